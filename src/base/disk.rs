@@ -1,0 +1,172 @@
+//! The disk seam: every durable operation of the store goes through [`Disk`], so that tests can drop, keep or tear
+//! whatever was not synced. All calls block; callers are on a pool or on a thread of their own.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What a directory entry or a file is, as far as the store asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Length in bytes.
+    pub len: u64,
+    /// Bytes really allocated on the disk (blocks times 512).
+    pub allocated: u64,
+    /// Whether it is a directory.
+    pub is_dir: bool,
+}
+
+/// A file open for positional reads and, where it was created or opened for it, writes.
+pub trait DiskFile: Send + Sync + fmt::Debug {
+    /// Fills `buf` from `offset` on; an end of file before that is `UnexpectedEof`.
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()>;
+    /// Writes all of `bytes` at `offset`.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Sets the length; new bytes read as zero and take no blocks.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Makes the content durable (not the name: that takes [`Disk::sync_dir`]).
+    fn sync(&self) -> io::Result<()>;
+    /// Length and allocation now.
+    fn facts(&self) -> io::Result<Facts>;
+    /// The operating system's file, for mapping.
+    fn as_file(&self) -> &File;
+}
+
+/// Directory and name operations. The order in which the store calls them is its promise; see `docs/store-format.md`.
+pub trait Disk: Send + Sync + fmt::Debug + 'static {
+    /// Makes a directory (mode 0750) and those above it; one that is there already is fine.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
+    /// Makes a new file (mode 0600) for reading and writing; one that is there already is `AlreadyExists`.
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
+    /// Opens a file for reading.
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
+    /// Opens a file for reading and writing.
+    fn open_write(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
+    /// Gives the name `to` to what is at `from`, replacing what was there.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Takes a file's name away.
+    fn unlink(&self, path: &Path) -> io::Result<()>;
+    /// Makes the names in a directory durable.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// Takes every write permission away (mode 0444).
+    fn seal(&self, path: &Path) -> io::Result<()>;
+    /// The names in a directory, in no order, with what they are; one that vanishes meanwhile is left out.
+    fn list(&self, path: &Path) -> io::Result<Vec<(PathBuf, Facts)>>;
+    /// What is at `path`; `None` where there is nothing.
+    fn facts(&self, path: &Path) -> io::Result<Option<Facts>>;
+    /// A copy of `from` as the new file `to` (mode 0600): a reflink where the file system can, else byte by byte.
+    fn copy(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Bytes that an ordinary user can still write on the file system of `path`.
+    fn free_bytes(&self, path: &Path) -> io::Result<u64>;
+}
+
+/// The machine's own file systems.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealDisk;
+
+#[derive(Debug)]
+struct RealFile(File);
+
+fn facts_of(meta: &fs::Metadata) -> Facts {
+    Facts { len: meta.len(), allocated: meta.blocks() * 512, is_dir: meta.is_dir() }
+}
+
+impl DiskFile for RealFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.0.read_exact_at(buf, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.0.write_all_at(bytes, offset)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn facts(&self) -> io::Result<Facts> {
+        self.0.metadata().map(|meta| facts_of(&meta))
+    }
+
+    fn as_file(&self) -> &File {
+        &self.0
+    }
+}
+
+impl Disk for RealDisk {
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        fs::DirBuilder::new().recursive(true).mode(0o750).create(path)
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
+        Ok(Arc::new(RealFile(file)))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(RealFile(File::open(path)?)))
+    }
+
+    fn open_write(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(RealFile(OpenOptions::new().read(true).write(true).open(path)?)))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn unlink(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+
+    fn seal(&self, path: &Path) -> io::Result<()> {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o444))
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<(PathBuf, Facts)>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(path)? {
+            let entry = entry?;
+            match entry.metadata() {
+                Ok(meta) => found.push((entry.path(), facts_of(&meta))),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
+    }
+
+    fn facts(&self, path: &Path) -> io::Result<Option<Facts>> {
+        match fs::symlink_metadata(path) {
+            Ok(meta) => Ok(Some(facts_of(&meta))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn copy(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut source = File::open(from)?;
+        let mut target = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
+        if rustix::fs::ioctl_ficlone(&target, &source).is_ok() {
+            return Ok(());
+        }
+        // The standard library uses copy_file_range where the kernel has it.
+        io::copy(&mut source, &mut target).map(drop)
+    }
+
+    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+        let stat = rustix::fs::statvfs(path)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}

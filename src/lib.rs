@@ -1,0 +1,6 @@
+//! Waystation: a patch content cache and distribution node.
+//!
+//! The rooms and who may call whom are described in `docs/ARCHITECTURE.md`; `tests/architecture.rs` holds the table.
+
+pub mod base;
+pub mod model;

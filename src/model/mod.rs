@@ -1,0 +1,9 @@
+//! Floor 1: the domain, pure. Payloads and how they are named, origins and who may be asked, settings and their layers,
+//! and the words for what became of a request. No I/O, no async, no HTTP types.
+
+pub mod name;
+pub mod origin;
+pub mod outcome;
+pub mod payload;
+pub mod report;
+pub mod settings;

@@ -1,0 +1,516 @@
+//! The allow-list: the shipped entries, with the configured ones on top.
+//!
+//! A host is looked for among the configured entries first, the most specific one (the host itself, then the longest
+//! wildcard) before the others; only where none matches, among the shipped ones. So a configured entry may change port
+//! and scheme of a shipped host, and `!host` takes it away, whatever the order in which the entries are written.
+
+use std::collections::HashMap;
+
+use crate::model::origin::shipped::SHIPPED;
+use crate::model::origin::{Host, OriginError, is_public};
+
+/// Entries in the configuration: bounds the map and what `check-config` prints. A site has dozens.
+const ENTRIES_MAX: usize = 10_000;
+
+/// What an allow-list lets through for one host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Permit {
+    /// The scheme to ask with (`http` unless the entry says `https`).
+    pub https: bool,
+    /// The port to ask at.
+    pub port: u16,
+    /// The entry names a private or loopback address literally, so it may be connected to.
+    pub private: bool,
+    /// The entry as written, for `explain`.
+    pub entry: String,
+    /// One of Microsoft's delivery hosts (shipped list): file-name digests are trusted from it.
+    pub microsoft: bool,
+}
+
+impl Permit {
+    /// Whether the entry is written with `http://`, so that a redirect from https may lead there.
+    pub fn allows_downgrade(&self) -> bool {
+        scheme_of(&self.entry).is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("http"))
+    }
+}
+
+/// What one reading of the entries gives; it does not change.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Listed {
+    configured: Rules,
+    shipped: Rules,
+    warnings: Vec<String>,
+}
+
+/// Entries by what they match: the canonical host itself, or the base of a wildcard. Several of one host differ in port;
+/// the first is the one that is asked where no port is named.
+#[derive(Clone, Debug, Default)]
+struct Rules {
+    exact: HashMap<String, Vec<Entry>>,
+    wild: HashMap<String, Vec<Entry>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Entry {
+    text: String,
+    /// `!`: what matches is refused.
+    removes: bool,
+    /// The scheme as written.
+    scheme: Option<Scheme>,
+    /// The port as written.
+    port: Option<u16>,
+    private: bool,
+    microsoft: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scheme {
+    Http,
+    Https,
+}
+
+impl Entry {
+    fn https(&self) -> bool {
+        self.scheme == Some(Scheme::Https)
+    }
+
+    fn port(&self) -> u16 {
+        self.port.unwrap_or(if self.https() { 443 } else { 80 })
+    }
+
+    /// Whether it is asked at its scheme's own port.
+    fn ordinary_port(&self) -> bool {
+        self.port() == if self.https() { 443 } else { 80 }
+    }
+}
+
+impl Listed {
+    /// The shipped list and then `entries` on top: `*.host`, `host`, `https://host`, `host:port`, `!host` removes.
+    pub(super) fn new(entries: &[String]) -> Result<Self, OriginError> {
+        if entries.len() > ENTRIES_MAX {
+            return Err(OriginError::new("allow", format!("{} entries are more than {ENTRIES_MAX}", entries.len())));
+        }
+        let mut list = Self::default();
+        for row in SHIPPED {
+            let (host, wild) = pattern(row.pattern)?;
+            let entry = Entry {
+                text: row.pattern.to_owned(),
+                removes: false,
+                scheme: None,
+                port: None,
+                private: false,
+                microsoft: row.microsoft,
+            };
+            list.shipped.add(host.as_str(), wild, entry);
+        }
+        for text in entries {
+            list.configure(text)?;
+        }
+        for (host, wild, entry) in list.configured.entries().filter(|(_, _, entry)| entry.removes) {
+            if !list.covers(host, wild) {
+                list.warnings.push(format!(
+                    "allow entry {:?} removes nothing: no shipped or configured entry lets that host through",
+                    entry.text
+                ));
+            }
+        }
+        list.warnings.sort();
+        Ok(list)
+    }
+
+    fn configure(&mut self, text: &str) -> Result<(), OriginError> {
+        let (host, wild, entry) = parse(text)?;
+        let rules = self.configured.of(wild).get(host.as_str());
+        if let Some(first) = rules.and_then(|entries| entries.first()) {
+            let now = if entry.removes == first.removes && !entry.removes && entry.port() != first.port() {
+                format!("it is asked only where a request names port {}", entry.port())
+            } else {
+                "it has no effect".to_owned()
+            };
+            self.warnings.push(format!(
+                "allow entries {:?} and {:?} are of one host: the first wins, and of the second {now}",
+                first.text, entry.text
+            ));
+        }
+        if wild && !entry.removes && !host.as_str().contains('.') {
+            self.warnings.push(format!("allow entry {text:?} lets every host of a whole top-level domain through"));
+        }
+        if host.as_str() == "localhost" && !entry.removes {
+            self.warnings.push(format!(
+                "allow entry {text:?} cannot be asked: a name that leads to a private address is refused, write 127.0.0.1"
+            ));
+        }
+        self.configured.add(host.as_str(), wild, entry);
+        Ok(())
+    }
+
+    /// The permit for `host`; `port` where the asker named one (`None`: the entry's, else 80).
+    ///
+    /// Naming 80 or 443 is naming none where the entry has its scheme's own port: a client writes the port under which
+    /// it reached this node, and what the origin is asked with is the entry's business.
+    pub(super) fn permit(&self, host: &Host, port: Option<u16>) -> Option<Permit> {
+        let entries = self.find(host)?;
+        let fits = |entry: &&Entry| match port {
+            None => true,
+            Some(port) => port == entry.port() || ((port == 80 || port == 443) && entry.ordinary_port()),
+        };
+        entries.iter().find(fits).map(|entry| self.grant(host, entry, entry.https(), entry.port()))
+    }
+
+    /// The permit for exactly this scheme, host and port: what a redirect or a location in a catalog leads to. An entry
+    /// without scheme and port lets `https` through at 443 too; none lets `http` through where it says `https`.
+    pub(super) fn admits(&self, https: bool, host: &Host, port: u16) -> Option<Permit> {
+        let fits = |entry: &&Entry| {
+            let same = entry.https() == https && entry.port() == port;
+            let raised = https && port == 443 && !entry.https() && entry.ordinary_port();
+            !entry.removes && (same || raised)
+        };
+        self.find(host)?.iter().find(fits).map(|entry| self.grant(host, entry, https, port))
+    }
+
+    /// What `check-config` should warn of: two entries of one host, entries that remove nothing, ...
+    pub(super) fn warnings(&self) -> Vec<String> {
+        self.warnings.clone()
+    }
+
+    /// The hosts that are let through by name or literally, with scheme and port as `scheme://host[:port]`, the
+    /// configured ones first: what `doctor` tests where nothing else is said. Wildcards name no host that could be asked.
+    pub(super) fn literal_hosts(&self) -> Vec<String> {
+        let mut hosts = Vec::new();
+        for rules in [&self.configured, &self.shipped] {
+            let mut of_rules: Vec<String> = rules
+                .exact
+                .keys()
+                .filter_map(|host| Host::parse(host).ok())
+                .filter_map(|host| self.permit(&host, None).map(|permit| (host, permit)))
+                .map(|(host, permit)| {
+                    let scheme = if permit.https { "https" } else { "http" };
+                    match (permit.https, permit.port) {
+                        (true, 443) | (false, 80) => format!("{scheme}://{host}"),
+                        (_, port) => format!("{scheme}://{host}:{port}"),
+                    }
+                })
+                .filter(|host| !hosts.contains(host))
+                .collect();
+            of_rules.sort();
+            hosts.append(&mut of_rules);
+        }
+        hosts
+    }
+
+    /// The entries that decide for `host`, unless the first of them refuses it.
+    fn find(&self, host: &Host) -> Option<&[Entry]> {
+        let entries = self.configured.find(host).or_else(|| self.shipped.find(host))?;
+        entries.first().filter(|entry| !entry.removes).map(|_| entries)
+    }
+
+    fn grant(&self, host: &Host, entry: &Entry, https: bool, port: u16) -> Permit {
+        let shipped = || self.shipped.find(host).is_some_and(|entries| entries.iter().any(|entry| entry.microsoft));
+        Permit {
+            https,
+            port,
+            private: entry.private,
+            entry: entry.text.clone(),
+            // A configured entry with a port of its own is somebody's mirror under Microsoft's name.
+            microsoft: (port == 80 || port == 443) && (entry.microsoft || shipped()),
+        }
+    }
+
+    /// Whether any entry that lets through matches what a removal of this host (or of these hosts) would take away.
+    fn covers(&self, host: &str, wild: bool) -> bool {
+        let under = |name: &str| name.strip_suffix(host).is_some_and(|front| front.ends_with('.'));
+        let allows = |entries: &[Entry]| entries.iter().any(|entry| !entry.removes);
+        [&self.configured, &self.shipped].into_iter().any(|rules| {
+            let by_wildcard = parents(host).any(|parent| rules.wild.get(parent).is_some_and(|found| allows(found)));
+            let itself = rules.of(wild).get(host).is_some_and(|found| allows(found));
+            let below = || rules.exact.iter().chain(&rules.wild).any(|(name, found)| under(name) && allows(found));
+            by_wildcard || itself || (wild && below())
+        })
+    }
+}
+
+impl Rules {
+    fn of(&self, wild: bool) -> &HashMap<String, Vec<Entry>> {
+        if wild { &self.wild } else { &self.exact }
+    }
+
+    fn add(&mut self, host: &str, wild: bool, entry: Entry) {
+        let rules = if wild { &mut self.wild } else { &mut self.exact };
+        rules.entry(host.to_owned()).or_default().push(entry);
+    }
+
+    fn entries(&self) -> impl Iterator<Item = (&str, bool, &Entry)> {
+        let all = |wild: bool| {
+            self.of(wild)
+                .iter()
+                .flat_map(move |(host, found)| found.iter().map(move |entry| (host.as_str(), wild, entry)))
+        };
+        all(false).chain(all(true))
+    }
+
+    /// The entries of the host itself, else those of the longest wildcard that spans it.
+    fn find(&self, host: &Host) -> Option<&[Entry]> {
+        let name = host.as_str();
+        let wild = || parents(name).find_map(|parent| self.wild.get(parent));
+        self.exact.get(name).or_else(wild).map(Vec::as_slice)
+    }
+}
+
+/// The domains above a name, the longest first. Address literals never match: wildcards are of names only.
+fn parents(name: &str) -> impl Iterator<Item = &str> {
+    name.match_indices('.').map(|(at, _)| &name[at + 1..])
+}
+
+/// Scheme and rest of an entry, where it has a scheme.
+fn scheme_of(entry: &str) -> Option<(&str, &str)> {
+    entry.split_once("://")
+}
+
+/// Host and whether it is the base of a wildcard.
+fn pattern(text: &str) -> Result<(Host, bool), OriginError> {
+    let (base, wild) = text.strip_prefix("*.").map_or((text, false), |base| (base, true));
+    let host = Host::parse(base)?;
+    if wild && host.address().is_some() {
+        return Err(OriginError::new(text, "a wildcard of an address; list each address literally"));
+    }
+    Ok((host, wild))
+}
+
+fn parse(text: &str) -> Result<(Host, bool, Entry), OriginError> {
+    let fail = |why: &str| OriginError::new(text, why);
+    let trimmed = text.trim();
+    let (removes, rest) = trimmed.strip_prefix('!').map_or((false, trimmed), |rest| (true, rest.trim_start()));
+    let (scheme, rest) = match scheme_of(rest) {
+        None => (None, rest),
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (Some(Scheme::Http), rest),
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (Some(Scheme::Https), rest),
+        Some(_) => return Err(fail("the scheme of an origin is http or https")),
+    };
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    // A bare IPv6 address has colons and no port; with a port it needs brackets.
+    let bare_v6 = rest.parse::<std::net::Ipv6Addr>().is_ok();
+    let (host, port) = match rest.rsplit_once(':') {
+        Some((host, port)) if !bare_v6 && !rest.ends_with(']') => {
+            let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+            let port = port.parse::<u16>().ok().filter(|port| digits && *port > 0);
+            (host.to_owned(), Some(port.ok_or_else(|| fail("a port is a number from 1 to 65535"))?))
+        }
+        _ if bare_v6 => (format!("[{rest}]"), None),
+        _ => (rest.to_owned(), None),
+    };
+    if host == "*" || host.is_empty() {
+        return Err(fail("it would let every host through; name the domain, as in *.example.org"));
+    }
+    if removes && (scheme.is_some() || port.is_some()) {
+        return Err(fail("a removal names the host alone: it goes for every scheme and port"));
+    }
+    let (host, wild) = pattern(&host).map_err(|error| fail(&error.why))?;
+    let private = host.address().is_some_and(|address| !is_public(address));
+    let entry = Entry { text: trimmed.to_owned(), removes, scheme, port, private, microsoft: false };
+    Ok((host, wild, entry))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(entries: &[&str]) -> Listed {
+        Listed::new(&entries.iter().map(|entry| (*entry).to_owned()).collect::<Vec<_>>()).unwrap()
+    }
+
+    fn permit(list: &Listed, host: &str, port: Option<u16>) -> Option<Permit> {
+        list.permit(&Host::parse(host).unwrap(), port)
+    }
+
+    /// Scheme and port by which a host is asked, or nothing.
+    fn asked(list: &Listed, host: &str, port: Option<u16>) -> Option<String> {
+        permit(list, host, port)
+            .map(|permit| format!("{} {}", if permit.https { "https" } else { "http" }, permit.port))
+    }
+
+    #[test]
+    fn the_shipped_list_works_without_configuration() {
+        let list = list(&[]);
+        for host in [
+            "download.windowsupdate.com",
+            "au.download.windowsupdate.com",
+            "b1.download.windowsupdate.com",
+            "11.au.b1.download.windowsupdate.com",
+            "dl.delivery.mp.microsoft.com",
+            "msedge.b.tlu.dl.delivery.mp.microsoft.com",
+            "officecdn.microsoft.com",
+            "swda01-mscdn.manage.microsoft.com",
+            "statics.teams.cdn.office.net",
+            "res.cdn.office.net",
+            "assets1.xboxlive.com",
+            "x.dl.adu.microsoft.com",
+            "ctldl.windowsupdate.com",
+        ] {
+            assert_eq!(asked(&list, host, None).as_deref(), Some("http 80"), "{host}");
+            assert!(!permit(&list, host, None).unwrap().private);
+        }
+        for host in [
+            "example.org",
+            "microsoft.com",
+            "www.microsoft.com",
+            "evil-windowsupdate.com",
+            "windowsupdate.com.evil.example",
+            "127.0.0.1",
+            "169.254.169.254",
+            "cdn.office.net",
+            "xwindowsupdate.com",
+        ] {
+            assert_eq!(asked(&list, host, None), None, "{host}");
+        }
+        assert!(permit(&list, "au.download.windowsupdate.com", None).unwrap().microsoft);
+        assert!(!permit(&list, "officecdn.microsoft.com", None).unwrap().microsoft);
+        assert!(list.warnings().is_empty());
+    }
+
+    #[test]
+    fn forms_of_entries() {
+        let list = list(&[
+            "*.Example.org.",
+            "https://dl.example.com",
+            "127.0.0.1:8000",
+            "[::1]:8080",
+            "fd00::5",
+            "http://old.example.net/",
+            " sp.example.net:8443 ",
+            "https://tls.example.net:8443",
+        ]);
+        for (host, port, seen) in [
+            ("x.example.org", None, Some("http 80")),
+            ("x.y.example.org", None, Some("http 80")),
+            ("example.org", None, None),
+            ("dl.example.com", None, Some("https 443")),
+            ("dl.example.com", Some(443), Some("https 443")),
+            ("dl.example.com", Some(80), Some("https 443")),
+            ("dl.example.com", Some(8080), None),
+            ("x.dl.example.com", None, None),
+            ("127.0.0.1", None, Some("http 8000")),
+            ("0x7f.1", None, Some("http 8000")),
+            ("127.0.0.1", Some(8000), Some("http 8000")),
+            ("127.0.0.1", Some(80), None),
+            ("127.0.0.1", Some(8001), None),
+            ("127.0.0.2", None, None),
+            ("[::1]", None, Some("http 8080")),
+            ("[fd00::5]", None, Some("http 80")),
+            ("old.example.net", Some(443), Some("http 80")),
+            ("sp.example.net", None, Some("http 8443")),
+            ("sp.example.net", Some(443), None),
+            ("tls.example.net", Some(8443), Some("https 8443")),
+        ] {
+            assert_eq!(asked(&list, host, port).as_deref(), seen, "{host} {port:?}");
+        }
+        assert!(permit(&list, "127.0.0.1", None).unwrap().private && permit(&list, "[::1]", None).unwrap().private);
+        assert_eq!(permit(&list, "x.y.example.org", None).unwrap().entry, "*.Example.org.");
+    }
+
+    #[test]
+    fn exact_urls() {
+        let list =
+            list(&["plain.example.org", "https://tls.example.org", "http://old.example.org", "odd.example.org:8080"]);
+        for (https, host, port, admitted) in [
+            (false, "plain.example.org", 80, true),
+            (true, "plain.example.org", 443, true),
+            (true, "plain.example.org", 80, false),
+            (false, "plain.example.org", 443, false),
+            (true, "plain.example.org", 8443, false),
+            (true, "tls.example.org", 443, true),
+            (false, "tls.example.org", 80, false),
+            (false, "odd.example.org", 8080, true),
+            (true, "odd.example.org", 443, false),
+            (false, "odd.example.org", 80, false),
+            (false, "other.example.org", 80, false),
+        ] {
+            let permit = list.admits(https, &Host::parse(host).unwrap(), port);
+            assert_eq!(permit.is_some(), admitted, "{https} {host} {port}");
+            assert!(permit.is_none_or(|permit| permit.https == https && permit.port == port));
+        }
+        let downgrade = |host: &str| list.admits(false, &Host::parse(host).unwrap(), 80).unwrap().allows_downgrade();
+        assert!(downgrade("old.example.org") && !downgrade("plain.example.org"));
+    }
+
+    #[test]
+    fn removals() {
+        // One host of a wildcard, in whichever order.
+        for entries in [["!x.example.org", "*.example.org"], ["*.example.org", "!x.example.org"]] {
+            let list = list(&entries);
+            assert_eq!(
+                (asked(&list, "x.example.org", None), asked(&list, "y.example.org", None).is_some()),
+                (None, true)
+            );
+            assert!(list.warnings().is_empty(), "{:?}", list.warnings());
+        }
+        // All of a shipped domain, but for one host.
+        let some = list(&["!*.windowsupdate.com", "dl.download.windowsupdate.com"]);
+        assert_eq!(asked(&some, "au.download.windowsupdate.com", None), None);
+        assert_eq!(asked(&some, "ctldl.windowsupdate.com", None), None);
+        assert!(asked(&some, "dl.download.windowsupdate.com", None).is_some());
+        assert!(asked(&some, "windowsupdate.com", None).is_some());
+        assert!(some.warnings().is_empty(), "{:?}", some.warnings());
+        // A shipped wildcard's host.
+        let one = list(&["!assets1.xboxlive.com", "!tlu.dl.delivery.mp.microsoft.com"]);
+        assert_eq!(asked(&one, "assets1.xboxlive.com", None), None);
+        assert_eq!(asked(&one, "tlu.dl.delivery.mp.microsoft.com", None), None);
+        assert!(one.warnings().is_empty(), "{:?}", one.warnings());
+        // Nothing to remove.
+        let none = list(&["!nobody.example"]);
+        assert!(none.warnings()[0].contains("removes nothing"), "{:?}", none.warnings());
+    }
+
+    #[test]
+    fn two_entries_of_one_host() {
+        let two = list(&["127.0.0.1:8000", "127.0.0.1:8001"]);
+        assert_eq!(asked(&two, "127.0.0.1", None).as_deref(), Some("http 8000"));
+        assert_eq!(asked(&two, "127.0.0.1", Some(8001)).as_deref(), Some("http 8001"));
+        assert!(two.warnings()[0].contains("the first wins"), "{:?}", two.warnings());
+        let first = list(&["a.example.org", "!a.example.org"]);
+        assert!(asked(&first, "a.example.org", None).is_some() && first.warnings().len() == 1);
+        assert!(list(&["*.corp"]).warnings()[0].contains("top-level"));
+        assert!(list(&["localhost:80"]).warnings()[0].contains("127.0.0.1"));
+    }
+
+    #[test]
+    fn configured_entries_lie_on_top_of_the_shipped_ones() {
+        let list = list(&["https://*.download.windowsupdate.com", "dl.delivery.mp.microsoft.com:8080"]);
+        let wu = permit(&list, "au.download.windowsupdate.com", None).unwrap();
+        assert!(wu.https && wu.microsoft);
+        let mirror = permit(&list, "dl.delivery.mp.microsoft.com", None).unwrap();
+        assert!(mirror.port == 8080 && !mirror.microsoft);
+        assert_eq!(list.literal_hosts()[0], "http://dl.delivery.mp.microsoft.com:8080");
+        assert!(list.literal_hosts().contains(&"http://ctldl.windowsupdate.com".to_owned()));
+    }
+
+    #[test]
+    fn refuses_what_is_no_entry() {
+        for entry in [
+            "",
+            "*",
+            "*.",
+            "!",
+            "ftp://a.example",
+            "a.example/path",
+            "a.example?x",
+            "user@a.example",
+            "a..example",
+            "a.example:0",
+            "a.example:65536",
+            "a.example:",
+            "a.example:+80",
+            "*.10.0.0.1",
+            "a.*.example",
+            "**.example",
+            "!a.example:80",
+            "!https://a.example",
+            "https://",
+            "http://a.example:80:80",
+            "10.0.0.0/8",
+        ] {
+            let refused = Listed::new(&[entry.to_owned()]).expect_err(entry);
+            assert!(refused.to_string().contains("is no origin"), "{refused}");
+        }
+        assert!(Listed::new(&vec!["a.example".to_owned(); ENTRIES_MAX + 1]).is_err());
+    }
+}

@@ -1,0 +1,83 @@
+//! The allow-list in force. It can be replaced while it is asked: a question sees the old list or the new one, whole.
+
+use std::fmt;
+
+use arc_swap::ArcSwap;
+
+use crate::model::origin::allow::{Listed, Permit};
+use crate::model::origin::{Host, OriginError};
+
+/// The origins that may be asked.
+#[derive(Default)]
+pub struct AllowList {
+    listed: ArcSwap<Listed>,
+}
+
+impl AllowList {
+    /// The shipped list and then `entries` on top: `*.host`, `host`, `https://host`, `host:port`, `!host` removes.
+    pub fn new(entries: &[String]) -> Result<Self, OriginError> {
+        Ok(Self { listed: ArcSwap::from_pointee(Listed::new(entries)?) })
+    }
+
+    /// The shipped list with other entries on top, from now on and for all who share this one. What cannot be read
+    /// changes nothing.
+    pub fn replace(&self, entries: &[String]) -> Result<(), OriginError> {
+        self.listed.store(Listed::new(entries)?.into());
+        Ok(())
+    }
+
+    /// The permit for `host`; `port` where the asker named one (`None`: the entry's, else 80).
+    ///
+    /// Naming 80 or 443 is naming none where the entry has its scheme's own port: a client writes the port under which
+    /// it reached this node, and what the origin is asked with is the entry's business.
+    pub fn permit(&self, host: &Host, port: Option<u16>) -> Option<Permit> {
+        self.listed.load().permit(host, port)
+    }
+
+    /// The permit for exactly this scheme, host and port: what a redirect or a location in a catalog leads to. An entry
+    /// without scheme and port lets `https` through at 443 too; none lets `http` through where it says `https`.
+    pub fn admits(&self, https: bool, host: &Host, port: u16) -> Option<Permit> {
+        self.listed.load().admits(https, host, port)
+    }
+
+    /// What `check-config` should warn of: two entries of one host, entries that remove nothing, ...
+    pub fn warnings(&self) -> Vec<String> {
+        self.listed.load().warnings()
+    }
+
+    /// The hosts that are let through by name or literally, with scheme and port as `scheme://host[:port]`, the
+    /// configured ones first: what `doctor` tests where nothing else is said.
+    pub fn literal_hosts(&self) -> Vec<String> {
+        self.listed.load().literal_hosts()
+    }
+}
+
+impl Clone for AllowList {
+    /// A list of its own: replacing one leaves the other.
+    fn clone(&self) -> Self {
+        Self { listed: ArcSwap::new(self.listed.load_full()) }
+    }
+}
+
+impl fmt::Debug for AllowList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.listed.load().fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replaced_list_is_the_new_one_for_all_and_a_bad_one_changes_nothing() {
+        let entries = |entries: &[&str]| entries.iter().map(|entry| (*entry).to_owned()).collect::<Vec<_>>();
+        let list = AllowList::new(&entries(&["a.example"])).unwrap();
+        let (a, b) = (Host::parse("a.example").unwrap(), Host::parse("b.example").unwrap());
+        assert!(list.permit(&a, None).is_some() && list.permit(&b, None).is_none());
+        list.replace(&entries(&["b.example", "user@c"])).unwrap_err();
+        assert!(list.permit(&a, None).is_some() && list.permit(&b, None).is_none());
+        list.replace(&entries(&["b.example"])).unwrap();
+        assert!(list.permit(&a, None).is_none() && list.permit(&b, None).is_some());
+    }
+}

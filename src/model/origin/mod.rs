@@ -1,0 +1,37 @@
+//! Who may be asked for content: canonical hosts, the allow-list, and which addresses are nobody's business.
+//!
+//! 1. A host becomes canonical ([`Host::parse`]): one spelling for one host, so that keys, rules and log lines agree.
+//! 2. The allow-list says whether and how it may be asked ([`AllowList`]): the shipped list ([`shipped`]) with the
+//!    configured entries on top.
+//! 3. The address that its name resolves to must be a public one ([`is_public`]), unless the entry is a private address
+//!    literally. Resolving is `upstream`'s work; here is only the rule.
+
+mod address;
+mod allow;
+mod current;
+mod host;
+pub mod shipped;
+
+pub use address::is_public;
+pub use allow::Permit;
+pub use current::AllowList;
+pub use host::Host;
+
+/// The longest part of a refused value that a message repeats: a hostile one cannot flood a log.
+const SHOWN_CHARS_MAX: usize = 80;
+
+/// Why an allow-list entry or a host is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{value:?} is no origin: {why}")]
+pub struct OriginError {
+    /// What was given, cut to 80 characters.
+    pub value: String,
+    /// What is wrong with it and what would be right.
+    pub why: String,
+}
+
+impl OriginError {
+    fn new(value: &str, why: impl Into<String>) -> Self {
+        Self { value: value.chars().take(SHOWN_CHARS_MAX).collect(), why: why.into() }
+    }
+}

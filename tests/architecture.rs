@@ -1,0 +1,261 @@
+//! Holds the house to its plan: who may import whom, how large a file may be, and what every file must say first.
+//!
+//! The table below is the import table of `docs/ARCHITECTURE.md`. Paths are read out of the source as text: every
+//! `crate::room` and `crate::{room, ..}` outside comments and strings counts, tests included.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where by panicking")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Room, floor, and the rooms it may import. `admin::view` stands for that one module.
+const TABLE: &[(&str, u8, &[&str])] = &[
+    ("base", 0, &[]),
+    ("model", 1, &["base"]),
+    ("wire", 1, &["base", "model"]),
+    ("pace", 1, &["base"]),
+    ("store", 2, &["base", "model"]),
+    ("net", 2, &["base", "pace"]),
+    ("upstream", 2, &["base", "model", "wire", "pace"]),
+    ("fill", 3, &["base", "model", "pace", "store", "upstream"]),
+    ("sync", 3, &["base", "model", "wire", "store", "upstream"]),
+    ("fleet", 3, &["base", "model", "store"]),
+    ("keep", 3, &["base", "model", "store"]),
+    ("chain", 4, &["base", "model", "wire", "store", "upstream", "fleet"]),
+    ("jobs", 5, &["base", "model", "pace", "store", "fill", "sync", "fleet", "keep", "chain"]),
+    ("serve", 6, &["base", "model", "wire", "store", "net", "fill", "fleet", "chain"]),
+    ("admin", 6, &["base", "model", "pace", "store", "net", "fleet", "chain", "jobs"]),
+    (
+        "app",
+        7,
+        &[
+            "base", "model", "wire", "pace", "store", "net", "upstream", "fill", "sync", "fleet", "keep", "chain",
+            "jobs", "serve", "admin",
+        ],
+    ),
+    ("cli", 8, &["app", "admin::view", "base", "model"]),
+];
+
+/// Lines of a source file, its tests left out, beyond which a sibling is missing.
+const LINES_MAX: usize = 600;
+
+/// The one file that may contain `unsafe`.
+const UNSAFE: &str = "store/blob.rs";
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+fn sources() -> Vec<(String, String)> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|ext| ext == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(&root(), &mut found);
+    found.sort();
+    found
+        .into_iter()
+        .map(|path| {
+            let name = path.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
+            (name, fs::read_to_string(&path).unwrap())
+        })
+        .collect()
+}
+
+/// The source with comments and the insides of string and character literals blanked, line breaks kept.
+fn code_only(source: &str) -> String {
+    let bytes = source.as_bytes();
+    let mut out = String::with_capacity(source.len());
+    let mut at = 0;
+    let blank = |out: &mut String, text: &str| out.extend(text.chars().filter(|c| *c == '\n'));
+    while at < bytes.len() {
+        let rest = &source[at..];
+        let skip = if rest.starts_with("//") {
+            rest.find('\n').unwrap_or(rest.len())
+        } else if rest.starts_with("/*") {
+            rest.find("*/").map_or(rest.len(), |end| end + 2)
+        } else if let Some(hashes) = raw_string(rest) {
+            let close = format!("\"{}", "#".repeat(hashes));
+            let open = hashes + 2;
+            rest[open..].find(&close).map_or(rest.len(), |end| open + end + close.len())
+        } else if rest.starts_with('"') {
+            let mut end = 1;
+            while end < rest.len() && rest.as_bytes()[end] != b'"' {
+                end += if rest.as_bytes()[end] == b'\\' { 2 } else { 1 };
+            }
+            (end + 1).min(rest.len())
+        } else if rest.starts_with("'\"'") {
+            3
+        } else if rest.starts_with("'\\\"'") {
+            4
+        } else {
+            let width = rest.chars().next().map_or(1, char::len_utf8);
+            out.push_str(&rest[..width]);
+            at += width;
+            continue;
+        };
+        blank(&mut out, &rest[..skip]);
+        at += skip;
+    }
+    out
+}
+
+fn raw_string(rest: &str) -> Option<usize> {
+    let after = rest.strip_prefix('r')?;
+    let hashes = after.bytes().take_while(|byte| *byte == b'#').count();
+    after[hashes..].starts_with('"').then_some(hashes)
+}
+
+/// What `crate::` paths name, two segments deep where the second is plain: `store`, `admin::view`.
+fn imports(code: &str) -> BTreeSet<String> {
+    fn ident(text: &str) -> &str {
+        let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
+        &text[..end]
+    }
+    fn path(text: &str) -> Option<String> {
+        let first = ident(text);
+        if first.is_empty() {
+            return None;
+        }
+        let second = text[first.len()..].strip_prefix("::").map(ident).unwrap_or_default();
+        Some(if second.is_empty() { first.to_owned() } else { format!("{first}::{second}") })
+    }
+    let mut found = BTreeSet::new();
+    for (at, _) in code.match_indices("crate::") {
+        if code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '$') {
+            continue;
+        }
+        let rest = &code[at + "crate::".len()..];
+        if let Some(group) = rest.strip_prefix('{') {
+            let mut depth = 0usize;
+            let mut start = true;
+            for (offset, c) in group.char_indices() {
+                match c {
+                    '{' => depth += 1,
+                    '}' if depth == 0 => break,
+                    '}' => depth -= 1,
+                    ',' if depth == 0 => start = true,
+                    c if start && depth == 0 && !c.is_whitespace() => {
+                        start = false;
+                        found.extend(path(&group[offset..]));
+                    }
+                    _ => {}
+                }
+            }
+        } else {
+            found.extend(path(rest));
+        }
+    }
+    found
+}
+
+#[test]
+fn the_table_has_no_way_up_and_no_cycle() {
+    let floors: BTreeMap<_, _> = TABLE.iter().map(|(room, floor, _)| (*room, *floor)).collect();
+    for (room, floor, allowed) in TABLE {
+        for other in *allowed {
+            let below = floors[other.split("::").next().unwrap()];
+            assert!(
+                below < *floor || (below, *floor) == (0, 1) || below == 1 && *floor == 1,
+                "{room} -> {other} goes up"
+            );
+            assert_ne!(room, other);
+        }
+    }
+    // Floor 1 has one edge within the floor (wire -> model); it must stay one-way.
+    let wire = TABLE.iter().find(|(room, ..)| *room == "wire").unwrap().2;
+    let model = TABLE.iter().find(|(room, ..)| *room == "model").unwrap().2;
+    assert!(wire.contains(&"model") && !model.contains(&"wire"));
+}
+
+#[test]
+fn every_room_imports_only_what_the_table_allows() {
+    let mut wrong = Vec::new();
+    for (file, source) in sources() {
+        let room = file.split('/').next().unwrap().trim_end_matches(".rs");
+        if room == "lib" {
+            continue;
+        }
+        let code = code_only(&source);
+        if room == "main" {
+            let strange: Vec<_> = code
+                .match_indices("waystation::")
+                .map(|(at, _)| &code[at + 12..])
+                .filter(|rest| !rest.starts_with("cli"))
+                .collect();
+            assert!(strange.is_empty(), "main.rs may use waystation::cli only");
+            continue;
+        }
+        let Some((_, _, allowed)) = TABLE.iter().find(|(name, ..)| *name == room) else {
+            wrong.push(format!("{file}: there is no room {room} in the table"));
+            continue;
+        };
+        for import in imports(&code) {
+            let top = import.split("::").next().unwrap();
+            if top != room && !allowed.contains(&top) && !allowed.contains(&import.as_str()) {
+                wrong.push(format!("{file}: {room} may not import {import}"));
+            }
+        }
+        if code.contains("super::super::super") {
+            wrong.push(format!("{file}: a path that climbs three floors hides what it imports; write crate::room::.."));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_file_is_short_and_says_what_it_is() {
+    let mut wrong = Vec::new();
+    for (file, source) in sources() {
+        let lines = source.lines().take_while(|line| !line.starts_with("#[cfg(test)]")).count();
+        if lines > LINES_MAX {
+            wrong.push(format!("{file}: {lines} lines without tests, at most {LINES_MAX}: a sibling is missing"));
+        }
+        if !source.starts_with("//!") {
+            wrong.push(format!("{file}: no //! head"));
+        }
+        if file.contains("util") || file.contains("helper") || file.contains("common") {
+            wrong.push(format!("{file}: name it for the noun it serves"));
+        }
+        for mark in ["TODO", "FIXME", "XXX"] {
+            if source.contains(mark) {
+                wrong.push(format!("{file}: {mark} belongs in a decision or an issue"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_crate_root_re_exports_nothing_and_unsafe_stands_in_one_file() {
+    for (file, source) in sources() {
+        let code = code_only(&source);
+        if file == "lib.rs" {
+            assert!(!code.contains("use "), "lib.rs declares rooms and nothing else");
+        }
+        if file != UNSAFE {
+            let words: BTreeSet<_> = code.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+            assert!(!words.contains("unsafe"), "{file}: unsafe stands in {UNSAFE} only");
+            assert!(!words.contains("unsafe_code"), "{file}: the lint is lifted in {UNSAFE} only");
+        }
+    }
+}
+
+#[test]
+fn the_reader_of_paths_reads_what_is_there() {
+    let code = code_only(
+        "use crate::{base::digest, model::{self, name}, store};\n// crate::cli\nlet s = \"crate::app \\\" crate::net\"; crate::admin::view::Status; r#\"crate::serve\"#; '\"'; crate::pace",
+    );
+    let found = imports(&code);
+    let expected: BTreeSet<String> =
+        ["admin::view", "base::digest", "model", "pace", "store"].into_iter().map(String::from).collect();
+    assert_eq!(found.iter().map(|p| p.trim_end_matches("::").to_owned()).collect::<BTreeSet<_>>(), expected);
+}

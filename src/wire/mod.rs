@@ -1,0 +1,7 @@
+//! Codecs: bytes <-> values. Pure functions, no I/O, no async, and no panic on any bytes.
+//!
+//! 1. [`conditional`] decides what a request's method, preconditions and ranges select of an object (RFC 9110, 13 and 14).
+//! 2. [`multipart`] frames several selected ranges as one `multipart/byteranges` body of a length known ahead.
+
+pub mod conditional;
+pub mod multipart;

@@ -1,0 +1,336 @@
+//! A payload's file, mapped. The only file with `unsafe` code: the map itself, and the question which of its pages are in
+//! memory.
+//!
+//! What makes the map sound: only published files are mapped; they are immutable (mode 0444, owned by the node, never
+//! truncated or rewritten, only replaced by rename or unlinked, and neither changes the inode that a map holds on to).
+//! What makes it harmless to a reactor: nobody touches a window before [`Blob::resident`] said yes or [`Blob::populate`]
+//! brought it in on a pool; a bad disk is then an error of `populate` and not a signal. A page may still be taken away
+//! between question and use: that costs one stalled read, and on a disk that fails in just that moment a signal, which
+//! is why the windows are small and used at once.
+//!
+//! Everything that only Linux can do stands in the module `os` at the foot, with its portable counterpart beside it:
+//! elsewhere nothing is ever known to be resident, and `populate` is an ordinary read.
+#![allow(unsafe_code)] // mmap and mincore have no safe form; see above for why they are sound here.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use memmap2::Mmap;
+
+use crate::base::disk::{Disk, DiskFile};
+use crate::base::span::Span;
+
+/// An open payload. Its bytes stay readable while it lives, whatever becomes of the file's name.
+pub(crate) struct Blob {
+    /// `None` for an empty payload: there is nothing to map.
+    map: Option<Mmap>,
+    /// For the residency test that needs a file, and for reading where populating is not possible.
+    file: Arc<dyn DiskFile>,
+    probe: os::Probe,
+}
+
+/// A part of a map that keeps the whole alive.
+struct Window {
+    blob: Arc<Blob>,
+    start: usize,
+    end: usize,
+}
+
+impl AsRef<[u8]> for Window {
+    fn as_ref(&self) -> &[u8] {
+        self.blob.map.as_deref().and_then(|map| map.get(self.start..self.end)).unwrap_or_default()
+    }
+}
+
+impl Blob {
+    /// Opens and maps the published payload at `path`, which must have exactly `size` bytes. Blocks.
+    ///
+    /// The map gets no advice for random or sequential access: `populate` asks for whole windows by itself, and under
+    /// `MADV_RANDOM` the kernel would fetch such a window page by page.
+    pub(crate) fn open(disk: &dyn Disk, path: &Path, size: u64) -> io::Result<Self> {
+        let file = disk.open(path)?;
+        let len = file.facts()?.len;
+        if len != size {
+            let what = format!("{} has {len} bytes, its index entry says {size}", path.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
+        let map = if len == 0 {
+            None
+        } else {
+            // SAFETY: the file is a published payload: nothing truncates or rewrites it (see the head of this file), so
+            // the mapped bytes exist and do not change while the map lives.
+            Some(unsafe { Mmap::map(file.as_file())? })
+        };
+        let probe = os::Probe::of(file.as_file())?;
+        Ok(Self { map, file, probe })
+    }
+
+    /// Length in bytes.
+    pub(crate) fn len(&self) -> u64 {
+        self.map.as_ref().map_or(0, |map| map.len() as u64)
+    }
+
+    /// The bytes of `span` without a copy; cut off at the end of the payload. Touching cold pages of the result blocks.
+    pub(crate) fn bytes(self: &Arc<Self>, span: Span) -> Bytes {
+        let (start, end) = self.range(span);
+        if start == end {
+            return Bytes::new();
+        }
+        Bytes::from_owner(Window { blob: Arc::clone(self), start, end })
+    }
+
+    /// Whether every page of `span` is in memory now. Does not block; where it cannot be told, the answer is no. Costs
+    /// about a microsecond a MiB for a file of the process's own, some sixty for another's.
+    pub(crate) fn resident(&self, span: Span) -> bool {
+        let (start, end) = self.range(span);
+        match &self.map {
+            Some(map) if start < end => self.probe.resident(map, self.file.as_file(), start, end),
+            _ => true,
+        }
+    }
+
+    /// Brings the pages of `span` into memory and waits for them; a disk that cannot give them is an error. Blocks.
+    ///
+    /// After it the window is used without asking `resident` again, which may never say yes here.
+    pub(crate) fn populate(&self, span: Span) -> io::Result<()> {
+        let (start, end) = self.range(span);
+        match &self.map {
+            Some(map) if start < end => os::populate(map, self.file.as_file(), start, end),
+            _ => Ok(()),
+        }
+    }
+
+    /// `span` as indices into the map, cut off at its end.
+    fn range(&self, span: Span) -> (usize, usize) {
+        let len = self.map.as_ref().map_or(0, |map| map.len());
+        let cut = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(len);
+        (cut(span.start()), cut(span.end()))
+    }
+}
+
+impl fmt::Debug for Blob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Blob").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+/// Reads `start..end` and throws it away: the kernel keeps the pages, and an error of the disk is an error here.
+fn read_through(file: &File, start: usize, end: usize) -> io::Result<()> {
+    let mut scratch = vec![0; (end - start).min(64 << 10)];
+    let mut at = start;
+    while at < end {
+        let len = scratch.len().min(end - at);
+        file.read_exact_at(&mut scratch[..len], at as u64)?;
+        at += len;
+    }
+    Ok(())
+}
+
+/// What Linux can do.
+#[cfg(target_os = "linux")]
+mod os {
+    use std::fs::File;
+    use std::io::{self, IoSliceMut};
+    use std::os::unix::fs::MetadataExt;
+
+    use memmap2::{Advice, Mmap};
+    use rustix::io::{Errno, ReadWriteFlags, preadv2};
+
+    use super::read_through;
+
+    /// How it is found out whether pages are in memory.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(super) enum Probe {
+        /// mincore(2) on the map.
+        Mincore,
+        /// A read of one byte a page that must not wait. For files that are not the process's own: of these mincore says
+        /// that everything is in memory, so that nobody can spy on others' reads (Linux 5.2 and later).
+        Read,
+    }
+
+    impl Probe {
+        pub(super) fn of(file: &File) -> io::Result<Self> {
+            let own = file.metadata()?.uid() == rustix::process::geteuid().as_raw();
+            Ok(if own { Self::Mincore } else { Self::Read })
+        }
+
+        pub(super) fn resident(self, map: &Mmap, file: &File, start: usize, end: usize) -> bool {
+            match self {
+                Self::Mincore => mincore(map, start, end),
+                Self::Read => reads_at_once(file, start, end),
+            }
+        }
+    }
+
+    /// One bit a page from the kernel, for as many pages at a time as a window of 1 MiB has with pages of 4 KiB.
+    fn mincore(map: &Mmap, start: usize, end: usize) -> bool {
+        let page = rustix::param::page_size();
+        let end = end.min(map.len());
+        let mut at = start / page * page;
+        let mut flags = [0_u8; 257];
+        while at < end {
+            let len = (end - at).min((flags.len() - 1) * page);
+            // SAFETY: `at` is a multiple of the page size and `at + len` is inside the map, which is borrowed here and so
+            // stays mapped; the kernel writes one byte for every page begun, and `flags` has room for one more than that.
+            let asked = unsafe { libc::mincore(map.as_ptr().add(at).cast_mut().cast(), len, flags.as_mut_ptr()) };
+            if asked != 0 || flags[..len.div_ceil(page)].iter().any(|flag| flag & 1 == 0) {
+                return false;
+            }
+            at += len;
+        }
+        true
+    }
+
+    fn reads_at_once(file: &File, start: usize, end: usize) -> bool {
+        let page = rustix::param::page_size();
+        let mut byte = [0];
+        // The first byte of every page; of the first page the byte asked for, so that none lies beyond the end.
+        std::iter::once(start).chain((start / page * page + page..end).step_by(page)).all(|at| {
+            preadv2(file, &mut [IoSliceMut::new(&mut byte)], at as u64, ReadWriteFlags::NOWAIT)
+                .is_ok_and(|got| got == 1)
+        })
+    }
+
+    pub(super) fn populate(map: &Mmap, file: &File, start: usize, end: usize) -> io::Result<()> {
+        // Asks for the whole window in large requests; populating alone would fault it in piecemeal, waiting for each.
+        // Only a hint: what it cannot do, populating does.
+        let _ = map.advise_range(Advice::WillNeed, start, end - start);
+        let Err(error) = map.advise_range(Advice::PopulateRead, start, end - start) else { return Ok(()) };
+        match error.raw_os_error().map(Errno::from_raw_os_error) {
+            // Linux before 5.14.
+            Some(Errno::INVAL) => read_through(file, start, end),
+            // What would have been a signal for whoever touched the page. The read says which error it was.
+            Some(Errno::FAULT | Errno::HWPOISON) => {
+                read_through(file, start, end)?;
+                Err(io::Error::new(error.kind(), format!("the disk did not give bytes {start}..{end}: {error}")))
+            }
+            _ => Err(error),
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use std::sync::Arc;
+
+        use rustix::fs::{Advice, fadvise};
+
+        use super::super::{Blob, Span, tests};
+        use super::*;
+
+        #[test]
+        fn both_probes_see_what_is_in_memory() {
+            let len = (1 << 20) + 4097;
+            let (_dir, path) = tests::payload(len);
+            let blob = Arc::new(Blob::open(&crate::base::disk::RealDisk, &path, len as u64).unwrap());
+            assert_eq!(blob.probe, Probe::Mincore, "the test's own file");
+            let map = blob.map.as_ref().unwrap();
+            let file = blob.file.as_file();
+            // Where nothing reads, nothing is mapped into page tables, so that this drops all of it but on file systems
+            // that have nowhere else to keep it.
+            file.sync_all().unwrap();
+            fadvise(file, 0, None, Advice::DontNeed).unwrap();
+            let in_memory_only = rustix::fs::fstatfs(file).unwrap().f_type == libc::TMPFS_MAGIC;
+            let all = Span::at(0, len as u64);
+            assert_eq!(blob.resident(all), in_memory_only);
+            assert_eq!(reads_at_once(file, 0, len), in_memory_only);
+            blob.populate(Span::at(65_536, 65_536)).unwrap();
+            assert!(blob.resident(Span::at(65_536, 65_536)));
+            assert!(reads_at_once(file, 65_536, 131_072));
+            blob.populate(all).unwrap();
+            assert!(blob.resident(all) && mincore(map, 0, len));
+            for (start, end) in [(0, len), (1, 2), (4095, 4097), (len - 1, len), (len - 4097, len)] {
+                assert!(reads_at_once(file, start, end), "{start}..{end}");
+                assert!(mincore(map, start, end), "{start}..{end}");
+            }
+        }
+
+        #[test]
+        fn what_the_disk_does_not_give_is_an_error_and_not_a_signal() {
+            let (_dir, path) = tests::payload(3 << 20);
+            let blob = Blob::open(&crate::base::disk::RealDisk, &path, 3 << 20).unwrap();
+            // Never done to a payload: it is the one way to get a page that cannot be had without a broken disk.
+            std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(1 << 20).unwrap();
+            blob.populate(Span::new(0, 1 << 20)).unwrap();
+            blob.populate(Span::new(1 << 20, 2 << 20)).unwrap_err();
+        }
+    }
+}
+
+/// What every system can do.
+#[cfg(not(target_os = "linux"))]
+mod os {
+    use std::fs::File;
+    use std::io;
+
+    use memmap2::Mmap;
+
+    use super::read_through;
+
+    /// Nothing is known of what is in memory.
+    #[derive(Clone, Copy, Debug)]
+    pub(super) struct Probe;
+
+    impl Probe {
+        pub(super) fn of(_: &File) -> io::Result<Self> {
+            Ok(Self)
+        }
+
+        pub(super) fn resident(self, _: &Mmap, _: &File, _: usize, _: usize) -> bool {
+            false
+        }
+    }
+
+    pub(super) fn populate(_: &Mmap, file: &File, start: usize, end: usize) -> io::Result<()> {
+        read_through(file, start, end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::base::disk::RealDisk;
+
+    fn content(len: usize) -> Vec<u8> {
+        (0..len).map(|at| (at % 251) as u8).collect()
+    }
+
+    pub(super) fn payload(len: usize) -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("payload");
+        std::fs::write(&path, content(len)).unwrap();
+        (dir, path)
+    }
+
+    #[test]
+    fn windows_are_the_bytes_and_outlive_name_and_handle() {
+        let (_dir, path) = payload(10_000);
+        let blob = Arc::new(Blob::open(&RealDisk, &path, 10_000).unwrap());
+        let content = content(10_000);
+        let window = blob.bytes(Span::new(5000, 9000));
+        assert_eq!(blob.bytes(Span::new(9990, 20_000)), content[9990..]);
+        assert!(blob.bytes(Span::new(10_000, 20_000)).is_empty());
+        assert!(blob.bytes(Span::new(u64::MAX - 1, u64::MAX)).is_empty());
+        std::fs::remove_file(&path).unwrap();
+        drop(blob);
+        assert_eq!(window, content[5000..9000]);
+        assert_eq!(window.slice(10..20), content[5010..5020]);
+    }
+
+    #[test]
+    fn an_empty_payload_is_empty_and_a_wrong_length_refused() {
+        let (_dir, path) = payload(0);
+        let blob = Arc::new(Blob::open(&RealDisk, &path, 0).unwrap());
+        assert!(blob.len() == 0 && blob.bytes(Span::new(0, 9)).is_empty() && blob.resident(Span::new(0, 9)));
+        blob.populate(Span::new(0, 9)).unwrap();
+        let error = Blob::open(&RealDisk, &path, 1).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert!(error.to_string().contains("has 0 bytes"), "{error}");
+    }
+}

@@ -1,0 +1,177 @@
+//! The rows that belong together: a payload with its recency, its end and the running sums; a name with its way back.
+//! Every function here keeps all of them in step inside one transaction, and nothing else may write these tables.
+
+use redb::{ReadTransaction, ReadableTable, WriteTransaction};
+
+use crate::base::digest::Blake3;
+use crate::model::payload::Class;
+use crate::store::error::Error;
+use crate::store::tables::{
+    ALIASES, AliasRow, EXPIRY, Id, NAMES, PAYLOAD_BYTES, PAYLOAD_COUNT, PAYLOADS, PINS, PayloadRow, RECENCY, TOTALS,
+    USED, class_code, decode, encode, names_end, names_key, time_key, use_key,
+};
+
+/// Adds to a running sum, or takes from it; it never goes below zero.
+pub(crate) fn add_total(tx: &WriteTransaction, key: &str, change: i64) -> Result<(), Error> {
+    let mut totals = tx.open_table(TOTALS)?;
+    let now = totals.get(key)?.map_or(0, |sum| sum.value());
+    totals.insert(key, now.saturating_add_signed(change))?;
+    Ok(())
+}
+
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+/// The row of a payload.
+pub(crate) fn payload(tx: &WriteTransaction, id: &Id) -> Result<Option<PayloadRow>, Error> {
+    tx.open_table(PAYLOADS)?.get(id)?.map(|row| decode("payloads.1", row.value())).transpose()
+}
+
+/// Puts a payload in, or another state of it in place of what is there. `used_at` is kept where it is already later.
+pub(crate) fn put_payload(tx: &WriteTransaction, id: &Id, row: &PayloadRow, used_at: u64) -> Result<(), Error> {
+    let old = payload(tx, id)?;
+    tx.open_table(PAYLOADS)?.insert(id, encode(row)?.as_slice())?;
+    let pinned = tx.open_table(PINS)?.get(id)?.is_some();
+    let mut used = tx.open_table(USED)?;
+    let was = used.get(id)?.map(|ms| ms.value());
+    let now = was.map_or(used_at, |was| was.max(used_at));
+    used.insert(id, now)?;
+    let mut recency = tx.open_table(RECENCY)?;
+    let mut expiry = tx.open_table(EXPIRY)?;
+    if let Some(old) = &old {
+        recency.remove(&use_key(old.class, was.unwrap_or(0), id))?;
+        if let Some(end) = old.expires_at {
+            expiry.remove(&time_key(end, id))?;
+        }
+    }
+    if !pinned {
+        recency.insert(&use_key(row.class, now, id), ())?;
+    }
+    if let Some(end) = row.expires_at {
+        expiry.insert(&time_key(end, id), ())?;
+    }
+    let (bytes, count) = old.map_or((0, 1), |old| (signed(old.allocated), 0));
+    add_total(tx, PAYLOAD_BYTES, signed(row.allocated).saturating_sub(bytes))?;
+    add_total(tx, PAYLOAD_COUNT, count)
+}
+
+/// Takes a payload out with every name that points to it. `None` where there is none.
+pub(crate) fn take_payload(tx: &WriteTransaction, id: &Id) -> Result<Option<PayloadRow>, Error> {
+    let Some(row) = payload(tx, id)? else { return Ok(None) };
+    tx.open_table(PAYLOADS)?.remove(id)?;
+    tx.open_table(PINS)?.remove(id)?;
+    let used = tx.open_table(USED)?.remove(id)?.map_or(0, |ms| ms.value());
+    tx.open_table(RECENCY)?.remove(&use_key(row.class, used, id))?;
+    if let Some(end) = row.expires_at {
+        tx.open_table(EXPIRY)?.remove(&time_key(end, id))?;
+    }
+    let names = names_in(&tx.open_table(NAMES)?, id)?;
+    let mut aliases = tx.open_table(ALIASES)?;
+    let mut back = tx.open_table(NAMES)?;
+    for name in &names {
+        aliases.remove(name.as_slice())?;
+        back.remove(names_key(id, name).as_slice())?;
+    }
+    drop((aliases, back));
+    add_total(tx, PAYLOAD_BYTES, signed(row.allocated).saturating_neg())?;
+    add_total(tx, PAYLOAD_COUNT, -1)?;
+    Ok(Some(row))
+}
+
+/// Sets the time of the last use, if it is later than the one known.
+pub(crate) fn touch(tx: &WriteTransaction, id: &Id, ms: u64) -> Result<(), Error> {
+    match payload(tx, id)? {
+        Some(row) => put_used(tx, id, row.class, ms),
+        None => Ok(()),
+    }
+}
+
+fn put_used(tx: &WriteTransaction, id: &Id, class: u8, ms: u64) -> Result<(), Error> {
+    let mut used = tx.open_table(USED)?;
+    let was = used.get(id)?.map_or(0, |ms| ms.value());
+    if was >= ms {
+        return Ok(());
+    }
+    used.insert(id, ms)?;
+    let mut recency = tx.open_table(RECENCY)?;
+    // A pinned payload has no place in the order, and gets none by being used.
+    if recency.remove(&use_key(class, was, id))?.is_some() {
+        recency.insert(&use_key(class, ms, id), ())?;
+    }
+    Ok(())
+}
+
+/// Whether `row` is of a proven payload.
+pub(crate) fn is_proven(row: &PayloadRow) -> bool {
+    row.class == class_code(Class::Proven)
+}
+
+/// Lets `name` point to the payload that `row` names; what it pointed to before loses it. The caller has checked that
+/// the payload is there.
+pub(crate) fn put_alias(tx: &WriteTransaction, name: &[u8], row: &AliasRow) -> Result<(), Error> {
+    let old = tx.open_table(ALIASES)?.insert(name, encode(row)?.as_slice())?.map(|old| old.value().to_vec());
+    let mut names = tx.open_table(NAMES)?;
+    if let Some(old) = old {
+        let old: AliasRow = decode("aliases.1", &old)?;
+        names.remove(names_key(&old.blake3, name).as_slice())?;
+    }
+    names.insert(names_key(&row.blake3, name).as_slice(), ())?;
+    Ok(())
+}
+
+/// The row of a name.
+pub(crate) fn alias(tx: &WriteTransaction, name: &[u8]) -> Result<Option<AliasRow>, Error> {
+    tx.open_table(ALIASES)?.get(name)?.map(|row| decode("aliases.1", row.value())).transpose()
+}
+
+/// Takes a name away.
+pub(crate) fn take_alias(tx: &WriteTransaction, name: &[u8]) -> Result<Option<AliasRow>, Error> {
+    let Some(row) = alias(tx, name)? else { return Ok(None) };
+    tx.open_table(ALIASES)?.remove(name)?;
+    tx.open_table(NAMES)?.remove(names_key(&row.blake3, name).as_slice())?;
+    Ok(Some(row))
+}
+
+/// The keys of all names of a payload.
+pub(crate) fn names_in(table: &impl ReadableTable<&'static [u8], ()>, id: &Id) -> Result<Vec<Vec<u8>>, Error> {
+    let end = names_end(id);
+    let rows = match &end {
+        Some(end) => table.range::<&[u8]>(id.as_slice()..end.as_slice())?,
+        None => table.range::<&[u8]>(id.as_slice()..)?,
+    };
+    rows.map(|row| Ok(row?.0.value().get(id.len()..).unwrap_or_default().to_vec())).collect()
+}
+
+/// The payload that a name points to, in a snapshot.
+pub(crate) fn look_up(tx: &ReadTransaction, name: &[u8]) -> Result<Option<(Blake3, PayloadRow, AliasRow)>, Error> {
+    let Some(alias) = tx.open_table(ALIASES)?.get(name)?.map(|row| decode::<AliasRow>("aliases.1", row.value())) else {
+        return Ok(None);
+    };
+    let alias = alias?;
+    let row = tx.open_table(PAYLOADS)?.get(&alias.blake3)?.map(|row| decode("payloads.1", row.value())).transpose()?;
+    Ok(row.map(|row| (Blake3::new(alias.blake3), row, alias)))
+}
+
+/// Makes every table, so that a reader never meets one that is not there.
+pub(crate) fn create_tables(tx: &WriteTransaction) -> Result<(), Error> {
+    use crate::store::tables::{DOCUMENTS, DOOMED, DRAFTS, INTENTS, LEDGER, META, NOTES, PIECES, QUARANTINE};
+    tx.open_table(META)?;
+    tx.open_table(TOTALS)?;
+    tx.open_table(PAYLOADS)?;
+    tx.open_table(ALIASES)?;
+    tx.open_table(NAMES)?;
+    tx.open_table(USED)?;
+    tx.open_table(RECENCY)?;
+    tx.open_table(EXPIRY)?;
+    tx.open_table(PINS)?;
+    tx.open_table(INTENTS)?;
+    tx.open_table(DOOMED)?;
+    tx.open_table(DRAFTS)?;
+    tx.open_table(PIECES)?;
+    tx.open_table(NOTES)?;
+    tx.open_table(QUARANTINE)?;
+    tx.open_table(LEDGER)?;
+    tx.open_table(DOCUMENTS)?;
+    Ok(())
+}

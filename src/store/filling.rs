@@ -1,0 +1,404 @@
+//! One draft at work: the binding of its row to its file, and what may happen in each state of its life.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
+
+use bytes::Bytes;
+use redb::{ReadableTable, WriteTransaction};
+
+use crate::base::digest::Digest;
+use crate::base::limits::WINDOW;
+use crate::base::span::{Span, SpanSet};
+use crate::base::time::Timestamp;
+use crate::model::name::Name;
+use crate::model::payload::{Alias, Authority, Published};
+use crate::store::cache::Found;
+use crate::store::core::Core;
+use crate::store::draft::DraftFile;
+use crate::store::drafts::{DraftSpec, HASH_STEP, Proved};
+use crate::store::error::{Error, is_full};
+use crate::store::hash::Hashed;
+use crate::store::judge::{Sha1State, Verdict, judge};
+use crate::store::publish::Finished;
+use crate::store::remove::put_quarantine;
+use crate::store::space::{Reach, shift};
+use crate::store::tables::{
+    ClaimRow, DRAFTS, DraftRow, NOTES, NoteRow, PIECES, PiecesRow, PlaceRow, decode, encode, name_key,
+};
+use crate::store::writer::Room;
+
+/// Where a draft is in its life.
+#[derive(Debug)]
+pub(super) enum Phase {
+    Filling,
+    Proving,
+    Proved(Arc<(Hashed, Verdict)>),
+    Gone,
+}
+
+/// The shared part of all handles of one draft.
+#[derive(Debug)]
+pub(crate) struct DraftState {
+    pub(super) core: Arc<Core>,
+    pub(super) id: u64,
+    pub(super) file: DraftFile,
+    pub(super) row: Mutex<DraftRow>,
+    pub(super) name: Name,
+    pub(super) phase: RwLock<Phase>,
+    pub(super) demand_at: AtomicU64,
+    /// One checkpoint at a time, so that an older piece map never overwrites a newer one.
+    pub(super) saving: Mutex<()>,
+    /// Whether a job to hash is waiting.
+    pub(super) hashing: AtomicBool,
+}
+
+impl DraftState {
+    pub(super) fn row(&self) -> MutexGuard<'_, DraftRow> {
+        self.row.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn phase(&self) -> RwLockReadGuard<'_, Phase> {
+        self.phase.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_phase(&self) -> RwLockWriteGuard<'_, Phase> {
+        self.phase.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn io(&self, error: &std::io::Error) -> Error {
+        Error::at(self.file.path(), error)
+    }
+
+    pub(super) fn ask(&self) {
+        let now = self.core.clock.now();
+        // A minute's grain: the book's lock is not taken for every piece.
+        if now.ms() > self.demand_at.load(Ordering::Relaxed).saturating_add(60_000) {
+            self.demand_at.store(now.ms(), Ordering::Relaxed);
+            self.core.book.demand(self.id, now);
+        }
+    }
+
+    pub(crate) fn spec(&self) -> DraftSpec {
+        spec_of(self.name.clone(), &self.row())
+    }
+
+    /// Whether somebody who counts vouches for the bytes to come.
+    pub(super) fn reach(&self) -> Reach {
+        let row = self.row();
+        let vouched = row.expected.as_ref().is_some_and(|claim| claim.claim().authority > Authority::Unauthenticated);
+        if vouched || row.repairs.is_some() || matches!(self.name, Name::Digest(_)) {
+            Reach::All
+        } else {
+            Reach::Unproven
+        }
+    }
+
+    pub(super) fn write(self: &Arc<Self>, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+        let phase = match self.phase.try_read() {
+            Ok(phase) => phase,
+            // It is being published, which may take as long as an fsync of all of it: a late duplicate must not hold a
+            // thread of the I/O pool for that.
+            Err(TryLockError::WouldBlock) if self.file.is_complete() => return Ok(()),
+            Err(TryLockError::WouldBlock) => self.phase(),
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+        };
+        match *phase {
+            Phase::Filling => {}
+            Phase::Proving | Phase::Proved(_) => return Ok(()),
+            Phase::Gone => return Err(Error::Gone),
+        }
+        let size = self.row().size;
+        let len = bytes.len() as u64;
+        if offset.checked_add(len).is_none_or(|end| end > size) {
+            let what = format!("{len} bytes at {offset} do not fit into an object of {size} bytes");
+            return Err(Error::Invalid { what });
+        }
+        self.core.make_room(len, self.reach())?;
+        self.file.write(offset, bytes).map_err(|error| self.io(&error))?;
+        shift(&self.core.sums.drafts, len, 0);
+        self.core.book.grow(self.id, len);
+        self.ask();
+        drop(phase);
+        self.hash_later();
+        Ok(())
+    }
+
+    /// Lets the hashing catch up behind what the pool has to do first. One such job a draft waits at a time.
+    pub(super) fn hash_later(self: &Arc<Self>) {
+        if self.hashing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let state = Arc::clone(self);
+        let posted = self.core.io.post(move || {
+            // Before the work: what is written while it runs posts another.
+            state.hashing.store(false, Ordering::Release);
+            match state.file.hash_some(HASH_STEP) {
+                Ok(true) => state.hash_later(),
+                Ok(false) => {}
+                // Proving reads it again, and says so to somebody.
+                Err(error) => tracing::warn!(draft = state.id, %error, "a draft cannot be hashed"),
+            }
+        });
+        if !posted {
+            self.hashing.store(false, Ordering::Release);
+        }
+    }
+
+    pub(super) fn read(&self, span: Span) -> Result<Bytes, Error> {
+        if span.len() > WINDOW {
+            return Err(Error::Invalid { what: format!("{} bytes at once, at most {WINDOW} can be read", span.len()) });
+        }
+        self.ask();
+        self.file.read(span).map(Bytes::from).map_err(|error| self.io(&error))
+    }
+
+    pub(super) fn drop_span(&self, span: Span) -> Result<(), Error> {
+        let mut phase = self.set_phase();
+        match *phase {
+            Phase::Filling => {}
+            Phase::Proved(_) => *phase = Phase::Filling,
+            Phase::Proving => return Err(Error::Busy { queued: 1 }),
+            Phase::Gone => return Err(Error::Gone),
+        }
+        self.file.drop_span(span);
+        drop(phase);
+        // The map on disk must not claim it either.
+        self.checkpoint()
+    }
+
+    pub(super) fn checkpoint(&self) -> Result<(), Error> {
+        let _one = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*self.phase(), Phase::Gone) {
+            return Err(Error::Gone);
+        }
+        let durable = match self.file.sync() {
+            Ok(durable) => durable,
+            Err(error) => return Err(self.spoiled(&error)),
+        };
+        // What was taken for bad while the sync ran must not be claimed.
+        let covered = self.file.covered();
+        let held: SpanSet = durable.iter().flat_map(|span| covered.within(span).collect::<Vec<_>>()).collect();
+        self.save(&held)
+    }
+
+    /// A sync that failed may have lost any page that was not yet on the disk, and a second one would say that all is
+    /// well: nothing in the file can be trusted any more.
+    pub(super) fn spoiled(&self, error: &std::io::Error) -> Error {
+        if !is_full(error) {
+            *self.set_phase() = Phase::Gone;
+            self.give_up();
+        }
+        self.io(error)
+    }
+
+    pub(super) fn give_up(&self) {
+        if let Err(error) = self.core.drop_draft(self.id) {
+            tracing::warn!(draft = self.id, %error, "a draft that could not be synced is swept at the next start");
+        }
+    }
+
+    pub(super) fn save(&self, held: &SpanSet) -> Result<(), Error> {
+        let allocated = self.file.allocated().map_err(|error| self.io(&error))?;
+        let demand = Timestamp::from_ms(self.demand_at.load(Ordering::Relaxed));
+        let spans = held.iter().map(|span| (span.start(), span.end())).collect();
+        let row = PiecesRow { spans, demand_at: demand.ms(), allocated };
+        let id = self.id;
+        self.core.writer.write(Room::Adds, move |tx| {
+            // A draft that was discarded meanwhile must not come back as a row without one.
+            if tx.open_table(DRAFTS)?.get(id)?.is_none() {
+                return Err(Error::Gone);
+            }
+            put_pieces(tx, id, &row)
+        })?;
+        if let Some(before) = self.core.book.measure(self.id, allocated, held.total(), demand) {
+            shift(&self.core.sums.drafts, allocated, before);
+        }
+        Ok(())
+    }
+
+    pub(super) fn prove(&self) -> Result<Proved, Error> {
+        {
+            let mut phase = self.set_phase();
+            match &*phase {
+                Phase::Filling if self.file.is_complete() => *phase = Phase::Proving,
+                Phase::Filling => {
+                    let (covered, size) = (self.file.covered().total(), self.row().size);
+                    return Err(Error::Invalid { what: format!("only {covered} of {size} bytes are there") });
+                }
+                Phase::Proved(proved) => return Ok(Proved { digests: proved.0.digests }),
+                Phase::Proving => return Err(Error::Busy { queued: 1 }),
+                Phase::Gone => return Err(Error::Gone),
+            }
+        }
+        let outcome = self.judged();
+        let mut phase = self.set_phase();
+        match outcome {
+            Ok((hashed, verdict)) => {
+                let digests = hashed.digests;
+                *phase = Phase::Proved(Arc::new((hashed, verdict)));
+                Ok(Proved { digests })
+            }
+            Err(error) => {
+                *phase = Phase::Filling;
+                Err(error)
+            }
+        }
+    }
+
+    pub(super) fn judged(&self) -> Result<(Hashed, Verdict), Error> {
+        let hashed = self.file.finish().map_err(|error| self.io(&error))?;
+        let (expected, checked) = {
+            let row = self.row();
+            (row.expected.as_ref().map(ClaimRow::claim), row.checked_sha1)
+        };
+        let claims = self.core.claims(&self.name, &hashed.digests, expected)?;
+        let verdict = judge(Some(&self.name), &claims, &hashed.digests, sha1_state(checked, &hashed));
+        if let Verdict::Contradicted(published, _) = verdict {
+            return Err(Error::Mismatch { published, computed: hashed.digests });
+        }
+        Ok((hashed, verdict))
+    }
+
+    pub(super) fn publish(&self, proved: &Proved, aliases: Vec<(Name, Alias)>) -> Result<Found, Error> {
+        // Nothing else may happen to the draft meanwhile; readers of its file are not held up.
+        let mut phase = self.set_phase();
+        let ready = match &*phase {
+            Phase::Proved(ready) if ready.0.digests == proved.digests => Arc::clone(ready),
+            Phase::Gone => return Err(Error::Gone),
+            _ => return Err(Error::Invalid { what: "a draft is proved before it is published".into() }),
+        };
+        let (spec, repairs, checked) = {
+            let row = self.row();
+            (spec_of(self.name.clone(), &row), row.repairs, row.checked_sha1)
+        };
+        let own = Alias {
+            tag: spec.tag,
+            last_modified: spec.last_modified,
+            validators: spec.validators,
+            freshness: spec.freshness,
+        };
+        // A repair was never answered under a name of its own: the names of the payload stay as they are.
+        let mut names = if repairs.is_some() { Vec::new() } else { vec![(self.name.clone(), own)] };
+        names.extend(aliases);
+        let finished = Finished {
+            draft: self.id,
+            file: &self.file,
+            hashed: &ready.0,
+            sha1: sha1_state(checked, &ready.0),
+            verdict: ready.1,
+            names,
+            repairs,
+        };
+        if let Err(error) = self.core.publish(&finished) {
+            // A sync that failed fails for good; where it is fine, or the disk was merely full, it can be tried again.
+            if self.file.sync().is_err_and(|error| !is_full(&error)) {
+                *phase = Phase::Gone;
+                drop(phase);
+                self.give_up();
+            }
+            return Err(error);
+        }
+        *phase = Phase::Gone;
+        drop(phase);
+        self.core.forget_draft(self.id);
+        self.core.find(&self.name)?.ok_or(Error::Gone)
+    }
+
+    pub(super) fn discard(&self) -> Result<(), Error> {
+        let mut phase = self.set_phase();
+        match *phase {
+            Phase::Gone => return Ok(()),
+            Phase::Proving => return Err(Error::Busy { queued: 1 }),
+            Phase::Filling | Phase::Proved(_) => *phase = Phase::Gone,
+        }
+        drop(phase);
+        self.core.drop_draft(self.id)
+    }
+
+    /// The rows first: after a crash in between the file is swept, and the generation stands.
+    pub(super) fn quarantine(&self, why: &str) -> Result<(), Error> {
+        let mut phase = self.set_phase();
+        if matches!(*phase, Phase::Gone) {
+            return Err(Error::Gone);
+        }
+        *phase = Phase::Gone;
+        drop(phase);
+        let core = &self.core;
+        let allocated = self.file.allocated().unwrap_or(0);
+        let (id, place, at) = (self.id, core.next_id(), core.clock.now().ms());
+        let (name, reason) = (name_key(&self.name), why.to_owned());
+        core.writer.write(Room::Frees, move |tx| {
+            drop_draft_rows(tx, id)?;
+            let mut notes = tx.open_table(NOTES)?;
+            let mut note: NoteRow = match notes.get(name.as_slice())? {
+                Some(row) => decode("notes.1", row.value())?,
+                None => NoteRow::default(),
+            };
+            note.generation = note.generation.max(1).saturating_add(1);
+            notes.insert(name.as_slice(), encode(&note)?.as_slice())?;
+            drop(notes);
+            put_quarantine(tx, place, at, allocated, &reason)
+        })?;
+        core.forget_draft(self.id);
+        shift(&core.sums.quarantine, allocated, 0);
+        core.explain(place, &format!("draft of {}\n{why}\n", self.name))?;
+        let to = core.layout.quarantined(place, "");
+        core.disk.rename(self.file.path(), &to).map_err(|error| Error::at(&to, &error))?;
+        core.sync_dir(&core.layout.quarantine())
+    }
+}
+
+pub(super) fn sha1_state(checked: bool, hashed: &Hashed) -> Sha1State {
+    match (checked, hashed.collision) {
+        (_, true) => Sha1State::Collision,
+        (true, false) => Sha1State::Clean,
+        (false, false) => Sha1State::Unchecked,
+    }
+}
+
+/// Whether a SHA-1 may have to prove the bytes alone: only where no stronger digest is known is the slower computing
+/// worth it.
+pub(super) fn needs_checked_sha1(expected: Option<&Published>, name: &Name) -> bool {
+    let by_name = matches!(name, Name::Digest(Digest::Sha256(_) | Digest::Blake3(_)));
+    let by_claim = expected.is_some_and(|claim| {
+        claim.authority > Authority::Unauthenticated && (claim.sha256.is_some() || claim.blake3.is_some())
+    });
+    !by_name && !by_claim
+}
+
+pub(crate) fn spec_of(name: Name, row: &DraftRow) -> DraftSpec {
+    let alias = row.alias.alias();
+    DraftSpec {
+        name,
+        size: row.size,
+        tag: alias.tag,
+        last_modified: alias.last_modified,
+        validators: alias.validators,
+        expected: row.expected.as_ref().map(ClaimRow::claim),
+        locations: row.places.iter().map(PlaceRow::location).collect(),
+        freshness: alias.freshness,
+        whole: row.whole,
+    }
+}
+
+pub(super) fn put_row(tx: &WriteTransaction, id: u64, row: &DraftRow) -> Result<(), Error> {
+    let mut drafts = tx.open_table(DRAFTS)?;
+    if drafts.get(id)?.is_none() {
+        return Err(Error::Gone);
+    }
+    drafts.insert(id, encode(row)?.as_slice())?;
+    Ok(())
+}
+
+/// Writes the piece map of a draft.
+pub(crate) fn put_pieces(tx: &WriteTransaction, id: u64, row: &PiecesRow) -> Result<(), Error> {
+    tx.open_table(PIECES)?.insert(id, encode(row)?.as_slice())?;
+    Ok(())
+}
+
+/// Takes both rows of a draft away.
+pub(crate) fn drop_draft_rows(tx: &WriteTransaction, id: u64) -> Result<(), Error> {
+    tx.open_table(DRAFTS)?.remove(id)?;
+    tx.open_table(PIECES)?.remove(id)?;
+    Ok(())
+}

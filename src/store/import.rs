@@ -1,0 +1,174 @@
+//! Taking a file of the administrator's into the store.
+//!
+//! 1. A row says that the file is on its way (and where it came from, where it is moved).
+//! 2. The file becomes a draft: moved, where that is asked for, it is ours, and it lies on the same file system; else a
+//!    reflink or a copy.
+//! 3. It is hashed, judged, and published like every draft.
+//! 4. Where it is not what was expected a moved file goes back, a copy is thrown away.
+
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use crate::base::digest::Digest;
+use crate::base::limits::OBJECT_BYTES_MAX;
+use crate::base::span::Span;
+use crate::model::name::Name;
+use crate::model::payload::{Alias, Authority, Published, Validators};
+use crate::store::cache::Found;
+use crate::store::core::{Core, unseal};
+use crate::store::draft::DraftFile;
+use crate::store::error::Error;
+use crate::store::filling::drop_draft_rows;
+use crate::store::hash::Hashed;
+use crate::store::judge::{Sha1State, Verdict, judge};
+use crate::store::publish::Finished;
+use crate::store::space::Reach;
+use crate::store::tables::{AliasRow, ClaimRow, DRAFTS, DraftRow, encode, name_key};
+use crate::store::writer::Room;
+
+impl Core {
+    /// Takes the file at `path` in; see the head of this file.
+    pub(crate) fn import(
+        &self,
+        path: &Path,
+        take: bool,
+        expected: Option<Published>,
+        names: Vec<(Name, Alias)>,
+    ) -> Result<Found, Error> {
+        self.writable()?;
+        let facts = std::fs::metadata(path).map_err(|error| Error::at(path, &error))?;
+        if !facts.is_file() {
+            return Err(Error::Invalid { what: format!("{} is no file", path.display()) });
+        }
+        let most = OBJECT_BYTES_MAX.min(self.config.max_size);
+        let size = facts.len();
+        if size > most {
+            return Err(Error::Full { what: format!("{} has {size} bytes, at most {most} are kept", path.display()) });
+        }
+        self.make_room(size, if expected.is_some() { Reach::All } else { Reach::Unproven })?;
+        // A file of another owner could be written by that owner while it is served: it is copied.
+        let is_ours = facts.uid() == rustix::process::geteuid().as_raw() && facts.nlink() == 1;
+        let id = self.next_id();
+        let home = path.canonicalize().map_err(|error| Error::at(path, &error))?;
+        let moves = take && is_ours;
+        self.note_import(id, size, expected.as_ref(), moves.then_some(home.as_path()))?;
+        let moved = match self.bring(id, &home, moves) {
+            Ok(moved) => moved,
+            Err(error) => {
+                self.writer.write(Room::Frees, move |tx| drop_draft_rows(tx, id))?;
+                self.unlink(&self.layout.draft(id))?;
+                return Err(error);
+            }
+        };
+        let published = self.publish_import(id, size, expected, names);
+        match published {
+            Ok(found) => {
+                if take && !moved {
+                    self.disk.unlink(&home).map_err(|error| Error::at(&home, &error))?;
+                }
+                Ok(found)
+            }
+            Err(error) => {
+                if self.facts(&self.layout.draft(id))?.is_none() {
+                    self.writer.write(Room::Frees, move |tx| drop_draft_rows(tx, id))?;
+                } else if moved {
+                    self.give_back(id, &home)?;
+                } else {
+                    self.writer.write(Room::Frees, move |tx| drop_draft_rows(tx, id))?;
+                    self.unlink(&self.layout.draft(id))?;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Step 1. The row has no place in the book: nobody can ask for this draft.
+    fn note_import(&self, id: u64, size: u64, expected: Option<&Published>, home: Option<&Path>) -> Result<(), Error> {
+        // Its name is known when it is hashed; until then an impossible digest stands for it.
+        let name = Name::Digest(Digest::Blake3(crate::base::digest::Blake3::new([0; 32])));
+        let alias =
+            Alias { tag: String::new(), last_modified: None, validators: Validators::default(), freshness: None };
+        let row = DraftRow {
+            name: name_key(&name),
+            size,
+            alias: AliasRow::of(&[0; 32], &alias),
+            expected: expected.map(ClaimRow::of),
+            places: Vec::new(),
+            whole: true,
+            started_at: self.clock.now().ms(),
+            checked_sha1: true,
+            repairs: None,
+            taken_from: Some(home.map(|home| home.as_os_str().as_bytes().to_vec()).unwrap_or_default()),
+        };
+        self.writer.write(Room::Adds, move |tx| {
+            tx.open_table(DRAFTS)?.insert(id, encode(&row)?.as_slice())?;
+            Ok(())
+        })
+    }
+
+    /// Step 2. Says whether the file itself was moved.
+    fn bring(&self, id: u64, home: &Path, moves: bool) -> Result<bool, Error> {
+        let here = self.layout.draft(id);
+        if moves {
+            match self.disk.rename(home, &here) {
+                Ok(()) => {
+                    unseal(&here);
+                    self.sync_dir(&self.layout.drafts())?;
+                    return Ok(true);
+                }
+                Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {}
+                Err(error) => return Err(Error::at(home, &error)),
+            }
+        }
+        self.disk.copy(home, &here).map_err(|error| Error::at(home, &error))?;
+        Ok(false)
+    }
+
+    /// Step 3.
+    fn publish_import(
+        &self,
+        id: u64,
+        size: u64,
+        expected: Option<Published>,
+        names: Vec<(Name, Alias)>,
+    ) -> Result<Found, Error> {
+        let here = self.layout.draft(id);
+        let at = |error: io::Error| Error::at(&here, &error);
+        let checked = expected.is_none_or(|claim| claim.only_sha1() || claim.authority == Authority::Unauthenticated);
+        let pieces = std::iter::once(Span::new(0, size)).collect();
+        let file = DraftFile::reopen(&self.disk, &here, size, pieces, checked).map_err(at)?;
+        let hashed: Hashed = file.finish().map_err(at)?;
+        let digests = hashed.digests;
+        let sha1 = match (checked, hashed.collision) {
+            (_, true) => Sha1State::Collision,
+            (true, false) => Sha1State::Clean,
+            (false, false) => Sha1State::Unchecked,
+        };
+        if let Some(published) = expected.and_then(|expected| expected.contradiction(&digests)) {
+            return Err(Error::Mismatch { published, computed: digests });
+        }
+        let name = Name::Digest(Digest::Blake3(digests.blake3));
+        let mut claims = Vec::from_iter(expected);
+        for (name, _) in &names {
+            claims.extend(self.claims(name, &digests, None)?);
+        }
+        claims.extend(self.claims(&name, &digests, None)?);
+        // Not by the name: that its own digest matches proves nothing.
+        let verdict = judge(None, &claims, &digests, sha1);
+        if let Verdict::Contradicted(published, _) = verdict {
+            return Err(Error::Mismatch { published, computed: digests });
+        }
+        for (name, _) in &names {
+            if let Name::Digest(digest) = name
+                && !digests.has(digest)
+            {
+                return Err(Error::Mismatch { published: *digest, computed: digests });
+            }
+        }
+        let finished = Finished { draft: id, file: &file, hashed: &hashed, sha1, verdict, names, repairs: None };
+        self.publish(&finished)?;
+        self.find(&name)?.ok_or(Error::Gone)
+    }
+}

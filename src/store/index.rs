@@ -1,0 +1,263 @@
+//! The index: one redb database, how it is opened, read, and what happens when it fails.
+//!
+//! 1. Opening is wrapped: damage is an error that names the file, never a panic.
+//! 2. A read takes a snapshot, runs, and gives values back; no guard leaves this file's closures.
+//! 3. After an I/O error redb refuses everything. The gate to the file is shut, the file is opened again: for writing
+//!    where only space was missing, else to be read alone (through an overlay), and [`Health`] says why.
+
+use std::fmt;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use redb::{Builder, Database, Durability, ReadTransaction, ReadableDatabase, WriteTransaction};
+
+use crate::base::disk::Disk;
+use crate::store::backup;
+use crate::store::error::{Error, is_full};
+use crate::store::medium::{Access, Gate, Medium, Overlay};
+
+/// Whether the store can do its work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// Everything works.
+    Ready,
+    /// Held payloads are served; nothing new is kept.
+    ReadOnly {
+        /// Why, and what to do.
+        why: String,
+    },
+}
+
+/// The database and its fate.
+pub(crate) struct Index {
+    path: PathBuf,
+    medium: Medium,
+    cache: usize,
+    state: RwLock<State>,
+}
+
+struct State {
+    db: Option<Arc<Database>>,
+    shut: Arc<AtomicBool>,
+    /// Counts openings, so that two that saw the same failure do not both reopen.
+    opening: u64,
+    /// The disk was full and the index could not even be opened for writing: every write tries that again.
+    full: bool,
+    health: Health,
+}
+
+impl fmt::Debug for Index {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Index").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Index {
+    /// Opens the index at `path`. With [`Access::Read`] nothing is ever written, and `why` is what health says.
+    pub(crate) fn open(
+        path: &Path,
+        medium: Medium,
+        access: Access,
+        cache: usize,
+        why: Option<String>,
+    ) -> Result<Self, Error> {
+        let (db, shut) = start(path, &medium, access, cache)?;
+        let health = why.map_or(Health::Ready, |why| Health::ReadOnly { why });
+        let state = RwLock::new(State { db: Some(Arc::new(db)), shut, opening: 0, full: false, health });
+        Ok(Self { path: path.to_owned(), medium, cache, state })
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).health.clone()
+    }
+
+    fn db(&self) -> Result<(Arc<Database>, u64), Error> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        match (&state.db, &state.health) {
+            (Some(db), _) => Ok((Arc::clone(db), state.opening)),
+            (None, Health::ReadOnly { why }) => Err(Error::Unavailable { why: why.clone() }),
+            (None, Health::Ready) => Err(Error::Unavailable { why: "the store is closed".into() }),
+        }
+    }
+
+    /// Runs `look` on a snapshot. Blocks on the disk. Where the index fails under it, it is tried once more on the
+    /// reopened one.
+    pub(crate) fn read<T>(&self, look: impl Fn(&ReadTransaction) -> Result<T, Error>) -> Result<T, Error> {
+        let mut tries = 0;
+        loop {
+            let (db, opening) = self.db()?;
+            let outcome = catch_unwind(AssertUnwindSafe(|| look(&db.begin_read()?)));
+            drop(db);
+            let error = match outcome {
+                Ok(Err(Error::Redb(error))) => Error::Redb(error),
+                Ok(answer) => return answer,
+                Err(_) => Error::Redb(Box::new(redb::Error::Corrupted("reading it panicked".into()))),
+            };
+            let failure = self.fail(opening, &error);
+            tries += 1;
+            if tries > 1 {
+                return Err(failure);
+            }
+        }
+    }
+
+    /// Runs `change` in a write transaction and commits it. Only the writer calls it, so that there is never another.
+    pub(crate) fn write(&self, change: impl FnOnce(&WriteTransaction) -> Result<(), Error>) -> Result<(), Error> {
+        if let Health::ReadOnly { why } = self.health() {
+            return Err(Error::Unavailable { why });
+        }
+        self.reopen_if_full()?;
+        let (db, opening) = self.db()?;
+        let outcome = catch_unwind(AssertUnwindSafe(|| -> Result<(), Error> {
+            let mut transaction = db.begin_write()?;
+            transaction
+                .set_durability(Durability::Immediate)
+                .map_err(|error| Error::Redb(Box::new(redb::Error::Corrupted(error.to_string()))))?;
+            transaction.set_quick_repair(true);
+            change(&transaction)?;
+            transaction.commit()?;
+            Ok(())
+        }));
+        drop(db);
+        match outcome {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error @ Error::Redb(_))) => Err(self.fail(opening, &error)),
+            Ok(Err(error)) => Err(error),
+            Err(_) => {
+                let error = Error::Redb(Box::new(redb::Error::Corrupted("writing it panicked".into())));
+                Err(self.fail(opening, &error))
+            }
+        }
+    }
+
+    /// After a full disk: for writing again, now that there may be room.
+    fn reopen_if_full(&self) -> Result<(), Error> {
+        if !self.state.read().unwrap_or_else(PoisonError::into_inner).full {
+            return Ok(());
+        }
+        let (db, shut) = start(&self.path, &self.medium, Access::Write, self.cache).map_err(|error| {
+            tracing::warn!(%error, "the index cannot be opened for writing yet");
+            Error::Full { what: format!("no space left on the disk for {}", self.path.display()) }
+        })?;
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        (state.db, state.shut, state.full) = (Some(Arc::new(db)), shut, false);
+        state.opening += 1;
+        Ok(())
+    }
+
+    /// Takes note of a failure and opens the index again. Returns what to tell the caller.
+    fn fail(&self, opening: u64, error: &Error) -> Error {
+        let full = full(error);
+        let told = if full {
+            Error::Full { what: format!("no space left on the disk for {}", self.path.display()) }
+        } else {
+            Error::Unavailable {
+                why: format!(
+                    "{} failed ({error}); check the disk, then restart the node; if it does not open again, use \
+                     `waystation restore FILE` or `waystation store rebuild`",
+                    self.path.display()
+                ),
+            }
+        };
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        if state.opening != opening {
+            return told;
+        }
+        state.shut.store(true, Ordering::Release);
+        state.db = None;
+        state.opening += 1;
+        let was_ready = state.health == Health::Ready;
+        if full && was_ready {
+            tracing::warn!(index = %self.path.display(), "no space left for a commit; nothing that is held is lost");
+            if let Ok((db, shut)) = start(&self.path, &self.medium, Access::Write, self.cache) {
+                (state.db, state.shut) = (Some(Arc::new(db)), shut);
+                return told;
+            }
+            state.full = true;
+        } else {
+            tracing::error!(index = %self.path.display(), %error, "the index failed; held payloads are still served, nothing new is kept");
+        }
+        if was_ready {
+            if !full {
+                state.health = Health::ReadOnly { why: told.to_string() };
+            }
+            match start(&self.path, &self.medium, Access::Read, self.cache) {
+                Ok((db, shut)) => (state.db, state.shut) = (Some(Arc::new(db)), shut),
+                Err(error) => {
+                    tracing::error!(%error, "the index cannot be read again either; only open payloads are served");
+                }
+            }
+        }
+        told
+    }
+
+    /// Copies a snapshot into the new file `to`. A disk that refuses the copy is no failure of the index.
+    pub(crate) fn copy(&self, disk: &dyn Disk, to: &Path) -> Result<(), Error> {
+        let (db, _) = self.db()?;
+        let copied = catch_unwind(AssertUnwindSafe(|| backup::copy(disk, &db.begin_read()?, to)));
+        copied.unwrap_or_else(|_| Err(Error::Index { path: self.path.clone(), why: "reading it panicked".into() }))
+    }
+
+    /// Closes the database properly, so that the next start needs no repair. Reads and writes after it are refused.
+    pub(crate) fn close(&self) -> Result<(), Error> {
+        let db = self.state.write().unwrap_or_else(PoisonError::into_inner).db.take();
+        match db.map(Arc::try_unwrap) {
+            Some(Ok(db)) => db.close().map_err(Error::from),
+            // A snapshot is still being read; the last one to let go closes it.
+            Some(Err(_)) | None => Ok(()),
+        }
+    }
+}
+
+fn full(error: &Error) -> bool {
+    match error {
+        Error::Redb(error) => matches!(&**error, redb::Error::Io(error) if is_full(error)),
+        _ => false,
+    }
+}
+
+/// Opens the database on `medium`.
+fn start(path: &Path, medium: &Medium, access: Access, cache: usize) -> Result<(Database, Arc<AtomicBool>), Error> {
+    let broken = |why: String| Error::Index { path: path.to_owned(), why };
+    let backend = medium(access).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => broken("it is missing".into()),
+        _ => Error::at(path, &error),
+    })?;
+    let empty = backend.len().map_err(|error| Error::at(path, &error))? == 0;
+    if empty && access != Access::Create {
+        return Err(broken("it is empty".into()));
+    }
+    let (gate, shut) = Gate::new(backend);
+    let opened = catch_unwind(AssertUnwindSafe(|| {
+        let mut builder = Builder::new();
+        builder.set_cache_size(cache);
+        if access == Access::Read {
+            builder.create_with_backend(Overlay::new(Box::new(gate))?)
+        } else {
+            builder.create_with_backend(gate)
+        }
+    }));
+    match opened {
+        Ok(Ok(db)) => Ok((db, shut)),
+        Ok(Err(redb::DatabaseError::Storage(redb::StorageError::Io(error))))
+            if error.kind() != io::ErrorKind::InvalidData && error.kind() != io::ErrorKind::UnexpectedEof =>
+        {
+            Err(Error::at(path, &error))
+        }
+        Ok(Err(error)) => Err(broken(format!("it is damaged: {error}"))),
+        Err(_) => Err(broken("it is damaged beyond reading".into())),
+    }
+}
+
+/// A new, empty database file at `path`, closed properly by the caller.
+pub(crate) fn create(path: &Path, cache: usize) -> Result<Database, Error> {
+    start(path, &crate::store::medium::file(path.to_owned()), Access::Create, cache).map(|(db, _)| db)
+}
+
+/// The existing database file at `path`, to be read alone.
+pub(crate) fn look(path: &Path, cache: usize) -> Result<Database, Error> {
+    start(path, &crate::store::medium::file(path.to_owned()), Access::Read, cache).map(|(db, _)| db)
+}

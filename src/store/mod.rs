@@ -1,0 +1,352 @@
+//! The cellar: keeps every payload once, under its BLAKE3, with all the names that point to it, and drafts of those that
+//! are still being filled. The only room that opens the index or maps a file.
+//!
+//! What it promises:
+//! - A payload is published whole or not at all, was hashed before, and is never changed; what is served of it is the
+//!   file itself, mapped.
+//! - Nothing that was acknowledged is lost by a crash at any moment; what was cut off is finished or undone on open, and
+//!   opening looks at nothing but that (see `recover`).
+//! - Whatever fails, held payloads are served: a full disk, a read-only one, an index that broke under us.
+//! - Nothing here blocks a reactor thread: every call that may runs on a pool of the store's own, and a step once begun
+//!   goes on to its end even where the caller goes away.
+//!
+//! How a payload goes through it, each step in the file named:
+//! 1. `find` asks the open payloads, then the index (`cache`, `reader`).
+//! 2. What is missing becomes a draft with a row (`drafts`, `filling`, `quota`, `book`) and a file (`draft`), written, hashed and
+//!    checkpointed as the bytes come in.
+//! 3. A complete draft is held against everything published for it (`notes`, `judge`).
+//! 4. It is published: intent, sync, proof, rename, commit (`publish`); the rows that go together are kept so by
+//!    `entries`, by the one thread that writes (`writer`).
+//! 5. What is held can be pinned (`pins`), verified (`verify`), mended by a new draft over the old file, given up when
+//!    room is needed (`space`), deleted or put into quarantine (`remove`).
+//! 6. The index is copied while in use (`backup`), put back (`restore`), or made anew from the proofs (`rebuild`).
+//!
+//! Every byte on the disk is described in `docs/store-format.md`.
+
+mod backup;
+mod blob;
+mod book;
+mod cache;
+mod config;
+mod core;
+mod documents;
+mod draft;
+mod drafts;
+mod entries;
+mod error;
+mod filling;
+mod hash;
+mod identity;
+mod import;
+mod index;
+mod judge;
+mod keys;
+mod layout;
+mod ledger;
+mod lock;
+mod medium;
+mod notes;
+mod open;
+mod pins;
+mod pool;
+mod proof;
+mod publish;
+mod quota;
+mod reader;
+mod rebuild;
+mod recover;
+mod remove;
+mod restore;
+mod shelves;
+mod space;
+mod tables;
+mod verify;
+mod writer;
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError};
+
+use crate::base::digest::Blake3;
+use crate::base::disk::Disk;
+use crate::base::span::SpanSet;
+use crate::base::time::Clock;
+use crate::model::name::Name;
+use crate::model::payload::{Alias, Freshness, Location, Published, Validators};
+use crate::store::core::Core;
+use crate::store::remove::Fate;
+use crate::store::tables::{AliasRow, name_key};
+use crate::store::writer::Room;
+
+pub use crate::store::cache::{Found, Held};
+pub use crate::store::config::Config;
+pub use crate::store::drafts::{Draft, DraftSpec, Proved};
+pub use crate::store::error::{Error, Fault};
+pub use crate::store::index::Health;
+pub use crate::store::ledger::{Ledger, Tally};
+pub use crate::store::medium::{Access, Medium};
+pub use crate::store::notes::Note;
+pub use crate::store::open::Opened;
+pub use crate::store::pins::Pin;
+pub use crate::store::reader::Listed;
+pub use crate::store::rebuild::rebuild;
+pub use crate::store::restore::restore;
+pub use crate::store::shelves::Rebuilt;
+pub use crate::store::space::Space;
+
+/// A cheap handle; clones share the store. [`Store::close`] ends it; a store that is merely dropped is one that crashed,
+/// and loses the recency and the account of the last half minute.
+#[derive(Clone, Debug)]
+pub struct Store {
+    core: Arc<Core>,
+}
+
+impl Store {
+    /// Opens or makes the data directory, takes its lock, mends what a crash left. Blocks. On a file system that cannot
+    /// be written to the store opens to be read alone, and [`Store::health`] says so.
+    pub fn open(config: Config, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Result<(Self, Opened), Error> {
+        let medium = medium::file(layout::Layout::new(&config.path).index());
+        Self::open_with(config, disk, clock, &medium)
+    }
+
+    /// The same with another storage under the index.
+    pub fn open_with(
+        config: Config,
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        medium: &Medium,
+    ) -> Result<(Self, Opened), Error> {
+        let (core, opened) = open::open(config, disk, clock, medium)?;
+        Ok((Self { core }, opened))
+    }
+
+    /// Lets work that was begun end, flushes recency and account, closes the index. Everything after it is refused.
+    pub async fn close(&self) -> Result<(), Error> {
+        let core = Arc::clone(&self.core);
+        let closed = tokio::task::spawn_blocking(move || {
+            core.long.close();
+            core.steps.close();
+            core.io.close();
+            core.reads.close();
+            core.writer.close();
+            let closed = core.index.close();
+            drop(core.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+            closed
+        });
+        closed.await.map_err(|error| Error::Io(std::io::Error::other(error)))?
+    }
+
+    /// Whether new things can be kept.
+    pub fn health(&self) -> Health {
+        self.core.index.health()
+    }
+
+    /// The open-payload cache alone: never blocks, never asks the index.
+    pub fn hot(&self, name: &Name) -> Option<Found> {
+        self.core.cache.hot(name)
+    }
+
+    /// Looks up, opens, maps, and counts the use.
+    pub async fn find(&self, name: &Name) -> Result<Option<Found>, Error> {
+        if let Some(found) = self.hot(name) {
+            return Ok(Some(found));
+        }
+        let (core, name) = (Arc::clone(&self.core), name.clone());
+        self.core.reads.run(move || core.find(&name)).await?
+    }
+
+    /// Lets another name point to a held payload; `Gone` where it is not held.
+    pub async fn alias(&self, blake3: Blake3, name: Name, alias: Alias) -> Result<(), Error> {
+        let key = name_key(&name);
+        let change = move |tx: &redb::WriteTransaction| {
+            let id = blake3.as_bytes();
+            entries::payload(tx, id)?.ok_or(Error::Gone)?;
+            entries::put_alias(tx, &key, &AliasRow::of(id, &alias))
+        };
+        self.core.writer.change(Room::Adds, change).await?;
+        self.core.cache.drop_name(&name);
+        Ok(())
+    }
+
+    /// New freshness after a revalidation; `Gone` where the name points to nothing.
+    pub async fn refresh(
+        &self,
+        name: &Name,
+        freshness: Option<Freshness>,
+        validators: Validators,
+    ) -> Result<(), Error> {
+        let key = name_key(name);
+        let change = move |tx: &redb::WriteTransaction| {
+            let old = entries::alias(tx, &key)?.ok_or(Error::Gone)?;
+            let alias = Alias { validators, freshness, ..old.alias() };
+            entries::put_alias(tx, &key, &AliasRow::of(&old.blake3, &alias))
+        };
+        self.core.writer.change(Room::Adds, change).await?;
+        self.core.cache.drop_name(name);
+        Ok(())
+    }
+
+    /// Takes a name away (the payload goes when no origin or digest wants it: by eviction).
+    pub async fn forget(&self, name: &Name) -> Result<(), Error> {
+        let key = name_key(name);
+        self.core.writer.change(Room::Frees, move |tx| entries::take_alias(tx, &key).map(drop)).await?;
+        self.core.cache.drop_name(name);
+        Ok(())
+    }
+
+    /// What was said of a name before it was held.
+    pub async fn note(&self, name: &Name) -> Result<Note, Error> {
+        let (core, name) = (Arc::clone(&self.core), name.clone());
+        self.core.reads.run(move || core.index.read(|tx| notes::note(tx, &name))).await?
+    }
+
+    /// Registers what must match under `name` (and under each of its digests) and where it may be asked for.
+    /// A held unproven payload that matches is promoted, one that does not is quarantined (both unless unauthenticated).
+    pub async fn expect(&self, name: &Name, expected: Published, locations: Vec<Location>) -> Result<(), Error> {
+        let (core, name) = (Arc::clone(&self.core), name.clone());
+        self.core.steps.run(move || core.expect(&name, &expected, &locations)).await?
+    }
+
+    /// The draft under `name`, opened, if there is one.
+    pub async fn draft(&self, name: &Name) -> Result<Option<Draft>, Error> {
+        // Most names have none, and the book knows without a thread.
+        if self.core.book.find(name).is_none() {
+            return Ok(None);
+        }
+        let (core, name) = (Arc::clone(&self.core), name.clone());
+        self.core.steps.run(move || core.draft(&name)).await?
+    }
+
+    /// Begins a draft; one under the same name is thrown away. `Full` where it would not fit, `Unavailable` where nothing
+    /// can be kept.
+    pub async fn start_draft(&self, spec: DraftSpec) -> Result<Draft, Error> {
+        let core = Arc::clone(&self.core);
+        self.core.steps.run(move || core.start_draft(&spec)).await?
+    }
+
+    /// A draft made of the good groups of a held payload; publishing it replaces the payload's file.
+    pub async fn repair_draft(&self, blake3: Blake3, bad: SpanSet, locations: Vec<Location>) -> Result<Draft, Error> {
+        let core = Arc::clone(&self.core);
+        self.core.long.run(move || core.repair_draft(blake3, &bad, &locations)).await?
+    }
+
+    /// All drafts and how many of their bytes are in.
+    pub async fn drafts(&self) -> Result<Vec<(DraftSpec, u64)>, Error> {
+        let core = Arc::clone(&self.core);
+        self.core.reads.run(move || core.drafts()).await?
+    }
+
+    /// Payloads in the order of their BLAKE3, those after `after`; at most 1,000 at once.
+    pub async fn list(&self, after: Option<Blake3>, limit: usize) -> Result<Vec<Listed>, Error> {
+        let core = Arc::clone(&self.core);
+        self.core.reads.run(move || core.list(after, limit)).await?
+    }
+
+    /// The payload under `name` with all that is known of it, past its end or not; not a use.
+    pub async fn show(&self, name: &Name) -> Result<Option<Listed>, Error> {
+        let (core, name) = (Arc::clone(&self.core), name.clone());
+        self.core.reads.run(move || core.show(&name)).await?
+    }
+
+    /// Keeps a held payload from being given up.
+    pub async fn pin(&self, blake3: Blake3, by: &str) -> Result<(), Error> {
+        let (by, at) = (by.to_owned(), self.core.clock.now().ms());
+        self.core.writer.change(Room::Adds, move |tx| pins::pin(tx, blake3.as_bytes(), &by, at)).await?;
+        self.core.cache.drop_payload(&blake3, None);
+        Ok(())
+    }
+
+    /// Takes the pin away; an unproven payload gets an end again.
+    pub async fn unpin(&self, blake3: Blake3) -> Result<(), Error> {
+        let end = self.core.clock.now().after(self.core.config.unproven).ms();
+        self.core.writer.change(Room::Frees, move |tx| pins::unpin(tx, &blake3, end)).await?;
+        self.core.cache.drop_payload(&blake3, None);
+        Ok(())
+    }
+
+    /// Deletes a payload; whoever is being served from it keeps its bytes. `Gone` where it is not held.
+    pub async fn remove(&self, blake3: Blake3) -> Result<(), Error> {
+        let core = Arc::clone(&self.core);
+        self.core.steps.run(move || core.remove(blake3, &Fate::Deleted)).await?
+    }
+
+    /// As `remove`, but the files go to `quarantine/` with the reason.
+    pub async fn quarantine(&self, blake3: Blake3, why: &str) -> Result<(), Error> {
+        let (core, fate) = (Arc::clone(&self.core), Fate::Quarantined(why.to_owned()));
+        self.core.steps.run(move || core.remove(blake3, &fate)).await?
+    }
+
+    /// What is used and what is free.
+    pub async fn space(&self) -> Result<Space, Error> {
+        let core = Arc::clone(&self.core);
+        self.core.reads.run(move || core.space()).await?
+    }
+
+    /// One eviction step, at most 50 ms: what is past its end, then as much as `wanted` more bytes need. Returns the
+    /// bytes freed; 0 where nothing more can or need go.
+    pub async fn evict_step(&self, wanted: u64) -> Result<u64, Error> {
+        let core = Arc::clone(&self.core);
+        self.core.steps.run(move || core.evict_step(wanted)).await?
+    }
+
+    /// Re-reads a payload against its proof and returns what is bad; `each` is told of every group read (for progress
+    /// and rate: it may sleep).
+    pub async fn verify(&self, blake3: Blake3, mut each: Box<dyn FnMut(u64) + Send>) -> Result<SpanSet, Error> {
+        let core = Arc::clone(&self.core);
+        let job = move || {
+            let proof = core.read_proof(&blake3)?;
+            let path = core.layout.payload(&blake3);
+            let mut told = |bytes| {
+                each(bytes);
+                ControlFlow::Continue(())
+            };
+            verify::verify(&*core.disk, &path, &proof, &mut told).map_err(|error| Error::at(&path, &error))
+        };
+        self.core.long.run(job).await?
+    }
+
+    /// A consistent copy of the index while running, as the new file `to`.
+    pub async fn backup(&self, to: PathBuf) -> Result<(), Error> {
+        let core = Arc::clone(&self.core);
+        self.core.long.run(move || core.index.copy(&*core.disk, &to)).await?
+    }
+
+    /// A small document of another room.
+    pub async fn document(&self, key: &str) -> Result<Option<Vec<u8>>, Error> {
+        let (core, key) = (Arc::clone(&self.core), key.to_owned());
+        self.core.reads.run(move || core.index.read(|tx| documents::get(tx, &key))).await?
+    }
+
+    /// Sets a document, or takes it away; durable when it returns.
+    pub async fn set_document(&self, key: &str, value: Option<Vec<u8>>) -> Result<(), Error> {
+        documents::check(key, value.as_deref())?;
+        let key = key.to_owned();
+        let room = if value.is_some() { Room::Adds } else { Room::Frees };
+        self.core.writer.change(room, move |tx| documents::put(tx, &key, value.as_deref())).await
+    }
+
+    /// Documents whose keys begin with `prefix`, in order.
+    pub async fn documents(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, Error> {
+        let (core, prefix) = (Arc::clone(&self.core), prefix.to_owned());
+        self.core.reads.run(move || core.index.read(|tx| documents::starting_with(tx, &prefix))).await?
+    }
+
+    /// The account of requests.
+    pub fn ledger(&self) -> &Ledger {
+        &self.core.ledger
+    }
+
+    /// Takes a file of the administrator's into the store: a reflink or copy, or the file itself with `take` (same file
+    /// system and owner; else copied and unlinked after publishing). `expected` given and not matched: `Mismatch`,
+    /// nothing is kept, and a file that was taken lies where it was.
+    pub async fn import(
+        &self,
+        path: PathBuf,
+        take: bool,
+        expected: Option<Published>,
+        names: Vec<(Name, Alias)>,
+    ) -> Result<Found, Error> {
+        let core = Arc::clone(&self.core);
+        self.core.long.run(move || core.import(&path, take, expected, names)).await?
+    }
+}

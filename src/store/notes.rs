@@ -1,0 +1,159 @@
+//! What was said of names before (and after) they were held: expectations, locations, generations.
+//!
+//! An expectation is noted under its name and under each of its digests, so that it judges whatever comes under any of
+//! them. What is held already is judged at once:
+//! - an unproven payload that matches is promoted, one that does not goes to quarantine;
+//! - a proven one is contradicted only by a stronger authority than the one that proved it; it then goes to quarantine.
+//!
+//! An unauthenticated claim is noted and does none of this.
+
+use redb::{ReadTransaction, ReadableTable, WriteTransaction};
+
+use crate::base::digest::{Digest, Digests};
+use crate::model::name::Name;
+use crate::model::payload::{Authority, Location, Published};
+use crate::store::core::Core;
+use crate::store::drafts::PLACES_MAX;
+use crate::store::entries;
+use crate::store::error::Error;
+use crate::store::judge::{Sha1State, Verdict, judge};
+use crate::store::publish::proven_by;
+use crate::store::remove::Fate;
+use crate::store::tables::{
+    ClaimRow, NOTES, NoteRow, PINS, PlaceRow, authority_code, class_code, decode, encode, name_key,
+};
+use crate::store::writer::Room;
+
+/// What somebody said of a name before it was held.
+#[derive(Clone, Debug, Default)]
+pub struct Note {
+    /// What must match, if somebody published it (`fetch --sha256` or a catalog): the claim of the strongest authority.
+    pub expected: Option<Published>,
+    /// Where it can be asked for, beside what the name itself says.
+    pub locations: Vec<Location>,
+    /// 1 until a flight whose bytes had left was found wrong; then tags carry `-2`, `-3`, ...
+    pub generation: u32,
+}
+
+fn row_of(tx: &ReadTransaction, key: &[u8]) -> Result<NoteRow, Error> {
+    let row = tx.open_table(NOTES)?.get(key)?.map(|row| decode("notes.1", row.value())).transpose()?;
+    Ok(row.unwrap_or_default())
+}
+
+/// The note of a name.
+pub(crate) fn note(tx: &ReadTransaction, name: &Name) -> Result<Note, Error> {
+    let row = row_of(tx, &name_key(name))?;
+    Ok(Note {
+        expected: row.claims.iter().map(ClaimRow::claim).max_by_key(|claim| claim.authority),
+        locations: row.places.iter().map(PlaceRow::location).collect(),
+        generation: row.generation.max(1),
+    })
+}
+
+/// Adds a claim and locations to a note: a claim takes the place of the one that the same authority made before, and
+/// new locations go before old ones.
+fn add(tx: &WriteTransaction, key: &[u8], claim: &ClaimRow, places: &[PlaceRow]) -> Result<(), Error> {
+    let mut notes = tx.open_table(NOTES)?;
+    let mut row: NoteRow = match notes.get(key)? {
+        Some(row) => decode("notes.1", row.value())?,
+        None => NoteRow::default(),
+    };
+    if claim.blake3.is_some() || claim.sha1.is_some() || claim.sha256.is_some() {
+        row.claims.retain(|known| known.authority != claim.authority);
+        row.claims.push(claim.clone());
+    }
+    let mut merged: Vec<PlaceRow> = places.to_vec();
+    merged.extend(row.places.into_iter().filter(|old| !places.iter().any(|new| new.url == old.url)));
+    merged.truncate(PLACES_MAX);
+    row.places = merged;
+    notes.insert(key, encode(&row)?.as_slice())?;
+    Ok(())
+}
+
+impl Core {
+    /// Every claim that concerns bytes with these digests, asked for under `name`.
+    pub(crate) fn claims(
+        &self,
+        name: &Name,
+        digests: &Digests,
+        own: Option<Published>,
+    ) -> Result<Vec<Published>, Error> {
+        let mut keys = vec![name_key(name)];
+        for digest in digests_of(digests) {
+            let key = name_key(&digest.into());
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+        let noted = self.index.read(|tx| {
+            let mut claims = Vec::new();
+            for key in &keys {
+                claims.extend(row_of(tx, key)?.claims.iter().map(ClaimRow::claim));
+            }
+            Ok(claims)
+        })?;
+        Ok(own.into_iter().chain(noted).collect())
+    }
+
+    /// Registers what must match under `name` and its digests, and judges what is held.
+    pub(crate) fn expect(&self, name: &Name, expected: &Published, locations: &[Location]) -> Result<(), Error> {
+        let mut names = vec![name.clone()];
+        names.extend(expected.digests().map(Name::Digest).filter(|digest| digest != name));
+        let keys: Vec<_> = names.iter().map(name_key).collect();
+        let (claim, places): (_, Vec<_>) =
+            (ClaimRow::of(expected), locations.iter().take(PLACES_MAX).map(PlaceRow::of).collect());
+        self.writer.write(Room::Adds, move |tx| keys.iter().try_for_each(|key| add(tx, key, &claim, &places)))?;
+        if expected.authority == Authority::Unauthenticated {
+            return Ok(());
+        }
+        for name in &names {
+            self.hold_against(name, expected)?;
+        }
+        Ok(())
+    }
+
+    /// Judges the payload under `name` anew.
+    fn hold_against(&self, name: &Name, expected: &Published) -> Result<(), Error> {
+        let key = name_key(name);
+        let Some((blake3, row, _)) = self.index.read(|tx| entries::look_up(tx, &key))? else { return Ok(()) };
+        let id = *blake3.as_bytes();
+        let digests = row.digests(&id);
+        let claims = self.claims(name, &digests, Some(*expected))?;
+        match judge(Some(name), &claims, &digests, Sha1State::of(row.sha1_state)) {
+            Verdict::Unproven => Ok(()),
+            Verdict::Proven(authority) => {
+                let code = authority_code(authority);
+                if entries::is_proven(&row) && row.authority >= code {
+                    return Ok(());
+                }
+                self.writer.write(Room::Frees, move |tx| {
+                    let mut row = entries::payload(tx, &id)?.ok_or(Error::Gone)?;
+                    row.class = class_code(Verdict::Proven(authority).class());
+                    row.authority = row.authority.max(code);
+                    row.expires_at = None;
+                    entries::put_payload(tx, &id, &row, 0)
+                })?;
+                self.cache.drop_payload(&blake3, None);
+                tracing::info!(%blake3, %name, "a payload was promoted: what was published for it matches");
+                Ok(())
+            }
+            Verdict::Contradicted(digest, authority) => {
+                let pinned = self.index.read(|tx| Ok(tx.open_table(PINS)?.get(&id)?.is_some()))?;
+                if proven_by(&row).is_some_and(|proved| proved >= authority) {
+                    tracing::warn!(%blake3, %name, %digest, "a claim contradicts what a stronger authority proved; it is only noted");
+                    return Ok(());
+                }
+                tracing::warn!(%blake3, %name, %digest, pinned, "a held payload is not what was published; it goes to quarantine");
+                let why = format!("asked for as {name}, for which {digest} was published; it is {}", digests.sha256);
+                match self.remove(blake3, &Fate::Quarantined(why)) {
+                    Err(Error::Gone) => Ok(()),
+                    other => other,
+                }
+            }
+        }
+    }
+}
+
+fn digests_of(digests: &Digests) -> [Digest; 3] {
+    [Digest::Sha256(digests.sha256), Digest::Blake3(digests.blake3), Digest::Sha1(digests.sha1)]
+}

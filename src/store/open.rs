@@ -1,0 +1,184 @@
+//! Opening a store.
+//!
+//! 1. The directories are made; where the file system or the rights on it allow no writing, all that follows only reads.
+//! 2. The lock is taken, as the owner of the directory.
+//! 3. The index and the id beside it must fit: an index is made only where there is neither id nor content. An index
+//!    that is missing beside an id is an error that says how to get it back, never an empty store.
+//! 4. The writer and the pools are started, and what a crash left is mended (see `recover`).
+
+use std::path::Path;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+
+use redb::ReadableTable;
+
+use crate::base::disk::Disk;
+use crate::base::time::Clock;
+use crate::store::book::Book;
+use crate::store::cache::{OpenCache, RecencyTick};
+use crate::store::config::Config;
+use crate::store::core::{Core, LONG_THREADS, READ_THREADS, STEP_THREADS};
+use crate::store::entries;
+use crate::store::error::{Error, is_full, is_read_only};
+use crate::store::identity;
+use crate::store::index::Index;
+use crate::store::keys::Keys;
+use crate::store::layout::Layout;
+use crate::store::ledger::{Account, Ledger, LedgerTick};
+use crate::store::lock;
+use crate::store::medium::{Access, Medium};
+use crate::store::pool::Pool;
+use crate::store::shelves::read_meta;
+use crate::store::space::Sums;
+use crate::store::tables::{META, META_EPOCH, META_ID};
+use crate::store::writer::{Tick, Writer};
+
+/// What opening found and mended.
+#[derive(Clone, Debug, Default)]
+pub struct Opened {
+    /// Rises with every restore, so that what others remember of this store can be told from what it is now.
+    pub epoch: u64,
+    /// Whether the store is a new one.
+    pub created: bool,
+    /// Publishes that were cut off and left no payload (their drafts are kept).
+    pub intents_undone: u64,
+    /// Publishes that were cut off after all files were in place.
+    pub intents_finished: u64,
+    /// Deletes that were cut off.
+    pub deletes_finished: u64,
+    /// Drafts that can be filled on.
+    pub drafts_kept: u64,
+    /// Files and rows in drafts that belonged to nothing.
+    pub drafts_swept: u64,
+}
+
+/// Opens a store; see the head of this file.
+pub(crate) fn open(
+    config: Config,
+    disk: Arc<dyn Disk>,
+    clock: Arc<dyn Clock>,
+    medium: &Medium,
+) -> Result<(Arc<Core>, Opened), Error> {
+    let layout = Layout::new(&config.path);
+    let read_only = make_directories(&*disk, &layout)?;
+    let lock = lock::take(layout.root(), &layout.lock(), read_only.is_none())?;
+    let (index, mut opened) = open_index(&*disk, &layout, &config, medium, read_only.as_deref())?;
+    let index = Arc::new(index);
+
+    let io = Arc::new(Pool::new(config.io_threads));
+    let reads = Arc::new(Pool::new(READ_THREADS));
+    let cache = Arc::new(OpenCache::new(config.open_payloads, Arc::clone(&io), Arc::clone(&clock)));
+    let account = Arc::new(Account::new(Arc::clone(&clock)));
+    let ledger = Ledger::new(Arc::clone(&account), Arc::clone(&index), Arc::clone(&reads))?;
+    let ticks: Vec<Box<dyn Tick>> =
+        vec![Box::new(RecencyTick(Arc::clone(&cache))), Box::new(LedgerTick(Arc::clone(&account)))];
+    let writer = Writer::start(Arc::clone(&index), Arc::clone(&disk), layout.root().to_owned(), ticks)?;
+    let core = Arc::new(Core {
+        config,
+        layout,
+        disk,
+        clock,
+        index,
+        writer,
+        io,
+        reads,
+        steps: Pool::new(STEP_THREADS),
+        long: Pool::new(LONG_THREADS),
+        cache,
+        sums: Sums::default(),
+        book: Book::default(),
+        keys: Keys::default(),
+        ledger,
+        next: AtomicU64::new(1),
+        lock: Mutex::new(Some(lock)),
+    });
+    core.recover(&mut opened, read_only.is_none())?;
+    Ok((core, opened))
+}
+
+/// Step 1. Says why only reading is possible, if so.
+fn make_directories(disk: &dyn Disk, layout: &Layout) -> Result<Option<String>, Error> {
+    let make = || {
+        for path in [layout.root().to_owned(), layout.content(), layout.drafts(), layout.quarantine()] {
+            disk.create_dir(&path)?;
+        }
+        disk.sync_dir(layout.root())?;
+        // Directories that are there already prove nothing: only a file that can be made does.
+        let probe = layout.root().join("probe");
+        if disk.facts(&probe)?.is_some() {
+            disk.unlink(&probe)?;
+        }
+        drop(disk.create(&probe)?);
+        disk.unlink(&probe)
+    };
+    match make() {
+        Ok(()) => Ok(None),
+        Err(error) if is_read_only(&error) && disk.facts(&layout.store_id()).ok().flatten().is_some() => {
+            let why = format!(
+                "{} cannot be written to ({error}); held payloads are served, nothing new is kept; mount it writable or \
+                 give the node's user the right to write, then restart the node",
+                layout.root().display()
+            );
+            tracing::error!("{why}");
+            Ok(Some(why))
+        }
+        // A full disk must not keep a store from serving what it holds; the first write will say so.
+        Err(error) if is_full(&error) => Ok(None),
+        Err(error) => Err(Error::at(layout.root(), &error)),
+    }
+}
+
+/// Step 3.
+fn open_index(
+    disk: &dyn Disk,
+    layout: &Layout,
+    config: &Config,
+    medium: &Medium,
+    read_only: Option<&str>,
+) -> Result<(Index, Opened), Error> {
+    let path = layout.index();
+    let open = |access| Index::open(&path, Arc::clone(medium), access, config.index_cache, read_only.map(Into::into));
+    if let Some(id) = identity::read(disk, layout)? {
+        let index = open(if read_only.is_some() { Access::Read } else { Access::Write })?;
+        let (found, epoch) = index.read(read_meta).map_err(|error| broken(&path, &error))?;
+        if found != id {
+            let why = format!("it belongs to store {}, this is {}", identity::text(&found), identity::text(&id));
+            return Err(Error::Index { path, why });
+        }
+        return Ok((index, Opened { epoch, ..Opened::default() }));
+    }
+    let folder = layout.content();
+    if !disk.list(&folder).map_err(|error| Error::at(&folder, &error))?.is_empty() {
+        let why = "there is content, but no store-id beside it".into();
+        return Err(Error::Index { path, why });
+    }
+    // A creation that was cut off left an index without content: it may be damaged, and nothing is in it.
+    let index = match open(Access::Create) {
+        Err(Error::Index { .. }) => {
+            disk.unlink(&path).map_err(|error| Error::at(&path, &error))?;
+            open(Access::Create)?
+        }
+        other => other?,
+    };
+    let id = identity::fresh()?;
+    let known = std::cell::Cell::new((id, 1));
+    index.write(|tx| {
+        entries::create_tables(tx)?;
+        let mut meta = tx.open_table(META)?;
+        let old = meta.get(META_ID)?.and_then(|id| id.value().try_into().ok());
+        let epoch = meta.get(META_EPOCH)?.and_then(|epoch| epoch.value().try_into().ok()).map(u64::from_le_bytes);
+        known.set((old.unwrap_or(id), epoch.unwrap_or(1)));
+        let (id, epoch) = known.get();
+        meta.insert(META_ID, id.as_slice())?;
+        meta.insert(META_EPOCH, epoch.to_le_bytes().as_slice())?;
+        Ok(())
+    })?;
+    let (id, epoch) = known.get();
+    disk.sync_dir(layout.root()).map_err(|error| Error::at(layout.root(), &error))?;
+    identity::write(disk, layout, &id)?;
+    Ok((index, Opened { epoch, created: true, ..Opened::default() }))
+}
+
+fn broken(path: &Path, error: &Error) -> Error {
+    Error::Index { path: path.to_owned(), why: format!("it cannot be read: {error}") }
+}

@@ -1,0 +1,363 @@
+//! Publishing: a complete, hashed draft becomes a payload.
+//!
+//! 1. The BLAKE3 is ours alone; a delete of it that was cut off is finished first.
+//! 2. One commit writes the intent. Where the payload is held already (and its file is whole, and this is no repair)
+//!    that commit adds the names, promotes, takes the draft's rows away, and all is done.
+//! 3. The draft is synced and sealed.
+//! 4. The proof is written beside it and synced.
+//! 5. Proof and payload get their names by rename, the payload last.
+//! 6. Their directory is synced, and `content/` where the directory is new.
+//! 7. One commit turns the intent into the entry with its names, and takes the draft's rows away.
+//!
+//! An intent that is not fulfilled is settled by [`Core::settle`], here or on open: finished where both files have their
+//! names (whatever has its name was synced before it got it), else undone. Undoing never unlinks what an entry names.
+
+use std::io;
+use std::path::Path;
+
+use redb::{ReadableTable, WriteTransaction};
+
+use crate::base::digest::{Blake3, Digest, Digests};
+use crate::base::disk::Disk;
+use crate::model::name::Name;
+use crate::model::payload::{Alias, Authority, Class, Validators};
+use crate::store::core::{Core, unseal};
+use crate::store::draft::DraftFile;
+use crate::store::entries;
+use crate::store::error::Error;
+use crate::store::filling::{drop_draft_rows, put_pieces};
+use crate::store::hash::Hashed;
+use crate::store::judge::{Sha1State, Verdict};
+use crate::store::proof::Proof;
+use crate::store::space::shift;
+use crate::store::tables::{
+    AliasRow, DOOMED, DRAFTS, DoomedRow, INTENTS, Id, IntentRow, NOTES, NoteRow, PINS, PayloadRow, PiecesRow,
+    authority_code, class_code, decode, encode, name_key, name_of,
+};
+use crate::store::writer::Room;
+
+/// What is to be published.
+pub(crate) struct Finished<'a> {
+    pub(crate) draft: u64,
+    pub(crate) file: &'a DraftFile,
+    pub(crate) hashed: &'a Hashed,
+    pub(crate) sha1: Sha1State,
+    pub(crate) verdict: Verdict,
+    /// The names that it was asked for under, the first one first.
+    pub(crate) names: Vec<(Name, Alias)>,
+    /// The payload whose file this one replaces.
+    pub(crate) repairs: Option<Id>,
+}
+
+/// What the intent's commit found.
+enum Began {
+    /// Nothing, or an entry whose file is to be replaced: the files must move.
+    Intent,
+    /// The entry is there: its names were added.
+    Held,
+    /// A delete was cut off.
+    Doomed(DoomedRow),
+}
+
+/// How an intent was settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Settled {
+    Finished,
+    Undone,
+}
+
+impl Core {
+    /// Publishes and returns the identity. On an error the draft is as it was, unless the disk failed to sync it.
+    pub(crate) fn publish(&self, finished: &Finished<'_>) -> Result<Blake3, Error> {
+        let digests = finished.hashed.digests;
+        let blake3 = digests.blake3;
+        let id = *blake3.as_bytes();
+        let _key = self.keys.take(blake3);
+        let now = self.clock.now();
+        let proven = finished.verdict.class() == Class::Proven;
+        let row = PayloadRow {
+            size: finished.size(),
+            sha1: *digests.sha1.as_bytes(),
+            sha256: *digests.sha256.as_bytes(),
+            class: class_code(finished.verdict.class()),
+            authority: match finished.verdict {
+                Verdict::Proven(authority) => authority_code(authority),
+                _ => 0,
+            },
+            sha1_state: finished.sha1.code(),
+            published_at: now.ms(),
+            expires_at: (!proven).then(|| now.after(self.config.unproven).ms()),
+            allocated: 0,
+        };
+        let names = names_of(finished, &digests);
+        let rows: Vec<_> = names.iter().map(|(name, alias)| (name_key(name), AliasRow::of(&id, alias))).collect();
+        let intent = IntentRow { draft: finished.draft, payload: row, names: rows };
+
+        let is_whole = self.facts(&self.layout.payload(&blake3))?.is_some_and(|facts| facts.len == finished.size())
+            && self.facts(&self.layout.proof(&blake3))?.is_some();
+        let replaces = !is_whole || finished.repairs == Some(id);
+        loop {
+            let theirs = intent.clone();
+            match self.writer.write(Room::Adds, move |tx| begin(tx, &id, &theirs, replaces, now.ms()))? {
+                Began::Doomed(row) => self.finish_doomed(vec![(id, row)])?,
+                Began::Held => {
+                    self.cache.drop_payload(&blake3, None);
+                    self.drop_names(&names);
+                    self.unlink(finished.file.path())?;
+                    return Ok(blake3);
+                }
+                Began::Intent => break,
+            }
+        }
+        let done =
+            self.move_in(finished, &blake3, &names, &intent.payload).and_then(|()| self.enter(id, intent.clone()));
+        if let Err(error) = done {
+            tracing::warn!(%blake3, %error, "a publish failed and is undone");
+            if let Err(error) = self.settle(id, &intent, false) {
+                tracing::warn!(%blake3, %error, "undoing it waits for the next start");
+            }
+            return Err(error);
+        }
+        self.drop_names(&names);
+        Ok(blake3)
+    }
+
+    fn drop_names(&self, names: &[(Name, Alias)]) {
+        for (name, _) in names {
+            self.cache.drop_name(name);
+        }
+    }
+
+    /// Steps 3 to 6.
+    fn move_in(
+        &self,
+        finished: &Finished<'_>,
+        blake3: &Blake3,
+        names: &[(Name, Alias)],
+        row: &PayloadRow,
+    ) -> Result<(), Error> {
+        let layout = &self.layout;
+        let draft = finished.file.path();
+        finished.file.sync().map_err(|error| Error::at(draft, &error))?;
+        self.disk.seal(draft).map_err(|error| Error::at(draft, &error))?;
+
+        let payload = row.payload(blake3.as_bytes());
+        let proof = Proof {
+            size: payload.size,
+            digests: payload.digests,
+            class: payload.class,
+            published_at: payload.published_at,
+            expires_at: payload.expires_at,
+            names: names.to_vec(),
+            leaves: finished.hashed.leaves.clone(),
+        };
+        let temporary = layout.draft_proof(finished.draft);
+        self.unlink(&temporary)?;
+        let write = || -> io::Result<()> {
+            let file = self.disk.create(&temporary)?;
+            file.write_at(&proof.encode(), 0)?;
+            file.sync()?;
+            self.disk.seal(&temporary)
+        };
+        write().map_err(|error| Error::at(&temporary, &error))?;
+
+        let shelf = layout.shelf(blake3);
+        if self.facts(&shelf)?.is_none() {
+            self.disk.create_dir(&shelf).map_err(|error| Error::at(&shelf, &error))?;
+            self.sync_dir(&layout.content())?;
+        }
+        for (from, to) in [(temporary.as_path(), layout.proof(blake3)), (draft, layout.payload(blake3))] {
+            self.disk.rename(from, &to).map_err(|error| Error::at(&to, &error))?;
+        }
+        self.sync_dir(&shelf)
+    }
+
+    /// Step 7.
+    fn enter(&self, id: Id, mut intent: IntentRow) -> Result<(), Error> {
+        let blake3 = Blake3::new(id);
+        for path in [self.layout.payload(&blake3), self.layout.proof(&blake3)] {
+            intent.payload.allocated += self.facts(&path)?.map_or(0, |facts| facts.allocated);
+        }
+        let allocated = intent.payload.allocated;
+        let now = self.clock.now().ms();
+        let old = self.writer.write(Room::Frees, move |tx| {
+            let old = entries::payload(tx, &id)?;
+            tx.open_table(INTENTS)?.remove(&id)?;
+            put_entry(tx, &id, &intent, now)?;
+            drop_draft_rows(tx, intent.draft)?;
+            Ok(old)
+        })?;
+        // Where a file was replaced, whoever is still served from the old one keeps its blocks.
+        self.cache.drop_payload(&blake3, old.as_ref().map(|row| row.allocated));
+        shift(&self.sums.payloads, allocated, old.as_ref().map_or(0, |row| row.allocated));
+        shift(&self.sums.count, u64::from(old.is_none()), 0);
+        Ok(())
+    }
+
+    /// Settles an intent that was not fulfilled. `may_finish` on open: then what has its name is known to be durable.
+    pub(crate) fn settle(&self, id: Id, intent: &IntentRow, may_finish: bool) -> Result<Settled, Error> {
+        let blake3 = Blake3::new(id);
+        let (payload, proof) = (self.layout.payload(&blake3), self.layout.proof(&blake3));
+        let (has_entry, has_row) = self.index.read(|tx| {
+            let has_entry = tx.open_table(crate::store::tables::PAYLOADS)?.get(&id)?.is_some();
+            Ok((has_entry, tx.open_table(DRAFTS)?.get(intent.draft)?.is_some()))
+        })?;
+        self.unlink(&self.layout.draft_proof(intent.draft))?;
+        let draft = self.layout.draft(intent.draft);
+        let draft_moved = self.facts(&draft)?.is_none();
+        if !draft_moved {
+            unseal(&draft);
+        }
+        if has_entry {
+            // A repair. Old or new, the file at the payload's name is whole, and the entry keeps it.
+            let number = intent.draft;
+            self.writer.write(Room::Frees, move |tx| {
+                tx.open_table(INTENTS)?.remove(&id)?;
+                if draft_moved { drop_draft_rows(tx, number) } else { Ok(()) }
+            })?;
+            return Ok(Settled::Undone);
+        }
+        let is_there = self.facts(&payload)?.is_some_and(|facts| facts.len == intent.payload.size);
+        if is_there && may_finish && self.read_proof(&blake3).is_ok_and(|proof| proof.size == intent.payload.size) {
+            self.sync_dir(&self.layout.shelf(&blake3))?;
+            self.enter(id, intent.clone())?;
+            return Ok(Settled::Finished);
+        }
+        self.unlink(&proof)?;
+        // It was synced before it was renamed, so that a payload without its proof is still a complete draft.
+        let comes_back = is_there && has_row && draft_moved;
+        if comes_back {
+            self.disk.rename(&payload, &draft).map_err(|error| Error::at(&payload, &error))?;
+            unseal(&draft);
+            self.sync_dir(&self.layout.drafts())?;
+        }
+        if self.facts(&self.layout.shelf(&blake3))?.is_some() {
+            self.sync_dir(&self.layout.shelf(&blake3))?;
+        }
+        let (number, size, now) = (intent.draft, intent.payload.size, self.clock.now().ms());
+        self.writer.write(Room::Frees, move |tx| {
+            tx.open_table(INTENTS)?.remove(&id)?;
+            if comes_back {
+                let spans = if size > 0 { vec![(0, size)] } else { Vec::new() };
+                put_pieces(tx, number, &PiecesRow { spans, demand_at: now, allocated: size })?;
+            }
+            Ok(())
+        })?;
+        Ok(Settled::Undone)
+    }
+
+    /// The proof of a payload, read and checked.
+    pub(crate) fn read_proof(&self, blake3: &Blake3) -> Result<Proof, Error> {
+        read_proof(&*self.disk, &self.layout.proof(blake3), blake3)
+    }
+}
+
+/// The proof at `path`, which must be the one of `blake3`.
+pub(crate) fn read_proof(disk: &dyn Disk, path: &Path, blake3: &Blake3) -> Result<Proof, Error> {
+    let damaged = |why: String| Error::Invalid {
+        what: format!("{}: {why}; remove the payload, or refetch it, to get a new one", path.display()),
+    };
+    let proof = Proof::read(disk, path).map_err(|error| damaged(error.to_string()))?;
+    if proof.root() != *blake3 {
+        return Err(damaged(format!("it is the proof of blake3-{}", proof.digests.blake3)));
+    }
+    Ok(proof)
+}
+
+impl Finished<'_> {
+    fn size(&self) -> u64 {
+        self.file.covered().total()
+    }
+}
+
+/// All names to set: those that were asked for, and the digests. Each once.
+fn names_of(finished: &Finished<'_>, digests: &Digests) -> Vec<(Name, Alias)> {
+    let last_modified = finished.names.first().and_then(|(_, alias)| alias.last_modified.clone());
+    let mut names: Vec<(Name, Alias)> = Vec::new();
+    for (name, alias) in &finished.names {
+        if !names.iter().any(|(known, _)| known == name) {
+            names.push((name.clone(), alias.clone()));
+        }
+    }
+    let mut own = vec![Digest::Sha256(digests.sha256), Digest::Blake3(digests.blake3)];
+    // Under a SHA-1 that somebody made two files for, nothing is answered.
+    if finished.sha1 != Sha1State::Collision {
+        own.push(Digest::Sha1(digests.sha1));
+    }
+    for digest in own {
+        let name = Name::Digest(digest);
+        if !names.iter().any(|(known, _)| *known == name) {
+            let alias = Alias {
+                tag: digest.to_string(),
+                last_modified: last_modified.clone(),
+                validators: Validators::default(),
+                freshness: None,
+            };
+            names.push((name, alias));
+        }
+    }
+    names
+}
+
+/// Step 2.
+fn begin(tx: &WriteTransaction, id: &Id, intent: &IntentRow, replaces: bool, now: u64) -> Result<Began, Error> {
+    if let Some(row) = tx.open_table(DOOMED)?.get(id)? {
+        return Ok(Began::Doomed(decode("doomed.1", row.value())?));
+    }
+    if !replaces && entries::payload(tx, id)?.is_some() {
+        put_entry(tx, id, intent, now)?;
+        drop_draft_rows(tx, intent.draft)?;
+        return Ok(Began::Held);
+    }
+    tx.open_table(INTENTS)?.insert(id, encode(intent)?.as_slice())?;
+    Ok(Began::Intent)
+}
+
+/// The entry and its names. What is known of a held payload only gets better: class, authority, a later end.
+fn put_entry(tx: &WriteTransaction, id: &Id, intent: &IntentRow, now: u64) -> Result<(), Error> {
+    let mut row = intent.payload.clone();
+    if let Some(old) = entries::payload(tx, id)? {
+        row.published_at = old.published_at;
+        row.class = row.class.max(old.class);
+        row.authority = row.authority.max(old.authority);
+        if row.sha1_state == Sha1State::Unchecked.code() {
+            row.sha1_state = old.sha1_state;
+        }
+        if row.allocated == 0 {
+            row.allocated = old.allocated;
+        }
+    }
+    if entries::is_proven(&row) || tx.open_table(PINS)?.get(id)?.is_some() {
+        row.expires_at = None;
+    }
+    entries::put_payload(tx, id, &row, now)?;
+    for (name, alias) in &intent.names {
+        let mut alias = alias.clone();
+        if let Some(old) = entries::alias(tx, name)? {
+            let is_digest = matches!(name_of(name)?, Name::Digest(_));
+            if is_digest && old.blake3 == *id {
+                // Tag and Last-Modified of a name are fixed when it is first answered.
+                continue;
+            }
+            let other = entries::payload(tx, &old.blake3)?;
+            if is_digest && other.as_ref().is_some_and(entries::is_proven) && !entries::is_proven(&row) {
+                // Two payloads with one SHA-1: the proven one keeps it.
+                continue;
+            }
+        }
+        if alias.tag == name_of(name)?.to_string() {
+            let note = tx.open_table(NOTES)?.get(name.as_slice())?.map(|row| decode::<NoteRow>("notes.1", row.value()));
+            let generation = note.transpose()?.map_or(0, |note| note.generation);
+            if generation > 1 {
+                alias.tag = format!("{}-{generation}", alias.tag);
+            }
+        }
+        entries::put_alias(tx, name, &alias)?;
+    }
+    Ok(())
+}
+
+/// The authority that proved a payload, if any did.
+pub(crate) fn proven_by(row: &PayloadRow) -> Option<Authority> {
+    entries::is_proven(row).then(|| crate::store::tables::authority_of(row.authority))
+}

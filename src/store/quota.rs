@@ -1,0 +1,285 @@
+//! How drafts come and go: begun, opened again, found on open, given up by count, share, age or lack of room.
+
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+
+use crate::base::digest::{Blake3, Digest};
+use crate::base::limits::OBJECT_BYTES_MAX;
+use crate::base::span::SpanSet;
+use crate::base::time::Timestamp;
+use crate::model::name::Name;
+use crate::model::payload::{Alias, Authority, Location, Validators};
+use crate::store::book::Line;
+use crate::store::core::Core;
+use crate::store::draft::DraftFile;
+use crate::store::drafts::{DRAFTS_MAX, Draft, DraftSpec, IDLE_SHARE, LIFETIME, PLACES_MAX};
+use crate::store::error::Error;
+use crate::store::filling::{DraftState, Phase, drop_draft_rows, needs_checked_sha1, spec_of};
+use crate::store::space::{Reach, shift};
+use crate::store::tables::{
+    AliasRow, ClaimRow, DRAFTS, DraftRow, PIECES, PiecesRow, PlaceRow, decode, encode, name_key, name_of,
+};
+use crate::store::verify;
+use crate::store::writer::Room;
+
+impl Core {
+    /// Begins a draft. One under the same name is thrown away first: it is of another version.
+    pub(crate) fn start_draft(self: &Arc<Self>, spec: &DraftSpec) -> Result<Draft, Error> {
+        self.writable()?;
+        let most = OBJECT_BYTES_MAX.min(self.config.max_size);
+        if spec.size > most {
+            return Err(Error::Full { what: format!("an object of {} bytes, at most {most} are kept", spec.size) });
+        }
+        if let Some((id, open)) = self.book.find(&spec.name) {
+            match open {
+                Some(open) => open.discard()?,
+                None => self.drop_draft(id)?,
+            }
+        }
+        let row = DraftRow {
+            name: name_key(&spec.name),
+            size: spec.size,
+            alias: AliasRow::of(
+                &[0; 32],
+                &Alias {
+                    tag: spec.tag.clone(),
+                    last_modified: spec.last_modified.clone(),
+                    validators: spec.validators.clone(),
+                    freshness: spec.freshness.clone(),
+                },
+            ),
+            expected: spec.expected.as_ref().map(ClaimRow::of),
+            places: spec.locations.iter().take(PLACES_MAX).map(PlaceRow::of).collect(),
+            whole: spec.whole,
+            started_at: self.clock.now().ms(),
+            checked_sha1: needs_checked_sha1(spec.expected.as_ref(), &spec.name),
+            repairs: None,
+            taken_from: None,
+        };
+        self.admit_draft()?;
+        let id = self.next_id();
+        let path = self.layout.draft(id);
+        let file = DraftFile::create(&self.disk, &path, spec.size, row.checked_sha1)
+            .map_err(|error| Error::at(&path, &error))?;
+        self.enrol(id, file, row, spec.name.clone())
+    }
+
+    /// A draft made of the good groups of a held payload; publishing it replaces the payload's file.
+    pub(crate) fn repair_draft(
+        self: &Arc<Self>,
+        blake3: Blake3,
+        bad: &SpanSet,
+        locations: &[Location],
+    ) -> Result<Draft, Error> {
+        self.writable()?;
+        let name = Name::Digest(Digest::Blake3(blake3));
+        let (_, held, _) =
+            self.index.read(|tx| crate::store::entries::look_up(tx, &name_key(&name)))?.ok_or(Error::Gone)?;
+        if let Some((id, open)) = self.book.find(&name) {
+            match open {
+                Some(open) => open.discard()?,
+                None => self.drop_draft(id)?,
+            }
+        }
+        self.make_room(held.size, Reach::All)?;
+        self.admit_draft()?;
+        let id = self.next_id();
+        let path = self.layout.draft(id);
+        let file = verify::repair_draft(&self.disk, &self.layout.payload(&blake3), &path, held.size, bad, false)
+            .map_err(|error| Error::at(&path, &error))?;
+        // Whoever proved the payload proves the repair; its SHA-1 state is known and stays.
+        let row = DraftRow {
+            name: name_key(&name),
+            size: held.size,
+            alias: AliasRow::of(
+                &[0; 32],
+                &Alias {
+                    tag: name.to_string(),
+                    last_modified: None,
+                    validators: Validators::default(),
+                    freshness: None,
+                },
+            ),
+            expected: Some(ClaimRow {
+                blake3: Some(*blake3.as_bytes()),
+                sha1: None,
+                sha256: Some(held.sha256),
+                authority: crate::store::tables::authority_code(Authority::Address),
+            }),
+            places: locations.iter().take(PLACES_MAX).map(PlaceRow::of).collect(),
+            whole: true,
+            started_at: self.clock.now().ms(),
+            checked_sha1: false,
+            repairs: Some(*blake3.as_bytes()),
+            taken_from: None,
+        };
+        self.enrol(id, file, row, name)
+    }
+
+    /// The file's name is made durable, then the row; from then on checkpoints count.
+    fn enrol(self: &Arc<Self>, id: u64, file: DraftFile, row: DraftRow, name: Name) -> Result<Draft, Error> {
+        let path = file.path().to_owned();
+        let enrolled = self.sync_dir(&self.layout.drafts()).and_then(|()| {
+            let row = row.clone();
+            self.writer.write(Room::Adds, move |tx| {
+                tx.open_table(DRAFTS)?.insert(id, encode(&row)?.as_slice())?;
+                Ok(())
+            })
+        });
+        if let Err(error) = enrolled {
+            drop(self.unlink(&path));
+            return Err(error);
+        }
+        let now = self.clock.now();
+        let allocated = file.allocated().unwrap_or(0);
+        let state = Arc::new(DraftState {
+            core: Arc::clone(self),
+            id,
+            file,
+            row: Mutex::new(row),
+            name: name.clone(),
+            phase: RwLock::new(Phase::Filling),
+            demand_at: AtomicU64::new(now.ms()),
+            saving: Mutex::default(),
+            hashing: AtomicBool::new(false),
+        });
+        shift(&self.sums.drafts, allocated, 0);
+        let line = Line { name, demand_at: now, allocated, covered: 0, open: Arc::downgrade(&state) };
+        self.book.insert(id, line);
+        state.hash_later();
+        Ok(Draft { state })
+    }
+
+    /// The draft under `name`, opened.
+    pub(crate) fn draft(self: &Arc<Self>, name: &Name) -> Result<Option<Draft>, Error> {
+        let _one = self.book.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((id, open)) = self.book.find(name) else { return Ok(None) };
+        if let Some(state) = open {
+            state.ask();
+            return Ok((!matches!(*state.phase(), Phase::Gone)).then(|| Draft { state: Arc::clone(&state) }));
+        }
+        let Some((row, pieces)) = self.draft_rows(id)? else { return Ok(None) };
+        let path = self.layout.draft(id);
+        let file = DraftFile::reopen(&self.disk, &path, row.size, pieces.spans(), row.checked_sha1)
+            .map_err(|error| Error::at(&path, &error))?;
+        let now = self.clock.now();
+        let state = Arc::new(DraftState {
+            core: Arc::clone(self),
+            id,
+            file,
+            row: Mutex::new(row),
+            name: name.clone(),
+            phase: RwLock::new(Phase::Filling),
+            demand_at: AtomicU64::new(now.ms()),
+            saving: Mutex::default(),
+            hashing: AtomicBool::new(false),
+        });
+        self.book.demand(id, now);
+        self.book.set_open(id, &state);
+        state.hash_later();
+        Ok(Some(Draft { state }))
+    }
+
+    fn draft_rows(&self, id: u64) -> Result<Option<(DraftRow, PiecesRow)>, Error> {
+        self.index.read(|tx| {
+            let Some(row) = tx.open_table(DRAFTS)?.get(id)?.map(|row| decode("drafts.1", row.value())) else {
+                return Ok(None);
+            };
+            let pieces = tx.open_table(PIECES)?.get(id)?.map(|row| decode("pieces.1", row.value())).transpose()?;
+            Ok(Some((row?, pieces.unwrap_or_default())))
+        })
+    }
+
+    /// Specs of all drafts and how many bytes are in.
+    pub(crate) fn drafts(&self) -> Result<Vec<(DraftSpec, u64)>, Error> {
+        let mut specs = Vec::new();
+        for (id, covered, open) in self.book.all() {
+            if let Some(open) = open {
+                specs.push((open.spec(), open.file.covered().total()));
+            } else if let Some((row, _)) = self.draft_rows(id)? {
+                specs.push((spec_of(name_of(&row.name)?, &row), covered));
+            }
+        }
+        Ok(specs)
+    }
+
+    /// Throws away a draft that nobody has open (or whose handle is already marked as gone).
+    pub(crate) fn drop_draft(&self, id: u64) -> Result<(), Error> {
+        self.writer.write(Room::Frees, move |tx| drop_draft_rows(tx, id))?;
+        self.forget_draft(id);
+        self.unlink(&self.layout.draft(id))
+    }
+
+    /// The same for one that was idle a moment ago; whoever opened it meanwhile keeps it. Returns the bytes freed.
+    fn drop_idle_draft(&self, id: u64, bytes: u64) -> Result<u64, Error> {
+        let _one = self.book.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.book.is_open(id) {
+            return Ok(0);
+        }
+        self.drop_draft(id)?;
+        Ok(bytes)
+    }
+
+    /// The draft is no draft any more.
+    pub(crate) fn forget_draft(&self, id: u64) {
+        if let Some(bytes) = self.book.take(id) {
+            shift(&self.sums.drafts, 0, bytes);
+        }
+    }
+
+    /// Room for one more draft: by count, and idle ones within their share.
+    fn admit_draft(&self) -> Result<(), Error> {
+        let mut idle = self.book.idle().into_iter();
+        while self.book.count() >= DRAFTS_MAX {
+            let Some((id, _, bytes)) = idle.next() else {
+                return Err(Error::Full { what: format!("{DRAFTS_MAX} drafts are being filled") });
+            };
+            self.drop_idle_draft(id, bytes)?;
+        }
+        let mut bytes: u64 = self.book.idle().iter().map(|(_, _, bytes)| bytes).sum();
+        for (id, _, allocated) in idle {
+            if bytes <= self.config.max_size / IDLE_SHARE {
+                break;
+            }
+            bytes = bytes.saturating_sub(self.drop_idle_draft(id, allocated)?);
+        }
+        Ok(())
+    }
+
+    /// Gives up drafts past their lifetime. Returns the bytes freed.
+    pub(crate) fn sweep_drafts(&self) -> Result<u64, Error> {
+        let now = self.clock.now();
+        let mut freed: u64 = 0;
+        for (id, demand_at, bytes) in self.book.idle() {
+            if now.since(demand_at) < LIFETIME {
+                break;
+            }
+            freed = freed.saturating_add(self.drop_idle_draft(id, bytes)?);
+        }
+        Ok(freed)
+    }
+
+    /// Gives up idle drafts whose last demand is before `before_ms`, the oldest first, until `wanted` bytes are free.
+    pub(crate) fn evict_drafts(&self, wanted: u64, before_ms: u64) -> Result<u64, Error> {
+        let mut freed: u64 = 0;
+        for (id, demand_at, bytes) in self.book.idle() {
+            if freed >= wanted || demand_at.ms() >= before_ms {
+                break;
+            }
+            // An empty draft frees its place in the directory at least; it must count, or room would be said to be out.
+            freed = freed.saturating_add(self.drop_idle_draft(id, bytes.max(1))?);
+        }
+        Ok(freed)
+    }
+}
+
+/// A line for a draft that was found on open.
+pub(crate) fn line_of(name: Name, pieces: &PiecesRow) -> Line {
+    Line {
+        name,
+        demand_at: Timestamp::from_ms(pieces.demand_at),
+        allocated: pieces.allocated,
+        covered: pieces.spans().total(),
+        open: Weak::new(),
+    }
+}

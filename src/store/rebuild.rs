@@ -1,0 +1,53 @@
+//! Making a new index out of the proofs, reading no payload. No node may run.
+//!
+//! What comes back: every payload with a good proof, its class, digests and the names known when it was published. What
+//! does not: names and validators learnt later, pins, recency, notes, documents, the account; they come back with a
+//! backup, or by being learnt again.
+
+use std::sync::Arc;
+
+use crate::base::disk::Disk;
+use crate::base::time::Clock;
+use crate::store::config::Config;
+use crate::store::error::Error;
+use crate::store::identity;
+use crate::store::index;
+use crate::store::layout::Layout;
+use crate::store::lock;
+use crate::store::restore::{CACHE, beside, old_epoch, prepare, put_in_place, remove};
+use crate::store::shelves::{self, Rebuilt};
+
+/// Makes a new index out of the proofs, reading no payload. No node may run. Blocks. The old index, if there is one, is
+/// kept beside the new one. `each` is told how many payloads were looked at.
+#[allow(clippy::needless_pass_by_value, reason = "called as `Store::open` is, with the same values")]
+pub fn rebuild(
+    config: &Config,
+    disk: Arc<dyn Disk>,
+    clock: Arc<dyn Clock>,
+    each: &mut dyn FnMut(u64),
+) -> Result<Rebuilt, Error> {
+    let (disk, clock) = (&*disk, &*clock);
+    let layout = Layout::new(&config.path);
+    prepare(disk, &layout)?;
+    let _lock = lock::take(layout.root(), &layout.lock(), true)?;
+    let now = clock.now().ms();
+    let id = match identity::read(disk, &layout)? {
+        Some(id) => id,
+        None => identity::fresh()?,
+    };
+    // Where the old epoch cannot be read, seconds since 1970 are above every epoch that was ever counted up to.
+    let epoch = match old_epoch(&layout) {
+        0 => now / 1000,
+        known => known.saturating_add(1),
+    };
+    let new = beside(&layout, "rebuilding");
+    remove(disk, &new)?;
+    let db = index::create(&new, CACHE)?;
+    shelves::put_meta(&db, &id, epoch)?;
+    let mut told = shelves::reconcile(&db, disk, &layout, now, each)?;
+    told.epoch = epoch;
+    db.close()?;
+    put_in_place(disk, &layout, &new, now)?;
+    identity::write(disk, &layout, &id)?;
+    Ok(told)
+}

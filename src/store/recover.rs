@@ -1,0 +1,162 @@
+//! What opening mends after a crash. Looked at are intents, doomed rows and `drafts/`, and nothing else: a million
+//! payloads cost nothing.
+//!
+//! 1. Doomed rows are finished.
+//! 2. Intents are settled: finished where both files have their names, else undone.
+//! 3. Drafts whose file is gone lose their rows; files without a row are swept; a file that was being taken over from
+//!    the administrator goes back to where it came from.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+
+use redb::{ReadTransaction, ReadableTable, TableDefinition};
+use serde::de::DeserializeOwned;
+
+use crate::base::digest::Blake3;
+use crate::store::Opened;
+use crate::store::core::{Core, unseal};
+use crate::store::error::Error;
+use crate::store::filling::drop_draft_rows;
+use crate::store::layout::draft_id;
+use crate::store::publish::Settled;
+use crate::store::quota::line_of;
+use crate::store::space::shift;
+use crate::store::tables::{
+    DOOMED, DRAFTS, DoomedRow, DraftRow, INTENTS, Id, IntentRow, PIECES, PiecesRow, QUARANTINE, decode, name_of,
+};
+use crate::store::writer::Room;
+
+/// All rows of a table that is known to be small.
+fn rows<T: DeserializeOwned>(
+    tx: &ReadTransaction,
+    table: TableDefinition<'static, &'static Id, &'static [u8]>,
+    label: &str,
+) -> Result<Vec<(Id, T)>, Error> {
+    let table = tx.open_table(table)?;
+    table
+        .iter()?
+        .map(|row| {
+            let (id, row) = row?;
+            Ok((*id.value(), decode(label, row.value())?))
+        })
+        .collect()
+}
+
+impl Core {
+    /// Steps 1 to 3, and the numbers that start above everything known. Read-only stores only count.
+    pub(crate) fn recover(&self, opened: &mut Opened, may_write: bool) -> Result<(), Error> {
+        self.index.read(|tx| self.sums.load(tx))?;
+        let last = self.index.read(|tx| {
+            let draft = tx.open_table(DRAFTS)?.last()?.map(|(id, _)| id.value());
+            let place = tx.open_table(QUARANTINE)?.last()?.map(|(id, _)| id.value());
+            Ok(draft.max(place))
+        })?;
+        self.next.fetch_max(last.map_or(1, |id| id.saturating_add(1)), Ordering::Relaxed);
+        if !may_write {
+            return Ok(());
+        }
+        let doomed = self.index.read(|tx| rows::<DoomedRow>(tx, DOOMED, "doomed.1"))?;
+        opened.deletes_finished = doomed.len() as u64;
+        for (_, row) in &doomed {
+            if let Some((place, _)) = &row.quarantine {
+                self.next.fetch_max(place.saturating_add(1), Ordering::Relaxed);
+            }
+        }
+        self.finish_doomed(doomed)?;
+        for (id, intent) in self.index.read(|tx| rows::<IntentRow>(tx, INTENTS, "intents.1"))? {
+            let settled = self.settle(id, &intent, true)?;
+            tracing::info!(blake3 = %Blake3::new(id), ?settled, "a publish that was cut off");
+            match settled {
+                Settled::Finished => opened.intents_finished += 1,
+                Settled::Undone => opened.intents_undone += 1,
+            }
+        }
+        self.recover_drafts(opened)
+    }
+
+    /// Step 3.
+    fn recover_drafts(&self, opened: &mut Opened) -> Result<(), Error> {
+        let mut known: HashMap<u64, (DraftRow, PiecesRow)> = self.index.read(|tx| {
+            let pieces = tx.open_table(PIECES)?;
+            let drafts = tx.open_table(DRAFTS)?;
+            drafts
+                .iter()?
+                .map(|row| {
+                    let (id, row) = row?;
+                    let pieces = pieces.get(id.value())?.map(|row| decode("pieces.1", row.value())).transpose()?;
+                    Ok((id.value(), (decode("drafts.1", row.value())?, pieces.unwrap_or_default())))
+                })
+                .collect::<Result<_, Error>>()
+        })?;
+        let folder = self.layout.drafts();
+        for (path, facts) in self.disk.list(&folder).map_err(|error| Error::at(&folder, &error))? {
+            let Some((id, is_draft)) = draft_id(&path) else {
+                tracing::warn!(path = %path.display(), "a file that is not ours lies in drafts/; it is left alone");
+                continue;
+            };
+            self.next.fetch_max(id.saturating_add(1), Ordering::Relaxed);
+            let row = if is_draft { known.remove(&id) } else { None };
+            let Some((row, pieces)) = row else {
+                self.unlink(&path)?;
+                opened.drafts_swept += 1;
+                continue;
+            };
+            if let Some(home) = &row.taken_from {
+                // Without a home it is a copy of a file that still lies where it was.
+                if home.is_empty() {
+                    self.sweep(id)?;
+                } else {
+                    self.give_back(id, &PathBuf::from(OsStr::from_bytes(home)))?;
+                }
+                opened.drafts_swept += 1;
+                continue;
+            }
+            if facts.len != row.size {
+                if !pieces.spans.is_empty() {
+                    self.sweep(id)?;
+                    opened.drafts_swept += 1;
+                    continue;
+                }
+                // Its length was set and not yet synced; nothing was in it.
+                let set = self.disk.open_write(&path).and_then(|file| file.set_len(row.size));
+                set.map_err(|error| Error::at(&path, &error))?;
+            }
+            let mut line = line_of(name_of(&row.name)?, &pieces);
+            line.allocated = facts.allocated;
+            line.demand_at = line.demand_at.max(crate::base::time::Timestamp::from_ms(row.started_at));
+            shift(&self.sums.drafts, facts.allocated, 0);
+            self.book.insert(id, line);
+            opened.drafts_kept += 1;
+        }
+        for id in known.into_keys() {
+            self.writer.write(Room::Frees, move |tx| drop_draft_rows(tx, id))?;
+            opened.drafts_swept += 1;
+        }
+        Ok(())
+    }
+
+    fn sweep(&self, id: u64) -> Result<(), Error> {
+        self.writer.write(Room::Frees, move |tx| drop_draft_rows(tx, id))?;
+        self.unlink(&self.layout.draft(id))
+    }
+
+    /// Puts a file that was to be taken over back to where it came from; where something else lies there by now, beside
+    /// it as `<name>.returned`.
+    pub(crate) fn give_back(&self, id: u64, home: &Path) -> Result<(), Error> {
+        let here = self.layout.draft(id);
+        let mut place = home.to_owned();
+        if self.facts(&place)?.is_some() {
+            place.as_mut_os_string().push(".returned");
+            tracing::warn!(path = %place.display(), "the place of an interrupted import is taken; its file lies here");
+        }
+        unseal(&here);
+        self.disk.rename(&here, &place).map_err(|error| Error::at(&place, &error))?;
+        if let Some(folder) = place.parent() {
+            self.sync_dir(folder)?;
+        }
+        self.writer.write(Room::Frees, move |tx| drop_draft_rows(tx, id))
+    }
+}

@@ -1,0 +1,216 @@
+//! Taking payloads out: deleted, or kept in quarantine for a while with the reason.
+//!
+//! 1. One commit turns entry and aliases into a doomed row; from then on nobody finds it.
+//! 2. Its names leave the cache; who is being served keeps the map.
+//! 3. Proof and payload are unlinked, or moved to `quarantine/` beside a file that says why.
+//! 4. The directories are synced.
+//! 5. One commit takes the doomed row away.
+//!
+//! After a crash, opening goes on at step 3.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+
+use redb::{ReadableTable, WriteTransaction};
+
+use crate::base::digest::Blake3;
+use crate::store::core::Core;
+use crate::store::entries;
+use crate::store::error::Error;
+use crate::store::keys::Key;
+use crate::store::space::shift;
+use crate::store::tables::{DOOMED, DoomedRow, Id, QUARANTINE, QUARANTINE_BYTES, QuarantineRow, decode, encode};
+use crate::store::writer::Room;
+
+/// What lies in quarantine is evidence, not stock: at most so many,
+const QUARANTINE_COUNT: usize = 64;
+/// for at most so long,
+const QUARANTINE_MS: u64 = 30 * 24 * 3_600_000;
+/// and at most this part of `max_size`.
+const QUARANTINE_SHARE: u64 = 20;
+
+/// What becomes of the files.
+#[derive(Clone, Debug)]
+pub(crate) enum Fate {
+    /// Unlinked.
+    Deleted,
+    /// Moved to `quarantine/`, with this reason.
+    Quarantined(String),
+}
+
+impl Core {
+    /// Takes one payload out, whether or not somebody is being served from it. [`Error::Gone`] where it is not held.
+    pub(crate) fn remove(&self, blake3: Blake3, fate: &Fate) -> Result<(), Error> {
+        let key = self.keys.take(blake3);
+        match self.remove_keyed(&[key], fate) {
+            Ok((0, _)) => Err(Error::Gone),
+            other => other.map(drop),
+        }
+    }
+
+    /// The same for payloads that are to make room; those that somebody works on are passed over. Returns the bytes
+    /// freed.
+    pub(crate) fn remove_idle(&self, ids: &[Blake3], fate: &Fate) -> Result<u64, Error> {
+        let keys: Vec<_> = ids.iter().filter_map(|id| self.keys.try_take(*id)).collect();
+        self.remove_keyed(&keys, fate).map(|(_, bytes)| bytes)
+    }
+
+    /// Steps 1 to 5 for payloads whose keys are held. Returns how many there were and their bytes.
+    fn remove_keyed(&self, keys: &[Key<'_>], fate: &Fate) -> Result<(usize, u64), Error> {
+        let ids: Vec<Id> = keys.iter().map(|key| *key.blake3().as_bytes()).collect();
+        let fates: Vec<_> = ids
+            .iter()
+            .map(|_| match fate {
+                Fate::Deleted => None,
+                Fate::Quarantined(why) => Some((self.next_id(), why.clone())),
+            })
+            .collect();
+        let doomed = self.writer.write(Room::Frees, move |tx| doom(tx, &ids, fates))?;
+        let mut bytes: u64 = 0;
+        for (id, row) in &doomed {
+            self.cache.drop_payload(&Blake3::new(*id), Some(row.allocated));
+            shift(&self.sums.payloads, 0, row.allocated);
+            shift(&self.sums.count, 0, 1);
+            bytes = bytes.saturating_add(row.allocated);
+        }
+        self.finish_doomed(doomed.clone())?;
+        Ok((doomed.len(), bytes))
+    }
+
+    /// Steps 3 to 5. The caller holds the keys, or is opening the store.
+    pub(crate) fn finish_doomed(&self, doomed: Vec<(Id, DoomedRow)>) -> Result<(), Error> {
+        if doomed.is_empty() {
+            return Ok(());
+        }
+        let mut shelves = BTreeSet::new();
+        for (id, row) in &doomed {
+            let blake3 = Blake3::new(*id);
+            let (payload, proof) = (self.layout.payload(&blake3), self.layout.proof(&blake3));
+            if let Some((place, why)) = &row.quarantine {
+                self.explain(*place, &format!("payload blake3-{blake3}\n{why}\n"))?;
+                move_away(self, &proof, &self.layout.quarantined(*place, ".proof"))?;
+                move_away(self, &payload, &self.layout.quarantined(*place, ""))?;
+            } else {
+                self.unlink(&proof)?;
+                self.unlink(&payload)?;
+            }
+            shelves.insert(self.layout.shelf(&blake3));
+        }
+        if doomed.iter().any(|(_, row)| row.quarantine.is_some()) {
+            self.sync_dir(&self.layout.quarantine())?;
+        }
+        for shelf in shelves {
+            if self.facts(&shelf)?.is_some() {
+                self.sync_dir(&shelf)?;
+            }
+        }
+        let now = self.clock.now().ms();
+        let kept: u64 = doomed.iter().filter(|(_, row)| row.quarantine.is_some()).map(|(_, row)| row.allocated).sum();
+        self.writer.write(Room::Frees, move |tx| {
+            for (id, row) in &doomed {
+                let there = tx.open_table(DOOMED)?.remove(id)?.is_some();
+                if let (true, Some((place, why))) = (there, &row.quarantine) {
+                    put_quarantine(tx, *place, now, row.allocated, why)?;
+                }
+            }
+            Ok(())
+        })?;
+        shift(&self.sums.quarantine, kept, 0);
+        Ok(())
+    }
+
+    /// Writes the reason beside what is being put into quarantine.
+    pub(crate) fn explain(&self, place: u64, text: &str) -> Result<(), Error> {
+        let path = self.layout.quarantined(place, ".why");
+        let write = || -> io::Result<()> {
+            let file = match self.disk.create(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.disk.open_write(&path)?,
+                other => other?,
+            };
+            file.set_len(0)?;
+            file.write_at(text.as_bytes(), 0)?;
+            file.sync()
+        };
+        write().map_err(|error| Error::at(&path, &error))
+    }
+
+    /// Throws out what has been in quarantine for too long or is too much.
+    pub(crate) fn trim_quarantine(&self) -> Result<(), Error> {
+        let now = self.clock.now().ms();
+        let rows = self.index.read(|tx| {
+            let table = tx.open_table(QUARANTINE)?;
+            table
+                .iter()?
+                .map(|row| {
+                    let (place, row) = row?;
+                    Ok((place.value(), decode::<QuarantineRow>("quarantine.1", row.value())?))
+                })
+                .collect::<Result<Vec<_>, Error>>()
+        })?;
+        let mut bytes: u64 = rows.iter().map(|(_, row)| row.allocated).sum();
+        let mut count = rows.len();
+        let mut gone = Vec::new();
+        // Places are given in rising order: the first are the oldest.
+        for (place, row) in rows {
+            let is_old = row.at.saturating_add(QUARANTINE_MS) <= now;
+            if !is_old && count <= QUARANTINE_COUNT && bytes <= self.config.max_size / QUARANTINE_SHARE {
+                break;
+            }
+            for part in [".why", ".proof", ""] {
+                self.unlink(&self.layout.quarantined(place, part))?;
+            }
+            count -= 1;
+            bytes = bytes.saturating_sub(row.allocated);
+            gone.push((place, row.allocated));
+        }
+        if gone.is_empty() {
+            return Ok(());
+        }
+        self.sync_dir(&self.layout.quarantine())?;
+        let freed: u64 = gone.iter().map(|(_, bytes)| bytes).sum();
+        self.writer.write(Room::Frees, move |tx| {
+            let mut table = tx.open_table(QUARANTINE)?;
+            for (place, _) in &gone {
+                table.remove(place)?;
+            }
+            drop(table);
+            entries::add_total(tx, QUARANTINE_BYTES, i64::try_from(freed).unwrap_or(i64::MAX).saturating_neg())
+        })?;
+        shift(&self.sums.quarantine, 0, freed);
+        Ok(())
+    }
+}
+
+/// The row of something in quarantine.
+pub(crate) fn put_quarantine(
+    tx: &WriteTransaction,
+    place: u64,
+    at: u64,
+    allocated: u64,
+    why: &str,
+) -> Result<(), Error> {
+    let row = QuarantineRow { at, allocated, why: why.to_owned() };
+    tx.open_table(QUARANTINE)?.insert(place, encode(&row)?.as_slice())?;
+    entries::add_total(tx, QUARANTINE_BYTES, i64::try_from(allocated).unwrap_or(i64::MAX))
+}
+
+/// Step 1.
+fn doom(tx: &WriteTransaction, ids: &[Id], fates: Vec<Option<(u64, String)>>) -> Result<Vec<(Id, DoomedRow)>, Error> {
+    let mut doomed = Vec::new();
+    for (id, quarantine) in ids.iter().zip(fates) {
+        if let Some(row) = entries::take_payload(tx, id)? {
+            let row = DoomedRow { allocated: row.allocated, quarantine };
+            tx.open_table(DOOMED)?.insert(id, encode(&row)?.as_slice())?;
+            doomed.push((*id, row));
+        }
+    }
+    Ok(doomed)
+}
+
+fn move_away(core: &Core, from: &Path, to: &Path) -> Result<(), Error> {
+    match core.disk.rename(from, to) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::at(from, &error)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,117 @@
+//! Putting a backup in the place of the index. No node may run.
+//!
+//! 1. The lock is taken, the backup is copied beside the index and read.
+//! 2. What was under way when it was made is dropped from the copy: intents, deletes, drafts. They were of another time.
+//! 3. It is held against `content/`: entries whose payload is gone go, payloads published since come back by their proofs.
+//! 4. Its epoch is raised above every epoch known.
+//! 5. The old index is kept beside it, the new one gets its name.
+
+use std::path::{Path, PathBuf};
+
+use redb::Database;
+
+use crate::base::disk::Disk;
+use crate::base::time::{Clock, SystemClock};
+use crate::store::backup;
+use crate::store::config::Config;
+use crate::store::error::Error;
+use crate::store::identity;
+use crate::store::index;
+use crate::store::layout::Layout;
+use crate::store::lock;
+use crate::store::shelves;
+use crate::store::tables::{DOOMED, DRAFTS, INTENTS, PIECES};
+
+/// Cache of the database that is being read or written.
+pub(crate) const CACHE: usize = 64 << 20;
+
+/// Puts a backup in place of the index (the old one is kept beside it), bumps the store epoch. No node may run. Blocks.
+/// Returns the new epoch.
+pub fn restore(config: &Config, disk: &dyn Disk, from: &Path) -> Result<u64, Error> {
+    let layout = Layout::new(&config.path);
+    prepare(disk, &layout)?;
+    let _lock = lock::take(layout.root(), &layout.lock(), true)?;
+    let now = SystemClock.now().ms();
+
+    let unreadable = |error: Error| Error::Index { path: from.to_owned(), why: format!("it is no backup: {error}") };
+    if disk.facts(from).map_err(|error| Error::at(from, &error))?.is_none_or(|facts| facts.len == 0) {
+        return Err(Error::Index { path: from.to_owned(), why: "there is no backup here".into() });
+    }
+    let new = beside(&layout, "restoring");
+    let source = index::look(from, CACHE)?;
+    let (id, epoch) = shelves::meta(&source).map_err(unreadable)?;
+    if let Some(known) = identity::read(disk, &layout)?
+        && known != id
+    {
+        return Err(Error::Index {
+            path: from.to_owned(),
+            why: format!(
+                "it is the index of store {}, but {} holds store {}",
+                identity::text(&id),
+                layout.root().display(),
+                identity::text(&known)
+            ),
+        });
+    }
+    remove(disk, &new)?;
+    let db = index::create(&new, CACHE)?;
+    backup::tables(&redb::ReadableDatabase::begin_read(&source).map_err(Error::from)?, &db).map_err(unreadable)?;
+    drop(source);
+    forget_work(&db)?;
+    shelves::reconcile(&db, disk, &layout, now, &mut |_| {})?;
+    let epoch = epoch.max(old_epoch(&layout)).saturating_add(1);
+    shelves::put_meta(&db, &id, epoch)?;
+    db.close()?;
+    put_in_place(disk, &layout, &new, now)?;
+    identity::write(disk, &layout, &id)?;
+    Ok(epoch)
+}
+
+/// Step 2.
+fn forget_work(db: &Database) -> Result<(), Error> {
+    let tx = db.begin_write()?;
+    tx.open_table(INTENTS)?.retain(|_, _| false)?;
+    tx.open_table(DOOMED)?.retain(|_, _| false)?;
+    tx.open_table(DRAFTS)?.retain(|_, _| false)?;
+    tx.open_table(PIECES)?.retain(|_, _| false)?;
+    tx.commit()?;
+    Ok(())
+}
+
+/// The directories that must be there.
+pub(crate) fn prepare(disk: &dyn Disk, layout: &Layout) -> Result<(), Error> {
+    for path in [layout.root().to_owned(), layout.content(), layout.drafts(), layout.quarantine()] {
+        disk.create_dir(&path).map_err(|error| Error::at(&path, &error))?;
+    }
+    disk.sync_dir(layout.root()).map_err(|error| Error::at(layout.root(), &error))
+}
+
+/// The epoch of the index that is being replaced, as far as it can still be read.
+pub(crate) fn old_epoch(layout: &Layout) -> u64 {
+    index::look(&layout.index(), CACHE).and_then(|db| shelves::meta(&db)).map_or(0, |(_, epoch)| epoch)
+}
+
+/// A name beside the index.
+pub(crate) fn beside(layout: &Layout, word: &str) -> PathBuf {
+    layout.root().join(format!("node.redb.{word}"))
+}
+
+pub(crate) fn remove(disk: &dyn Disk, path: &Path) -> Result<(), Error> {
+    match disk.unlink(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::at(path, &error)),
+        _ => Ok(()),
+    }
+}
+
+/// Step 5.
+pub(crate) fn put_in_place(disk: &dyn Disk, layout: &Layout, new: &Path, now: u64) -> Result<(), Error> {
+    let index = layout.index();
+    disk.open(new).and_then(|file| file.sync()).map_err(|error| Error::at(new, &error))?;
+    if disk.facts(&index).map_err(|error| Error::at(&index, &error))?.is_some() {
+        let old = beside(layout, &format!("old-{now}"));
+        disk.rename(&index, &old).map_err(|error| Error::at(&old, &error))?;
+        tracing::info!(path = %old.display(), "the old index is kept here; delete it when all is well");
+    }
+    disk.rename(new, &index).map_err(|error| Error::at(&index, &error))?;
+    disk.sync_dir(layout.root()).map_err(|error| Error::at(layout.root(), &error))
+}

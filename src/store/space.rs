@@ -1,0 +1,234 @@
+//! Space: what is used, what may be used, and what goes first when there is too little.
+//!
+//! 1. Used is what the disk really allocated: payloads and quarantine by running sums in the index (mirrored here, so
+//!    that nothing is counted at start), drafts as they grow, and files without a name that are still being served.
+//! 2. Before anything is counted the maps that nobody is served from are dropped.
+//! 3. Room is made in this order: unproven payloads past their end, drafts nobody has asked for lately, unproven payloads
+//!    (least recently used first), younger idle drafts, proven payloads (least recently used first). Never a pinned one,
+//!    never one that is being served or filled. Bytes that nobody vouches for stop before the last step.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use redb::ReadTransaction;
+
+use crate::base::digest::Blake3;
+use crate::store::cache::RecencyTick;
+use crate::store::core::Core;
+use crate::store::error::Error;
+use crate::store::remove::Fate;
+use crate::store::tables::{
+    EXPIRY, Id, PAYLOAD_BYTES, PAYLOAD_COUNT, PAYLOADS, PayloadRow, QUARANTINE_BYTES, RECENCY, TOTALS, decode,
+    of_time_key, of_use_key, time_key, use_key,
+};
+use crate::store::writer::{Room, Tick};
+
+/// What is used and what is free, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Space {
+    /// Allocated by payloads, their proofs, and files without a name that are still being served.
+    pub payloads: u64,
+    /// How many payloads there are.
+    pub payloads_count: u64,
+    /// Allocated by drafts.
+    pub drafts: u64,
+    /// How many drafts there are.
+    pub drafts_count: u64,
+    /// Allocated by what failed verification.
+    pub quarantine: u64,
+    /// As configured.
+    pub max_size: u64,
+    /// What the file system can still take.
+    pub disk_free: u64,
+    /// As configured.
+    pub min_free: u64,
+}
+
+/// How long one eviction step may take.
+const STEP: Duration = Duration::from_millis(50);
+/// Payloads doomed in one commit of a step: keeps the step short on a slow disk.
+const VICTIMS: usize = 16;
+/// A draft nobody asked for in so long goes before unproven payloads do.
+pub(crate) const DRAFT_QUIET: Duration = Duration::from_hours(1);
+
+/// How far eviction may go for the one who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// For bytes that nobody vouches for: proven payloads stay.
+    Unproven,
+    /// To the last unpinned payload.
+    All,
+}
+
+/// The running sums in memory.
+#[derive(Debug, Default)]
+pub(crate) struct Sums {
+    pub(crate) payloads: AtomicU64,
+    pub(crate) count: AtomicU64,
+    pub(crate) drafts: AtomicU64,
+    pub(crate) quarantine: AtomicU64,
+    /// One eviction at a time: two that look for victims would find the same.
+    evicting: Mutex<()>,
+}
+
+/// Adds a change that may be negative; never below zero.
+pub(crate) fn shift(sum: &AtomicU64, up: u64, down: u64) {
+    // The closure always gives a value, so that the update cannot fail.
+    let _: Result<u64, u64> =
+        sum.fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| Some(now.saturating_add(up).saturating_sub(down)));
+}
+
+impl Sums {
+    /// The sums as the index has them: three rows, however many payloads there are.
+    pub(crate) fn load(&self, tx: &ReadTransaction) -> Result<(), Error> {
+        let totals = tx.open_table(TOTALS)?;
+        for (key, sum) in
+            [(PAYLOAD_BYTES, &self.payloads), (PAYLOAD_COUNT, &self.count), (QUARANTINE_BYTES, &self.quarantine)]
+        {
+            sum.store(totals.get(key)?.map_or(0, |value| value.value()), Ordering::Release);
+        }
+        Ok(())
+    }
+}
+
+impl Core {
+    /// What is used and free now.
+    pub(crate) fn space(&self) -> Result<Space, Error> {
+        let sums = &self.sums;
+        let root = self.layout.root();
+        Ok(Space {
+            payloads: sums.payloads.load(Ordering::Acquire).saturating_add(self.cache.ghosts()),
+            payloads_count: sums.count.load(Ordering::Acquire),
+            drafts: sums.drafts.load(Ordering::Acquire),
+            drafts_count: self.book.count() as u64,
+            quarantine: sums.quarantine.load(Ordering::Acquire),
+            max_size: self.config.max_size,
+            disk_free: self.disk.free_bytes(root).map_err(|error| Error::at(root, &error))?,
+            min_free: self.config.min_free,
+        })
+    }
+
+    /// How many bytes must go before `more` may come.
+    fn excess(&self, more: u64) -> Result<u64, Error> {
+        let space = self.space()?;
+        let used = space.payloads.saturating_add(space.drafts).saturating_add(space.quarantine);
+        let over = used.saturating_add(more).saturating_sub(space.max_size);
+        let short = space.min_free.saturating_add(more).saturating_sub(space.disk_free);
+        Ok(over.max(short))
+    }
+
+    /// Makes room for `more` bytes or says what is full.
+    pub(crate) fn make_room(&self, more: u64, reach: Reach) -> Result<(), Error> {
+        loop {
+            let excess = self.excess(more)?;
+            if excess == 0 {
+                return Ok(());
+            }
+            if self.evict(excess, reach)? == 0 {
+                let space = self.space()?;
+                let what = format!(
+                    "{excess} bytes too many: payloads {}, drafts {}, quarantine {} of max_size {}, {} free of min_free \
+                     {}; raise max_size, unpin or remove payloads, or make room on the disk",
+                    space.payloads, space.drafts, space.quarantine, space.max_size, space.disk_free, space.min_free
+                );
+                return Err(Error::Full { what });
+            }
+        }
+    }
+
+    /// One eviction step for housekeeping: ends what is over, then makes `wanted` bytes of room where there is too
+    /// little.
+    pub(crate) fn evict_step(&self, wanted: u64) -> Result<u64, Error> {
+        self.trim_quarantine()?;
+        let swept = self.sweep_drafts()?;
+        let excess = self.excess(wanted)?;
+        let freed = self.evict(excess, Reach::All)?;
+        Ok(freed.saturating_add(swept))
+    }
+
+    /// Step 3. Frees about `wanted` bytes in the order of the head, in at most [`STEP`]; with 0 only what is past its
+    /// end. Returns what went.
+    fn evict(&self, wanted: u64, reach: Reach) -> Result<u64, Error> {
+        let _one = self.sums.evicting.lock().unwrap_or_else(PoisonError::into_inner);
+        let begun = Instant::now();
+        let now = self.clock.now();
+        if wanted > 0 {
+            self.cache.drop_idle();
+            // The order in the index must know the uses of the last half minute.
+            let tick = RecencyTick(Arc::clone(&self.cache));
+            if tick.is_due() {
+                self.writer.write(Room::Frees, move |tx| tick.write(tx))?;
+            }
+        }
+        // Those in use are passed over; there can be no more of them than names in the cache.
+        let walk = self.config.open_payloads.saturating_add(4 * VICTIMS);
+        let mut freed = self.evict_from(u64::MAX, begun, |tx| expired(tx, now.ms()))?;
+        let quiet = now.ms().saturating_sub(u64::try_from(DRAFT_QUIET.as_millis()).unwrap_or(u64::MAX));
+        if freed < wanted && begun.elapsed() < STEP {
+            freed += self.evict_drafts(wanted - freed, quiet)?;
+        }
+        if freed < wanted && begun.elapsed() < STEP {
+            freed += self.evict_from(wanted - freed, begun, |tx| least_recent(tx, 0, walk))?;
+        }
+        if freed < wanted && begun.elapsed() < STEP {
+            freed += self.evict_drafts(wanted - freed, u64::MAX)?;
+        }
+        if freed < wanted && begun.elapsed() < STEP && reach == Reach::All {
+            freed += self.evict_from(wanted - freed, begun, |tx| least_recent(tx, 1, walk))?;
+        }
+        Ok(freed)
+    }
+
+    fn evict_from(
+        &self,
+        wanted: u64,
+        begun: Instant,
+        walk: impl Fn(&ReadTransaction) -> Result<Vec<Id>, Error>,
+    ) -> Result<u64, Error> {
+        let mut freed: u64 = 0;
+        let mut candidates = self.index.read(walk)?.into_iter();
+        while freed < wanted && begun.elapsed() < STEP {
+            let mut victims = Vec::new();
+            let mut sum: u64 = 0;
+            for id in candidates.by_ref() {
+                let blake3 = Blake3::new(id);
+                if !self.cache.retire(&blake3) {
+                    continue;
+                }
+                sum = sum.saturating_add(self.index.read(|tx| allocated(tx, &id))?);
+                victims.push(blake3);
+                if victims.len() == VICTIMS || freed.saturating_add(sum) >= wanted {
+                    break;
+                }
+            }
+            if victims.is_empty() {
+                break;
+            }
+            freed = freed.saturating_add(self.remove_idle(&victims, &Fate::Deleted)?);
+        }
+        Ok(freed)
+    }
+}
+
+fn allocated(tx: &ReadTransaction, id: &Id) -> Result<u64, Error> {
+    let row =
+        tx.open_table(PAYLOADS)?.get(id)?.map(|row| decode::<PayloadRow>("payloads.1", row.value())).transpose()?;
+    Ok(row.map_or(0, |row| row.allocated))
+}
+
+/// Unproven payloads past their end. A pinned one has no end.
+fn expired(tx: &ReadTransaction, now: u64) -> Result<Vec<Id>, Error> {
+    let end = time_key(now, &[0xff; 32]);
+    let table = tx.open_table(EXPIRY)?;
+    let rows = table.range::<&[u8; 40]>(..=&end)?.take(VICTIMS);
+    rows.map(|row| Ok(of_time_key(row?.0.value()).1)).collect()
+}
+
+/// Unpinned payloads of a class, the least recently used first.
+fn least_recent(tx: &ReadTransaction, class: u8, many: usize) -> Result<Vec<Id>, Error> {
+    let (from, to) = (use_key(class, 0, &[0; 32]), use_key(class, u64::MAX, &[0xff; 32]));
+    let table = tx.open_table(RECENCY)?;
+    let rows = table.range::<&[u8; 41]>(&from..=&to)?.take(many);
+    rows.map(|row| Ok(of_use_key(row?.0.value()).1)).collect()
+}

@@ -1,0 +1,348 @@
+//! Reading a payload again and holding it against its proof, group by group; and the draft that mends it.
+//!
+//! The file is read, not mapped: a bad sector is an error that spoils its group, not a signal. What reading it brought
+//! into memory is let go again, window by window, so that a scrub of everything does not push out what is being served;
+//! what was in memory before stays, as far as that can be told.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::base::disk::{Disk, DiskFile};
+use crate::base::limits::{GROUP, WINDOW};
+use crate::base::span::{Span, SpanSet};
+use crate::store::blob::Blob;
+use crate::store::draft::DraftFile;
+use crate::store::hash;
+use crate::store::proof::Proof;
+
+/// The groups of the payload at `path` that are not what `proof` says. Blocks, for as long as reading it takes.
+///
+/// `each` is told of every group read, with its bytes, and may sleep to keep a rate; `Break` ends the reading with an
+/// `Interrupted` error. A file that is too short is bad from there on, one that is too long in its last group. An error
+/// is returned only where nothing can be said of the payload: it cannot be opened, or the system has no handles left.
+pub(crate) fn verify(
+    disk: &dyn Disk,
+    path: &Path,
+    proof: &Proof,
+    each: &mut dyn FnMut(u64) -> ControlFlow<()>,
+) -> io::Result<SpanSet> {
+    let file = disk.open(path)?;
+    let len = file.facts()?.len;
+    let mut bad = SpanSet::new();
+    if len > proof.size {
+        if proof.size == 0 {
+            let what = format!("{} should be empty and has {len} bytes", path.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
+        bad.insert(hash::group(hash::groups(proof.size) - 1, proof.size));
+    }
+    // Only tells what is in memory. A file of the wrong length cannot be mapped; then all of it is let go.
+    let blob = Blob::open(disk, path, proof.size).ok();
+    read_without_ahead(file.as_file());
+    let mut scratch = vec![0; WINDOW as usize];
+    let mut start = 0;
+    while start < proof.size {
+        let window = Span::at(start, WINDOW).intersect(&Span::new(0, proof.size));
+        start = window.end();
+        // Asked of the whole window before any of it is read.
+        let groups: Vec<(u64, Span, bool)> = (window.start() / GROUP..window.end().div_ceil(GROUP))
+            .map(|index| (index, hash::group(index, proof.size)))
+            .map(|(index, span)| (index, span, blob.as_ref().is_some_and(|blob| blob.resident(span))))
+            .collect();
+        let bytes = &mut scratch[..window.len() as usize];
+        let whole = file.read_at(bytes, window.start()).is_ok();
+        for (index, span, was_resident) in groups {
+            let inside = (span.start() - window.start()) as usize..(span.end() - window.start()) as usize;
+            let group = &mut bytes[inside];
+            let read = whole || read_group(&*file, group, span.start())?;
+            let right = read
+                && usize::try_from(index)
+                    .ok()
+                    .and_then(|index| proof.leaves.get(index))
+                    .is_some_and(|leaf| *leaf == hash::leaf(index, proof.size, group));
+            if !right {
+                bad.insert(span);
+            }
+            if !was_resident {
+                let_go(file.as_file(), span);
+            }
+            if each(span.len()).is_break() {
+                return Err(io::Error::new(io::ErrorKind::Interrupted, "the verification was broken off"));
+            }
+        }
+    }
+    Ok(bad)
+}
+
+/// Reads one group of a window that could not be read as a whole. `false` where the disk does not give it or the file
+/// ends before it; an error where the fault is not the payload's.
+fn read_group(file: &dyn DiskFile, group: &mut [u8], at: u64) -> io::Result<bool> {
+    match file.read_at(group, at) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof || is_bad_sector(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// A draft at `to` made of the groups of the payload at `from` that are not in `bad`: a copy of the file (a reflink where
+/// the file system can), of which only the bad groups are not covered. The copied groups are held against the proof again
+/// by whoever publishes the draft. Not durable until the draft is synced. Blocks.
+pub(crate) fn repair_draft(
+    disk: &Arc<dyn Disk>,
+    from: &Path,
+    to: &Path,
+    size: u64,
+    bad: &SpanSet,
+    checked_sha1: bool,
+) -> io::Result<DraftFile> {
+    let whole = Span::new(0, size);
+    let mut good: SpanSet = std::iter::once(whole).collect();
+    for span in bad.iter() {
+        good.remove(span.align(GROUP, size));
+    }
+    match disk.copy(from, to) {
+        Ok(()) => {
+            let file = disk.open_write(to)?;
+            if file.facts()?.len != size {
+                file.set_len(size)?;
+            }
+            DraftFile::reopen(disk, to, size, good, checked_sha1)
+        }
+        // Where there is no shared extent and a sector cannot be read, only what is good is read, piece by piece.
+        Err(error) if is_bad_sector(&error) => {
+            if disk.facts(to)?.is_some() {
+                disk.unlink(to)?;
+            }
+            let draft = DraftFile::create(disk, to, size, checked_sha1)?;
+            copy_good(&*disk.open(from)?, &draft, &good)?;
+            Ok(draft)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Copies `good`, a group at a time; one that turns out to be unreadable now is left out.
+fn copy_good(source: &dyn DiskFile, draft: &DraftFile, good: &SpanSet) -> io::Result<()> {
+    let mut scratch = vec![0; GROUP as usize];
+    for span in good.iter() {
+        let mut at = span.start();
+        while at < span.end() {
+            let bytes = &mut scratch[..(span.end() - at).min(GROUP) as usize];
+            if read_group(source, bytes, at)? {
+                draft.write(at, bytes)?;
+            }
+            at += bytes.len() as u64;
+        }
+    }
+    Ok(())
+}
+
+/// Whether the disk itself could not give the bytes.
+fn is_bad_sector(error: &io::Error) -> bool {
+    // EIO, and what a file system with checksums of its own (btrfs, ext4 metadata) says: EUCLEAN, EBADMSG.
+    use rustix::io::Errno;
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    #[cfg(target_os = "linux")]
+    if errno == Some(Errno::UCLEAN) {
+        return true;
+    }
+    matches!(errno, Some(Errno::IO | Errno::BADMSG))
+}
+
+/// Tells the kernel not to read further than it is asked, since that would look like memory that others use. Windows are
+/// large enough without it. A hint: where it is not understood, a scrub leaves more in memory than it should.
+#[cfg(target_os = "linux")]
+fn read_without_ahead(file: &std::fs::File) {
+    let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::Random);
+}
+
+/// Lets the pages of `span` go. A hint too; pages that somebody has mapped and touched stay.
+#[cfg(target_os = "linux")]
+fn let_go(file: &std::fs::File, span: Span) {
+    let _ =
+        rustix::fs::fadvise(file, span.start(), std::num::NonZeroU64::new(span.len()), rustix::fs::Advice::DontNeed);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn read_without_ahead(_: &std::fs::File) {}
+
+#[cfg(not(target_os = "linux"))]
+fn let_go(_: &std::fs::File, _: Span) {}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::base::time::Timestamp;
+    use crate::model::payload::Class;
+    use crate::store::draft::tests::{Op, bad_sector, content, hooked, real};
+
+    const SIZE: u64 = (2 << 20) + GROUP + 77;
+
+    fn payload(size: u64) -> (tempfile::TempDir, PathBuf, Proof) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("payload");
+        let bytes = content(size);
+        std::fs::write(&path, &bytes).unwrap();
+        let hashed = hash::whole(&bytes, false);
+        let proof = Proof {
+            size,
+            digests: hashed.digests,
+            class: Class::Proven,
+            published_at: Timestamp::from_ms(0),
+            expires_at: None,
+            names: vec![],
+            leaves: hashed.leaves,
+        };
+        (dir, path, proof)
+    }
+
+    fn bad(disk: &dyn Disk, path: &Path, proof: &Proof) -> Vec<Span> {
+        let mut told = 0;
+        let bad = verify(disk, path, proof, &mut |bytes| {
+            told += bytes;
+            ControlFlow::Continue(())
+        });
+        assert_eq!(told, proof.size);
+        bad.unwrap().iter().collect()
+    }
+
+    fn flip(path: &Path, at: u64) {
+        let mut bytes = std::fs::read(path).unwrap();
+        bytes[at as usize] ^= 4;
+        std::fs::write(path, bytes).unwrap();
+    }
+
+    #[test]
+    fn a_good_payload_of_any_size_is_good() {
+        for size in [0, 1, GROUP - 1, GROUP, GROUP + 1, WINDOW, WINDOW + 1, SIZE] {
+            let (_dir, path, proof) = payload(size);
+            assert_eq!(bad(&*real(), &path, &proof), [], "{size}");
+        }
+    }
+
+    #[test]
+    fn flipped_bits_spoil_their_groups_and_no_others() {
+        let (_dir, path, proof) = payload(SIZE);
+        for at in [0, 3 * GROUP - 1, 20 * GROUP, SIZE - 1] {
+            flip(&path, at);
+        }
+        let last = hash::groups(SIZE) - 1;
+        let expected: SpanSet = [0, 2, 20, last].iter().map(|index| hash::group(*index, SIZE)).collect();
+        assert_eq!(bad(&*real(), &path, &proof), expected.iter().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_wrong_length_is_seen() {
+        let (_dir, path, proof) = payload(SIZE);
+        let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        file.set_len(SIZE + 1).unwrap();
+        assert_eq!(bad(&*real(), &path, &proof), [hash::group(hash::groups(SIZE) - 1, SIZE)]);
+        file.set_len(WINDOW + GROUP + 5).unwrap();
+        assert_eq!(bad(&*real(), &path, &proof), [Span::new(WINDOW + GROUP, SIZE)]);
+        let (_dir, path, proof) = payload(0);
+        std::fs::write(&path, b"x").unwrap();
+        verify(&*real(), &path, &proof, &mut |_| ControlFlow::Continue(())).unwrap_err();
+    }
+
+    /// A disk that cannot read one byte of the payload.
+    fn with_bad_sector(at: u64) -> Arc<dyn Disk> {
+        hooked(move |op| match op {
+            Op::Read(span) if span.contains(&Span::at(at, 1)) => Err(bad_sector()),
+            Op::Copy => Err(bad_sector()),
+            _ => Ok(()),
+        })
+    }
+
+    #[test]
+    fn a_bad_sector_spoils_its_group() {
+        let (_dir, path, proof) = payload(SIZE);
+        let disk = with_bad_sector(5 * GROUP + 9);
+        assert_eq!(bad(&*disk, &path, &proof), [hash::group(5, SIZE)]);
+        let unreadable = hooked(|op| match op {
+            Op::Read(_) => Err(io::ErrorKind::PermissionDenied.into()),
+            _ => Ok(()),
+        });
+        let error = verify(&*unreadable, &path, &proof, &mut |_| ControlFlow::Continue(())).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "says nothing of the payload");
+    }
+
+    #[test]
+    fn it_can_be_broken_off_after_any_group() {
+        let (_dir, path, proof) = payload(SIZE);
+        let mut groups = 0;
+        let end = verify(&*real(), &path, &proof, &mut |_| {
+            groups += 1;
+            if groups == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        assert_eq!((end.unwrap_err().kind(), groups), (io::ErrorKind::Interrupted, 3));
+    }
+
+    #[test]
+    fn the_good_groups_are_kept_and_only_the_bad_are_missing() {
+        let (dir, path, proof) = payload(SIZE);
+        let right = content(SIZE);
+        let sector = 9 * GROUP + 1;
+        for (number, disk) in [real(), with_bad_sector(sector)].into_iter().enumerate() {
+            flip(&path, 4 * GROUP);
+            let wrong = verify(&*disk, &path, &proof, &mut |_| ControlFlow::Continue(())).unwrap();
+            let to = dir.path().join(format!("draft-{number}"));
+            let draft = repair_draft(&disk, &path, &to, SIZE, &wrong, false).unwrap();
+            let missing: Vec<Span> = draft.covered().gaps(Span::new(0, SIZE)).collect();
+            assert_eq!(missing, wrong.iter().collect::<Vec<_>>());
+            draft.finish().unwrap_err();
+            for span in missing {
+                draft.write(span.start(), &right[span.start() as usize..span.end() as usize]).unwrap();
+            }
+            // The sector was in the old file, the draft is another one.
+            let draft = DraftFile::reopen(&real(), &to, SIZE, draft.sync().unwrap(), false).unwrap();
+            assert_eq!(draft.finish().unwrap().digests, proof.digests);
+            flip(&path, 4 * GROUP);
+        }
+    }
+
+    #[test]
+    fn a_payload_of_the_wrong_length_can_be_mended() {
+        let (dir, path, proof) = payload(SIZE);
+        let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        for (number, len) in [SIZE + 10, 3 * GROUP].into_iter().enumerate() {
+            file.set_len(len).unwrap();
+            let wrong = verify(&*real(), &path, &proof, &mut |_| ControlFlow::Continue(())).unwrap();
+            let to = dir.path().join(format!("draft-{number}"));
+            let draft = repair_draft(&real(), &path, &to, SIZE, &wrong, false).unwrap();
+            draft.write(0, &content(SIZE)).unwrap();
+            assert_eq!(draft.finish().unwrap().digests, proof.digests, "{len}");
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn reading_leaves_the_memory_as_it_was() {
+        let (_dir, path, proof) = payload(SIZE);
+        let file = std::fs::File::open(&path).unwrap();
+        if rustix::fs::fstatfs(&file).unwrap().f_type == libc::TMPFS_MAGIC {
+            // Such a file is nowhere but in memory, so there is nothing to let go.
+            return;
+        }
+        file.sync_all().unwrap();
+        let_go(&file, Span::new(0, SIZE));
+        let blob = Blob::open(&*real(), &path, SIZE).unwrap();
+        let warm = hash::group(20, SIZE);
+        blob.populate(warm).unwrap();
+        let cold: Vec<Span> =
+            [0, 15, 32].iter().map(|index| hash::group(*index, SIZE)).filter(|span| !blob.resident(*span)).collect();
+        assert!(cold.len() >= 2, "populating one group brought in all the others");
+        let touched = AtomicBool::new(false);
+        verify(&*real(), &path, &proof, &mut |_| {
+            touched.store(true, Ordering::Relaxed);
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        assert!(touched.load(Ordering::Relaxed) && blob.resident(warm));
+        assert!(cold.iter().all(|span| !blob.resident(*span)), "{cold:?}");
+    }
+}

@@ -1,0 +1,281 @@
+//! Faults: a full disk, a read-only one, a broken, missing, damaged or foreign index, a file that went away.
+
+use waystation::base::disk::Disk;
+use waystation::store::Health;
+
+use super::*;
+use crate::fault_disk::Faults;
+
+/// A store with one proven payload in it, cached or not.
+async fn store_with(disk: &FaultDisk, path: &Path) -> (Store, Bytes) {
+    let (store, _) = open_on(disk, path).unwrap();
+    let content = bytes(1, 100_000);
+    publish(&store, &url("held"), &content, Some(Authority::Catalog)).await.unwrap();
+    publish(&store, &url("cold"), &bytes(2, 1000), None).await.unwrap();
+    store.close().await.unwrap();
+    let (store, _) = open_on(disk, path).unwrap();
+    assert!(store.find(&url("held")).await.unwrap().is_some());
+    (store, content)
+}
+
+async fn still_serves(store: &Store, content: &Bytes) {
+    assert_eq!(served(&store.hot(&url("held")).unwrap()), *content);
+    assert_eq!(served(&store.find(&url("held")).await.unwrap().unwrap()), *content);
+    assert!(store.find(&url("cold")).await.unwrap().is_some(), "one that was not open is looked up too");
+}
+
+#[tokio::test]
+async fn a_full_disk_loses_nothing_and_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultDisk::new(dir.path());
+    let (store, content) = store_with(&disk, dir.path()).await;
+    let more = bytes(3, 50_000);
+    let draft = store.start_draft(spec(&url("more"), &more, None)).await.unwrap();
+    draft.write(0, more.slice(0..10_000)).await.unwrap();
+
+    disk.set_faults(Faults { full_below: Some(dir.path().join("drafts")), ..Faults::default() });
+    let error = draft.write(10_000, more.slice(10_000..20_000)).await.unwrap_err();
+    assert!(matches!(error, Error::Full { .. }), "{error}");
+    still_serves(&store, &content).await;
+
+    // The bytes come in, but the proof does not fit any more.
+    disk.set_faults(Faults::default());
+    fill(&draft, &more).await.unwrap();
+    let proved = draft.prove().await.unwrap();
+    disk.set_faults(Faults { full_below: Some(dir.path().join("drafts")), ..Faults::default() });
+    assert!(matches!(draft.publish(proved.clone(), vec![]).await, Err(Error::Full { .. })));
+    assert!(store.find(&url("more")).await.unwrap().is_none());
+
+    // Nor a commit.
+    disk.set_faults(Faults { index_full: true, ..Faults::default() });
+    let error = store.set_document("a", Some(vec![1; 100])).await.unwrap_err();
+    assert!(matches!(error, Error::Full { .. }), "{error}");
+    disk.set_faults(Faults::default());
+    assert_eq!(store.health(), Health::Ready, "there is room again, and it works again");
+    still_serves(&store, &content).await;
+    assert_eq!(store.document("a").await.unwrap(), None);
+
+    // The reserve is not touched by what adds, but what frees gets through.
+    disk.set_faults(Faults { free: Some(1 << 20), ..Faults::default() });
+    assert!(matches!(store.set_document("a", Some(vec![1])).await, Err(Error::Full { .. })));
+    store.remove(blake3_of(&bytes(2, 1000))).await.unwrap();
+    disk.set_faults(Faults::default());
+    let found = draft.publish(proved, vec![]).await.unwrap();
+    assert_eq!(served(&found), more);
+    store.close().await.unwrap();
+    crash::check_rows(dir.path()).unwrap();
+}
+
+#[tokio::test]
+async fn an_index_that_breaks_is_read_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultDisk::new(dir.path());
+    let (store, content) = store_with(&disk, dir.path()).await;
+    disk.set_faults(Faults { index_broken: true, ..Faults::default() });
+    let error = store.set_document("a", Some(vec![1])).await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable { .. }), "{error}");
+    // The disk is well again, but nobody knows what it kept: nothing is written before a restart.
+    disk.set_faults(Faults::default());
+    let Health::ReadOnly { why } = store.health() else { panic!("it should be read-only") };
+    assert!(why.contains("node.redb") && why.contains("waystation restore"), "{why}");
+    still_serves(&store, &content).await;
+    assert_eq!(store.list(None, 10).await.unwrap().len(), 2);
+    let error = store.start_draft(spec(&url("new"), &bytes(5, 10), None)).await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable { .. }));
+    assert!(matches!(store.remove(blake3_of(&content)).await, Err(Error::Unavailable { .. })));
+    drop(store.close().await);
+
+    let (store, _) = open_on(&disk, dir.path()).unwrap();
+    assert_eq!(store.health(), Health::Ready);
+    publish(&store, &url("new"), &bytes(5, 10), None).await.unwrap();
+    store.close().await.unwrap();
+    crash::check_rows(dir.path()).unwrap();
+}
+
+#[tokio::test]
+async fn an_index_that_cannot_be_read_leaves_what_is_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultDisk::new(dir.path());
+    let (store, content) = store_with(&disk, dir.path()).await;
+    disk.set_faults(Faults { index_unreadable: true, index_broken: true, ..Faults::default() });
+    drop(store.set_document("a", Some(vec![1])).await.unwrap_err());
+    assert_eq!(served(&store.hot(&url("held")).unwrap()), content);
+    assert_eq!(served(&store.find(&url("held")).await.unwrap().unwrap()), content);
+    assert!(matches!(store.find(&url("cold")).await, Err(Error::Unavailable { .. })));
+    assert!(matches!(store.health(), Health::ReadOnly { .. }));
+    drop(store.close().await);
+}
+
+#[tokio::test]
+async fn a_read_only_file_system_is_served_from() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultDisk::new(dir.path());
+    let (store, content) = store_with(&disk, dir.path()).await;
+    store.set_document("a", Some(vec![7])).await.unwrap();
+    // Not closed: the index must be repaired before it can be read, without a byte being written.
+    let image = tempfile::tempdir().unwrap();
+    disk.off();
+    drop(store);
+    disk.crash(1, image.path());
+    let before = std::fs::read(image.path().join("node.redb")).unwrap();
+    let disk = FaultDisk::new(image.path());
+    disk.set_faults(Faults { read_only: true, ..Faults::default() });
+    let (store, _) = open_on(&disk, image.path()).unwrap();
+    let Health::ReadOnly { why } = store.health() else { panic!("it should be read-only") };
+    assert!(why.contains("mount it writable"), "{why}");
+    assert_eq!(served(&store.find(&url("held")).await.unwrap().unwrap()), content);
+    still_serves(&store, &content).await;
+    assert_eq!(store.document("a").await.unwrap(), Some(vec![7]));
+    assert!(store.draft(&url("x")).await.unwrap().is_none());
+    let error = store.start_draft(spec(&url("new"), &bytes(5, 10), None)).await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable { .. }));
+    store.close().await.unwrap();
+    assert!(std::fs::read(image.path().join("node.redb")).unwrap() == before, "something was written");
+}
+
+/// The same with a file system of the kernel's own, where this process may mount one.
+#[tokio::test]
+async fn a_read_only_mount_is_served_from() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, view) = (dir.path().join("data"), dir.path().join("view"));
+    let (store, _) = open(&data);
+    let content = bytes(1, 100_000);
+    publish(&store, &url("held"), &content, None).await.unwrap();
+    store.close().await.unwrap();
+    std::fs::create_dir(&view).unwrap();
+    let mount = |args: &[&str]| {
+        let done = std::process::Command::new("mount").args(args).arg(&data).arg(&view).output();
+        done.is_ok_and(|done| done.status.success())
+    };
+    if !mount(&["-o", "bind,ro"]) {
+        println!("skipped: this process may not mount (the same is tested through the disk seam)");
+        return;
+    }
+    let outcome = Store::open(config(&view), Arc::new(RealDisk), Hand::new());
+    let served_it = match &outcome {
+        Ok((store, _)) => {
+            let found = store.find(&url("held")).await.unwrap().map(|found| served(&found));
+            let read_only = matches!(store.health(), Health::ReadOnly { .. });
+            store.close().await.unwrap();
+            read_only && found == Some(content)
+        }
+        Err(_) => false,
+    };
+    let error = outcome.err();
+    let unmounted = std::process::Command::new("umount").arg("-l").arg(&view).status();
+    assert!(unmounted.is_ok_and(|status| status.success()));
+    assert!(served_it, "{error:?}");
+}
+
+#[tokio::test]
+async fn an_index_that_is_missing_or_damaged_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let content = bytes(1, 100_000);
+    publish(&store, &url("held"), &content, None).await.unwrap();
+    store.close().await.unwrap();
+    let path = dir.path().join("node.redb");
+    let good = std::fs::read(&path).unwrap();
+    let refused = |what: &str| {
+        let error = Store::open(config(dir.path()), Arc::new(RealDisk), Hand::new()).map(drop).unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error, Error::Index { .. }), "{what}: {text}");
+        assert!(text.contains("node.redb") && text.contains("waystation store rebuild"), "{what}: {text}");
+        assert!(text.contains("waystation restore"), "{what}: {text}");
+    };
+    std::fs::remove_file(&path).unwrap();
+    refused("missing");
+    assert!(!path.exists(), "no empty index takes the place of a missing one");
+    for (what, damaged) in [
+        ("empty", vec![]),
+        ("cut", good[..5000].to_vec()),
+        ("noise", bytes(7, 100_000).to_vec()),
+        ("no magic", [&[0; 64], &good[64..]].concat()),
+    ] {
+        std::fs::write(&path, damaged).unwrap();
+        refused(what);
+    }
+    // Damage in the middle shows on open or later; it is an error either way, never a panic, and rebuild mends it.
+    for seed in 0..20 {
+        let mut dice = Dice::new(seed);
+        let mut damaged = good.clone();
+        for _ in 0..200 {
+            let at = 512 + dice.roll(damaged.len() as u64 - 512) as usize;
+            damaged[at] ^= 0x55;
+        }
+        std::fs::write(&path, damaged).unwrap();
+        if let Ok((store, _)) = Store::open(config(dir.path()), Arc::new(RealDisk), Hand::new()) {
+            if let Ok(Some(found)) = store.find(&url("held")).await {
+                assert_eq!(served(&found), content);
+            }
+            drop(store.set_document("a", Some(vec![1; 1000])).await);
+            drop(store.close().await);
+        }
+    }
+    std::fs::write(&path, bytes(8, 9000)).unwrap();
+    let rebuilt =
+        waystation::store::rebuild(&config(dir.path()), Arc::new(RealDisk), Hand::new(), &mut |_| ()).unwrap();
+    assert_eq!(rebuilt.payloads, 1);
+    let (store, _) = open(dir.path());
+    assert_eq!(served(&store.find(&url("held")).await.unwrap().unwrap()), content);
+    store.close().await.unwrap();
+
+    // The index of another store, and content without any id.
+    let other = tempfile::tempdir().unwrap();
+    let (store, _) = open(other.path());
+    store.close().await.unwrap();
+    std::fs::copy(other.path().join("node.redb"), &path).unwrap();
+    refused("of another store");
+    std::fs::remove_file(&path).unwrap();
+    std::fs::remove_file(dir.path().join("store-id")).unwrap();
+    refused("without an id");
+}
+
+#[tokio::test]
+async fn a_file_that_went_away_is_asked_for_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let content = bytes(1, 100_000);
+    publish(&store, &url("a"), &content, None).await.unwrap();
+    store.close().await.unwrap();
+    let text = blake3_of(&content).to_string();
+    let path = dir.path().join("content").join(&text[..2]).join(&text);
+    std::fs::remove_file(&path).unwrap();
+    let (store, _) = open(dir.path());
+    assert!(store.find(&url("a")).await.unwrap().is_none());
+    assert!(store.list(None, 10).await.unwrap().is_empty());
+    publish(&store, &url("a"), &content, None).await.unwrap();
+    // Gone again, and nobody looked before it was filled under another name.
+    store.close().await.unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let (store, _) = open(dir.path());
+    publish(&store, &url("b"), &content, None).await.unwrap();
+    assert_eq!(served(&store.find(&url("a")).await.unwrap().unwrap()), content);
+    store.close().await.unwrap();
+    crash::check_rows(dir.path()).unwrap();
+}
+
+#[tokio::test]
+async fn a_failed_sync_of_a_draft_ends_the_draft() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultDisk::new(dir.path());
+    let (store, _) = open_on(&disk, dir.path()).unwrap();
+    let content = bytes(1, 100_000);
+    let draft = store.start_draft(spec(&url("a"), &content, None)).await.unwrap();
+    fill(&draft, &content).await.unwrap();
+    disk.set_faults(Faults { sync_fails_below: Some(dir.path().join("drafts")), ..Faults::default() });
+    assert!(matches!(draft.checkpoint().await, Err(Error::Io(_))));
+    assert!(matches!(draft.checkpoint().await, Err(Error::Gone)), "what a failed sync leaves cannot be trusted");
+    assert!(store.draft(&url("a")).await.unwrap().is_none());
+    assert!(disk.list(&dir.path().join("drafts")).unwrap().is_empty());
+
+    let draft = store.start_draft(spec(&url("a"), &content, None)).await.unwrap();
+    fill(&draft, &content).await.unwrap();
+    let proved = draft.prove().await.unwrap();
+    disk.set_faults(Faults { sync_fails_below: Some(dir.path().join("drafts")), ..Faults::default() });
+    assert!(draft.publish(proved, vec![]).await.is_err());
+    assert!(store.draft(&url("a")).await.unwrap().is_none());
+    publish(&store, &url("a"), &content, None).await.unwrap();
+    store.close().await.unwrap();
+    crash::check_rows(dir.path()).unwrap();
+}

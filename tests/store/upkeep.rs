@@ -1,0 +1,370 @@
+//! Space, quotas, import, backup, restore, rebuild, the account, and that opening counts nothing.
+
+use std::sync::Mutex;
+
+use waystation::model::payload::Freshness;
+use waystation::store::{self, Tally};
+
+use super::*;
+
+const DAY_HOURS: u32 = 24;
+
+#[tokio::test]
+async fn room_is_made_in_the_promised_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Hand::new();
+    let small = Config { max_size: 700 << 10, ..config(dir.path()) };
+    let (store, _) = Store::open(small, Arc::new(RealDisk), clock.clone()).unwrap();
+    let mut put = Vec::new();
+    // Two proven, two unproven, an idle draft; 100 KiB each.
+    for (at, expected) in [Some(Authority::Catalog), Some(Authority::Catalog), None, None].into_iter().enumerate() {
+        clock.forward(HOUR);
+        let body = bytes(at as u64, 100 << 10);
+        publish(&store, &url(&at.to_string()), &body, expected).await.unwrap();
+        put.push(body);
+    }
+    store.pin(blake3_of(&put[0]), "test").await.unwrap();
+    let draft = store.start_draft(spec(&url("draft"), &bytes(9, 100 << 10), None)).await.unwrap();
+    fill(&draft, &bytes(9, 100 << 10)).await.unwrap();
+    draft.checkpoint().await.unwrap();
+    drop(draft);
+    clock.forward(2 * HOUR);
+    // The second unproven one is in use by somebody, the first is not.
+    let used = store.find(&url("3")).await.unwrap().unwrap();
+    let state = async || {
+        let mut held = Vec::new();
+        for at in 0..4 {
+            if store.show(&url(&at.to_string())).await.unwrap().is_some() {
+                held.push(at.to_string());
+            }
+        }
+        held.extend(store.draft(&url("draft")).await.unwrap().map(|_| "draft".to_owned()));
+        held.join(" ")
+    };
+    let ask = async |kib: u64| store.evict_step(kib << 10).await.unwrap();
+    let space = store.space().await.unwrap();
+    let free = (space.max_size - space.payloads - space.drafts) >> 10;
+    assert_eq!(ask(free).await, 0);
+    assert_eq!(state().await, "0 1 2 3 draft");
+    clock.forward(2 * HOUR);
+    ask(free + 50).await;
+    assert_eq!(state().await, "0 1 2 3", "the draft nobody asked for goes first");
+    ask(free + 150).await;
+    assert_eq!(state().await, "0 1 3", "then the unproven one that nobody is served from");
+    ask(free + 250).await;
+    assert_eq!(state().await, "0 3", "then the proven one that is not pinned");
+    assert_eq!(ask(700).await, 0, "pinned and served ones stay");
+    drop(used);
+    assert!(ask(700).await > 0);
+    assert_eq!(state().await, "0");
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn unproven_bytes_never_push_out_proven_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = Config { max_size: 300 << 10, ..config(dir.path()) };
+    let (store, _) = Store::open(small, Arc::new(RealDisk), Hand::new()).unwrap();
+    let proven = bytes(1, 200 << 10);
+    publish(&store, &url("proven"), &proven, Some(Authority::Catalog)).await.unwrap();
+    let more = bytes(2, 200 << 10);
+    let error = publish(&store, &url("unproven"), &more, None).await.unwrap_err();
+    assert!(matches!(error, Error::Full { .. }) && error.is_retryable(), "{error}");
+    assert!(error.to_string().contains("max_size"));
+    assert!(store.find(&url("proven")).await.unwrap().is_some());
+    // What somebody vouches for may.
+    publish(&store, &url("vouched"), &more, Some(Authority::Catalog)).await.unwrap();
+    assert!(store.find(&url("proven")).await.unwrap().is_none());
+    // What can never fit is refused before a byte is fetched.
+    let error = store.start_draft(spec(&url("huge"), &bytes(3, 400 << 10), None)).await.unwrap_err();
+    assert!(matches!(error, Error::Full { .. }));
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn recency_outlives_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Hand::new();
+    let small = Config { max_size: 400 << 10, ..config(dir.path()) };
+    let open = || Store::open(small.clone(), Arc::new(RealDisk), clock.clone()).unwrap().0;
+    let store = open();
+    for at in 0..3u64 {
+        clock.forward(HOUR);
+        publish(&store, &url(&at.to_string()), &bytes(at, 100 << 10), None).await.unwrap();
+    }
+    clock.forward(HOUR);
+    assert!(store.hot(&url("0")).is_some());
+    store.close().await.unwrap();
+    let store = open();
+    let used = store.show(&url("0")).await.unwrap().unwrap().used_at;
+    assert_eq!(used, clock.now());
+    store.evict_step(150 << 10).await.unwrap();
+    assert!(store.find(&url("0")).await.unwrap().is_some(), "the one used last stays");
+    assert!(store.find(&url("1")).await.unwrap().is_none());
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn freshness_names_and_documents_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    publish(&store, &url("a"), &bytes(1, 10), None).await.unwrap();
+    let fresh = Freshness { until: Timestamp::from_ms(5), policy: "{}".into() };
+    store.refresh(&url("a"), Some(fresh.clone()), Validators::default()).await.unwrap();
+    let found = store.find(&url("a")).await.unwrap().unwrap();
+    assert_eq!((found.alias.freshness.clone(), &found.alias.validators.etag), (Some(fresh), &None));
+    assert!(matches!(store.refresh(&url("b"), None, Validators::default()).await, Err(Error::Gone)));
+    store.forget(&url("a")).await.unwrap();
+    assert!(store.hot(&url("a")).is_none() && store.find(&url("a")).await.unwrap().is_none());
+    let by_digest: Name = Digest::Blake3(blake3_of(&bytes(1, 10))).into();
+    assert!(store.find(&by_digest).await.unwrap().is_some());
+    for key in ["settings/a", "settings/b", "settingsx"] {
+        store.set_document(key, Some(key.into())).await.unwrap();
+    }
+    let keys: Vec<_> = store.documents("settings/").await.unwrap().into_iter().map(|(key, _)| key).collect();
+    assert_eq!(keys, ["settings/a", "settings/b"]);
+    store.set_document("settings/a", None).await.unwrap();
+    assert_eq!(store.document("settings/a").await.unwrap(), None);
+    assert!(store.set_document("huge", Some(vec![0; 5 << 20])).await.is_err());
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_account_adds_up_by_hour() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Hand::new();
+    let open = || Store::open(config(dir.path()), Arc::new(RealDisk), clock.clone()).unwrap().0;
+    let store = open();
+    let one = Tally { requests: 1, hits: 1, sent: 1000, fetched: 10, refused: 0 };
+    store.ledger().add(one);
+    store.ledger().add(one);
+    clock.forward(HOUR);
+    store.ledger().add(one);
+    store.close().await.unwrap();
+    let store = open();
+    store.ledger().add(one);
+    let hours = store.ledger().hours(DAY_HOURS).await.unwrap();
+    assert_eq!(hours.len(), 24);
+    assert_eq!((hours[22].1.requests, hours[23].1.requests, hours[21].1.requests), (2, 2, 0));
+    assert_eq!(hours[23].0.ms() % HOUR, 0);
+    assert_eq!(store.ledger().total(), Tally { requests: 4, hits: 4, sent: 4000, fetched: 40, refused: 0 });
+    clock.forward(500 * DAY);
+    store.ledger().add(one);
+    store.close().await.unwrap();
+    let store = open();
+    assert_eq!(store.ledger().total().requests, 5);
+    assert_eq!(store.ledger().hours(u32::MAX).await.unwrap().iter().map(|(_, tally)| tally.requests).sum::<u64>(), 1);
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn files_are_imported_copied_or_moved() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(&dir.path().join("data"));
+    let content = bytes(1, 200_000);
+    let path = dir.path().join("update.cab");
+    std::fs::write(&path, &content).unwrap();
+    let wrong = Published::one(Digest::Sha256(sha256_of(b"other")), Authority::Operator);
+    for take in [false, true] {
+        let error = store.import(path.clone(), take, Some(wrong), vec![]).await.unwrap_err();
+        assert!(matches!(error, Error::Mismatch { .. }));
+        assert_eq!(std::fs::read(&path).unwrap(), content, "a file that is not wanted lies where it was");
+    }
+    assert_eq!(std::fs::read_dir(dir.path().join("data/drafts")).unwrap().count(), 0);
+    let found = store.import(path.clone(), false, None, vec![]).await.unwrap();
+    assert_eq!((served(&found), found.held.payload().class), (content.clone(), Class::Unproven));
+    let right = Published::one(Digest::Sha256(sha256_of(&content)), Authority::Operator);
+    let alias = Alias { tag: "t".into(), last_modified: None, validators: Validators::default(), freshness: None };
+    store.import(path.clone(), true, Some(right), vec![(url("u"), alias)]).await.unwrap();
+    assert!(!path.exists());
+    assert_eq!(class_of(&store, &url("u")).await, Some(Class::Proven));
+    assert!(store.import(dir.path().to_owned(), false, None, vec![]).await.is_err());
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_backup_brings_back_what_proofs_cannot() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let (store, _) = open(&data);
+    let (a, b, c) = (bytes(1, 1000), bytes(2, 2000), bytes(3, 3000));
+    publish(&store, &url("a"), &a, None).await.unwrap();
+    publish(&store, &url("b"), &b, Some(Authority::Catalog)).await.unwrap();
+    let alias = Alias { tag: "t".into(), last_modified: None, validators: Validators::default(), freshness: None };
+    store.alias(blake3_of(&b), url("later"), alias).await.unwrap();
+    store.pin(blake3_of(&b), "me").await.unwrap();
+    let backup = dir.path().join("backup");
+    store.backup(backup.clone()).await.unwrap();
+    // After the backup one goes, one comes.
+    store.remove(blake3_of(&a)).await.unwrap();
+    publish(&store, &url("c"), &c, None).await.unwrap();
+    let error = store::restore(&config(&data), &RealDisk, &backup).unwrap_err();
+    assert!(matches!(error, Error::Locked { .. }), "{error}");
+    store.close().await.unwrap();
+
+    assert_eq!(store::restore(&config(&data), &RealDisk, &backup).unwrap(), 2);
+    let (store, opened) = open(&data);
+    assert_eq!(opened.epoch, 2);
+    assert!(store.find(&url("a")).await.unwrap().is_none(), "its file is gone");
+    assert_eq!(served(&store.find(&url("c")).await.unwrap().unwrap()), c, "it came back by its proof");
+    assert_eq!(served(&store.find(&url("later")).await.unwrap().unwrap()), b);
+    assert!(store.show(&url("b")).await.unwrap().unwrap().pinned.is_some());
+    store.close().await.unwrap();
+    crash::check_rows(&data).unwrap();
+    let old = std::fs::read_dir(&data)
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().file_name().to_str().unwrap().starts_with("node.redb.old-"));
+    assert_eq!(old.count(), 1);
+    // The backup of another store is refused, and so is what is no backup.
+    let (other, _) = open(&dir.path().join("other"));
+    other.close().await.unwrap();
+    let error = store::restore(&config(&dir.path().join("other")), &RealDisk, &backup).unwrap_err().to_string();
+    assert!(error.contains("holds store"), "{error}");
+    let error = store::restore(&config(&data), &RealDisk, &dir.path().join("none")).unwrap_err().to_string();
+    assert!(error.contains("no backup"), "{error}");
+}
+
+#[tokio::test]
+async fn a_rebuild_reads_proofs_and_says_what_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let contents: Vec<_> = (0..4).map(|seed| bytes(seed, 70_000)).collect();
+    for (at, content) in contents.iter().enumerate() {
+        let authority = (at % 2 == 0).then_some(Authority::Catalog);
+        publish(&store, &url(&at.to_string()), content, authority).await.unwrap();
+    }
+    store.close().await.unwrap();
+    let place = |content: &Bytes| {
+        let text = blake3_of(content).to_string();
+        dir.path().join("content").join(&text[..2]).join(text)
+    };
+    std::fs::remove_file(dir.path().join("node.redb")).unwrap();
+    let cut = place(&contents[2]).with_extension("proof");
+    let proof = std::fs::read(&cut).unwrap();
+    std::fs::remove_file(&cut).unwrap();
+    std::fs::write(&cut, &proof[..proof.len() / 2]).unwrap();
+    std::fs::remove_file(place(&contents[3]).with_extension("proof")).unwrap();
+
+    let clock = Hand::new();
+    let seen = Mutex::new(0);
+    let rebuilt =
+        store::rebuild(&config(dir.path()), Arc::new(RealDisk), clock.clone(), &mut |n| *seen.lock().unwrap() = n)
+            .unwrap();
+    assert_eq!((rebuilt.payloads, *seen.lock().unwrap()), (2, 4));
+    assert_eq!(rebuilt.bad_proofs, [cut]);
+    assert_eq!(rebuilt.without_proof, [place(&contents[3])]);
+    assert!(rebuilt.epoch > 1_000_000, "above every epoch that was ever counted");
+    let (store, opened) = open(dir.path());
+    assert_eq!((opened.epoch, opened.created), (rebuilt.epoch, false));
+    assert_eq!(class_of(&store, &url("0")).await, Some(Class::Proven));
+    assert_eq!(class_of(&store, &url("1")).await, Some(Class::Unproven));
+    assert_eq!(store.find(&url("1")).await.unwrap().unwrap().alias.tag, "tag of dl.example.org/1");
+    // What has no entry is found again by being filled again.
+    publish(&store, &url("2"), &contents[2], None).await.unwrap();
+    assert_eq!(store.verify(blake3_of(&contents[2]), Box::new(|_| ())).await.unwrap(), SpanSet::new());
+    store.close().await.unwrap();
+    // Again over a readable index: the epoch goes on by one.
+    let again = store::rebuild(&config(dir.path()), Arc::new(RealDisk), clock, &mut |_| ()).unwrap();
+    assert_eq!((again.payloads, again.epoch), (3, rebuilt.epoch + 1));
+}
+
+/// A storage that counts what is read of it.
+#[derive(Debug)]
+struct Counting {
+    inner: redb::backends::FileBackend,
+    read: Arc<AtomicU64>,
+}
+
+impl redb::StorageBackend for Counting {
+    fn len(&self) -> std::io::Result<u64> {
+        self.inner.len()
+    }
+    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
+        self.read.fetch_add(out.len() as u64, Ordering::Relaxed);
+        self.inner.read(offset, out)
+    }
+    fn set_len(&self, len: u64) -> std::io::Result<()> {
+        self.inner.set_len(len)
+    }
+    fn sync_data(&self) -> std::io::Result<()> {
+        self.inner.sync_data()
+    }
+    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
+        self.inner.write(offset, data)
+    }
+}
+
+#[tokio::test]
+async fn opening_a_large_store_reads_next_to_nothing_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    store.close().await.unwrap();
+    // 100,000 payloads as they would lie in the index; the files are not looked at.
+    const COUNT: u64 = 100_000;
+    {
+        let db = redb::Database::open(dir.path().join("node.redb")).unwrap();
+        let mut tx = db.begin_write().unwrap();
+        // As the writer does it.
+        tx.set_quick_repair(true);
+        {
+            let mut payloads =
+                tx.open_table(redb::TableDefinition::<'static, &[u8; 32], &[u8]>::new("payloads.1")).unwrap();
+            let mut aliases = tx.open_table(redb::TableDefinition::<'static, &[u8], &[u8]>::new("aliases.1")).unwrap();
+            for at in 0..COUNT {
+                let id = *blake3::hash(&at.to_le_bytes()).as_bytes();
+                payloads.insert(&id, [&[1u8][..], &[0; 70]].concat().as_slice()).unwrap();
+                aliases
+                    .insert([&[3u8][..], &id].concat().as_slice(), [&[1u8][..], &id, &[0; 20]].concat().as_slice())
+                    .unwrap();
+            }
+            let mut totals = tx.open_table(redb::TableDefinition::<'static, &str, u64>::new("totals.1")).unwrap();
+            totals.insert("payload-count", COUNT).unwrap();
+        }
+        tx.commit().unwrap();
+    }
+    let read = Arc::new(AtomicU64::new(0));
+    let cold = cost_of_opening(dir.path(), &read);
+    let (store, _) = Store::open_with(config(dir.path()), Arc::new(RealDisk), Hand::new(), &cold.medium).unwrap();
+    let ours = read.load(Ordering::Relaxed).saturating_sub(cold.bytes);
+    assert!(ours < 256 << 10, "{ours} bytes were read beside what redb itself reads after a clean end");
+    assert_eq!(store.space().await.unwrap().payloads_count, COUNT);
+    // After a crash too: the allocator's state was saved with the last commit, and nothing must be walked.
+    store.set_document("a", Some(vec![1])).await.unwrap();
+    let copy = tempfile::tempdir().unwrap();
+    for name in ["node.redb", "store-id"] {
+        std::fs::copy(dir.path().join(name), copy.path().join(name)).unwrap();
+    }
+    let crashed = cost_of_opening(copy.path(), &read);
+    let (after, _) = Store::open_with(config(copy.path()), Arc::new(RealDisk), Hand::new(), &crashed.medium).unwrap();
+    let ours = read.load(Ordering::Relaxed).saturating_sub(crashed.bytes);
+    assert!(ours < 256 << 10, "{ours} bytes were read beside what redb itself reads after a crash");
+    after.close().await.unwrap();
+    store.close().await.unwrap();
+}
+
+struct Cost {
+    medium: store::Medium,
+    bytes: u64,
+}
+
+/// What redb alone reads when it opens the index (a debug build of it walks all pages to check itself, a release build
+/// a few); it must not need a repair. Sets the counter back for whoever opens it next.
+fn cost_of_opening(root: &Path, read: &Arc<AtomicU64>) -> Cost {
+    let open = |path: &Path, read: &Arc<AtomicU64>| {
+        let file = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+        Counting { inner: redb::backends::FileBackend::new(file).unwrap(), read: read.clone() }
+    };
+    let spare = tempfile::tempdir().unwrap();
+    let copy = spare.path().join("node.redb");
+    std::fs::copy(root.join("node.redb"), &copy).unwrap();
+    read.store(0, Ordering::Relaxed);
+    let mut builder = redb::Builder::new();
+    builder.set_repair_callback(|_| panic!("the index needs a repair that walks all of it"));
+    let db = builder.create_with_backend(open(&copy, read)).unwrap();
+    let bytes = read.swap(0, Ordering::Relaxed);
+    drop(db);
+    read.store(0, Ordering::Relaxed);
+    assert!(cfg!(debug_assertions) || bytes < 1 << 20, "redb itself reads {bytes} bytes");
+    let (path, read) = (root.join("node.redb"), read.clone());
+    Cost { medium: Arc::new(move |_| Ok(Box::new(open(&path, &read)) as Box<dyn redb::StorageBackend>)), bytes }
+}

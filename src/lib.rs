@@ -4,6 +4,7 @@
 
 pub mod base;
 pub mod model;
+pub mod net;
 pub mod pace;
 pub mod store;
 pub mod wire;

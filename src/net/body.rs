@@ -1,0 +1,307 @@
+//! What a response carries, and reading what a request carries.
+//!
+//! A body with a size tells hyper exactly that size, so that it sends `Content-Length` and passes the slices on
+//! untouched. A body that ends short of its size, or with an error, becomes an error for hyper, which then cuts the
+//! connection (HTTP/1) or resets the stream (HTTP/2): no client takes it for whole.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
+
+use crate::base::limits::WINDOW;
+use crate::net::counters::Counters;
+use crate::net::error::Error;
+use crate::net::pulse::Visit;
+
+/// Why a body ended early; the connection is cut, so that no client takes it for whole.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the body was cut short: {0}")]
+pub struct Cut(pub String);
+
+/// A source of frames. An implementation is a small state machine: a future per frame would allocate per frame.
+pub trait Frames: Send {
+    /// The next frame, at most [`WINDOW`] long; `None` at the end. Not asked again after `None` or an error.
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cut>>>;
+}
+
+/// What a response carries. `Data = Bytes`. Frames are at most [`WINDOW`] long.
+pub struct Body {
+    source: Source,
+    /// Bytes that are still owed; `None` where nobody said how many there are.
+    left: Option<u64>,
+    /// Bytes handed to the connection.
+    sent: u64,
+    state: State,
+    done: Option<Done>,
+    track: Option<Track>,
+}
+
+type Done = Box<dyn FnOnce(u64, bool) + Send>;
+
+enum Source {
+    Memory(Bytes),
+    Frames(Pin<Box<dyn Frames>>),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    Whole,
+    Broken,
+}
+
+/// The connection's interest in a body.
+struct Track {
+    visit: Visit,
+    counters: Counters,
+    /// An early end can only be told from a good one by a reset of the connection.
+    reset_when_broken: bool,
+}
+
+impl Body {
+    /// No bytes.
+    pub fn empty() -> Self {
+        Self::full(Bytes::new())
+    }
+
+    /// All of it at once, already in memory.
+    pub fn full(bytes: Bytes) -> Self {
+        let size = bytes.len() as u64;
+        Self::new(Source::Memory(bytes), Some(size))
+    }
+
+    /// `size` bytes from `next`: frame by frame; ending short of `size`, or an error, cuts the connection.
+    pub fn frames(size: u64, next: Box<dyn Frames>) -> Self {
+        Self::new(Source::Frames(Box::into_pin(next)), Some(size))
+    }
+
+    /// However many bytes `next` gives, chunked on HTTP/1.1; an error cuts the connection.
+    pub fn stream(next: Box<dyn Frames>) -> Self {
+        Self::new(Source::Frames(Box::into_pin(next)), None)
+    }
+
+    fn new(source: Source, left: Option<u64>) -> Self {
+        let state = if left == Some(0) { State::Whole } else { State::Open };
+        Self { source, left, sent: 0, state, done: None, track: None }
+    }
+
+    /// Calls `done` once when the body ends or is dropped, with the bytes that were handed to the connection and
+    /// whether these were all that the response was to carry (access record, counters). The answer to a HEAD carries
+    /// nothing, and that is whole. It is called on the reactor: it must not block. A second call replaces the first.
+    #[must_use]
+    pub fn on_end(mut self, done: Box<dyn FnOnce(u64, bool) + Send>) -> Self {
+        self.done = Some(done);
+        self
+    }
+
+    /// How many bytes it has; `None` where that is not known.
+    pub fn size(&self) -> Option<u64> {
+        self.left.map(|left| self.sent + left)
+    }
+
+    /// Leaves the bytes out: the answer to a HEAD.
+    pub(crate) fn leave_out(&mut self) {
+        self.source = Source::Memory(Bytes::new());
+        self.left = Some(0);
+        self.state = State::Whole;
+    }
+
+    /// Lets the connection know how it goes. From here on it waits for the client.
+    pub(crate) fn track(&mut self, mut visit: Visit, counters: Counters, old_client: bool) {
+        visit.set_ours(false);
+        let reset_when_broken = old_client && self.left.is_none();
+        self.track = Some(Track { visit, counters, reset_when_broken });
+    }
+
+    fn set_ours(&mut self, ours: bool) {
+        if let Some(track) = &mut self.track {
+            track.visit.set_ours(ours);
+        }
+    }
+
+    fn give(&mut self, frame: Bytes) -> Result<Frame<Bytes>, Cut> {
+        let len = frame.len() as u64;
+        if let Some(left) = &mut self.left {
+            let Some(rest) = left.checked_sub(len) else {
+                let excess = len - *left;
+                return Err(self.fail(Cut(format!("its source gave {excess} bytes more than were promised"))));
+            };
+            *left = rest;
+        }
+        self.sent += len;
+        if self.left == Some(0) {
+            self.state = State::Whole;
+        }
+        Ok(Frame::data(frame))
+    }
+
+    fn fail(&mut self, cut: Cut) -> Cut {
+        self.state = State::Broken;
+        self.source = Source::Memory(Bytes::new());
+        if let Some(track) = &self.track {
+            track.counters.bodies_cut.inc();
+            if track.reset_when_broken {
+                track.visit.pulse().demand_reset();
+            }
+        }
+        cut
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        let body = &mut *self;
+        if body.state != State::Open {
+            return Poll::Ready(None);
+        }
+        let next = match &mut body.source {
+            Source::Memory(bytes) => {
+                let window = usize::try_from(WINDOW).unwrap_or(usize::MAX);
+                Poll::Ready(Some(Ok(bytes.split_to(bytes.len().min(window)))))
+            }
+            Source::Frames(frames) => frames.as_mut().poll_next(cx),
+        };
+        let next = match next {
+            Poll::Ready(Some(Ok(frame))) if frame.is_empty() => {
+                // Nothing to send; asked again soon, but not in a loop that nobody else gets a turn in.
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            next => next,
+        };
+        body.set_ours(next.is_pending());
+        Poll::Ready(match std::task::ready!(next) {
+            Some(Ok(frame)) => Some(body.give(frame)),
+            Some(Err(cut)) => Some(Err(body.fail(cut))),
+            None => match body.left {
+                None => {
+                    body.state = State::Whole;
+                    None
+                }
+                Some(left) => Some(Err(body.fail(Cut(format!("its source ended {left} bytes early"))))),
+            },
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.state == State::Whole
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.left.map_or_else(SizeHint::new, SizeHint::with_exact)
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        if let Some(done) = self.done.take() {
+            done(self.sent, self.state == State::Whole);
+        }
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Body").field("left", &self.left).field("sent", &self.sent).finish_non_exhaustive()
+    }
+}
+
+/// Reads a request's body whole: at most `bytes_max` bytes, within `time_max`, so that neither a long nor a slow one
+/// holds memory or a handler.
+pub async fn collect(body: Incoming, bytes_max: usize, time_max: Duration) -> Result<Bytes, Error> {
+    let whole = tokio::time::timeout(time_max, Limited::new(body, bytes_max).collect())
+        .await
+        .map_err(|_| Error::BodyTooSlow { time_max })?;
+    match whole {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Error::BodyTooLong { bytes_max }),
+        Err(error) => Err(Error::BodyBroken(error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use http_body::Body as _;
+
+    use super::*;
+
+    struct List(Vec<Result<Bytes, Cut>>);
+
+    impl Frames for List {
+        fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cut>>> {
+            Poll::Ready((!self.0.is_empty()).then(|| self.0.remove(0)))
+        }
+    }
+
+    fn list(frames: &[&'static str]) -> Box<dyn Frames> {
+        Box::new(List(frames.iter().map(|frame| Ok(Bytes::from_static(frame.as_bytes()))).collect()))
+    }
+
+    /// What a body gave, how it ended, and what `on_end` was told (a list, to see that it is told once).
+    fn drain(body: Body) -> (Vec<u8>, Option<Cut>, Vec<(u64, bool)>) {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let teller = told.clone();
+        let mut body = Box::pin(body.on_end(Box::new(move |bytes, whole| teller.lock().unwrap().push((bytes, whole)))));
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let (mut bytes, mut cut) = (Vec::new(), None);
+        loop {
+            let hint = body.size_hint().exact();
+            match body.as_mut().poll_frame(&mut cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    let data = frame.into_data().unwrap();
+                    assert!(data.len() as u64 <= WINDOW);
+                    assert_eq!(body.size_hint().exact(), hint.map(|hint| hint - data.len() as u64));
+                    bytes.extend_from_slice(&data);
+                }
+                Poll::Ready(Some(Err(error))) => cut = Some(error),
+                Poll::Ready(None) => break,
+                Poll::Pending => {}
+            }
+        }
+        drop(body);
+        let told = told.lock().unwrap().clone();
+        (bytes, cut, told)
+    }
+
+    #[test]
+    fn gives_what_was_promised_and_tells_once() {
+        assert_eq!(drain(Body::empty()), (vec![], None, vec![(0, true)]));
+        assert!(Body::empty().is_end_stream());
+        assert_eq!(drain(Body::frames(5, list(&["he", "", "llo"]))), (b"hello".to_vec(), None, vec![(5, true)]));
+        assert_eq!(drain(Body::stream(list(&["he", "llo"]))), (b"hello".to_vec(), None, vec![(5, true)]));
+        let long = vec![7; 3 * WINDOW as usize + 1];
+        let (bytes, cut, told) = drain(Body::full(Bytes::from(long.clone())));
+        assert_eq!((bytes == long, cut, told), (true, None, vec![(long.len() as u64, true)]));
+    }
+
+    #[test]
+    fn breaks_where_the_source_does_not_keep_the_promise() {
+        let (bytes, cut, told) = drain(Body::frames(6, list(&["hello"])));
+        assert_eq!((bytes.as_slice(), told), (b"hello".as_slice(), vec![(5, false)]));
+        assert!(cut.unwrap().to_string().contains("1 bytes early"));
+        let (bytes, cut, told) = drain(Body::frames(4, list(&["hel", "lo"])));
+        assert_eq!((bytes.as_slice(), told), (b"hel".as_slice(), vec![(3, false)]));
+        assert!(cut.unwrap().to_string().contains("1 bytes more"));
+        let failing = List(vec![Ok(Bytes::from_static(b"x")), Err(Cut("gone".into()))]);
+        assert_eq!(drain(Body::stream(Box::new(failing))), (b"x".to_vec(), Some(Cut("gone".into())), vec![(1, false)]));
+    }
+
+    #[test]
+    fn an_answer_to_head_is_whole_without_bytes() {
+        let mut body = Body::frames(6, list(&[]));
+        assert_eq!(body.size(), Some(6));
+        body.leave_out();
+        assert_eq!(drain(body), (vec![], None, vec![(0, true)]));
+    }
+}

@@ -1,0 +1,324 @@
+//! One connection, from the accepted socket to its end.
+//!
+//! 1. Shake hands where it is TLS, in bounded time; ALPN names the protocol. HTTP/2 exists on TLS only.
+//! 2. Let hyper read heads; give each request to the handler as a [`Visit`] that the pulse knows of.
+//! 3. Every tick judge the pulse: close when idle, cut when the client is too slow.
+//! 4. On a drain finish what is under way; at its end cut.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use hyper::body::{Body as _, Incoming};
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use crate::base::limits::TARGET_BYTES_MAX;
+use crate::net::body::Body;
+use crate::net::census::Seat;
+use crate::net::counters::{Counters, Reason};
+use crate::net::drain::Drain;
+use crate::net::guard::{Guard, Socket};
+use crate::net::pulse::{Pulse, Verdict, Visit, Watch};
+use crate::net::{Peer, Shared};
+
+/// The address that stands for both ends of a Unix socket.
+pub(crate) const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// Sees `socket` through to its end. `seat` is given back with it.
+pub(crate) async fn run(socket: Socket, remote: SocketAddr, tls: Option<TlsAcceptor>, shared: Arc<Shared>, seat: Seat) {
+    let local = match &socket {
+        Socket::Tcp(stream) => stream.local_addr().unwrap_or(NOWHERE),
+        Socket::Unix(_) => NOWHERE,
+    };
+    let peer = Peer { remote: canonical(remote), local: canonical(local), secure: tls.is_some() };
+    let pulse = Arc::new(Pulse::default());
+    let guard = Guard::new(socket, pulse.clone(), shared.counters.clone());
+    let _counted = Counted::new(&shared.counters, seat);
+    match tls {
+        None => serve_http1(guard, peer, &shared, pulse).await,
+        Some(acceptor) => {
+            let handshake = tokio::time::timeout(shared.config.handshake_max, acceptor.accept(guard));
+            let shaken = tokio::select! {
+                () = shared.drain.stop().cancelled() => None,
+                shaken = handshake => Some(shaken),
+            };
+            match shaken {
+                None => {}
+                Some(Ok(Ok(stream))) => {
+                    if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+                        serve_http2(stream, peer, &shared, pulse).await;
+                    } else {
+                        serve_http1(stream, peer, &shared, pulse).await;
+                    }
+                }
+                Some(Ok(Err(error))) => {
+                    shared.counters.handshakes_failed.inc();
+                    tracing::debug!(client = %peer.remote, %error, "TLS handshake failed");
+                }
+                Some(Err(_)) => {
+                    shared.counters.handshakes_failed.inc();
+                    tracing::debug!(client = %peer.remote, "TLS handshake took too long");
+                }
+            }
+        }
+    }
+}
+
+/// A connection in the books for as long as this lives, however its task ends.
+struct Counted {
+    open: Gauge,
+    _seat: Seat,
+}
+
+impl Counted {
+    fn new(counters: &Counters, seat: Seat) -> Self {
+        counters.open.inc();
+        Self { open: counters.open.clone(), _seat: seat }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.open.dec();
+    }
+}
+
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+async fn serve_http1<S>(stream: S, peer: Peer, shared: &Arc<Shared>, pulse: Arc<Pulse>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let config = &shared.config;
+    let door = Door { shared: shared.clone(), peer, pulse: pulse.clone() };
+    // `pipeline_flush` stays off: with it hyper would buffer whole bodies for slow readers. hyper's own header timeout
+    // also runs while a connection is idle, so it stands behind our two clocks and not in their place.
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(config.idle_max + config.header_read_max)
+        .max_headers(config.headers_max)
+        .max_header_size(config.header_bytes_max)
+        .keep_alive(true)
+        .serve_connection(TokioIo::new(stream), door);
+    watch(connection, Watch::new(config, true, Instant::now(), &pulse.sample()), peer, shared, &pulse).await;
+}
+
+async fn serve_http2<S>(stream: S, peer: Peer, shared: &Arc<Shared>, pulse: Arc<Pulse>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let config = &shared.config;
+    let door = Door { shared: shared.clone(), peer, pulse: pulse.clone() };
+    let over = CancellationToken::new();
+    // Streams run as tasks of their own; when the connection ends, however it does, so do they.
+    let _streams_end_with_it = over.clone().drop_guard();
+    let connection = http2::Builder::new(Streams { drain: shared.drain.clone(), over })
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(config.streams_max)
+        .max_header_list_size(u32::try_from(config.header_bytes_max).unwrap_or(u32::MAX))
+        .serve_connection(TokioIo::new(stream), door);
+    watch(connection, Watch::new(config, false, Instant::now(), &pulse.sample()), peer, shared, &pulse).await;
+}
+
+/// A connection of hyper's that can be asked to end well.
+trait Http: Future<Output = hyper::Result<()>> {
+    fn say_goodbye(self: Pin<&mut Self>);
+}
+
+impl<S> Http for http1::Connection<TokioIo<S>, Door>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    fn say_goodbye(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<S> Http for http2::Connection<TokioIo<S>, Door, Streams>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    fn say_goodbye(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+/// Drives `connection` until it ends, is judged, or the server ends.
+async fn watch(connection: impl Http, mut watch: Watch, peer: Peer, shared: &Shared, pulse: &Pulse) {
+    let mut connection = pin!(connection);
+    let mut stop = pin!(shared.drain.stop().cancelled());
+    let mut cut = pin!(shared.drain.cut().cancelled());
+    let mut tick = tokio::time::interval(shared.config.tick());
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let (mut stopping, mut leaving) = (false, false);
+    let before = pulse.sample();
+    loop {
+        tokio::select! {
+            biased;
+            result = &mut connection => {
+                if let Err(error) = result {
+                    tracing::debug!(client = %peer.remote, %error, "connection ended early");
+                }
+                return;
+            }
+            // A cut is never without a stop, and comes after it: one of the two is waited for at a time, since each
+            // look at such a signal takes a lock that all connections share.
+            () = &mut stop, if !stopping => {
+                stopping = true;
+                let now = pulse.sample();
+                if now.begun == 0 && now.read == before.read {
+                    // Nothing was asked yet: there is nobody to say good-bye to.
+                    return;
+                }
+                if !leaving {
+                    leaving = true;
+                    connection.as_mut().say_goodbye();
+                }
+            }
+            () = &mut cut, if stopping => {
+                shared.counters.close(Reason::Drained);
+                pulse.demand_reset();
+                return;
+            }
+            _ = tick.tick() => match watch.judge(Instant::now(), &pulse.sample()) {
+                Verdict::Go => {}
+                Verdict::Close(reason) if leaving => {
+                    // It was asked to leave an idle time ago and is still here.
+                    tracing::debug!(client = %peer.remote, reason = reason.as_str(), "connection cut");
+                    return;
+                }
+                Verdict::Close(reason) => {
+                    shared.counters.close(reason);
+                    leaving = true;
+                    if pulse.sample().begun == 0 {
+                        return;
+                    }
+                    connection.as_mut().say_goodbye();
+                }
+                Verdict::Cut(reason) => {
+                    shared.counters.close(reason);
+                    tracing::debug!(client = %peer.remote, reason = reason.as_str(), "connection cut");
+                    pulse.demand_reset();
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Runs the streams of one HTTP/2 connection as tasks that the drain waits for.
+#[derive(Clone)]
+struct Streams {
+    drain: Drain,
+    over: CancellationToken,
+}
+
+impl<F> hyper::rt::Executor<F> for Streams
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, stream: F) {
+        let over = self.over.clone();
+        self.drain.spawn(async move {
+            over.run_until_cancelled_owned(stream).await;
+        });
+    }
+}
+
+/// Where hyper's requests come in.
+struct Door {
+    shared: Arc<Shared>,
+    peer: Peer,
+    pulse: Arc<Pulse>,
+}
+
+impl hyper::service::Service<Request<Incoming>> for Door {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Answering;
+
+    fn call(&self, request: Request<Incoming>) -> Answering {
+        self.shared.counters.requests.inc();
+        let refusal = refuse(&request, self.shared.config.request_body_bytes_max);
+        let head = request.method() == Method::HEAD;
+        let old_client = request.version() <= Version::HTTP_10;
+        let answer = match refusal {
+            Some(status) => Answer::Refused(status),
+            None => Answer::Asked(self.shared.handler.clone().handle(self.peer, request)),
+        };
+        let visit = Visit::begin(self.pulse.clone());
+        Answering { answer, visit: Some(visit), shared: self.shared.clone(), head, old_client }
+    }
+}
+
+/// The status for a request that no handler needs to see.
+fn refuse(request: &Request<Incoming>, body_bytes_max: u64) -> Option<StatusCode> {
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    if target > TARGET_BYTES_MAX {
+        return Some(StatusCode::URI_TOO_LONG);
+    }
+    // For a body without a declared length the lower bound is 0; `body::collect` limits it when it is read.
+    (request.body().size_hint().lower() > body_bytes_max).then_some(StatusCode::PAYLOAD_TOO_LARGE)
+}
+
+enum Answer {
+    Refused(StatusCode),
+    Asked(Pin<Box<dyn Future<Output = Response<Body>> + Send>>),
+}
+
+/// A request at the handler.
+struct Answering {
+    answer: Answer,
+    visit: Option<Visit>,
+    shared: Arc<Shared>,
+    head: bool,
+    old_client: bool,
+}
+
+impl Future for Answering {
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let mut response = match &mut this.answer {
+            Answer::Asked(answer) => ready!(answer.as_mut().poll(cx)),
+            Answer::Refused(status) => {
+                let mut response = Response::new(Body::empty());
+                *response.status_mut() = *status;
+                response
+            }
+        };
+        if this.head {
+            leave_body_out(&mut response);
+        }
+        if let Some(visit) = this.visit.take() {
+            response.body_mut().track(visit, this.shared.counters.clone(), this.old_client);
+        }
+        Poll::Ready(Ok(response))
+    }
+}
+
+/// The head of a GET's answer without its bytes. hyper would do it for HTTP/1 but not for HTTP/2.
+fn leave_body_out(response: &mut Response<Body>) {
+    let status = response.status();
+    let size = response.body().size();
+    response.body_mut().leave_out();
+    let may_have_length = !status.is_informational() && !matches!(status.as_u16(), 204 | 304);
+    if let Some(size) = size
+        && may_have_length
+    {
+        response.headers_mut().entry(header::CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(size));
+    }
+}

@@ -1,0 +1,344 @@
+//! The node's TLS: which certificate it serves with, how that changes while it runs, and what it speaks.
+//!
+//! The certificate is found in this order:
+//! 1. the files that the configuration names (one pair, or an RSA pair beside an ECDSA one);
+//! 2. what was imported ([`import`]): kept in `<data>/tls/imported-ecdsa.pem` and `imported-rsa.pem`;
+//! 3. a leaf that the node's own site CA ([`ca`]) signs, made at the first start and renewed in the last third of its
+//!    life and whenever the node's names change.
+//!
+//! [`Tls::watch`] looks for changes; handshakes from then on use the new certificate, open connections are left alone,
+//! and what cannot be used is logged while the old one stays.
+//!
+//! Files in `<data>/tls`, all 0600: `site-ca.key`, `site-ca.pem`, `leaf.pem`, `imported-*.pem`, `request-*.key`. A file
+//! that ends in `.new` was being written when the power went, and is replaced by the next write.
+
+pub mod ca;
+pub mod csr;
+pub mod files;
+pub mod import;
+pub mod names;
+pub mod resolver;
+pub mod show;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::sign::CertifiedKey;
+use rustls::version::{TLS12, TLS13};
+use tokio_util::sync::CancellationToken;
+
+use crate::base::disk::Disk;
+use crate::base::secret::Secret;
+use crate::base::time::{Clock, Timestamp};
+use crate::net::error::Error;
+use crate::net::tls::ca::{Scope, SiteCa};
+use crate::net::tls::csr::KeyKind;
+use crate::net::tls::files::{Pair, Stamp};
+use crate::net::tls::import::{Imported, Importer};
+use crate::net::tls::names::SiteName;
+use crate::net::tls::resolver::Resolver;
+use crate::net::tls::show::Shown;
+
+const LEAF_FILE: &str = "leaf.pem";
+
+/// How often the machine's names and the leaf's life are looked at where nothing else changes.
+const RENEWAL_CHECK: Duration = Duration::from_hours(1);
+
+/// From when on a certificate that somebody else must renew is complained about.
+const EXPIRY_WARNING: Duration = Duration::from_hours(14 * 24);
+
+/// What the TLS side is told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `<data>/tls`.
+    pub dir: PathBuf,
+    /// The names and addresses of `[advertise]`; empty means those of this machine.
+    pub names: Vec<SiteName>,
+    /// Certificate files of the configuration: none, one, or one of each key type.
+    pub pairs: Vec<Pair>,
+    /// How often files are looked at.
+    pub poll_every: Duration,
+}
+
+impl Config {
+    /// The node's own certificate in `dir`, for this machine's names, files looked at each 10 s.
+    pub fn new(dir: PathBuf) -> Self {
+        Self { dir, names: Vec::new(), pairs: Vec::new(), poll_every: Duration::from_secs(10) }
+    }
+}
+
+/// The node's TLS side. Its methods block on the disk, but for [`Tls::watch`] and [`Tls::server_config`].
+#[derive(Debug)]
+pub struct Tls {
+    config: Config,
+    disk: Arc<dyn Disk>,
+    clock: Arc<dyn Clock>,
+    provider: Arc<CryptoProvider>,
+    resolver: Arc<Resolver>,
+    server: Arc<ServerConfig>,
+    seen: Mutex<Seen>,
+}
+
+/// What the last look saw.
+#[derive(Debug)]
+struct Seen {
+    stamps: Vec<Option<Stamp>>,
+    look_again: Timestamp,
+}
+
+impl Tls {
+    /// Finds the certificate, or makes one. Files of the configuration that cannot be used are an error here.
+    pub fn open(config: Config, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let resolver = Arc::new(Resolver::new(Vec::new()));
+        let server = server_config(provider.clone(), resolver.clone())?;
+        let seen = Mutex::new(Seen { stamps: Vec::new(), look_again: Timestamp::default() });
+        let tls = Self { config, disk, clock, provider, resolver, server, seen };
+        // There is no stamp yet, so this loads.
+        tls.reload()?;
+        Ok(tls)
+    }
+
+    /// What listeners need; it follows every change of the certificate.
+    pub fn server_config(&self) -> Arc<ServerConfig> {
+        self.server.clone()
+    }
+
+    /// What is served now, the preferred certificate first.
+    pub fn show(&self) -> Result<Vec<Shown>, Error> {
+        self.resolver.pairs().iter().map(|pair| Shown::of(pair.end_entity_cert()?)).collect()
+    }
+
+    /// Whether the site CA's leaf is what is served, so that clients need the CA's certificate.
+    pub fn is_self_made(&self) -> bool {
+        self.config.pairs.is_empty() && !self.imported().iter().any(|pair| pair.cert.exists())
+    }
+
+    /// The names that the node goes by: those configured, else those of this machine.
+    pub fn names(&self) -> Vec<SiteName> {
+        if self.config.names.is_empty() { names::of_this_machine() } else { self.config.names.clone() }
+    }
+
+    /// Looks at the files and at the leaf's life once; `true` where another certificate is served from now on. After an error the
+    /// old certificate is still served, and the same files are not tried again until one of them changes.
+    pub fn reload(&self) -> Result<bool, Error> {
+        self.reload_with(&mut self.lock())
+    }
+
+    fn reload_with(&self, seen: &mut Seen) -> Result<bool, Error> {
+        let stamps = self.stamps();
+        if seen.stamps == stamps && self.clock.now() < seen.look_again {
+            return Ok(false);
+        }
+        let loaded = self.load();
+        // Loading may have written a leaf of our own; where it failed, the files as they were are what failed.
+        seen.stamps = if loaded.is_ok() { self.stamps() } else { stamps };
+        seen.look_again = self.clock.now().after(RENEWAL_CHECK);
+        loaded
+    }
+
+    /// Whoever reads or writes the TLS directory holds this, so that nobody sees another's work half done.
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks every [`Config::poll_every`] until `stop`. What fails is logged, and the old certificate stays.
+    pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
+        let mut tick = tokio::time::interval(self.config.poll_every);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = tick.tick() => {}
+            }
+            let tls = self.clone();
+            match tokio::task::spawn_blocking(move || tls.reload()).await {
+                Ok(Ok(true)) => tracing::info!("certificate loaded"),
+                Ok(Ok(false)) => {}
+                Ok(Err(error)) => tracing::error!(%error, "the new certificate is not used, the old one stays"),
+                Err(error) => tracing::error!(%error, "looking for a new certificate failed"),
+            }
+        }
+    }
+
+    /// Makes another site CA that may sign for `domains` and for the networks that this node is in, and a leaf of it.
+    /// Clients must be given its certificate.
+    pub fn create_ca(&self, domains: &[SiteName]) -> Result<Shown, Error> {
+        if let Some(address) = domains.iter().find(|domain| matches!(domain, SiteName::Address(_))) {
+            return Err(Error::BadName { name: address.to_string() });
+        }
+        let scope = Scope::of_domains(domains, &self.names());
+        if let Some(outside) = self.config.names.iter().find(|name| !scope.permits(name)) {
+            return Err(Error::NameOutside { name: outside.to_string(), scope: scope.to_string() });
+        }
+        let mut seen = self.lock();
+        let made = SiteCa::create(&*self.disk, &self.config.dir, &*self.clock, &scope)?;
+        self.reload_with(&mut seen)?;
+        Shown::of(made.certificate())
+    }
+
+    /// The facts of the site CA's certificate; `None` where there is none yet.
+    pub fn show_ca(&self) -> Result<Option<Shown>, Error> {
+        let Some(pem) = self.ca_certificate()? else { return Ok(None) };
+        files::certificates(pem.as_bytes(), ca::CERT_FILE)?.first().map(Shown::of).transpose()
+    }
+
+    /// The site CA's certificate in PEM, to give to clients; `None` where there is none yet.
+    pub fn ca_certificate(&self) -> Result<Option<String>, Error> {
+        let _alone = self.lock();
+        let pem = files::read(&*self.disk, &self.config.dir.join(ca::CERT_FILE))?;
+        Ok(pem.map(|pem| String::from_utf8_lossy(&pem).into_owned()))
+    }
+
+    /// See [`csr::make`].
+    pub fn request(&self, kind: KeyKind) -> Result<String, Error> {
+        let _alone = self.lock();
+        csr::make(&*self.disk, &self.config.dir, &self.names(), kind)
+    }
+
+    /// See [`Importer::pem`]; served from now on, unless the configuration names files.
+    pub fn import_pem(&self, chain: &[u8], key: Option<&[u8]>) -> Result<Imported, Error> {
+        let mut seen = self.lock();
+        let imported = self.importer(&self.names()).pem(chain, key)?;
+        self.reload_with(&mut seen)?;
+        Ok(imported)
+    }
+
+    /// See [`Importer::pfx`]; served from now on, unless the configuration names files.
+    pub fn import_pfx(&self, data: &[u8], password: &Secret) -> Result<Imported, Error> {
+        let mut seen = self.lock();
+        let imported = self.importer(&self.names()).pfx(data, password)?;
+        self.reload_with(&mut seen)?;
+        Ok(imported)
+    }
+
+    /// Forgets what was imported; the site CA's leaf is served again.
+    pub fn forget_imported(&self) -> Result<(), Error> {
+        let mut seen = self.lock();
+        import::forget(&*self.disk, &self.config.dir)?;
+        self.reload_with(&mut seen).map(drop)
+    }
+
+    fn importer<'a>(&'a self, names: &'a [SiteName]) -> Importer<'a> {
+        Importer { disk: &*self.disk, dir: &self.config.dir, clock: &*self.clock, provider: &self.provider, names }
+    }
+
+    fn imported(&self) -> [Pair; 2] {
+        import::kept(&self.config.dir)
+    }
+
+    /// The stamps of every file that a change can come from.
+    fn stamps(&self) -> Vec<Option<Stamp>> {
+        let own = [LEAF_FILE, ca::CERT_FILE, ca::KEY_FILE].map(|file| self.config.dir.join(file));
+        let pairs = self
+            .config
+            .pairs
+            .iter()
+            .chain(&self.imported())
+            .flat_map(|pair| [&pair.cert, &pair.key])
+            .cloned()
+            .collect::<Vec<_>>();
+        pairs.iter().chain(&own).map(|path| Stamp::of(path)).collect()
+    }
+
+    /// Puts what is to be served into use; tells whether that is something else than before.
+    fn load(&self) -> Result<bool, Error> {
+        let mut pairs = Vec::new();
+        if self.config.pairs.is_empty() {
+            for pair in self.imported().iter().filter(|pair| pair.cert.exists()) {
+                pairs.push(files::load(&*self.disk, pair, &self.provider)?);
+            }
+            if pairs.is_empty() {
+                pairs.push(self.own_leaf()?);
+            }
+        } else {
+            for pair in &self.config.pairs {
+                pairs.push(files::load(&*self.disk, pair, &self.provider)?);
+            }
+        }
+        for pair in &pairs {
+            let shown = Shown::of(pair.end_entity_cert()?)?;
+            let (now, expires) = (self.clock.now(), shown.not_after);
+            if expires < now {
+                tracing::error!(subject = shown.subject, %expires, "the certificate has expired: clients refuse it");
+            } else if expires.since(now) < EXPIRY_WARNING {
+                tracing::warn!(subject = shown.subject, %expires, "the certificate expires soon; replace it");
+            }
+        }
+        let old = self.resolver.pairs();
+        let changed = old.len() != pairs.len() || pairs.iter().any(|pair| !old.iter().any(|old| old.cert == pair.cert));
+        self.resolver.replace(pairs);
+        Ok(changed)
+    }
+
+    /// The leaf that the site CA signed, made anew where there is none or it has had its time.
+    fn own_leaf(&self) -> Result<Arc<CertifiedKey>, Error> {
+        let path = self.config.dir.join(LEAF_FILE);
+        let names = self.names();
+        let (disk, clock) = (&*self.disk, &*self.clock);
+        let site_ca = SiteCa::open(disk, &self.config.dir, clock, &Scope::around(&names))?;
+        let names = self.signable(names, &site_ca);
+        let pair = Pair { cert: path.clone(), key: path.clone() };
+        let old = match files::read(disk, &path)? {
+            Some(_) => files::load(disk, &pair, &self.provider)
+                .inspect_err(|error| tracing::warn!(%error, "the node's own certificate is made anew"))
+                .ok(),
+            None => None,
+        };
+        if let Some(old) = &old
+            && self.is_current(old, &site_ca, &names)?
+        {
+            return Ok(old.clone());
+        }
+        let written = site_ca.leaf(clock, &names).and_then(|leaf| files::write(disk, &path, leaf.as_bytes()));
+        match (written, old) {
+            (Ok(()), _) => files::load(disk, &pair, &self.provider),
+            (Err(error @ Error::File { .. }), Some(old)) => {
+                tracing::error!(%error, "the node's own certificate cannot be renewed, the old one stays");
+                Ok(old)
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    /// Configured names stay, so that one that the CA may not sign for is refused; of the machine's own, which come and
+    /// go, only those are taken that it may sign for.
+    fn signable(&self, mut names: Vec<SiteName>, site_ca: &SiteCa) -> Vec<SiteName> {
+        if self.config.names.is_empty() {
+            let scope = site_ca.scope();
+            for name in names.iter().filter(|name| !scope.permits(name)) {
+                tracing::warn!(%name, %scope, "left out of the certificate: the site CA may not sign for it");
+            }
+            names.retain(|name| scope.permits(name));
+        }
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    fn is_current(&self, leaf: &CertifiedKey, site_ca: &SiteCa, names: &[SiteName]) -> Result<bool, Error> {
+        let cert = leaf.end_entity_cert()?;
+        let parsed = show::parse(cert)?;
+        let shown = Shown::of(cert)?;
+        let mut have = show::names_of(&parsed);
+        have.sort();
+        let life = shown.not_after.since(shown.not_before);
+        let left = shown.not_after.since(self.clock.now());
+        Ok(have == names && site_ca.signed(&parsed) && left > life / 3)
+    }
+}
+
+/// TLS 1.2 and 1.3 with what rustls holds good (ECDHE and AEAD ciphers alone), HTTP/2 before HTTP/1.1.
+fn server_config(provider: Arc<CryptoProvider>, resolver: Arc<Resolver>) -> Result<Arc<ServerConfig>, Error> {
+    let mut server = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13, &TLS12])?
+        .with_no_client_auth()
+        .with_cert_resolver(resolver);
+    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    // Tickets instead of a memory of sessions: a fleet that comes back costs nothing here.
+    server.ticketer = aws_lc_rs::Ticketer::new()?;
+    Ok(Arc::new(server))
+}

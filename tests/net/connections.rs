@@ -1,0 +1,217 @@
+//! What well-behaved clients get: keep-alive, old and odd forms, HEAD, cuts that show, drains, HTTP/2.
+
+use std::time::{Duration, Instant};
+
+use http_body_util::{BodyExt, Empty};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::AsyncReadExt;
+use waystation::net::counters::Reason;
+use waystation::net::drain::Drained;
+use waystation::net::{Bound, Config};
+
+use crate::bench::{BIG, Bench, CROWD, MIB, PATIENCE, length, soon};
+use crate::tls::{Site, h2_over};
+
+#[tokio::test]
+async fn keeps_connections_and_answers_in_order() {
+    let mut bench = Bench::new(Config::default());
+    let mut client = bench.connect().await;
+    for _ in 0..3 {
+        let answer = client.get("/hello").await;
+        assert!(answer.head.starts_with("http/1.1 200 ok"), "{}", answer.head);
+        assert_eq!(answer.body, b"hello");
+        assert_eq!(bench.next_end().await, ("/hello".into(), 5, true));
+    }
+    // What Windows sends: a length on a GET.
+    client.send("GET /peer HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n").await;
+    assert_eq!(client.answer().await.body, b"127.0.0.1 false");
+    // Two at once, without waiting.
+    client.send("GET /hello HTTP/1.1\r\nHost: x\r\n\r\nGET /empty HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!(client.answer().await.body, b"hello");
+    assert_eq!(client.answer().await.body, b"");
+    assert_eq!(client.get("/nothing").await.head.lines().next(), Some("http/1.1 404 not found"));
+    assert_eq!(bench.counters.accepted.get(), 1);
+    assert_eq!(bench.counters.requests.get(), 7);
+}
+
+#[tokio::test]
+async fn serves_old_clients() {
+    let bench = Bench::new(Config::default());
+    let mut client = bench.connect().await;
+    client.send("GET /hello HTTP/1.0\r\n\r\n").await;
+    let (answer, ended_well) = client.rest().await;
+    let text = String::from_utf8(answer).unwrap().to_lowercase();
+    assert!(ended_well && text.starts_with("http/1.0 200") && text.ends_with("\r\n\r\nhello"), "{text}");
+    assert!(text.contains("content-length: 5"), "{text}");
+
+    let mut client = bench.connect().await;
+    client.send("GET /stream HTTP/1.0\r\n\r\n").await;
+    let head = client.head().await;
+    assert!(!head.contains("transfer-encoding"), "{head}");
+    let (body, ended_well) = client.rest().await;
+    assert_eq!((body.len(), ended_well), (2 * MIB, true));
+
+    // Without length and chunks only a reset tells that something is missing.
+    let mut client = bench.connect().await;
+    client.send("GET /stream-cut HTTP/1.0\r\n\r\n").await;
+    assert!(!client.rest().await.1, "a cut body looked whole");
+}
+
+#[tokio::test]
+async fn head_has_the_heads_of_get_and_no_bytes() {
+    let mut bench = Bench::new(Config::default());
+    let mut client = bench.connect().await;
+    client.send("HEAD /big HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!(length(&client.head().await), BIG as usize);
+    assert_eq!(bench.next_end().await, ("/big".into(), 0, true));
+    assert_eq!(client.get("/hello").await.body, b"hello", "the connection goes on");
+}
+
+#[tokio::test]
+async fn a_body_that_ends_early_cuts_the_connection() {
+    let mut bench = Bench::new(Config::default());
+    for path in ["/short", "/cut"] {
+        let mut client = bench.connect().await;
+        client.send(&format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
+        let head = client.head().await;
+        let (body, _) = client.rest().await;
+        assert!(length(&head) == 3 * MIB && body.len() <= MIB, "{path}: {}", body.len());
+        assert_eq!(bench.next_end().await, (path.into(), MIB as u64, false));
+    }
+    let mut client = bench.connect().await;
+    client.send("GET /stream-cut HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert!(client.head().await.contains("transfer-encoding: chunked"));
+    let (body, _) = client.rest().await;
+    assert!(!body.ends_with(b"0\r\n\r\n"), "the last chunk was sent after all");
+    assert_eq!(bench.counters.bodies_cut.get(), 3);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_ends_the_body() {
+    let mut bench = Bench::new(Config::default());
+    let mut client = bench.connect().await;
+    client.send("GET /big HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    soon(client.0.read_exact(&mut vec![0; MIB])).await.unwrap();
+    drop(client);
+    let (path, bytes, whole) = bench.next_end().await;
+    assert!(path == "/big" && bytes < BIG && !whole, "{path} {bytes} {whole}");
+}
+
+#[tokio::test]
+async fn a_drain_finishes_what_is_under_way_and_closes_the_rest_at_once() {
+    let bench = Bench::new(Config::default());
+    let (mut idle, mut fresh, mut busy) = (bench.connect().await, bench.connect().await, bench.connect().await);
+    assert_eq!(idle.get("/hello").await.body, b"hello");
+    busy.send("GET /wait HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    soon(bench.answers.came.notified()).await;
+    let (address, answers) = (bench.address, bench.answers.clone());
+    let began = Instant::now();
+    let drain = tokio::spawn(bench.server.drain(PATIENCE));
+    assert_eq!(idle.rest().await.0, b"");
+    assert_eq!(fresh.rest().await.0, b"");
+    assert!(tokio::net::TcpStream::connect(address).await.is_err(), "still accepting");
+    assert!(!drain.is_finished());
+    answers.go.notify_one();
+    let answer = busy.answer().await;
+    assert_eq!(answer.body, b"waited");
+    assert!(answer.head.contains("connection: close"), "{}", answer.head);
+    assert_eq!(soon(drain).await.unwrap(), Drained { cut: 0 });
+    assert!(began.elapsed() < PATIENCE);
+}
+
+#[tokio::test]
+async fn a_drain_cuts_what_is_left_after_the_grace_period() {
+    let mut bench = Bench::new(Config::default());
+    let mut busy = bench.connect().await;
+    busy.send("GET /wait HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    soon(bench.answers.came.notified()).await;
+    let mut reader = bench.connect().await;
+    reader.send("GET /big HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    reader.head().await;
+    assert_eq!(soon(bench.server.drain(Duration::from_millis(100))).await, Drained { cut: 2 });
+    assert_eq!(busy.rest().await.0, b"");
+    assert!((reader.rest().await.0.len() as u64) < BIG);
+    assert!(!soon(bench.ended.recv()).await.unwrap().2);
+}
+
+#[tokio::test]
+async fn a_dropped_server_leaves_nobody_behind() {
+    let bench = Bench::new(Config::default());
+    let mut busy = bench.connect().await;
+    busy.send("GET /wait HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    soon(bench.answers.came.notified()).await;
+    drop(bench.server);
+    assert_eq!(busy.rest().await.0, b"");
+    while bench.counters.open.get() > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn http2_carries_many_at_once_over_tls() {
+    let site = Site::new(&["patches.site.example"]);
+    let bound = Bound::tcp("127.0.0.1:0".parse().unwrap()).unwrap().with_tls(site.tls.server_config());
+    let mut bench = Bench::with(Config::default(), bound);
+    let (mut sender, connection) = h2_over(site.connect(&bench, "patches.site.example").await.unwrap()).await;
+    let connection = tokio::spawn(connection);
+    let request = |method: &str, path: &str| {
+        let uri = format!("https://patches.site.example{path}");
+        http::Request::builder().method(method).uri(uri).body(Empty::<bytes::Bytes>::new()).unwrap()
+    };
+    // Each is answered only when all are there.
+    let crowd: Vec<_> = (0..CROWD).map(|_| sender.send_request(request("GET", "/crowd"))).collect();
+    for answer in crowd {
+        let answer = soon(answer).await.unwrap();
+        assert_eq!(soon(answer.into_body().collect()).await.unwrap().to_bytes().as_ref(), b"crowd");
+        bench.next_end().await;
+    }
+    assert_eq!(bench.counters.accepted.get(), 1);
+
+    let answer = soon(sender.send_request(request("HEAD", "/big"))).await.unwrap();
+    assert_eq!(answer.headers()["content-length"], BIG.to_string().as_str());
+    assert_eq!(soon(answer.into_body().collect()).await.unwrap().to_bytes().len(), 0);
+    assert_eq!(bench.next_end().await, ("/big".into(), 0, true));
+
+    for path in ["/short", "/cut", "/stream-cut"] {
+        // The reset may overtake the head.
+        if let Ok(answer) = soon(sender.send_request(request("GET", path))).await {
+            soon(answer.into_body().collect()).await.expect_err("a cut body ended well");
+        }
+        assert!(!bench.next_end().await.2);
+    }
+    let answer = soon(sender.send_request(request("GET", "/stream"))).await.unwrap();
+    assert_eq!(soon(answer.into_body().collect()).await.unwrap().to_bytes().len(), 2 * MIB);
+    assert_eq!(bench.next_end().await, ("/stream".into(), 2 * MIB as u64, true));
+
+    let waiting = tokio::spawn(sender.send_request(request("GET", "/wait")));
+    soon(bench.answers.came.notified()).await;
+    let drain = tokio::spawn(bench.server.drain(PATIENCE));
+    bench.answers.go.notify_one();
+    assert_eq!(
+        soon(waiting).await.unwrap().unwrap().into_body().collect().await.unwrap().to_bytes().as_ref(),
+        b"waited"
+    );
+    assert_eq!(soon(drain).await.unwrap(), Drained { cut: 0 });
+    soon(connection).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn http2_streams_that_nobody_reads_are_cut() {
+    let site = Site::new(&["patches.site.example"]);
+    let bound = Bound::tcp("127.0.0.1:0".parse().unwrap()).unwrap().with_tls(site.tls.server_config());
+    let config = Config { stall_max: Duration::from_millis(300), ..Config::default() };
+    let mut bench = Bench::with(config, bound);
+    let stream = site.connect(&bench, "patches.site.example").await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+        .handshake::<_, Empty<bytes::Bytes>>(TokioIo::new(stream))
+        .await
+        .unwrap();
+    let connection = tokio::spawn(connection);
+    let request = http::Request::get("https://patches.site.example/big").body(Empty::new()).unwrap();
+    let answer = soon(sender.send_request(request)).await.unwrap();
+    // The stream's window stays shut while the connection itself is read.
+    assert!(!bench.next_end().await.2);
+    assert_eq!(bench.closed(Reason::Stalled), 1);
+    soon(answer.into_body().collect()).await.expect_err("a cut body ended well");
+    drop(soon(connection).await);
+}

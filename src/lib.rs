@@ -7,4 +7,5 @@ pub mod model;
 pub mod net;
 pub mod pace;
 pub mod store;
+pub mod upstream;
 pub mod wire;

@@ -1,0 +1,144 @@
+//! The HTTP clients: one for each way (direct or through the proxy, public addresses only or any), so that a connection
+//! that one may use is never lent to another.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::Client;
+use rustls::RootCertStore;
+use rustls::crypto::CryptoProvider;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use rustls_platform_verifier::Verifier;
+
+use crate::upstream::Config;
+use crate::upstream::error::Error;
+use crate::upstream::proxy::Through;
+use crate::upstream::resolve::Checked;
+
+/// How long an idle connection is kept: under the minute after which many servers and firewalls drop theirs.
+const IDLE: Duration = Duration::from_secs(45);
+
+/// Idle connections kept for each host: more than the connections that a fill uses at once are never free together.
+const IDLE_PER_HOST_MAX: usize = 8;
+
+/// When the system asks a silent peer whether it is there; a dead one is noticed by `stall_timeout` long before.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// Certificates in one PEM file: a whole bundle of public roots has about 150.
+const PEM_CERTIFICATES_MAX: usize = 1000;
+
+/// A way to an origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Way {
+    /// Through the proxy.
+    pub(super) proxied: bool,
+    /// To whatever address the name leads.
+    pub(super) private: bool,
+}
+
+/// A client for each way.
+#[derive(Clone, Debug)]
+pub(super) struct Clients {
+    direct: [Client; 2],
+    proxied: Option<[Client; 2]>,
+}
+
+impl Clients {
+    /// Builds them. `roots` are trusted beside the system's.
+    pub(super) fn new(
+        config: &Config,
+        through: Option<&Through>,
+        roots: &[CertificateDer<'static>],
+    ) -> Result<Self, Error> {
+        let tls = tls(roots)?;
+        let both = |through: Option<&Through>| -> Result<[Client; 2], Error> {
+            Ok([client(config, &tls, through, false)?, client(config, &tls, through, true)?])
+        };
+        Ok(Self { direct: both(None)?, proxied: through.map(|through| both(Some(through))).transpose()? })
+    }
+
+    /// The client for this way.
+    pub(super) fn of(&self, way: Way) -> &Client {
+        let clients = self.proxied.as_ref().filter(|_| way.proxied).unwrap_or(&self.direct);
+        &clients[usize::from(way.private)]
+    }
+}
+
+fn client(
+    config: &Config,
+    tls: &rustls::ClientConfig,
+    through: Option<&Through>,
+    private: bool,
+) -> Result<Client, Error> {
+    let resolver =
+        Checked { private, own: config.own_addresses.clone(), proxy: through.map(|through| through.host.clone()) };
+    let mut builder = Client::builder()
+        .tls_backend_preconfigured(tls.clone())
+        .http1_only()
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .user_agent(concat!("waystation/", env!("CARGO_PKG_VERSION")))
+        .dns_resolver(Arc::new(resolver))
+        .connect_timeout(config.connect_timeout)
+        .pool_idle_timeout(IDLE)
+        .pool_max_idle_per_host(IDLE_PER_HOST_MAX)
+        .tcp_keepalive(KEEPALIVE)
+        .tcp_nodelay(true)
+        // The environment's proxies are the configuration's business, not the library's.
+        .no_proxy();
+    if let Some(through) = through {
+        builder = builder.proxy(through.client()?);
+    }
+    builder
+        .build()
+        .map_err(|error| Error::Config { what: "the HTTP client".to_owned(), why: error.without_url().to_string() })
+}
+
+fn tls(roots: &[CertificateDer<'static>]) -> Result<rustls::ClientConfig, Error> {
+    let fail = |why: String| Error::Config { what: "TLS".to_owned(), why };
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| fail(error.to_string()))?;
+    let mut config = match system_and(roots, provider) {
+        Ok(verifier) => builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth(),
+        Err(error) if roots.is_empty() => {
+            // Plain HTTP works without; whoever asks over TLS is told "unknown issuer".
+            tracing::warn!(%error, "no trusted roots on this system: install ca-certificates, or set [upstream] extra_ca");
+            builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth()
+        }
+        Err(error) => return Err(Error::Config { what: "[upstream] extra_ca".to_owned(), why: error.to_string() }),
+    };
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+fn system_and(roots: &[CertificateDer<'static>], provider: Arc<CryptoProvider>) -> Result<Verifier, rustls::Error> {
+    Verifier::new_with_extra_roots(roots.iter().cloned(), provider)
+}
+
+/// The certificates of PEM files. Blocks: it is called once, at the start.
+pub(super) fn read_roots(files: &[PathBuf]) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let mut roots = Vec::new();
+    for file in files {
+        roots.append(&mut read_pem(file).map_err(|why| Error::Config { what: file.display().to_string(), why })?);
+    }
+    Ok(roots)
+}
+
+fn read_pem(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let text = std::fs::read(file).map_err(|error| format!("the CA file cannot be read: {error}"))?;
+    let mut found = Vec::new();
+    for certificate in CertificateDer::pem_slice_iter(&text) {
+        found.push(certificate.map_err(|error| format!("it is no PEM file: {error}"))?);
+        if found.len() > PEM_CERTIFICATES_MAX {
+            return Err(format!("it holds more than {PEM_CERTIFICATES_MAX} certificates"));
+        }
+    }
+    if found.is_empty() {
+        return Err("it holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)".to_owned());
+    }
+    Ok(found)
+}

@@ -1,0 +1,383 @@
+//! What the head of an answer says, held against what was asked: one pure function with a table of tests.
+
+use std::time::{Duration, SystemTime};
+
+use http::header::{self, HeaderMap, HeaderName};
+
+use crate::base::span::Span;
+use crate::model::payload::Validators;
+use crate::upstream::Method;
+use crate::upstream::error::Cause;
+
+/// The longest validator that is kept: it goes into proofs, rows and requests.
+const VALIDATOR_BYTES_MAX: usize = 1 << 10;
+
+/// What is passed on of a head: freshness (RFC 9111) and the type.
+const PASSED: [HeaderName; 8] = [
+    header::CACHE_CONTROL,
+    header::EXPIRES,
+    header::PRAGMA,
+    header::DATE,
+    header::AGE,
+    header::VARY,
+    header::CONTENT_TYPE,
+    header::CONTENT_DISPOSITION,
+];
+
+/// What was asked, as far as the answer must fit it.
+#[derive(Clone, Debug)]
+pub(super) struct Expect {
+    pub(super) method: Method,
+    /// The range that was sent.
+    pub(super) span: Option<Span>,
+    /// The version that it must be of.
+    pub(super) version: Option<Version>,
+    /// If-Range was sent, so that a 206 is the pinned version by the origin's word.
+    pub(super) if_range: bool,
+    /// A condition was sent, so that 304 is an answer.
+    pub(super) conditional: bool,
+}
+
+/// A version of an object, as far as it is known.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Version {
+    pub(super) size: Option<u64>,
+    pub(super) validators: Validators,
+    /// A digest judges in the end: only another length counts.
+    pub(super) digest_known: bool,
+}
+
+/// A good answer's head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) status: u16,
+    pub(super) span: Span,
+    pub(super) total: Option<u64>,
+    pub(super) validators: Validators,
+    pub(super) headers: Vec<(String, String)>,
+}
+
+/// Holds a head against what was asked.
+pub(super) fn judge(expect: &Expect, status: u16, fields: &HeaderMap, now: SystemTime) -> Result<Head, Cause> {
+    match status {
+        200 => whole(expect, fields),
+        206 => part(expect, fields),
+        304 if expect.conditional => Ok(head(304, Span::new(0, 0), None, fields)),
+        304 => Err(Cause::Lied("it answered 304 to a question without a condition".to_owned())),
+        203 => Err(Cause::Lied("it answered 203: a proxy on the way alters what it passes on".to_owned())),
+        201..=299 => Err(Cause::Lied(format!("it answered {status} where content was asked for"))),
+        408 | 425 | 429 | 500..=599 => Err(Cause::Busy { status, retry_after: retry_after(fields, now) }),
+        416 if expect.version.as_ref().is_some_and(|version| version.size.is_some_and(|size| size > 0)) => {
+            let range = text(fields, &header::CONTENT_RANGE).unwrap_or("no Content-Range");
+            Err(Cause::Changed(format!("it answered 416 ({range}) to a range inside of the pinned length")))
+        }
+        _ => Err(Cause::Status(status)),
+    }
+}
+
+fn head(status: u16, span: Span, total: Option<u64>, fields: &HeaderMap) -> Head {
+    let headers = PASSED
+        .iter()
+        .filter_map(|name| text(fields, name).map(|value| (name.as_str().to_owned(), value.to_owned())))
+        .collect();
+    Head { status, span, total, validators: validators(fields), headers }
+}
+
+fn whole(expect: &Expect, fields: &HeaderMap) -> Result<Head, Cause> {
+    unencoded(fields)?;
+    let total = length(fields)?;
+    if let Some(version) = &expect.version {
+        same_size(version, total)?;
+        same_version(version, &validators(fields), false)?;
+    }
+    // An end that nobody told is the end of time: the body ends where it ends.
+    Ok(head(200, Span::new(0, total.unwrap_or(u64::MAX)), total, fields))
+}
+
+fn part(expect: &Expect, fields: &HeaderMap) -> Result<Head, Cause> {
+    let lied = |why: String| Err(Cause::Lied(why));
+    unencoded(fields)?;
+    let Some(asked) = expect.span else {
+        return lied("it answered 206 to a question without a range".to_owned());
+    };
+    let kind = text(fields, &header::CONTENT_TYPE).unwrap_or_default();
+    if kind.trim_start().to_ascii_lowercase().starts_with("multipart/byteranges") {
+        return lied("it answered a single range as multipart/byteranges".to_owned());
+    }
+    let Some(range) = text(fields, &header::CONTENT_RANGE) else {
+        return lied("it answered 206 without a Content-Range".to_owned());
+    };
+    let shown: String = range.chars().take(80).collect();
+    let Some((span, total)) = content_range(range) else {
+        return lied(format!("its Content-Range {shown:?} makes no sense"));
+    };
+    if span.start() != asked.start() || span.end() > asked.end() {
+        return lied(format!(
+            "its Content-Range {shown:?} does not fit the asked bytes={}-{}",
+            asked.start(),
+            asked.end().saturating_sub(1)
+        ));
+    }
+    if length(fields)?.is_some_and(|length| expect.method == Method::Get && length != span.len()) {
+        return lied(format!("its Content-Length does not fit its Content-Range {shown:?}"));
+    }
+    if let Some(version) = &expect.version {
+        same_size(version, total)?;
+        same_version(version, &validators(fields), expect.if_range)?;
+    }
+    Ok(head(206, span, total, fields))
+}
+
+/// `bytes first-last/total`, with `*` for an unknown total; nothing else, and nothing that contradicts itself.
+fn content_range(text: &str) -> Option<(Span, Option<u64>)> {
+    let (unit, rest) = text.trim().split_once(' ')?;
+    let (range, total) = rest.trim().split_once('/')?;
+    let (first, last) = range.trim().split_once('-')?;
+    let total = match total.trim() {
+        "*" => None,
+        number => Some(digits(number)?),
+    };
+    let (first, last) = (digits(first.trim())?, digits(last.trim())?);
+    let end = last.checked_add(1)?;
+    let sane = unit.eq_ignore_ascii_case("bytes") && first <= last && total.is_none_or(|total| end <= total);
+    sane.then(|| (Span::new(first, end), total))
+}
+
+/// A number of digits only: `parse` alone would take a sign.
+fn digits(text: &str) -> Option<u64> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+fn text<'a>(fields: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    fields.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// Content-Length; several that differ were refused by the client library already.
+fn length(fields: &HeaderMap) -> Result<Option<u64>, Cause> {
+    if fields.contains_key(header::TRANSFER_ENCODING) {
+        return Ok(None);
+    }
+    text(fields, &header::CONTENT_LENGTH)
+        .map(|value| {
+            digits(value.trim()).ok_or_else(|| Cause::Lied(format!("its Content-Length {value:?} is no number")))
+        })
+        .transpose()
+}
+
+fn unencoded(fields: &HeaderMap) -> Result<(), Cause> {
+    match text(fields, &header::CONTENT_ENCODING).map(str::trim) {
+        None | Some("") => Ok(()),
+        Some(coding) if coding.eq_ignore_ascii_case("identity") => Ok(()),
+        Some(coding) => Err(Cause::Lied(format!(
+            "it sent the content coding {coding:?} though identity was asked for; a proxy on the way may compress"
+        ))),
+    }
+}
+
+fn validators(fields: &HeaderMap) -> Validators {
+    let kept = |name| {
+        text(fields, name).map(str::trim).filter(|value| !value.is_empty() && value.len() <= VALIDATOR_BYTES_MAX)
+    };
+    Validators {
+        etag: kept(&header::ETAG).map(str::to_owned),
+        last_modified: kept(&header::LAST_MODIFIED).map(str::to_owned),
+    }
+}
+
+fn same_size(version: &Version, total: Option<u64>) -> Result<(), Cause> {
+    match (version.size, total) {
+        (Some(pinned), Some(now)) if pinned != now => {
+            Err(Cause::Changed(format!("it is {now} bytes long and was {pinned}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether an answer's validators are those of the version. Entity tags decide where both have one, else Last-Modified;
+/// an answer that has lost all of them is another version, unless the origin itself held If-Range against its own.
+fn same_version(version: &Version, now: &Validators, if_range: bool) -> Result<(), Cause> {
+    let pinned = &version.validators;
+    let opaque = |tag: &str| tag.trim_start_matches("W/").to_owned();
+    let (what, was, is) = match (&pinned.etag, &now.etag, &pinned.last_modified, &now.last_modified) {
+        _ if version.digest_known => return Ok(()),
+        (Some(was), Some(is), ..) => ("entity tag", opaque(was), opaque(is)),
+        (_, _, Some(was), Some(is)) => ("Last-Modified", was.clone(), is.clone()),
+        (None, _, None, _) => return Ok(()),
+        _ if if_range => return Ok(()),
+        _ => return Err(Cause::Changed("it has lost the validators that it had".to_owned())),
+    };
+    if was == is {
+        return Ok(());
+    }
+    Err(Cause::Changed(format!("its {what} is {is} and was {was}")))
+}
+
+/// Seconds, or a date (RFC 9110 10.2.3).
+fn retry_after(fields: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let value = text(fields, &header::RETRY_AFTER)?.trim();
+    match digits(value) {
+        Some(seconds) => Some(Duration::from_secs(seconds)),
+        None => httpdate::parse_http_date(value).ok().map(|date| date.duration_since(now).unwrap_or_default()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(lines: &[(&str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in lines {
+            map.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+        }
+        map
+    }
+
+    fn expect(span: Option<(u64, u64)>) -> Expect {
+        Expect {
+            method: Method::Get,
+            span: span.map(|(start, end)| Span::new(start, end)),
+            version: None,
+            if_range: false,
+            conditional: false,
+        }
+    }
+
+    fn pinned(size: u64, etag: &str, digest_known: bool) -> Version {
+        let validators = Validators { etag: Some(etag.to_owned()), last_modified: None };
+        Version { size: Some(size), validators, digest_known }
+    }
+
+    fn word(result: &Result<Head, Cause>) -> String {
+        match result {
+            Ok(head) => format!("{} {:?} {:?}", head.status, head.span, head.total),
+            Err(Cause::Lied(_)) => "lied".to_owned(),
+            Err(Cause::Changed(_)) => "changed".to_owned(),
+            Err(Cause::Busy { retry_after, .. }) => format!("busy {retry_after:?}"),
+            Err(Cause::Status(status)) => format!("status {status}"),
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn statuses() {
+        let asked = expect(Some((10, 20)));
+        let range = ("content-range", "bytes 10-19/100");
+        for (status, lines, seen) in [
+            (200, &[("content-length", "100")][..], "200 0..100 Some(100)"),
+            (200, &[][..], "200 0..18446744073709551615 None"),
+            (206, &[range], "206 10..20 Some(100)"),
+            (206, &[range, ("content-length", "10")], "206 10..20 Some(100)"),
+            (206, &[("content-range", "bytes 10-19/*")], "206 10..20 None"),
+            (206, &[("content-range", "BYTES 10-14/15")], "206 10..15 Some(15)"),
+            (206, &[], "lied"),
+            (206, &[range, ("content-length", "11")], "lied"),
+            (206, &[("content-range", "bytes 11-19/100")], "lied"),
+            (206, &[("content-range", "bytes 0-9/100")], "lied"),
+            (206, &[("content-range", "bytes 10-20/100")], "lied"),
+            (206, &[("content-range", "bytes 10-19/19")], "lied"),
+            (206, &[("content-range", "bytes 19-10/100")], "lied"),
+            (206, &[("content-range", "bytes */100")], "lied"),
+            (206, &[("content-range", "items 10-19/100")], "lied"),
+            (206, &[("content-range", "bytes +10-19/100")], "lied"),
+            (206, &[("content-range", "bytes 10-18446744073709551615/*")], "lied"),
+            (206, &[("content-range", "bytes 10-19/x")], "lied"),
+            (206, &[range, ("content-type", "Multipart/ByteRanges; boundary=x")], "lied"),
+            (206, &[range, ("content-encoding", "gzip")], "lied"),
+            (200, &[("content-encoding", "br")], "lied"),
+            (200, &[("content-encoding", "identity"), ("content-length", "5")], "200 0..5 Some(5)"),
+            (203, &[], "lied"),
+            (204, &[], "lied"),
+            (304, &[], "lied"),
+            (404, &[], "status 404"),
+            (401, &[], "status 401"),
+            (416, &[], "status 416"),
+            (408, &[], "busy None"),
+            (429, &[("retry-after", "7")], "busy Some(7s)"),
+            (503, &[("retry-after", "Thu, 01 Jan 1970 00:01:10 GMT")], "busy Some(60s)"),
+            (503, &[("retry-after", "Thu, 01 Jan 1970 00:00:00 GMT")], "busy Some(0ns)"),
+            (500, &[("retry-after", "soon")], "busy None"),
+        ] {
+            let now = SystemTime::UNIX_EPOCH + Duration::from_secs(10);
+            assert_eq!(word(&judge(&asked, status, &fields(lines), now)), seen, "{status} {lines:?}");
+        }
+        assert_eq!(word(&judge(&expect(None), 206, &fields(&[range]), SystemTime::now())), "lied");
+        let conditional = Expect { conditional: true, ..expect(None) };
+        assert_eq!(word(&judge(&conditional, 304, &fields(&[]), SystemTime::now())), "304 0..0 None");
+    }
+
+    #[test]
+    fn versions() {
+        let part = |total: u64, tag: &[(&'static str, &'static str)]| {
+            let range = format!("bytes 10-19/{total}");
+            let mut map = fields(tag);
+            map.insert(header::CONTENT_RANGE, range.parse().unwrap());
+            map
+        };
+        let date = ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT");
+        for (if_range, digest_known, map, seen) in [
+            (true, false, part(100, &[("etag", "\"a\"")]), "206"),
+            (true, false, part(100, &[("etag", "W/\"a\"")]), "206"),
+            (true, false, part(100, &[]), "206"),
+            (false, false, part(100, &[]), "changed"),
+            (true, false, part(100, &[("etag", "\"b\"")]), "changed"),
+            (true, false, part(101, &[("etag", "\"a\"")]), "changed"),
+            (false, true, part(100, &[("etag", "\"b\"")]), "206"),
+            (false, true, part(100, &[]), "206"),
+            (false, true, part(99, &[("etag", "\"a\"")]), "changed"),
+            (false, false, part(100, &[date]), "changed"),
+        ] {
+            let mut asked = expect(Some((10, 20)));
+            asked.version = Some(pinned(100, "\"a\"", digest_known));
+            asked.if_range = if_range;
+            let got = word(&judge(&asked, 206, &map, SystemTime::now()));
+            assert!(got.starts_with(seen), "{if_range} {digest_known} {map:?}: {got}");
+        }
+        let mut asked = expect(Some((10, 20)));
+        asked.version = Some(pinned(100, "\"a\"", false));
+        for (status, lines, seen) in [
+            (200, &[("content-length", "100"), ("etag", "\"a\"")][..], "200"),
+            (200, &[("content-length", "100"), ("etag", "\"b\"")], "changed"),
+            (200, &[("content-length", "99"), ("etag", "\"a\"")], "changed"),
+            (200, &[("etag", "\"a\"")], "200"),
+            (416, &[("content-range", "bytes */5")], "changed"),
+        ] {
+            let got = word(&judge(&asked, status, &fields(lines), SystemTime::now()));
+            assert!(got.starts_with(seen), "{status} {lines:?}: {got}");
+        }
+        // Last-Modified judges where there are no entity tags, and a version without validators can only change length.
+        let by_date = Validators { etag: None, last_modified: Some(date.1.to_owned()) };
+        let version = |validators| Some(Version { size: Some(100), validators, digest_known: false });
+        let mut asked = Expect { version: version(by_date), ..expect(Some((10, 20))) };
+        assert!(judge(&asked, 206, &part(100, &[date]), SystemTime::now()).is_ok());
+        let other = part(100, &[("last-modified", "Sun, 06 Nov 1994 08:49:38 GMT")]);
+        assert_eq!(word(&judge(&asked, 206, &other, SystemTime::now())), "changed");
+        asked.version = version(Validators::default());
+        assert!(judge(&asked, 206, &other, SystemTime::now()).is_ok());
+    }
+
+    #[test]
+    fn keeps_what_is_passed_on() {
+        let long = format!("\"{}\"", "x".repeat(2000));
+        let map = fields(&[
+            ("etag", &long),
+            ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT"),
+            ("cache-control", "max-age=5"),
+            ("set-cookie", "a=b"),
+            ("content-length", "3"),
+        ]);
+        let head = judge(&expect(None), 200, &map, SystemTime::now()).unwrap();
+        assert_eq!(head.validators.etag, None);
+        assert!(head.validators.last_modified.is_some());
+        assert_eq!(head.headers, [("cache-control".to_owned(), "max-age=5".to_owned())]);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_content_range_is_never_misread(text in "(bytes )?[0-9]{0,21}-?[0-9]{0,21}/?[0-9*]{0,21}") {
+            if let Some((span, total)) = content_range(&text) {
+                proptest::prop_assert!(!span.is_empty() && total.is_none_or(|total| span.end() <= total));
+            }
+        }
+    }
+}

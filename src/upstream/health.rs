@@ -1,0 +1,241 @@
+//! How each host has been doing, and whether it is left alone for a moment.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+use crate::base::time::Timestamp;
+use crate::model::report::HostHealth;
+
+/// Hosts that are remembered: wildcards let clients name hosts without end. The one not asked for longest goes.
+const HOSTS_MAX: usize = 512;
+
+/// Asks that must have failed in a row, all their retries included, before a host is left alone.
+const FAILURES_IN_A_ROW: u32 = 3;
+
+/// How long it is left alone then, but for one ask that looks whether it is back: long enough to spare the waiting
+/// clients of a dead host the whole patience each, short enough that nobody notices once it is back.
+const LEFT_ALONE: Duration = Duration::from_secs(5);
+
+/// All hosts.
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    hosts: Mutex<HashMap<String, Arc<Host>>>,
+}
+
+/// One host.
+#[derive(Debug)]
+pub(super) struct Host {
+    name: String,
+    bytes: AtomicU64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    answered: u64,
+    failed: u64,
+    retried: u64,
+    last_status: Option<u16>,
+    last_error: Option<String>,
+    last_at: Timestamp,
+    round_trip: Option<Duration>,
+    in_a_row: u32,
+    alone_until: Option<Instant>,
+    /// Somebody is looking whether it is back.
+    scouted: bool,
+}
+
+/// Leave to ask a host. Dropped without a word (the asker went away), it says nothing of the host.
+#[derive(Debug)]
+pub(super) struct Turn {
+    host: Arc<Host>,
+    scout: bool,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if self.scout {
+            self.host.state().scouted = false;
+        }
+    }
+}
+
+impl Book {
+    /// The host's page, a new one if need be.
+    pub(super) fn host(&self, name: &str) -> Arc<Host> {
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(host) = hosts.get(name) {
+            return Arc::clone(host);
+        }
+        if hosts.len() >= HOSTS_MAX {
+            let oldest = hosts.values().min_by_key(|host| host.state().last_at).map(|host| host.name.clone());
+            oldest.map(|name| hosts.remove(&name));
+        }
+        let state = Mutex::new(State { last_at: now(), ..State::default() });
+        let host = Arc::new(Host { name: name.to_owned(), bytes: AtomicU64::new(0), state });
+        hosts.insert(name.to_owned(), Arc::clone(&host));
+        host
+    }
+
+    /// All of them, the one asked last first.
+    pub(super) fn report(&self) -> Vec<HostHealth> {
+        let hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut report: Vec<HostHealth> = hosts.values().map(|host| host.report()).collect();
+        report.sort_by(|a, b| b.last_at.cmp(&a.last_at).then_with(|| a.host.cmp(&b.host)));
+        report
+    }
+}
+
+impl Host {
+    /// The host as messages name it.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // The state is whole between any two statements, so a panic elsewhere has not broken it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Leave to ask, or how long the host is still left alone, and its last failure.
+    pub(super) fn turn(self: &Arc<Self>) -> Result<Turn, (Duration, String)> {
+        let mut state = self.state();
+        let Some(until) = state.alone_until else { return Ok(Turn { host: Arc::clone(self), scout: false }) };
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() && !state.scouted {
+            state.scouted = true;
+            return Ok(Turn { host: Arc::clone(self), scout: true });
+        }
+        let why = state.last_error.clone().unwrap_or_default();
+        Err((left.max(Duration::from_secs(1)), why))
+    }
+
+    /// Body bytes came.
+    pub(super) fn received(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// The head of a good answer came.
+    pub(super) fn answered(&self, status: u16, round_trip: Duration) {
+        let mut state = self.state();
+        state.answered += 1;
+        state.last_status = Some(status);
+        state.last_at = now();
+        // Smoothed as TCP does it: an eighth of each new one.
+        state.round_trip = Some(state.round_trip.map_or(round_trip, |old| (old * 7 + round_trip) / 8));
+        state.in_a_row = 0;
+        state.alone_until = None;
+    }
+
+    /// An answer came that is no content (404, ...): the host lives.
+    pub(super) fn declined(&self, status: Option<u16>) {
+        let mut state = self.state();
+        state.last_status = status.or(state.last_status);
+        state.last_at = now();
+        state.in_a_row = 0;
+        state.alone_until = None;
+    }
+
+    /// One attempt failed and is made again.
+    pub(super) fn retried(&self, status: Option<u16>) {
+        let mut state = self.state();
+        state.retried += 1;
+        state.last_status = status.or(state.last_status);
+    }
+
+    /// An ask failed, all retries included. `down` where it says that the host cannot be asked at all.
+    pub(super) fn failed(&self, error: &str, status: Option<u16>, down: bool) {
+        let mut state = self.state();
+        state.failed += 1;
+        state.last_status = status.or(state.last_status);
+        state.last_error = Some(error.to_owned());
+        state.last_at = now();
+        if down {
+            state.in_a_row = state.in_a_row.saturating_add(1);
+            if state.in_a_row >= FAILURES_IN_A_ROW {
+                state.alone_until = Some(Instant::now() + LEFT_ALONE);
+            }
+        }
+    }
+
+    fn report(&self) -> HostHealth {
+        let state = self.state();
+        let left = state.alone_until.map(|until| until.saturating_duration_since(Instant::now()));
+        let last_error = match (left.filter(|left| !left.is_zero()), &state.last_error) {
+            (Some(left), Some(error)) => Some(format!("{error} (left alone for {} s more)", left.as_secs() + 1)),
+            (_, error) => error.clone(),
+        };
+        HostHealth {
+            host: self.name.clone(),
+            answered: state.answered,
+            failed: state.failed,
+            retried: state.retried,
+            bytes: self.bytes.load(Ordering::Relaxed),
+            last_status: state.last_status,
+            last_error,
+            last_at: state.last_at,
+            round_trip_ms: u64::try_from(state.round_trip.unwrap_or_default().as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// Only shown to people, so no clock of the tests' choosing is needed.
+fn now() -> Timestamp {
+    SystemTime::now().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dead_host_is_left_alone_but_for_one_scout() {
+        let book = Book::default();
+        let host = book.host("h");
+        for _ in 0..FAILURES_IN_A_ROW {
+            assert!(host.turn().is_ok());
+            host.failed("down", None, true);
+        }
+        assert!(host.turn().unwrap_err().1 == "down");
+        assert!(book.report()[0].last_error.as_deref().unwrap().contains("left alone"));
+        tokio::time::advance(LEFT_ALONE).await;
+        let scout = host.turn().unwrap();
+        assert!(host.turn().is_err());
+        // A scout that went away makes room for the next, one that failed closes the door again.
+        drop(scout);
+        let scout = host.turn().unwrap();
+        host.failed("down", None, true);
+        drop(scout);
+        assert!(host.turn().is_err());
+        tokio::time::advance(LEFT_ALONE).await;
+        let scout = host.turn().unwrap();
+        host.answered(200, Duration::from_millis(3));
+        drop(scout);
+        assert!(host.turn().is_ok() && host.turn().is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_is_no_outage_closes_nothing() {
+        let book = Book::default();
+        let host = book.host("h");
+        for _ in 0..10 {
+            host.failed("changed", None, false);
+            host.declined(Some(404));
+        }
+        assert!(host.turn().is_ok());
+        assert_eq!((book.report()[0].failed, book.report()[0].last_status), (10, Some(404)));
+    }
+
+    #[tokio::test]
+    async fn the_book_is_bounded() {
+        let book = Book::default();
+        for n in 0..HOSTS_MAX + 10 {
+            book.host(&format!("h{n}"));
+        }
+        assert_eq!(book.report().len(), HOSTS_MAX);
+    }
+}

@@ -3,6 +3,7 @@
 //! The rooms and who may call whom are described in `docs/ARCHITECTURE.md`; `tests/architecture.rs` holds the table.
 
 pub mod base;
+pub mod fill;
 pub mod model;
 pub mod net;
 pub mod pace;

@@ -1,0 +1,137 @@
+//! Work that no response waits for: filling a whole payload ahead of time, and mending one that is held.
+
+use std::sync::Arc;
+
+use crate::base::digest::{Blake3, Digest};
+use crate::base::span::{Span, SpanSet};
+use crate::fill::Obtained;
+use crate::fill::config::{CHANGES_MAX, EXTENT_FIRST};
+use crate::fill::error::Error;
+use crate::fill::flight::{End, Flight, Phase, Shared};
+use crate::fill::gather::own;
+use crate::fill::inner::{Inner, own_error};
+use crate::fill::learn::First;
+use crate::fill::locate::{self, Keeping, Target};
+use crate::fill::owner::{self, Start};
+use crate::model::name::Name;
+use crate::model::payload::{Authority, Published};
+use crate::store::Found;
+
+impl Inner {
+    /// Fills the whole and waits for it.
+    pub(super) async fn prefetch(self: &Arc<Self>, target: &Target) -> Result<Found, Error> {
+        if target.keeping == Keeping::Never {
+            return Err(Error::unavailable("trust lists are never kept"));
+        }
+        let mut changes = 0;
+        loop {
+            if self.closing.is_cancelled() {
+                return Err(Error::Closing);
+            }
+            if let Some(Obtained::Held { found, .. }) = self.held(target).await? {
+                return Ok(found);
+            }
+            let gathered = self.gather(target).await?;
+            if let Some(Obtained::Held { found, .. }) = self.held_by_digest(target, &gathered).await? {
+                return Ok(found);
+            }
+            let first = First::Bytes(Span::new(0, EXTENT_FIRST));
+            let Some((flight, _)) = self.join_or_start(target, &gathered, first, &mut None)? else {
+                self.until_gone(target, &gathered).await?;
+                continue;
+            };
+            flight.lease.shared.want_whole();
+            match self.until_end(&flight).await {
+                End::Published(found) => return Ok(own(found, target, &gathered)),
+                End::Passed(spare) => {
+                    return Err(Error::unavailable(format!("it cannot be kept: {}", spare.why)));
+                }
+                End::Spilled(error, ..) => return Err(Error::Store(error)),
+                End::Failed(error) => {
+                    let times = self.memory.changes(&gathered.key);
+                    if times > changes && times <= CHANGES_MAX {
+                        changes = times;
+                        continue;
+                    }
+                    return Err(own_error(&flight, target, &error).unwrap_or(error));
+                }
+                End::Idle => {}
+            }
+        }
+    }
+
+    pub(super) async fn until_end(&self, flight: &Flight) -> End {
+        let mut phase = flight.lease.shared.phase.subscribe();
+        match phase.wait_for(|phase| matches!(phase, Phase::Ended(_))).await.as_deref() {
+            Ok(Phase::Ended(end)) => end.clone(),
+            _ => End::Failed(Error::unavailable("the flight is gone")),
+        }
+    }
+
+    /// Refetches the bad bytes of a held payload and puts the mended file in its place.
+    pub(super) async fn repair(self: &Arc<Self>, blake3: Blake3, bad: SpanSet) -> Result<Found, Error> {
+        let name = Name::Digest(Digest::Blake3(blake3));
+        let Some(listed) = self.store.show(&name).await? else {
+            return Err(Error::Store(Arc::new(crate::store::Error::Gone)));
+        };
+        if bad.is_empty()
+            && let Some(found) = self.store.find(&name).await?
+        {
+            return Ok(found);
+        }
+        let digests = listed.payload.digests;
+        let all = [Digest::Sha256(digests.sha256), Digest::Blake3(blake3), Digest::Sha1(digests.sha1)];
+        let mut locations = Vec::new();
+        for named in listed.names.iter().cloned().chain(all.map(Name::Digest)) {
+            locations.extend(self.store.note(&named).await?.locations);
+            if let Name::Origin(key) = &named {
+                locations.extend(locate::key_location(key, &self.allow));
+            }
+        }
+        if let Some(base) = &self.config.upstream {
+            locations.extend(all.map(|digest| locate::upstream_location(base, &digest, None)));
+        }
+        if locations.is_empty() {
+            return Err(Error::unavailable(format!(
+                "no place is known where {blake3} could be had; import it, or remove it and let clients ask for it"
+            )));
+        }
+        let expected = Published {
+            blake3: Some(blake3),
+            sha1: Some(digests.sha1),
+            sha256: Some(digests.sha256),
+            authority: Authority::Address,
+        };
+        let draft = self.store.repair_draft(blake3, bad, locations.clone()).await?;
+        let target = Target {
+            name: name.clone(),
+            locations: locations.clone(),
+            expected: Some(expected),
+            keeping: Keeping::Immutable,
+            rule: "repair",
+            via: None,
+        };
+        // Not on the map: clients are served from the payload that is being mended, never from its draft.
+        let shared = Arc::new(Shared::new(name, true, Arc::clone(&self.source), Arc::clone(&self.memory)));
+        {
+            let mut state = shared.lock();
+            state.expected = Some(expected);
+            state.whole = true;
+            for location in &locations {
+                state.add_source(location);
+            }
+        }
+        let Some(flight) = shared.lease() else {
+            return Err(Error::Closing);
+        };
+        let first = First::Bytes(Span::new(0, EXTENT_FIRST));
+        let start = Start { target, generation: 1, first, answer: None, draft: Some(draft) };
+        self.tracker.spawn(owner::fly(Arc::clone(self), shared, start));
+        match self.until_end(&flight).await {
+            End::Published(found) => Ok(found),
+            End::Failed(error) => Err(error),
+            End::Spilled(error, ..) => Err(Error::Store(error)),
+            End::Passed(_) | End::Idle => Err(Error::unavailable("the repair ended without a result")),
+        }
+    }
+}

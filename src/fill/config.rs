@@ -1,0 +1,152 @@
+//! What this room is told, and the limits that only it knows.
+
+use std::time::Duration;
+
+use crate::model::payload::Location;
+
+/// How much of an object is fetched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Complete {
+    /// What is asked for, bounded read-ahead, and the rest once half of the pieces were asked for or little is missing.
+    #[default]
+    Demand,
+    /// All of it, as soon as one byte is asked for.
+    Always,
+    /// What is asked for and nothing else (a prefetch still fetches the whole).
+    Never,
+}
+
+/// When bytes may leave that no digest has proven yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Verify {
+    /// As they come in, except the end of what completes the object.
+    #[default]
+    Stream,
+    /// Nothing leaves before the proof. Clients wait, and may give up on a long object.
+    Strict,
+}
+
+/// The `[fill]` section, and where digest forms are asked for.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// See [`Complete`].
+    pub complete: Complete,
+    /// See [`Verify`].
+    pub verify: Verify,
+    /// Largest extent asked of an origin at once, bytes.
+    pub extent: u64,
+    /// Most connections to one host that carry extents, all flights together.
+    pub connections_per_host: usize,
+    /// Where digest forms are asked for: base URL of a WSUS (`/Content/..`) or of a parent.
+    pub upstream: Option<Location>,
+    /// Silence before a waiting client is answered 503: below the 20 s after which Windows counts a timeout.
+    pub silence: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            complete: Complete::Demand,
+            verify: Verify::Stream,
+            extent: 8 << 20,
+            connections_per_host: 4,
+            upstream: None,
+            silence: Duration::from_secs(15),
+        }
+    }
+}
+
+/// Less than this missing and the whole is wanted: the rest costs a thin link little, and a whole payload can be proven.
+pub(super) const SMALL_REST: u64 = 64 << 20;
+
+/// The smallest extent on a slow link, and the first step of a fast one: below it heads and round trips outweigh bytes.
+pub(super) const EXTENT_MIN: u64 = 64 << 10;
+
+/// The first extents of a flight whose link is not measured yet. Four of them take a 2 Mbit/s link four seconds.
+pub(super) const EXTENT_FIRST: u64 = 256 << 10;
+
+/// An extent should take a connection no longer than this, so that a turn comes round well before 10 s of silence.
+pub(super) const TURN: Duration = Duration::from_secs(4);
+
+/// A waiting response whose bytes are in flight counts as served only if they will be there before it has been silent
+/// for this long; some of the 10 s is left for what no estimate knows.
+pub(super) const SERVED_WITHIN: Duration = Duration::from_secs(7);
+
+/// A response that has been silent for this long may have extents of others cut short in its favour.
+pub(super) const RELIEF_AFTER: Duration = Duration::from_secs(3);
+
+/// Below this rate (bytes a second, the whole flight) spare connections stay unused: parallel extents of one response
+/// would only starve the one whose bytes are waited for.
+pub(super) const THIN_LINK: u64 = 48 << 10;
+
+/// What a pump writes at once at most.
+pub(super) const BATCH: u64 = 1 << 20;
+
+/// Chunks that wait between socket and disk in one pump: bounds memory when the disk is slower than the link.
+pub(super) const CHUNKS_QUEUED: usize = 32;
+
+/// The end of what completes a draft, held back until the digests check.
+pub(super) const HELD_BACK: u64 = 4 << 10;
+
+/// With more than this still to hash, the end of the last stretch trickles: hashing it takes longer than a blink.
+pub(super) const BACKLOG: u64 = 64 << 20;
+
+/// One step of the trickle, and its pace: 4 KiB every half second is 8 kB/s, twice what Windows takes for stalled.
+pub(super) const TRICKLE_BYTES: u64 = 4 << 10;
+/// See [`TRICKLE_BYTES`].
+pub(super) const TRICKLE_EVERY: Duration = Duration::from_millis(500);
+
+/// The most a tail reads back from a draft at once.
+pub(super) const TAIL_READ: u64 = 512 << 10;
+
+/// A draft is made durable after so many new bytes or so long, whichever comes first ...
+pub(super) const CHECKPOINT_BYTES: u64 = 16 << 20;
+/// See [`CHECKPOINT_BYTES`].
+pub(super) const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
+/// ... and pumps wait when this much is not durable, so that a kill costs a flight at most 32 MiB.
+pub(super) const UNSYNCED_MAX: u64 = 26 << 20;
+
+/// A flight that nobody wants anything of stays this long: shuffled ranges come in with small gaps.
+pub(super) const LINGER: Duration = Duration::from_secs(10);
+
+/// Flights at once: bounds open draft files and the memory of their maps.
+pub(super) const FLIGHTS_MAX: usize = 1024;
+
+/// Places a flight knows for its object: signed queries of many clients must not pile up.
+pub(super) const SOURCES_MAX: usize = 16;
+
+/// Names under which a flight is published: other hosts and forms that led to the same digest.
+pub(super) const NAMES_MAX: usize = 64;
+
+/// Restarts after a changed object before it is passed through, and for how long that is remembered.
+pub(super) const CHANGES_MAX: u32 = 3;
+/// See [`CHANGES_MAX`].
+pub(super) const CHANGES_FORGOTTEN: Duration = Duration::from_mins(10);
+
+/// Entries in each of this room's memories (blamed sources, changed objects, last answers): bounds what a scan of
+/// random addresses can make the node remember.
+pub(super) const MEMORY_MAX: usize = 4096;
+
+/// Pieces delivered that a flight remembers by client, to notice one that is asked for again.
+pub(super) const DELIVERED_MAX: usize = 64 << 10;
+
+/// More open responses than this of one address and flight: it stands for many machines (Windows opens seven at most).
+pub(super) const CROWD: usize = 8;
+
+/// How long a client of a stale but held object waits for its revalidation before it is served the stale one.
+pub(super) const REVALIDATION_WAIT: Duration = Duration::from_secs(3);
+/// After a failed revalidation the stale object is served without asking for so long.
+pub(super) const REVALIDATION_PAUSE: Duration = Duration::from_secs(30);
+
+/// Bytes that one subnet (/24, /64) may have in drafts for which nobody published a digest: a share of the store, but
+/// never less than the floor.
+pub(super) const SUBNET_SHARE: u64 = 4;
+/// See [`SUBNET_SHARE`].
+pub(super) const SUBNET_BYTES_MIN: u64 = 1 << 30;
+
+/// What a client is told to wait after `Unavailable`, where the origin named nothing.
+pub(super) const RETRY_AFTER: Duration = Duration::from_secs(10);
+
+// A hold-back must fit into one batch, or an extent's end could not be written in one go; pumps must get to write
+// between two checkpoints.
+const _: () = assert!(HELD_BACK < EXTENT_MIN && EXTENT_MIN < BATCH && CHECKPOINT_BYTES + BATCH < UNSYNCED_MAX);

@@ -1,0 +1,72 @@
+//! The path to each origin, as a support call needs it: the upstream of the configuration, one example host of each
+//! family on the allow-list, or the addresses given.
+
+use crate::fill::inner::Inner;
+use crate::fill::rules;
+use crate::model::origin::Host;
+use crate::model::payload::{Location, Standing};
+use crate::model::report::{Finding, Verdict};
+
+/// Addresses that one call tests at most: each takes seconds where the path is broken.
+const URLS_MAX: usize = 32;
+
+impl Inner {
+    pub(super) async fn doctor(&self, urls: Vec<String>) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let mut locations = Vec::new();
+        if urls.is_empty() {
+            locations.extend(self.config.upstream.clone());
+            locations.extend(rules::EXAMPLES.iter().filter_map(|url| self.allowed(url).ok()));
+            if locations.is_empty() {
+                findings.push(skipped(
+                    "origins",
+                    "the allow-list lets nobody be asked",
+                    "add entries to [origins] allow",
+                ));
+            }
+        }
+        for url in urls.iter().take(URLS_MAX) {
+            match self.allowed(url) {
+                Ok(location) => locations.push(location),
+                Err(why) => findings.push(skipped(url, &why, "give an absolute URL of an allow-listed host")),
+            }
+        }
+        if urls.len() > URLS_MAX {
+            let seen = format!("{} addresses beyond the first {URLS_MAX}", urls.len() - URLS_MAX);
+            findings.push(skipped("origins", &seen, "test them in a second call"));
+        }
+        for location in &locations {
+            findings.extend(self.source.probe(location).await);
+        }
+        findings
+    }
+
+    /// The location of an absolute URL, if its host may be asked.
+    fn allowed(&self, text: &str) -> Result<Location, String> {
+        let url = url::Url::parse(text).map_err(|error| format!("{text:?} is no URL: {error}"))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(format!("{:?} is neither http nor https", url.scheme()));
+        }
+        if let Some(upstream) = &self.config.upstream
+            && url::Url::parse(&upstream.url).is_ok_and(|known| known.origin() == url.origin())
+        {
+            return Ok(Location { url: url.into(), standing: Standing::Upstream });
+        }
+        let host = url.host_str().ok_or_else(|| format!("{text:?} names no host"))?;
+        let host = Host::parse(host.trim_matches(['[', ']'])).map_err(|error| error.to_string())?;
+        match self.allow.permit(&host, url.port()) {
+            Some(_) => Ok(Location { url: url.into(), standing: Standing::Allowed }),
+            None => Err(format!("{:?} is not on the allow-list", host.as_str())),
+        }
+    }
+}
+
+fn skipped(subject: &str, seen: &str, advice: &str) -> Finding {
+    Finding {
+        subject: subject.chars().take(200).collect(),
+        check: "address".to_owned(),
+        verdict: Verdict::Skipped,
+        seen: seen.to_owned(),
+        advice: advice.to_owned(),
+    }
+}

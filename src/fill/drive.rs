@@ -1,0 +1,355 @@
+//! Following the plan: the owner's loop between the announcement and the end.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::base::span::Span;
+use crate::fill::config::{CHECKPOINT_BYTES, CHECKPOINT_EVERY, EXTENT_FIRST, LINGER};
+use crate::fill::error::Error;
+use crate::fill::flight::End;
+use crate::fill::gate::{Class, Permit};
+use crate::fill::owner::{Job, Owner, worst};
+use crate::fill::plan::{self, Scene};
+use crate::fill::pump::{Pump, Pumped, host_of};
+use crate::fill::state::{Extent, State};
+use crate::model::payload::Location;
+use crate::upstream;
+
+/// How often the owner looks at its clocks.
+const TICK: Duration = Duration::from_millis(500);
+
+type Pumping = Pin<Box<dyn Future<Output = Pumped> + Send>>;
+
+impl Owner {
+    /// Fetches what is wanted until everything is in (`None`) or the flight must end.
+    pub(super) async fn follow(&mut self) -> Option<End> {
+        let closing = self.inner.closing.clone();
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            if self.shared.lock().is_complete() {
+                return None;
+            }
+            if let Err(error) = self.tend().await {
+                return Some(End::Failed(error));
+            }
+            self.sync_if_due();
+            if let Some(end) = self.plan() {
+                return Some(end);
+            }
+            if let Some(end) = self.end_if_idle().await {
+                return Some(end);
+            }
+            tokio::select! {
+                () = closing.cancelled() => return Some(End::Failed(Error::Closing)),
+                Some(job) = self.jobs.join_next() => {
+                    let end = match job {
+                        Ok(job) => self.finished(job).await,
+                        Err(error) => Some(End::Failed(Error::unavailable(format!("a pump broke: {error}")))),
+                    };
+                    if end.is_some() {
+                        return end;
+                    }
+                }
+                permit = granted(&mut self.pending) => {
+                    self.pending = None;
+                    if let Some(permit) = permit {
+                        self.launch(permit);
+                    }
+                }
+                () = self.shared.owner.notified() => {}
+                _ = tick.tick() => {}
+            }
+        }
+    }
+
+    /// Registers the extent of a pump.
+    pub(super) fn pump(&mut self, location: Location, span: Span) -> Pump {
+        let id = self.next_extent;
+        self.next_extent += 1;
+        let mut state = self.shared.lock();
+        state.extents.insert(id, Extent { at: span.start(), end: span.end() });
+        state.notice_last_stretch();
+        state.meter.start(Instant::now());
+        drop(state);
+        Pump {
+            shared: Arc::clone(&self.shared),
+            store: self.inner.store.clone(),
+            draft: self.draft.clone(),
+            location,
+            pinned: self.pinned.clone(),
+            id,
+            via: self.via.clone(),
+        }
+    }
+
+    pub(super) fn spawn(&mut self, pump: Pump, span: Span, how: impl FnOnce(Pump) -> Pumping) {
+        let (id, url, len) = (pump.id, pump.location.url.clone(), span.len());
+        let pumping = how(pump);
+        self.pumps += 1;
+        self.jobs.spawn(async move { Job::Pumped { id, url, len, pumped: pumping.await } });
+    }
+
+    /// What others asked of the owner: pieces found bad, a policy or a place that changed.
+    async fn tend(&mut self) -> Result<(), Error> {
+        let bad = std::mem::take(&mut self.shared.lock().bad);
+        for span in bad {
+            tracing::warn!(key = %self.shared.key, ?span, "a client asked for this piece again and again: fetched anew");
+            // Unmarked first: nobody may start to read what is about to go.
+            self.shared.lock().unmark(span);
+            self.draft.drop_span(span).await?;
+            let mut state = self.shared.lock();
+            state.whole = true;
+            state.amended = true;
+            let sources = state.sources.len();
+            let next = (1..sources)
+                .map(|step| (state.source + step) % sources)
+                .find(|place| state.sources[*place].refused.is_none());
+            if let Some(next) = next {
+                state.source = next;
+            }
+        }
+        let amended = {
+            let mut state = self.shared.lock();
+            std::mem::take(&mut state.amended).then(|| {
+                let mut locations: Vec<Location> =
+                    state.sources.iter().map(|candidate| candidate.location.clone()).collect();
+                locations.sort_by_key(|location| Some(&location.url) != self.worked.as_ref());
+                (state.whole, locations, state.expected)
+            })
+        };
+        if let Some((whole, locations, expected)) = amended {
+            self.pinned.digest_known = expected.is_some();
+            self.draft.amend(whole, locations, expected).await?;
+        }
+        Ok(())
+    }
+
+    fn sync_if_due(&mut self) {
+        let state = self.shared.lock();
+        let (mark, dirty) = (state.written, state.written - state.synced);
+        drop(state);
+        if dirty == 0 && !self.syncing {
+            self.synced_at = Instant::now();
+        }
+        if self.syncing || dirty == 0 || (dirty < CHECKPOINT_BYTES && self.synced_at.elapsed() < CHECKPOINT_EVERY) {
+            return;
+        }
+        self.syncing = true;
+        let draft = self.draft.clone();
+        self.jobs.spawn(async move { Job::Synced { mark, result: draft.checkpoint().await } });
+    }
+
+    /// Waits in line at the host's gate if there is something to ask for; cuts extents where a response waits too long.
+    fn plan(&mut self) -> Option<End> {
+        let Some(host) = self.host() else {
+            // Every place has said no, and nothing is on its way any more.
+            return (self.pumps == 0).then(|| self.no_place_left());
+        };
+        let most = if self.sequential { 1 } else { self.inner.config.connections_per_host.max(1) };
+        let waits = !self.shared.lock().waiting(Instant::now()).is_empty();
+        if let Some((_, Class::Ahead)) = self.pending
+            && waits
+        {
+            self.pending = None;
+        }
+        if self.pending.is_none() && self.pumps < most && self.next_span().is_some() {
+            let class = if waits { Class::Demand } else { Class::Ahead };
+            self.pending = Some((self.inner.gates.enter(&host, class), class));
+        }
+        if !self.sequential {
+            self.relieve(most);
+        }
+        None
+    }
+
+    fn host(&self) -> Option<String> {
+        self.shared.lock().current().map(|candidate| host_of(&candidate.location.url).to_owned())
+    }
+
+    fn no_place_left(&self) -> End {
+        let state = self.shared.lock();
+        let errors: Vec<upstream::Error> =
+            state.sources.iter().filter_map(|candidate| candidate.refused.clone()).collect();
+        End::Failed(worst(&errors))
+    }
+
+    /// The next span, by the planner; in a sequential flight all that is missing behind the first gap.
+    fn next_span(&self) -> Option<Span> {
+        let state = self.shared.lock();
+        self.with_scene(&state, |scene| {
+            if self.sequential {
+                let wanted = !scene.waiting.is_empty() || plan::wants_whole(scene);
+                let first = scene.covered.run_at(0);
+                return (wanted && scene.flying.is_empty()).then_some(Span::new(first, scene.size));
+            }
+            plan::next(scene)
+        })
+    }
+
+    fn with_scene<R>(&self, state: &State, look: impl FnOnce(&Scene<'_>) -> R) -> R {
+        let (waiting, flying) = (state.waiting(Instant::now()), state.flying());
+        look(&Scene {
+            size: state.size,
+            covered: &state.covered,
+            flying: &flying,
+            waiting: &waiting,
+            asked: &state.asked,
+            pieces: &state.pieces,
+            complete: self.inner.config.complete,
+            whole: state.whole,
+            extent: self.inner.config.extent,
+            proven: self.proven,
+            connections: self.inner.config.connections_per_host,
+            rate: state.meter.rate(),
+        })
+    }
+
+    fn relieve(&mut self, most: usize) {
+        // In line at a gate that others hold, no connection is free whatever our own count says.
+        let free = if self.pending.is_some() { 0 } else { most.saturating_sub(self.pumps) };
+        let mut state = self.shared.lock();
+        let Some((place, end)) = self.with_scene(&state, |scene| plan::relief(scene, free)) else {
+            return;
+        };
+        if let Some(extent) = state.extents.values_mut().nth(place) {
+            tracing::debug!(key = %self.shared.key, at = extent.at, from = extent.end, to = end, "extent cut short");
+            extent.end = end;
+        }
+        drop(state);
+        self.proven = (self.proven / 2).max(EXTENT_FIRST);
+    }
+
+    fn launch(&mut self, permit: Permit) {
+        let location = self.shared.lock().current().map(|candidate| candidate.location.clone());
+        let (Some(location), Some(span)) = (location, self.next_span()) else {
+            return;
+        };
+        let pump = self.pump(location, span);
+        self.spawn(pump, span, move |pump| Box::pin(pump.run(span, permit)));
+    }
+
+    async fn finished(&mut self, job: Job) -> Option<End> {
+        match job {
+            Job::Synced { mark, result } => {
+                self.syncing = false;
+                self.synced_at = Instant::now();
+                match result {
+                    Ok(()) => {
+                        let mut state = self.shared.lock();
+                        state.synced = state.synced.max(mark);
+                        drop(state);
+                        self.shared.room.notify_waiters();
+                        None
+                    }
+                    Err(error) => Some(self.spilled(error)),
+                }
+            }
+            Job::Pumped { id, url, len, pumped } => {
+                self.pumps -= 1;
+                self.shared.lock().extents.remove(&id);
+                match pumped {
+                    Pumped::Done => {
+                        self.proven = self.proven.max(len.saturating_mul(2));
+                        self.note_success(url);
+                        None
+                    }
+                    Pumped::Cut => None,
+                    Pumped::Whole(answer, permit) => {
+                        self.take_whole(answer.body, permit);
+                        None
+                    }
+                    Pumped::Failed(error) => self.source_failed(&url, error).await,
+                    Pumped::Disk(error) => Some(self.spilled(error)),
+                }
+            }
+        }
+    }
+
+    fn note_success(&mut self, url: String) {
+        let mut state = self.shared.lock();
+        if let Some(rate) = state.meter.rate() {
+            self.inner.memory.set_rate(host_of(&url), rate);
+        }
+        if self.worked.as_ref() != Some(&url) {
+            state.amended = true;
+            self.worked = Some(url);
+        }
+    }
+
+    /// The origin ignores Range: its one answer carries the whole, and there will be no second one beside it.
+    fn take_whole(&mut self, body: upstream::Body, permit: Permit) {
+        let running = self.sequential && self.pumps > 0;
+        self.sequential = true;
+        let location = self.shared.lock().current().map(|candidate| candidate.location.clone());
+        let (false, Some(location)) = (running, location) else {
+            return;
+        };
+        let span = Span::new(0, self.spec.size);
+        let pump = self.pump(location, span);
+        self.spawn(pump, span, move |pump| Box::pin(pump.pour(span, body, permit)));
+    }
+
+    fn spilled(&self, error: crate::store::Error) -> End {
+        let state = self.shared.lock();
+        match state.current() {
+            Some(candidate) => End::Spilled(Arc::new(error), candidate.location.clone(), self.pinned.clone()),
+            None => End::Failed(error.into()),
+        }
+    }
+
+    async fn source_failed(&mut self, url: &str, error: upstream::Error) -> Option<End> {
+        self.inner.note_answer(&self.shared.key, error.to_string());
+        let others = {
+            let state = self.shared.lock();
+            state.sources.iter().any(|other| other.refused.is_none() && other.location.url != url)
+        };
+        match &error {
+            // With a digest known another place may still have the right object.
+            upstream::Error::Changed { .. } if !(self.pinned.digest_known && others) => {
+                return Some(self.changed(&error).await);
+            }
+            upstream::Error::Changed { .. } | upstream::Error::Lied { .. } => {
+                self.inner.memory.blame(&self.shared.key, host_of(url));
+            }
+            _ => {}
+        }
+        tracing::info!(key = %self.shared.key, host = host_of(url), %error, others, "a source failed");
+        self.shared.lock().refuse(url, &error);
+        None
+    }
+
+    /// Ends the flight when nobody has wanted anything for a while.
+    async fn end_if_idle(&mut self) -> Option<End> {
+        let (leases, whole) = {
+            let state = self.shared.lock();
+            (state.leases(), self.with_scene(&state, plan::wants_whole))
+        };
+        // A whole body that nobody wants any more is not read to its end for the sake of one byte.
+        let pumping = self.pumps > 0 && (whole || !self.sequential);
+        if leases > 0 || pumping || self.pending.is_some() {
+            self.idle_since = None;
+            return None;
+        }
+        let since = *self.idle_since.get_or_insert_with(Instant::now);
+        if since.elapsed() < LINGER {
+            return None;
+        }
+        if let Err(error) = self.draft.checkpoint().await {
+            return Some(self.spilled(error));
+        }
+        self.shared.finish_idle().then_some(End::Idle)
+    }
+}
+
+/// The permit that is waited for; never ready where none is.
+async fn granted(pending: &mut Option<(tokio::sync::oneshot::Receiver<Permit>, Class)>) -> Option<Permit> {
+    match pending {
+        Some((receiver, _)) => receiver.await.ok(),
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,88 @@
+//! What can go wrong while a payload is got, whose fault it is, and whether asking again can help.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::upstream;
+
+/// Whose fault an error is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The origin, or the way to it.
+    Upstream,
+    /// The disk or the index.
+    Disk,
+    /// This node: it is being stopped, or a flight broke.
+    Us,
+}
+
+/// Why a payload cannot be had now. `Clone`, since every waiter of a flight gets it.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// 401, 403, 404, 410: the origin's last word, passed on and never kept.
+    #[error("{0}")]
+    Origin(Arc<upstream::Error>, u16),
+    /// Nothing came in time; it may later.
+    #[error("not available now: {why}")]
+    Unavailable {
+        /// What was tried and what came of it.
+        why: String,
+        /// When asking again makes sense.
+        retry_after: Duration,
+    },
+    /// The bytes contradict a published digest. Every open response is cut; the draft lies in quarantine.
+    #[error("the bytes were wrong: {why}")]
+    Mismatch {
+        /// Which digest, and what was computed.
+        why: String,
+    },
+    /// The store refuses.
+    #[error("store: {0}")]
+    Store(Arc<crate::store::Error>),
+    /// The node is being stopped.
+    #[error("shutting down")]
+    Closing,
+}
+
+impl Error {
+    /// Whose fault it is.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Origin(..) | Self::Unavailable { .. } | Self::Mismatch { .. } => Fault::Upstream,
+            Self::Store(_) => Fault::Disk,
+            Self::Closing => Fault::Us,
+        }
+    }
+
+    /// Whether the same question can be answered later without anybody mending anything.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Unavailable { .. } | Self::Mismatch { .. } | Self::Closing => true,
+            Self::Origin(..) | Self::Store(_) => false,
+        }
+    }
+
+    pub(super) fn unavailable(why: impl Into<String>) -> Self {
+        Self::Unavailable { why: why.into(), retry_after: super::config::RETRY_AFTER }
+    }
+
+    /// What a client is told of an origin's failure.
+    pub(super) fn of_origin(error: &upstream::Error) -> Self {
+        match error {
+            upstream::Error::Status { status: status @ (401 | 403 | 404 | 410), .. } => {
+                Self::Origin(Arc::new(error.clone()), *status)
+            }
+            upstream::Error::Unavailable { retry_after, .. } => Self::Unavailable {
+                why: error.to_string(),
+                retry_after: retry_after.unwrap_or(super::config::RETRY_AFTER),
+            },
+            _ => Self::unavailable(error.to_string()),
+        }
+    }
+}
+
+impl From<crate::store::Error> for Error {
+    fn from(error: crate::store::Error) -> Self {
+        Self::Store(Arc::new(error))
+    }
+}

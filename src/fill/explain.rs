@@ -1,0 +1,153 @@
+//! What the node makes of an address: the rule, the key, what is held, who is asked and what was answered last. No secret
+//! leaves: places are told without their queries.
+
+use crate::base::span::{Span, SpanSet};
+use crate::fill::error::Error;
+use crate::fill::inner::Inner;
+use crate::fill::locate::{self, Ask, Keeping};
+use crate::model::name::Name;
+use crate::model::payload::{Class, Location, Published};
+
+/// Cells in the map of a partial object.
+const CELLS: u64 = 64;
+
+/// The answer to `explain`.
+#[derive(Clone, Debug)]
+pub struct Explained {
+    /// The rule that matched, or why none did.
+    pub rule: String,
+    /// The key in the store.
+    pub name: Option<Name>,
+    /// `held`, `partial`, `absent`, `never kept`, `refused`.
+    pub state: String,
+    /// Further findings: what, and what it is.
+    pub lines: Vec<(String, String)>,
+}
+
+impl Inner {
+    pub(super) async fn explain(&self, ask: &Ask<'_>) -> Result<Explained, Error> {
+        let target = match locate::locate(ask, &self.allow, self.config.upstream.as_ref()) {
+            Ok(target) => target,
+            Err(refusal) => {
+                let rule = refusal.to_string();
+                return Ok(Explained { rule, name: None, state: "refused".to_owned(), lines: Vec::new() });
+            }
+        };
+        let mut lines = Vec::new();
+        let mut line = |what: &str, is: String| lines.push((what.to_owned(), is));
+        let keeping = match target.keeping {
+            Keeping::Immutable => "immutable: kept as it is",
+            Keeping::Rfc9111 => "kept as long as RFC 9111 calls it fresh, then revalidated",
+            Keeping::Never => "never kept: passed through",
+        };
+        line("keeping", keeping.to_owned());
+        let gathered = self.gather(&target).await?;
+        if gathered.key != target.name {
+            line("flight", gathered.key.to_string());
+        }
+        line("expected", gathered.expected.map_or("no digest is published".to_owned(), describe));
+        for location in &gathered.locations {
+            line("location", without_query(location));
+        }
+        let mut found = self.store.find(&target.name).await?;
+        if found.is_none() && gathered.key != target.name {
+            found = self.store.find(&gathered.key).await?;
+        }
+        let mut state = if target.keeping == Keeping::Never { "never kept" } else { "absent" };
+        if let Some(found) = found {
+            state = "held";
+            let payload = found.held.payload();
+            line(
+                "class",
+                match payload.class {
+                    Class::Proven => "proven",
+                    Class::Unproven => "unproven",
+                }
+                .to_owned(),
+            );
+            line("size", payload.size.to_string());
+            line("blake3", payload.digests.blake3.to_string());
+            line("sha256", payload.digests.sha256.to_string());
+            line("sha1", payload.digests.sha1.to_string());
+            line("tag", found.alias.tag.clone());
+            line("published", payload.published_at.to_string());
+            if let Some(until) = payload.expires_at {
+                line("kept until", until.to_string());
+            }
+            if let Some(freshness) = &found.alias.freshness {
+                line("fresh until", freshness.until.to_string());
+            }
+            let pinned = self.store.show(&target.name).await?.and_then(|listed| listed.pinned);
+            line("pinned", pinned.map_or("no".to_owned(), |pin| format!("by {} at {}", pin.by, pin.at)));
+        } else if let Some(draft) = self.draft_of(&gathered.key, &target.name).await? {
+            state = "partial";
+            let (spec, covered) = (draft.spec(), draft.covered());
+            line("size", spec.size.to_string());
+            line("covered", covered.total().to_string());
+            line("map", map(&covered, spec.size));
+            line("tag", spec.tag);
+        }
+        if gathered.generation > 1 {
+            line("generation", format!("{}: bytes of earlier flights were wrong", gathered.generation));
+        }
+        let last = self.memory.last_answer(&target.name).or_else(|| self.memory.last_answer(&gathered.key));
+        line(
+            "last answer",
+            last.map_or("none since the start".to_owned(), |last| format!("{}: {}", last.at, last.text)),
+        );
+        Ok(Explained { rule: target.rule.to_owned(), name: Some(target.name), state: state.to_owned(), lines })
+    }
+}
+
+fn describe(published: Published) -> String {
+    let digests: Vec<String> = published.digests().map(|digest| digest.to_string()).collect();
+    let by = match published.authority {
+        crate::model::payload::Authority::Unauthenticated => "an unauthenticated catalog",
+        crate::model::payload::Authority::FileName => "the file name",
+        crate::model::payload::Authority::Address => "the address",
+        crate::model::payload::Authority::Operator => "the operator",
+        crate::model::payload::Authority::Catalog => "the catalog",
+    };
+    format!("{} by {by}", digests.join(", "))
+}
+
+fn without_query(location: &Location) -> String {
+    match location.url.split_once('?') {
+        Some((url, _)) => format!("{url}?..."),
+        None => location.url.clone(),
+    }
+}
+
+/// `#` full, `+` in part, `.` nothing: 64 cells of equal length, or one a byte where there are fewer.
+fn map(covered: &SpanSet, size: u64) -> String {
+    let cells = size.min(CELLS);
+    (0..cells)
+        .map(|cell| {
+            let at = |cell: u64| u64::try_from(u128::from(size) * u128::from(cell) / u128::from(cells)).unwrap_or(size);
+            let span = Span::new(at(cell), at(cell + 1));
+            if covered.covers(&span) {
+                '#'
+            } else if covered.within(span).next().is_some() {
+                '+'
+            } else {
+                '.'
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_map_shows_what_is_in() {
+        let covered: SpanSet = [Span::new(0, 128), Span::new(200, 201)].into_iter().collect();
+        let shown = map(&covered, 256);
+        assert_eq!(shown.len(), 64);
+        assert!(shown.starts_with(&"#".repeat(32)) && shown[32..].starts_with('.'));
+        assert_eq!(shown.find('+'), Some(50));
+        assert_eq!((map(&covered, 3).as_str(), map(&covered, 0).as_str()), ("###", ""));
+        assert_eq!(map(&SpanSet::new(), u64::MAX).len(), 64);
+    }
+}

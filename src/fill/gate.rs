@@ -1,0 +1,138 @@
+//! Connections to one host, shared by all flights: first come, first served, and demand before what is fetched ahead.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::oneshot;
+
+/// Why a connection is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    /// A response waits for it.
+    Demand,
+    /// Nobody waits: a prefetch, or the rest of a payload.
+    Ahead,
+}
+
+/// The gates of all hosts.
+#[derive(Debug)]
+pub(super) struct Gates {
+    limit: usize,
+    hosts: Mutex<HashMap<String, Arc<Gate>>>,
+}
+
+#[derive(Debug)]
+struct Gate {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    free: usize,
+    demand: VecDeque<oneshot::Sender<Permit>>,
+    ahead: VecDeque<oneshot::Sender<Permit>>,
+}
+
+/// The right to use one connection. Dropping it lets the next one through.
+#[derive(Debug)]
+pub(super) struct Permit {
+    gate: Option<Arc<Gate>>,
+}
+
+impl Gates {
+    pub(super) fn new(limit: usize) -> Self {
+        Self { limit: limit.max(1), hosts: Mutex::default() }
+    }
+
+    /// Waits in line at the host's gate. Dropping the receiver leaves the line.
+    pub(super) fn enter(&self, host: &str, class: Class) -> oneshot::Receiver<Permit> {
+        let gate = {
+            let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+            // Gates at rest cost memory only: they go when there are many.
+            if hosts.len() >= super::config::MEMORY_MAX {
+                let limit = self.limit;
+                hosts.retain(|_, gate| gate.lock().free < limit);
+            }
+            let fresh = || {
+                let state = State { free: self.limit, demand: VecDeque::new(), ahead: VecDeque::new() };
+                Arc::new(Gate { state: Mutex::new(state) })
+            };
+            Arc::clone(hosts.entry(host.to_owned()).or_insert_with(fresh))
+        };
+        let (sender, receiver) = oneshot::channel();
+        let mut state = gate.lock();
+        if state.free > 0 {
+            // With a connection free nobody is in line: whoever frees one serves the line first.
+            state.free -= 1;
+            drop(state);
+            let unclaimed = sender.send(Permit { gate: Some(gate) });
+            debug_assert!(unclaimed.is_ok(), "the receiver is in our hands");
+        } else {
+            match class {
+                Class::Demand => state.demand.push_back(sender),
+                Class::Ahead => state.ahead.push_back(sender),
+            }
+        }
+        receiver
+    }
+}
+
+impl Gate {
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let Some(gate) = self.gate.take() else {
+            return;
+        };
+        loop {
+            let next = {
+                let mut state = gate.lock();
+                let next = state.demand.pop_front().or_else(|| state.ahead.pop_front());
+                if next.is_none() {
+                    state.free += 1;
+                    return;
+                }
+                next
+            };
+            let Some(next) = next else {
+                return;
+            };
+            match next.send(Permit { gate: Some(Arc::clone(&gate)) }) {
+                Ok(()) => return,
+                // That one has left the line. Its permit must not run this loop again from inside.
+                Err(mut back) => back.gate = None,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn demand_goes_first_and_no_place_is_lost() {
+        let gates = Gates::new(2);
+        let first = gates.enter("a", Class::Ahead).await.unwrap();
+        let second = gates.enter("a", Class::Ahead).await.unwrap();
+        let mut ahead = gates.enter("a", Class::Ahead);
+        let left = gates.enter("a", Class::Demand);
+        let mut demand = gates.enter("a", Class::Demand);
+        assert!(gates.enter("b", Class::Ahead).await.is_ok(), "another host has its own gate");
+        drop(left);
+        drop(first);
+        let third = demand.try_recv().unwrap();
+        assert!(ahead.try_recv().is_err());
+        drop(second);
+        // A permit that lies in the channel of one who leaves is not lost.
+        drop(ahead);
+        let fourth = gates.enter("a", Class::Ahead).await.unwrap();
+        drop((third, fourth));
+        let (mut one, mut two) = (gates.enter("a", Class::Ahead), gates.enter("a", Class::Ahead));
+        assert!(one.try_recv().is_ok() && two.try_recv().is_ok());
+    }
+}

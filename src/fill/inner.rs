@@ -1,0 +1,390 @@
+//! What all flights share, and how a request becomes held bytes, a flight, or a response passed through.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::base::span::Span;
+use crate::base::time::Clock;
+use crate::fill::config::{
+    CHANGES_MAX, Config, EXTENT_FIRST, FLIGHTS_MAX, RETRY_AFTER, SUBNET_BYTES_MIN, SUBNET_SHARE, Verify,
+};
+use crate::fill::counters::Counters;
+use crate::fill::error::Error;
+use crate::fill::flight::{End, Flight, Known, Phase, Shared};
+use crate::fill::gate::Gates;
+use crate::fill::gather::{Gathered, own};
+use crate::fill::learn::{self, First};
+use crate::fill::locate::{Keeping, Target};
+use crate::fill::memory::Memory;
+use crate::fill::owner::{self, Start};
+use crate::fill::pump::host_of;
+use crate::fill::renew::Verdict;
+use crate::fill::{Facts, Obtained, Want, pass};
+use crate::model::name::Name;
+use crate::model::origin::AllowList;
+use crate::model::outcome::{CacheStatus, Detail, Outcome};
+use crate::model::payload::{Class, Location};
+use crate::store::{Draft, Found, Health, Store};
+use crate::upstream::{self, Answer, Source};
+
+/// How often a request that finds a flight just ended looks again.
+const TRIES: usize = 4;
+
+/// See the head of this file.
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) config: Config,
+    pub(super) store: Store,
+    pub(super) source: Arc<dyn Source>,
+    pub(super) allow: Arc<AllowList>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) gates: Gates,
+    pub(super) memory: Arc<Memory>,
+    pub(super) counters: Counters,
+    pub(super) flights: Mutex<HashMap<Name, Arc<Shared>>>,
+    pub(super) renewals: Mutex<HashMap<Name, watch::Receiver<Option<Verdict>>>>,
+    pub(super) tracker: TaskTracker,
+    pub(super) closing: CancellationToken,
+}
+
+impl Inner {
+    pub(super) fn new(
+        config: Config,
+        store: Store,
+        source: Arc<dyn Source>,
+        allow: Arc<AllowList>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            gates: Gates::new(config.connections_per_host),
+            config,
+            store,
+            source,
+            allow,
+            clock,
+            memory: Arc::new(Memory::new()),
+            counters: Counters::default(),
+            flights: Mutex::default(),
+            renewals: Mutex::default(),
+            tracker: TaskTracker::new(),
+            closing: CancellationToken::new(),
+        }
+    }
+
+    /// Steps 1 to 5 of the room.
+    pub(super) async fn obtain(self: &Arc<Self>, target: &Target, want: Want) -> Result<Obtained, Error> {
+        if self.closing.is_cancelled() {
+            return Err(Error::Closing);
+        }
+        if target.keeping == Keeping::Never {
+            return pass::pass(self, &target.locations, target.via.as_deref(), want, None).await;
+        }
+        match self.held(target).await {
+            Ok(Some(held)) => return Ok(held),
+            Ok(None) => {}
+            Err(Error::Store(error)) => return self.pass_for(target, want, &error).await,
+            Err(error) => return Err(error),
+        }
+        for _ in 0..TRIES {
+            let gathered = match self.gather(target).await {
+                Ok(gathered) => gathered,
+                Err(error) => return self.pass_for(target, want, &error).await,
+            };
+            if let Some(held) = self.held_by_digest(target, &gathered).await? {
+                return Ok(held);
+            }
+            if let Some(why) = self.may_not_keep(&gathered, want.client).await {
+                tracing::info!(key = %gathered.key, why, "passed through, not kept");
+                return pass::pass(self, &gathered.locations, target.via.as_deref(), want, None).await;
+            }
+            let first = first_of(want);
+            let Some((flight, joined)) = self.join_or_start(target, &gathered, first, &mut None)? else {
+                self.until_gone(target, &gathered).await?;
+                continue;
+            };
+            match self.await_facts(&flight).await? {
+                Phase::Running(known) => return Ok(flying(flight, &known, target, &gathered, joined, want)),
+                Phase::Ended(End::Published(found)) => {
+                    let outcome = if joined { Outcome::Partial } else { Outcome::Miss };
+                    return Ok(held(own(found, target, &gathered), status(outcome, true, joined)));
+                }
+                Phase::Ended(End::Passed(spare)) => {
+                    return pass::pass(self, &gathered.locations, target.via.as_deref(), want, Some(spare)).await;
+                }
+                Phase::Ended(End::Failed(error)) => match own_error(&flight, target, &error) {
+                    Some(error) => return Err(error),
+                    // This client's own address has not been tried: a new flight will.
+                    None => drop(flight),
+                },
+                Phase::Ended(End::Spilled(error, ..)) => return self.pass_for(target, want, &error).await,
+                Phase::Ended(End::Idle) | Phase::Learning => {}
+            }
+        }
+        Err(Error::unavailable("flights of this object end as soon as they begin; the log says why"))
+    }
+
+    async fn pass_for(
+        self: &Arc<Self>,
+        target: &Target,
+        want: Want,
+        error: &(dyn std::error::Error + Sync),
+    ) -> Result<Obtained, Error> {
+        tracing::warn!(name = %target.name, %error, "the store cannot keep it, passed through");
+        pass::pass(self, &target.locations, target.via.as_deref(), want, None).await
+    }
+
+    /// Step 2: held and fresh, or asked about and still right.
+    pub(super) async fn held(self: &Arc<Self>, target: &Target) -> Result<Option<Obtained>, Error> {
+        let found = match self.store.hot(&target.name) {
+            Some(found) => Some(found),
+            None => self.store.find(&target.name).await?,
+        };
+        let Some(found) = found else {
+            return Ok(None);
+        };
+        if self.is_fresh(&found) {
+            return Ok(Some(held(found, status(Outcome::Hit, false, false))));
+        }
+        let replaced = {
+            let flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+            flights.contains_key(&target.name)
+        };
+        // A flight of the new version is under way: no need to ask what it was started for.
+        if replaced { Ok(None) } else { self.renew(target, found).await }
+    }
+
+    /// The payload is held under the digest that this name is known to have: the name only has to be written down.
+    pub(super) async fn held_by_digest(&self, target: &Target, gathered: &Gathered) -> Result<Option<Obtained>, Error> {
+        if gathered.key == target.name {
+            return Ok(None);
+        }
+        let Some(found) = self.store.find(&gathered.key).await? else {
+            return Ok(None);
+        };
+        let found = own(found, target, gathered);
+        let blake3 = found.held.payload().digests.blake3;
+        if let Err(error) = self.store.alias(blake3, target.name.clone(), found.alias.as_ref().clone()).await {
+            tracing::warn!(name = %target.name, %error, "another name of a held payload could not be written down");
+        }
+        Ok(Some(held(found, status(Outcome::Hit, false, false))))
+    }
+
+    pub(super) fn is_fresh(&self, found: &Found) -> bool {
+        found.alias.freshness.as_ref().is_none_or(|freshness| self.clock.now() < freshness.until)
+    }
+
+    /// Why the object must be passed through although it might be kept.
+    async fn may_not_keep(&self, gathered: &Gathered, client: IpAddr) -> Option<String> {
+        if self.memory.changes_too_often(&gathered.key) {
+            return Some(format!("the origin changed it more than {CHANGES_MAX} times while it was fetched"));
+        }
+        if let Health::ReadOnly { why } = self.store.health() {
+            return Some(why);
+        }
+        if gathered.expected.is_none() && self.memory.charged(client) > SUBNET_BYTES_MIN {
+            let share = self.store.space().await.map_or(0, |space| space.max_size / SUBNET_SHARE);
+            if self.memory.charged(client) > share {
+                let drafts = self.store.drafts().await.ok()?;
+                self.memory.settle_unless(|name| drafts.iter().any(|(spec, _)| spec.name == *name));
+                if self.memory.charged(client) > share.max(SUBNET_BYTES_MIN) {
+                    return Some(format!("the subnet of {client} has too many bytes in unproven drafts"));
+                }
+            }
+        }
+        None
+    }
+
+    /// Waits until a flight that has ended is off the map: what it still does (quarantine, a last checkpoint) must be done
+    /// before the next one looks at the draft and at the name's generation.
+    pub(super) async fn until_gone(&self, target: &Target, gathered: &Gathered) -> Result<(), Error> {
+        let ending: Vec<Arc<Shared>> = {
+            let flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+            [&gathered.key, &target.name].into_iter().filter_map(|key| flights.get(key).cloned()).collect()
+        };
+        for shared in ending.iter().filter(|shared| shared.is_over()) {
+            tokio::time::timeout(self.config.silence, shared.gone.cancelled())
+                .await
+                .map_err(|_| Error::unavailable("the flight before is still being wound up"))?;
+        }
+        Ok(())
+    }
+
+    /// Step 4: one flight per payload. `None`: one has ended and is not off the map yet. `answer` is taken by a new flight.
+    pub(super) fn join_or_start(
+        self: &Arc<Self>,
+        target: &Target,
+        gathered: &Gathered,
+        first: First,
+        answer: &mut Option<(Answer, Location)>,
+    ) -> Result<Option<(Flight, bool)>, Error> {
+        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        for key in [&gathered.key, &target.name] {
+            let Some(shared) = flights.get(key).cloned() else {
+                continue;
+            };
+            if let Some(flight) = shared.lease() {
+                join(&shared, target, gathered);
+                return Ok(Some((flight, true)));
+            }
+            return Ok(None);
+        }
+        if self.closing.is_cancelled() {
+            return Err(Error::Closing);
+        }
+        if flights.len() >= FLIGHTS_MAX {
+            return Err(Error::unavailable(format!("{FLIGHTS_MAX} flights are under way, which is the most")));
+        }
+        let strict = self.config.verify == Verify::Strict;
+        let key = gathered.key.clone();
+        let shared = Arc::new(Shared::new(key.clone(), strict, Arc::clone(&self.source), Arc::clone(&self.memory)));
+        {
+            let mut state = shared.lock();
+            state.expected = gathered.expected;
+            for location in &gathered.locations {
+                state.add_source(location);
+            }
+            learn::order(&mut state.sources, |host| self.memory.blamed(&key, host).is_some());
+            state.source = 0;
+        }
+        join(&shared, target, gathered);
+        let Some(flight) = shared.lease() else {
+            return Err(Error::unavailable("a flight ended before it began"));
+        };
+        flights.insert(key, Arc::clone(&shared));
+        drop(flights);
+        self.counters.flights.inc();
+        let start = Start {
+            target: target.clone(),
+            generation: gathered.generation,
+            first,
+            answer: answer.take(),
+            draft: None,
+        };
+        self.tracker.spawn(owner::fly(Arc::clone(self), shared, start));
+        Ok(Some((flight, false)))
+    }
+
+    /// Step 5: what the origin says of the object, or the flight's end; 503 after the silence, while the flight goes on.
+    async fn await_facts(&self, flight: &Flight) -> Result<Phase, Error> {
+        let shared = &flight.lease.shared;
+        let mut phase = shared.phase.subscribe();
+        let told = phase.wait_for(|phase| !matches!(phase, Phase::Learning));
+        match tokio::time::timeout(self.config.silence, told).await {
+            Ok(Ok(phase)) => Ok(phase.clone()),
+            Ok(Err(_)) => Err(Error::unavailable("the flight is gone")),
+            Err(_) => {
+                let state = shared.lock();
+                let host = state.current().map_or("nobody", |candidate| host_of(&candidate.location.url));
+                let why = format!("{host} has not answered for {} s and is still asked", self.config.silence.as_secs());
+                Err(Error::Unavailable { why, retry_after: RETRY_AFTER })
+            }
+        }
+    }
+
+    /// The draft under the flight's name, or under the name asked for.
+    pub(super) async fn draft_of(&self, key: &Name, name: &Name) -> Result<Option<Draft>, crate::store::Error> {
+        match self.store.draft(key).await? {
+            None if key != name => self.store.draft(name).await,
+            draft => Ok(draft),
+        }
+    }
+
+    pub(super) fn note_answer(&self, name: &Name, text: String) {
+        self.memory.answered(name, self.clock.now(), text);
+    }
+
+    pub(super) async fn close(&self) {
+        self.closing.cancel();
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+}
+
+/// What a request wants first, so far as the link is not known: no more than a first extent.
+fn first_of(want: Want) -> First {
+    if want.head {
+        return First::Head;
+    }
+    let end = want.last.map_or(u64::MAX, |last| last.saturating_add(1));
+    First::Bytes(Span::new(want.first, end.min(want.first.saturating_add(EXTENT_FIRST))))
+}
+
+/// Adds what another request knows to a flight.
+fn join(shared: &Shared, target: &Target, gathered: &Gathered) {
+    let mut state = shared.lock();
+    for location in &gathered.locations {
+        state.add_source(location);
+    }
+    if target.name != shared.key {
+        let tag = learn::tag_of(target, &gathered.key, gathered.generation, "");
+        state.add_name(&target.name, &tag);
+    }
+    if state.expected.is_none() && gathered.expected.is_some() {
+        state.expected = gathered.expected;
+        state.amended = state.draft.is_some();
+    }
+    drop(state);
+    shared.owner.notify_one();
+}
+
+fn flying(flight: Flight, known: &Known, target: &Target, gathered: &Gathered, joined: bool, want: Want) -> Obtained {
+    let shared = &flight.lease.shared;
+    let tag = if target.name == shared.key {
+        known.tag.clone()
+    } else {
+        learn::tag_of(target, &gathered.key, gathered.generation, &known.tag)
+    };
+    let (some, all) = {
+        let state = shared.lock();
+        let wanted = Span::new(want.first, want.last.map_or(known.size, |last| last.saturating_add(1).min(known.size)));
+        (!state.covered.is_empty(), state.covered.covers(&wanted))
+    };
+    let outcome = if known.resumed || (joined && some) { Outcome::Partial } else { Outcome::Miss };
+    let status = CacheStatus { outcome, stored: true, collapsed: joined && !all, detail: Some(Detail::Streaming) };
+    let facts = Facts { size: known.size, tag, last_modified: known.last_modified.clone() };
+    Obtained::Flying { facts, flight, status }
+}
+
+/// What this client is told of a flight that failed: what its own address got, if it was tried. An answer that is final
+/// for another client's signed address is none for this one.
+pub(super) fn own_error(flight: &Flight, target: &Target, error: &Error) -> Option<Error> {
+    let state = flight.lease.shared.lock();
+    let mut own = state
+        .sources
+        .iter()
+        .filter(|candidate| target.locations.iter().any(|location| location.url == candidate.location.url));
+    match own.next() {
+        Some(candidate) => match &candidate.refused {
+            Some(upstream::Error::Status { .. }) => candidate.refused.as_ref().map(Error::of_origin),
+            None if matches!(error, Error::Origin(..)) => None,
+            Some(_) | None => Some(error.clone()),
+        },
+        None if matches!(error, Error::Origin(_, 401 | 403)) && !target.locations.is_empty() => {
+            Some(Error::unavailable("too many addresses of this object were refused just now"))
+        }
+        None => Some(error.clone()),
+    }
+}
+
+pub(super) fn held(found: Found, status: CacheStatus) -> Obtained {
+    let detail = match found.held.payload().class {
+        Class::Proven => Detail::Proven,
+        Class::Unproven => Detail::Unproven,
+    };
+    Obtained::Held { found, status: CacheStatus { detail: Some(detail), ..status } }
+}
+
+pub(super) fn status(outcome: Outcome, stored: bool, collapsed: bool) -> CacheStatus {
+    CacheStatus { outcome, stored, collapsed, detail: None }
+}
+
+/// Waits at most so long for a revalidation before the stale object is served, if it may be.
+pub(super) fn patience(config: &Config, stale_ok: bool) -> Duration {
+    if stale_ok { super::config::REVALIDATION_WAIT.min(config.silence) } else { config.silence }
+}

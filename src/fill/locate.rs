@@ -1,0 +1,527 @@
+//! The mapping: from a request to the name under which its object is kept, and to the places where it can be had. Pure.
+//!
+//! In order:
+//! 1. Refuse what is no address: too long, dot segments (percent-encoded ones too), more than one `cacheHostOrigin`,
+//!    a `cacheHostOrigin` that contradicts an allow-listed `Host`.
+//! 2. The digest forms: `/Content/<XX>/<SHA1>.<ext>`, `/sha256/<hex>`, `/blake3/<hex>`.
+//! 3. `cacheHostOrigin`, if it is on the allow-list.
+//! 4. `Host`, if it is on the allow-list.
+//! 5. `/[cd]/msdownload/..` under any other host: Microsoft's download host.
+//! 6. Nothing matches: `NoRule`.
+
+use crate::base::digest::{Blake3, Digest, Sha1, Sha256};
+use crate::base::limits::TARGET_BYTES_MAX;
+use crate::fill::rules;
+use crate::model::name::{Name, OriginKey};
+use crate::model::origin::{AllowList, Host, Permit};
+use crate::model::payload::{Authority, Location, Published, Standing};
+
+/// A request as the mapping sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// The `Host` field, port included.
+    pub host: Option<&'a str>,
+    /// The path as asked, byte for byte, beginning with a slash.
+    pub path: &'a str,
+    /// What stood behind the question mark.
+    pub query: Option<&'a str>,
+    /// The `Via` field, for loop detection.
+    pub via: Option<&'a str>,
+}
+
+/// What a request asks for: under which name it is kept, and where it can be had.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The key in the store. Entity tag and Last-Modified belong to it.
+    pub name: Name,
+    /// Where to ask, best first; none where only the store, a note or a catalog can know.
+    pub locations: Vec<Location>,
+    /// What the address itself publishes: its digest, or the one in a file name of Microsoft's.
+    pub expected: Option<Published>,
+    /// Whether and how it may be kept.
+    pub keeping: Keeping,
+    /// The rule that matched, for explain and the access record.
+    pub rule: &'static str,
+    /// The `Via` of the request, handed on so that a loop of nodes is noticed.
+    pub via: Option<String>,
+}
+
+/// Whether and how an object may be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeping {
+    /// It never changes under its name.
+    Immutable,
+    /// It is fresh as long as RFC 9111 says.
+    Rfc9111,
+    /// Passed through, never kept.
+    Never,
+}
+
+/// Why no target: 404 (no rule) or 400 (malformed, contradicting hosts, dot segments).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Nothing here answers to that address.
+    #[error("no rule matches: {why}")]
+    NoRule {
+        /// What was looked for, and what would let it through.
+        why: String,
+    },
+    /// The request cannot be right.
+    #[error("malformed request: {why}")]
+    Malformed {
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// Finds the target of a request. `upstream` is where digest forms are asked for.
+pub(super) fn locate(ask: &Ask<'_>, allow: &AllowList, upstream: Option<&Location>) -> Result<Target, Refusal> {
+    let query = ask.query.unwrap_or_default();
+    check_path(ask.path, query)?;
+    let (named, rest) = split_query(query)?;
+    let named = named.map(|value| parse_host(&value)).transpose()?;
+    let header = ask.host.and_then(|value| parse_host(value).ok());
+    let permitted = |spot: &(Host, Option<u16>)| allow.permit(&spot.0, spot.1).map(|permit| (spot.0.clone(), permit));
+    let by_header = header.as_ref().and_then(permitted);
+    let by_name = named.as_ref().and_then(permitted);
+    if let (Some((named, _)), Some((header, _))) = (&named, &by_header)
+        && named != header
+    {
+        return Err(malformed(format!(
+            "cacheHostOrigin says {:?} and Host says {:?}, which is an origin too; send one of them",
+            named.as_str(),
+            header.as_str()
+        )));
+    }
+    let origin = by_name.as_ref().or(by_header.as_ref());
+    if let Some(mut target) = digest_form(ask.path, upstream)? {
+        if let Some((host, permit)) = origin {
+            target.locations.insert(0, location(host, permit, ask.path, &rest));
+        }
+        target.via = ask.via.map(str::to_owned);
+        return Ok(target);
+    }
+    let (host, permit, rule) = match (origin, named) {
+        (Some((host, permit)), named) => {
+            let rule = if by_name.is_some() && named.is_some() { "cacheHostOrigin" } else { "Host" };
+            (host.clone(), permit.clone(), rule)
+        }
+        (None, Some((host, _))) => {
+            return Err(no_rule(format!(
+                "cacheHostOrigin {:?} is not on the allow-list; extend [origins] allow if it should be",
+                host.as_str()
+            )));
+        }
+        (None, None) => download_host(ask.path, allow).ok_or_else(|| {
+            no_rule(format!(
+                "{:?} under host {:?} is no digest form, names no origin, and the host is not on the allow-list",
+                shorten(ask.path),
+                shorten(ask.host.unwrap_or_default())
+            ))
+        })?,
+    };
+    origin_form(ask, &host, &permit, &rest, rule)
+}
+
+fn malformed(why: impl Into<String>) -> Refusal {
+    Refusal::Malformed { why: why.into() }
+}
+
+fn no_rule(why: impl Into<String>) -> Refusal {
+    Refusal::NoRule { why: why.into() }
+}
+
+/// What goes into an error text: a stranger's bytes, cut.
+fn shorten(text: &str) -> String {
+    text.chars().take(80).collect()
+}
+
+fn check_path(path: &str, query: &str) -> Result<(), Refusal> {
+    if path.len() + query.len() > TARGET_BYTES_MAX {
+        return Err(malformed(format!(
+            "path and query have {} bytes, more than {TARGET_BYTES_MAX}",
+            path.len() + query.len()
+        )));
+    }
+    if !path.starts_with('/') {
+        return Err(malformed(format!("the path {:?} does not begin with a slash", shorten(path))));
+    }
+    if let Some(byte) = path.bytes().chain(query.bytes()).find(|byte| *byte <= b' ' || *byte == 0x7f || *byte == b'#') {
+        return Err(malformed(format!("byte {byte:#04x} has no place in an address; percent-encode it")));
+    }
+    // A backslash is a slash to URL parsers, so it separates here too.
+    let dots = |segment: &str| {
+        let plain = segment.replace("%2e", ".").replace("%2E", ".");
+        plain == "." || plain == ".."
+    };
+    let slashes = |text: &str| text.replace("%5c", "\\").replace("%5C", "\\").replace("%2f", "/").replace("%2F", "/");
+    if slashes(path).split(['/', '\\']).any(dots) {
+        return Err(malformed(format!("dot segments in {:?}: ask for the path that is meant", shorten(path))));
+    }
+    Ok(())
+}
+
+/// The value of `cacheHostOrigin`, decoded, and the query without it, byte for byte.
+fn split_query(query: &str) -> Result<(Option<String>, String), Refusal> {
+    let mut named = None;
+    let mut rest = String::with_capacity(query.len());
+    for part in query.split('&') {
+        let (name, value) = part.split_once('=').unwrap_or((part, ""));
+        if name.eq_ignore_ascii_case("cacheHostOrigin") {
+            if named.replace(decode(value)?).is_some() {
+                return Err(malformed("more than one cacheHostOrigin"));
+            }
+        } else {
+            if !rest.is_empty() {
+                rest.push('&');
+            }
+            rest.push_str(part);
+        }
+    }
+    Ok((named, rest))
+}
+
+/// Percent-decodes a host; what is not text afterwards is refused.
+fn decode(value: &str) -> Result<String, Refusal> {
+    let bad = || malformed(format!("cacheHostOrigin {:?} is not percent-encoded text", shorten(value)));
+    let mut bytes = Vec::with_capacity(value.len());
+    let mut rest = value.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'%' {
+            let mut digit = || rest.next().and_then(|byte| char::from(byte).to_digit(16)).ok_or_else(bad);
+            let (high, low) = (digit()?, digit()?);
+            bytes.push(u8::try_from(high * 16 + low).map_err(|_| bad())?);
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).map_err(|_| bad())
+}
+
+/// `host`, `host:port`, `[v6]`, `[v6]:port`.
+fn parse_host(text: &str) -> Result<(Host, Option<u16>), Refusal> {
+    let (host, port) = match text.rsplit_once(':') {
+        // A colon inside brackets, or several without any, belongs to an IPv6 literal.
+        Some((host, port)) if !port.contains(']') && (!host.contains(':') || host.ends_with(']')) => (host, Some(port)),
+        _ => (text, None),
+    };
+    let port = match port {
+        None => None,
+        Some(digits) if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Some(digits.parse().map_err(|_| malformed(format!("{:?} is no port", shorten(digits))))?)
+        }
+        Some(other) => return Err(malformed(format!("{:?} is no port", shorten(other)))),
+    };
+    let host = Host::parse(host).map_err(|error| malformed(error.to_string()))?;
+    Ok((host, port))
+}
+
+fn location(host: &Host, permit: &Permit, path: &str, query: &str) -> Location {
+    let scheme = if permit.https { "https" } else { "http" };
+    let usual = if permit.https { 443 } else { 80 };
+    let port = if permit.port == usual { String::new() } else { format!(":{}", permit.port) };
+    let mark = if query.is_empty() { "" } else { "?" };
+    let url = format!("{scheme}://{}{port}{path}{mark}{query}", authority(host));
+    Location { url, standing: Standing::Allowed }
+}
+
+/// The host as it stands in a URL: IPv6 literals in brackets.
+fn authority(host: &Host) -> String {
+    let text = host.as_str();
+    if text.contains(':') && !text.starts_with('[') { format!("[{text}]") } else { text.to_owned() }
+}
+
+fn download_host(path: &str, allow: &AllowList) -> Option<(Host, Permit, &'static str)> {
+    if !rules::is_download_path(path) {
+        return None;
+    }
+    let host = Host::parse(rules::DOWNLOAD_HOST).ok()?;
+    let permit = allow.permit(&host, None)?;
+    Some((host, permit, "msdownload"))
+}
+
+fn origin_form(
+    ask: &Ask<'_>,
+    host: &Host,
+    permit: &Permit,
+    query: &str,
+    rule: &'static str,
+) -> Result<Target, Refusal> {
+    let port = if permit.port == 80 || permit.port == 443 { String::new() } else { format!(":{}", permit.port) };
+    let kept: Vec<&str> = query
+        .split('&')
+        .filter(|part| {
+            let name = part.split('=').next().unwrap_or_default();
+            !rules::is_signature(permit.microsoft, ask.path, name)
+        })
+        .collect();
+    let kept = kept.join("&");
+    let mark = if kept.is_empty() { "" } else { "?" };
+    let key = OriginKey::new(&format!("{}{port}{}{mark}{kept}", authority(host), ask.path))
+        .map_err(|error| malformed(error.to_string()))?;
+    let expected = permit.microsoft.then(|| file_name_digest(ask.path)).flatten();
+    let keeping = if rules::never_kept(ask.path) {
+        Keeping::Never
+    } else if expected.is_some() || rules::immutable(permit.microsoft, ask.path) {
+        Keeping::Immutable
+    } else {
+        Keeping::Rfc9111
+    };
+    Ok(Target {
+        name: Name::Origin(key),
+        locations: vec![location(host, permit, ask.path, query)],
+        expected: expected.map(|sha1| Published::one(Digest::Sha1(sha1), Authority::FileName)),
+        keeping,
+        rule,
+        via: ask.via.map(str::to_owned),
+    })
+}
+
+/// The SHA-1 in `<name>_<40 hex digits>.<ext>`.
+fn file_name_digest(path: &str) -> Option<Sha1> {
+    let file = path.rsplit('/').next()?;
+    let (stem, extension) = file.rsplit_once('.')?;
+    let (name, digits) = stem.rsplit_once('_')?;
+    if name.is_empty() || extension.is_empty() {
+        return None;
+    }
+    digits.parse().ok()
+}
+
+fn digest_form(path: &str, upstream: Option<&Location>) -> Result<Option<Target>, Refusal> {
+    let mut parts = path.split('/').skip(1);
+    let (Some(first), Some(second)) = (parts.next(), parts.next()) else {
+        return Ok(None);
+    };
+    let (third, more) = (parts.next(), parts.next());
+    let stem = |file: &str| file.split_once('.').map_or(file, |(stem, _)| stem).to_owned();
+    let (digest, rule): (Digest, &'static str) = if first.eq_ignore_ascii_case("content") {
+        let (Some(file), None) = (third, more) else {
+            return Ok(None);
+        };
+        let Ok(sha1) = stem(file).parse::<Sha1>() else {
+            return Ok(None);
+        };
+        let hex = sha1.to_string();
+        if !hex[hex.len() - 2..].eq_ignore_ascii_case(second) {
+            return Err(no_rule(format!(
+                "the folder {:?} is not the end of the SHA-1 {hex}; a WSUS address is /Content/{}/{}.<ext>",
+                shorten(second),
+                hex[hex.len() - 2..].to_uppercase(),
+                hex.to_uppercase()
+            )));
+        }
+        (Digest::Sha1(sha1), "content")
+    } else if first.eq_ignore_ascii_case("sha256") && third.is_none() {
+        match stem(second).parse::<Sha256>() {
+            Ok(digest) => (Digest::Sha256(digest), "sha256"),
+            Err(error) => return Err(no_rule(error.to_string())),
+        }
+    } else if first.eq_ignore_ascii_case("blake3") && third.is_none() {
+        match stem(second).parse::<Blake3>() {
+            Ok(digest) => (Digest::Blake3(digest), "blake3"),
+            Err(error) => return Err(no_rule(error.to_string())),
+        }
+    } else {
+        return Ok(None);
+    };
+    let extension = third.unwrap_or(second).split_once('.').map(|(_, extension)| extension);
+    let locations = upstream.map(|base| upstream_location(base, &digest, extension)).into_iter().collect();
+    Ok(Some(Target {
+        name: Name::Digest(digest),
+        locations,
+        expected: Some(Published::one(digest, Authority::Address)),
+        keeping: Keeping::Immutable,
+        rule,
+        via: None,
+    }))
+}
+
+/// Where the upstream of the configuration keeps a digest: a WSUS in its content directory, a parent in any form.
+pub(super) fn upstream_location(base: &Location, digest: &Digest, extension: Option<&str>) -> Location {
+    let root = base.url.trim_end_matches('/');
+    let dot = if extension.is_some() { "." } else { "" };
+    let extension = extension.unwrap_or_default();
+    let path = match digest {
+        Digest::Sha1(sha1) => {
+            let hex = sha1.to_string().to_uppercase();
+            format!("/Content/{}/{hex}{dot}{extension}", &hex[hex.len() - 2..])
+        }
+        Digest::Sha256(sha256) => format!("/sha256/{sha256}"),
+        Digest::Blake3(blake3) => format!("/blake3/{blake3}"),
+    };
+    Location { url: format!("{root}{path}"), standing: base.standing }
+}
+
+/// The location of an origin key, for what is known by its name alone (a repair): the query's signature is gone.
+pub(super) fn key_location(key: &OriginKey, allow: &AllowList) -> Option<Location> {
+    let (host, port) = parse_host(key.host()).ok()?;
+    let permit = allow.permit(&host, port)?;
+    let (path, query) = key.target().split_once('?').unwrap_or((key.target(), ""));
+    Some(location(&host, &permit, path, query))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHA1: &str = "da39a3ee5e6b4b0d3255bfef95601890afd80709";
+
+    fn allow() -> AllowList {
+        let entries =
+            ["dl.example.org", "127.0.0.1:8000", "https://safe.example.org", "!au.download.windowsupdate.com"];
+        AllowList::new(&entries.map(str::to_owned)).unwrap()
+    }
+
+    fn ask<'a>(host: &'a str, target: &'a str) -> Ask<'a> {
+        let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+        Ask { host: Some(host), path, query, via: None }
+    }
+
+    fn found(host: &str, target: &str) -> Target {
+        locate(&ask(host, target), &allow(), None).unwrap_or_else(|error| panic!("{host}{target}: {error}"))
+    }
+
+    fn refused(host: &str, target: &str) -> Refusal {
+        locate(&ask(host, target), &allow(), None).expect_err(target)
+    }
+
+    fn key(host: &str, target: &str) -> String {
+        found(host, target).name.to_string()
+    }
+
+    #[test]
+    fn both_addressing_forms_lead_to_one_key() {
+        for (host, target) in [
+            ("dl.example.org", "/mscomtest/wuidt.gif"),
+            ("DL.Example.ORG.", "/mscomtest/wuidt.gif"),
+            ("dl.example.org:80", "/mscomtest/wuidt.gif"),
+            ("node:3698", "/mscomtest/wuidt.gif?cacheHostOrigin=dl.example.org"),
+            ("node:3698", "/mscomtest/wuidt.gif?cachehostorigin=%64l.example.ORG."),
+            ("dl.example.org", "/mscomtest/wuidt.gif?cacheHostOrigin=dl.example.org"),
+        ] {
+            let target = found(host, target);
+            assert_eq!(target.name.to_string(), "dl.example.org/mscomtest/wuidt.gif");
+            assert_eq!(target.locations[0].url, "http://dl.example.org/mscomtest/wuidt.gif");
+            assert_eq!(target.keeping, Keeping::Rfc9111);
+        }
+    }
+
+    #[test]
+    fn port_and_scheme_come_from_the_allow_list() {
+        let target = found("node", "/a?x=1&cacheHostOrigin=127.0.0.1&y=%2F");
+        assert_eq!(target.name.to_string(), "127.0.0.1:8000/a?x=1&y=%2F");
+        assert_eq!(target.locations[0].url, "http://127.0.0.1:8000/a?x=1&y=%2F");
+        let target = found("node", "/a?cacheHostOrigin=safe.example.org");
+        assert_eq!(
+            (target.name.to_string().as_str(), target.locations[0].url.as_str()),
+            ("safe.example.org/a", "https://safe.example.org/a")
+        );
+    }
+
+    #[test]
+    fn signatures_are_dropped_from_the_key_and_kept_upstream_on_microsofts_hosts_only() {
+        let query = "P1=17&P2=4&x=2&P3=2&P4=abc%3d";
+        let signed = format!("/filestreamingservice/files/0a?{query}&cacheHostOrigin=tlu.dl.delivery.mp.microsoft.com");
+        let target = found("node", &signed);
+        assert_eq!(target.name.to_string(), "tlu.dl.delivery.mp.microsoft.com/filestreamingservice/files/0a?x=2");
+        assert!(target.locations[0].url.ends_with(&format!("?{query}")));
+        assert_eq!(target.keeping, Keeping::Immutable);
+        let other = format!("/filestreamingservice/files/0a?{query}");
+        assert_eq!(key("dl.example.org", &other), format!("dl.example.org{other}"));
+    }
+
+    #[test]
+    fn digests_in_file_names_count_from_microsoft_only() {
+        let path = format!("/d/msdownload/update/x_{SHA1}.cab");
+        let target = found("b1.download.windowsupdate.com", &path);
+        let expected = target.expected.unwrap();
+        assert_eq!((expected.sha1.unwrap().to_string().as_str(), expected.authority), (SHA1, Authority::FileName));
+        assert!(found("dl.example.org", &path).expected.is_none());
+        // The alternate download server's form, under the node's own name.
+        let target = found("node:3698", &path);
+        assert_eq!(
+            (target.rule, target.locations[0].url.clone()),
+            ("msdownload", format!("http://download.windowsupdate.com{path}"))
+        );
+        assert!(matches!(refused("node", "/e/msdownload/x.cab"), Refusal::NoRule { .. }));
+    }
+
+    #[test]
+    fn digest_forms() {
+        let hex = SHA1.to_uppercase();
+        let name = Name::Digest(Digest::Sha1(SHA1.parse().unwrap()));
+        for path in [format!("/Content/09/{hex}.psf"), format!("/content/09/{SHA1}.a.b"), format!("/CONTENT/09/{SHA1}")]
+        {
+            let target = found("node", &path);
+            assert_eq!((&target.name, target.rule, target.keeping), (&name, "content", Keeping::Immutable));
+            assert!(target.locations.is_empty() && target.expected.is_some());
+        }
+        assert!(matches!(refused("node", &format!("/Content/08/{SHA1}.psf")), Refusal::NoRule { .. }));
+        let base = Location { url: "http://wsus:8530/".into(), standing: Standing::Upstream };
+        let path = format!("/content/09/{SHA1}.ESD");
+        let target = locate(&ask("node", &path), &allow(), Some(&base)).unwrap();
+        assert_eq!(target.locations[0].url, format!("http://wsus:8530/Content/09/{hex}.ESD"));
+        let sha256 = "ab".repeat(32);
+        assert_eq!(key("node", &format!("/sha256/{}", sha256.to_uppercase())), format!("sha256-{sha256}"));
+        assert_eq!(key("node", &format!("/blake3/{sha256}")), format!("blake3-{sha256}"));
+        assert!(matches!(refused("node", "/sha256/abc"), Refusal::NoRule { .. }));
+        // A WSUS behind DOCacheHost names itself beside the digest.
+        let target = found("node", &format!("/Content/09/{hex}.cab?cacheHostOrigin=dl.example.org"));
+        assert_eq!(target.locations[0].url, format!("http://dl.example.org/Content/09/{hex}.cab"));
+    }
+
+    #[test]
+    fn what_cannot_be_right_is_refused() {
+        for target in [
+            "/a/../b",
+            "/a/./b",
+            "/..",
+            "/a/%2e%2E/b",
+            "/a/.%2e",
+            "/a%2f..%2fb",
+            "/a\\..\\b",
+            "/a b",
+            "/a?cacheHostOrigin=dl.example.org&cacheHostOrigin=dl.example.org",
+            "/a?cacheHostOrigin=",
+            "/a?cacheHostOrigin=user@dl.example.org",
+            "/a?cacheHostOrigin=user%40dl.example.org",
+            "/a?cacheHostOrigin=dl.example.org%",
+            "/a?cacheHostOrigin=dl.example.org:99999",
+            "/a?cacheHostOrigin=dl.example.org:",
+            "/a?cacheHostOrigin=dl.example.org/x",
+            "a",
+        ] {
+            assert!(matches!(refused("node", target), Refusal::Malformed { .. }), "{target}");
+        }
+        let differ = refused("dl.example.org", "/a?cacheHostOrigin=safe.example.org");
+        assert!(matches!(differ, Refusal::Malformed { .. }));
+        for (host, target) in [
+            ("node", "/a"),
+            ("node", "/a?cacheHostOrigin=other.example.org"),
+            ("node", "/a?cacheHostOrigin=dl.example.org:81"),
+            ("au.download.windowsupdate.com", "/mscomtest/wuidt.gif"),
+        ] {
+            assert!(matches!(refused(host, target), Refusal::NoRule { .. }), "{host}{target}");
+        }
+        let long = format!("/{}?cacheHostOrigin=dl.example.org", "a".repeat(TARGET_BYTES_MAX));
+        assert!(matches!(refused("node", &long), Refusal::Malformed { .. }));
+    }
+
+    #[test]
+    fn trust_lists_are_never_kept() {
+        let path = "/msdownload/update/v3/static/trustedr/en/AuthRootSTL.cab";
+        assert_eq!(found("ctldl.windowsupdate.com", path).keeping, Keeping::Never);
+        assert_eq!(found("dl.example.org", "/x/pinrulesstl.cab").keeping, Keeping::Never);
+    }
+
+    proptest::proptest! {
+        /// No bytes of a stranger make it panic, and a key that comes out never carries cacheHostOrigin.
+        #[test]
+        fn takes_anything(host in ".{0,40}", path in "/.{0,60}", query in "(cacheHostOrigin=|&|P1=|.){0,12}") {
+            if let Ok(target) = locate(&Ask { host: Some(&host), path: &path, query: Some(&query), via: None }, &allow(), None) {
+                proptest::prop_assert!(!target.name.to_string().to_lowercase().contains("cachehostorigin="));
+            }
+        }
+    }
+}

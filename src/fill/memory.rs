@@ -1,0 +1,212 @@
+//! What the room remembers beside the store: who lied, which objects changed under our hands, what was answered last,
+//! how fast hosts are, and which subnet has how many bytes in unproven drafts. All of it bounded, none of it needed
+//! after a restart.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use quick_cache::sync::Cache;
+use tokio::time::Instant;
+
+use crate::base::time::Timestamp;
+use crate::fill::config::{CHANGES_FORGOTTEN, CHANGES_MAX, MEMORY_MAX};
+use crate::model::name::Name;
+
+/// How long a host is backed off from after wrong bytes: from the second time on, four times longer each time.
+const BACKOFF_FIRST: Duration = Duration::from_mins(1);
+/// As long as Windows itself avoids a host that failed it.
+const BACKOFF_MAX: Duration = Duration::from_mins(15);
+
+#[derive(Clone, Copy, Debug)]
+struct Blame {
+    times: u32,
+    until: Instant,
+}
+
+/// What was answered last under a name, for `explain`.
+#[derive(Clone, Debug)]
+pub(super) struct LastAnswer {
+    pub(super) at: Timestamp,
+    pub(super) text: String,
+}
+
+/// See the head of this file.
+#[derive(Debug)]
+pub(super) struct Memory {
+    blames: Cache<(Name, String), Blame>,
+    changes: Cache<Name, (u32, Instant)>,
+    answers: Cache<Name, LastAnswer>,
+    /// Names whose origin could not be asked for a revalidation, and until when it is left alone.
+    pauses: Cache<Name, Instant>,
+    rates: Cache<String, u64>,
+    charges: Mutex<HashMap<Subnet, BTreeMap<Name, u64>>>,
+}
+
+/// The clients that are counted together: a /24 or a /64.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Subnet(IpAddr);
+
+impl Subnet {
+    pub(super) fn of(client: IpAddr) -> Self {
+        Self(match client.to_canonical() {
+            IpAddr::V4(address) => IpAddr::V4(Ipv4Addr::from_bits(address.to_bits() & !0xff)),
+            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (!0 << 64))),
+        })
+    }
+}
+
+impl Memory {
+    pub(super) fn new() -> Self {
+        Self {
+            blames: Cache::new(MEMORY_MAX),
+            changes: Cache::new(MEMORY_MAX),
+            answers: Cache::new(MEMORY_MAX),
+            pauses: Cache::new(MEMORY_MAX),
+            rates: Cache::new(MEMORY_MAX),
+            charges: Mutex::default(),
+        }
+    }
+
+    /// `host` gave wrong bytes for this payload.
+    pub(super) fn blame(&self, key: &Name, host: &str) {
+        let place = (key.clone(), host.to_owned());
+        let times = self.blames.get(&place).map_or(0, |blame| blame.times) + 1;
+        let wait = BACKOFF_FIRST.saturating_mul(4_u32.saturating_pow(times.saturating_sub(2).min(8))).min(BACKOFF_MAX);
+        self.blames.insert(place, Blame { times, until: Instant::now() + wait });
+    }
+
+    /// Whether `host` is blamed now; and for how long it is not asked at all, which begins with the second time.
+    pub(super) fn blamed(&self, key: &Name, host: &str) -> Option<Duration> {
+        let blame = self.blames.get(&(key.clone(), host.to_owned()))?;
+        let left = blame.until.checked_duration_since(Instant::now())?;
+        Some(if blame.times > 1 { left } else { Duration::ZERO })
+    }
+
+    pub(super) fn acquit(&self, key: &Name, host: &str) {
+        self.blames.remove(&(key.clone(), host.to_owned()));
+        self.changes.remove(key);
+    }
+
+    /// The object changed in mid-flight once more.
+    pub(super) fn changed(&self, key: &Name) {
+        let times = self.changes(key);
+        self.changes.insert(key.clone(), (times + 1, Instant::now()));
+    }
+
+    /// How often it changed lately.
+    pub(super) fn changes(&self, key: &Name) -> u32 {
+        self.changes.get(key).filter(|(_, at)| at.elapsed() < CHANGES_FORGOTTEN).map_or(0, |(times, _)| times)
+    }
+
+    /// Whether it changed so often that it is passed through for a while.
+    pub(super) fn changes_too_often(&self, key: &Name) -> bool {
+        self.changes(key) > CHANGES_MAX
+    }
+
+    pub(super) fn answered(&self, name: &Name, at: Timestamp, text: String) {
+        self.answers.insert(name.clone(), LastAnswer { at, text });
+    }
+
+    pub(super) fn last_answer(&self, name: &Name) -> Option<LastAnswer> {
+        self.answers.get(name)
+    }
+
+    pub(super) fn pause(&self, name: &Name, wait: Duration) {
+        self.pauses.insert(name.clone(), Instant::now() + wait);
+    }
+
+    pub(super) fn is_paused(&self, name: &Name) -> bool {
+        self.pauses.get(name).is_some_and(|until| Instant::now() < until)
+    }
+
+    pub(super) fn set_rate(&self, host: &str, rate: u64) {
+        self.rates.insert(host.to_owned(), rate);
+    }
+
+    pub(super) fn rate(&self, host: &str) -> Option<u64> {
+        self.rates.get(host)
+    }
+
+    /// `bytes` more of `key`, for which nobody published a digest, were asked for by a client.
+    pub(super) fn charge(&self, client: IpAddr, key: &Name, bytes: u64) {
+        let mut charges = self.charges.lock().unwrap_or_else(PoisonError::into_inner);
+        if charges.len() < MEMORY_MAX || charges.contains_key(&Subnet::of(client)) {
+            *charges.entry(Subnet::of(client)).or_default().entry(key.clone()).or_default() += bytes;
+        }
+    }
+
+    /// What the client's subnet has in unproven drafts.
+    pub(super) fn charged(&self, client: IpAddr) -> u64 {
+        let charges = self.charges.lock().unwrap_or_else(PoisonError::into_inner);
+        charges.get(&Subnet::of(client)).map_or(0, |names| names.values().sum())
+    }
+
+    /// The draft is gone: published, discarded or evicted.
+    pub(super) fn settle(&self, key: &Name) {
+        self.settle_unless(|name| name != key);
+    }
+
+    /// Keeps only the charges for drafts that are still there.
+    pub(super) fn settle_unless(&self, there: impl Fn(&Name) -> bool) {
+        let mut charges = self.charges.lock().unwrap_or_else(PoisonError::into_inner);
+        charges.retain(|_, names| {
+            names.retain(|name, _| there(name));
+            !names.is_empty()
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::name::OriginKey;
+
+    fn name(text: &str) -> Name {
+        Name::Origin(OriginKey::new(text).unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_wrong_bytes_cost_the_first_place_the_second_a_pause() {
+        let memory = Memory::new();
+        let key = name("a/b");
+        assert_eq!(memory.blamed(&key, "a"), None);
+        memory.blame(&key, "a");
+        assert_eq!(memory.blamed(&key, "a"), Some(Duration::ZERO));
+        memory.blame(&key, "a");
+        assert_eq!(memory.blamed(&key, "a"), Some(BACKOFF_FIRST));
+        for _ in 0..40 {
+            memory.blame(&key, "a");
+        }
+        assert_eq!(memory.blamed(&key, "a"), Some(BACKOFF_MAX));
+        tokio::time::advance(BACKOFF_MAX + Duration::from_secs(1)).await;
+        assert_eq!(memory.blamed(&key, "a"), None);
+    }
+
+    #[test]
+    fn subnets_are_charged_until_the_draft_is_gone() {
+        let memory = Memory::new();
+        let client = |text: &str| text.parse::<IpAddr>().unwrap();
+        memory.charge(client("10.1.2.3"), &name("a/b"), 5);
+        memory.charge(client("::ffff:10.1.2.9"), &name("a/c"), 7);
+        memory.charge(client("2001:db8::1"), &name("a/b"), 1);
+        assert_eq!(memory.charged(client("10.1.2.200")), 12);
+        assert_eq!(memory.charged(client("2001:db8::2:1")), 1);
+        assert_eq!(memory.charged(client("10.1.3.3")), 0);
+        memory.settle(&name("a/b"));
+        assert_eq!((memory.charged(client("10.1.2.3")), memory.charged(client("2001:db8::1"))), (7, 0));
+    }
+
+    #[test]
+    fn an_object_that_keeps_changing_is_noticed() {
+        let memory = Memory::new();
+        let key = name("a/b");
+        for _ in 0..CHANGES_MAX {
+            memory.changed(&key);
+            assert!(!memory.changes_too_often(&key));
+        }
+        memory.changed(&key);
+        assert!(memory.changes_too_often(&key));
+    }
+}

@@ -1,0 +1,195 @@
+//! Getting one payload: single flight, piece plan, pump, tail.
+//!
+//! What a request asks for becomes bytes in these steps:
+//! 1. [`Fill::locate`]: from the request to a [`Target`]: the name under which the object is kept, the places where it
+//!    can be had, what its address publishes, and whether it may be kept at all.
+//! 2. [`Fill::obtain`]: held and fresh is served from the map; held and stale is asked about once for all who wait.
+//! 3. What address, notes and catalog say is gathered; the strongest digest known names the *flight*, so that one payload
+//!    is fetched once, whatever it is called. A payload held under that digest only gets another name.
+//! 4. The running flight is joined, or one is started: a task of its own, which outlives every client.
+//! 5. The origin's first answer (or a *draft* from before) gives the [`Facts`]. They are fixed for this name from then on.
+//! 6. [`Flight::tail`] registers a demand; the planner turns demands into few large extents on a fast link and into small
+//!    ones in turn on a slow one; pumps write them to the draft, and tails hand bytes out as they come in.
+//! 7. When everything is in, it is proven and published. Only then does the end of what came in last leave the node. On a
+//!    mismatch every open response is cut, and the draft goes to quarantine.
+//!
+//! Whatever cannot or must not be kept is passed through ([`Passed`]).
+//!
+//! Only `upstream` retries; a failure that arrives here is final for its place, and the next place is asked.
+
+mod ahead;
+mod config;
+mod counters;
+mod doctor;
+mod drive;
+mod error;
+mod explain;
+mod flight;
+mod fresh;
+mod gate;
+mod gather;
+mod inner;
+mod learn;
+mod locate;
+mod memory;
+mod meter;
+mod owner;
+mod pass;
+mod plan;
+mod pump;
+mod renew;
+mod repeats;
+mod rules;
+mod state;
+mod tail;
+mod view;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+pub use self::config::{Complete, Config, Verify};
+pub use self::counters::Counters;
+pub use self::error::{Error, Fault};
+pub use self::explain::Explained;
+pub use self::flight::Flight;
+pub use self::locate::{Ask, Keeping, Refusal, Target};
+pub use self::pass::{Passed, Through};
+pub use self::tail::Tail;
+pub use self::view::FlightView;
+
+use crate::base::digest::Blake3;
+use crate::base::span::SpanSet;
+use crate::base::time::Clock;
+use crate::fill::inner::Inner;
+use crate::model::origin::AllowList;
+use crate::model::outcome::CacheStatus;
+use crate::model::report::{Finding, HostHealth};
+use crate::store::{Found, Store};
+use crate::upstream::Source;
+
+/// What the client wants first, so that the learning request is already useful.
+#[derive(Clone, Copy, Debug)]
+pub struct Want {
+    /// HEAD: no content is fetched for it.
+    pub head: bool,
+    /// First byte of the first range asked (0 for a whole body).
+    pub first: u64,
+    /// Its last byte, if it is closed.
+    pub last: Option<u64>,
+    /// Who asks.
+    pub client: IpAddr,
+}
+
+/// What clients are told of the object before any byte. Fixed for its name when it is first answered.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Length in bytes.
+    pub size: u64,
+    /// The strong entity tag, without quotes.
+    pub tag: String,
+    /// An IMF-fixdate.
+    pub last_modified: Option<String>,
+}
+
+/// How an object can be had.
+pub enum Obtained {
+    /// Held: serve from the map.
+    Held {
+        /// The payload under its name.
+        found: Found,
+        /// What `Cache-Status` says.
+        status: CacheStatus,
+    },
+    /// Being filled.
+    Flying {
+        /// What the response's head says.
+        facts: Facts,
+        /// Where its bytes come from.
+        flight: Flight,
+        /// What `Cache-Status` says.
+        status: CacheStatus,
+    },
+    /// Streamed through, not kept.
+    Passed(Passed),
+}
+
+impl fmt::Debug for Obtained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Held { found, status } => write!(f, "Held({}, {status})", found.alias.tag),
+            Self::Flying { facts, status, .. } => write!(f, "Flying({facts:?}, {status})"),
+            Self::Passed(passed) => write!(f, "Passed({})", passed.status),
+        }
+    }
+}
+
+/// The room. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Fill {
+    inner: Arc<Inner>,
+}
+
+impl Fill {
+    /// Opens the room. Flights of an earlier run are resumed when their objects are asked for again.
+    pub fn new(
+        config: Config,
+        store: Store,
+        source: Arc<dyn Source>,
+        allow: Arc<AllowList>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { inner: Arc::new(Inner::new(config, store, source, allow, clock)) }
+    }
+
+    /// Which rule matches, the key, and where it can be had. Pure.
+    pub fn locate(&self, ask: &Ask<'_>) -> Result<Target, Refusal> {
+        locate::locate(ask, &self.inner.allow, self.inner.config.upstream.as_ref())
+    }
+
+    /// Held bytes, a flight, or a response passed through. Answers within the configured silence.
+    pub async fn obtain(&self, target: &Target, want: Want) -> Result<Obtained, Error> {
+        self.inner.obtain(target, want).await
+    }
+
+    /// Fills the whole ahead of time and waits for it; progress through [`Fill::flights`]. Dropping the future leaves the
+    /// flight flying.
+    pub async fn prefetch(&self, target: &Target) -> Result<Found, Error> {
+        self.inner.prefetch(target).await
+    }
+
+    /// What the node makes of an address.
+    pub async fn explain(&self, ask: &Ask<'_>) -> Result<Explained, Error> {
+        self.inner.explain(ask).await
+    }
+
+    /// Refetches the bad bytes of a held payload from a known place and puts the mended file in its place.
+    pub async fn repair(&self, blake3: Blake3, bad: SpanSet) -> Result<Found, Error> {
+        self.inner.repair(blake3, bad).await
+    }
+
+    /// What the hosts asked have been doing.
+    pub fn health(&self) -> Vec<HostHealth> {
+        self.inner.source.health()
+    }
+
+    /// The path tests, host by host: the upstream and one host of each family on the allow-list, or the given URLs.
+    pub async fn doctor(&self, urls: Vec<String>) -> Vec<Finding> {
+        self.inner.doctor(urls).await
+    }
+
+    /// All flights, now.
+    pub fn flights(&self) -> Vec<FlightView> {
+        self.inner.views()
+    }
+
+    /// What the room counts.
+    pub fn counters(&self) -> &Counters {
+        &self.inner.counters
+    }
+
+    /// Stops taking demands, makes drafts durable, and waits until every flight has ended.
+    pub async fn close(&self) {
+        self.inner.close().await;
+    }
+}

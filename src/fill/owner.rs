@@ -1,0 +1,434 @@
+//! The owner of a flight: one task that opens the draft, asks, follows the plan, proves and publishes.
+//!
+//! 1. Open: the payload may be held meanwhile; a draft may be there from before; else ask what the object is.
+//! 2. Announce what clients are told, and from then on follow the plan: a permit of the host's gate, an extent, a pump.
+//! 3. Checkpoint on the way; cut long extents short where a response waits too long; drop pieces that a client found bad.
+//! 4. When everything is in: prove, publish. A mismatch cuts every open response and quarantines the draft.
+//! 5. When nobody wants anything for a while: checkpoint and end. The draft stays.
+//!
+//! Whatever happens, [`Exit`] tells the waiters and takes the flight off the map.
+
+use std::sync::{Arc, PoisonError};
+
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::base::span::Span;
+use crate::fill::config::EXTENT_FIRST;
+use crate::fill::error::Error;
+use crate::fill::flight::{End, Known, Phase, Shared, Spare};
+use crate::fill::fresh;
+use crate::fill::gate::{Class, Permit};
+use crate::fill::inner::Inner;
+use crate::fill::learn::{self, First, Learnt, Lesson};
+use crate::fill::locate::{Keeping, Target};
+use crate::fill::pump::{Pumped, host_of};
+use crate::fill::state::Proof;
+use crate::model::payload::{Alias, Location};
+use crate::store::{self, Draft, DraftSpec};
+use crate::upstream::{self, Answer, Ask, Method, Pinned};
+
+/// What a flight begins with.
+pub(super) struct Start {
+    pub(super) target: Target,
+    pub(super) generation: u32,
+    pub(super) first: First,
+    /// A revalidation's answer that carries a new version, and where it came from.
+    pub(super) answer: Option<(Answer, Location)>,
+    /// A draft made for a repair.
+    pub(super) draft: Option<Draft>,
+}
+
+/// The exit that every path takes, a panic and a cancelled task too.
+struct Exit {
+    inner: Arc<Inner>,
+    shared: Arc<Shared>,
+}
+
+impl Drop for Exit {
+    fn drop(&mut self) {
+        self.shared.finish(End::Failed(Error::unavailable("the flight broke off; the log says why")));
+        let mut flights = self.inner.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        if flights.get(&self.shared.key).is_some_and(|flight| Arc::ptr_eq(flight, &self.shared)) {
+            flights.remove(&self.shared.key);
+        }
+        drop(flights);
+        self.shared.gone.cancel();
+    }
+}
+
+/// Flies until the end.
+pub(super) async fn fly(inner: Arc<Inner>, shared: Arc<Shared>, start: Start) {
+    let _exit = Exit { inner: Arc::clone(&inner), shared: Arc::clone(&shared) };
+    let end = Owner::run(inner, Arc::clone(&shared), start).await;
+    match &end {
+        End::Failed(error) => tracing::warn!(key = %shared.key, %error, "flight failed"),
+        End::Spilled(error, ..) => tracing::error!(key = %shared.key, %error, "flight cannot write its draft"),
+        End::Passed(spare) => tracing::info!(key = %shared.key, why = spare.why, "passed through, not kept"),
+        End::Published(_) | End::Idle => {}
+    }
+    shared.finish(end);
+}
+
+enum Opened {
+    Draft(Draft),
+    New(Draft, Box<Lesson>),
+    End(End),
+}
+
+/// What a task of the owner's brought.
+pub(super) enum Job {
+    Pumped { id: u64, url: String, len: u64, pumped: Pumped },
+    Synced { mark: u64, result: Result<(), store::Error> },
+}
+
+/// The owner's own state; what others see is in [`Shared`].
+pub(super) struct Owner {
+    pub(super) inner: Arc<Inner>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) draft: Draft,
+    pub(super) spec: DraftSpec,
+    pub(super) pinned: Pinned,
+    pub(super) via: Option<String>,
+    pub(super) jobs: JoinSet<Job>,
+    pub(super) pumps: usize,
+    pub(super) next_extent: u64,
+    pub(super) pending: Option<(oneshot::Receiver<Permit>, Class)>,
+    /// The origin ignores Range: one connection, from the first byte to the last.
+    pub(super) sequential: bool,
+    /// The longest extent that may be asked for yet: doubles with every one that came in whole.
+    pub(super) proven: u64,
+    pub(super) syncing: bool,
+    pub(super) synced_at: Instant,
+    pub(super) idle_since: Option<Instant>,
+    /// The place that worked last, as the draft knows it.
+    pub(super) worked: Option<String>,
+}
+
+impl Owner {
+    async fn run(inner: Arc<Inner>, shared: Arc<Shared>, mut start: Start) -> End {
+        let closing = inner.closing.clone();
+        let opened = tokio::select! {
+            () = closing.cancelled() => return End::Failed(Error::Closing),
+            opened = open(&inner, &shared, &mut start) => opened,
+        };
+        let (draft, lesson) = match opened {
+            Opened::End(end) => return end,
+            Opened::Draft(draft) => (draft, None),
+            Opened::New(draft, lesson) => (draft, Some(lesson)),
+        };
+        let mut owner = Self::new(inner, shared, draft, start.target.via);
+        owner.take_over(lesson.is_none());
+        // An empty object has no byte that could be held back: it is proven before anybody hears of it.
+        if owner.spec.size > 0 {
+            let spec = &owner.spec;
+            let known = Known {
+                size: spec.size,
+                tag: spec.tag.clone(),
+                last_modified: spec.last_modified.clone(),
+                resumed: lesson.is_none(),
+            };
+            owner.shared.phase.send_replace(Phase::Running(known));
+        }
+        if let Some(lesson) = lesson {
+            owner.take_lesson(*lesson);
+        }
+        let end = owner.follow().await;
+        owner.pending = None;
+        owner.jobs.shutdown().await;
+        match end {
+            None => tokio::select! {
+                () = closing.cancelled() => End::Failed(Error::Closing),
+                end = owner.prove() => end,
+            },
+            Some(end) => {
+                // A draft that is gone cannot be made durable, and says so; the end of the flight stays what it was.
+                if !matches!(end, End::Idle | End::Spilled(..))
+                    && let Err(error) = owner.draft.checkpoint().await
+                {
+                    tracing::debug!(key = %owner.shared.key, %error, "last checkpoint");
+                }
+                end
+            }
+        }
+    }
+
+    fn new(inner: Arc<Inner>, shared: Arc<Shared>, draft: Draft, via: Option<String>) -> Self {
+        let spec = draft.spec();
+        let expected = shared.lock().expected.or(spec.expected);
+        let digest_known = expected.is_some();
+        let pinned = Pinned { size: spec.size, validators: spec.validators.clone(), digest_known };
+        Self {
+            inner,
+            shared,
+            draft,
+            spec,
+            pinned,
+            via,
+            jobs: JoinSet::new(),
+            pumps: 0,
+            next_extent: 0,
+            pending: None,
+            sequential: false,
+            proven: EXTENT_FIRST,
+            syncing: false,
+            synced_at: Instant::now(),
+            idle_since: None,
+            worked: None,
+        }
+    }
+
+    /// Lets everybody see the draft. `resumed`: it was there from before.
+    fn take_over(&mut self, resumed: bool) {
+        let mut state = self.shared.lock();
+        let worked = self.spec.locations.first().map(|location| location.url.clone());
+        for location in &self.spec.locations {
+            state.add_source(location);
+        }
+        // What worked last is asked first, unless it is known to be bad.
+        let place = state.sources.iter().position(|candidate| Some(&candidate.location.url) == worked.as_ref());
+        if resumed
+            && let Some(place) = place
+            && state.sources[place].refused.is_none()
+            && self.inner.memory.blamed(&self.shared.key, host_of(&state.sources[place].location.url)).is_none()
+        {
+            state.source = place;
+        }
+        state.whole |= self.spec.whole;
+        state.amended = resumed && (state.expected != self.spec.expected || state.whole != self.spec.whole);
+        if state.expected.is_none() {
+            state.expected = self.spec.expected;
+        }
+        state.open(self.draft.clone(), self.spec.size);
+        state.step = "filling";
+        let host = state.current().map(|candidate| host_of(&candidate.location.url).to_owned());
+        if let Some(rate) = host.and_then(|host| self.inner.memory.rate(&host)) {
+            state.meter.preset(rate);
+            self.proven = self.proven.max(rate);
+        }
+        self.worked = worked;
+    }
+
+    /// The answer that taught us the object carries its first bytes.
+    fn take_lesson(&mut self, lesson: Lesson) {
+        let Lesson { location, answer, permit, size } = lesson;
+        let Some(permit) = permit else {
+            return;
+        };
+        let span = answer.span.intersect(&Span::new(0, size));
+        self.sequential = answer.status == 200 && span.len() == size;
+        let pump = self.pump(location, span);
+        self.spawn(pump, span, move |pump| Box::pin(pump.pour(span, answer.body, permit)));
+    }
+
+    /// Everything is in: prove and publish.
+    async fn prove(&mut self) -> End {
+        {
+            let mut state = self.shared.lock();
+            state.proof = Proof::Proving;
+            state.step = "proving";
+        }
+        let proved = match self.draft.prove().await {
+            Ok(proved) => proved,
+            Err(store::Error::Mismatch { published, computed }) => {
+                let why = format!("{published} was published, the bytes are {computed:?}");
+                return self.mismatch(why).await;
+            }
+            Err(error) => return End::Failed(error.into()),
+        };
+        self.shared.lock().proved();
+        let names = self.shared.lock().names.clone();
+        let aliases = names
+            .into_iter()
+            .filter(|(name, _)| *name != self.spec.name)
+            .map(|(name, tag)| {
+                let alias = Alias {
+                    tag,
+                    last_modified: self.spec.last_modified.clone(),
+                    validators: self.spec.validators.clone(),
+                    freshness: None,
+                };
+                (name, alias)
+            })
+            .collect();
+        match self.draft.publish(proved, aliases).await {
+            Ok(found) => {
+                self.inner.memory.settle(&self.shared.key);
+                for url in self.urls() {
+                    self.inner.memory.acquit(&self.shared.key, host_of(&url));
+                }
+                End::Published(found)
+            }
+            Err(error) => End::Failed(error.into()),
+        }
+    }
+
+    /// Wrong bytes: every open response is cut, the draft goes to quarantine, the places asked are blamed.
+    async fn mismatch(&mut self, why: String) -> End {
+        let end = End::Failed(Error::Mismatch { why: why.clone() });
+        // First of all nobody gets another byte.
+        self.shared.finish(end.clone());
+        self.inner.counters.mismatches.inc();
+        if let Some(url) = &self.worked {
+            self.inner.memory.blame(&self.shared.key, host_of(url));
+        }
+        if let Err(error) = self.draft.quarantine(&why).await {
+            tracing::error!(key = %self.shared.key, %error, "the wrong bytes could not be put into quarantine");
+        }
+        self.inner.memory.settle(&self.shared.key);
+        end
+    }
+
+    /// The origin has another version now: nothing of this one may be continued.
+    pub(super) async fn changed(&mut self, error: &upstream::Error) -> End {
+        self.inner.counters.restarts.inc();
+        self.inner.memory.changed(&self.shared.key);
+        let why = format!("{error}; the flight starts again with the next request");
+        let end = End::Failed(Error::Unavailable { why, retry_after: std::time::Duration::from_secs(1) });
+        self.jobs.shutdown().await;
+        if let Err(error) = self.draft.discard().await {
+            tracing::error!(key = %self.shared.key, %error, "the draft of an old version could not be discarded");
+        }
+        self.inner.memory.settle(&self.shared.key);
+        end
+    }
+
+    fn urls(&self) -> Vec<String> {
+        self.shared.lock().sources.iter().map(|candidate| candidate.location.url.clone()).collect()
+    }
+}
+
+fn passed(why: impl Into<String>, size: Option<u64>, answer: Option<Answer>) -> Opened {
+    let answer = Arc::new(std::sync::Mutex::new(answer));
+    Opened::End(End::Passed(Spare { why: why.into(), size, answer }))
+}
+
+/// Step 1: held meanwhile, a draft from before, or a new one.
+async fn open(inner: &Inner, shared: &Shared, start: &mut Start) -> Opened {
+    if let Some(draft) = start.draft.take() {
+        return Opened::Draft(draft);
+    }
+    if start.answer.is_none() {
+        match inner.store.find(&shared.key).await {
+            Ok(Some(found)) if inner.is_fresh(&found) => return Opened::End(End::Published(found)),
+            Ok(_) => {}
+            Err(error) => return passed(error.to_string(), None, None),
+        }
+    }
+    match inner.draft_of(&shared.key, &start.target.name).await {
+        Ok(Some(draft)) => {
+            if start.answer.is_none() && still_current(inner, &draft).await {
+                return Opened::Draft(draft);
+            }
+            if let Err(error) = draft.discard().await {
+                return passed(error.to_string(), None, None);
+            }
+        }
+        Ok(None) => {}
+        Err(error) => return passed(error.to_string(), None, None),
+    }
+    learn_object(inner, shared, start).await
+}
+
+/// Whether a draft that RFC 9111 calls stale is still the origin's version. Where the origin cannot be asked it is taken
+/// for that: every further byte is asked for with the draft's validators.
+async fn still_current(inner: &Inner, draft: &Draft) -> bool {
+    let spec = draft.spec();
+    let Some(freshness) = &spec.freshness else {
+        return true;
+    };
+    let now = inner.clock.now();
+    if now < freshness.until {
+        return true;
+    }
+    let Some(location) = spec.locations.first().cloned() else {
+        return false;
+    };
+    let pinned = Pinned { size: spec.size, validators: spec.validators.clone(), digest_known: false };
+    let ask = Ask { location, method: Method::Head, span: None, pinned: Some(pinned), revalidate: None, via: None };
+    match inner.source.ask(ask).await {
+        Ok(answer) => {
+            answer.total == Some(spec.size)
+                && answer.validators == spec.validators
+                && (spec.validators.etag.is_some() || spec.validators.last_modified.is_some())
+        }
+        Err(upstream::Error::Unavailable { .. }) => fresh::may_serve_stale(freshness),
+        Err(_) => false,
+    }
+}
+
+async fn learn_object(inner: &Inner, shared: &Shared, start: &mut Start) -> Opened {
+    shared.lock().step = "asking";
+    let how = (start.target.keeping, start.generation);
+    if let Some((answer, location)) = start.answer.take() {
+        return match answer.total {
+            Some(size) => {
+                let permit = inner.gates.enter(host_of(&location.url), Class::Demand).await.ok();
+                begin(inner, shared, how, Lesson { location, size, answer, permit }).await
+            }
+            None => passed("the origin sends no length", None, Some(answer)),
+        };
+    }
+    let mut blocked: Option<std::time::Duration> = None;
+    loop {
+        let current = shared.lock().current().map(|candidate| candidate.location.clone());
+        let Some(location) = current else {
+            break;
+        };
+        let host = host_of(&location.url).to_owned();
+        let wait = inner.memory.blamed(&shared.key, &host).unwrap_or_default();
+        let learnt = if wait.is_zero() {
+            learn::ask(inner.source.as_ref(), &inner.gates, &location, start.first, start.target.via.as_deref()).await
+        } else {
+            blocked = Some(blocked.map_or(wait, |other| other.min(wait)));
+            let why = "it gave wrong bytes for this payload more than once and is left alone for a while".to_owned();
+            Learnt::Failed(upstream::Error::Unavailable { host, why, retry_after: Some(wait) })
+        };
+        match learnt {
+            Learnt::Object(lesson) => {
+                inner.note_answer(&start.target.name, format!("{}, {} bytes", lesson.answer.status, lesson.size));
+                return begin(inner, shared, how, *lesson).await;
+            }
+            Learnt::NoLength(answer) => {
+                inner.note_answer(&start.target.name, format!("{}, no length", answer.status));
+                return passed("the origin sends no length", None, Some(*answer));
+            }
+            Learnt::Failed(error) => {
+                inner.note_answer(&start.target.name, error.to_string());
+                shared.lock().refuse(&location.url, &error);
+            }
+        }
+    }
+    let errors: Vec<upstream::Error> =
+        shared.lock().sources.iter().filter_map(|candidate| candidate.refused.clone()).collect();
+    Opened::End(End::Failed(worst(&errors)))
+}
+
+/// What all waiters are told when no place is left: what may pass before what is final, so that one bad address among
+/// several does not turn an outage into "not found".
+pub(super) fn worst(errors: &[upstream::Error]) -> Error {
+    let passing = errors.iter().find(|error| !matches!(error, upstream::Error::Status { .. }));
+    match passing.or(errors.first()) {
+        Some(error) => Error::of_origin(error),
+        // Nobody names a place: for this node the object does not exist.
+        None => Error::of_origin(&upstream::Error::Status { host: "no known place".to_owned(), status: 404 }),
+    }
+}
+
+async fn begin(inner: &Inner, shared: &Shared, (keeping, generation): (Keeping, u32), lesson: Lesson) -> Opened {
+    let (expected, whole) = {
+        let state = shared.lock();
+        (state.expected, state.whole)
+    };
+    let spec = learn::spec(&lesson, keeping, &shared.key, generation, expected, whole, inner.clock.now());
+    let size = Some(lesson.size);
+    let spec = match spec {
+        Ok(spec) => spec,
+        Err(why) => return passed(why, size, Some(lesson.answer)),
+    };
+    match inner.store.start_draft(spec).await {
+        Ok(draft) => Opened::New(draft, Box::new(lesson)),
+        Err(error) => passed(error.to_string(), size, Some(lesson.answer)),
+    }
+}

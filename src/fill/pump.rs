@@ -1,0 +1,256 @@
+//! One extent: from the source to the draft.
+//!
+//! 1. Ask for the span, of the pinned version. An origin that sends the whole instead is handed back to the owner.
+//! 2. Read and write at the same time: what arrives while a write runs is batched for the next one, up to 1 MiB.
+//! 3. What is written is marked, and tails may read it at once. The end of the extent is written in one go, so that
+//!    enough can be held back of what completes a draft.
+//! 4. Stop where the planner has cut the extent short.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::mpsc;
+
+use crate::base::span::Span;
+use crate::fill::config::{BATCH, CHUNKS_QUEUED, HELD_BACK};
+use crate::fill::flight::Shared;
+use crate::fill::gate::Permit;
+use crate::model::payload::Location;
+use crate::store::{self, Draft, Store, Tally};
+use crate::upstream::{self, Answer, Ask, Body, Method, Pinned};
+
+/// How an extent ended.
+pub(super) enum Pumped {
+    /// All of it is in.
+    Done,
+    /// The planner cut it short.
+    Cut,
+    /// The origin ignores Range: its answer carries the whole.
+    Whole(Box<Answer>, Permit),
+    /// The source failed, after all retries.
+    Failed(upstream::Error),
+    /// The draft cannot be written.
+    Disk(store::Error),
+}
+
+/// What a pump works with.
+#[derive(Clone)]
+pub(super) struct Pump {
+    pub(super) shared: Arc<Shared>,
+    pub(super) store: Store,
+    pub(super) draft: Draft,
+    pub(super) location: Location,
+    pub(super) pinned: Pinned,
+    /// The extent's number in the shared state.
+    pub(super) id: u64,
+    pub(super) via: Option<String>,
+}
+
+impl Pump {
+    /// Asks for `span` and writes what comes.
+    pub(super) async fn run(self, span: Span, permit: Permit) -> Pumped {
+        let ask = Ask {
+            location: self.location.clone(),
+            method: Method::Get,
+            span: Some(span),
+            pinned: Some(self.pinned.clone()),
+            revalidate: None,
+            via: self.via.clone(),
+        };
+        let answer = match self.shared.source.ask(ask).await {
+            Ok(answer) => answer,
+            Err(error) => return Pumped::Failed(error),
+        };
+        let whole = Span::new(0, self.pinned.size);
+        if answer.span != span && answer.span == whole {
+            return Pumped::Whole(Box::new(answer), permit);
+        }
+        if answer.span.start() != span.start() || answer.span.end() > span.end() {
+            return Pumped::Failed(upstream::Error::Lied {
+                host: host_of(&self.location.url).to_owned(),
+                why: format!("asked for {span:?}, it answers {:?}", answer.span),
+            });
+        }
+        self.pour(answer.span, answer.body, permit).await
+    }
+
+    /// Writes a body that carries `span`. Bytes that are in already are not written again.
+    pub(super) async fn pour(self, span: Span, body: Body, permit: Permit) -> Pumped {
+        let (chunks, arrived) = mpsc::channel(CHUNKS_QUEUED);
+        let reader = read(body, chunks);
+        let writer = self.write(span, arrived);
+        tokio::pin!(reader, writer);
+        let mut reading = true;
+        let pumped = loop {
+            tokio::select! {
+                biased;
+                pumped = &mut writer => break pumped,
+                () = &mut reader, if reading => reading = false,
+            }
+        };
+        drop(permit);
+        pumped
+    }
+
+    async fn write(&self, span: Span, mut arrived: mpsc::Receiver<Result<Bytes, upstream::Error>>) -> Pumped {
+        let mut at = span.start();
+        let mut pending = Pending::default();
+        let mut over = None;
+        loop {
+            let end = self.shared.lock().extents.get(&self.id).map_or(at, |extent| extent.end.min(span.end()));
+            if at >= end {
+                return if end < span.end() { Pumped::Cut } else { Pumped::Done };
+            }
+            // The extent's end is written in one go, everything else as soon as there is something.
+            let enough = |len: u64| at + len >= end || (len > 0 && at + len + HELD_BACK <= end) || len > HELD_BACK;
+            while over.is_none() && pending.len < BATCH {
+                let next = if enough(pending.len) {
+                    match arrived.try_recv() {
+                        Ok(next) => Some(next),
+                        Err(mpsc::error::TryRecvError::Empty) => break,
+                        Err(mpsc::error::TryRecvError::Disconnected) => None,
+                    }
+                } else {
+                    arrived.recv().await
+                };
+                match next {
+                    Some(Ok(chunk)) => {
+                        self.store.ledger().add(Tally { fetched: chunk.len() as u64, ..Tally::default() });
+                        pending.push(chunk);
+                    }
+                    Some(Err(error)) => over = Some(Pumped::Failed(error)),
+                    None => over = Some(Pumped::Failed(short(&self.location, at + pending.len, span))),
+                }
+            }
+            // The planner may have cut the extent short meanwhile.
+            let end = self.shared.lock().extents.get(&self.id).map_or(at, |extent| extent.end.min(end));
+            let mut len = pending.len.min(end.saturating_sub(at)).min(BATCH);
+            if at + len < end && at + len + HELD_BACK > end && len > HELD_BACK {
+                len = end - HELD_BACK - at;
+            }
+            if len == 0 {
+                match over {
+                    Some(pumped) => return pumped,
+                    None => continue,
+                }
+            }
+            let bytes = pending.take(len);
+            if let Err(error) = self.store_bytes(at, bytes).await {
+                return Pumped::Disk(error);
+            }
+            at += len;
+            let mut state = self.shared.lock();
+            if let Some(extent) = state.extents.get_mut(&self.id) {
+                extent.at = at;
+            }
+        }
+    }
+
+    /// Writes those of the bytes that are not in, and marks them.
+    async fn store_bytes(&self, at: u64, bytes: Bytes) -> Result<(), store::Error> {
+        let span = Span::at(at, bytes.len() as u64);
+        let gaps: Vec<Span> = self.shared.lock().covered.gaps(span).collect();
+        for gap in gaps {
+            self.shared.until_room().await;
+            let from = usize::try_from(gap.start() - at).unwrap_or(usize::MAX).min(bytes.len());
+            let to = usize::try_from(gap.end() - at).unwrap_or(usize::MAX).min(bytes.len());
+            self.draft.write(gap.start(), bytes.slice(from..to)).await?;
+            self.shared.mark(gap);
+        }
+        Ok(())
+    }
+}
+
+/// Chunks in order, not yet written.
+#[derive(Default)]
+struct Pending {
+    chunks: std::collections::VecDeque<Bytes>,
+    len: u64,
+}
+
+impl Pending {
+    fn push(&mut self, chunk: Bytes) {
+        self.len += chunk.len() as u64;
+        self.chunks.push_back(chunk);
+    }
+
+    /// The first `len` bytes (at most what is there) in one piece; a single chunk is not copied.
+    fn take(&mut self, len: u64) -> Bytes {
+        let mut left = usize::try_from(len).unwrap_or(usize::MAX);
+        let mut parts: Vec<Bytes> = Vec::new();
+        while left > 0 {
+            let Some(mut chunk) = self.chunks.pop_front() else {
+                break;
+            };
+            let part = chunk.split_to(left.min(chunk.len()));
+            left -= part.len();
+            if !chunk.is_empty() {
+                self.chunks.push_front(chunk);
+            }
+            parts.push(part);
+        }
+        let total = parts.iter().map(Bytes::len).sum::<usize>();
+        self.len -= total as u64;
+        if let [one] = parts.as_slice() {
+            return one.clone();
+        }
+        let mut joined = BytesMut::with_capacity(total);
+        for part in &parts {
+            joined.extend_from_slice(part);
+        }
+        joined.freeze()
+    }
+}
+
+/// Hands chunks on until the body ends; the writer's going away ends it too.
+async fn read(mut body: Body, chunks: mpsc::Sender<Result<Bytes, upstream::Error>>) {
+    loop {
+        let next = match body.next().await {
+            Ok(Some(chunk)) if chunk.is_empty() => continue,
+            Ok(Some(chunk)) => Ok(chunk),
+            Ok(None) => return,
+            Err(error) => Err(error),
+        };
+        let last = next.is_err();
+        if chunks.send(next).await.is_err() || last {
+            return;
+        }
+    }
+}
+
+fn short(location: &Location, at: u64, span: Span) -> upstream::Error {
+    upstream::Error::Lied {
+        host: host_of(&location.url).to_owned(),
+        why: format!("the answer for {span:?} ends at byte {at}"),
+    }
+}
+
+/// Host and port of an absolute URL.
+pub(super) fn host_of(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split(['/', '?']).next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pending_bytes_come_out_in_order_and_cut_to_size() {
+        let mut pending = Pending::default();
+        for chunk in ["ab", "cde", "f"] {
+            pending.push(Bytes::from_static(chunk.as_bytes()));
+        }
+        assert_eq!(pending.take(1), "a");
+        assert_eq!(pending.take(3), "bcd");
+        assert_eq!(pending.len, 2);
+        assert_eq!(pending.take(9), "ef");
+        assert_eq!((pending.len, pending.take(1).len()), (0, 0));
+    }
+
+    #[test]
+    fn the_host_of_a_url() {
+        assert_eq!(host_of("http://a:1/b?c"), "a:1");
+        assert_eq!(host_of("https://[::1]:2?x"), "[::1]:2");
+    }
+}

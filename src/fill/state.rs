@@ -1,0 +1,381 @@
+//! What one flight knows: what is in, what is in flight, who waits for what, and what may leave.
+//!
+//! What may leave is decided under the same lock that marks what came in, so that no byte slips past the hold-back:
+//! - the end of what completes the draft is held until the digests check;
+//! - with much left to hash, the last stretch trickles, so that no response falls silent meanwhile;
+//! - `strict` lets nothing out before the proof.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::base::limits::PIECE;
+use crate::base::span::{Span, SpanSet};
+use crate::fill::config::{BACKLOG, CROWD, HELD_BACK, NAMES_MAX, SOURCES_MAX, TAIL_READ, TRICKLE_BYTES};
+use crate::fill::error::Error;
+use crate::fill::flight::End;
+use crate::fill::meter::Meter;
+use crate::fill::plan::{Flying, Waiting};
+use crate::fill::repeats::Repeats;
+use crate::model::name::Name;
+use crate::model::payload::{Location, Published};
+use crate::store::{Draft, Found};
+use crate::upstream::{self, Pinned};
+
+/// How far the proof is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// Bytes are missing.
+    Filling,
+    /// Everything is in and is being hashed.
+    Proving,
+    /// Everything matches.
+    Proved,
+}
+
+/// A place to ask, and what it said last if that was no.
+#[derive(Clone, Debug)]
+pub(super) struct Candidate {
+    pub(super) location: Location,
+    pub(super) refused: Option<upstream::Error>,
+}
+
+/// An extent in flight.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Extent {
+    pub(super) at: u64,
+    /// The pump stops there; the planner may lower it.
+    pub(super) end: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Demand {
+    at: u64,
+    end: u64,
+    fed_at: Instant,
+    client: IpAddr,
+    bell: Arc<Notify>,
+}
+
+/// What a tail should do next.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// Read these bytes back from the draft; `true`: as a trickle.
+    Draft(Draft, Span, bool),
+    /// Take them from the published payload.
+    Held(Found, Span),
+    /// Wait for the bell.
+    Wait,
+    /// Ask the place yourself, from here on.
+    Direct(Location, Pinned),
+    /// Cut the response.
+    Fail(Error),
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) draft: Option<Draft>,
+    pub(super) size: u64,
+    pub(super) covered: SpanSet,
+    pub(super) extents: BTreeMap<u64, Extent>,
+    demands: BTreeMap<u64, Demand>,
+    pub(super) asked: SpanSet,
+    pub(super) pieces: SpanSet,
+    pub(super) whole: bool,
+    /// Policy that changed on the way and must be written down.
+    pub(super) amended: bool,
+    pub(super) proof: Proof,
+    held_back: Option<Span>,
+    last_stretch: Option<SpanSet>,
+    pub(super) end: Option<End>,
+    pub(super) found: Option<Found>,
+    pub(super) sources: Vec<Candidate>,
+    pub(super) source: usize,
+    pub(super) names: Vec<(Name, String)>,
+    pub(super) expected: Option<Published>,
+    pub(super) meter: Meter,
+    pub(super) written: u64,
+    pub(super) synced: u64,
+    pub(super) leases: usize,
+    next_id: u64,
+    repeats: Repeats,
+    /// Pieces that a client found bad: to be dropped by the owner.
+    pub(super) bad: Vec<Span>,
+    pub(super) step: &'static str,
+}
+
+impl State {
+    pub(super) fn new() -> Self {
+        Self {
+            draft: None,
+            size: 0,
+            covered: SpanSet::new(),
+            extents: BTreeMap::new(),
+            demands: BTreeMap::new(),
+            asked: SpanSet::new(),
+            pieces: SpanSet::new(),
+            whole: false,
+            amended: false,
+            proof: Proof::Filling,
+            held_back: None,
+            last_stretch: None,
+            end: None,
+            found: None,
+            sources: Vec::new(),
+            source: 0,
+            names: Vec::new(),
+            expected: None,
+            meter: Meter::default(),
+            written: 0,
+            synced: 0,
+            leases: 0,
+            next_id: 0,
+            repeats: Repeats::default(),
+            bad: Vec::new(),
+            step: "opening",
+        }
+    }
+    /// Takes over a draft: new, or one that was filled in part before.
+    pub(super) fn open(&mut self, draft: Draft, size: u64) {
+        self.covered = draft.covered();
+        self.size = size;
+        self.draft = Some(draft);
+        self.hold_if_complete(Span::new(0, size));
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        self.draft.is_some() && self.covered.total() == self.size
+    }
+
+    pub(super) fn leases(&self) -> usize {
+        self.leases
+    }
+
+    pub(super) fn clients(&self) -> usize {
+        self.demands.len()
+    }
+
+    pub(super) fn mark(&mut self, span: Span) {
+        let last_new = self.covered.gaps(span).last();
+        let new = self.covered.insert(span);
+        let now = Instant::now();
+        self.written += new;
+        self.meter.add(now, new);
+        if let Some(last_new) = last_new {
+            self.hold_if_complete(last_new);
+        }
+        self.notice_last_stretch();
+        for demand in self.demands.values_mut() {
+            if span.start() <= demand.at && demand.at < span.end() {
+                demand.fed_at = now;
+                demand.bell.notify_one();
+            }
+        }
+    }
+
+    /// Holds back the end of `last`, the bytes that completed the draft.
+    fn hold_if_complete(&mut self, last: Span) {
+        if self.is_complete() && self.proof == Proof::Filling && self.held_back.is_none() {
+            self.held_back = Some(Span::new(last.end() - last.len().min(HELD_BACK), last.end()));
+        }
+    }
+
+    /// Once no more than a piece is missing and all of it is on its way, that is the last stretch.
+    pub(super) fn notice_last_stretch(&mut self) {
+        let missing = self.size - self.covered.total();
+        let flying: u64 = self.extents.values().map(|extent| extent.end.saturating_sub(extent.at)).sum();
+        if self.last_stretch.is_none() && missing <= PIECE && missing > 0 && flying >= missing {
+            self.last_stretch = Some(self.covered.gaps(Span::new(0, self.size)).collect());
+        }
+    }
+
+    /// Bytes taken for bad: missing again.
+    pub(super) fn unmark(&mut self, span: Span) {
+        self.covered.remove(span);
+        self.held_back = None;
+        self.last_stretch = None;
+    }
+
+    pub(super) fn proved(&mut self) {
+        self.proof = Proof::Proved;
+        self.step = "publishing";
+        self.ring_all();
+    }
+
+    pub(super) fn ring_all(&self) {
+        for demand in self.demands.values() {
+            demand.bell.notify_one();
+        }
+    }
+
+    pub(super) fn demand(&mut self, span: Span, client: IpAddr) -> (u64, Span, Arc<Notify>) {
+        let span = span.intersect(&Span::new(0, self.size));
+        self.asked.insert(span);
+        self.pieces.insert(span.align(PIECE, self.size));
+        self.notice_repeats(span, client);
+        let bell = Arc::new(Notify::new());
+        let id = self.next_id;
+        self.next_id += 1;
+        let demand =
+            Demand { at: span.start(), end: span.end(), fed_at: Instant::now(), client, bell: Arc::clone(&bell) };
+        self.demands.insert(id, demand);
+        (id, span, bell)
+    }
+
+    fn notice_repeats(&mut self, span: Span, client: IpAddr) {
+        let mine = || self.demands.values().filter(|demand| demand.client == client);
+        let same = mine().any(|demand| !Span::new(demand.at, demand.end).intersect(&span).is_empty());
+        if same || mine().count() >= CROWD || client.is_loopback() {
+            self.repeats.is_crowd(client);
+        }
+        if self.proof == Proof::Filling {
+            let bad = self.repeats.asked_again(client, span, self.size);
+            self.bad.extend(bad);
+        }
+    }
+
+    /// A tail has handed out everything up to `at`.
+    pub(super) fn advance(&mut self, id: u64, at: u64) {
+        if let Some(demand) = self.demands.get_mut(&id) {
+            demand.at = at;
+            demand.fed_at = Instant::now();
+        }
+    }
+
+    /// A tail is gone; `got` is what its client was given.
+    pub(super) fn withdraw(&mut self, id: u64, got: Span) {
+        let Some(demand) = self.demands.remove(&id) else {
+            return;
+        };
+        self.repeats.delivered(demand.client, got, self.size);
+    }
+
+    /// What the planner looks at: responses that wait, the longest silent first.
+    pub(super) fn waiting(&self, now: Instant) -> Vec<Waiting> {
+        let mut waiting: Vec<(Waiting, u64)> = self
+            .demands
+            .iter()
+            .filter(|(_, demand)| demand.at + self.covered.run_at(demand.at) < demand.end)
+            .map(|(id, demand)| {
+                let silent = now.saturating_duration_since(demand.fed_at);
+                (Waiting { at: demand.at, end: demand.end, silent }, *id)
+            })
+            .collect();
+        waiting.sort_by(|(a, first), (b, second)| b.silent.cmp(&a.silent).then(first.cmp(second)));
+        waiting.into_iter().map(|(waiting, _)| waiting).collect()
+    }
+
+    pub(super) fn flying(&self) -> Vec<Flying> {
+        self.extents.values().map(|extent| Flying { at: extent.at, end: extent.end }).collect()
+    }
+
+    /// What the tail at `at` does next. `strict` as configured.
+    pub(super) fn step(&self, at: u64, end: u64, strict: bool) -> Step {
+        if let Some(found) = &self.found {
+            return Step::Held(found.clone(), Span::new(at, end.min(at + crate::base::limits::WINDOW)));
+        }
+        let (ready, slowly) = self.may_leave(at, end, strict);
+        if ready > 0
+            && let Some(draft) = &self.draft
+        {
+            match &self.end {
+                // What was proven, or is only a part, can be read on; a mismatch takes everything back.
+                Some(End::Failed(Error::Mismatch { .. } | Error::Closing)) => {}
+                _ => return Step::Draft(draft.clone(), Span::at(at, ready), slowly),
+            }
+        }
+        match &self.end {
+            None => Step::Wait,
+            Some(End::Failed(error)) => Step::Fail(error.clone()),
+            Some(End::Spilled(_, location, pinned)) => Step::Direct(location.clone(), pinned.clone()),
+            Some(End::Published(_) | End::Passed(_) | End::Idle) => {
+                Step::Fail(Error::unavailable("the flight ended before its bytes were there"))
+            }
+        }
+    }
+
+    /// How many bytes from `at` on may leave now, and whether as a trickle.
+    fn may_leave(&self, at: u64, end: u64, strict: bool) -> (u64, bool) {
+        let run = self.covered.run_at(at).min(end - at).min(TAIL_READ);
+        if self.proof == Proof::Proved {
+            return (run, false);
+        }
+        if strict {
+            return (0, false);
+        }
+        let run = match self.held_back {
+            Some(held) if held.start() <= at && at < held.end() => 0,
+            Some(held) if at < held.start() => run.min(held.start() - at),
+            _ => run,
+        };
+        let hashed = self.draft.as_ref().map_or(0, Draft::hashed);
+        if let Some(last) = &self.last_stretch
+            && self.size.saturating_sub(hashed) > BACKLOG
+        {
+            if last.run_at(at) > 0 {
+                return (run.min(TRICKLE_BYTES), true);
+            }
+            // Full speed up to where the last stretch begins.
+            if let Some(next) = last.within(Span::new(at, at + run)).next() {
+                return (next.start() - at, false);
+            }
+        }
+        (run, false)
+    }
+
+    /// Adds a place to ask, unless it is known or there are enough.
+    pub(super) fn add_source(&mut self, location: &Location) {
+        let known = self.sources.iter().any(|candidate| candidate.location.url == location.url);
+        if !known && self.sources.len() < SOURCES_MAX {
+            let place = self.sources.len();
+            self.sources.push(Candidate { location: location.clone(), refused: None });
+            if self.current().is_none() {
+                self.source = place;
+            }
+        }
+    }
+
+    /// Adds a name under which the payload will be published, with its tag.
+    pub(super) fn add_name(&mut self, name: &Name, tag: &str) {
+        if self.names.len() < NAMES_MAX && !self.names.iter().any(|(known, _)| known == name) {
+            self.names.push((name.clone(), tag.to_owned()));
+        }
+    }
+
+    /// The place to ask now.
+    pub(super) fn current(&self) -> Option<&Candidate> {
+        self.sources.get(self.source).filter(|candidate| candidate.refused.is_none())
+    }
+
+    /// `url` said no for good (within this flight). Whether another place is left.
+    pub(super) fn refuse(&mut self, url: &str, error: &upstream::Error) -> bool {
+        for candidate in self.sources.iter_mut().filter(|candidate| candidate.location.url == url) {
+            candidate.refused.get_or_insert(error.clone());
+        }
+        match self.sources.iter().position(|candidate| candidate.refused.is_none()) {
+            Some(place) => {
+                if self.current().is_none() {
+                    self.source = place;
+                }
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Whether a response at `at` waits for bytes that are neither in nor in flight.
+    pub(super) fn is_starved(&self, at: u64, end: u64) -> bool {
+        at < end
+            && self.covered.run_at(at) == 0
+            && self.end.is_none()
+            && !self.extents.values().any(|extent| extent.at <= at && at < extent.end)
+    }
+
+    /// Bytes a second, for the view.
+    pub(super) fn rate(&self) -> u64 {
+        self.meter.rate().unwrap_or(0)
+    }
+}

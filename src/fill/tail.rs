@@ -1,0 +1,169 @@
+//! Following a span: its bytes in order, as they come in.
+//!
+//! Until the proof they are read back from the draft, as far as [`crate::fill::flight`] lets them leave; afterwards from
+//! the published payload, without the client noticing. Where the disk failed, the rest comes straight from the origin.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::base::span::Span;
+use crate::fill::config::TRICKLE_EVERY;
+use crate::fill::error::Error;
+use crate::fill::flight::Lease;
+use crate::fill::state::Step;
+use crate::model::payload::Location;
+use crate::store::{Draft, Found};
+use crate::upstream::{Ask, Body, Method, Pinned};
+
+/// The bytes of one span, as they come in.
+pub struct Tail {
+    lease: Arc<Lease>,
+    id: u64,
+    start: u64,
+    at: u64,
+    end: u64,
+    bell: Arc<Notify>,
+    /// When the next step of a trickle is due.
+    due: Instant,
+    direct: Option<Body>,
+    failed: bool,
+}
+
+impl std::fmt::Debug for Tail {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tail")
+            .field("id", &self.id)
+            .field("at", &self.at)
+            .field("end", &self.end)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        self.lease.shared.lock().withdraw(self.id, Span::new(self.start, self.at));
+        self.lease.shared.owner.notify_one();
+    }
+}
+
+impl Tail {
+    pub(super) fn new(lease: Arc<Lease>, id: u64, span: Span, bell: Arc<Notify>) -> Self {
+        Self {
+            lease,
+            id,
+            start: span.start(),
+            at: span.start(),
+            end: span.end(),
+            bell,
+            due: Instant::now(),
+            direct: None,
+            failed: false,
+        }
+    }
+
+    /// The next bytes in order; `None` at the span's end. An error means: cut the response; after it there is nothing.
+    pub async fn next(&mut self) -> Option<Result<Bytes, Error>> {
+        if self.at >= self.end || self.failed {
+            return None;
+        }
+        let result = self.step().await;
+        match &result {
+            Ok(bytes) => {
+                self.at += bytes.len() as u64;
+                self.lease.shared.lock().advance(self.id, self.at);
+                // What was waited for is here, what comes next may have to be asked for.
+                if self.lease.shared.lock().is_starved(self.at, self.end) {
+                    self.lease.shared.owner.notify_one();
+                }
+            }
+            Err(_) => self.failed = true,
+        }
+        Some(result)
+    }
+
+    async fn step(&mut self) -> Result<Bytes, Error> {
+        loop {
+            if self.direct.is_some() {
+                return self.direct().await;
+            }
+            let shared = Arc::clone(&self.lease.shared);
+            let step = shared.lock().step(self.at, self.end, shared.strict);
+            match step {
+                Step::Draft(draft, span, slowly) => {
+                    if slowly && !self.is_due().await {
+                        continue;
+                    }
+                    match read(&draft, span).await {
+                        // A piece taken for bad went away under the read: wait for the better one.
+                        Err(_) if !shared.lock().covered.covers(&span) => {}
+                        read => return read,
+                    }
+                }
+                Step::Held(found, span) => return held(&found, span).await,
+                Step::Wait => self.bell.notified().await,
+                Step::Direct(location, pinned) => self.direct = Some(self.ask(location, pinned).await?),
+                Step::Fail(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Whether the trickle's next step is due; waits for it, or for something to change.
+    async fn is_due(&mut self) -> bool {
+        let now = Instant::now();
+        if now < self.due {
+            tokio::select! {
+                () = tokio::time::sleep_until(self.due) => {}
+                () = self.bell.notified() => return false,
+            }
+        }
+        self.due = Instant::now() + TRICKLE_EVERY;
+        true
+    }
+
+    async fn ask(&mut self, location: Location, pinned: Pinned) -> Result<Body, Error> {
+        let span = Span::new(self.at, self.end);
+        let ask =
+            Ask { location, method: Method::Get, span: Some(span), pinned: Some(pinned), revalidate: None, via: None };
+        let answer = self.lease.shared.source.ask(ask).await.map_err(|error| Error::of_origin(&error))?;
+        if answer.span.start() != self.at {
+            return Err(Error::unavailable("the disk is full and the origin cannot go on from the middle"));
+        }
+        Ok(answer.body)
+    }
+
+    async fn direct(&mut self) -> Result<Bytes, Error> {
+        let Some(body) = &mut self.direct else {
+            return Err(Error::unavailable("no answer to read from"));
+        };
+        match body.next().await {
+            Ok(Some(mut bytes)) => {
+                bytes.truncate(usize::try_from(self.end - self.at).unwrap_or(usize::MAX));
+                Ok(bytes)
+            }
+            Ok(None) => Err(Error::unavailable("the origin's answer ended early")),
+            Err(error) => Err(Error::of_origin(&error)),
+        }
+    }
+}
+
+async fn read(draft: &Draft, span: Span) -> Result<Bytes, Error> {
+    let bytes = draft.read(span).await?;
+    if bytes.is_empty() {
+        return Err(Error::unavailable("the draft gave no bytes where there should be some"));
+    }
+    Ok(bytes)
+}
+
+async fn held(found: &Found, span: Span) -> Result<Bytes, Error> {
+    if !found.held.resident(span) {
+        found.held.populate(span).await?;
+    }
+    let bytes = found.held.window(span);
+    if bytes.is_empty() {
+        return Err(Error::unavailable("the payload is shorter than it was said to be"));
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,853 @@
+//! Filling, end to end: the real store in a temporary directory, the real client, and a scripted origin over sockets.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says where by panicking")]
+
+#[allow(dead_code, reason = "this binary needs no crash of the disk, only its faults")]
+#[path = "support/fault_disk.rs"]
+mod fault_disk;
+#[path = "support/origin.rs"]
+mod origin;
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use fault_disk::{FaultDisk, Faults};
+use origin::{Fault, Object, Origin};
+use sha1::Digest as _;
+use tokio::task::JoinSet;
+use waystation::base::digest::{Digest, Sha1, Sha256};
+use waystation::base::disk::{Disk, RealDisk};
+use waystation::base::limits::PIECE;
+use waystation::base::span::{Span, SpanSet};
+use waystation::base::time::{Clock, Timestamp};
+use waystation::fill::{Ask, Complete, Config, Error, Facts, Fill, Flight, Obtained, Passed, Target, Verify, Want};
+use waystation::model::name::Name;
+use waystation::model::origin::AllowList;
+use waystation::model::outcome::{CacheStatus, Detail, Outcome};
+use waystation::model::payload::{Authority, Class, Location, Published, Standing};
+use waystation::store::{self, Found, Store};
+use waystation::upstream::{self, Proxy, Upstream};
+
+/// A clock that stands until it is moved.
+#[derive(Debug)]
+struct Hand(AtomicU64);
+
+impl Clock for Hand {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_ms(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// What a test may set.
+#[derive(Clone)]
+struct Setup {
+    fill: Config,
+    max_size: u64,
+    stall: Duration,
+    patience: Duration,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            fill: Config::default(),
+            max_size: 4 << 30,
+            stall: Duration::from_millis(700),
+            patience: Duration::from_secs(2),
+        }
+    }
+}
+
+struct Node {
+    fill: Fill,
+    store: Store,
+    clock: Arc<Hand>,
+}
+
+impl Node {
+    fn open(dir: &Path, setup: Setup, origins: &[&Origin]) -> Self {
+        Self::open_on(Arc::new(RealDisk), dir, setup, origins)
+    }
+
+    fn open_on(disk: Arc<dyn Disk>, dir: &Path, setup: Setup, origins: &[&Origin]) -> Self {
+        let entries: Vec<String> = origins.iter().map(|origin| origin.entry()).collect();
+        let allow = Arc::new(AllowList::new(&entries).unwrap());
+        let clock = Arc::new(Hand(AtomicU64::new(1_800_000_000_000)));
+        let config = store::Config {
+            path: dir.to_owned(),
+            max_size: setup.max_size,
+            min_free: 0,
+            unproven: Duration::from_hours(30 * 24),
+            index_cache: 8 << 20,
+            open_payloads: 64,
+            io_threads: 2,
+        };
+        let (store, _) = Store::open(config, disk, clock.clone()).unwrap();
+        let config = upstream::Config {
+            proxy: Proxy::default(),
+            extra_ca: Vec::new(),
+            connect_timeout: Duration::from_secs(5),
+            stall_timeout: setup.stall,
+            patience: setup.patience,
+            node: "ws-test".to_owned(),
+            hops_max: 4,
+            own_addresses: Vec::new(),
+        };
+        let source = Arc::new(Upstream::new(config, Arc::clone(&allow)).unwrap());
+        let fill = Fill::new(setup.fill, store.clone(), source, allow, clock.clone());
+        Self { fill, store, clock }
+    }
+
+    async fn close(self) {
+        self.fill.close().await;
+        self.store.close().await.unwrap();
+    }
+
+    fn target(&self, origin: &Origin, path: &str) -> Target {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let query = format!("{query}&cacheHostOrigin={}", origin.address());
+        let query = query.trim_start_matches('&').to_owned();
+        self.fill.locate(&Ask { host: Some("node:3698"), path, query: Some(&query), via: None }).unwrap()
+    }
+
+    fn by_digest(&self, path: &str) -> Target {
+        self.fill.locate(&Ask { host: Some("node:3698"), path, query: None, via: None }).unwrap()
+    }
+
+    async fn fly(&self, target: &Target, want: Want) -> (Facts, Flight, CacheStatus) {
+        match self.fill.obtain(target, want).await.unwrap() {
+            Obtained::Flying { facts, flight, status } => (facts, flight, status),
+            other => panic!("a flight was due, got {other:?}"),
+        }
+    }
+
+    async fn hold(&self, target: &Target) -> (Found, CacheStatus) {
+        match self.fill.obtain(target, whole()).await.unwrap() {
+            Obtained::Held { found, status } => (found, status),
+            other => panic!("a held payload was due, got {other:?}"),
+        }
+    }
+
+    /// As a server would: the bytes of `span` (cut to the object), from wherever they come.
+    async fn get(&self, target: &Target, span: Option<Span>, client: IpAddr) -> Result<Vec<u8>, Error> {
+        let want =
+            span.map_or(whole(), |span| Want { head: false, first: span.start(), last: Some(span.end() - 1), client });
+        match self.fill.obtain(target, want).await? {
+            Obtained::Held { found, .. } => Ok(read_held(&found, span).await),
+            Obtained::Flying { facts, flight, .. } => {
+                read(&flight, span.unwrap_or(Span::new(0, facts.size)), client).await.1
+            }
+            Obtained::Passed(passed) => Ok(read_passed(passed).await),
+        }
+    }
+
+    async fn until_held(&self, target: &Target) -> Found {
+        self.fill.prefetch(target).await.unwrap()
+    }
+}
+
+fn whole() -> Want {
+    Want { head: false, first: 0, last: None, client: client(1) }
+}
+
+fn part(span: Span) -> Want {
+    Want { head: false, first: span.start(), last: Some(span.end() - 1), client: client(1) }
+}
+
+fn head() -> Want {
+    Want { head: true, ..whole() }
+}
+
+fn client(number: u8) -> IpAddr {
+    IpAddr::from([10, 0, 0, number])
+}
+
+/// All bytes that a tail gave, and how it ended.
+async fn read(flight: &Flight, span: Span, client: IpAddr) -> (Vec<u8>, Result<Vec<u8>, Error>) {
+    let mut tail = flight.tail(span, client);
+    let mut all = Vec::new();
+    while let Some(next) = tail.next().await {
+        match next {
+            Ok(bytes) => all.extend_from_slice(&bytes),
+            Err(error) => return (all, Err(error)),
+        }
+    }
+    (all.clone(), Ok(all))
+}
+
+async fn read_held(found: &Found, span: Option<Span>) -> Vec<u8> {
+    let span = span.unwrap_or(Span::new(0, found.held.payload().size));
+    found.held.populate(span).await.unwrap();
+    found.held.window(span).to_vec()
+}
+
+async fn read_passed(passed: Passed) -> Vec<u8> {
+    let (mut all, mut body) = (Vec::new(), passed.body.unwrap());
+    while let Some(bytes) = body.next().await.unwrap() {
+        all.extend_from_slice(&bytes);
+    }
+    all
+}
+
+fn same(got: &[u8], due: &[u8]) {
+    assert!(got == due, "{} bytes came, {} were due, or they differ", got.len(), due.len());
+}
+
+fn sha1_of(bytes: &[u8]) -> Sha1 {
+    Sha1::new(sha1::Sha1::digest(bytes).into())
+}
+
+fn sha256_of(bytes: &[u8]) -> Sha256 {
+    Sha256::new(sha2::Sha256::digest(bytes).into())
+}
+
+fn operator(sha256: Sha256) -> Published {
+    Published::one(Digest::Sha256(sha256), Authority::Operator)
+}
+
+/// Spans of one piece, in an order that the seed decides.
+fn shuffled(size: u64, mut seed: u64) -> Vec<Span> {
+    let mut pieces: Vec<Span> =
+        (0..size.div_ceil(PIECE)).map(|piece| Span::at(piece * PIECE, PIECE).intersect(&Span::new(0, size))).collect();
+    for place in (1..pieces.len()).rev() {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        pieces.swap(place, usize::try_from((seed >> 33) % (place as u64 + 1)).unwrap());
+    }
+    pieces
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn eight_clients_in_shuffled_ranges_cost_each_byte_once() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    let size = 40 * PIECE + 12_345;
+    let object = Object::made(size, 3);
+    origin.put("/a.cab", object.clone());
+    let node = Arc::new(Node::open(dir.path(), Setup::default(), &[&origin]));
+    let target = node.target(&origin, "/a.cab");
+    let mut clients = JoinSet::new();
+    for number in 1..=8_u8 {
+        let pieces = shuffled(size, u64::from(number));
+        for connection in 0..7 {
+            let (node, target, object) = (Arc::clone(&node), target.clone(), object.clone());
+            let mine: Vec<Span> = pieces.iter().skip(connection).step_by(7).copied().collect();
+            clients.spawn(async move {
+                for span in mine {
+                    same(&node.get(&target, Some(span), client(number)).await.unwrap(), &object.bytes(span));
+                }
+            });
+        }
+    }
+    while let Some(done) = clients.join_next().await {
+        done.unwrap();
+    }
+    let found = node.until_held(&target).await;
+    assert_eq!(found.held.payload().digests.sha256, sha256_of(&object.all()));
+    assert_eq!(found.held.payload().class, Class::Unproven);
+    assert_eq!(origin.sent("/a.cab"), size, "each byte once");
+    assert_eq!(node.store.ledger().total().fetched, size);
+    let (_, status) = node.hold(&target).await;
+    assert_eq!(status.to_string(), "waystation; hit; detail=unproven");
+    assert!(node.fill.flights().is_empty());
+}
+
+#[tokio::test]
+async fn the_flight_outlives_the_client_that_started_it() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    let object = Object::made(3 * PIECE, 1);
+    origin.put("/a", object.clone());
+    origin.always("/a", [Fault::Delay(Duration::from_millis(200))]);
+    let node = Node::open(dir.path(), Setup::default(), &[&origin]);
+    let target = node.target(&origin, "/a");
+    // The first client goes away before there is an answer; another one has joined meanwhile.
+    let fill = node.fill.clone();
+    let (asked, other) = (target.clone(), target.clone());
+    let starter = tokio::spawn(async move { fill.obtain(&asked, whole()).await });
+    origin.wait_for(1).await;
+    let fill = node.fill.clone();
+    let joiner = tokio::spawn(async move { fill.obtain(&other, whole()).await });
+    starter.abort();
+    let Obtained::Flying { facts, flight, status } = joiner.await.unwrap().unwrap() else {
+        panic!("a flight was due");
+    };
+    assert_eq!((status.outcome, status.detail), (Outcome::Miss, Some(Detail::Streaming)));
+    assert_eq!((facts.size, facts.tag.as_str()), (3 * PIECE, "made-3145728-1"));
+    // A tail that is dropped half way withdraws nobody else.
+    let mut half = flight.tail(Span::new(0, facts.size), client(1));
+    assert!(half.next().await.unwrap().is_ok());
+    let other = flight.tail(Span::new(0, facts.size), client(2));
+    drop(half);
+    drop(other);
+    let (_, all) = read(&flight, Span::new(0, facts.size), client(3)).await;
+    same(&all.unwrap(), &object.all());
+    assert_eq!(origin.sent("/a"), object.len());
+}
+
+#[tokio::test]
+async fn wrong_bytes_cut_every_response_and_the_next_flight_has_another_tag() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    let object = Object::made(5 * PIECE + 77, 9);
+    origin.put("/a", object.clone());
+    origin.always("/a", [Fault::Altered(2_000_000)]);
+    let node = Node::open(dir.path(), Setup::default(), &[&origin]);
+    let digest = sha256_of(&object.all());
+    let location = Location { url: origin.url("/a"), standing: Standing::Allowed };
+    let name = Name::Digest(Digest::Sha256(digest));
+    node.store.expect(&name, operator(digest), vec![location]).await.unwrap();
+    let target = node.by_digest(&format!("/sha256/{digest}"));
+    let (facts, flight, _) = node.fly(&target, whole()).await;
+    assert_eq!(facts.tag, format!("sha256-{digest}"));
+    let all = Span::new(0, facts.size);
+    let (one, two, last) = tokio::join!(
+        read(&flight, all, client(1)),
+        read(&flight, all, client(2)),
+        read(&flight, Span::new(5 * PIECE, facts.size), client(3)),
+    );
+    for (got, end) in [&one, &two] {
+        assert!(got.len() < usize::try_from(facts.size).unwrap(), "no client gets all of a wrong file");
+        assert!(matches!(end, Err(Error::Mismatch { .. })), "{end:?}");
+    }
+    assert!(last.1.is_ok() || matches!(last.1, Err(Error::Mismatch { .. })));
+    drop(flight);
+    origin.always("/a", []);
+    let (facts, flight, status) = node.fly(&target, whole()).await;
+    assert_eq!(facts.tag, format!("sha256-{digest}-2"));
+    assert_eq!(status.outcome, Outcome::Miss, "nothing of the wrong draft is used");
+    let (_, all) = read(&flight, all, client(1)).await;
+    same(&all.unwrap(), &object.all());
+    let found = node.until_held(&target).await;
+    assert_eq!((found.held.payload().class, found.alias.tag.clone()), (Class::Proven, format!("sha256-{digest}-2")));
+}
+
+#[tokio::test]
+async fn strict_lets_nothing_out_before_the_proof() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    let object = Object::made(2 * PIECE, 4);
+    origin.put("/a", object.clone());
+    origin.next("/a", [Fault::Altered(PIECE)]);
+    origin.next("/a", [Fault::Altered(0)]);
+    origin.always("/a", [Fault::Altered(0)]);
+    let setup = Setup { fill: Config { verify: Verify::Strict, ..Config::default() }, ..Setup::default() };
+    let node = Node::open(dir.path(), setup, &[&origin]);
+    let digest = sha256_of(&object.all());
+    let target = node.target(&origin, "/a");
+    node.store.expect(&target.name, operator(digest), Vec::new()).await.unwrap();
+    let (facts, flight, _) = node.fly(&target, whole()).await;
+    let (got, end) = read(&flight, Span::new(0, facts.size), client(1)).await;
+    assert!(got.is_empty() && matches!(end, Err(Error::Mismatch { .. })), "{} bytes, {end:?}", got.len());
+    drop(flight);
+    origin.always("/a", []);
+    same(&node.get(&target, None, client(1)).await.unwrap(), &object.all());
+}
+
+#[tokio::test]
+async fn an_object_that_changes_in_mid_flight_is_never_mixed() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    let old = Object::made(6 * PIECE, 1);
+    let new = Object::made(6 * PIECE, 2);
+    origin.put("/a", old.clone());
+    let node = Node::open(dir.path(), Setup::default(), &[&origin]);
+    let target = node.target(&origin, "/a");
+    origin.next("/a", []);
+    origin.next("/a", [Fault::Replace(new.clone())]);
+    let (facts, flight, _) = node.fly(&target, whole()).await;
+    assert_eq!(facts.tag, "made-6291456-1");
+    let (got, end) = read(&flight, Span::new(0, facts.size), client(1)).await;
+    assert!(end.is_err());
+    same(&got, &old.all()[..got.len()]);
+    drop(flight);
+    let (facts, flight, _) = node.fly(&target, whole()).await;
+    assert_eq!(facts.tag, "made-6291456-2");
+    let (_, all) = read(&flight, Span::new(0, facts.size), client(1)).await;
+    same(&all.unwrap(), &new.all());
+}
+
+#[tokio::test]
+async fn an_object_that_keeps_changing_is_passed_through() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    let size = 6 * PIECE;
+    origin.put("/a", Object::made(size, 0));
+    let node = Node::open(dir.path(), Setup::default(), &[&origin]);
+    let target = node.target(&origin, "/a");
+    for seed in 1..=4 {
+        origin.next("/a", []);
+        origin.next("/a", [Fault::Replace(Object::made(size, seed))]);
+        let (facts, flight, _) = node.fly(&target, whole()).await;
+        assert!(read(&flight, Span::new(0, facts.size), client(1)).await.1.is_err());
+    }
+    match node.fill.obtain(&target, whole()).await.unwrap() {
+        Obtained::Passed(passed) => same(&read_passed(passed).await, &Object::made(size, 4).all()),
+        other => panic!("passed through, not {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn an_origin_that_ignores_range_is_read_once_for_all() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    let object = Object::made(4 * PIECE, 8);
+    origin.put("/a", object.clone());
+    origin.always("/a", [Fault::IgnoreRange]);
+    let node = Node::open(dir.path(), Setup::default(), &[&origin]);
+    let target = node.target(&origin, "/a");
+    let late = Span::new(3 * PIECE, 4 * PIECE);
+    let (facts, flight, _) = node.fly(&target, part(late)).await;
+    assert_eq!(facts.size, object.len());
+    let (one, two) = tokio::join!(read(&flight, late, client(1)), read(&flight, Span::new(0, facts.size), client(2)),);
+    same(&one.1.unwrap(), &object.bytes(late));
+    same(&two.1.unwrap(), &object.all());
+    assert_eq!((origin.sent("/a"), origin.ranges("/a").len()), (object.len(), 1));
+}
+
+#[tokio::test]
+async fn an_origin_that_sends_no_length_is_passed_through() {
+    for fault in [Fault::Chunked, Fault::NoLength] {
+        let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+        let object = Object::made(300_000, 8);
+        origin.put("/a", object.clone());
+        origin.always("/a", [fault, Fault::IgnoreRange]);
+        let node = Node::open(dir.path(), Setup::default(), &[&origin]);
+        let target = node.target(&origin, "/a");
+        match node.fill.obtain(&target, whole()).await.unwrap() {
+            Obtained::Passed(passed) => {
+                assert_eq!((passed.status, passed.size), (200, None));
+                same(&read_passed(passed).await, &object.all());
+            }
+            other => panic!("passed through, not {other:?}"),
+        }
+        assert_eq!(origin.ranges("/a").len(), 1, "the answer that showed it is the one that is passed on");
+        assert!(node.store.find(&target.name).await.unwrap().is_none());
+    }
+}
+
+#[tokio::test]
+async fn errors_of_the_origin_pass_through_and_are_not_kept() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    let node = Node::open(dir.path(), Setup::default(), &[&origin]);
+    for status in [404, 410, 401, 403] {
+        origin.next("/a", [Fault::Status(status)]);
+        let target = node.target(&origin, "/a");
+        match node.fill.obtain(&target, whole()).await {
+            Err(Error::Origin(_, told)) => assert_eq!(told, status),
+            other => panic!("{status} was due, got {other:?}"),
+        }
+    }
+    origin.put("/a", Object::made(1000, 1));
+    let target = node.target(&origin, "/a");
+    assert_eq!(node.get(&target, None, client(1)).await.unwrap().len(), 1000, "no error was kept");
+    origin.always("/b", [Fault::Status(503)]);
+    let target = node.target(&origin, "/b");
+    let error = node.fill.obtain(&target, whole()).await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable { .. }) && error.is_retryable(), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_refusal_goes_only_to_the_client_whose_own_address_got_it() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    let object = Object::made(3 * PIECE, 5);
+    origin.put("/b", object.clone());
+    let node = Node::open(dir.path(), Setup::default(), &[&origin]);
+    let digest = sha256_of(&object.all());
+    let (a, b) = (node.target(&origin, "/a?sig=old"), node.target(&origin, "/b?sig=new"));
+    for target in [&a, &b] {
+        node.store.expect(&target.name, operator(digest), Vec::new()).await.unwrap();
+    }
+    // Both are refused: each hears what its own address got.
+    origin.next("/a", [Fault::Delay(Duration::from_millis(150)), Fault::Status(403)]);
+    origin.next("/b", [Fault::Status(404)]);
+    let (one, two) = tokio::join!(node.fill.obtain(&a, whole()), node.fill.obtain(&b, whole()));
+    assert!(matches!(one, Err(Error::Origin(_, 403))), "{one:?}");
+    assert!(matches!(two, Err(Error::Origin(_, 404))), "{two:?}");
+    // One works: it serves both, and is asked first from then on.
+    origin.always("/a", [Fault::Delay(Duration::from_millis(150)), Fault::Status(403)]);
+    let (one, two) = tokio::join!(node.get(&a, None, client(1)), node.get(&b, None, client(2)));
+    same(&one.unwrap(), &object.all());
+    same(&two.unwrap(), &object.all());
+    assert_eq!(origin.sent("/b"), object.len());
+}
+
+#[tokio::test]
+async fn silence_is_answered_and_the_flight_goes_on() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    let object = Object::made(2000, 1);
+    origin.put("/a", object.clone());
+    origin.next("/a", [Fault::Delay(Duration::from_millis(600))]);
+    let setup = Setup {
+        fill: Config { silence: Duration::from_millis(150), ..Config::default() },
+        stall: Duration::from_secs(5),
+        patience: Duration::from_secs(10),
+        ..Setup::default()
+    };
+    let node = Node::open(dir.path(), setup, &[&origin]);
+    let target = node.target(&origin, "/a");
+    match node.fill.obtain(&target, whole()).await {
+        Err(Error::Unavailable { retry_after, .. }) => assert!(retry_after > Duration::ZERO),
+        other => panic!("503 was due, got {other:?}"),
+    }
+    assert_eq!(node.fill.flights().len(), 1);
+    node.until_held(&target).await;
+    assert_eq!(origin.ranges("/a").len(), 1, "the first question was not given up");
+}
+
+#[tokio::test]
+async fn a_dead_origin_leaves_the_held_to_be_served() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    let object = Object::made(100_000, 1).header("Cache-Control", "max-age=60");
+    origin.put("/a", object.clone());
+    let setup = Setup { patience: Duration::from_millis(300), ..Setup::default() };
+    let node = Node::open(dir.path(), setup, &[&origin]);
+    let target = node.target(&origin, "/a");
+    node.until_held(&target).await;
+    // Fresh: nobody is asked.
+    let asked = origin.log().len();
+    assert_eq!(node.hold(&target).await.1.outcome, Outcome::Hit);
+    assert_eq!(origin.log().len(), asked);
+    // Stale: a 304 makes it fresh again.
+    node.clock.0.fetch_add(61_000, Ordering::Relaxed);
+    assert_eq!(node.hold(&target).await.1.to_string(), "waystation; fwd=stale; detail=unproven");
+    assert_eq!(origin.log().len(), asked + 1);
+    assert_eq!(node.hold(&target).await.1.outcome, Outcome::Hit);
+    // Stale and nobody answers.
+    node.clock.0.fetch_add(61_000, Ordering::Relaxed);
+    drop(origin);
+    let (found, status) = node.hold(&target).await;
+    assert_eq!(status.outcome, Outcome::Stale);
+    same(&read_held(&found, None).await, &object.all());
+}
+
+#[tokio::test]
+async fn a_new_version_replaces_the_stale_one() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    let old = Object::made(3 * PIECE, 1).header("Cache-Control", "max-age=60");
+    let new = Object::made(3 * PIECE + 5, 2).header("Cache-Control", "max-age=60");
+    origin.put("/a", old);
+    let node = Node::open(dir.path(), Setup::default(), &[&origin]);
+    let target = node.target(&origin, "/a");
+    node.until_held(&target).await;
+    origin.put("/a", new.clone());
+    node.clock.0.fetch_add(61_000, Ordering::Relaxed);
+    let before = origin.sent("/a");
+    same(&node.get(&target, None, client(1)).await.unwrap(), &new.all());
+    node.until_held(&target).await;
+    assert_eq!(node.hold(&target).await.0.held.payload().size, new.len());
+    assert_eq!(origin.sent("/a") - before, new.len(), "the answer that told of it was the first of the flight");
+}
+
+#[tokio::test]
+async fn a_restart_goes_on_where_the_draft_ends() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    let object = Object::made(100 * PIECE, 6);
+    origin.put("/a", object.clone());
+    let node = Node::open(dir.path(), Setup::default(), &[&origin]);
+    let target = node.target(&origin, "/a");
+    let early = Span::new(0, 20 * PIECE);
+    same(&node.get(&target, Some(early), client(1)).await.unwrap(), &object.bytes(early));
+    node.close().await;
+    let before = origin.sent("/a");
+    let node = Node::open(dir.path(), Setup::default(), &[&origin]);
+    let (facts, flight, status) = node.fly(&target, part(early)).await;
+    assert_eq!((status.outcome, facts.tag.as_str()), (Outcome::Partial, "made-104857600-6"));
+    let (_, all) = read(&flight, early, client(1)).await;
+    same(&all.unwrap(), &object.bytes(early));
+    assert_eq!(origin.sent("/a"), before, "what was in is not asked for again");
+    drop(flight);
+    let found = node.until_held(&target).await;
+    assert_eq!(found.held.payload().digests.sha256, sha256_of(&object.all()));
+    assert_eq!(origin.sent("/a"), object.len());
+}
+
+#[tokio::test]
+async fn a_part_of_a_large_object_costs_little_more_than_the_part() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    let object = Object::made(1 << 30, 6);
+    origin.put("/a", object.clone());
+    let node = Node::open(dir.path(), Setup::default(), &[&origin]);
+    let target = node.target(&origin, "/a");
+    let mut asked = SpanSet::new();
+    for span in shuffled(object.len(), 2).into_iter().take(24) {
+        same(&node.get(&target, Some(span), client(1)).await.unwrap(), &object.bytes(span));
+        asked.insert(span);
+    }
+    node.fill.close().await;
+    assert!(origin.sent("/a") <= asked.total() * 9 / 8, "{} for {}", origin.sent("/a"), asked.total());
+}
+
+#[tokio::test]
+async fn a_head_fetches_nothing_and_fixes_the_tag() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+    let object = Object::made(2 * PIECE, 6).etag("").last_modified(date);
+    origin.put("/a", object.clone());
+    let node = Node::open(dir.path(), Setup::default(), &[&origin]);
+    let target = node.target(&origin, "/a");
+    let (facts, flight, _) = node.fly(&target, head()).await;
+    assert_eq!((facts.size, facts.last_modified.as_deref()), (object.len(), Some(date)));
+    assert!(facts.tag.len() == 32 && facts.tag.bytes().all(|byte| byte.is_ascii_hexdigit()), "{}", facts.tag);
+    drop(flight);
+    assert_eq!((origin.sent("/a"), origin.log()[0].method.as_str()), (0, "HEAD"));
+    let (again, flight, _) = node.fly(&target, whole()).await;
+    assert_eq!(again.tag, facts.tag, "the tag of the first answer stays");
+    let (_, all) = read(&flight, Span::new(0, again.size), client(1)).await;
+    same(&all.unwrap(), &object.all());
+    drop(flight);
+    assert_eq!(node.until_held(&target).await.alias.tag, facts.tag);
+}
+
+#[tokio::test]
+async fn an_empty_object_is_proven_before_anybody_hears_of_it() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    origin.put("/a", Object::given(Vec::new()));
+    let node = Node::open(dir.path(), Setup::default(), &[&origin]);
+    let target = node.target(&origin, "/a");
+    assert_eq!(node.hold(&target).await.0.held.payload().size, 0);
+    let wrong = node.target(&origin, "/b");
+    origin.put("/b", Object::given(Vec::new()));
+    node.store.expect(&wrong.name, operator(sha256_of(b"something")), Vec::new()).await.unwrap();
+    assert!(matches!(node.fill.obtain(&wrong, whole()).await, Err(Error::Mismatch { .. })));
+}
+
+#[tokio::test]
+async fn a_stalled_origin_gives_way_to_the_next_place() {
+    let (dir, first, second) = (tempfile::tempdir().unwrap(), Origin::start().await, Origin::start().await);
+    let object = Object::made(4 * PIECE, 6);
+    first.put("/a", object.clone());
+    second.put("/b", object.clone());
+    first.next("/a", []);
+    first.always("/a", [Fault::StallAt(10_000)]);
+    let setup = Setup { stall: Duration::from_millis(200), patience: Duration::from_millis(500), ..Setup::default() };
+    let node = Node::open(dir.path(), setup, &[&first, &second]);
+    let sha1 = sha1_of(&object.all());
+    let name = Name::Digest(Digest::Sha1(sha1));
+    let places = [first.url("/a"), second.url("/b")].map(|url| Location { url, standing: Standing::Allowed });
+    let published = Published::one(Digest::Sha1(sha1), Authority::Operator);
+    node.store.expect(&name, published, places.to_vec()).await.unwrap();
+    let hex = sha1.to_string();
+    let target = node.by_digest(&format!("/content/{}/{}.PSF", &hex[38..], hex.to_uppercase()));
+    same(&node.get(&target, None, client(1)).await.unwrap(), &object.all());
+    assert_eq!(node.until_held(&target).await.held.payload().class, Class::Proven);
+    assert!(second.sent("/b") > 0 && first.sent("/a") > 0);
+    assert!(
+        first.sent("/a") + second.sent("/b") <= object.len() + 8 * 10_000 + 4 * (256 << 10),
+        "little was asked twice"
+    );
+}
+
+#[tokio::test]
+async fn a_digest_unknown_to_everybody_is_no_source() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::open(dir.path(), Setup::default(), &[]);
+    let target = node.by_digest(&format!("/sha256/{}", "ab".repeat(32)));
+    assert!(matches!(node.fill.obtain(&target, whole()).await, Err(Error::Origin(_, 404))));
+}
+
+#[tokio::test]
+async fn one_payload_is_fetched_once_whatever_it_is_called() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    let object = Object::made(3 * PIECE, 6);
+    origin.put("/a", object.clone());
+    let node = Node::open(dir.path(), Setup::default(), &[&origin]);
+    let digest = sha256_of(&object.all());
+    let by_url = node.target(&origin, "/a");
+    let place = Location { url: origin.url("/a"), standing: Standing::Allowed };
+    node.store.expect(&by_url.name, operator(digest), vec![place]).await.unwrap();
+    let by_digest = node.by_digest(&format!("/sha256/{digest}"));
+    let (one, two) = tokio::join!(node.get(&by_url, None, client(1)), node.get(&by_digest, None, client(2)));
+    same(&one.unwrap(), &object.all());
+    same(&two.unwrap(), &object.all());
+    node.until_held(&by_digest).await;
+    assert_eq!(origin.sent("/a"), object.len());
+    for target in [&by_url, &by_digest] {
+        let (found, status) = node.hold(target).await;
+        assert_eq!((found.alias.tag.clone(), status.outcome), (format!("sha256-{digest}"), Outcome::Hit));
+    }
+    // A name that was never asked for finds the payload by its SHA-1.
+    let hex = sha1_of(&object.all()).to_string();
+    let target = node.by_digest(&format!("/Content/{}/{hex}.cab", &hex[38..]));
+    assert_eq!(node.hold(&target).await.0.alias.tag, format!("sha1-{hex}"));
+}
+
+#[tokio::test]
+async fn what_is_too_large_for_the_store_is_passed_through() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    let object = Object::made(20 * PIECE, 6);
+    origin.put("/a", object.clone());
+    let node = Node::open(dir.path(), Setup { max_size: 8 << 20, ..Setup::default() }, &[&origin]);
+    let target = node.target(&origin, "/a");
+    match node.fill.obtain(&target, whole()).await.unwrap() {
+        Obtained::Passed(passed) => same(&read_passed(passed).await, &object.all()),
+        // The store may notice only while it is written: then the rest comes straight from the origin.
+        Obtained::Flying { facts, flight, .. } => {
+            same(&read(&flight, Span::new(0, facts.size), client(1)).await.1.unwrap(), &object.all());
+        }
+        held @ Obtained::Held { .. } => panic!("{held:?} does not fit"),
+    }
+    assert!(node.store.find(&target.name).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn what_the_origin_forbids_to_keep_is_passed_through() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    let object = Object::made(2000, 6).header("Cache-Control", "no-store");
+    origin.put("/a", object.clone());
+    origin.put("/x/authrootstl.cab", Object::made(1000, 7));
+    let node = Node::open(dir.path(), Setup::default(), &[&origin]);
+    for path in ["/a", "/x/authrootstl.cab"] {
+        let target = node.target(&origin, path);
+        for _ in 0..2 {
+            assert!(matches!(node.fill.obtain(&target, whole()).await.unwrap(), Obtained::Passed(_)), "{path}");
+        }
+        assert!(
+            node.store.find(&target.name).await.unwrap().is_none()
+                && node.store.draft(&target.name).await.unwrap().is_none()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_piece_that_a_client_asks_for_again_and_again_is_fetched_anew() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    let object = Object::made(200 * PIECE, 6);
+    origin.put("/a", object.clone());
+    let setup = Setup { fill: Config { complete: Complete::Never, ..Config::default() }, ..Setup::default() };
+    let node = Node::open(dir.path(), setup, &[&origin]);
+    let target = node.target(&origin, "/a");
+    let span = Span::at(7 * PIECE, PIECE);
+    origin.always("/a", [Fault::Altered(0)]);
+    let bad = node.get(&target, Some(span), client(1)).await.unwrap();
+    assert!(bad != object.bytes(span));
+    origin.always("/a", []);
+    assert!(
+        node.get(&target, Some(span), client(1)).await.unwrap() == bad,
+        "once more may be the client's own trouble"
+    );
+    let got = node.get(&target, Some(span), client(1)).await.unwrap();
+    // The second time: dropped, and the draft is filled whole.
+    let found = node.until_held(&target).await;
+    same(&read_held(&found, Some(span)).await, &object.bytes(span));
+    assert!(got == bad || got == object.bytes(span));
+    assert_eq!(found.held.payload().digests.sha256, sha256_of(&object.all()));
+    assert_eq!(origin.sent("/a"), object.len() + PIECE);
+}
+
+#[tokio::test]
+async fn a_repair_fetches_only_what_is_bad() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    let object = Object::made(5 * PIECE, 6);
+    origin.put("/a", object.clone());
+    let node = Node::open(dir.path(), Setup::default(), &[&origin]);
+    let target = node.target(&origin, "/a");
+    let found = node.until_held(&target).await;
+    let before = origin.sent("/a");
+    let bad = Span::at(2 * PIECE, 65_536);
+    let blake3 = found.held.payload().digests.blake3;
+    drop(found);
+    let mended = node.fill.repair(blake3, [bad].into_iter().collect()).await.unwrap();
+    assert_eq!(mended.held.payload().digests.blake3, blake3);
+    same(&read_held(&mended, None).await, &object.all());
+    assert_eq!(origin.sent("/a") - before, bad.len());
+}
+
+#[tokio::test]
+async fn explain_tells_rule_state_and_map() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    origin.put("/a", Object::made(200 * PIECE, 6));
+    let node = Node::open(dir.path(), Setup::default(), &[&origin]);
+    let target = node.target(&origin, "/a?P1=secret");
+    node.get(&target, Some(Span::at(0, PIECE)), client(1)).await.unwrap();
+    let query = format!("P1=secret&cacheHostOrigin={}", origin.address());
+    let told = node.fill.explain(&Ask { host: None, path: "/a", query: Some(&query), via: None }).await.unwrap();
+    assert_eq!((told.rule.as_str(), told.state.as_str()), ("cacheHostOrigin", "partial"));
+    let line = |what: &str| told.lines.iter().find(|(name, _)| name == what).map(|(_, is)| is.clone()).unwrap();
+    assert!(line("map").starts_with('+') && line("map").ends_with('.'));
+    assert!(line("last answer").contains("206"));
+    assert!(!line("location").contains("secret"));
+    let told = node.fill.explain(&Ask { host: None, path: "/a", query: None, via: None }).await.unwrap();
+    assert_eq!((told.state.as_str(), told.name), ("refused", None));
+}
+
+#[tokio::test]
+async fn closing_ends_every_flight_and_keeps_its_draft() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    let object = Object::made(50 * PIECE, 6);
+    origin.put("/a", object);
+    origin.limit(4 << 20);
+    let node = Node::open(dir.path(), Setup::default(), &[&origin]);
+    let target = node.target(&origin, "/a");
+    let (facts, flight, _) = node.fly(&target, whole()).await;
+    let mut tail = flight.tail(Span::new(0, facts.size), client(1));
+    assert!(tail.next().await.unwrap().is_ok());
+    node.fill.close().await;
+    loop {
+        match tail.next().await {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => {
+                assert!(matches!(error, Error::Closing), "{error:?}");
+                break;
+            }
+            None => panic!("a cut response must not look whole"),
+        }
+    }
+    assert!(node.fill.flights().is_empty());
+    assert!(matches!(node.fill.obtain(&target, whole()).await, Err(Error::Closing)));
+    let draft = node.store.draft(&target.name).await.unwrap().unwrap();
+    assert!(draft.covered().total() > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_thin_link_every_waiting_response_keeps_getting_bytes() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    let object = Object::made(6 * PIECE, 6);
+    origin.put("/a", object.clone());
+    origin.limit(250_000);
+    let setup = Setup { stall: Duration::from_secs(10), patience: Duration::from_secs(20), ..Setup::default() };
+    let node = Arc::new(Node::open(dir.path(), setup, &[&origin]));
+    let target = node.target(&origin, "/a");
+    let mut responses = JoinSet::new();
+    for span in shuffled(object.len(), 5) {
+        let (node, target, object) = (Arc::clone(&node), target.clone(), object.clone());
+        responses.spawn(async move {
+            let (_, flight, _) = node.fly(&target, part(span)).await;
+            let mut tail = flight.tail(span, client(1));
+            let (mut got, mut silence, mut last) = (Vec::new(), Duration::ZERO, tokio::time::Instant::now());
+            while let Some(next) = tail.next().await {
+                silence = silence.max(last.elapsed());
+                last = tokio::time::Instant::now();
+                got.extend_from_slice(&next.unwrap());
+            }
+            same(&got, &object.bytes(span));
+            silence
+        });
+    }
+    while let Some(silence) = responses.join_next().await {
+        let silence = silence.unwrap();
+        assert!(silence < Duration::from_secs(10), "silent for {silence:?}");
+    }
+    assert!(origin.sent("/a") <= object.len() + object.len() / 16, "{} bytes for {}", origin.sent("/a"), object.len());
+}
+
+#[tokio::test]
+async fn a_disk_that_fills_up_in_mid_flight_costs_no_response() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    let object = Object::made(3 * PIECE, 6);
+    origin.put("/a", object.clone());
+    origin.limit(8 << 20);
+    let disk = FaultDisk::new(dir.path());
+    let node = Node::open_on(Arc::new(disk.clone()), dir.path(), Setup::default(), &[&origin]);
+    let target = node.target(&origin, "/a");
+    let (facts, flight, _) = node.fly(&target, whole()).await;
+    let mut tail = flight.tail(Span::new(0, facts.size), client(1));
+    let mut got = tail.next().await.unwrap().unwrap().to_vec();
+    disk.set_faults(Faults { full_below: Some(dir.path().join("drafts")), ..Faults::default() });
+    while let Some(next) = tail.next().await {
+        got.extend_from_slice(&next.unwrap());
+    }
+    same(&got, &object.all());
+    drop((tail, flight));
+    same(&node.get(&target, None, client(2)).await.unwrap(), &object.all());
+    assert!(node.store.find(&target.name).await.unwrap().is_none());
+    // With room again it goes on from what was in.
+    disk.set_faults(Faults::default());
+    let found = node.until_held(&target).await;
+    same(&read_held(&found, None).await, &object.all());
+}

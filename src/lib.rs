@@ -4,6 +4,7 @@
 
 pub mod base;
 pub mod fill;
+pub mod keep;
 pub mod model;
 pub mod net;
 pub mod pace;

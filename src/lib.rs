@@ -8,6 +8,7 @@ pub mod keep;
 pub mod model;
 pub mod net;
 pub mod pace;
+pub mod serve;
 pub mod store;
 pub mod upstream;
 pub mod wire;

@@ -1,0 +1,329 @@
+//! Bodies: small state machines that give frames of at most a window.
+//!
+//! - [`Windows`]: a span of a held payload. A window goes out only when its pages are in memory; if they are not, the store's
+//!   pool brings them in. The window after it is prepared while it is sent, and no more than that one: a slow reader pins two
+//!   windows at most.
+//! - [`Following`]: a span of a flight, as its bytes come in.
+//! - [`Passing`]: the body of a response that is passed on.
+//! - [`Parts`]: texts and bodies one after another, for `multipart/byteranges`.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use tokio_util::sync::ReusableBoxFuture;
+
+use crate::base::limits::WINDOW;
+use crate::base::span::Span;
+use crate::net::{Cut, Frames};
+use crate::serve::Face;
+use crate::store::Held;
+use crate::{fill, store};
+
+type Polled = Poll<Option<Result<Bytes, Cut>>>;
+
+/// The first window of `span`.
+pub(super) fn first_window(span: Span) -> Span {
+    Span::new(span.start(), span.end().min(span.start().saturating_add(WINDOW)))
+}
+
+/// A span of a held payload, window by window.
+pub(super) struct Windows {
+    face: Arc<Face>,
+    held: Arc<Held>,
+    left: Span,
+    /// The window that is being brought in, if any; its future is polled until it is done, and never after.
+    coming: Option<Span>,
+    /// The next window was brought in on demand, not ahead of time.
+    demanded: bool,
+    populate: Option<ReusableBoxFuture<'static, Result<(), store::Error>>>,
+}
+
+impl Windows {
+    pub(super) fn new(face: Arc<Face>, held: Arc<Held>, span: Span) -> Self {
+        Self { face, held, left: span, coming: None, demanded: false, populate: None }
+    }
+
+    /// Starts to bring `window` in; [`Windows::poll_coming`] does the work.
+    fn start(&mut self, window: Span) {
+        let held = Arc::clone(&self.held);
+        let bring = async move { held.populate(window).await };
+        match &mut self.populate {
+            Some(populate) => populate.set(bring),
+            None => self.populate = Some(ReusableBoxFuture::new(bring)),
+        }
+        self.coming = Some(window);
+    }
+
+    /// Ready when nothing is being brought in any more.
+    fn poll_coming(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cut>> {
+        let (Some(window), Some(populate)) = (self.coming, &mut self.populate) else {
+            return Poll::Ready(Ok(()));
+        };
+        let outcome = ready!(populate.poll(cx));
+        self.coming = None;
+        Poll::Ready(outcome.map_err(|error| {
+            self.face.unreadable(&self.held, window, &error);
+            Cut(format!("a held payload cannot be read at {window:?}: {error}"))
+        }))
+    }
+}
+
+impl Frames for Windows {
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
+        let this = self.get_mut();
+        if this.left.is_empty() {
+            return Poll::Ready(None);
+        }
+        let window = first_window(this.left);
+        loop {
+            if let Err(cut) = ready!(this.poll_coming(cx)) {
+                return Poll::Ready(Some(Err(cut)));
+            }
+            // What was read ahead may be gone again when a slow reader asks for it. What has just been brought in on demand is
+            // not asked again: under memory pressure that could go on for ever.
+            if this.demanded || this.held.resident(window) {
+                break;
+            }
+            this.demanded = true;
+            this.start(window);
+        }
+        this.demanded = false;
+        let frame = this.held.window(window);
+        this.left = Span::new(window.end(), this.left.end());
+
+        let next = first_window(this.left);
+        if !next.is_empty() && !this.held.resident(next) {
+            this.start(next);
+            // The first poll hands the work to the pool. Should it be done or fail at once, the next call finds out.
+            if let Poll::Ready(Err(cut)) = this.poll_coming(cx) {
+                tracing::debug!(error = %cut.0, "reading ahead failed, the window itself will be asked for again");
+            }
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+}
+
+/// Pulls chunks out of something that is asked by an async call, without an allocation per chunk.
+struct Pull<T: 'static, E: 'static> {
+    asking: Option<Asking<T, E>>,
+    idle: Option<T>,
+    /// What came beyond a window.
+    rest: Bytes,
+}
+
+type Asking<T, E> = ReusableBoxFuture<'static, (T, Option<Result<Bytes, E>>)>;
+
+/// Something that gives chunks.
+trait Chunks: Send + Sized + 'static {
+    type Error: std::fmt::Display + Send + 'static;
+
+    fn ask(self) -> impl Future<Output = (Self, Option<Result<Bytes, Self::Error>>)> + Send + 'static;
+}
+
+impl Chunks for fill::Tail {
+    type Error = fill::Error;
+
+    async fn ask(mut self) -> (Self, Option<Result<Bytes, fill::Error>>) {
+        let next = self.next().await;
+        (self, next)
+    }
+}
+
+impl Chunks for fill::Through {
+    type Error = fill::Error;
+
+    async fn ask(mut self) -> (Self, Option<Result<Bytes, fill::Error>>) {
+        let next = self.next().await.transpose();
+        (self, next)
+    }
+}
+
+impl<T: Chunks> Pull<T, T::Error> {
+    fn new(source: T, first: Bytes) -> Self {
+        Self { asking: None, idle: Some(source), rest: first }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Polled {
+        loop {
+            if !self.rest.is_empty() {
+                let most = usize::try_from(WINDOW).unwrap_or(usize::MAX).min(self.rest.len());
+                return Poll::Ready(Some(Ok(self.rest.split_to(most))));
+            }
+            if let Some(source) = self.idle.take() {
+                match &mut self.asking {
+                    Some(asking) => asking.set(source.ask()),
+                    None => self.asking = Some(ReusableBoxFuture::new(source.ask())),
+                }
+            }
+            let Some(asking) = &mut self.asking else {
+                return Poll::Ready(None);
+            };
+            let (source, next) = ready!(asking.poll(cx));
+            match next {
+                // An empty chunk is no end; ask again.
+                Some(Ok(chunk)) => {
+                    self.rest = chunk;
+                    self.idle = Some(source);
+                }
+                Some(Err(error)) => {
+                    self.asking = None;
+                    return Poll::Ready(Some(Err(Cut(error.to_string()))));
+                }
+                None => {
+                    self.asking = None;
+                    return Poll::Ready(None);
+                }
+            }
+        }
+    }
+}
+
+/// A span of a flight, as its bytes come in.
+pub(super) struct Following(Pull<fill::Tail, fill::Error>);
+
+impl Following {
+    /// `first` came before the head was sent.
+    pub(super) fn new(tail: fill::Tail, first: Bytes) -> Self {
+        Self(Pull::new(tail, first))
+    }
+}
+
+impl Frames for Following {
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
+        self.get_mut().0.poll_next(cx)
+    }
+}
+
+/// The body of a response that is passed on.
+pub(super) struct Passing(Pull<fill::Through, fill::Error>);
+
+impl Passing {
+    pub(super) fn new(body: fill::Through) -> Self {
+        Self(Pull::new(body, Bytes::new()))
+    }
+}
+
+impl Frames for Passing {
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
+        self.get_mut().0.poll_next(cx)
+    }
+}
+
+/// One piece of a body of several.
+pub(super) enum Part {
+    Text(Bytes),
+    Body(Pin<Box<dyn Frames>>),
+}
+
+/// Texts and bodies, one after another.
+pub(super) struct Parts(VecDeque<Part>);
+
+impl Parts {
+    pub(super) fn new(parts: impl IntoIterator<Item = Part>) -> Self {
+        Self(parts.into_iter().collect())
+    }
+}
+
+impl Frames for Parts {
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
+        let parts = &mut self.get_mut().0;
+        loop {
+            let frame = match parts.front_mut() {
+                None => return Poll::Ready(None),
+                Some(Part::Text(text)) => Some(Ok(std::mem::take(text))),
+                Some(Part::Body(body)) => ready!(body.as_mut().poll_next(cx)),
+            };
+            let ended = frame.is_none() || matches!(parts.front(), Some(Part::Text(_)));
+            if ended {
+                parts.pop_front();
+            }
+            if frame.is_some() {
+                return Poll::Ready(frame);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives these chunks; says "not yet" once before each.
+    struct Script(VecDeque<Result<Bytes, String>>);
+
+    impl Chunks for Script {
+        type Error = String;
+
+        async fn ask(mut self) -> (Self, Option<Result<Bytes, String>>) {
+            tokio::task::yield_now().await;
+            let next = self.0.pop_front();
+            (self, next)
+        }
+    }
+
+    struct Scripted(Pull<Script, String>);
+
+    impl Frames for Scripted {
+        fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
+            self.get_mut().0.poll_next(cx)
+        }
+    }
+
+    fn scripted(first: &'static str, chunks: &[Result<&'static str, &str>]) -> Pin<Box<dyn Frames>> {
+        let chunks = chunks.iter().map(|chunk| chunk.map(Bytes::from).map_err(str::to_owned)).collect();
+        Box::pin(Scripted(Pull::new(Script(chunks), Bytes::from(first))))
+    }
+
+    async fn drain(mut frames: Pin<Box<dyn Frames>>) -> Vec<Result<Bytes, String>> {
+        let mut all = Vec::new();
+        loop {
+            match std::future::poll_fn(|cx| frames.as_mut().poll_next(cx)).await {
+                Some(Ok(frame)) => all.push(Ok(frame)),
+                Some(Err(cut)) => {
+                    all.push(Err(cut.0));
+                    return all;
+                }
+                None => return all,
+            }
+        }
+    }
+
+    fn frames(list: &[Result<&'static str, &str>]) -> Vec<Result<Bytes, String>> {
+        list.iter().map(|frame| frame.map(Bytes::from).map_err(str::to_owned)).collect()
+    }
+
+    #[tokio::test]
+    async fn pulls_chunk_by_chunk_until_the_end_or_an_error() {
+        assert_eq!(drain(scripted("a", &[Ok("b"), Ok(""), Ok("c")])).await, frames(&[Ok("a"), Ok("b"), Ok("c")]));
+        assert_eq!(drain(scripted("", &[Ok("b"), Err("stalled"), Ok("c")])).await, frames(&[Ok("b"), Err("stalled")]));
+        assert_eq!(drain(scripted("", &[])).await, frames(&[]));
+    }
+
+    #[tokio::test]
+    async fn no_frame_is_longer_than_a_window() {
+        let long = Bytes::from(vec![7; 2 * WINDOW as usize + 5]);
+        let script = Script(VecDeque::from([Ok(long.clone())]));
+        let all = drain(Box::pin(Scripted(Pull::new(script, Bytes::new())))).await;
+        let lens: Vec<u64> = all.iter().map(|frame| frame.as_ref().unwrap().len() as u64).collect();
+        assert_eq!(lens, [WINDOW, WINDOW, 5]);
+    }
+
+    #[tokio::test]
+    async fn parts_come_one_after_another() {
+        let part = |text: &'static str| Part::Text(Bytes::from(text));
+        let all = Parts::new([
+            part("<1>"),
+            Part::Body(scripted("", &[Ok("a"), Ok("b")])),
+            part("<2>"),
+            Part::Body(scripted("", &[])),
+            part("<end>"),
+        ]);
+        let expected = [Ok("<1>"), Ok("a"), Ok("b"), Ok("<2>"), Ok("<end>")];
+        assert_eq!(drain(Box::pin(all)).await, frames(&expected));
+        let cut = Parts::new([part("<1>"), Part::Body(scripted("", &[Err("gone")])), part("<end>")]);
+        assert_eq!(drain(Box::pin(cut)).await, frames(&[Ok("<1>"), Err("gone")]));
+    }
+}

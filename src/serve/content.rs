@@ -1,0 +1,306 @@
+//! The content face: a GET or HEAD by digest or by origin, steps 1 to 6 of the room's sequence.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{HOST, VIA};
+use http::request::Parts as Request;
+use http::{HeaderMap, Method, Response, StatusCode, Version};
+
+use crate::base::limits::{TARGET_BYTES_MAX, WINDOW};
+use crate::base::span::Span;
+use crate::base::time::Timestamp;
+use crate::fill::{Ask, Flight, Keeping, Obtained, Passed, Target, Want};
+use crate::model::outcome::{CacheStatus, Detail, Outcome};
+use crate::model::payload::Class;
+use crate::net::{Body, Frames, Peer};
+use crate::serve::body::{Following, Part, Parts, Passing, Windows, first_window};
+use crate::serve::record::Record;
+use crate::serve::reply::{self, Choice};
+use crate::serve::{Error, Face};
+use crate::store::{Found, Held};
+use crate::wire::conditional::{self, Object};
+
+/// Answers one request; `record` learns what is found out on the way.
+pub(super) async fn answer(
+    face: &Arc<Face>,
+    peer: Peer,
+    request: &Request,
+    record: &mut Record,
+) -> Result<Response<Body>, Error> {
+    // 1. Is it ours to answer?
+    if !conditional::allows(&request.method) {
+        return Err(Error::Method);
+    }
+    let via = via(&request.headers);
+    let ask = ask(request, via.as_deref())?;
+
+    // 2. What does it ask for?
+    let target = face.fill.locate(&ask)?;
+    record.located(target.name.clone(), target.rule);
+
+    // 3. Is it at hand?
+    let now = record.started_at();
+    if let Some(found) = hot(face, &target, now) {
+        let status = CacheStatus {
+            outcome: Outcome::Hit,
+            stored: false,
+            collapsed: false,
+            detail: Some(match found.held.payload().class {
+                Class::Proven => Detail::Proven,
+                Class::Unproven => Detail::Unproven,
+            }),
+        };
+        record.answered(status);
+        return held(face, request, &found, status, now).await;
+    }
+
+    // 4. It is looked up, joined, or fetched.
+    let (first, last) = conditional::first_wanted(&request.method, &request.headers);
+    let head = request.method == Method::HEAD;
+    let want = Want { head, first, last, client: peer.remote.ip() };
+    match face.fill.obtain(&target, want).await? {
+        Obtained::Held { found, status } => {
+            record.answered(status);
+            held(face, request, &found, status, now).await
+        }
+        Obtained::Flying { facts, flight, status } => {
+            record.answered(status);
+            let object =
+                Object { size: facts.size, tag: &facts.tag, last_modified: facts.last_modified.as_deref(), now };
+            flying(peer, request, &object, &flight, status).await
+        }
+        Obtained::Passed(passed) => {
+            let status =
+                CacheStatus { outcome: Outcome::Miss, stored: false, collapsed: false, detail: Some(Detail::Passed) };
+            record.answered(status);
+            pass(request, passed, status)
+        }
+    }
+}
+
+/// The request as the mapping sees it.
+fn ask<'a>(request: &'a Request, via: Option<&'a str>) -> Result<Ask<'a>, Error> {
+    let (path, query) = (request.uri.path(), request.uri.query());
+    let length = path.len() + query.map_or(0, |query| query.len() + 1);
+    if length > TARGET_BYTES_MAX {
+        return Err(Error::TargetTooLong(length));
+    }
+    if !path.starts_with('/') {
+        return Err(Error::Malformed("the path does not begin with a slash"));
+    }
+    let mut hosts = request.headers.get_all(HOST).iter();
+    let host = match (hosts.next(), hosts.next()) {
+        (Some(host), None) => {
+            let host = host.to_str().map_err(|_| Error::Malformed("Host is not printable ASCII"))?;
+            Some(host).filter(|host| !host.is_empty())
+        }
+        // RFC 9112, 3.2.
+        (None, _) if request.version == Version::HTTP_11 => return Err(Error::Malformed("Host is missing")),
+        (None, _) => None,
+        (Some(_), Some(_)) => return Err(Error::Malformed("Host is given more than once")),
+    };
+    // A client that takes us for a proxy asks for the whole address: its authority counts, whatever Host says (RFC 9112,
+    // 3.2.2). HTTP/2 says it there always.
+    let host = request.uri.authority().map(http::uri::Authority::as_str).or(host);
+    Ok(Ask { host, path, query, via })
+}
+
+/// All lines of `Via` as one; what is no text cannot be ours and is left out. Bounded as the request's head is, by `net`.
+fn via(headers: &HeaderMap) -> Option<Cow<'_, str>> {
+    let mut lines = headers.get_all(VIA).iter().filter_map(|line| line.to_str().ok());
+    let mut all = Cow::Borrowed(lines.next()?);
+    for line in lines {
+        let all = all.to_mut();
+        all.push_str(", ");
+        all.push_str(line);
+    }
+    Some(all)
+}
+
+/// A payload that is open and may be served without asking anyone: neither stale nor past its lifetime.
+fn hot(face: &Face, target: &Target, now: Timestamp) -> Option<Found> {
+    if target.keeping == Keeping::Never {
+        return None;
+    }
+    let found = face.store.hot(&target.name)?;
+    let fresh = found.alias.freshness.as_ref().is_none_or(|freshness| now < freshness.until);
+    let alive = found.held.payload().expires_at.is_none_or(|end| now < end);
+    (fresh && alive).then_some(found)
+}
+
+/// 5 and 6 for a held payload.
+async fn held(
+    face: &Arc<Face>,
+    request: &Request,
+    found: &Found,
+    status: CacheStatus,
+    now: Timestamp,
+) -> Result<Response<Body>, Error> {
+    let (held, alias) = (&found.held, &found.alias);
+    let size = held.payload().size;
+    let object = Object { size, tag: &alias.tag, last_modified: alias.last_modified.as_deref(), now };
+    let choice = Choice::of(conditional::decide(&request.method, &request.headers, &object), size);
+    let head = reply::content(&choice, &object, status);
+    let body = match choice {
+        _ if request.method == Method::HEAD => Body::empty(),
+        Choice::Without(_) => Body::empty(),
+        Choice::Whole => held_span(face, held, Span::new(0, size)).await?,
+        Choice::Single(span) => held_span(face, held, span).await?,
+        Choice::Multi(parts) => {
+            // What cannot be read at the start still gets a status.
+            if let Some(first) = parts.spans().first() {
+                bring(face, held, first_window(*first)).await?;
+            }
+            let length = parts.content_length();
+            let spans = parts.spans().iter().enumerate();
+            let pieces = spans.flat_map(|(at, span)| {
+                let windows = Windows::new(Arc::clone(face), Arc::clone(held), *span);
+                [Part::Text(parts.head(*span, at == 0).into()), Part::Body(Box::pin(windows))]
+            });
+            let all = Parts::new(pieces.chain([Part::Text(parts.tail().into())]));
+            Body::frames(length, Box::new(all))
+        }
+    };
+    Ok(head.map(|()| body))
+}
+
+/// The body of one span. What fits in a window, which is what Windows asks for, is one slice of the map and nothing else.
+async fn held_span(face: &Arc<Face>, held: &Arc<Held>, span: Span) -> Result<Body, Error> {
+    if span.is_empty() {
+        return Ok(Body::empty());
+    }
+    bring(face, held, first_window(span)).await?;
+    Ok(if span.len() <= WINDOW {
+        Body::full(held.window(span))
+    } else {
+        Body::frames(span.len(), Box::new(Windows::new(Arc::clone(face), Arc::clone(held), span)))
+    })
+}
+
+/// Sees to it that a window is in memory before the head goes out, so that a bad disk gets a status and not a cut.
+async fn bring(face: &Face, held: &Arc<Held>, window: Span) -> Result<(), Error> {
+    if held.resident(window) {
+        return Ok(());
+    }
+    held.populate(window).await.map_err(|error| {
+        face.unreadable(held, window, &error);
+        Error::Store(error)
+    })
+}
+
+/// 5 and 6 for a payload that is being filled.
+async fn flying(
+    peer: Peer,
+    request: &Request,
+    object: &Object<'_>,
+    flight: &Flight,
+    status: CacheStatus,
+) -> Result<Response<Body>, Error> {
+    let choice = Choice::of(conditional::decide(&request.method, &request.headers, object), object.size);
+    let head = reply::content(&choice, object, status);
+    let client = peer.remote.ip();
+    let body = match choice {
+        _ if request.method == Method::HEAD => Body::empty(),
+        Choice::Without(_) => Body::empty(),
+        Choice::Whole if object.size == 0 => Body::empty(),
+        Choice::Whole => follow(flight, Span::new(0, object.size), client).await?,
+        Choice::Single(span) => follow(flight, span, client).await?,
+        Choice::Multi(parts) => {
+            // All demands are registered before the first is followed, so that they are all asked for early.
+            let mut tails: Vec<_> = parts.spans().iter().map(|span| flight.tail(*span, client)).collect();
+            let mut first = match tails.first_mut() {
+                Some(tail) => tail.next().await.ok_or(Error::Ended)??,
+                None => Bytes::new(),
+            };
+            let pieces = tails.into_iter().zip(parts.spans()).enumerate().flat_map(|(at, (tail, span))| {
+                let following = Following::new(tail, std::mem::take(&mut first));
+                [Part::Text(parts.head(*span, at == 0).into()), Part::Body(Box::pin(following))]
+            });
+            let tail = parts.tail();
+            let length = parts.content_length();
+            let pieces: Vec<Part> = pieces.chain([Part::Text(tail.into())]).collect();
+            Body::frames(length, Box::new(Parts::new(pieces)))
+        }
+    };
+    Ok(head.map(|()| body))
+}
+
+/// The body of one span of a flight. Waits for its first bytes, so that what cannot be had gets a status and not a cut.
+async fn follow(flight: &Flight, span: Span, client: std::net::IpAddr) -> Result<Body, Error> {
+    let mut tail = flight.tail(span, client);
+    let first = tail.next().await.ok_or(Error::Ended)??;
+    Ok(Body::frames(span.len(), Box::new(Following::new(tail, first))))
+}
+
+/// A response that is passed on as it is.
+fn pass(request: &Request, passed: Passed, status: CacheStatus) -> Result<Response<Body>, Error> {
+    let head = reply::passed(passed.status, &passed.headers, passed.size, status)?;
+    let bare = matches!(head.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED | StatusCode::RESET_CONTENT);
+    let body = match (passed.body, passed.size) {
+        // A HEAD of unknown length is told none: an empty body would be taken for a length of zero.
+        (_, None) if request.method == Method::HEAD && !bare => Body::stream(Box::new(Parts::new([]))),
+        (Some(body), size) if request.method != Method::HEAD && !bare => {
+            let frames: Box<dyn Frames> = Box::new(Passing::new(body));
+            match size {
+                Some(size) => Body::frames(size, frames),
+                None => Body::stream(frames),
+            }
+        }
+        _ => Body::empty(),
+    };
+    Ok(head.map(|()| body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(version: Version, target: &str, headers: &[(&str, &str)]) -> Request {
+        let mut builder = http::Request::builder().version(version).uri(target);
+        for (name, value) in headers {
+            builder = builder.header(*name, http::HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        builder.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn an_authority_in_the_target_counts_as_host() {
+        let host = |version, target: &str, hosts: &[&str]| {
+            let hosts: Vec<_> = hosts.iter().map(|host| ("host", *host)).collect();
+            ask(&request(version, target, &hosts), None)
+                .map(|ask| ask.host.map(str::to_owned))
+                .map_err(|e| e.to_string())
+        };
+        let some = |host: &str| Ok(Some(host.to_owned()));
+        assert_eq!(host(Version::HTTP_11, "/a", &["node:3698"]), some("node:3698"));
+        assert_eq!(host(Version::HTTP_11, "http://dl.example:80/a", &["node"]), some("dl.example:80"));
+        assert_eq!(host(Version::HTTP_2, "https://dl.example/a", &[]), some("dl.example"));
+        assert_eq!(host(Version::HTTP_10, "/a", &[]), Ok(None));
+        assert_eq!(host(Version::HTTP_11, "/a", &[""]), Ok(None));
+        for (target, hosts) in [("/a", vec![]), ("/a", vec!["a", "a"]), ("/a", vec!["\u{e9}"]), ("*", vec!["a"])] {
+            assert!(host(Version::HTTP_11, target, &hosts).is_err(), "{target} {hosts:?}");
+        }
+    }
+
+    #[test]
+    fn path_and_query_are_byte_for_byte() {
+        let head = request(Version::HTTP_11, "http://h/a%2Fb//c?x=%41&cacheHostOrigin=o", &[("host", "h")]);
+        let asked = ask(&head, None).unwrap();
+        assert_eq!((asked.path, asked.query), ("/a%2Fb//c", Some("x=%41&cacheHostOrigin=o")));
+        let long = request(Version::HTTP_11, &format!("/{}", "a".repeat(TARGET_BYTES_MAX)), &[("host", "h")]);
+        assert!(matches!(ask(&long, None), Err(Error::TargetTooLong(_))));
+    }
+
+    #[test]
+    fn all_lines_of_via_are_one() {
+        let of = |lines: &[&str]| {
+            let lines: Vec<_> = lines.iter().map(|line| ("via", *line)).collect();
+            via(&request(Version::HTTP_11, "/", &lines).headers).map(Cow::into_owned)
+        };
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&["1.1 a", "1.1 b, 1.1 c"]).as_deref(), Some("1.1 a, 1.1 b, 1.1 c"));
+        assert_eq!(of(&["1.1 a", "\u{e9}", "1.1 b"]).as_deref(), Some("1.1 a, 1.1 b"));
+    }
+}

@@ -1,0 +1,121 @@
+//! The data plane: what endpoints talk to. [`Face`] answers the requests that `net` brings.
+//!
+//! The content face answers GET and HEAD for the digest forms and the origin forms, and 404 at once for all else:
+//! 1. Refuse what is not its own: methods, malformed or overlong targets. (`content`)
+//! 2. Map the request to a target: `fill` knows the rules. (`content`)
+//! 3. If the payload is open and fresh, serve it: no index, no lock, one slice of the map for a piece. (`content`)
+//! 4. Else let `fill` look it up, join its flight, start one, or pass the request on. (`content`)
+//! 5. Decide what of it goes out: `wire::conditional`, and the head of it: `reply`.
+//! 6. Give the bytes: windows of the map that are known to be in memory, the tail of a flight, or what is passed on. (`body`)
+//! 7. When the last byte has left, or the client: record, count, and enter it in the ledger. (`record`, `counters`)
+//!
+//! Held and flying bodies wait for their first bytes before the head goes out, so that what fails at the start is answered
+//! with a status (`reply`). What fails later cuts the connection: no client takes a part for the whole.
+//!
+//! Contract: a request's body is not read. Nothing here blocks. A client that leaves withdraws itself only.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use http::{Method, Request, Response};
+
+use crate::base::digest::Blake3;
+use crate::base::span::Span;
+use crate::base::time::Clock;
+use crate::fill::Fill;
+use crate::net::{Body, Handler, Peer};
+use crate::store::{self, Held, Store};
+
+mod body;
+mod config;
+mod content;
+mod counters;
+mod error;
+mod record;
+mod redact;
+mod reply;
+
+pub use config::Config;
+pub use counters::Counters;
+pub use error::{Error, Fault};
+
+use record::Record;
+
+/// A held payload that the disk could not give: it should be verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suspicion {
+    /// Which payload.
+    pub blake3: Blake3,
+    /// The bytes that could not be read.
+    pub span: Span,
+    /// What the disk said.
+    pub why: String,
+}
+
+/// Who is told of a [`Suspicion`]. Called on a reactor thread: it must not block.
+pub type Suspect = Box<dyn Fn(Suspicion) + Send + Sync>;
+
+/// The content face.
+pub struct Face {
+    config: Config,
+    fill: Fill,
+    store: Store,
+    clock: Arc<dyn Clock>,
+    counters: Counters,
+    suspect: Suspect,
+}
+
+impl Face {
+    /// The face of this store and this fill. `suspect` is told of payloads that should be verified.
+    pub fn new(config: Config, fill: Fill, store: Store, clock: Arc<dyn Clock>, suspect: Suspect) -> Self {
+        Self { config, fill, store, clock, counters: Counters::default(), suspect }
+    }
+
+    /// What it counts.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    async fn respond(self: Arc<Self>, peer: Peer, request: Request<hyper::body::Incoming>) -> Response<Body> {
+        // The body is kept until the head is ready and never read: what a client sends with a GET means nothing.
+        let (request, _unread) = request.into_parts();
+        let mut record = Record::begin(Arc::clone(&self), peer, &request);
+        let response = match content::answer(&self, peer, &request, &mut record).await {
+            Ok(response) => response,
+            Err(error) => {
+                record.failed(&error);
+                let head = request.method == Method::HEAD;
+                reply::error(&error, record::REFUSED, self.config.retry_after)
+                    .map(|text| if head { Body::empty() } else { Body::full(text) })
+            }
+        };
+        record.headed(response.status().as_u16());
+        response.map(|body| body.on_end(Box::new(move |sent, whole| record.ended(sent, whole))))
+    }
+
+    /// A window of a held payload could not be read: counts it, says so, and has the payload verified.
+    fn unreadable(&self, held: &Held, span: Span, error: &store::Error) {
+        self.counters.unreadable();
+        let blake3 = held.payload().digests.blake3;
+        tracing::error!(%blake3, ?span, %error, "a held payload cannot be read: check the disk, it will be verified");
+        (self.suspect)(Suspicion { blake3, span, why: error.to_string() });
+    }
+}
+
+impl Handler for Face {
+    fn handle(
+        self: Arc<Self>,
+        peer: Peer,
+        request: Request<hyper::body::Incoming>,
+    ) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
+        Box::pin(self.respond(peer, request))
+    }
+}
+
+impl fmt::Debug for Face {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Face").field("config", &self.config).finish_non_exhaustive()
+    }
+}

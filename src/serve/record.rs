@@ -1,0 +1,170 @@
+//! The access record: one event of target `access` for each request, when its body has ended or the client has left. The
+//! same moment feeds the counters and the store's ledger.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::header::{HOST, RANGE, USER_AGENT};
+use http::request::Parts;
+use http::{HeaderValue, Method, Uri};
+
+use crate::base::time::Timestamp;
+use crate::model::name::Name;
+use crate::model::outcome::{CacheStatus, Detail, Outcome};
+use crate::net::Peer;
+use crate::serve::{Error, Face, Fault, redact};
+use crate::store::Tally;
+
+/// The most characters of a user agent.
+const AGENT_CHARS_MAX: usize = 200;
+
+/// The most characters of a Range, of a host, and of a reason.
+const FIELD_CHARS_MAX: usize = 300;
+
+/// What a request is recorded with that was not answered with content.
+pub(super) const REFUSED: CacheStatus =
+    CacheStatus { outcome: Outcome::Refused, stored: false, collapsed: false, detail: None };
+
+/// One request, from its head to its last byte. Written when it is dropped, so that none is lost: not one whose client left
+/// while it waited, not one that panicked.
+pub(super) struct Record {
+    face: Arc<Face>,
+    peer: Peer,
+    method: Method,
+    uri: Uri,
+    host: Option<HeaderValue>,
+    range: Option<HeaderValue>,
+    agent: Option<HeaderValue>,
+    started_at: Timestamp,
+    started: Instant,
+    name: Option<Name>,
+    rule: &'static str,
+    cache: CacheStatus,
+    status: u16,
+    why: Option<(Fault, String)>,
+    first_byte: Option<Duration>,
+    sent: u64,
+    whole: bool,
+}
+
+impl Record {
+    /// Begins the record of a request. Copies nothing: header values and the target are shared.
+    pub(super) fn begin(face: Arc<Face>, peer: Peer, request: &Parts) -> Self {
+        face.counters.began();
+        let header = |name| request.headers.get(name).cloned();
+        Self {
+            peer,
+            method: request.method.clone(),
+            uri: request.uri.clone(),
+            host: header(HOST),
+            range: header(RANGE),
+            agent: header(USER_AGENT),
+            started_at: face.clock.now(),
+            started: Instant::now(),
+            name: None,
+            rule: "",
+            cache: REFUSED,
+            status: 0,
+            why: None,
+            first_byte: None,
+            sent: 0,
+            whole: false,
+            face,
+        }
+    }
+
+    /// When the request began.
+    pub(super) fn started_at(&self) -> Timestamp {
+        self.started_at
+    }
+
+    /// What it asks for.
+    pub(super) fn located(&mut self, name: Name, rule: &'static str) {
+        self.name = Some(name);
+        self.rule = rule;
+    }
+
+    /// How it is answered, as soon as that is known.
+    pub(super) fn answered(&mut self, cache: CacheStatus) {
+        self.cache = cache;
+    }
+
+    /// Why it is not answered with content.
+    pub(super) fn failed(&mut self, error: &Error) {
+        self.cache = REFUSED;
+        self.why = Some((error.fault(), error.to_string()));
+    }
+
+    /// The answer's head is ready, its first bytes with it.
+    pub(super) fn headed(&mut self, status: u16) {
+        self.status = status;
+        self.first_byte = Some(self.started.elapsed());
+    }
+
+    /// The body has ended: how many bytes left, and whether they were all.
+    pub(super) fn ended(mut self, sent: u64, whole: bool) {
+        self.sent = sent;
+        self.whole = whole;
+    }
+
+    fn write(&self, duration: Duration) {
+        let show = |value: &Option<HeaderValue>, limit| {
+            value.as_ref().map(|value| redact::escape(value.as_bytes(), limit)).unwrap_or_default()
+        };
+        let host = match self.uri.authority() {
+            Some(authority) => redact::escape(authority.as_str().as_bytes(), FIELD_CHARS_MAX),
+            None => show(&self.host, FIELD_CHARS_MAX),
+        };
+        tracing::info!(
+            target: "access",
+            at = %self.started_at,
+            client = %self.peer.remote,
+            secure = self.peer.secure,
+            method = %self.method,
+            host,
+            target = redact::target(self.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str)),
+            key = self.name.as_ref().map(|name| redact::target(&name.to_string())).unwrap_or_default(),
+            rule = self.rule,
+            outcome = self.cache.outcome.word(),
+            detail = self.cache.detail.map_or("", Detail::word),
+            status = self.status,
+            range = show(&self.range, FIELD_CHARS_MAX),
+            sent = self.sent,
+            ended = if self.whole { "whole" } else { "cut" },
+            duration_ms = millis(duration),
+            first_byte_ms = self.first_byte.map(millis),
+            agent = show(&self.agent, AGENT_CHARS_MAX),
+            fault = self.why.as_ref().map_or("", |(fault, _)| fault.word()),
+            why = self.why.as_ref().map(|(_, why)| redact::escape(why.as_bytes(), FIELD_CHARS_MAX)).unwrap_or_default(),
+        );
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let duration = self.started.elapsed();
+        self.face.counters.ended(
+            self.cache.outcome,
+            self.status,
+            self.sent,
+            !self.whole,
+            self.first_byte.map(|time| time.as_secs_f64()),
+            duration.as_secs_f64(),
+        );
+        self.face.store.ledger().add(Tally {
+            requests: 1,
+            hits: u64::from(self.cache.outcome == Outcome::Hit),
+            sent: self.sent,
+            fetched: 0,
+            // A client that left while it waited was not refused anything.
+            refused: u64::from(self.cache.outcome == Outcome::Refused && self.status != 0),
+        });
+        if tracing::enabled!(target: "access", tracing::Level::INFO) {
+            self.write(duration);
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

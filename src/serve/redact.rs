@@ -1,0 +1,104 @@
+//! Text of strangers on its way into a log: secrets of query strings hidden, control characters escaped, length bounded. What
+//! comes out is printable ASCII without quotes or backslashes of its own, so that no client can forge a line or a field.
+
+use std::fmt::Write as _;
+
+/// The most characters of a target or key in one record.
+const TEXT_CHARS_MAX: usize = 1024;
+
+/// What a hidden value is replaced by.
+const HIDDEN: &str = "***";
+
+/// Query names whose values are hidden: the signed parts of Microsoft's and other networks' addresses.
+const SECRET_NAMES: [&str; 8] = ["p1", "p2", "p3", "p4", "key", "policy", "hdnea", "__gda__"];
+
+/// Query names that contain one of these are hidden too.
+const SECRET_PARTS: [&str; 7] = ["sig", "token", "secret", "credential", "passw", "auth", "hmac"];
+
+/// A path with its query, or a key that ends in one, for the log.
+pub(super) fn target(text: &str) -> String {
+    let Some((path, query)) = text.split_once('?') else {
+        return escape(text.as_bytes(), TEXT_CHARS_MAX);
+    };
+    let mut shown = String::with_capacity(text.len());
+    shown.push_str(path);
+    for (at, pair) in query.split('&').enumerate() {
+        shown.push(if at == 0 { '?' } else { '&' });
+        match pair.split_once('=') {
+            Some((name, _)) if is_secret(name) => {
+                shown.push_str(name);
+                shown.push('=');
+                shown.push_str(HIDDEN);
+            }
+            _ => shown.push_str(pair),
+        }
+    }
+    escape(shown.as_bytes(), TEXT_CHARS_MAX)
+}
+
+/// Printable ASCII as it is, anything else, quotes and backslashes as `\xNN`; cut to `limit` characters.
+pub(super) fn escape(text: &[u8], limit: usize) -> String {
+    let mut shown = String::with_capacity(text.len().min(limit));
+    for byte in text {
+        let width = if is_plain(*byte) { 1 } else { 4 };
+        if shown.len() + width > limit {
+            shown.push_str("...");
+            break;
+        }
+        if is_plain(*byte) {
+            shown.push(char::from(*byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(shown, "\\x{byte:02x}");
+        }
+    }
+    shown
+}
+
+const fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'
+}
+
+/// Whether the value of a query argument of this name is nobody's business. Percent signs in a name hide it as well: it could
+/// spell any of them.
+fn is_secret(name: &str) -> bool {
+    // Clients join queries carelessly: `?a=b?P4=c`.
+    let name = name.rsplit('?').next().unwrap_or_default().to_ascii_lowercase();
+    name.contains('%') || SECRET_NAMES.contains(&name.as_str()) || SECRET_PARTS.iter().any(|part| name.contains(part))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn hides_what_is_signed() {
+        assert_eq!(
+            target("/filestreamingservice/files/a?P1=17&P2=404&P3=2&P4=Zm9v%3d&cacheHostOrigin=dl.example"),
+            "/filestreamingservice/files/a?P1=***&P2=***&P3=***&P4=***&cacheHostOrigin=dl.example"
+        );
+        assert_eq!(
+            target("h/a?X-Amz-Signature=f&v=1&sig=2&%70%34=x&flag"),
+            "h/a?X-Amz-Signature=***&v=1&sig=***&%70%34=***&flag"
+        );
+        assert_eq!(target("/a?b?P4=x"), "/a?b?P4=***");
+        assert_eq!(target("/plain"), "/plain");
+    }
+
+    #[test]
+    fn no_line_can_be_forged() {
+        assert_eq!(escape(b"a\r\nstatus=200 \"x\\", 100), "a\\x0d\\x0astatus=200 \\x22x\\x5c");
+        assert_eq!(escape("é\u{1b}[0m".as_bytes(), 100), "\\xc3\\xa9\\x1b[0m");
+    }
+
+    proptest! {
+        #[test]
+        fn what_comes_out_is_plain_and_short(bytes: Vec<u8>, limit in 0..80usize) {
+            let shown = escape(&bytes, limit);
+            prop_assert!(shown.len() <= limit + 3);
+            prop_assert!(shown.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"'));
+        }
+    }
+}

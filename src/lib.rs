@@ -2,8 +2,12 @@
 //!
 //! The rooms and who may call whom are described in `docs/ARCHITECTURE.md`; `tests/architecture.rs` holds the table.
 
+pub mod admin;
+pub mod app;
 pub mod base;
+pub mod cli;
 pub mod fill;
+pub mod jobs;
 pub mod keep;
 pub mod model;
 pub mod net;

@@ -1,0 +1,56 @@
+//! `/api/v1/explain`, `/api/v1/doctor` and `/api/v1/settings`: questions that change nothing.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{RawQuery, State};
+use serde::Deserialize;
+
+use crate::admin::error::Problem;
+use crate::admin::extract::Asked;
+use crate::admin::{Handles, present, view};
+use crate::jobs::error::Error;
+
+/// What to explain.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ask {
+    /// The address as a client asks it.
+    url: String,
+}
+
+/// `GET /api/v1/explain?url=`.
+pub async fn explain(
+    State(handles): State<Arc<Handles>>,
+    Asked(ask): Asked<Ask>,
+) -> Result<Json<view::Explained>, Problem> {
+    let told = handles.jobs.explain(&ask.url).await?;
+    let content = match &told.name {
+        Some(name) => handles.store.show(name).await?.map(present::content),
+        None => None,
+    };
+    Ok(Json(present::explained(&ask.url, told, content)))
+}
+
+/// `GET /api/v1/doctor?url=..&url=..`; without any, all origins that are known.
+pub async fn doctor(
+    State(handles): State<Arc<Handles>>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<view::Findings>, Problem> {
+    let mut urls = Vec::new();
+    for (key, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+        if key != "url" {
+            return Err(Problem::malformed(format!("{key:?} means nothing here: give url=, once or more often")));
+        }
+        if urls.len() >= crate::jobs::ask::DOCTOR_MAX {
+            return Err(Error::Input(format!("give at most {} addresses", crate::jobs::ask::DOCTOR_MAX)).into());
+        }
+        urls.push(value.into_owned());
+    }
+    Ok(Json(view::Findings { findings: handles.jobs.doctor(urls).await? }))
+}
+
+/// `GET /api/v1/settings`.
+pub async fn settings(State(handles): State<Arc<Handles>>) -> Json<Vec<view::Setting>> {
+    Json((handles.settings)())
+}

@@ -1,0 +1,115 @@
+//! Errors as the control plane tells them: a status, what is wrong, and what to do next (RFC 9457).
+
+use axum::response::{IntoResponse, Response};
+use http::{StatusCode, header};
+
+use crate::admin::view;
+use crate::jobs;
+use crate::store;
+
+/// An answer that is an error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    status: StatusCode,
+    title: String,
+    detail: String,
+}
+
+impl Problem {
+    /// `title` says what is wrong, `detail` what to do next.
+    pub fn new(status: StatusCode, title: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { status, title: title.into(), detail: detail.into() }
+    }
+
+    /// A request that cannot be understood.
+    pub fn malformed(title: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, title, "correct the request and send it again")
+    }
+
+    /// What the problem says, as the API's own type.
+    pub fn view(&self) -> view::Problem {
+        view::Problem { status: self.status.as_u16(), title: self.title.clone(), detail: self.detail.clone() }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        if self.status.is_server_error() && self.status != StatusCode::SERVICE_UNAVAILABLE {
+            tracing::error!(status = self.status.as_u16(), error = %self.title, "control request failed");
+        }
+        // Strings and a number always serialise.
+        let body = serde_json::to_vec(&self.view()).unwrap_or_default();
+        let mut response = (self.status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response();
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, http::HeaderValue::from_static("10"));
+        }
+        response
+    }
+}
+
+impl From<jobs::error::Error> for Problem {
+    fn from(error: jobs::error::Error) -> Self {
+        use jobs::error::{Error, Fault};
+        let title = error.to_string();
+        if let Error::Store(error) = error {
+            return error.into();
+        }
+        let (status, detail) = match error.fault() {
+            Fault::Caller => (StatusCode::UNPROCESSABLE_ENTITY, "correct the request and send it again"),
+            Fault::Absent => {
+                (StatusCode::NOT_FOUND, "`waystation content list` and `waystation jobs list` show what there is")
+            }
+            Fault::Busy => (StatusCode::CONFLICT, "try again later"),
+            Fault::Upstream => (StatusCode::BAD_GATEWAY, "`waystation doctor` tests the way to the origins"),
+            Fault::Disk => (StatusCode::INTERNAL_SERVER_ERROR, "look at the path that is named, then try again"),
+            Fault::Us => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "look into the log, and report it with what it says there")
+            }
+        };
+        Self::new(status, title, detail)
+    }
+}
+
+impl From<store::Error> for Problem {
+    fn from(error: store::Error) -> Self {
+        use store::Error;
+        let title = error.to_string();
+        let (status, detail) = match error {
+            Error::Full { .. } => (
+                StatusCode::INSUFFICIENT_STORAGE,
+                "make room: remove or unpin content, raise [store] max_size, or grow the disk",
+            ),
+            Error::Mismatch { .. } => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "either the digest is another file's or the file is damaged: get both from their publisher again",
+            ),
+            Error::Gone => {
+                (StatusCode::NOT_FOUND, "it was removed meanwhile; `waystation content list` shows what is held")
+            }
+            Error::Invalid { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "correct the request and send it again"),
+            Error::Busy { .. } => (StatusCode::SERVICE_UNAVAILABLE, "try again in a moment"),
+            Error::Unavailable { .. } => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "look into the log for the first disk error, mend it, and restart the node",
+            ),
+            // The rest is of opening, or of a disk that fails; the text names the path.
+            _ => (StatusCode::INTERNAL_SERVER_ERROR, "look at the disk of the data directory and into the log"),
+        };
+        Self::new(status, title, detail)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fault_decides_the_status() {
+        let status = |error: jobs::error::Error| Problem::from(error).view().status;
+        assert_eq!(status(jobs::error::Error::Unknown { id: 1 }), 404);
+        assert_eq!(status(jobs::error::Error::NeedsNode), 422);
+        assert_eq!(status(jobs::error::Error::Busy { id: 1, kind: "scrub" }), 409);
+        assert_eq!(status(jobs::error::Error::Store(store::Error::Gone)), 404);
+        assert_eq!(status(jobs::error::Error::Broken("x".into())), 500);
+    }
+}

@@ -1,0 +1,111 @@
+//! Floor 6: the control plane. The HTTP API, health and metrics; on a loopback listener, where it answers reads only, and
+//! on `control.sock`, where it answers everything, since only root and the node's own user can open it.
+//!
+//! A request goes this way:
+//!
+//! 1. it comes in over TCP ([`face`]) or the socket ([`socket`]), each with the [`Access`] that it grants;
+//! 2. [`guard`] refuses what the access does not allow, foreign hosts and cross-site calls, and bounds the time;
+//! 3. [`router`] finds the handler; each noun has a file: [`status`], [`content`], [`work`] (jobs), [`ask`] (explain,
+//!    doctor, settings), [`health`], [`metrics`];
+//! 4. the handler asks the store or `jobs`, and [`present`] turns their values into the words of [`view`];
+//! 5. whatever went wrong is a [`error::Problem`]: a status, what is wrong, and what to do next.
+//!
+//! The data plane is not reachable from here: this room never imports `serve`, has its own listener and its own runtime.
+
+pub mod ask;
+pub mod content;
+pub mod error;
+pub mod extract;
+pub mod face;
+pub mod guard;
+pub mod health;
+pub mod metrics;
+pub mod present;
+pub mod router;
+pub mod socket;
+pub mod status;
+pub mod view;
+pub mod work;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use prometheus_client::registry::Registry;
+
+use crate::base::time::{Clock, Timestamp};
+use crate::jobs::Jobs;
+use crate::store::Store;
+
+/// The largest request body: ten thousand addresses with signed queries, and not a byte that would be kept anyway.
+pub const BODY_BYTES_MAX: usize = 8 << 20;
+
+/// The settings as they are in force now, with where each comes from.
+pub type SettingsView = Arc<dyn Fn() -> Vec<view::Setting> + Send + Sync>;
+
+/// What the handlers use.
+#[derive(Clone)]
+pub struct Handles {
+    /// What is held.
+    pub store: Store,
+    /// All long work.
+    pub jobs: Jobs,
+    /// See [`SettingsView`].
+    pub settings: SettingsView,
+    /// The metrics of all rooms.
+    pub registry: Arc<Registry>,
+    /// What the node knows of itself.
+    pub node: Arc<NodeFacts>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl fmt::Debug for Handles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handles").field("node", &self.node).finish_non_exhaustive()
+    }
+}
+
+/// What the node knows of itself.
+#[derive(Debug)]
+pub struct NodeFacts {
+    /// The program's version.
+    pub version: &'static str,
+    /// The store's id.
+    pub id: String,
+    /// The store's epoch.
+    pub epoch: u64,
+    /// The data directory.
+    pub data: PathBuf,
+    /// When the process began.
+    pub started_at: Timestamp,
+    /// Where it listens, as bound.
+    pub listening: Vec<view::Listening>,
+    /// Set when the drain begins: from then on the node is not ready.
+    pub draining: AtomicBool,
+}
+
+impl NodeFacts {
+    /// Says that the drain has begun, so that balancers look elsewhere.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+}
+
+/// What whoever comes in this way may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Look only: the TCP listener, until there is sign-in.
+    ReadOnly,
+    /// Everything: the socket.
+    Full,
+}
+
+/// Who asks, for the records of jobs and pins. Put into the request's extensions by whoever accepted the connection.
+#[derive(Clone, Debug)]
+pub struct Caller(pub String);

@@ -1,0 +1,161 @@
+//! From the rooms' own values to the words of the API. Pure.
+
+use crate::admin::view::{self, Time};
+use crate::jobs::ask::Explained;
+use crate::jobs::board;
+use crate::jobs::clock::Scrub;
+use crate::model::name::Name;
+use crate::model::payload::Class;
+use crate::store::{Listed, Space, Tally};
+
+/// A payload.
+pub fn content(listed: Listed) -> view::Content {
+    let payload = listed.payload;
+    let names = listed.names.iter().filter_map(|name| match name {
+        Name::Origin(key) => Some(key.to_string()),
+        // The three digests have fields of their own.
+        Name::Digest(_) => None,
+    });
+    view::Content {
+        blake3: payload.digests.blake3.to_string(),
+        sha256: payload.digests.sha256.to_string(),
+        sha1: payload.digests.sha1.to_string(),
+        size: payload.size,
+        allocated: payload.allocated,
+        class: class(payload.class).to_owned(),
+        names: names.collect(),
+        published_at: Time(payload.published_at),
+        used_at: Time(listed.used_at),
+        expires_at: payload.expires_at.map(Time),
+        pinned: listed.pinned.map(|pin| view::Pinned { by: pin.by, at: Time(pin.at) }),
+    }
+}
+
+/// The word for a class.
+pub const fn class(class: Class) -> &'static str {
+    match class {
+        Class::Proven => "proven",
+        Class::Unproven => "unproven",
+    }
+}
+
+/// What is used.
+pub fn space(space: &Space) -> view::Use {
+    view::Use {
+        payloads: space.payloads,
+        payloads_count: space.payloads_count,
+        drafts: space.drafts,
+        drafts_count: space.drafts_count,
+        quarantine: space.quarantine,
+        allocated: space.payloads.saturating_add(space.drafts),
+        max_size: space.max_size,
+        disk_free: space.disk_free,
+        min_free: space.min_free,
+    }
+}
+
+/// What was answered.
+pub fn traffic(tally: Tally) -> view::Traffic {
+    let judged = tally.requests.saturating_sub(tally.refused);
+    view::Traffic {
+        requests: tally.requests,
+        hits: tally.hits,
+        refused: tally.refused,
+        sent: tally.sent,
+        fetched: tally.fetched,
+        saved: tally.sent.saturating_sub(tally.fetched),
+        hit_ratio: (judged > 0).then(|| (tally.hits as f64 / judged as f64).min(1.0)),
+    }
+}
+
+/// Two lines of the account together.
+pub fn sum(a: Tally, b: Tally) -> Tally {
+    Tally {
+        requests: a.requests.saturating_add(b.requests),
+        hits: a.hits.saturating_add(b.hits),
+        sent: a.sent.saturating_add(b.sent),
+        fetched: a.fetched.saturating_add(b.fetched),
+        refused: a.refused.saturating_add(b.refused),
+    }
+}
+
+/// A job.
+pub fn job(job: board::View) -> view::Job {
+    view::Job {
+        id: job.id,
+        kind: job.kind.word().to_owned(),
+        title: job.title,
+        by: job.by,
+        state: job.state.word().to_owned(),
+        started_at: Time(job.started_at),
+        ended_at: job.ended_at.map(Time),
+        progress: view::Progress {
+            done: job.progress.done,
+            total: job.progress.total,
+            unit: match job.progress.unit {
+                board::Unit::Items => "items".to_owned(),
+                board::Unit::Bytes => "bytes".to_owned(),
+            },
+            bytes: job.progress.bytes,
+            bytes_per_s: job.progress.bytes_per_s,
+            current: job.progress.current,
+        },
+        result: job.result,
+        lines: job.lines.into_iter().map(line).collect(),
+        lines_left_out: job.lines_left_out,
+    }
+}
+
+fn line(line: board::Line) -> view::Line {
+    let state = line.step.word().to_owned();
+    view::Line { item: line.item, state, done: line.done, total: line.total, text: line.text }
+}
+
+/// How the scheduled scrub stands.
+pub fn scrub(scrub: Scrub) -> view::Scrub {
+    let now = scrub.progress;
+    match scrub.state {
+        Some(state) if state.ended_at.is_none() => view::Scrub {
+            running: true,
+            begun_at: Some(Time(state.begun_at)),
+            ended_at: None,
+            payloads: now.payloads_done.max(state.payloads),
+            bytes: now.bytes.max(state.bytes),
+            bad: now.bad.max(state.bad),
+        },
+        // A store that is new counts as just scrubbed, though no payload was read for it.
+        Some(state) if state.ended_at != Some(state.begun_at) => view::Scrub {
+            running: false,
+            begun_at: Some(Time(state.begun_at)),
+            ended_at: state.ended_at.map(Time),
+            payloads: state.payloads,
+            bytes: state.bytes,
+            bad: state.bad,
+        },
+        _ => view::Scrub { running: false, begun_at: None, ended_at: None, payloads: 0, bytes: 0, bad: 0 },
+    }
+}
+
+/// What `explain` found.
+pub fn explained(address: &str, told: Explained, content: Option<view::Content>) -> view::Explained {
+    view::Explained {
+        address: address.to_owned(),
+        rule: told.rule,
+        name: told.name.map(|name| name.to_string()),
+        state: told.state,
+        content,
+        facts: told.lines.into_iter().map(|(key, value)| view::Fact { key, value }).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refused_requests_do_not_spoil_the_ratio_and_nothing_is_saved_below_zero() {
+        let shown = traffic(Tally { requests: 10, hits: 6, sent: 5, fetched: 9, refused: 2 });
+        assert_eq!((shown.hit_ratio, shown.saved), (Some(0.75), 0));
+        assert_eq!(traffic(Tally::default()).hit_ratio, None);
+    }
+}

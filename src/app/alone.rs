@@ -1,0 +1,106 @@
+//! The data directory without a node: the control plane's handlers over a store that was opened here, so that the command
+//! line says and does the same with a node and without one. What asks origins is left out, and says so.
+//!
+//! Everything here is called before the process has a second thread, since it may switch to the directory's owner.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use axum::Router;
+use bytes::Bytes;
+use http::Request;
+use http_body_util::BodyExt;
+use prometheus_client::registry::Registry;
+use tower::ServiceExt;
+
+use crate::admin::view::{self, Setting};
+use crate::admin::{Access, Caller, Handles, NodeFacts, router};
+use crate::app::config::rooms;
+use crate::app::{AppError, Loaded, build, offline};
+use crate::base::disk::RealDisk;
+use crate::base::time::{Clock, SystemClock};
+use crate::jobs::Jobs;
+use crate::store::{self, Rebuilt, Store};
+
+/// A data directory at work without a node.
+#[derive(Debug)]
+pub struct Alone {
+    store: Store,
+    jobs: Jobs,
+    router: Router,
+}
+
+impl Alone {
+    /// Opens the store under its lock, as its owner.
+    pub fn open(loaded: &Loaded) -> Result<Self, AppError> {
+        let store = crate::app::open_offline(loaded)?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let jobs = Jobs::offline(rooms::jobs(&loaded.typed()?), store.clone(), Arc::clone(&clock));
+        let node = NodeFacts {
+            version: env!("CARGO_PKG_VERSION"),
+            id: build::store_id(loaded.data_dir()),
+            // Only an opening node bumps or tells it; without one there is nothing to compare it with.
+            epoch: 0,
+            data: loaded.data_dir().to_owned(),
+            started_at: clock.now(),
+            listening: Vec::<view::Listening>::new(),
+            draining: AtomicBool::new(false),
+        };
+        let rows = settings(loaded);
+        let handles = Handles {
+            store: store.clone(),
+            jobs: jobs.clone(),
+            settings: Arc::new(move || rows.clone()),
+            registry: Arc::new(Registry::default()),
+            node: Arc::new(node),
+            clock,
+        };
+        let who = Caller(format!("the command line, uid {}", rustix::process::getuid().as_raw()));
+        let router = router::router(handles, Access::Full).layer(axum::Extension(who));
+        Ok(Self { store, jobs, router })
+    }
+
+    /// Answers as a running node would. Must be called inside a runtime.
+    pub async fn ask(&self, request: Request<Bytes>) -> Result<(u16, Bytes), String> {
+        let response = match self.router.clone().oneshot(request.map(axum::body::Body::from)).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        };
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.map_err(|error| error.to_string())?;
+        Ok((status, body.to_bytes()))
+    }
+
+    /// Ends the jobs and closes the store. Must be called inside a runtime.
+    pub async fn close(&self) -> Result<(), AppError> {
+        self.jobs.close().await;
+        Ok(self.store.close().await?)
+    }
+}
+
+/// What is in force without a node, and where each value comes from.
+pub fn settings(loaded: &Loaded) -> Vec<Setting> {
+    build::settings_view(loaded.settings())
+}
+
+/// The data directory must be there: a misspelt path must not make one.
+fn own(loaded: &Loaded) -> Result<(), AppError> {
+    let data = loaded.data_dir();
+    if !data.is_dir() {
+        return Err(AppError::NoStore { path: data.to_owned() });
+    }
+    offline::become_owner(data)
+}
+
+/// Puts a backup in place of the index; returns the store's new epoch.
+pub fn restore(loaded: &Loaded, from: &std::path::Path) -> Result<u64, AppError> {
+    own(loaded)?;
+    Ok(store::restore(&rooms::store(&loaded.typed()?), &RealDisk, from)?)
+}
+
+/// Makes a new index out of the proofs; `each` is told how many payloads were found so far.
+pub fn rebuild(loaded: &Loaded, each: &mut dyn FnMut(u64)) -> Result<Rebuilt, AppError> {
+    own(loaded)?;
+    let config = rooms::store(&loaded.typed()?);
+    Ok(store::rebuild(&config, Arc::new(RealDisk), Arc::new(SystemClock), each)?)
+}

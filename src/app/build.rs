@@ -1,0 +1,332 @@
+//! Puts the rooms together, from the cellar up. Nothing is announced before everything stands.
+//!
+//! 1. The data directory: made if it is missing, refused where it belongs to somebody else or lies across a network.
+//! 2. The store, on a thread that may block; one that opens for reading only is served from, and the node is not ready.
+//! 3. The run-time settings out of the store, beneath the file.
+//! 4. Upstream, fill, jobs, the content face and the control plane, each with its own configuration by value.
+//! 5. The listeners: all are bound before the first one answers, so that a port in use stops the start and nothing else.
+//!
+//! The data plane's rooms live in the data runtime, the control plane in its own: a flood of requests cannot mute the
+//! console, and a question of the console cannot hold a download up.
+
+use std::fs::DirBuilder;
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use arc_swap::ArcSwap;
+use prometheus_client::registry::Registry;
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::socket::Socket;
+use crate::admin::{self, Handles, NodeFacts, view};
+use crate::app::config::keys::{self, Typed};
+use crate::app::config::kinds::shown;
+use crate::app::config::rooms;
+use crate::app::machine::{self, FileSystem};
+use crate::app::{AppError, Loaded, preflight};
+use crate::base::disk::RealDisk;
+use crate::base::time::{Clock, SystemClock};
+use crate::fill::Fill;
+use crate::jobs::Jobs;
+use crate::jobs::work::{Verify, Work};
+use crate::model::origin::AllowList;
+use crate::model::settings::{LOCAL_DOCUMENTS, Layer, Settings};
+use crate::net::tls::Tls;
+use crate::net::{self, Bound, Server};
+use crate::serve;
+use crate::store::{Health, Opened, Store};
+use crate::upstream::{Source, Upstream};
+
+/// Threads of the control plane: one for a slow question, one for the others.
+const CONTROL_THREADS: usize = 2;
+
+/// The two planes.
+pub(crate) struct Planes {
+    pub(crate) data: Runtime,
+    pub(crate) control: Runtime,
+}
+
+impl Planes {
+    /// Starts the threads.
+    pub(crate) fn start() -> Result<Self, AppError> {
+        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        let runtime = |name: &str, threads: usize| {
+            Builder::new_multi_thread()
+                .worker_threads(threads)
+                .thread_name(name)
+                .enable_all()
+                .build()
+                .map_err(|source| AppError::System { what: "threads", source })
+        };
+        Ok(Self { data: runtime("data", cores.max(2))?, control: runtime("control", CONTROL_THREADS)? })
+    }
+}
+
+/// The rooms at work.
+pub(crate) struct Node {
+    pub(crate) store: Store,
+    pub(crate) fill: Fill,
+    pub(crate) jobs: Jobs,
+    pub(crate) facts: Arc<NodeFacts>,
+    pub(crate) settings: Arc<ArcSwap<Settings>>,
+    pub(crate) allow: Arc<AllowList>,
+    pub(crate) content: Server,
+    pub(crate) control: Option<Server>,
+    pub(crate) socket: Option<(JoinHandle<()>, CancellationToken)>,
+    pub(crate) certificate: Option<Certificate>,
+    pub(crate) http: Vec<SocketAddr>,
+    pub(crate) https: Vec<SocketAddr>,
+}
+
+/// The certificate in use, and the task that looks for another one.
+pub(crate) struct Certificate {
+    pub(crate) tls: Arc<Tls>,
+    pub(crate) watching: JoinHandle<()>,
+    pub(crate) stop: CancellationToken,
+}
+
+impl Node {
+    /// Why nothing new is kept, if so.
+    pub(crate) fn read_only(&self) -> Option<String> {
+        match self.store.health() {
+            Health::Ready => None,
+            Health::ReadOnly { why } => Some(why),
+        }
+    }
+
+    /// Where the control listener is.
+    pub(crate) fn control_address(&self) -> Option<SocketAddr> {
+        self.control.as_ref().and_then(|server| server.addresses().first().copied())
+    }
+}
+
+/// Makes the data directory, or refuses the one that is there.
+pub(crate) fn data_directory(data: &Path, allow_network: bool) -> Result<(), AppError> {
+    let refused = |why: String| AppError::Data { path: data.to_owned(), why };
+    DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(|error| {
+        refused(format!("it cannot be made: {error}; make it for the node's user, or name another with --data"))
+    })?;
+    let user = rustix::process::geteuid().as_raw();
+    if let Some(owner) = machine::owner(data).filter(|owner| *owner != user) {
+        let why = format!(
+            "it belongs to user {owner}, and this is user {user}: start the node as user {owner} (`setpriv --reuid={owner} ...`), \
+             or give it the directory (chown -R)"
+        );
+        return Err(AppError::Owner { path: data.to_owned(), why });
+    }
+    match machine::file_system(data) {
+        Some(FileSystem::Remote(kind)) if !allow_network => {
+            Err(refused(format!("{}: {}", preflight::host::remote(kind), preflight::host::REMOTE_ADVICE)))
+        }
+        Some(FileSystem::Remote(kind)) => {
+            tracing::warn!(path = %data.display(), kind, "the data directory lies across a network: a payload can be lost");
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Opens the store on a thread that may block, and lays the run-time settings beneath the file.
+pub(crate) async fn store(loaded: &mut Loaded) -> Result<(Store, Opened), AppError> {
+    let config = rooms::store(&loaded.typed()?);
+    let opening = tokio::task::spawn_blocking(move || Store::open(config, Arc::new(RealDisk), Arc::new(SystemClock)));
+    let (store, opened) = opening.await.map_err(|error| AppError::System {
+        what: "opening the store",
+        source: std::io::Error::other(error.to_string()),
+    })??;
+    tracing::info!(?opened, "store open");
+    match store.documents(LOCAL_DOCUMENTS).await {
+        Ok(documents) => {
+            let named = documents
+                .into_iter()
+                .map(|(key, value)| (key.strip_prefix(LOCAL_DOCUMENTS).unwrap_or(&key).to_owned(), value));
+            for problem in loaded.record(Layer::Local, named.collect()) {
+                tracing::warn!(place = problem.place, what = problem.what, "a run-time setting is left out");
+            }
+        }
+        // A store whose index failed still serves what it holds.
+        Err(error) => tracing::warn!(%error, "the run-time settings cannot be read; the file's and the defaults hold"),
+    }
+    Ok((store, opened))
+}
+
+/// Builds everything above the store. Runs in the data runtime; `control` is the other one.
+pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control: &Handle) -> Result<Node, AppError> {
+    let typed = loaded.typed()?;
+    rooms::consistent(&typed)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let id = store_id(loaded.data_dir());
+    let allow = AllowList::new(&typed.origins.allow.0)
+        .map_err(|error| crate::app::ConfigError::one("origins.allow", error.to_string()))?;
+    let allow = Arc::new(allow);
+    let upstream: Arc<dyn Source> = Arc::new(Upstream::new(rooms::upstream(&typed, &id)?, Arc::clone(&allow))?);
+    let fill = Fill::new(rooms::fill(&typed), store.clone(), upstream, Arc::clone(&allow), Arc::clone(&clock));
+    let jobs = Jobs::new(rooms::jobs(&typed), store.clone(), fill.clone(), Arc::clone(&clock));
+
+    let suspects = jobs.clone();
+    let suspect = move |suspicion: serve::Suspicion| {
+        let work = Work::Verify(Verify { only: Some(suspicion.blake3), repair: true, rate: None, scheduled: true });
+        // Refused while the same payload is being verified already, which is as good.
+        if let Err(error) = suspects.start(work, "node") {
+            tracing::debug!(blake3 = %suspicion.blake3, %error, "a suspicion starts no job");
+        }
+    };
+    let face =
+        serve::Face::new(serve::Config::default(), fill.clone(), store.clone(), Arc::clone(&clock), Box::new(suspect));
+
+    let mut registry = Registry::with_prefix("waystation");
+    face.counters().register(&mut registry);
+    let counters = net::Counters::default();
+    counters.register(registry.sub_registry_with_prefix("net"));
+    let flown = fill.counters();
+    let filling = registry.sub_registry_with_prefix("fill");
+    filling.register("flights", "Flights begun", flown.flights.clone());
+    filling.register("restarts", "Flights given up because the origin changed the object", flown.restarts.clone());
+    filling.register("mismatches", "Payloads whose bytes contradicted a published digest", flown.mismatches.clone());
+    filling.register("passed", "Responses passed through and not kept", flown.passed.clone());
+    filling.register("revalidations", "Questions whether a stale object is still right", flown.revalidations.clone());
+
+    let certificate = if typed.listen.https.0.is_empty() { None } else { certificate(&typed, &store).await? };
+    let http = bind(&typed.listen.http.0)?;
+    let https = if certificate.is_some() { bind(&typed.listen.https.0)? } else { Vec::new() };
+    let control_bound = match typed.listen.control.0 {
+        Some(address) => Some(Bound::tcp(address)?),
+        None => None,
+    };
+    let http_addresses: Vec<_> = http.iter().filter_map(Bound::address).collect();
+    let https_addresses: Vec<_> = https.iter().filter_map(Bound::address).collect();
+    let control_address = control_bound.as_ref().and_then(Bound::address);
+    // The socket belongs to the control plane's runtime.
+    let socket = {
+        let _control = control.enter();
+        Socket::bind(loaded.data_dir())
+    };
+    let socket = match socket {
+        Ok(socket) => Some(socket),
+        Err(error) => {
+            tracing::warn!(path = %loaded.control_socket().display(), %error, "no control socket: the command line cannot reach the node");
+            None
+        }
+    };
+
+    let mut listening = Vec::new();
+    let listened = |face: &str, address: String| view::Listening { face: face.into(), address };
+    listening.extend(http_addresses.iter().map(|address| listened("http", address.to_string())));
+    listening.extend(https_addresses.iter().map(|address| listened("https", address.to_string())));
+    listening.extend(control_address.iter().map(|address| listened("control", address.to_string())));
+    listening.extend(socket.iter().map(|socket| listened("socket", socket.path().display().to_string())));
+    let facts = Arc::new(NodeFacts {
+        version: env!("CARGO_PKG_VERSION"),
+        id,
+        epoch: opened.epoch,
+        data: loaded.data_dir().to_owned(),
+        started_at: clock.now(),
+        listening,
+        draining: AtomicBool::new(false),
+    });
+    let settings = Arc::new(ArcSwap::from_pointee(loaded.settings().clone()));
+    let seen = Arc::clone(&settings);
+    let handles = Handles {
+        store: store.clone(),
+        jobs: jobs.clone(),
+        settings: Arc::new(move || settings_view(&seen.load())),
+        registry: Arc::new(registry),
+        node: Arc::clone(&facts),
+        clock,
+    };
+
+    jobs.keep_house();
+    let (control_server, socket) = {
+        let _control = control.enter();
+        let server = match control_bound {
+            Some(bound) => {
+                let face = Arc::new(admin::face::Face::new(handles.clone()));
+                Some(Server::start(rooms::control(), vec![bound], face, net::Counters::default())?)
+            }
+            None => None,
+        };
+        let socket = socket.map(|socket| {
+            let cancel = CancellationToken::new();
+            (control.spawn(socket.serve(handles, cancel.clone())), cancel)
+        });
+        (server, socket)
+    };
+    let mut listeners = http;
+    let certificate = certificate.map(|tls| {
+        listeners.extend(https.into_iter().map(|bound| bound.with_tls(tls.server_config())));
+        let stop = CancellationToken::new();
+        let watching = tokio::spawn(Arc::clone(&tls).watch(stop.clone()));
+        Certificate { tls, watching, stop }
+    });
+    let content = Server::start(rooms::net(&typed), listeners, Arc::new(face), counters)?;
+    Ok(Node {
+        store,
+        fill,
+        jobs,
+        facts,
+        settings,
+        allow,
+        content,
+        control: control_server,
+        socket,
+        certificate,
+        http: http_addresses,
+        https: https_addresses,
+    })
+}
+
+/// Finds or makes the node's certificate. Where the data directory cannot be written and none is there, the node goes
+/// without HTTPS: what is held is still to be had.
+async fn certificate(typed: &Typed, store: &Store) -> Result<Option<Arc<Tls>>, AppError> {
+    match tls(typed).await {
+        Ok(tls) => Ok(Some(tls)),
+        Err(error) if matches!(store.health(), Health::ReadOnly { .. }) => {
+            tracing::error!(%error, "no certificate, and none can be made: nothing is listened on for HTTPS");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn tls(typed: &Typed) -> Result<Arc<Tls>, AppError> {
+    let config = rooms::tls(typed)?;
+    let opening = tokio::task::spawn_blocking(move || Tls::open(config, Arc::new(RealDisk), Arc::new(SystemClock)));
+    let opened = opening.await.map_err(|error| AppError::System {
+        what: "opening the certificate",
+        source: std::io::Error::other(error.to_string()),
+    })?;
+    Ok(Arc::new(opened?))
+}
+
+fn bind(addresses: &[SocketAddr]) -> Result<Vec<Bound>, net::Error> {
+    addresses.iter().copied().map(Bound::tcp).collect()
+}
+
+/// The store's id, which stands in a file of its own beside the index.
+pub(crate) fn store_id(data: &Path) -> String {
+    std::fs::read_to_string(data.join("store-id")).map(|id| id.trim().chars().take(64).collect()).unwrap_or_default()
+}
+
+/// The settings as the control plane shows them.
+pub(crate) fn settings_view(settings: &Settings) -> Vec<view::Setting> {
+    let row = |(key, setting): (&str, &crate::model::settings::Setting)| {
+        let origin = setting.origin();
+        let default = origin.layer == Layer::Default;
+        view::Setting {
+            key: key.to_owned(),
+            value: shown(setting.value()),
+            layer: format!("{:?}", origin.layer).to_ascii_lowercase(),
+            place: if default { String::new() } else { origin.to_string() },
+            locked: origin.layer.locks(),
+            help: keys::key(key)
+                .map(|key| key.doc.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" "))
+                .unwrap_or_default(),
+        }
+    };
+    settings.iter().map(row).collect()
+}

@@ -1,0 +1,329 @@
+//! The table of sections and keys: name, kind, default, effect and explanation of each, standing once. The template, the
+//! reference, the checks and the typed form all come from here. Names are part of the product's face: none is renamed.
+
+use crate::app::config::kinds::network::{
+    Address, Addresses, HostNames, Networks, ProxyChoice, ProxyUrl, UrlText, Urls,
+};
+use crate::app::config::kinds::quantity::{Count, Size, Switch, Time};
+use crate::app::config::kinds::word::{Directory, FilePath, FilePaths, LogLevel, Text, Texts, UpstreamKind};
+use crate::app::config::kinds::{Kind, shown};
+use crate::app::error::{ConfigError, Problem};
+use crate::app::logs::LogFormat;
+use crate::fill::{Complete, Verify};
+use crate::model::settings::{Effect, Raw, Settings};
+
+/// A section of the file.
+pub(crate) struct Section {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// Its explanation, by line.
+    pub(crate) doc: &'static [&'static str],
+    /// Its keys.
+    pub(crate) keys: &'static [Key],
+}
+
+/// A key of the file.
+pub(crate) struct Key {
+    /// `section.key`.
+    pub(crate) path: &'static str,
+    /// The name within its section.
+    pub(crate) name: &'static str,
+    /// Its explanation, by line.
+    pub(crate) doc: &'static [&'static str],
+    /// What it is when nobody says anything.
+    pub(crate) default: fn() -> Raw,
+    /// When a change takes effect.
+    pub(crate) effect: Effect,
+    /// Whether the environment and flags split at commas.
+    pub(crate) list: bool,
+    /// What is expected, with an example.
+    pub(crate) expected: fn() -> String,
+    /// Whether a value can be read.
+    check: fn(&Raw) -> Result<(), String>,
+}
+
+impl Key {
+    /// Refuses what cannot be read, with what is expected and an example.
+    pub(crate) fn check(&self, raw: &Raw) -> Result<(), String> {
+        (self.check)(raw).map_err(|why| complaint(self.path, raw, &(self.expected)(), &why))
+    }
+}
+
+fn complaint(path: &str, raw: &Raw, expected: &str, why: &str) -> String {
+    let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
+    let mut value = shown(raw);
+    if value.chars().count() > 120 {
+        value = value.chars().take(120).chain("...".chars()).collect();
+    }
+    format!("{path} is {value}{why}; expected {expected}")
+}
+
+/// Reads one field in its kind.
+fn field<K: Kind>(settings: &Settings, path: &str, problems: &mut Vec<Problem>) -> Option<K> {
+    let setting = settings.get(path)?;
+    match K::read(setting.value()) {
+        Ok(value) => Some(value),
+        Err(why) => {
+            let what = complaint(path, setting.value(), &K::expected(), &why);
+            problems.push(Problem { place: setting.origin().to_string(), what });
+            None
+        }
+    }
+}
+
+fn text(text: &str) -> Raw {
+    Raw::Text(text.to_owned())
+}
+
+fn list(items: &[&str]) -> Raw {
+    Raw::List(items.iter().map(|item| (*item).to_owned()).collect())
+}
+
+macro_rules! table {
+    ($($(#[doc = $section_doc:literal])+ $section:ident: $Section:ident {
+        $($(#[doc = $doc:literal])+ $key:ident: $kind:ty = $default:expr, $effect:ident;)+
+    })+) => {
+        /// All sections, in the order of the template.
+        pub(crate) static SECTIONS: &[Section] = &[$(Section {
+            name: stringify!($section),
+            doc: &[$($section_doc),+],
+            keys: &[$(Key {
+                path: concat!(stringify!($section), ".", stringify!($key)),
+                name: stringify!($key),
+                doc: &[$($doc),+],
+                default: || $default,
+                effect: Effect::$effect,
+                list: <$kind as Kind>::LIST,
+                expected: <$kind as Kind>::expected,
+                check: |raw| <$kind as Kind>::read(raw).map(drop),
+            }),+],
+        }),+];
+
+        $(
+            $(#[doc = $section_doc])+
+            // `no_proxy` in `proxy` is how everybody writes it; the names are the product's face.
+            #[allow(clippy::struct_field_names)]
+            #[derive(Clone, Debug)]
+            pub(crate) struct $Section {
+                $($(#[doc = $doc])+ pub(crate) $key: $kind,)+
+            }
+        )+
+
+        /// All settings in their kinds.
+        #[derive(Clone, Debug)]
+        pub(crate) struct Typed {
+            $(pub(crate) $section: $Section,)+
+        }
+
+        impl Typed {
+            /// Reads every field, and tells of all that cannot be read.
+            pub(crate) fn read(settings: &Settings) -> Result<Self, ConfigError> {
+                let mut problems = Vec::new();
+                let read = Self::read_all(settings, &mut problems);
+                match read {
+                    Some(typed) if problems.is_empty() => Ok(typed),
+                    _ => Err(ConfigError { problems }),
+                }
+            }
+
+            fn read_all(settings: &Settings, problems: &mut Vec<Problem>) -> Option<Self> {
+                $(
+                    $(let $key = field::<$kind>(
+                        settings, concat!(stringify!($section), ".", stringify!($key)), problems);)+
+                    let $section = (|| Some($Section { $($key: $key?),+ }))();
+                )+
+                Some(Self { $($section: $section?),+ })
+            }
+        }
+    };
+}
+
+const SECOND: u64 = 1000;
+const DAY: u64 = 86_400_000;
+
+table! {
+    /// Where the node listens.
+    listen: Listen {
+        /// Addresses for plain HTTP. Delivery Optimization asks its cache host on port 80 only: add "0.0.0.0:80" for it.
+        http: Addresses = list(&["0.0.0.0:3698"]), Restart;
+        /// Addresses for HTTPS. A WSUS client derives the content port as this port minus one: it wants 8530 in `http`
+        /// beside 8531 here. Delivery Optimization asks on 443 only.
+        https: Addresses = list(&["0.0.0.0:6201"]), Restart;
+        /// The address of the control listener (metrics, health, API). It answers reads only; "" turns it off, and the
+        /// control socket in the data directory stays.
+        control: Address = text("127.0.0.1:6202"), Restart;
+        /// Addresses for other nodes. Opened by the first invitation, never before.
+        peer: Addresses = list(&["0.0.0.0:6203"]), Restart;
+    }
+    /// How clients call the node.
+    advertise: Advertise {
+        /// Names and addresses by which clients call the node: they go into its TLS certificate. Without any, the
+        /// machine's own name.
+        names: HostNames = list(&[]), Restart;
+        /// Further names that reach the node from outside the site.
+        external: HostNames = list(&[]), Restart;
+        /// The base of file URLs handed to endpoints. "" derives it from the request.
+        content_url: UrlText = text(""), Restart;
+    }
+    /// The node's certificate. Without files the node makes one, signed by its own site CA. Files are watched and
+    /// reloaded without dropping a connection.
+    tls: Tls {
+        /// The certificate chain, PEM, the leaf first; an ECDSA P-256 key serves every Windows from Server 2012 R2 on.
+        cert: FilePath = text(""), Restart;
+        /// Its private key, PEM; not readable for others.
+        key: FilePath = text(""), Restart;
+        /// An RSA certificate chain beside it, for clients that cannot do ECDSA.
+        rsa_cert: FilePath = text(""), Restart;
+        /// Its private key.
+        rsa_key: FilePath = text(""), Restart;
+    }
+    /// The store.
+    store: Store {
+        /// The data directory, `--data` on the command line. Without it: /var/lib/waystation for root, else
+        /// $XDG_DATA_HOME/waystation (or ~/.local/share/waystation). Relative paths elsewhere in this file begin here.
+        path: Directory = text("/var/lib/waystation"), Startup;
+        /// The most that payloads and drafts may take, counted in blocks really allocated. Without it: 500 GiB, but at
+        /// most nine tenths of the file system.
+        max_size: Size = text("500 GiB"), Startup;
+        /// What stays free on the file system. Without it: 10 GiB, but at most a twentieth of the file system.
+        min_free: Size = text("10 GiB"), Startup;
+        /// How many days a payload is kept for which nobody published a digest.
+        unproven_days: Count<1, 3650> = Raw::Number(30), Startup;
+        /// How often every payload is read again and held against its proof; "0" never does.
+        scrub: Time<0, { 3650 * DAY }> = text("91 days"), Restart;
+        /// The memory that the index may use as its cache.
+        index_cache: Size = text("64 MiB"), Startup;
+        /// Most payloads kept open at once. Each takes a file descriptor and two memory maps.
+        open_payloads: Count<16, 1_000_000> = Raw::Number(4096), Startup;
+        /// Threads that read, write and hash; 0 is two for each core, from 4 to 32.
+        io_threads: Count<0, 256> = Raw::Number(0), Startup;
+        /// Takes a data directory on NFS, SMB or FUSE. Locks, renames and memory maps are not safe there, so that a
+        /// payload can be lost; nothing wrong is served.
+        allow_network: Switch = Raw::Switch(false), Startup;
+    }
+    /// Who may be asked for content, beside the shipped list of Microsoft's delivery hosts.
+    origins: Origins {
+        /// Entries are a host with an optional scheme and port (http and 80 unless given), "*.host" for all below it,
+        /// "!host" to take one away. Private and loopback addresses only when listed literally.
+        /// For example `allow = ["https://dl.example.org", "*.example.net", "127.0.0.1:8000", "!download.nvidia.com"]`.
+        allow: Texts = list(&[]), Live;
+    }
+    /// What stands above the node.
+    upstream: Upstream {
+        /// "microsoft": payloads come from where they are published. "wsus" and "parent": what is asked for by digest
+        /// comes from `url`.
+        kind: UpstreamKind = text("microsoft"), Restart;
+        /// The base URL of the WSUS server or the parent.
+        url: Urls = list(&[]), Restart;
+        /// "global" asks through [proxy], "none" directly, a URL through that proxy.
+        proxy: ProxyChoice = text("global"), Restart;
+        /// Files (PEM) with further certificate authorities that are trusted, beside the system's: what a proxy that
+        /// opens TLS needs.
+        extra_ca: FilePaths = list(&[]), Restart;
+        /// How long a connection may take to come up.
+        connect_timeout: Time<{ SECOND }, { 60 * SECOND }> = text("5 s"), Restart;
+        /// An answer that sends nothing for this long is taken for stalled and asked for again.
+        stall_timeout: Time<{ SECOND }, { 300 * SECOND }> = text("10 s"), Restart;
+        /// How long one question is tried again before the failure is reported.
+        patience: Time<{ SECOND }, { 3600 * SECOND }> = text("60 s"), Restart;
+    }
+    /// The way out of the site.
+    proxy: Proxy {
+        /// The proxy, such as "http://proxy:3128" (also https, socks4, socks5, socks5h); "" asks directly. Behind a proxy
+        /// only names and ports of origins can be checked, not the addresses they resolve to.
+        url: ProxyUrl = text(""), Restart;
+        /// The user at the proxy.
+        username: Text = text(""), Restart;
+        /// A file with the password of that user and nothing else; not readable for others.
+        password_file: FilePath = text(""), Restart;
+        /// Hosts, domains (".example.org") and networks that are asked directly.
+        no_proxy: Texts = list(&[]), Restart;
+    }
+    /// Getting payloads.
+    fill: Fill {
+        /// "demand": pieces that clients ask for, and the whole once half of it was asked for or little is missing.
+        /// "always": the whole on the first question. "never": only what is asked for.
+        complete: Complete = text("demand"), Restart;
+        /// "stream": pieces leave as they come, the last bytes wait for the proof. "strict": nothing leaves before it.
+        verify: Verify = text("stream"), Restart;
+        /// The most that is asked of an origin in one request; on slow links it shrinks by itself.
+        extent: Size = text("8 MiB"), Restart;
+        /// Connections to one host at the same time.
+        connections_per_host: Count<1, 64> = Raw::Number(4), Restart;
+        /// How long a client waits for the first byte before it is told to come again. Windows takes 20 s for a dead
+        /// node, which it then avoids for 15 minutes.
+        silence: Time<{ SECOND }, { 19 * SECOND }> = text("15 s"), Restart;
+    }
+    /// The scan face for Windows Update Agents.
+    scan: Scan {
+        /// Networks whose clients may scan over plain HTTP. Update metadata is unsigned: who can change it on the wire
+        /// runs code on the clients. Loopback may always.
+        plaintext: Networks = list(&[]), Restart;
+    }
+    /// Limits against clients that take too much.
+    limits: Limits {
+        /// Most client connections at once.
+        connections: Count<16, 1_000_000> = Raw::Number(4096), Restart;
+        /// Most connections of one client address at once.
+        connections_per_client: Count<1, 1_000_000> = Raw::Number(256), Restart;
+        /// Networks that the limit per client does not count for: gateways, proxies, the bridge of a container.
+        exempt: Networks = list(&[]), Restart;
+        /// How long an idle connection is kept.
+        idle: Time<{ SECOND }, { 3600 * SECOND }> = text("75 s"), Restart;
+        /// How long the requests under way may go on when the node is told to stop.
+        drain: Time<0, { 3600 * SECOND }> = text("30 s"), Live;
+    }
+    /// What the node writes about itself, to standard error.
+    log: Log {
+        /// A level (error, warn, info, debug, trace), or levels by room such as "info,waystation::store=debug".
+        level: LogLevel = text("info"), Live;
+        /// "human", "json" (one object a line), or "auto": human on a terminal and under systemd, JSON otherwise.
+        format: LogFormat = text("auto"), Restart;
+    }
+}
+
+/// The section of that name.
+pub(crate) fn section(name: &str) -> Option<&'static Section> {
+    SECTIONS.iter().find(|section| section.name == name)
+}
+
+/// The key at `section.key`.
+pub(crate) fn key(path: &str) -> Option<&'static Key> {
+    all().find(|key| key.path == path)
+}
+
+/// All keys.
+pub(crate) fn all() -> impl Iterator<Item = &'static Key> {
+    SECTIONS.iter().flat_map(|section| section.keys)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::settings::Setting;
+
+    pub(crate) fn defaults() -> Settings {
+        let mut settings = Settings::default();
+        for key in all() {
+            settings.define(key.path, Setting::new((key.default)(), key.effect));
+        }
+        settings
+    }
+
+    #[test]
+    fn every_default_can_be_read_and_every_key_is_explained() {
+        for key in all() {
+            assert_eq!(key.check(&(key.default)()), Ok(()), "{}", key.path);
+            assert!(key.doc.iter().all(|line| line.len() > 3), "{}", key.path);
+        }
+        let typed = Typed::read(&defaults()).unwrap();
+        assert_eq!(typed.listen.http.0[0].port(), 3698);
+        assert_eq!(typed.store.max_size.0, 500 << 30);
+    }
+
+    #[test]
+    fn a_wrong_type_is_answered_with_an_example() {
+        let error = key("store.max_size").unwrap().check(&Raw::Switch(true)).unwrap_err();
+        assert!(error.starts_with("store.max_size is true; expected a size such as \"500 GiB\""), "{error}");
+    }
+}

@@ -1,0 +1,88 @@
+//! What values mean: each kind reads a raw value, says what it expects with an example, and never repeats a password.
+//!
+//! [`quantity`]: numbers, sizes, times. [`network`]: addresses, names, networks, URLs. [`word`]: words, texts, paths.
+
+pub(crate) mod network;
+pub(crate) mod quantity;
+pub(crate) mod word;
+
+use crate::model::settings::Raw;
+
+/// Most items of a list: bounds what start-up does with a mangled file.
+const ITEMS_MAX: usize = 10_000;
+
+/// A meaning of a raw value.
+pub(crate) trait Kind: Sized {
+    /// Whether it is a list, so that the environment and flags split at commas. A single value is accepted always.
+    const LIST: bool = false;
+    /// What is expected, with an example, to stand behind "expected ".
+    fn expected() -> String;
+    /// Reads it; `Err` carries what is wrong beside the plain mismatch, or nothing.
+    fn read(raw: &Raw) -> Result<Self, String>;
+}
+
+/// Hides a password that someone put into a URL.
+pub(crate) fn without_user_info(text: &str) -> String {
+    let from = text.find("//").map_or(0, |at| at + 2);
+    let authority = text[from..].split(['/', '?', '#']).next().unwrap_or_default();
+    match authority.rfind('@') {
+        Some(at) => format!("{}***{}", &text[..from], &text[from + at..]),
+        None => text.to_owned(),
+    }
+}
+
+/// A raw value as messages and listings show it.
+pub(crate) fn shown(raw: &Raw) -> String {
+    match raw {
+        Raw::Text(text) => Raw::Text(without_user_info(text)).to_string(),
+        Raw::List(items) => Raw::List(items.iter().map(|item| without_user_info(item)).collect()).to_string(),
+        other => other.to_string(),
+    }
+}
+
+/// A text without the blanks around it.
+pub(super) fn text(raw: &Raw) -> Result<&str, String> {
+    match raw {
+        Raw::Text(text) => Ok(text.trim()),
+        _ => Err(String::new()),
+    }
+}
+
+/// The items of a list, or the one of a single value; a single empty text is an empty list.
+pub(super) fn items(raw: &Raw) -> Result<Vec<&str>, String> {
+    let items: Vec<&str> = match raw {
+        Raw::List(items) => items.iter().map(|item| item.trim()).collect(),
+        Raw::Text(text) if text.trim().is_empty() => Vec::new(),
+        Raw::Text(text) => vec![text.trim()],
+        _ => return Err(String::new()),
+    };
+    if items.len() > ITEMS_MAX {
+        return Err(format!("{} items are more than {ITEMS_MAX}", items.len()));
+    }
+    if items.iter().any(|item| item.is_empty()) {
+        return Err("an item is empty".into());
+    }
+    Ok(items)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::config::kinds::network::{ProxyChoice, ProxyUrl, UrlText};
+
+    #[test]
+    fn passwords_in_urls_are_refused_and_not_repeated() {
+        let raw = Raw::from("http://kim:hunter2@proxy:3128");
+        for error in [
+            ProxyUrl::read(&raw).unwrap_err(),
+            ProxyChoice::read(&raw).unwrap_err(),
+            UrlText::read(&raw).unwrap_err(),
+            shown(&raw),
+            shown(&Raw::List(vec!["x://a@b:hunter2@c/d@e".into(), "kim:hunter2@proxy".into()])),
+        ] {
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+        assert_eq!(shown(&raw), "\"http://***@proxy:3128\"");
+        assert_eq!(shown(&"/a@b".into()), "\"/a@b\"");
+    }
+}

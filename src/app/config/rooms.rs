@@ -1,0 +1,236 @@
+//! From settings to each room's own configuration. What contradicts itself is refused here; what will only hurt is the
+//! preflight's business.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::app::config::keys::Typed;
+use crate::app::config::kinds::network::ProxyChoice;
+use crate::app::config::kinds::word::UpstreamKind;
+use crate::app::config::secret;
+use crate::app::error::{ConfigError, Problem};
+use crate::model::payload::{Location, Standing};
+use crate::net::tls::files::Pair;
+use crate::net::tls::names::SiteName;
+use crate::{admin, fill, jobs, net, store, upstream};
+
+/// Hops that a request may have made when it comes here: a chain of nodes has four or five, a loop has more.
+const HOPS_MAX: u32 = 8;
+
+/// The least extent: smaller questions cost an origin more than they carry.
+const EXTENT_MIN: u64 = 64 << 10;
+
+/// The least budget of a store: below it not even the piece map of one update fits.
+const MAX_SIZE_MIN: u64 = 16 << 20;
+
+/// The least cache of the index, and the most that is of any use.
+const INDEX_CACHE: std::ops::RangeInclusive<u64> = 1 << 20..=64 << 30;
+
+/// Refuses settings that contradict each other.
+pub(crate) fn consistent(typed: &Typed) -> Result<(), ConfigError> {
+    let mut problems = Vec::new();
+    let mut refuse = |wrong: bool, key: &str, what: &str| {
+        if wrong {
+            problems.push(Problem { place: key.into(), what: what.into() });
+        }
+    };
+    let tls = &typed.tls;
+    refuse(
+        tls.cert.0.is_some() != tls.key.0.is_some(),
+        "tls.cert",
+        "certificate and key belong together: set tls.cert and tls.key, or neither",
+    );
+    refuse(
+        tls.rsa_cert.0.is_some() != tls.rsa_key.0.is_some(),
+        "tls.rsa_cert",
+        "certificate and key belong together: set tls.rsa_cert and tls.rsa_key, or neither",
+    );
+    refuse(
+        typed.upstream.kind != UpstreamKind::Microsoft && typed.upstream.url.0.is_empty(),
+        "upstream.url",
+        "this kind of upstream needs its address, such as \"http://wsus.example.org:8530\"",
+    );
+    refuse(typed.fill.extent.0 < EXTENT_MIN, "fill.extent", "it must be at least \"64 KiB\"");
+    refuse(typed.fill.extent.0 > 1 << 30, "fill.extent", "it must be at most \"1 GiB\"");
+    refuse(typed.store.max_size.0 < MAX_SIZE_MIN, "store.max_size", "it must be at least \"16 MiB\"");
+    refuse(
+        !INDEX_CACHE.contains(&typed.store.index_cache.0),
+        "store.index_cache",
+        "it must be from \"1 MiB\" to \"64 GiB\"",
+    );
+    if problems.is_empty() { Ok(()) } else { Err(ConfigError { problems }) }
+}
+
+/// A path of the file, from the data directory where it is relative.
+fn from_data(typed: &Typed, path: &Path) -> PathBuf {
+    typed.store.path.0.join(path)
+}
+
+/// For the store.
+pub(crate) fn store(typed: &Typed) -> store::Config {
+    let store = &typed.store;
+    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    store::Config {
+        path: store.path.0.clone(),
+        max_size: store.max_size.0,
+        min_free: store.min_free.0,
+        unproven: Duration::from_secs(store.unproven_days.0 * 86_400),
+        index_cache: count(store.index_cache.0),
+        open_payloads: count(store.open_payloads.0),
+        // Threads wait for the disk most of the time, and hash the rest.
+        io_threads: if store.io_threads.0 == 0 { (2 * cores).clamp(4, 32) } else { count(store.io_threads.0) },
+    }
+}
+
+/// A bounded count as an index; the bounds of its kind are far below what any machine's index holds.
+fn count(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+/// The proxy that origins are asked through, with its password.
+pub(crate) fn proxy(typed: &Typed) -> Result<upstream::Proxy, ConfigError> {
+    let proxy = &typed.proxy;
+    let url = match &typed.upstream.proxy {
+        ProxyChoice::None => return Ok(upstream::Proxy::default()),
+        ProxyChoice::Global => proxy.url.0.clone(),
+        ProxyChoice::Url(url) => Some(url.clone()),
+    };
+    let password = match &proxy.password_file.0 {
+        Some(path) => {
+            let read = secret::read(&from_data(typed, path));
+            Some(read.map_err(|what| ConfigError::one("proxy.password_file", what))?)
+        }
+        None => None,
+    };
+    let username = (!proxy.username.0.is_empty()).then(|| proxy.username.0.clone());
+    Ok(upstream::Proxy { url, username, password, no_proxy: proxy.no_proxy.0.clone() })
+}
+
+/// For the upstream of the store with the id `store`.
+pub(crate) fn upstream(typed: &Typed, store: &str) -> Result<upstream::Config, ConfigError> {
+    let upstream = &typed.upstream;
+    Ok(upstream::Config {
+        proxy: proxy(typed)?,
+        extra_ca: upstream.extra_ca.0.iter().map(|path| from_data(typed, path)).collect(),
+        connect_timeout: upstream.connect_timeout.0,
+        stall_timeout: upstream.stall_timeout.0,
+        patience: upstream.patience.0,
+        node: via(&node_name(typed), store),
+        hops_max: HOPS_MAX,
+        own_addresses: own_addresses(typed),
+    })
+}
+
+/// What `Via` says: a token (RFC 9110 section 5.6.2) that no other node has. Machines made from one image share their
+/// names, so part of the store's id stands behind it.
+fn via(name: &str, store: &str) -> String {
+    let token = |letter: char| if letter.is_ascii_alphanumeric() || letter == '.' { letter } else { '-' };
+    let id: String = store.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
+    let name: String = name.chars().take(60).map(token).collect();
+    if id.is_empty() { name } else { format!("{name}-{id}") }
+}
+
+/// The addresses under which the node is known, beside those of the machine's interfaces: a name that leads to one of
+/// them leads back here.
+fn own_addresses(typed: &Typed) -> Vec<IpAddr> {
+    let listened = typed.listen.http.0.iter().chain(&typed.listen.https.0).map(SocketAddr::ip);
+    let advertised =
+        typed.advertise.names.0.iter().chain(&typed.advertise.external.0).filter_map(|name| name.parse().ok());
+    let mut own: Vec<IpAddr> = listened.filter(|address| !address.is_unspecified()).chain(advertised).collect();
+    own.sort();
+    own.dedup();
+    own
+}
+
+/// What the node calls itself: its first advertised name, else the machine's.
+pub(crate) fn node_name(typed: &Typed) -> String {
+    typed.advertise.names.0.first().cloned().unwrap_or_else(machine_name)
+}
+
+/// The machine's own name, as far as it is one.
+pub(crate) fn machine_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase();
+    let clean: String =
+        name.chars().filter(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '.')).collect();
+    if clean.is_empty() { "waystation".into() } else { clean }
+}
+
+/// For fill.
+pub(crate) fn fill(typed: &Typed) -> fill::Config {
+    let fill = &typed.fill;
+    let upstream = (typed.upstream.kind != UpstreamKind::Microsoft)
+        .then(|| typed.upstream.url.0.first())
+        .flatten()
+        .map(|url| Location { url: url.clone(), standing: Standing::Upstream });
+    fill::Config {
+        complete: fill.complete,
+        verify: fill.verify,
+        extent: fill.extent.0,
+        connections_per_host: count(fill.connections_per_host.0),
+        upstream,
+        silence: fill.silence.0,
+    }
+}
+
+/// For jobs.
+pub(crate) fn jobs(typed: &Typed) -> jobs::Config {
+    let every = typed.store.scrub.0;
+    jobs::Config { scrub_every: (!every.is_zero()).then_some(every), ..jobs::Config::default() }
+}
+
+/// For the listeners of the data plane. Loopback stays exempt from the limit per client, whatever is listed.
+pub(crate) fn net(typed: &Typed) -> net::Config {
+    let limits = &typed.limits;
+    let mut config = net::Config {
+        connections_max: count(limits.connections.0),
+        connections_per_client_max: count(limits.connections_per_client.0),
+        idle_max: limits.idle.0,
+        ..net::Config::default()
+    };
+    config.exempt.extend(&limits.exempt.0);
+    config
+}
+
+/// Connections to the control listener: a console, a monitoring system and a few scripts.
+const CONTROL_CONNECTIONS_MAX: usize = 128;
+
+/// For the control listener.
+pub(crate) fn control() -> net::Config {
+    net::Config {
+        connections_max: CONTROL_CONNECTIONS_MAX,
+        connections_per_client_max: CONTROL_CONNECTIONS_MAX,
+        request_body_bytes_max: admin::BODY_BYTES_MAX as u64,
+        ..net::Config::default()
+    }
+}
+
+/// For TLS.
+pub(crate) fn tls(typed: &Typed) -> Result<net::tls::Config, ConfigError> {
+    let mut config = net::tls::Config::new(typed.store.path.0.join("tls"));
+    let advertise = &typed.advertise;
+    for name in advertise.names.0.iter().chain(&advertise.external.0) {
+        let name: SiteName =
+            name.parse().map_err(|error: net::Error| ConfigError::one("advertise.names", error.to_string()))?;
+        config.names.push(name);
+    }
+    let tls = &typed.tls;
+    for (cert, key) in [(&tls.cert, &tls.key), (&tls.rsa_cert, &tls.rsa_key)] {
+        if let (Some(cert), Some(key)) = (&cert.0, &key.0) {
+            config.pairs.push(Pair { cert: from_data(typed, cert), key: from_data(typed, key) });
+        }
+    }
+    Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn via_is_a_token_and_differs_between_stores() {
+        assert_eq!(via("patches.site.example", "0123456789abcdef"), "patches.site.example-01234567");
+        assert_eq!(via("2001:db8::1", "ab-cd-ef-01-23"), "2001-db8--1-abcdef01");
+        assert_eq!(via("node", ""), "node");
+    }
+}

@@ -1,0 +1,99 @@
+//! The commented template and the reference document, both out of the table of keys.
+
+use std::fmt::Write;
+
+use crate::app::config::keys::{SECTIONS, Section};
+use crate::model::settings::Effect;
+
+/// Every section and key, each key commented out with its default and explanation.
+pub(crate) fn template() -> String {
+    let mut out = String::from(
+        "# Waystation's configuration. Every key stands here with its default, commented out: the node runs without any.\n\
+         # `waystation check-config` says what would run. Sizes: \"500 GiB\". Times: \"75 s\", \"30 days\".\n\
+         # A single value may stand where a list can.\n",
+    );
+    for section in SECTIONS {
+        out.push('\n');
+        lines(&mut out, section.doc);
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "[{}]", section.name);
+        for key in section.keys {
+            out.push('\n');
+            lines(&mut out, key.doc);
+            let _ = writeln!(out, "#{} = {}", key.name, (key.default)());
+        }
+    }
+    out
+}
+
+fn lines(out: &mut String, doc: &[&str]) {
+    for line in doc {
+        let _ = writeln!(out, "# {}", line.trim());
+    }
+}
+
+/// `docs/CONFIGURATION.md`.
+pub(crate) fn reference() -> String {
+    let mut out = String::from(HEAD);
+    for section in SECTIONS {
+        part(&mut out, section);
+    }
+    out
+}
+
+/// Stands above the sections.
+const HEAD: &str = "\
+# Configuration
+
+<!-- Written by `waystation config reference`; a test holds this file against it. Change the table of keys instead. -->
+
+`waystation serve` works without any configuration. What is set comes in layers; a later one wins:
+
+1. the defaults below;
+2. what was set at run time on this node, kept in its store with who and when;
+3. what the parent node has set;
+4. the file: `--config FILE`, else `waystation.toml` in the data directory, if it is there;
+5. the environment: `WAYSTATION__SECTION__KEY`, such as `WAYSTATION__STORE__MAX_SIZE=\"1 TiB\"`; lists by commas;
+6. flags: `--data`, `--log`, `--log-format`, and `--set section.key=value` for all the rest; a flag an item for lists.
+
+What the file, the environment or a flag says is *locked*: it cannot be changed at run time, and the console shows where it
+is fixed. Unknown sections, keys and variables are refused by name and line. `waystation check-config` prints what would run,
+where each value comes from, and what will not work; `waystation config template` prints a commented file to begin with.
+
+A single value may stand where a list can. Sizes are written `\"500 GiB\"` (B, KiB, MiB, GiB, TiB, KB, MB, GB, TB), times
+`\"75 s\"` (ms, s, min, h, days). No secret stands in the file: passwords are read from files of their own.
+
+*Live* keys take effect on `systemctl reload` (SIGHUP); all others at the next start, and the log names them on a reload. A
+file that has errors is refused as a whole on a reload, and what ran before goes on. *Startup* keys must be known before the
+store is open, so that they cannot be set at run time.
+";
+
+fn part(out: &mut String, section: &Section) {
+    // Writing to a String cannot fail.
+    let _ = write!(out, "\n## [{}]\n\n{}\n", section.name, joined(section.doc));
+    for key in section.keys {
+        let effect = match key.effect {
+            Effect::Live => "live",
+            Effect::Restart => "restart",
+            Effect::Startup => "startup",
+        };
+        let _ = write!(
+            out,
+            "\n### `{}`\n\nDefault `{}` · {effect} · `{}`\n\n{}\n\nExpected: {}.\n",
+            key.path,
+            (key.default)(),
+            variable(key.path),
+            joined(key.doc),
+            (key.expected)()
+        );
+    }
+}
+
+/// The variable of the environment that sets a key.
+pub(crate) fn variable(path: &str) -> String {
+    format!("WAYSTATION__{}", path.to_ascii_uppercase().replace('.', "__"))
+}
+
+fn joined(doc: &[&str]) -> String {
+    doc.iter().map(|line| line.trim()).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,155 @@
+//! The roof: configuration -> build -> run -> drain. The only place that knows every room.
+//!
+//! 1. [`load`] reads file, environment and flags ([`config`]); nothing is started, nothing is made.
+//! 2. [`check`] holds that against the machine ([`machine`], [`preflight`]).
+//! 3. [`serve`] starts the log ([`logs`]), raises what limits may be raised, and makes the two planes' runtimes;
+//! 4. [`build`] opens the store, lays the run-time settings beneath the file, and puts the rooms together;
+//! 5. [`banner`] says where the node is and how to point Windows at it;
+//! 6. [`run`] waits for signals, tells systemd ([`notify`]), reloads, and at last drains: not ready, accept no more, let
+//!    answers finish, checkpoint the fills, close the store.
+//!
+//! Without a node the command line works on the data directory itself, by [`alone`] over [`open_offline`]; certificates are
+//! kept in files that a running node watches, so that [`tls`] needs none.
+
+pub mod alone;
+pub(crate) mod banner;
+pub(crate) mod build;
+pub(crate) mod config;
+pub(crate) mod error;
+pub(crate) mod logs;
+pub(crate) mod machine;
+pub(crate) mod notify;
+pub(crate) mod offline;
+pub(crate) mod preflight;
+pub(crate) mod run;
+pub mod tls;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::app::config::keys::Typed;
+use crate::app::config::{layers, rooms, template};
+pub use crate::app::error::{AppError, ConfigError, Problem};
+pub use crate::app::logs::LogFormat;
+use crate::app::machine::Machine;
+use crate::base::time::{Clock, SystemClock};
+use crate::model::report::{Finding, Verdict};
+use crate::model::settings::{Layer, Settings};
+use crate::store::Store;
+
+/// What the command line says of the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    /// The file; else `waystation.toml` in the data directory, if it is there.
+    pub config: Option<PathBuf>,
+    /// The data directory: `store.path`.
+    pub data: Option<PathBuf>,
+    /// `section.key` and its value, in order. A list's items may come one by one.
+    pub set: Vec<(String, String)>,
+    /// `log.level`
+    pub log: Option<String>,
+    /// `log.format`
+    pub log_format: Option<LogFormat>,
+}
+
+/// What the layers outside the node say together: read, checked, and not yet acted upon.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    flags: Flags,
+    layered: layers::Layered,
+}
+
+/// Reads file, environment and flags; the run-time layers need the store and come with [`serve`].
+pub fn load(flags: &Flags) -> Result<Loaded, ConfigError> {
+    load_with(flags, std::env::vars_os())
+}
+
+/// As [`load`], with another environment.
+pub fn load_with(
+    flags: &Flags,
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Loaded, ConfigError> {
+    let layered = layers::read(flags, variables)?;
+    let loaded = Loaded { flags: flags.clone(), layered };
+    rooms::consistent(&loaded.typed()?)?;
+    Ok(loaded)
+}
+
+impl Loaded {
+    /// The data directory, absolute. It may not exist yet.
+    pub fn data_dir(&self) -> &Path {
+        &self.layered.data
+    }
+
+    /// The command line's way to the node that runs on this data directory.
+    pub fn control_socket(&self) -> PathBuf {
+        self.layered.data.join("control.sock")
+    }
+
+    /// The file that was read, if there was one.
+    pub fn file(&self) -> Option<&Path> {
+        self.layered.file.as_deref()
+    }
+
+    /// What is in force, and where each value comes from.
+    pub fn settings(&self) -> &Settings {
+        &self.layered.settings
+    }
+
+    /// The settings in their kinds.
+    pub(crate) fn typed(&self) -> Result<Typed, ConfigError> {
+        Typed::read(&self.layered.settings)
+    }
+
+    /// Lays documents of a run-time layer beneath the file.
+    pub(crate) fn record(&mut self, layer: Layer, documents: Vec<(String, Vec<u8>)>) -> Vec<Problem> {
+        layers::record(&mut self.layered.settings, layer, documents)
+    }
+}
+
+/// Runs the node; returns when it has drained. [`AppError::exit_code`] is for the process.
+pub fn serve(loaded: Loaded) -> Result<(), AppError> {
+    run::serve(loaded)
+}
+
+/// What would not work or will hurt, without starting anything.
+pub fn check(loaded: &Loaded) -> Vec<Finding> {
+    let machine = Machine::look(loaded.data_dir(), SystemClock.now());
+    match loaded.typed() {
+        Ok(typed) => {
+            let mut findings = preflight::findings(&typed, &machine);
+            if let Err(error) = rooms::proxy(&typed) {
+                findings.extend(error.problems.into_iter().map(|problem| Finding {
+                    subject: problem.place,
+                    check: "proxy".into(),
+                    verdict: Verdict::Bad,
+                    seen: problem.what,
+                    advice: "correct it, then check again".into(),
+                }));
+            }
+            findings
+        }
+        Err(error) => vec![Finding {
+            subject: "settings".into(),
+            check: "settings".into(),
+            verdict: Verdict::Bad,
+            seen: error.to_string(),
+            advice: "correct them, then check again".into(),
+        }],
+    }
+}
+
+/// The commented template of the file.
+pub fn template() -> String {
+    template::template()
+}
+
+/// The reference of all settings: `docs/CONFIGURATION.md`.
+pub fn reference() -> String {
+    template::reference()
+}
+
+/// Opens the store where no node runs: under its lock, as its owner. Must be called before any other thread is started.
+pub fn open_offline(loaded: &Loaded) -> Result<Store, AppError> {
+    offline::open(loaded)
+}

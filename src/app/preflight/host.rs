@@ -1,0 +1,189 @@
+//! The data directory, its file system, and what the machine gives.
+
+use crate::app::config::keys::Typed;
+use crate::app::config::kinds::quantity::size_text;
+use crate::app::machine::{FileSystem, Machine};
+use crate::app::preflight::Found;
+use crate::base::time::Timestamp;
+use crate::model::report::Verdict;
+
+/// The day before which no release of this program ran: a clock that says less is wrong. 2026-01-01.
+const CLOCK_MIN: Timestamp = Timestamp::from_ms(1_767_225_600_000);
+
+/// No release is run for longer than this without an update: a clock that says more is wrong. 2056-01-01.
+const CLOCK_MAX: Timestamp = Timestamp::from_ms(2_713_910_400_000);
+
+/// What a connection takes of memory at its worst: buffers of both sides, a TLS state, a few tasks.
+const CONNECTION_BYTES: u64 = 128 << 10;
+
+/// What the program itself takes.
+const PROGRAM_BYTES: u64 = 96 << 20;
+
+/// Descriptors beside connections and payloads: upstream, index, log, drafts.
+const DESCRIPTORS_BESIDE: u64 = 1024;
+
+/// Maps beside payloads: code, stacks, allocator.
+const MAPS_BESIDE: u64 = 4096;
+
+/// Maps that one open payload takes: its bytes and its proof.
+const MAPS_PER_PAYLOAD: u64 = 2;
+
+pub(super) fn directory(typed: &Typed, machine: &Machine, found: &mut Found) {
+    let path = typed.store.path.0.display().to_string();
+    match &machine.unwritable {
+        Some(why) => found.bad(
+            "writable",
+            &path,
+            format!("{} cannot be written: {why}", machine.base.display()),
+            "give it to the node's user, mount it writable, or name another directory with --data",
+        ),
+        None => found.good("writable", &path, "can be written"),
+    }
+    if let Some(owner) = machine.owner.filter(|owner| *owner != machine.user) {
+        found.warn(
+            "owner",
+            &path,
+            format!("it belongs to user {owner}, and this was checked as user {}", machine.user),
+            format!("a node must be started as user {owner}; it refuses to mix owners in its directory"),
+        );
+    }
+    match machine.file_system {
+        Some(FileSystem::Remote(kind)) if typed.store.allow_network.0 => found.warn(
+            "file-system",
+            &path,
+            format!("it lies on {kind}, where a payload can be lost"),
+            "a local disk is what the store is made for",
+        ),
+        Some(FileSystem::Remote(kind)) => found.bad("file-system", &path, remote(kind), REMOTE_ADVICE),
+        Some(FileSystem::Memory) => {
+            found.warn("file-system", &path, "it lies in memory, and is gone with the next start", "name a disk");
+        }
+        Some(FileSystem::Layer) => found.warn(
+            "file-system",
+            &path,
+            "it lies in a container's own layer, and is gone with the container",
+            "mount a volume there",
+        ),
+        Some(FileSystem::Local) => found.good("file-system", &path, "a local one"),
+        None => found.add(Verdict::Skipped, "file-system", &path, "its kind cannot be told", ""),
+    }
+}
+
+/// What is said of a network file system.
+pub(crate) fn remote(kind: &str) -> String {
+    format!("it lies on {kind}, where locks, renames and memory maps are not safe")
+}
+
+/// And what to do then.
+pub(crate) const REMOTE_ADVICE: &str =
+    "name a local disk, or set store.allow_network = true if losing payloads is acceptable";
+
+pub(super) fn space(typed: &Typed, machine: &Machine, found: &mut Found) {
+    let store = &typed.store;
+    let Some((total, free)) = machine.disk else {
+        found.add(Verdict::Skipped, "space", "store.max_size", "the file system does not say how large it is", "");
+        return;
+    };
+    let (max, min_free) = (store.max_size.0, store.min_free.0);
+    if max.saturating_add(min_free) > total {
+        found.warn(
+            "space",
+            "store.max_size",
+            format!(
+                "{} and {} to stay free are more than the {} of the file system: min_free will be what stops it",
+                size_text(max),
+                size_text(min_free),
+                size_text(total)
+            ),
+            format!("set store.max_size to at most {}", size_text(total.saturating_sub(min_free))),
+        );
+    }
+    if free < min_free {
+        found.warn(
+            "space",
+            "store.min_free",
+            format!(
+                "only {} are free and {} are to stay free: what is held must go before anything comes",
+                size_text(free),
+                size_text(min_free)
+            ),
+            "free some of the disk, or lower store.min_free",
+        );
+    } else {
+        found.good("space", "store.max_size", format!("{} of {} are free", size_text(free), size_text(total)));
+    }
+    if max < 2 << 30 {
+        found.warn(
+            "space",
+            "store.max_size",
+            format!("{} hold hardly one cumulative update: larger objects are passed on and not kept", size_text(max)),
+            "set store.max_size to 100 GiB or more",
+        );
+    }
+}
+
+pub(super) fn limits(typed: &Typed, machine: &Machine, found: &mut Found) {
+    let payloads = typed.store.open_payloads.0;
+    let connections = typed.limits.connections.0;
+    let wanted = connections + payloads + DESCRIPTORS_BESIDE;
+    match machine.descriptors.1 {
+        Some(hard) if hard < wanted => found.warn(
+            "descriptors",
+            "limits.connections",
+            format!("{connections} connections and {payloads} open payloads want {wanted} file descriptors; {hard} are allowed"),
+            format!("set LimitNOFILE={wanted} in the unit (or ulimit -n), or lower limits.connections"),
+        ),
+        _ => found.good("descriptors", "limits.connections", format!("{wanted} are wanted and allowed")),
+    }
+    let maps = payloads * MAPS_PER_PAYLOAD + MAPS_BESIDE;
+    match machine.maps {
+        Some(limit) if limit < maps => found.warn(
+            "maps",
+            "store.open_payloads",
+            format!("{payloads} open payloads want {maps} memory maps; vm.max_map_count allows {limit}"),
+            format!("sysctl vm.max_map_count={maps}, or lower store.open_payloads"),
+        ),
+        Some(_) => found.good("maps", "store.open_payloads", format!("{maps} are wanted and allowed")),
+        None => found.add(Verdict::Skipped, "maps", "store.open_payloads", "vm.max_map_count cannot be read", ""),
+    }
+    let wanted = PROGRAM_BYTES
+        .saturating_add(typed.store.index_cache.0)
+        .saturating_add(connections.saturating_mul(CONNECTION_BYTES));
+    match machine.memory_limit() {
+        Some(memory) if wanted > memory / 4 * 3 => {
+            let whose =
+                if machine.memory_group.is_some_and(|group| group <= memory) { "control group" } else { "machine" };
+            found.warn(
+                "memory",
+                "store.index_cache",
+                format!(
+                    "cache and connections can take {} of the {} that the {whose} has",
+                    size_text(wanted),
+                    size_text(memory)
+                ),
+                "lower store.index_cache or limits.connections, or give more memory: what is left caches payloads",
+            );
+        }
+        Some(memory) => {
+            found.good(
+                "memory",
+                "store.index_cache",
+                format!("{} of {} at most", size_text(wanted), size_text(memory)),
+            );
+        }
+        None => found.add(Verdict::Skipped, "memory", "store.index_cache", "the machine does not say what it has", ""),
+    }
+}
+
+pub(super) fn clock(machine: &Machine, found: &mut Found) {
+    if (CLOCK_MIN..=CLOCK_MAX).contains(&machine.now) {
+        found.good("clock", "clock", machine.now.to_string());
+    } else {
+        found.bad(
+            "clock",
+            "clock",
+            format!("it says {}, which cannot be: certificates fail and lifetimes go wrong", machine.now),
+            "set it, and let it be kept by NTP (timedatectl set-ntp true)",
+        );
+    }
+}

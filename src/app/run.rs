@@ -1,0 +1,342 @@
+//! From the first thread to the last: start, wait for signals, reload, drain.
+//!
+//! The drain goes in this order, so that nobody who still works loses what it stands on:
+//! 1. not ready (`/readyz`, systemd), so that balancers and clients look elsewhere;
+//! 2. no new connections; answers under way have the grace period;
+//! 3. jobs stop; flights write their checkpoints and end;
+//! 4. the control plane answers no more;
+//! 5. the store writes what it has in memory, and closes.
+//!
+//! A second signal ends it at once: the store stands that, as it stands a lost plug.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Instant;
+
+use crate::app::build::{self, Node, Planes};
+use crate::app::config::rooms;
+use crate::app::logs::Logs;
+use crate::app::notify::{self, Pulse};
+use crate::app::{AppError, Loaded, banner, load, machine};
+use crate::model::settings::{Effect, Layer};
+use crate::store::{Health, Store};
+
+/// How long checkpoints of flights and the end of jobs may take, even where the grace period is over or zero: they only
+/// write what is already here.
+const CHECKPOINT_MAX: Duration = Duration::from_secs(10);
+
+/// How long answers of the control plane may take at the end.
+const CONTROL_GRACE: Duration = Duration::from_secs(2);
+
+/// How long the store's last commit and sync may take: a disk that needs longer is broken, and the store mends that on
+/// the next start.
+const CLOSE_MAX: Duration = Duration::from_mins(1);
+
+/// How long threads that still block (a disk that does not answer) are waited for at the very end.
+const THREADS_MAX: Duration = Duration::from_secs(5);
+
+/// How often the store's health is looked at: it is a value in memory, and a balancer asks about as often.
+const HEALTH_EVERY: Duration = Duration::from_secs(5);
+
+/// The signals that the node listens to.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    Stop(&'static str),
+    Reload,
+}
+
+impl Signals {
+    /// From here on signals do not end the process by themselves. Must be called inside a runtime.
+    fn listen() -> Result<Self, AppError> {
+        let on = |kind| signal(kind).map_err(|source| AppError::System { what: "signals", source });
+        Ok(Self {
+            terminate: on(SignalKind::terminate())?,
+            interrupt: on(SignalKind::interrupt())?,
+            hang_up: on(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.terminate.recv() => Asked::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => Asked::Stop("SIGINT"),
+            _ = self.hang_up.recv() => Asked::Reload,
+        }
+    }
+
+    /// The next signal that asks for the end.
+    async fn stop(&mut self) -> &'static str {
+        loop {
+            if let Asked::Stop(name) = self.next().await {
+                return name;
+            }
+        }
+    }
+}
+
+/// Runs the node on this thread and those that it starts; returns when it has drained.
+pub(crate) fn serve(mut loaded: Loaded) -> Result<(), AppError> {
+    let typed = loaded.typed()?;
+    let logs = Logs::start(&typed.log.level.0, typed.log.format)
+        .map_err(|source| AppError::System { what: "the log", source })?;
+    if let Some(descriptors) = machine::raise_descriptors() {
+        tracing::debug!(descriptors, "limit of open files");
+    }
+    build::data_directory(loaded.data_dir(), typed.store.allow_network.0)?;
+    let Planes { data, control } = Planes::start()?;
+    let mut signals = {
+        let _control = control.enter();
+        Signals::listen()?
+    };
+    let mut building = async || {
+        let (store, opened) = build::store(&mut loaded).await?;
+        match build::node(&loaded, store.clone(), &opened, control.handle()).await {
+            Ok(node) => Ok(node),
+            Err(error) => {
+                // The error of the start is the one to tell.
+                if let Err(closing) = store.close().await {
+                    tracing::warn!(error = %closing, "the store did not close well");
+                }
+                Err(error)
+            }
+        }
+    };
+    let outcome = match data.block_on(building()) {
+        Ok(node) => {
+            // The pulse is of the data plane: it beats there, and is watched from the other one.
+            let pulse = Arc::new(Pulse::new());
+            let beating = Arc::clone(&pulse);
+            let beat = data.spawn(async move { beating.beat().await });
+            let outcome = control.block_on(live(node, &mut loaded, &logs, &mut signals, &pulse));
+            beat.abort();
+            outcome
+        }
+        Err(error) => Err(error),
+    };
+    if matches!(outcome, Err(AppError::Interrupted)) {
+        data.shutdown_background();
+        control.shutdown_background();
+    } else {
+        data.shutdown_timeout(THREADS_MAX);
+        control.shutdown_timeout(THREADS_MAX);
+    }
+    match &outcome {
+        Ok(()) => tracing::info!("drained"),
+        // The command line tells people; a log of JSON wants it in its own form.
+        Err(error) if typed.log.format.is_json() => tracing::error!(%error, "ended"),
+        Err(_) => {}
+    }
+    outcome
+}
+
+/// From ready to drained. Runs in the control runtime.
+async fn live(
+    node: Node,
+    loaded: &mut Loaded,
+    logs: &Logs,
+    signals: &mut Signals,
+    pulse: &Pulse,
+) -> Result<(), AppError> {
+    let status = announce(&node, loaded, logs)?;
+    notify::ready(&status);
+    let stop = async {
+        loop {
+            match signals.next().await {
+                Asked::Stop(name) => return name,
+                Asked::Reload => {
+                    notify::reloading();
+                    reload(&node, loaded, logs);
+                    look_at_certificate(&node).await;
+                    notify::ready(&status);
+                }
+            }
+        }
+    };
+    let name = tokio::select! {
+        name = stop => name,
+        never = watch(pulse) => match never {},
+        never = watch_store(&node.store, &status) => match never {},
+    };
+    let grace = loaded.typed()?.limits.drain.0;
+    tracing::info!(signal = name, grace_s = grace.as_secs(), "draining");
+    notify::stopping(grace + CHECKPOINT_MAX + CLOSE_MAX);
+    // systemd's watchdog is fed while draining, too.
+    tokio::select! {
+        drained = drain(node, grace) => drained,
+        second = signals.stop() => {
+            tracing::warn!(signal = second, "stopping at once");
+            Err(AppError::Interrupted)
+        }
+        never = watch(pulse) => match never {},
+    }
+}
+
+/// Feeds systemd's watchdog for as long as it is asked to.
+async fn watch(pulse: &Pulse) -> Infallible {
+    notify::watchdog(pulse).await;
+    std::future::pending().await
+}
+
+/// Looks at the store's health: an index that fails later must be heard of, not found out.
+async fn watch_store(store: &Store, status: &str) -> Infallible {
+    let mut told = store.health();
+    let mut tick = tokio::time::interval(HEALTH_EVERY);
+    loop {
+        tick.tick().await;
+        let health = store.health();
+        if health == told {
+            continue;
+        }
+        match &health {
+            Health::ReadOnly { why } => {
+                tracing::error!(
+                    why,
+                    "the store takes nothing new: held payloads are served, and the node is not ready"
+                );
+                notify::status(&format!("serving only what is held: {why}"));
+            }
+            Health::Ready => {
+                tracing::info!("the store takes new payloads again");
+                notify::status(status);
+            }
+        }
+        told = health;
+    }
+}
+
+/// Says that the node is up; returns the line for systemd.
+fn announce(node: &Node, loaded: &Loaded, logs: &Logs) -> Result<String, AppError> {
+    let typed = loaded.typed()?;
+    let socket = node.socket.as_ref().map(|_| loaded.control_socket());
+    let read_only = node.read_only();
+    let name = rooms::node_name(&typed);
+    let facts = banner::Facts {
+        http: &node.http,
+        https: &node.https,
+        control: node.control_address(),
+        socket: socket.as_deref(),
+        data: loaded.data_dir(),
+        max_size: typed.store.max_size.0,
+        file: loaded.file(),
+        name: &name,
+        read_only: read_only.as_deref(),
+    };
+    let status = banner::status(&facts);
+    if typed.log.format.is_json() {
+        let control = facts.control.map(|address| address.to_string());
+        tracing::info!(
+            http = ?facts.http, https = ?facts.https, control, data = %facts.data.display(),
+            version = env!("CARGO_PKG_VERSION"), "{status}"
+        );
+    } else {
+        logs.say(&banner::text(&facts));
+    }
+    if let Some(why) = read_only {
+        tracing::error!(why, "the store takes nothing new: held payloads are served, and the node is not ready");
+    }
+    Ok(status)
+}
+
+/// Reads the configuration again and applies what can change while running. A file with errors changes nothing.
+fn reload(node: &Node, loaded: &mut Loaded, logs: &Logs) {
+    let mut new = match load(&loaded.flags) {
+        Ok(new) => new,
+        Err(error) => {
+            for problem in error.problems {
+                tracing::error!(place = problem.place, what = problem.what, "not reloaded");
+            }
+            tracing::error!("the configuration has errors and is not used; what ran before goes on");
+            return;
+        }
+    };
+    for layer in [Layer::Local, Layer::Parent] {
+        new.layered.settings.keep_layer(layer, loaded.settings());
+    }
+    let typed = match new.typed() {
+        Ok(typed) => typed,
+        Err(error) => {
+            tracing::error!(%error, "not reloaded; what ran before goes on");
+            return;
+        }
+    };
+    // The allow-list can still be refused, so it comes first: all changes or none.
+    if let Err(error) = node.allow.replace(&typed.origins.allow.0) {
+        tracing::error!(%error, "origins.allow is refused; nothing is reloaded, what ran before goes on");
+        return;
+    }
+    if let Err(error) = logs.set_level(&typed.log.level.0) {
+        tracing::warn!(error, "the level of the log stays as it is");
+    }
+    let (live, later): (Vec<_>, Vec<_>) = new
+        .settings()
+        .changed(loaded.settings())
+        .map(|(key, setting)| (key.to_owned(), setting.effect()))
+        .partition(|(_, effect)| *effect == Effect::Live);
+    let names = |keys: Vec<(String, Effect)>| keys.into_iter().map(|(key, _)| key).collect::<Vec<_>>().join(", ");
+    if !later.is_empty() {
+        tracing::warn!(keys = names(later), "changed, but taken only by the next start");
+    }
+    tracing::info!(keys = names(live), "reloaded");
+    node.settings.store(Arc::new(new.settings().clone()));
+    *loaded = new;
+}
+
+/// Has the certificate's files looked at now; they are looked at every few seconds anyway.
+async fn look_at_certificate(node: &Node) {
+    let Some(tls) = node.certificate.as_ref().map(|certificate| Arc::clone(&certificate.tls)) else { return };
+    match tokio::task::spawn_blocking(move || tls.reload()).await {
+        Ok(Ok(true)) => tracing::info!("certificate loaded"),
+        Ok(Ok(false)) => {}
+        Ok(Err(error)) => tracing::error!(%error, "the new certificate is not used, the old one stays"),
+        Err(error) => tracing::error!(%error, "looking for a new certificate failed"),
+    }
+}
+
+/// Ends everything in the order of the head of this file.
+async fn drain(node: Node, grace: Duration) -> Result<(), AppError> {
+    let Node { store, fill, jobs, facts, content, control, socket, certificate, .. } = node;
+    let deadline = Instant::now() + grace;
+    facts.drain();
+    let drained = content.drain(grace).await;
+    if drained.cut > 0 {
+        tracing::warn!(connections = drained.cut, "answers that were not done within the grace period were cut");
+    }
+    if let Some(certificate) = certificate {
+        certificate.stop.cancel();
+        finish("the certificate's watch", CONTROL_GRACE, async { drop(certificate.watching.await) }).await;
+    }
+    let left = deadline.saturating_duration_since(Instant::now()).max(CHECKPOINT_MAX);
+    finish("jobs", left, jobs.close()).await;
+    finish("flights", left, fill.close()).await;
+    if let Some((serving, stop)) = socket {
+        stop.cancel();
+        finish("the control socket", CONTROL_GRACE, async { drop(serving.await) }).await;
+    }
+    if let Some(control) = control {
+        control.drain(CONTROL_GRACE).await;
+    }
+    match tokio::time::timeout(CLOSE_MAX, store.close()).await {
+        Ok(closed) => Ok(closed?),
+        Err(_) => Err(AppError::System {
+            what: "closing the store",
+            source: std::io::Error::new(std::io::ErrorKind::TimedOut, "the disk does not answer"),
+        }),
+    }
+}
+
+/// Waits for an end, but not for ever.
+async fn finish(what: &str, at_most: Duration, end: impl Future<Output = ()>) {
+    if tokio::time::timeout(at_most, end).await.is_err() {
+        tracing::warn!(what, at_most_s = at_most.as_secs(), "did not end in time and is left behind");
+    }
+}

@@ -1,0 +1,156 @@
+//! The certificate verbs: thin ways to the network's TLS side, on the files under `<data>/tls`. A running node looks at
+//! these files itself, so that nothing has to be told to it.
+//!
+//! Files of the caller are read first, as who called; then the process becomes the data directory's owner, so that no
+//! file of another user appears there. Must be called before any other thread is started.
+
+use std::path::{Path, PathBuf};
+
+use rustls::crypto::aws_lc_rs;
+
+use crate::admin::view::{Certificate, Certificates, Time};
+use crate::app::config::{rooms, secret};
+use crate::app::offline::become_owner;
+use crate::app::{AppError, ConfigError, Loaded};
+use crate::base::disk::RealDisk;
+use crate::base::time::SystemClock;
+use crate::net;
+use crate::net::tls::ca::CERT_FILE;
+use crate::net::tls::csr::{self, KeyKind};
+use crate::net::tls::files;
+use crate::net::tls::import::{self, Importer};
+use crate::net::tls::names::{self, SiteName};
+use crate::net::tls::show::Shown;
+use crate::net::tls::{Config, Tls};
+
+/// The largest certificate file that is read: a chain with RSA keys has some kilobytes.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// What endpoints see, found as the node finds it: configured, imported, or its own. Changes nothing.
+pub fn show(loaded: &Loaded) -> Result<Certificates, AppError> {
+    let config = rooms::tls(&loaded.typed()?)?;
+    if !config.pairs.is_empty() {
+        let served = config.pairs.iter().map(|pair| read(&pair.cert)).filter_map(Result::transpose);
+        return Ok(Certificates { served: served.collect::<Result<_, _>>()?, self_made: false });
+    }
+    let imported = import::kept(&config.dir).into_iter().map(|pair| read(&pair.cert)).filter_map(Result::transpose);
+    let imported = imported.collect::<Result<Vec<_>, _>>()?;
+    if !imported.is_empty() {
+        return Ok(Certificates { served: imported, self_made: false });
+    }
+    let own = read(&config.dir.join("leaf.pem"))?;
+    Ok(Certificates { served: own.into_iter().collect(), self_made: true })
+}
+
+/// Makes a key and a signing request, in PEM; for the node's names where none are given.
+pub fn csr(loaded: &Loaded, given: &[String], rsa: bool) -> Result<String, AppError> {
+    let config = rooms::tls(&loaded.typed()?)?;
+    let names = if given.is_empty() { own_names(&config) } else { parse(given)? };
+    own(loaded)?;
+    let kind = if rsa { KeyKind::Rsa } else { KeyKind::Ecdsa };
+    Ok(csr::make(&RealDisk, &config.dir, &names, kind)?)
+}
+
+/// Puts a certificate in place; returns it, and the names of the node that it does not cover.
+pub fn import(
+    loaded: &Loaded,
+    file: &Path,
+    key: Option<&Path>,
+    password_file: Option<&Path>,
+) -> Result<(Certificate, Vec<String>), AppError> {
+    let config = rooms::tls(&loaded.typed()?)?;
+    if let Some(pair) = config.pairs.first() {
+        let what = format!(
+            "the configuration names {}: replace that file, or take the keys out of [tls]",
+            pair.cert.display()
+        );
+        return Err(ConfigError::one("tls.cert", what).into());
+    }
+    let bytes = bounded(file)?;
+    let key = key.map(bounded).transpose()?;
+    let password = password_file
+        .map(|path| secret::read(path).map_err(|what| ConfigError::one("--password-file", what)))
+        .transpose()?;
+    own(loaded)?;
+    let (names, provider) = (own_names(&config), aws_lc_rs::default_provider());
+    let importer =
+        Importer { disk: &RealDisk, dir: &config.dir, clock: &SystemClock, provider: &provider, names: &names };
+    let pem = bytes.windows(11).any(|window| window == b"-----BEGIN ");
+    let imported = if pem {
+        importer.pem(&bytes, key.as_deref().map(Vec::as_slice))?
+    } else {
+        let none = || crate::base::secret::Secret::new(String::new());
+        importer.pfx(&bytes, &password.unwrap_or_else(none))?
+    };
+    Ok((certificate(imported.shown), imported.uncovered))
+}
+
+/// The site CA; `None` before the first start.
+pub fn ca_show(loaded: &Loaded) -> Result<Option<Certificate>, AppError> {
+    Ok(read(&site_ca(loaded)?)?.into_iter().next())
+}
+
+/// Makes a new site CA for these domains, and a certificate from it; returns the CA's.
+pub fn ca_create(loaded: &Loaded, domains: &[String]) -> Result<Certificate, AppError> {
+    let config = rooms::tls(&loaded.typed()?)?;
+    let domains = parse(domains)?;
+    own(loaded)?;
+    let tls = Tls::open(config, std::sync::Arc::new(RealDisk), std::sync::Arc::new(SystemClock))?;
+    Ok(certificate(tls.create_ca(&domains)?))
+}
+
+/// The site CA's certificate in PEM; `None` before the first start.
+pub fn ca_export(loaded: &Loaded) -> Result<Option<String>, AppError> {
+    let pem = files::read(&RealDisk, &site_ca(loaded)?)?;
+    Ok(pem.map(|pem| String::from_utf8_lossy(&pem).into_owned()))
+}
+
+fn site_ca(loaded: &Loaded) -> Result<PathBuf, AppError> {
+    Ok(rooms::tls(&loaded.typed()?)?.dir.join(CERT_FILE))
+}
+
+/// Becomes the owner of the data directory, which must be there.
+fn own(loaded: &Loaded) -> Result<(), AppError> {
+    let data = loaded.data_dir();
+    if !data.is_dir() {
+        return Err(AppError::NoStore { path: data.to_owned() });
+    }
+    become_owner(data)
+}
+
+fn own_names(config: &Config) -> Vec<SiteName> {
+    if config.names.is_empty() { names::of_this_machine() } else { config.names.clone() }
+}
+
+fn parse(names: &[String]) -> Result<Vec<SiteName>, net::Error> {
+    names.iter().map(|name| name.parse()).collect()
+}
+
+/// The end-entity certificate in a file; none where there is no file.
+fn read(path: &Path) -> Result<Option<Certificate>, net::Error> {
+    let Some(pem) = files::read(&RealDisk, path)? else { return Ok(None) };
+    let chain = files::certificates(&pem, &path.display().to_string())?;
+    chain.first().map(|cert| Shown::of(cert).map(certificate)).transpose()
+}
+
+fn bounded(path: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, net::Error> {
+    use std::io::Read;
+    let failed = |source| net::Error::File { action: "read", path: path.to_owned(), source };
+    let mut bytes = zeroize::Zeroizing::new(Vec::new());
+    let file = std::fs::File::open(path).map_err(failed)?;
+    file.take(FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
+}
+
+fn certificate(shown: Shown) -> Certificate {
+    Certificate {
+        subject: shown.subject,
+        names: shown.names,
+        issuer: shown.issuer,
+        serial: shown.serial,
+        not_before: Time(shown.not_before),
+        not_after: Time(shown.not_after),
+        fingerprint: shown.fingerprint,
+        key_type: shown.key_type,
+    }
+}

@@ -1,0 +1,271 @@
+//! The command line as a type: the verbs, the flags that all of them have, and an example for each.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueHint};
+use clap_complete::Shell;
+
+use crate::app::LogFormat;
+use crate::cli::verbs::{ConfigVerb, ContentVerb, Fetch, Import, JobsVerb, StoreVerb, TlsVerb};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0   done
+  1   failed; standard error says why
+  2   the command line cannot be understood
+  66  there is no store where one was looked for
+  69  no node is running, and the command needs one
+  74  the store, or the disk below it, cannot be used
+  78  the configuration is wrong
+
+Begin with:
+  waystation serve                       run a node in the foreground
+  waystation status                      how it is doing
+  waystation explain URL                 what it would do with an address
+  waystation COMMAND --help              examples for every command";
+
+/// A patch content cache: keeps each payload once, proves it, and serves it to every machine of the site.
+#[derive(Debug, Parser)]
+#[command(name = "waystation", version, after_help = EXIT_CODES, propagate_version = false, max_term_width = 110)]
+#[command(subcommand_required = true, arg_required_else_help = true, disable_help_subcommand = true)]
+pub struct Cli {
+    /// Flags that every verb understands.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// Flags that every verb understands.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// The data directory [default: /var/lib/waystation for root, else ~/.local/share/waystation]
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "Everywhere")]
+    pub data: Option<PathBuf>,
+    /// The configuration file [default: waystation.toml in the data directory, if it is there]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Everywhere")]
+    pub config: Option<PathBuf>,
+    /// Set one key above everything else, e.g. store.max_size="50 GiB"; may be given several times
+    #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = pair, help_heading = "Everywhere")]
+    pub set: Vec<(String, String)>,
+    /// Print JSON for scripts instead of tables for people
+    #[arg(long, global = true, help_heading = "Everywhere")]
+    pub json: bool,
+    /// What is logged to standard error: error, warn, info, debug, trace, or directives such as waystation::fill=debug
+    #[arg(long, global = true, value_name = "LEVEL", help_heading = "Everywhere")]
+    pub log: Option<String>,
+    /// How log lines look: auto, human or json
+    #[arg(long, global = true, value_name = "FORMAT", value_parser = log_format, help_heading = "Everywhere")]
+    pub log_format: Option<LogFormat>,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Run a node in the foreground until it is told to stop
+    #[command(after_help = "\
+Examples:
+  waystation serve
+  waystation serve --data /srv/waystation
+  waystation serve --set listen.http=0.0.0.0:80 --set store.max_size=\"200 GiB\"
+
+Works without any configuration. SIGTERM or Ctrl-C ends it once the answers
+under way are done; SIGHUP reads the configuration again. See what it could be
+told with `waystation config template`.")]
+    Serve,
+
+    /// Check the configuration and the machine without starting anything
+    #[command(after_help = "\
+Examples:
+  waystation check-config
+  waystation check-config --config /etc/waystation.toml --json
+
+Exits with 0 if a node would run (warnings included), with 78 if it would not.")]
+    CheckConfig,
+
+    /// Print the configuration: a template, a reference, or what is in force
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  waystation config template > /var/lib/waystation/waystation.toml
+  waystation config show"
+    )]
+    Config(ConfigVerb),
+
+    /// Show how the node is doing: health, store, bytes saved, flights, origins
+    #[command(after_help = "\
+Examples:
+  waystation status
+  waystation status --watch
+  waystation status --json | jq .day.saved")]
+    Status {
+        /// Show it again every two seconds until Ctrl-C
+        #[arg(long)]
+        watch: bool,
+    },
+
+    /// Fill payloads ahead of time, before the first endpoint asks
+    #[command(after_help = "\
+Examples:
+  waystation fetch http://download.windowsupdate.com/d/msdownload/update/software/x.msu
+  waystation fetch https://dl.example.org/tool.iso --sha256 $SHA256 --pin
+  waystation fetch --from urls.txt
+
+A file for --from has one URL a line, with its SHA-256 behind it where one is
+known; lines that begin with # are left out; - reads standard input. A digest
+is bound to its URL for good: whatever else comes from there later is refused.
+Ctrl-C stops the job: no further payload is begun, and those that are under way
+are filled by the node meanwhile. What has arrived is not fetched again.")]
+    Fetch(Fetch),
+
+    /// Say what the node would do with an address, and what is held of it
+    #[command(after_help = "\
+Examples:
+  waystation explain http://download.windowsupdate.com/c/msdownload/update/x.cab
+  waystation explain 'http://node:3698/filestreamingservice/files/1?P1=2&cacheHostOrigin=a.example'
+  waystation explain /sha256/$SHA256")]
+    Explain {
+        /// The address as a client asks it: a URL, or a path of one of the digest forms
+        #[arg(value_name = "URL", value_hint = ValueHint::Url)]
+        url: String,
+    },
+
+    /// Test the way to the origins, and say what to do about what is wrong
+    #[command(after_help = "\
+Examples:
+  waystation doctor
+  waystation doctor http://download.windowsupdate.com/mscomtest/wuidt.gif
+
+Looks at name resolution, ranges, altered or compressed bodies, TLS, proxies,
+the clock and the packet size. Exits with 1 if something does not work.")]
+    Doctor {
+        /// Addresses to test [default: the hosts of the allow-list, and the upstream]
+        #[arg(value_name = "URL", value_hint = ValueHint::Url)]
+        urls: Vec<String>,
+    },
+
+    /// Look at what is held; pin or remove it
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  waystation content list --filter .msu
+  waystation content show http://download.windowsupdate.com/d/x.msu
+  waystation content pin $SHA256"
+    )]
+    Content(ContentVerb),
+
+    /// Take files that are there already into the store
+    #[command(after_help = "\
+Examples:
+  waystation import /media/usb/updates
+  waystation import big.esd --sha256 $SHA256
+  waystation import --move /srv/old-cache
+
+Files are copied (sharing their blocks where the file system can), directories
+are walked, symbolic links are not followed. Imported files are answered under
+their digests, and under an address once a digest is known for it.")]
+    Import(Import),
+
+    /// Copy the index to a file while the node runs
+    #[command(after_help = "\
+Examples:
+  waystation backup /backup/waystation-$(date +%F).redb
+
+The copy has everything but the payloads: names, digests, pins, settings, the
+account. Payloads can be fetched again.")]
+    Backup {
+        /// The file to write; it must not be there yet
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+    },
+
+    /// Put a backup of the index in place; no node may run
+    #[command(after_help = "\
+Examples:
+  waystation restore /backup/waystation-2026-01-31.redb
+
+The index that was there is kept beside the new one. The store's epoch goes up
+by one, so that clients see that something went back in time.")]
+    Restore {
+        /// A file that `waystation backup` wrote
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+    },
+
+    /// Verify or rebuild the store
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  waystation store verify --repair --rate 50MiB
+  waystation store rebuild"
+    )]
+    Store(StoreVerb),
+
+    /// Look after the certificate that endpoints see
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  waystation tls show
+  waystation tls ca export > site-ca.pem
+  waystation tls csr patches.site.example > node.csr"
+    )]
+    Tls(TlsVerb),
+
+    /// See and stop long work
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  waystation jobs list
+  waystation jobs show 3
+  waystation jobs stop 3"
+    )]
+    Jobs(JobsVerb),
+
+    /// Print a completion script for a shell
+    #[command(after_help = "\
+Examples:
+  waystation completions bash > /etc/bash_completion.d/waystation
+  waystation completions zsh > ~/.zfunc/_waystation")]
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+
+    /// Print the version, and the running node's if there is one
+    #[command(after_help = "\
+Examples:
+  waystation version
+  waystation version --json")]
+    Version,
+
+    /// Ask the running node whether it is ready, for container and balancer checks
+    #[command(after_help = "\
+Examples:
+  waystation health && echo ready
+  HEALTHCHECK CMD [\"waystation\", \"health\"]
+
+Exits with 0 if it is ready, 1 if it runs but is not, 69 if no node runs.")]
+    Health,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write it as section.key=value".to_owned()),
+    }
+}
+
+fn log_format(text: &str) -> Result<LogFormat, String> {
+    match text {
+        "auto" => Ok(LogFormat::Auto),
+        "human" => Ok(LogFormat::Human),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("write auto, human or json".to_owned()),
+    }
+}

@@ -1,0 +1,59 @@
+//! `config template|reference|show` and `check-config`.
+
+use crate::admin::view::{Findings, Setting};
+use crate::app::{self, Flags};
+use crate::cli::fail::Fail;
+use crate::cli::node::Node;
+use crate::cli::print::{Grid, Out};
+use crate::cli::question;
+use crate::cli::verbs::ConfigVerb;
+use crate::model::report::Verdict;
+
+pub(in crate::cli) fn run(verb: ConfigVerb, flags: &Flags, out: Out) -> Result<(), Fail> {
+    match verb {
+        ConfigVerb::Template => out.raw(app::template()),
+        ConfigVerb::Reference => out.raw(app::reference()),
+        ConfigVerb::Show { filter, changed } => show(flags, filter.as_deref(), changed, out),
+    }
+}
+
+fn show(flags: &Flags, filter: Option<&str>, changed: bool, out: Out) -> Result<(), Fail> {
+    let loaded = super::load(flags)?;
+    // A running node also knows what was set at run time, and may have been started with other flags.
+    let mut rows: Vec<Setting> = if let Ok(node) = Node::running(&loaded) {
+        super::with(node, async |node| node.get("/api/v1/settings").await)?
+    } else {
+        if !out.is_json() {
+            out.aside("no node is running: shown is what one would be started with");
+        }
+        app::alone::settings(&loaded)
+    };
+    rows.retain(|row| filter.is_none_or(|text| row.key.contains(text)) && !(changed && row.layer == "default"));
+    out.both(&rows, |rows| {
+        let mut grid = Grid::new(&["setting", "value", "from", ""]);
+        for row in rows {
+            let from = if row.place.is_empty() { row.layer.clone() } else { row.place.clone() };
+            let locked = if row.locked { "locked" } else { "" };
+            grid.row([row.key.clone(), row.value.clone(), from, locked.to_owned()]);
+        }
+        grid.text()
+    })
+}
+
+pub(in crate::cli) fn check(flags: &Flags, out: Out) -> Result<(), Fail> {
+    let loaded = super::load(flags)?;
+    let findings = Findings { findings: app::check(&loaded) };
+    out.both(&findings, |findings| question::findings(&findings.findings))?;
+    let count = |verdict| findings.findings.iter().filter(|finding| finding.verdict == verdict).count();
+    match (count(Verdict::Bad), count(Verdict::Warning)) {
+        (0, warnings) if out.is_json() || warnings > 0 => {
+            out.aside(&format!("a node would run; {warnings} warnings"));
+            Ok(())
+        }
+        (0, _) => out.line("a node would run"),
+        (bad, _) => {
+            let what = format!("a node would not run as it should: {bad} things do not work");
+            Err(Fail::config(what, "do what stands beside each of them, then check again"))
+        }
+    }
+}

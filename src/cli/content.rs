@@ -1,0 +1,114 @@
+//! `content list|show|pin|unpin|remove`: what is held.
+
+use crate::admin::view::{Content, Page};
+use crate::app::Loaded;
+use crate::cli::fail::Fail;
+use crate::cli::node::{Node, segment};
+use crate::cli::print::{Grid, Out, add};
+use crate::cli::size;
+use crate::cli::verbs::ContentVerb;
+
+/// Rows that are asked for at a time.
+const PAGE: usize = 1000;
+
+pub(in crate::cli) fn run(loaded: &Loaded, verb: ContentVerb, out: Out) -> Result<(), Fail> {
+    let node = Node::any(loaded, false)?;
+    let path = |name: &str| format!("/api/v1/content/{}", segment(name));
+    super::with(node, async |node| match verb {
+        ContentVerb::List { filter, class, pinned, limit } => {
+            let mut query = String::new();
+            for (key, value) in [("filter", filter), ("class", class), ("pinned", pinned.then(|| "true".to_owned()))] {
+                if let Some(value) = value {
+                    add(&mut query, format_args!("&{key}={}", segment(&value)));
+                }
+            }
+            list(node, &query, limit, out).await
+        }
+        ContentVerb::Show(which) => {
+            let content: Content = node.get(&path(&which.name)).await?;
+            out.both(&content, one)
+        }
+        ContentVerb::Pin(which) => {
+            let content: Content = node.post(&format!("{}/pin", path(&which.name)), &()).await?;
+            out.both(&content, |content| format!("pinned: {}", label(content)))
+        }
+        ContentVerb::Unpin(which) => {
+            let content: Content = node.post(&format!("{}/unpin", path(&which.name)), &()).await?;
+            out.both(&content, |content| format!("no longer pinned: {}", label(content)))
+        }
+        ContentVerb::Remove(which) => {
+            let content: Content = node.delete(&path(&which.name)).await?;
+            out.both(&content, |content| format!("removed: {}, {}", label(content), size::bytes(content.size)))
+        }
+    })
+}
+
+/// The payload's first name, else its identity.
+fn label(content: &Content) -> &str {
+    content.names.first().unwrap_or(&content.blake3)
+}
+
+async fn list(node: &Node, query: &str, limit: usize, out: Out) -> Result<(), Fail> {
+    let mut all = Page { rows: Vec::new(), next: None };
+    loop {
+        let wanted = if limit == 0 { PAGE } else { (limit - all.rows.len()).min(PAGE) };
+        let after = all.next.take().map(|next| format!("&after={next}")).unwrap_or_default();
+        let page: Page<Content> = node.get(&format!("/api/v1/content?limit={wanted}{query}{after}")).await?;
+        all.rows.extend(page.rows);
+        all.next = page.next;
+        if all.next.is_none() || all.rows.len() == limit {
+            break;
+        }
+    }
+    out.both(&all, |all| {
+        let mut grid = Grid::new(&["payload", ">size", "class", "used", "", "name"]);
+        for row in &all.rows {
+            let more = match row.names.len() {
+                0 | 1 => String::new(),
+                many => format!(" (+{} more)", many - 1),
+            };
+            let name = row.names.first().map_or("-", String::as_str);
+            grid.row([
+                row.blake3.chars().take(16).collect(),
+                size::bytes(row.size),
+                row.class.clone(),
+                row.used_at.to_string(),
+                if row.pinned.is_some() { "pinned".to_owned() } else { String::new() },
+                format!("{name}{more}"),
+            ]);
+        }
+        match (grid.is_empty(), &all.next) {
+            (true, _) => "nothing is held that fits".to_owned(),
+            (false, None) => grid.text(),
+            (false, Some(_)) => format!("{}there is more: --limit 0 shows all\n", grid.text()),
+        }
+    })
+}
+
+/// One payload for people.
+pub(in crate::cli) fn one(content: &Content) -> String {
+    let mut grid = Grid::new(&["", ""]);
+    let mut row = |key: &str, value: String| grid.row([key.to_owned(), value]);
+    row("blake3", content.blake3.clone());
+    row("sha256", content.sha256.clone());
+    row("sha1", content.sha1.clone());
+    let bytes = size::count(content.size);
+    row(
+        "size",
+        format!("{} ({bytes} bytes), {} on the disk", size::bytes(content.size), size::bytes(content.allocated)),
+    );
+    let class = match content.expires_at {
+        Some(at) => format!("{}: nobody published a digest; goes {at}", content.class),
+        None => content.class.clone(),
+    };
+    row("class", class);
+    row("published", content.published_at.to_string());
+    row("last used", content.used_at.to_string());
+    if let Some(pin) = &content.pinned {
+        row("pinned", format!("by {} at {}", pin.by, pin.at));
+    }
+    for (at, name) in content.names.iter().enumerate() {
+        row(if at == 0 { "names" } else { "" }, name.clone());
+    }
+    grid.text()
+}

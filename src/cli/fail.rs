@@ -1,0 +1,70 @@
+//! How a verb fails: what is wrong, what to do next, and the exit code.
+
+use crate::admin::view;
+use crate::app::{AppError, ConfigError};
+
+/// Why a verb did not do what it was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fail {
+    /// What is wrong, in one line.
+    pub what: String,
+    /// What to do next; empty where `what` says it all.
+    pub next: String,
+    /// The exit code, see below.
+    pub code: u8,
+}
+
+/// It failed.
+pub const FAILED: u8 = 1;
+/// The command line cannot be understood.
+pub const USAGE: u8 = 2;
+/// No node is running, and the command needs one (`EX_UNAVAILABLE`).
+pub const NO_NODE: u8 = 69;
+/// The configuration is wrong (`EX_CONFIG`, which systemd is told not to start again after).
+pub const CONFIG: u8 = 78;
+
+impl Fail {
+    /// It failed.
+    pub fn new(what: impl Into<String>, next: impl Into<String>) -> Self {
+        Self { what: what.into(), next: next.into(), code: FAILED }
+    }
+
+    /// The command line asks for what cannot be.
+    pub fn usage(what: impl Into<String>, next: impl Into<String>) -> Self {
+        Self { what: what.into(), next: next.into(), code: USAGE }
+    }
+
+    /// No node is running.
+    pub fn no_node(what: impl Into<String>, next: impl Into<String>) -> Self {
+        Self { what: what.into(), next: next.into(), code: NO_NODE }
+    }
+
+    /// The configuration is wrong.
+    pub fn config(what: impl Into<String>, next: impl Into<String>) -> Self {
+        Self { what: what.into(), next: next.into(), code: CONFIG }
+    }
+}
+
+impl From<view::Problem> for Fail {
+    fn from(problem: view::Problem) -> Self {
+        Self::new(problem.title, problem.detail)
+    }
+}
+
+impl From<ConfigError> for Fail {
+    fn from(error: ConfigError) -> Self {
+        Self::config(error.to_string(), "correct it, then look with `waystation check-config`")
+    }
+}
+
+impl From<AppError> for Fail {
+    fn from(error: AppError) -> Self {
+        match error {
+            AppError::Config(error) => error.into(),
+            error => {
+                // What to do stands in the text of each of these already.
+                Self { what: error.to_string(), next: String::new(), code: error.exit_code() }
+            }
+        }
+    }
+}

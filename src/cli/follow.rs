@@ -1,0 +1,210 @@
+//! Following a job until it has ended: bars for who looks on, lines for logs, the job's record for scripts.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use indicatif::ProgressBar;
+
+use crate::admin::view::{Job, Line, Started};
+use crate::cli::fail::Fail;
+use crate::cli::node::Node;
+use crate::cli::print::{Bars, Out, printable};
+use crate::cli::size;
+
+/// How often is asked while somebody looks on; a job of thousands of lines is asked less often.
+const LOOK: Duration = Duration::from_millis(300);
+const LOOK_LARGE: Duration = Duration::from_secs(2);
+
+/// Lines from which on a job counts as large.
+const LARGE: usize = 500;
+
+/// Bars of items that are shown at once; the rest is in the sum.
+const BARS_MAX: usize = 8;
+
+/// Follows the job that was started, or only tells its number.
+pub(in crate::cli) async fn started(node: &Node, started: Started, detach: bool, out: Out) -> Result<(), Fail> {
+    if detach && node.is_running() {
+        return out.both(&started, |started| {
+            format!("job {0} runs; look at it with `waystation jobs show {0}`", started.job)
+        });
+    }
+    let job = to_the_end(node, started.job, out, true).await?;
+    if out.is_json() {
+        out.json(&job)?;
+    } else if let (Some(result), "done") = (&job.result, job.state.as_str()) {
+        out.line(result)?;
+    }
+    outcome(&job)
+}
+
+/// What a job that did not end well makes of the verb.
+pub(in crate::cli) fn outcome(job: &Job) -> Result<(), Fail> {
+    let result = job.result.clone().unwrap_or_default();
+    match job.state.as_str() {
+        "done" | "running" => Ok(()),
+        "stopped" => Err(Fail::new(result, "start it again: what is done is not done twice")),
+        _ => {
+            let next = match (job.lines.iter().any(|line| line.state == "failed"), job.kind.as_str()) {
+                (false, _) => "",
+                (true, "fetch") => "the lines above say why; `waystation doctor` tests the way to the origins",
+                (true, _) => "the lines above say why",
+            };
+            Err(Fail::new(result, next))
+        }
+    }
+}
+
+/// Follows a job; Ctrl-C stops it if it is `ours`, and otherwise only ends the looking on.
+pub(in crate::cli) async fn to_the_end(node: &Node, id: u64, out: Out, ours: bool) -> Result<Job, Fail> {
+    let mut screen = Screen::new(out);
+    let mut interrupted = false;
+    loop {
+        let wait = if screen.bars.are_seen() { 0 } else { 10 };
+        let path = format!("/api/v1/jobs/{id}?wait={wait}");
+        let job: Job = tokio::select! {
+            job = node.get(&path) => job?,
+            signal = tokio::signal::ctrl_c(), if !interrupted => {
+                interrupted = true;
+                if signal.is_err() || !ours {
+                    return node.get(&format!("/api/v1/jobs/{id}")).await;
+                }
+                node.post(&format!("/api/v1/jobs/{id}/stop"), &()).await?
+            }
+        };
+        screen.show(&job);
+        if !job.is_running() {
+            screen.end();
+            return Ok(job);
+        }
+        if wait == 0 {
+            let nap = if job.lines.len() > LARGE { LOOK_LARGE } else { LOOK };
+            tokio::select! {
+                () = tokio::time::sleep(nap) => {}
+                _ = tokio::signal::ctrl_c(), if !interrupted => {
+                    interrupted = true;
+                    if !ours {
+                        return Ok(job);
+                    }
+                    let _: Job = node.post(&format!("/api/v1/jobs/{id}/stop"), &()).await?;
+                }
+            }
+        }
+    }
+}
+
+struct Screen {
+    out: Out,
+    bars: Bars,
+    whole: Option<ProgressBar>,
+    items: HashMap<usize, Item>,
+    /// Which lines have been told already, each when it had ended.
+    told: Vec<bool>,
+}
+
+struct Item {
+    bar: ProgressBar,
+    total: Option<u64>,
+}
+
+impl Screen {
+    fn new(out: Out) -> Self {
+        Self { out, bars: out.progress(), whole: None, items: HashMap::new(), told: Vec::new() }
+    }
+
+    fn show(&mut self, job: &Job) {
+        self.told.resize(job.lines.len().max(self.told.len()), false);
+        for (at, line) in job.lines.iter().enumerate() {
+            let ended = matches!(line.state.as_str(), "done" | "failed");
+            if ended && !std::mem::replace(&mut self.told[at], true) {
+                if let Some(item) = self.items.remove(&at) {
+                    item.bar.finish_and_clear();
+                }
+                if !self.out.is_json() {
+                    self.bars.line(&told(line));
+                }
+            } else if line.state == "running" && self.bars.are_seen() {
+                self.item(at, line);
+            }
+        }
+        if self.bars.are_seen() && job.is_running() {
+            self.sum(job);
+        }
+    }
+
+    fn item(&mut self, at: usize, line: &Line) {
+        if self.items.get(&at).is_some_and(|item| item.total != line.total)
+            && let Some(item) = self.items.remove(&at)
+        {
+            item.bar.finish_and_clear();
+        }
+        if !self.items.contains_key(&at) {
+            if self.items.len() >= BARS_MAX {
+                return;
+            }
+            let bar = self.bars.bytes(line.total);
+            bar.set_message(short(&line.item, self.bars.name_width()));
+            self.items.insert(at, Item { bar, total: line.total });
+        }
+        if let Some(item) = self.items.get(&at) {
+            item.bar.set_position(line.done);
+        }
+    }
+
+    fn sum(&mut self, job: &Job) {
+        let progress = &job.progress;
+        let bytes = progress.unit == "bytes";
+        let whole = self.whole.get_or_insert_with(|| {
+            let total = progress.total.unwrap_or_default();
+            let bar = if bytes { self.bars.bytes(progress.total) } else { self.bars.items(total) };
+            bar.set_prefix(job.kind.clone());
+            bar
+        });
+        whole.set_length(progress.total.unwrap_or_default());
+        let current = progress.current.as_deref().map(|text| short(text, 40)).unwrap_or_default();
+        let rate = format!("{}, {}/s", size::bytes(progress.bytes), size::bytes(progress.bytes_per_s));
+        whole.set_message(if bytes { short(&current, self.bars.name_width()) } else { format!("{rate}  {current}") });
+        whole.set_position(progress.done);
+    }
+
+    fn end(&mut self) {
+        for (_, item) in self.items.drain() {
+            item.bar.finish_and_clear();
+        }
+        if let Some(whole) = self.whole.take() {
+            whole.finish_and_clear();
+        }
+    }
+}
+
+fn told(line: &Line) -> String {
+    let word = if line.state == "done" { "done  " } else { "FAILED" };
+    let size = match (line.state.as_str(), line.total) {
+        ("done", Some(total)) => format!(" ({})", size::bytes(total)),
+        _ => String::new(),
+    };
+    printable(&format!("{word} {}{size}: {}", line.item, line.text))
+}
+
+/// At most `width` characters; the end of a long address tells more than its beginning.
+fn short(text: &str, width: usize) -> String {
+    let text = printable(text);
+    let length = text.chars().count();
+    if length <= width {
+        return text;
+    }
+    let tail: String = text.chars().skip(length - width.saturating_sub(1)).collect();
+    format!("…{tail}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_address_keeps_its_end() {
+        assert_eq!(short("http://h/a", 10), "http://h/a");
+        let long = format!("http://h/{}/x.msu", "é".repeat(100));
+        assert_eq!(short(&long, 30).chars().count(), 30);
+        assert!(short(&long, 30).ends_with("/x.msu"));
+    }
+}

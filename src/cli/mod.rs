@@ -1,0 +1,140 @@
+//! Roof: the verbs. What people and scripts type, turned into questions to the running node, or into work on the data
+//! directory itself where no node runs.
+//!
+//! A verb goes this way:
+//!
+//! 1. [`args`] makes a value of the command line, or teaches what it could have been;
+//! 2. the configuration says where the data directory is;
+//! 3. [`node`] decides who answers: the node on `control.sock`, or the same handlers over the directory;
+//! 4. the verb asks, follows a job if it started one ([`follow`]), and hands values of `admin::view` to [`print`];
+//! 5. what went wrong is one line what, one line what to do next, and an exit code ([`fail`]).
+
+pub mod args;
+pub mod config;
+pub mod content;
+pub mod fail;
+pub mod fetch;
+pub mod follow;
+pub mod jobs;
+pub mod node;
+pub mod print;
+pub mod question;
+pub mod size;
+pub mod status;
+pub mod store;
+pub mod tls;
+pub mod verbs;
+
+use std::ffi::OsString;
+use std::future::Future;
+use std::io;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use crate::app::{self, Flags, Loaded};
+use crate::cli::args::{Cli, Global, Verb};
+use crate::cli::fail::{FAILED, Fail, USAGE};
+use crate::cli::node::Node;
+use crate::cli::print::Out;
+
+/// Runs the command line `args`, the program's name first, and returns the process's exit code.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come this way too, and are no failure. A closed terminal cannot be told anything.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
+        }
+    };
+    let out = Out::new(cli.global.json);
+    match dispatch(cli, out) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fail) => {
+            out.fail(&fail);
+            ExitCode::from(fail.code)
+        }
+    }
+}
+
+fn dispatch(cli: Cli, out: Out) -> Result<(), Fail> {
+    let flags = flags(&cli.global);
+    match cli.verb {
+        Verb::Completions { shell } => completions(shell, out),
+        Verb::Config(verb) => config::run(verb, &flags, out),
+        Verb::CheckConfig => config::check(&flags, out),
+        Verb::Serve => Ok(app::serve(load(&flags)?)?),
+        Verb::Version => status::version(load(&flags).ok().as_ref(), out),
+        Verb::Health => status::health(&load(&flags)?, out),
+        Verb::Status { watch } => status::run(&load(&flags)?, watch, out),
+        Verb::Fetch(fetch) => fetch::run(&load(&flags)?, &fetch, out),
+        Verb::Explain { url } => question::explain(&load(&flags)?, &url, out),
+        Verb::Doctor { urls } => question::doctor(&load(&flags)?, &urls, out),
+        Verb::Content(verb) => content::run(&load(&flags)?, verb, out),
+        Verb::Import(import) => store::import(&load(&flags)?, &import, out),
+        Verb::Backup { file } => store::backup(&load(&flags)?, &file, out),
+        Verb::Restore { file } => store::restore(&load(&flags)?, &file, out),
+        Verb::Store(verb) => store::run(&load(&flags)?, verb, out),
+        Verb::Tls(verb) => tls::run(&load(&flags)?, verb, out),
+        Verb::Jobs(verb) => jobs::run(&load(&flags)?, &verb, out),
+    }
+}
+
+fn flags(global: &Global) -> Flags {
+    Flags {
+        config: global.config.clone(),
+        data: global.data.clone(),
+        set: global.set.clone(),
+        log: global.log.clone(),
+        log_format: global.log_format,
+    }
+}
+
+fn completions(shell: clap_complete::Shell, out: Out) -> Result<(), Fail> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "waystation", &mut script);
+    out.raw(String::from_utf8_lossy(&script))
+}
+
+/// Runs `verb` against `node`, and ends the work on a data directory properly whatever comes of it.
+fn with<V>(node: Node, verb: impl AsyncFnOnce(&Node) -> Result<V, Fail>) -> Result<V, Fail> {
+    block_on(async {
+        let done = verb(&node).await;
+        let closed = node.close().await;
+        let done = done?;
+        closed.map(|()| done)
+    })
+}
+
+/// Reads the configuration. A directory that this user may not enter is told as that, and not as a wrong file in it.
+fn load(flags: &Flags) -> Result<Loaded, Fail> {
+    let shut = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+    match &flags.data {
+        Some(data) if std::fs::read_dir(data).is_err_and(|error| shut(&error)) => Err(Fail::new(
+            format!("{} may not be entered by this user", data.display()),
+            "run the command as root (sudo) or as the user that the node runs as",
+        )),
+        _ => Ok(app::load(flags)?),
+    }
+}
+
+/// The runtime of one verb. The node's own runtimes are made by `serve`.
+fn block_on<V>(verb: impl Future<Output = Result<V, Fail>>) -> Result<V, Fail> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error: io::Error| Fail::new(format!("no threads can be started: {error}"), ""))?;
+    runtime.block_on(verb)
+}
+
+/// The node that answers questions about origins; only a running one can.
+fn running(loaded: &Loaded) -> Result<Node, Fail> {
+    Node::running(loaded)
+}
+
+/// A verb that found something wrong and has printed it already.
+fn found_wrong(what: &str) -> Fail {
+    Fail { what: what.to_owned(), next: String::new(), code: FAILED }
+}

@@ -1,0 +1,66 @@
+//! `explain` and `doctor`: questions to the running node about addresses and the way to them.
+
+use crate::admin::view::{Explained, Findings};
+use crate::app::Loaded;
+use crate::cli::fail::Fail;
+use crate::cli::node::segment;
+use crate::cli::print::{Grid, Out};
+use crate::model::report::{Finding, Verdict};
+
+pub(in crate::cli) fn explain(loaded: &Loaded, url: &str, out: Out) -> Result<(), Fail> {
+    let path = format!("/api/v1/explain?url={}", segment(url));
+    let told: Explained = super::with(super::running(loaded)?, async |node| node.get(&path).await)?;
+    out.both(&told, |told| {
+        let mut grid = Grid::new(&["", ""]);
+        let mut row = |key: &str, value: &str| grid.row([key.to_owned(), value.to_owned()]);
+        row("address", &told.address);
+        row("rule", &told.rule);
+        if let Some(name) = &told.name {
+            row("kept as", name);
+        }
+        row("state", &told.state);
+        for fact in &told.facts {
+            row(&fact.key, &fact.value);
+        }
+        grid.text()
+    })
+}
+
+pub(in crate::cli) fn doctor(loaded: &Loaded, urls: &[String], out: Out) -> Result<(), Fail> {
+    let query = urls.iter().map(|url| format!("url={}", segment(url))).collect::<Vec<_>>().join("&");
+    let path = format!("/api/v1/doctor?{query}");
+    let node = super::running(loaded)?;
+    let bars = out.progress();
+    let wait = bars.spinner("asking the origins");
+    let told: Findings = super::with(node, async |node| node.get(&path).await)?;
+    wait.finish_and_clear();
+    out.both(&told, |told| findings(&told.findings))?;
+    let count = |verdict| told.findings.iter().filter(|finding| finding.verdict == verdict).count();
+    match (count(Verdict::Bad), count(Verdict::Skipped)) {
+        (0, skipped) if !urls.is_empty() && skipped == told.findings.len() => {
+            Err(super::found_wrong("nothing could be tested"))
+        }
+        (0, _) => Ok(()),
+        (bad, _) => Err(super::found_wrong(&format!("{bad} things do not work"))),
+    }
+}
+
+/// Findings for people: what was looked at, what was seen, and what to do about it.
+pub(in crate::cli) fn findings(findings: &[Finding]) -> String {
+    let mut grid = Grid::new(&["", "what", "check", "seen"]);
+    for finding in findings {
+        let verdict = match finding.verdict {
+            Verdict::Good => "good",
+            Verdict::Warning => "WARN",
+            Verdict::Bad => "BAD",
+            Verdict::Skipped => "skip",
+        };
+        let mut seen = finding.seen.clone();
+        if !finding.advice.is_empty() {
+            seen.push_str("\n-> ");
+            seen.push_str(&finding.advice);
+        }
+        grid.row([verdict.to_owned(), finding.subject.clone(), finding.check.clone(), seen]);
+    }
+    if grid.is_empty() { "nothing to say\n".to_owned() } else { grid.text() }
+}

@@ -1,0 +1,99 @@
+//! `import`, `backup`, `restore`, `store verify|rebuild`: the store as a whole.
+
+use std::path::{Path, PathBuf};
+
+use crate::admin::view::{BackupRequest, ImportRequest, Started, VerifyRequest};
+use crate::app::{self, Loaded};
+use crate::cli::fail::Fail;
+use crate::cli::node::Node;
+use crate::cli::print::{Out, add};
+use crate::cli::verbs::{Import, StoreVerb};
+use crate::cli::{follow, size};
+
+pub(in crate::cli) fn run(loaded: &Loaded, verb: StoreVerb, out: Out) -> Result<(), Fail> {
+    match verb {
+        StoreVerb::Verify { name, repair, rate, detach } => {
+            let node = if repair { Node::running(loaded)? } else { Node::any(loaded, false)? };
+            let request = VerifyRequest { only: name, repair, rate };
+            super::with(node, async |node| {
+                let started: Started = node.post("/api/v1/store/verify", &request).await?;
+                follow::started(node, started, detach, out).await
+            })
+        }
+        StoreVerb::Rebuild => rebuild(loaded, out),
+    }
+}
+
+pub(in crate::cli) fn import(loaded: &Loaded, import: &Import, out: Out) -> Result<(), Fail> {
+    let paths = import.paths.iter().map(|path| text(&absolute(path)?)).collect::<Result<Vec<_>, _>>()?;
+    let request = ImportRequest { paths, take: import.take, sha256: import.sha256.map(|digest| digest.to_string()) };
+    super::with(Node::any(loaded, true)?, async |node| {
+        let started: Started = node.post("/api/v1/content/import", &request).await?;
+        follow::started(node, started, false, out).await
+    })
+}
+
+pub(in crate::cli) fn backup(loaded: &Loaded, file: &Path, out: Out) -> Result<(), Fail> {
+    let request = BackupRequest { to: text(&absolute(file)?)? };
+    super::with(Node::any(loaded, false)?, async |node| {
+        let started: Started = node.post("/api/v1/store/backup", &request).await?;
+        follow::started(node, started, false, out).await
+    })
+}
+
+pub(in crate::cli) fn restore(loaded: &Loaded, file: &Path, out: Out) -> Result<(), Fail> {
+    Node::none(loaded)?;
+    let epoch = app::alone::restore(loaded, &absolute(file)?)?;
+    out.both(&serde_json::json!({ "epoch": epoch }), |_| {
+        format!("the index is restored, and the store's epoch is {epoch} now; start the node with `waystation serve`")
+    })
+}
+
+fn rebuild(loaded: &Loaded, out: Out) -> Result<(), Fail> {
+    Node::none(loaded)?;
+    let bars = out.progress();
+    // A spinner has a thread of its own, and the switch to the directory's owner comes before any.
+    let mut bar = None;
+    let rebuilt = app::alone::rebuild(loaded, &mut |found| {
+        let bar = bar.get_or_insert_with(|| bars.spinner("reading proofs"));
+        bar.set_message(format!("reading proofs: {}", size::count(found)));
+    })?;
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    let list = |paths: &[PathBuf]| paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
+    let (bad, bare) = (list(&rebuilt.bad_proofs), list(&rebuilt.without_proof));
+    let value = serde_json::json!({
+        "payloads": rebuilt.payloads, "epoch": rebuilt.epoch, "bad_proofs": bad, "without_proof": bare,
+    });
+    out.both(&value, |_| {
+        let mut text = format!(
+            "{} payloads are in the new index; the store's epoch is {} now\n",
+            size::count(rebuilt.payloads),
+            rebuilt.epoch
+        );
+        for (paths, what) in [(&bad, "its proof is damaged"), (&bare, "it has no proof")] {
+            for path in paths {
+                add(&mut text, format_args!("left out: {path}: {what}; `waystation import` takes it in again\n"));
+            }
+        }
+        text.push_str(
+            "gone are pins, settings, the account, and names that were learnt after a payload was published\n",
+        );
+        text
+    })
+}
+
+/// The node stands in another directory, so paths travel absolute. Links are left as they are.
+fn absolute(path: &Path) -> Result<PathBuf, Fail> {
+    std::path::absolute(path).map_err(|error| Fail::usage(format!("{}: {error}", path.display()), "name a path"))
+}
+
+fn text(path: &Path) -> Result<String, Fail> {
+    match path.to_str() {
+        Some(text) => Ok(text.to_owned()),
+        None => {
+            Err(Fail::usage(format!("{} is no UTF-8", path.display()), "rename it, or name the directory above it"))
+        }
+    }
+}

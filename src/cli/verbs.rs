@@ -1,0 +1,280 @@
+//! The verbs that have verbs or much to say of their own.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueHint};
+
+use crate::base::digest::Sha256;
+use crate::cli::size;
+
+/// `config ...`
+#[derive(Debug, Subcommand)]
+pub enum ConfigVerb {
+    /// Print a commented configuration file with every key at its default
+    #[command(after_help = "\
+Examples:
+  waystation config template > /var/lib/waystation/waystation.toml")]
+    Template,
+    /// Print the reference of all keys as Markdown
+    #[command(after_help = "\
+Examples:
+  waystation config reference | less")]
+    Reference,
+    /// Show every setting, its value and where that comes from
+    #[command(after_help = "\
+Examples:
+  waystation config show
+  waystation config show --filter store.
+  waystation config show --json")]
+    Show {
+        /// Only keys with this text in them
+        #[arg(long, value_name = "TEXT")]
+        filter: Option<String>,
+        /// Only what is not at its default
+        #[arg(long)]
+        changed: bool,
+    },
+}
+
+/// `fetch ...`
+#[derive(Debug, Args)]
+pub struct Fetch {
+    /// What to fetch
+    #[arg(value_name = "URL", value_hint = ValueHint::Url, required_unless_present = "from")]
+    pub urls: Vec<String>,
+    /// The SHA-256 that the one URL must turn out to have; it judges that URL from now on
+    #[arg(long, value_name = "HEX", conflicts_with = "from")]
+    pub sha256: Option<Sha256>,
+    /// Read URLs from a file, one a line; - is standard input
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub from: Option<PathBuf>,
+    /// Pin what was fetched, so that it is never evicted
+    #[arg(long)]
+    pub pin: bool,
+    /// Start the job, print its number, and do not wait for it
+    #[arg(long)]
+    pub detach: bool,
+}
+
+/// `content ...`
+#[derive(Debug, Subcommand)]
+pub enum ContentVerb {
+    /// List payloads
+    #[command(after_help = "\
+Examples:
+  waystation content list
+  waystation content list --filter windowsupdate --limit 1000
+  waystation content list --class unproven --json")]
+    List {
+        /// Only those with this text in a name or digest
+        #[arg(long, value_name = "TEXT")]
+        filter: Option<String>,
+        /// Only those of this class
+        #[arg(long, value_parser = ["proven", "unproven"])]
+        class: Option<String>,
+        /// Only pinned ones
+        #[arg(long)]
+        pinned: bool,
+        /// Rows to show at most; 0 for all
+        #[arg(long, value_name = "ROWS", default_value_t = 100)]
+        limit: usize,
+    },
+    /// Show one payload with all its names
+    #[command(after_help = "\
+Examples:
+  waystation content show $SHA256
+  waystation content show http://dl.example.org/tool.iso")]
+    Show(Which),
+    /// Keep a payload whatever happens
+    #[command(after_help = "\
+Examples:
+  waystation content pin http://dl.example.org/tool.iso")]
+    Pin(Which),
+    /// Let a pinned payload be evicted again
+    #[command(after_help = "\
+Examples:
+  waystation content unpin http://dl.example.org/tool.iso")]
+    Unpin(Which),
+    /// Remove a payload from the store
+    #[command(after_help = "\
+Examples:
+  waystation content remove http://dl.example.org/tool.iso
+
+Whoever is being served keeps getting it; the next one that asks has it
+fetched anew. Pinned payloads stay.")]
+    Remove(Which),
+}
+
+/// One payload.
+#[derive(Debug, Args)]
+pub struct Which {
+    /// A digest (BLAKE3, SHA-256 or SHA-1, in hex), or an address that points to it
+    #[arg(value_name = "DIGEST|URL")]
+    pub name: String,
+}
+
+/// `import ...`
+#[derive(Debug, Args)]
+pub struct Import {
+    /// Files and directories
+    #[arg(value_name = "PATH", required = true, value_hint = ValueHint::AnyPath)]
+    pub paths: Vec<PathBuf>,
+    /// Take the files themselves: they are gone from where they were
+    #[arg(long = "move")]
+    pub take: bool,
+    /// The SHA-256 that the one file must have, else nothing is kept
+    #[arg(long, value_name = "HEX")]
+    pub sha256: Option<Sha256>,
+}
+
+/// `store ...`
+#[derive(Debug, Subcommand)]
+pub enum StoreVerb {
+    /// Read payloads against their proofs; what is bad goes to quarantine or is mended
+    #[command(after_help = "\
+Examples:
+  waystation store verify
+  waystation store verify --repair --rate 50MiB
+  waystation store verify http://dl.example.org/tool.iso
+
+With --repair only the 64 KiB groups that are bad are fetched again, where a
+source is known; it needs a running node.")]
+    Verify {
+        /// Only this payload [default: all]
+        #[arg(value_name = "DIGEST|URL")]
+        name: Option<String>,
+        /// Mend what is bad
+        #[arg(long)]
+        repair: bool,
+        /// Bytes a second to read at most, such as 50MiB [default: no limit]
+        #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+        rate: Option<u64>,
+        /// Start the job, print its number, and do not wait for it
+        #[arg(long)]
+        detach: bool,
+    },
+    /// Make a new index out of the proofs beside the payloads; no node may run
+    #[command(after_help = "\
+Examples:
+  waystation store rebuild
+
+For an index that is lost or damaged and has no backup. Reads no payload.
+Names that were learnt after a payload was published, pins, settings and the
+account are gone with the old index, which is kept beside the new one.")]
+    Rebuild,
+}
+
+/// `tls ...`
+#[derive(Debug, Subcommand)]
+pub enum TlsVerb {
+    /// Show the certificate that endpoints see, who issued it, and until when it is good
+    #[command(after_help = "\
+Examples:
+  waystation tls show
+  waystation tls show --json")]
+    Show,
+    /// Make a key and print a signing request for your own CA
+    #[command(after_help = "\
+Examples:
+  waystation tls csr patches.site.example > node.csr
+  waystation tls import node.pem
+
+The key stays in the data directory; `tls import` of the signed certificate
+finds it there. Without names those of [advertise] names are used.")]
+    Csr {
+        /// Names and addresses that endpoints use
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+        /// Make an RSA key, for a CA whose templates know nothing else
+        #[arg(long)]
+        rsa: bool,
+    },
+    /// Put a certificate in place: PEM (with its chain and, if it is not from `tls csr`, its key) or PFX
+    #[command(after_help = "\
+Examples:
+  waystation tls import node.pem
+  waystation tls import node.pem --key node.key
+  waystation tls import node.pfx --password-file pfx.pass
+
+A running node takes it up by itself, without dropping a connection.")]
+    Import {
+        /// The certificate
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+        /// Its key, where that is in a file of its own
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        key: Option<PathBuf>,
+        /// A file with the PFX's password in its first line
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        password_file: Option<PathBuf>,
+    },
+    /// The site CA, which issues the node's certificate where you have no CA of your own
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  waystation tls ca show
+  waystation tls ca export > site-ca.pem
+  waystation tls ca create --for site.example"
+    )]
+    Ca(CaVerb),
+}
+
+/// `tls ca ...`
+#[derive(Debug, Subcommand)]
+pub enum CaVerb {
+    /// Show the site CA: fingerprint, the domains it may sign for, until when it is good
+    #[command(after_help = "\
+Examples:
+  waystation tls ca show")]
+    Show,
+    /// Make a new site CA for these domains, and a new certificate from it
+    #[command(after_help = "\
+Examples:
+  waystation tls ca create --for site.example
+  waystation tls ca create --for site.example --for lab.example
+
+Endpoints that trust the old one must be given the new one: `waystation tls ca
+export`.")]
+    Create {
+        /// A domain that it may sign for, with all below it; beside them stand the networks that this machine is in
+        #[arg(long = "for", value_name = "DOMAIN", required = true)]
+        domains: Vec<String>,
+    },
+    /// Print the site CA's certificate as PEM, for group policy and trust stores
+    #[command(after_help = "\
+Examples:
+  waystation tls ca export > site-ca.pem
+  certutil -addstore -f Root site-ca.pem          (on a Windows machine; group policy does it for all)")]
+    Export,
+}
+
+/// `jobs ...`
+#[derive(Debug, Subcommand)]
+pub enum JobsVerb {
+    /// List the jobs that run, and the last hundred that ran
+    #[command(after_help = "\
+Examples:
+  waystation jobs list")]
+    List,
+    /// Show one job with all its lines
+    #[command(after_help = "\
+Examples:
+  waystation jobs show 3
+  waystation jobs show 3 --follow")]
+    Show {
+        /// Its number
+        id: u64,
+        /// Stay and show the progress until it has ended
+        #[arg(long)]
+        follow: bool,
+    },
+    /// Stop a job; what it has done stays done
+    #[command(after_help = "\
+Examples:
+  waystation jobs stop 3")]
+    Stop {
+        /// Its number
+        id: u64,
+    },
+}

@@ -1,0 +1,44 @@
+//! The backup job: a consistent copy of the index while everything runs.
+
+use crate::jobs::Shared;
+use crate::jobs::board::{Record, Unit};
+use crate::jobs::error::Error;
+use crate::jobs::work::Backup;
+
+pub(in crate::jobs) async fn run(shared: &Shared, record: &Record, work: Backup) -> Result<String, Error> {
+    let to = work.to.clone();
+    record.progress(|progress| progress.current = Some(to.display().to_string()));
+    let taken = blocking({
+        let to = to.clone();
+        move || std::fs::symlink_metadata(&to).is_ok()
+    })
+    .await?;
+    if taken {
+        let what = format!("{} is there already and is not overwritten: name another file", to.display());
+        return Err(Error::Input(what));
+    }
+    tokio::select! {
+        () = record.cancel().cancelled() => {
+            // What was written so far is no backup; nobody may take it for one.
+            let gone = to.clone();
+            let _ = blocking(move || std::fs::remove_file(&gone)).await?;
+            return Err(Error::Stopped);
+        }
+        copied = shared.store.backup(to.clone()) => copied?,
+    }
+    let size = blocking({
+        let to = to.clone();
+        move || std::fs::metadata(&to).map(|meta| meta.len())
+    })
+    .await?
+    .map_err(|source| Error::Disk { path: to.display().to_string(), source })?;
+    record.progress(|progress| {
+        (progress.done, progress.total, progress.unit) = (size, Some(size), Unit::Bytes);
+        progress.bytes = size;
+    });
+    Ok(format!("the index is in {}; payloads are not part of it", to.display()))
+}
+
+async fn blocking<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    tokio::task::spawn_blocking(call).await.map_err(|error| Error::Broken(format!("a disk call broke off: {error}")))
+}

@@ -1,0 +1,120 @@
+//! The clock: what happens without anybody asking. Both loops are the housekeeping's own; what belongs here is what is
+//! done about the findings of the scheduled scrub: each becomes a job, so that people see what was mended and what was
+//! not.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::jobs::board::State;
+use crate::jobs::error::Error;
+use crate::jobs::verify;
+use crate::jobs::work::{Verify, Work};
+use crate::jobs::{Jobs, Shared};
+use crate::keep::schedule::{self, Schedule};
+use crate::keep::scrub::Verified;
+use crate::keep::{evict, progress};
+
+/// Findings that may wait; the scrub rests while more would. A disk that rots faster than it is mended is read no
+/// further.
+const FINDINGS_MAX: usize = 16;
+
+/// How long to wait when too many jobs run.
+const RETRY_AFTER: Duration = Duration::from_secs(30);
+
+/// How the scheduled scrub stands.
+#[derive(Clone, Debug)]
+pub struct Scrub {
+    /// Where the last pass is, or was at its end; `None` before the clock first looked.
+    pub state: Option<schedule::State>,
+    /// The counters of the pass that runs.
+    pub progress: progress::Snapshot,
+}
+
+impl Jobs {
+    /// How the scheduled scrub stands; `None` where it is switched off.
+    pub async fn scrub(&self) -> Result<Option<Scrub>, Error> {
+        if self.shared.config.scrub_every.is_none() {
+            return Ok(None);
+        }
+        let state = schedule::load(&self.shared.store).await?;
+        Ok(Some(Scrub { state, progress: self.shared.scrub.snapshot() }))
+    }
+
+    /// Says that room is needed soon, so that eviction does not wait for its tick.
+    pub fn make_room(&self) {
+        self.shared.wake.notify_one();
+    }
+
+    /// What eviction did since the start.
+    pub fn evicted(&self) -> &evict::Evicted {
+        &self.shared.evicted
+    }
+}
+
+pub(in crate::jobs) async fn evict(shared: Arc<Shared>, cancel: CancellationToken) {
+    evict::run(shared.store.clone(), Arc::clone(&shared.wake), Arc::clone(&shared.evicted), cancel).await;
+}
+
+/// Walks when it is due, and has what is found treated. Returns after `cancel`.
+pub(in crate::jobs) async fn scrub(jobs: Jobs, every: Duration, cancel: CancellationToken) {
+    let (findings, found) = mpsc::channel(FINDINGS_MAX);
+    let schedule = Schedule {
+        every,
+        pace: Box::new(|rate| verify::pace(Some(rate))),
+        findings,
+        progress: Arc::clone(&jobs.shared.scrub),
+        clock: Arc::clone(&jobs.shared.clock),
+    };
+    let walking = schedule::run(jobs.shared.store.clone(), schedule, cancel.clone());
+    tokio::join!(walking, treat(&jobs, found, cancel));
+}
+
+async fn treat(jobs: &Jobs, mut found: mpsc::Receiver<Verified>, cancel: CancellationToken) {
+    loop {
+        let verified = tokio::select! {
+            () = cancel.cancelled() => return,
+            verified = found.recv() => verified,
+        };
+        match verified {
+            None => return,
+            Some(Verified::Bad(blake3, _)) => {
+                // Read once more: it may have been mended since, and what is bad must be known exactly.
+                let repair = jobs.shared.fill.is_some();
+                let work = Verify { only: Some(blake3), repair, rate: None, scheduled: true };
+                if !job(jobs, &work, &cancel).await {
+                    return;
+                }
+            }
+            Some(Verified::Unreadable(blake3, why)) => {
+                tracing::error!(%blake3, why, "a payload cannot be held against its proof");
+            }
+            Some(Verified::Good(_) | Verified::Gone(_)) => {}
+        }
+    }
+}
+
+/// Runs one job to its end; `false` where the node is closing.
+async fn job(jobs: &Jobs, work: &Verify, cancel: &CancellationToken) -> bool {
+    loop {
+        match jobs.start(Work::Verify(work.clone()), "the scheduled scrub") {
+            Ok(id) => {
+                let Some(record) = jobs.shared.board.get(id) else { return true };
+                record.ended().await;
+                return record.state() != State::Stopped || !cancel.is_cancelled();
+            }
+            // Somebody else does the very same already.
+            Err(Error::Busy { .. }) => return true,
+            Err(Error::Full { .. }) => tokio::select! {
+                () = cancel.cancelled() => return false,
+                () = tokio::time::sleep(RETRY_AFTER) => {}
+            },
+            Err(error) => {
+                tracing::warn!(%error, "a finding of the scheduled scrub starts no job");
+                return !cancel.is_cancelled();
+            }
+        }
+    }
+}

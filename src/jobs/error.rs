@@ -1,0 +1,114 @@
+//! What can go wrong with a job or a question, whose fault it is, and what to do next.
+
+use crate::store;
+
+/// Whose fault an error is; `admin` makes a status of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// What was asked for cannot be.
+    Caller,
+    /// What was asked for is not there.
+    Absent,
+    /// It can be asked for again later, as it is.
+    Busy,
+    /// An origin, or the way to it.
+    Upstream,
+    /// The store or the disk below it.
+    Disk,
+    /// The program.
+    Us,
+}
+
+/// Why a job could not be started or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No such job, or one that is long forgotten.
+    #[error("there is no job {id}; the last hundred are kept")]
+    Unknown {
+        /// The number asked for.
+        id: u64,
+    },
+    /// Too many jobs run.
+    #[error(
+        "{running} jobs are running, which is the most: wait for one to end, or stop one with `waystation jobs stop`"
+    )]
+    Full {
+        /// How many run.
+        running: usize,
+    },
+    /// One of this kind runs, and two would fight for the disk.
+    #[error("job {id} ({kind}) is running already: wait for it, or stop it with `waystation jobs stop {id}`")]
+    Busy {
+        /// The one that runs.
+        id: u64,
+        /// Its kind.
+        kind: &'static str,
+    },
+    /// What was asked for can never work.
+    #[error("{0}")]
+    Input(String),
+    /// An address that no rule maps to an object.
+    #[error("{address}: {why}")]
+    Refused {
+        /// What was given, cut to 200 characters.
+        address: String,
+        /// What the mapping said.
+        why: String,
+    },
+    /// Not held under this name.
+    #[error("nothing is held as {0}")]
+    Absent(String),
+    /// No origin can be asked, since no node runs.
+    #[error("this needs a running node, since it asks origins: start one with `waystation serve`")]
+    NeedsNode,
+    /// Items of the job failed.
+    #[error("{failed} of {total} failed")]
+    Items {
+        /// How many failed.
+        failed: u64,
+        /// How many there were.
+        total: u64,
+    },
+    /// It was stopped on the way.
+    #[error("stopped")]
+    Stopped,
+    /// An origin's fault, or the way to it.
+    #[error("{0}")]
+    Upstream(String),
+    /// The store's fault.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The disk outside of the store.
+    #[error("{path}: {source}")]
+    Disk {
+        /// The file or directory.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The node is shutting down.
+    #[error("the node is shutting down: ask again when it is back")]
+    Closing,
+    /// A fault of the program.
+    #[error("{0}")]
+    Broken(String),
+}
+
+impl Error {
+    /// Whose fault it is.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Unknown { .. } | Self::Absent(_) => Fault::Absent,
+            Self::Full { .. } | Self::Busy { .. } | Self::Closing | Self::Stopped => Fault::Busy,
+            Self::Input(_) | Self::Refused { .. } | Self::NeedsNode => Fault::Caller,
+            Self::Items { .. } | Self::Upstream(_) => Fault::Upstream,
+            Self::Store(_) | Self::Disk { .. } => Fault::Disk,
+            Self::Broken(_) => Fault::Us,
+        }
+    }
+
+    /// Whether the same thing asked again later can go well.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self.fault(), Fault::Busy | Fault::Upstream | Fault::Disk)
+    }
+}

@@ -1,0 +1,215 @@
+//! Floor 5: the clock, and the façade of all long work. Whoever wants something that takes longer than a request starts
+//! a *job* here, and asks later how it went.
+//!
+//! A job goes this way:
+//!
+//! 1. `start` checks what was asked for ([`work`]), refuses what can never work, and what would fight with a running job;
+//! 2. the job gets a number and a record on the [`board`], which keeps the last hundred;
+//! 3. it runs as a task of its own, owned by this room, under a token that `stop` and `close` pull;
+//! 4. it writes its progress and one line an item into its record, where `list` and `get` read them;
+//! 5. it ends as done, failed or stopped, also when it panics, and everyone who waits for it is woken.
+//!
+//! Beside the jobs that people start, [`clock`] runs the housekeeping: eviction all the time, a slow scrub once a quarter.
+//! Explain, doctor and the mapping of an address to a name are plain calls, offered here so that the control plane needs
+//! to know neither `fill` nor `upstream`.
+//!
+//! Without a `fill` (offline, on the data directory alone) only what needs no origin works; the rest says so.
+
+pub mod address;
+pub mod ask;
+pub mod backup;
+pub mod board;
+pub mod clock;
+pub mod error;
+pub mod fetch;
+pub mod import;
+pub mod verify;
+pub mod work;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::base::time::Clock;
+use crate::fill::Fill;
+use crate::jobs::board::{Board, Record, View};
+use crate::jobs::error::Error;
+use crate::jobs::work::Work;
+use crate::keep::evict::Evicted;
+use crate::keep::progress::Progress;
+use crate::keep::schedule;
+use crate::store::Store;
+
+/// What this room needs to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Payloads that one fetch job fills at a time.
+    pub fetch_parallel: usize,
+    /// How often everything is read against its proofs; `None` switches the scheduled scrub off.
+    pub scrub_every: Option<Duration>,
+}
+
+impl Default for Config {
+    /// Four payloads at a time keep a link busy while one of them is being proven.
+    fn default() -> Self {
+        Self { fetch_parallel: 4, scrub_every: Some(schedule::EVERY) }
+    }
+}
+
+/// Jobs that may run at once: each holds tasks, and they all share one disk and one link.
+const RUNNING_MAX: usize = 16;
+
+/// The façade. A cheap handle; clones share the jobs.
+#[derive(Clone, Debug)]
+pub struct Jobs {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+pub(in crate::jobs) struct Shared {
+    pub(in crate::jobs) config: Config,
+    pub(in crate::jobs) store: Store,
+    pub(in crate::jobs) fill: Option<Fill>,
+    pub(in crate::jobs) clock: Arc<dyn Clock>,
+    board: Board,
+    wake: Arc<Notify>,
+    evicted: Arc<Evicted>,
+    scrub: Arc<Progress>,
+    tasks: TaskTracker,
+    /// Pulled at close; every job's own token is a child of it.
+    cancel: CancellationToken,
+}
+
+impl Shared {
+    /// The way to the origins, or the error that says why there is none.
+    pub(in crate::jobs) fn fill(&self) -> Result<&Fill, Error> {
+        self.fill.as_ref().ok_or(Error::NeedsNode)
+    }
+}
+
+impl Jobs {
+    /// For a node: everything works.
+    pub fn new(config: Config, store: Store, fill: Fill, clock: Arc<dyn Clock>) -> Self {
+        Self::with(config, store, Some(fill), clock)
+    }
+
+    /// For a data directory that no node runs on: no origin can be asked.
+    pub fn offline(config: Config, store: Store, clock: Arc<dyn Clock>) -> Self {
+        Self::with(config, store, None, clock)
+    }
+
+    fn with(config: Config, store: Store, fill: Option<Fill>, clock: Arc<dyn Clock>) -> Self {
+        let shared = Shared {
+            config,
+            store,
+            fill,
+            clock,
+            board: Board::default(),
+            wake: Arc::new(Notify::new()),
+            evicted: Arc::new(Evicted::default()),
+            scrub: Arc::new(Progress::default()),
+            tasks: TaskTracker::new(),
+            cancel: CancellationToken::new(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Starts the housekeeping: eviction, and the scheduled scrub. Must be called inside a runtime; once is enough.
+    pub fn keep_house(&self) {
+        let tasks = &self.shared.tasks;
+        tasks.spawn(clock::evict(Arc::clone(&self.shared), self.shared.cancel.child_token()));
+        if let Some(every) = self.shared.config.scrub_every {
+            tasks.spawn(clock::scrub(self.clone(), every, self.shared.cancel.child_token()));
+        }
+    }
+
+    /// Starts a job for `by` (who asked, for the record) and returns its number. Must be called inside a runtime.
+    pub fn start(&self, work: Work, by: &str) -> Result<u64, Error> {
+        if self.shared.cancel.is_cancelled() {
+            return Err(Error::Closing);
+        }
+        work.check()?;
+        if work.needs_origins() {
+            self.shared.fill()?;
+        }
+        let record = self.shared.board.begin(&work, by, self.shared.clock.now(), &self.shared.cancel, RUNNING_MAX)?;
+        let shared = Arc::clone(&self.shared);
+        let id = record.id();
+        tracing::info!(job = id, kind = record.kind().word(), by, "job started");
+        self.shared.tasks.spawn(async move {
+            let ending = Ending { shared: Arc::clone(&shared), record: Arc::clone(&record) };
+            let ended = match work {
+                Work::Fetch(work) => fetch::run(&shared, &record, work).await,
+                Work::Verify(work) => verify::run(&shared, &record, work).await,
+                Work::Import(work) => import::run(&shared, &record, work).await,
+                Work::Backup(work) => backup::run(&shared, &record, work).await,
+            };
+            record.end(ended, shared.clock.now());
+            drop(ending);
+        });
+        Ok(id)
+    }
+
+    /// Asks a running job to stop; it ends soon after, and says what is left undone.
+    pub fn stop(&self, id: u64) -> Result<(), Error> {
+        let record = self.shared.board.get(id).ok_or(Error::Unknown { id })?;
+        record.stop();
+        Ok(())
+    }
+
+    /// All jobs that are still known, newest first, without their lines.
+    pub fn list(&self) -> Vec<View> {
+        self.shared.board.all().iter().map(|record| self.view(record, false)).collect()
+    }
+
+    /// One job with its lines.
+    pub fn get(&self, id: u64) -> Option<View> {
+        self.shared.board.get(id).map(|record| self.view(&record, true))
+    }
+
+    /// Waits until the job has ended, or `patience` is over, and returns it.
+    pub async fn wait(&self, id: u64, patience: Duration) -> Option<View> {
+        let record = self.shared.board.get(id)?;
+        // Running out of patience is no failure: the view says that the job still runs.
+        let _ = tokio::time::timeout(patience, record.ended()).await;
+        Some(self.view(&record, true))
+    }
+
+    /// Stops all jobs and the housekeeping, and waits for them.
+    pub async fn close(&self) {
+        self.shared.cancel.cancel();
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+    }
+
+    fn view(&self, record: &Record, lines: bool) -> View {
+        let mut view = record.view(lines);
+        if let (Some(fill), true) = (&self.shared.fill, view.state.is_running()) {
+            fetch::follow(&mut view, &fill.flights());
+        }
+        if !lines {
+            view.lines = Vec::new();
+        }
+        view
+    }
+}
+
+/// Ends the record of a job whose task is gone without having ended it, which only a panic can do.
+struct Ending {
+    shared: Arc<Shared>,
+    record: Arc<Record>,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if self.record.is_running() {
+            let why = "it broke off by a fault of the program; the log has more".to_owned();
+            self.record.end(Err(Error::Broken(why)), self.shared.clock.now());
+        }
+        let (id, state) = (self.record.id(), self.record.state());
+        tracing::info!(job = id, kind = self.record.kind().word(), state = state.word(), "job ended");
+    }
+}

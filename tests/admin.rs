@@ -1,0 +1,383 @@
+//! The control plane end to end: a real store in a directory of the test, real jobs, and the API as a client sees it,
+//! through the router and over `control.sock`.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where by panicking")]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use prometheus_client::registry::Registry;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+use waystation::admin::socket::Socket;
+use waystation::admin::{Access, Handles, NodeFacts, router, view};
+use waystation::base::disk::RealDisk;
+use waystation::base::time::SystemClock;
+use waystation::jobs::{Config, Jobs};
+use waystation::store::{self, Store};
+
+struct Plane {
+    handles: Handles,
+    data: tempfile::TempDir,
+    files: tempfile::TempDir,
+}
+
+impl Plane {
+    fn new() -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let config = store::Config {
+            path: data.path().to_owned(),
+            max_size: 1 << 30,
+            min_free: 0,
+            unproven: Duration::from_hours(24),
+            index_cache: 1 << 20,
+            open_payloads: 16,
+            io_threads: 2,
+        };
+        let clock = Arc::new(SystemClock);
+        let (store, opened) = Store::open(config, Arc::new(RealDisk), clock.clone()).unwrap();
+        let setting = view::Setting {
+            key: "store.max_size".to_owned(),
+            value: "\"1 GiB\"".to_owned(),
+            layer: "flag".to_owned(),
+            place: "--set".to_owned(),
+            locked: true,
+            help: String::new(),
+        };
+        let node = NodeFacts {
+            version: "1.2.3",
+            id: "an id".to_owned(),
+            epoch: opened.epoch,
+            data: data.path().to_owned(),
+            started_at: waystation::base::time::Timestamp::from_ms(0),
+            listening: Vec::new(),
+            draining: AtomicBool::new(false),
+        };
+        let handles = Handles {
+            jobs: Jobs::offline(Config::default(), store.clone(), clock.clone()),
+            store,
+            settings: Arc::new(move || vec![setting.clone()]),
+            registry: Arc::new(Registry::default()),
+            node: Arc::new(node),
+            clock,
+        };
+        Self { handles, data, files: tempfile::tempdir().unwrap() }
+    }
+
+    async fn raw(&self, access: Access, method: Method, path: &str, body: &str) -> (StatusCode, String) {
+        let request = Request::builder().method(method).uri(path).header("host", "localhost");
+        let request = request.body(axum::body::Body::from(body.to_owned())).unwrap();
+        let response = router::router(self.handles.clone(), access).oneshot(request).await.unwrap();
+        let (status, body) = (response.status(), response.into_body().collect().await.unwrap().to_bytes());
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    async fn json(&self, method: Method, path: &str, body: Value) -> (StatusCode, Value) {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let (status, text) = self.raw(Access::Full, method, path, &body).await;
+        (status, serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}: {text}")))
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        let (status, value) = self.json(Method::GET, path, Value::Null).await;
+        assert_eq!(status, 200, "{path}: {value}");
+        value
+    }
+
+    /// Starts a job and waits for its end.
+    async fn job(&self, path: &str, body: Value) -> view::Job {
+        let (status, value) = self.json(Method::POST, path, body).await;
+        assert_eq!(status, 202, "{path}: {value}");
+        let job = self.get(&format!("/api/v1/jobs/{}?wait=30", value["job"])).await;
+        let job: view::Job = serde_json::from_value(job).unwrap();
+        assert!(!job.is_running(), "{job:?}");
+        job
+    }
+
+    /// Writes a file and imports it; returns its payload.
+    async fn import(&self, name: &str, bytes: &[u8]) -> view::Content {
+        let path = self.files.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        let sha256 = sha256_of(bytes);
+        let job = self.job("/api/v1/content/import", json!({ "paths": [path], "sha256": sha256 })).await;
+        assert_eq!(job.state, "done", "{job:?}");
+        serde_json::from_value(self.get(&format!("/api/v1/content/sha256-{sha256}")).await).unwrap()
+    }
+
+    async fn close(self) {
+        self.handles.jobs.close().await;
+        self.handles.store.close().await.unwrap();
+    }
+}
+
+fn sha256_of(bytes: &[u8]) -> String {
+    use sha2::{Digest, Sha256};
+    waystation::base::digest::Sha256::new(Sha256::digest(bytes).into()).to_string()
+}
+
+fn payload_file(data: &Path, content: &view::Content) -> std::path::PathBuf {
+    data.join("content").join(&content.blake3[..2]).join(&content.blake3)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payload_is_imported_found_pinned_and_removed() {
+    let plane = Plane::new();
+    let content = plane.import("a", b"some bytes").await;
+    assert_eq!((content.size, content.class.as_str()), (10, "proven"));
+    for name in [&content.blake3, &content.sha256, &content.sha1, &content.blake3[..12].to_owned()] {
+        let shown = plane.get(&format!("/api/v1/content/{name}")).await;
+        assert_eq!(shown["blake3"], content.blake3.as_str(), "{name}");
+    }
+    let path = format!("/api/v1/content/{}", content.blake3);
+    let (status, pinned) = plane.json(Method::POST, &format!("{path}/pin"), Value::Null).await;
+    assert_eq!((status, pinned["pinned"]["by"].as_str()), (StatusCode::OK, Some("somebody")));
+    let (status, problem) = plane.json(Method::DELETE, &path, Value::Null).await;
+    assert_eq!(status, 409, "{problem}");
+    assert!(problem["detail"].as_str().unwrap().contains("unpin"), "{problem}");
+    plane.json(Method::POST, &format!("{path}/unpin"), Value::Null).await;
+    let (status, _) = plane.json(Method::DELETE, &path, Value::Null).await;
+    assert_eq!(status, 200);
+    let (status, problem) = plane.json(Method::GET, &path, Value::Null).await;
+    assert_eq!((status, problem["status"].as_u64()), (StatusCode::NOT_FOUND, Some(404)));
+    assert!(!payload_file(plane.data.path(), &content).exists());
+    plane.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_and_filters_show_every_payload_once() {
+    let plane = Plane::new();
+    let mut all = Vec::new();
+    for number in 0..7_u8 {
+        all.push(plane.import("file", &vec![number; 100 + usize::from(number)]).await.blake3);
+    }
+    all.sort();
+    for limit in [1, 2, 3, 7, 8] {
+        let (mut seen, mut after) = (Vec::new(), String::new());
+        loop {
+            let page = plane.get(&format!("/api/v1/content?limit={limit}{after}")).await;
+            let rows = page["rows"].as_array().unwrap();
+            assert!(rows.len() <= limit);
+            seen.extend(rows.iter().map(|row| row["blake3"].as_str().unwrap().to_owned()));
+            match page["next"].as_str() {
+                Some(next) => after = format!("&after={next}"),
+                None => break,
+            }
+        }
+        assert_eq!(seen, all, "pages of {limit}");
+    }
+    let digest = &all[3][10..40];
+    let found = plane.get(&format!("/api/v1/content?filter={}", digest.to_uppercase())).await;
+    assert_eq!(found["rows"].as_array().unwrap().len(), 1);
+    assert_eq!(plane.get("/api/v1/content?class=unproven").await["rows"], json!([]));
+    assert_eq!(plane.get("/api/v1/content?pinned=true").await["rows"], json!([]));
+    for wrong in ["limit=0", "limit=1001", "class=good", "after=xyz", "limt=1"] {
+        let (status, problem) = plane.json(Method::GET, &format!("/api/v1/content?{wrong}"), Value::Null).await;
+        assert_eq!(status, 400, "{wrong}: {problem}");
+    }
+    plane.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_digest_keeps_nothing_and_the_job_says_so() {
+    let plane = Plane::new();
+    let path = plane.files.path().join("a");
+    std::fs::write(&path, b"some bytes").unwrap();
+    let body = json!({ "paths": [path], "move": true, "sha256": "00".repeat(32) });
+    let job = plane.job("/api/v1/content/import", body).await;
+    assert_eq!(job.state, "failed");
+    assert!(job.lines[0].text.contains(&sha256_of(b"some bytes")), "{job:?}");
+    assert!(path.exists(), "the file was taken though it was refused");
+    assert_eq!(plane.get("/api/v1/content").await["rows"], json!([]));
+    plane.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verify_puts_a_flipped_bit_into_quarantine() {
+    let plane = Plane::new();
+    let good = plane.import("good", &vec![1; 300_000]).await;
+    let bad = plane.import("bad", &vec![2; 300_000]).await;
+    let job = plane.job("/api/v1/store/verify", json!({})).await;
+    assert_eq!((job.state.as_str(), job.progress.done, job.lines.len()), ("done", 2, 0), "{job:?}");
+
+    // Behind the store's back, as a bad disk would.
+    let file = payload_file(plane.data.path(), &bad);
+    let mut permissions = std::fs::metadata(&file).unwrap().permissions();
+    std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o600);
+    std::fs::set_permissions(&file, permissions).unwrap();
+    let handle = std::fs::OpenOptions::new().write(true).open(&file).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&handle, &[3], 200_000).unwrap();
+
+    let only = plane.job("/api/v1/store/verify", json!({ "only": good.sha256 })).await;
+    assert_eq!((only.state.as_str(), only.progress.bytes), ("done", 300_000));
+    let job = plane.job("/api/v1/store/verify", json!({ "rate": 1 << 30 })).await;
+    assert_eq!((job.state.as_str(), job.result.as_deref()), ("failed", Some("1 of 2 failed")), "{job:?}");
+    assert!(job.lines[0].item.ends_with(&bad.blake3) && job.lines[0].text.contains("quarantine"), "{job:?}");
+    let (status, _) = plane.json(Method::GET, &format!("/api/v1/content/{}", bad.blake3), Value::Null).await;
+    assert_eq!(status, 404);
+    assert!(std::fs::read_dir(plane.data.path().join("quarantine")).unwrap().count() > 0);
+    assert_eq!(plane.job("/api/v1/store/verify", json!({})).await.state, "done");
+    plane.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_is_written_once_and_a_stopped_job_is_no_failure() {
+    let plane = Plane::new();
+    plane.import("a", &vec![7; 4 << 20]).await;
+    let to = plane.files.path().join("backup.redb");
+    let job = plane.job("/api/v1/store/backup", json!({ "to": to })).await;
+    assert_eq!(job.state, "done", "{job:?}");
+    assert_eq!(job.progress.bytes, std::fs::metadata(&to).unwrap().len());
+    let again = plane.job("/api/v1/store/backup", json!({ "to": to })).await;
+    assert!(again.state == "failed" && again.result.unwrap().contains("not overwritten"));
+    let (status, problem) = plane.json(Method::POST, "/api/v1/store/backup", json!({ "to": "relative" })).await;
+    assert_eq!(status, 422, "{problem}");
+
+    // One byte a second would take 48 days; it is stopped long before.
+    let (_, started) = plane.json(Method::POST, "/api/v1/store/verify", json!({ "rate": 1 })).await;
+    let id = started["job"].as_u64().unwrap();
+    let (status, problem) = plane.json(Method::POST, "/api/v1/store/verify", json!({})).await;
+    assert_eq!(status, 409, "{problem}");
+    plane.json(Method::POST, &format!("/api/v1/jobs/{id}/stop"), Value::Null).await;
+    let job = plane.get(&format!("/api/v1/jobs/{id}?wait=30")).await;
+    assert_eq!(job["state"], "stopped", "{job}");
+    plane.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_only_means_reads_only() {
+    let plane = Plane::new();
+    for (method, path) in [
+        (Method::POST, "/api/v1/fetch"),
+        (Method::POST, "/api/v1/store/verify"),
+        (Method::POST, "/api/v1/store/backup"),
+        (Method::POST, "/api/v1/content/import"),
+        (Method::POST, "/api/v1/content/x/pin"),
+        (Method::DELETE, "/api/v1/content/x"),
+        (Method::POST, "/api/v1/jobs/1/stop"),
+        (Method::PUT, "/nowhere"),
+    ] {
+        let (status, text) = plane.raw(Access::ReadOnly, method.clone(), path, "{}").await;
+        assert_eq!(status, 403, "{method} {path}: {text}");
+        assert!(text.contains("control.sock"), "{text}");
+    }
+    for path in ["/healthz", "/readyz", "/metrics", "/api/v1/status", "/api/v1/jobs", "/api/v1/settings"] {
+        let (status, text) = plane.raw(Access::ReadOnly, Method::GET, path, "").await;
+        assert_eq!(status, 200, "{path}: {text}");
+    }
+    let request = |host: &str, site: &str| {
+        let request = Request::builder().uri("/api/v1/status").header("host", host).header("sec-fetch-site", site);
+        request.body(axum::body::Body::empty()).unwrap()
+    };
+    for (host, site, expected) in
+        [("localhost", "none", 200), ("rebound.example", "same-origin", 421), ("127.0.0.1:6202", "cross-site", 403)]
+    {
+        let router = router::router(plane.handles.clone(), Access::ReadOnly);
+        assert_eq!(router.oneshot(request(host, site)).await.unwrap().status(), expected, "{host} {site}");
+    }
+    plane.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_metrics_and_readiness_tell_the_same() {
+    let plane = Plane::new();
+    plane.import("a", &[1; 1000]).await;
+    plane.handles.store.ledger().add(store::Tally { requests: 4, hits: 3, sent: 4000, fetched: 1000, refused: 0 });
+    let status: view::Status = serde_json::from_value(plane.get("/api/v1/status").await).unwrap();
+    assert_eq!((status.node.version.as_str(), status.health.state.as_str()), ("1.2.3", "ready"));
+    assert_eq!((status.store.payloads_count, status.hours.len()), (1, 24));
+    assert_eq!((status.total.hit_ratio, status.total.saved), (Some(0.75), 3000));
+    assert_eq!(status.day, status.total);
+    let (_, text) = plane.raw(Access::Full, Method::GET, "/metrics", "").await;
+    for line in [
+        "waystation_ready 1",
+        "waystation_store_objects{what=\"payloads\"} 1",
+        "waystation_account_requests_total{what=\"hit\"} 3",
+        "waystation_jobs{kind=\"import\",state=\"done\"} 1",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
+    assert!(text.ends_with("# EOF\n"));
+    plane.handles.node.drain();
+    let (status, text) = plane.raw(Access::ReadOnly, Method::GET, "/readyz", "").await;
+    assert_eq!((status.as_u16(), text.contains("draining")), (503, true), "{text}");
+    assert_eq!(plane.raw(Access::ReadOnly, Method::GET, "/healthz", "").await.0, 200);
+    plane.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_understood_is_a_problem_with_advice() {
+    let plane = Plane::new();
+    let large = format!("{{\"items\":[{}]}}", " ".repeat(waystation::admin::BODY_BYTES_MAX));
+    for (method, path, body, expected) in [
+        (Method::POST, "/api/v1/fetch", "{", 400),
+        (Method::POST, "/api/v1/fetch", "{\"itmes\":[]}", 400),
+        (Method::POST, "/api/v1/fetch", large.as_str(), 413),
+        (Method::POST, "/api/v1/fetch", "{\"items\":[]}", 422),
+        (Method::POST, "/api/v1/fetch", "{\"items\":[{\"url\":\"http://h/a\",\"sha256\":\"12\"}]}", 400),
+        (Method::POST, "/api/v1/fetch", "{\"items\":[{\"url\":\"http://h/a\"}]}", 422),
+        (Method::GET, "/api/v1/explain?url=http://h/a", "", 422),
+        (Method::GET, "/api/v1/explain", "", 400),
+        (Method::GET, "/api/v1/doctor?host=h", "", 400),
+        (Method::GET, "/api/v1/jobs/9", "", 404),
+        (Method::GET, "/api/v1/jobs/x", "", 400),
+        (Method::GET, "/api/v1/content/%ff", "", 400),
+        (Method::GET, "/api/v1/nothing", "", 404),
+        (Method::PATCH, "/api/v1/status", "", 405),
+        (Method::POST, "/api/v1/content/import", "{\"paths\":[\"/nonexistent\"],\"sha256\":1}", 400),
+    ] {
+        let (status, text) = plane.raw(Access::Full, method.clone(), path, body).await;
+        assert_eq!(status.as_u16(), expected, "{method} {path}: {text}");
+        let problem: view::Problem = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{path}: {text}"));
+        assert_eq!(problem.status, expected);
+        assert!(!problem.title.is_empty() && !problem.detail.is_empty(), "{path}: {text}");
+    }
+    plane.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_socket_is_private_and_works_under_a_long_path() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let plane = Plane::new();
+    let long = plane.data.path().join("a".repeat(120));
+    std::fs::create_dir(&long).unwrap();
+    // What an earlier process left behind.
+    std::fs::write(long.join("control.sock"), b"").unwrap();
+    let socket = Socket::bind(&long).unwrap();
+    let mode = std::fs::metadata(long.join("control.sock")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(std::fs::read_dir(&long).unwrap().count(), 1, "something was left beside the socket");
+
+    let cancel = CancellationToken::new();
+    let serving = tokio::spawn(socket.serve(plane.handles.clone(), cancel.clone()));
+    let directory = std::fs::File::open(&long).unwrap();
+    let path = format!("/proc/self/fd/{}/control.sock", std::os::fd::AsRawFd::as_raw_fd(&directory));
+    let stream = tokio::net::UnixStream::connect(path).await.unwrap();
+    let io = hyper_util::rt::TokioIo::new(stream);
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+    let driving = tokio::spawn(connection);
+    let request = Request::builder().method(Method::POST).uri("/api/v1/store/verify").header("host", "x");
+    let response = sender.send_request(request.body(Full::new(bytes::Bytes::new())).unwrap()).await.unwrap();
+    assert_eq!(response.status(), 202, "the socket may do everything");
+    drop(response);
+    let job = plane.handles.jobs.wait(1, Duration::from_secs(30)).await.unwrap();
+    assert_eq!(job.by, whoami());
+
+    cancel.cancel();
+    serving.await.unwrap();
+    driving.await.unwrap().unwrap();
+    assert!(!long.join("control.sock").exists(), "the name outlives the node");
+    plane.close().await;
+}
+
+fn whoami() -> String {
+    match rustix::process::getuid().as_raw() {
+        0 => "root".to_owned(),
+        uid => format!("uid {uid}"),
+    }
+}

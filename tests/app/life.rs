@@ -1,0 +1,216 @@
+//! The life of a node as a process: start, readiness, reload, drain, and what stops a start.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::node_process::{NodeProcess, get, verb};
+
+/// The value of a setting as the running node says it.
+fn setting(node: &NodeProcess, key: &str) -> (String, String) {
+    let shown = node.json(&["config", "show", "--filter", key]);
+    let rows = shown.as_array().unwrap();
+    let row = rows.iter().find(|row| row["key"] == key).unwrap_or_else(|| panic!("no {key} in {shown}"));
+    (row["value"].as_str().unwrap().to_owned(), row["place"].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn it_serves_without_configuration_and_drains_on_sigterm() {
+    let data = tempfile::tempdir().unwrap();
+    for round in 0..2 {
+        let mut node = NodeProcess::start(data.path(), &[]);
+        assert!(get(node.address("http"), "/nothing/here").starts_with("HTTP/1.1 404 "), "round {round}");
+        assert!(get(node.address("control"), "/readyz").starts_with("HTTP/1.1 200 "), "round {round}");
+        assert!(get(node.address("control"), "/metrics").contains("waystation_ready 1"), "round {round}");
+        assert!(verb(&node.data, &["health"]).status.success(), "round {round}");
+        node.told(|text| text.contains("WATCHDOG=1"));
+        node.signal(Signal::TERM);
+        assert!(node.told(|text| text.contains("STOPPING=1")).contains("EXTEND_TIMEOUT_USEC="));
+        assert_eq!(node.ended().code(), Some(0), "round {round}");
+        assert!(!data.path().join("control.sock").exists(), "round {round}");
+    }
+}
+
+#[test]
+fn a_reload_applies_what_it_can_and_names_the_rest() {
+    let data = tempfile::tempdir().unwrap();
+    let file = data.path().join("waystation.toml");
+    fs::write(&file, "[origins]\nallow = []\n").unwrap();
+    let mut node = NodeProcess::start(data.path(), &[]);
+    let control = node.address("control");
+    let origin = TcpListener::bind("127.0.0.1:0").unwrap();
+    let entry = origin.local_addr().unwrap();
+    let target = format!("/x?cacheHostOrigin={entry}");
+    let refused = get(node.address("http"), &target);
+    assert!(!refused.starts_with("HTTP/1.1 200 "), "{refused}");
+
+    fs::write(
+        &file,
+        format!("[origins]\nallow = [\"{entry}\"]\n\n[fill]\nverify = \"strict\"\n\n[log]\nlevel = \"debug\"\n"),
+    )
+    .unwrap();
+    node.signal(Signal::HUP);
+    assert!(node.told(|text| text.contains("RELOADING=1")).contains("MONOTONIC_USEC="));
+    node.told(|text| text.contains("READY=1"));
+    assert!(node.logged("taken only by the next start").contains("fill.verify"));
+    let (level, place) = setting(&node, "log.level");
+    assert_eq!((level.as_str(), place.as_str()), ("\"debug\"", "waystation.toml:8"));
+
+    // The origin that is on the list now is asked.
+    let serving = std::thread::spawn(move || {
+        let (mut stream, _) = origin.accept().unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+        String::from_utf8(head).unwrap()
+    });
+    assert!(get(node.address("http"), &target).starts_with("HTTP/1.1 404 "));
+    let head = serving.join().unwrap();
+    assert!(head.contains("/x"), "{head}");
+
+    // A file with errors changes nothing.
+    fs::write(&file, "[origins]\nalow = []\n").unwrap();
+    node.signal(Signal::HUP);
+    node.told(|text| text.contains("READY=1"));
+    assert!(node.logged("not reloaded").contains("did you mean \\\"allow\\\"?"));
+    let settings = get(control, "/api/v1/settings");
+    let settings: serde_json::Value = serde_json::from_str(settings.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+    let rows = settings.as_array().or_else(|| settings["settings"].as_array()).unwrap();
+    let level = rows.iter().find(|row| row["key"] == "log.level").unwrap();
+    assert_eq!((&level["value"], &level["place"]), (&"\"debug\"".into(), &"waystation.toml:8".into()));
+    node.signal(Signal::INT);
+    assert_eq!(node.ended().code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let data = tempfile::tempdir().unwrap();
+    let origin = TcpListener::bind("127.0.0.1:0").unwrap();
+    let entry = origin.local_addr().unwrap();
+    let mut node =
+        NodeProcess::start(data.path(), &["--set", &format!("origins.allow={entry}"), "--set", "limits.drain=1 h"]);
+    let mut client = TcpStream::connect(node.address("http")).unwrap();
+    write!(client, "GET /x?cacheHostOrigin={entry} HTTP/1.1\r\nHost: node\r\n\r\n").unwrap();
+    // The request is under way once the origin, which never answers, was asked.
+    let _asked = origin.accept().unwrap();
+    node.signal(Signal::TERM);
+    node.told(|text| text.contains("STOPPING=1"));
+    assert!(get(node.address("control"), "/readyz").starts_with("HTTP/1.1 503 "), "still ready while draining");
+    assert!(TcpStream::connect(client.peer_addr().unwrap()).is_err(), "still accepting while draining");
+    let before = Instant::now();
+    node.signal(Signal::TERM);
+    assert_eq!(node.ended().code(), Some(130));
+    assert!(before.elapsed() < Duration::from_secs(10), "it took {:?}", before.elapsed());
+}
+
+#[test]
+fn an_answer_under_way_outlives_the_first_signal() {
+    let data = tempfile::tempdir().unwrap();
+    let origin = TcpListener::bind("127.0.0.1:0").unwrap();
+    let entry = origin.local_addr().unwrap();
+    let mut node = NodeProcess::start(data.path(), &["--set", &format!("origins.allow={entry}")]);
+    let address = node.address("http");
+    let target = format!("/x.cab?cacheHostOrigin={entry}");
+    let client = std::thread::spawn(move || get(address, &target));
+    let (mut asked, _) = origin.accept().unwrap();
+    node.signal(Signal::TERM);
+    node.told(|text| text.contains("STOPPING=1"));
+    let mut head = [0; 4096];
+    let read = asked.read(&mut head).unwrap();
+    assert!(read > 0);
+    asked.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+    assert!(client.join().unwrap().starts_with("HTTP/1.1 404 "));
+    assert_eq!(node.ended().code(), Some(0));
+}
+
+#[test]
+fn two_nodes_do_not_share_a_directory_or_a_port() {
+    let data = tempfile::tempdir().unwrap();
+    let mut first = NodeProcess::start(data.path(), &[]);
+    let mut second = NodeProcess::spawn(data.path(), &[]);
+    assert_eq!(second.ended().code(), Some(75));
+    second.logged("another waystation process uses this data directory");
+    assert!(verb(data.path(), &["health"]).status.success(), "the second one disturbed the first");
+
+    let other = tempfile::tempdir().unwrap();
+    let taken = format!("listen.http={}", first.address("http"));
+    let mut third = NodeProcess::spawn(other.path(), &["--set", &taken]);
+    assert_eq!(third.ended().code(), Some(69));
+    third.logged("something else listens there");
+    first.signal(Signal::TERM);
+    assert_eq!(first.ended().code(), Some(0));
+}
+
+#[test]
+fn a_start_that_cannot_go_well_says_why() {
+    let data = tempfile::tempdir().unwrap();
+    let path = data.path().join("store");
+    for (args, code) in [
+        (&["--set", "store.path=/proc/waystation"][..], 74),
+        (&["--set", "upstream.extra_ca=none.pem"], 78),
+        (&["--set", "tls.cert=none.pem", "--set", "tls.key=none.key"], 69),
+        (&["--set", "origins.allow=user@host"], 78),
+    ] {
+        // The flag for the directory stands behind, so this one is about the others.
+        let target = if args[1].starts_with("store.path") { std::path::Path::new("/proc/waystation") } else { &path };
+        let mut node = NodeProcess::spawn(target, args);
+        assert_eq!(node.ended().code(), Some(code), "{args:?}");
+    }
+    if rustix::process::geteuid().is_root() {
+        let foreign = data.path().join("foreign");
+        fs::create_dir(&foreign).unwrap();
+        std::os::unix::fs::chown(&foreign, Some(12_345), None).unwrap();
+        let mut node = NodeProcess::spawn(&foreign, &[]);
+        assert_eq!(node.ended().code(), Some(78));
+        node.logged("it belongs to user 12345");
+        assert_eq!(fs::read_dir(&foreign).unwrap().count(), 0, "files of another owner appeared");
+    } else {
+        eprintln!("not tried: a directory of another user can only be made by root");
+    }
+}
+
+/// Everything below `path`, the path itself included, belongs to `user`.
+fn owned_by(path: &std::path::Path, user: u32) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let below = || fs::read_dir(path).unwrap().all(|entry| owned_by(&entry.unwrap().path(), user));
+    let facts = fs::symlink_metadata(path).unwrap();
+    facts.uid() == user && (!facts.is_dir() || below())
+}
+
+fn give(path: &std::path::Path, user: u32) {
+    std::os::unix::fs::lchown(path, Some(user), Some(user)).unwrap();
+    if fs::symlink_metadata(path).unwrap().is_dir() {
+        for entry in fs::read_dir(path).unwrap() {
+            give(&entry.unwrap().path(), user);
+        }
+    }
+}
+
+#[test]
+fn root_works_on_a_directory_as_its_owner() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("not tried: a directory of another user can only be made by root");
+        return;
+    }
+    let base = tempfile::tempdir().unwrap();
+    // Its owner must come to it.
+    fs::set_permissions(base.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let data = base.path().join("data");
+    let mut node = NodeProcess::start(&data, &[]);
+    node.signal(Signal::TERM);
+    assert_eq!(node.ended().code(), Some(0));
+    give(&data, 12_345);
+    for args in [&["content", "list"][..], &["store", "verify"], &["tls", "csr", "node.example"], &["store", "rebuild"]]
+    {
+        let output = verb(&data, args);
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(owned_by(&data, 12_345), "{args:?} left a file of another owner");
+    }
+}

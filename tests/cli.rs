@@ -1,0 +1,363 @@
+//! The command line from outside: what it teaches, how it fails, and what scripts get from it.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where by panicking")]
+
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::process::Output;
+
+use clap::{CommandFactory, Parser};
+use rustix::process::Signal;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use waystation::base::span::Span;
+use waystation::cli::args::Cli;
+
+use crate::node_process::{NodeProcess, verb as run};
+use crate::origin::{Fault, Object, Origin};
+
+// Other tests use other parts of it.
+#[allow(dead_code)]
+#[path = "support/node_process.rs"]
+mod node_process;
+#[path = "support/origin.rs"]
+mod origin;
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn walk(command: &clap::Command, path: &str, each: &mut dyn FnMut(&str, &clap::Command)) {
+    for verb in command.get_subcommands() {
+        let path = format!("{path} {}", verb.get_name());
+        each(&path, verb);
+        walk(verb, &path, each);
+    }
+}
+
+#[test]
+fn the_command_line_is_sound() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn every_verb_teaches_with_an_example_that_parses() {
+    let command = Cli::command();
+    let mut seen = 0;
+    walk(&command, "waystation", &mut |path, verb| {
+        seen += 1;
+        assert!(verb.get_about().is_some(), "{path} says nothing of itself");
+        let after = verb.get_after_help().unwrap_or_else(|| panic!("{path} has no example")).to_string();
+        assert!(after.starts_with("Examples:\n  "), "{path}: {after}");
+        let mut own = 0;
+        for line in
+            after.lines().filter_map(|line| line.strip_prefix("  ")).filter(|line| line.starts_with("waystation "))
+        {
+            let line = line.replace("$SHA256", &"ab".repeat(32)).replace("$(date +%F)", "2026-01-31");
+            // What stands behind a shell's operators is not ours; quotes are only used around one word here.
+            let line = line.split(" > ").next().unwrap().split(" | ").next().unwrap().split(" && ").next().unwrap();
+            let words = line.split_whitespace().map(|word| word.trim_matches('\'').replace('"', ""));
+            let words = words.fold(Vec::<String>::new(), |mut words, word| {
+                // `"200 GiB"` is one word to a shell.
+                match words.last_mut() {
+                    Some(last) if word == "GiB" => last.push_str(" GiB"),
+                    _ => words.push(word),
+                }
+                words
+            });
+            own += u32::from(line.starts_with(path));
+            if let Err(error) = Cli::try_parse_from(&words) {
+                panic!("{path}: the example {line:?} does not parse: {error}");
+            }
+        }
+        assert!(own > 0, "{path}: none of its examples is of itself");
+        for arg in verb.get_arguments() {
+            assert!(arg.get_help().is_some(), "{path}: {} says nothing of itself", arg.get_id());
+        }
+    });
+    assert!(seen > 30, "only {seen} verbs were looked at");
+}
+
+#[test]
+fn a_misspelt_verb_is_a_usage_error_with_a_hint() {
+    let data = tempfile::tempdir().unwrap();
+    let output = run(data.path(), &["statsu"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("status"), "{}", text(&output.stderr));
+    let output = run(data.path(), &["fetch"]);
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn without_a_node_the_error_says_how_to_start_one() {
+    let data = tempfile::tempdir().unwrap();
+    for args in [
+        &["status"][..],
+        &["health"],
+        &["fetch", "http://dl.example.org/a"],
+        &["explain", "http://dl.example.org/a"],
+        &["doctor"],
+        &["jobs", "list"],
+        &["content", "list"],
+        &["store", "verify", "--repair"],
+    ] {
+        let output = run(data.path(), args);
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(69), "{args:?}: {error}");
+        assert!(error.starts_with("error: ") && error.contains("waystation serve"), "{args:?}: {error}");
+        assert!(output.stdout.is_empty(), "{args:?}");
+    }
+    let output = run(data.path(), &["status", "--json"]);
+    let value: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert_eq!(value["code"], 69);
+    assert!(value["next"].as_str().unwrap().contains("waystation serve"));
+    assert_eq!(std::fs::read_dir(data.path()).unwrap().count(), 0, "asking made something");
+}
+
+#[test]
+fn completions_and_version_need_nothing() {
+    let data = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish"] {
+        let output = run(data.path(), &["completions", shell]);
+        assert!(output.status.success() && text(&output.stdout).contains("check-config"), "{shell}");
+    }
+    let output = run(data.path(), &["version", "--json"]);
+    let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((value["command"].as_str(), value["node"].is_null()), (Some(env!("CARGO_PKG_VERSION")), true));
+}
+
+#[test]
+fn a_wrong_configuration_has_its_own_exit_code() {
+    let data = tempfile::tempdir().unwrap();
+    std::fs::write(data.path().join("waystation.toml"), "[store]\nmax_sise = \"1 GiB\"\n").unwrap();
+    let output = run(data.path(), &["check-config"]);
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(78), "{error}");
+    assert!(error.contains("max_sise") && error.contains("max_size"), "{error}");
+}
+
+/// A running node whose allow-list has the origin on it.
+struct Site {
+    origin: Origin,
+    data: tempfile::TempDir,
+    node: NodeProcess,
+}
+
+impl Site {
+    async fn new() -> Self {
+        let (origin, data) = (Origin::start().await, tempfile::tempdir().unwrap());
+        let allow = format!("origins.allow={}", origin.entry());
+        let node = NodeProcess::start(data.path(), &["--set", &allow]);
+        Self { origin, data, node }
+    }
+
+    /// Runs a verb that must go well; what it printed.
+    fn well(&self, args: &[&str]) -> String {
+        let output = run(self.data.path(), args);
+        assert!(output.status.success(), "{args:?}: {}{}", text(&output.stdout), text(&output.stderr));
+        text(&output.stdout)
+    }
+
+    /// Runs a verb that must fail with this code; what it said.
+    fn ill(&self, code: i32, args: &[&str]) -> String {
+        let Output { status, stdout, stderr } = run(self.data.path(), args);
+        assert_eq!(status.code(), Some(code), "{args:?}: {}{}", text(&stdout), text(&stderr));
+        text(&stderr)
+    }
+
+    fn json(&self, args: &[&str]) -> Value {
+        self.node.json(args)
+    }
+
+    fn stop(&mut self) {
+        self.node.signal(Signal::TERM);
+        assert!(self.node.ended().success());
+    }
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    waystation::base::digest::Sha256::new(Sha256::digest(bytes).into()).to_string()
+}
+
+/// The names of an object's fields.
+fn keys(value: &Value) -> Vec<&str> {
+    value.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_fetched_is_held_shown_pinned_and_removed() {
+    let site = Site::new().await;
+    let object = Object::made(3 << 20, 7);
+    let digest = sha256(&object.all());
+    site.origin.put("/a.cab", object);
+    site.origin.put("/b.cab", Object::made(1000, 8));
+    let (a, b) = (site.origin.url("/a.cab"), site.origin.url("/b.cab"));
+
+    assert_eq!(site.json(&["explain", &a])["content"], Value::Null);
+    assert!(site.well(&["fetch", &a, "--sha256", &digest, "--pin"]).contains("1 held"));
+    assert_eq!(site.origin.sent("/a.cab"), 3 << 20, "more or less than the whole left the origin");
+    let explained = site.json(&["explain", &a]);
+    assert_eq!((explained["state"].as_str(), explained["content"]["class"].as_str()), (Some("held"), Some("proven")));
+    assert_eq!(explained["content"]["sha256"], digest.as_str());
+
+    // A list, one of them wrong: the others are fetched, and the exit code tells.
+    let list = site.data.path().join("list");
+    std::fs::write(&list, format!("# two\n{b} {}\n{}\n{a}\n", "00".repeat(32), site.origin.url("/none"))).unwrap();
+    let output = run(site.data.path(), &["fetch", "--json", "--from", list.to_str().unwrap()]);
+    let job: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), job["state"].as_str()), (Some(1), Some("failed")), "{job}");
+    let states: Vec<_> = job["lines"].as_array().unwrap().iter().map(|line| line["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["failed", "failed", "done"], "{job}");
+    assert_eq!(site.origin.sent("/a.cab"), 3 << 20, "what was held was fetched again");
+
+    let rows = site.json(&["content", "list"])["rows"].clone();
+    assert_eq!(rows.as_array().unwrap().len(), 1, "what did not match is held: {rows}");
+    let beginning = &rows[0]["blake3"].as_str().unwrap()[..16];
+    assert!(site.well(&["content", "list"]).contains(beginning));
+    assert_eq!(site.json(&["content", "show", beginning]), site.json(&["content", "show", &a]));
+    let error = site.ill(1, &["content", "remove", &a]);
+    assert!(error.contains("pinned") && error.contains("content unpin"), "{error}");
+    site.well(&["content", "unpin", beginning]);
+    site.well(&["content", "remove", &digest]);
+    let error = site.ill(1, &["content", "show", &a]);
+    assert!(error.contains("nothing is held"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn repair_fetches_the_bad_group_alone() {
+    let site = Site::new().await;
+    let object = Object::made(3 << 20, 9);
+    site.origin.put("/a.cab", object.clone());
+    let a = site.origin.url("/a.cab");
+    site.well(&["fetch", &a, "--sha256", &sha256(&object.all())]);
+    let blake3 = site.json(&["content", "show", &a])["blake3"].as_str().unwrap().to_owned();
+    let path = site.data.path().join("content").join(&blake3[..2]).join(&blake3);
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    let at = (1 << 20) + 5;
+    file.write_all_at(&[!object.bytes(Span::at(at, 1))[0]], at).unwrap();
+
+    assert!(site.well(&["store", "verify", "--repair"]).contains("1 of 1 payloads were bad and are mended"));
+    let again = site.origin.sent("/a.cab") - (3 << 20);
+    assert!((1..=1 << 20).contains(&again), "{again} bytes were fetched again for one bad group");
+    assert_eq!(std::fs::read(&path).unwrap(), object.all());
+    assert!(site.well(&["store", "verify", &a, "--rate", "1GiB"]).contains("as their proofs say"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_hangs_is_seen_and_stopped() {
+    let site = Site::new().await;
+    site.origin.put("/slow.cab", Object::made(8 << 20, 1));
+    site.origin.limit(1000);
+    let url = site.origin.url("/slow.cab");
+    let id = site.json(&["fetch", "--detach", &url])["job"].to_string();
+    site.origin.wait_for(1).await;
+    let status = site.json(&["status"]);
+    assert_eq!(status["jobs"][0]["id"].to_string(), id);
+    assert!(site.well(&["jobs", "list"]).contains("running"));
+    site.well(&["jobs", "stop", &id]);
+    // Following it to its end is waiting for the stop.
+    let error = site.ill(1, &["jobs", "show", &id, "--follow"]);
+    assert!(error.contains("stopped"), "{error}");
+    let job = site.json(&["jobs", "show", &id]);
+    assert_eq!((job["state"].as_str(), job["lines"][0]["state"].as_str()), (Some("stopped"), Some("stopped")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_keeps_its_shape() {
+    let site = Site::new().await;
+    let status = site.json(&["status"]);
+    assert_eq!(
+        keys(&status),
+        ["day", "flights", "health", "hours", "jobs", "listening", "node", "scrub", "store", "total", "upstream"]
+    );
+    assert_eq!(keys(&status["node"]), ["data", "epoch", "id", "started_at", "uptime_s", "version"]);
+    assert_eq!(keys(&status["total"]), ["fetched", "hit_ratio", "hits", "refused", "requests", "saved", "sent"]);
+    let settings = site.json(&["config", "show"]);
+    let allow = settings.as_array().unwrap().iter().find(|row| row["key"] == "origins.allow").unwrap();
+    assert_eq!(keys(allow), ["help", "key", "layer", "locked", "place", "value"]);
+    assert_eq!((allow["locked"].as_bool(), allow["layer"].as_str()), (Some(true), Some("flag")));
+    site.origin.put("/a.cab", Object::made(70_000, 2));
+    let findings = site.json(&["doctor", &site.origin.url("/a.cab")])["findings"].clone();
+    assert_eq!(keys(&findings[0]), ["advice", "check", "seen", "subject", "verdict"]);
+    assert_eq!(site.json(&["version"])["node"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(site.json(&["health"])["ready"], true);
+    let certificates = site.json(&["tls", "show"]);
+    assert_eq!(certificates["self_made"], true);
+    assert_eq!(
+        keys(&certificates["served"][0]),
+        ["fingerprint", "issuer", "key_type", "names", "not_after", "not_before", "serial", "subject"]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_node_the_directory_says_the_same() {
+    let mut site = Site::new().await;
+    site.origin.put("/a.cab", Object::made(100_000, 3));
+    let a = site.origin.url("/a.cab");
+    site.well(&["fetch", "--pin", &a]);
+    let backup = site.data.path().join("backup.redb");
+    site.well(&["backup", backup.to_str().unwrap()]);
+    for args in [&["restore", backup.to_str().unwrap()][..], &["store", "rebuild"]] {
+        let error = site.ill(1, args);
+        assert!(error.contains("a node is running") && error.contains("stop it"), "{error}");
+    }
+    let shown = site.json(&["content", "show", &a]);
+    site.stop();
+
+    assert_eq!(site.json(&["content", "show", &a])["blake3"], shown["blake3"]);
+    assert_eq!(keys(&site.json(&["content", "show", &a])), keys(&shown));
+    let file = site.data.path().join("file");
+    std::fs::write(&file, b"by hand").unwrap();
+    site.well(&["import", "--move", file.to_str().unwrap(), "--sha256", &sha256(b"by hand")]);
+    assert!(!file.exists());
+    assert!(site.well(&["store", "verify"]).contains("2 payloads"));
+    site.well(&["content", "unpin", &a]);
+    site.well(&["content", "remove", &a]);
+    assert_eq!(site.json(&["content", "list"])["rows"].as_array().unwrap().len(), 1);
+    assert_eq!(site.json(&["restore", backup.to_str().unwrap()])["epoch"], 2);
+    let rebuilt = site.json(&["store", "rebuild"]);
+    assert_eq!((rebuilt["payloads"].as_u64(), rebuilt["epoch"].as_u64()), (Some(1), Some(3)), "{rebuilt}");
+    assert_eq!(site.json(&["content", "show", &sha256(b"by hand")])["size"], 7);
+    site.ill(69, &["store", "verify", "--repair"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_is_asked_for_imported_and_served() {
+    let site = Site::new().await;
+    assert!(site.well(&["tls", "ca", "export"]).starts_with("-----BEGIN CERTIFICATE-----"));
+    let before = site.json(&["tls", "ca", "show"])["fingerprint"].clone();
+    let request = site.well(&["tls", "csr", "node.site.example"]);
+    assert!(request.starts_with("-----BEGIN CERTIFICATE REQUEST-----"), "{request}");
+    let authority = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(Vec::<String>::new()).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let issuer = rcgen::Issuer::new(params, authority);
+    let signed = rcgen::CertificateSigningRequestParams::from_pem(&request).unwrap().signed_by(&issuer).unwrap();
+    let path = site.data.path().join("signed.pem");
+    std::fs::write(&path, signed.pem()).unwrap();
+    let told = site.well(&["tls", "import", path.to_str().unwrap()]);
+    assert!(told.contains("node.site.example") && told.contains("Not in it"), "{told}");
+    let shown = site.json(&["tls", "show"]);
+    assert_eq!(
+        (shown["self_made"].as_bool(), &shown["served"][0]["names"][0]),
+        (Some(false), &"node.site.example".into())
+    );
+    let made = site.json(&["tls", "ca", "create", "--for", "site.example"]);
+    assert_ne!(made["fingerprint"], before);
+    let error = site.ill(69, &["tls", "csr", "not a name"]);
+    assert!(error.contains("not a name"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_origin_fails_the_fetch_and_doctor_says_why() {
+    let site = Site::new().await;
+    site.origin.put("/a.cab", Object::made(100_000, 3));
+    site.origin.always("/a.cab", [Fault::Status(403)]);
+    let a = site.origin.url("/a.cab");
+    let error = site.ill(1, &["fetch", &a]);
+    assert!(error.contains("403") && error.contains("1 of 1 failed"), "{error}");
+    let error = site.ill(1, &["fetch", "http://unknown.example/a.cab"]);
+    assert!(error.contains("allow-list"), "{error}");
+    let output = run(site.data.path(), &["doctor", "--json", "http://127.0.0.1:9/a"]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
+}

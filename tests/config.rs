@@ -1,0 +1,249 @@
+//! The configuration from outside: layers, places, refusals, the template and the reference, and what is found before
+//! the start; and the life of a node as a process.
+
+// A test that cannot go on must panic, and one that is not tried must say so.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
+
+#[path = "app/life.rs"]
+mod life;
+#[path = "support/node_process.rs"]
+mod node_process;
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use waystation::app::{self, ConfigError, Flags, Loaded};
+use waystation::model::report::{Finding, Verdict};
+use waystation::model::settings::Layer;
+
+/// Loads with nothing of this machine's own environment.
+fn load(data: &Path, file: &str, variables: &[(&str, &str)], set: &[(&str, &str)]) -> Result<Loaded, ConfigError> {
+    if !file.is_empty() {
+        fs::write(data.join("waystation.toml"), file).unwrap();
+    }
+    let flags = Flags {
+        data: Some(data.to_owned()),
+        set: set.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+        ..Flags::default()
+    };
+    app::load_with(&flags, variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))))
+}
+
+/// The value in force and where it comes from.
+fn field(loaded: &Loaded, key: &str) -> (String, String) {
+    let setting = loaded.settings().get(key).unwrap_or_else(|| panic!("no {key}"));
+    (setting.value().to_string(), setting.origin().to_string())
+}
+
+/// The findings of one check.
+fn found(loaded: &Loaded, check: &str) -> Vec<Finding> {
+    app::check(loaded).into_iter().filter(|finding| finding.check == check).collect()
+}
+
+#[test]
+fn the_reference_is_up_to_date() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/CONFIGURATION.md");
+    let written = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        written == app::reference(),
+        "docs/CONFIGURATION.md differs from the table of keys; write it again with: \
+         cargo run -- config reference > docs/CONFIGURATION.md"
+    );
+}
+
+#[test]
+fn the_template_is_a_file_that_says_the_defaults() {
+    let data = tempfile::tempdir().unwrap();
+    let plain = load(data.path(), "", &[], &[]).unwrap();
+    // As it is: nothing is set.
+    let commented = load(data.path(), &app::template(), &[], &[]).unwrap();
+    assert!(commented.settings().iter().all(|(_, setting)| setting.origin().layer != Layer::File));
+
+    // With every key switched on: all of them are set, to what they were.
+    let on: String = app::template()
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(key) if !key.starts_with(' ') => format!("{key}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let all = load(data.path(), &on, &[], &[]).unwrap();
+    for (key, setting) in all.settings().iter().filter(|(key, _)| *key != "store.path") {
+        assert_eq!(setting.origin().layer, Layer::File, "{key}");
+        let default = plain.settings().get(key).unwrap().default_value();
+        // These two depend on the disk where nobody sets them.
+        if !["store.max_size", "store.min_free"].contains(&key) {
+            assert_eq!(setting.value(), default, "{key}");
+        }
+    }
+}
+
+#[test]
+fn later_layers_win_and_the_place_is_known() {
+    let data = tempfile::tempdir().unwrap();
+    let file = "[fill]\ncomplete = \"always\"\nverify = \"strict\"\nextent = \"1 MiB\"\n\n[listen]\nhttp = \"127.0.0.1:3698\"\n";
+    let variables = [("WAYSTATION__FILL__VERIFY", "stream"), ("WAYSTATION__FILL__EXTENT", "2 MiB"), ("HOME", "/x")];
+    let loaded = load(data.path(), file, &variables, &[("fill.extent", "4 MiB")]).unwrap();
+    assert_eq!(field(&loaded, "fill.complete"), ("\"always\"".into(), "waystation.toml:2".into()));
+    assert_eq!(field(&loaded, "fill.verify"), ("\"stream\"".into(), "WAYSTATION__FILL__VERIFY".into()));
+    assert_eq!(field(&loaded, "fill.extent"), ("\"4 MiB\"".into(), "flag for fill.extent".into()));
+    assert_eq!(field(&loaded, "listen.http"), ("\"127.0.0.1:3698\"".into(), "waystation.toml:7".into()));
+    assert_eq!(field(&loaded, "fill.silence"), ("\"15 s\"".into(), "default".into()));
+    let hidden: Vec<_> =
+        loaded.settings().get("fill.extent").unwrap().hidden().map(|(_, raw)| raw.to_string()).collect();
+    assert_eq!(hidden, ["\"2 MiB\"", "\"1 MiB\""]);
+    let locked = loaded.settings().may_set("fill.complete", Layer::Local).unwrap_err();
+    assert_eq!(locked.to_string(), "fill.complete is locked by waystation.toml:2: change it there");
+    assert_eq!(loaded.data_dir(), data.path());
+    assert_eq!(loaded.control_socket(), data.path().join("control.sock"));
+}
+
+#[test]
+fn everything_wrong_is_told_at_once_with_its_place() {
+    let data = tempfile::tempdir().unwrap();
+    let file = "[store]\nmax_sise = \"1 GiB\"\nmin_free = true\n\n[sync]\nevery = \"1 day\"\n";
+    let error = load(data.path(), file, &[("WAYSTATION__LOG__LEVL", "info")], &[("fill", "x")]).unwrap_err();
+    let told = error.to_string();
+    for part in [
+        "waystation.toml:2: there is no key \"max_sise\" in [store]; did you mean \"max_size\"?",
+        "waystation.toml:3: store.min_free is true; expected a size such as \"500 GiB\"",
+        "waystation.toml:5: there is no section [sync]",
+        "WAYSTATION__LOG__LEVL: there is no key \"levl\" in [log]; did you mean \"level\"?",
+        "flag for fill: a setting is named section.key",
+    ] {
+        assert!(told.contains(part), "{part:?} is missing in:\n{told}");
+    }
+}
+
+#[test]
+fn what_contradicts_itself_is_refused() {
+    let data = tempfile::tempdir().unwrap();
+    for (file, told) in [
+        ("[tls]\ncert = \"a.pem\"\n", "tls.cert and tls.key"),
+        ("[upstream]\nkind = \"wsus\"\n", "upstream.url: this kind of upstream needs its address"),
+        ("[fill]\nextent = \"1 KiB\"\n", "at least \"64 KiB\""),
+        ("[store]\nmax_size = \"1 MiB\"\n", "at least \"16 MiB\""),
+    ] {
+        let error = load(data.path(), file, &[], &[]).unwrap_err().to_string();
+        assert!(error.contains(told), "{file}: {error}");
+    }
+}
+
+#[test]
+fn the_file_is_found_where_it_may_lie() {
+    let data = tempfile::tempdir().unwrap();
+    let missing =
+        Flags { config: Some(data.path().join("none.toml")), data: Some(data.path().into()), ..Flags::default() };
+    assert!(app::load_with(&missing, []).unwrap_err().to_string().contains("there is no file"));
+
+    // Named by the environment, the directory holds the file as well; the file may send the data elsewhere.
+    let elsewhere = data.path().join("elsewhere");
+    fs::write(data.path().join("waystation.toml"), format!("[store]\npath = {elsewhere:?}\n")).unwrap();
+    let flags = Flags { config: Some(data.path().join("waystation.toml")), ..Flags::default() };
+    let loaded = app::load_with(&flags, []).unwrap();
+    assert_eq!(loaded.data_dir(), elsewhere);
+    assert!(!elsewhere.exists(), "loading makes nothing");
+
+    fs::write(data.path().join("waystation.toml"), vec![b'#'; 2 << 20]).unwrap();
+    assert!(app::load_with(&flags, []).unwrap_err().to_string().contains("larger than 1 MiB"));
+    fs::write(data.path().join("waystation.toml"), [0xff, 0xfe]).unwrap();
+    assert!(app::load_with(&flags, []).unwrap_err().to_string().contains("not UTF-8"));
+}
+
+#[test]
+fn no_secret_is_shown() {
+    let data = tempfile::tempdir().unwrap();
+    let password = data.path().join("password");
+    fs::write(&password, "hunter2\n").unwrap();
+    fs::set_permissions(&password, fs::Permissions::from_mode(0o644)).unwrap();
+    let file = "[proxy]\nurl = \"http://proxy:3128\"\nusername = \"kim\"\npassword_file = \"password\"\n";
+    let loaded = load(data.path(), file, &[], &[]).unwrap();
+    let refused: Vec<_> = found(&loaded, "proxy").into_iter().filter(|found| found.verdict == Verdict::Bad).collect();
+    assert!(refused[0].seen.contains("chmod 0640"), "{refused:?}");
+
+    fs::set_permissions(&password, fs::Permissions::from_mode(0o640)).unwrap();
+    assert!(!app::check(&loaded).iter().any(|found| found.check == "proxy" && found.verdict == Verdict::Bad));
+    let shown = format!("{loaded:?}{:?}", app::check(&loaded));
+    assert!(!shown.contains("hunter2"));
+
+    for url in ["http://kim:hunter2@proxy:3128", "kim:hunter2@proxy"] {
+        let error = load(data.path(), "", &[("WAYSTATION__PROXY__URL", url)], &[]).unwrap_err().to_string();
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}
+
+#[test]
+fn ports_that_cannot_work_are_found() {
+    let data = tempfile::tempdir().unwrap();
+    let verdicts = |set: &[(&str, &str)], check: &str| {
+        let loaded = load(data.path(), "", &[], set).unwrap();
+        found(&loaded, check).into_iter().map(|finding| finding.verdict).collect::<Vec<_>>()
+    };
+    assert_eq!(verdicts(&[], "delivery-optimization"), [Verdict::Warning]);
+    assert_eq!(verdicts(&[("listen.http", "0.0.0.0:80")], "delivery-optimization"), [Verdict::Good]);
+    assert_eq!(verdicts(&[], "wsus-pair"), [Verdict::Warning]);
+    let pair = [("listen.http", "0.0.0.0:8530"), ("listen.https", "0.0.0.0:8531")];
+    assert_eq!(verdicts(&pair, "wsus-pair"), []);
+    let web = [("listen.http", "0.0.0.0:80"), ("listen.https", "0.0.0.0:443")];
+    assert_eq!(verdicts(&web, "wsus-pair"), []);
+    assert_eq!(verdicts(&[("listen.https", "0.0.0.0:3698")], "ports"), [Verdict::Bad]);
+    assert_eq!(verdicts(&[("listen.https", "[::]:3698")], "ports"), []);
+    assert_eq!(verdicts(&[("listen.http", ""), ("listen.https", "")], "ports"), [Verdict::Bad]);
+    assert_eq!(verdicts(&[("listen.control", "0.0.0.0:6202")], "control"), [Verdict::Warning]);
+}
+
+#[test]
+fn entries_and_networks_that_hurt_are_found() {
+    let data = tempfile::tempdir().unwrap();
+    let set = [
+        ("origins.allow", "127.0.0.1:8000, dl.example.org, dl.example.org:8080"),
+        ("scan.plaintext", "10.0.0.0/8, 0.0.0.0/0"),
+        ("limits.exempt", "192.168.0.0/16"),
+    ];
+    let loaded = load(data.path(), "", &[], &set).unwrap();
+    assert!(found(&loaded, "private-origin")[0].seen.contains("127.0.0.1"));
+    assert!(found(&loaded, "allow-list").iter().any(|finding| finding.seen.contains("dl.example.org:8080")));
+    let ranges = found(&loaded, "private-range");
+    assert_eq!(ranges.len(), 1, "{ranges:?}");
+    assert!(ranges[0].seen.starts_with("0.0.0.0/0"));
+
+    let wrong = load(data.path(), "", &[], &[("origins.allow", "http://kim@dl.example.org")]).unwrap();
+    assert!(found(&wrong, "allow-list").iter().any(|finding| finding.verdict == Verdict::Bad));
+}
+
+#[test]
+fn a_machine_that_is_too_small_is_found() {
+    let data = tempfile::tempdir().unwrap();
+    let set = [
+        ("limits.connections", "1000000"),
+        ("store.open_payloads", "1000000"),
+        ("store.max_size", "4096 TiB"),
+        ("store.index_cache", "64 GiB"),
+    ];
+    let loaded = load(data.path(), "", &[], &set).unwrap();
+    for check in ["maps", "space", "memory"] {
+        assert!(
+            found(&loaded, check)
+                .iter()
+                .any(|finding| finding.verdict == Verdict::Warning && !finding.advice.is_empty()),
+            "{check}: {:?}",
+            found(&loaded, check)
+        );
+    }
+    let plain = load(data.path(), "", &[], &[]).unwrap();
+    assert_eq!(found(&plain, "clock")[0].verdict, Verdict::Good);
+    assert_eq!(found(&plain, "writable")[0].verdict, Verdict::Good);
+    let nowhere = load(Path::new("/proc/waystation"), "", &[], &[]).unwrap();
+    assert_eq!(found(&nowhere, "writable")[0].verdict, Verdict::Bad);
+}
+
+#[test]
+fn without_a_store_a_command_says_where_it_looked() {
+    let data = tempfile::tempdir().unwrap();
+    let loaded = load(&data.path().join("none"), "", &[], &[]).unwrap();
+    let error = app::open_offline(&loaded).unwrap_err();
+    assert!(error.to_string().contains("there is no store in"), "{error}");
+    assert_eq!(error.exit_code(), 66);
+}

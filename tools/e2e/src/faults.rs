@@ -1,0 +1,178 @@
+//! What goes wrong on a Tuesday night: flipped bits, a lost index, a full disk, a read-only mount, a dead origin.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::Stage;
+use crate::branch::check;
+use crate::bytes::{Object, sha256};
+use crate::http;
+use crate::nginx::Nginx;
+use crate::node::Node;
+
+const MIB: u64 = 1 << 20;
+
+fn object(root: &Path, name: &str, size: u64, seed: u64) -> io::Result<Object> {
+    fs::create_dir_all(root.join("c/msdownload/update"))?;
+    let object = Object::new(format!("/c/msdownload/update/{name}"), size, seed);
+    object.write(&root.join(&object.path[1..]))?;
+    Ok(object)
+}
+
+fn pull(node: &Node, nginx: &Nginx, object: &Object) -> io::Result<String> {
+    let (head, body) = http::fetch(node.http, &Node::target(nginx.address, &object.path), None)?;
+    check(head.status == 200 && sha256(&body) == object.sha256(), || {
+        format!("{}: {} bytes under {head:?}", object.path, body.len())
+    })?;
+    Ok(head.header("cache-status").unwrap_or_default().to_owned())
+}
+
+fn held(node: &Node, nginx: &Nginx, object: &Object) -> io::Result<()> {
+    let status = pull(node, nginx, object)?;
+    check(status.contains("hit"), || format!("{}: not held, {status}", object.path))
+}
+
+/// The content files of a data directory, largest first, proofs left out.
+fn payloads(data: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for folder in fs::read_dir(data.join("content"))? {
+        for entry in fs::read_dir(folder?.path())? {
+            let path = entry?.path();
+            if path.extension().is_none() {
+                found.push((fs::metadata(&path)?.len(), path));
+            }
+        }
+    }
+    found.sort();
+    Ok(found.into_iter().rev().map(|(_, path)| path).collect())
+}
+
+fn flip(path: &Path, offset: u64) -> io::Result<()> {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644))?;
+    let file = fs::OpenOptions::new().read(true).write(true).open(path)?;
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, offset)?;
+    file.write_all_at(&[byte[0] ^ 0x10], offset)?;
+    file.sync_all()?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o444))
+}
+
+/// A flipped bit is found, and only its group is fetched again.
+pub fn rot(stage: &Stage) -> io::Result<String> {
+    let root = stage.folder.join("root");
+    let big = object(&root, "big.cab", 40 * MIB + 5, 21)?;
+    let small = object(&root, "small.cab", 3 * MIB, 22)?;
+    let mut nginx = Nginx::start(&stage.folder, &root)?;
+    let mut node = Node::start(&stage.program, &stage.folder, &[nginx.address], "")?;
+    pull(&node, &nginx, &big)?;
+    pull(&node, &nginx, &small)?;
+    held(&node, &nginx, &big)?;
+    let files = payloads(&node.data())?;
+    check(files.len() == 2, || format!("{} payloads", files.len()))?;
+    flip(&files[0], 17 * MIB + 12345)?;
+    nginx.empty_log()?;
+    let said = node.verb(&["store", "verify", "--repair"])?;
+    let read: u64 = nginx.reads()?.values().map(|read| read.bytes).sum();
+    check(read > 0 && read <= MIB, || format!("a flipped bit cost {read} bytes of the link; verify said: {said}"))?;
+    held(&node, &nginx, &big)?;
+    // And where no source is left, the bad one goes and the good one stays.
+    nginx.stop();
+    flip(&payloads(&node.data())?[0], 5)?;
+    // The verb reports what it could not mend by failing; what it did shows in the store.
+    let told = node.verb(&["store", "verify", "--repair"]).unwrap_or_else(|error| error.to_string());
+    held(&node, &nginx, &small)?;
+    let left = payloads(&node.data())?;
+    check(left.len() == 1, || format!("{} payloads left; verify said: {told}", left.len()))?;
+    let quarantined = fs::read_dir(node.data().join("quarantine"))?.count();
+    check(quarantined > 0, || "nothing in quarantine".to_owned())?;
+    node.stop()?;
+    Ok(format!(
+        "     one flipped bit cost {} KiB of the link; without a source the payload went to quarantine",
+        read >> 10
+    ))
+}
+
+/// The index is lost or corrupt: the node says so and what to do, and doing it brings every payload back.
+pub fn index(stage: &Stage) -> io::Result<String> {
+    let root = stage.folder.join("root");
+    let one = object(&root, "one.cab", 5 * MIB + 1, 31)?;
+    let mut nginx = Nginx::start(&stage.folder, &root)?;
+    let mut node = Node::start(&stage.program, &stage.folder, &[nginx.address], "")?;
+    pull(&node, &nginx, &one)?;
+    let backup = stage.folder.join("backup.redb");
+    node.verb(&["backup", &backup.to_string_lossy()])?;
+    node.stop()?;
+    nginx.stop();
+    let index = node.data().join("node.redb");
+    for (what, harm) in [
+        ("corrupt", Box::new(|| fs::write(&index, vec![0x5a; 64 << 10])) as Box<dyn Fn() -> io::Result<()>>),
+        ("missing", Box::new(|| fs::remove_file(&index))),
+        ("torn", Box::new(|| fs::OpenOptions::new().write(true).open(&index)?.set_len(4096))),
+    ] {
+        harm()?;
+        let error = node.run().err().map(|error| error.to_string()).unwrap_or_default();
+        node.kill()?;
+        check(error.contains("node.redb") && error.contains("rebuild"), || {
+            format!("{what} index, the node said: {error}")
+        })?;
+        node.verb(&["store", "rebuild"])?;
+        node.run()?;
+        held(&node, &nginx, &one)?;
+        node.stop()?;
+    }
+    fs::write(&index, b"gone")?;
+    node.verb(&["restore", &backup.to_string_lossy()])?;
+    node.run()?;
+    held(&node, &nginx, &one)?;
+    node.stop()?;
+    Ok("     corrupt, missing and torn index: named, rebuilt from the proofs, served; restored from a backup".into())
+}
+
+fn mount(words: &[&str]) -> bool {
+    Command::new("mount").args(words).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
+struct Mounted(PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// A disk that is full, and then one that cannot be written at all: clients get their bytes, held payloads stay.
+pub fn disk(stage: &Stage) -> io::Result<String> {
+    let root = stage.folder.join("root");
+    let small = object(&root, "small.cab", 4 * MIB, 41)?;
+    let large = object(&root, "large.cab", 150 * MIB, 42)?;
+    let data = stage.folder.join("data");
+    fs::create_dir_all(&data)?;
+    let place = data.to_string_lossy().into_owned();
+    if !mount(&["-t", "tmpfs", "-o", "size=96m", "tmpfs", &place]) {
+        return Ok("     skipped: mounting a small disk needs root".into());
+    }
+    let mounted = Mounted(data);
+    let nginx = Nginx::start(&stage.folder, &root)?;
+    let mut node = Node::start(&stage.program, &stage.folder, &[nginx.address], "[store]\nmin_free = \"1 MiB\"\n")?;
+    pull(&node, &nginx, &small)?;
+    let status = pull(&node, &nginx, &large)?;
+    held(&node, &nginx, &small)?;
+    node.stop()?;
+    if !mount(&["-o", "remount,ro", &place]) {
+        return Err(io::Error::other("the small disk cannot be remounted read-only"));
+    }
+    node.run_unready()?;
+    held(&node, &nginx, &small)?;
+    pull(&node, &nginx, &large)?;
+    let (ready, why) = http::peek(node.control, "/readyz")?;
+    check(ready == 503, || format!("ready {ready} on a read-only disk: {why}"))?;
+    node.stop()?;
+    drop(mounted);
+    Ok(format!(
+        "     150 MiB through a 96 MiB disk ({status}); read-only: held served, the rest passed, not ready: {}",
+        why.trim()
+    ))
+}

@@ -1,0 +1,163 @@
+//! An HTTP/1.1 client at byte level, on blocking sockets: what a Windows client does, and nothing that the node's own
+//! libraries would hide.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+/// A response under 4000 bytes a second for 20 seconds is given up, as Delivery Optimization does.
+pub const SLOW_BYTES_PER_S: u64 = 4000;
+pub const SLOW_FOR: Duration = Duration::from_secs(20);
+
+pub struct Connection {
+    reader: BufReader<TcpStream>,
+    host: String,
+}
+
+#[derive(Debug)]
+pub struct Head {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+}
+
+impl Head {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    pub fn length(&self) -> Option<u64> {
+        self.header("content-length")?.parse().ok()
+    }
+}
+
+fn bad(text: impl Into<String>) -> io::Error {
+    io::Error::other(text.into())
+}
+
+impl Connection {
+    pub fn open(to: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&to, Duration::from_secs(5))?;
+        stream.set_nodelay(true)?;
+        // One tick of the slow-response watch.
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        Ok(Self { reader: BufReader::with_capacity(256 << 10, stream), host: to.to_string() })
+    }
+
+    /// A GET as Delivery Optimization sends it; every piece of the body goes to `each`.
+    pub fn get(
+        &mut self,
+        target: &str,
+        range: Option<(u64, u64)>,
+        mut each: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> io::Result<Head> {
+        let mut request = format!("GET {target} HTTP/1.1\r\nConnection: Keep-Alive\r\nAccept: */*\r\n");
+        if let Some((first, last)) = range {
+            request.push_str(&format!("Range: bytes={first}-{last}\r\n"));
+        }
+        request.push_str(&format!(
+            "User-Agent: Microsoft-Delivery-Optimization/10.1\r\nMS-CV: e2e.1\r\nContent-Length: 0\r\nHost: {}\r\n\r\n",
+            self.host
+        ));
+        self.reader.get_mut().write_all(request.as_bytes())?;
+        let mut watch = Watch::new();
+        let head = self.head(&mut watch)?;
+        let mut left = head.length().ok_or_else(|| bad(format!("no Content-Length in {head:?}")))?;
+        while left > 0 {
+            let buf = match self.reader.fill_buf() {
+                Ok([]) => return Err(bad(format!("the response ended {left} bytes early"))),
+                Ok(buf) => buf,
+                Err(error) if waits(&error) => {
+                    watch.tick(0)?;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let take = buf.len().min(left.min(1 << 20) as usize);
+            each(&buf[..take])?;
+            self.reader.consume(take);
+            left -= take as u64;
+            watch.tick(take as u64)?;
+        }
+        Ok(head)
+    }
+
+    fn line(&mut self, watch: &mut Watch) -> io::Result<String> {
+        let mut line = Vec::new();
+        loop {
+            match self.reader.read_until(b'\n', &mut line) {
+                Ok(0) => return Err(bad("the connection was closed before an answer")),
+                Ok(_) if line.ends_with(b"\n") => break,
+                Ok(_) => {}
+                Err(error) if waits(&error) => watch.tick(0)?,
+                Err(error) => return Err(error),
+            }
+            if line.len() > 64 << 10 {
+                return Err(bad("a header line of over 64 KiB"));
+            }
+        }
+        Ok(String::from_utf8_lossy(&line).trim_end().to_owned())
+    }
+
+    fn head(&mut self, watch: &mut Watch) -> io::Result<Head> {
+        let first = self.line(watch)?;
+        let status = first.split(' ').nth(1).and_then(|text| text.parse().ok()).ok_or_else(|| bad(first.clone()))?;
+        let mut headers = Vec::new();
+        loop {
+            let line = self.line(watch)?;
+            match line.split_once(':') {
+                Some((name, value)) => headers.push((name.trim().to_owned(), value.trim().to_owned())),
+                None if line.is_empty() => return Ok(Head { status, headers }),
+                None => return Err(bad(format!("not a header: {line}"))),
+            }
+        }
+    }
+}
+
+fn waits(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
+}
+
+/// Gives up on a response that is too slow.
+struct Watch {
+    /// Seconds since the question, and what came in each.
+    start: Instant,
+    seconds: Vec<u64>,
+}
+
+impl Watch {
+    fn new() -> Self {
+        Self { start: Instant::now(), seconds: vec![0] }
+    }
+
+    fn tick(&mut self, bytes: u64) -> io::Result<()> {
+        let now = self.start.elapsed().as_secs() as usize;
+        self.seconds.resize(self.seconds.len().max(now + 1), 0);
+        self.seconds[now] += bytes;
+        let window = SLOW_FOR.as_secs() as usize;
+        if now >= window {
+            let sum: u64 = self.seconds[now - window..now].iter().sum();
+            if sum < SLOW_BYTES_PER_S * SLOW_FOR.as_secs() {
+                return Err(bad(format!("given up: {sum} bytes in 20 s, after {now} s")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One GET on a connection of its own, body in memory.
+pub fn fetch(to: SocketAddr, target: &str, range: Option<(u64, u64)>) -> io::Result<(Head, Vec<u8>)> {
+    let mut body = Vec::new();
+    let head = Connection::open(to)?.get(target, range, |bytes| body.write_all(bytes))?;
+    Ok((head, body))
+}
+
+/// A bare GET for the control listener: any framing, read to the end of the connection.
+pub fn peek(to: SocketAddr, target: &str) -> io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(2))?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    write!(stream, "GET {target} HTTP/1.0\r\nHost: {to}\r\n\r\n")?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    let status = text.split(' ').nth(1).and_then(|text| text.parse().ok()).ok_or_else(|| bad("no status"))?;
+    Ok((status, text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()))
+}

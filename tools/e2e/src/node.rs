@@ -1,0 +1,162 @@
+//! The node under test: a real process, started, watched, stopped, killed.
+
+use std::fs;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::http;
+
+/// A loopback address with a port that was free a moment ago.
+pub fn free_port() -> io::Result<SocketAddr> {
+    TcpListener::bind("127.0.0.1:0")?.local_addr()
+}
+
+/// Asks again every 20 ms until `ready` says yes; 30 s at most.
+pub fn wait_for(what: &str, mut ready: impl FnMut() -> bool) -> io::Result<()> {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !ready() {
+        if Instant::now() > end {
+            return Err(io::Error::other(format!("waited 30 s for {what}")));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+pub struct Node {
+    pub http: SocketAddr,
+    pub https: SocketAddr,
+    pub control: SocketAddr,
+    program: PathBuf,
+    folder: PathBuf,
+    config: PathBuf,
+    child: Option<Child>,
+}
+
+impl Node {
+    /// A node with its data in `folder/data`, allowed to ask `origins`; `more` is further configuration.
+    pub fn start(program: &Path, folder: &Path, origins: &[SocketAddr], more: &str) -> io::Result<Self> {
+        let (http, https, control) = (free_port()?, free_port()?, free_port()?);
+        fs::create_dir_all(folder)?;
+        let allow: Vec<String> = origins.iter().map(|origin| format!("\"{origin}\"")).collect();
+        let config = folder.join("waystation.toml");
+        fs::write(
+            &config,
+            format!(
+                "[listen]\nhttp = [\"{http}\"]\nhttps = [\"{https}\"]\ncontrol = \"{control}\"\n[origins]\nallow = [{}]\n{more}\n",
+                allow.join(", ")
+            ),
+        )?;
+        let mut node =
+            Self { http, https, control, program: program.into(), folder: folder.into(), config, child: None };
+        node.run()?;
+        Ok(node)
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    /// Starts the process and waits until it says that it is ready.
+    pub fn run(&mut self) -> io::Result<()> {
+        self.run_until("/readyz")
+    }
+
+    /// Starts the process and waits until it lives, ready or not.
+    pub fn run_unready(&mut self) -> io::Result<()> {
+        self.run_until("/healthz")
+    }
+
+    fn run_until(&mut self, page: &str) -> io::Result<()> {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.folder.join("node.log"))?;
+        let child = Command::new(&self.program)
+            .arg("serve")
+            .arg("--data")
+            .arg(self.data())
+            .arg("--config")
+            .arg(&self.config)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()?;
+        self.child = Some(child);
+        let control = self.control;
+        let ready = wait_for("the node to be ready", || {
+            matches!(http::peek(control, page), Ok((200, _)))
+                || self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(Some(_))))
+        });
+        if ready.is_err() || self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(Some(_)))) {
+            let log = fs::read_to_string(self.folder.join("node.log")).unwrap_or_default();
+            let tail: Vec<&str> = log.lines().rev().take(15).collect();
+            return Err(io::Error::other(format!(
+                "the node did not start:\n{}",
+                tail.into_iter().rev().collect::<Vec<_>>().join("\n")
+            )));
+        }
+        Ok(())
+    }
+
+    /// SIGKILL: nothing is flushed, nothing is said.
+    pub fn kill(&mut self) -> io::Result<()> {
+        if let Some(mut child) = self.child.take() {
+            child.kill()?;
+            child.wait()?;
+        }
+        Ok(())
+    }
+
+    /// SIGTERM; the node must end by itself with success.
+    pub fn stop(&mut self) -> io::Result<()> {
+        if let Some(mut child) = self.child.take() {
+            Command::new("kill").args(["-TERM", &child.id().to_string()]).status()?;
+            let end = Instant::now() + Duration::from_secs(40);
+            loop {
+                match child.try_wait()? {
+                    Some(status) if status.success() => return Ok(()),
+                    Some(status) => return Err(io::Error::other(format!("the node ended with {status}"))),
+                    None if Instant::now() > end => {
+                        child.kill()?;
+                        return Err(io::Error::other("the node did not drain in 40 s"));
+                    }
+                    None => std::thread::sleep(Duration::from_millis(20)),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Where an origin's object is asked for at the node.
+    pub fn target(origin: SocketAddr, path: &str) -> String {
+        format!("{path}?cacheHostOrigin={origin}")
+    }
+
+    /// A verb of the command line against this node; its output.
+    pub fn verb(&self, words: &[&str]) -> io::Result<String> {
+        let out = Command::new(&self.program)
+            .args(words)
+            .arg("--data")
+            .arg(self.data())
+            .arg("--config")
+            .arg(&self.config)
+            .stdin(Stdio::null())
+            .output()?;
+        if !out.status.success() {
+            return Err(io::Error::other(format!(
+                "waystation {} ended with {}: {}",
+                words.join(" "),
+                out.status,
+                String::from_utf8_lossy(&out.stderr)
+            )));
+        }
+        Ok(String::from_utf8_lossy(&out.stdout).into_owned())
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.kill();
+    }
+}

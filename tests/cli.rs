@@ -135,6 +135,38 @@ fn a_wrong_configuration_has_its_own_exit_code() {
     assert!(error.contains("max_sise") && error.contains("max_size"), "{error}");
 }
 
+#[test]
+fn check_config_says_what_would_run_and_how_well() {
+    let data = tempfile::tempdir().unwrap();
+    std::fs::write(
+        data.path().join("waystation.toml"),
+        "[fill]\nverify = \"strict\"\ncomplete = \"demand\"\n[proxy]\nurl = \"http://proxy:3128\"\n",
+    )
+    .unwrap();
+    let output = run(data.path(), &["check-config", "--set", "limits.idle=60 s"]);
+    let told = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{told}{}", text(&output.stderr));
+    let line = |key: &str| told.lines().find(|line| line.starts_with(key)).unwrap_or_default().to_owned();
+    for (key, value, from) in [
+        ("fill.verify", "\"strict\"", "waystation.toml:2"),
+        ("proxy.url", "\"http://proxy:3128\"", "waystation.toml:5"),
+        ("limits.idle", "\"60 s\"", "flag for limits.idle"),
+        ("store.path", data.path().to_str().unwrap(), "--data"),
+    ] {
+        assert!(line(key).contains(value) && line(key).contains(from), "{key} in:\n{told}");
+    }
+    assert_eq!((line("fill.complete"), line("fill.extent")), (String::new(), String::new()), "defaults in:\n{told}");
+    assert!(told.contains("delivery-optimization"), "{told}");
+
+    let output = run(data.path(), &["check-config", "--json", "--set", "listen.https=127.0.0.1:3698"]);
+    assert_eq!(output.status.code(), Some(78), "two listeners on one port");
+    let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let row = value["settings"].as_array().unwrap().iter().find(|row| row["key"] == "fill.verify").unwrap();
+    assert_eq!((row["place"].as_str(), row["layer"].as_str()), (Some("waystation.toml:2"), Some("file")));
+    assert!(value["findings"].as_array().unwrap().iter().any(|finding| finding["verdict"] == "bad"), "{value}");
+    assert!(value["file"].as_str().unwrap().ends_with("waystation.toml"));
+}
+
 /// A running node whose allow-list has the origin on it.
 struct Site {
     origin: Origin,

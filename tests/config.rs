@@ -153,6 +153,54 @@ fn the_file_is_found_where_it_may_lie() {
 }
 
 #[test]
+fn a_broken_file_still_says_where_the_data_lies() {
+    let data = tempfile::tempdir().unwrap();
+    let (file, elsewhere) = (data.path().join("waystation.toml"), data.path().join("elsewhere"));
+    let flags = Flags { config: Some(file.clone()), ..Flags::default() };
+    for broken in ["[fill]\nfrob = 1\n", "[fill]\nextent =\n", "[fill]\nextent = \"1 KiB\"\n"] {
+        fs::write(&file, format!("{broken}[store]\npath = {elsewhere:?}\n")).unwrap();
+        app::load_with(&flags, []).unwrap_err();
+        let loaded = app::load_leniently_with(&flags, []).unwrap();
+        assert_eq!(loaded.data_dir(), elsewhere, "{broken:?}");
+        assert_eq!(loaded.broken().unwrap().problems.len(), 1, "{broken:?}: {:?}", loaded.broken());
+        // Nothing is opened by settings of which a part is missing.
+        assert_eq!(app::open_offline(&loaded).unwrap_err().exit_code(), 66);
+        fs::create_dir_all(&elsewhere).unwrap();
+        assert_eq!(app::open_offline(&loaded).unwrap_err().exit_code(), 78);
+        fs::remove_dir_all(&elsewhere).unwrap();
+    }
+    // What the one who asks got wrong is told, and not passed over.
+    let wrong = Flags { set: vec![("store.pth".into(), "/x".into())], ..flags.clone() };
+    assert!(app::load_leniently_with(&wrong, []).unwrap_err().to_string().contains("\"pth\""));
+    let missing = Flags { config: Some(data.path().join("none.toml")), ..Flags::default() };
+    assert!(app::load_leniently_with(&missing, []).unwrap_err().to_string().contains("there is no file"));
+    fs::write(&file, format!("[store]\npath = {elsewhere:?}\n")).unwrap();
+    assert_eq!(app::load_leniently_with(&flags, []).unwrap().broken(), None);
+}
+
+#[test]
+fn keys_without_effect_are_found() {
+    let data = tempfile::tempdir().unwrap();
+    let set = [
+        ("listen.peer", "127.0.0.1:6203"),
+        ("advertise.content_url", "http://patches.site.example"),
+        ("scan.plaintext", "10.0.0.0/8"),
+    ];
+    let subjects = |set: &[(&str, &str)]| {
+        let found = found(&load(data.path(), "", &[], set).unwrap(), "no-effect");
+        found.into_iter().map(|finding| finding.subject).collect::<Vec<_>>()
+    };
+    assert_eq!(subjects(&[]), Vec::<String>::new());
+    assert_eq!(subjects(&set), set.map(|(key, _)| key));
+    // The reference says so too.
+    for (key, _) in set {
+        let reference = app::reference();
+        let text = reference.split(&format!("### `{key}`")).nth(1).unwrap().split("\n### ").next().unwrap();
+        assert!(text.replace('\n', " ").contains("Has no effect in this version"), "{text}");
+    }
+}
+
+#[test]
 fn no_secret_is_shown() {
     let data = tempfile::tempdir().unwrap();
     let password = data.path().join("password");

@@ -11,6 +11,9 @@ use tokio_util::sync::CancellationToken;
 use waystation::base::limits::GROUP;
 use waystation::base::span::Span;
 use waystation::base::time::Clock;
+use waystation::jobs::board::State;
+use waystation::jobs::work::{Import, Work};
+use waystation::jobs::{self, Jobs};
 use waystation::keep::evict::{self, Evicted};
 use waystation::keep::progress::Progress;
 use waystation::keep::schedule::{self, EVERY, Schedule};
@@ -265,4 +268,30 @@ async fn bytes_that_were_good_are_served_after_all_this() {
     assert_eq!(found.held.window(all), content(1, MIB));
     drop(found);
     cellar.store.close().await.unwrap();
+}
+
+/// A job that was started from another runtime outlives that runtime: it runs on the one that the façade was made in.
+#[test]
+fn a_job_runs_on_the_runtime_of_the_room() {
+    let own = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let other = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (cellar, files) = (Cellar::new(), tempfile::tempdir().unwrap());
+    let file = files.path().join("a");
+    std::fs::write(&file, content(1, MIB)).unwrap();
+    let jobs = {
+        let _own = own.enter();
+        Jobs::offline(jobs::Config::default(), cellar.store.clone(), cellar.clock.clone())
+    };
+    let id = {
+        let _other = other.enter();
+        let import = Import { paths: vec![file], ..Import::default() };
+        jobs.start(Work::Import(import), "test").unwrap()
+    };
+    drop(other);
+    own.block_on(async {
+        let view = jobs.wait(id, LIMIT).await.unwrap();
+        assert_eq!((view.state, view.progress.done), (State::Done, 1), "{:?}", view.result);
+        jobs.close().await;
+        cellar.store.close().await.unwrap();
+    });
 }

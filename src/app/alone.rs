@@ -78,6 +78,15 @@ impl Alone {
     }
 }
 
+/// What differs from the defaults of this machine, and where each value comes from.
+pub fn changed(loaded: &Loaded) -> Vec<Setting> {
+    let differs = |row: &Setting| {
+        let setting = loaded.settings().get(&row.key);
+        setting.is_some_and(|setting| setting.value() != setting.default_value())
+    };
+    settings(loaded).into_iter().filter(differs).collect()
+}
+
 /// What is in force without a node, and where each value comes from.
 pub fn settings(loaded: &Loaded) -> Vec<Setting> {
     build::settings_view(loaded.settings())

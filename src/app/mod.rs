@@ -28,6 +28,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::app::config::keys::Typed;
+use crate::app::config::layers::Errors;
 use crate::app::config::{layers, rooms, template};
 pub use crate::app::error::{AppError, ConfigError, Problem};
 pub use crate::app::logs::LogFormat;
@@ -69,9 +70,28 @@ pub fn load_with(
     flags: &Flags,
     variables: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Loaded, ConfigError> {
-    let layered = layers::read(flags, variables)?;
+    let layered = layers::read(flags, variables, Errors::Refused)?;
     let loaded = Loaded { flags: flags.clone(), layered };
     rooms::consistent(&loaded.typed()?)?;
+    Ok(loaded)
+}
+
+/// As [`load`], for what only needs to find a running node: errors of the file are no obstacle to that, and are found in
+/// [`Loaded::broken`]. What acts on the settings themselves refuses such a value later.
+pub fn load_leniently(flags: &Flags) -> Result<Loaded, ConfigError> {
+    load_leniently_with(flags, std::env::vars_os())
+}
+
+/// As [`load_leniently`], with another environment.
+pub fn load_leniently_with(
+    flags: &Flags,
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Loaded, ConfigError> {
+    let layered = layers::read(flags, variables, Errors::Kept)?;
+    let mut loaded = Loaded { flags: flags.clone(), layered };
+    if loaded.layered.broken.is_none() {
+        loaded.layered.broken = loaded.typed().and_then(|typed| rooms::consistent(&typed)).err();
+    }
     Ok(loaded)
 }
 
@@ -96,9 +116,17 @@ impl Loaded {
         &self.layered.settings
     }
 
-    /// The settings in their kinds.
+    /// What is wrong with the configuration, if it was read with [`load_leniently`] and has errors.
+    pub fn broken(&self) -> Option<&ConfigError> {
+        self.layered.broken.as_ref()
+    }
+
+    /// The settings in their kinds. Never out of a configuration with errors: what it lacks would be taken for a default.
     pub(crate) fn typed(&self) -> Result<Typed, ConfigError> {
-        Typed::read(&self.layered.settings)
+        match &self.layered.broken {
+            Some(broken) => Err(broken.clone()),
+            None => Typed::read(&self.layered.settings),
+        }
     }
 
     /// Lays documents of a run-time layer beneath the file.
@@ -117,7 +145,7 @@ pub fn check(loaded: &Loaded) -> Vec<Finding> {
     let machine = Machine::look(loaded.data_dir(), SystemClock.now());
     match loaded.typed() {
         Ok(typed) => {
-            let mut findings = preflight::findings(&typed, &machine);
+            let mut findings = preflight::findings(&typed, loaded.settings(), &machine);
             if let Err(error) = rooms::proxy(&typed) {
                 findings.extend(error.problems.into_iter().map(|problem| Finding {
                     subject: problem.place,

@@ -13,13 +13,14 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
 use crate::app::build::{self, Node, Planes};
 use crate::app::config::rooms;
 use crate::app::logs::Logs;
-use crate::app::notify::{self, Pulse};
+use crate::app::notify::{self, News, Pulse, WORKER_STUCK, Workers};
 use crate::app::{AppError, Loaded, banner, load, machine};
 use crate::model::settings::{Effect, Layer};
 use crate::store::{Health, Store};
@@ -40,6 +41,9 @@ const THREADS_MAX: Duration = Duration::from_secs(5);
 
 /// How often the store's health is looked at: it is a value in memory, and a balancer asks about as often.
 const HEALTH_EVERY: Duration = Duration::from_secs(5);
+
+/// How often the data plane's workers are looked at: a few numbers in memory.
+const WORKERS_EVERY: Duration = Duration::from_secs(2);
 
 /// The signals that the node listens to.
 struct Signals {
@@ -117,7 +121,7 @@ pub(crate) fn serve(mut loaded: Loaded) -> Result<(), AppError> {
             let pulse = Arc::new(Pulse::new());
             let beating = Arc::clone(&pulse);
             let beat = data.spawn(async move { beating.beat().await });
-            let outcome = control.block_on(live(node, &mut loaded, &logs, &mut signals, &pulse));
+            let outcome = control.block_on(live(node, &mut loaded, &logs, &mut signals, &pulse, data.handle()));
             beat.abort();
             outcome
         }
@@ -146,6 +150,7 @@ async fn live(
     logs: &Logs,
     signals: &mut Signals,
     pulse: &Pulse,
+    data: &Handle,
 ) -> Result<(), AppError> {
     let status = announce(&node, loaded, logs)?;
     notify::ready(&status);
@@ -166,6 +171,7 @@ async fn live(
         name = stop => name,
         never = watch(pulse) => match never {},
         never = watch_store(&node.store, &status) => match never {},
+        never = watch_workers(data) => match never {},
     };
     let grace = loaded.typed()?.limits.drain.0;
     tracing::info!(signal = name, grace_s = grace.as_secs(), "draining");
@@ -185,6 +191,27 @@ async fn live(
 async fn watch(pulse: &Pulse) -> Infallible {
     notify::watchdog(pulse).await;
     std::future::pending().await
+}
+
+/// Looks at the data plane's workers: one that blocks takes from all that the node does, and nobody else would tell.
+async fn watch_workers(data: &Handle) -> Infallible {
+    let metrics = data.metrics();
+    let mut workers = Workers::new(&metrics);
+    let mut tick = tokio::time::interval(WORKERS_EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        for news in workers.look(&metrics, WORKER_STUCK) {
+            match news {
+                News::Stuck(worker) => tracing::error!(
+                    worker,
+                    of = metrics.num_workers(),
+                    "a thread of the data plane does not come back from its task; the others go on"
+                ),
+                News::Back(worker) => tracing::warn!(worker, "a thread of the data plane that was stuck has come back"),
+            }
+        }
+    }
 }
 
 /// Looks at the store's health: an index that fails later must be heard of, not found out.
@@ -274,6 +301,7 @@ fn reload(node: &Node, loaded: &mut Loaded, logs: &Logs) {
         tracing::error!(%error, "origins.allow is refused; nothing is reloaded, what ran before goes on");
         return;
     }
+    node.content.set_config(rooms::net(&typed));
     if let Err(error) = logs.set_level(&typed.log.level.0) {
         tracing::warn!(error, "the level of the log stays as it is");
     }

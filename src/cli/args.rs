@@ -81,7 +81,10 @@ Examples:
   waystation check-config
   waystation check-config --config /etc/waystation.toml --json
 
-Exits with 0 if a node would run (warnings included), with 78 if it would not.")]
+Prints what differs from the defaults and where each value comes from, then what
+was found. What was set at run time is kept in the store and is not looked at:
+`waystation config show` asks a running node. Exits with 0 if a node would run
+(warnings included), with 78 if it would not.")]
     CheckConfig,
 
     /// Print the configuration: a template, a reference, or what is in force

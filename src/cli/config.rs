@@ -1,13 +1,15 @@
 //! `config template|reference|show` and `check-config`.
 
-use crate::admin::view::{Findings, Setting};
-use crate::app::{self, Flags};
+use serde::Serialize;
+
+use crate::admin::view::Setting;
+use crate::app::{self, Flags, Loaded};
 use crate::cli::fail::Fail;
 use crate::cli::node::Node;
 use crate::cli::print::{Grid, Out};
 use crate::cli::question;
 use crate::cli::verbs::ConfigVerb;
-use crate::model::report::Verdict;
+use crate::model::report::{Finding, Verdict};
 
 pub(in crate::cli) fn run(verb: ConfigVerb, flags: &Flags, out: Out) -> Result<(), Fail> {
     match verb {
@@ -29,22 +31,59 @@ fn show(flags: &Flags, filter: Option<&str>, changed: bool, out: Out) -> Result<
         app::alone::settings(&loaded)
     };
     rows.retain(|row| filter.is_none_or(|text| row.key.contains(text)) && !(changed && row.layer == "default"));
-    out.both(&rows, |rows| {
-        let mut grid = Grid::new(&["setting", "value", "from", ""]);
-        for row in rows {
-            let from = if row.place.is_empty() { row.layer.clone() } else { row.place.clone() };
-            let locked = if row.locked { "locked" } else { "" };
-            grid.row([row.key.clone(), row.value.clone(), from, locked.to_owned()]);
+    out.both(&rows, |rows| table(rows))
+}
+
+/// Settings with their values, where these come from, and whether something outside the node fixes them.
+fn table(rows: &[Setting]) -> String {
+    let mut grid = Grid::new(&["setting", "value", "from", ""]);
+    for row in rows {
+        let from = if row.place.is_empty() { row.layer.clone() } else { row.place.clone() };
+        let locked = if row.locked { "locked" } else { "" };
+        grid.row([row.key.clone(), row.value.clone(), from, locked.to_owned()]);
+    }
+    grid.text()
+}
+
+/// What `check-config` says: what would run, and how well that would go.
+#[derive(Debug, Serialize)]
+struct Checked {
+    /// The data directory.
+    data: String,
+    /// The file that was read, if there was one.
+    file: Option<String>,
+    /// What differs from the defaults.
+    settings: Vec<Setting>,
+    /// What works, what will hurt, what would not work.
+    findings: Vec<Finding>,
+}
+
+impl Checked {
+    fn of(loaded: &Loaded) -> Self {
+        Self {
+            data: loaded.data_dir().display().to_string(),
+            file: loaded.file().map(|file| file.display().to_string()),
+            settings: app::alone::changed(loaded),
+            findings: app::check(loaded),
         }
-        grid.text()
-    })
+    }
+
+    fn people(&self) -> String {
+        let file = self.file.as_deref().unwrap_or("none");
+        let settings = if self.settings.is_empty() {
+            "Every setting has its default.\n".to_owned()
+        } else {
+            format!("What differs from the defaults:\n{}", table(&self.settings))
+        };
+        let findings = question::findings(&self.findings);
+        format!("data directory: {}\nconfiguration file: {file}\n\n{settings}\n{findings}", self.data)
+    }
 }
 
 pub(in crate::cli) fn check(flags: &Flags, out: Out) -> Result<(), Fail> {
-    let loaded = super::load(flags)?;
-    let findings = Findings { findings: app::check(&loaded) };
-    out.both(&findings, |findings| question::findings(&findings.findings))?;
-    let count = |verdict| findings.findings.iter().filter(|finding| finding.verdict == verdict).count();
+    let checked = Checked::of(&super::load(flags)?);
+    out.both(&checked, Checked::people)?;
+    let count = |verdict| checked.findings.iter().filter(|finding| finding.verdict == verdict).count();
     match (count(Verdict::Bad), count(Verdict::Warning)) {
         (0, warnings) if out.is_json() || warnings > 0 => {
             out.aside(&format!("a node would run; {warnings} warnings"));

@@ -37,6 +37,7 @@ use crate::cli::args::{Cli, Global, Verb};
 use crate::cli::fail::{FAILED, Fail, USAGE};
 use crate::cli::node::Node;
 use crate::cli::print::Out;
+use crate::cli::verbs::StoreVerb;
 
 /// Runs the command line `args`, the program's name first, and returns the process's exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -65,19 +66,21 @@ fn dispatch(cli: Cli, out: Out) -> Result<(), Fail> {
         Verb::Config(verb) => config::run(verb, &flags, out),
         Verb::CheckConfig => config::check(&flags, out),
         Verb::Serve => Ok(app::serve(load(&flags)?)?),
-        Verb::Version => status::version(load(&flags).ok().as_ref(), out),
-        Verb::Health => status::health(&load(&flags)?, out),
-        Verb::Status { watch } => status::run(&load(&flags)?, watch, out),
-        Verb::Fetch(fetch) => fetch::run(&load(&flags)?, &fetch, out),
-        Verb::Explain { url } => question::explain(&load(&flags)?, &url, out),
-        Verb::Doctor { urls } => question::doctor(&load(&flags)?, &urls, out),
-        Verb::Content(verb) => content::run(&load(&flags)?, verb, out),
-        Verb::Import(import) => store::import(&load(&flags)?, &import, out),
-        Verb::Backup { file } => store::backup(&load(&flags)?, &file, out),
+        // Nobody who runs it needs a node, and so nobody needs to hear of a configuration.
+        Verb::Version => status::version(app::load_leniently(&flags).ok().as_ref(), out),
+        Verb::Health => status::health(&reach(&flags, out)?, out),
+        Verb::Status { watch } => status::run(&reach(&flags, out)?, watch, out),
+        Verb::Fetch(fetch) => fetch::run(&reach(&flags, out)?, &fetch, out),
+        Verb::Explain { url } => question::explain(&reach(&flags, out)?, &url, out),
+        Verb::Doctor { urls } => question::doctor(&reach(&flags, out)?, &urls, out),
+        Verb::Content(verb) => content::run(&reach(&flags, out)?, verb, out),
+        Verb::Import(import) => store::import(&reach(&flags, out)?, &import, out),
+        Verb::Backup { file } => store::backup(&reach(&flags, out)?, &file, out),
         Verb::Restore { file } => store::restore(&load(&flags)?, &file, out),
-        Verb::Store(verb) => store::run(&load(&flags)?, verb, out),
+        Verb::Store(StoreVerb::Rebuild) => store::run(&load(&flags)?, StoreVerb::Rebuild, out),
+        Verb::Store(verb) => store::run(&reach(&flags, out)?, verb, out),
         Verb::Tls(verb) => tls::run(&load(&flags)?, verb, out),
-        Verb::Jobs(verb) => jobs::run(&load(&flags)?, &verb, out),
+        Verb::Jobs(verb) => jobs::run(&reach(&flags, out)?, &verb, out),
     }
 }
 
@@ -107,15 +110,38 @@ fn with<V>(node: Node, verb: impl AsyncFnOnce(&Node) -> Result<V, Fail>) -> Resu
     })
 }
 
-/// Reads the configuration. A directory that this user may not enter is told as that, and not as a wrong file in it.
+/// Reads the configuration, for what is started from it or acts on the data directory by itself.
 fn load(flags: &Flags) -> Result<Loaded, Fail> {
+    may_enter(flags)?;
+    Ok(app::load(flags)?)
+}
+
+/// Reads the configuration to find the running node by it. One that has errors since the node was started must not keep
+/// an operator from looking at it; where no node runs, what is done on the directory itself refuses it.
+fn reach(flags: &Flags, out: Out) -> Result<Loaded, Fail> {
+    may_enter(flags)?;
+    let loaded = app::load_leniently(flags)?;
+    if let Some(first) = loaded.broken().and_then(|broken| broken.problems.first()) {
+        let more = loaded.broken().map_or(0, |broken| broken.problems.len() - 1);
+        let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
+        let data = loaded.data_dir().display();
+        out.warn(&format!(
+            "no node would start from this configuration: {}: {}{more}; looking in {data} all the same",
+            first.place, first.what
+        ));
+    }
+    Ok(loaded)
+}
+
+/// A directory that this user may not enter is told as that, and not as a wrong file in it.
+fn may_enter(flags: &Flags) -> Result<(), Fail> {
     let shut = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
     match &flags.data {
         Some(data) if std::fs::read_dir(data).is_err_and(|error| shut(&error)) => Err(Fail::new(
             format!("{} may not be entered by this user", data.display()),
             "run the command as root (sudo) or as the user that the node runs as",
         )),
-        _ => Ok(app::load(flags)?),
+        _ => Ok(()),
     }
 }
 

@@ -63,6 +63,14 @@ impl Out {
         self.aside(&text);
     }
 
+    /// What should be heard of and stops nothing: one line on standard error, for scripts as a JSON object.
+    pub fn warn(self, text: &str) {
+        let text = text.replace('\n', ", ");
+        let line =
+            if self.json { serde_json::json!({ "warning": text }).to_string() } else { format!("warning: {text}") };
+        self.aside(&line);
+    }
+
     /// A line for people on standard error, beside the output proper.
     pub fn aside(self, text: &str) {
         // Nothing can be told to someone who has closed standard error.

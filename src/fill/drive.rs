@@ -99,10 +99,10 @@ impl Owner {
         let bad = std::mem::take(&mut self.shared.lock().bad);
         for span in bad {
             tracing::warn!(key = %self.shared.key, ?span, "a client asked for this piece again and again: fetched anew");
-            // Unmarked first: nobody may start to read what is about to go.
-            self.shared.lock().unmark(span);
             self.draft.drop_span(span).await?;
             let mut state = self.shared.lock();
+            // Once more: an answer that carries the whole may have marked it between the client's question and now.
+            state.unmark(span);
             state.whole = true;
             state.amended = true;
             let sources = state.sources.len();

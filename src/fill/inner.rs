@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::base::span::Span;
 use crate::base::time::Clock;
@@ -25,6 +24,7 @@ use crate::fill::memory::Memory;
 use crate::fill::owner::{self, Start};
 use crate::fill::pump::host_of;
 use crate::fill::renew::Verdict;
+use crate::fill::tasks::Tasks;
 use crate::fill::{Facts, Obtained, Want, pass};
 use crate::model::name::Name;
 use crate::model::origin::AllowList;
@@ -49,7 +49,7 @@ pub(super) struct Inner {
     pub(super) counters: Counters,
     pub(super) flights: Mutex<HashMap<Name, Arc<Shared>>>,
     pub(super) renewals: Mutex<HashMap<Name, watch::Receiver<Option<Verdict>>>>,
-    pub(super) tracker: TaskTracker,
+    pub(super) tracker: Tasks,
     pub(super) closing: CancellationToken,
 }
 
@@ -72,7 +72,7 @@ impl Inner {
             counters: Counters::default(),
             flights: Mutex::default(),
             renewals: Mutex::default(),
-            tracker: TaskTracker::new(),
+            tracker: Tasks::here(),
             closing: CancellationToken::new(),
         }
     }
@@ -301,8 +301,7 @@ impl Inner {
 
     pub(super) async fn close(&self) {
         self.closing.cancel();
-        self.tracker.close();
-        self.tracker.wait().await;
+        self.tracker.ended().await;
     }
 }
 

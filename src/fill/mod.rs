@@ -42,6 +42,7 @@ mod repeats;
 mod rules;
 mod state;
 mod tail;
+mod tasks;
 mod view;
 
 use std::fmt;
@@ -131,7 +132,8 @@ pub struct Fill {
 }
 
 impl Fill {
-    /// Opens the room. Flights of an earlier run are resumed when their objects are asked for again.
+    /// Opens the room. Flights of an earlier run are resumed when their objects are asked for again. All flights fly on
+    /// the runtime that this is called in, also those that are asked for from another one.
     pub fn new(
         config: Config,
         store: Store,

@@ -233,6 +233,10 @@ impl State {
         }
         if self.proof == Proof::Filling {
             let bad = self.repeats.asked_again(client, span, self.size);
+            // Missing from now on, so that this very response waits for the better bytes.
+            for span in &bad {
+                self.unmark(*span);
+            }
             self.bad.extend(bad);
         }
     }

@@ -1,6 +1,8 @@
 //! The questions that are no long work: what would happen to an address, is the way to the origins sound, what is being
 //! filled, and under which name is this held.
 
+use tokio_util::task::AbortOnDropHandle;
+
 use crate::base::digest::Blake3;
 use crate::fill::FlightView;
 use crate::jobs::Jobs;
@@ -40,13 +42,17 @@ impl Jobs {
 
     /// Tests the path to the origins: to those of `addresses`, or to all that are known where there are none.
     pub async fn doctor(&self, addresses: Vec<String>) -> Result<Vec<Finding>, Error> {
-        let fill = self.shared.fill()?;
+        let fill = self.shared.fill()?.clone();
         if addresses.len() > DOCTOR_MAX {
             let what = format!("{} addresses are too many at once: give at most {DOCTOR_MAX}", addresses.len());
             return Err(Error::Input(what));
         }
         addresses.iter().try_for_each(|address| Address::parse(address).map(drop))?;
-        Ok(fill.doctor(addresses).await)
+        // On the room's runtime: a connection to an origin stays with the runtime that opened it, and is used again.
+        let asking = self.shared.spawn(async move { fill.doctor(addresses).await });
+        AbortOnDropHandle::new(asking)
+            .await
+            .map_err(|error| Error::Broken(format!("the tests of the path broke off: {error}")))
     }
 
     /// What is being filled now.

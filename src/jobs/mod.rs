@@ -29,7 +29,9 @@ pub mod work;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -79,11 +81,24 @@ pub(in crate::jobs) struct Shared {
     evicted: Arc<Evicted>,
     scrub: Arc<Progress>,
     tasks: TaskTracker,
+    /// Where jobs run, whichever runtime the question came from; `None` where the façade was made outside of one.
+    runtime: Option<Handle>,
     /// Pulled at close; every job's own token is a child of it.
     cancel: CancellationToken,
 }
 
 impl Shared {
+    /// Runs a task of this room, which `close` waits for, on the room's own runtime.
+    pub(in crate::jobs) fn spawn<V: Send + 'static>(
+        &self,
+        task: impl Future<Output = V> + Send + 'static,
+    ) -> JoinHandle<V> {
+        match &self.runtime {
+            Some(runtime) => self.tasks.spawn_on(task, runtime),
+            None => self.tasks.spawn(task),
+        }
+    }
+
     /// The way to the origins, or the error that says why there is none.
     pub(in crate::jobs) fn fill(&self) -> Result<&Fill, Error> {
         self.fill.as_ref().ok_or(Error::NeedsNode)
@@ -91,7 +106,8 @@ impl Shared {
 }
 
 impl Jobs {
-    /// For a node: everything works.
+    /// For a node: everything works. Jobs run on the runtime that this is called in, also those that are started from
+    /// another one, so that what is fetched for an operator loads the data plane and not the console.
     pub fn new(config: Config, store: Store, fill: Fill, clock: Arc<dyn Clock>) -> Self {
         Self::with(config, store, Some(fill), clock)
     }
@@ -112,21 +128,22 @@ impl Jobs {
             evicted: Arc::new(Evicted::default()),
             scrub: Arc::new(Progress::default()),
             tasks: TaskTracker::new(),
+            runtime: Handle::try_current().ok(),
             cancel: CancellationToken::new(),
         };
         Self { shared: Arc::new(shared) }
     }
 
-    /// Starts the housekeeping: eviction, and the scheduled scrub. Must be called inside a runtime; once is enough.
+    /// Starts the housekeeping: eviction, and the scheduled scrub. Once is enough.
     pub fn keep_house(&self) {
-        let tasks = &self.shared.tasks;
-        tasks.spawn(clock::evict(Arc::clone(&self.shared), self.shared.cancel.child_token()));
+        self.shared.spawn(clock::evict(Arc::clone(&self.shared), self.shared.cancel.child_token()));
         if let Some(every) = self.shared.config.scrub_every {
-            tasks.spawn(clock::scrub(self.clone(), every, self.shared.cancel.child_token()));
+            self.shared.spawn(clock::scrub(self.clone(), every, self.shared.cancel.child_token()));
         }
     }
 
-    /// Starts a job for `by` (who asked, for the record) and returns its number. Must be called inside a runtime.
+    /// Starts a job for `by` (who asked, for the record) and returns its number. Must be called inside a runtime where
+    /// the façade was made outside of one.
     pub fn start(&self, work: Work, by: &str) -> Result<u64, Error> {
         if self.shared.cancel.is_cancelled() {
             return Err(Error::Closing);
@@ -139,7 +156,7 @@ impl Jobs {
         let shared = Arc::clone(&self.shared);
         let id = record.id();
         tracing::info!(job = id, kind = record.kind().word(), by, "job started");
-        self.shared.tasks.spawn(async move {
+        self.shared.spawn(async move {
             let ending = Ending { shared: Arc::clone(&shared), record: Arc::clone(&record) };
             let ended = match work {
                 Work::Fetch(work) => fetch::run(&shared, &record, work).await,

@@ -4,17 +4,12 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ipnet::IpNet;
-
 use crate::net::config::Config;
 use crate::net::counters::Reason;
 
 /// The count. Clones share it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Census {
-    total_max: usize,
-    client_max: usize,
-    exempt: Arc<[IpNet]>,
     // A plain lock: taken once when a connection opens and once when it closes, for one look into a map.
     counts: Arc<Mutex<Counts>>,
 }
@@ -34,27 +29,18 @@ pub struct Seat {
 }
 
 impl Census {
-    /// Nobody is here yet.
-    pub fn new(config: &Config) -> Self {
-        Self {
-            total_max: config.connections_max,
-            client_max: config.connections_per_client_max,
-            exempt: config.exempt.clone().into(),
-            counts: Arc::default(),
-        }
-    }
-
-    /// Counts a connection from `remote` in; `None` is a connection that belongs to no client (a Unix socket) and is
-    /// only counted in all. Gives the reason where there is no place.
-    pub fn admit(&self, remote: Option<IpAddr>) -> Result<Seat, Reason> {
-        let client = remote.map(|ip| ip.to_canonical()).filter(|ip| !self.is_exempt(*ip)).map(one_client);
+    /// Counts a connection from `remote` in, if the limits of `config` leave a place; `None` is a connection that belongs
+    /// to no client (a Unix socket) and is only counted in all. Gives the reason where there is no place.
+    pub fn admit(&self, config: &Config, remote: Option<IpAddr>) -> Result<Seat, Reason> {
+        let exempt = |ip: &IpAddr| config.exempt.iter().any(|net| net.contains(ip));
+        let client = remote.map(|ip| ip.to_canonical()).filter(|ip| !exempt(ip)).map(one_client);
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if counts.total >= self.total_max {
+        if counts.total >= config.connections_max {
             return Err(Reason::Total);
         }
         if let Some(client) = client {
             let count = counts.clients.entry(client).or_insert(0);
-            if *count >= self.client_max {
+            if *count >= config.connections_per_client_max {
                 if *count == 0 {
                     counts.clients.remove(&client);
                 }
@@ -69,10 +55,6 @@ impl Census {
     /// Connections open now.
     pub fn open(&self) -> usize {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).total
-    }
-
-    fn is_exempt(&self, ip: IpAddr) -> bool {
-        self.exempt.iter().any(|net| net.contains(&ip))
     }
 }
 
@@ -103,36 +85,34 @@ fn one_client(ip: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    fn census(total: usize, client: usize, exempt: &[&str]) -> Census {
-        Census::new(&Config {
+    fn limits(total: usize, client: usize, exempt: &[&str]) -> Config {
+        Config {
             connections_max: total,
             connections_per_client_max: client,
             exempt: exempt.iter().map(|net| net.parse().unwrap()).collect(),
             ..Config::default()
-        })
-    }
-
-    fn admit(census: &Census, ip: &str) -> Result<Seat, Reason> {
-        census.admit(Some(ip.parse().unwrap()))
+        }
     }
 
     #[test]
     fn counts_clients_and_gives_places_back() {
-        let census = census(4, 2, &[]);
+        let (census, config) = (Census::default(), limits(4, 2, &[]));
+        let admit = |census: &Census, ip: &str| census.admit(&config, Some(ip.parse().unwrap()));
         let first = admit(&census, "192.0.2.1").unwrap();
         let _second = admit(&census, "::ffff:192.0.2.1").unwrap();
         assert_eq!(admit(&census, "192.0.2.1").unwrap_err(), Reason::Client);
         drop(first);
         let _third = admit(&census, "192.0.2.1").unwrap();
         let _other = admit(&census, "192.0.2.2").unwrap();
-        let _last = census.admit(None).unwrap();
+        let _last = census.admit(&config, None).unwrap();
         assert_eq!(admit(&census, "192.0.2.3").unwrap_err(), Reason::Total);
         assert_eq!(census.open(), 4);
     }
 
     #[test]
     fn takes_a_64_for_one_client_and_exempts_networks() {
-        let census = census(100, 1, &["198.51.100.0/24"]);
+        let (census, config) = (Census::default(), limits(100, 1, &["198.51.100.0/24"]));
+        let admit = |census: &Census, ip: &str| census.admit(&config, Some(ip.parse().unwrap()));
         let seat = admit(&census, "2001:db8::1").unwrap();
         assert_eq!(admit(&census, "2001:db8::2").unwrap_err(), Reason::Client);
         let _next = admit(&census, "2001:db8:0:1::2").unwrap();
@@ -140,5 +120,22 @@ mod tests {
         drop((seat, gateway));
         assert_eq!(census.open(), 1);
         assert_eq!(census.counts.lock().unwrap().clients.len(), 1, "a client that left is forgotten");
+    }
+
+    #[test]
+    fn seats_that_were_given_under_other_limits_are_given_back_as_they_were() {
+        let census = Census::default();
+        let (wide, narrow) = (limits(9, 9, &[]), limits(9, 1, &[]));
+        let exempt = limits(9, 1, &["192.0.2.0/24"]);
+        let ip = Some("192.0.2.1".parse().unwrap());
+        let seats: Vec<_> = (0..3).map(|_| census.admit(&wide, ip).unwrap()).collect();
+        assert_eq!(census.admit(&narrow, ip).unwrap_err(), Reason::Client);
+        let uncounted = census.admit(&exempt, ip).unwrap();
+        drop(seats);
+        let seat = census.admit(&narrow, ip).unwrap();
+        drop(uncounted);
+        assert_eq!(census.admit(&narrow, ip).unwrap_err(), Reason::Client, "an exempt seat was never the client's");
+        drop(seat);
+        assert_eq!(census.open(), 0);
     }
 }

@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::{Body as _, Incoming};
@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::base::limits::TARGET_BYTES_MAX;
 use crate::net::body::Body;
 use crate::net::census::Seat;
+use crate::net::config::Config;
 use crate::net::counters::{Counters, Reason};
 use crate::net::drain::Drain;
 use crate::net::guard::{Guard, Socket};
@@ -34,8 +35,15 @@ use crate::net::{Peer, Shared};
 /// The address that stands for both ends of a Unix socket.
 pub(crate) const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-/// Sees `socket` through to its end. `seat` is given back with it.
-pub(crate) async fn run(socket: Socket, remote: SocketAddr, tls: Option<TlsAcceptor>, shared: Arc<Shared>, seat: Seat) {
+/// Sees `socket` through to its end, under the limits of `config`. `seat` is given back with it.
+pub(crate) async fn run(
+    socket: Socket,
+    remote: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    shared: Arc<Shared>,
+    config: Arc<Config>,
+    seat: Seat,
+) {
     let local = match &socket {
         Socket::Tcp(stream) => stream.local_addr().unwrap_or(NOWHERE),
         Socket::Unix(_) => NOWHERE,
@@ -45,9 +53,9 @@ pub(crate) async fn run(socket: Socket, remote: SocketAddr, tls: Option<TlsAccep
     let guard = Guard::new(socket, pulse.clone(), shared.counters.clone());
     let _counted = Counted::new(&shared.counters, seat);
     match tls {
-        None => serve_http1(guard, peer, &shared, pulse).await,
+        None => serve_http1(guard, peer, &shared, config, pulse).await,
         Some(acceptor) => {
-            let handshake = tokio::time::timeout(shared.config.handshake_max, acceptor.accept(guard));
+            let handshake = tokio::time::timeout(config.handshake_max, acceptor.accept(guard));
             let shaken = tokio::select! {
                 () = shared.drain.stop().cancelled() => None,
                 shaken = handshake => Some(shaken),
@@ -56,9 +64,9 @@ pub(crate) async fn run(socket: Socket, remote: SocketAddr, tls: Option<TlsAccep
                 None => {}
                 Some(Ok(Ok(stream))) => {
                     if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-                        serve_http2(stream, peer, &shared, pulse).await;
+                        serve_http2(stream, peer, &shared, config, pulse).await;
                     } else {
-                        serve_http1(stream, peer, &shared, pulse).await;
+                        serve_http1(stream, peer, &shared, config, pulse).await;
                     }
                 }
                 Some(Ok(Err(error))) => {
@@ -97,12 +105,12 @@ fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-async fn serve_http1<S>(stream: S, peer: Peer, shared: &Arc<Shared>, pulse: Arc<Pulse>)
+async fn serve_http1<S>(stream: S, peer: Peer, shared: &Arc<Shared>, config: Arc<Config>, pulse: Arc<Pulse>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let config = &shared.config;
-    let door = Door { shared: shared.clone(), peer, pulse: pulse.clone() };
+    let door =
+        Door { shared: shared.clone(), peer, body_bytes_max: config.request_body_bytes_max, pulse: pulse.clone() };
     // `pipeline_flush` stays off: with it hyper would buffer whole bodies for slow readers. hyper's own header timeout
     // also runs while a connection is idle, so it stands behind our two clocks and not in their place.
     let connection = http1::Builder::new()
@@ -112,15 +120,16 @@ where
         .max_header_size(config.header_bytes_max)
         .keep_alive(true)
         .serve_connection(TokioIo::new(stream), door);
-    watch(connection, Watch::new(config, true, Instant::now(), &pulse.sample()), peer, shared, &pulse).await;
+    watch(connection, Watch::new(&config, true, Instant::now(), &pulse.sample()), config.tick(), peer, shared, &pulse)
+        .await;
 }
 
-async fn serve_http2<S>(stream: S, peer: Peer, shared: &Arc<Shared>, pulse: Arc<Pulse>)
+async fn serve_http2<S>(stream: S, peer: Peer, shared: &Arc<Shared>, config: Arc<Config>, pulse: Arc<Pulse>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let config = &shared.config;
-    let door = Door { shared: shared.clone(), peer, pulse: pulse.clone() };
+    let door =
+        Door { shared: shared.clone(), peer, body_bytes_max: config.request_body_bytes_max, pulse: pulse.clone() };
     let over = CancellationToken::new();
     // Streams run as tasks of their own; when the connection ends, however it does, so do they.
     let _streams_end_with_it = over.clone().drop_guard();
@@ -129,7 +138,8 @@ where
         .max_concurrent_streams(config.streams_max)
         .max_header_list_size(u32::try_from(config.header_bytes_max).unwrap_or(u32::MAX))
         .serve_connection(TokioIo::new(stream), door);
-    watch(connection, Watch::new(config, false, Instant::now(), &pulse.sample()), peer, shared, &pulse).await;
+    watch(connection, Watch::new(&config, false, Instant::now(), &pulse.sample()), config.tick(), peer, shared, &pulse)
+        .await;
 }
 
 /// A connection of hyper's that can be asked to end well.
@@ -156,11 +166,11 @@ where
 }
 
 /// Drives `connection` until it ends, is judged, or the server ends.
-async fn watch(connection: impl Http, mut watch: Watch, peer: Peer, shared: &Shared, pulse: &Pulse) {
+async fn watch(connection: impl Http, mut watch: Watch, every: Duration, peer: Peer, shared: &Shared, pulse: &Pulse) {
     let mut connection = pin!(connection);
     let mut stop = pin!(shared.drain.stop().cancelled());
     let mut cut = pin!(shared.drain.cut().cancelled());
-    let mut tick = tokio::time::interval(shared.config.tick());
+    let mut tick = tokio::time::interval(every);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let (mut stopping, mut leaving) = (false, false);
     let before = pulse.sample();
@@ -241,6 +251,7 @@ where
 struct Door {
     shared: Arc<Shared>,
     peer: Peer,
+    body_bytes_max: u64,
     pulse: Arc<Pulse>,
 }
 
@@ -251,7 +262,7 @@ impl hyper::service::Service<Request<Incoming>> for Door {
 
     fn call(&self, request: Request<Incoming>) -> Answering {
         self.shared.counters.requests.inc();
-        let refusal = refuse(&request, self.shared.config.request_body_bytes_max);
+        let refusal = refuse(&request, self.body_bytes_max);
         let head = request.method() == Method::HEAD;
         let old_client = request.version() <= Version::HTTP_10;
         let answer = match refusal {

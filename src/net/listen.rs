@@ -269,7 +269,8 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 fn take_in(socket: Socket, remote: Option<SocketAddr>, tls: Option<&TlsAcceptor>, shared: &Arc<Shared>) {
-    let seat = match shared.census.admit(remote.map(|remote| remote.ip())) {
+    let config = shared.config.load_full();
+    let seat = match shared.census.admit(&config, remote.map(|remote| remote.ip())) {
         Ok(seat) => seat,
         Err(reason) => {
             shared.counters.refuse(reason);
@@ -278,13 +279,13 @@ fn take_in(socket: Socket, remote: Option<SocketAddr>, tls: Option<&TlsAcceptor>
         }
     };
     if let Socket::Tcp(stream) = &socket
-        && let Err(error) = prepare(stream, shared.config.unsent_bytes_max)
+        && let Err(error) = prepare(stream, config.unsent_bytes_max)
     {
         tracing::debug!(client = ?remote, %error, "connection broke while it was accepted");
         return;
     }
     shared.counters.accepted.inc();
-    let run = connection::run(socket, remote.unwrap_or(NOWHERE), tls.cloned(), shared.clone(), seat);
+    let run = connection::run(socket, remote.unwrap_or(NOWHERE), tls.cloned(), shared.clone(), config, seat);
     shared.drain.spawn(run);
 }
 

@@ -13,7 +13,8 @@
 //!
 //! What holds: a response with a length never ends well with fewer bytes; mapped bytes go to the socket without a copy
 //! in user space; every task that is spawned here is awaited by [`Server::drain`] or ended when the server is dropped;
-//! nothing here knows a runtime by name, so that planes can have runtimes of their own.
+//! nothing here knows a runtime by name, so that planes can have runtimes of their own; a connection keeps the
+//! limits that it began with, and [`Server::set_config`] gives new ones to those that come after.
 
 pub mod body;
 pub mod census;
@@ -33,6 +34,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use http::{Request, Response};
 
 pub use crate::net::body::{Body, Cut, Frames};
@@ -73,7 +75,8 @@ pub trait Handler: Send + Sync + 'static {
 
 /// What all connections of a server share.
 pub(crate) struct Shared {
-    pub(crate) config: Config,
+    /// In force for connections that begin now; each keeps those that it began with.
+    pub(crate) config: ArcSwap<Config>,
     pub(crate) handler: Arc<dyn Handler>,
     pub(crate) counters: Counters,
     pub(crate) census: Census,
@@ -96,9 +99,14 @@ impl Server {
         handler: Arc<dyn Handler>,
         counters: Counters,
     ) -> Result<Self, Error> {
-        let census = Census::new(&config);
         let addresses = listeners.iter().filter_map(Bound::address).collect();
-        let shared = Arc::new(Shared { config, handler, counters, census, drain: Drain::new() });
+        let shared = Arc::new(Shared {
+            config: ArcSwap::from_pointee(config),
+            handler,
+            counters,
+            census: Census::default(),
+            drain: Drain::new(),
+        });
         let server = Self { shared, addresses };
         for bound in listeners {
             let listener = bound.into_listener()?;
@@ -111,6 +119,12 @@ impl Server {
     /// order in which the listeners were given.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Puts other limits in force for connections that begin from now on. None is closed because there are fewer places
+    /// now: new ones are turned away until enough have left.
+    pub fn set_config(&self, config: Config) {
+        self.shared.config.store(Arc::new(config));
     }
 
     /// Connections that are open now.

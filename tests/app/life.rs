@@ -1,7 +1,7 @@
 //! The life of a node as a process: start, readiness, reload, drain, and what stops a start.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -41,6 +41,7 @@ fn a_reload_applies_what_it_can_and_names_the_rest() {
     fs::write(&file, "[origins]\nallow = []\n").unwrap();
     let mut node = NodeProcess::start(data.path(), &[]);
     let control = node.address("control");
+    let mut early = TcpStream::connect(node.address("http")).unwrap();
     let origin = TcpListener::bind("127.0.0.1:0").unwrap();
     let entry = origin.local_addr().unwrap();
     let target = format!("/x?cacheHostOrigin={entry}");
@@ -49,7 +50,10 @@ fn a_reload_applies_what_it_can_and_names_the_rest() {
 
     fs::write(
         &file,
-        format!("[origins]\nallow = [\"{entry}\"]\n\n[fill]\nverify = \"strict\"\n\n[log]\nlevel = \"debug\"\n"),
+        format!(
+            "[origins]\nallow = [\"{entry}\"]\n\n[fill]\nverify = \"strict\"\n\n[log]\nlevel = \"debug\"\n\n\
+             [limits]\nidle = \"1 s\"\n"
+        ),
     )
     .unwrap();
     node.signal(Signal::HUP);
@@ -58,6 +62,13 @@ fn a_reload_applies_what_it_can_and_names_the_rest() {
     assert!(node.logged("taken only by the next start").contains("fill.verify"));
     let (level, place) = setting(&node, "log.level");
     assert_eq!((level.as_str(), place.as_str()), ("\"debug\"", "waystation.toml:8"));
+
+    // Who comes now is closed after the idle time of now; who was there keeps the one of then.
+    let mut idle = TcpStream::connect(node.address("http")).unwrap();
+    idle.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
+    assert_eq!(idle.read(&mut [0]).unwrap(), 0, "the new idle time does not hold");
+    early.set_nonblocking(true).unwrap();
+    assert_eq!(early.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock, "a reload cut a connection");
 
     // The origin that is on the list now is asked.
     let serving = std::thread::spawn(move || {
@@ -87,6 +98,35 @@ fn a_reload_applies_what_it_can_and_names_the_rest() {
     assert_eq!((&level["value"], &level["place"]), (&"\"debug\"".into(), &"waystation.toml:8".into()));
     node.signal(Signal::INT);
     assert_eq!(node.ended().code(), Some(0));
+}
+
+/// A file that was broken since the start keeps nobody from the node that runs, and nothing else is done by it.
+#[test]
+fn a_broken_file_does_not_hide_a_running_node() {
+    let data = tempfile::tempdir().unwrap();
+    let mut node = NodeProcess::start(data.path(), &[]);
+    for broken in ["[store]\nmax_sise = \"1 GiB\"\n", "[listen]\nhttp = = 3\n", "[tls]\ncert = \"a.pem\"\n", "\u{1}"] {
+        fs::write(data.path().join("waystation.toml"), broken).unwrap();
+        for args in [&["status"][..], &["health"], &["jobs", "list"], &["content", "list"]] {
+            let output = verb(data.path(), args);
+            let told = String::from_utf8(output.stderr).unwrap();
+            assert!(output.status.success(), "{broken:?} {args:?}: {told}");
+            assert!(told.starts_with("warning: no node would start from this configuration: "), "{told}");
+            assert_eq!(told.lines().count(), 1, "{told}");
+        }
+        for args in [&["check-config"][..], &["config", "show"], &["tls", "show"], &["serve"]] {
+            assert_eq!(verb(data.path(), args).status.code(), Some(78), "{broken:?} {args:?}");
+        }
+    }
+    let output = verb(data.path(), &["status", "--json"]);
+    let warning: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert!(warning["warning"].as_str().unwrap().contains("not TOML"), "{warning}");
+    node.signal(Signal::TERM);
+    assert_eq!(node.ended().code(), Some(0));
+
+    // Without a node the settings themselves would be acted upon.
+    let output = verb(data.path(), &["content", "list"]);
+    assert_eq!(output.status.code(), Some(78), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]

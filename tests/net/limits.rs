@@ -106,6 +106,30 @@ async fn one_client_cannot_take_all_places() {
 }
 
 #[tokio::test]
+async fn other_limits_hold_for_new_connections_and_spare_the_open_ones() {
+    let exempt = vec![];
+    let config = Config { connections_per_client_max: 1, exempt, ..Config::default() };
+    let bench = Bench::new(config.clone());
+    let mut old = bench.connect().await;
+    assert_eq!(old.get("/hello").await.body, b"hello");
+    assert_eq!(bench.connect().await.rest().await.0, b"");
+    assert_eq!(bench.refused(Reason::Client), 1);
+
+    bench.server.set_config(Config { connections_per_client_max: 2, idle_max: SHORT, ..config.clone() });
+    let mut new = bench.connect().await;
+    assert_eq!(new.get("/hello").await.body, b"hello");
+    assert_eq!(new.rest().await, (vec![], true), "the new one goes when it is idle");
+    assert_eq!(bench.closed(Reason::Idle), 1);
+    assert_eq!(old.get("/hello").await.body, b"hello", "the old one keeps the idle time that it began with");
+
+    // Fewer places than are taken: nobody is cut, and nobody is let in.
+    bench.server.set_config(Config { connections_max: 1, request_body_bytes_max: 10, ..config });
+    assert_eq!(bench.connect().await.rest().await.0, b"");
+    assert_eq!(bench.refused(Reason::Total), 1);
+    assert_eq!(old.get("/hello").await.body, b"hello");
+}
+
+#[tokio::test]
 async fn what_is_too_long_is_refused_by_name() {
     let bench = Bench::new(Config { request_body_bytes_max: 5000, ..Config::default() });
     let status = async |request: String| {

@@ -19,17 +19,21 @@ pub(crate) struct Given {
 }
 
 /// Reads a file of the name `name`; what is wrong goes into `problems`, and the rest is still read, so that one look
-/// mends all of it.
+/// mends all of it. Of what is not TOML only the first error is told, since the others often follow from it.
 pub(crate) fn read(name: &str, text: &str, problems: &mut Vec<Problem>) -> Vec<Given> {
     let place = |at: usize| format!("{name}:{}", line(text, at));
-    let root = match DeTable::parse(text) {
-        Ok(root) => root,
-        Err(error) => {
-            let at = error.span().map_or(0, |span| span.start);
-            let what = format!("this is not TOML: {}", error.message().replace('\n', ", "));
-            problems.push(Problem { place: place(at), what });
-            return Vec::new();
+    let (root, errors) = DeTable::parse_recoverable(text);
+    let broken = errors.first().map(|error| {
+        let at = error.span().map_or(0, |span| span.start);
+        Problem { place: place(at), what: format!("this is not TOML: {}", error.message().replace('\n', ", ")) }
+    });
+    let mut unsure = Vec::new();
+    let problems = match broken {
+        Some(problem) => {
+            problems.push(problem);
+            &mut unsure
         }
+        None => problems,
     };
     let mut given = Vec::new();
     for (name, value) in root.get_ref() {
@@ -180,6 +184,15 @@ mod tests {
         let told = problems("[listen]\nhttp = \n");
         assert!(told[0].starts_with("w.toml:2: this is not TOML: "), "{told:?}");
         assert_eq!(told.len(), 1);
+    }
+
+    #[test]
+    fn what_stands_beside_an_error_of_syntax_is_still_read() {
+        let mut problems = Vec::new();
+        let given = read("w.toml", "[listen]\nhttp = = 3\n[store\n[store]\npath = \"/d\"\n", &mut problems);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        let path = given.iter().find(|given| given.path == "store.path").unwrap();
+        assert_eq!((path.place.as_str(), &path.value), ("w.toml:5", &"/d".into()));
     }
 
     proptest::proptest! {

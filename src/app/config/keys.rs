@@ -152,7 +152,8 @@ table! {
         /// The address of the control listener (metrics, health, API). It answers reads only; "" turns it off, and the
         /// control socket in the data directory stays.
         control: Address = text("127.0.0.1:6202"), Restart;
-        /// Addresses for other nodes. Opened by the first invitation, never before.
+        /// Addresses for other nodes. Has no effect in this version: it is checked, and nothing listens there. Once nodes
+        /// can be joined they are opened by the first invitation, never before.
         peer: Addresses = list(&["0.0.0.0:6203"]), Restart;
     }
     /// How clients call the node.
@@ -162,7 +163,8 @@ table! {
         names: HostNames = list(&[]), Restart;
         /// Further names that reach the node from outside the site.
         external: HostNames = list(&[]), Restart;
-        /// The base of file URLs handed to endpoints. "" derives it from the request.
+        /// The base of file URLs handed to endpoints; "" derives it from the request. Has no effect in this version, which
+        /// hands no file URLs out.
         content_url: UrlText = text(""), Restart;
     }
     /// The node's certificate. Without files the node makes one, signed by its own site CA. Files are watched and
@@ -257,19 +259,20 @@ table! {
     /// The scan face for Windows Update Agents.
     scan: Scan {
         /// Networks whose clients may scan over plain HTTP. Update metadata is unsigned: who can change it on the wire
-        /// runs code on the clients. Loopback may always.
+        /// runs code on the clients. Loopback may always. Has no effect in this version, which answers no scans.
         plaintext: Networks = list(&[]), Restart;
     }
-    /// Limits against clients that take too much.
+    /// Limits against clients that take too much. A reload changes them for connections that begin after it; none is cut
+    /// by it.
     limits: Limits {
         /// Most client connections at once.
-        connections: Count<16, 1_000_000> = Raw::Number(4096), Restart;
+        connections: Count<16, 1_000_000> = Raw::Number(4096), Live;
         /// Most connections of one client address at once.
-        connections_per_client: Count<1, 1_000_000> = Raw::Number(256), Restart;
+        connections_per_client: Count<1, 1_000_000> = Raw::Number(256), Live;
         /// Networks that the limit per client does not count for: gateways, proxies, the bridge of a container.
-        exempt: Networks = list(&[]), Restart;
+        exempt: Networks = list(&[]), Live;
         /// How long an idle connection is kept.
-        idle: Time<{ SECOND }, { 3600 * SECOND }> = text("75 s"), Restart;
+        idle: Time<{ SECOND }, { 3600 * SECOND }> = text("75 s"), Live;
         /// How long the requests under way may go on when the node is told to stop.
         drain: Time<0, { 3600 * SECOND }> = text("30 s"), Live;
     }

@@ -25,14 +25,27 @@ pub(crate) struct Layered {
     pub(crate) settings: Settings,
     pub(crate) data: PathBuf,
     pub(crate) file: Option<PathBuf>,
+    /// What is wrong with the file, where that was let pass: the settings then are what could be read.
+    pub(crate) broken: Option<ConfigError>,
+}
+
+/// What becomes of a file with errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Errors {
+    /// They are refused.
+    Refused,
+    /// They are kept beside what can be read: enough to find a node that runs. Errors of the environment and of flags
+    /// are refused all the same, since they are of the one who asks.
+    Kept,
 }
 
 /// Reads file, environment and flags.
 pub(crate) fn read(
     flags: &Flags,
     variables: impl IntoIterator<Item = (OsString, OsString)>,
+    errors: Errors,
 ) -> Result<Layered, ConfigError> {
-    let mut problems = Vec::new();
+    let (mut problems, mut of_file) = (Vec::new(), Vec::new());
     let variables: Vec<_> = variables.into_iter().collect();
     let home = home(&variables);
     let by_environment = outside::environment(variables, &mut problems);
@@ -47,9 +60,9 @@ pub(crate) fn read(
     // The file may lie in the data directory, so that directory must be known without the file.
     let before = named(&by_flag).or_else(|| named(&by_environment));
     let (file, by_file) = match &flags.config {
-        Some(path) => (Some(path.clone()), read_file(path, &path.display().to_string(), &mut problems)?),
+        Some(path) => (Some(path.clone()), read_file(path, &path.display().to_string(), &mut of_file)),
         None => match before.clone().or_else(|| home.clone()) {
-            Some(data) => match read_file(&data.join(FILE_NAME), FILE_NAME, &mut problems)? {
+            Some(data) => match read_file(&data.join(FILE_NAME), FILE_NAME, &mut of_file) {
                 None => (None, None),
                 found => (Some(data.join(FILE_NAME)), found),
             },
@@ -60,9 +73,11 @@ pub(crate) fn read(
         return Err(ConfigError::one("--config", format!("there is no file {}", path.display())));
     }
     let by_file = by_file.unwrap_or_default();
-    if !problems.is_empty() {
+    if !problems.is_empty() || (errors == Errors::Refused && !of_file.is_empty()) {
+        problems.append(&mut of_file);
         return Err(ConfigError { problems });
     }
+    let own = home.clone();
     let data = before.or_else(|| named(&by_file)).or(home).ok_or_else(|| {
         ConfigError::one(
             "store.path",
@@ -72,7 +87,7 @@ pub(crate) fn read(
     let data = std::path::absolute(&data)
         .map_err(|error| ConfigError::one("store.path", format!("{}: {error}", data.display())))?;
 
-    let mut settings = defaults(&data);
+    let mut settings = defaults(&data, own.as_deref().unwrap_or(&data));
     for (layer, all) in [(Layer::File, by_file), (Layer::Environment, by_environment), (Layer::Flag, by_flag)] {
         for Given { path, place, value } in all {
             if let Err(error) = settings.set(path, Origin::place(layer, place.clone()), value) {
@@ -80,7 +95,11 @@ pub(crate) fn read(
             }
         }
     }
-    if problems.is_empty() { Ok(Layered { settings, data, file }) } else { Err(ConfigError { problems }) }
+    if !problems.is_empty() {
+        return Err(ConfigError { problems });
+    }
+    let broken = (!of_file.is_empty()).then_some(ConfigError { problems: of_file });
+    Ok(Layered { settings, data, file, broken })
 }
 
 /// Lays what was set at run time beneath the file. A value that can no longer be read is left out and told of: a node
@@ -103,8 +122,9 @@ pub(crate) fn record(settings: &mut Settings, layer: Layer, documents: Vec<(Stri
     problems
 }
 
-/// Every key with its default, as it is on this machine.
-fn defaults(data: &Path) -> Settings {
+/// Every key with its default, as it is on this machine: `home` is the data directory where nobody names one, and sizes
+/// follow from the file system of `data`.
+fn defaults(data: &Path, home: &Path) -> Settings {
     let mut settings = Settings::default();
     for key in keys::all() {
         settings.define(key.path, Setting::new((key.default)(), key.effect));
@@ -114,7 +134,7 @@ fn defaults(data: &Path) -> Settings {
             settings.define(path, Setting::new(Raw::Text(value), key.effect));
         }
     };
-    define("store.path", data.display().to_string());
+    define("store.path", home.display().to_string());
     if let Some(total) = file_system_bytes(data) {
         define("store.max_size", size_text((total / 10 * 9).min(500 << 30)));
         define("store.min_free", size_text((total / 20).min(10 << 30)));
@@ -142,20 +162,30 @@ fn home(variables: &[(OsString, OsString)]) -> Option<PathBuf> {
         .map(|base| base.join("waystation"))
 }
 
-/// Reads the file at `path`; `None` where there is none.
-fn read_file(path: &Path, name: &str, problems: &mut Vec<Problem>) -> Result<Option<Vec<Given>>, ConfigError> {
-    let error = |what: String| ConfigError::one(path.display().to_string(), what);
+/// Reads the file at `path`; `None` where there is none. What is wrong with it goes into `problems`.
+fn read_file(path: &Path, name: &str, problems: &mut Vec<Problem>) -> Option<Vec<Given>> {
+    match text_of(path) {
+        Ok(Some(text)) => Some(file::read(name, &text, problems)),
+        Ok(None) => None,
+        Err(what) => {
+            problems.push(Problem { place: path.display().to_string(), what });
+            Some(Vec::new())
+        }
+    }
+}
+
+/// The text of a file that may not be there.
+fn text_of(path: &Path) -> Result<Option<String>, String> {
     let opened = match fs::File::open(path) {
         Ok(file) => file,
         Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(other) => return Err(error(format!("cannot be opened: {other}"))),
+        Err(other) => return Err(format!("cannot be opened: {other}")),
     };
     let mut bytes = Vec::new();
     let read = opened.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes);
-    let read = read.map_err(|other| error(format!("cannot be read: {other}")))?;
+    let read = read.map_err(|other| format!("cannot be read: {other}"))?;
     if read as u64 > FILE_BYTES_MAX {
-        return Err(error(format!("it is larger than {}: no configuration is", size_text(FILE_BYTES_MAX))));
+        return Err(format!("it is larger than {}: no configuration is", size_text(FILE_BYTES_MAX)));
     }
-    let text = String::from_utf8(bytes).map_err(|_| error("it is not UTF-8 text".into()))?;
-    Ok(Some(file::read(name, &text, problems)))
+    String::from_utf8(bytes).map(Some).map_err(|_| "it is not UTF-8 text".into())
 }

@@ -9,6 +9,7 @@ pub(crate) mod network;
 use crate::app::config::keys::Typed;
 use crate::app::machine::Machine;
 use crate::model::report::{Finding, Verdict};
+use crate::model::settings::Settings;
 
 /// Gathers findings.
 pub(super) struct Found(Vec<Finding>);
@@ -45,12 +46,13 @@ impl Found {
 }
 
 /// Everything that can be said without starting anything.
-pub(crate) fn findings(typed: &Typed, machine: &Machine) -> Vec<Finding> {
+pub(crate) fn findings(typed: &Typed, settings: &Settings, machine: &Machine) -> Vec<Finding> {
     let mut found = Found(Vec::new());
     network::ports(typed, machine, &mut found);
     network::origins(typed, &mut found);
     network::upstream(typed, &mut found);
     network::networks(typed, &mut found);
+    network::without_effect(typed, settings, &mut found);
     host::directory(typed, machine, &mut found);
     host::space(typed, machine, &mut found);
     host::limits(typed, machine, &mut found);

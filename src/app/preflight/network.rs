@@ -9,6 +9,7 @@ use crate::app::config::kinds::word::UpstreamKind;
 use crate::app::machine::Machine;
 use crate::app::preflight::Found;
 use crate::model::origin::{AllowList, is_public};
+use crate::model::settings::Settings;
 
 pub(super) fn ports(typed: &Typed, machine: &Machine, found: &mut Found) {
     let listen = &typed.listen;
@@ -31,7 +32,7 @@ pub(super) fn ports(typed: &Typed, machine: &Machine, found: &mut Found) {
     for port in &https {
         // The Windows Update Agent takes 80 beside 443, and one less for every other port.
         let partner = if *port == 443 { 80 } else { port.saturating_sub(1) };
-        if !http.contains(&partner) && typed.advertise.content_url.0.is_none() {
+        if !http.contains(&partner) {
             found.warn(
                 "wsus-pair",
                 "listen.https",
@@ -137,6 +138,25 @@ pub(super) fn upstream(typed: &Typed, found: &mut Found) {
     }
     if proxy.url.0.is_none() && !proxy.username.0.is_empty() {
         found.warn("proxy", "proxy.url", "a user for the proxy is set, but no proxy", "set proxy.url");
+    }
+}
+
+/// Keys that are read and checked for the versions to come, and change nothing in this one.
+pub(super) fn without_effect(typed: &Typed, settings: &Settings, found: &mut Found) {
+    let peer = settings.get("listen.peer").is_some_and(|setting| setting.value() != setting.default_value());
+    for (set, key, why) in [
+        (peer, "listen.peer", "no node can be joined in this version, and nothing listens there"),
+        (typed.advertise.content_url.0.is_some(), "advertise.content_url", "this version hands no file URLs out"),
+        (!typed.scan.plaintext.0.is_empty(), "scan.plaintext", "this version answers no scans"),
+    ] {
+        if set {
+            found.warn(
+                "no-effect",
+                key,
+                format!("it is set and has no effect: {why}"),
+                "take it out, or leave it for later",
+            );
+        }
     }
 }
 

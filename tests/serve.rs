@@ -474,6 +474,33 @@ async fn a_flight_that_fails_cuts_the_answer() {
 }
 
 #[tokio::test]
+async fn an_origin_that_sends_a_head_and_no_body_is_answered_for_in_time() {
+    let origin = Origin::start().await;
+    origin.put("/mute.esd", Object::made(3 * MIB, 16).etag("\"v1\""));
+    origin.always("/mute.esd", [Fault::StallAt(0)]);
+    let node = Node::start(&[&origin]).await;
+    let target = through(&origin, "/mute.esd");
+    let ask = |range: &'static str| {
+        let (address, target) = (node.address, target.clone());
+        async move {
+            let mut client = Client::connect(address).await;
+            let headers: &[(&str, &str)] = if range.is_empty() { &[] } else { &[("Range", range)] };
+            let asked = std::time::Instant::now();
+            let answer = client.get(&target, headers).await;
+            (answer, asked.elapsed())
+        }
+    };
+    let answers = tokio::join!(ask(""), ask("bytes=0-1048575"), ask("bytes=0-9,2097152-2097161"));
+    for (answer, after) in [answers.0, answers.1, answers.2] {
+        assert_eq!((answer.status, answer.header("retry-after").is_some()), (503, true), "{:?}", answer.headers);
+        let (least, most) = (Duration::from_secs(2), Duration::from_secs(4));
+        assert!(least <= after && after < most, "2 s are configured, it took {after:?}");
+    }
+    assert_eq!(node.fill.flights().len(), 1, "the flight goes on without them");
+    node.stop().await;
+}
+
+#[tokio::test]
 async fn an_old_client_is_served() {
     let origin = Origin::start().await;
     let object = Object::made(2 * MIB + 5, 14);

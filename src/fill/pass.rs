@@ -82,7 +82,7 @@ pub(super) async fn pass(
             revalidate: None,
             via: via.map(str::to_owned),
         };
-        match tokio::time::timeout(inner.config.silence, inner.source.ask(ask)).await {
+        match tokio::time::timeout_at(want.until, inner.source.ask(ask)).await {
             Ok(Ok(answer)) => return Ok(Obtained::Passed(hand_on(inner, answer, want))),
             Ok(Err(error)) => errors.push(error),
             Err(_) => return Err(Error::unavailable("the origin has not answered in time")),

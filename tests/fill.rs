@@ -138,6 +138,7 @@ impl Node {
             head: false,
             first: span.start(),
             last: Some(span.end() - 1),
+            exact: true,
             client,
             ..whole()
         });
@@ -156,11 +157,18 @@ impl Node {
 }
 
 fn whole() -> Want {
-    Want { head: false, first: 0, last: None, client: client(1), until: Instant::now() + Config::default().silence }
+    Want {
+        head: false,
+        first: 0,
+        last: None,
+        exact: false,
+        client: client(1),
+        until: Instant::now() + Config::default().silence,
+    }
 }
 
 fn part(span: Span) -> Want {
-    Want { head: false, first: span.start(), last: Some(span.end() - 1), ..whole() }
+    Want { head: false, first: span.start(), last: Some(span.end() - 1), exact: true, ..whole() }
 }
 
 fn head() -> Want {

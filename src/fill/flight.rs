@@ -50,7 +50,6 @@ pub(super) enum End {
 #[derive(Clone)]
 pub(super) struct Spare {
     pub(super) why: String,
-    pub(super) size: Option<u64>,
     pub(super) answer: Arc<Mutex<Option<Answer>>>,
 }
 

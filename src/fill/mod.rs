@@ -80,6 +80,8 @@ pub struct Want {
     pub first: u64,
     /// Its last byte, if it is closed.
     pub last: Option<u64>,
+    /// Whether these bytes alone are a right answer; else what is passed through is the whole.
+    pub exact: bool,
     /// Who asks.
     pub client: IpAddr,
     /// When a client that has got no byte yet is told to come again: before it takes its own patience for ours.

@@ -7,17 +7,18 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{HOST, VIA};
 use http::request::Parts as Request;
-use http::{HeaderMap, Method, Response, StatusCode, Version};
+use http::{HeaderMap, Method, Response, Version};
 use tokio::time::Instant;
 
 use crate::base::limits::{TARGET_BYTES_MAX, WINDOW};
 use crate::base::span::Span;
 use crate::base::time::Timestamp;
-use crate::fill::{Ask, Flight, Keeping, Obtained, Passed, Target, Want};
+use crate::fill::{Ask, Flight, Keeping, Obtained, Target, Want};
 use crate::model::outcome::{CacheStatus, Detail, Outcome};
 use crate::model::payload::Class;
-use crate::net::{Body, Frames, Peer};
-use crate::serve::body::{Following, Part, Parts, Passing, Windows, first_window};
+use crate::net::{Body, Peer};
+use crate::serve::body::{Following, Part, Parts, Windows, first_window};
+use crate::serve::passed;
 use crate::serve::record::Record;
 use crate::serve::reply::{self, Choice};
 use crate::serve::{Error, Face};
@@ -61,9 +62,11 @@ pub(super) async fn answer(
     // 4. It is looked up, joined, or fetched. One deadline for facts and first byte: a client gets an answer that it can use
     // before it counts us as dead.
     let until = Instant::now() + face.fill.silence();
-    let (first, last) = conditional::first_wanted(&request.method, &request.headers);
+    let exactly = conditional::exactly_wanted(&request.method, &request.headers);
+    let (first, last) = exactly.unwrap_or_else(|| conditional::first_wanted(&request.method, &request.headers));
+    let exact = exactly.is_some();
     let head = request.method == Method::HEAD;
-    let want = Want { head, first, last, client: peer.remote.ip(), until };
+    let want = Want { head, first, last, exact, client: peer.remote.ip(), until };
     match face.fill.obtain(&target, want).await? {
         Obtained::Held { found, status } => {
             record.answered(status);
@@ -79,7 +82,7 @@ pub(super) async fn answer(
             let status =
                 CacheStatus { outcome: Outcome::Miss, stored: false, collapsed: false, detail: Some(Detail::Passed) };
             record.answered(status);
-            pass(request, passed, status)
+            passed::answer(request, passed, status, now)
         }
     }
 }
@@ -238,25 +241,6 @@ async fn follow(flight: &Flight, span: Span, client: IpAddr, until: Instant) -> 
     let mut tail = flight.tail(span, client);
     let first = tail.first(until).await.ok_or(Error::Ended)??;
     Ok(Body::frames(span.len(), Box::new(Following::new(tail, first))))
-}
-
-/// A response that is passed on as it is.
-fn pass(request: &Request, passed: Passed, status: CacheStatus) -> Result<Response<Body>, Error> {
-    let head = reply::passed(passed.status, &passed.headers, passed.size, status)?;
-    let bare = matches!(head.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED | StatusCode::RESET_CONTENT);
-    let body = match (passed.body, passed.size) {
-        // A HEAD of unknown length is told none: an empty body would be taken for a length of zero.
-        (_, None) if request.method == Method::HEAD && !bare => Body::stream(Box::new(Parts::new([]))),
-        (Some(body), size) if request.method != Method::HEAD && !bare => {
-            let frames: Box<dyn Frames> = Box::new(Passing::new(body));
-            match size {
-                Some(size) => Body::frames(size, frames),
-                None => Body::stream(frames),
-            }
-        }
-        _ => Body::empty(),
-    };
-    Ok(head.map(|()| body))
 }
 
 #[cfg(test)]

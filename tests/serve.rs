@@ -345,7 +345,22 @@ async fn head_and_preconditions() {
     let early = client.ask("HEAD", &target, &[]).await;
     assert_eq!((early.status, early.header("content-length").unwrap()), (200, (MIB + 1).to_string().as_str()));
     assert_eq!(early.header("etag"), Some("\"v1\""));
+    assert_eq!(early.header("cache-status"), Some("waystation; fwd=miss; detail=streaming"), "nothing of it is kept");
     assert_eq!(origin.sent("/a.cab"), 0);
+    // Neither is anything of an answer without content, though the flight goes on.
+    for (path, field, value, status) in [
+        ("/304.cab", "If-None-Match", "\"v1\"", 304),
+        ("/412.cab", "If-Match", "\"v2\"", 412),
+        ("/416.cab", "Range", "bytes=99999999-", 416),
+        ("/206.cab", "Range", "bytes=0-9", 206),
+    ] {
+        origin.put(path, object.clone());
+        let answer = client.get(&through(&origin, path), &[(field, value)]).await;
+        assert_eq!(answer.status, status, "{:?}", answer.headers);
+        let word = answer.header("cache-status").unwrap();
+        assert!(word.starts_with("waystation; fwd=miss"), "{path}: {word}");
+        assert_eq!(word.contains("; stored"), status == 206, "{path}: {word}");
+    }
 
     let get = node.hold(&origin, "/a.cab").await;
     let head = client.ask("HEAD", &target, &[("Range", "bytes=0-1")]).await;

@@ -98,7 +98,7 @@ impl Inner {
                 return Ok(held);
             }
             if let Some(why) = self.may_not_keep(&gathered, want.client).await {
-                tracing::info!(key = %gathered.key, why, "passed through, not kept");
+                tracing::info!(key = gathered.key.shown(), why, "passed through, not kept");
                 return pass::pass(self, &gathered.locations, target.via.as_deref(), want, None).await;
             }
             let first = first_of(want);
@@ -133,7 +133,7 @@ impl Inner {
         want: Want,
         error: &(dyn std::error::Error + Sync),
     ) -> Result<Obtained, Error> {
-        tracing::warn!(name = %target.name, %error, "the store cannot keep it, passed through");
+        tracing::warn!(name = target.name.shown(), %error, "the store cannot keep it, passed through");
         pass::pass(self, &target.locations, target.via.as_deref(), want, None).await
     }
 
@@ -168,7 +168,7 @@ impl Inner {
         let found = own(found, target, gathered);
         let blake3 = found.held.payload().digests.blake3;
         if let Err(error) = self.store.alias(blake3, target.name.clone(), found.alias.as_ref().clone()).await {
-            tracing::warn!(name = %target.name, %error, "another name of a held payload could not be written down");
+            tracing::warn!(name = target.name.shown(), %error, "another name of a held payload could not be written down");
         }
         Ok(Some(held(found, status(Outcome::Hit, false, false))))
     }

@@ -63,9 +63,9 @@ pub(super) async fn fly(inner: Arc<Inner>, shared: Arc<Shared>, start: Start) {
     let _exit = Exit { inner: Arc::clone(&inner), shared: Arc::clone(&shared) };
     let end = Owner::run(inner, Arc::clone(&shared), start).await;
     match &end {
-        End::Failed(error) => tracing::warn!(key = %shared.key, %error, "flight failed"),
-        End::Spilled(error, ..) => tracing::error!(key = %shared.key, %error, "flight cannot write its draft"),
-        End::Passed(spare) => tracing::info!(key = %shared.key, why = spare.why, "passed through, not kept"),
+        End::Failed(error) => tracing::warn!(key = shared.key.shown(), %error, "flight failed"),
+        End::Spilled(error, ..) => tracing::error!(key = shared.key.shown(), %error, "flight cannot write its draft"),
+        End::Passed(spare) => tracing::info!(key = shared.key.shown(), why = spare.why, "passed through, not kept"),
         End::Published(_) | End::Idle => {}
     }
     shared.finish(end);
@@ -147,7 +147,7 @@ impl Owner {
                 if !matches!(end, End::Idle | End::Spilled(..))
                     && let Err(error) = owner.draft.checkpoint().await
                 {
-                    tracing::debug!(key = %owner.shared.key, %error, "last checkpoint");
+                    tracing::debug!(key = owner.shared.key.shown(), %error, "last checkpoint");
                 }
                 end
             }
@@ -274,7 +274,7 @@ impl Owner {
             self.inner.memory.blame(&self.shared.key, host_of(url));
         }
         if let Err(error) = self.draft.quarantine(&why).await {
-            tracing::error!(key = %self.shared.key, %error, "the wrong bytes could not be put into quarantine");
+            tracing::error!(key = self.shared.key.shown(), %error, "the wrong bytes could not be put into quarantine");
         }
         self.inner.memory.settle(&self.shared.key);
         end
@@ -288,7 +288,7 @@ impl Owner {
         let end = End::Failed(Error::Unavailable { why, retry_after: std::time::Duration::from_secs(1) });
         self.jobs.shutdown().await;
         if let Err(error) = self.draft.discard().await {
-            tracing::error!(key = %self.shared.key, %error, "the draft of an old version could not be discarded");
+            tracing::error!(key = self.shared.key.shown(), %error, "the draft of an old version could not be discarded");
         }
         self.inner.memory.settle(&self.shared.key);
         end

@@ -15,10 +15,12 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use waystation::admin::socket::Socket;
-use waystation::admin::{Access, Handles, NodeFacts, router, view};
+use waystation::admin::{Access, Handles, NodeFacts, Turns, router, view};
 use waystation::base::disk::RealDisk;
 use waystation::base::time::SystemClock;
 use waystation::jobs::{Config, Jobs};
+use waystation::model::name::{Name, OriginKey};
+use waystation::model::payload::{Alias, Validators};
 use waystation::store::{self, Store};
 
 struct Plane {
@@ -65,6 +67,7 @@ impl Plane {
             registry: Arc::new(Registry::default()),
             node: Arc::new(node),
             clock,
+            turns: Turns::default(),
         };
         Self { handles, data, files: tempfile::tempdir().unwrap() }
     }
@@ -279,6 +282,64 @@ async fn reads_only_means_reads_only() {
         let router = router::router(plane.handles.clone(), Access::ReadOnly);
         assert_eq!(router.oneshot(request(host, site)).await.unwrap().status(), expected, "{host} {site}");
     }
+    plane.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_only_looks_sees_no_signed_query() {
+    let plane = Plane::new();
+    let file = plane.files.path().join("a");
+    std::fs::write(&file, b"some bytes").unwrap();
+    let key = OriginKey::new("dl.example/a.cab?P1=17&P4=c2VjcmV0").unwrap();
+    let alias = Alias { tag: "t".to_owned(), last_modified: None, validators: Validators::default(), freshness: None };
+    plane.handles.store.import(file, false, None, vec![(Name::Origin(key), alias)]).await.unwrap();
+    let blake3 = blake3::hash(b"some bytes").to_string();
+
+    for path in ["/api/v1/content".to_owned(), format!("/api/v1/content/blake3-{blake3}")] {
+        let (status, seen) = plane.raw(Access::ReadOnly, Method::GET, &path, "").await;
+        assert_eq!(status, 200, "{seen}");
+        assert!(seen.contains("dl.example/a.cab?P1=***&P4=***") && !seen.contains("c2VjcmV0"), "{seen}");
+        let (_, seen) = plane.raw(Access::Full, Method::GET, &path, "").await;
+        assert!(seen.contains("P4=c2VjcmV0"), "over the socket a name is what opens it: {seen}");
+    }
+    for (filter, looking, all) in [("c2Vj", 0, 1), ("a.cab", 1, 1)] {
+        for (access, expected) in [(Access::ReadOnly, looking), (Access::Full, all)] {
+            let (_, seen) = plane.raw(access, Method::GET, &format!("/api/v1/content?filter={filter}"), "").await;
+            let page: view::Page<view::Content> = serde_json::from_str(&seen).unwrap();
+            assert_eq!(page.rows.len(), expected, "{filter} {access:?}");
+        }
+    }
+    plane.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dear_questions_take_turns() {
+    let plane = Plane::new();
+    plane.import("a", b"some bytes").await;
+    let listing = || plane.raw(Access::Full, Method::GET, "/api/v1/content?filter=x", "");
+    let turn = plane.handles.turns.listing.acquire().await.unwrap();
+    let early = tokio::time::timeout(Duration::from_millis(300), listing()).await;
+    assert!(early.is_err(), "it waits for its turn: {early:?}");
+    drop(turn);
+    assert_eq!(listing().await.0, 200);
+
+    // The plane of this test has no way out, so that what is let through is told so.
+    let doctor = |access, meant: bool| {
+        let mut request = Request::builder().uri("/api/v1/doctor").header("host", "localhost");
+        if meant {
+            request = request.header("x-waystation", "1");
+        }
+        let router = router::router(plane.handles.clone(), access);
+        async move { router.oneshot(request.body(axum::body::Body::empty()).unwrap()).await.unwrap().status() }
+    };
+    assert_eq!(doctor(Access::ReadOnly, false).await, 403);
+    assert_eq!(doctor(Access::ReadOnly, true).await, 422);
+    assert_eq!(doctor(Access::Full, false).await, 422);
+    let turn = plane.handles.turns.doctor.acquire().await.unwrap();
+    assert_eq!(doctor(Access::ReadOnly, true).await, 409);
+    assert_eq!(doctor(Access::Full, false).await, 409);
+    drop(turn);
+    assert_eq!(doctor(Access::Full, false).await, 422);
     plane.close().await;
 }
 

@@ -345,7 +345,22 @@ async fn head_and_preconditions() {
     let early = client.ask("HEAD", &target, &[]).await;
     assert_eq!((early.status, early.header("content-length").unwrap()), (200, (MIB + 1).to_string().as_str()));
     assert_eq!(early.header("etag"), Some("\"v1\""));
+    assert_eq!(early.header("cache-status"), Some("waystation; fwd=miss; detail=streaming"), "nothing of it is kept");
     assert_eq!(origin.sent("/a.cab"), 0);
+    // Neither is anything of an answer without content, though the flight goes on.
+    for (path, field, value, status) in [
+        ("/304.cab", "If-None-Match", "\"v1\"", 304),
+        ("/412.cab", "If-Match", "\"v2\"", 412),
+        ("/416.cab", "Range", "bytes=99999999-", 416),
+        ("/206.cab", "Range", "bytes=0-9", 206),
+    ] {
+        origin.put(path, object.clone());
+        let answer = client.get(&through(&origin, path), &[(field, value)]).await;
+        assert_eq!(answer.status, status, "{:?}", answer.headers);
+        let word = answer.header("cache-status").unwrap();
+        assert!(word.starts_with("waystation; fwd=miss"), "{path}: {word}");
+        assert_eq!(word.contains("; stored"), status == 206, "{path}: {word}");
+    }
 
     let get = node.hold(&origin, "/a.cab").await;
     let head = client.ask("HEAD", &target, &[("Range", "bytes=0-1")]).await;
@@ -454,6 +469,65 @@ async fn trust_lists_are_passed_on_and_never_kept() {
 }
 
 #[tokio::test]
+async fn what_is_passed_on_keeps_to_ranges_and_conditions() {
+    let origin = Origin::start().await;
+    let path = "/msdownload/update/v3/static/trustedr/en/disallowedcertstl.cab";
+    let object = Object::made(70_000, 17).etag("\"v1\"").last_modified(MODIFIED).header("Cache-Control", "max-age=900");
+    origin.put(path, object.clone());
+    let node = Node::start(&[&origin]).await;
+    let target = through(&origin, path);
+    let mut client = node.client().await;
+    type Case<'a> = (&'a [(&'a str, &'a str)], u16, Span);
+    let (whole, nothing) = (Span::new(0, 70_000), Span::new(0, 0));
+    let cases: &[Case] = &[
+        (&[("Range", "bytes=5-9")], 206, Span::new(5, 10)),
+        (&[("Range", "bytes=0-")], 206, whole),
+        (&[("Range", "bytes=69990-")], 206, Span::new(69_990, 70_000)),
+        (&[("Range", "bytes=69990-80000")], 206, Span::new(69_990, 70_000)),
+        // What cannot be asked for as it is: the whole.
+        (&[("Range", "bytes=-100")], 200, whole),
+        (&[("Range", "bytes=5-9,20-29")], 200, whole),
+        (&[("Range", "bytes=5-9,x")], 200, whole),
+        (&[("Range", "bytes=5-9"), ("If-Range", "\"old\"")], 200, whole),
+        (&[("Range", "bytes=5-9"), ("If-Range", "\"v1\"")], 200, whole),
+        (&[("If-None-Match", "\"v1\"")], 304, nothing),
+        (&[("If-None-Match", "\"v1\""), ("Range", "bytes=5-9")], 304, nothing),
+        (&[("If-None-Match", "\"old\"")], 200, whole),
+        (&[("If-Modified-Since", MODIFIED)], 304, nothing),
+        (&[("If-Match", "\"old\"")], 412, nothing),
+        (&[("If-Match", "\"old\""), ("Range", "bytes=5-9")], 412, nothing),
+        (&[("If-Match", "\"v1\"")], 200, whole),
+        (&[("Range", "bytes=70000-")], 416, nothing),
+        (&[("Range", "bytes=70000-70009")], 416, nothing),
+        (&[("Range", "bytes=-0")], 416, nothing),
+    ];
+    for (headers, status, span) in cases {
+        let answer = client.get(&target, headers).await;
+        assert_eq!((answer.status, answer.whole), (*status, true), "{headers:?}: {:?}", answer.headers);
+        assert!(answer.body == object.bytes(*span), "{headers:?}: {} bytes", answer.body.len());
+        let range = match status {
+            206 => Some(format!("bytes {}-{}/70000", span.start(), span.end() - 1)),
+            416 => Some("bytes */70000".to_owned()),
+            _ => None,
+        };
+        assert_eq!(answer.header("content-range"), range.as_deref(), "{headers:?}");
+        assert_eq!(answer.header("etag"), Some("\"v1\""), "{headers:?}");
+        assert_eq!(answer.header("cache-control"), Some("max-age=900"), "{headers:?}");
+        assert_eq!(answer.header("cache-status"), Some("waystation; fwd=miss; detail=passed"), "{headers:?}");
+        let head = client.ask("HEAD", &target, headers).await;
+        let expected = if matches!(status, 304 | 412) { *status } else { 200 };
+        assert_eq!(head.status, expected, "{headers:?}");
+    }
+    // An origin that knows no ranges leads to the same.
+    origin.always(path, [Fault::IgnoreRange]);
+    let beyond = client.get(&target, &[("Range", "bytes=70000-")]).await;
+    assert_eq!((beyond.status, beyond.header("content-range")), (416, Some("bytes */70000")));
+    assert_eq!(client.get(&target, &[("Range", "bytes=5-9")]).await.status, 200);
+    assert!(node.fill.flights().is_empty());
+    node.stop().await;
+}
+
+#[tokio::test]
 async fn a_flight_that_fails_cuts_the_answer() {
     let origin = Origin::start().await;
     let object = Object::made(3 * MIB, 13);
@@ -470,6 +544,33 @@ async fn a_flight_that_fails_cuts_the_answer() {
     let ranges = format!("bytes={}-{},0-9", 2 * MIB, 2 * MIB + 9);
     let nothing = node.client().await.get(&through(&origin, "/torn.esd"), &[("Range", &ranges)]).await;
     assert_eq!((nothing.status, nothing.header("retry-after").is_some()), (503, true));
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn an_origin_that_sends_a_head_and_no_body_is_answered_for_in_time() {
+    let origin = Origin::start().await;
+    origin.put("/mute.esd", Object::made(3 * MIB, 16).etag("\"v1\""));
+    origin.always("/mute.esd", [Fault::StallAt(0)]);
+    let node = Node::start(&[&origin]).await;
+    let target = through(&origin, "/mute.esd");
+    let ask = |range: &'static str| {
+        let (address, target) = (node.address, target.clone());
+        async move {
+            let mut client = Client::connect(address).await;
+            let headers: &[(&str, &str)] = if range.is_empty() { &[] } else { &[("Range", range)] };
+            let asked = std::time::Instant::now();
+            let answer = client.get(&target, headers).await;
+            (answer, asked.elapsed())
+        }
+    };
+    let answers = tokio::join!(ask(""), ask("bytes=0-1048575"), ask("bytes=0-9,2097152-2097161"));
+    for (answer, after) in [answers.0, answers.1, answers.2] {
+        assert_eq!((answer.status, answer.header("retry-after").is_some()), (503, true), "{:?}", answer.headers);
+        let (least, most) = (Duration::from_secs(2), Duration::from_secs(4));
+        assert!(least <= after && after < most, "2 s are configured, it took {after:?}");
+    }
+    assert_eq!(node.fill.flights().len(), 1, "the flight goes on without them");
     node.stop().await;
 }
 
@@ -542,7 +643,10 @@ async fn each_request_has_one_record() {
     let of = |at: usize, field: &str| records[at].get(field).map_or("", String::as_str);
     assert_eq!(records.len(), 5, "{records:#?}");
     assert_eq!((of(0, "status"), of(0, "outcome"), of(0, "fault")), ("404", "refused", "upstream"));
-    assert!(of(0, "target").starts_with("/nothing?P1=***&P4=***&cacheHostOrigin="), "{}", of(0, "target"));
+    assert!(of(0, "path").starts_with("/nothing?P1=***&P4=***&cacheHostOrigin="), "{}", of(0, "path"));
+    for taken in ["timestamp", "level", "target", "message"] {
+        assert!(records.iter().all(|record| !record.contains_key(taken)), "a line has its own {taken}: {records:#?}");
+    }
     assert!(of(0, "agent").starts_with("Microsoft-Delivery-Optimization/10.1 \\x22 status=500 xxx"));
     assert!(of(0, "agent").len() <= 203);
     assert!(!format!("{records:?}").contains("c2VjcmV0"));
@@ -558,6 +662,62 @@ async fn each_request_has_one_record() {
     let account = node.store.ledger().total();
     assert_eq!((account.requests, account.hits, account.refused), (6, 4, 2), "with the one that held it; {account:?}");
     node.fill.close().await;
+    node.store.close().await.unwrap();
+}
+
+/// Keeps all events of the node as text.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Lines {
+    fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+        struct Text(String);
+        impl tracing::field::Visit for Text {
+            fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+                write!(self.0, " {field}={value:?}").unwrap();
+            }
+        }
+        let target = event.metadata().target();
+        if target == "access" || target.starts_with("waystation") {
+            let mut text = Text(target.to_owned());
+            event.record(&mut text);
+            self.0.lock().unwrap().push(text.0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_line_of_the_log_tells_a_signed_query_or_grows_with_the_request() {
+    let lines = Lines::default();
+    let _listening = tracing::subscriber::set_default(tracing_subscriber::registry().with(lines.clone()));
+    let origin = Origin::start().await;
+    for (path, fault) in [
+        ("/unmeasured.cab", Fault::NoLength),
+        ("/down.cab", Fault::Status(503)),
+        ("/absent.cab", Fault::Status(404)),
+        ("/fine.cab", Fault::Delay(Duration::ZERO)),
+    ] {
+        origin.put(path, Object::made(1000, 18));
+        origin.always(path, [fault]);
+    }
+    let node = Node::start(&[&origin]).await;
+    for path in ["/unmeasured.cab", "/down.cab", "/absent.cab", "/fine.cab"] {
+        let signed = format!("{path}?P1=17&P4=c2VjcmV0&cacheHostOrigin={}", origin.address());
+        node.client().await.get(&signed, &[]).await;
+    }
+    let mut client = node.client().await;
+    let method = "X".repeat(10_000);
+    assert_eq!(client.ask(&method, "/a", &[("Content-Length", "0")]).await.status, 405);
+    drop(client);
+    node.server.drain(Duration::from_secs(5)).await;
+    node.fill.close().await;
+
+    let lines = lines.0.lock().unwrap().clone();
+    let of = |room: &str| lines.iter().filter(|line| line.starts_with(room) && line.contains("P4=***")).count();
+    assert!(of("access") >= 4 && of("waystation::fill") >= 3, "{lines:#?}");
+    assert!(lines.iter().all(|line| !line.contains("c2VjcmV0")), "{lines:#?}");
+    let refused = lines.iter().find(|line| line.contains("method=\"XXX")).expect("the refused request has a record");
+    assert!(refused.len() < 1000, "{} bytes", refused.len());
     node.store.close().await.unwrap();
 }
 

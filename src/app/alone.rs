@@ -14,7 +14,7 @@ use prometheus_client::registry::Registry;
 use tower::ServiceExt;
 
 use crate::admin::view::{self, Setting};
-use crate::admin::{Access, Caller, Handles, NodeFacts, router};
+use crate::admin::{Access, Caller, Handles, NodeFacts, Turns, router};
 use crate::app::config::rooms;
 use crate::app::{AppError, Loaded, build, offline};
 use crate::base::disk::RealDisk;
@@ -54,6 +54,7 @@ impl Alone {
             registry: Arc::new(Registry::default()),
             node: Arc::new(node),
             clock,
+            turns: Turns::default(),
         };
         let who = Caller(format!("the command line, uid {}", rustix::process::getuid().as_raw()));
         let router = router::router(handles, Access::Full).layer(axum::Extension(who));

@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::socket::Socket;
-use crate::admin::{self, Handles, NodeFacts, view};
+use crate::admin::{self, Handles, NodeFacts, Turns, view};
 use crate::app::config::keys::{self, Typed};
 use crate::app::config::kinds::shown;
 use crate::app::config::rooms;
@@ -238,6 +238,7 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
         registry: Arc::new(registry),
         node: Arc::clone(&facts),
         clock,
+        turns: Turns::default(),
     };
 
     jobs.keep_house();

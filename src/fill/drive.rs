@@ -98,7 +98,11 @@ impl Owner {
     async fn tend(&mut self) -> Result<(), Error> {
         let bad = std::mem::take(&mut self.shared.lock().bad);
         for span in bad {
-            tracing::warn!(key = %self.shared.key, ?span, "a client asked for this piece again and again: fetched anew");
+            tracing::warn!(
+                key = self.shared.key.shown(),
+                ?span,
+                "a client asked for this piece again and again: fetched anew"
+            );
             self.draft.drop_span(span).await?;
             let mut state = self.shared.lock();
             // Once more: an answer that carries the whole may have marked it between the client's question and now.
@@ -217,7 +221,13 @@ impl Owner {
             return;
         };
         if let Some(extent) = state.extents.values_mut().nth(place) {
-            tracing::debug!(key = %self.shared.key, at = extent.at, from = extent.end, to = end, "extent cut short");
+            tracing::debug!(
+                key = self.shared.key.shown(),
+                at = extent.at,
+                from = extent.end,
+                to = end,
+                "extent cut short"
+            );
             extent.end = end;
         }
         drop(state);
@@ -318,7 +328,7 @@ impl Owner {
             }
             _ => {}
         }
-        tracing::info!(key = %self.shared.key, host = host_of(url), %error, others, "a source failed");
+        tracing::info!(key = self.shared.key.shown(), host = host_of(url), %error, others, "a source failed");
         self.shared.lock().refuse(url, &error);
         None
     }

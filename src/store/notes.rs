@@ -134,17 +134,21 @@ impl Core {
                     entries::put_payload(tx, &id, &row, 0)
                 })?;
                 self.cache.drop_payload(&blake3, None);
-                tracing::info!(%blake3, %name, "a payload was promoted: what was published for it matches");
+                tracing::info!(%blake3, name = name.shown(), "a payload was promoted: what was published for it matches");
                 Ok(())
             }
             Verdict::Contradicted(digest, authority) => {
                 let pinned = self.index.read(|tx| Ok(tx.open_table(PINS)?.get(&id)?.is_some()))?;
                 if proven_by(&row).is_some_and(|proved| proved >= authority) {
-                    tracing::warn!(%blake3, %name, %digest, "a claim contradicts what a stronger authority proved; it is only noted");
+                    tracing::warn!(%blake3, name = name.shown(), %digest, "a claim contradicts what a stronger authority proved; it is only noted");
                     return Ok(());
                 }
-                tracing::warn!(%blake3, %name, %digest, pinned, "a held payload is not what was published; it goes to quarantine");
-                let why = format!("asked for as {name}, for which {digest} was published; it is {}", digests.sha256);
+                tracing::warn!(%blake3, name = name.shown(), %digest, pinned, "a held payload is not what was published; it goes to quarantine");
+                let why = format!(
+                    "asked for as {}, for which {digest} was published; it is {}",
+                    name.shown(),
+                    digests.sha256
+                );
                 match self.remove(blake3, &Fate::Quarantined(why)) {
                     Err(Error::Gone) => Ok(()),
                     other => other,

@@ -95,7 +95,8 @@ pub fn ca_create(loaded: &Loaded, domains: &[String]) -> Result<Certificate, App
     let config = rooms::tls(&loaded.typed()?)?;
     let domains = parse(domains)?;
     own(loaded)?;
-    let tls = Tls::open(config, std::sync::Arc::new(RealDisk), std::sync::Arc::new(SystemClock))?;
+    // Not opened: what is there may be the reason why another CA is wanted.
+    let tls = Tls::unloaded(config, std::sync::Arc::new(RealDisk), std::sync::Arc::new(SystemClock))?;
     Ok(certificate(tls.create_ca(&domains)?))
 }
 

@@ -463,3 +463,34 @@ fn a_ca_without_its_key_is_told() {
     SiteCa::create(&RealDisk, &site.config.dir, &*site.clock, &scope).unwrap();
     assert!(site.reopen(&["patches.site.example"]).unwrap().is_self_made());
 }
+
+#[test]
+fn a_new_ca_is_made_whatever_is_wrong_with_the_old_one() {
+    let create = |site: &Site, list: &[&str], domains: &[&str]| {
+        let config = TlsConfig { names: names(list), ..site.config.clone() };
+        let tls = Tls::unloaded(config, Arc::new(RealDisk), site.clock.clone()).unwrap();
+        tls.create_ca(&names(domains))
+    };
+    // Another domain than the one that the CA was made for.
+    let site = Site::new(&["patches.site.example"]);
+    assert!(matches!(site.reopen(&["patches.moved.example"]), Err(Error::NameOutside { .. })));
+    let made = create(&site, &["patches.moved.example"], &["moved.example"]).unwrap();
+    let shown = site.reopen(&["patches.moved.example"]).unwrap().show().unwrap().remove(0);
+    assert_eq!((shown.names, shown.issuer), (vec!["patches.moved.example".to_owned()], made.subject));
+    // A key that is gone, is another one, or is none.
+    let key = site.config.dir.join("site-ca.key");
+    let other = ecdsa().serialize_pem();
+    for damage in [None, Some(other.as_str()), Some("nothing")] {
+        match damage {
+            None => std::fs::remove_file(&key).unwrap(),
+            Some(text) => std::fs::write(&key, text).unwrap(),
+        }
+        site.reopen(&["patches.site.example"]).unwrap_err();
+        create(&site, &["patches.site.example"], &["site.example"]).unwrap();
+        assert!(site.reopen(&["patches.site.example"]).unwrap().is_self_made(), "{damage:?}");
+    }
+    // One that could not sign for the node is refused, and nothing is touched.
+    let before = std::fs::read(&key).unwrap();
+    assert!(matches!(create(&site, &["www.example.org"], &["site.example"]), Err(Error::NameOutside { .. })));
+    assert_eq!(std::fs::read(&key).unwrap(), before);
+}

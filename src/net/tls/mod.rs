@@ -92,14 +92,20 @@ struct Seen {
 impl Tls {
     /// Finds the certificate, or makes one. Files of the configuration that cannot be used are an error here.
     pub fn open(config: Config, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+        let tls = Self::unloaded(config, disk, clock)?;
+        tls.reload()?;
+        Ok(tls)
+    }
+
+    /// Looks at no file yet and serves nothing: for [`Tls::create_ca`] where what is there cannot be used, and for a node
+    /// that loads later by [`Tls::reload`].
+    pub fn unloaded(config: Config, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let resolver = Arc::new(Resolver::new(Vec::new()));
         let server = server_config(provider.clone(), resolver.clone())?;
+        // There is no stamp yet, so that the first look loads.
         let seen = Mutex::new(Seen { stamps: Vec::new(), look_again: Timestamp::default() });
-        let tls = Self { config, disk, clock, provider, resolver, server, seen };
-        // There is no stamp yet, so this loads.
-        tls.reload()?;
-        Ok(tls)
+        Ok(Self { config, disk, clock, provider, resolver, server, seen })
     }
 
     /// What listeners need; it follows every change of the certificate.
@@ -165,7 +171,7 @@ impl Tls {
     }
 
     /// Makes another site CA that may sign for `domains` and for the networks that this node is in, and a leaf of it.
-    /// Clients must be given its certificate.
+    /// Clients must be given its certificate. What is there already may be broken: this is how it is mended.
     pub fn create_ca(&self, domains: &[SiteName]) -> Result<Shown, Error> {
         if let Some(address) = domains.iter().find(|domain| matches!(domain, SiteName::Address(_))) {
             return Err(Error::BadName { name: address.to_string() });
@@ -176,7 +182,11 @@ impl Tls {
         }
         let mut seen = self.lock();
         let made = SiteCa::create(&*self.disk, &self.config.dir, &*self.clock, &scope)?;
-        self.reload_with(&mut seen)?;
+        self.own_leaf()?;
+        // The CA and its leaf stand whatever else is configured or was imported; that has its own complaint.
+        if let Err(error) = self.reload_with(&mut seen) {
+            tracing::warn!(%error, "what is configured or imported cannot be served with");
+        }
         Shown::of(made.certificate())
     }
 

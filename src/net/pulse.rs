@@ -39,7 +39,7 @@ pub struct Sample {
     pub blocked: bool,
     /// Requests begun.
     pub begun: u64,
-    /// Requests whose answer has not ended.
+    /// Requests whose answer has not ended: it is being made, or not all of it has left.
     pub in_flight: u32,
     /// Those of them that wait for us (the handler, the next frame) and not for the client.
     pub ours: u32,
@@ -89,7 +89,7 @@ impl Pulse {
 #[derive(Debug)]
 pub struct Visit {
     pulse: Arc<Pulse>,
-    ours: bool,
+    ours: AtomicBool,
 }
 
 impl Visit {
@@ -98,13 +98,12 @@ impl Visit {
         pulse.begun.fetch_add(1, ORDER);
         pulse.in_flight.fetch_add(1, ORDER);
         pulse.ours.fetch_add(1, ORDER);
-        Self { pulse, ours: true }
+        Self { pulse, ours: AtomicBool::new(true) }
     }
 
     /// Whether it waits for us from now on, or for the client.
-    pub(crate) fn set_ours(&mut self, ours: bool) {
-        if self.ours != ours {
-            self.ours = ours;
+    pub(crate) fn set_ours(&self, ours: bool) {
+        if self.ours.swap(ours, ORDER) != ours {
             if ours {
                 self.pulse.ours.fetch_add(1, ORDER);
             } else {
@@ -277,7 +276,7 @@ mod tests {
     #[test]
     fn visits_keep_the_books() {
         let pulse = Arc::new(Pulse::default());
-        let mut visit = Visit::begin(pulse.clone());
+        let visit = Visit::begin(pulse.clone());
         let other = Visit::begin(pulse.clone());
         visit.set_ours(false);
         visit.set_ours(false);

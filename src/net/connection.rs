@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
-use hyper::body::{Body as _, Incoming};
+use http::{HeaderValue, Method, Request, Response, Version, header};
+use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::metrics::gauge::Gauge;
@@ -22,7 +22,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::base::limits::TARGET_BYTES_MAX;
 use crate::net::body::Body;
 use crate::net::census::Seat;
 use crate::net::counters::{Counters, Reason};
@@ -251,36 +250,17 @@ impl hyper::service::Service<Request<Incoming>> for Door {
 
     fn call(&self, request: Request<Incoming>) -> Answering {
         self.shared.counters.requests.inc();
-        let refusal = refuse(&request, self.shared.config.request_body_bytes_max);
         let head = request.method() == Method::HEAD;
         let old_client = request.version() <= Version::HTTP_10;
-        let answer = match refusal {
-            Some(status) => Answer::Refused(status),
-            None => Answer::Asked(self.shared.handler.clone().handle(self.peer, request)),
-        };
+        let answer = self.shared.handler.clone().handle(self.peer, request);
         let visit = Visit::begin(self.pulse.clone());
         Answering { answer, visit: Some(visit), shared: self.shared.clone(), head, old_client }
     }
 }
 
-/// The status for a request that no handler needs to see.
-fn refuse(request: &Request<Incoming>, body_bytes_max: u64) -> Option<StatusCode> {
-    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
-    if target > TARGET_BYTES_MAX {
-        return Some(StatusCode::URI_TOO_LONG);
-    }
-    // For a body without a declared length the lower bound is 0; `body::collect` limits it when it is read.
-    (request.body().size_hint().lower() > body_bytes_max).then_some(StatusCode::PAYLOAD_TOO_LARGE)
-}
-
-enum Answer {
-    Refused(StatusCode),
-    Asked(Pin<Box<dyn Future<Output = Response<Body>> + Send>>),
-}
-
 /// A request at the handler.
 struct Answering {
-    answer: Answer,
+    answer: Pin<Box<dyn Future<Output = Response<Body>> + Send>>,
     visit: Option<Visit>,
     shared: Arc<Shared>,
     head: bool,
@@ -292,14 +272,7 @@ impl Future for Answering {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let mut response = match &mut this.answer {
-            Answer::Asked(answer) => ready!(answer.as_mut().poll(cx)),
-            Answer::Refused(status) => {
-                let mut response = Response::new(Body::empty());
-                *response.status_mut() = *status;
-                response
-            }
-        };
+        let mut response = ready!(this.answer.as_mut().poll(cx));
         if this.head {
             leave_body_out(&mut response);
         }

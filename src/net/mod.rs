@@ -60,8 +60,9 @@ pub struct Peer {
 
 /// What answers requests.
 ///
-/// A body whose declared length is over [`Config::request_body_bytes_max`] never gets here; one without a declared
-/// length must be read with [`body::collect`], which has a limit of its own. The body may be ignored.
+/// Every request whose head fits [`Config::header_bytes_max`] gets here, so that none is answered without being recorded.
+/// Its target may be that long, and its body may be of any length: the body may be ignored, and is to be read with a limit,
+/// as [`body::collect`] has one.
 pub trait Handler: Send + Sync + 'static {
     /// Answers one request. The future is dropped when the client leaves.
     fn handle(

@@ -214,3 +214,23 @@ fn root_works_on_a_directory_as_its_owner() {
         assert!(owned_by(&data, 12_345), "{args:?} left a file of another owner");
     }
 }
+
+#[test]
+fn what_is_refused_is_recorded_like_all_else() {
+    let data = tempfile::tempdir().unwrap();
+    let node = NodeProcess::start(data.path(), &["--set", "log.level=info"]);
+    let ask = |request: String| {
+        let mut stream = TcpStream::connect(node.address("http")).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.to_lowercase()
+    };
+    let rest = "Host: node\r\nConnection: close\r\n";
+    let long = ask(format!("GET /{} HTTP/1.1\r\n{rest}\r\n", "x".repeat(9000)));
+    let posted = ask(format!("POST /x HTTP/1.1\r\n{rest}Content-Length: 99999999999\r\n\r\n"));
+    for (answer, status) in [(long, "414"), (posted, "405")] {
+        assert!(answer.starts_with(&format!("http/1.1 {status} ")) && answer.contains("cache-status: "), "{answer}");
+        node.logged(&format!("\"status\":{status}"));
+    }
+}

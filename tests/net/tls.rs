@@ -237,6 +237,10 @@ async fn tls_13_and_alpn() {
     assert!(client.rest().await.0.len() < crate::bench::length(&head));
     let stream = site.connect(&bench, "patches.site.example").await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
+    let old = Visitor { alpn: vec![b"http/1.0".to_vec()], ..Visitor::new(site.ca()) };
+    let mut client = Client(old.connect(&bench, "patches.site.example").await.unwrap());
+    client.send("GET /hello HTTP/1.0\r\n\r\n").await;
+    assert!(client.rest().await.0.ends_with(b"\r\n\r\nhello"));
 }
 
 #[tokio::test]

@@ -347,7 +347,8 @@ fn server_config(provider: Arc<CryptoProvider>, resolver: Arc<Resolver>) -> Resu
         .with_protocol_versions(&[&TLS13, &TLS12])?
         .with_no_client_auth()
         .with_cert_resolver(resolver);
-    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    // Old clients name HTTP/1.0 alone, and rustls refuses whom it has nothing in common with.
+    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec(), b"http/1.0".to_vec()];
     // Tickets instead of a memory of sessions: a fleet that comes back costs nothing here.
     server.ticketer = aws_lc_rs::Ticketer::new()?;
     Ok(Arc::new(server))

@@ -181,6 +181,10 @@ async fn watch(connection: impl Http, mut watch: Watch, peer: Peer, shared: &Sha
                     // Nothing was asked yet: there is nobody to say good-bye to.
                     return;
                 }
+                if watch.is_amid_head(&now) {
+                    // hyper would wait for the rest of a first head, and the drain with it.
+                    return;
+                }
                 if !leaving {
                     leaving = true;
                     connection.as_mut().say_goodbye();

@@ -174,6 +174,12 @@ impl Watch {
         }
     }
 
+    /// Whether all that there is of a request is a part of its head, and nothing is owed to the client (HTTP/1).
+    pub fn is_amid_head(&self, sample: &Sample) -> bool {
+        let beyond_rest = sample.read > sample.read_at_rest.max(self.read_before);
+        self.reads_are_heads && sample.in_flight == 0 && !sample.blocked && beyond_rest
+    }
+
     /// Looks once.
     pub fn judge(&mut self, now: Instant, sample: &Sample) -> Verdict {
         let waits_for_client = sample.blocked || (sample.in_flight > 0 && sample.ours == 0);
@@ -190,9 +196,10 @@ impl Watch {
             self.idle = None;
             return Verdict::Go;
         }
+        let amid_head = self.is_amid_head(sample);
         match &mut self.idle {
             Some(idle) if idle.begun == sample.begun => {
-                if self.reads_are_heads && sample.read > sample.read_at_rest.max(self.read_before) {
+                if amid_head {
                     let since = *idle.head_since.get_or_insert(now);
                     if now.saturating_duration_since(since) >= self.header_read_max {
                         return Verdict::Cut(Reason::Header);

@@ -121,6 +121,24 @@ async fn a_drain_finishes_what_is_under_way_and_closes_the_rest_at_once() {
 }
 
 #[tokio::test]
+async fn a_drain_does_not_wait_for_the_rest_of_a_head() {
+    let bench = Bench::new(Config::default());
+    let part = "GET /hello HTTP/1.1\r\nHos";
+    let (mut first, mut second) = (bench.connect().await, bench.connect().await);
+    assert_eq!(second.get("/hello").await.body, b"hello");
+    let before = bench.counters.received_bytes.get();
+    first.send(part).await;
+    second.send(part).await;
+    while bench.counters.received_bytes.get() < before + 2 * part.len() as u64 {
+        tokio::task::yield_now().await;
+    }
+    let began = Instant::now();
+    assert_eq!(soon(bench.server.drain(PATIENCE)).await, Drained { cut: 0 });
+    assert!(began.elapsed() < PATIENCE / 4, "it took {:?}", began.elapsed());
+    assert_eq!((first.rest().await.0, second.rest().await.0), (vec![], vec![]));
+}
+
+#[tokio::test]
 async fn a_drain_cuts_what_is_left_after_the_grace_period() {
     let mut bench = Bench::new(Config::default());
     let mut busy = bench.connect().await;

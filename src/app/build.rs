@@ -198,9 +198,9 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
         Some(address) => Some(Bound::tcp(address)?),
         None => None,
     };
-    let http_addresses: Vec<_> = http.iter().filter_map(Bound::address).collect();
-    let https_addresses: Vec<_> = https.iter().filter_map(Bound::address).collect();
-    let control_address = control_bound.as_ref().and_then(Bound::address);
+    let http_addresses: Vec<_> = http.iter().map(Bound::address).collect();
+    let https_addresses: Vec<_> = https.iter().map(Bound::address).collect();
+    let control_address = control_bound.as_ref().map(Bound::address);
     // The socket belongs to the control plane's runtime.
     let socket = {
         let _control = control.enter();

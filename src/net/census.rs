@@ -44,10 +44,9 @@ impl Census {
         }
     }
 
-    /// Counts a connection from `remote` in; `None` is a connection that belongs to no client (a Unix socket) and is
-    /// only counted in all. Gives the reason where there is no place.
-    pub fn admit(&self, remote: Option<IpAddr>) -> Result<Seat, Reason> {
-        let client = remote.map(|ip| ip.to_canonical()).filter(|ip| !self.is_exempt(*ip)).map(one_client);
+    /// Counts a connection from `remote` in. Gives the reason where there is no place.
+    pub fn admit(&self, remote: IpAddr) -> Result<Seat, Reason> {
+        let client = Some(remote.to_canonical()).filter(|ip| !self.is_exempt(*ip)).map(one_client);
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.total >= self.total_max {
             return Err(Reason::Total);
@@ -113,7 +112,7 @@ mod tests {
     }
 
     fn admit(census: &Census, ip: &str) -> Result<Seat, Reason> {
-        census.admit(Some(ip.parse().unwrap()))
+        census.admit(ip.parse().unwrap())
     }
 
     #[test]
@@ -125,8 +124,8 @@ mod tests {
         drop(first);
         let _third = admit(&census, "192.0.2.1").unwrap();
         let _other = admit(&census, "192.0.2.2").unwrap();
-        let _last = census.admit(None).unwrap();
-        assert_eq!(admit(&census, "192.0.2.3").unwrap_err(), Reason::Total);
+        let _last = admit(&census, "192.0.2.3").unwrap();
+        assert_eq!(admit(&census, "192.0.2.4").unwrap_err(), Reason::Total);
         assert_eq!(census.open(), 4);
     }
 

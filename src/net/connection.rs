@@ -19,6 +19,7 @@ use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
@@ -26,19 +27,22 @@ use crate::net::body::Body;
 use crate::net::census::Seat;
 use crate::net::counters::{Counters, Reason};
 use crate::net::drain::Drain;
-use crate::net::guard::{Guard, Socket};
+use crate::net::guard::Guard;
 use crate::net::pulse::{Pulse, Verdict, Visit, Watch};
 use crate::net::{Peer, Shared};
 
-/// The address that stands for both ends of a Unix socket.
-pub(crate) const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+/// The address that stands for our own end where the socket is gone already.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// Sees `socket` through to its end. `seat` is given back with it.
-pub(crate) async fn run(socket: Socket, remote: SocketAddr, tls: Option<TlsAcceptor>, shared: Arc<Shared>, seat: Seat) {
-    let local = match &socket {
-        Socket::Tcp(stream) => stream.local_addr().unwrap_or(NOWHERE),
-        Socket::Unix(_) => NOWHERE,
-    };
+pub(crate) async fn run(
+    socket: TcpStream,
+    remote: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    shared: Arc<Shared>,
+    seat: Seat,
+) {
+    let local = socket.local_addr().unwrap_or(NOWHERE);
     let peer = Peer { remote: canonical(remote), local: canonical(local), secure: tls.is_some() };
     let pulse = Arc::new(Pulse::default());
     let guard = Guard::new(socket, pulse.clone(), shared.counters.clone());

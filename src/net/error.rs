@@ -45,26 +45,6 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
-    /// The Unix socket lies on a mount that cannot be written.
-    #[error("cannot make the socket {path}: the file system is mounted read-only; remount it or go without the socket")]
-    SocketReadOnly {
-        /// The socket.
-        path: PathBuf,
-    },
-    /// Somebody answers on the Unix socket.
-    #[error("cannot make the socket {path}: another node answers on it; stop that one first")]
-    SocketInUse {
-        /// The socket.
-        path: PathBuf,
-    },
-    /// Any other failure with the Unix socket.
-    #[error("cannot make the socket {path}: {source}")]
-    Socket {
-        /// The socket.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
     /// A socket cannot be given to the runtime.
     #[error("cannot register a listening socket: {0}")]
     Register(io::Error),
@@ -129,13 +109,11 @@ impl Error {
     pub fn fault(&self) -> Fault {
         match self {
             Self::BodyTooLong { .. } | Self::BodyTooSlow { .. } | Self::BodyBroken(_) => Fault::Client,
-            Self::File { .. } | Self::SocketReadOnly { .. } => Fault::Disk,
+            Self::File { .. } => Fault::Disk,
             Self::Register(_) | Self::Tls(_) | Self::Make(_) => Fault::Us,
             Self::AddressInUse { .. }
             | Self::AddressForbidden { .. }
             | Self::Listen { .. }
-            | Self::SocketInUse { .. }
-            | Self::Socket { .. }
             | Self::Certificate(_)
             | Self::NameOutside { .. }
             | Self::BadName { .. }

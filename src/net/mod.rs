@@ -46,8 +46,7 @@ use crate::net::drain::{Drain, Drained};
 
 /// Where a request came in.
 ///
-/// Over a Unix socket there are no addresses: both are then 127.0.0.1 with port 0. IPv4 addresses mapped into IPv6 are
-/// given as IPv4.
+/// IPv4 addresses mapped into IPv6 are given as IPv4.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer {
     /// The client.
@@ -98,7 +97,7 @@ impl Server {
         counters: Counters,
     ) -> Result<Self, Error> {
         let census = Census::new(&config);
-        let addresses = listeners.iter().filter_map(Bound::address).collect();
+        let addresses = listeners.iter().map(Bound::address).collect();
         let shared = Arc::new(Shared { config, handler, counters, census, drain: Drain::new() });
         let server = Self { shared, addresses };
         for bound in listeners {
@@ -108,7 +107,7 @@ impl Server {
         Ok(server)
     }
 
-    /// The TCP addresses that are listened on, with the ports that the system chose where port 0 was asked for, in the
+    /// The addresses that are listened on, with the ports that the system chose where port 0 was asked for, in the
     /// order in which the listeners were given.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses

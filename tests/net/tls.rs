@@ -145,6 +145,12 @@ fn leaf_of(stream: &TlsStream<TcpStream>) -> CertificateDer<'static> {
     stream.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned()
 }
 
+/// Writes a file that only its owner can read, as a key is kept.
+fn write_private(path: &Path, text: &str) {
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
 fn assert_private(path: &Path) {
     assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600, "{}", path.display());
 }
@@ -284,7 +290,7 @@ async fn the_site_ca_is_good_for_the_site_alone() {
         let files = tempfile::tempdir().unwrap();
         let pair = Pair { cert: files.path().join("cert.pem"), key: files.path().join("key.pem") };
         std::fs::write(&pair.cert, cert.pem()).unwrap();
-        std::fs::write(&pair.key, key.serialize_pem()).unwrap();
+        write_private(&pair.key, &key.serialize_pem());
         let forged = Site::with(&[], |config| config.pairs = vec![pair]);
         let result = Visitor::new(site.ca()).connect(&forged.bench(), name).await;
         match result {
@@ -343,7 +349,7 @@ async fn configured_files_are_watched_and_a_bad_one_changes_nothing() {
     let put = |list: &[&str]| {
         let key = ecdsa();
         std::fs::write(&pair.cert, company.sign(&key, list)).unwrap();
-        std::fs::write(&pair.key, key.serialize_pem()).unwrap();
+        write_private(&pair.key, &key.serialize_pem());
     };
     put(&["one.site.example"]);
     let site = Site::with(&[], |config| {
@@ -364,6 +370,19 @@ async fn configured_files_are_watched_and_a_bad_one_changes_nothing() {
     std::fs::remove_file(&pair.key).unwrap();
     assert!(site.tls.reload().unwrap_err().is_retryable());
     assert!(open(&site.config, &site.clock).is_err(), "at the start it is an error");
+
+    // A key that everybody can read is refused: at the start, and as a change.
+    put(&["open.site.example"]);
+    for mode in [0o604, 0o644, 0o602] {
+        std::fs::set_permissions(&pair.key, std::fs::Permissions::from_mode(mode)).unwrap();
+        let refused = site.tls.reload().unwrap_err().to_string();
+        assert!(refused.contains("open to everybody") && refused.contains("chmod"), "{refused}");
+        assert_eq!(names_now(), ["one.site.example"]);
+        assert!(open(&site.config, &site.clock).unwrap_err().to_string().contains("open to everybody"));
+    }
+    std::fs::set_permissions(&pair.key, std::fs::Permissions::from_mode(0o640)).unwrap();
+    assert!(site.tls.reload().unwrap());
+    assert_eq!(names_now(), ["open.site.example"]);
 
     let stop = CancellationToken::new();
     let watch = tokio::spawn(site.tls.clone().watch(stop.clone()));

@@ -34,11 +34,14 @@ pub fn show(loaded: &Loaded) -> Result<Certificates, AppError> {
         return Ok(Certificates { served: served.collect::<Result<_, _>>()?, self_made: false });
     }
     let imported = import::kept(&config.dir).into_iter().map(|pair| read(&pair.cert)).filter_map(Result::transpose);
-    let imported = imported.collect::<Result<Vec<_>, _>>()?;
+    let mut imported = imported.collect::<Result<Vec<_>, _>>()?;
+    let own = read(&config.dir.join("leaf.pem"))?;
     if !imported.is_empty() {
+        // The own one stands behind an RSA one, for clients that take ECDSA alone.
+        let rsa_alone = imported.iter().all(|certificate| certificate.key_type.starts_with("RSA"));
+        imported.extend(own.filter(|_| rsa_alone));
         return Ok(Certificates { served: imported, self_made: false });
     }
-    let own = read(&config.dir.join("leaf.pem"))?;
     Ok(Certificates { served: own.into_iter().collect(), self_made: true })
 }
 

@@ -275,6 +275,25 @@ async fn a_client_without_ecdsa_gets_the_rsa_leaf() {
 }
 
 #[tokio::test]
+async fn an_rsa_import_leaves_nobody_out() {
+    let site = Site::new(&["patches.site.example"]);
+    let (company, key) = (Company::new(), rsa());
+    let chain = company.sign(&key, &["patches.site.example"]);
+    site.tls.import_pem(chain.as_bytes(), Some(key.serialize_pem().as_bytes())).unwrap();
+    assert!(!site.tls.is_self_made());
+    let bench = site.bench();
+    // Whoever can take it gets the imported one, though they could take ECDSA too.
+    for versions in [vec![&version::TLS13], vec![&version::TLS12]] {
+        let visitor = Visitor { versions, ..Visitor::new(company.cert.clone()) };
+        visitor.connect(&bench, "patches.site.example").await.unwrap();
+    }
+    // A Server 2012 R2 still gets what it got before.
+    let suite = aws_lc_rs::cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256;
+    let stream = Visitor::new(site.ca()).tls12(suite).connect(&bench, "patches.site.example").await.unwrap();
+    assert_eq!(Client(stream).get("/hello").await.body, b"hello");
+}
+
+#[tokio::test]
 async fn the_site_ca_is_good_for_the_site_alone() {
     let site = Site::new(&["patches.site.example"]);
     // Refused by us ...
@@ -473,7 +492,8 @@ fn a_pfx_is_imported_with_its_password() {
     assert!(site.tls.import_pfx(b"no pfx", &Secret::new(String::new())).is_err());
     let imported = site.tls.import_pfx(&pfx, &Secret::new("pass wörd".into())).unwrap();
     assert_eq!((imported.shown.key_type.as_str(), imported.uncovered.len()), ("RSA 2048", 0));
-    assert_eq!(site.tls.show().unwrap(), [imported.shown]);
+    let shown = site.tls.show().unwrap();
+    assert_eq!((shown.len(), &shown[0], shown[1].key_type.as_str()), (2, &imported.shown, "ECDSA P-256"));
 }
 
 #[test]

@@ -6,6 +6,9 @@
 //! 3. a leaf that the node's own site CA ([`ca`]) signs, made at the first start and renewed in the last third of its
 //!    life and whenever the node's names change.
 //!
+//! Where 1 or 2 give an RSA pair alone, the leaf of 3 stands behind it for clients that take ECDSA only (Windows Server
+//! 2012 R2, whose RSA suites are none that are spoken here); who can take RSA never sees it.
+//!
 //! [`Tls::watch`] looks for changes; handshakes from then on use the new certificate, open connections are left alone,
 //! and what cannot be used is logged while the old one stays.
 //!
@@ -24,10 +27,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
+use rustls::{ServerConfig, SignatureAlgorithm};
 use tokio_util::sync::CancellationToken;
 
 use crate::base::disk::Disk;
@@ -118,7 +121,7 @@ impl Tls {
         self.resolver.pairs().iter().map(|pair| Shown::of(pair.end_entity_cert()?)).collect()
     }
 
-    /// Whether the site CA's leaf is what is served, so that clients need the CA's certificate.
+    /// Whether the site CA's leaf is what all clients are served with, so that they need the CA's certificate.
     pub fn is_self_made(&self) -> bool {
         self.config.pairs.is_empty() && !self.imported().iter().any(|pair| pair.cert.exists())
     }
@@ -269,7 +272,8 @@ impl Tls {
                 pairs.push(files::load(&*self.disk, pair, &self.provider)?);
             }
         }
-        for pair in &pairs {
+        let last = self.stand_in(&pairs);
+        for pair in pairs.iter().chain(&last) {
             let shown = Shown::of(pair.end_entity_cert()?)?;
             let (now, expires) = (self.clock.now(), shown.not_after);
             if expires < now {
@@ -279,9 +283,25 @@ impl Tls {
             }
         }
         let old = self.resolver.pairs();
-        let changed = old.len() != pairs.len() || pairs.iter().any(|pair| !old.iter().any(|old| old.cert == pair.cert));
-        self.resolver.replace(pairs);
-        Ok(changed)
+        self.resolver.replace(pairs, last);
+        let new = self.resolver.pairs();
+        Ok(old.len() != new.len() || new.iter().any(|pair| !old.iter().any(|old| old.cert == pair.cert)))
+    }
+
+    /// The own leaf, where `pairs` have nothing for a client that takes ECDSA alone. That it cannot be had leaves those
+    /// clients out and nobody else.
+    fn stand_in(&self, pairs: &[Arc<CertifiedKey>]) -> Option<Arc<CertifiedKey>> {
+        if pairs.iter().any(|pair| pair.key.algorithm() == SignatureAlgorithm::ECDSA) {
+            return None;
+        }
+        self.own_leaf()
+            .inspect_err(|error| {
+                tracing::warn!(
+                    %error,
+                    "there is no ECDSA certificate: clients that take no RSA (Windows Server 2012 R2) are refused"
+                );
+            })
+            .ok()
     }
 
     /// The leaf that the site CA signed, made anew where there is none or it has had its time.

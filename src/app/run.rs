@@ -291,10 +291,10 @@ fn reload(node: &Node, loaded: &mut Loaded, logs: &Logs) {
     *loaded = new;
 }
 
-/// Has the certificate's files looked at now; they are looked at every few seconds anyway.
+/// Has the certificate's files loaded now, whatever their times say; they are looked at every few seconds anyway.
 async fn look_at_certificate(node: &Node) {
     let Some(tls) = node.certificate.as_ref().map(|certificate| Arc::clone(&certificate.tls)) else { return };
-    match tokio::task::spawn_blocking(move || tls.reload()).await {
+    match tokio::task::spawn_blocking(move || tls.reload_anyway()).await {
         Ok(Ok(true)) => tracing::info!("certificate loaded"),
         Ok(Ok(false)) => {}
         Ok(Err(error)) => tracing::error!(%error, "the new certificate is not used, the old one stays"),

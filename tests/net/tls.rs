@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
-use waystation::base::disk::RealDisk;
+use waystation::base::disk::{Disk, DiskFile, Facts, RealDisk};
 use waystation::base::secret::Secret;
 use waystation::base::time::{Clock, Timestamp};
 use waystation::net::tls::ca::SiteCa;
@@ -411,6 +411,113 @@ async fn configured_files_are_watched_and_a_bad_one_changes_nothing() {
         .await;
     stop.cancel();
     soon(watch).await.unwrap();
+}
+
+/// A disk on which a file is replaced in the moment in which it is read.
+#[derive(Debug, Default)]
+struct Swapping(std::sync::Mutex<Option<(std::path::PathBuf, String)>>);
+
+impl Swapping {
+    /// What `path` holds just after it has been opened again.
+    fn then(&self, path: &Path, text: String) {
+        *self.0.lock().unwrap() = Some((path.to_owned(), text));
+    }
+}
+
+impl Disk for Swapping {
+    fn open(&self, path: &Path) -> std::io::Result<Arc<dyn DiskFile>> {
+        let opened = RealDisk.open(path);
+        if let Some((_, text)) = self.0.lock().unwrap().take_if(|(next, _)| next == path) {
+            let beside = path.with_extension("swap");
+            write_private(&beside, &text);
+            std::fs::rename(beside, path).unwrap();
+        }
+        opened
+    }
+    fn create_dir(&self, path: &Path) -> std::io::Result<()> {
+        RealDisk.create_dir(path)
+    }
+    fn create(&self, path: &Path) -> std::io::Result<Arc<dyn DiskFile>> {
+        RealDisk.create(path)
+    }
+    fn open_write(&self, path: &Path) -> std::io::Result<Arc<dyn DiskFile>> {
+        RealDisk.open_write(path)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> std::io::Result<()> {
+        RealDisk.rename(from, to)
+    }
+    fn unlink(&self, path: &Path) -> std::io::Result<()> {
+        RealDisk.unlink(path)
+    }
+    fn sync_dir(&self, path: &Path) -> std::io::Result<()> {
+        RealDisk.sync_dir(path)
+    }
+    fn seal(&self, path: &Path) -> std::io::Result<()> {
+        RealDisk.seal(path)
+    }
+    fn list(&self, path: &Path) -> std::io::Result<Vec<(std::path::PathBuf, Facts)>> {
+        RealDisk.list(path)
+    }
+    fn facts(&self, path: &Path) -> std::io::Result<Option<Facts>> {
+        RealDisk.facts(path)
+    }
+    fn copy(&self, from: &Path, to: &Path) -> std::io::Result<()> {
+        RealDisk.copy(from, to)
+    }
+    fn free_bytes(&self, path: &Path) -> std::io::Result<u64> {
+        RealDisk.free_bytes(path)
+    }
+}
+
+#[test]
+fn a_file_that_is_replaced_while_it_is_read_is_seen_next() {
+    let files = tempfile::tempdir().unwrap();
+    // Key and chain in one file, so that a replacement is whole.
+    let path = files.path().join("node.pem");
+    let company = Company::new();
+    let made = |name: &str| {
+        let key = ecdsa();
+        format!("{}{}", key.serialize_pem(), company.sign(&key, &[name]))
+    };
+    write_private(&path, &made("one.site.example"));
+    let mut config = TlsConfig::new(files.path().join("tls"));
+    config.pairs = vec![Pair { cert: path.clone(), key: path.clone() }];
+    let disk = Arc::new(Swapping::default());
+    let tls = Tls::open(config, disk.clone(), Arc::new(Ahead::default())).unwrap();
+    let names_now = || tls.show().unwrap().remove(0).names;
+
+    // The chain is read, then the file is another one, then the key is read: the two do not go together.
+    write_private(&path, &made("two.site.example"));
+    disk.then(&path, made("three.site.example"));
+    tls.reload().unwrap_err();
+    assert_eq!(names_now(), ["one.site.example"]);
+    assert!(tls.reload().unwrap(), "the new file was not seen");
+    assert_eq!(names_now(), ["three.site.example"]);
+    assert!(!tls.reload().unwrap());
+    // Whoever says that something changed is believed: the file is read, though it looks as before.
+    disk.then(&path, made("four.site.example"));
+    assert!(!tls.reload().unwrap(), "looks as before");
+    tls.reload_anyway().unwrap_err();
+    assert!(tls.reload().unwrap());
+    assert_eq!(names_now(), ["four.site.example"]);
+}
+
+#[test]
+fn a_renewal_that_is_replaced_while_it_is_read_is_seen_next() {
+    // A read that succeeds, and a file that is another one right after.
+    let files = tempfile::tempdir().unwrap();
+    let pair = Pair { cert: files.path().join("cert.pem"), key: files.path().join("key.pem") };
+    let (company, key) = (Company::new(), ecdsa());
+    std::fs::write(&pair.cert, company.sign(&key, &["one.site.example"])).unwrap();
+    write_private(&pair.key, &key.serialize_pem());
+    let mut config = TlsConfig::new(files.path().join("tls"));
+    config.pairs = vec![pair.clone()];
+    let disk = Arc::new(Swapping::default());
+    disk.then(&pair.cert, company.sign(&key, &["two.site.example"]));
+    let tls = Tls::open(config, disk, Arc::new(Ahead::default())).unwrap();
+    assert_eq!(tls.show().unwrap()[0].names, ["one.site.example"]);
+    assert!(tls.reload().unwrap(), "the new file was not seen");
+    assert_eq!(tls.show().unwrap()[0].names, ["two.site.example"]);
 }
 
 #[tokio::test]

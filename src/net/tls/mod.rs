@@ -137,14 +137,22 @@ impl Tls {
         self.reload_with(&mut self.lock())
     }
 
+    /// The same, but loads whatever the looks say: for an operator who says that something changed.
+    pub fn reload_anyway(&self) -> Result<bool, Error> {
+        let mut seen = self.lock();
+        seen.look_again = Timestamp::default();
+        self.reload_with(&mut seen)
+    }
+
     fn reload_with(&self, seen: &mut Seen) -> Result<bool, Error> {
         let stamps = self.stamps();
         if seen.stamps == stamps && self.clock.now() < seen.look_again {
             return Ok(false);
         }
         let loaded = self.load();
-        // Loading may have written a leaf of our own; where it failed, the files as they were are what failed.
-        seen.stamps = if loaded.is_ok() { self.stamps() } else { stamps };
+        // The files as they were before the load: what is replaced while they are read is seen by the next look. (A leaf
+        // of our own that this load wrote is, too, which costs a load that changes nothing.)
+        seen.stamps = stamps;
         seen.look_again = self.clock.now().after(RENEWAL_CHECK);
         loaded
     }

@@ -19,6 +19,7 @@ use crate::net::tls::ca::CERT_FILE;
 use crate::net::tls::csr::{self, KeyKind};
 use crate::net::tls::files;
 use crate::net::tls::import::{self, Importer};
+use crate::net::tls::lock;
 use crate::net::tls::names::{self, SiteName};
 use crate::net::tls::show::Shown;
 use crate::net::tls::{Config, Tls};
@@ -51,6 +52,7 @@ pub fn csr(loaded: &Loaded, given: &[String], rsa: bool) -> Result<String, AppEr
     let names = if given.is_empty() { own_names(&config) } else { parse(given)? };
     own(loaded)?;
     let kind = if rsa { KeyKind::Rsa } else { KeyKind::Ecdsa };
+    let _held = lock::hold(&RealDisk, &config.dir)?;
     Ok(csr::make(&RealDisk, &config.dir, &names, kind)?)
 }
 
@@ -75,6 +77,7 @@ pub fn import(
         .map(|path| secret::read(path).map_err(|what| ConfigError::one("--password-file", what)))
         .transpose()?;
     own(loaded)?;
+    let _held = lock::hold(&RealDisk, &config.dir)?;
     let (names, provider) = (own_names(&config), aws_lc_rs::default_provider());
     let importer =
         Importer { disk: &RealDisk, dir: &config.dir, clock: &SystemClock, provider: &provider, names: &names };

@@ -73,6 +73,12 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// Another process works on the TLS directory and does not end.
+    #[error("another process works on {path} and does not end; look for it with `fuser -v {path}`, then try again")]
+    Busy {
+        /// The directory.
+        path: PathBuf,
+    },
     /// A certificate or key that cannot be used. The text says which, why and what to do; never what is in a key.
     #[error("{0}")]
     Certificate(String),
@@ -114,6 +120,7 @@ impl Error {
             Self::AddressInUse { .. }
             | Self::AddressForbidden { .. }
             | Self::Listen { .. }
+            | Self::Busy { .. }
             | Self::Certificate(_)
             | Self::NameOutside { .. }
             | Self::BadName { .. }
@@ -126,6 +133,7 @@ impl Error {
         matches!(
             self,
             Self::AddressInUse { .. }
+                | Self::Busy { .. }
                 | Self::BodyTooSlow { .. }
                 | Self::BodyBroken(_)
                 | Self::File { .. }

@@ -644,3 +644,25 @@ fn a_new_ca_is_made_whatever_is_wrong_with_the_old_one() {
     assert!(matches!(create(&site, &["www.example.org"], &["site.example"]), Err(Error::NameOutside { .. })));
     assert_eq!(std::fs::read(&key).unwrap(), before);
 }
+
+#[test]
+fn one_at_a_time_works_on_the_directory() {
+    let site = Site::new(&["patches.site.example"]);
+    let dir = &site.config.dir;
+    type Work = fn(&Tls) -> bool;
+    let works: [(&str, Work); 3] = [
+        ("a request", |tls| tls.request(KeyKind::Ecdsa).is_ok()),
+        ("another CA", |tls| tls.create_ca(&names(&["site.example"])).is_ok()),
+        ("a load", |tls| tls.reload_anyway().is_ok()),
+    ];
+    for (what, work) in works {
+        let held = waystation::net::tls::lock::hold(&RealDisk, dir).unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(|| tell.send(work(&site.tls)).unwrap());
+            told.recv_timeout(Duration::from_millis(200)).expect_err(what);
+            drop(held);
+            assert!(told.recv_timeout(crate::bench::PATIENCE).expect(what), "{what}");
+        });
+    }
+}

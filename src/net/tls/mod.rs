@@ -12,6 +12,8 @@
 //! [`Tls::watch`] looks for changes; handshakes from then on use the new certificate, open connections are left alone,
 //! and what cannot be used is logged while the old one stays.
 //!
+//! Who writes there, or loads, holds the directory ([`lock`]): verbs of other processes work on it, too.
+//!
 //! Files in `<data>/tls`, all 0600: `site-ca.key`, `site-ca.pem`, `leaf.pem`, `imported-*.pem`, `request-*.key`. A file
 //! that ends in `.new` was being written when the power went, and is replaced by the next write.
 
@@ -19,6 +21,7 @@ pub mod ca;
 pub mod csr;
 pub mod files;
 pub mod import;
+pub mod lock;
 pub mod names;
 pub mod resolver;
 pub mod show;
@@ -145,10 +148,17 @@ impl Tls {
     }
 
     fn reload_with(&self, seen: &mut Seen) -> Result<bool, Error> {
-        let stamps = self.stamps();
-        if seen.stamps == stamps && self.clock.now() < seen.look_again {
+        if seen.stamps == self.stamps() && self.clock.now() < seen.look_again {
             return Ok(false);
         }
+        // With files of the configuration alone there may be no directory, and none is needed.
+        let _held = if self.config.pairs.is_empty() { self.hold()? } else { lock::existing(&self.config.dir)? };
+        self.load_held(seen)
+    }
+
+    /// Loads; whoever calls holds the directory.
+    fn load_held(&self, seen: &mut Seen) -> Result<bool, Error> {
+        let stamps = self.stamps();
         let loaded = self.load();
         // The files as they were before the load: what is replaced while they are read is seen by the next look. (A leaf
         // of our own that this load wrote is, too, which costs a load that changes nothing.)
@@ -157,7 +167,12 @@ impl Tls {
         loaded
     }
 
-    /// Whoever reads or writes the TLS directory holds this, so that nobody sees another's work half done.
+    /// Keeps other processes out of the directory.
+    fn hold(&self) -> Result<lock::Held, Error> {
+        lock::hold(&*self.disk, &self.config.dir)
+    }
+
+    /// Whoever reads or writes the TLS directory holds this, so that no thread sees another's work half done.
     fn lock(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -192,10 +207,11 @@ impl Tls {
             return Err(Error::NameOutside { name: outside.to_string(), scope: scope.to_string() });
         }
         let mut seen = self.lock();
+        let _held = self.hold()?;
         let made = SiteCa::create(&*self.disk, &self.config.dir, &*self.clock, &scope)?;
         self.own_leaf()?;
         // The CA and its leaf stand whatever else is configured or was imported; that has its own complaint.
-        if let Err(error) = self.reload_with(&mut seen) {
+        if let Err(error) = self.load_held(&mut seen) {
             tracing::warn!(%error, "what is configured or imported cannot be served with");
         }
         Shown::of(made.certificate())
@@ -217,30 +233,34 @@ impl Tls {
     /// See [`csr::make`].
     pub fn request(&self, kind: KeyKind) -> Result<String, Error> {
         let _alone = self.lock();
+        let _held = self.hold()?;
         csr::make(&*self.disk, &self.config.dir, &self.names(), kind)
     }
 
     /// See [`Importer::pem`]; served from now on, unless the configuration names files.
     pub fn import_pem(&self, chain: &[u8], key: Option<&[u8]>) -> Result<Imported, Error> {
         let mut seen = self.lock();
+        let _held = self.hold()?;
         let imported = self.importer(&self.names()).pem(chain, key)?;
-        self.reload_with(&mut seen)?;
+        self.load_held(&mut seen)?;
         Ok(imported)
     }
 
     /// See [`Importer::pfx`]; served from now on, unless the configuration names files.
     pub fn import_pfx(&self, data: &[u8], password: &Secret) -> Result<Imported, Error> {
         let mut seen = self.lock();
+        let _held = self.hold()?;
         let imported = self.importer(&self.names()).pfx(data, password)?;
-        self.reload_with(&mut seen)?;
+        self.load_held(&mut seen)?;
         Ok(imported)
     }
 
     /// Forgets what was imported; the site CA's leaf is served again.
     pub fn forget_imported(&self) -> Result<(), Error> {
         let mut seen = self.lock();
+        let _held = self.hold()?;
         import::forget(&*self.disk, &self.config.dir)?;
-        self.reload_with(&mut seen).map(drop)
+        self.load_held(&mut seen).map(drop)
     }
 
     fn importer<'a>(&'a self, names: &'a [SiteName]) -> Importer<'a> {

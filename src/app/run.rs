@@ -111,7 +111,25 @@ pub(crate) fn serve(mut loaded: Loaded) -> Result<(), AppError> {
             }
         }
     };
-    let outcome = match data.block_on(building()) {
+    // Opening a large store after a crash takes its time, and whoever has enough of it is heard. The store stands that its
+    // opening is broken off.
+    let built = data.block_on(async {
+        tokio::select! {
+            biased;
+            name = signals.stop() => {
+                tracing::info!(signal = name, "stopped while starting");
+                None
+            }
+            built = building() => Some(built),
+        }
+    });
+    let Some(built) = built else {
+        notify::stopping(Duration::ZERO);
+        data.shutdown_background();
+        control.shutdown_background();
+        return Ok(());
+    };
+    let outcome = match built {
         Ok(node) => {
             // The pulse is of the data plane: it beats there, and is watched from the other one.
             let pulse = Arc::new(Pulse::new());

@@ -234,3 +234,27 @@ fn what_is_refused_is_recorded_like_all_else() {
         node.logged(&format!("\"status\":{status}"));
     }
 }
+
+#[test]
+fn a_start_that_takes_long_can_be_stopped() {
+    let data = tempfile::tempdir().unwrap();
+    // Opening it waits for a writer, for ever.
+    let certificate = data.path().join("certificate.pem");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &certificate,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+        0,
+    )
+    .unwrap();
+    let certificate = certificate.display();
+    let (cert, key) = (format!("tls.cert={certificate}"), format!("tls.key={certificate}"));
+    let mut node = NodeProcess::spawn(&data.path().join("store"), &["--set", &cert, "--set", &key]);
+    node.logged("store open");
+    let before = Instant::now();
+    node.signal(Signal::TERM);
+    assert_eq!(node.ended().code(), Some(0));
+    assert!(before.elapsed() < Duration::from_secs(10), "it took {:?}", before.elapsed());
+    node.logged("stopped while starting");
+}

@@ -166,7 +166,7 @@ async fn live(
     pulse: &Pulse,
 ) -> Result<(), AppError> {
     let status = announce(&node, loaded, logs)?;
-    notify::ready(&status);
+    notify::ready(&status_line(&node.store.health(), &status));
     let stop = async {
         loop {
             match signals.next().await {
@@ -175,7 +175,7 @@ async fn live(
                     notify::reloading();
                     reload(&node, loaded, logs);
                     look_at_certificate(&node).await;
-                    notify::ready(&status);
+                    notify::ready(&status_line(&node.store.health(), &status));
                 }
             }
         }
@@ -221,14 +221,19 @@ async fn watch_store(store: &Store, status: &str) -> Infallible {
                     why,
                     "the store takes nothing new: held payloads are served, and the node is not ready"
                 );
-                notify::status(&format!("serving only what is held: {why}"));
             }
-            Health::Ready => {
-                tracing::info!("the store takes new payloads again");
-                notify::status(status);
-            }
+            Health::Ready => tracing::info!("the store takes new payloads again"),
         }
+        notify::status(&status_line(&health, status));
         told = health;
+    }
+}
+
+/// What `systemctl status` shows: `status` while all is well.
+fn status_line(health: &Health, status: &str) -> String {
+    match health {
+        Health::Ready => status.to_owned(),
+        Health::ReadOnly { why } => format!("serving only what is held: {why}"),
     }
 }
 

@@ -183,6 +183,8 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
     face.counters().register(&mut registry);
     let counters = net::Counters::default();
     counters.register(registry.sub_registry_with_prefix("net"));
+    let control_counters = net::Counters::default();
+    control_counters.register(registry.sub_registry_with_prefix("control"));
     let flown = fill.counters();
     let filling = registry.sub_registry_with_prefix("fill");
     filling.register("flights", "Flights begun", flown.flights.clone());
@@ -246,7 +248,7 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
         let server = match control_bound {
             Some(bound) => {
                 let face = Arc::new(admin::face::Face::new(handles.clone()));
-                Some(Server::start(rooms::control(), vec![bound], face, net::Counters::default())?)
+                Some(Server::start(rooms::control(), vec![bound], face, control_counters)?)
             }
             None => None,
         };

@@ -24,7 +24,10 @@ fn it_serves_without_configuration_and_drains_on_sigterm() {
         let mut node = NodeProcess::start(data.path(), &[]);
         assert!(get(node.address("http"), "/nothing/here").starts_with("HTTP/1.1 404 "), "round {round}");
         assert!(get(node.address("control"), "/readyz").starts_with("HTTP/1.1 200 "), "round {round}");
-        assert!(get(node.address("control"), "/metrics").contains("waystation_ready 1"), "round {round}");
+        let metrics = get(node.address("control"), "/metrics");
+        assert!(metrics.contains("waystation_ready 1"), "round {round}");
+        // Two connections to the control listener: the question before, and this one.
+        assert!(metrics.contains("waystation_control_connections_accepted_total 2"), "{metrics}");
         assert!(verb(&node.data, &["health"]).status.success(), "round {round}");
         node.told(|text| text.contains("WATCHDOG=1"));
         node.signal(Signal::TERM);

@@ -3,7 +3,8 @@
 //! The drain goes in this order, so that nobody who still works loses what it stands on:
 //! 1. not ready (`/readyz`, systemd), so that balancers and clients look elsewhere;
 //! 2. no new connections; answers under way have the grace period;
-//! 3. jobs stop; flights write their checkpoints and end;
+//! 3. jobs stop; flights write their checkpoints and end; a little before the grace period is over, so that requests that
+//!    still wait for a first byte are answered with 503 and not cut;
 //! 4. the control plane answers no more;
 //! 5. the store writes what it has in memory, and closes.
 //!
@@ -27,6 +28,13 @@ use crate::store::{Health, Store};
 /// How long checkpoints of flights and the end of jobs may take, even where the grace period is over or zero: they only
 /// write what is already here.
 const CHECKPOINT_MAX: Duration = Duration::from_secs(10);
+
+/// How long before the end of the grace period those who wait for a first byte are told that none will come: time enough for
+/// an answer without a body, and no more than a quarter of the period is taken for it.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// How much of that jobs may take for their end: they want flights, too, and are to end before them.
+const JOBS_FIRST: Duration = Duration::from_millis(500);
 
 /// How long answers of the control plane may take at the end.
 const CONTROL_GRACE: Duration = Duration::from_secs(2);
@@ -330,7 +338,19 @@ async fn drain(node: Node, grace: Duration) -> Result<(), AppError> {
     let Node { store, fill, jobs, facts, content, control, socket, certificate, .. } = node;
     let deadline = Instant::now() + grace;
     facts.drain();
-    let drained = content.drain(grace).await;
+    let drained = {
+        let last_words = async {
+            tokio::time::sleep(grace.saturating_sub(LAST_WORDS.min(grace / 4))).await;
+            // Who does not end in this time is waited for below, and said.
+            let _ = tokio::time::timeout(JOBS_FIRST.min(grace / 16), jobs.close()).await;
+            fill.close().await;
+            std::future::pending::<Infallible>().await
+        };
+        tokio::select! {
+            drained = content.drain(grace) => drained,
+            never = last_words => match never {},
+        }
+    };
     if drained.cut > 0 {
         tracing::warn!(connections = drained.cut, "answers that were not done within the grace period were cut");
     }

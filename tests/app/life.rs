@@ -302,3 +302,22 @@ fn a_reload_does_not_hide_that_nothing_is_kept() {
     // It ends before what it stands on.
     drop(node);
 }
+
+#[test]
+fn who_waits_for_a_first_byte_is_answered_before_the_cut() {
+    let data = tempfile::tempdir().unwrap();
+    let origin = TcpListener::bind("127.0.0.1:0").unwrap();
+    let entry = origin.local_addr().unwrap();
+    let mut node =
+        NodeProcess::start(data.path(), &["--set", &format!("origins.allow={entry}"), "--set", "limits.drain=4 s"]);
+    let address = node.address("http");
+    let target = format!("/x.cab?cacheHostOrigin={entry}");
+    let client = std::thread::spawn(move || get(address, &target));
+    // The origin is asked, and never answers.
+    let _asked = origin.accept().unwrap();
+    node.signal(Signal::TERM);
+    node.told(|text| text.contains("STOPPING=1"));
+    let answer = client.join().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.to_lowercase().contains("retry-after: "), "{answer}");
+    assert_eq!(node.ended().code(), Some(0));
+}

@@ -174,7 +174,7 @@ async fn live(
     pulse: &Pulse,
 ) -> Result<(), AppError> {
     let status = announce(&node, loaded, logs)?;
-    notify::ready(&status_line(&node.store.health(), &status));
+    notify::ready(&status);
     let stop = async {
         loop {
             match signals.next().await {
@@ -381,5 +381,18 @@ async fn drain(node: Node, grace: Duration) -> Result<(), AppError> {
 async fn finish(what: &str, at_most: Duration, end: impl Future<Output = ()>) {
     if tokio::time::timeout(at_most, end).await.is_err() {
         tracing::warn!(what, at_most_s = at_most.as_secs(), "did not end in time and is left behind");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_line_follows_the_store() {
+        let up = "serving on 127.0.0.1:80";
+        assert_eq!(status_line(&Health::Ready, up), up);
+        let broken = Health::ReadOnly { why: "the index cannot be written".into() };
+        assert_eq!(status_line(&broken, up), "serving only what is held: the index cannot be written");
     }
 }

@@ -262,47 +262,6 @@ fn a_start_that_takes_long_can_be_stopped() {
     node.logged("stopped while starting");
 }
 
-/// A directory seen through a mount that cannot be written; gone when it is dropped.
-struct ReadOnly<'a>(&'a std::path::Path);
-
-impl ReadOnly<'_> {
-    fn mount<'a>(data: &std::path::Path, view: &'a std::path::Path) -> Option<ReadOnly<'a>> {
-        let mut mount = std::process::Command::new("mount");
-        let mounted = mount.args(["-o", "bind,ro"]).arg(data).arg(view).output();
-        mounted.is_ok_and(|mounted| mounted.status.success()).then_some(ReadOnly(view))
-    }
-}
-
-impl Drop for ReadOnly<'_> {
-    fn drop(&mut self) {
-        let unmounted = std::process::Command::new("umount").arg("-l").arg(self.0).status();
-        assert!(unmounted.is_ok_and(|status| status.success()) || std::thread::panicking());
-    }
-}
-
-#[test]
-fn a_reload_does_not_hide_that_nothing_is_kept() {
-    let dir = tempfile::tempdir().unwrap();
-    let (data, view) = (dir.path().join("data"), dir.path().join("view"));
-    let mut node = NodeProcess::start(&data, &[]);
-    node.signal(Signal::TERM);
-    assert_eq!(node.ended().code(), Some(0));
-    fs::create_dir(&view).unwrap();
-    let Some(_mounted) = ReadOnly::mount(&data, &view) else {
-        eprintln!("not tried: this process may not mount");
-        return;
-    };
-    let mut node = NodeProcess::spawn(&view, &[]);
-    let ready = node.told(|text| text.contains("READY=1"));
-    assert!(ready.contains("STATUS=serving only what is held"), "{ready}");
-    node.signal(Signal::HUP);
-    node.told(|text| text.contains("RELOADING=1"));
-    let ready = node.told(|text| text.contains("READY=1"));
-    assert!(ready.contains("STATUS=serving only what is held"), "{ready}");
-    // It ends before what it stands on.
-    drop(node);
-}
-
 #[test]
 fn who_waits_for_a_first_byte_is_answered_before_the_cut() {
     let data = tempfile::tempdir().unwrap();

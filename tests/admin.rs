@@ -409,6 +409,10 @@ async fn the_socket_is_private_and_works_under_a_long_path() {
     std::fs::create_dir(&long).unwrap();
     // What an earlier process left behind.
     std::fs::write(long.join("control.sock"), b"").unwrap();
+    // And one of our own number that was killed amid binding, as it happens in containers.
+    let room = long.join(format!(".control-{}", std::process::id()));
+    std::fs::create_dir(&room).unwrap();
+    std::fs::write(room.join("control.sock"), b"").unwrap();
     let socket = Socket::bind(&long).unwrap();
     let mode = std::fs::metadata(long.join("control.sock")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);

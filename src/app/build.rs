@@ -183,6 +183,8 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
     face.counters().register(&mut registry);
     let counters = net::Counters::default();
     counters.register(registry.sub_registry_with_prefix("net"));
+    let control_counters = net::Counters::default();
+    control_counters.register(registry.sub_registry_with_prefix("control"));
     let flown = fill.counters();
     let filling = registry.sub_registry_with_prefix("fill");
     filling.register("flights", "Flights begun", flown.flights.clone());
@@ -198,9 +200,9 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
         Some(address) => Some(Bound::tcp(address)?),
         None => None,
     };
-    let http_addresses: Vec<_> = http.iter().filter_map(Bound::address).collect();
-    let https_addresses: Vec<_> = https.iter().filter_map(Bound::address).collect();
-    let control_address = control_bound.as_ref().and_then(Bound::address);
+    let http_addresses: Vec<_> = http.iter().map(Bound::address).collect();
+    let https_addresses: Vec<_> = https.iter().map(Bound::address).collect();
+    let control_address = control_bound.as_ref().map(Bound::address);
     // The socket belongs to the control plane's runtime.
     let socket = {
         let _control = control.enter();
@@ -247,7 +249,7 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
         let server = match control_bound {
             Some(bound) => {
                 let face = Arc::new(admin::face::Face::new(handles.clone()));
-                Some(Server::start(rooms::control(), vec![bound], face, net::Counters::default())?)
+                Some(Server::start(rooms::control(), vec![bound], face, control_counters)?)
             }
             None => None,
         };

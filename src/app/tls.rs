@@ -19,6 +19,7 @@ use crate::net::tls::ca::CERT_FILE;
 use crate::net::tls::csr::{self, KeyKind};
 use crate::net::tls::files;
 use crate::net::tls::import::{self, Importer};
+use crate::net::tls::lock;
 use crate::net::tls::names::{self, SiteName};
 use crate::net::tls::show::Shown;
 use crate::net::tls::{Config, Tls};
@@ -34,11 +35,14 @@ pub fn show(loaded: &Loaded) -> Result<Certificates, AppError> {
         return Ok(Certificates { served: served.collect::<Result<_, _>>()?, self_made: false });
     }
     let imported = import::kept(&config.dir).into_iter().map(|pair| read(&pair.cert)).filter_map(Result::transpose);
-    let imported = imported.collect::<Result<Vec<_>, _>>()?;
+    let mut imported = imported.collect::<Result<Vec<_>, _>>()?;
+    let own = read(&config.dir.join("leaf.pem"))?;
     if !imported.is_empty() {
+        // The own one stands behind an RSA one, for clients that take ECDSA alone.
+        let rsa_alone = imported.iter().all(|certificate| certificate.key_type.starts_with("RSA"));
+        imported.extend(own.filter(|_| rsa_alone));
         return Ok(Certificates { served: imported, self_made: false });
     }
-    let own = read(&config.dir.join("leaf.pem"))?;
     Ok(Certificates { served: own.into_iter().collect(), self_made: true })
 }
 
@@ -48,6 +52,7 @@ pub fn csr(loaded: &Loaded, given: &[String], rsa: bool) -> Result<String, AppEr
     let names = if given.is_empty() { own_names(&config) } else { parse(given)? };
     own(loaded)?;
     let kind = if rsa { KeyKind::Rsa } else { KeyKind::Ecdsa };
+    let _held = lock::hold(&RealDisk, &config.dir)?;
     Ok(csr::make(&RealDisk, &config.dir, &names, kind)?)
 }
 
@@ -72,6 +77,7 @@ pub fn import(
         .map(|path| secret::read(path).map_err(|what| ConfigError::one("--password-file", what)))
         .transpose()?;
     own(loaded)?;
+    let _held = lock::hold(&RealDisk, &config.dir)?;
     let (names, provider) = (own_names(&config), aws_lc_rs::default_provider());
     let importer =
         Importer { disk: &RealDisk, dir: &config.dir, clock: &SystemClock, provider: &provider, names: &names };
@@ -95,7 +101,8 @@ pub fn ca_create(loaded: &Loaded, domains: &[String]) -> Result<Certificate, App
     let config = rooms::tls(&loaded.typed()?)?;
     let domains = parse(domains)?;
     own(loaded)?;
-    let tls = Tls::open(config, std::sync::Arc::new(RealDisk), std::sync::Arc::new(SystemClock))?;
+    // Not opened: what is there may be the reason why another CA is wanted.
+    let tls = Tls::unloaded(config, std::sync::Arc::new(RealDisk), std::sync::Arc::new(SystemClock))?;
     Ok(certificate(tls.create_ca(&domains)?))
 }
 

@@ -109,14 +109,23 @@ impl Store {
         Self::open_with(config, disk, clock, &medium)
     }
 
-    /// The same with another storage under the index.
+    /// The same for a node that is to serve: where the index is missing or damaged, what is held is served all the same,
+    /// by an index in memory made from the proofs. Nothing on the disk is touched then, nothing new is kept, and
+    /// [`Store::health`] names the file and what to do. The memory is that of the index: a few hundred bytes a name.
+    pub fn open_to_serve(config: Config, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Result<(Self, Opened), Error> {
+        let medium = medium::file(layout::Layout::new(&config.path).index());
+        let (core, opened) = open::open(config, disk, clock, &medium, open::Lost::StandIn)?;
+        Ok((Self { core }, opened))
+    }
+
+    /// As [`Store::open`], with another storage under the index.
     pub fn open_with(
         config: Config,
         disk: Arc<dyn Disk>,
         clock: Arc<dyn Clock>,
         medium: &Medium,
     ) -> Result<(Self, Opened), Error> {
-        let (core, opened) = open::open(config, disk, clock, medium)?;
+        let (core, opened) = open::open(config, disk, clock, medium, open::Lost::Refuse)?;
         Ok((Self { core }, opened))
     }
 

@@ -279,3 +279,53 @@ async fn a_failed_sync_of_a_draft_ends_the_draft() {
     store.close().await.unwrap();
     crash::check_rows(dir.path()).unwrap();
 }
+
+#[tokio::test]
+async fn without_its_index_a_node_serves_what_is_held_and_touches_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let content = bytes(1, 200_000);
+    let found = publish(&store, &url("held"), &content, Some(Authority::Catalog)).await.unwrap();
+    let digests = found.held.payload().digests;
+    drop(found);
+    // A draft that a node with its index would go on with.
+    let draft = store.start_draft(spec(&url("half"), &bytes(2, 1000), None)).await.unwrap();
+    draft.checkpoint().await.unwrap();
+    drop(draft);
+    store.close().await.unwrap();
+    let path = dir.path().join("node.redb");
+    let good = std::fs::read(&path).unwrap();
+    for (what, damaged) in [
+        ("missing", None),
+        ("empty", Some(vec![])),
+        ("cut", Some(good[..4096].to_vec())),
+        ("noise", Some(bytes(7, 65_536).to_vec())),
+    ] {
+        match &damaged {
+            Some(damaged) => std::fs::write(&path, damaged).unwrap(),
+            None => std::fs::remove_file(&path).unwrap(),
+        }
+        let (store, _) = Store::open_to_serve(config(dir.path()), Arc::new(RealDisk), Hand::new()).unwrap();
+        let Health::ReadOnly { why } = store.health() else { panic!("{what}: it says that all is well") };
+        for word in ["node.redb", "waystation restore FILE", "waystation store rebuild", "stop the node"] {
+            assert!(why.contains(word), "{what}: {why}");
+        }
+        for name in [url("held"), Digest::Sha256(digests.sha256).into(), Digest::Sha1(digests.sha1).into()] {
+            let found = store.find(&name).await.unwrap().unwrap();
+            assert_eq!((served(&found), found.held.payload().class), (content.clone(), Class::Proven), "{what}");
+        }
+        assert!(store.find(&url("other")).await.unwrap().is_none());
+        assert_eq!(store.space().await.unwrap().payloads_count, 1);
+        let refused = store.start_draft(spec(&url("new"), &bytes(3, 10), None)).await.unwrap_err();
+        assert!(matches!(refused, Error::Unavailable { .. }), "{what}: {refused}");
+        assert!(matches!(store.remove(digests.blake3).await, Err(Error::Unavailable { .. })));
+        store.close().await.unwrap();
+        assert_eq!(std::fs::read(&path).ok(), damaged, "{what}: the index was written");
+        assert_eq!(std::fs::read_dir(dir.path().join("drafts")).unwrap().count(), 1, "{what}: a draft went");
+    }
+    waystation::store::rebuild(&config(dir.path()), Arc::new(RealDisk), Hand::new(), &mut |_| ()).unwrap();
+    let (store, _) = Store::open_to_serve(config(dir.path()), Arc::new(RealDisk), Hand::new()).unwrap();
+    assert_eq!(store.health(), Health::Ready);
+    assert_eq!(served(&store.find(&url("held")).await.unwrap().unwrap()), content);
+    store.close().await.unwrap();
+}

@@ -23,7 +23,7 @@ use crate::store::core::{Core, LONG_THREADS, READ_THREADS, STEP_THREADS};
 use crate::store::entries;
 use crate::store::error::{Error, is_full, is_read_only};
 use crate::store::identity;
-use crate::store::index::Index;
+use crate::store::index::{Health, Index};
 use crate::store::keys::Keys;
 use crate::store::layout::Layout;
 use crate::store::ledger::{Account, Ledger, LedgerTick};
@@ -78,8 +78,10 @@ pub(crate) fn open(
     let begin = |index: Index, opened: Opened, may_write: bool| {
         start(config.clone(), Arc::clone(&disk), Arc::clone(&clock), index, opened, may_write)
     };
-    let outcome = open_index(&*disk, &layout, &config, medium, read_only.as_deref())
-        .and_then(|(index, opened)| begin(index, opened, read_only.is_none()));
+    let outcome = open_index(&*disk, &layout, &config, medium, read_only.as_deref()).and_then(|(index, opened)| {
+        let may_write = index.health() == Health::Ready;
+        begin(index, opened, may_write)
+    });
     let (core, opened) = match outcome {
         Err(error) if lost == Lost::StandIn && is_of_the_index(&error) => {
             let (index, opened) = stand_in(&*disk, &layout, &config, &*clock, &error)?;
@@ -224,7 +226,20 @@ fn open_index(
     let path = layout.index();
     let open = |access| Index::open(&path, Arc::clone(medium), access, config.index_cache, read_only.map(Into::into));
     if let Some(id) = identity::read(disk, layout)? {
-        let index = open(if read_only.is_some() { Access::Read } else { Access::Write })?;
+        let index = match open(if read_only.is_some() { Access::Read } else { Access::Write }) {
+            // The disk says no to writing, or to part of the file: what can be read is served all the same.
+            Err(error @ (Error::Io(_) | Error::Full { .. })) if read_only.is_none() => {
+                let why = format!(
+                    "the index cannot be opened for writing ({error}); held payloads are served, nothing new is kept; \
+                     make room on the disk or mend it, then restart the node"
+                );
+                tracing::error!("{why}");
+                let medium = Arc::clone(medium);
+                Index::open(&path, medium, Access::Read, config.index_cache, Some(why))
+                    .map_err(|_| Error::Index { path: path.clone(), why: format!("it cannot be read: {error}") })?
+            }
+            other => other?,
+        };
         let (found, epoch) = index.read(read_meta).map_err(|error| broken(&path, &error))?;
         if found != id {
             let why = format!("it belongs to store {}, this is {}", identity::text(&found), identity::text(&id));

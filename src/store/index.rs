@@ -244,7 +244,7 @@ fn full(error: &Error) -> bool {
 fn start(path: &Path, medium: &Medium, access: Access, cache: usize) -> Result<(Database, Arc<AtomicBool>), Error> {
     let broken = |why: String| Error::Index { path: path.to_owned(), why };
     let backend = medium(access).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => broken("it is missing".into()),
+        io::ErrorKind::NotFound if access != Access::Create => broken("it is missing".into()),
         _ => Error::at(path, &error),
     })?;
     let empty = backend.len().map_err(|error| Error::at(path, &error))? == 0;

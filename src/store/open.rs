@@ -8,6 +8,7 @@
 //! 5. Where 3 or 4 fail at the index, a store that is to serve gets one in memory instead, made from the proofs: held
 //!    payloads are found by their digests and the names in their proofs, nothing is written, and health says what to do.
 
+use std::fmt;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,7 +35,7 @@ use crate::store::restore::old_epoch;
 use crate::store::shelves::{self, read_meta};
 use crate::store::space::Sums;
 use crate::store::tables::{META, META_EPOCH, META_ID};
-use crate::store::writer::{Tick, Writer};
+use crate::store::writer::{RESERVE, Tick, Writer};
 
 /// What opening found and mended.
 #[derive(Clone, Debug, Default)]
@@ -55,6 +56,24 @@ pub struct Opened {
     pub drafts_swept: u64,
 }
 
+impl fmt::Display for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "epoch {}{}", self.epoch, if self.created { ", new" } else { "" })?;
+        for (many, what) in [
+            (self.intents_finished, "publishes finished"),
+            (self.intents_undone, "publishes undone"),
+            (self.deletes_finished, "deletes finished"),
+            (self.drafts_kept, "drafts kept"),
+            (self.drafts_swept, "drafts swept"),
+        ] {
+            if many > 0 {
+                write!(f, ", {many} {what}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// What is to be done where the index is missing or damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lost {
@@ -73,6 +92,12 @@ pub(crate) fn open(
     lost: Lost,
 ) -> Result<(Arc<Core>, Opened), Error> {
     let layout = Layout::new(&config.path);
+    if config.min_free > 0 && config.min_free < RESERVE {
+        tracing::warn!(
+            min_free = config.min_free,
+            "store.min_free is less than the index needs to commit anything; {RESERVE} bytes are kept free instead"
+        );
+    }
     let read_only = make_directories(&*disk, &layout)?;
     let lock = lock::take(layout.root(), &layout.lock(), read_only.is_none())?;
     let begin = |index: Index, opened: Opened, may_write: bool| {
@@ -95,7 +120,7 @@ pub(crate) fn open(
 
 /// Whether payloads may be well although this failed.
 fn is_of_the_index(error: &Error) -> bool {
-    matches!(error, Error::Index { .. } | Error::Redb(_) | Error::Unavailable { .. })
+    matches!(error, Error::Index { .. } | Error::Row { .. } | Error::Redb(_) | Error::Unavailable { .. })
 }
 
 /// Step 4. The lock is put in by the caller.

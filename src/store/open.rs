@@ -100,17 +100,14 @@ pub(crate) fn open(
     }
     let read_only = make_directories(&*disk, &layout)?;
     let lock = lock::take(layout.root(), &layout.lock(), read_only.is_none())?;
-    let begin = |index: Index, opened: Opened, may_write: bool| {
-        start(config.clone(), Arc::clone(&disk), Arc::clone(&clock), index, opened, may_write)
-    };
     let outcome = open_index(&*disk, &layout, &config, medium, read_only.as_deref()).and_then(|(index, opened)| {
         let may_write = index.health() == Health::Ready;
-        begin(index, opened, may_write)
+        start(config.clone(), Arc::clone(&disk), Arc::clone(&clock), index, opened, may_write)
     });
     let (core, opened) = match outcome {
         Err(error) if lost == Lost::StandIn && is_of_the_index(&error) => {
             let (index, opened) = stand_in(&*disk, &layout, &config, &*clock, &error)?;
-            begin(index, opened, false)?
+            start(config, disk, clock, index, opened, false)?
         }
         other => other?,
     };

@@ -59,6 +59,9 @@ enum Began {
     Doomed(DoomedRow),
 }
 
+/// The row of a held payload, and every name that points to it.
+pub(crate) type Known = (PayloadRow, Vec<(Name, Alias)>);
+
 /// How an intent was settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Settled {
@@ -145,7 +148,7 @@ impl Core {
     }
 
     /// The row of a held payload, and every name that points to it.
-    pub(crate) fn held(&self, id: &Id) -> Result<Option<(PayloadRow, Vec<(Name, Alias)>)>, Error> {
+    pub(crate) fn held(&self, id: &Id) -> Result<Option<Known>, Error> {
         self.index.read(|tx| {
             let Some(row) = tx.open_table(PAYLOADS)?.get(id)?.map(|row| decode("payloads.1", row.value())) else {
                 return Ok(None);

@@ -99,11 +99,8 @@ impl Core {
         let key = self.keys.take(blake3);
         let id = *blake3.as_bytes();
         let row = self.index.read(|tx| {
-            Ok(tx
-                .open_table(PAYLOADS)?
-                .get(&id)?
-                .map(|row| decode::<PayloadRow>("payloads.1", row.value()))
-                .transpose()?)
+            let rows = tx.open_table(PAYLOADS)?;
+            rows.get(&id)?.map(|row| decode::<PayloadRow>("payloads.1", row.value())).transpose()
         })?;
         let Some(row) = row else { return Ok(()) };
         if self.facts(&self.layout.payload(&blake3))?.is_some_and(|facts| facts.len == row.size) {

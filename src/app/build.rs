@@ -134,7 +134,8 @@ pub(crate) fn data_directory(data: &Path, allow_network: bool) -> Result<(), App
 /// Opens the store on a thread that may block, and lays the run-time settings beneath the file.
 pub(crate) async fn store(loaded: &mut Loaded) -> Result<(Store, Opened), AppError> {
     let config = rooms::store(&loaded.typed()?);
-    let opening = tokio::task::spawn_blocking(move || Store::open(config, Arc::new(RealDisk), Arc::new(SystemClock)));
+    let opening =
+        tokio::task::spawn_blocking(move || Store::open_to_serve(config, Arc::new(RealDisk), Arc::new(SystemClock)));
     let (store, opened) = opening.await.map_err(|error| AppError::System {
         what: "opening the store",
         source: std::io::Error::other(error.to_string()),

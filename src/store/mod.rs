@@ -109,14 +109,23 @@ impl Store {
         Self::open_with(config, disk, clock, &medium)
     }
 
-    /// The same with another storage under the index.
+    /// The same for a node that is to serve: where the index is missing or damaged, what is held is served all the same,
+    /// by an index in memory made from the proofs. Nothing on the disk is touched then, nothing new is kept, and
+    /// [`Store::health`] names the file and what to do. The memory is that of the index: a few hundred bytes a name.
+    pub fn open_to_serve(config: Config, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Result<(Self, Opened), Error> {
+        let medium = medium::file(layout::Layout::new(&config.path).index());
+        let (core, opened) = open::open(config, disk, clock, &medium, open::Lost::StandIn)?;
+        Ok((Self { core }, opened))
+    }
+
+    /// As [`Store::open`], with another storage under the index.
     pub fn open_with(
         config: Config,
         disk: Arc<dyn Disk>,
         clock: Arc<dyn Clock>,
         medium: &Medium,
     ) -> Result<(Self, Opened), Error> {
-        let (core, opened) = open::open(config, disk, clock, medium)?;
+        let (core, opened) = open::open(config, disk, clock, medium, open::Lost::Refuse)?;
         Ok((Self { core }, opened))
     }
 
@@ -136,9 +145,12 @@ impl Store {
         closed.await.map_err(|error| Error::Io(std::io::Error::other(error)))?
     }
 
-    /// Whether new things can be kept.
+    /// Whether new things can be kept. A disk without room for a commit is told as of the last half minute.
     pub fn health(&self) -> Health {
-        self.core.index.health()
+        match (self.core.index.health(), self.core.writer.lack()) {
+            (Health::Ready, Some(why)) => Health::ReadOnly { why },
+            (health, _) => health,
+        }
     }
 
     /// The open-payload cache alone: never blocks, never asks the index.
@@ -270,9 +282,9 @@ impl Store {
         self.core.steps.run(move || core.remove(blake3, &Fate::Deleted)).await?
     }
 
-    /// As `remove`, but the files go to `quarantine/` with the reason.
+    /// As `remove`, but the files go to `quarantine/` with the reason. A pin waits for the same bytes to come again.
     pub async fn quarantine(&self, blake3: Blake3, why: &str) -> Result<(), Error> {
-        let (core, fate) = (Arc::clone(&self.core), Fate::Quarantined(why.to_owned()));
+        let (core, fate) = (Arc::clone(&self.core), Fate::Damaged(why.to_owned()));
         self.core.steps.run(move || core.remove(blake3, &fate)).await?
     }
 
@@ -289,18 +301,22 @@ impl Store {
         self.core.steps.run(move || core.evict_step(wanted)).await?
     }
 
-    /// Re-reads a payload against its proof and returns what is bad; `each` is told of every group read (for progress
+    /// One step as [`Store::evict_step`], for room that nobody needs yet: proven payloads stay.
+    pub async fn ease_step(&self, wanted: u64) -> Result<u64, Error> {
+        let core = Arc::clone(&self.core);
+        self.core.steps.run(move || core.ease_step(wanted)).await?
+    }
+
+    /// Re-reads a payload against its proof and returns what is bad: all of it where its file is missing. A proof that is
+    /// missing or damaged is made again from a payload that is well, which its own BLAKE3 tells; `each` is told of every group read (for progress
     /// and rate: it may sleep).
     pub async fn verify(&self, blake3: Blake3, mut each: Box<dyn FnMut(u64) + Send>) -> Result<SpanSet, Error> {
         let core = Arc::clone(&self.core);
         let job = move || {
-            let proof = core.read_proof(&blake3)?;
-            let path = core.layout.payload(&blake3);
-            let mut told = |bytes| {
+            core.verify(&blake3, &mut |bytes| {
                 each(bytes);
                 ControlFlow::Continue(())
-            };
-            verify::verify(&*core.disk, &path, &proof, &mut told).map_err(|error| Error::at(&path, &error))
+            })
         };
         self.core.long.run(job).await?
     }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::time::Instant;
 
 use crate::base::digest::{Blake3, Digest};
 use crate::base::limits::OBJECT_BYTES_MAX;
@@ -15,7 +16,7 @@ use crate::store::draft::DraftFile;
 use crate::store::drafts::{DRAFTS_MAX, Draft, DraftSpec, IDLE_SHARE, LIFETIME, PLACES_MAX};
 use crate::store::error::Error;
 use crate::store::filling::{DraftState, Phase, drop_draft_rows, needs_checked_sha1, spec_of};
-use crate::store::space::{Reach, shift};
+use crate::store::space::{Reach, STEP, shift};
 use crate::store::tables::{
     AliasRow, ClaimRow, DRAFTS, DraftRow, PIECES, PiecesRow, PlaceRow, decode, encode, name_key, name_of,
 };
@@ -56,6 +57,8 @@ impl Core {
             repairs: None,
             taken_from: None,
         };
+        // The row of the draft needs what the index keeps in reserve, whoever filled the disk.
+        self.make_room(0, Reach::All)?;
         self.admit_draft()?;
         let id = self.next_id();
         let path = self.layout.draft(id);
@@ -152,9 +155,11 @@ impl Core {
 
     /// The draft under `name`, opened.
     pub(crate) fn draft(self: &Arc<Self>, name: &Name) -> Result<Option<Draft>, Error> {
-        let _one = self.book.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        let one = self.book.opening.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((id, open)) = self.book.find(name) else { return Ok(None) };
         if let Some(state) = open {
+            // It may be being published, for as long as an fsync takes: no other draft waits for that.
+            drop(one);
             state.ask();
             return Ok((!matches!(*state.phase(), Phase::Gone)).then(|| Draft { state: Arc::clone(&state) }));
         }
@@ -260,10 +265,11 @@ impl Core {
     }
 
     /// Gives up idle drafts whose last demand is before `before_ms`, the oldest first, until `wanted` bytes are free.
-    pub(crate) fn evict_drafts(&self, wanted: u64, before_ms: u64) -> Result<u64, Error> {
+    pub(crate) fn evict_drafts(&self, wanted: u64, before_ms: u64, begun: Instant) -> Result<u64, Error> {
         let mut freed: u64 = 0;
         for (id, demand_at, bytes) in self.book.idle() {
-            if freed >= wanted || demand_at.ms() >= before_ms {
+            let is_long = freed > 0 && begun.elapsed() >= STEP;
+            if freed >= wanted || is_long || demand_at.ms() >= before_ms {
                 break;
             }
             // An empty draft frees its place in the directory at least; it must count, or room would be said to be out.

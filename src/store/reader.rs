@@ -96,7 +96,23 @@ impl Core {
         if self.index.health() != Health::Ready {
             return Ok(());
         }
-        match self.remove(blake3, &Fate::Quarantined("its file was missing or had another length".into())) {
+        let key = self.keys.take(blake3);
+        let id = *blake3.as_bytes();
+        let row = self.index.read(|tx| {
+            let rows = tx.open_table(PAYLOADS)?;
+            rows.get(&id)?.map(|row| decode::<PayloadRow>("payloads.1", row.value())).transpose()
+        })?;
+        let Some(row) = row else { return Ok(()) };
+        if self.facts(&self.layout.payload(&blake3))?.is_some_and(|facts| facts.len == row.size) {
+            // Somebody put it there meanwhile; the next look-up finds it.
+            return Ok(());
+        }
+        let shelf = self.layout.shelf(&blake3);
+        if self.facts(&shelf)?.is_none() {
+            tracing::error!(path = %shelf.display(), "a directory of payloads is missing; is everything mounted?");
+            return Ok(());
+        }
+        match self.remove_held(&key, &Fate::Damaged("its file was missing or had another length".into())) {
             Err(Error::Gone) => Ok(()),
             other => other,
         }

@@ -33,25 +33,29 @@ pub fn restore(config: &Config, disk: &dyn Disk, from: &Path) -> Result<u64, Err
     let _lock = lock::take(layout.root(), &layout.lock(), true)?;
     let now = SystemClock.now().ms();
 
-    let unreadable = |error: Error| Error::Index { path: from.to_owned(), why: format!("it is no backup: {error}") };
+    // What is wrong is the file that was named, not the index: another file is the way out.
+    let named = |why: &str| Error::Invalid {
+        what: format!("{}: {why}; name a file that `waystation backup` wrote for this store", from.display()),
+    };
+    let unreadable = |error: Error| match error {
+        Error::Index { why, .. } => named(&format!("it is no backup: {why}")),
+        other => named(&format!("it is no backup: {other}")),
+    };
     if disk.facts(from).map_err(|error| Error::at(from, &error))?.is_none_or(|facts| facts.len == 0) {
-        return Err(Error::Index { path: from.to_owned(), why: "there is no backup here".into() });
+        return Err(named("there is no backup here"));
     }
     let new = beside(&layout, "restoring");
-    let source = index::look(from, CACHE)?;
+    let source = index::look(from, CACHE).map_err(unreadable)?;
     let (id, epoch) = shelves::meta(&source).map_err(unreadable)?;
     if let Some(known) = identity::read(disk, &layout)?
         && known != id
     {
-        return Err(Error::Index {
-            path: from.to_owned(),
-            why: format!(
-                "it is the index of store {}, but {} holds store {}",
-                identity::text(&id),
-                layout.root().display(),
-                identity::text(&known)
-            ),
-        });
+        return Err(named(&format!(
+            "it is the index of store {}, but {} holds store {}",
+            identity::text(&id),
+            layout.root().display(),
+            identity::text(&known)
+        )));
     }
     remove(disk, &new)?;
     let db = index::create(&new, CACHE)?;

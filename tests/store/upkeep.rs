@@ -219,9 +219,18 @@ async fn a_backup_brings_back_what_proofs_cannot() {
     let (other, _) = open(&dir.path().join("other"));
     other.close().await.unwrap();
     let error = store::restore(&config(&dir.path().join("other")), &RealDisk, &backup).unwrap_err().to_string();
-    assert!(error.contains("holds store"), "{error}");
+    assert!(error.contains("holds store") && !error.contains("waystation restore"), "{error}");
+    let noise = dir.path().join("noise");
+    std::fs::write(&noise, bytes(4, 9000)).unwrap();
+    let error = store::restore(&config(&data), &RealDisk, &noise).unwrap_err().to_string();
+    assert!(error.contains("no backup") && !error.contains("waystation restore"), "{error}");
+    // A target that cannot be made is no damage of the index either.
+    let (store, _) = open(&data);
+    let error = store.backup(dir.path().join("nowhere/backup")).await.unwrap_err();
+    assert!(matches!(error, Error::Io(_)) && error.to_string().contains("nowhere"), "{error}");
+    store.close().await.unwrap();
     let error = store::restore(&config(&data), &RealDisk, &dir.path().join("none")).unwrap_err().to_string();
-    assert!(error.contains("no backup"), "{error}");
+    assert!(error.contains("no backup") && !error.contains("waystation restore"), "{error}");
 }
 
 #[tokio::test]
@@ -367,4 +376,161 @@ fn cost_of_opening(root: &Path, read: &Arc<AtomicU64>) -> Cost {
     assert!(cfg!(debug_assertions) || bytes < 1 << 20, "redb itself reads {bytes} bytes");
     let (path, read) = (root.join("node.redb"), read.clone());
     Cost { medium: Arc::new(move |_| Ok(Box::new(open(&path, &read)) as Box<dyn redb::StorageBackend>)), bytes }
+}
+
+fn file_of(root: &Path, content: &[u8]) -> std::path::PathBuf {
+    let text = blake3_of(content).to_string();
+    root.join("content").join(&text[..2]).join(text)
+}
+
+#[tokio::test]
+async fn a_pin_waits_for_a_damaged_payload_to_come_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let content = bytes(1, 5000);
+    let blake3 = blake3_of(&content);
+    publish(&store, &url("a"), &content, None).await.unwrap();
+    store.pin(blake3, "me").await.unwrap();
+    store.quarantine(blake3, "damaged").await.unwrap();
+    assert!(store.show(&url("a")).await.unwrap().is_none());
+    publish(&store, &url("a"), &content, None).await.unwrap();
+    let listed = store.show(&url("a")).await.unwrap().unwrap();
+    assert_eq!(listed.pinned.map(|pin| pin.by).as_deref(), Some("me"));
+    assert_eq!(listed.payload.expires_at, None);
+    // What is removed on purpose takes its pin along; a pin that waits can be taken away.
+    store.remove(blake3).await.unwrap();
+    publish(&store, &url("a"), &content, None).await.unwrap();
+    assert!(store.show(&url("a")).await.unwrap().unwrap().pinned.is_none());
+    store.pin(blake3, "me").await.unwrap();
+    store.quarantine(blake3, "damaged").await.unwrap();
+    store.unpin(blake3).await.unwrap();
+    assert!(matches!(store.unpin(blake3).await, Err(Error::Gone)));
+    store.close().await.unwrap();
+    crash::check_rows(dir.path()).unwrap();
+}
+
+#[tokio::test]
+async fn a_repair_proves_nothing_and_keeps_the_names_in_the_proof() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Hand::new();
+    let (store, _) = Store::open(config(dir.path()), Arc::new(RealDisk), clock.clone()).unwrap();
+    let content = bytes(1, 200_000);
+    let blake3 = blake3_of(&content);
+    publish(&store, &url("a"), &content, None).await.unwrap();
+    let before = store.show(&url("a")).await.unwrap().unwrap().payload;
+    clock.forward(DAY);
+    let draft = store.repair_draft(blake3, SpanSet::from_iter([Span::new(0, 65_536)]), vec![]).await.unwrap();
+    draft.write(0, content.slice(..65_536)).await.unwrap();
+    let proved = draft.prove().await.unwrap();
+    draft.publish(proved, vec![]).await.unwrap();
+    let after = store.show(&url("a")).await.unwrap().unwrap().payload;
+    assert_eq!((after.class, after.expires_at), (Class::Unproven, before.expires_at));
+    assert_eq!(after.published_at, before.published_at);
+    store.close().await.unwrap();
+    store::rebuild(&config(dir.path()), Arc::new(RealDisk), clock.clone(), &mut |_| ()).unwrap();
+    let (store, _) = Store::open(config(dir.path()), Arc::new(RealDisk), clock).unwrap();
+    let found = store.find(&url("a")).await.unwrap().unwrap();
+    assert_eq!((served(&found), found.alias.tag.as_str()), (content, "tag of dl.example.org/a"));
+    assert_eq!(found.held.payload().class, Class::Unproven);
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_missing_payload_file_is_mended_and_a_missing_proof_is_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let content = bytes(1, 200_000);
+    let blake3 = blake3_of(&content);
+    publish(&store, &url("a"), &content, Some(Authority::Catalog)).await.unwrap();
+    let path = file_of(dir.path(), &content);
+    std::fs::remove_file(&path).unwrap();
+    let bad = store.verify(blake3, Box::new(|_| ())).await.unwrap();
+    assert_eq!(bad.iter().collect::<Vec<_>>(), [Span::new(0, 200_000)]);
+    let draft = store.repair_draft(blake3, bad, vec![]).await.unwrap();
+    assert_eq!(draft.covered().total(), 0);
+    fill(&draft, &content).await.unwrap();
+    let proved = draft.prove().await.unwrap();
+    draft.publish(proved, vec![]).await.unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), content);
+    assert_eq!(class_of(&store, &url("a")).await, Some(Class::Proven));
+
+    let proof = path.with_extension("proof");
+    let good = std::fs::read(&proof).unwrap();
+    for damaged in [None, Some(&good[..good.len() / 2])] {
+        std::fs::remove_file(&proof).unwrap();
+        if let Some(damaged) = damaged {
+            std::fs::write(&proof, damaged).unwrap();
+        }
+        let read = Arc::new(AtomicU64::new(0));
+        let told = Arc::clone(&read);
+        let each = move |len| {
+            told.fetch_add(len, Ordering::Relaxed);
+        };
+        assert!(store.verify(blake3, Box::new(each)).await.unwrap().is_empty());
+        assert_eq!(read.load(Ordering::Relaxed), 200_000, "it was read to the end");
+        assert_eq!(std::fs::read(&proof).unwrap().len(), good.len());
+    }
+    // Without a proof, and not what its name says either: all of it is bad.
+    std::fs::remove_file(&proof).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, bytes(2, 200_000)).unwrap();
+    let bad = store.verify(blake3, Box::new(|_| ())).await.unwrap();
+    assert_eq!(bad.total(), 200_000);
+    assert!(!proof.exists());
+    // Filled anew it has a proof again.
+    publish(&store, &url("b"), &content, None).await.unwrap();
+    assert!(proof.exists() && store.verify(blake3, Box::new(|_| ())).await.unwrap().is_empty());
+    store.close().await.unwrap();
+    crash::check_rows(dir.path()).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn writers_that_need_room_at_once_all_find_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = Config { max_size: 3 << 20, ..config(dir.path()) };
+    let (store, _) = Store::open(small, Arc::new(RealDisk), Hand::new()).unwrap();
+    for round in 0..6u64 {
+        let mut tasks = tokio::task::JoinSet::new();
+        for at in 0..4u64 {
+            let store = store.clone();
+            tasks.spawn(async move {
+                let name = url(&format!("{round}-{at}"));
+                publish(&store, &name, &bytes(round * 10 + at, 500 << 10), Some(Authority::Catalog)).await.map(drop)
+            });
+        }
+        while let Some(done) = tasks.join_next().await {
+            done.unwrap().unwrap();
+        }
+    }
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_directory_of_payloads_that_is_missing_dooms_no_entry() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let content = bytes(1, 5000);
+    publish(&store, &url("a"), &content, None).await.unwrap();
+    store.close().await.unwrap();
+    let shelf = file_of(dir.path(), &content).parent().unwrap().to_owned();
+    let aside = dir.path().join("aside");
+    std::fs::rename(&shelf, &aside).unwrap();
+    let (store, _) = open(dir.path());
+    assert!(store.find(&url("a")).await.unwrap().is_none());
+    std::fs::rename(&aside, &shelf).unwrap();
+    assert_eq!(served(&store.find(&url("a")).await.unwrap().unwrap()), content);
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_cannot_be_mended_does_not_stop_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    publish(&store, &url("a"), &bytes(1, 5000), None).await.unwrap();
+    store.close().await.unwrap();
+    let stranger = dir.path().join("drafts/00000000000000ff");
+    std::fs::create_dir(&stranger).unwrap();
+    let (store, _) = open(dir.path());
+    assert!(store.find(&url("a")).await.unwrap().is_some() && stranger.is_dir());
+    store.close().await.unwrap();
 }

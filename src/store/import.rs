@@ -62,7 +62,9 @@ impl Core {
                 return Err(error);
             }
         };
-        let published = self.publish_import(id, size, expected, names);
+        // The rename is done: from here on a file that was moved goes back where anything fails.
+        let settled = if moved { self.sync_dir(&self.layout.drafts()) } else { Ok(()) };
+        let published = settled.and_then(|()| self.publish_import(id, size, expected, names));
         match published {
             Ok(found) => {
                 if take && !moved {
@@ -108,14 +110,13 @@ impl Core {
         })
     }
 
-    /// Step 2. Says whether the file itself was moved.
+    /// Step 2. Says whether the file itself was moved; on an error it was not, and what lies among the drafts is a copy.
     fn bring(&self, id: u64, home: &Path, moves: bool) -> Result<bool, Error> {
         let here = self.layout.draft(id);
         if moves {
             match self.disk.rename(home, &here) {
                 Ok(()) => {
                     unseal(&here);
-                    self.sync_dir(&self.layout.drafts())?;
                     return Ok(true);
                 }
                 Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {}

@@ -279,3 +279,21 @@ async fn a_failed_sync_of_a_draft_ends_the_draft() {
     store.close().await.unwrap();
     crash::check_rows(dir.path()).unwrap();
 }
+
+#[tokio::test]
+async fn a_file_that_is_moved_in_survives_a_failed_sync() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let disk = FaultDisk::new(&data);
+    let (store, _) = open_on(&disk, &data).unwrap();
+    let content = bytes(1, 50_000);
+    let path = dir.path().join("only-copy");
+    std::fs::write(&path, &content).unwrap();
+    disk.set_faults(Faults { folder_sync_fails: Some(data.join("drafts")), ..Faults::default() });
+    store.import(path.clone(), true, None, vec![]).await.unwrap_err();
+    assert_eq!(std::fs::read(&path).unwrap(), content, "it went back to where it came from");
+    disk.set_faults(Faults::default());
+    let found = store.import(path.clone(), true, None, vec![]).await.unwrap();
+    assert_eq!((served(&found), path.exists()), (content, false));
+    store.close().await.unwrap();
+}

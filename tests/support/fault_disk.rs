@@ -95,6 +95,8 @@ pub(crate) struct Faults {
     pub(crate) index_unreadable: bool,
     /// The next sync of a file below this path fails.
     pub(crate) sync_fails_below: Option<PathBuf>,
+    /// The next sync of this directory fails.
+    pub(crate) folder_sync_fails: Option<PathBuf>,
 }
 
 #[derive(Debug, Default)]
@@ -405,6 +407,10 @@ impl Disk for FaultDisk {
         let mut world = self.world();
         world.count_sync()?;
         let world = &mut *world;
+        if world.faults.folder_sync_fails.as_deref() == Some(path) {
+            world.faults.folder_sync_fails = None;
+            return Err(io::Error::from_raw_os_error(libc::EIO));
+        }
         world.namings.retain(|naming| {
             let durable = naming.touches(path);
             if durable {

@@ -306,7 +306,8 @@ async fn without_the_node_the_directory_says_the_same() {
 
     assert_eq!(site.json(&["content", "show", &a])["blake3"], shown["blake3"]);
     assert_eq!(keys(&site.json(&["content", "show", &a])), keys(&shown));
-    let file = site.data.path().join("file");
+    let outside = tempfile::tempdir().unwrap();
+    let file = outside.path().join("file");
     std::fs::write(&file, b"by hand").unwrap();
     site.well(&["import", "--move", file.to_str().unwrap(), "--sha256", &sha256(b"by hand")]);
     assert!(!file.exists());

@@ -29,6 +29,15 @@ use crate::store::tables::{AliasRow, ClaimRow, DRAFTS, DraftRow, encode, name_ke
 use crate::store::writer::Room;
 
 impl Core {
+    /// Whether `path`, wherever links lead from it, lies in the data directory. Blocks.
+    pub(crate) fn is_own(&self, path: &Path) -> bool {
+        match (path.canonicalize(), self.layout.root().canonicalize()) {
+            (Ok(path), Ok(root)) => path.starts_with(root),
+            // What cannot be followed cannot be read either; whoever tries is told why.
+            _ => false,
+        }
+    }
+
     /// Takes the file at `path` in; see the head of this file.
     pub(crate) fn import(
         &self,
@@ -39,6 +48,12 @@ impl Core {
     ) -> Result<Found, Error> {
         self.writable()?;
         let facts = std::fs::metadata(path).map_err(|error| Error::at(path, &error))?;
+        if self.is_own(path) {
+            // Moved, the index or a proof would be gone; copied, a draft would be taken for a payload.
+            let (path, root) = (path.display(), self.layout.root().display());
+            let what = format!("{path} lies in the node's own data directory {root}: import it from somewhere else");
+            return Err(Error::Invalid { what });
+        }
         if !facts.is_file() {
             return Err(Error::Invalid { what: format!("{} is no file", path.display()) });
         }

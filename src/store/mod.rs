@@ -64,7 +64,7 @@ mod verify;
 mod writer;
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
 use crate::base::digest::Blake3;
@@ -334,6 +334,11 @@ impl Store {
     /// The account of requests.
     pub fn ledger(&self) -> &Ledger {
         &self.core.ledger
+    }
+
+    /// Whether `path`, wherever links lead from it, lies in the data directory: nothing there can be imported. Blocks.
+    pub fn is_own(&self, path: &Path) -> bool {
+        self.core.is_own(path)
     }
 
     /// Takes a file of the administrator's into the store: a reflink or copy, or the file itself with `take` (same file

@@ -179,6 +179,12 @@ async fn files_are_imported_copied_or_moved() {
     assert!(!path.exists());
     assert_eq!(class_of(&store, &url("u")).await, Some(Class::Proven));
     assert!(store.import(dir.path().to_owned(), false, None, vec![]).await.is_err());
+    // The store's own files are nothing to import, whichever way leads to them.
+    std::os::unix::fs::symlink(dir.path().join("data"), dir.path().join("way")).unwrap();
+    for own in ["data/store-id", "way/node.redb"] {
+        let error = store.import(dir.path().join(own), true, None, vec![]).await.unwrap_err();
+        assert!(error.to_string().contains("own data directory") && dir.path().join(own).exists(), "{error}");
+    }
     store.close().await.unwrap();
 }
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use redb::Database;
 
 use crate::base::disk::Disk;
-use crate::base::time::{Clock, SystemClock};
+use crate::base::time::{Clock, SystemClock, Timestamp};
 use crate::store::backup;
 use crate::store::config::Config;
 use crate::store::error::Error;
@@ -19,7 +19,7 @@ use crate::store::identity;
 use crate::store::index;
 use crate::store::layout::Layout;
 use crate::store::lock;
-use crate::store::shelves;
+use crate::store::shelves::{self, Terms};
 use crate::store::tables::{DOOMED, DRAFTS, INTENTS, PIECES};
 
 /// Cache of the database that is being read or written.
@@ -58,7 +58,8 @@ pub fn restore(config: &Config, disk: &dyn Disk, from: &Path) -> Result<u64, Err
     backup::tables(&redb::ReadableDatabase::begin_read(&source).map_err(Error::from)?, &db).map_err(unreadable)?;
     drop(source);
     forget_work(&db)?;
-    shelves::reconcile(&db, disk, &layout, now, &mut |_| {})?;
+    let terms = Terms { now: Timestamp::from_ms(now), unproven: config.unproven };
+    shelves::reconcile(&db, disk, &layout, terms, &mut |_| {})?;
     let epoch = epoch.max(old_epoch(&layout)).saturating_add(1);
     shelves::put_meta(&db, &id, epoch)?;
     db.close()?;

@@ -274,6 +274,28 @@ async fn a_rebuild_reads_proofs_and_says_what_is_gone() {
     assert_eq!((again.payloads, again.epoch), (3, rebuilt.epoch + 1));
 }
 
+#[tokio::test]
+async fn what_was_promoted_outlives_a_rebuild() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Hand::new();
+    let open = || Store::open(config(dir.path()), Arc::new(RealDisk), clock.clone()).unwrap().0;
+    let store = open();
+    let content = bytes(1, 70_000);
+    publish(&store, &url("a"), &content, None).await.unwrap();
+    let claim = Published::one(Digest::Sha256(sha256_of(&content)), Authority::Catalog);
+    store.expect(&url("a"), claim, vec![]).await.unwrap();
+    store.close().await.unwrap();
+    clock.forward(40 * DAY);
+    let rebuilt =
+        store::rebuild(&config(dir.path()), Arc::new(RealDisk), clock.clone(), &mut |_| ()).unwrap();
+    assert_eq!((rebuilt.payloads, rebuilt.unproven), (1, 1));
+    let store = open();
+    store.evict_step(0).await.unwrap();
+    let found = store.find(&url("a")).await.unwrap().unwrap();
+    assert_eq!(found.held.payload().expires_at, Some(Timestamp::from_ms(clock.now().ms() + 30 * DAY)));
+    store.close().await.unwrap();
+}
+
 /// A storage that counts what is read of it.
 #[derive(Debug)]
 struct Counting {

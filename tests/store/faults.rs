@@ -284,6 +284,7 @@ async fn a_failed_sync_of_a_draft_ends_the_draft() {
 async fn a_file_that_is_moved_in_survives_a_failed_sync() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
+    std::fs::create_dir(&data).unwrap();
     let disk = FaultDisk::new(&data);
     let (store, _) = open_on(&disk, &data).unwrap();
     let content = bytes(1, 50_000);

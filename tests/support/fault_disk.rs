@@ -387,7 +387,12 @@ impl Disk for FaultDisk {
         let mut world = self.world();
         world.may_write(to)?;
         RealDisk.rename(from, to)?;
-        let node = world.live.get(from).copied();
+        let mut node = world.live.get(from).copied();
+        if node.is_none() && !from.starts_with(&self.root) {
+            // It comes from somewhere else, where it was durable.
+            node = Some(world.nodes.len());
+            world.nodes.push(Node { durable: std::fs::read(to)?, pending: Vec::new() });
+        }
         world.name(Naming::Names(vec![(from.to_owned(), None), (to.to_owned(), node)]));
         Ok(())
     }

@@ -338,6 +338,50 @@ async fn a_repair_replaces_the_file_and_keeps_the_names() {
 }
 
 #[tokio::test]
+async fn what_is_known_to_be_bad_waits_unserved_to_be_mended() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let content = bytes(1, 400_000);
+    let blake3 = blake3_of(&content);
+    publish(&store, &url("a"), &content, Some(Authority::Catalog)).await.unwrap();
+    store.pin(blake3, "me").await.unwrap();
+    let path = dir.path().join(format!("content/{}/{blake3}", &blake3.to_string()[..2]));
+    let spoil = || {
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, bytes(7, 400_000)).unwrap();
+    };
+    spoil();
+    store.withhold(blake3, "the test says so").await.unwrap();
+    assert!(store.hot(&url("a")).is_none() && store.find(&url("a")).await.unwrap().is_none());
+    store.close().await.unwrap();
+    let (store, _) = open(dir.path());
+    assert_eq!(store.withheld(), [blake3]);
+    assert!(store.find(&url("a")).await.unwrap().is_none(), "a restart forgets nothing");
+    assert!(store.show(&url("a")).await.unwrap().unwrap().pinned.is_some(), "names and pin stay");
+    // The whole object coming in once more takes the place of the bad file.
+    let found = publish(&store, &url("b"), &content, None).await.unwrap();
+    assert_eq!((served(&found), store.withheld()), (content.clone(), vec![]));
+    assert_eq!(served(&store.find(&url("a")).await.unwrap().unwrap()), content);
+    // So does a repair; and what turns out to be good is served again as it is.
+    spoil();
+    store.withhold(blake3, "again").await.unwrap();
+    let draft = store.repair_draft(blake3, SpanSet::from_iter([Span::new(0, 400_000)]), vec![]).await.unwrap();
+    fill(&draft, &content).await.unwrap();
+    let proved = draft.prove().await.unwrap();
+    assert_eq!(served(&draft.publish(proved, vec![]).await.unwrap()), content);
+    store.withhold(blake3, "for nothing").await.unwrap();
+    store.release(blake3).await.unwrap();
+    assert!(store.find(&url("a")).await.unwrap().is_some());
+    store.withhold(blake3, "and it goes").await.unwrap();
+    store.remove(blake3).await.unwrap();
+    assert!(store.withheld().is_empty() && matches!(store.withhold(blake3, "gone").await, Err(Error::Gone)));
+    store.close().await.unwrap();
+    let (store, _) = open(dir.path());
+    assert!(store.withheld().is_empty());
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_draft_goes_on_where_its_checkpoint_was() {
     let dir = tempfile::tempdir().unwrap();
     let disk = FaultDisk::new(dir.path());

@@ -142,7 +142,11 @@ mod tests {
         std::os::unix::fs::symlink(at("a"), at("b/link")).unwrap();
         std::os::unix::fs::symlink(root.path(), at("b/loop")).unwrap();
         let walk = |path: PathBuf| walk(vec![path], &|path| path.ends_with("b/c"));
-        assert_eq!(walk(root.path().to_owned()).unwrap(), [at("a"), at("b/1")], "what is the node's own is passed over");
+        assert_eq!(
+            walk(root.path().to_owned()).unwrap(),
+            [at("a"), at("b/1")],
+            "what is the node's own is passed over"
+        );
         assert!(matches!(walk(at("b/c")), Err(Error::Input(_))));
         assert!(matches!(walk(at("b/link")), Err(Error::Input(_))));
         assert!(matches!(walk(at("absent")), Err(Error::Disk { .. })));

@@ -17,7 +17,7 @@
 //! 3. A complete draft is held against everything published for it (`notes`, `judge`).
 //! 4. It is published: intent, sync, proof, rename, commit (`publish`); the rows that go together are kept so by
 //!    `entries`, by the one thread that writes (`writer`).
-//! 5. What is held can be pinned (`pins`), verified (`verify`), mended by a new draft over the old file, given up when
+//! 5. What is held can be pinned (`pins`), verified (`verify`), mended by a new draft over the old file (and `withheld` until then), given up when
 //!    room is needed (`space`), deleted or put into quarantine (`remove`).
 //! 6. The index is copied while in use (`backup`), put back (`restore`), or made anew from the proofs (`rebuild`).
 //!
@@ -61,6 +61,7 @@ mod shelves;
 mod space;
 mod tables;
 mod verify;
+mod withheld;
 mod writer;
 
 use std::ops::ControlFlow;
@@ -274,6 +275,28 @@ impl Store {
     pub async fn quarantine(&self, blake3: Blake3, why: &str) -> Result<(), Error> {
         let (core, fate) = (Arc::clone(&self.core), Fate::Quarantined(why.to_owned()));
         self.core.steps.run(move || core.remove(blake3, &fate)).await?
+    }
+
+    /// Takes a payload of which bytes are known to be bad out of service until it is mended: it is found under none of its
+    /// names, and what comes in with its digest takes the place of its file. Entry, names, pin and file stay, also over a
+    /// restart. `Gone` where it is not held.
+    pub async fn withhold(&self, blake3: Blake3, why: &str) -> Result<(), Error> {
+        let (core, why) = (Arc::clone(&self.core), why.to_owned());
+        self.core.steps.run(move || core.withhold(blake3, &why)).await?
+    }
+
+    /// Puts a payload that was read again and is good back into service; one that was not withheld is fine.
+    pub async fn release(&self, blake3: Blake3) -> Result<(), Error> {
+        if !self.core.withheld.has(&blake3) {
+            return Ok(());
+        }
+        let core = Arc::clone(&self.core);
+        self.core.steps.run(move || core.release(blake3)).await?
+    }
+
+    /// The payloads that wait to be mended, in order.
+    pub fn withheld(&self) -> Vec<Blake3> {
+        self.core.withheld.all()
     }
 
     /// What is used and what is free.

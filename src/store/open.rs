@@ -31,6 +31,7 @@ use crate::store::pool::Pool;
 use crate::store::shelves::read_meta;
 use crate::store::space::Sums;
 use crate::store::tables::{META, META_EPOCH, META_ID};
+use crate::store::withheld::Withheld;
 use crate::store::writer::{Tick, Writer};
 
 /// What opening found and mended.
@@ -88,6 +89,7 @@ pub(crate) fn open(
         sums: Sums::default(),
         book: Book::default(),
         keys: Keys::default(),
+        withheld: Withheld::default(),
         ledger,
         next: AtomicU64::new(1),
         lock: Mutex::new(Some(lock)),

@@ -34,6 +34,7 @@ use crate::store::tables::{
     AliasRow, DOOMED, DRAFTS, DoomedRow, INTENTS, Id, IntentRow, NOTES, NoteRow, PINS, PayloadRow, PiecesRow,
     authority_code, class_code, decode, encode, name_key, name_of,
 };
+use crate::store::withheld;
 use crate::store::writer::Room;
 
 /// What is to be published.
@@ -95,7 +96,7 @@ impl Core {
 
         let is_whole = self.facts(&self.layout.payload(&blake3))?.is_some_and(|facts| facts.len == finished.size())
             && self.facts(&self.layout.proof(&blake3))?.is_some();
-        let replaces = !is_whole || finished.repairs == Some(id);
+        let replaces = !is_whole || finished.repairs == Some(id) || self.withheld.has(&blake3);
         loop {
             let theirs = intent.clone();
             match self.writer.write(Room::Adds, move |tx| begin(tx, &id, &theirs, replaces, now.ms()))? {
@@ -184,9 +185,11 @@ impl Core {
             let old = entries::payload(tx, &id)?;
             tx.open_table(INTENTS)?.remove(&id)?;
             put_entry(tx, &id, &intent, now)?;
+            withheld::release(tx, &id)?;
             drop_draft_rows(tx, intent.draft)?;
             Ok(old)
         })?;
+        self.withheld.forget(&blake3);
         // Where a file was replaced, whoever is still served from the old one keeps its blocks.
         self.cache.drop_payload(&blake3, old.as_ref().map(|row| row.allocated));
         shift(&self.sums.payloads, allocated, old.as_ref().map_or(0, |row| row.allocated));

@@ -286,8 +286,7 @@ async fn what_was_promoted_outlives_a_rebuild() {
     store.expect(&url("a"), claim, vec![]).await.unwrap();
     store.close().await.unwrap();
     clock.forward(40 * DAY);
-    let rebuilt =
-        store::rebuild(&config(dir.path()), Arc::new(RealDisk), clock.clone(), &mut |_| ()).unwrap();
+    let rebuilt = store::rebuild(&config(dir.path()), Arc::new(RealDisk), clock.clone(), &mut |_| ()).unwrap();
     assert_eq!((rebuilt.payloads, rebuilt.unproven), (1, 1));
     let store = open();
     store.evict_step(0).await.unwrap();

@@ -256,6 +256,27 @@ async fn what_was_noted_before_judges_what_comes() {
 }
 
 #[tokio::test]
+async fn a_claim_that_comes_between_proof_and_publish_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let content = bytes(1, 100_000);
+    for (at, claimed, authority) in [(0, &content, Some(Class::Proven)), (1, &bytes(2, 10), None)] {
+        let name = url(&at.to_string());
+        let body: Bytes = if at == 0 { content.clone() } else { bytes(3, 5000) };
+        let draft = store.start_draft(spec(&name, &body, None)).await.unwrap();
+        fill(&draft, &body).await.unwrap();
+        let proved = draft.prove().await.unwrap();
+        let claim = Published::one(Digest::Sha256(sha256_of(claimed)), Authority::Catalog);
+        store.expect(&name, claim, vec![]).await.unwrap();
+        let published = draft.publish(proved, vec![]).await;
+        assert_eq!(published.is_err(), authority.is_none(), "{published:?}");
+        assert!(published.is_ok() || matches!(published, Err(Error::Mismatch { .. })));
+        assert_eq!(class_of(&store, &name).await, authority);
+    }
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
 async fn an_unproven_payload_ends_unless_it_is_pinned() {
     let dir = tempfile::tempdir().unwrap();
     let clock = Hand::new();

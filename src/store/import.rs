@@ -183,8 +183,10 @@ impl Core {
                 return Err(Error::Mismatch { published: *digest, computed: digests });
             }
         }
+        let judged: Vec<Name> = names.iter().map(|(name, _)| name).chain([&name]).cloned().collect();
         let finished = Finished { draft: id, file: &file, hashed: &hashed, sha1, verdict, names, repairs: None };
         self.publish(&finished)?;
+        self.judge_published(&judged, &digests)?;
         self.find(&name)?.ok_or(Error::Gone)
     }
 }

@@ -218,6 +218,10 @@ impl Core {
                 tx.open_table(INTENTS)?.remove(&id)?;
                 if draft_moved { drop_draft_rows(tx, number) } else { Ok(()) }
             })?;
+            if draft_moved {
+                // Whoever comes next gets the file that lies there now, not the map of the one it replaced.
+                self.cache.drop_payload(&blake3, None);
+            }
             return Ok(Settled::Undone);
         }
         let is_there = self.facts(&payload)?.is_some_and(|facts| facts.len == intent.payload.size);

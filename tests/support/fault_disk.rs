@@ -97,6 +97,8 @@ pub(crate) struct Faults {
     pub(crate) sync_fails_below: Option<PathBuf>,
     /// The next sync of this directory fails.
     pub(crate) folder_sync_fails: Option<PathBuf>,
+    /// No file below `drafts/` can be given a length.
+    pub(crate) resize_fails: bool,
 }
 
 #[derive(Debug, Default)]
@@ -316,6 +318,9 @@ impl DiskFile for FaultFile {
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut world = self.disk.world();
         world.may_write(&self.path)?;
+        if world.faults.resize_fails && self.path.starts_with(self.disk.root.join("drafts")) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         self.real.set_len(len)?;
         world.nodes[self.node].pending.push(Change::Len(len));
         Ok(())

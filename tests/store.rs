@@ -359,6 +359,31 @@ async fn a_repair_replaces_the_file_and_keeps_the_names() {
 }
 
 #[tokio::test]
+async fn reading_a_payload_again_ends_when_nobody_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let content = bytes(1, 400_000);
+    publish(&store, &url("a"), &content, None).await.unwrap();
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let (go, gate) = std::sync::mpsc::channel::<()>();
+    let each = move |read: u64| {
+        tell.send(read).unwrap();
+        // At the first group until the asker has gone, from then on at once.
+        let _ = gate.recv();
+    };
+    let verify = tokio::spawn({
+        let store = store.clone();
+        async move { store.verify(blake3_of(&content), Box::new(each)).await }
+    });
+    told.recv().await.unwrap();
+    verify.abort();
+    assert!(verify.await.unwrap_err().is_cancelled());
+    drop(go);
+    store.close().await.unwrap();
+    assert!(told.recv().await.is_none(), "it read on though nobody waited");
+}
+
+#[tokio::test]
 async fn what_is_known_to_be_bad_waits_unserved_to_be_mended() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = open(dir.path());

@@ -313,25 +313,26 @@ impl Store {
     }
 
     /// Re-reads a payload against its proof and returns what is bad; `each` is told of every group read (for progress
-    /// and rate: it may sleep).
+    /// and rate: it may sleep). Dropped, it ends after the group that it is at.
     pub async fn verify(&self, blake3: Blake3, mut each: Box<dyn FnMut(u64) + Send>) -> Result<SpanSet, Error> {
         let core = Arc::clone(&self.core);
-        let job = move || {
+        let job = move |wanted: &dyn Fn() -> bool| {
             let proof = core.read_proof(&blake3)?;
             let path = core.layout.payload(&blake3);
             let mut told = |bytes| {
                 each(bytes);
-                ControlFlow::Continue(())
+                if wanted() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             };
             verify::verify(&*core.disk, &path, &proof, &mut told).map_err(|error| Error::at(&path, &error))
         };
-        self.core.long.run(job).await?
+        self.core.long.run_watched(job).await?
     }
 
-    /// A consistent copy of the index while running, as the new file `to`.
+    /// A consistent copy of the index while running, as the new file `to`, which must not be there. Dropped, it ends soon
+    /// and leaves nothing.
     pub async fn backup(&self, to: PathBuf) -> Result<(), Error> {
         let core = Arc::clone(&self.core);
-        self.core.long.run(move || core.index.copy(&*core.disk, &to)).await?
+        self.core.long.run_watched(move |wanted| core.index.copy(&*core.disk, &to, wanted)).await?
     }
 
     /// A small document of another room.

@@ -55,12 +55,17 @@ pub fn restore(config: &Config, disk: &dyn Disk, from: &Path) -> Result<u64, Err
     }
     remove(disk, &new)?;
     let db = index::create(&new, CACHE)?;
-    backup::tables(&redb::ReadableDatabase::begin_read(&source).map_err(Error::from)?, &db).map_err(unreadable)?;
+    backup::tables(&redb::ReadableDatabase::begin_read(&source).map_err(Error::from)?, &db, &|| true)
+        .map_err(unreadable)?;
     drop(source);
     forget_work(&db)?;
     let terms = Terms { now: Timestamp::from_ms(now), unproven: config.unproven };
     shelves::reconcile(&db, disk, &layout, terms, &mut |_| {})?;
-    let epoch = epoch.max(old_epoch(&layout)).saturating_add(1);
+    // Where the old epoch cannot be read, seconds since 1970 are above every epoch that was ever counted up to.
+    let epoch = match old_epoch(&layout) {
+        0 => epoch.saturating_add(1).max(now / 1000),
+        known => epoch.max(known).saturating_add(1),
+    };
     shelves::put_meta(&db, &id, epoch)?;
     db.close()?;
     put_in_place(disk, &layout, &new, now)?;

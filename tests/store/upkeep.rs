@@ -201,6 +201,12 @@ async fn a_backup_brings_back_what_proofs_cannot() {
     store.pin(blake3_of(&b), "me").await.unwrap();
     let backup = dir.path().join("backup");
     store.backup(backup.clone()).await.unwrap();
+    let error = store.backup(backup.clone()).await.unwrap_err();
+    assert!(error.to_string().contains("not overwritten"), "{error}");
+    let (one, two) = tokio::join!(store.backup(dir.path().join("twin")), store.backup(dir.path().join("twin")));
+    assert!(one.is_ok() || two.is_ok());
+    let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| !name.to_str().unwrap().contains("partial")), "{left:?}");
     // After the backup one goes, one comes.
     store.remove(blake3_of(&a)).await.unwrap();
     publish(&store, &url("c"), &c, None).await.unwrap();

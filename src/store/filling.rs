@@ -232,6 +232,10 @@ impl DraftState {
         }
         let outcome = self.judged();
         let mut phase = self.set_phase();
+        if !matches!(*phase, Phase::Proving) {
+            // A sync that failed meanwhile ended the draft: nothing in its file can be trusted.
+            return Err(Error::Gone);
+        }
         match outcome {
             Ok((hashed, verdict)) => {
                 let digests = hashed.digests;

@@ -201,9 +201,10 @@ impl Core {
     pub(crate) fn settle(&self, id: Id, intent: &IntentRow, may_finish: bool) -> Result<Settled, Error> {
         let blake3 = Blake3::new(id);
         let (payload, proof) = (self.layout.payload(&blake3), self.layout.proof(&blake3));
-        let (has_entry, has_row) = self.index.read(|tx| {
-            let has_entry = tx.open_table(crate::store::tables::PAYLOADS)?.get(&id)?.is_some();
-            Ok((has_entry, tx.open_table(DRAFTS)?.get(intent.draft)?.is_some()))
+        let (entry, has_row) = self.index.read(|tx| {
+            let entry = tx.open_table(crate::store::tables::PAYLOADS)?.get(&id)?;
+            let entry = entry.map(|row| decode::<PayloadRow>("payloads.1", row.value())).transpose()?;
+            Ok((entry, tx.open_table(DRAFTS)?.get(intent.draft)?.is_some()))
         })?;
         self.unlink(&self.layout.draft_proof(intent.draft))?;
         let draft = self.layout.draft(intent.draft);
@@ -211,7 +212,7 @@ impl Core {
         if !draft_moved {
             unseal(&draft);
         }
-        if has_entry {
+        if let Some(entry) = entry {
             // A repair. Old or new, the file at the payload's name is whole, and the entry keeps it.
             let number = intent.draft;
             self.writer.write(Room::Frees, move |tx| {
@@ -220,7 +221,7 @@ impl Core {
             })?;
             if draft_moved {
                 // Whoever comes next gets the file that lies there now, not the map of the one it replaced.
-                self.cache.drop_payload(&blake3, None);
+                self.cache.drop_payload(&blake3, Some(entry.allocated));
             }
             return Ok(Settled::Undone);
         }

@@ -55,13 +55,11 @@ pub(crate) fn copy(disk: &dyn Disk, tx: &ReadTransaction, to: &Path, wanted: &dy
 
 /// A backup never takes the place of another file: that may be the last one that is good.
 fn free(disk: &dyn Disk, to: &Path) -> Result<(), Error> {
-    match disk.facts(to).map_err(|error| Error::at(to, &error))? {
-        None => Ok(()),
-        Some(_) => {
-            let what = format!("{} is there already and is not overwritten: name another file", to.display());
-            Err(Error::Invalid { what })
-        }
+    if disk.facts(to).map_err(|error| Error::at(to, &error))?.is_some() {
+        let what = format!("{} is there already and is not overwritten: name another file", to.display());
+        return Err(Error::Invalid { what });
     }
+    Ok(())
 }
 
 /// Copies every table, as long as it is `wanted`.

@@ -176,9 +176,13 @@ struct Site {
 
 impl Site {
     async fn new() -> Self {
+        Self::with(&[]).await
+    }
+
+    async fn with(args: &[&str]) -> Self {
         let (origin, data) = (Origin::start().await, tempfile::tempdir().unwrap());
         let allow = format!("origins.allow={}", origin.entry());
-        let node = NodeProcess::start(data.path(), &["--set", &allow]);
+        let node = NodeProcess::start(data.path(), &[&["--set", &allow], args].concat());
         Self { origin, data, node }
     }
 
@@ -276,6 +280,45 @@ async fn repair_fetches_the_bad_group_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_mended_now_is_withheld_and_mended_later() {
+    let site = Site::with(&["--set", "upstream.patience=1 s"]).await;
+    let object = Object::made(3 << 20, 19);
+    site.origin.put("/a.cab", object.clone());
+    let a = site.origin.url("/a.cab");
+    site.well(&["fetch", &a, "--sha256", &sha256(&object.all())]);
+    let blake3 = site.json(&["content", "show", &a])["blake3"].as_str().unwrap().to_owned();
+    let place = |blake3: &str| site.data.path().join("content").join(&blake3[..2]).join(blake3);
+    let flip = |blake3: &str, at: u64| {
+        let path = place(blake3);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let file = std::fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, at).unwrap();
+        file.write_all_at(&[!byte[0]], at).unwrap();
+    };
+    flip(&blake3, 1 << 20);
+    // One that nobody knows a place for.
+    let outside = tempfile::tempdir().unwrap();
+    let file = outside.path().join("file");
+    std::fs::write(&file, b"by hand").unwrap();
+    site.well(&["import", file.to_str().unwrap()]);
+    let lonely = site.json(&["content", "show", &sha256(b"by hand")])["blake3"].as_str().unwrap().to_owned();
+    flip(&lonely, 0);
+
+    site.origin.always("/a.cab", [Fault::Status(503)]);
+    site.ill(1, &["store", "verify", "--repair"]);
+    assert!(place(&blake3).exists(), "the good groups are kept");
+    assert!(!place(&lonely).exists(), "what cannot be mended is in quarantine");
+    assert_eq!(site.json(&["content", "show", &a])["blake3"].as_str(), Some(blake3.as_str()));
+    site.origin.always("/a.cab", []);
+    let before = site.origin.sent("/a.cab");
+    assert!(site.well(&["store", "verify", "--repair"]).contains("1 of 1 payloads were bad and are mended"));
+    let again = site.origin.sent("/a.cab") - before;
+    assert!((1..=1 << 20).contains(&again), "{again} bytes were fetched again for one bad group");
+    assert_eq!(std::fs::read(place(&blake3)).unwrap(), object.all());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_hangs_is_seen_and_stopped() {
     let site = Site::new().await;
     site.origin.put("/slow.cab", Object::made(8 << 20, 1));
@@ -338,7 +381,8 @@ async fn without_the_node_the_directory_says_the_same() {
 
     assert_eq!(site.json(&["content", "show", &a])["blake3"], shown["blake3"]);
     assert_eq!(keys(&site.json(&["content", "show", &a])), keys(&shown));
-    let file = site.data.path().join("file");
+    let outside = tempfile::tempdir().unwrap();
+    let file = outside.path().join("file");
     std::fs::write(&file, b"by hand").unwrap();
     site.well(&["import", "--move", file.to_str().unwrap(), "--sha256", &sha256(b"by hand")]);
     assert!(!file.exists());

@@ -18,12 +18,8 @@ pub(in crate::jobs) async fn run(shared: &Shared, record: &Record, work: Backup)
         return Err(Error::Input(what));
     }
     tokio::select! {
-        () = record.cancel().cancelled() => {
-            // What was written so far is no backup; nobody may take it for one.
-            let gone = to.clone();
-            let _ = blocking(move || std::fs::remove_file(&gone)).await?;
-            return Err(Error::Stopped);
-        }
+        // Whoever copies learns that nobody waits any more, and leaves nothing. A file of that name is whole.
+        () = record.cancel().cancelled() => return Err(Error::Stopped),
         copied = shared.store.backup(to.clone()) => copied?,
     }
     let size = blocking({

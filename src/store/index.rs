@@ -216,9 +216,9 @@ impl Index {
     }
 
     /// Copies a snapshot into the new file `to`. A disk that refuses the copy is no failure of the index.
-    pub(crate) fn copy(&self, disk: &dyn Disk, to: &Path) -> Result<(), Error> {
+    pub(crate) fn copy(&self, disk: &dyn Disk, to: &Path, wanted: &dyn Fn() -> bool) -> Result<(), Error> {
         let (db, _) = self.db()?;
-        let copied = catch_unwind(AssertUnwindSafe(|| backup::copy(disk, &db.begin_read()?, to)));
+        let copied = catch_unwind(AssertUnwindSafe(|| backup::copy(disk, &db.begin_read()?, to, wanted)));
         copied.unwrap_or_else(|_| Err(Error::Index { path: self.path.clone(), why: "reading it panicked".into() }))
     }
 

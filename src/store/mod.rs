@@ -17,7 +17,7 @@
 //! 3. A complete draft is held against everything published for it (`notes`, `judge`).
 //! 4. It is published: intent, sync, proof, rename, commit (`publish`); the rows that go together are kept so by
 //!    `entries`, by the one thread that writes (`writer`).
-//! 5. What is held can be pinned (`pins`), verified (`verify`), mended by a new draft over the old file, given up when
+//! 5. What is held can be pinned (`pins`), verified (`verify`), mended by a new draft over the old file (and `withheld` until then), given up when
 //!    room is needed (`space`), deleted or put into quarantine (`remove`).
 //! 6. The index is copied while in use (`backup`), put back (`restore`), or made anew from the proofs (`rebuild`).
 //!
@@ -61,10 +61,11 @@ mod shelves;
 mod space;
 mod tables;
 mod verify;
+mod withheld;
 mod writer;
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
 use crate::base::digest::Blake3;
@@ -288,6 +289,28 @@ impl Store {
         self.core.steps.run(move || core.remove(blake3, &fate)).await?
     }
 
+    /// Takes a payload of which bytes are known to be bad out of service until it is mended: it is found under none of its
+    /// names, and what comes in with its digest takes the place of its file. Entry, names, pin and file stay, also over a
+    /// restart. `Gone` where it is not held.
+    pub async fn withhold(&self, blake3: Blake3, why: &str) -> Result<(), Error> {
+        let (core, why) = (Arc::clone(&self.core), why.to_owned());
+        self.core.steps.run(move || core.withhold(blake3, &why)).await?
+    }
+
+    /// Puts a payload that was read again and is good back into service; one that was not withheld is fine.
+    pub async fn release(&self, blake3: Blake3) -> Result<(), Error> {
+        if !self.core.withheld.has(&blake3) {
+            return Ok(());
+        }
+        let core = Arc::clone(&self.core);
+        self.core.steps.run(move || core.release(blake3)).await?
+    }
+
+    /// The payloads that wait to be mended, in order.
+    pub fn withheld(&self) -> Vec<Blake3> {
+        self.core.withheld.all()
+    }
+
     /// What is used and what is free.
     pub async fn space(&self) -> Result<Space, Error> {
         let core = Arc::clone(&self.core);
@@ -308,23 +331,24 @@ impl Store {
     }
 
     /// Re-reads a payload against its proof and returns what is bad: all of it where its file is missing. A proof that is
-    /// missing or damaged is made again from a payload that is well, which its own BLAKE3 tells; `each` is told of every group read (for progress
-    /// and rate: it may sleep).
+    /// missing or damaged is made again from a payload that is well, which its own BLAKE3 tells. `each` is told of every
+    /// group read (for progress and rate: it may sleep). Dropped, it ends after the group that it is at.
     pub async fn verify(&self, blake3: Blake3, mut each: Box<dyn FnMut(u64) + Send>) -> Result<SpanSet, Error> {
         let core = Arc::clone(&self.core);
-        let job = move || {
+        let job = move |wanted: &dyn Fn() -> bool| {
             core.verify(&blake3, &mut |bytes| {
                 each(bytes);
-                ControlFlow::Continue(())
+                if wanted() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             })
         };
-        self.core.long.run(job).await?
+        self.core.long.run_watched(job).await?
     }
 
-    /// A consistent copy of the index while running, as the new file `to`.
+    /// A consistent copy of the index while running, as the new file `to`, which must not be there. Dropped, it ends soon
+    /// and leaves nothing.
     pub async fn backup(&self, to: PathBuf) -> Result<(), Error> {
         let core = Arc::clone(&self.core);
-        self.core.long.run(move || core.index.copy(&*core.disk, &to)).await?
+        self.core.long.run_watched(move |wanted| core.index.copy(&*core.disk, &to, wanted)).await?
     }
 
     /// A small document of another room.
@@ -350,6 +374,11 @@ impl Store {
     /// The account of requests.
     pub fn ledger(&self) -> &Ledger {
         &self.core.ledger
+    }
+
+    /// Whether `path`, wherever links lead from it, lies in the data directory: nothing there can be imported. Blocks.
+    pub fn is_own(&self, path: &Path) -> bool {
+        self.core.is_own(path)
     }
 
     /// Takes a file of the administrator's into the store: a reflink or copy, or the file itself with `take` (same file

@@ -107,27 +107,40 @@ impl Core {
             return Ok(());
         }
         for name in &names {
-            self.hold_against(name, expected)?;
+            self.hold_against(name, Some(*expected))?;
         }
         Ok(())
     }
 
-    /// Judges the payload under `name` anew.
-    fn hold_against(&self, name: &Name, expected: &Published) -> Result<(), Error> {
+    /// Judges what was just published under these names once more: a claim that came while it was being published found
+    /// nothing held, and the judge before did not know the claim. [`Error::Mismatch`] where it went to quarantine.
+    pub(crate) fn judge_published(&self, names: &[Name], computed: &Digests) -> Result<(), Error> {
+        for name in names {
+            if let Some(published) = self.hold_against(name, None)? {
+                return Err(Error::Mismatch { published, computed: *computed });
+            }
+        }
+        Ok(())
+    }
+
+    /// Judges the payload under `name` anew. Returns the digest that threw it out, if one did.
+    fn hold_against(&self, name: &Name, own: Option<Published>) -> Result<Option<Digest>, Error> {
         let key = name_key(name);
-        let Some((blake3, row, _)) = self.index.read(|tx| entries::look_up(tx, &key))? else { return Ok(()) };
+        let Some((blake3, row, _)) = self.index.read(|tx| entries::look_up(tx, &key))? else { return Ok(None) };
         let id = *blake3.as_bytes();
         let digests = row.digests(&id);
-        let claims = self.claims(name, &digests, Some(*expected))?;
-        match judge(Some(name), &claims, &digests, Sha1State::of(row.sha1_state)) {
-            Verdict::Unproven => Ok(()),
+        let claims = self.claims(name, &digests, own)?;
+        // Of what was just published the name was judged before; that its own digest is its name proves nothing anew.
+        match judge(own.map(|_| name), &claims, &digests, Sha1State::of(row.sha1_state)) {
+            Verdict::Unproven => Ok(None),
             Verdict::Proven(authority) => {
                 let code = authority_code(authority);
                 if entries::is_proven(&row) && row.authority >= code {
-                    return Ok(());
+                    return Ok(None);
                 }
                 self.writer.write(Room::Frees, move |tx| {
-                    let mut row = entries::payload(tx, &id)?.ok_or(Error::Gone)?;
+                    // Given up meanwhile: the note stands, and judges it when it comes again.
+                    let Some(mut row) = entries::payload(tx, &id)? else { return Ok(()) };
                     row.class = class_code(Verdict::Proven(authority).class());
                     row.authority = row.authority.max(code);
                     row.expires_at = None;
@@ -135,13 +148,13 @@ impl Core {
                 })?;
                 self.cache.drop_payload(&blake3, None);
                 tracing::info!(%blake3, name = name.shown(), "a payload was promoted: what was published for it matches");
-                Ok(())
+                Ok(None)
             }
             Verdict::Contradicted(digest, authority) => {
                 let pinned = self.index.read(|tx| Ok(tx.open_table(PINS)?.get(&id)?.is_some()))?;
                 if proven_by(&row).is_some_and(|proved| proved >= authority) {
                     tracing::warn!(%blake3, name = name.shown(), %digest, "a claim contradicts what a stronger authority proved; it is only noted");
-                    return Ok(());
+                    return Ok(None);
                 }
                 tracing::warn!(%blake3, name = name.shown(), %digest, pinned, "a held payload is not what was published; it goes to quarantine");
                 let why = format!(
@@ -150,8 +163,8 @@ impl Core {
                     digests.sha256
                 );
                 match self.remove(blake3, &Fate::Quarantined(why)) {
-                    Err(Error::Gone) => Ok(()),
-                    other => other,
+                    Ok(()) | Err(Error::Gone) => Ok(Some(digest)),
+                    Err(error) => Err(error),
                 }
             }
         }

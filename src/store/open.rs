@@ -35,6 +35,7 @@ use crate::store::restore::old_epoch;
 use crate::store::shelves::{self, read_meta};
 use crate::store::space::Sums;
 use crate::store::tables::{META, META_EPOCH, META_ID};
+use crate::store::withheld::Withheld;
 use crate::store::writer::{RESERVE, Tick, Writer};
 
 /// What opening found and mended.
@@ -154,6 +155,7 @@ fn start(
         sums: Sums::default(),
         book: Book::default(),
         keys: Keys::default(),
+        withheld: Withheld::default(),
         ledger,
         next: AtomicU64::new(1),
         lock: Mutex::new(None),
@@ -194,7 +196,8 @@ fn stand_in(
     };
     let index = Index::stand_in(&path, config.index_cache, why, |db| {
         shelves::put_meta(db, &id, epoch)?;
-        let told = shelves::reconcile(db, disk, layout, now, &mut |_| {})?;
+        let terms = shelves::Terms { now: clock.now(), unproven: config.unproven };
+        let told = shelves::reconcile(db, disk, layout, terms, &mut |_| {})?;
         tracing::warn!(
             payloads = told.payloads,
             left_out = told.bad_proofs.len() + told.without_proof.len(),

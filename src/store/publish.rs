@@ -34,6 +34,7 @@ use crate::store::tables::{
     ALIASES, AliasRow, DOOMED, DRAFTS, DoomedRow, INTENTS, Id, IntentRow, NAMES, NOTES, NoteRow, PAYLOADS, PINS,
     PayloadRow, PiecesRow, authority_code, class_code, decode, encode, name_key, name_of,
 };
+use crate::store::withheld;
 use crate::store::writer::Room;
 
 /// What is to be published.
@@ -119,7 +120,7 @@ impl Core {
 
         let is_whole = self.facts(&self.layout.payload(&blake3))?.is_some_and(|facts| facts.len == finished.size())
             && self.read_proof(&blake3).is_ok();
-        let replaces = !is_whole || finished.repairs == Some(id);
+        let replaces = !is_whole || finished.repairs == Some(id) || self.withheld.has(&blake3);
         loop {
             let theirs = intent.clone();
             match self.writer.write(Room::Adds, move |tx| begin(tx, &id, &theirs, replaces, now.ms()))? {
@@ -235,9 +236,11 @@ impl Core {
             let old = entries::payload(tx, &id)?;
             tx.open_table(INTENTS)?.remove(&id)?;
             put_entry(tx, &id, &intent, now)?;
+            withheld::release(tx, &id)?;
             drop_draft_rows(tx, intent.draft)?;
             Ok(old)
         })?;
+        self.withheld.forget(&blake3);
         // Where a file was replaced, whoever is still served from the old one keeps its blocks.
         self.cache.drop_payload(&blake3, old.as_ref().map(|row| row.allocated));
         shift(&self.sums.payloads, allocated, old.as_ref().map_or(0, |row| row.allocated));
@@ -249,9 +252,10 @@ impl Core {
     pub(crate) fn settle(&self, id: Id, intent: &IntentRow, may_finish: bool) -> Result<Settled, Error> {
         let blake3 = Blake3::new(id);
         let (payload, proof) = (self.layout.payload(&blake3), self.layout.proof(&blake3));
-        let (has_entry, has_row) = self.index.read(|tx| {
-            let has_entry = tx.open_table(PAYLOADS)?.get(&id)?.is_some();
-            Ok((has_entry, tx.open_table(DRAFTS)?.get(intent.draft)?.is_some()))
+        let (entry, has_row) = self.index.read(|tx| {
+            let entry = tx.open_table(PAYLOADS)?.get(&id)?;
+            let entry = entry.map(|row| decode::<PayloadRow>("payloads.1", row.value())).transpose()?;
+            Ok((entry, tx.open_table(DRAFTS)?.get(intent.draft)?.is_some()))
         })?;
         self.unlink(&self.layout.draft_proof(intent.draft))?;
         let draft = self.layout.draft(intent.draft);
@@ -259,13 +263,17 @@ impl Core {
         if !draft_moved {
             unseal(&draft);
         }
-        if has_entry {
+        if let Some(entry) = entry {
             // A repair. Old or new, the file at the payload's name is whole, and the entry keeps it.
             let number = intent.draft;
             self.writer.write(Room::Frees, move |tx| {
                 tx.open_table(INTENTS)?.remove(&id)?;
                 if draft_moved { drop_draft_rows(tx, number) } else { Ok(()) }
             })?;
+            if draft_moved {
+                // Whoever comes next gets the file that lies there now, not the map of the one it replaced.
+                self.cache.drop_payload(&blake3, Some(entry.allocated));
+            }
             return Ok(Settled::Undone);
         }
         let is_there = self.facts(&payload)?.is_some_and(|facts| facts.len == intent.payload.size);

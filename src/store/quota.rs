@@ -1,5 +1,7 @@
 //! How drafts come and go: begun, opened again, found on open, given up by count, share, age or lack of room.
 
+use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Instant;
@@ -63,7 +65,7 @@ impl Core {
         let id = self.next_id();
         let path = self.layout.draft(id);
         let file = DraftFile::create(&self.disk, &path, spec.size, row.checked_sha1)
-            .map_err(|error| Error::at(&path, &error))?;
+            .map_err(|error| self.not_begun(&path, &error))?;
         self.enrol(id, file, row, spec.name.clone())
     }
 
@@ -89,7 +91,7 @@ impl Core {
         let id = self.next_id();
         let path = self.layout.draft(id);
         let file = verify::repair_draft(&self.disk, &self.layout.payload(&blake3), &path, held.size, bad, false)
-            .map_err(|error| Error::at(&path, &error))?;
+            .map_err(|error| self.not_begun(&path, &error))?;
         // Whoever proved the payload proves the repair; its SHA-1 state is known and stays.
         let row = DraftRow {
             name: name_key(&name),
@@ -117,6 +119,15 @@ impl Core {
             taken_from: None,
         };
         self.enrol(id, file, row, name)
+    }
+
+    /// A draft whose file could not be made leaves nothing: no row speaks of it, so that nothing else would find it before
+    /// the next start, and the disk may just be full.
+    fn not_begun(&self, path: &Path, error: &io::Error) -> Error {
+        if let Err(error) = self.unlink(path) {
+            tracing::warn!(%error, "what is left of a draft is swept at the next start");
+        }
+        Error::at(path, error)
     }
 
     /// The file's name is made durable, then the row; from then on checkpoints count.

@@ -1,7 +1,7 @@
 //! Looking up: snapshots in, values out.
 //!
 //! 1. The mark is taken, the index says which payload the name points to and what belongs to the name.
-//! 2. An unproven payload past its end is not found.
+//! 2. An unproven payload past its end is not found, nor is one that is withheld.
 //! 3. The payload is opened and mapped, unless it is open already.
 //! 4. What was found goes into the cache, unless something changed since the mark was taken; then all starts again.
 
@@ -54,6 +54,9 @@ impl Core {
             };
             let now = self.clock.now();
             if row.expires_at.is_some_and(|end| end <= now.ms()) {
+                return Ok(None);
+            }
+            if self.withheld.has(&blake3) {
                 return Ok(None);
             }
             let Some(held) = self.open(&blake3, &row)? else {

@@ -50,6 +50,7 @@ impl Core {
     /// Steps 1 to 3, and the numbers that start above everything known. Read-only stores only count.
     pub(crate) fn recover(&self, opened: &mut Opened, may_write: bool) -> Result<(), Error> {
         self.index.read(|tx| self.sums.load(tx))?;
+        self.index.read(|tx| self.withheld.load(tx))?;
         let last = self.index.read(|tx| {
             let draft = tx.open_table(DRAFTS)?.last()?.map(|(id, _)| id.value());
             let place = tx.open_table(QUARANTINE)?.last()?.map(|(id, _)| id.value());

@@ -118,6 +118,7 @@ impl Core {
         let mut bytes: u64 = 0;
         for (id, row) in &doomed {
             self.cache.drop_payload(&Blake3::new(*id), Some(row.allocated));
+            self.withheld.forget(&Blake3::new(*id));
             shift(&self.sums.payloads, 0, row.allocated);
             shift(&self.sums.count, 0, 1);
             bytes = bytes.saturating_add(row.allocated);

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use redb::Database;
 
 use crate::base::disk::Disk;
-use crate::base::time::{Clock, SystemClock};
+use crate::base::time::{Clock, SystemClock, Timestamp};
 use crate::store::backup;
 use crate::store::config::Config;
 use crate::store::error::Error;
@@ -19,7 +19,7 @@ use crate::store::identity;
 use crate::store::index;
 use crate::store::layout::Layout;
 use crate::store::lock;
-use crate::store::shelves;
+use crate::store::shelves::{self, Terms};
 use crate::store::tables::{DOOMED, DRAFTS, INTENTS, PIECES};
 
 /// Cache of the database that is being read or written.
@@ -59,11 +59,17 @@ pub fn restore(config: &Config, disk: &dyn Disk, from: &Path) -> Result<u64, Err
     }
     remove(disk, &new)?;
     let db = index::create(&new, CACHE)?;
-    backup::tables(&redb::ReadableDatabase::begin_read(&source).map_err(Error::from)?, &db).map_err(unreadable)?;
+    backup::tables(&redb::ReadableDatabase::begin_read(&source).map_err(Error::from)?, &db, &|| true)
+        .map_err(unreadable)?;
     drop(source);
     forget_work(&db)?;
-    shelves::reconcile(&db, disk, &layout, now, &mut |_| {})?;
-    let epoch = epoch.max(old_epoch(&layout)).saturating_add(1);
+    let terms = Terms { now: Timestamp::from_ms(now), unproven: config.unproven };
+    shelves::reconcile(&db, disk, &layout, terms, &mut |_| {})?;
+    // Where the old epoch cannot be read, seconds since 1970 are above every epoch that was ever counted up to.
+    let epoch = match old_epoch(&layout) {
+        0 => epoch.saturating_add(1).max(now / 1000),
+        known => epoch.max(known).saturating_add(1),
+    };
     shelves::put_meta(&db, &id, epoch)?;
     db.close()?;
     put_in_place(disk, &layout, &new, now)?;

@@ -402,3 +402,63 @@ async fn one_bad_row_costs_its_own_payload_and_no_other() {
     publish(&store, &url("new"), &bytes(3, 5000), None).await.unwrap();
     store.close().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_file_that_is_moved_in_survives_a_failed_sync() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let disk = FaultDisk::new(&data);
+    let (store, _) = open_on(&disk, &data).unwrap();
+    let content = bytes(1, 50_000);
+    let path = dir.path().join("only-copy");
+    std::fs::write(&path, &content).unwrap();
+    disk.set_faults(Faults { folder_sync_fails: Some(data.join("drafts")), ..Faults::default() });
+    store.import(path.clone(), true, None, vec![]).await.unwrap_err();
+    assert_eq!(std::fs::read(&path).unwrap(), content, "it went back to where it came from");
+    disk.set_faults(Faults::default());
+    let found = store.import(path.clone(), true, None, vec![]).await.unwrap();
+    assert_eq!((served(&found), path.exists()), (content, false));
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_repair_that_fails_after_the_rename_serves_the_new_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultDisk::new(dir.path());
+    let (store, _) = open_on(&disk, dir.path()).unwrap();
+    let content = bytes(1, 200_000);
+    let blake3 = blake3_of(&content);
+    publish(&store, &url("a"), &content, Some(Authority::Catalog)).await.unwrap();
+    let held = store.find(&url("a")).await.unwrap().unwrap();
+    let draft = store.repair_draft(blake3, SpanSet::from_iter([Span::new(0, 10)]), vec![]).await.unwrap();
+    draft.write(0, content.slice(0..65_536)).await.unwrap();
+    let proved = draft.prove().await.unwrap();
+    let shelf = dir.path().join("content").join(&blake3.to_string()[..2]);
+    disk.set_faults(Faults { folder_sync_fails: Some(shelf), ..Faults::default() });
+    draft.publish(proved, vec![]).await.unwrap_err();
+    let after = store.find(&url("a")).await.unwrap().unwrap();
+    assert!(!Arc::ptr_eq(&held.held, &after.held), "the map of the replaced file is still handed out");
+    assert_eq!(served(&after), content);
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_draft_that_cannot_be_made_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultDisk::new(dir.path());
+    let (store, _) = open_on(&disk, dir.path()).unwrap();
+    let content = bytes(1, 200_000);
+    publish(&store, &url("a"), &content, Some(Authority::Catalog)).await.unwrap();
+    let path = dir.path().join("content").join(&blake3_of(&content).to_string()[..2]);
+    // Shorter than it should be, so that the copy is made longer, for which there is no room.
+    let path = path.join(blake3_of(&content).to_string());
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, &content[..1000]).unwrap();
+    disk.set_faults(Faults { resize_fails: true, ..Faults::default() });
+    store.repair_draft(blake3_of(&content), SpanSet::from_iter([Span::new(0, 10)]), vec![]).await.unwrap_err();
+    store.start_draft(spec(&url("b"), &content, None)).await.unwrap_err();
+    assert_eq!(std::fs::read_dir(dir.path().join("drafts")).unwrap().count(), 0);
+    disk.set_faults(Faults::default());
+    store.close().await.unwrap();
+}

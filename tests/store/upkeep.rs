@@ -179,6 +179,12 @@ async fn files_are_imported_copied_or_moved() {
     assert!(!path.exists());
     assert_eq!(class_of(&store, &url("u")).await, Some(Class::Proven));
     assert!(store.import(dir.path().to_owned(), false, None, vec![]).await.is_err());
+    // The store's own files are nothing to import, whichever way leads to them.
+    std::os::unix::fs::symlink(dir.path().join("data"), dir.path().join("way")).unwrap();
+    for own in ["data/store-id", "way/node.redb"] {
+        let error = store.import(dir.path().join(own), true, None, vec![]).await.unwrap_err();
+        assert!(error.to_string().contains("own data directory") && dir.path().join(own).exists(), "{error}");
+    }
     store.close().await.unwrap();
 }
 
@@ -195,6 +201,12 @@ async fn a_backup_brings_back_what_proofs_cannot() {
     store.pin(blake3_of(&b), "me").await.unwrap();
     let backup = dir.path().join("backup");
     store.backup(backup.clone()).await.unwrap();
+    let error = store.backup(backup.clone()).await.unwrap_err();
+    assert!(error.to_string().contains("not overwritten"), "{error}");
+    let (one, two) = tokio::join!(store.backup(dir.path().join("twin")), store.backup(dir.path().join("twin")));
+    assert!(one.is_ok() || two.is_ok());
+    let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| !name.to_str().unwrap().contains("partial")), "{left:?}");
     // After the backup one goes, one comes.
     store.remove(blake3_of(&a)).await.unwrap();
     publish(&store, &url("c"), &c, None).await.unwrap();
@@ -215,6 +227,9 @@ async fn a_backup_brings_back_what_proofs_cannot() {
         .unwrap()
         .filter(|entry| entry.as_ref().unwrap().file_name().to_str().unwrap().starts_with("node.redb.old-"));
     assert_eq!(old.count(), 1);
+    // What the epoch was is lost with the index: no later one may be below it.
+    std::fs::write(data.join("node.redb"), b"nothing").unwrap();
+    assert!(store::restore(&config(&data), &RealDisk, &backup).unwrap() > 1_000_000);
     // The backup of another store is refused, and so is what is no backup.
     let (other, _) = open(&dir.path().join("other"));
     other.close().await.unwrap();
@@ -275,6 +290,27 @@ async fn a_rebuild_reads_proofs_and_says_what_is_gone() {
     // Again over a readable index: the epoch goes on by one.
     let again = store::rebuild(&config(dir.path()), Arc::new(RealDisk), clock, &mut |_| ()).unwrap();
     assert_eq!((again.payloads, again.epoch), (3, rebuilt.epoch + 1));
+}
+
+#[tokio::test]
+async fn what_was_promoted_outlives_a_rebuild() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Hand::new();
+    let open = || Store::open(config(dir.path()), Arc::new(RealDisk), clock.clone()).unwrap().0;
+    let store = open();
+    let content = bytes(1, 70_000);
+    publish(&store, &url("a"), &content, None).await.unwrap();
+    let claim = Published::one(Digest::Sha256(sha256_of(&content)), Authority::Catalog);
+    store.expect(&url("a"), claim, vec![]).await.unwrap();
+    store.close().await.unwrap();
+    clock.forward(40 * DAY);
+    let rebuilt = store::rebuild(&config(dir.path()), Arc::new(RealDisk), clock.clone(), &mut |_| ()).unwrap();
+    assert_eq!((rebuilt.payloads, rebuilt.unproven), (1, 1));
+    let store = open();
+    store.evict_step(0).await.unwrap();
+    let found = store.find(&url("a")).await.unwrap().unwrap();
+    assert_eq!(found.held.payload().expires_at, Some(Timestamp::from_ms(clock.now().ms() + 30 * DAY)));
+    store.close().await.unwrap();
 }
 
 /// A storage that counts what is read of it.

@@ -78,19 +78,30 @@ pub fn rot(stage: &Stage) -> io::Result<String> {
     let read: u64 = nginx.reads()?.values().map(|read| read.bytes).sum();
     check(read > 0 && read <= MIB, || format!("a flipped bit cost {read} bytes of the link; verify said: {said}"))?;
     held(&node, &nginx, &big)?;
-    // And where no source is left, the bad one goes and the good one stays.
+    // Where the source cannot be asked just now the bad one is kept to be mended, and the good one is served; one that no
+    // source is known for goes.
     nginx.stop();
-    flip(&payloads(&node.data())?[0], 5)?;
+    let before = payloads(&node.data())?;
+    let lonely = stage.folder.join("lonely");
+    fs::write(&lonely, b"known to nobody")?;
+    node.verb(&["import", &lonely.to_string_lossy()])?;
+    let imported = payloads(&node.data())?.into_iter().find(|path| !before.contains(path));
+    let imported = imported.ok_or_else(|| io::Error::other("the import left no payload"))?;
+    flip(&imported, 5)?;
+    flip(&before[0], 5)?;
     // The verb reports what it could not mend by failing; what it did shows in the store.
     let told = node.verb(&["store", "verify", "--repair"]).unwrap_or_else(|error| error.to_string());
     held(&node, &nginx, &small)?;
     let left = payloads(&node.data())?;
-    check(left.len() == 1, || format!("{} payloads left; verify said: {told}", left.len()))?;
+    check(left.len() == 2 && !left.contains(&imported), || {
+        format!("{} payloads left; verify said: {told}", left.len())
+    })?;
     let quarantined = fs::read_dir(node.data().join("quarantine"))?.count();
     check(quarantined > 0, || "nothing in quarantine".to_owned())?;
     node.stop()?;
     Ok(format!(
-        "     one flipped bit cost {} KiB of the link; without a source the payload went to quarantine",
+        "     one flipped bit cost {} KiB of the link; one whose source was dead is kept, one without a \
+         source went to quarantine",
         read >> 10
     ))
 }

@@ -393,3 +393,73 @@ async fn a_dead_origin_fails_the_fetch_and_doctor_says_why() {
     let output = run(site.data.path(), &["doctor", "--json", "http://127.0.0.1:9/a"]);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_digest_of_another_file_is_not_bound() {
+    let site = Site::new().await;
+    let (a, b) = (Object::made(200_000, 1), Object::made(100_000, 2));
+    let (sha_a, sha_b) = (sha256(&a.all()), sha256(&b.all()));
+    site.origin.put("/a.iso", a);
+    site.origin.put("/b.iso", b);
+    let (url_a, url_b) = (site.origin.url("/a.iso"), site.origin.url("/b.iso"));
+    site.well(&["fetch", &url_a, "--sha256", &sha_a]);
+
+    // Held under another address: the origin is asked for the length, and tells another one.
+    let error = site.ill(1, &["fetch", &url_b, "--sha256", &sha_a, "--pin"]);
+    assert!(error.contains("200000 bytes") && error.contains("100000 bytes"), "{error}");
+    let told = site.ill(1, &["content", "show", &url_b]);
+    assert!(told.contains("nothing is held"), "{told}");
+    assert_eq!(site.json(&["content", "show", &url_a])["pinned"], Value::Null);
+
+    // What is held under the address already stays when a wrong digest is given for it, whoever has it.
+    site.well(&["fetch", &url_b]);
+    for wrong in [sha_a.clone(), "00".repeat(32)] {
+        site.ill(1, &["fetch", &url_b, "--sha256", &wrong]);
+        let shown = site.json(&["content", "show", &url_b]);
+        assert_eq!(shown["sha256"], sha_b.as_str(), "{shown}");
+        assert!(site.ill(1, &["content", "unbind", &url_b]).contains("no digest is bound"));
+    }
+    assert_eq!(site.json(&["status"])["store"]["payloads_count"], 2);
+
+    // The right one is bound to what is held, and can be taken back.
+    assert!(site.well(&["fetch", &url_b, "--sha256", &sha_b]).contains("1 held"));
+    assert_eq!(site.json(&["content", "show", &url_b])["class"], "proven");
+    assert_eq!(site.json(&["content", "unbind", &url_b])["digests"][0], format!("sha256-{sha_b}").as_str());
+    assert!(site.ill(1, &["content", "show", &url_b]).contains("nothing is held"));
+    assert_eq!(site.json(&["content", "show", &sha_b])["sha256"], sha_b.as_str());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_version_is_bound_and_what_is_removed_is_bound_no_more() {
+    let site = Site::new().await;
+    let (old, new) = (Object::made(50_000, 3), Object::made(60_000, 4));
+    let (sha_old, sha_new) = (sha256(&old.all()), sha256(&new.all()));
+    site.origin.put("/x.iso", old);
+    let url = site.origin.url("/x.iso");
+    site.well(&["fetch", &url, "--sha256", &sha_old]);
+    site.origin.put("/x.iso", new);
+    site.well(&["fetch", &url, "--sha256", &sha_new]);
+    assert_eq!(site.json(&["content", "show", &url])["sha256"], sha_new.as_str());
+    assert_eq!(
+        site.json(&["content", "show", &sha_old])["sha256"],
+        sha_old.as_str(),
+        "the old version was thrown away"
+    );
+
+    // Removed and changed at the origin: no digest stands in the way of what is there now.
+    let said = site.well(&["content", "remove", &url]);
+    assert!(said.contains("removed"), "{said}");
+    let third = Object::made(70_000, 5);
+    let sha_third = sha256(&third.all());
+    site.origin.put("/x.iso", third);
+    site.well(&["fetch", &url]);
+    assert_eq!(site.json(&["content", "show", &url])["sha256"], sha_third.as_str());
+
+    // An origin that is gone cannot be asked: the operator's word counts, and is told to be alone.
+    site.origin.always("/y.iso", [Fault::Status(403)]);
+    let y = site.origin.url("/y.iso");
+    let output = run(site.data.path(), &["fetch", &y, "--sha256", &sha_third]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("bound without asking"), "{}", text(&output.stderr));
+    assert_eq!(site.json(&["content", "show", &y])["sha256"], sha_third.as_str());
+}

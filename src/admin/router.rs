@@ -9,7 +9,7 @@ use axum::routing::{delete, get, post};
 use http::{Method, StatusCode, Uri};
 
 use crate::admin::error::Problem;
-use crate::admin::{Access, BODY_BYTES_MAX, Handles, ask, content, guard, health, metrics, status, work};
+use crate::admin::{Access, BODY_BYTES_MAX, Handles, ask, bind, content, guard, health, metrics, status, work};
 
 /// The control plane with what `access` allows.
 pub fn router(handles: Handles, access: Access) -> Router {
@@ -21,6 +21,7 @@ pub fn router(handles: Handles, access: Access) -> Router {
         .route("/content/{name}", get(content::show).merge(delete(content::remove)))
         .route("/content/{name}/pin", post(content::pin))
         .route("/content/{name}/unpin", post(content::unpin))
+        .route("/content/{name}/unbind", post(bind::unbind))
         .route("/jobs", get(work::list))
         .route("/jobs/{id}", get(work::show))
         .route("/jobs/{id}/stop", post(work::stop))

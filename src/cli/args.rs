@@ -117,8 +117,13 @@ Examples:
   waystation fetch --from urls.txt
 
 A file for --from has one URL a line, with its SHA-256 behind it where one is
-known; lines that begin with # are left out; - reads standard input. A digest
-is bound to its URL for good: whatever else comes from there later is refused.
+known; lines that begin with # are left out; - reads standard input.
+
+A digest is bound to its URL once its payload is held: whatever else comes from
+there later is refused, until `waystation content unbind URL`. Where the payload
+is held already, the origin is asked for the length, and nothing is bound if
+that is another one. A fetch that fails binds nothing and changes nothing.
+
 Ctrl-C stops the job: no further payload is begun, and those that are under way
 are filled by the node meanwhile. What has arrived is not fetched again.")]
     Fetch(Fetch),

@@ -42,7 +42,7 @@ pub struct Fetch {
     /// What to fetch
     #[arg(value_name = "URL", value_hint = ValueHint::Url, required_unless_present = "from")]
     pub urls: Vec<String>,
-    /// The SHA-256 that the one URL must turn out to have; it judges that URL from now on
+    /// The SHA-256 that the one URL must turn out to have; once that is held it judges the URL from then on
     #[arg(long, value_name = "HEX", conflicts_with = "from")]
     pub sha256: Option<Sha256>,
     /// Read URLs from a file, one a line; - is standard input
@@ -95,14 +95,27 @@ Examples:
 Examples:
   waystation content unpin http://dl.example.org/tool.iso")]
     Unpin(Which),
-    /// Remove a payload from the store
+    /// Remove a payload from the store, with all its names
     #[command(after_help = "\
 Examples:
   waystation content remove http://dl.example.org/tool.iso
 
 Whoever is being served keeps getting it; the next one that asks has it
-fetched anew. Pinned payloads stay.")]
+fetched anew. All names of the payload go with it (`content show` lists them),
+and what `fetch --sha256` bound to them. Pinned payloads stay.")]
     Remove(Which),
+    /// Take back the digest that `fetch --sha256` bound to an address
+    #[command(after_help = "\
+Examples:
+  waystation content unbind http://dl.example.org/tool.iso
+
+From then on the origin's word counts there again. What was answered under the
+address stays in the store, under its digest and its other names.")]
+    Unbind {
+        /// The address
+        #[arg(value_name = "URL", value_hint = ValueHint::Url)]
+        url: String,
+    },
 }
 
 /// One payload.

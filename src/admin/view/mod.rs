@@ -275,6 +275,15 @@ pub struct Content {
     pub pinned: Option<Pinned>,
 }
 
+/// What `POST /api/v1/content/{address}/unbind` took back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unbound {
+    /// The name under which the address is kept.
+    pub name: String,
+    /// The digests that were bound to it.
+    pub digests: Vec<String>,
+}
+
 /// A pin.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pinned {

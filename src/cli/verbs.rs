@@ -221,6 +221,13 @@ A running node takes it up by itself, without dropping a connection.")]
         #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         password_file: Option<PathBuf>,
     },
+    /// Forget the imported certificate: the one from the site CA is served again
+    #[command(after_help = "\
+Examples:
+  waystation tls forget
+
+A certificate that the configuration names stays: take the keys out of [tls].")]
+    Forget,
     /// The site CA, which issues the node's certificate where you have no CA of your own
     #[command(
         subcommand,
@@ -245,14 +252,18 @@ Examples:
     #[command(after_help = "\
 Examples:
   waystation tls ca create --for site.example
-  waystation tls ca create --for site.example --for lab.example
+  waystation tls ca create --for site.example --for lab.example --replace
 
-Endpoints that trust the old one must be given the new one: `waystation tls ca
-export`.")]
+Where there is one already --replace is needed: endpoints that trust the old one
+must be given the new one (`waystation tls ca export`). The old files are kept
+in the directory tls of the data directory, with .old- and the time behind.")]
     Create {
         /// A domain that it may sign for, with all below it; beside them stand the networks that this machine is in
         #[arg(long = "for", value_name = "DOMAIN", required = true)]
         domains: Vec<String>,
+        /// Put it in the place of the one that is there
+        #[arg(long)]
+        replace: bool,
     },
     /// Print the site CA's certificate as PEM, for group policy and trust stores
     #[command(after_help = "\

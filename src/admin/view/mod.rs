@@ -440,6 +440,20 @@ pub struct Certificate {
     pub key_type: String,
 }
 
+/// The site CA, as `tls ca show` and `tls ca create` print it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteCa {
+    /// Its certificate.
+    #[serde(flatten)]
+    pub certificate: Certificate,
+    /// The domains and networks that it may sign for.
+    pub may_sign_for: String,
+    /// Names of the node that it may not sign for: endpoints that use them refuse the node's certificate.
+    pub uncovered: Vec<String>,
+    /// Whether the node's certificate is from it; not where one is configured or imported.
+    pub in_use: bool,
+}
+
 /// `tls show`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Certificates {

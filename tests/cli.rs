@@ -78,6 +78,12 @@ fn every_verb_teaches_with_an_example_that_parses() {
 }
 
 #[test]
+fn help_is_a_verb_too() {
+    let told = Cli::try_parse_from(["waystation", "help", "content", "unbind"]).unwrap_err();
+    assert!(!told.use_stderr() && told.to_string().contains("Take back the digest"), "{told}");
+}
+
+#[test]
 fn a_misspelt_verb_is_a_usage_error_with_a_hint() {
     let data = tempfile::tempdir().unwrap();
     let output = run(data.path(), &["statsu"]);
@@ -374,10 +380,26 @@ async fn a_certificate_is_asked_for_imported_and_served() {
         (shown["self_made"].as_bool(), &shown["served"][0]["names"][0]),
         (Some(false), &"node.site.example".into())
     );
-    let made = site.json(&["tls", "ca", "create", "--for", "site.example"]);
+    let refused = site.ill(1, &["tls", "ca", "create", "--for", "site.example"]);
+    assert!(refused.contains("--replace"), "{refused}");
+    assert_eq!(site.json(&["tls", "ca", "show"])["fingerprint"], before, "it was replaced all the same");
+    let key = std::fs::read(site.data.path().join("tls/site-ca.key")).unwrap();
+    let made = site.json(&["tls", "ca", "create", "--for", "site.example", "--replace"]);
     assert_ne!(made["fingerprint"], before);
-    let error = site.ill(69, &["tls", "csr", "not a name"]);
-    assert!(error.contains("not a name"), "{error}");
+    assert_eq!(made["in_use"], false, "an imported certificate is served: {made}");
+    let said = site.well(&["tls", "ca", "show"]);
+    assert!(said.contains("site.example") && said.contains("tls forget"), "{said}");
+    let kept = std::fs::read_dir(site.data.path().join("tls")).unwrap().map(|entry| entry.unwrap().path());
+    let kept: Vec<_> = kept.filter(|path| path.to_string_lossy().contains("site-ca.key.old-")).collect();
+    assert_eq!(std::fs::read(&kept[0]).unwrap(), key);
+    assert_eq!(site.json(&["tls", "forget"])["forgotten"], true);
+    assert_eq!(site.json(&["tls", "forget"])["forgotten"], false);
+    assert_eq!(site.json(&["tls", "show"])["self_made"], true);
+    assert_eq!(site.json(&["tls", "ca", "show"])["in_use"], true);
+    let error = site.ill(2, &["tls", "csr", "not a name"]);
+    assert!(error.contains("not a name") && error.contains("next: "), "{error}");
+    let error = site.ill(1, &["tls", "import", "/nonexistent.pem"]);
+    assert!(error.contains("/nonexistent.pem") && error.contains("next: "), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -389,7 +411,7 @@ async fn a_dead_origin_fails_the_fetch_and_doctor_says_why() {
     let error = site.ill(1, &["fetch", &a]);
     assert!(error.contains("403") && error.contains("1 of 1 failed"), "{error}");
     let error = site.ill(1, &["fetch", "http://unknown.example/a.cab"]);
-    assert!(error.contains("allow-list"), "{error}");
+    assert!(error.contains("allow-list") && error.contains("[origins] allow") && !error.contains("doctor"), "{error}");
     let output = run(site.data.path(), &["doctor", "--json", "http://127.0.0.1:9/a"]);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
 }
@@ -462,4 +484,18 @@ async fn a_new_version_is_bound_and_what_is_removed_is_bound_no_more() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(text(&output.stderr).contains("bound without asking"), "{}", text(&output.stderr));
     assert_eq!(site.json(&["content", "show", &y])["sha256"], sha_third.as_str());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_backup_is_told_as_that() {
+    let mut site = Site::new().await;
+    let data = site.data.path().to_owned();
+    site.stop();
+    let file = data.join("no-backup");
+    std::fs::write(&file, "no index at all").unwrap();
+    for path in ["/nonexistent.redb", file.to_str().unwrap()] {
+        let error = site.ill(66, &["restore", path]);
+        assert!(error.contains(path) && error.contains("`waystation backup` wrote"), "{error}");
+    }
+    assert!(site.well(&["content", "list"]).contains("nothing is held"));
 }

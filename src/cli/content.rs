@@ -33,8 +33,10 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: ContentVerb, out: Out) -> Resul
             out.both(&content, |content| format!("pinned: {}", label(content)))
         }
         ContentVerb::Unpin(which) => {
+            let before: Content = node.get(&path(&which.name)).await?;
             let content: Content = node.post(&format!("{}/unpin", path(&which.name)), &()).await?;
-            out.both(&content, |content| format!("no longer pinned: {}", label(content)))
+            let was = if before.pinned.is_some() { "no longer pinned" } else { "was not pinned" };
+            out.both(&content, |content| format!("{was}: {}", label(content)))
         }
         ContentVerb::Remove(which) => {
             let content: Content = node.delete(&path(&which.name)).await?;

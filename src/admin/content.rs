@@ -161,7 +161,7 @@ pub async fn remove(
         ));
     }
     let blake3 = identity(&listed);
-    handles.store.remove(blake3).await?;
+    handles.jobs.remove(&listed).await?;
     tracing::info!(%blake3, by, "payload removed");
     Ok(Json(present::content(listed, access)))
 }

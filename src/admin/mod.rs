@@ -13,6 +13,7 @@
 //! The data plane is not reachable from here: this room never imports `serve`, has its own listener and its own runtime.
 
 pub mod ask;
+pub mod bind;
 pub mod content;
 pub mod error;
 pub mod extract;

@@ -105,7 +105,11 @@ fn own(loaded: &Loaded) -> Result<(), AppError> {
 /// Puts a backup in place of the index; returns the store's new epoch.
 pub fn restore(loaded: &Loaded, from: &std::path::Path) -> Result<u64, AppError> {
     own(loaded)?;
-    Ok(store::restore(&rooms::store(&loaded.typed()?), &RealDisk, from)?)
+    match store::restore(&rooms::store(&loaded.typed()?), &RealDisk, from) {
+        // The file's fault, and not that of the index, of which the same error would tell to restore it.
+        Err(store::Error::Index { path, why }) if path == from => Err(AppError::Backup { path, why }),
+        restored => Ok(restored?),
+    }
 }
 
 /// Makes a new index out of the proofs; `each` is told how many payloads were found so far.

@@ -140,7 +140,16 @@ pub(crate) async fn store(loaded: &mut Loaded) -> Result<(Store, Opened), AppErr
         what: "opening the store",
         source: std::io::Error::other(error.to_string()),
     })??;
-    tracing::info!(?opened, "store open");
+    tracing::info!(
+        epoch = opened.epoch,
+        created = opened.created,
+        intents_undone = opened.intents_undone,
+        intents_finished = opened.intents_finished,
+        deletes_finished = opened.deletes_finished,
+        drafts_kept = opened.drafts_kept,
+        drafts_swept = opened.drafts_swept,
+        "store open"
+    );
     match store.documents(LOCAL_DOCUMENTS).await {
         Ok(documents) => {
             let named = documents

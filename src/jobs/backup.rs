@@ -8,11 +8,15 @@ use crate::jobs::work::Backup;
 pub(in crate::jobs) async fn run(shared: &Shared, record: &Record, work: Backup) -> Result<String, Error> {
     let to = work.to.clone();
     record.progress(|progress| progress.current = Some(to.display().to_string()));
-    let taken = blocking({
+    let (taken, homeless) = blocking({
         let to = to.clone();
-        move || std::fs::symlink_metadata(&to).is_ok()
+        move || (std::fs::symlink_metadata(&to).is_ok(), to.parent().is_none_or(|parent| !parent.is_dir()))
     })
     .await?;
+    if homeless {
+        let what = format!("there is no directory for {}: make it, or name another file", to.display());
+        return Err(Error::Input(what));
+    }
     if taken {
         let what = format!("{} is there already and is not overwritten: name another file", to.display());
         return Err(Error::Input(what));

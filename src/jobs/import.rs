@@ -40,14 +40,17 @@ pub(in crate::jobs) async fn run(shared: &Arc<Shared>, record: &Arc<Record>, wor
         }
         let item = path.display().to_string();
         record.progress(|progress| progress.current = Some(item.clone()));
-        let (line, bytes) = match shared.store.import(path, work.take, expected, Vec::new()).await {
+        let (line, bytes) = match shared.store.import(path.clone(), work.take, expected, Vec::new()).await {
             Ok(found) => {
                 let payload = found.held.payload();
                 let class = match payload.class {
                     Class::Proven => "proven",
                     Class::Unproven => "unproven: give its digest with --sha256",
                 };
-                let text = format!("{class}, sha256-{}", payload.digests.sha256);
+                let mut text = format!("{class}, sha256-{}", payload.digests.sha256);
+                if work.take && still_there(path).await? {
+                    text.push_str("; taken in as a copy: the file itself may not be deleted, so delete it by hand");
+                }
                 (Line::ended(item, Step::Done, payload.size, text), payload.size)
             }
             Err(error) => {
@@ -65,6 +68,13 @@ pub(in crate::jobs) async fn run(shared: &Arc<Shared>, record: &Arc<Record>, wor
         0 => Ok(format!("{total} taken in")),
         failed => Err(Error::Items { failed, total }),
     }
+}
+
+/// Whether a file that was to be taken is still where it was.
+async fn still_there(path: PathBuf) -> Result<bool, Error> {
+    tokio::task::spawn_blocking(move || std::fs::symlink_metadata(path).is_ok())
+        .await
+        .map_err(|error| Error::Broken(format!("a look at a file broke off: {error}")))
 }
 
 /// The regular files at and below `paths`, in the order of their names. What `is_own`, the node's data directory, is

@@ -82,8 +82,12 @@ impl Core {
         let published = settled.and_then(|()| self.publish_import(id, size, expected, names));
         match published {
             Ok(found) => {
-                if take && !moved {
-                    self.disk.unlink(&home).map_err(|error| Error::at(&home, &error))?;
+                if take
+                    && !moved
+                    && let Err(error) = self.disk.unlink(&home)
+                {
+                    // It is held, which is what counts; the caller sees that the file is still there.
+                    tracing::warn!(path = %home.display(), %error, "a file that was taken in cannot be deleted");
                 }
                 Ok(found)
             }

@@ -220,6 +220,14 @@ impl Store {
         self.core.steps.run(move || core.expect(&name, &expected, &locations)).await?
     }
 
+    /// Takes back what the operator said of `name` ([`Store::expect`] with the operator's authority), and the name itself
+    /// from the payload that it points to, so that whoever asks next is answered by an origin. The payload stays, under
+    /// its digests and other names. Returns what was said; `None`, and nothing changes, where nothing was.
+    pub async fn unbind(&self, name: &Name) -> Result<Option<Published>, Error> {
+        let (core, name) = (Arc::clone(&self.core), name.clone());
+        self.core.steps.run(move || core.unbind(&name)).await?
+    }
+
     /// The draft under `name`, opened, if there is one.
     pub async fn draft(&self, name: &Name) -> Result<Option<Draft>, Error> {
         // Most names have none, and the book knows without a thread.
@@ -382,7 +390,7 @@ impl Store {
     }
 
     /// Takes a file of the administrator's into the store: a reflink or copy, or the file itself with `take` (same file
-    /// system and owner; else copied and unlinked after publishing). `expected` given and not matched: `Mismatch`,
+    /// system and owner; else copied and unlinked after publishing, and left where it is if it may not be unlinked). `expected` given and not matched: `Mismatch`,
     /// nothing is kept, and a file that was taken lies where it was.
     pub async fn import(
         &self,

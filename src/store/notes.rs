@@ -70,6 +70,17 @@ fn add(tx: &WriteTransaction, key: &[u8], claim: &ClaimRow, places: &[PlaceRow])
     Ok(())
 }
 
+/// Changes the note of a name, if there is one.
+fn amend(tx: &WriteTransaction, key: &[u8], change: impl FnOnce(&mut NoteRow)) -> Result<(), Error> {
+    let mut notes = tx.open_table(NOTES)?;
+    let row = notes.get(key)?.map(|row| decode::<NoteRow>("notes.1", row.value())).transpose()?;
+    if let Some(mut row) = row {
+        change(&mut row);
+        notes.insert(key, encode(&row)?.as_slice())?;
+    }
+    Ok(())
+}
+
 impl Core {
     /// Every claim that concerns bytes with these digests, asked for under `name`.
     pub(crate) fn claims(
@@ -121,6 +132,28 @@ impl Core {
             }
         }
         Ok(())
+    }
+
+    /// See [`crate::store::Store::unbind`]. The places that came with the name are taken from the notes of its digests
+    /// too: what is asked for under the digest must not be looked for there any more.
+    pub(crate) fn unbind(&self, name: &Name) -> Result<Option<Published>, Error> {
+        let (key, operator) = (name_key(name), authority_code(Authority::Operator));
+        let own = self.index.read(|tx| row_of(tx, &key))?;
+        let Some(bound) = own.claims.iter().find(|claim| claim.authority == operator).map(ClaimRow::claim) else {
+            return Ok(None);
+        };
+        let digests: Vec<_> = bound.digests().map(|digest| name_key(&digest.into())).filter(|at| *at != key).collect();
+        self.writer.write(Room::Frees, move |tx| {
+            amend(tx, &key, |row| row.claims.retain(|claim| claim.authority != operator))?;
+            for digest in &digests {
+                amend(tx, digest, |row| {
+                    row.places.retain(|place| !own.places.iter().any(|gone| gone.url == place.url))
+                })?;
+            }
+            entries::take_alias(tx, &key).map(drop)
+        })?;
+        self.cache.drop_name(name);
+        Ok(Some(bound))
     }
 
     /// Judges the payload under `name` anew. Returns the digest that threw it out, if one did.

@@ -27,7 +27,7 @@ use crate::base::time::{Clock, Timestamp};
 use crate::net::error::Error;
 use crate::net::tls::files;
 use crate::net::tls::names::SiteName;
-use crate::net::tls::show::hex;
+use crate::net::tls::show::{self, hex};
 
 /// The key's file in the TLS directory.
 pub const KEY_FILE: &str = "site-ca.key";
@@ -77,6 +77,11 @@ impl Scope {
         networks.sort();
         networks.dedup();
         Self { domains, networks }
+    }
+
+    /// What the name constraints of a certificate in DER say.
+    pub fn of_der(cert: &CertificateDer<'_>) -> Result<Self, Error> {
+        Ok(Self::of_certificate(&show::parse(cert)?))
     }
 
     /// What the name constraints of `cert` say.

@@ -731,6 +731,37 @@ async fn a_piece_that_a_client_asks_for_again_and_again_is_fetched_anew() {
 }
 
 #[tokio::test]
+async fn a_response_with_bytes_of_a_dropped_piece_is_cut() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    let object = Object::made(200 * PIECE, 6);
+    origin.put("/a", object.clone());
+    let setup = Setup { fill: Config { complete: Complete::Never, ..Config::default() }, ..Setup::default() };
+    let node = Node::open(dir.path(), setup, &[&origin]);
+    let target = node.target(&origin, "/a");
+    let (span, wide) = (Span::at(7 * PIECE, PIECE), Span::at(7 * PIECE, 3 * PIECE));
+    origin.always("/a", [Fault::Altered(0)]);
+    let (_, flight, _) = node.fly(&target, part(wide)).await;
+    let mut begun = flight.tail(wide, client(2));
+    let first = begun.next().await.unwrap().unwrap();
+    assert!(first != object.bytes(Span::at(7 * PIECE, first.len() as u64)));
+    node.get(&target, Some(span), client(1)).await.unwrap();
+    origin.always("/a", []);
+    node.get(&target, Some(span), client(1)).await.unwrap();
+    let behind = Span::at(8 * PIECE, PIECE);
+    let other = flight.tail(behind, client(3));
+    same(&node.get(&target, Some(span), client(1)).await.unwrap(), &object.bytes(span));
+    // What has some of the bad bytes ends with an error, what has none goes on.
+    let mut last = begun.next().await;
+    while let Some(Ok(_)) = last {
+        last = begun.next().await;
+    }
+    assert!(matches!(last, Some(Err(Error::Unavailable { .. }))), "{last:?}");
+    assert!(begun.next().await.is_none());
+    drop(other);
+    assert_eq!(read(&flight, behind, client(3)).await.1.unwrap().len(), 1 << 20);
+}
+
+#[tokio::test]
 async fn a_repair_fetches_only_what_is_bad() {
     let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
     let object = Object::made(5 * PIECE, 6);

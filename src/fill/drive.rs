@@ -31,7 +31,7 @@ impl Owner {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            if self.shared.lock().is_complete() {
+            if self.shared.lock().begin_proof() {
                 return None;
             }
             if let Err(error) = self.tend().await {
@@ -96,13 +96,15 @@ impl Owner {
 
     /// What others asked of the owner: pieces found bad, a policy or a place that changed.
     async fn tend(&mut self) -> Result<(), Error> {
-        let bad = std::mem::take(&mut self.shared.lock().bad);
-        for span in bad {
+        loop {
+            // It stays in the list until it is gone from the draft, so that nothing new is written there before.
+            let Some(span) = self.shared.lock().bad.first().copied() else {
+                break;
+            };
             tracing::warn!(key = %self.shared.key, ?span, "a client asked for this piece again and again: fetched anew");
-            // Unmarked first: nobody may start to read what is about to go.
-            self.shared.lock().unmark(span);
             self.draft.drop_span(span).await?;
             let mut state = self.shared.lock();
+            state.bad.retain(|bad| *bad != span);
             state.whole = true;
             state.amended = true;
             let sources = state.sources.len();
@@ -181,6 +183,9 @@ impl Owner {
     /// The next span, by the planner; in a sequential flight all that is missing behind the first gap.
     fn next_span(&self) -> Option<Span> {
         let state = self.shared.lock();
+        if !state.bad.is_empty() {
+            return None;
+        }
         self.with_scene(&state, |scene| {
             if self.sequential {
                 let wanted = !scene.waiting.is_empty() || plan::wants_whole(scene);
@@ -216,10 +221,8 @@ impl Owner {
         let Some((place, end)) = self.with_scene(&state, |scene| plan::relief(scene, free)) else {
             return;
         };
-        if let Some(extent) = state.extents.values_mut().nth(place) {
-            tracing::debug!(key = %self.shared.key, at = extent.at, from = extent.end, to = end, "extent cut short");
-            extent.end = end;
-        }
+        tracing::debug!(key = %self.shared.key, to = end, "extent cut short");
+        state.cut(place, end);
         drop(state);
         self.proven = (self.proven / 2).max(EXTENT_FIRST);
     }

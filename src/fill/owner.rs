@@ -24,7 +24,6 @@ use crate::fill::inner::Inner;
 use crate::fill::learn::{self, First, Learnt, Lesson};
 use crate::fill::locate::{Keeping, Target};
 use crate::fill::pump::{Pumped, host_of};
-use crate::fill::state::Proof;
 use crate::model::payload::{Alias, Location};
 use crate::store::{self, Draft, DraftSpec};
 use crate::upstream::{self, Answer, Ask, Method, Pinned};
@@ -224,11 +223,6 @@ impl Owner {
 
     /// Everything is in: prove and publish.
     async fn prove(&mut self) -> End {
-        {
-            let mut state = self.shared.lock();
-            state.proof = Proof::Proving;
-            state.step = "proving";
-        }
         let proved = match self.draft.prove().await {
             Ok(proved) => proved,
             Err(store::Error::Mismatch { published, computed }) => {

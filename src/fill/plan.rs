@@ -141,13 +141,14 @@ pub(super) fn relief(scene: &Scene<'_>, free: usize) -> Option<(usize, u64)> {
             Some(place) => return Some((place, at)),
             None if free > 0 => {}
             None => {
-                let soon = scene.flying.iter().map(|flying| flying.end - flying.at).min().unwrap_or(0);
+                let soon = scene.flying.iter().map(|flying| flying.end.saturating_sub(flying.at)).min().unwrap_or(0);
                 if response.silent + takes(soon) <= SERVED_WITHIN {
                     continue;
                 }
-                let longest = scene.flying.iter().enumerate().max_by_key(|(_, flying)| flying.end - flying.at);
+                let longest =
+                    scene.flying.iter().enumerate().max_by_key(|(_, flying)| flying.end.saturating_sub(flying.at));
                 if let Some((place, flying)) = longest
-                    && flying.end - flying.at > EXTENT_MIN
+                    && flying.end.saturating_sub(flying.at) > EXTENT_MIN
                 {
                     return Some((place, flying.at + EXTENT_MIN));
                 }

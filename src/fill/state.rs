@@ -47,13 +47,24 @@ pub(super) struct Candidate {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Extent {
     pub(super) at: u64,
-    /// The pump stops there; the planner may lower it.
+    /// The pump stops there; the planner may lower it, also below what a write under way has taken already.
     pub(super) end: u64,
+}
+
+impl Extent {
+    fn is_flying(&self) -> bool {
+        self.at < self.end
+    }
 }
 
 #[derive(Debug)]
 pub(super) struct Demand {
+    start: u64,
     at: u64,
+    /// Where what was read for it ends: at `at`, or beyond it while a read is under way.
+    taken: u64,
+    /// Bytes that were read for it have been dropped since: the better ones must not follow them.
+    spoiled: bool,
     end: u64,
     fed_at: Instant,
     client: IpAddr,
@@ -102,7 +113,8 @@ pub(super) struct State {
     pub(super) leases: usize,
     next_id: u64,
     repeats: Repeats,
-    /// Pieces that a client found bad: to be dropped by the owner.
+    /// Pieces that a client found bad: not covered any more, and to be dropped from the draft by the owner. Until then
+    /// nothing is written there and nothing asked for.
     pub(super) bad: Vec<Span>,
     pub(super) step: &'static str,
 }
@@ -150,6 +162,16 @@ impl State {
         self.draft.is_some() && self.covered.total() == self.size
     }
 
+    /// Whether everything is in; if so the proof begins, and from then on no piece is taken for bad.
+    pub(super) fn begin_proof(&mut self) -> bool {
+        let complete = self.is_complete();
+        if complete {
+            self.proof = Proof::Proving;
+            self.step = "proving";
+        }
+        complete
+    }
+
     pub(super) fn leases(&self) -> usize {
         self.leases
     }
@@ -192,11 +214,29 @@ impl State {
         }
     }
 
-    /// Bytes taken for bad: missing again.
-    pub(super) fn unmark(&mut self, span: Span) {
+    /// Bytes taken for bad: missing again. A response that has some of them must not end well, whatever the proof says
+    /// of those that come instead; and what is held back elsewhere stays so until the proof.
+    fn unmark(&mut self, span: Span) {
         self.covered.remove(span);
-        self.held_back = None;
+        if self.held_back.is_some_and(|held| !held.intersect(&span).is_empty()) {
+            self.held_back = None;
+        }
         self.last_stretch = None;
+        for demand in self.demands.values_mut() {
+            if !Span::new(demand.start, demand.taken).intersect(&span).is_empty() {
+                demand.spoiled = true;
+                demand.bell.notify_one();
+            }
+        }
+    }
+
+    /// The missing bytes of `span` that may be written now.
+    pub(super) fn writable(&self, span: Span) -> Vec<Span> {
+        let mut missing: SpanSet = self.covered.gaps(span).collect();
+        for bad in &self.bad {
+            missing.remove(*bad);
+        }
+        missing.iter().collect()
     }
 
     pub(super) fn proved(&mut self) {
@@ -219,8 +259,16 @@ impl State {
         let bell = Arc::new(Notify::new());
         let id = self.next_id;
         self.next_id += 1;
-        let demand =
-            Demand { at: span.start(), end: span.end(), fed_at: Instant::now(), client, bell: Arc::clone(&bell) };
+        let demand = Demand {
+            start: span.start(),
+            at: span.start(),
+            taken: span.start(),
+            spoiled: false,
+            end: span.end(),
+            fed_at: Instant::now(),
+            client,
+            bell: Arc::clone(&bell),
+        };
         self.demands.insert(id, demand);
         (id, span, bell)
     }
@@ -232,8 +280,10 @@ impl State {
             self.repeats.is_crowd(client);
         }
         if self.proof == Proof::Filling {
-            let bad = self.repeats.asked_again(client, span, self.size);
-            self.bad.extend(bad);
+            for bad in self.repeats.asked_again(client, span, self.size) {
+                self.unmark(bad);
+                self.bad.push(bad);
+            }
         }
     }
 
@@ -241,6 +291,7 @@ impl State {
     pub(super) fn advance(&mut self, id: u64, at: u64) {
         if let Some(demand) = self.demands.get_mut(&id) {
             demand.at = at;
+            demand.taken = at;
             demand.fed_at = Instant::now();
         }
     }
@@ -269,11 +320,32 @@ impl State {
     }
 
     pub(super) fn flying(&self) -> Vec<Flying> {
-        self.extents.values().map(|extent| Flying { at: extent.at, end: extent.end }).collect()
+        let flying = self.extents.values().filter(|extent| extent.is_flying());
+        flying.map(|extent| Flying { at: extent.at, end: extent.end }).collect()
+    }
+
+    /// Cuts the extent at this place of [`State::flying`] short.
+    pub(super) fn cut(&mut self, place: usize, end: u64) {
+        if let Some(extent) = self.extents.values_mut().filter(|extent| extent.is_flying()).nth(place) {
+            extent.end = end.clamp(extent.at, extent.end);
+        }
+    }
+
+    /// Whether bytes that the tail has read were dropped since.
+    pub(super) fn is_spoiled(&self, id: u64) -> bool {
+        self.demands.get(&id).is_some_and(|demand| demand.spoiled)
     }
 
     /// What the tail at `at` does next. `strict` as configured.
-    pub(super) fn step(&self, at: u64, end: u64, strict: bool) -> Step {
+    pub(super) fn step(&mut self, id: u64, at: u64, end: u64, strict: bool) -> Step {
+        let step = self.next_step(at, end, strict);
+        if let (Step::Draft(_, span, _), Some(demand)) = (&step, self.demands.get_mut(&id)) {
+            demand.taken = span.end();
+        }
+        step
+    }
+
+    fn next_step(&self, at: u64, end: u64, strict: bool) -> Step {
         if let Some(found) = &self.found {
             return Step::Held(found.clone(), Span::new(at, end.min(at + crate::base::limits::WINDOW)));
         }

@@ -69,7 +69,11 @@ impl Tail {
         if self.at >= self.end || self.failed {
             return None;
         }
-        let result = self.step().await;
+        let mut result = self.step().await;
+        if self.lease.shared.lock().is_spoiled(self.id) {
+            result =
+                Err(Error::unavailable("bytes that this response has sent were found bad; ask for all of it again"));
+        }
         match &result {
             Ok(bytes) => {
                 self.at += bytes.len() as u64;
@@ -86,11 +90,15 @@ impl Tail {
 
     async fn step(&mut self) -> Result<Bytes, Error> {
         loop {
+            // What is to be said of it is said by the caller.
+            if self.lease.shared.lock().is_spoiled(self.id) {
+                return Ok(Bytes::new());
+            }
             if self.direct.is_some() {
                 return self.direct().await;
             }
             let shared = Arc::clone(&self.lease.shared);
-            let step = shared.lock().step(self.at, self.end, shared.strict);
+            let step = shared.lock().step(self.id, self.at, self.end, shared.strict);
             match step {
                 Step::Draft(draft, span, slowly) => {
                     if slowly && !self.is_due().await {

@@ -12,7 +12,7 @@ use crate::fill::config::{CHECKPOINT_BYTES, CHECKPOINT_EVERY, EXTENT_FIRST, LING
 use crate::fill::error::Error;
 use crate::fill::flight::End;
 use crate::fill::gate::{Class, Permit};
-use crate::fill::owner::{Job, Owner, worst};
+use crate::fill::owner::{Job, Owner, must_be_one_answer, worst};
 use crate::fill::plan::{self, Scene};
 use crate::fill::pump::{Pump, Pumped, host_of};
 use crate::fill::state::{Extent, State};
@@ -33,6 +33,10 @@ impl Owner {
         loop {
             if self.shared.lock().begin_proof() {
                 return None;
+            }
+            if must_be_one_answer(&self.pinned) && !self.shared.lock().bad.is_empty() {
+                let (host, why) = (self.host().unwrap_or_default(), "a client found a piece bad".to_owned());
+                return Some(self.changed(&upstream::Error::Lied { host, why }).await);
             }
             if let Err(error) = self.tend().await {
                 return Some(End::Failed(error));
@@ -300,6 +304,8 @@ impl Owner {
     fn spilled(&self, error: crate::store::Error) -> End {
         let state = self.shared.lock();
         match state.current() {
+            // Nothing could be said of the version of the bytes that would follow.
+            Some(_) if must_be_one_answer(&self.pinned) => End::Failed(error.into()),
             Some(candidate) => End::Spilled(Arc::new(error), candidate.location.clone(), self.pinned.clone()),
             None => End::Failed(error.into()),
         }
@@ -311,6 +317,9 @@ impl Owner {
             let state = self.shared.lock();
             state.sources.iter().any(|other| other.refused.is_none() && other.location.url != url)
         };
+        if must_be_one_answer(&self.pinned) && !self.shared.lock().covered.is_empty() {
+            return Some(self.changed(&error).await);
+        }
         match &error {
             // With a digest known another place may still have the right object.
             upstream::Error::Changed { .. } if !(self.pinned.digest_known && others) => {

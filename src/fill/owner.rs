@@ -94,7 +94,7 @@ pub(super) struct Owner {
     pub(super) pumps: usize,
     pub(super) next_extent: u64,
     pub(super) pending: Option<(oneshot::Receiver<Permit>, Class)>,
-    /// The origin ignores Range: one connection, from the first byte to the last.
+    /// The origin ignores Range, or nothing tells its versions apart: one connection, from the first byte to the last.
     pub(super) sequential: bool,
     /// The longest extent that may be asked for yet: doubles with every one that came in whole.
     pub(super) proven: u64,
@@ -163,13 +163,13 @@ impl Owner {
             shared,
             draft,
             spec,
+            sequential: must_be_one_answer(&pinned),
             pinned,
             via,
             jobs: JoinSet::new(),
             pumps: 0,
             next_extent: 0,
             pending: None,
-            sequential: false,
             proven: EXTENT_FIRST,
             syncing: false,
             synced_at: Instant::now(),
@@ -216,7 +216,11 @@ impl Owner {
             return;
         };
         let span = answer.span.intersect(&Span::new(0, size));
-        self.sequential = answer.status == 200 && span.len() == size;
+        if span.len() < size && must_be_one_answer(&self.pinned) {
+            // A part could be continued only with bytes of which nobody knows whether they are of the same version.
+            return;
+        }
+        self.sequential |= answer.status == 200 && span.len() == size;
         let pump = self.pump(location, span);
         self.spawn(pump, span, move |pump| Box::pin(pump.pour(span, answer.body, permit)));
     }
@@ -312,7 +316,7 @@ async fn open(inner: &Inner, shared: &Shared, start: &mut Start) -> Opened {
     }
     match inner.draft_of(&shared.key, &start.target.name).await {
         Ok(Some(draft)) => {
-            if start.answer.is_none() && still_current(inner, &draft).await {
+            if start.answer.is_none() && may_be_continued(shared, &draft) && still_current(inner, &draft).await {
                 return Opened::Draft(draft);
             }
             if let Err(error) = draft.discard().await {
@@ -323,6 +327,21 @@ async fn open(inner: &Inner, shared: &Shared, start: &mut Start) -> Opened {
         Err(error) => return passed(error.to_string(), None, None),
     }
     learn_object(inner, shared, start).await
+}
+
+/// Whether all bytes must come from one answer: no digest will judge them, and neither a strong tag nor a date tells two
+/// versions of the same length apart.
+pub(super) fn must_be_one_answer(pinned: &Pinned) -> bool {
+    let validators = &pinned.validators;
+    !pinned.digest_known && validators.strong_etag().is_none() && validators.last_modified.is_none()
+}
+
+/// Whether bytes of another answer may join those of the draft.
+fn may_be_continued(shared: &Shared, draft: &Draft) -> bool {
+    let spec = draft.spec();
+    let digest_known = spec.expected.is_some() || shared.lock().expected.is_some();
+    let pinned = Pinned { size: spec.size, validators: spec.validators, digest_known };
+    !must_be_one_answer(&pinned) || draft.is_complete()
 }
 
 /// Whether a draft that RFC 9111 calls stale is still the origin's version. Where the origin cannot be asked it is taken

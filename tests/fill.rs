@@ -908,3 +908,74 @@ async fn a_disk_that_fills_up_in_mid_flight_costs_no_response() {
     let found = node.until_held(&target).await;
     same(&read_held(&found, None).await, &object.all());
 }
+
+#[tokio::test]
+async fn wrong_bytes_do_not_end_well_where_nothing_can_be_kept() {
+    let object = Object::made(3 * PIECE, 6);
+    let digest = sha256_of(&object.all());
+    for verify in [Verify::Stream, Verify::Strict] {
+        let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+        origin.put("/a", object.clone());
+        origin.limit(8 << 20);
+        let disk = FaultDisk::new(dir.path());
+        let setup = Setup { fill: Config { verify, ..Config::default() }, ..Setup::default() };
+        let node = Node::open_on(Arc::new(disk.clone()), dir.path(), setup, &[&origin]);
+        let location = Location { url: origin.url("/a"), standing: Standing::Allowed };
+        node.store.expect(&Name::Digest(Digest::Sha256(digest)), operator(digest), vec![location]).await.unwrap();
+        let target = node.by_digest(&format!("/sha256/{digest}"));
+        for wrong in [true, false] {
+            disk.set_faults(Faults::default());
+            origin.always("/a", if wrong { vec![Fault::Altered(2 * PIECE)] } else { vec![] });
+            let (facts, flight, _) = node.fly(&target, whole()).await;
+            let mut tail = flight.tail(Span::new(0, facts.size), client(1));
+            let mut got = Vec::new();
+            if verify == Verify::Stream {
+                got.extend_from_slice(&tail.next().await.unwrap().unwrap());
+            }
+            disk.set_faults(Faults { full_below: Some(dir.path().join("drafts")), ..Faults::default() });
+            let mut last = tail.next().await;
+            while let Some(Ok(bytes)) = last {
+                got.extend_from_slice(&bytes);
+                last = tail.next().await;
+            }
+            drop((tail, flight));
+            // Then from the first byte on, since nothing can be written.
+            let passed = node.fill.obtain(&target, whole()).await;
+            match verify {
+                Verify::Strict => {
+                    assert!(got.is_empty() && matches!(last, Some(Err(Error::Store(_)))), "{last:?}");
+                    assert!(matches!(passed, Err(Error::Unavailable { .. })), "{passed:?}");
+                }
+                Verify::Stream => {
+                    let Ok(Obtained::Passed(passed)) = passed else {
+                        panic!("it cannot be kept: {passed:?}");
+                    };
+                    let (mut all, mut body) = (Vec::new(), passed.body.unwrap());
+                    let end = loop {
+                        match body.next().await {
+                            Ok(Some(bytes)) => all.extend_from_slice(&bytes),
+                            Ok(None) => break Ok(()),
+                            Err(error) => break Err(error),
+                        }
+                    };
+                    if wrong {
+                        assert!(got.len() < 3 << 20 && matches!(last, Some(Err(Error::Mismatch { .. }))), "{last:?}");
+                        assert!(all.len() < 3 << 20 && matches!(end, Err(Error::Mismatch { .. })), "{end:?}");
+                    } else {
+                        assert!(last.is_none() && end.is_ok(), "{last:?}, {end:?}");
+                        same(&got, &object.all());
+                        same(&all, &object.all());
+                    }
+                }
+            }
+            if wrong {
+                // Nothing of the wrong bytes may be left for the second round.
+                let draft = node.store.draft(&target.name).await.unwrap();
+                disk.set_faults(Faults::default());
+                if let Some(draft) = draft {
+                    draft.discard().await.unwrap();
+                }
+            }
+        }
+    }
+}

@@ -78,7 +78,7 @@ impl Inner {
     }
 
     /// Steps 1 to 5 of the room.
-    pub(super) async fn obtain(self: &Arc<Self>, target: &Target, want: Want) -> Result<Obtained, Error> {
+    pub(super) async fn any(self: &Arc<Self>, target: &Target, want: Want) -> Result<Obtained, Error> {
         if self.closing.is_cancelled() {
             return Err(Error::Closing);
         }

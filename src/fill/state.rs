@@ -362,6 +362,7 @@ impl State {
         match &self.end {
             None => Step::Wait,
             Some(End::Failed(error)) => Step::Fail(error.clone()),
+            Some(End::Spilled(error, ..)) if strict => Step::Fail(Error::Store(Arc::clone(error))),
             Some(End::Spilled(_, location, pinned)) => Step::Direct(location.clone(), pinned.clone()),
             Some(End::Published(_) | End::Passed(_) | End::Idle) => {
                 Step::Fail(Error::unavailable("the flight ended before its bytes were there"))

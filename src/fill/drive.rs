@@ -157,20 +157,44 @@ impl Owner {
             return (self.pumps == 0).then(|| self.no_place_left());
         };
         let most = if self.sequential { 1 } else { self.inner.config.connections_per_host.max(1) };
-        let waits = !self.shared.lock().waiting(Instant::now()).is_empty();
-        if let Some((_, Class::Ahead)) = self.pending
-            && waits
+        if (self.pending.is_none() || matches!(self.pending, Some((_, Class::Ahead))))
+            && self.pumps < most
+            && let Some(class) = self.next_span().map(|span| self.class_of(span))
+            && self.pending.as_ref().is_none_or(|(_, pending)| *pending != class)
         {
-            self.pending = None;
-        }
-        if self.pending.is_none() && self.pumps < most && self.next_span().is_some() {
-            let class = if waits { Class::Demand } else { Class::Ahead };
             self.pending = Some((self.inner.gates.enter(&host, class), class));
         }
         if !self.sequential {
             self.relieve(most);
+            self.give_way(&host);
         }
         None
+    }
+
+    /// Whether a response waits for the span's first byte. The rest of a payload does not become urgent because a response
+    /// of the same flight is being served.
+    fn class_of(&self, span: Span) -> Class {
+        let waiting = self.shared.lock().waiting(Instant::now());
+        let waits = waiting.iter().any(|waiting| waiting.at <= span.start() && span.start() < waiting.end);
+        if waits || self.sequential && !waiting.is_empty() { Class::Demand } else { Class::Ahead }
+    }
+
+    /// Frees a connection where responses of other flights have been in line too long.
+    fn give_way(&mut self, host: &str) {
+        // Our own place in line is no reason: what we have to give to ourselves, relief gives.
+        if matches!(self.pending, Some((_, Class::Demand))) {
+            return;
+        }
+        let Some(waited) = self.inner.gates.waited(host) else {
+            return;
+        };
+        let mut state = self.shared.lock();
+        if let Some((place, end)) = self.with_scene(&state, |scene| plan::give_way(scene, waited)) {
+            tracing::debug!(key = %self.shared.key, to = end, "extent cut short in favour of another flight");
+            state.cut(place, end);
+            drop(state);
+            self.proven = (self.proven / 2).max(EXTENT_FIRST);
+        }
     }
 
     fn host(&self) -> Option<String> {

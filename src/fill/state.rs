@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -304,18 +305,21 @@ impl State {
         self.repeats.delivered(demand.client, got, self.size);
     }
 
-    /// What the planner looks at: responses that wait, the longest silent first.
+    /// What the planner looks at: responses that want more than is in, the longest silent first. A response whose next
+    /// bytes are in is not silent for want of them, however long its client does not read.
     pub(super) fn waiting(&self, now: Instant) -> Vec<Waiting> {
         let mut waiting: Vec<(Waiting, u64)> = self
             .demands
             .iter()
             .filter(|(_, demand)| demand.at + self.covered.run_at(demand.at) < demand.end)
             .map(|(id, demand)| {
-                let silent = now.saturating_duration_since(demand.fed_at);
+                let starved = self.covered.run_at(demand.at) == 0;
+                let silent = if starved { now.saturating_duration_since(demand.fed_at) } else { Duration::ZERO };
                 (Waiting { at: demand.at, end: demand.end, silent }, *id)
             })
             .collect();
-        waiting.sort_by(|(a, first), (b, second)| b.silent.cmp(&a.silent).then(first.cmp(second)));
+        let ready = |waiting: &Waiting| self.covered.run_at(waiting.at) > 0;
+        waiting.sort_by_key(|(waiting, id)| (ready(waiting), std::cmp::Reverse(waiting.silent), *id));
         waiting.into_iter().map(|(waiting, _)| waiting).collect()
     }
 
@@ -450,5 +454,34 @@ impl State {
     /// Bytes a second, for the view.
     pub(super) fn rate(&self) -> u64 {
         self.meter.rate().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_does_not_read_does_not_outrank_one_that_starves() {
+        let mut state = State::new();
+        state.size = 10 * PIECE;
+        state.covered.insert(Span::new(0, PIECE));
+        let client = |number| IpAddr::from([10, 0, 0, number]);
+        state.demand(Span::new(0, 4 * PIECE), client(1));
+        tokio::time::advance(Duration::from_secs(30)).await;
+        state.demand(Span::new(5 * PIECE, 6 * PIECE), client(2));
+        let waiting = state.waiting(Instant::now());
+        assert_eq!(waiting.iter().map(|waiting| waiting.at).collect::<Vec<_>>(), [5 * PIECE, 0]);
+        assert_eq!(waiting[1].silent, Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn an_extent_cut_below_its_next_byte_does_not_count() {
+        let mut state = State::new();
+        state.extents.insert(0, Extent { at: 9, end: 5 });
+        state.extents.insert(1, Extent { at: 10, end: 20 });
+        assert_eq!(state.flying().len(), 1);
+        state.cut(0, 3);
+        assert_eq!((state.extents[&0].end, state.extents[&1].end), (5, 10));
     }
 }

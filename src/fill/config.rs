@@ -137,6 +137,9 @@ pub(super) const MEMORY_MAX: usize = 4096;
 /// Pieces delivered that a flight remembers by client, to notice one that is asked for again.
 pub(super) const DELIVERED_MAX: usize = 64 << 10;
 
+/// A client that finds a piece bad asks for it again within this time; later it is another machine.
+pub(super) const AGAIN_WITHIN: Duration = Duration::from_mins(1);
+
 /// More open responses than this of one address and flight: it stands for many machines (Windows opens seven at most).
 pub(super) const CROWD: usize = 8;
 

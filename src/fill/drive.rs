@@ -109,6 +109,9 @@ impl Owner {
             self.draft.drop_span(span).await?;
             let mut state = self.shared.lock();
             state.bad.retain(|bad| *bad != span);
+            if let Some(candidate) = state.current() {
+                self.inner.memory.blame(&self.shared.key, host_of(&candidate.location.url));
+            }
             state.whole = true;
             state.amended = true;
             let sources = state.sources.len();

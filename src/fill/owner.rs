@@ -63,6 +63,7 @@ pub(super) async fn fly(inner: Arc<Inner>, shared: Arc<Shared>, start: Start) {
     let end = Owner::run(inner, Arc::clone(&shared), start).await;
     match &end {
         End::Failed(error) => tracing::warn!(key = %shared.key, %error, "flight failed"),
+        End::Changed(error) => tracing::info!(key = %shared.key, %error, "flight starts again"),
         End::Spilled(error, ..) => tracing::error!(key = %shared.key, %error, "flight cannot write its draft"),
         End::Passed(spare) => tracing::info!(key = %shared.key, why = spare.why, "passed through, not kept"),
         End::Published(_) | End::Idle => {}
@@ -283,7 +284,7 @@ impl Owner {
         self.inner.counters.restarts.inc();
         self.inner.memory.changed(&self.shared.key);
         let why = format!("{error}; the flight starts again with the next request");
-        let end = End::Failed(Error::Unavailable { why, retry_after: std::time::Duration::from_secs(1) });
+        let end = End::Changed(Error::Unavailable { why, retry_after: std::time::Duration::from_secs(1) });
         self.jobs.shutdown().await;
         if let Err(error) = self.draft.discard().await {
             tracing::error!(key = %self.shared.key, %error, "the draft of an old version could not be discarded");

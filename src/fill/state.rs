@@ -156,6 +156,10 @@ impl State {
         self.covered = draft.covered();
         self.size = size;
         self.draft = Some(draft);
+        if self.is_complete() && size > 0 {
+            // All of it is in from before, and much of it may have to be hashed again: its end is the last stretch.
+            self.last_stretch = Some([Span::new(size - size.min(PIECE), size)].into_iter().collect());
+        }
         self.hold_if_complete(Span::new(0, size));
     }
 
@@ -365,7 +369,7 @@ impl State {
         }
         match &self.end {
             None => Step::Wait,
-            Some(End::Failed(error)) => Step::Fail(error.clone()),
+            Some(End::Failed(error) | End::Changed(error)) => Step::Fail(error.clone()),
             Some(End::Spilled(error, ..)) if strict => Step::Fail(Error::Store(Arc::clone(error))),
             Some(End::Spilled(_, location, pinned)) => Step::Direct(location.clone(), pinned.clone()),
             Some(End::Published(_) | End::Passed(_) | End::Idle) => {

@@ -12,7 +12,7 @@ use crate::fill::config::{CHECKPOINT_BYTES, CHECKPOINT_EVERY, EXTENT_FIRST, LING
 use crate::fill::error::Error;
 use crate::fill::flight::End;
 use crate::fill::gate::{Class, Permit};
-use crate::fill::owner::{Job, Owner, worst};
+use crate::fill::owner::{Job, Owner, must_be_one_answer, worst};
 use crate::fill::plan::{self, Scene};
 use crate::fill::pump::{Pump, Pumped, host_of};
 use crate::fill::state::{Extent, State};
@@ -31,8 +31,12 @@ impl Owner {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            if self.shared.lock().is_complete() {
+            if self.shared.lock().begin_proof() {
                 return None;
+            }
+            if must_be_one_answer(&self.pinned) && !self.shared.lock().bad.is_empty() {
+                let (host, why) = (self.host().unwrap_or_default(), "a client found a piece bad".to_owned());
+                return Some(self.changed(&upstream::Error::Lied { host, why }).await);
             }
             if let Err(error) = self.tend().await {
                 return Some(End::Failed(error));
@@ -96,8 +100,11 @@ impl Owner {
 
     /// What others asked of the owner: pieces found bad, a policy or a place that changed.
     async fn tend(&mut self) -> Result<(), Error> {
-        let bad = std::mem::take(&mut self.shared.lock().bad);
-        for span in bad {
+        loop {
+            // It stays in the list until it is gone from the draft, so that nothing new is written there before.
+            let Some(span) = self.shared.lock().bad.first().copied() else {
+                break;
+            };
             tracing::warn!(
                 key = self.shared.key.shown(),
                 ?span,
@@ -105,8 +112,10 @@ impl Owner {
             );
             self.draft.drop_span(span).await?;
             let mut state = self.shared.lock();
-            // Once more: an answer that carries the whole may have marked it between the client's question and now.
-            state.unmark(span);
+            state.bad.retain(|bad| *bad != span);
+            if let Some(candidate) = state.current() {
+                self.inner.memory.blame(&self.shared.key, host_of(&candidate.location.url));
+            }
             state.whole = true;
             state.amended = true;
             let sources = state.sources.len();
@@ -155,20 +164,44 @@ impl Owner {
             return (self.pumps == 0).then(|| self.no_place_left());
         };
         let most = if self.sequential { 1 } else { self.inner.config.connections_per_host.max(1) };
-        let waits = !self.shared.lock().waiting(Instant::now()).is_empty();
-        if let Some((_, Class::Ahead)) = self.pending
-            && waits
+        if (self.pending.is_none() || matches!(self.pending, Some((_, Class::Ahead))))
+            && self.pumps < most
+            && let Some(class) = self.next_span().map(|span| self.class_of(span))
+            && self.pending.as_ref().is_none_or(|(_, pending)| *pending != class)
         {
-            self.pending = None;
-        }
-        if self.pending.is_none() && self.pumps < most && self.next_span().is_some() {
-            let class = if waits { Class::Demand } else { Class::Ahead };
             self.pending = Some((self.inner.gates.enter(&host, class), class));
         }
         if !self.sequential {
             self.relieve(most);
+            self.give_way(&host);
         }
         None
+    }
+
+    /// Whether a response waits for the span's first byte. The rest of a payload does not become urgent because a response
+    /// of the same flight is being served.
+    fn class_of(&self, span: Span) -> Class {
+        let waiting = self.shared.lock().waiting(Instant::now());
+        let waits = waiting.iter().any(|waiting| waiting.at <= span.start() && span.start() < waiting.end);
+        if waits || self.sequential && !waiting.is_empty() { Class::Demand } else { Class::Ahead }
+    }
+
+    /// Frees a connection where responses of other flights have been in line too long.
+    fn give_way(&mut self, host: &str) {
+        // Our own place in line is no reason: what we have to give to ourselves, relief gives.
+        if matches!(self.pending, Some((_, Class::Demand))) {
+            return;
+        }
+        let Some(waited) = self.inner.gates.waited(host) else {
+            return;
+        };
+        let mut state = self.shared.lock();
+        if let Some((place, end)) = self.with_scene(&state, |scene| plan::give_way(scene, waited)) {
+            tracing::debug!(key = %self.shared.key, to = end, "extent cut short in favour of another flight");
+            state.cut(place, end);
+            drop(state);
+            self.proven = (self.proven / 2).max(EXTENT_FIRST);
+        }
     }
 
     fn host(&self) -> Option<String> {
@@ -185,6 +218,9 @@ impl Owner {
     /// The next span, by the planner; in a sequential flight all that is missing behind the first gap.
     fn next_span(&self) -> Option<Span> {
         let state = self.shared.lock();
+        if !state.bad.is_empty() {
+            return None;
+        }
         self.with_scene(&state, |scene| {
             if self.sequential {
                 let wanted = !scene.waiting.is_empty() || plan::wants_whole(scene);
@@ -220,16 +256,8 @@ impl Owner {
         let Some((place, end)) = self.with_scene(&state, |scene| plan::relief(scene, free)) else {
             return;
         };
-        if let Some(extent) = state.extents.values_mut().nth(place) {
-            tracing::debug!(
-                key = self.shared.key.shown(),
-                at = extent.at,
-                from = extent.end,
-                to = end,
-                "extent cut short"
-            );
-            extent.end = end;
-        }
+        tracing::debug!(key = self.shared.key.shown(), to = end, "extent cut short");
+        state.cut(place, end);
         drop(state);
         self.proven = (self.proven / 2).max(EXTENT_FIRST);
     }
@@ -307,6 +335,8 @@ impl Owner {
     fn spilled(&self, error: crate::store::Error) -> End {
         let state = self.shared.lock();
         match state.current() {
+            // Nothing could be said of the version of the bytes that would follow.
+            Some(_) if must_be_one_answer(&self.pinned) => End::Failed(error.into()),
             Some(candidate) => End::Spilled(Arc::new(error), candidate.location.clone(), self.pinned.clone()),
             None => End::Failed(error.into()),
         }
@@ -318,6 +348,9 @@ impl Owner {
             let state = self.shared.lock();
             state.sources.iter().any(|other| other.refused.is_none() && other.location.url != url)
         };
+        if must_be_one_answer(&self.pinned) && !self.shared.lock().covered.is_empty() {
+            return Some(self.changed(&error).await);
+        }
         match &error {
             // With a digest known another place may still have the right object.
             upstream::Error::Changed { .. } if !(self.pinned.digest_known && others) => {

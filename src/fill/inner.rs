@@ -31,8 +31,8 @@ use crate::model::payload::{Class, Location};
 use crate::store::{Draft, Found, Health, Store};
 use crate::upstream::{self, Answer, Source};
 
-/// How often a request that finds a flight just ended looks again.
-const TRIES: usize = 4;
+/// How often a request that finds a flight just ended looks again: more often than an object may change.
+const TRIES: usize = CHANGES_MAX as usize + 3;
 
 /// See the head of this file.
 #[derive(Debug)]
@@ -76,7 +76,7 @@ impl Inner {
     }
 
     /// Steps 1 to 5 of the room.
-    pub(super) async fn obtain(self: &Arc<Self>, target: &Target, want: Want) -> Result<Obtained, Error> {
+    pub(super) async fn any(self: &Arc<Self>, target: &Target, want: Want) -> Result<Obtained, Error> {
         if self.closing.is_cancelled() {
             return Err(Error::Closing);
         }
@@ -121,6 +121,11 @@ impl Inner {
                     None => drop(flight),
                 },
                 Phase::Ended(End::Spilled(error, ..)) => return self.pass_for(target, want, &error).await,
+                // Once it has changed too often it is passed through.
+                Phase::Ended(End::Changed(_)) => {
+                    drop(flight);
+                    self.until_gone(target, &gathered).await?;
+                }
                 Phase::Ended(End::Idle) | Phase::Learning => {}
             }
         }

@@ -18,6 +18,7 @@
 //! Only `upstream` retries; a failure that arrives here is final for its place, and the next place is asked.
 
 mod ahead;
+mod check;
 mod config;
 mod counters;
 mod doctor;

@@ -5,12 +5,13 @@ use std::fmt;
 use bytes::Bytes;
 
 use crate::base::span::Span;
+use crate::fill::check::Check;
 use crate::fill::error::Error;
 use crate::fill::flight::Spare;
 use crate::fill::inner::Inner;
 use crate::fill::owner::worst;
 use crate::fill::{Obtained, Want};
-use crate::model::payload::Location;
+use crate::model::payload::{Location, Published};
 use crate::store::{Store, Tally};
 use crate::upstream::{self, Answer, Ask, Method};
 
@@ -31,6 +32,16 @@ pub struct Passed {
 pub struct Through {
     body: upstream::Body,
     store: Store,
+    checking: Checking,
+}
+
+/// Whether what passes is held against published digests.
+enum Checking {
+    /// Nobody published one, or it is only a part.
+    No,
+    Yes(Box<Check>),
+    /// It is over, or a reader went away in the middle of a step.
+    Over,
 }
 
 impl fmt::Debug for Through {
@@ -40,8 +51,37 @@ impl fmt::Debug for Through {
 }
 
 impl Through {
+    /// The same bytes; their end only if they match.
+    pub(super) fn checked(self, expected: Published) -> Self {
+        Self { checking: Checking::Yes(Box::new(Check::new(expected))), ..self }
+    }
+
     /// The next bytes; `None` at the end. An error means: cut the response.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        if matches!(self.checking, Checking::No) {
+            return self.come().await;
+        }
+        loop {
+            let next = self.come().await?;
+            let Checking::Yes(check) = std::mem::replace(&mut self.checking, Checking::Over) else {
+                return match next {
+                    None => Ok(None),
+                    Some(_) => Err(Error::unavailable("bytes came after the end of what was checked")),
+                };
+            };
+            let Some(bytes) = next else {
+                let rest = check.finish()?;
+                return Ok((!rest.is_empty()).then_some(rest));
+            };
+            let (check, bytes) = check.take(bytes).await?;
+            self.checking = Checking::Yes(Box::new(check));
+            if !bytes.is_empty() {
+                return Ok(Some(bytes));
+            }
+        }
+    }
+
+    async fn come(&mut self) -> Result<Option<Bytes>, Error> {
         let next = self.body.next().await.map_err(|error| Error::of_origin(&error))?;
         if let Some(bytes) = &next {
             self.store.ledger().add(Tally { fetched: bytes.len() as u64, ..Tally::default() });
@@ -117,7 +157,7 @@ fn hand_on(inner: &Inner, answer: Answer, want: Want) -> Passed {
     } else {
         answer.total
     };
-    let body = (!want.head).then(|| Through { body: answer.body, store: inner.store.clone() });
+    let body = (!want.head).then(|| Through { body: answer.body, store: inner.store.clone(), checking: Checking::No });
     Passed { status: answer.status, headers, size, body }
 }
 

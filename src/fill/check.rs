@@ -134,7 +134,9 @@ impl Inner {
             Ok(gathered) => gathered.expected,
             Err(_) => target.expected,
         };
-        if let (Some(expected), Some(body)) = (expected, passed.body.take()) {
+        if let Some(expected) = expected
+            && let Some(body) = passed.body.take()
+        {
             if self.config.verify == Verify::Strict {
                 return Err(Error::unavailable("it cannot be kept now, and nothing may leave before its proof"));
             }

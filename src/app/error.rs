@@ -136,16 +136,19 @@ impl AppError {
     /// The code that the process ends with, by the custom of sysexits.h: systemd does not start again after 78.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Owner { .. } | Self::Upstream(_) | Self::Store(store::Error::Owner { .. }) => 78,
-            Self::NoStore { .. } | Self::Backup { .. } => 66,
-            Self::Store(store::Error::Locked { .. }) => 75,
-            Self::Data { .. } | Self::Store(_) => 74,
-            Self::Net(
+            Self::Config(_)
+            | Self::Owner { .. }
+            | Self::Upstream(_)
+            | Self::Store(store::Error::Owner { .. })
+            | Self::Net(
                 net::Error::Certificate(_)
                 | net::Error::NameOutside { .. }
                 | net::Error::BadName { .. }
                 | net::Error::Pfx(_),
             ) => 78,
+            Self::NoStore { .. } | Self::Backup { .. } => 66,
+            Self::Store(store::Error::Locked { .. }) => 75,
+            Self::Data { .. } | Self::Store(_) => 74,
             Self::Net(_) => 69,
             Self::System { .. } => 71,
             Self::Interrupted => 130,

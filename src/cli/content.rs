@@ -55,9 +55,9 @@ fn removed(content: &Content) -> String {
     match content.names.as_slice() {
         [] | [_] => format!("removed: {}, {size}", label(content)),
         names => {
-            let names = names.iter().map(|name| format!("  {name}\n")).collect::<String>();
+            let names = names.iter().map(|name| format!("  {name}")).collect::<Vec<_>>().join("\n");
             let count = content.names.len();
-            format!("removed: {}, {size}, which had {count} names:\n{names}", content.blake3)
+            format!("removed: {}, {size}, which had {count} names:\n{names}\n", content.blake3)
         }
     }
 }

@@ -127,13 +127,12 @@ async fn one(
     let target: Target = fill
         .locate(&address.ask())
         .map_err(|refusal| Error::Refused { address: Address::redact(&item.address), why: refusal.to_string() })?;
-    let (found, held_before, remark) = match item.sha256 {
-        Some(sha256) => bound(shared, record, at, target, sha256).await?,
-        None => {
-            let held_before = shared.store.find(&target.name).await?.is_some();
-            record.line(at, |line| line.name = Some(target.name.clone()));
-            (prefetch(fill, &target).await?, held_before, String::new())
-        }
+    let (found, held_before, remark) = if let Some(sha256) = item.sha256 {
+        bound(shared, record, at, target, sha256).await?
+    } else {
+        let held_before = shared.store.find(&target.name).await?.is_some();
+        record.line(at, |line| line.name = Some(target.name.clone()));
+        (prefetch(fill, &target).await?, held_before, String::new())
     };
     if let Some(by) = pin {
         shared.store.pin(found.held.payload().digests.blake3, by).await?;
@@ -180,22 +179,21 @@ async fn bound(
         return Ok((found, true, String::new()));
     }
     let held = shared.store.find(&Name::Digest(digest)).await?;
-    let remark = match &held {
-        Some(found) => same_length(fill, &target, found.held.payload().size).await?,
-        None => {
-            let filling = Target {
-                name: if let Name::Digest(_) = target.name { target.name.clone() } else { Name::Digest(digest) },
-                expected: target.expected.filter(|_| matches!(target.name, Name::Digest(_))).or(Some(published)),
-                keeping: if target.keeping == Keeping::Never { Keeping::Never } else { Keeping::Immutable },
-                ..target.clone()
-            };
-            let found = prefetch(fill, &filling).await?;
-            if found.held.payload().digests.sha256 != sha256 {
-                let is = Digest::Sha256(found.held.payload().digests.sha256);
-                return Err(Error::Upstream(format!("{digest} was expected, but what came is {is}")));
-            }
-            String::new()
+    let remark = if let Some(found) = &held {
+        same_length(fill, &target, found.held.payload().size).await?
+    } else {
+        let filling = Target {
+            name: if let Name::Digest(_) = target.name { target.name.clone() } else { Name::Digest(digest) },
+            expected: target.expected.filter(|_| matches!(target.name, Name::Digest(_))).or(Some(published)),
+            keeping: if target.keeping == Keeping::Never { Keeping::Never } else { Keeping::Immutable },
+            ..target.clone()
+        };
+        let found = prefetch(fill, &filling).await?;
+        if found.held.payload().digests.sha256 != sha256 {
+            let is = Digest::Sha256(found.held.payload().digests.sha256);
+            return Err(Error::Upstream(format!("{digest} was expected, but what came is {is}")));
         }
+        String::new()
     };
     if under.is_some() && matches!(target.name, Name::Origin(_)) {
         // What was held there is an older version, and no evidence of anything.

@@ -147,7 +147,7 @@ impl Core {
             amend(tx, &key, |row| row.claims.retain(|claim| claim.authority != operator))?;
             for digest in &digests {
                 amend(tx, digest, |row| {
-                    row.places.retain(|place| !own.places.iter().any(|gone| gone.url == place.url))
+                    row.places.retain(|place| !own.places.iter().any(|gone| gone.url == place.url));
                 })?;
             }
             entries::take_alias(tx, &key).map(drop)

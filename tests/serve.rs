@@ -714,7 +714,7 @@ async fn no_line_of_the_log_tells_a_signed_query_or_grows_with_the_request() {
 
     let lines = lines.0.lock().unwrap().clone();
     let of = |room: &str| lines.iter().filter(|line| line.starts_with(room) && line.contains("P4=***")).count();
-    assert!(of("access") >= 4 && of("waystation::fill") >= 3, "{lines:#?}");
+    assert!(of("access") >= 4 && of("waystation::fill") >= 1, "{lines:#?}");
     assert!(lines.iter().all(|line| !line.contains("c2VjcmV0")), "{lines:#?}");
     let refused = lines.iter().find(|line| line.contains("method=\"XXX")).expect("the refused request has a record");
     assert!(refused.len() < 1000, "{} bytes", refused.len());

@@ -106,8 +106,8 @@ fn own(loaded: &Loaded) -> Result<(), AppError> {
 pub fn restore(loaded: &Loaded, from: &std::path::Path) -> Result<u64, AppError> {
     own(loaded)?;
     match store::restore(&rooms::store(&loaded.typed()?), &RealDisk, from) {
-        // The file's fault, and not that of the index, of which the same error would tell to restore it.
-        Err(store::Error::Index { path, why }) if path == from => Err(AppError::Backup { path, why }),
+        // The file's fault, and not that of the store.
+        Err(store::Error::Invalid { what }) => Err(AppError::Backup { what }),
         restored => Ok(restored?),
     }
 }

@@ -56,12 +56,10 @@ pub enum AppError {
         path: PathBuf,
     },
     /// What should be put in the place of the index is no backup of this store.
-    #[error("{} cannot be put in place: {why}; name a file that `waystation backup` wrote for this store", path.display())]
+    #[error("{what}")]
     Backup {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
+        /// Which file, what is wrong with it, and what would be right, in the store's words.
+        what: String,
     },
     /// The data directory cannot be made or used.
     #[error("the data directory {} cannot be used: {why}", path.display())]

@@ -18,6 +18,7 @@ use fault_disk::{FaultDisk, Faults};
 use origin::{Fault, Object, Origin};
 use sha1::Digest as _;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use waystation::base::digest::{Digest, Sha1, Sha256};
 use waystation::base::disk::{Disk, RealDisk};
 use waystation::base::limits::PIECE;
@@ -133,8 +134,14 @@ impl Node {
 
     /// As a server would: the bytes of `span` (cut to the object), from wherever they come.
     async fn get(&self, target: &Target, span: Option<Span>, client: IpAddr) -> Result<Vec<u8>, Error> {
-        let want =
-            span.map_or(whole(), |span| Want { head: false, first: span.start(), last: Some(span.end() - 1), client });
+        let want = span.map_or(whole(), |span| Want {
+            head: false,
+            first: span.start(),
+            last: Some(span.end() - 1),
+            exact: true,
+            client,
+            ..whole()
+        });
         match self.fill.obtain(target, want).await? {
             Obtained::Held { found, .. } => Ok(read_held(&found, span).await),
             Obtained::Flying { facts, flight, .. } => {
@@ -150,11 +157,18 @@ impl Node {
 }
 
 fn whole() -> Want {
-    Want { head: false, first: 0, last: None, client: client(1) }
+    Want {
+        head: false,
+        first: 0,
+        last: None,
+        exact: false,
+        client: client(1),
+        until: Instant::now() + Config::default().silence,
+    }
 }
 
 fn part(span: Span) -> Want {
-    Want { head: false, first: span.start(), last: Some(span.end() - 1), client: client(1) }
+    Want { head: false, first: span.start(), last: Some(span.end() - 1), exact: true, ..whole() }
 }
 
 fn head() -> Want {
@@ -481,7 +495,8 @@ async fn silence_is_answered_and_the_flight_goes_on() {
     };
     let node = Node::open(dir.path(), setup, &[&origin]);
     let target = node.target(&origin, "/a");
-    match node.fill.obtain(&target, whole()).await {
+    let soon = Want { until: Instant::now() + node.fill.silence(), ..whole() };
+    match node.fill.obtain(&target, soon).await {
         Err(Error::Unavailable { retry_after, .. }) => assert!(retry_after > Duration::ZERO),
         other => panic!("503 was due, got {other:?}"),
     }
@@ -809,10 +824,10 @@ async fn on_a_thin_link_every_waiting_response_keeps_getting_bytes() {
         responses.spawn(async move {
             let (_, flight, _) = node.fly(&target, part(span)).await;
             let mut tail = flight.tail(span, client(1));
-            let (mut got, mut silence, mut last) = (Vec::new(), Duration::ZERO, tokio::time::Instant::now());
+            let (mut got, mut silence, mut last) = (Vec::new(), Duration::ZERO, Instant::now());
             while let Some(next) = tail.next().await {
                 silence = silence.max(last.elapsed());
-                last = tokio::time::Instant::now();
+                last = Instant::now();
                 got.extend_from_slice(&next.unwrap());
             }
             same(&got, &object.bytes(span));

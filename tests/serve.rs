@@ -454,6 +454,65 @@ async fn trust_lists_are_passed_on_and_never_kept() {
 }
 
 #[tokio::test]
+async fn what_is_passed_on_keeps_to_ranges_and_conditions() {
+    let origin = Origin::start().await;
+    let path = "/msdownload/update/v3/static/trustedr/en/disallowedcertstl.cab";
+    let object = Object::made(70_000, 17).etag("\"v1\"").last_modified(MODIFIED).header("Cache-Control", "max-age=900");
+    origin.put(path, object.clone());
+    let node = Node::start(&[&origin]).await;
+    let target = through(&origin, path);
+    let mut client = node.client().await;
+    type Case<'a> = (&'a [(&'a str, &'a str)], u16, Span);
+    let (whole, nothing) = (Span::new(0, 70_000), Span::new(0, 0));
+    let cases: &[Case] = &[
+        (&[("Range", "bytes=5-9")], 206, Span::new(5, 10)),
+        (&[("Range", "bytes=0-")], 206, whole),
+        (&[("Range", "bytes=69990-")], 206, Span::new(69_990, 70_000)),
+        (&[("Range", "bytes=69990-80000")], 206, Span::new(69_990, 70_000)),
+        // What cannot be asked for as it is: the whole.
+        (&[("Range", "bytes=-100")], 200, whole),
+        (&[("Range", "bytes=5-9,20-29")], 200, whole),
+        (&[("Range", "bytes=5-9,x")], 200, whole),
+        (&[("Range", "bytes=5-9"), ("If-Range", "\"old\"")], 200, whole),
+        (&[("Range", "bytes=5-9"), ("If-Range", "\"v1\"")], 200, whole),
+        (&[("If-None-Match", "\"v1\"")], 304, nothing),
+        (&[("If-None-Match", "\"v1\""), ("Range", "bytes=5-9")], 304, nothing),
+        (&[("If-None-Match", "\"old\"")], 200, whole),
+        (&[("If-Modified-Since", MODIFIED)], 304, nothing),
+        (&[("If-Match", "\"old\"")], 412, nothing),
+        (&[("If-Match", "\"old\""), ("Range", "bytes=5-9")], 412, nothing),
+        (&[("If-Match", "\"v1\"")], 200, whole),
+        (&[("Range", "bytes=70000-")], 416, nothing),
+        (&[("Range", "bytes=70000-70009")], 416, nothing),
+        (&[("Range", "bytes=-0")], 416, nothing),
+    ];
+    for (headers, status, span) in cases {
+        let answer = client.get(&target, headers).await;
+        assert_eq!((answer.status, answer.whole), (*status, true), "{headers:?}: {:?}", answer.headers);
+        assert!(answer.body == object.bytes(*span), "{headers:?}: {} bytes", answer.body.len());
+        let range = match status {
+            206 => Some(format!("bytes {}-{}/70000", span.start(), span.end() - 1)),
+            416 => Some("bytes */70000".to_owned()),
+            _ => None,
+        };
+        assert_eq!(answer.header("content-range"), range.as_deref(), "{headers:?}");
+        assert_eq!(answer.header("etag"), Some("\"v1\""), "{headers:?}");
+        assert_eq!(answer.header("cache-control"), Some("max-age=900"), "{headers:?}");
+        assert_eq!(answer.header("cache-status"), Some("waystation; fwd=miss; detail=passed"), "{headers:?}");
+        let head = client.ask("HEAD", &target, headers).await;
+        let expected = if matches!(status, 304 | 412) { *status } else { 200 };
+        assert_eq!(head.status, expected, "{headers:?}");
+    }
+    // An origin that knows no ranges leads to the same.
+    origin.always(path, [Fault::IgnoreRange]);
+    let beyond = client.get(&target, &[("Range", "bytes=70000-")]).await;
+    assert_eq!((beyond.status, beyond.header("content-range")), (416, Some("bytes */70000")));
+    assert_eq!(client.get(&target, &[("Range", "bytes=5-9")]).await.status, 200);
+    assert!(node.fill.flights().is_empty());
+    node.stop().await;
+}
+
+#[tokio::test]
 async fn a_flight_that_fails_cuts_the_answer() {
     let origin = Origin::start().await;
     let object = Object::made(3 * MIB, 13);
@@ -470,6 +529,33 @@ async fn a_flight_that_fails_cuts_the_answer() {
     let ranges = format!("bytes={}-{},0-9", 2 * MIB, 2 * MIB + 9);
     let nothing = node.client().await.get(&through(&origin, "/torn.esd"), &[("Range", &ranges)]).await;
     assert_eq!((nothing.status, nothing.header("retry-after").is_some()), (503, true));
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn an_origin_that_sends_a_head_and_no_body_is_answered_for_in_time() {
+    let origin = Origin::start().await;
+    origin.put("/mute.esd", Object::made(3 * MIB, 16).etag("\"v1\""));
+    origin.always("/mute.esd", [Fault::StallAt(0)]);
+    let node = Node::start(&[&origin]).await;
+    let target = through(&origin, "/mute.esd");
+    let ask = |range: &'static str| {
+        let (address, target) = (node.address, target.clone());
+        async move {
+            let mut client = Client::connect(address).await;
+            let headers: &[(&str, &str)] = if range.is_empty() { &[] } else { &[("Range", range)] };
+            let asked = std::time::Instant::now();
+            let answer = client.get(&target, headers).await;
+            (answer, asked.elapsed())
+        }
+    };
+    let answers = tokio::join!(ask(""), ask("bytes=0-1048575"), ask("bytes=0-9,2097152-2097161"));
+    for (answer, after) in [answers.0, answers.1, answers.2] {
+        assert_eq!((answer.status, answer.header("retry-after").is_some()), (503, true), "{:?}", answer.headers);
+        let (least, most) = (Duration::from_secs(2), Duration::from_secs(4));
+        assert!(least <= after && after < most, "2 s are configured, it took {after:?}");
+    }
+    assert_eq!(node.fill.flights().len(), 1, "the flight goes on without them");
     node.stop().await;
 }
 

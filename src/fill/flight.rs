@@ -12,6 +12,7 @@ use crate::base::span::Span;
 use crate::fill::config::UNSYNCED_MAX;
 use crate::fill::error::Error;
 use crate::fill::memory::Memory;
+use crate::fill::pump::host_of;
 use crate::fill::state::State;
 use crate::fill::tail::Tail;
 use crate::model::name::Name;
@@ -49,7 +50,6 @@ pub(super) enum End {
 #[derive(Clone)]
 pub(super) struct Spare {
     pub(super) why: String,
-    pub(super) size: Option<u64>,
     pub(super) answer: Arc<Mutex<Option<Answer>>>,
 }
 
@@ -147,6 +147,13 @@ impl Shared {
 
     pub(super) fn is_over(&self) -> bool {
         self.lock().end.is_some()
+    }
+
+    /// What a client is told whose time is over while the flight goes on; `what` says what the host has not done.
+    pub(super) fn too_slow(&self, what: &str) -> Error {
+        let state = self.lock();
+        let host = state.current().map_or("nobody", |candidate| host_of(&candidate.location.url));
+        Error::unavailable(format!("{host} {what}"))
     }
 
     /// A claim, unless the flight is over.

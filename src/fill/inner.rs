@@ -6,13 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::base::span::Span;
 use crate::base::time::Clock;
-use crate::fill::config::{
-    CHANGES_MAX, Config, EXTENT_FIRST, FLIGHTS_MAX, RETRY_AFTER, SUBNET_BYTES_MIN, SUBNET_SHARE, Verify,
-};
+use crate::fill::config::{CHANGES_MAX, Config, EXTENT_FIRST, FLIGHTS_MAX, SUBNET_BYTES_MIN, SUBNET_SHARE, Verify};
 use crate::fill::counters::Counters;
 use crate::fill::error::Error;
 use crate::fill::flight::{End, Flight, Known, Phase, Shared};
@@ -22,7 +21,6 @@ use crate::fill::learn::{self, First};
 use crate::fill::locate::{Keeping, Target};
 use crate::fill::memory::Memory;
 use crate::fill::owner::{self, Start};
-use crate::fill::pump::host_of;
 use crate::fill::renew::Verdict;
 use crate::fill::tasks::Tasks;
 use crate::fill::{Facts, Obtained, Want, pass};
@@ -108,7 +106,7 @@ impl Inner {
                 self.until_gone(target, &gathered).await?;
                 continue;
             };
-            match self.await_facts(&flight).await? {
+            match self.await_facts(&flight, want.until).await? {
                 Phase::Running(known) => return Ok(flying(flight, &known, target, &gathered, joined, want)),
                 Phase::Ended(End::Published(found)) => {
                     let outcome = if joined { Outcome::Partial } else { Outcome::Miss };
@@ -270,20 +268,15 @@ impl Inner {
         Ok(Some((flight, false)))
     }
 
-    /// Step 5: what the origin says of the object, or the flight's end; 503 after the silence, while the flight goes on.
-    async fn await_facts(&self, flight: &Flight) -> Result<Phase, Error> {
+    /// Step 5: what the origin says of the object, or the flight's end; 503 from `until` on, while the flight goes on.
+    async fn await_facts(&self, flight: &Flight, until: Instant) -> Result<Phase, Error> {
         let shared = &flight.lease.shared;
         let mut phase = shared.phase.subscribe();
         let told = phase.wait_for(|phase| !matches!(phase, Phase::Learning));
-        match tokio::time::timeout(self.config.silence, told).await {
+        match tokio::time::timeout_at(until, told).await {
             Ok(Ok(phase)) => Ok(phase.clone()),
             Ok(Err(_)) => Err(Error::unavailable("the flight is gone")),
-            Err(_) => {
-                let state = shared.lock();
-                let host = state.current().map_or("nobody", |candidate| host_of(&candidate.location.url));
-                let why = format!("{host} has not answered for {} s and is still asked", self.config.silence.as_secs());
-                Err(Error::Unavailable { why, retry_after: RETRY_AFTER })
-            }
+            Err(_) => Err(shared.too_slow("has not answered in time and is still asked")),
         }
     }
 

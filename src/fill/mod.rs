@@ -48,6 +48,9 @@ mod view;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 pub use self::config::{Complete, Config, Verify};
 pub use self::counters::Counters;
@@ -78,8 +81,12 @@ pub struct Want {
     pub first: u64,
     /// Its last byte, if it is closed.
     pub last: Option<u64>,
+    /// Whether these bytes alone are a right answer; else what is passed through is the whole.
+    pub exact: bool,
     /// Who asks.
     pub client: IpAddr,
+    /// When a client that has got no byte yet is told to come again: before it takes its own patience for ours.
+    pub until: Instant,
 }
 
 /// What clients are told of the object before any byte. Fixed for its name when it is first answered.
@@ -149,9 +156,18 @@ impl Fill {
         locate::locate(ask, &self.inner.allow, self.inner.config.upstream.as_ref())
     }
 
-    /// Held bytes, a flight, or a response passed through. Answers within the configured silence.
+    /// Held bytes, a flight, or a response passed through. Answers before `want.until`, whatever has to be waited for on the
+    /// way; what was begun goes on.
     pub async fn obtain(&self, target: &Target, want: Want) -> Result<Obtained, Error> {
-        self.inner.obtain(target, want).await
+        match tokio::time::timeout_at(want.until, self.inner.obtain(target, want)).await {
+            Ok(obtained) => obtained,
+            Err(_) => Err(Error::unavailable("nothing was learnt of the object in time")),
+        }
+    }
+
+    /// How long a client waits for its first byte before it is told to come again; see [`Want::until`].
+    pub fn silence(&self) -> Duration {
+        self.inner.config.silence
     }
 
     /// Fills the whole ahead of time and waits for it; progress through [`Fill::flights`]. Dropping the future leaves the

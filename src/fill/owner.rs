@@ -299,9 +299,9 @@ impl Owner {
     }
 }
 
-fn passed(why: impl Into<String>, size: Option<u64>, answer: Option<Answer>) -> Opened {
+fn passed(why: impl Into<String>, answer: Option<Answer>) -> Opened {
     let answer = Arc::new(std::sync::Mutex::new(answer));
-    Opened::End(End::Passed(Spare { why: why.into(), size, answer }))
+    Opened::End(End::Passed(Spare { why: why.into(), answer }))
 }
 
 /// Step 1: held meanwhile, a draft from before, or a new one.
@@ -313,7 +313,7 @@ async fn open(inner: &Inner, shared: &Shared, start: &mut Start) -> Opened {
         match inner.store.find(&shared.key).await {
             Ok(Some(found)) if inner.is_fresh(&found) => return Opened::End(End::Published(found)),
             Ok(_) => {}
-            Err(error) => return passed(error.to_string(), None, None),
+            Err(error) => return passed(error.to_string(), None),
         }
     }
     match inner.draft_of(&shared.key, &start.target.name).await {
@@ -322,11 +322,11 @@ async fn open(inner: &Inner, shared: &Shared, start: &mut Start) -> Opened {
                 return Opened::Draft(draft);
             }
             if let Err(error) = draft.discard().await {
-                return passed(error.to_string(), None, None);
+                return passed(error.to_string(), None);
             }
         }
         Ok(None) => {}
-        Err(error) => return passed(error.to_string(), None, None),
+        Err(error) => return passed(error.to_string(), None),
     }
     learn_object(inner, shared, start).await
 }
@@ -367,7 +367,7 @@ async fn learn_object(inner: &Inner, shared: &Shared, start: &mut Start) -> Open
                 let permit = inner.gates.enter(host_of(&location.url), Class::Demand).await.ok();
                 begin(inner, shared, how, Lesson { location, size, answer, permit }).await
             }
-            None => passed("the origin sends no length", None, Some(answer)),
+            None => passed("the origin sends no length", Some(answer)),
         };
     }
     let mut blocked: Option<std::time::Duration> = None;
@@ -392,7 +392,7 @@ async fn learn_object(inner: &Inner, shared: &Shared, start: &mut Start) -> Open
             }
             Learnt::NoLength(answer) => {
                 inner.note_answer(&start.target.name, format!("{}, no length", answer.status));
-                return passed("the origin sends no length", None, Some(*answer));
+                return passed("the origin sends no length", Some(*answer));
             }
             Learnt::Failed(error) => {
                 inner.note_answer(&start.target.name, error.to_string());
@@ -422,13 +422,12 @@ async fn begin(inner: &Inner, shared: &Shared, (keeping, generation): (Keeping, 
         (state.expected, state.whole)
     };
     let spec = learn::spec(&lesson, keeping, &shared.key, generation, expected, whole, inner.clock.now());
-    let size = Some(lesson.size);
     let spec = match spec {
         Ok(spec) => spec,
-        Err(why) => return passed(why, size, Some(lesson.answer)),
+        Err(why) => return passed(why, Some(lesson.answer)),
     };
     match inner.store.start_draft(spec).await {
         Ok(draft) => Opened::New(draft, Box::new(lesson)),
-        Err(error) => passed(error.to_string(), size, Some(lesson.answer)),
+        Err(error) => passed(error.to_string(), Some(lesson.answer)),
     }
 }

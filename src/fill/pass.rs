@@ -59,9 +59,7 @@ pub(super) async fn pass(
     spare: Option<Spare>,
 ) -> Result<Obtained, Error> {
     inner.counters.passed.inc();
-    let mut size = None;
     if let Some(spare) = spare {
-        size = spare.size;
         let answer = spare.answer.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         // Only an answer that carries the whole fits whatever was asked for.
         if let Some(answer) = answer
@@ -71,18 +69,20 @@ pub(super) async fn pass(
             return Ok(Obtained::Passed(hand_on(inner, answer, want)));
         }
     }
-    let (method, span) = if want.head { (Method::Head, None) } else { (Method::Get, span_of(want, size)) };
+    let (method, span) = if want.head { (Method::Head, None) } else { (Method::Get, span_of(want)) };
     let mut errors = Vec::new();
+    let ask = |location: &Location, span| {
+        let via = via.map(str::to_owned);
+        let ask = Ask { location: location.clone(), method, span, pinned: None, revalidate: None, via };
+        tokio::time::timeout_at(want.until, inner.source.ask(ask))
+    };
     for location in locations {
-        let ask = Ask {
-            location: location.clone(),
-            method,
-            span,
-            pinned: None,
-            revalidate: None,
-            via: via.map(str::to_owned),
-        };
-        match tokio::time::timeout(inner.config.silence, inner.source.ask(ask)).await {
+        let mut answer = ask(location, span).await;
+        // A range beyond the end, by the origin's word. The head of the whole says where the end is, and which version it is.
+        if span.is_some() && matches!(&answer, Ok(Err(upstream::Error::Status { status: 416, .. }))) {
+            answer = ask(location, None).await;
+        }
+        match answer {
             Ok(Ok(answer)) => return Ok(Obtained::Passed(hand_on(inner, answer, want))),
             Ok(Err(error)) => errors.push(error),
             Err(_) => return Err(Error::unavailable("the origin has not answered in time")),
@@ -91,14 +91,10 @@ pub(super) async fn pass(
     Err(worst(&errors))
 }
 
-/// The range to ask for; an open one only where the object's length is known, else the whole.
-fn span_of(want: Want, size: Option<u64>) -> Option<Span> {
-    match (want.first, want.last, size) {
-        (0, None, _) => None,
-        (first, Some(last), _) => Some(Span::new(first, last.saturating_add(1))),
-        (first, None, Some(size)) if first < size => Some(Span::new(first, size)),
-        _ => None,
-    }
+/// The range to ask for; the whole where the bytes wanted first are not all that is wanted. The end of time is an open end.
+fn span_of(want: Want) -> Option<Span> {
+    let end = want.last.map_or(u64::MAX, |last| last.saturating_add(1));
+    Some(Span::new(want.first, end)).filter(|span| want.exact && !span.is_empty())
 }
 
 fn hand_on(inner: &Inner, answer: Answer, want: Want) -> Passed {
@@ -130,12 +126,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn asks_for_a_range_only_where_it_is_known() {
-        let want = |first, last| Want { head: false, first, last, client: [127, 0, 0, 1].into() };
-        assert_eq!(span_of(want(0, None), Some(9)), None);
-        assert_eq!(span_of(want(2, Some(3)), None), Some(Span::new(2, 4)));
-        assert_eq!(span_of(want(2, None), Some(9)), Some(Span::new(2, 9)));
-        assert_eq!(span_of(want(2, None), None), None);
-        assert_eq!(span_of(want(9, None), Some(9)), None);
+    fn asks_for_a_range_only_where_it_is_all_that_is_wanted() {
+        let until = tokio::time::Instant::now();
+        let want = |first, last, exact| Want { head: false, first, last, exact, client: [127, 0, 0, 1].into(), until };
+        assert_eq!(span_of(want(0, None, false)), None);
+        assert_eq!(span_of(want(0, Some(0), false)), None, "a suffix, a second range, an If-Range");
+        assert_eq!(span_of(want(0, None, true)), Some(Span::new(0, u64::MAX)));
+        assert_eq!(span_of(want(2, Some(3), true)), Some(Span::new(2, 4)));
+        assert_eq!(span_of(want(2, Some(u64::MAX), true)), Some(Span::new(2, u64::MAX)));
+        assert_eq!(span_of(want(u64::MAX, None, true)), None);
     }
 }

@@ -84,6 +84,17 @@ impl Tail {
         Some(result)
     }
 
+    /// As [`Tail::next`], for the first bytes: an error from `until` on if none has come. The flight goes on.
+    pub async fn first(&mut self, until: Instant) -> Option<Result<Bytes, Error>> {
+        match tokio::time::timeout_at(until, self.next()).await {
+            Ok(next) => next,
+            Err(_) => {
+                self.failed = true;
+                Some(Err(self.lease.shared.too_slow("has sent none of the bytes asked for in time and is still asked")))
+            }
+        }
+    }
+
     async fn step(&mut self) -> Result<Bytes, Error> {
         loop {
             if self.direct.is_some() {

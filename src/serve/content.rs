@@ -1,21 +1,24 @@
 //! The content face: a GET or HEAD by digest or by origin, steps 1 to 6 of the room's sequence.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{HOST, VIA};
 use http::request::Parts as Request;
-use http::{HeaderMap, Method, Response, StatusCode, Version};
+use http::{HeaderMap, Method, Response, Version};
+use tokio::time::Instant;
 
 use crate::base::limits::{TARGET_BYTES_MAX, WINDOW};
 use crate::base::span::Span;
 use crate::base::time::Timestamp;
-use crate::fill::{Ask, Flight, Keeping, Obtained, Passed, Target, Want};
+use crate::fill::{Ask, Flight, Keeping, Obtained, Target, Want};
 use crate::model::outcome::{CacheStatus, Detail, Outcome};
 use crate::model::payload::Class;
-use crate::net::{Body, Frames, Peer};
-use crate::serve::body::{Following, Part, Parts, Passing, Windows, first_window};
+use crate::net::{Body, Peer};
+use crate::serve::body::{Following, Part, Parts, Windows, first_window};
+use crate::serve::passed;
 use crate::serve::record::Record;
 use crate::serve::reply::{self, Choice};
 use crate::serve::{Error, Face};
@@ -56,10 +59,14 @@ pub(super) async fn answer(
         return held(face, request, &found, status, now).await;
     }
 
-    // 4. It is looked up, joined, or fetched.
-    let (first, last) = conditional::first_wanted(&request.method, &request.headers);
+    // 4. It is looked up, joined, or fetched. One deadline for facts and first byte: a client gets an answer that it can use
+    // before it counts us as dead.
+    let until = Instant::now() + face.fill.silence();
+    let exactly = conditional::exactly_wanted(&request.method, &request.headers);
+    let (first, last) = exactly.unwrap_or_else(|| conditional::first_wanted(&request.method, &request.headers));
+    let exact = exactly.is_some();
     let head = request.method == Method::HEAD;
-    let want = Want { head, first, last, client: peer.remote.ip() };
+    let want = Want { head, first, last, exact, client: peer.remote.ip(), until };
     match face.fill.obtain(&target, want).await? {
         Obtained::Held { found, status } => {
             record.answered(status);
@@ -69,13 +76,13 @@ pub(super) async fn answer(
             record.answered(status);
             let object =
                 Object { size: facts.size, tag: &facts.tag, last_modified: facts.last_modified.as_deref(), now };
-            flying(peer, request, &object, &flight, status).await
+            flying(peer, request, &object, &flight, status, until).await
         }
         Obtained::Passed(passed) => {
             let status =
                 CacheStatus { outcome: Outcome::Miss, stored: false, collapsed: false, detail: Some(Detail::Passed) };
             record.answered(status);
-            pass(request, passed, status)
+            passed::answer(request, passed, status, now)
         }
     }
 }
@@ -197,6 +204,7 @@ async fn flying(
     object: &Object<'_>,
     flight: &Flight,
     status: CacheStatus,
+    until: Instant,
 ) -> Result<Response<Body>, Error> {
     let choice = Choice::of(conditional::decide(&request.method, &request.headers, object), object.size);
     let head = reply::content(&choice, object, status);
@@ -205,13 +213,13 @@ async fn flying(
         _ if request.method == Method::HEAD => Body::empty(),
         Choice::Without(_) => Body::empty(),
         Choice::Whole if object.size == 0 => Body::empty(),
-        Choice::Whole => follow(flight, Span::new(0, object.size), client).await?,
-        Choice::Single(span) => follow(flight, span, client).await?,
+        Choice::Whole => follow(flight, Span::new(0, object.size), client, until).await?,
+        Choice::Single(span) => follow(flight, span, client, until).await?,
         Choice::Multi(parts) => {
             // All demands are registered before the first is followed, so that they are all asked for early.
             let mut tails: Vec<_> = parts.spans().iter().map(|span| flight.tail(*span, client)).collect();
             let mut first = match tails.first_mut() {
-                Some(tail) => tail.next().await.ok_or(Error::Ended)??,
+                Some(tail) => tail.first(until).await.ok_or(Error::Ended)??,
                 None => Bytes::new(),
             };
             let pieces = tails.into_iter().zip(parts.spans()).enumerate().flat_map(|(at, (tail, span))| {
@@ -227,30 +235,12 @@ async fn flying(
     Ok(head.map(|()| body))
 }
 
-/// The body of one span of a flight. Waits for its first bytes, so that what cannot be had gets a status and not a cut.
-async fn follow(flight: &Flight, span: Span, client: std::net::IpAddr) -> Result<Body, Error> {
+/// The body of one span of a flight. Waits for its first bytes, so that what cannot be had in time gets a status and not a
+/// cut.
+async fn follow(flight: &Flight, span: Span, client: IpAddr, until: Instant) -> Result<Body, Error> {
     let mut tail = flight.tail(span, client);
-    let first = tail.next().await.ok_or(Error::Ended)??;
+    let first = tail.first(until).await.ok_or(Error::Ended)??;
     Ok(Body::frames(span.len(), Box::new(Following::new(tail, first))))
-}
-
-/// A response that is passed on as it is.
-fn pass(request: &Request, passed: Passed, status: CacheStatus) -> Result<Response<Body>, Error> {
-    let head = reply::passed(passed.status, &passed.headers, passed.size, status)?;
-    let bare = matches!(head.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED | StatusCode::RESET_CONTENT);
-    let body = match (passed.body, passed.size) {
-        // A HEAD of unknown length is told none: an empty body would be taken for a length of zero.
-        (_, None) if request.method == Method::HEAD && !bare => Body::stream(Box::new(Parts::new([]))),
-        (Some(body), size) if request.method != Method::HEAD && !bare => {
-            let frames: Box<dyn Frames> = Box::new(Passing::new(body));
-            match size {
-                Some(size) => Body::frames(size, frames),
-                None => Body::stream(frames),
-            }
-        }
-        _ => Body::empty(),
-    };
-    Ok(head.map(|()| body))
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@
 //! 3. If the payload is open and fresh, serve it: no index, no lock, one slice of the map for a piece. (`content`)
 //! 4. Else let `fill` look it up, join its flight, start one, or pass the request on. (`content`)
 //! 5. Decide what of it goes out: `wire::conditional`, and the head of it: `reply`.
-//! 6. Give the bytes: windows of the map that are known to be in memory, the tail of a flight, or what is passed on. (`body`)
+//! 6. Give the bytes: windows of the map that are known to be in memory, the tail of a flight, or what is passed on.
+//!    (`body`, `passed`)
 //! 7. When the last byte has left, or the client: record, count, and enter it in the ledger. (`record`, `counters`)
 //!
 //! Held and flying bodies wait for their first bytes before the head goes out, so that what fails at the start is answered
@@ -33,6 +34,7 @@ mod config;
 mod content;
 mod counters;
 mod error;
+mod passed;
 mod record;
 mod redact;
 mod reply;

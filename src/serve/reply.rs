@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LAST_MODIFIED,
-    RETRY_AFTER, SERVER,
+    ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
+    ETAG, LAST_MODIFIED, RETRY_AFTER, SERVER,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
@@ -155,6 +155,27 @@ pub(super) fn passed(
     // RFC 9211, 2: each cache on the way adds its member at the end.
     if let Ok(value) = HeaderValue::try_from(cache.to_string()) {
         headers.append(CACHE_STATUS, value);
+    }
+    Ok(response)
+}
+
+/// The head of an answer without content (304, 412, 416) to a request whose response would have been passed on.
+pub(super) fn passed_without(
+    code: StatusCode,
+    given: &[(String, String)],
+    size: Option<u64>,
+    cache: CacheStatus,
+) -> Result<Response<()>, Error> {
+    let mut response = passed(code.as_u16(), given, None, cache)?;
+    let headers = response.headers_mut();
+    for of_content in [CONTENT_TYPE, CONTENT_DISPOSITION, CONTENT_RANGE] {
+        headers.remove(of_content);
+    }
+    if code != StatusCode::NOT_MODIFIED {
+        headers.insert(CONTENT_LENGTH, 0.into());
+    }
+    if let (StatusCode::RANGE_NOT_SATISFIABLE, Some(size)) = (code, size) {
+        insert_text(headers, CONTENT_RANGE, multipart::unsatisfied_range(size));
     }
     Ok(response)
 }

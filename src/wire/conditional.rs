@@ -113,6 +113,16 @@ pub fn first_wanted(method: &Method, headers: &HeaderMap) -> (u64, Option<u64>) 
     only(headers, &RANGE).and_then(range::first).unwrap_or((0, None))
 }
 
+/// What a GET with these headers may ask of someone else as a range, so that the answer is right whatever the object turns out
+/// to be: exactly one well-formed range with a first position, and no If-Range, which is about a version that the other one
+/// was not asked for.
+pub fn exactly_wanted(method: &Method, headers: &HeaderMap) -> Option<(u64, Option<u64>)> {
+    if method != Method::GET || headers.contains_key(IF_RANGE) {
+        return None;
+    }
+    only(headers, &RANGE).and_then(range::exact)
+}
+
 /// Step 5's condition: no If-Range, or one that names exactly this version by a strong validator (13.1.5).
 fn range_applies(headers: &HeaderMap, object: &Object<'_>) -> bool {
     if !headers.contains_key(IF_RANGE) {

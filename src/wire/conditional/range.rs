@@ -63,6 +63,16 @@ pub(super) fn first(value: &[u8]) -> Option<(u64, Option<u64>)> {
     }
 }
 
+/// First and last position of a value that asks for one `first-last` or `first-` and for nothing else, so that its bytes can
+/// be placed without the size.
+pub(super) fn exact(value: &[u8]) -> Option<(u64, Option<u64>)> {
+    let mut specs = specs(value)?;
+    match (specs.next()??, specs.next()) {
+        (Spec::From { first, last }, None) => Some((first, last)),
+        _ => None,
+    }
+}
+
 /// The specs of a value of unit bytes, `None` among them where one is malformed; `None` for another unit or too long a value.
 fn specs(value: &[u8]) -> Option<impl Iterator<Item = Option<Spec>>> {
     if value.len() > VALUE_BYTES_MAX {

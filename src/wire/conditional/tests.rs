@@ -307,6 +307,21 @@ fn methods() {
 }
 
 #[test]
+fn what_may_be_asked_of_someone_else() {
+    let of = |value: &str| exactly_wanted(&Method::GET, &headers(&[(RANGE, value)]));
+    assert_eq!(of("bytes=0-"), Some((0, None)));
+    assert_eq!(of("bytes=5-9"), Some((5, Some(9))));
+    assert_eq!(of("bytes=,5-9 ,"), Some((5, Some(9))), "empty elements mean nothing");
+    for other in ["bytes=-5", "bytes=0-1,3-4", "bytes=0-1,x", "bytes=9-5", "bytes=", "items=0-1", ""] {
+        assert_eq!(of(other), None, "{other}");
+    }
+    assert_eq!(exactly_wanted(&Method::HEAD, &headers(&[(RANGE, "bytes=0-1")])), None);
+    assert_eq!(exactly_wanted(&Method::GET, &headers(&[(RANGE, "bytes=0-1"), (RANGE, "bytes=0-1")])), None);
+    assert_eq!(exactly_wanted(&Method::GET, &headers(&[(RANGE, "bytes=0-1"), (IF_RANGE, "\"a\"")])), None);
+    assert_eq!(exactly_wanted(&Method::GET, &headers(&[])), None);
+}
+
+#[test]
 fn the_first_bytes_wanted() {
     let wanted = |value: &str| first_wanted(&Method::GET, &headers(&[(RANGE, value)]));
     assert_eq!(wanted("bytes=5-9,20-"), (5, Some(9)));

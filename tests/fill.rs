@@ -649,6 +649,31 @@ async fn a_stalled_origin_gives_way_to_the_next_place() {
 }
 
 #[tokio::test]
+async fn a_host_that_is_left_alone_is_waited_for() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    let (address, object) = (origin.address(), Object::made(20 * PIECE, 1));
+    origin.put("/a", object.clone());
+    let setup = Setup { patience: Duration::from_millis(100), ..Setup::default() };
+    let node = Node::open(dir.path(), setup, &[&origin]);
+    let (target, other) = (node.target(&origin, "/a"), node.target(&origin, "/b"));
+    let first = Span::new(0, 1000);
+    let (_, flight, _) = node.fly(&target, part(first)).await;
+    same(&read(&flight, first, client(1)).await.1.unwrap(), &object.bytes(first));
+    // The host goes away, others find that out, and the node leaves it alone.
+    drop(origin);
+    for _ in 0..4 {
+        assert!(node.get(&other, None, client(2)).await.is_err());
+    }
+    let last = Span::new(19 * PIECE, 20 * PIECE);
+    let mut tail = flight.tail(last, client(1));
+    assert!(tokio::time::timeout(Duration::from_millis(700), tail.next()).await.is_err(), "the tail waits");
+    let origin = Origin::start_at(address).await;
+    origin.put("/a", object.clone());
+    drop(tail);
+    same(&read(&flight, last, client(1)).await.1.unwrap(), &object.bytes(last));
+}
+
+#[tokio::test]
 async fn a_digest_unknown_to_everybody_is_no_source() {
     let dir = tempfile::tempdir().unwrap();
     let node = Node::open(dir.path(), Setup::default(), &[]);

@@ -106,6 +106,13 @@ pub(super) const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
 /// ... and pumps wait when this much is not durable, so that a kill costs a flight at most 32 MiB.
 pub(super) const UNSYNCED_MAX: u64 = 26 << 20;
 
+/// How long a flight waits for hosts that are left alone before it takes that for a no: twice the patience with which a
+/// host is asked, for only one of many flights looks at a time whether the host is back.
+pub(super) const RESTING_MAX: Duration = Duration::from_mins(2);
+
+/// The pause before the next place is asked where one is left alone: two such places must not be asked in a circle.
+pub(super) const RESTING_STEP: Duration = Duration::from_millis(500);
+
 /// A flight that nobody wants anything of stays this long: shuffled ranges come in with small gaps.
 pub(super) const LINGER: Duration = Duration::from_secs(10);
 

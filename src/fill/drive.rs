@@ -8,14 +8,14 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::base::span::Span;
-use crate::fill::config::{CHECKPOINT_BYTES, CHECKPOINT_EVERY, EXTENT_FIRST, LINGER};
+use crate::fill::config::{CHECKPOINT_BYTES, CHECKPOINT_EVERY, EXTENT_FIRST, LINGER, RESTING_MAX, RESTING_STEP};
 use crate::fill::error::Error;
 use crate::fill::flight::End;
 use crate::fill::gate::{Class, Permit};
 use crate::fill::owner::{Job, Owner, worst};
 use crate::fill::plan::{self, Scene};
 use crate::fill::pump::{Pump, Pumped, host_of};
-use crate::fill::state::{Extent, State};
+use crate::fill::state::{Candidate, Extent, State};
 use crate::model::payload::Location;
 use crate::upstream;
 
@@ -157,7 +157,8 @@ impl Owner {
         {
             self.pending = None;
         }
-        if self.pending.is_none() && self.pumps < most && self.next_span().is_some() {
+        let rests = self.resting_until.is_some_and(|until| Instant::now() < until);
+        if self.pending.is_none() && !rests && self.pumps < most && self.next_span().is_some() {
             let class = if waits { Class::Demand } else { Class::Ahead };
             self.pending = Some((self.inner.gates.enter(&host, class), class));
         }
@@ -271,6 +272,7 @@ impl Owner {
     }
 
     fn note_success(&mut self, url: String) {
+        self.resting_since = None;
         let mut state = self.shared.lock();
         if let Some(rate) = state.meter.rate() {
             self.inner.memory.set_rate(host_of(&url), rate);
@@ -302,8 +304,31 @@ impl Owner {
         }
     }
 
+    /// A host that is left alone has not said no: the next place is asked, or this one again after the pause. `false`: it
+    /// has been long enough.
+    fn rests(&mut self, url: &str, pause: Duration) -> bool {
+        let now = Instant::now();
+        let since = *self.resting_since.get_or_insert(now);
+        if now.duration_since(since) > RESTING_MAX {
+            return false;
+        }
+        let mut state = self.shared.lock();
+        let other = |other: &Candidate| other.refused.is_none() && other.location.url != url;
+        let next = state.sources.iter().position(other);
+        if let Some(next) = next {
+            state.source = next;
+        }
+        self.resting_until = Some(now + if next.is_some() { RESTING_STEP } else { pause });
+        true
+    }
+
     async fn source_failed(&mut self, url: &str, error: upstream::Error) -> Option<End> {
         self.inner.note_answer(&self.shared.key, error.to_string());
+        if let upstream::Error::Resting { retry_after, .. } = &error
+            && self.rests(url, *retry_after)
+        {
+            return None;
+        }
         let others = {
             let state = self.shared.lock();
             state.sources.iter().any(|other| other.refused.is_none() && other.location.url != url)

@@ -76,6 +76,9 @@ impl Error {
                 why: error.to_string(),
                 retry_after: retry_after.unwrap_or(super::config::RETRY_AFTER),
             },
+            upstream::Error::Resting { retry_after, .. } => {
+                Self::Unavailable { why: error.to_string(), retry_after: *retry_after }
+            }
             _ => Self::unavailable(error.to_string()),
         }
     }

@@ -104,6 +104,10 @@ pub(super) struct Owner {
     pub(super) idle_since: Option<Instant>,
     /// The place that worked last, as the draft knows it.
     pub(super) worked: Option<String>,
+    /// Nothing is asked for before then: the host is left alone for a moment.
+    pub(super) resting_until: Option<Instant>,
+    /// Since when nothing has come for that reason.
+    pub(super) resting_since: Option<Instant>,
 }
 
 impl Owner {
@@ -176,6 +180,8 @@ impl Owner {
             synced_at: Instant::now(),
             idle_since: None,
             worked: None,
+            resting_until: None,
+            resting_since: None,
         }
     }
 
@@ -388,6 +394,7 @@ async fn learn_object(inner: &Inner, shared: &Shared, start: &mut Start) -> Open
         match learnt {
             Learnt::Object(lesson) => {
                 inner.note_answer(&start.target.name, format!("{}, {} bytes", lesson.answer.status, lesson.size));
+                shared.lock().forgive_resting();
                 return begin(inner, shared, how, *lesson).await;
             }
             Learnt::NoLength(answer) => {

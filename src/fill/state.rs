@@ -370,6 +370,13 @@ impl State {
         }
     }
 
+    /// Places that were not asked, since their hosts were left alone just then, have said no to nothing.
+    pub(super) fn forgive_resting(&mut self) {
+        for candidate in &mut self.sources {
+            candidate.refused.take_if(|error| matches!(error, upstream::Error::Resting { .. }));
+        }
+    }
+
     /// Whether a response at `at` waits for bytes that are neither in nor in flight.
     pub(super) fn is_starved(&self, at: u64, end: u64) -> bool {
         at < end

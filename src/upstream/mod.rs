@@ -203,10 +203,10 @@ async fn put(core: &Arc<Core>, ask: Ask) -> Result<Answer, Error> {
         return Err(refuse("an empty span was asked for".to_owned()));
     }
     let host = core.book.host(&first.label);
-    let _turn = host.turn().map_err(|(left, last)| Error::Unavailable {
+    let mut turn = host.turn().map_err(|(left, last)| Error::Resting {
         host: first.label.clone(),
-        why: format!("it failed again and again and is left alone for a moment; at last: {last}"),
-        retry_after: Some(left),
+        why: format!("it failed again and again; at last: {last}"),
+        retry_after: left,
     })?;
     let version = ask.pinned.map(|Pinned { size, validators, digest_known }| Version {
         size: Some(size),
@@ -236,10 +236,11 @@ async fn put(core: &Arc<Core>, ask: Ask) -> Result<Answer, Error> {
             question.span = None;
             continue;
         }
+        turn.looked(is_down(&host, &failure));
         match trying.failed(&failure) {
             Next::At(at) => {
                 tracing::debug!(host = failure.host, cause = %failure.cause, "asked again");
-                host.retried(failure.cause.status());
+                host.retried(&failure.cause.to_string(), failure.cause.status());
                 sleep_until(at).await;
             }
             Next::Enough => return Err(failed(&host, failure)),
@@ -267,15 +268,21 @@ fn pin(mut question: Question, head: &head::Head) -> Question {
     question
 }
 
+/// Whether a failure says of the host itself that it cannot be asked; where a redirect led is another host's trouble.
+fn is_down(host: &health::Host, failure: &Failure) -> bool {
+    failure.cause.is_hosts() && failure.host == host.name()
+}
+
 /// Notes a final failure in the host's health, and says it in words.
 fn failed(host: &health::Host, failure: Failure) -> Error {
     let status = failure.cause.status();
+    let down = is_down(host, &failure);
     let mut error = Error::from(failure);
     match &mut error {
         Error::Status { .. } => host.declined(status),
         Error::Unavailable { retry_after, .. } => {
             *retry_after = bounded(*retry_after);
-            host.failed(&error.to_string(), status, true);
+            host.failed(&error.to_string(), status, down);
         }
         _ => host.failed(&error.to_string(), status, false),
     }

@@ -86,16 +86,23 @@ impl Inner {
         match self.held(target).await {
             Ok(Some(held)) => return Ok(held),
             Ok(None) => {}
-            Err(Error::Store(error)) => return self.pass_for(target, want, &error).await,
+            Err(error @ Error::Store(_)) => {
+                // What was noted of it may still be readable; if not, what the address itself names is all there is.
+                let gathered = self.gather(target).await.ok();
+                let locations = gathered.map_or_else(|| target.locations.clone(), |gathered| gathered.locations);
+                return self.pass_for(target, &locations, want, error).await;
+            }
             Err(error) => return Err(error),
         }
         for _ in 0..TRIES {
             let gathered = match self.gather(target).await {
                 Ok(gathered) => gathered,
-                Err(error) => return self.pass_for(target, want, &error).await,
+                Err(error) => return self.pass_for(target, &target.locations, want, error).await,
             };
-            if let Some(held) = self.held_by_digest(target, &gathered).await? {
-                return Ok(held);
+            match self.held_by_digest(target, &gathered).await {
+                Ok(Some(held)) => return Ok(held),
+                Ok(None) => {}
+                Err(error) => return self.pass_for(target, &gathered.locations, want, error).await,
             }
             if let Some(why) = self.may_not_keep(&gathered, want.client).await {
                 tracing::info!(key = %gathered.key, why, "passed through, not kept");
@@ -120,21 +127,29 @@ impl Inner {
                     // This client's own address has not been tried: a new flight will.
                     None => drop(flight),
                 },
-                Phase::Ended(End::Spilled(error, ..)) => return self.pass_for(target, want, &error).await,
+                Phase::Ended(End::Spilled(error, ..)) => {
+                    return self.pass_for(target, &gathered.locations, want, Error::Store(error)).await;
+                }
                 Phase::Ended(End::Idle) | Phase::Learning => {}
             }
         }
         Err(Error::unavailable("flights of this object end as soon as they begin; the log says why"))
     }
 
+    /// The store is in trouble: from the places that are known, past it. Where none is known the trouble is the answer, for
+    /// the object may well exist.
     async fn pass_for(
         self: &Arc<Self>,
         target: &Target,
+        locations: &[Location],
         want: Want,
-        error: &(dyn std::error::Error + Sync),
+        error: Error,
     ) -> Result<Obtained, Error> {
+        if locations.is_empty() {
+            return Err(error);
+        }
         tracing::warn!(name = %target.name, %error, "the store cannot keep it, passed through");
-        pass::pass(self, &target.locations, target.via.as_deref(), want, None).await
+        pass::pass(self, locations, target.via.as_deref(), want, None).await
     }
 
     /// Step 2: held and fresh, or asked about and still right.

@@ -319,49 +319,110 @@ async fn open(inner: &Inner, shared: &Shared, start: &mut Start) -> Opened {
         match inner.store.find(&shared.key).await {
             Ok(Some(found)) if inner.is_fresh(&found) => return Opened::End(End::Published(found)),
             Ok(_) => {}
-            Err(error) => return passed(error.to_string(), None),
+            Err(error) => return unkept(shared, error),
         }
     }
     match inner.draft_of(&shared.key, &start.target.name).await {
         Ok(Some(draft)) => {
-            if start.answer.is_none() && still_current(inner, &draft).await {
-                return Opened::Draft(draft);
+            let version =
+                if start.answer.is_some() { Version::Another } else { version_of(inner, &draft, &start.target).await };
+            match version {
+                Version::Same => return Opened::Draft(draft),
+                // The draft stays for a time when somebody can say whether it is still right.
+                Version::Unknown(error) => return Opened::End(End::Failed(error)),
+                Version::Another => {}
             }
             if let Err(error) = draft.discard().await {
-                return passed(error.to_string(), None);
+                return unkept(shared, error);
             }
         }
         Ok(None) => {}
-        Err(error) => return passed(error.to_string(), None),
+        Err(error) => return unkept(shared, error),
     }
     learn_object(inner, shared, start).await
 }
 
-/// Whether a draft that RFC 9111 calls stale is still the origin's version. Where the origin cannot be asked it is taken
-/// for that: every further byte is asked for with the draft's validators.
-async fn still_current(inner: &Inner, draft: &Draft) -> bool {
+/// The store is in trouble: passed through, if it is known where from; else nobody could tell that it exists.
+fn unkept(shared: &Shared, error: store::Error) -> Opened {
+    if shared.lock().sources.is_empty() {
+        Opened::End(End::Failed(error.into()))
+    } else {
+        passed(error.to_string(), None)
+    }
+}
+
+/// What the origin has now, beside a draft.
+enum Version {
+    Same,
+    Another,
+    /// Nobody could say.
+    Unknown(Error),
+}
+
+/// Whether a draft that RFC 9111 calls stale is still the origin's version. The client's own address is asked first: the
+/// draft's may have been signed for a time that is over. Where the origin cannot be asked the draft is taken for current,
+/// unless the origin has forbidden that: every further byte is asked for with the draft's validators.
+async fn version_of(inner: &Inner, draft: &Draft, target: &Target) -> Version {
     let spec = draft.spec();
     let Some(freshness) = &spec.freshness else {
-        return true;
+        return Version::Same;
     };
     let now = inner.clock.now();
     if now < freshness.until {
-        return true;
+        return Version::Same;
     }
-    let Some(location) = spec.locations.first().cloned() else {
-        return false;
-    };
     let pinned = Pinned { size: spec.size, validators: spec.validators.clone(), digest_known: false };
-    let ask = Ask { location, method: Method::Head, span: None, pinned: Some(pinned), revalidate: None, via: None };
-    match inner.source.ask(ask).await {
-        Ok(answer) => {
-            answer.total == Some(spec.size)
-                && answer.validators == spec.validators
-                && (spec.validators.etag.is_some() || spec.validators.last_modified.is_some())
+    let stored = spec.locations.iter().filter(|stored| target.locations.iter().all(|own| own.url != stored.url));
+    let mut errors = Vec::new();
+    for location in target.locations.iter().chain(stored) {
+        match is_version(inner, location, &pinned, target.via.as_deref()).await {
+            Ok(true) => return Version::Same,
+            Ok(false) => return Version::Another,
+            Err(error) => errors.push(error),
         }
-        Err(upstream::Error::Unavailable { .. }) => fresh::may_serve_stale(freshness),
-        Err(_) => false,
     }
+    let away = |error: &upstream::Error| {
+        matches!(error, upstream::Error::Unavailable { .. } | upstream::Error::Resting { .. })
+    };
+    if errors.is_empty() {
+        // No place to ask is left: nothing can be added to it either.
+        return Version::Another;
+    }
+    if errors.iter().any(away) && fresh::may_serve_stale(freshness) {
+        return Version::Same;
+    }
+    Version::Unknown(worst(&errors))
+}
+
+/// Whether this place has the pinned version: by its head, or by one byte where it does not answer HEAD (signed addresses
+/// are often good for GET alone).
+async fn is_version(
+    inner: &Inner,
+    location: &Location,
+    pinned: &Pinned,
+    via: Option<&str>,
+) -> Result<bool, upstream::Error> {
+    let _permit = inner.gates.enter(host_of(&location.url), Class::Demand).await.ok();
+    let told = pinned.validators.etag.is_some() || pinned.validators.last_modified.is_some();
+    let byte = Some(Span::new(0, 1)).filter(|_| pinned.size > 0);
+    let mut last = None;
+    for (method, span) in [(Method::Head, None), (Method::Get, byte)] {
+        let (location, via) = (location.clone(), via.map(str::to_owned));
+        let ask = Ask { location, method, span, pinned: Some(pinned.clone()), revalidate: None, via };
+        match inner.source.ask(ask).await {
+            Ok(answer) if answer.total.is_some() || method == Method::Get => {
+                return Ok(told && answer.total == Some(pinned.size) && answer.validators == pinned.validators);
+            }
+            Ok(_) => {}
+            Err(upstream::Error::Changed { .. }) => return Ok(false),
+            Err(error @ (upstream::Error::Status { .. } | upstream::Error::Lied { .. })) => last = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| upstream::Error::Lied {
+        host: host_of(&location.url).to_owned(),
+        why: "it does not say which version it has".to_owned(),
+    }))
 }
 
 async fn learn_object(inner: &Inner, shared: &Shared, start: &mut Start) -> Opened {

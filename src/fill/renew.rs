@@ -58,7 +58,7 @@ impl Inner {
         match verdict {
             Some(Verdict::Current) => {
                 // The renewed alias, if it can be read back; the payload is the same in any case.
-                let found = self.store.find(&target.name).await?.unwrap_or(found);
+                let found = self.store.find(&target.name).await.ok().flatten().unwrap_or(found);
                 Ok(Some(held(found, status(Outcome::Stale, false, joined))))
             }
             Some(Verdict::Replaced) => Ok(None),

@@ -293,6 +293,10 @@ impl State {
         }
         match &self.end {
             None => Step::Wait,
+            // Of several addresses nobody here knows which one is this client's own, and only its own refuses it.
+            Some(End::Failed(Error::Origin(_, 401 | 403))) if self.sources.len() > 1 => {
+                Step::Fail(Error::unavailable("another client's address of this object was refused; ask again"))
+            }
             Some(End::Failed(error)) => Step::Fail(error.clone()),
             Some(End::Spilled(_, location, pinned)) => Step::Direct(location.clone(), pinned.clone()),
             Some(End::Published(_) | End::Passed(_) | End::Idle) => {
@@ -332,10 +336,24 @@ impl State {
 
     /// Adds a place to ask, unless it is known or there are enough.
     pub(super) fn add_source(&mut self, location: &Location) {
-        let known = self.sources.iter().any(|candidate| candidate.location.url == location.url);
-        if !known && self.sources.len() < SOURCES_MAX {
-            let place = self.sources.len();
-            self.sources.push(Candidate { location: location.clone(), refused: None });
+        if self.sources.iter().any(|candidate| candidate.location.url == location.url) {
+            return;
+        }
+        let candidate = Candidate { location: location.clone(), refused: None };
+        // Where there is no room the one refused longest goes: addresses signed for a time end, and fresh ones come.
+        let refused = self.sources.iter().position(|candidate| candidate.refused.is_some());
+        let place = match refused.filter(|_| self.sources.len() >= SOURCES_MAX) {
+            Some(place) => {
+                self.sources.remove(place);
+                if place < self.source {
+                    self.source -= 1;
+                }
+                Some(self.sources.len())
+            }
+            None => Some(self.sources.len()).filter(|place| *place < SOURCES_MAX),
+        };
+        if let Some(place) = place {
+            self.sources.push(candidate);
             if self.current().is_none() {
                 self.source = place;
             }
@@ -388,5 +406,35 @@ impl State {
     /// Bytes a second, for the view.
     pub(super) fn rate(&self) -> u64 {
         self.meter.rate().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::payload::Standing;
+
+    #[test]
+    fn a_fresh_address_takes_the_place_of_the_one_refused_first() {
+        let place = |number: usize| Location { url: format!("http://a/f?sig={number}"), standing: Standing::Allowed };
+        let mut state = State::new();
+        let gone = upstream::Error::Status { host: "a".to_owned(), status: 403 };
+        for number in 0..SOURCES_MAX {
+            state.add_source(&place(number));
+            state.refuse(&place(number).url, &gone);
+        }
+        for number in SOURCES_MAX..2 * SOURCES_MAX + 3 {
+            state.add_source(&place(number));
+            assert_eq!(state.current().map(|current| current.location.clone()), Some(place(number)));
+            assert_eq!(state.sources.len(), SOURCES_MAX);
+            state.refuse(&place(number).url, &gone);
+        }
+        // What still works is never thrown out.
+        let mut state = State::new();
+        for number in 0..SOURCES_MAX + 1 {
+            state.add_source(&place(number));
+        }
+        assert_eq!(state.sources.last().map(|last| last.location.clone()), Some(place(SOURCES_MAX - 1)));
+        assert_eq!(state.source, 0);
     }
 }

@@ -674,6 +674,36 @@ async fn a_host_that_is_left_alone_is_waited_for() {
 }
 
 #[tokio::test]
+async fn a_circle_is_told_at_once_and_joins_no_flight() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    origin.put("/a", Object::made(1000, 1));
+    origin.next("/a", [Fault::Hang]);
+    let node = Node::open(dir.path(), Setup::default(), &[&origin]);
+    let target = node.target(&origin, "/a");
+    let waiting = tokio::spawn({
+        let (fill, target) = (node.fill.clone(), target.clone());
+        async move { fill.obtain(&target, whole()).await.map(|_| ()) }
+    });
+    origin.wait_for(1).await;
+    let again = Target { via: Some("1.1 other, 1.1 ws-test".to_owned()), ..target };
+    let error = tokio::time::timeout(Duration::from_millis(500), node.fill.obtain(&again, whole())).await;
+    assert!(matches!(error, Ok(Err(Error::Origin(_, 508)))), "{error:?}");
+    waiting.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_range_beyond_any_object_harms_nobody() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    let object = Object::made(1000, 1);
+    origin.put("/a", object.clone());
+    let node = Node::open(dir.path(), Setup::default(), &[&origin]);
+    let target = node.target(&origin, "/a");
+    let (facts, flight, _) = node.fly(&target, Want { first: u64::MAX, exact: true, ..whole() }).await;
+    assert_eq!(facts.size, object.len());
+    same(&read(&flight, Span::new(0, 1000), client(1)).await.1.unwrap(), &object.all());
+}
+
+#[tokio::test]
 async fn a_digest_unknown_to_everybody_is_no_source() {
     let dir = tempfile::tempdir().unwrap();
     let node = Node::open(dir.path(), Setup::default(), &[]);

@@ -759,11 +759,17 @@ mod rules {
         let ask = |via: &str| Ask { via: Some(via.to_owned()), ..get(origin.url("/a")) };
         for (via, why) in [("1.1 other, 1.1 WS-test (x)", "before"), ("1.1 a, 1.1 b, 1.1 c, 1.1 d", "hops")] {
             let error = refusal(&upstream, ask(via)).await;
-            assert!(matches!(&error, Error::NotAllowed { why: said, .. } if said.contains(why)), "{error}");
+            let right = matches!(&error, Error::NotAllowed { .. } | Error::Looped { .. }) && !error.is_retryable();
+            assert!(right && error.to_string().contains(why), "{error}");
         }
+        assert!(upstream.loops("1.1 other, 1.1 WS-test (x)") && !upstream.loops("1.1 other"));
         assert_eq!(origin.connections(), 0);
+        origin.next("/a", [Fault::Status(508)]);
+        let error = refusal(&upstream, get(origin.url("/a"))).await;
+        assert!(matches!(&error, Error::Status { status: 508, .. }), "{error}");
+        assert_eq!(origin.log().len(), 1, "a circle is not gone round again");
         fetch(&upstream, ask("1.1 below")).await.unwrap();
-        assert_eq!(origin.log()[0].header("via"), Some("1.1 below, 1.1 ws-test"));
+        assert_eq!(origin.log()[1].header("via"), Some("1.1 below, 1.1 ws-test"));
     }
 
     #[tokio::test]

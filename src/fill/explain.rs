@@ -27,7 +27,7 @@ pub struct Explained {
 
 impl Inner {
     pub(super) async fn explain(&self, ask: &Ask<'_>) -> Result<Explained, Error> {
-        let target = match locate::locate(ask, &self.allow, self.config.upstream.as_ref()) {
+        let target = match locate::locate(ask, &self.allow, self.config.above()) {
             Ok(target) => target,
             Err(refusal) => {
                 let rule = refusal.to_string();

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::base::limits::OBJECT_BYTES_MAX;
 use crate::base::span::Span;
 use crate::base::time::Clock;
 use crate::fill::config::{CHANGES_MAX, Config, EXTENT_FIRST, FLIGHTS_MAX, SUBNET_BYTES_MIN, SUBNET_SHARE, Verify};
@@ -79,6 +80,11 @@ impl Inner {
     pub(super) async fn obtain(self: &Arc<Self>, target: &Target, want: Want) -> Result<Obtained, Error> {
         if self.closing.is_cancelled() {
             return Err(Error::Closing);
+        }
+        if target.via.as_deref().is_some_and(|via| self.source.loops(via)) {
+            let host = "this node".to_owned();
+            let why = "the request has been here before; an upstream or a name leads back to it".to_owned();
+            return Err(Error::of_origin(&upstream::Error::Looped { host, why }));
         }
         if target.keeping == Keeping::Never {
             return pass::pass(self, &target.locations, target.via.as_deref(), want, None).await;
@@ -316,6 +322,10 @@ impl Inner {
 /// What a request wants first, so far as the link is not known: no more than a first extent.
 fn first_of(want: Want) -> First {
     if want.head {
+        return First::Head;
+    }
+    // Beyond any object: its length is all that can be learnt for this one, and no flight may fail for it.
+    if want.first >= OBJECT_BYTES_MAX {
         return First::Head;
     }
     let end = want.last.map_or(u64::MAX, |last| last.saturating_add(1));

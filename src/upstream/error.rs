@@ -70,7 +70,15 @@ pub enum Error {
         /// What does not fit.
         why: String,
     },
-    /// Not on the allow-list, a private address, too many redirects, a loop.
+    /// The request has been at this node before: the way leads in a circle. Another node says so by 508.
+    #[error("{host} is not asked: {why}")]
+    Looped {
+        /// Who would have been asked.
+        host: String,
+        /// Where the circle shows.
+        why: String,
+    },
+    /// Not on the allow-list, a private address, too many redirects, too many hops.
     #[error("{host} may not be asked: {why}")]
     NotAllowed {
         /// Who would have been asked.
@@ -94,7 +102,7 @@ impl Error {
         match self {
             Self::Status { .. } | Self::Changed { .. } | Self::Lied { .. } => Blame::Origin,
             Self::Unavailable { .. } | Self::Resting { .. } => Blame::Path,
-            Self::NotAllowed { .. } => Blame::Asker,
+            Self::NotAllowed { .. } | Self::Looped { .. } => Blame::Asker,
             Self::Config { .. } => Blame::Us,
         }
     }
@@ -103,7 +111,11 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Unavailable { .. } | Self::Resting { .. } | Self::Changed { .. } => true,
-            Self::Status { .. } | Self::Lied { .. } | Self::NotAllowed { .. } | Self::Config { .. } => false,
+            Self::Status { .. }
+            | Self::Lied { .. }
+            | Self::NotAllowed { .. }
+            | Self::Looped { .. }
+            | Self::Config { .. } => false,
         }
     }
 }
@@ -127,7 +139,7 @@ pub(super) enum Cause {
     Stalled { after: Duration, at: u64 },
     /// The connection ended too early: before the answer, or in its body at this position of the object.
     Cut { at: Option<u64>, words: String },
-    /// 408, 425, 429 or 5xx.
+    /// 408, 425, 429 or 5xx, but for 508: the circle that it tells of stays one.
     Busy { status: u16, retry_after: Option<Duration> },
     /// The certificate is signed by nobody that is trusted here.
     Issuer,

@@ -140,6 +140,11 @@ pub type Probing<'a> = Pin<Box<dyn Future<Output = Vec<Finding>> + Send + 'a>>;
 pub trait Source: Send + Sync + fmt::Debug + 'static {
     /// Asks, repeats what may pass, and answers with the head and a body that resumes itself.
     fn ask(&self, ask: Ask) -> Asking<'_>;
+    /// Whether a request that came with this `Via` has been here before. Such a one must not even wait for an answer that
+    /// another one is waiting for: that may be itself.
+    fn loops(&self, _via: &str) -> bool {
+        false
+    }
     /// What each host answered lately, for status and explain.
     fn health(&self) -> Vec<HostHealth>;
     /// The path tests of `doctor` against one location that serves a known or any object.
@@ -185,6 +190,10 @@ impl Source for Upstream {
         Box::pin(put(&self.core, ask))
     }
 
+    fn loops(&self, via: &str) -> bool {
+        via::names(via, &self.core.config.node)
+    }
+
     fn health(&self) -> Vec<HostHealth> {
         self.core.book.report()
     }
@@ -198,6 +207,16 @@ impl Source for Upstream {
 async fn put(core: &Arc<Core>, ask: Ask) -> Result<Answer, Error> {
     let first = hop(core, &ask.location.url, ask.location.standing)?;
     let refuse = |why: String| Error::from(Cause::NotAllowed(why).at(&first.label));
+    if ask.via.as_deref().is_some_and(|via| via::names(via, &core.config.node)) {
+        return Err(Error::Looped {
+            host: first.label,
+            why: format!(
+                "the request has been at this node ({}) before: an upstream or a name leads back to it, or two nodes have \
+                 one name",
+                core.config.node
+            ),
+        });
+    }
     let via = via::onward(ask.via.as_deref(), &core.config.node, core.config.hops_max).map_err(refuse)?;
     if ask.span.is_some_and(|span| span.is_empty()) {
         return Err(refuse("an empty span was asked for".to_owned()));

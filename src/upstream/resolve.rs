@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
@@ -126,7 +126,31 @@ pub(super) async fn lookup(name: &str) -> io::Result<Vec<IpAddr>> {
 
 /// Whether an address is this node's: one that it was told of, or one that a socket can be bound to here.
 pub(super) fn is_own(address: IpAddr, told: &[IpAddr]) -> bool {
-    told.contains(&address.to_canonical()) || UdpSocket::bind((address, 0)).is_ok()
+    told.contains(&address.to_canonical()) || is_local(address, |address| UdpSocket::bind((address, 0)).is_ok())
+}
+
+/// Addresses that no interface has (RFC 5737, RFC 3849).
+const NOBODYS: (IpAddr, IpAddr) =
+    (IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)));
+
+/// A machine may let sockets be bound to addresses that are not its own (`net.ipv4.ip_nonlocal_bind`, for addresses that
+/// move between machines). There that proves nothing: an address is its own if packets to it would carry it as their
+/// source too, which the kernel tells without sending one.
+fn is_local(address: IpAddr, binds: impl Fn(IpAddr) -> bool) -> bool {
+    let nobodys = if address.is_ipv4() { NOBODYS.0 } else { NOBODYS.1 };
+    if !binds(address) {
+        return false;
+    }
+    if !binds(nobodys) || address.is_loopback() || address.is_unspecified() {
+        return true;
+    }
+    let any: IpAddr = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    // The discard port; nothing is sent.
+    let source = UdpSocket::bind((any, 0)).and_then(|socket| {
+        socket.connect((address, 9))?;
+        socket.local_addr()
+    });
+    source.is_ok_and(|source| source.ip().to_canonical() == address.to_canonical())
 }
 
 #[cfg(test)]
@@ -148,6 +172,15 @@ mod tests {
         assert!(is_no_name("failed to lookup address information: Name or service not known"));
         assert!(is_no_name("failed to lookup address information: No address associated with hostname"));
         assert!(!is_no_name("failed to lookup address information: Temporary failure in name resolution"));
+    }
+
+    #[test]
+    fn a_machine_that_binds_anything_does_not_take_the_world_for_itself() {
+        let parse = |text: &str| text.parse::<IpAddr>().unwrap();
+        let anything = |_| true;
+        assert!(!is_local(parse("8.8.8.8"), anything) && !is_local(parse("2600::1"), anything));
+        assert!(is_local(parse("127.0.0.1"), anything) && is_local(parse("0.0.0.0"), anything));
+        assert!(is_local(parse("8.8.8.8"), |address| address == parse("8.8.8.8")), "one that it really has");
     }
 
     #[test]

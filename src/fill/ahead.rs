@@ -113,7 +113,13 @@ impl Inner {
             via: None,
         };
         // Not on the map: clients are served from the payload that is being mended, never from its draft.
-        let shared = Arc::new(Shared::new(name, true, Arc::clone(&self.source), Arc::clone(&self.memory)));
+        let shared = Arc::new(Shared::new(
+            name,
+            true,
+            Arc::clone(&self.source),
+            Arc::clone(&self.memory),
+            Arc::clone(&self.gates),
+        ));
         {
             let mut state = shared.lock();
             state.expected = Some(expected);
@@ -141,7 +147,7 @@ impl Inner {
 fn extension_of(name: &Name) -> Option<&str> {
     let Name::Origin(key) = name else { return None };
     let path = key.target().split('?').next()?;
-    let (stem, extension) = path.rsplit('/').next()?.split_once('.')?;
+    let (stem, extension) = path.rsplit('/').next()?.rsplit_once('.')?;
     (!stem.is_empty() && !extension.is_empty()).then_some(extension)
 }
 
@@ -153,7 +159,7 @@ mod tests {
     #[test]
     fn the_extension_is_that_of_the_file() {
         let extension = |key: &str| extension_of(&Name::Origin(OriginKey::new(key).unwrap())).map(str::to_owned);
-        assert_eq!(extension("h.example/a.b/x_1.cab?y=z.w").as_deref(), Some("cab"));
+        assert_eq!(extension("h.example/a.b/windows10.0-kb1.cab?y=z.w").as_deref(), Some("cab"));
         assert_eq!(extension("h.example/a.b/files"), None);
     }
 }

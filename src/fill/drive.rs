@@ -152,15 +152,15 @@ impl Owner {
         };
         let most = if self.sequential { 1 } else { self.inner.config.connections_per_host.max(1) };
         let waits = !self.shared.lock().waiting(Instant::now()).is_empty();
-        if let Some((_, Class::Ahead)) = self.pending
-            && waits
-        {
+        let ahead = matches!(self.pending, Some((_, Class::Ahead)));
+        if (ahead && waits) || self.pending_host != host {
             self.pending = None;
         }
         let rests = self.resting_until.is_some_and(|until| Instant::now() < until);
         if self.pending.is_none() && !rests && self.pumps < most && self.next_span().is_some() {
             let class = if waits { Class::Demand } else { Class::Ahead };
             self.pending = Some((self.inner.gates.enter(&host, class), class));
+            self.pending_host = host;
         }
         if !self.sequential {
             self.relieve(most);
@@ -230,6 +230,10 @@ impl Owner {
         let (Some(location), Some(span)) = (location, self.next_span()) else {
             return;
         };
+        // The place has changed while the old one's line was stood in: that connection is for others.
+        if !permit.is_for(host_of(&location.url)) {
+            return;
+        }
         let pump = self.pump(location, span);
         self.spawn(pump, span, move |pump| Box::pin(pump.run(span, permit)));
     }

@@ -23,6 +23,7 @@ pub(super) struct Gates {
 
 #[derive(Debug)]
 struct Gate {
+    host: String,
     state: Mutex<State>,
 }
 
@@ -44,6 +45,12 @@ impl Gates {
         Self { limit: limit.max(1), hosts: Mutex::default() }
     }
 
+    /// As [`Gates::enter`], for a response that is passed through to one client. It has a gate of its own beside the host's:
+    /// a client that reads slowly holds its connection for as long as it likes, and must not keep flights from theirs.
+    pub(super) fn enter_through(&self, host: &str) -> oneshot::Receiver<Permit> {
+        self.enter(&format!("{host} through"), Class::Demand)
+    }
+
     /// Waits in line at the host's gate. Dropping the receiver leaves the line.
     pub(super) fn enter(&self, host: &str, class: Class) -> oneshot::Receiver<Permit> {
         let gate = {
@@ -55,7 +62,7 @@ impl Gates {
             }
             let fresh = || {
                 let state = State { free: self.limit, demand: VecDeque::new(), ahead: VecDeque::new() };
-                Arc::new(Gate { state: Mutex::new(state) })
+                Arc::new(Gate { host: host.to_owned(), state: Mutex::new(state) })
             };
             Arc::clone(hosts.entry(host.to_owned()).or_insert_with(fresh))
         };
@@ -74,6 +81,13 @@ impl Gates {
             }
         }
         receiver
+    }
+}
+
+impl Permit {
+    /// Whether it is for this host.
+    pub(super) fn is_for(&self, host: &str) -> bool {
+        self.gate.as_ref().is_some_and(|gate| gate.host == host)
     }
 }
 

@@ -95,6 +95,8 @@ pub(super) struct Owner {
     pub(super) pumps: usize,
     pub(super) next_extent: u64,
     pub(super) pending: Option<(oneshot::Receiver<Permit>, Class)>,
+    /// Whose permit is waited for.
+    pub(super) pending_host: String,
     /// The origin ignores Range: one connection, from the first byte to the last.
     pub(super) sequential: bool,
     /// The longest extent that may be asked for yet: doubles with every one that came in whole.
@@ -129,6 +131,7 @@ impl Owner {
             let spec = &owner.spec;
             let known = Known {
                 size: spec.size,
+                name: spec.name.clone(),
                 tag: spec.tag.clone(),
                 last_modified: spec.last_modified.clone(),
                 resumed: lesson.is_none(),
@@ -174,6 +177,7 @@ impl Owner {
             pumps: 0,
             next_extent: 0,
             pending: None,
+            pending_host: String::new(),
             sequential: false,
             proven: EXTENT_FIRST,
             syncing: false,
@@ -434,7 +438,10 @@ async fn learn_object(inner: &Inner, shared: &Shared, start: &mut Start) -> Open
                 let permit = inner.gates.enter(host_of(&location.url), Class::Demand).await.ok();
                 begin(inner, shared, how, Lesson { location, size, answer, permit }).await
             }
-            None => passed("the origin sends no length", Some(answer)),
+            None => {
+                inner.memory.forbid(&shared.key);
+                passed("the origin sends no length", Some(answer))
+            }
         };
     }
     let mut blocked: Option<std::time::Duration> = None;
@@ -460,6 +467,7 @@ async fn learn_object(inner: &Inner, shared: &Shared, start: &mut Start) -> Open
             }
             Learnt::NoLength(answer) => {
                 inner.note_answer(&start.target.name, format!("{}, no length", answer.status));
+                inner.memory.forbid(&shared.key);
                 return passed("the origin sends no length", Some(*answer));
             }
             Learnt::Failed(error) => {
@@ -492,7 +500,10 @@ async fn begin(inner: &Inner, shared: &Shared, (keeping, generation): (Keeping, 
     let spec = learn::spec(&lesson, keeping, &shared.key, generation, expected, whole, inner.clock.now());
     let spec = match spec {
         Ok(spec) => spec,
-        Err(why) => return passed(why, Some(lesson.answer)),
+        Err(why) => {
+            inner.memory.forbid(&shared.key);
+            return passed(why, Some(lesson.answer));
+        }
     };
     match inner.store.start_draft(spec).await {
         Ok(draft) => Opened::New(draft, Box::new(lesson)),

@@ -433,16 +433,12 @@ async fn learn_object(inner: &Inner, shared: &Shared, start: &mut Start) -> Open
     shared.lock().step = "asking";
     let how = (start.target.keeping, start.generation);
     if let Some((answer, location)) = start.answer.take() {
-        return match answer.total {
-            Some(size) => {
-                let permit = inner.gates.enter(host_of(&location.url), Class::Demand).await.ok();
-                begin(inner, shared, how, Lesson { location, size, answer, permit }).await
-            }
-            None => {
-                inner.memory.forbid(&shared.key);
-                passed("the origin sends no length", Some(answer))
-            }
+        let Some(size) = answer.total else {
+            inner.memory.forbid(&shared.key);
+            return passed("the origin sends no length", Some(answer));
         };
+        let permit = inner.gates.enter(host_of(&location.url), Class::Demand).await.ok();
+        return begin(inner, shared, how, Lesson { location, size, answer, permit }).await;
     }
     let mut blocked: Option<std::time::Duration> = None;
     loop {

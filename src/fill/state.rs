@@ -431,7 +431,7 @@ mod tests {
         }
         // What still works is never thrown out.
         let mut state = State::new();
-        for number in 0..SOURCES_MAX + 1 {
+        for number in 0..=SOURCES_MAX {
             state.add_source(&place(number));
         }
         assert_eq!(state.sources.last().map(|last| last.location.clone()), Some(place(SOURCES_MAX - 1)));

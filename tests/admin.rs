@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where by panicking")]
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -15,16 +16,61 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use waystation::admin::socket::Socket;
-use waystation::admin::{Access, Handles, NodeFacts, router, view};
-use waystation::base::disk::RealDisk;
+use waystation::admin::{Access, Handles, NodeFacts, Turns, router, view};
+use waystation::base::disk::{Disk, DiskFile, Facts, RealDisk};
 use waystation::base::time::SystemClock;
 use waystation::jobs::{Config, Jobs};
+use waystation::model::name::{Name, OriginKey};
+use waystation::model::payload::{Alias, Validators};
 use waystation::store::{self, Store};
 
 struct Plane {
     handles: Handles,
     data: tempfile::TempDir,
     files: tempfile::TempDir,
+}
+
+/// A disk on which nothing outside of the data directory can be deleted.
+#[derive(Debug)]
+struct Keeping(std::path::PathBuf);
+
+impl Disk for Keeping {
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        RealDisk.create_dir(path)
+    }
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        RealDisk.create(path)
+    }
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        RealDisk.open(path)
+    }
+    fn open_write(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        RealDisk.open_write(path)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealDisk.rename(from, to)
+    }
+    fn unlink(&self, path: &Path) -> io::Result<()> {
+        if path.starts_with(&self.0) { RealDisk.unlink(path) } else { Err(io::ErrorKind::PermissionDenied.into()) }
+    }
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        RealDisk.sync_dir(path)
+    }
+    fn seal(&self, path: &Path) -> io::Result<()> {
+        RealDisk.seal(path)
+    }
+    fn list(&self, path: &Path) -> io::Result<Vec<(std::path::PathBuf, Facts)>> {
+        RealDisk.list(path)
+    }
+    fn facts(&self, path: &Path) -> io::Result<Option<Facts>> {
+        RealDisk.facts(path)
+    }
+    fn copy(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealDisk.copy(from, to)
+    }
+    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+        RealDisk.free_bytes(path)
+    }
 }
 
 impl Plane {
@@ -40,7 +86,7 @@ impl Plane {
             io_threads: 2,
         };
         let clock = Arc::new(SystemClock);
-        let (store, opened) = Store::open(config, Arc::new(RealDisk), clock.clone()).unwrap();
+        let (store, opened) = Store::open(config, Arc::new(Keeping(data.path().to_owned())), clock.clone()).unwrap();
         let setting = view::Setting {
             key: "store.max_size".to_owned(),
             value: "\"1 GiB\"".to_owned(),
@@ -65,6 +111,7 @@ impl Plane {
             registry: Arc::new(Registry::default()),
             node: Arc::new(node),
             clock,
+            turns: Turns::default(),
         };
         Self { handles, data, files: tempfile::tempdir().unwrap() }
     }
@@ -145,6 +192,70 @@ async fn a_payload_is_imported_found_pinned_and_removed() {
     let (status, problem) = plane.json(Method::GET, &path, Value::Null).await;
     assert_eq!((status, problem["status"].as_u64()), (StatusCode::NOT_FOUND, Some(404)));
     assert!(!payload_file(plane.data.path(), &content).exists());
+    plane.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_address_of_the_reference_is_there() {
+    let plane = Plane::new();
+    for (method, path, _) in router::ADDRESSES {
+        let method: Method = method.parse().unwrap();
+        let (_, body) = plane.raw(Access::Full, method.clone(), &path.replace("{id}", "1"), "{}").await;
+        assert!(!body.contains("there is nothing at") && !body.contains("means nothing at"), "{method} {path}: {body}");
+    }
+    plane.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bound_digest_goes_with_its_payload_or_by_itself() {
+    use waystation::base::digest::Digest;
+    use waystation::model::name::{Name, OriginKey};
+    use waystation::model::payload::{Alias, Authority, Published, Validators};
+    let plane = Plane::new();
+    let content = plane.import("a", b"some bytes").await;
+    let published = Published::one(Digest::Sha256(content.sha256.parse().unwrap()), Authority::Operator);
+    let store = &plane.handles.store;
+    let bind = async |key: &str| {
+        let name = Name::Origin(OriginKey::new(key).unwrap());
+        store.expect(&name, published, Vec::new()).await.unwrap();
+        let validators = Validators::default();
+        let alias = Alias { tag: "t".to_owned(), last_modified: None, validators, freshness: None };
+        store.alias(content.blake3.parse().unwrap(), name.clone(), alias).await.unwrap();
+        name
+    };
+    let (one, two) = (bind("h.example/one").await, bind("h.example/two").await);
+    let unbind = "/api/v1/content/http%3A%2F%2Fh.example%2Fone/unbind";
+    let (status, told) = plane.json(Method::POST, unbind, Value::Null).await;
+    assert_eq!((status, told["digests"][0].as_str()), (StatusCode::OK, Some(&*format!("sha256-{}", content.sha256))));
+    assert!(store.note(&one).await.unwrap().expected.is_none() && store.show(&one).await.unwrap().is_none());
+    let (status, problem) = plane.json(Method::POST, unbind, Value::Null).await;
+    assert_eq!((status, problem["status"].as_u64()), (StatusCode::NOT_FOUND, Some(404)), "{problem}");
+    assert!(store.note(&two).await.unwrap().expected.is_some() && store.show(&two).await.unwrap().is_some());
+    let (status, _) = plane.json(Method::DELETE, &format!("/api/v1/content/{}", content.sha256), Value::Null).await;
+    assert_eq!(status, 200);
+    assert!(store.note(&two).await.unwrap().expected.is_none(), "what was removed is still bound");
+    plane.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_not_be_deleted_is_taken_in_all_the_same() {
+    let plane = Plane::new();
+    let (path, other) = (plane.files.path().join("a"), plane.files.path().join("b"));
+    std::fs::write(&path, b"some bytes").unwrap();
+    // With a second name it is copied and then deleted, since it could be written by that name.
+    std::fs::hard_link(&path, &other).unwrap();
+    let job = plane.job("/api/v1/content/import", json!({ "paths": [path], "move": true })).await;
+    assert_eq!((job.state.as_str(), job.lines[0].state.as_str()), ("done", "done"), "{job:?}");
+    assert!(job.lines[0].text.contains("delete it by hand") && path.exists(), "{job:?}");
+    assert_eq!(plane.get("/api/v1/status").await["store"]["payloads_count"], 1);
+    plane.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_needs_its_directory() {
+    let plane = Plane::new();
+    let job = plane.job("/api/v1/store/backup", json!({ "to": plane.files.path().join("none/x.redb") })).await;
+    assert!(job.result.as_deref().unwrap_or_default().contains("no directory"), "{job:?}");
     plane.close().await;
 }
 
@@ -283,6 +394,64 @@ async fn reads_only_means_reads_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_only_looks_sees_no_signed_query() {
+    let plane = Plane::new();
+    let file = plane.files.path().join("a");
+    std::fs::write(&file, b"some bytes").unwrap();
+    let key = OriginKey::new("dl.example/a.cab?P1=17&P4=c2VjcmV0").unwrap();
+    let alias = Alias { tag: "t".to_owned(), last_modified: None, validators: Validators::default(), freshness: None };
+    plane.handles.store.import(file, false, None, vec![(Name::Origin(key), alias)]).await.unwrap();
+    let blake3 = blake3::hash(b"some bytes").to_string();
+
+    for path in ["/api/v1/content".to_owned(), format!("/api/v1/content/blake3-{blake3}")] {
+        let (status, seen) = plane.raw(Access::ReadOnly, Method::GET, &path, "").await;
+        assert_eq!(status, 200, "{seen}");
+        assert!(seen.contains("dl.example/a.cab?P1=***&P4=***") && !seen.contains("c2VjcmV0"), "{seen}");
+        let (_, seen) = plane.raw(Access::Full, Method::GET, &path, "").await;
+        assert!(seen.contains("P4=c2VjcmV0"), "over the socket a name is what opens it: {seen}");
+    }
+    for (filter, looking, all) in [("c2Vj", 0, 1), ("a.cab", 1, 1)] {
+        for (access, expected) in [(Access::ReadOnly, looking), (Access::Full, all)] {
+            let (_, seen) = plane.raw(access, Method::GET, &format!("/api/v1/content?filter={filter}"), "").await;
+            let page: view::Page<view::Content> = serde_json::from_str(&seen).unwrap();
+            assert_eq!(page.rows.len(), expected, "{filter} {access:?}");
+        }
+    }
+    plane.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dear_questions_take_turns() {
+    let plane = Plane::new();
+    plane.import("a", b"some bytes").await;
+    let listing = || plane.raw(Access::Full, Method::GET, "/api/v1/content?filter=x", "");
+    let turn = plane.handles.turns.listing.acquire().await.unwrap();
+    let early = tokio::time::timeout(Duration::from_millis(300), listing()).await;
+    assert!(early.is_err(), "it waits for its turn: {early:?}");
+    drop(turn);
+    assert_eq!(listing().await.0, 200);
+
+    // The plane of this test has no way out, so that what is let through is told so.
+    let doctor = |access, meant: bool| {
+        let mut request = Request::builder().uri("/api/v1/doctor").header("host", "localhost");
+        if meant {
+            request = request.header("x-waystation", "1");
+        }
+        let router = router::router(plane.handles.clone(), access);
+        async move { router.oneshot(request.body(axum::body::Body::empty()).unwrap()).await.unwrap().status() }
+    };
+    assert_eq!(doctor(Access::ReadOnly, false).await, 403);
+    assert_eq!(doctor(Access::ReadOnly, true).await, 422);
+    assert_eq!(doctor(Access::Full, false).await, 422);
+    let turn = plane.handles.turns.doctor.acquire().await.unwrap();
+    assert_eq!(doctor(Access::ReadOnly, true).await, 409);
+    assert_eq!(doctor(Access::Full, false).await, 409);
+    drop(turn);
+    assert_eq!(doctor(Access::Full, false).await, 422);
+    plane.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn status_metrics_and_readiness_tell_the_same() {
     let plane = Plane::new();
     plane.import("a", &[1; 1000]).await;
@@ -348,6 +517,10 @@ async fn the_socket_is_private_and_works_under_a_long_path() {
     std::fs::create_dir(&long).unwrap();
     // What an earlier process left behind.
     std::fs::write(long.join("control.sock"), b"").unwrap();
+    // And one of our own number that was killed amid binding, as it happens in containers.
+    let room = long.join(format!(".control-{}", std::process::id()));
+    std::fs::create_dir(&room).unwrap();
+    std::fs::write(room.join("control.sock"), b"").unwrap();
     let socket = Socket::bind(&long).unwrap();
     let mode = std::fs::metadata(long.join("control.sock")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);

@@ -78,6 +78,12 @@ fn every_verb_teaches_with_an_example_that_parses() {
 }
 
 #[test]
+fn help_is_a_verb_too() {
+    let told = Cli::try_parse_from(["waystation", "help", "content", "unbind"]).unwrap_err();
+    assert!(!told.use_stderr() && told.to_string().contains("Take back the digest"), "{told}");
+}
+
+#[test]
 fn a_misspelt_verb_is_a_usage_error_with_a_hint() {
     let data = tempfile::tempdir().unwrap();
     let output = run(data.path(), &["statsu"]);
@@ -176,9 +182,13 @@ struct Site {
 
 impl Site {
     async fn new() -> Self {
+        Self::with(&[]).await
+    }
+
+    async fn with(args: &[&str]) -> Self {
         let (origin, data) = (Origin::start().await, tempfile::tempdir().unwrap());
         let allow = format!("origins.allow={}", origin.entry());
-        let node = NodeProcess::start(data.path(), &["--set", &allow]);
+        let node = NodeProcess::start(data.path(), &[&["--set", &allow], args].concat());
         Self { origin, data, node }
     }
 
@@ -276,6 +286,45 @@ async fn repair_fetches_the_bad_group_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_mended_now_is_withheld_and_mended_later() {
+    let site = Site::with(&["--set", "upstream.patience=1 s"]).await;
+    let object = Object::made(3 << 20, 19);
+    site.origin.put("/a.cab", object.clone());
+    let a = site.origin.url("/a.cab");
+    site.well(&["fetch", &a, "--sha256", &sha256(&object.all())]);
+    let blake3 = site.json(&["content", "show", &a])["blake3"].as_str().unwrap().to_owned();
+    let place = |blake3: &str| site.data.path().join("content").join(&blake3[..2]).join(blake3);
+    let flip = |blake3: &str, at: u64| {
+        let path = place(blake3);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let file = std::fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, at).unwrap();
+        file.write_all_at(&[!byte[0]], at).unwrap();
+    };
+    flip(&blake3, 1 << 20);
+    // One that nobody knows a place for.
+    let outside = tempfile::tempdir().unwrap();
+    let file = outside.path().join("file");
+    std::fs::write(&file, b"by hand").unwrap();
+    site.well(&["import", file.to_str().unwrap()]);
+    let lonely = site.json(&["content", "show", &sha256(b"by hand")])["blake3"].as_str().unwrap().to_owned();
+    flip(&lonely, 0);
+
+    site.origin.always("/a.cab", [Fault::Status(503)]);
+    site.ill(1, &["store", "verify", "--repair"]);
+    assert!(place(&blake3).exists(), "the good groups are kept");
+    assert!(!place(&lonely).exists(), "what cannot be mended is in quarantine");
+    assert_eq!(site.json(&["content", "show", &a])["blake3"].as_str(), Some(blake3.as_str()));
+    site.origin.always("/a.cab", []);
+    let before = site.origin.sent("/a.cab");
+    assert!(site.well(&["store", "verify", "--repair"]).contains("1 of 1 payloads were bad and are mended"));
+    let again = site.origin.sent("/a.cab") - before;
+    assert!((1..=1 << 20).contains(&again), "{again} bytes were fetched again for one bad group");
+    assert_eq!(std::fs::read(place(&blake3)).unwrap(), object.all());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_hangs_is_seen_and_stopped() {
     let site = Site::new().await;
     site.origin.put("/slow.cab", Object::made(8 << 20, 1));
@@ -338,7 +387,8 @@ async fn without_the_node_the_directory_says_the_same() {
 
     assert_eq!(site.json(&["content", "show", &a])["blake3"], shown["blake3"]);
     assert_eq!(keys(&site.json(&["content", "show", &a])), keys(&shown));
-    let file = site.data.path().join("file");
+    let outside = tempfile::tempdir().unwrap();
+    let file = outside.path().join("file");
     std::fs::write(&file, b"by hand").unwrap();
     site.well(&["import", "--move", file.to_str().unwrap(), "--sha256", &sha256(b"by hand")]);
     assert!(!file.exists());
@@ -374,10 +424,26 @@ async fn a_certificate_is_asked_for_imported_and_served() {
         (shown["self_made"].as_bool(), &shown["served"][0]["names"][0]),
         (Some(false), &"node.site.example".into())
     );
-    let made = site.json(&["tls", "ca", "create", "--for", "site.example"]);
+    let refused = site.ill(1, &["tls", "ca", "create", "--for", "site.example"]);
+    assert!(refused.contains("--replace"), "{refused}");
+    assert_eq!(site.json(&["tls", "ca", "show"])["fingerprint"], before, "it was replaced all the same");
+    let key = std::fs::read(site.data.path().join("tls/site-ca.key")).unwrap();
+    let made = site.json(&["tls", "ca", "create", "--for", "site.example", "--replace"]);
     assert_ne!(made["fingerprint"], before);
-    let error = site.ill(69, &["tls", "csr", "not a name"]);
-    assert!(error.contains("not a name"), "{error}");
+    assert_eq!(made["in_use"], false, "an imported certificate is served: {made}");
+    let said = site.well(&["tls", "ca", "show"]);
+    assert!(said.contains("site.example") && said.contains("tls forget"), "{said}");
+    let kept = std::fs::read_dir(site.data.path().join("tls")).unwrap().map(|entry| entry.unwrap().path());
+    let kept: Vec<_> = kept.filter(|path| path.to_string_lossy().contains("site-ca.key.old-")).collect();
+    assert_eq!(std::fs::read(&kept[0]).unwrap(), key);
+    assert_eq!(site.json(&["tls", "forget"])["forgotten"], true);
+    assert_eq!(site.json(&["tls", "forget"])["forgotten"], false);
+    assert_eq!(site.json(&["tls", "show"])["self_made"], true);
+    assert_eq!(site.json(&["tls", "ca", "show"])["in_use"], true);
+    let error = site.ill(2, &["tls", "csr", "not a name"]);
+    assert!(error.contains("not a name") && error.contains("next: "), "{error}");
+    let error = site.ill(1, &["tls", "import", "/nonexistent.pem"]);
+    assert!(error.contains("/nonexistent.pem") && error.contains("next: "), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -389,7 +455,91 @@ async fn a_dead_origin_fails_the_fetch_and_doctor_says_why() {
     let error = site.ill(1, &["fetch", &a]);
     assert!(error.contains("403") && error.contains("1 of 1 failed"), "{error}");
     let error = site.ill(1, &["fetch", "http://unknown.example/a.cab"]);
-    assert!(error.contains("allow-list"), "{error}");
+    assert!(error.contains("allow-list") && error.contains("[origins] allow") && !error.contains("doctor"), "{error}");
     let output = run(site.data.path(), &["doctor", "--json", "http://127.0.0.1:9/a"]);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_digest_of_another_file_is_not_bound() {
+    let site = Site::new().await;
+    let (a, b) = (Object::made(200_000, 1), Object::made(100_000, 2));
+    let (sha_a, sha_b) = (sha256(&a.all()), sha256(&b.all()));
+    site.origin.put("/a.iso", a);
+    site.origin.put("/b.iso", b);
+    let (url_a, url_b) = (site.origin.url("/a.iso"), site.origin.url("/b.iso"));
+    site.well(&["fetch", &url_a, "--sha256", &sha_a]);
+
+    // Held under another address: the origin is asked for the length, and tells another one.
+    let error = site.ill(1, &["fetch", &url_b, "--sha256", &sha_a, "--pin"]);
+    assert!(error.contains("200000 bytes") && error.contains("100000 bytes"), "{error}");
+    let told = site.ill(1, &["content", "show", &url_b]);
+    assert!(told.contains("nothing is held"), "{told}");
+    assert_eq!(site.json(&["content", "show", &url_a])["pinned"], Value::Null);
+
+    // What is held under the address already stays when a wrong digest is given for it, whoever has it.
+    site.well(&["fetch", &url_b]);
+    for wrong in [sha_a.clone(), "00".repeat(32)] {
+        site.ill(1, &["fetch", &url_b, "--sha256", &wrong]);
+        let shown = site.json(&["content", "show", &url_b]);
+        assert_eq!(shown["sha256"], sha_b.as_str(), "{shown}");
+        assert!(site.ill(1, &["content", "unbind", &url_b]).contains("no digest is bound"));
+    }
+    assert_eq!(site.json(&["status"])["store"]["payloads_count"], 2);
+
+    // The right one is bound to what is held, and can be taken back.
+    assert!(site.well(&["fetch", &url_b, "--sha256", &sha_b]).contains("1 held"));
+    assert_eq!(site.json(&["content", "show", &url_b])["class"], "proven");
+    assert_eq!(site.json(&["content", "unbind", &url_b])["digests"][0], format!("sha256-{sha_b}").as_str());
+    assert!(site.ill(1, &["content", "show", &url_b]).contains("nothing is held"));
+    assert_eq!(site.json(&["content", "show", &sha_b])["sha256"], sha_b.as_str());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_version_is_bound_and_what_is_removed_is_bound_no_more() {
+    let site = Site::new().await;
+    let (old, new) = (Object::made(50_000, 3), Object::made(60_000, 4));
+    let (sha_old, sha_new) = (sha256(&old.all()), sha256(&new.all()));
+    site.origin.put("/x.iso", old);
+    let url = site.origin.url("/x.iso");
+    site.well(&["fetch", &url, "--sha256", &sha_old]);
+    site.origin.put("/x.iso", new);
+    site.well(&["fetch", &url, "--sha256", &sha_new]);
+    assert_eq!(site.json(&["content", "show", &url])["sha256"], sha_new.as_str());
+    assert_eq!(
+        site.json(&["content", "show", &sha_old])["sha256"],
+        sha_old.as_str(),
+        "the old version was thrown away"
+    );
+
+    // Removed and changed at the origin: no digest stands in the way of what is there now.
+    let said = site.well(&["content", "remove", &url]);
+    assert!(said.contains("removed"), "{said}");
+    let third = Object::made(70_000, 5);
+    let sha_third = sha256(&third.all());
+    site.origin.put("/x.iso", third);
+    site.well(&["fetch", &url]);
+    assert_eq!(site.json(&["content", "show", &url])["sha256"], sha_third.as_str());
+
+    // An origin that is gone cannot be asked: the operator's word counts, and is told to be alone.
+    site.origin.always("/y.iso", [Fault::Status(403)]);
+    let y = site.origin.url("/y.iso");
+    let output = run(site.data.path(), &["fetch", &y, "--sha256", &sha_third]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("bound without asking"), "{}", text(&output.stderr));
+    assert_eq!(site.json(&["content", "show", &y])["sha256"], sha_third.as_str());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_backup_is_told_as_that() {
+    let mut site = Site::new().await;
+    let data = site.data.path().to_owned();
+    site.stop();
+    let file = data.join("no-backup");
+    std::fs::write(&file, "no index at all").unwrap();
+    for path in ["/nonexistent.redb", file.to_str().unwrap()] {
+        let error = site.ill(66, &["restore", path]);
+        assert!(error.contains(path) && error.contains("`waystation backup` wrote"), "{error}");
+    }
+    assert!(site.well(&["content", "list"]).contains("nothing is held"));
 }

@@ -379,6 +379,32 @@ async fn an_object_that_changes_in_mid_flight_is_never_mixed() {
 }
 
 #[tokio::test]
+async fn versions_that_nothing_tells_apart_are_never_mixed() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    let (old, new) = (Object::made(3 * PIECE, 1), Object::made(3 * PIECE, 2));
+    let node = Node::open(dir.path(), Setup::default(), &[&origin]);
+    let weak = Fault::Header("ETag", "W/\"a\"".to_owned());
+    for (path, faults) in [("/a", vec![Fault::NoValidators]), ("/b", vec![Fault::NoValidators, weak])] {
+        let target = node.target(&origin, path);
+        origin.put(path, old.clone());
+        origin.always(path, faults.clone());
+        origin.next(path, faults.clone());
+        origin.next(path, faults.iter().cloned().chain([Fault::Replace(new.clone())]));
+        same(&node.get(&target, None, client(1)).await.unwrap(), &new.all());
+        node.until_held(&target).await;
+    }
+    // Cut in the middle, it begins anew: no answer goes on where another one ended.
+    let target = node.target(&origin, "/c");
+    origin.put("/c", old.clone());
+    origin.always("/c", [Fault::NoValidators]);
+    origin.next("/c", [Fault::NoValidators]);
+    origin.next("/c", [Fault::NoValidators, Fault::TruncateAt(2 * PIECE)]);
+    origin.next("/c", [Fault::NoValidators, Fault::Replace(new.clone())]);
+    assert!(node.get(&target, None, client(1)).await.is_err());
+    same(&node.get(&target, None, client(1)).await.unwrap(), &new.all());
+}
+
+#[tokio::test]
 async fn an_object_that_keeps_changing_is_passed_through() {
     let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
     let size = 6 * PIECE;
@@ -849,6 +875,37 @@ async fn a_piece_that_a_client_asks_for_again_and_again_is_fetched_anew() {
 }
 
 #[tokio::test]
+async fn a_response_with_bytes_of_a_dropped_piece_is_cut() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    let object = Object::made(200 * PIECE, 6);
+    origin.put("/a", object.clone());
+    let setup = Setup { fill: Config { complete: Complete::Never, ..Config::default() }, ..Setup::default() };
+    let node = Node::open(dir.path(), setup, &[&origin]);
+    let target = node.target(&origin, "/a");
+    let (span, wide) = (Span::at(7 * PIECE, PIECE), Span::at(7 * PIECE, 3 * PIECE));
+    origin.always("/a", [Fault::Altered(0)]);
+    let (_, flight, _) = node.fly(&target, part(wide)).await;
+    let mut begun = flight.tail(wide, client(2));
+    let first = begun.next().await.unwrap().unwrap();
+    assert!(first != object.bytes(Span::at(7 * PIECE, first.len() as u64)));
+    node.get(&target, Some(span), client(1)).await.unwrap();
+    origin.always("/a", []);
+    node.get(&target, Some(span), client(1)).await.unwrap();
+    let behind = Span::at(8 * PIECE, PIECE);
+    let other = flight.tail(behind, client(3));
+    same(&node.get(&target, Some(span), client(1)).await.unwrap(), &object.bytes(span));
+    // What has some of the bad bytes ends with an error, what has none goes on.
+    let mut last = begun.next().await;
+    while let Some(Ok(_)) = last {
+        last = begun.next().await;
+    }
+    assert!(matches!(last, Some(Err(Error::Unavailable { .. }))), "{last:?}");
+    assert!(begun.next().await.is_none());
+    drop(other);
+    assert_eq!(read(&flight, behind, client(3)).await.1.unwrap().len(), 1 << 20);
+}
+
+#[tokio::test]
 async fn a_repair_fetches_only_what_is_bad() {
     let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
     let object = Object::made(5 * PIECE, 6);
@@ -994,4 +1051,68 @@ fn a_flight_flies_on_the_runtime_of_the_room() {
         node.close().await;
     });
     assert_eq!(origin.sent("/a.cab"), 3 << 20, "the same flight went on");
+}
+
+#[tokio::test]
+async fn wrong_bytes_do_not_end_well_where_nothing_can_be_kept() {
+    let object = Object::made(3 * PIECE, 6);
+    let digest = sha256_of(&object.all());
+    for (verify, wrong) in
+        [Verify::Stream, Verify::Strict].into_iter().flat_map(|verify| [(verify, true), (verify, false)])
+    {
+        let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+        origin.put("/a", object.clone());
+        origin.limit(8 << 20);
+        let disk = FaultDisk::new(dir.path());
+        let setup = Setup { fill: Config { verify, ..Config::default() }, ..Setup::default() };
+        let node = Node::open_on(Arc::new(disk.clone()), dir.path(), setup, &[&origin]);
+        let location = Location { url: origin.url("/a"), standing: Standing::Allowed };
+        node.store.expect(&Name::Digest(Digest::Sha256(digest)), operator(digest), vec![location]).await.unwrap();
+        let target = node.by_digest(&format!("/sha256/{digest}"));
+        {
+            origin.always("/a", if wrong { vec![Fault::Altered(2 * PIECE)] } else { vec![] });
+            let (facts, flight, _) = node.fly(&target, whole()).await;
+            let mut tail = flight.tail(Span::new(0, facts.size), client(1));
+            let mut got = Vec::new();
+            if verify == Verify::Stream {
+                got.extend_from_slice(&tail.next().await.unwrap().unwrap());
+            }
+            disk.set_faults(Faults { full_below: Some(dir.path().join("drafts")), ..Faults::default() });
+            let mut last = tail.next().await;
+            while let Some(Ok(bytes)) = last {
+                got.extend_from_slice(&bytes);
+                last = tail.next().await;
+            }
+            drop((tail, flight));
+            // Then from the first byte on, since nothing can be written.
+            let passed = node.fill.obtain(&target, whole()).await;
+            match verify {
+                Verify::Strict => {
+                    assert!(got.is_empty() && matches!(last, Some(Err(Error::Store(_)))), "{last:?}");
+                    assert!(matches!(passed, Err(Error::Unavailable { .. })), "{passed:?}");
+                }
+                Verify::Stream => {
+                    let Ok(Obtained::Passed(passed)) = passed else {
+                        panic!("it cannot be kept: {passed:?}");
+                    };
+                    let (mut all, mut body) = (Vec::new(), passed.body.unwrap());
+                    let end = loop {
+                        match body.next().await {
+                            Ok(Some(bytes)) => all.extend_from_slice(&bytes),
+                            Ok(None) => break Ok(()),
+                            Err(error) => break Err(error),
+                        }
+                    };
+                    if wrong {
+                        assert!(got.len() < 3 << 20 && matches!(last, Some(Err(Error::Mismatch { .. }))), "{last:?}");
+                        assert!(all.len() < 3 << 20 && matches!(end, Err(Error::Mismatch { .. })), "{end:?}");
+                    } else {
+                        assert!(last.is_none() && end.is_ok(), "{last:?}, {end:?}");
+                        same(&got, &object.all());
+                        same(&all, &object.all());
+                    }
+                }
+            }
+        }
+    }
 }

@@ -71,6 +71,19 @@ async fn a_sweep_frees_what_is_too_much_oldest_first_and_spares_the_pinned() {
 }
 
 #[tokio::test]
+async fn room_that_nobody_needs_yet_costs_nothing_proven() {
+    let cellar = Cellar::new();
+    six(&cellar).await;
+    let allocated = cellar.store.show(&name(0)).await.unwrap().unwrap().payload.allocated;
+    // A little more than four; a hundredth of it is more than that little.
+    let cellar = cellar.reopen(4 * allocated + 4096).await;
+    let (evicted, cancel) = (Evicted::default(), CancellationToken::new());
+    assert_eq!(evict::sweep(&cellar.store, &evicted, &cancel).await.unwrap(), 0);
+    assert_eq!(held(&cellar.store).await, [2, 3, 4, 5]);
+    cellar.store.close().await.unwrap();
+}
+
+#[tokio::test]
 async fn what_cannot_go_is_said() {
     let cellar = Cellar::new();
     let blake3 = cellar.put(1, MIB, true).await;
@@ -112,7 +125,11 @@ async fn a_pass_finds_the_bad_groups_and_what_cannot_be_read() {
         (cellar.put(1, size, true).await, cellar.put(2, size, true).await, cellar.put(3, 5, false).await);
     cellar.flip(bad, 3 * GROUP + 5);
     cellar.flip(bad, MIB as u64 + 76);
+    // Without its proof, and with something in its place that no read goes through.
     std::fs::remove_file(cellar.proof(unreadable)).unwrap();
+    std::fs::remove_file(cellar.file(unreadable)).unwrap();
+    std::os::unix::fs::symlink("loop", cellar.file(unreadable).with_file_name("loop")).unwrap();
+    std::os::unix::fs::symlink("loop", cellar.file(unreadable)).unwrap();
     let progress = Arc::new(Progress::default());
     let report = scrub::pass(&cellar.store, at_once(), &progress, &CancellationToken::new()).await.unwrap();
     assert_eq!(report.bad.len(), 1, "{report:?}");

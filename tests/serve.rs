@@ -346,7 +346,22 @@ async fn head_and_preconditions() {
     let early = client.ask("HEAD", &target, &[]).await;
     assert_eq!((early.status, early.header("content-length").unwrap()), (200, (MIB + 1).to_string().as_str()));
     assert_eq!(early.header("etag"), Some("\"v1\""));
+    assert_eq!(early.header("cache-status"), Some("waystation; fwd=miss; detail=streaming"), "nothing of it is kept");
     assert_eq!(origin.sent("/a.cab"), 0);
+    // Neither is anything of an answer without content, though the flight goes on.
+    for (path, field, value, status) in [
+        ("/304.cab", "If-None-Match", "\"v1\"", 304),
+        ("/412.cab", "If-Match", "\"v2\"", 412),
+        ("/416.cab", "Range", "bytes=99999999-", 416),
+        ("/206.cab", "Range", "bytes=0-9", 206),
+    ] {
+        origin.put(path, object.clone());
+        let answer = client.get(&through(&origin, path), &[(field, value)]).await;
+        assert_eq!(answer.status, status, "{:?}", answer.headers);
+        let word = answer.header("cache-status").unwrap();
+        assert!(word.starts_with("waystation; fwd=miss"), "{path}: {word}");
+        assert_eq!(word.contains("; stored"), status == 206, "{path}: {word}");
+    }
 
     let get = node.hold(&origin, "/a.cab").await;
     let head = client.ask("HEAD", &target, &[("Range", "bytes=0-1")]).await;
@@ -629,7 +644,10 @@ async fn each_request_has_one_record() {
     let of = |at: usize, field: &str| records[at].get(field).map_or("", String::as_str);
     assert_eq!(records.len(), 5, "{records:#?}");
     assert_eq!((of(0, "status"), of(0, "outcome"), of(0, "fault")), ("404", "refused", "upstream"));
-    assert!(of(0, "target").starts_with("/nothing?P1=***&P4=***&cacheHostOrigin="), "{}", of(0, "target"));
+    assert!(of(0, "path").starts_with("/nothing?P1=***&P4=***&cacheHostOrigin="), "{}", of(0, "path"));
+    for taken in ["timestamp", "level", "target", "message"] {
+        assert!(records.iter().all(|record| !record.contains_key(taken)), "a line has its own {taken}: {records:#?}");
+    }
     assert!(of(0, "agent").starts_with("Microsoft-Delivery-Optimization/10.1 \\x22 status=500 xxx"));
     assert!(of(0, "agent").len() <= 203);
     assert!(!format!("{records:?}").contains("c2VjcmV0"));
@@ -645,6 +663,62 @@ async fn each_request_has_one_record() {
     let account = node.store.ledger().total();
     assert_eq!((account.requests, account.hits, account.refused), (6, 4, 2), "with the one that held it; {account:?}");
     node.fill.close().await;
+    node.store.close().await.unwrap();
+}
+
+/// Keeps all events of the node as text.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Lines {
+    fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+        struct Text(String);
+        impl tracing::field::Visit for Text {
+            fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+                write!(self.0, " {field}={value:?}").unwrap();
+            }
+        }
+        let target = event.metadata().target();
+        if target == "access" || target.starts_with("waystation") {
+            let mut text = Text(target.to_owned());
+            event.record(&mut text);
+            self.0.lock().unwrap().push(text.0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_line_of_the_log_tells_a_signed_query_or_grows_with_the_request() {
+    let lines = Lines::default();
+    let _listening = tracing::subscriber::set_default(tracing_subscriber::registry().with(lines.clone()));
+    let origin = Origin::start().await;
+    for (path, fault) in [
+        ("/unmeasured.cab", Fault::NoLength),
+        ("/down.cab", Fault::Status(503)),
+        ("/absent.cab", Fault::Status(404)),
+        ("/fine.cab", Fault::Delay(Duration::ZERO)),
+    ] {
+        origin.put(path, Object::made(1000, 18));
+        origin.always(path, [fault]);
+    }
+    let node = Node::start(&[&origin]).await;
+    for path in ["/unmeasured.cab", "/down.cab", "/absent.cab", "/fine.cab"] {
+        let signed = format!("{path}?P1=17&P4=c2VjcmV0&cacheHostOrigin={}", origin.address());
+        node.client().await.get(&signed, &[]).await;
+    }
+    let mut client = node.client().await;
+    let method = "X".repeat(10_000);
+    assert_eq!(client.ask(&method, "/a", &[("Content-Length", "0")]).await.status, 405);
+    drop(client);
+    node.server.drain(Duration::from_secs(5)).await;
+    node.fill.close().await;
+
+    let lines = lines.0.lock().unwrap().clone();
+    let of = |room: &str| lines.iter().filter(|line| line.starts_with(room) && line.contains("P4=***")).count();
+    assert!(of("access") >= 4 && of("waystation::fill") >= 3, "{lines:#?}");
+    assert!(lines.iter().all(|line| !line.contains("c2VjcmV0")), "{lines:#?}");
+    let refused = lines.iter().find(|line| line.contains("method=\"XXX")).expect("the refused request has a record");
+    assert!(refused.len() < 1000, "{} bytes", refused.len());
     node.store.close().await.unwrap();
 }
 

@@ -256,6 +256,27 @@ async fn what_was_noted_before_judges_what_comes() {
 }
 
 #[tokio::test]
+async fn a_claim_that_comes_between_proof_and_publish_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let content = bytes(1, 100_000);
+    for (at, claimed, authority) in [(0, &content, Some(Class::Proven)), (1, &bytes(2, 10), None)] {
+        let name = url(&at.to_string());
+        let body: Bytes = if at == 0 { content.clone() } else { bytes(3, 5000) };
+        let draft = store.start_draft(spec(&name, &body, None)).await.unwrap();
+        fill(&draft, &body).await.unwrap();
+        let proved = draft.prove().await.unwrap();
+        let claim = Published::one(Digest::Sha256(sha256_of(claimed)), Authority::Catalog);
+        store.expect(&name, claim, vec![]).await.unwrap();
+        let published = draft.publish(proved, vec![]).await;
+        assert_eq!(published.is_err(), authority.is_none(), "{published:?}");
+        assert!(published.is_ok() || matches!(published, Err(Error::Mismatch { .. })));
+        assert_eq!(class_of(&store, &name).await, authority);
+    }
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
 async fn an_unproven_payload_ends_unless_it_is_pinned() {
     let dir = tempfile::tempdir().unwrap();
     let clock = Hand::new();
@@ -334,6 +355,75 @@ async fn a_repair_replaces_the_file_and_keeps_the_names() {
     let draft = store.repair_draft(blake3, SpanSet::from_iter([Span::new(0, 10)]), vec![]).await.unwrap();
     draft.write(0, bytes(9, 65_536)).await.unwrap();
     assert!(matches!(draft.prove().await, Err(Error::Mismatch { .. })));
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn reading_a_payload_again_ends_when_nobody_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let content = bytes(1, 400_000);
+    publish(&store, &url("a"), &content, None).await.unwrap();
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let (go, gate) = std::sync::mpsc::channel::<()>();
+    let each = move |read: u64| {
+        tell.send(read).unwrap();
+        // At the first group until the asker has gone, from then on at once.
+        let _ = gate.recv();
+    };
+    let verify = tokio::spawn({
+        let store = store.clone();
+        async move { store.verify(blake3_of(&content), Box::new(each)).await }
+    });
+    told.recv().await.unwrap();
+    verify.abort();
+    assert!(verify.await.unwrap_err().is_cancelled());
+    drop(go);
+    store.close().await.unwrap();
+    assert!(told.recv().await.is_none(), "it read on though nobody waited");
+}
+
+#[tokio::test]
+async fn what_is_known_to_be_bad_waits_unserved_to_be_mended() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let content = bytes(1, 400_000);
+    let blake3 = blake3_of(&content);
+    publish(&store, &url("a"), &content, Some(Authority::Catalog)).await.unwrap();
+    store.pin(blake3, "me").await.unwrap();
+    let path = dir.path().join(format!("content/{}/{blake3}", &blake3.to_string()[..2]));
+    let spoil = || {
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, bytes(7, 400_000)).unwrap();
+    };
+    spoil();
+    store.withhold(blake3, "the test says so").await.unwrap();
+    assert!(store.hot(&url("a")).is_none() && store.find(&url("a")).await.unwrap().is_none());
+    store.close().await.unwrap();
+    let (store, _) = open(dir.path());
+    assert_eq!(store.withheld(), [blake3]);
+    assert!(store.find(&url("a")).await.unwrap().is_none(), "a restart forgets nothing");
+    assert!(store.show(&url("a")).await.unwrap().unwrap().pinned.is_some(), "names and pin stay");
+    // The whole object coming in once more takes the place of the bad file.
+    let found = publish(&store, &url("b"), &content, None).await.unwrap();
+    assert_eq!((served(&found), store.withheld()), (content.clone(), vec![]));
+    assert_eq!(served(&store.find(&url("a")).await.unwrap().unwrap()), content);
+    // So does a repair; and what turns out to be good is served again as it is.
+    spoil();
+    store.withhold(blake3, "again").await.unwrap();
+    let draft = store.repair_draft(blake3, SpanSet::from_iter([Span::new(0, 400_000)]), vec![]).await.unwrap();
+    fill(&draft, &content).await.unwrap();
+    let proved = draft.prove().await.unwrap();
+    assert_eq!(served(&draft.publish(proved, vec![]).await.unwrap()), content);
+    store.withhold(blake3, "for nothing").await.unwrap();
+    store.release(blake3).await.unwrap();
+    assert!(store.find(&url("a")).await.unwrap().is_some());
+    store.withhold(blake3, "and it goes").await.unwrap();
+    store.remove(blake3).await.unwrap();
+    assert!(store.withheld().is_empty() && matches!(store.withhold(blake3, "gone").await, Err(Error::Gone)));
+    store.close().await.unwrap();
+    let (store, _) = open(dir.path());
+    assert!(store.withheld().is_empty());
     store.close().await.unwrap();
 }
 

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{RawQuery, State};
+use http::StatusCode;
 use serde::Deserialize;
 
 use crate::admin::error::Problem;
 use crate::admin::extract::Asked;
-use crate::admin::{Handles, present, view};
+use crate::admin::{Access, Handles, present, view};
 use crate::jobs::error::Error;
 
 /// What to explain.
@@ -22,17 +23,18 @@ pub struct Ask {
 /// `GET /api/v1/explain?url=`.
 pub async fn explain(
     State(handles): State<Arc<Handles>>,
+    access: Access,
     Asked(ask): Asked<Ask>,
 ) -> Result<Json<view::Explained>, Problem> {
     let told = handles.jobs.explain(&ask.url).await?;
     let content = match &told.name {
-        Some(name) => handles.store.show(name).await?.map(present::content),
+        Some(name) => handles.store.show(name).await?.map(|listed| present::content(listed, access)),
         None => None,
     };
-    Ok(Json(present::explained(&ask.url, told, content)))
+    Ok(Json(present::explained(&ask.url, told, content, access)))
 }
 
-/// `GET /api/v1/doctor?url=..&url=..`; without any, all origins that are known.
+/// `GET /api/v1/doctor?url=..&url=..`; without any, all origins that are known. One at a time.
 pub async fn doctor(
     State(handles): State<Arc<Handles>>,
     RawQuery(query): RawQuery,
@@ -47,6 +49,13 @@ pub async fn doctor(
         }
         urls.push(value.into_owned());
     }
+    let Ok(_turn) = handles.turns.doctor.try_acquire() else {
+        return Err(Problem::new(
+            StatusCode::CONFLICT,
+            "the path tests are running for somebody else",
+            "try again when they are over, in a few minutes at most",
+        ));
+    };
     Ok(Json(view::Findings { findings: handles.jobs.doctor(urls).await? }))
 }
 

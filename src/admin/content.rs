@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::admin::error::Problem;
 use crate::admin::extract::{Asked, Named};
-use crate::admin::{Caller, Handles, present, view};
+use crate::admin::{Access, Caller, Handles, present, view};
 use crate::base::digest::Blake3;
 use crate::store::Listed;
 
@@ -42,6 +42,7 @@ pub struct Ask {
 /// `GET /api/v1/content`.
 pub async fn list(
     State(handles): State<Arc<Handles>>,
+    access: Access,
     Asked(ask): Asked<Ask>,
 ) -> Result<Json<view::Page<view::Content>>, Problem> {
     let after = ask.after.as_deref().map(str::parse::<Blake3>).transpose();
@@ -59,13 +60,17 @@ pub async fn list(
     let mut page = view::Page { rows: Vec::new(), next: None };
     let mut looked_at = 0;
     loop {
+        // A turn for each stretch, so that a short page need not wait for the end of a long search. It is never closed.
+        let turn = handles.turns.listing.acquire().await;
         let batch = handles.store.list(after, stride).await?;
+        drop(turn);
         let last = batch.len() < stride;
         looked_at += batch.len();
         let count = batch.len();
         for (at, listed) in batch.into_iter().enumerate() {
             after = Some(listed.payload.digests.blake3);
-            let row = present::content(listed);
+            // Sifted as it is shown: a filter must not find out what the rows do not tell.
+            let row = present::content(listed, access);
             if sieve.lets_through(&row) {
                 page.rows.push(row);
             }
@@ -108,38 +113,42 @@ impl Sieve {
 /// `GET /api/v1/content/{digest or address}`.
 pub async fn show(
     State(handles): State<Arc<Handles>>,
+    access: Access,
     Named(name): Named<String>,
 ) -> Result<Json<view::Content>, Problem> {
-    Ok(Json(present::content(handles.jobs.held(&name).await?)))
+    Ok(Json(present::content(handles.jobs.held(&name).await?, access)))
 }
 
 /// `POST /api/v1/content/{digest or address}/pin`.
 pub async fn pin(
     State(handles): State<Arc<Handles>>,
+    access: Access,
     Named(name): Named<String>,
     Caller(by): Caller,
 ) -> Result<Json<view::Content>, Problem> {
     let blake3 = identity(&handles.jobs.held(&name).await?);
     handles.store.pin(blake3, &by).await?;
     tracing::info!(%blake3, by, "payload pinned");
-    Ok(Json(present::content(handles.jobs.held(&format!("blake3-{blake3}")).await?)))
+    Ok(Json(present::content(handles.jobs.held(&format!("blake3-{blake3}")).await?, access)))
 }
 
 /// `POST /api/v1/content/{digest or address}/unpin`.
 pub async fn unpin(
     State(handles): State<Arc<Handles>>,
+    access: Access,
     Named(name): Named<String>,
     Caller(by): Caller,
 ) -> Result<Json<view::Content>, Problem> {
     let blake3 = identity(&handles.jobs.held(&name).await?);
     handles.store.unpin(blake3).await?;
     tracing::info!(%blake3, by, "payload unpinned");
-    Ok(Json(present::content(handles.jobs.held(&format!("blake3-{blake3}")).await?)))
+    Ok(Json(present::content(handles.jobs.held(&format!("blake3-{blake3}")).await?, access)))
 }
 
 /// `DELETE /api/v1/content/{digest or address}`: answers with what was removed.
 pub async fn remove(
     State(handles): State<Arc<Handles>>,
+    access: Access,
     Named(name): Named<String>,
     Caller(by): Caller,
 ) -> Result<Json<view::Content>, Problem> {
@@ -152,9 +161,9 @@ pub async fn remove(
         ));
     }
     let blake3 = identity(&listed);
-    handles.store.remove(blake3).await?;
+    handles.jobs.remove(&listed).await?;
     tracing::info!(%blake3, by, "payload removed");
-    Ok(Json(present::content(listed)))
+    Ok(Json(present::content(listed, access)))
 }
 
 fn identity(listed: &Listed) -> Blake3 {

@@ -54,6 +54,10 @@ impl From<jobs::error::Error> for Problem {
         if let Error::Store(error) = error {
             return error.into();
         }
+        if let Error::Unbound(_) = error {
+            let detail = "`waystation explain URL` shows what is published for an address, and by whom";
+            return Self::new(StatusCode::NOT_FOUND, title, detail);
+        }
         let (status, detail) = match error.fault() {
             Fault::Caller => (StatusCode::UNPROCESSABLE_ENTITY, "correct the request and send it again"),
             Fault::Absent => {

@@ -7,7 +7,7 @@ use http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use crate::admin::error::Problem;
-use crate::admin::{BODY_BYTES_MAX, Caller};
+use crate::admin::{Access, BODY_BYTES_MAX, Caller};
 
 /// The JSON body of a request; an empty one stands for an object without fields.
 #[derive(Debug)]
@@ -54,6 +54,14 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Named<T
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let path = Path::<T>::from_request_parts(parts, state).await;
         path.map(|Path(value)| Self(value)).map_err(|rejection| Problem::malformed(rejection.body_text()))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Access {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
+        Ok(parts.extensions.get::<Self>().copied().unwrap_or(Self::ReadOnly))
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 
 use crate::admin::Access;
 use crate::admin::error::Problem;
@@ -18,10 +18,17 @@ const TIME_MAX: Duration = Duration::from_mins(1);
 /// `doctor` asks every origin several times, and is worth the wait.
 const DOCTOR_TIME_MAX: Duration = Duration::from_mins(5);
 
-/// Lets a request through, or answers it with what is wrong.
-pub async fn guard(State(access): State<Access>, request: Request, next: Next) -> Response {
+/// The field that `doctor` wants over TCP. A page of another site can make a browser ask without showing it the answer, but
+/// not with a field of its own: for that the browser asks for leave first (a CORS preflight), which is never given here.
+const MEANT: HeaderName = HeaderName::from_static("x-waystation");
+
+/// Lets a request through, or answers it with what is wrong. Handlers find the access in the request's extensions.
+pub async fn guard(State(access): State<Access>, mut request: Request, next: Next) -> Response {
     let mut response = match admit(access, &request) {
-        Ok(()) => bounded(request, next).await,
+        Ok(()) => {
+            request.extensions_mut().insert(access);
+            bounded(request, next).await
+        }
         Err(problem) => problem.into_response(),
     };
     let headers = response.headers_mut();
@@ -70,6 +77,13 @@ fn admit(access: Access, request: &Request) -> Result<(), Problem> {
             StatusCode::FORBIDDEN,
             "this listener answers reads only, since nobody signs in here",
             "change things with the `waystation` command on the node's machine: it speaks over control.sock",
+        ));
+    }
+    if request.uri().path().ends_with("/doctor") && !request.headers().contains_key(MEANT) {
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "the path tests ask every origin, so nobody starts them here by accident",
+            "send the field X-Waystation with any value, or use `waystation doctor` on the node's machine",
         ));
     }
     Ok(())

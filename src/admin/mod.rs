@@ -13,6 +13,7 @@
 //! The data plane is not reachable from here: this room never imports `serve`, has its own listener and its own runtime.
 
 pub mod ask;
+pub mod bind;
 pub mod content;
 pub mod error;
 pub mod extract;
@@ -33,9 +34,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use prometheus_client::registry::Registry;
+use tokio::sync::Semaphore;
 
 use crate::base::time::{Clock, Timestamp};
 use crate::jobs::Jobs;
+use crate::model::name::Name;
 use crate::store::Store;
 
 /// The largest request body: ten thousand addresses with signed queries, and not a byte that would be kept anyway.
@@ -59,6 +62,23 @@ pub struct Handles {
     pub node: Arc<NodeFacts>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
+    /// See [`Turns`].
+    pub turns: Turns,
+}
+
+/// Turns at questions that are dear, one asker at a time, whichever way they came in. Clones share them.
+#[derive(Clone, Debug)]
+pub struct Turns {
+    /// Reading a stretch of the index: the store has two threads for look-ups, and the data plane needs one of them.
+    pub listing: Arc<Semaphore>,
+    /// The path tests: each asks every origin several times, over the link that the site works over.
+    pub doctor: Arc<Semaphore>,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self { listing: Arc::new(Semaphore::new(1)), doctor: Arc::new(Semaphore::new(1)) }
+    }
 }
 
 impl fmt::Debug for Handles {
@@ -104,6 +124,16 @@ pub enum Access {
     ReadOnly,
     /// Everything: the socket.
     Full,
+}
+
+impl Access {
+    /// A name as whoever comes in this way may see it: who can only look gets no signed query.
+    pub fn name(self, name: &Name) -> String {
+        match self {
+            Self::ReadOnly => name.shown(),
+            Self::Full => name.to_string(),
+        }
+    }
 }
 
 /// Who asks, for the records of jobs and pins. Put into the request's extensions by whoever accepted the connection.

@@ -1,5 +1,6 @@
 //! From the rooms' own values to the words of the API. Pure.
 
+use crate::admin::Access;
 use crate::admin::view::{self, Time};
 use crate::jobs::ask::Explained;
 use crate::jobs::board;
@@ -8,11 +9,11 @@ use crate::model::name::Name;
 use crate::model::payload::Class;
 use crate::store::{Listed, Space, Tally};
 
-/// A payload.
-pub fn content(listed: Listed) -> view::Content {
+/// A payload, as `access` may see its names.
+pub fn content(listed: Listed, access: Access) -> view::Content {
     let payload = listed.payload;
     let names = listed.names.iter().filter_map(|name| match name {
-        Name::Origin(key) => Some(key.to_string()),
+        Name::Origin(_) => Some(access.name(name)),
         // The three digests have fields of their own.
         Name::Digest(_) => None,
     });
@@ -136,12 +137,12 @@ pub fn scrub(scrub: Scrub) -> view::Scrub {
     }
 }
 
-/// What `explain` found.
-pub fn explained(address: &str, told: Explained, content: Option<view::Content>) -> view::Explained {
+/// What `explain` found, as `access` may see it.
+pub fn explained(address: &str, told: Explained, content: Option<view::Content>, access: Access) -> view::Explained {
     view::Explained {
         address: address.to_owned(),
         rule: told.rule,
-        name: told.name.map(|name| name.to_string()),
+        name: told.name.map(|name| access.name(&name)),
         state: told.state,
         content,
         facts: told.lines.into_iter().map(|(key, value)| view::Fact { key, value }).collect(),

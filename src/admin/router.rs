@@ -9,7 +9,32 @@ use axum::routing::{delete, get, post};
 use http::{Method, StatusCode, Uri};
 
 use crate::admin::error::Problem;
-use crate::admin::{Access, BODY_BYTES_MAX, Handles, ask, content, guard, health, metrics, status, work};
+use crate::admin::{Access, BODY_BYTES_MAX, Handles, ask, bind, content, guard, health, metrics, status, work};
+
+/// Every address: method, path, and what it answers; for the reference.
+pub const ADDRESSES: &[(&str, &str, &str)] = &[
+    ("GET", "/healthz", "200 while the process answers at all"),
+    ("GET", "/readyz", "200 while the node does its work, else 503"),
+    ("GET", "/metrics", "metrics in the OpenMetrics text format"),
+    ("GET", "/api/v1/status", "health, listeners, store, traffic, flights, origins, jobs"),
+    ("GET", "/api/v1/flights", "what is being filled"),
+    ("GET", "/api/v1/content", "payloads, by page: `after`, `limit`, `filter`, `class`, `pinned`"),
+    ("GET", "/api/v1/content/{name}", "one payload, by digest or percent-encoded address"),
+    ("DELETE", "/api/v1/content/{name}", "removes a payload with all its names"),
+    ("POST", "/api/v1/content/{name}/pin", "pins it"),
+    ("POST", "/api/v1/content/{name}/unpin", "takes the pin away"),
+    ("POST", "/api/v1/content/{name}/unbind", "takes back the digest that was bound to an address"),
+    ("POST", "/api/v1/content/import", "starts a job: `{\"paths\": [..], \"move\": false, \"sha256\": \"..\"}`"),
+    ("POST", "/api/v1/fetch", "starts a job: `{\"items\": [{\"url\": \"..\", \"sha256\": \"..\"}], \"pin\": false}`"),
+    ("POST", "/api/v1/store/verify", "starts a job: `{\"only\": \"..\", \"repair\": false, \"rate\": 1048576}`"),
+    ("POST", "/api/v1/store/backup", "starts a job: `{\"to\": \"/absolute/path\"}`"),
+    ("GET", "/api/v1/jobs", "the jobs that run, and the last hundred that ran"),
+    ("GET", "/api/v1/jobs/{id}", "one job; with `wait=30` once it has ended, or after so many seconds"),
+    ("POST", "/api/v1/jobs/{id}/stop", "stops a job"),
+    ("GET", "/api/v1/explain", "what the node makes of the address in `url`"),
+    ("GET", "/api/v1/doctor", "tests the way to the origins, or to those in `url`"),
+    ("GET", "/api/v1/settings", "every setting, its value and where that comes from"),
+];
 
 /// The control plane with what `access` allows.
 pub fn router(handles: Handles, access: Access) -> Router {
@@ -21,6 +46,7 @@ pub fn router(handles: Handles, access: Access) -> Router {
         .route("/content/{name}", get(content::show).merge(delete(content::remove)))
         .route("/content/{name}/pin", post(content::pin))
         .route("/content/{name}/unpin", post(content::unpin))
+        .route("/content/{name}/unbind", post(bind::unbind))
         .route("/jobs", get(work::list))
         .route("/jobs/{id}", get(work::show))
         .route("/jobs/{id}/stop", post(work::stop))

@@ -48,6 +48,7 @@ impl Socket {
     /// without it, and says so.
     pub fn bind(data: &Path) -> io::Result<Self> {
         let room = data.join(format!(".control-{}", std::process::id()));
+        sweep(&room)?;
         DirBuilder::new().mode(0o700).create(&room)?;
         let bound = bind_inside(&room, data);
         // Empty by now, whether it was bound or not.
@@ -95,6 +96,18 @@ impl Drop for Socket {
         // It may be gone, or the next process's already; both are fine, since only one node has the data directory.
         let _ = fs::remove_file(&self.path);
     }
+}
+
+/// Takes away what a process of the same number left when it was killed amid [`Socket::bind`]: in a container every node
+/// has the same number. What else may be in there stays, and is an error.
+fn sweep(room: &Path) -> io::Result<()> {
+    for removed in [fs::remove_file(room.join(NAME)), fs::remove_dir(room)] {
+        match removed {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn bind_inside(room: &Path, data: &Path) -> io::Result<UnixListener> {

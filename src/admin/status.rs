@@ -7,14 +7,14 @@ use axum::extract::State;
 
 use crate::admin::error::Problem;
 use crate::admin::view::{self, Time};
-use crate::admin::{Handles, health, present};
+use crate::admin::{Access, Handles, health, present};
 use crate::store::Tally;
 
 /// Hours in the table.
 const HOURS: u32 = 24;
 
 /// `GET /api/v1/status`.
-pub async fn status(State(handles): State<Arc<Handles>>) -> Result<Json<view::Status>, Problem> {
+pub async fn status(State(handles): State<Arc<Handles>>, access: Access) -> Result<Json<view::Status>, Problem> {
     let node = &handles.node;
     let space = handles.store.space().await?;
     let hours = handles.store.ledger().hours(HOURS).await?;
@@ -39,7 +39,7 @@ pub async fn status(State(handles): State<Arc<Handles>>) -> Result<Json<view::St
             .into_iter()
             .map(|(at, tally)| view::Hour { at: Time(at), traffic: present::traffic(tally) })
             .collect(),
-        flights: flying(&handles),
+        flights: flying(&handles, access),
         upstream: handles.jobs.upstream().into_iter().map(view::Upstream::from).collect(),
         jobs: running.map(present::job).collect(),
         scrub: handles.jobs.scrub().await?.map(present::scrub),
@@ -47,13 +47,13 @@ pub async fn status(State(handles): State<Arc<Handles>>) -> Result<Json<view::St
 }
 
 /// `GET /api/v1/flights`.
-pub async fn flights(State(handles): State<Arc<Handles>>) -> Json<Vec<view::Flight>> {
-    Json(flying(&handles))
+pub async fn flights(State(handles): State<Arc<Handles>>, access: Access) -> Json<Vec<view::Flight>> {
+    Json(flying(&handles, access))
 }
 
-fn flying(handles: &Handles) -> Vec<view::Flight> {
+fn flying(handles: &Handles, access: Access) -> Vec<view::Flight> {
     let flights = handles.jobs.flights().into_iter().map(|flight| view::Flight {
-        name: flight.name.to_string(),
+        name: access.name(&flight.name),
         size: flight.size,
         covered: flight.covered,
         hashed: flight.hashed,

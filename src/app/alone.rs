@@ -14,7 +14,7 @@ use prometheus_client::registry::Registry;
 use tower::ServiceExt;
 
 use crate::admin::view::{self, Setting};
-use crate::admin::{Access, Caller, Handles, NodeFacts, router};
+use crate::admin::{Access, Caller, Handles, NodeFacts, Turns, router};
 use crate::app::config::rooms;
 use crate::app::{AppError, Loaded, build, offline};
 use crate::base::disk::RealDisk;
@@ -54,6 +54,7 @@ impl Alone {
             registry: Arc::new(Registry::default()),
             node: Arc::new(node),
             clock,
+            turns: Turns::default(),
         };
         let who = Caller(format!("the command line, uid {}", rustix::process::getuid().as_raw()));
         let router = router::router(handles, Access::Full).layer(axum::Extension(who));
@@ -104,7 +105,11 @@ fn own(loaded: &Loaded) -> Result<(), AppError> {
 /// Puts a backup in place of the index; returns the store's new epoch.
 pub fn restore(loaded: &Loaded, from: &std::path::Path) -> Result<u64, AppError> {
     own(loaded)?;
-    Ok(store::restore(&rooms::store(&loaded.typed()?), &RealDisk, from)?)
+    match store::restore(&rooms::store(&loaded.typed()?), &RealDisk, from) {
+        // The file's fault, and not that of the index, of which the same error would tell to restore it.
+        Err(store::Error::Index { path, why }) if path == from => Err(AppError::Backup { path, why }),
+        restored => Ok(restored?),
+    }
 }
 
 /// Makes a new index out of the proofs; `each` is told how many payloads were found so far.

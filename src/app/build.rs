@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::socket::Socket;
-use crate::admin::{self, Handles, NodeFacts, view};
+use crate::admin::{self, Handles, NodeFacts, Turns, view};
 use crate::app::config::keys::{self, Typed};
 use crate::app::config::kinds::shown;
 use crate::app::config::rooms;
@@ -134,12 +134,22 @@ pub(crate) fn data_directory(data: &Path, allow_network: bool) -> Result<(), App
 /// Opens the store on a thread that may block, and lays the run-time settings beneath the file.
 pub(crate) async fn store(loaded: &mut Loaded) -> Result<(Store, Opened), AppError> {
     let config = rooms::store(&loaded.typed()?);
-    let opening = tokio::task::spawn_blocking(move || Store::open(config, Arc::new(RealDisk), Arc::new(SystemClock)));
+    let opening =
+        tokio::task::spawn_blocking(move || Store::open_to_serve(config, Arc::new(RealDisk), Arc::new(SystemClock)));
     let (store, opened) = opening.await.map_err(|error| AppError::System {
         what: "opening the store",
         source: std::io::Error::other(error.to_string()),
     })??;
-    tracing::info!(?opened, "store open");
+    tracing::info!(
+        epoch = opened.epoch,
+        created = opened.created,
+        intents_undone = opened.intents_undone,
+        intents_finished = opened.intents_finished,
+        deletes_finished = opened.deletes_finished,
+        drafts_kept = opened.drafts_kept,
+        drafts_swept = opened.drafts_swept,
+        "store open"
+    );
     match store.documents(LOCAL_DOCUMENTS).await {
         Ok(documents) => {
             let named = documents
@@ -183,6 +193,8 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
     face.counters().register(&mut registry);
     let counters = net::Counters::default();
     counters.register(registry.sub_registry_with_prefix("net"));
+    let control_counters = net::Counters::default();
+    control_counters.register(registry.sub_registry_with_prefix("control"));
     let flown = fill.counters();
     let filling = registry.sub_registry_with_prefix("fill");
     filling.register("flights", "Flights begun", flown.flights.clone());
@@ -198,9 +210,9 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
         Some(address) => Some(Bound::tcp(address)?),
         None => None,
     };
-    let http_addresses: Vec<_> = http.iter().filter_map(Bound::address).collect();
-    let https_addresses: Vec<_> = https.iter().filter_map(Bound::address).collect();
-    let control_address = control_bound.as_ref().and_then(Bound::address);
+    let http_addresses: Vec<_> = http.iter().map(Bound::address).collect();
+    let https_addresses: Vec<_> = https.iter().map(Bound::address).collect();
+    let control_address = control_bound.as_ref().map(Bound::address);
     // The socket belongs to the control plane's runtime.
     let socket = {
         let _control = control.enter();
@@ -238,6 +250,7 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
         registry: Arc::new(registry),
         node: Arc::clone(&facts),
         clock,
+        turns: Turns::default(),
     };
 
     jobs.keep_house();
@@ -246,7 +259,7 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
         let server = match control_bound {
             Some(bound) => {
                 let face = Arc::new(admin::face::Face::new(handles.clone()));
-                Some(Server::start(rooms::control(), vec![bound], face, net::Counters::default())?)
+                Some(Server::start(rooms::control(), vec![bound], face, control_counters)?)
             }
             None => None,
         };

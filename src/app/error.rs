@@ -55,6 +55,14 @@ pub enum AppError {
         /// The data directory.
         path: PathBuf,
     },
+    /// What should be put in the place of the index is no backup of this store.
+    #[error("{} cannot be put in place: {why}; name a file that `waystation backup` wrote for this store", path.display())]
+    Backup {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The data directory cannot be made or used.
     #[error("the data directory {} cannot be used: {why}", path.display())]
     Data {
@@ -108,7 +116,9 @@ impl AppError {
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Config(_) | Self::NoStore { .. } | Self::Owner { .. } | Self::Upstream(_) => Fault::Operator,
+            Self::Config(_) | Self::NoStore { .. } | Self::Backup { .. } | Self::Owner { .. } | Self::Upstream(_) => {
+                Fault::Operator
+            }
             Self::Store(error) if error.fault() == store::Fault::Operator => Fault::Operator,
             Self::Data { .. } | Self::Store(_) | Self::Net(_) | Self::System { .. } => Fault::Machine,
             Self::Interrupted => Fault::Nobody,
@@ -127,9 +137,15 @@ impl AppError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Owner { .. } | Self::Upstream(_) | Self::Store(store::Error::Owner { .. }) => 78,
-            Self::NoStore { .. } => 66,
+            Self::NoStore { .. } | Self::Backup { .. } => 66,
             Self::Store(store::Error::Locked { .. }) => 75,
             Self::Data { .. } | Self::Store(_) => 74,
+            Self::Net(
+                net::Error::Certificate(_)
+                | net::Error::NameOutside { .. }
+                | net::Error::BadName { .. }
+                | net::Error::Pfx(_),
+            ) => 78,
             Self::Net(_) => 69,
             Self::System { .. } => 71,
             Self::Interrupted => 130,

@@ -2,13 +2,13 @@
 //! be changed while running.
 //!
 //! Lines go through a queue to a thread of their own: a reader of the log that stands still must not hold the reactor
-//! up. Where the queue is full, lines are lost, and the next line that fits says how many.
+//! up. Where the queue is full, in lines or in bytes, lines are lost, and the next line that fits says how many.
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
@@ -18,8 +18,11 @@ use tracing_subscriber::registry::Registry;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, reload};
 
-/// Lines that may wait: a second or two of a node under full load, some megabytes.
+/// Lines that may wait: a second or two of a node under full load.
 const QUEUE_LINES: usize = 8192;
+
+/// Bytes that may wait: a kilobyte for each of those lines. Who sends long requests does not fill the memory with them.
+const QUEUE_BYTES_MAX: usize = 8 << 20;
 
 /// How long the end of the process waits for the last lines to go out.
 const FLUSH: Duration = Duration::from_secs(2);
@@ -147,15 +150,19 @@ enum Message {
 #[derive(Clone)]
 struct Queue {
     lines: SyncSender<Message>,
+    /// Bytes of the lines that wait.
+    bytes: Arc<AtomicUsize>,
     lost: Arc<AtomicU64>,
 }
 
 impl Queue {
     fn start() -> io::Result<Self> {
         let (lines, waiting) = sync_channel(QUEUE_LINES);
+        let queue = Self { lines, bytes: Arc::default(), lost: Arc::default() };
+        let bytes = Arc::clone(&queue.bytes);
         // It ends when the last sender is gone, at the latest with the process.
-        std::thread::Builder::new().name("log".into()).spawn(move || write_all(&waiting, &mut io::stderr()))?;
-        Ok(Self { lines, lost: Arc::new(AtomicU64::new(0)) })
+        std::thread::Builder::new().name("log".into()).spawn(move || write_all(&waiting, &bytes, &mut io::stderr()))?;
+        Ok(queue)
     }
 
     fn flush(&self) {
@@ -176,17 +183,24 @@ impl Queue {
             told.extend(line);
             told
         };
-        if self.lines.try_send(Message::Line(line)).is_err() {
+        let len = line.len();
+        // The length is added first, so that several threads cannot pass the limit together.
+        let fits = self.bytes.fetch_add(len, Ordering::Relaxed).saturating_add(len) <= QUEUE_BYTES_MAX;
+        if !fits || self.lines.try_send(Message::Line(line)).is_err() {
+            self.bytes.fetch_sub(len, Ordering::Relaxed);
             self.lost.fetch_add(lost + 1, Ordering::Relaxed);
         }
     }
 }
 
-fn write_all(waiting: &Receiver<Message>, out: &mut impl Write) {
+fn write_all(waiting: &Receiver<Message>, bytes: &AtomicUsize, out: &mut impl Write) {
     while let Ok(message) = waiting.recv() {
         match message {
-            // Nobody is left to be told that the log cannot be written.
-            Message::Line(line) => drop(out.write_all(&line)),
+            Message::Line(line) => {
+                // Nobody is left to be told that the log cannot be written.
+                drop(out.write_all(&line));
+                bytes.fetch_sub(line.len(), Ordering::Relaxed);
+            }
             Message::Flush(done) => {
                 drop(out.flush());
                 // The one who asked may have stopped waiting.
@@ -236,7 +250,8 @@ mod tests {
     #[test]
     fn a_full_queue_loses_lines_and_says_so() {
         let (lines, waiting) = sync_channel(1);
-        let queue = Queue { lines, lost: Arc::new(AtomicU64::new(0)) };
+        let queue = Queue { lines, bytes: Arc::default(), lost: Arc::default() };
+        let bytes = Arc::clone(&queue.bytes);
         for line in ["a\n", "b\n", "c\n"] {
             let mut writer = queue.make_writer();
             writer.write_all(line.as_bytes()).unwrap();
@@ -246,11 +261,36 @@ mod tests {
         queue.put(b"d\n".to_vec());
         drop(queue);
         let mut out = Vec::new();
-        write_all(&waiting, &mut out);
+        write_all(&waiting, &bytes, &mut out);
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "{\"level\":\"WARN\",\"message\":\"log lines lost\",\"lines\":2}\nd\n"
         );
+    }
+
+    #[test]
+    fn long_lines_do_not_fill_the_memory() {
+        let (lines, waiting) = sync_channel(QUEUE_LINES);
+        let queue = Queue { lines, bytes: Arc::default(), lost: Arc::default() };
+        let bytes = Arc::clone(&queue.bytes);
+        let long = vec![b'x'; 64 << 10];
+        for _ in 0..QUEUE_LINES {
+            queue.put(long.clone());
+        }
+        assert!(bytes.load(Ordering::Relaxed) <= QUEUE_BYTES_MAX);
+        let lost = queue.lost.load(Ordering::Relaxed);
+        assert_eq!(lost, QUEUE_LINES as u64 - (QUEUE_BYTES_MAX / long.len()) as u64);
+        let first = waiting.iter().take(1).map(|message| match message {
+            Message::Line(line) => line.len(),
+            Message::Flush(_) => 0,
+        });
+        bytes.fetch_sub(first.sum(), Ordering::Relaxed);
+        queue.put(b"short\n".to_vec());
+        drop(queue);
+        let mut out = Vec::new();
+        write_all(&waiting, &bytes, &mut out);
+        assert!(out.ends_with(format!("\"lines\":{lost}}}\nshort\n").as_bytes()), "what was lost is told");
+        assert_eq!(bytes.load(Ordering::Relaxed), 0);
     }
 
     #[test]

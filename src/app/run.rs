@@ -3,7 +3,8 @@
 //! The drain goes in this order, so that nobody who still works loses what it stands on:
 //! 1. not ready (`/readyz`, systemd), so that balancers and clients look elsewhere;
 //! 2. no new connections; answers under way have the grace period;
-//! 3. jobs stop; flights write their checkpoints and end;
+//! 3. jobs stop; flights write their checkpoints and end; a little before the grace period is over, so that requests that
+//!    still wait for a first byte are answered with 503 and not cut;
 //! 4. the control plane answers no more;
 //! 5. the store writes what it has in memory, and closes.
 //!
@@ -28,6 +29,13 @@ use crate::store::{Health, Store};
 /// How long checkpoints of flights and the end of jobs may take, even where the grace period is over or zero: they only
 /// write what is already here.
 const CHECKPOINT_MAX: Duration = Duration::from_secs(10);
+
+/// How long before the end of the grace period those who wait for a first byte are told that none will come: time enough for
+/// an answer without a body, and no more than a quarter of the period is taken for it.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// How much of that jobs may take for their end: they want flights, too, and are to end before them.
+const JOBS_FIRST: Duration = Duration::from_millis(500);
 
 /// How long answers of the control plane may take at the end.
 const CONTROL_GRACE: Duration = Duration::from_secs(2);
@@ -115,7 +123,25 @@ pub(crate) fn serve(mut loaded: Loaded) -> Result<(), AppError> {
             }
         }
     };
-    let outcome = match data.block_on(building()) {
+    // Opening a large store after a crash takes its time, and whoever has enough of it is heard. The store stands that its
+    // opening is broken off.
+    let built = data.block_on(async {
+        tokio::select! {
+            biased;
+            name = signals.stop() => {
+                tracing::info!(signal = name, "stopped while starting");
+                None
+            }
+            built = building() => Some(built),
+        }
+    });
+    let Some(built) = built else {
+        notify::stopping(Duration::ZERO);
+        data.shutdown_background();
+        control.shutdown_background();
+        return Ok(());
+    };
+    let outcome = match built {
         Ok(node) => {
             // The pulse is of the data plane: it beats there, and is watched from the other one.
             let pulse = Arc::new(Pulse::new());
@@ -162,7 +188,7 @@ async fn live(
                     notify::reloading();
                     reload(&node, loaded, logs);
                     look_at_certificate(&node).await;
-                    notify::ready(&status);
+                    notify::ready(&status_line(&node.store.health(), &status));
                 }
             }
         }
@@ -230,14 +256,19 @@ async fn watch_store(store: &Store, status: &str) -> Infallible {
                     why,
                     "the store takes nothing new: held payloads are served, and the node is not ready"
                 );
-                notify::status(&format!("serving only what is held: {why}"));
             }
-            Health::Ready => {
-                tracing::info!("the store takes new payloads again");
-                notify::status(status);
-            }
+            Health::Ready => tracing::info!("the store takes new payloads again"),
         }
+        notify::status(&status_line(&health, status));
         told = health;
+    }
+}
+
+/// What `systemctl status` shows: `status` while all is well.
+fn status_line(health: &Health, status: &str) -> String {
+    match health {
+        Health::Ready => status.to_owned(),
+        Health::ReadOnly { why } => format!("serving only what is held: {why}"),
     }
 }
 
@@ -319,10 +350,10 @@ fn reload(node: &Node, loaded: &mut Loaded, logs: &Logs) {
     *loaded = new;
 }
 
-/// Has the certificate's files looked at now; they are looked at every few seconds anyway.
+/// Has the certificate's files loaded now, whatever their times say; they are looked at every few seconds anyway.
 async fn look_at_certificate(node: &Node) {
     let Some(tls) = node.certificate.as_ref().map(|certificate| Arc::clone(&certificate.tls)) else { return };
-    match tokio::task::spawn_blocking(move || tls.reload()).await {
+    match tokio::task::spawn_blocking(move || tls.reload_anyway()).await {
         Ok(Ok(true)) => tracing::info!("certificate loaded"),
         Ok(Ok(false)) => {}
         Ok(Err(error)) => tracing::error!(%error, "the new certificate is not used, the old one stays"),
@@ -335,7 +366,19 @@ async fn drain(node: Node, grace: Duration) -> Result<(), AppError> {
     let Node { store, fill, jobs, facts, content, control, socket, certificate, .. } = node;
     let deadline = Instant::now() + grace;
     facts.drain();
-    let drained = content.drain(grace).await;
+    let drained = {
+        let last_words = async {
+            tokio::time::sleep(grace.saturating_sub(LAST_WORDS.min(grace / 4))).await;
+            // Who does not end in this time is waited for below, and said.
+            let _ = tokio::time::timeout(JOBS_FIRST.min(grace / 16), jobs.close()).await;
+            fill.close().await;
+            std::future::pending::<Infallible>().await
+        };
+        tokio::select! {
+            drained = content.drain(grace) => drained,
+            never = last_words => match never {},
+        }
+    };
     if drained.cut > 0 {
         tracing::warn!(connections = drained.cut, "answers that were not done within the grace period were cut");
     }
@@ -366,5 +409,18 @@ async fn drain(node: Node, grace: Duration) -> Result<(), AppError> {
 async fn finish(what: &str, at_most: Duration, end: impl Future<Output = ()>) {
     if tokio::time::timeout(at_most, end).await.is_err() {
         tracing::warn!(what, at_most_s = at_most.as_secs(), "did not end in time and is left behind");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_line_follows_the_store() {
+        let up = "serving on 127.0.0.1:80";
+        assert_eq!(status_line(&Health::Ready, up), up);
+        let broken = Health::ReadOnly { why: "the index cannot be written".into() };
+        assert_eq!(status_line(&broken, up), "serving only what is held: the index cannot be written");
     }
 }

@@ -8,17 +8,18 @@ use std::path::{Path, PathBuf};
 
 use rustls::crypto::aws_lc_rs;
 
-use crate::admin::view::{Certificate, Certificates, Time};
+use crate::admin::view::{Certificate, Certificates, SiteCa, Time};
 use crate::app::config::{rooms, secret};
 use crate::app::offline::become_owner;
 use crate::app::{AppError, ConfigError, Loaded};
 use crate::base::disk::RealDisk;
-use crate::base::time::SystemClock;
+use crate::base::time::{Clock, SystemClock};
 use crate::net;
-use crate::net::tls::ca::CERT_FILE;
+use crate::net::tls::ca::{CERT_FILE, KEY_FILE, Scope};
 use crate::net::tls::csr::{self, KeyKind};
 use crate::net::tls::files;
 use crate::net::tls::import::{self, Importer};
+use crate::net::tls::lock;
 use crate::net::tls::names::{self, SiteName};
 use crate::net::tls::show::Shown;
 use crate::net::tls::{Config, Tls};
@@ -34,11 +35,14 @@ pub fn show(loaded: &Loaded) -> Result<Certificates, AppError> {
         return Ok(Certificates { served: served.collect::<Result<_, _>>()?, self_made: false });
     }
     let imported = import::kept(&config.dir).into_iter().map(|pair| read(&pair.cert)).filter_map(Result::transpose);
-    let imported = imported.collect::<Result<Vec<_>, _>>()?;
+    let mut imported = imported.collect::<Result<Vec<_>, _>>()?;
+    let own = read(&config.dir.join("leaf.pem"))?;
     if !imported.is_empty() {
+        // The own one stands behind an RSA one, for clients that take ECDSA alone.
+        let rsa_alone = imported.iter().all(|certificate| certificate.key_type.starts_with("RSA"));
+        imported.extend(own.filter(|_| rsa_alone));
         return Ok(Certificates { served: imported, self_made: false });
     }
-    let own = read(&config.dir.join("leaf.pem"))?;
     Ok(Certificates { served: own.into_iter().collect(), self_made: true })
 }
 
@@ -48,6 +52,7 @@ pub fn csr(loaded: &Loaded, given: &[String], rsa: bool) -> Result<String, AppEr
     let names = if given.is_empty() { own_names(&config) } else { parse(given)? };
     own(loaded)?;
     let kind = if rsa { KeyKind::Rsa } else { KeyKind::Ecdsa };
+    let _held = lock::hold(&RealDisk, &config.dir)?;
     Ok(csr::make(&RealDisk, &config.dir, &names, kind)?)
 }
 
@@ -72,6 +77,7 @@ pub fn import(
         .map(|path| secret::read(path).map_err(|what| ConfigError::one("--password-file", what)))
         .transpose()?;
     own(loaded)?;
+    let _held = lock::hold(&RealDisk, &config.dir)?;
     let (names, provider) = (own_names(&config), aws_lc_rs::default_provider());
     let importer =
         Importer { disk: &RealDisk, dir: &config.dir, clock: &SystemClock, provider: &provider, names: &names };
@@ -85,24 +91,98 @@ pub fn import(
     Ok((certificate(imported.shown), imported.uncovered))
 }
 
-/// The site CA; `None` before the first start.
-pub fn ca_show(loaded: &Loaded) -> Result<Option<Certificate>, AppError> {
-    Ok(read(&site_ca(loaded)?)?.into_iter().next())
+/// Forgets what was imported, so that the site CA's certificate is served again; `false` where nothing was imported.
+pub fn forget(loaded: &Loaded) -> Result<bool, AppError> {
+    let config = rooms::tls(&loaded.typed()?)?;
+    own(loaded)?;
+    let there = has_imported(&config);
+    import::forget(&RealDisk, &config.dir)?;
+    Ok(there)
 }
 
-/// Makes a new site CA for these domains, and a certificate from it; returns the CA's.
-pub fn ca_create(loaded: &Loaded, domains: &[String]) -> Result<Certificate, AppError> {
+/// The site CA; `None` before the first start.
+pub fn ca_show(loaded: &Loaded) -> Result<Option<SiteCa>, AppError> {
+    Ok(site_ca_of(&rooms::tls(&loaded.typed()?)?)?)
+}
+
+/// Whether there is a site CA, or what is left of one.
+pub fn ca_is_there(loaded: &Loaded) -> Result<bool, AppError> {
+    let dir = rooms::tls(&loaded.typed()?)?.dir;
+    Ok([CERT_FILE, KEY_FILE].iter().any(|file| dir.join(file).exists()))
+}
+
+/// Makes a new site CA for these domains, and a certificate from it; returns the CA, and where the files of the one that
+/// was there are kept.
+pub fn ca_create(loaded: &Loaded, domains: &[String]) -> Result<(SiteCa, Vec<PathBuf>), AppError> {
     let config = rooms::tls(&loaded.typed()?)?;
     let domains = parse(domains)?;
     own(loaded)?;
-    let tls = Tls::open(config, std::sync::Arc::new(RealDisk), std::sync::Arc::new(SystemClock))?;
-    Ok(certificate(tls.create_ca(&domains)?))
+    let kept = keep_old_ca(&config.dir)?;
+    let again = config.clone();
+    // Not opened: what is there may be the reason why another CA is wanted.
+    let tls = Tls::unloaded(config, std::sync::Arc::new(RealDisk), std::sync::Arc::new(SystemClock))?;
+    tls.create_ca(&domains)?;
+    let made = site_ca_of(&again)?.ok_or_else(|| AppError::NoStore { path: again.dir.clone() })?;
+    Ok((made, kept))
 }
 
 /// The site CA's certificate in PEM; `None` before the first start.
 pub fn ca_export(loaded: &Loaded) -> Result<Option<String>, AppError> {
     let pem = files::read(&RealDisk, &site_ca(loaded)?)?;
     Ok(pem.map(|pem| String::from_utf8_lossy(&pem).into_owned()))
+}
+
+/// The site CA in the TLS directory of `config`, with what it means for the node.
+fn site_ca_of(config: &Config) -> Result<Option<SiteCa>, net::Error> {
+    let path = config.dir.join(CERT_FILE);
+    let Some(pem) = files::read(&RealDisk, &path)? else { return Ok(None) };
+    let chain = files::certificates(&pem, &path.display().to_string())?;
+    let Some(cert) = chain.first() else { return Ok(None) };
+    let scope = Scope::of_der(cert)?;
+    let uncovered = own_names(config).iter().filter(|name| !scope.permits(name)).map(ToString::to_string).collect();
+    Ok(Some(SiteCa {
+        certificate: certificate(Shown::of(cert)?),
+        may_sign_for: scope.to_string(),
+        uncovered,
+        in_use: config.pairs.is_empty() && !has_imported(config),
+    }))
+}
+
+fn has_imported(config: &Config) -> bool {
+    import::kept(&config.dir).iter().any(|pair| pair.cert.exists())
+}
+
+/// Copies the site CA that is there, so that whoever replaced it by mistake can go back: endpoints trust its key.
+fn keep_old_ca(dir: &Path) -> Result<Vec<PathBuf>, net::Error> {
+    let now = SystemClock.now().ms();
+    let mut kept = Vec::new();
+    for file in [CERT_FILE, KEY_FILE] {
+        if let Some(bytes) = files::read(&RealDisk, &dir.join(file))? {
+            let to = dir.join(format!("{file}.old-{now}"));
+            files::write(&RealDisk, &to, &bytes)?;
+            kept.push(to);
+        }
+    }
+    Ok(kept)
+}
+
+/// What to do about an error of these verbs that is of what was given and not of the configuration: whether the command
+/// line is wrong, and what to try. `None` for every other error.
+pub fn advice(error: &AppError) -> Option<(bool, &'static str)> {
+    let AppError::Net(error) = error else { return None };
+    Some(match error {
+        net::Error::BadName { .. } => (true, "give names such as patches.site.example, or addresses of this machine"),
+        net::Error::File { action: "read", .. } => (false, "name a file that is there and can be read by this user"),
+        net::Error::File { .. } => (false, "see whether the data directory can be written and has room"),
+        net::Error::Pfx(_) => {
+            (false, "put the password into the first line of a file, and name that with --password-file")
+        }
+        net::Error::NameOutside { .. } => (false, "`waystation tls ca show` says what the site CA may sign for"),
+        net::Error::Certificate(_) => {
+            (false, "nothing was changed; `waystation tls import --help` shows what can be given")
+        }
+        _ => (false, "nothing was changed; look at the files in the directory tls of the data directory"),
+    })
 }
 
 fn site_ca(loaded: &Loaded) -> Result<PathBuf, AppError> {

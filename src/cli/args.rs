@@ -13,10 +13,13 @@ Exit codes:
   0   done
   1   failed; standard error says why
   2   the command line cannot be understood
-  66  there is no store where one was looked for
-  69  no node is running, and the command needs one
+  66  there is no store, or no backup, where one was looked for
+  69  no node is running, and the command needs one; of serve: it cannot listen
+  71  the machine refuses threads, signals or the log
   74  the store, or the disk below it, cannot be used
-  78  the configuration is wrong
+  75  another process uses the data directory: try again when it has ended
+  78  the configuration is wrong, or the data directory is another user's
+  130 stopped at once by a second signal
 
 Begin with:
   waystation serve                       run a node in the foreground
@@ -27,7 +30,7 @@ Begin with:
 /// A patch content cache: keeps each payload once, proves it, and serves it to every machine of the site.
 #[derive(Debug, Parser)]
 #[command(name = "waystation", version, after_help = EXIT_CODES, propagate_version = false, max_term_width = 110)]
-#[command(subcommand_required = true, arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
 pub struct Cli {
     /// Flags that every verb understands.
     #[command(flatten)]
@@ -117,8 +120,13 @@ Examples:
   waystation fetch --from urls.txt
 
 A file for --from has one URL a line, with its SHA-256 behind it where one is
-known; lines that begin with # are left out; - reads standard input. A digest
-is bound to its URL for good: whatever else comes from there later is refused.
+known; lines that begin with # are left out; - reads standard input.
+
+A digest is bound to its URL once its payload is held: whatever else comes from
+there later is refused, until `waystation content unbind URL`. Where the payload
+is held already, the origin is asked for the length, and nothing is bound if
+that is another one. A fetch that fails binds nothing and changes nothing.
+
 Ctrl-C stops the job: no further payload is begun, and those that are under way
 are filled by the node meanwhile. What has arrived is not fetched again.")]
     Fetch(Fetch),

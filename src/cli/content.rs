@@ -1,6 +1,6 @@
-//! `content list|show|pin|unpin|remove`: what is held.
+//! `content list|show|pin|unpin|remove|unbind`: what is held.
 
-use crate::admin::view::{Content, Page};
+use crate::admin::view::{Content, Page, Unbound};
 use crate::app::Loaded;
 use crate::cli::fail::Fail;
 use crate::cli::node::{Node, segment};
@@ -33,14 +33,33 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: ContentVerb, out: Out) -> Resul
             out.both(&content, |content| format!("pinned: {}", label(content)))
         }
         ContentVerb::Unpin(which) => {
+            let before: Content = node.get(&path(&which.name)).await?;
             let content: Content = node.post(&format!("{}/unpin", path(&which.name)), &()).await?;
-            out.both(&content, |content| format!("no longer pinned: {}", label(content)))
+            let was = if before.pinned.is_some() { "no longer pinned" } else { "was not pinned" };
+            out.both(&content, |content| format!("{was}: {}", label(content)))
         }
         ContentVerb::Remove(which) => {
             let content: Content = node.delete(&path(&which.name)).await?;
-            out.both(&content, |content| format!("removed: {}, {}", label(content), size::bytes(content.size)))
+            out.both(&content, removed)
+        }
+        ContentVerb::Unbind { url } => {
+            let unbound: Unbound = node.post(&format!("{}/unbind", path(&url)), &()).await?;
+            out.both(&unbound, |unbound| format!("no longer bound: {} to {}", unbound.name, unbound.digests.join(", ")))
         }
     })
+}
+
+/// What went: one payload, which may have had more names than the one that was given.
+fn removed(content: &Content) -> String {
+    let size = size::bytes(content.size);
+    match content.names.as_slice() {
+        [] | [_] => format!("removed: {}, {size}", label(content)),
+        names => {
+            let names = names.iter().map(|name| format!("  {name}\n")).collect::<String>();
+            let count = content.names.len();
+            format!("removed: {}, {size}, which had {count} names:\n{names}", content.blake3)
+        }
+    }
 }
 
 /// The payload's first name, else its identity.

@@ -44,8 +44,12 @@ pub(in crate::cli) fn outcome(job: &Job) -> Result<(), Fail> {
         "done" | "running" => Ok(()),
         "stopped" => Err(Fail::new(result, "start it again: what is done is not done twice")),
         _ => {
-            let next = match (job.lines.iter().any(|line| line.state == "failed"), job.kind.as_str()) {
+            let mut failed = job.lines.iter().filter(|line| line.state == "failed").peekable();
+            let next = match (failed.peek().is_some(), job.kind.as_str()) {
                 (false, _) => "",
+                (true, "fetch") if failed.all(|line| line.text.contains("not on the allow-list")) => {
+                    "add the hosts to [origins] allow in the configuration, or correct the addresses"
+                }
                 (true, "fetch") => "the lines above say why; `waystation doctor` tests the way to the origins",
                 (true, _) => "the lines above say why",
             };

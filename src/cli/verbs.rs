@@ -42,7 +42,7 @@ pub struct Fetch {
     /// What to fetch
     #[arg(value_name = "URL", value_hint = ValueHint::Url, required_unless_present = "from")]
     pub urls: Vec<String>,
-    /// The SHA-256 that the one URL must turn out to have; it judges that URL from now on
+    /// The SHA-256 that the one URL must turn out to have; once that is held it judges the URL from then on
     #[arg(long, value_name = "HEX", conflicts_with = "from")]
     pub sha256: Option<Sha256>,
     /// Read URLs from a file, one a line; - is standard input
@@ -95,14 +95,27 @@ Examples:
 Examples:
   waystation content unpin http://dl.example.org/tool.iso")]
     Unpin(Which),
-    /// Remove a payload from the store
+    /// Remove a payload from the store, with all its names
     #[command(after_help = "\
 Examples:
   waystation content remove http://dl.example.org/tool.iso
 
 Whoever is being served keeps getting it; the next one that asks has it
-fetched anew. Pinned payloads stay.")]
+fetched anew. All names of the payload go with it (`content show` lists them),
+and what `fetch --sha256` bound to them. Pinned payloads stay.")]
     Remove(Which),
+    /// Take back the digest that `fetch --sha256` bound to an address
+    #[command(after_help = "\
+Examples:
+  waystation content unbind http://dl.example.org/tool.iso
+
+From then on the origin's word counts there again. What was answered under the
+address stays in the store, under its digest and its other names.")]
+    Unbind {
+        /// The address
+        #[arg(value_name = "URL", value_hint = ValueHint::Url)]
+        url: String,
+    },
 }
 
 /// One payload.
@@ -208,6 +221,13 @@ A running node takes it up by itself, without dropping a connection.")]
         #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         password_file: Option<PathBuf>,
     },
+    /// Forget the imported certificate: the one from the site CA is served again
+    #[command(after_help = "\
+Examples:
+  waystation tls forget
+
+A certificate that the configuration names stays: take the keys out of [tls].")]
+    Forget,
     /// The site CA, which issues the node's certificate where you have no CA of your own
     #[command(
         subcommand,
@@ -232,14 +252,18 @@ Examples:
     #[command(after_help = "\
 Examples:
   waystation tls ca create --for site.example
-  waystation tls ca create --for site.example --for lab.example
+  waystation tls ca create --for site.example --for lab.example --replace
 
-Endpoints that trust the old one must be given the new one: `waystation tls ca
-export`.")]
+Where there is one already --replace is needed: endpoints that trust the old one
+must be given the new one (`waystation tls ca export`). The old files are kept
+in the directory tls of the data directory, with .old- and the time behind.")]
     Create {
         /// A domain that it may sign for, with all below it; beside them stand the networks that this machine is in
         #[arg(long = "for", value_name = "DOMAIN", required = true)]
         domains: Vec<String>,
+        /// Put it in the place of the one that is there
+        #[arg(long)]
+        replace: bool,
     },
     /// Print the site CA's certificate as PEM, for group policy and trust stores
     #[command(after_help = "\

@@ -47,7 +47,7 @@ impl Inner {
                     return Err(Error::unavailable(format!("it cannot be kept: {}", spare.why)));
                 }
                 End::Spilled(error, ..) => return Err(Error::Store(error)),
-                End::Failed(error) => {
+                End::Failed(error) | End::Changed(error) => {
                     let times = self.memory.changes(&gathered.key);
                     if times > changes && times <= CHANGES_MAX {
                         changes = times;
@@ -136,7 +136,7 @@ impl Inner {
         self.tracker.spawn(owner::fly(Arc::clone(self), shared, start));
         match self.until_end(&flight).await {
             End::Published(found) => Ok(found),
-            End::Failed(error) => Err(error),
+            End::Failed(error) | End::Changed(error) => Err(error),
             End::Spilled(error, ..) => Err(Error::Store(error)),
             End::Passed(_) | End::Idle => Err(Error::unavailable("the repair ended without a result")),
         }

@@ -81,11 +81,18 @@ pub(super) const SMALL_REST: u64 = 64 << 20;
 /// The smallest extent on a slow link, and the first step of a fast one: below it heads and round trips outweigh bytes.
 pub(super) const EXTENT_MIN: u64 = 64 << 10;
 
+/// What an extent shrinks to where so many wait on a slow link that turns of [`EXTENT_MIN`] would come round too late:
+/// less would be heads and round trips only.
+pub(super) const EXTENT_FLOOR: u64 = 16 << 10;
+
 /// The first extents of a flight whose link is not measured yet. Four of them take a 2 Mbit/s link four seconds.
 pub(super) const EXTENT_FIRST: u64 = 256 << 10;
 
 /// An extent should take a connection no longer than this, so that a turn comes round well before 10 s of silence.
 pub(super) const TURN: Duration = Duration::from_secs(4);
+
+/// A turn of every waiting response must be over within this time, however many wait.
+pub(super) const ROUND: Duration = Duration::from_secs(6);
 
 /// A waiting response whose bytes are in flight counts as served only if they will be there before it has been silent
 /// for this long; some of the 10 s is left for what no estimate knows.
@@ -156,6 +163,9 @@ pub(super) const MEMORY_MAX: usize = 4096;
 /// Pieces delivered that a flight remembers by client, to notice one that is asked for again.
 pub(super) const DELIVERED_MAX: usize = 64 << 10;
 
+/// A client that finds a piece bad asks for it again within this time; later it is another machine.
+pub(super) const AGAIN_WITHIN: Duration = Duration::from_mins(1);
+
 /// More open responses than this of one address and flight: it stands for many machines (Windows opens seven at most).
 pub(super) const CROWD: usize = 8;
 
@@ -175,4 +185,9 @@ pub(super) const RETRY_AFTER: Duration = Duration::from_secs(10);
 
 // A hold-back must fit into one batch, or an extent's end could not be written in one go; pumps must get to write
 // between two checkpoints.
-const _: () = assert!(HELD_BACK < EXTENT_MIN && EXTENT_MIN < BATCH && CHECKPOINT_BYTES + BATCH < UNSYNCED_MAX);
+const _: () = assert!(
+    HELD_BACK < EXTENT_FLOOR
+        && EXTENT_FLOOR < EXTENT_MIN
+        && EXTENT_MIN < BATCH
+        && CHECKPOINT_BYTES + BATCH < UNSYNCED_MAX
+);

@@ -12,7 +12,7 @@ use crate::fill::config::{CHECKPOINT_BYTES, CHECKPOINT_EVERY, EXTENT_FIRST, LING
 use crate::fill::error::Error;
 use crate::fill::flight::End;
 use crate::fill::gate::{Class, Permit};
-use crate::fill::owner::{Job, Owner, worst};
+use crate::fill::owner::{Job, Owner, must_be_one_answer, worst};
 use crate::fill::plan::{self, Scene};
 use crate::fill::pump::{Pump, Pumped, host_of};
 use crate::fill::state::{Candidate, Extent, State};
@@ -31,8 +31,12 @@ impl Owner {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            if self.shared.lock().is_complete() {
+            if self.shared.lock().begin_proof() {
                 return None;
+            }
+            if must_be_one_answer(&self.pinned) && !self.shared.lock().bad.is_empty() {
+                let (host, why) = (self.host().unwrap_or_default(), "a client found a piece bad".to_owned());
+                return Some(self.changed(&upstream::Error::Lied { host, why }).await);
             }
             if let Err(error) = self.tend().await {
                 return Some(End::Failed(error));
@@ -96,13 +100,22 @@ impl Owner {
 
     /// What others asked of the owner: pieces found bad, a policy or a place that changed.
     async fn tend(&mut self) -> Result<(), Error> {
-        let bad = std::mem::take(&mut self.shared.lock().bad);
-        for span in bad {
-            tracing::warn!(key = %self.shared.key, ?span, "a client asked for this piece again and again: fetched anew");
+        loop {
+            // It stays in the list until it is gone from the draft, so that nothing new is written there before.
+            let Some(span) = self.shared.lock().bad.first().copied() else {
+                break;
+            };
+            tracing::warn!(
+                key = self.shared.key.shown(),
+                ?span,
+                "a client asked for this piece again and again: fetched anew"
+            );
             self.draft.drop_span(span).await?;
             let mut state = self.shared.lock();
-            // Once more: an answer that carries the whole may have marked it between the client's question and now.
-            state.unmark(span);
+            state.bad.retain(|bad| *bad != span);
+            if let Some(candidate) = state.current() {
+                self.inner.memory.blame(&self.shared.key, host_of(&candidate.location.url));
+            }
             state.whole = true;
             state.amended = true;
             let sources = state.sources.len();
@@ -151,21 +164,50 @@ impl Owner {
             return (self.pumps == 0).then(|| self.no_place_left());
         };
         let most = if self.sequential { 1 } else { self.inner.config.connections_per_host.max(1) };
-        let waits = !self.shared.lock().waiting(Instant::now()).is_empty();
-        let ahead = matches!(self.pending, Some((_, Class::Ahead)));
-        if (ahead && waits) || self.pending_host != host {
+        if self.pending_host != host {
             self.pending = None;
         }
         let rests = self.resting_until.is_some_and(|until| Instant::now() < until);
-        if self.pending.is_none() && !rests && self.pumps < most && self.next_span().is_some() {
-            let class = if waits { Class::Demand } else { Class::Ahead };
+        if !rests
+            && (self.pending.is_none() || matches!(self.pending, Some((_, Class::Ahead))))
+            && self.pumps < most
+            && let Some(class) = self.next_span().map(|span| self.class_of(span))
+            && self.pending.as_ref().is_none_or(|(_, pending)| *pending != class)
+        {
             self.pending = Some((self.inner.gates.enter(&host, class), class));
-            self.pending_host = host;
+            self.pending_host.clone_from(&host);
         }
         if !self.sequential {
             self.relieve(most);
+            self.give_way(&host);
         }
         None
+    }
+
+    /// Whether a response waits for the span's first byte. The rest of a payload does not become urgent because a response
+    /// of the same flight is being served.
+    fn class_of(&self, span: Span) -> Class {
+        let waiting = self.shared.lock().waiting(Instant::now());
+        let waits = waiting.iter().any(|waiting| waiting.at <= span.start() && span.start() < waiting.end);
+        if waits || self.sequential && !waiting.is_empty() { Class::Demand } else { Class::Ahead }
+    }
+
+    /// Frees a connection where responses of other flights have been in line too long.
+    fn give_way(&mut self, host: &str) {
+        // Our own place in line is no reason: what we have to give to ourselves, relief gives.
+        if matches!(self.pending, Some((_, Class::Demand))) {
+            return;
+        }
+        let Some(waited) = self.inner.gates.waited(host) else {
+            return;
+        };
+        let mut state = self.shared.lock();
+        if let Some((place, end)) = self.with_scene(&state, |scene| plan::give_way(scene, waited)) {
+            tracing::debug!(key = self.shared.key.shown(), to = end, "extent cut short in favour of another flight");
+            state.cut(place, end);
+            drop(state);
+            self.proven = (self.proven / 2).max(EXTENT_FIRST);
+        }
     }
 
     fn host(&self) -> Option<String> {
@@ -182,6 +224,9 @@ impl Owner {
     /// The next span, by the planner; in a sequential flight all that is missing behind the first gap.
     fn next_span(&self) -> Option<Span> {
         let state = self.shared.lock();
+        if !state.bad.is_empty() {
+            return None;
+        }
         self.with_scene(&state, |scene| {
             if self.sequential {
                 let wanted = !scene.waiting.is_empty() || plan::wants_whole(scene);
@@ -217,10 +262,8 @@ impl Owner {
         let Some((place, end)) = self.with_scene(&state, |scene| plan::relief(scene, free)) else {
             return;
         };
-        if let Some(extent) = state.extents.values_mut().nth(place) {
-            tracing::debug!(key = %self.shared.key, at = extent.at, from = extent.end, to = end, "extent cut short");
-            extent.end = end;
-        }
+        tracing::debug!(key = self.shared.key.shown(), to = end, "extent cut short");
+        state.cut(place, end);
         drop(state);
         self.proven = (self.proven / 2).max(EXTENT_FIRST);
     }
@@ -303,6 +346,8 @@ impl Owner {
     fn spilled(&self, error: crate::store::Error) -> End {
         let state = self.shared.lock();
         match state.current() {
+            // Nothing could be said of the version of the bytes that would follow.
+            Some(_) if must_be_one_answer(&self.pinned) => End::Failed(error.into()),
             Some(candidate) => End::Spilled(Arc::new(error), candidate.location.clone(), self.pinned.clone()),
             None => End::Failed(error.into()),
         }
@@ -328,6 +373,10 @@ impl Owner {
 
     async fn source_failed(&mut self, url: &str, error: upstream::Error) -> Option<End> {
         self.inner.note_answer(&self.shared.key, error.to_string());
+        // Before the pause of a host: what is in could not be continued after it.
+        if must_be_one_answer(&self.pinned) && !self.shared.lock().covered.is_empty() {
+            return Some(self.changed(&error).await);
+        }
         if let upstream::Error::Resting { retry_after, .. } = &error
             && self.rests(url, *retry_after)
         {
@@ -347,7 +396,7 @@ impl Owner {
             }
             _ => {}
         }
-        tracing::info!(key = %self.shared.key, host = host_of(url), %error, others, "a source failed");
+        tracing::info!(key = self.shared.key.shown(), host = host_of(url), %error, others, "a source failed");
         self.shared.lock().refuse(url, &error);
         None
     }

@@ -43,6 +43,8 @@ pub(super) enum End {
     Passed(Spare),
     /// See [`Error`]; clients with an address of their own get what that address got.
     Failed(Error),
+    /// The origin has another version now, or could not go on with this one: the next flight begins anew.
+    Changed(Error),
     /// The disk is full or cannot be written: open responses go on straight from this place.
     Spilled(Arc<crate::store::Error>, Location, Pinned),
     /// Nobody wants anything more. The draft stays.

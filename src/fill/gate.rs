@@ -2,8 +2,10 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 /// Why a connection is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +32,8 @@ struct Gate {
 #[derive(Debug)]
 struct State {
     free: usize,
-    demand: VecDeque<oneshot::Sender<Permit>>,
+    /// With when each one came.
+    demand: VecDeque<(Instant, oneshot::Sender<Permit>)>,
     ahead: VecDeque<oneshot::Sender<Permit>>,
 }
 
@@ -76,11 +79,18 @@ impl Gates {
             debug_assert!(unclaimed.is_ok(), "the receiver is in our hands");
         } else {
             match class {
-                Class::Demand => state.demand.push_back(sender),
+                Class::Demand => state.demand.push_back((Instant::now(), sender)),
                 Class::Ahead => state.ahead.push_back(sender),
             }
         }
         receiver
+    }
+
+    /// For how long the first of those who wait for a response has been in line at the host's gate.
+    pub(super) fn waited(&self, host: &str) -> Option<Duration> {
+        let gate = self.hosts.lock().unwrap_or_else(PoisonError::into_inner).get(host).cloned()?;
+        let state = gate.lock();
+        state.demand.iter().find(|(_, sender)| !sender.is_closed()).map(|(since, _)| since.elapsed())
     }
 }
 
@@ -105,7 +115,7 @@ impl Drop for Permit {
         loop {
             let next = {
                 let mut state = gate.lock();
-                let next = state.demand.pop_front().or_else(|| state.ahead.pop_front());
+                let next = state.demand.pop_front().map(|(_, sender)| sender).or_else(|| state.ahead.pop_front());
                 if next.is_none() {
                     state.free += 1;
                     return;
@@ -127,6 +137,20 @@ impl Drop for Permit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn tells_for_how_long_a_response_has_been_in_line() {
+        let gates = Gates::new(1);
+        let _held = gates.enter("a", Class::Ahead).await.unwrap();
+        let _ahead = gates.enter("a", Class::Ahead);
+        let gone = gates.enter("a", Class::Demand);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        let _demand = gates.enter("a", Class::Demand);
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert_eq!(gates.waited("a"), Some(Duration::from_secs(5)));
+        drop(gone);
+        assert_eq!((gates.waited("a"), gates.waited("b")), (Some(Duration::from_secs(3)), None));
+    }
 
     #[tokio::test]
     async fn demand_goes_first_and_no_place_is_lost() {

@@ -34,8 +34,8 @@ use crate::model::payload::{Class, Location};
 use crate::store::{Draft, Found, Health, Store};
 use crate::upstream::{self, Answer, Source};
 
-/// How often a request that finds a flight just ended looks again.
-const TRIES: usize = 4;
+/// How often a request that finds a flight just ended looks again: more often than an object may change.
+const TRIES: usize = CHANGES_MAX as usize + 3;
 
 /// See the head of this file.
 #[derive(Debug)]
@@ -79,7 +79,7 @@ impl Inner {
     }
 
     /// Steps 1 to 5 of the room.
-    pub(super) async fn obtain(self: &Arc<Self>, target: &Target, want: Want) -> Result<Obtained, Error> {
+    pub(super) async fn any(self: &Arc<Self>, target: &Target, want: Want) -> Result<Obtained, Error> {
         if self.closing.is_cancelled() {
             return Err(Error::Closing);
         }
@@ -113,7 +113,7 @@ impl Inner {
                 Err(error) => return self.pass_for(target, &gathered.locations, want, error).await,
             }
             if let Some(why) = self.may_not_keep(&gathered, want.client).await {
-                tracing::info!(key = %gathered.key, why, "passed through, not kept");
+                tracing::info!(key = gathered.key.shown(), why, "passed through, not kept");
                 return pass::pass(self, target, &gathered.locations, want, None).await;
             }
             let first = first_of(want);
@@ -141,6 +141,11 @@ impl Inner {
                 Phase::Ended(End::Spilled(error, ..)) => {
                     return self.pass_for(target, &gathered.locations, want, Error::Store(error)).await;
                 }
+                // Once it has changed too often it is passed through.
+                Phase::Ended(End::Changed(_)) => {
+                    drop(flight);
+                    self.until_gone(target, &gathered).await?;
+                }
                 Phase::Ended(End::Idle) | Phase::Learning => {}
             }
         }
@@ -159,7 +164,7 @@ impl Inner {
         if locations.is_empty() {
             return Err(error);
         }
-        tracing::warn!(name = %target.name, %error, "the store cannot keep it, passed through");
+        tracing::warn!(name = target.name.shown(), %error, "the store cannot keep it, passed through");
         pass::pass(self, target, locations, want, None).await
     }
 
@@ -199,7 +204,7 @@ impl Inner {
             return Ok(Some(held(found, status(Outcome::Hit, false, false))));
         }
         if let Err(error) = self.store.alias(blake3, target.name.clone(), found.alias.as_ref().clone()).await {
-            tracing::warn!(name = %target.name, %error, "another name of a held payload could not be written down");
+            tracing::warn!(name = target.name.shown(), %error, "another name of a held payload could not be written down");
         }
         Ok(Some(held(found, status(Outcome::Hit, false, false))))
     }

@@ -18,6 +18,7 @@
 //! Only `upstream` retries; a failure that arrives here is final for its place, and the next place is asked.
 
 mod ahead;
+mod check;
 mod config;
 mod counters;
 mod doctor;
@@ -31,6 +32,7 @@ mod gather;
 mod inner;
 mod learn;
 mod locate;
+mod measure;
 mod memory;
 mod meter;
 mod owner;
@@ -174,6 +176,12 @@ impl Fill {
     /// flight flying.
     pub async fn prefetch(&self, target: &Target) -> Result<Found, Error> {
         self.inner.prefetch(target).await
+    }
+
+    /// How long the origin says that the object is; `None` where it does not say. Fetches and keeps nothing; ends within
+    /// the configured silence for each place.
+    pub async fn measure(&self, target: &Target) -> Result<Option<u64>, Error> {
+        self.inner.measure(target).await
     }
 
     /// What the node makes of an address.

@@ -24,7 +24,6 @@ use crate::fill::inner::Inner;
 use crate::fill::learn::{self, First, Learnt, Lesson};
 use crate::fill::locate::{Keeping, Target};
 use crate::fill::pump::{Pumped, host_of};
-use crate::fill::state::Proof;
 use crate::model::payload::{Alias, Location};
 use crate::store::{self, Draft, DraftSpec};
 use crate::upstream::{self, Answer, Ask, Method, Pinned};
@@ -63,9 +62,10 @@ pub(super) async fn fly(inner: Arc<Inner>, shared: Arc<Shared>, start: Start) {
     let _exit = Exit { inner: Arc::clone(&inner), shared: Arc::clone(&shared) };
     let end = Owner::run(inner, Arc::clone(&shared), start).await;
     match &end {
-        End::Failed(error) => tracing::warn!(key = %shared.key, %error, "flight failed"),
-        End::Spilled(error, ..) => tracing::error!(key = %shared.key, %error, "flight cannot write its draft"),
-        End::Passed(spare) => tracing::info!(key = %shared.key, why = spare.why, "passed through, not kept"),
+        End::Failed(error) => tracing::warn!(key = shared.key.shown(), %error, "flight failed"),
+        End::Changed(error) => tracing::info!(key = shared.key.shown(), %error, "flight starts again"),
+        End::Spilled(error, ..) => tracing::error!(key = shared.key.shown(), %error, "flight cannot write its draft"),
+        End::Passed(spare) => tracing::info!(key = shared.key.shown(), why = spare.why, "passed through, not kept"),
         End::Published(_) | End::Idle => {}
     }
     shared.finish(end);
@@ -97,7 +97,7 @@ pub(super) struct Owner {
     pub(super) pending: Option<(oneshot::Receiver<Permit>, Class)>,
     /// Whose permit is waited for.
     pub(super) pending_host: String,
-    /// The origin ignores Range: one connection, from the first byte to the last.
+    /// The origin ignores Range, or nothing tells its versions apart: one connection, from the first byte to the last.
     pub(super) sequential: bool,
     /// The longest extent that may be asked for yet: doubles with every one that came in whole.
     pub(super) proven: u64,
@@ -154,7 +154,7 @@ impl Owner {
                 if !matches!(end, End::Idle | End::Spilled(..))
                     && let Err(error) = owner.draft.checkpoint().await
                 {
-                    tracing::debug!(key = %owner.shared.key, %error, "last checkpoint");
+                    tracing::debug!(key = owner.shared.key.shown(), %error, "last checkpoint");
                 }
                 end
             }
@@ -171,6 +171,7 @@ impl Owner {
             shared,
             draft,
             spec,
+            sequential: must_be_one_answer(&pinned),
             pinned,
             via,
             jobs: JoinSet::new(),
@@ -178,7 +179,6 @@ impl Owner {
             next_extent: 0,
             pending: None,
             pending_host: String::new(),
-            sequential: false,
             proven: EXTENT_FIRST,
             syncing: false,
             synced_at: Instant::now(),
@@ -227,18 +227,17 @@ impl Owner {
             return;
         };
         let span = answer.span.intersect(&Span::new(0, size));
-        self.sequential = answer.status == 200 && span.len() == size;
+        if span.len() < size && must_be_one_answer(&self.pinned) {
+            // A part could be continued only with bytes of which nobody knows whether they are of the same version.
+            return;
+        }
+        self.sequential |= answer.status == 200 && span.len() == size;
         let pump = self.pump(location, span);
         self.spawn(pump, span, move |pump| Box::pin(pump.pour(span, answer.body, permit)));
     }
 
     /// Everything is in: prove and publish.
     async fn prove(&mut self) -> End {
-        {
-            let mut state = self.shared.lock();
-            state.proof = Proof::Proving;
-            state.step = "proving";
-        }
         let proved = match self.draft.prove().await {
             Ok(proved) => proved,
             Err(store::Error::Mismatch { published, computed }) => {
@@ -284,7 +283,7 @@ impl Owner {
             self.inner.memory.blame(&self.shared.key, host_of(url));
         }
         if let Err(error) = self.draft.quarantine(&why).await {
-            tracing::error!(key = %self.shared.key, %error, "the wrong bytes could not be put into quarantine");
+            tracing::error!(key = self.shared.key.shown(), %error, "the wrong bytes could not be put into quarantine");
         }
         self.inner.memory.settle(&self.shared.key);
         end
@@ -295,10 +294,10 @@ impl Owner {
         self.inner.counters.restarts.inc();
         self.inner.memory.changed(&self.shared.key);
         let why = format!("{error}; the flight starts again with the next request");
-        let end = End::Failed(Error::Unavailable { why, retry_after: std::time::Duration::from_secs(1) });
+        let end = End::Changed(Error::Unavailable { why, retry_after: std::time::Duration::from_secs(1) });
         self.jobs.shutdown().await;
         if let Err(error) = self.draft.discard().await {
-            tracing::error!(key = %self.shared.key, %error, "the draft of an old version could not be discarded");
+            tracing::error!(key = self.shared.key.shown(), %error, "the draft of an old version could not be discarded");
         }
         self.inner.memory.settle(&self.shared.key);
         end
@@ -328,8 +327,8 @@ async fn open(inner: &Inner, shared: &Shared, start: &mut Start) -> Opened {
     }
     match inner.draft_of(&shared.key, &start.target.name).await {
         Ok(Some(draft)) => {
-            let version =
-                if start.answer.is_some() { Version::Another } else { version_of(inner, &draft, &start.target).await };
+            let another = start.answer.is_some() || !may_be_continued(shared, &draft);
+            let version = if another { Version::Another } else { version_of(inner, &draft, &start.target).await };
             match version {
                 Version::Same => return Opened::Draft(draft),
                 // The draft stays for a time when somebody can say whether it is still right.
@@ -344,6 +343,21 @@ async fn open(inner: &Inner, shared: &Shared, start: &mut Start) -> Opened {
         Err(error) => return unkept(shared, error),
     }
     learn_object(inner, shared, start).await
+}
+
+/// Whether all bytes must come from one answer: no digest will judge them, and neither a strong tag nor a date tells two
+/// versions of the same length apart.
+pub(super) fn must_be_one_answer(pinned: &Pinned) -> bool {
+    let validators = &pinned.validators;
+    !pinned.digest_known && validators.strong_etag().is_none() && validators.last_modified.is_none()
+}
+
+/// Whether bytes of another answer may join those of the draft.
+fn may_be_continued(shared: &Shared, draft: &Draft) -> bool {
+    let spec = draft.spec();
+    let digest_known = spec.expected.is_some() || shared.lock().expected.is_some();
+    let pinned = Pinned { size: spec.size, validators: spec.validators, digest_known };
+    !must_be_one_answer(&pinned) || draft.is_complete()
 }
 
 /// The store is in trouble: passed through, if it is known where from; else nobody could tell that it exists.

@@ -5,6 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use crate::base::span::Span;
+use crate::fill::check::Check;
 use crate::fill::error::Error;
 use crate::fill::flight::Spare;
 use crate::fill::gate::Permit;
@@ -14,7 +15,7 @@ use crate::fill::locate::Target;
 use crate::fill::owner::worst;
 use crate::fill::pump::host_of;
 use crate::fill::{Obtained, Want};
-use crate::model::payload::Location;
+use crate::model::payload::{Location, Published};
 use crate::store::{Store, Tally};
 use crate::upstream::{self, Answer, Ask, Method};
 
@@ -37,6 +38,16 @@ pub struct Through {
     store: Store,
     /// The connection is counted as long as it is read from; none for an answer that a flight has left over.
     _permit: Option<Permit>,
+    checking: Checking,
+}
+
+/// Whether what passes is held against published digests.
+enum Checking {
+    /// Nobody published one, or it is only a part.
+    No,
+    Yes(Box<Check>),
+    /// It is over, or a reader went away in the middle of a step.
+    Over,
 }
 
 impl fmt::Debug for Through {
@@ -46,8 +57,37 @@ impl fmt::Debug for Through {
 }
 
 impl Through {
+    /// The same bytes; their end only if they match.
+    pub(super) fn checked(self, expected: Published) -> Self {
+        Self { checking: Checking::Yes(Box::new(Check::new(expected))), ..self }
+    }
+
     /// The next bytes; `None` at the end. An error means: cut the response.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        if matches!(self.checking, Checking::No) {
+            return self.come().await;
+        }
+        loop {
+            let next = self.come().await?;
+            let Checking::Yes(check) = std::mem::replace(&mut self.checking, Checking::Over) else {
+                return match next {
+                    None => Ok(None),
+                    Some(_) => Err(Error::unavailable("bytes came after the end of what was checked")),
+                };
+            };
+            let Some(bytes) = next else {
+                let rest = check.finish()?;
+                return Ok((!rest.is_empty()).then_some(rest));
+            };
+            let (check, bytes) = check.take(bytes).await?;
+            self.checking = Checking::Yes(Box::new(check));
+            if !bytes.is_empty() {
+                return Ok(Some(bytes));
+            }
+        }
+    }
+
+    async fn come(&mut self) -> Result<Option<Bytes>, Error> {
         let next = self.body.next().await.map_err(|error| Error::of_origin(&error))?;
         if let Some(bytes) = &next {
             self.store.ledger().add(Tally { fetched: bytes.len() as u64, ..Tally::default() });
@@ -145,7 +185,12 @@ fn hand_on(inner: &Inner, answer: Answer, want: Want, tag: Option<String>, permi
     } else {
         answer.total
     };
-    let body = (!want.head).then(|| Through { body: answer.body, store: inner.store.clone(), _permit: permit });
+    let body = (!want.head).then(|| Through {
+        body: answer.body,
+        store: inner.store.clone(),
+        _permit: permit,
+        checking: Checking::No,
+    });
     Passed { status: answer.status, headers, size, body }
 }
 

@@ -6,7 +6,7 @@
 //! 3. If the whole is wanted, the rest follows in order.
 //!
 //! An extent grows over neighbouring missing bytes that are demanded too (or wanted), and over bounded read-ahead, up to
-//! a length that a connection carries within [`TURN`]: eight mebibytes on a fast link, 64 KiB on a very slow one. No byte
+//! a length that a connection carries within [`TURN`]: eight mebibytes on a fast link, 64 KiB on a slow one, less where many wait. No byte
 //! that is in or in flight is ever asked for. Where a long extent keeps a silent response waiting, [`relief`] says where
 //! to cut it short.
 
@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::base::limits::PIECE;
 use crate::base::span::{Span, SpanSet};
 use crate::fill::config::{
-    Complete, EXTENT_FIRST, EXTENT_MIN, RELIEF_AFTER, SERVED_WITHIN, SMALL_REST, THIN_LINK, TURN,
+    Complete, EXTENT_FIRST, EXTENT_FLOOR, EXTENT_MIN, RELIEF_AFTER, ROUND, SERVED_WITHIN, SMALL_REST, THIN_LINK, TURN,
 };
 
 /// An open response that waits for bytes.
@@ -88,6 +88,7 @@ pub(super) fn wants_whole(scene: &Scene<'_>) -> bool {
 /// How long the next extent may be.
 pub(super) fn extent_len(scene: &Scene<'_>) -> u64 {
     let most = scene.extent.max(EXTENT_MIN);
+    let least = extent_min(scene);
     let Some(rate) = scene.rate else {
         return most.min(scene.proven.max(EXTENT_FIRST));
     };
@@ -95,7 +96,17 @@ pub(super) fn extent_len(scene: &Scene<'_>) -> u64 {
     // More waiting responses than connections: each turn must be as much shorter.
     let turns = scene.waiting.len().div_ceil(connections).max(1) as u64;
     let each = u128::from(rate) * TURN.as_millis() / 1000 / connections as u128 / u128::from(turns);
-    u64::try_from(each).unwrap_or(u64::MAX).clamp(EXTENT_MIN, most).min(scene.proven.max(EXTENT_FIRST))
+    u64::try_from(each).unwrap_or(u64::MAX).clamp(least, most).min(scene.proven.max(EXTENT_FIRST))
+}
+
+/// How short an extent may be: a round of such extents, one for each waiting response, is over in time.
+fn extent_min(scene: &Scene<'_>) -> u64 {
+    let Some(rate) = scene.rate else {
+        return EXTENT_MIN;
+    };
+    let round = u128::from(rate) * ROUND.as_millis() / 1000;
+    let each = round / scene.waiting.len().max(1) as u128;
+    u64::try_from(each).unwrap_or(u64::MAX).clamp(EXTENT_FLOOR, EXTENT_MIN)
 }
 
 /// The next span to ask for, or `None` if nothing is wanted that is not in or in flight already.
@@ -128,6 +139,7 @@ pub(super) fn next(scene: &Scene<'_>) -> Option<Span> {
 pub(super) fn relief(scene: &Scene<'_>, free: usize) -> Option<(usize, u64)> {
     let rate = scene.rate?.max(1) / scene.flying.len().max(1) as u64;
     let takes = |bytes: u64| Duration::from_secs(bytes / rate.max(1));
+    let least = extent_min(scene);
     for response in scene.waiting.iter().filter(|response| response.silent >= RELIEF_AFTER) {
         let at = response.at + scene.covered.run_at(response.at);
         if at >= response.end {
@@ -135,26 +147,40 @@ pub(super) fn relief(scene: &Scene<'_>, free: usize) -> Option<(usize, u64)> {
         }
         match flying_at(scene, at) {
             // Next in line on its connection: asking anew would bring it no sooner.
-            Some(place) if at - scene.flying[place].at < EXTENT_MIN => {}
+            Some(place) if at - scene.flying[place].at < least => {}
             Some(place) if response.silent + takes(at - scene.flying[place].at) <= SERVED_WITHIN => {}
             // Deep inside a slow extent: the part from there on is given back.
             Some(place) => return Some((place, at)),
             None if free > 0 => {}
             None => {
-                let soon = scene.flying.iter().map(|flying| flying.end - flying.at).min().unwrap_or(0);
+                let soon = scene.flying.iter().map(|flying| flying.end.saturating_sub(flying.at)).min().unwrap_or(0);
                 if response.silent + takes(soon) <= SERVED_WITHIN {
                     continue;
                 }
-                let longest = scene.flying.iter().enumerate().max_by_key(|(_, flying)| flying.end - flying.at);
+                let longest =
+                    scene.flying.iter().enumerate().max_by_key(|(_, flying)| flying.end.saturating_sub(flying.at));
                 if let Some((place, flying)) = longest
-                    && flying.end - flying.at > EXTENT_MIN
+                    && flying.end.saturating_sub(flying.at) > least
                 {
-                    return Some((place, flying.at + EXTENT_MIN));
+                    return Some((place, flying.at + least));
                 }
             }
         }
     }
     None
+}
+
+/// Where to cut which extent in flight, so that responses of other flights, the longest of them in line at the host's gate
+/// for `waited`, get a connection in time.
+pub(super) fn give_way(scene: &Scene<'_>, waited: Duration) -> Option<(usize, u64)> {
+    if waited < RELIEF_AFTER {
+        return None;
+    }
+    let rate = (scene.rate? / scene.flying.len().max(1) as u64).max(1);
+    let left = |flying: &Flying| flying.end.saturating_sub(flying.at);
+    let (place, longest) = scene.flying.iter().enumerate().max_by_key(|(_, flying)| left(flying))?;
+    let soon = waited + Duration::from_secs(left(longest) / rate) <= SERVED_WITHIN;
+    (!soon && left(longest) > EXTENT_FLOOR).then_some((place, longest.at + EXTENT_FLOOR))
 }
 
 fn flying_at(scene: &Scene<'_>, at: u64) -> Option<usize> {

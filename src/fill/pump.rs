@@ -149,7 +149,7 @@ impl Pump {
     /// Writes those of the bytes that are not in, and marks them.
     async fn store_bytes(&self, at: u64, bytes: Bytes) -> Result<(), store::Error> {
         let span = Span::at(at, bytes.len() as u64);
-        let gaps: Vec<Span> = self.shared.lock().covered.gaps(span).collect();
+        let gaps: Vec<Span> = self.shared.lock().writable(span);
         for gap in gaps {
             self.shared.until_room().await;
             let from = usize::try_from(gap.start() - at).unwrap_or(usize::MAX).min(bytes.len());

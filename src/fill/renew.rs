@@ -89,7 +89,7 @@ impl Inner {
                 verdict = inner.revalidate(&target, &found) => verdict,
             };
             if let Verdict::Failed(error) = &verdict {
-                tracing::info!(name = %target.name, %error, "revalidation failed");
+                tracing::info!(name = target.name.shown(), %error, "revalidation failed");
                 inner.memory.pause(&target.name, REVALIDATION_PAUSE);
             }
             drop(listed);
@@ -159,7 +159,7 @@ impl Inner {
         match self.store.refresh(&target.name, freshness, validators).await {
             Ok(()) => Verdict::Current,
             Err(error) => {
-                tracing::warn!(name = %target.name, %error, "a revalidation could not be written down");
+                tracing::warn!(name = target.name.shown(), %error, "a revalidation could not be written down");
                 Verdict::Current
             }
         }

@@ -2,21 +2,24 @@
 //! one again. A piece that one client got whole and then asked for twice more is taken for bad.
 //!
 //! An address that asks for the same byte twice at a time, or has more responses open than one machine would, stands for
-//! many machines (a proxy, a NAT), and so does loopback: what it asks for again says nothing about the bytes.
+//! many machines (a proxy, a NAT), and so does loopback: what it asks for again says nothing about the bytes. Nor does an
+//! ask long after the delivery: that is the next machine behind the same address, one after the other.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::ops::Range;
 
+use tokio::time::Instant;
+
 use crate::base::limits::PIECE;
 use crate::base::span::Span;
-use crate::fill::config::DELIVERED_MAX;
+use crate::fill::config::{AGAIN_WITHIN, DELIVERED_MAX};
 
 /// What one flight has delivered to whom.
 #[derive(Debug, Default)]
 pub(super) struct Repeats {
-    /// 1: delivered; each further ask adds one.
-    seen: HashMap<(IpAddr, u64), u8>,
+    /// When it was last delivered, and 1; each further ask soon after a delivery adds one.
+    seen: HashMap<(IpAddr, u64), (Instant, u8)>,
     crowds: HashSet<IpAddr>,
     /// Each piece is dropped at most once in a flight: a client that is wrong itself must not keep it from ending.
     dropped: HashSet<u64>,
@@ -36,8 +39,10 @@ impl Repeats {
             return;
         }
         for piece in whole_pieces(got, size) {
-            if self.seen.len() < DELIVERED_MAX {
-                self.seen.entry((client, piece)).or_insert(1);
+            if let Some((at, _)) = self.seen.get_mut(&(client, piece)) {
+                *at = Instant::now();
+            } else if self.seen.len() < DELIVERED_MAX {
+                self.seen.insert((client, piece), (Instant::now(), 1));
             }
         }
     }
@@ -49,9 +54,13 @@ impl Repeats {
         }
         let mut bad = Vec::new();
         for piece in whole_pieces(span, size) {
-            let Some(count) = self.seen.get_mut(&(client, piece)) else {
+            let Some((at, count)) = self.seen.get_mut(&(client, piece)) else {
                 continue;
             };
+            if at.elapsed() > AGAIN_WITHIN {
+                *count = 1;
+                continue;
+            }
             *count = count.saturating_add(1);
             if *count > 2 && self.dropped.insert(piece) {
                 bad.push(Span::at(piece * PIECE, PIECE).intersect(&Span::new(0, size)));
@@ -87,6 +96,20 @@ mod tests {
         assert!(repeats.asked_again(other, last, SIZE).is_empty());
         assert_eq!(repeats.asked_again(one, last, SIZE), [last]);
         assert!(repeats.asked_again(one, last, SIZE).is_empty(), "once in a flight");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn machines_behind_one_address_one_after_the_other_prove_nothing() {
+        let (address, piece) = (IpAddr::from([10, 0, 0, 1]), Span::new(0, PIECE));
+        let mut repeats = Repeats::default();
+        for _ in 0..5 {
+            assert!(repeats.asked_again(address, piece, SIZE).is_empty());
+            repeats.delivered(address, piece, SIZE);
+            tokio::time::advance(AGAIN_WITHIN + std::time::Duration::from_secs(1)).await;
+        }
+        repeats.delivered(address, piece, SIZE);
+        assert!(repeats.asked_again(address, piece, SIZE).is_empty());
+        assert_eq!(repeats.asked_again(address, piece, SIZE), [piece]);
     }
 
     #[test]

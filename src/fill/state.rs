@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -47,13 +48,24 @@ pub(super) struct Candidate {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Extent {
     pub(super) at: u64,
-    /// The pump stops there; the planner may lower it.
+    /// The pump stops there; the planner may lower it, also below what a write under way has taken already.
     pub(super) end: u64,
+}
+
+impl Extent {
+    fn is_flying(&self) -> bool {
+        self.at < self.end
+    }
 }
 
 #[derive(Debug)]
 pub(super) struct Demand {
+    start: u64,
     at: u64,
+    /// Where what was read for it ends: at `at`, or beyond it while a read is under way.
+    taken: u64,
+    /// Bytes that were read for it have been dropped since: the better ones must not follow them.
+    spoiled: bool,
     end: u64,
     fed_at: Instant,
     client: IpAddr,
@@ -102,7 +114,8 @@ pub(super) struct State {
     pub(super) leases: usize,
     next_id: u64,
     repeats: Repeats,
-    /// Pieces that a client found bad: to be dropped by the owner.
+    /// Pieces that a client found bad: not covered any more, and to be dropped from the draft by the owner. Until then
+    /// nothing is written there and nothing asked for.
     pub(super) bad: Vec<Span>,
     pub(super) step: &'static str,
 }
@@ -143,11 +156,25 @@ impl State {
         self.covered = draft.covered();
         self.size = size;
         self.draft = Some(draft);
+        if self.is_complete() && size > 0 {
+            // All of it is in from before, and much of it may have to be hashed again: its end is the last stretch.
+            self.last_stretch = Some([Span::new(size - size.min(PIECE), size)].into_iter().collect());
+        }
         self.hold_if_complete(Span::new(0, size));
     }
 
     pub(super) fn is_complete(&self) -> bool {
         self.draft.is_some() && self.covered.total() == self.size
+    }
+
+    /// Whether everything is in; if so the proof begins, and from then on no piece is taken for bad.
+    pub(super) fn begin_proof(&mut self) -> bool {
+        let complete = self.is_complete();
+        if complete {
+            self.proof = Proof::Proving;
+            self.step = "proving";
+        }
+        complete
     }
 
     pub(super) fn leases(&self) -> usize {
@@ -192,11 +219,29 @@ impl State {
         }
     }
 
-    /// Bytes taken for bad: missing again.
-    pub(super) fn unmark(&mut self, span: Span) {
+    /// Bytes taken for bad: missing again. A response that has some of them must not end well, whatever the proof says
+    /// of those that come instead; and what is held back elsewhere stays so until the proof.
+    fn unmark(&mut self, span: Span) {
         self.covered.remove(span);
-        self.held_back = None;
+        if self.held_back.is_some_and(|held| !held.intersect(&span).is_empty()) {
+            self.held_back = None;
+        }
         self.last_stretch = None;
+        for demand in self.demands.values_mut() {
+            if !Span::new(demand.start, demand.taken).intersect(&span).is_empty() {
+                demand.spoiled = true;
+                demand.bell.notify_one();
+            }
+        }
+    }
+
+    /// The missing bytes of `span` that may be written now.
+    pub(super) fn writable(&self, span: Span) -> Vec<Span> {
+        let mut missing: SpanSet = self.covered.gaps(span).collect();
+        for bad in &self.bad {
+            missing.remove(*bad);
+        }
+        missing.iter().collect()
     }
 
     pub(super) fn proved(&mut self) {
@@ -219,8 +264,16 @@ impl State {
         let bell = Arc::new(Notify::new());
         let id = self.next_id;
         self.next_id += 1;
-        let demand =
-            Demand { at: span.start(), end: span.end(), fed_at: Instant::now(), client, bell: Arc::clone(&bell) };
+        let demand = Demand {
+            start: span.start(),
+            at: span.start(),
+            taken: span.start(),
+            spoiled: false,
+            end: span.end(),
+            fed_at: Instant::now(),
+            client,
+            bell: Arc::clone(&bell),
+        };
         self.demands.insert(id, demand);
         (id, span, bell)
     }
@@ -232,12 +285,11 @@ impl State {
             self.repeats.is_crowd(client);
         }
         if self.proof == Proof::Filling {
-            let bad = self.repeats.asked_again(client, span, self.size);
             // Missing from now on, so that this very response waits for the better bytes.
-            for span in &bad {
-                self.unmark(*span);
+            for bad in self.repeats.asked_again(client, span, self.size) {
+                self.unmark(bad);
+                self.bad.push(bad);
             }
-            self.bad.extend(bad);
         }
     }
 
@@ -245,6 +297,7 @@ impl State {
     pub(super) fn advance(&mut self, id: u64, at: u64) {
         if let Some(demand) = self.demands.get_mut(&id) {
             demand.at = at;
+            demand.taken = at;
             demand.fed_at = Instant::now();
         }
     }
@@ -257,27 +310,51 @@ impl State {
         self.repeats.delivered(demand.client, got, self.size);
     }
 
-    /// What the planner looks at: responses that wait, the longest silent first.
+    /// What the planner looks at: responses that want more than is in, the longest silent first. A response whose next
+    /// bytes are in is not silent for want of them, however long its client does not read.
     pub(super) fn waiting(&self, now: Instant) -> Vec<Waiting> {
         let mut waiting: Vec<(Waiting, u64)> = self
             .demands
             .iter()
             .filter(|(_, demand)| demand.at + self.covered.run_at(demand.at) < demand.end)
             .map(|(id, demand)| {
-                let silent = now.saturating_duration_since(demand.fed_at);
+                let starved = self.covered.run_at(demand.at) == 0;
+                let silent = if starved { now.saturating_duration_since(demand.fed_at) } else { Duration::ZERO };
                 (Waiting { at: demand.at, end: demand.end, silent }, *id)
             })
             .collect();
-        waiting.sort_by(|(a, first), (b, second)| b.silent.cmp(&a.silent).then(first.cmp(second)));
+        let ready = |waiting: &Waiting| self.covered.run_at(waiting.at) > 0;
+        waiting.sort_by_key(|(waiting, id)| (ready(waiting), std::cmp::Reverse(waiting.silent), *id));
         waiting.into_iter().map(|(waiting, _)| waiting).collect()
     }
 
     pub(super) fn flying(&self) -> Vec<Flying> {
-        self.extents.values().map(|extent| Flying { at: extent.at, end: extent.end }).collect()
+        let flying = self.extents.values().filter(|extent| extent.is_flying());
+        flying.map(|extent| Flying { at: extent.at, end: extent.end }).collect()
+    }
+
+    /// Cuts the extent at this place of [`State::flying`] short.
+    pub(super) fn cut(&mut self, place: usize, end: u64) {
+        if let Some(extent) = self.extents.values_mut().filter(|extent| extent.is_flying()).nth(place) {
+            extent.end = end.clamp(extent.at, extent.end);
+        }
+    }
+
+    /// Whether bytes that the tail has read were dropped since.
+    pub(super) fn is_spoiled(&self, id: u64) -> bool {
+        self.demands.get(&id).is_some_and(|demand| demand.spoiled)
     }
 
     /// What the tail at `at` does next. `strict` as configured.
-    pub(super) fn step(&self, at: u64, end: u64, strict: bool) -> Step {
+    pub(super) fn step(&mut self, id: u64, at: u64, end: u64, strict: bool) -> Step {
+        let step = self.next_step(at, end, strict);
+        if let (Step::Draft(_, span, _), Some(demand)) = (&step, self.demands.get_mut(&id)) {
+            demand.taken = span.end();
+        }
+        step
+    }
+
+    fn next_step(&self, at: u64, end: u64, strict: bool) -> Step {
         if let Some(found) = &self.found {
             return Step::Held(found.clone(), Span::new(at, end.min(at + crate::base::limits::WINDOW)));
         }
@@ -297,7 +374,8 @@ impl State {
             Some(End::Failed(Error::Origin(_, 401 | 403))) if self.sources.len() > 1 => {
                 Step::Fail(Error::unavailable("another client's address of this object was refused; ask again"))
             }
-            Some(End::Failed(error)) => Step::Fail(error.clone()),
+            Some(End::Failed(error) | End::Changed(error)) => Step::Fail(error.clone()),
+            Some(End::Spilled(error, ..)) if strict => Step::Fail(Error::Store(Arc::clone(error))),
             Some(End::Spilled(_, location, pinned)) => Step::Direct(location.clone(), pinned.clone()),
             Some(End::Published(_) | End::Passed(_) | End::Idle) => {
                 Step::Fail(Error::unavailable("the flight ended before its bytes were there"))
@@ -436,5 +514,29 @@ mod tests {
         }
         assert_eq!(state.sources.last().map(|last| last.location.clone()), Some(place(SOURCES_MAX - 1)));
         assert_eq!(state.source, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_does_not_read_does_not_outrank_one_that_starves() {
+        let mut state = State::new();
+        state.size = 10 * PIECE;
+        state.covered.insert(Span::new(0, PIECE));
+        let client = |number| IpAddr::from([10, 0, 0, number]);
+        state.demand(Span::new(0, 4 * PIECE), client(1));
+        tokio::time::advance(Duration::from_secs(30)).await;
+        state.demand(Span::new(5 * PIECE, 6 * PIECE), client(2));
+        let waiting = state.waiting(Instant::now());
+        assert_eq!(waiting.iter().map(|waiting| waiting.at).collect::<Vec<_>>(), [5 * PIECE, 0]);
+        assert_eq!(waiting[1].silent, Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn an_extent_cut_below_its_next_byte_does_not_count() {
+        let mut state = State::new();
+        state.extents.insert(0, Extent { at: 9, end: 5 });
+        state.extents.insert(1, Extent { at: 10, end: 20 });
+        assert_eq!(state.flying().len(), 1);
+        state.cut(0, 3);
+        assert_eq!((state.extents[&0].end, state.extents[&1].end), (5, 10));
     }
 }

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::base::span::Span;
+use crate::fill::check::Check;
 use crate::fill::config::TRICKLE_EVERY;
 use crate::fill::error::Error;
 use crate::fill::flight::Lease;
@@ -32,6 +33,8 @@ pub struct Tail {
     due: Instant,
     /// The rest of the object straight from the origin, over a connection that is counted.
     direct: Option<(Body, Option<Permit>)>,
+    /// Of a whole body that goes on straight from the origin, where a digest is known.
+    check: Option<Check>,
     failed: bool,
 }
 
@@ -63,6 +66,7 @@ impl Tail {
             bell,
             due: Instant::now(),
             direct: None,
+            check: None,
             failed: false,
         }
     }
@@ -72,7 +76,11 @@ impl Tail {
         if self.at >= self.end || self.failed {
             return None;
         }
-        let result = self.step().await;
+        let mut result = self.step().await;
+        if self.lease.shared.lock().is_spoiled(self.id) {
+            result =
+                Err(Error::unavailable("bytes that this response has sent were found bad; ask for all of it again"));
+        }
         match &result {
             Ok(bytes) => {
                 self.at += bytes.len() as u64;
@@ -89,22 +97,24 @@ impl Tail {
 
     /// As [`Tail::next`], for the first bytes: an error from `until` on if none has come. The flight goes on.
     pub async fn first(&mut self, until: Instant) -> Option<Result<Bytes, Error>> {
-        match tokio::time::timeout_at(until, self.next()).await {
-            Ok(next) => next,
-            Err(_) => {
-                self.failed = true;
-                Some(Err(self.lease.shared.too_slow("has sent none of the bytes asked for in time and is still asked")))
-            }
+        if let Ok(next) = tokio::time::timeout_at(until, self.next()).await {
+            return next;
         }
+        self.failed = true;
+        Some(Err(self.lease.shared.too_slow("has sent none of the bytes asked for in time and is still asked")))
     }
 
     async fn step(&mut self) -> Result<Bytes, Error> {
         loop {
+            // What is to be said of it is said by the caller.
+            if self.lease.shared.lock().is_spoiled(self.id) {
+                return Ok(Bytes::new());
+            }
             if self.direct.is_some() {
                 return self.direct().await;
             }
             let shared = Arc::clone(&self.lease.shared);
-            let step = shared.lock().step(self.at, self.end, shared.strict);
+            let step = shared.lock().step(self.id, self.at, self.end, shared.strict);
             match step {
                 Step::Draft(draft, span, slowly) => {
                     if slowly && !self.is_due().await {
@@ -146,6 +156,15 @@ impl Tail {
         if answer.span.start() != self.at {
             return Err(Error::unavailable("the disk is full and the origin cannot go on from the middle"));
         }
+        let (expected, draft, size) = {
+            let state = self.lease.shared.lock();
+            (state.expected, state.draft.clone(), state.size)
+        };
+        if let (Some(expected), Some(draft)) = (expected, draft)
+            && (self.start, self.end) == (0, size)
+        {
+            self.check = Some(Check::after(expected, &draft, self.at).await?);
+        }
         Ok((answer.body, permit))
     }
 
@@ -153,13 +172,29 @@ impl Tail {
         let Some((body, _)) = &mut self.direct else {
             return Err(Error::unavailable("no answer to read from"));
         };
-        match body.next().await {
-            Ok(Some(mut bytes)) => {
-                bytes.truncate(usize::try_from(self.end - self.at).unwrap_or(usize::MAX));
-                Ok(bytes)
+        loop {
+            let mut bytes = match body.next().await {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => return Err(Error::unavailable("the origin's answer ended early")),
+                Err(error) => return Err(Error::of_origin(&error)),
+            };
+            let seen = self.check.as_ref().map_or(self.at, Check::seen);
+            bytes.truncate(usize::try_from(self.end.saturating_sub(seen)).unwrap_or(usize::MAX));
+            let Some(check) = self.check.take() else {
+                return Ok(bytes);
+            };
+            // Whoever lets go of this future in between must not go on without the check.
+            self.failed = true;
+            let (check, out) = check.take(bytes).await?;
+            self.failed = false;
+            if check.seen() == self.end {
+                let rest = check.finish()?;
+                return Ok([out, rest].concat().into());
             }
-            Ok(None) => Err(Error::unavailable("the origin's answer ended early")),
-            Err(error) => Err(Error::of_origin(&error)),
+            self.check = Some(check);
+            if !out.is_empty() {
+                return Ok(out);
+            }
         }
     }
 }

@@ -96,7 +96,7 @@ impl Jobs {
     }
 
     /// The names that `text` can mean, the likeliest first.
-    fn names(&self, text: &str) -> Result<Vec<Name>, Error> {
+    pub(in crate::jobs) fn names(&self, text: &str) -> Result<Vec<Name>, Error> {
         let digests = digests(text);
         if !digests.is_empty() {
             return Ok(digests.into_iter().map(Name::Digest).collect());

@@ -8,22 +8,22 @@ use crate::jobs::work::Backup;
 pub(in crate::jobs) async fn run(shared: &Shared, record: &Record, work: Backup) -> Result<String, Error> {
     let to = work.to.clone();
     record.progress(|progress| progress.current = Some(to.display().to_string()));
-    let taken = blocking({
+    let (taken, homeless) = blocking({
         let to = to.clone();
-        move || std::fs::symlink_metadata(&to).is_ok()
+        move || (std::fs::symlink_metadata(&to).is_ok(), to.parent().is_none_or(|parent| !parent.is_dir()))
     })
     .await?;
+    if homeless {
+        let what = format!("there is no directory for {}: make it, or name another file", to.display());
+        return Err(Error::Input(what));
+    }
     if taken {
         let what = format!("{} is there already and is not overwritten: name another file", to.display());
         return Err(Error::Input(what));
     }
     tokio::select! {
-        () = record.cancel().cancelled() => {
-            // What was written so far is no backup; nobody may take it for one.
-            let gone = to.clone();
-            let _ = blocking(move || std::fs::remove_file(&gone)).await?;
-            return Err(Error::Stopped);
-        }
+        // Whoever copies learns that nobody waits any more, and leaves nothing. A file of that name is whole.
+        () = record.cancel().cancelled() => return Err(Error::Stopped),
         copied = shared.store.backup(to.clone()) => copied?,
     }
     let size = blocking({

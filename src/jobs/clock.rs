@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::base::digest::Blake3;
 use crate::jobs::board::State;
 use crate::jobs::error::Error;
 use crate::jobs::verify;
@@ -20,6 +21,11 @@ use crate::keep::{evict, progress};
 /// Findings that may wait; the scrub rests while more would. A disk that rots faster than it is mended is read no
 /// further.
 const FINDINGS_MAX: usize = 16;
+
+/// How long what could not be mended rests, first and at most: each try reads the payload once more, and is a job that
+/// pushes another one off the board.
+const MEND_FIRST: Duration = Duration::from_mins(10);
+const MEND_LAST: Duration = Duration::from_hours(6);
 
 /// How long to wait when too many jobs run.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
@@ -73,18 +79,26 @@ pub(in crate::jobs) async fn scrub(jobs: Jobs, every: Duration, cancel: Cancella
 }
 
 async fn treat(jobs: &Jobs, mut found: mpsc::Receiver<Verified>, cancel: CancellationToken) {
+    // Those that a former run left come first.
+    let mut rest = Duration::ZERO;
     loop {
         let verified = tokio::select! {
             () = cancel.cancelled() => return,
             verified = found.recv() => verified,
+            () = tokio::time::sleep(rest) => {
+                for blake3 in jobs.shared.store.withheld() {
+                    if !mend(jobs, blake3, &cancel).await {
+                        return;
+                    }
+                }
+                rest = if jobs.shared.store.withheld().is_empty() { MEND_FIRST } else { longer(rest) };
+                continue;
+            }
         };
         match verified {
             None => return,
             Some(Verified::Bad(blake3, _)) => {
-                // Read once more: it may have been mended since, and what is bad must be known exactly.
-                let repair = jobs.shared.fill.is_some();
-                let work = Verify { only: Some(blake3), repair, rate: None, scheduled: true };
-                if !job(jobs, &work, &cancel).await {
+                if !mend(jobs, blake3, &cancel).await {
                     return;
                 }
             }
@@ -94,6 +108,19 @@ async fn treat(jobs: &Jobs, mut found: mpsc::Receiver<Verified>, cancel: Cancell
             Some(Verified::Good(_) | Verified::Gone(_)) => {}
         }
     }
+}
+
+/// The rest before the next try at what could not be mended.
+fn longer(rest: Duration) -> Duration {
+    (rest * 2).clamp(MEND_FIRST, MEND_LAST)
+}
+
+/// Reads a bad payload once more (it may have been mended since, and what is bad must be known exactly) and mends it.
+/// `false` where the node is closing.
+async fn mend(jobs: &Jobs, blake3: Blake3, cancel: &CancellationToken) -> bool {
+    let repair = jobs.shared.fill.is_some();
+    let work = Verify { only: Some(blake3), repair, rate: None, scheduled: true };
+    job(jobs, &work, cancel).await
 }
 
 /// Runs one job to its end; `false` where the node is closing.

@@ -58,6 +58,9 @@ pub enum Error {
     /// Not held under this name.
     #[error("nothing is held as {0}")]
     Absent(String),
+    /// No digest of the operator's is bound to this address.
+    #[error("no digest is bound to {0}")]
+    Unbound(String),
     /// No origin can be asked, since no node runs.
     #[error("this needs a running node, since it asks origins: start one with `waystation serve`")]
     NeedsNode,
@@ -98,7 +101,7 @@ impl Error {
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Unknown { .. } | Self::Absent(_) => Fault::Absent,
+            Self::Unknown { .. } | Self::Absent(_) | Self::Unbound(_) => Fault::Absent,
             Self::Full { .. } | Self::Busy { .. } | Self::Closing | Self::Stopped => Fault::Busy,
             Self::Input(_) | Self::Refused { .. } | Self::NeedsNode => Fault::Caller,
             Self::Items { .. } | Self::Upstream(_) => Fault::Upstream,

@@ -1,7 +1,8 @@
-//! The fetch job: each address is mapped, the operator's digest is bound to it, and the payload is filled whole.
+//! The fetch job: each address is mapped, the payload is filled whole, and the operator's digest is bound to it.
 //!
-//! For each address: 1. map it to a name; 2. register what it must turn out to be, so that it also judges whatever
-//! endpoints fetch from there later; 3. fill, or find it held; 4. hold the held bytes against the expectation; 5. pin.
+//! For each address: 1. map it to a name; 2. fill it under what it must turn out to be, or find it held; 3. only then
+//! register the digest, so that it judges whatever endpoints fetch from there later; 4. pin. A fetch that fails leaves the
+//! address as it was.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use crate::base::digest::{Digest, Sha256};
-use crate::fill::{FlightView, Target};
+use crate::fill::{self, Fill, FlightView, Keeping, Target};
 use crate::jobs::Shared;
 use crate::jobs::address::Address;
 use crate::jobs::board::{Line, Record, Step, Unit, View};
@@ -17,6 +18,7 @@ use crate::jobs::error::Error;
 use crate::jobs::work::{Fetch, FetchItem};
 use crate::model::name::Name;
 use crate::model::payload::{Authority, Class, Published};
+use crate::store::Found;
 
 pub(in crate::jobs) async fn run(shared: &Arc<Shared>, record: &Arc<Record>, work: Fetch) -> Result<String, Error> {
     let total = work.items.len() as u64;
@@ -93,16 +95,23 @@ struct Filled {
     class: Class,
     sha256: Sha256,
     held_before: bool,
+    /// What the operator should know of how the digest was bound; empty where all is as usual.
+    remark: String,
 }
 
 impl Filled {
+    fn of(found: &Found, held_before: bool, remark: String) -> Self {
+        let payload = found.held.payload();
+        Self { size: payload.size, class: payload.class, sha256: payload.digests.sha256, held_before, remark }
+    }
+
     fn text(&self) -> String {
         let class = match self.class {
             Class::Proven => "proven",
             Class::Unproven => "unproven: nobody published a digest",
         };
         let held = if self.held_before { "already held" } else { "filled" };
-        format!("{held}, {class}, sha256-{}", self.sha256)
+        format!("{held}, {class}, sha256-{}{}", self.sha256, self.remark)
     }
 }
 
@@ -115,31 +124,124 @@ async fn one(
 ) -> Result<Filled, Error> {
     let fill = shared.fill()?;
     let address = Address::parse(&item.address)?;
-    let mut target: Target = fill
+    let target: Target = fill
         .locate(&address.ask())
         .map_err(|refusal| Error::Refused { address: Address::redact(&item.address), why: refusal.to_string() })?;
-    let published = item.sha256.map(|sha256| Published::one(Digest::Sha256(sha256), Authority::Operator));
-    if let Some(published) = published {
-        shared.store.expect(&target.name, published, target.locations.clone()).await?;
-        if target.expected.is_none_or(|known| known.authority <= Authority::Operator) {
-            target.expected = Some(published);
+    let (found, held_before, remark) = match item.sha256 {
+        Some(sha256) => bound(shared, record, at, target, sha256).await?,
+        None => {
+            let held_before = shared.store.find(&target.name).await?.is_some();
+            record.line(at, |line| line.name = Some(target.name.clone()));
+            (prefetch(fill, &target).await?, held_before, String::new())
+        }
+    };
+    if let Some(by) = pin {
+        shared.store.pin(found.held.payload().digests.blake3, by).await?;
+    }
+    Ok(Filled::of(&found, held_before, remark))
+}
+
+async fn prefetch(fill: &Fill, target: &Target) -> Result<Found, Error> {
+    fill.prefetch(target).await.map_err(|error| Error::Upstream(error.to_string()))
+}
+
+/// Fills an address whose digest the operator gives, and binds the digest to it. Nothing is bound, and what is held under
+/// the address stays, before the bytes are there:
+///
+/// 1. what stronger words say of the address must not contradict;
+/// 2. where the digest is held already, the origin must tell the same length: a digest of another file must not give the
+///    address that file's bytes;
+/// 3. else the payload is filled under its digest alone, from the address's places;
+/// 4. the digest is bound, and the address becomes another name of the payload.
+async fn bound(
+    shared: &Shared,
+    record: &Record,
+    at: usize,
+    mut target: Target,
+    sha256: Sha256,
+) -> Result<(Found, bool, String), Error> {
+    let fill = shared.fill()?;
+    let digest = Digest::Sha256(sha256);
+    let published = Published::one(digest, Authority::Operator);
+    let note = shared.store.note(&target.name).await?;
+    for known in target.expected.iter().chain(&note.expected) {
+        if known.authority > Authority::Operator || matches!(target.name, Name::Digest(_)) {
+            agree(known, sha256)?;
         }
     }
-    let mut held_before = shared.store.find(&target.name).await?.is_some();
-    if let (false, Some(sha256)) = (held_before, item.sha256) {
-        held_before = shared.store.find(&Name::Digest(Digest::Sha256(sha256))).await?.is_some();
+    record.line(at, |line| line.name = Some(Name::Digest(digest)));
+    let under = shared.store.find(&target.name).await?;
+    if let Some(found) = &under
+        && found.held.payload().digests.sha256 == sha256
+    {
+        shared.store.expect(&target.name, published, target.locations.clone()).await?;
+        // Read again: an unproven payload is proven now.
+        let found = shared.store.find(&target.name).await?.ok_or(crate::store::Error::Gone)?;
+        return Ok((found, true, String::new()));
     }
-    record.line(at, |line| line.name = Some(target.name.clone()));
-    let found = fill.prefetch(&target).await.map_err(|error| Error::Upstream(error.to_string()))?;
-    let payload = found.held.payload();
-    if let Some(digest) = published.and_then(|published| published.contradiction(&payload.digests)) {
-        let held = Digest::Sha256(payload.digests.sha256);
-        return Err(Error::Upstream(format!("{digest} was expected, but what is held there is {held}")));
+    let held = shared.store.find(&Name::Digest(digest)).await?;
+    let remark = match &held {
+        Some(found) => same_length(fill, &target, found.held.payload().size).await?,
+        None => {
+            let filling = Target {
+                name: if let Name::Digest(_) = target.name { target.name.clone() } else { Name::Digest(digest) },
+                expected: target.expected.filter(|_| matches!(target.name, Name::Digest(_))).or(Some(published)),
+                keeping: if target.keeping == Keeping::Never { Keeping::Never } else { Keeping::Immutable },
+                ..target.clone()
+            };
+            let found = prefetch(fill, &filling).await?;
+            if found.held.payload().digests.sha256 != sha256 {
+                let is = Digest::Sha256(found.held.payload().digests.sha256);
+                return Err(Error::Upstream(format!("{digest} was expected, but what came is {is}")));
+            }
+            String::new()
+        }
+    };
+    if under.is_some() && matches!(target.name, Name::Origin(_)) {
+        // What was held there is an older version, and no evidence of anything.
+        shared.store.forget(&target.name).await?;
     }
-    if let Some(by) = pin {
-        shared.store.pin(payload.digests.blake3, by).await?;
+    shared.store.expect(&target.name, published, target.locations.clone()).await?;
+    if target.expected.is_none_or(|known| known.authority <= Authority::Operator) {
+        target.expected = Some(published);
     }
-    Ok(Filled { size: payload.size, class: payload.class, sha256: payload.digests.sha256, held_before })
+    let found = prefetch(fill, &target).await?;
+    if found.held.payload().digests.sha256 != sha256 {
+        let is = Digest::Sha256(found.held.payload().digests.sha256);
+        return Err(Error::Upstream(format!("{digest} was expected, but what is held there is {is}")));
+    }
+    Ok((found, held.is_some(), remark))
+}
+
+/// Refuses a SHA-256 where another one is known.
+fn agree(known: &Published, sha256: Sha256) -> Result<(), Error> {
+    match known.sha256 {
+        Some(other) if other != sha256 => Err(Error::Input(format!(
+            "{} is published for this address, and not {}: leave --sha256 out, or correct it",
+            Digest::Sha256(other),
+            Digest::Sha256(sha256)
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Asks the origin how long the object is, where its digest is held already. Returns a remark where it cannot be asked.
+async fn same_length(fill: &Fill, target: &Target, size: u64) -> Result<String, Error> {
+    if matches!(target.name, Name::Digest(_)) {
+        return Ok(String::new());
+    }
+    match fill.measure(target).await {
+        Ok(Some(told)) if told != size => Err(Error::Upstream(format!(
+            "the digest is of a payload of {size} bytes that is held, but the origin says {told} bytes: it is another \
+             file's digest, and is not bound"
+        ))),
+        Ok(Some(_)) => Ok(String::new()),
+        Ok(None) => Ok("; bound without asking: the origin tells no length".to_owned()),
+        Err(fill::Error::Origin(error, status @ (404 | 410))) => Err(Error::Upstream(format!(
+            "the origin has nothing there ({status}), so the digest is not bound: {error}"
+        ))),
+        Err(error) => Ok(format!("; bound without asking: {error}")),
+    }
 }
 
 /// Puts what the flights say now into the view of a running job.

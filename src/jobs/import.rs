@@ -18,7 +18,8 @@ const DEPTH_MAX: usize = 64;
 
 pub(in crate::jobs) async fn run(shared: &Arc<Shared>, record: &Arc<Record>, work: Import) -> Result<String, Error> {
     let paths = work.paths.clone();
-    let files = tokio::task::spawn_blocking(move || walk(paths))
+    let store = shared.store.clone();
+    let files = tokio::task::spawn_blocking(move || walk(paths, &|path| store.is_own(path)))
         .await
         .map_err(|error| Error::Broken(format!("walking the directories broke off: {error}")))??;
     if work.sha256.is_some() && files.len() != 1 {
@@ -39,14 +40,17 @@ pub(in crate::jobs) async fn run(shared: &Arc<Shared>, record: &Arc<Record>, wor
         }
         let item = path.display().to_string();
         record.progress(|progress| progress.current = Some(item.clone()));
-        let (line, bytes) = match shared.store.import(path, work.take, expected, Vec::new()).await {
+        let (line, bytes) = match shared.store.import(path.clone(), work.take, expected, Vec::new()).await {
             Ok(found) => {
                 let payload = found.held.payload();
                 let class = match payload.class {
                     Class::Proven => "proven",
                     Class::Unproven => "unproven: give its digest with --sha256",
                 };
-                let text = format!("{class}, sha256-{}", payload.digests.sha256);
+                let mut text = format!("{class}, sha256-{}", payload.digests.sha256);
+                if work.take && still_there(path).await? {
+                    text.push_str("; taken in as a copy: the file itself may not be deleted, so delete it by hand");
+                }
                 (Line::ended(item, Step::Done, payload.size, text), payload.size)
             }
             Err(error) => {
@@ -66,13 +70,26 @@ pub(in crate::jobs) async fn run(shared: &Arc<Shared>, record: &Arc<Record>, wor
     }
 }
 
-/// The regular files at and below `paths`, in the order of their names. Blocks.
-fn walk(paths: Vec<PathBuf>) -> Result<Vec<PathBuf>, Error> {
+/// Whether a file that was to be taken is still where it was.
+async fn still_there(path: PathBuf) -> Result<bool, Error> {
+    tokio::task::spawn_blocking(move || std::fs::symlink_metadata(path).is_ok())
+        .await
+        .map_err(|error| Error::Broken(format!("a look at a file broke off: {error}")))
+}
+
+/// The regular files at and below `paths`, in the order of their names. What `is_own`, the node's data directory, is
+/// refused where it was named and passed over where it lies below. Blocks.
+fn walk(paths: Vec<PathBuf>, is_own: &dyn Fn(&Path) -> bool) -> Result<Vec<PathBuf>, Error> {
     let mut files = Vec::new();
     for path in paths {
         let meta = std::fs::symlink_metadata(&path).map_err(|source| failure(&path, source))?;
+        if is_own(&path) {
+            let what =
+                format!("{} lies in the node's own data directory: name files from somewhere else", path.display());
+            return Err(Error::Input(what));
+        }
         if meta.is_dir() {
-            walk_directory(&path, DEPTH_MAX, &mut files)?;
+            walk_directory(&path, DEPTH_MAX, is_own, &mut files)?;
         } else if meta.is_file() {
             files.push(path);
         } else {
@@ -84,7 +101,12 @@ fn walk(paths: Vec<PathBuf>) -> Result<Vec<PathBuf>, Error> {
     Ok(files)
 }
 
-fn walk_directory(path: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), Error> {
+fn walk_directory(
+    path: &Path,
+    depth: usize,
+    is_own: &dyn Fn(&Path) -> bool,
+    files: &mut Vec<PathBuf>,
+) -> Result<(), Error> {
     if depth == 0 {
         let what = format!("{} lies more than {DEPTH_MAX} directories deep: import it by itself", path.display());
         return Err(Error::Input(what));
@@ -95,7 +117,11 @@ fn walk_directory(path: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result
     for entry in entries {
         let kind = entry.file_type().map_err(|source| failure(&entry.path(), source))?;
         if kind.is_dir() {
-            walk_directory(&entry.path(), depth - 1, files)?;
+            if is_own(&entry.path()) {
+                tracing::info!(path = %entry.path().display(), "the node's own data directory is not imported");
+                continue;
+            }
+            walk_directory(&entry.path(), depth - 1, is_own, files)?;
         } else if kind.is_file() {
             if files.len() >= FILES_MAX {
                 let what = format!("there are more than {FILES_MAX} files: import the directories one by one");
@@ -125,8 +151,15 @@ mod tests {
         }
         std::os::unix::fs::symlink(at("a"), at("b/link")).unwrap();
         std::os::unix::fs::symlink(root.path(), at("b/loop")).unwrap();
-        assert_eq!(walk(vec![root.path().to_owned()]).unwrap(), [at("a"), at("b/1"), at("b/c/2")]);
-        assert!(matches!(walk(vec![at("b/link")]), Err(Error::Input(_))));
-        assert!(matches!(walk(vec![at("absent")]), Err(Error::Disk { .. })));
+        let walk = |path: PathBuf| walk(vec![path], &|path| path.ends_with("b/c"));
+        assert_eq!(
+            walk(root.path().to_owned()).unwrap(),
+            [at("a"), at("b/1")],
+            "what is the node's own is passed over"
+        );
+        assert!(matches!(walk(at("b/c")), Err(Error::Input(_))));
+        assert!(matches!(walk(at("b/link")), Err(Error::Input(_))));
+        assert!(matches!(walk(at("absent")), Err(Error::Disk { .. })));
+        assert_eq!(super::walk(vec![at("b")], &|_| false).unwrap(), [at("b/1"), at("b/c/2")]);
     }
 }

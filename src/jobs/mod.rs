@@ -18,6 +18,7 @@
 pub mod address;
 pub mod ask;
 pub mod backup;
+pub mod bind;
 pub mod board;
 pub mod clock;
 pub mod error;

@@ -1,5 +1,10 @@
-//! The verify job: payloads are read against their proofs. What is bad is mended from a source that is known, or put
-//! into quarantine, at once, so that no endpoint gets it.
+//! The verify job: payloads are read against their proofs. What is bad is taken out of service at once, so that no
+//! endpoint gets it, and then
+//!
+//! 1. mended from a source that is known;
+//! 2. or left withheld, with all its good groups, where the source or the disk cannot give what is missing just now: the
+//!    clock tries again;
+//! 3. or put into quarantine, where no source is known, the source has it no more, or has something else.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +14,7 @@ use tokio::time::Instant;
 use crate::base::digest::{Blake3, Digest};
 use crate::base::limits::WINDOW;
 use crate::base::span::SpanSet;
+use crate::fill;
 use crate::jobs::Shared;
 use crate::jobs::board::{Line, Record, Step, Unit};
 use crate::jobs::error::Error;
@@ -17,6 +23,7 @@ use crate::keep::progress::Progress;
 use crate::keep::scrub::{Pace, Verified, Walk};
 use crate::model::name::Name;
 use crate::pace::bucket::Bucket;
+use crate::store;
 
 /// How often a walk tells how far it is.
 const TELL_EVERY: Duration = Duration::from_millis(250);
@@ -120,7 +127,12 @@ impl Sum {
     async fn add(&mut self, shared: &Shared, record: &Record, work: &Verify, verified: Verified) {
         self.looked_at += 1;
         match verified {
-            Verified::Good(_) => {}
+            Verified::Good(blake3) => {
+                // It may have been withheld for a fault that has passed.
+                if let Err(error) = shared.store.release(blake3).await {
+                    tracing::warn!(%blake3, %error, "a payload that is good again is not yet served");
+                }
+            }
             Verified::Gone(_) => self.looked_at -= 1,
             Verified::Unreadable(blake3, why) => {
                 self.failed += 1;
@@ -136,7 +148,7 @@ impl Sum {
     }
 }
 
-/// Mends a bad payload, or puts it away. Returns its line, and whether it is sound again.
+/// Mends a bad payload, lets it wait for that, or puts it away. Returns its line, and whether it is sound again.
 async fn treat(shared: &Shared, work: &Verify, blake3: Blake3, spans: SpanSet) -> (Line, bool) {
     let item = format!("blake3-{blake3}");
     let what = format!("{} bytes in {} places do not match the proof", spans.total(), spans.count());
@@ -145,11 +157,21 @@ async fn treat(shared: &Shared, work: &Verify, blake3: Blake3, spans: SpanSet) -
     if work.repair
         && let Some(fill) = &shared.fill
     {
+        if let Err(error) = shared.store.withhold(blake3, &what).await {
+            tracing::warn!(%blake3, %error, "that a payload is withheld is not noted; a restart serves it again");
+        }
         match fill.repair(blake3, spans).await {
             Ok(found) => {
                 tracing::info!(%blake3, "payload mended");
                 let text = format!("{what}: mended from its source");
                 return (Line::ended(item, Step::Done, found.held.payload().size, text), true);
+            }
+            Err(error) if may_pass(&error) && has_source(shared, blake3).await => {
+                tracing::warn!(%blake3, %error, "a bad payload waits to be mended");
+                let text = format!(
+                    "{what}, could not be mended yet ({error}): it is kept, nothing is served of it, and it is tried again"
+                );
+                return (Line::ended(item, Step::Failed, 0, text), false);
             }
             Err(error) => unmended = format!(", could not be mended ({error})"),
         }
@@ -159,6 +181,30 @@ async fn treat(shared: &Shared, work: &Verify, blake3: Blake3, spans: SpanSet) -
         Err(error) => format!("{what}{unmended}, and could not be put into quarantine: {error}"),
     };
     (Line::ended(item, Step::Failed, 0, text), false)
+}
+
+/// Whether a repair that failed like this can go well later. One whose bytes were wrong, or whose origin said that it has
+/// nothing, will not.
+fn may_pass(error: &fill::Error) -> bool {
+    match error {
+        fill::Error::Unavailable { .. } | fill::Error::Closing => true,
+        fill::Error::Store(error) => !matches!(**error, store::Error::Gone | store::Error::Mismatch { .. }),
+        fill::Error::Origin(..) | fill::Error::Mismatch { .. } => false,
+    }
+}
+
+/// Whether anything says where the payload could be had. Where even that cannot be read, it waits.
+async fn has_source(shared: &Shared, blake3: Blake3) -> bool {
+    let look = async {
+        let Some(listed) = shared.store.show(&Name::Digest(Digest::Blake3(blake3))).await? else { return Ok(false) };
+        for name in &listed.names {
+            if matches!(name, Name::Origin(_)) || !shared.store.note(name).await?.locations.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok::<_, store::Error>(false)
+    };
+    look.await.unwrap_or(true)
 }
 
 /// How long to rest after each read, so that no more than `rate` bytes a second are read.

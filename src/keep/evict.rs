@@ -77,7 +77,10 @@ pub async fn sweep(store: &Store, evicted: &Evicted, cancel: &CancellationToken)
             return Ok(excess);
         }
         // Also where nothing is too much: what is past its end goes.
-        let freed = store.evict_step(room).await?;
+        let mut freed = store.evict_step(0).await?;
+        if freed == 0 && room > 0 {
+            freed = store.ease_step(room).await?;
+        }
         if freed == 0 {
             return Ok(excess);
         }

@@ -3,7 +3,8 @@
 //! 1. What was done stands in a document of the store: when the pass began and ended, and the last payload it verified.
 //! 2. A pass that had not ended goes on from there. Else the next one begins a period after the last one began; the first
 //!    one a period after the store was first seen, since what was just published was just hashed.
-//! 3. What is found is handed out at once: a pass takes weeks.
+//! 3. What is found is handed out at once: a pass takes weeks. Bad payloads are withheld by the store first, which outlives
+//!    a restart: whoever treats findings begins with those that are still withheld.
 
 use std::fmt;
 use std::sync::Arc;
@@ -178,6 +179,14 @@ async fn walk(
             Verified::Good(blake3) | Verified::Gone(blake3) => *blake3,
             Verified::Bad(blake3, _) | Verified::Unreadable(blake3, _) => {
                 let blake3 = *blake3;
+                // Durable before the walk goes on: who treats it may be cut off, and finds it among the withheld ones.
+                if let Verified::Bad(_, spans) = &verified {
+                    let why = format!("{} bytes do not match the proof", spans.total());
+                    match store.withhold(blake3, &why).await {
+                        Ok(()) | Err(Error::Gone) => {}
+                        Err(error) => break Err(error),
+                    }
+                }
                 let told = tokio::select! {
                     told = schedule.findings.send(verified) => told.is_ok(),
                     () = cancel.cancelled() => false,

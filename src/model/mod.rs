@@ -7,3 +7,4 @@ pub mod outcome;
 pub mod payload;
 pub mod report;
 pub mod settings;
+pub mod shown;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::digest::Digest;
 use crate::base::limits::TARGET_BYTES_MAX;
+use crate::model::shown;
 
 /// A canonical origin key: `host[:port]/path[?query]`.
 ///
@@ -76,6 +77,18 @@ pub enum Name {
     Origin(OriginKey),
 }
 
+impl Name {
+    /// The name for a log, and for a view that anybody may read: without the secrets that a signed query carries, in printable
+    /// ASCII, bounded. The name itself is what `Display` writes: it opens what it names.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Digest(digest) => digest.to_string(),
+            Self::Origin(key) => shown::target(key.as_str()),
+        }
+    }
+}
+
 impl From<Digest> for Name {
     fn from(digest: Digest) -> Self {
         Self::Digest(digest)
@@ -109,5 +122,14 @@ mod tests {
             assert!(OriginKey::new(text).is_err(), "{text:?}");
         }
         assert!(OriginKey::new(&format!("h/{}", "a".repeat(9000))).is_err());
+    }
+
+    #[test]
+    fn what_is_shown_opens_nothing() {
+        let name = Name::from(OriginKey::new("dl.example.org/a?P1=17&P4=c2VjcmV0&x=1").unwrap());
+        assert_eq!(name.shown(), "dl.example.org/a?P1=***&P4=***&x=1");
+        assert_eq!(name.to_string(), "dl.example.org/a?P1=17&P4=c2VjcmV0&x=1");
+        let digest = Name::from(Digest::Sha1(crate::base::digest::Sha1::new([7; 20])));
+        assert_eq!(digest.shown(), digest.to_string());
     }
 }

@@ -3,13 +3,20 @@
 //! A body with a size tells hyper exactly that size, so that it sends `Content-Length` and passes the slices on
 //! untouched. A body that ends short of its size, or with an error, becomes an error for hyper, which then cuts the
 //! connection (HTTP/1) or resets the stream (HTTP/2): no client takes it for whole.
+//!
+//! What hyper has been handed has not left: it waits in hyper's queue (HTTP/1) or for the stream's window (HTTP/2). So
+//! what is handed over is a [`Slice`], which hyper advances by what its transport took; the answer has ended when the
+//! body and all of its slices are gone.
 
 use std::fmt;
+use std::io::IoSlice;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -30,7 +37,7 @@ pub trait Frames: Send {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cut>>>;
 }
 
-/// What a response carries. `Data = Bytes`. Frames are at most [`WINDOW`] long.
+/// What a response carries. Frames are at most [`WINDOW`] long.
 pub struct Body {
     source: Source,
     /// Bytes that are still owed; `None` where nobody said how many there are.
@@ -38,7 +45,7 @@ pub struct Body {
     /// Bytes handed to the connection.
     sent: u64,
     state: State,
-    done: Option<Done>,
+    passage: Arc<Passage>,
     track: Option<Track>,
 }
 
@@ -56,9 +63,74 @@ enum State {
     Broken,
 }
 
+/// An answer's bytes on their way. It is shared by the body and what it has handed over; with the last of them the answer
+/// has ended.
+#[derive(Default)]
+struct Passage {
+    /// Bytes that the connection took out of the slices.
+    taken: AtomicU64,
+    /// Bytes in all slices; told when the body is gone.
+    handed: AtomicU64,
+    /// Whether the body gave all that it was to give; told when it is gone.
+    complete: AtomicBool,
+    /// The request is under way until then.
+    visit: OnceLock<Arc<Visit>>,
+    done: Mutex<Option<Done>>,
+}
+
+// What is told here is read when the last owner is gone, and that is an order in itself.
+const ORDER: Ordering = Ordering::Relaxed;
+
+impl Drop for Passage {
+    fn drop(&mut self) {
+        let (taken, handed) = (*self.taken.get_mut(), *self.handed.get_mut());
+        let whole = *self.complete.get_mut() && taken == handed;
+        if let Some(done) = self.done.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+            done(taken, whole);
+        }
+    }
+}
+
+/// Bytes of a body on their way to the socket.
+pub struct Slice {
+    bytes: Bytes,
+    passage: Arc<Passage>,
+}
+
+impl Buf for Slice {
+    fn remaining(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        self.bytes.chunks_vectored(slices)
+    }
+
+    fn advance(&mut self, taken: usize) {
+        self.bytes.advance(taken);
+        self.passage.taken.fetch_add(taken as u64, ORDER);
+    }
+
+    fn copy_to_bytes(&mut self, len: usize) -> Bytes {
+        let bytes = self.bytes.copy_to_bytes(len);
+        self.passage.taken.fetch_add(len as u64, ORDER);
+        bytes
+    }
+}
+
+impl fmt::Debug for Slice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slice").field("remaining", &self.bytes.len()).finish_non_exhaustive()
+    }
+}
+
 /// The connection's interest in a body.
 struct Track {
-    visit: Visit,
+    visit: Arc<Visit>,
     counters: Counters,
     /// An early end can only be told from a good one by a reset of the connection.
     reset_when_broken: bool,
@@ -88,15 +160,16 @@ impl Body {
 
     fn new(source: Source, left: Option<u64>) -> Self {
         let state = if left == Some(0) { State::Whole } else { State::Open };
-        Self { source, left, sent: 0, state, done: None, track: None }
+        Self { source, left, sent: 0, state, passage: Arc::default(), track: None }
     }
 
-    /// Calls `done` once when the body ends or is dropped, with the bytes that were handed to the connection and
-    /// whether these were all that the response was to carry (access record, counters). The answer to a HEAD carries
-    /// nothing, and that is whole. It is called on the reactor: it must not block. A second call replaces the first.
+    /// Calls `done` once when the answer has ended: with the bytes of it that the connection's transport took, and whether
+    /// these were all that the response was to carry (access record, counters). What the transport is asked to take but does
+    /// not, because the client left or does not read, is not among them. The answer to a HEAD carries nothing, and that is
+    /// whole. It is called on the reactor: it must not block. A second call replaces the first.
     #[must_use]
-    pub fn on_end(mut self, done: Box<dyn FnOnce(u64, bool) + Send>) -> Self {
-        self.done = Some(done);
+    pub fn on_end(self, done: Box<dyn FnOnce(u64, bool) + Send>) -> Self {
+        *self.passage.done.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
         self
     }
 
@@ -112,20 +185,24 @@ impl Body {
         self.state = State::Whole;
     }
 
-    /// Lets the connection know how it goes. From here on it waits for the client.
-    pub(crate) fn track(&mut self, mut visit: Visit, counters: Counters, old_client: bool) {
+    /// Lets the connection know how it goes. From here on it waits for the client, and the visit lasts until the last byte
+    /// has left.
+    pub(crate) fn track(&mut self, visit: Visit, counters: Counters, old_client: bool) {
         visit.set_ours(false);
+        let visit = Arc::new(visit);
+        // There is one connection to a body, so that this is the first.
+        let _ = self.passage.visit.set(Arc::clone(&visit));
         let reset_when_broken = old_client && self.left.is_none();
         self.track = Some(Track { visit, counters, reset_when_broken });
     }
 
-    fn set_ours(&mut self, ours: bool) {
-        if let Some(track) = &mut self.track {
+    fn set_ours(&self, ours: bool) {
+        if let Some(track) = &self.track {
             track.visit.set_ours(ours);
         }
     }
 
-    fn give(&mut self, frame: Bytes) -> Result<Frame<Bytes>, Cut> {
+    fn give(&mut self, frame: Bytes) -> Result<Frame<Slice>, Cut> {
         let len = frame.len() as u64;
         if let Some(left) = &mut self.left {
             let Some(rest) = left.checked_sub(len) else {
@@ -138,7 +215,7 @@ impl Body {
         if self.left == Some(0) {
             self.state = State::Whole;
         }
-        Ok(Frame::data(frame))
+        Ok(Frame::data(Slice { bytes: frame, passage: Arc::clone(&self.passage) }))
     }
 
     fn fail(&mut self, cut: Cut) -> Cut {
@@ -155,10 +232,10 @@ impl Body {
 }
 
 impl http_body::Body for Body {
-    type Data = Bytes;
+    type Data = Slice;
     type Error = Cut;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Slice>, Cut>>> {
         let body = &mut *self;
         if body.state != State::Open {
             return Poll::Ready(None);
@@ -203,9 +280,9 @@ impl http_body::Body for Body {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        if let Some(done) = self.done.take() {
-            done(self.sent, self.state == State::Whole);
-        }
+        self.set_ours(false);
+        self.passage.handed.store(self.sent, ORDER);
+        self.passage.complete.store(self.state == State::Whole, ORDER);
     }
 }
 
@@ -230,8 +307,6 @@ pub async fn collect(body: Incoming, bytes_max: usize, time_max: Duration) -> Re
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
-
     use http_body::Body as _;
 
     use super::*;
@@ -259,7 +334,8 @@ mod tests {
             let hint = body.size_hint().exact();
             match body.as_mut().poll_frame(&mut cx) {
                 Poll::Ready(Some(Ok(frame))) => {
-                    let data = frame.into_data().unwrap();
+                    let mut data = frame.into_data().unwrap();
+                    let data = data.copy_to_bytes(data.remaining());
                     assert!(data.len() as u64 <= WINDOW);
                     assert_eq!(body.size_hint().exact(), hint.map(|hint| hint - data.len() as u64));
                     bytes.extend_from_slice(&data);

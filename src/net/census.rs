@@ -29,11 +29,10 @@ pub struct Seat {
 }
 
 impl Census {
-    /// Counts a connection from `remote` in, if the limits of `config` leave a place; `None` is a connection that belongs
-    /// to no client (a Unix socket) and is only counted in all. Gives the reason where there is no place.
-    pub fn admit(&self, config: &Config, remote: Option<IpAddr>) -> Result<Seat, Reason> {
+    /// Counts a connection from `remote` in, if the limits of `config` leave a place. Gives the reason where there is none.
+    pub fn admit(&self, config: &Config, remote: IpAddr) -> Result<Seat, Reason> {
         let exempt = |ip: &IpAddr| config.exempt.iter().any(|net| net.contains(ip));
-        let client = remote.map(|ip| ip.to_canonical()).filter(|ip| !exempt(ip)).map(one_client);
+        let client = Some(remote.to_canonical()).filter(|ip| !exempt(ip)).map(one_client);
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.total >= config.connections_max {
             return Err(Reason::Total);
@@ -97,22 +96,22 @@ mod tests {
     #[test]
     fn counts_clients_and_gives_places_back() {
         let (census, config) = (Census::default(), limits(4, 2, &[]));
-        let admit = |census: &Census, ip: &str| census.admit(&config, Some(ip.parse().unwrap()));
+        let admit = |census: &Census, ip: &str| census.admit(&config, ip.parse().unwrap());
         let first = admit(&census, "192.0.2.1").unwrap();
         let _second = admit(&census, "::ffff:192.0.2.1").unwrap();
         assert_eq!(admit(&census, "192.0.2.1").unwrap_err(), Reason::Client);
         drop(first);
         let _third = admit(&census, "192.0.2.1").unwrap();
         let _other = admit(&census, "192.0.2.2").unwrap();
-        let _last = census.admit(&config, None).unwrap();
-        assert_eq!(admit(&census, "192.0.2.3").unwrap_err(), Reason::Total);
+        let _last = admit(&census, "192.0.2.3").unwrap();
+        assert_eq!(admit(&census, "192.0.2.4").unwrap_err(), Reason::Total);
         assert_eq!(census.open(), 4);
     }
 
     #[test]
     fn takes_a_64_for_one_client_and_exempts_networks() {
         let (census, config) = (Census::default(), limits(100, 1, &["198.51.100.0/24"]));
-        let admit = |census: &Census, ip: &str| census.admit(&config, Some(ip.parse().unwrap()));
+        let admit = |census: &Census, ip: &str| census.admit(&config, ip.parse().unwrap());
         let seat = admit(&census, "2001:db8::1").unwrap();
         assert_eq!(admit(&census, "2001:db8::2").unwrap_err(), Reason::Client);
         let _next = admit(&census, "2001:db8:0:1::2").unwrap();
@@ -127,7 +126,7 @@ mod tests {
         let census = Census::default();
         let (wide, narrow) = (limits(9, 9, &[]), limits(9, 1, &[]));
         let exempt = limits(9, 1, &["192.0.2.0/24"]);
-        let ip = Some("192.0.2.1".parse().unwrap());
+        let ip = "192.0.2.1".parse().unwrap();
         let seats: Vec<_> = (0..3).map(|_| census.admit(&wide, ip).unwrap()).collect();
         assert_eq!(census.admit(&narrow, ip).unwrap_err(), Reason::Client);
         let uncounted = census.admit(&exempt, ip).unwrap();

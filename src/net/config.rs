@@ -26,10 +26,8 @@ pub struct Config {
     pub stall_bytes_min: u64,
     /// Header fields of a request; hyper answers 431 beyond that.
     pub headers_max: usize,
-    /// Bytes of a request's head in all; hyper answers 431 beyond that.
+    /// Bytes of a request's head in all, the target included; hyper answers 431 beyond that.
     pub header_bytes_max: usize,
-    /// The largest declared length of a request's body; 413 beyond that.
-    pub request_body_bytes_max: u64,
     /// Requests at once on one HTTP/2 connection.
     pub streams_max: u32,
     /// How much of what was not sent yet the kernel takes for a TCP connection: bounds what a slow reader costs and
@@ -53,7 +51,6 @@ impl Default for Config {
             stall_bytes_min: 16 << 10,
             headers_max: 100,
             header_bytes_max: 64 << 10,
-            request_body_bytes_max: 16 << 20,
             streams_max: 128,
             unsent_bytes_max: 128 << 10,
         }

@@ -13,41 +13,38 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
-use hyper::body::{Body as _, Incoming};
+use http::{HeaderValue, Method, Request, Response, Version, header};
+use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::base::limits::TARGET_BYTES_MAX;
 use crate::net::body::Body;
 use crate::net::census::Seat;
 use crate::net::config::Config;
 use crate::net::counters::{Counters, Reason};
 use crate::net::drain::Drain;
-use crate::net::guard::{Guard, Socket};
+use crate::net::guard::Guard;
 use crate::net::pulse::{Pulse, Verdict, Visit, Watch};
 use crate::net::{Peer, Shared};
 
-/// The address that stands for both ends of a Unix socket.
-pub(crate) const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+/// The address that stands for our own end where the socket is gone already.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// Sees `socket` through to its end, under the limits of `config`. `seat` is given back with it.
 pub(crate) async fn run(
-    socket: Socket,
+    socket: TcpStream,
     remote: SocketAddr,
     tls: Option<TlsAcceptor>,
     shared: Arc<Shared>,
     config: Arc<Config>,
     seat: Seat,
 ) {
-    let local = match &socket {
-        Socket::Tcp(stream) => stream.local_addr().unwrap_or(NOWHERE),
-        Socket::Unix(_) => NOWHERE,
-    };
+    let local = socket.local_addr().unwrap_or(NOWHERE);
     let peer = Peer { remote: canonical(remote), local: canonical(local), secure: tls.is_some() };
     let pulse = Arc::new(Pulse::default());
     let guard = Guard::new(socket, pulse.clone(), shared.counters.clone());
@@ -109,8 +106,7 @@ async fn serve_http1<S>(stream: S, peer: Peer, shared: &Arc<Shared>, config: Arc
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let door =
-        Door { shared: shared.clone(), peer, body_bytes_max: config.request_body_bytes_max, pulse: pulse.clone() };
+    let door = Door { shared: shared.clone(), peer, pulse: pulse.clone() };
     // `pipeline_flush` stays off: with it hyper would buffer whole bodies for slow readers. hyper's own header timeout
     // also runs while a connection is idle, so it stands behind our two clocks and not in their place.
     let connection = http1::Builder::new()
@@ -128,8 +124,7 @@ async fn serve_http2<S>(stream: S, peer: Peer, shared: &Arc<Shared>, config: Arc
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let door =
-        Door { shared: shared.clone(), peer, body_bytes_max: config.request_body_bytes_max, pulse: pulse.clone() };
+    let door = Door { shared: shared.clone(), peer, pulse: pulse.clone() };
     let over = CancellationToken::new();
     // Streams run as tasks of their own; when the connection ends, however it does, so do they.
     let _streams_end_with_it = over.clone().drop_guard();
@@ -192,6 +187,10 @@ async fn watch(connection: impl Http, mut watch: Watch, every: Duration, peer: P
                     // Nothing was asked yet: there is nobody to say good-bye to.
                     return;
                 }
+                if watch.is_amid_head(&now) {
+                    // hyper would wait for the rest of a first head, and the drain with it.
+                    return;
+                }
                 if !leaving {
                     leaving = true;
                     connection.as_mut().say_goodbye();
@@ -251,7 +250,6 @@ where
 struct Door {
     shared: Arc<Shared>,
     peer: Peer,
-    body_bytes_max: u64,
     pulse: Arc<Pulse>,
 }
 
@@ -262,36 +260,17 @@ impl hyper::service::Service<Request<Incoming>> for Door {
 
     fn call(&self, request: Request<Incoming>) -> Answering {
         self.shared.counters.requests.inc();
-        let refusal = refuse(&request, self.body_bytes_max);
         let head = request.method() == Method::HEAD;
         let old_client = request.version() <= Version::HTTP_10;
-        let answer = match refusal {
-            Some(status) => Answer::Refused(status),
-            None => Answer::Asked(self.shared.handler.clone().handle(self.peer, request)),
-        };
+        let answer = self.shared.handler.clone().handle(self.peer, request);
         let visit = Visit::begin(self.pulse.clone());
         Answering { answer, visit: Some(visit), shared: self.shared.clone(), head, old_client }
     }
 }
 
-/// The status for a request that no handler needs to see.
-fn refuse(request: &Request<Incoming>, body_bytes_max: u64) -> Option<StatusCode> {
-    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
-    if target > TARGET_BYTES_MAX {
-        return Some(StatusCode::URI_TOO_LONG);
-    }
-    // For a body without a declared length the lower bound is 0; `body::collect` limits it when it is read.
-    (request.body().size_hint().lower() > body_bytes_max).then_some(StatusCode::PAYLOAD_TOO_LARGE)
-}
-
-enum Answer {
-    Refused(StatusCode),
-    Asked(Pin<Box<dyn Future<Output = Response<Body>> + Send>>),
-}
-
 /// A request at the handler.
 struct Answering {
-    answer: Answer,
+    answer: Pin<Box<dyn Future<Output = Response<Body>> + Send>>,
     visit: Option<Visit>,
     shared: Arc<Shared>,
     head: bool,
@@ -303,14 +282,7 @@ impl Future for Answering {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let mut response = match &mut this.answer {
-            Answer::Asked(answer) => ready!(answer.as_mut().poll(cx)),
-            Answer::Refused(status) => {
-                let mut response = Response::new(Body::empty());
-                *response.status_mut() = *status;
-                response
-            }
-        };
+        let mut response = ready!(this.answer.as_mut().poll(cx));
         if this.head {
             leave_body_out(&mut response);
         }

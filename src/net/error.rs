@@ -45,26 +45,6 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
-    /// The Unix socket lies on a mount that cannot be written.
-    #[error("cannot make the socket {path}: the file system is mounted read-only; remount it or go without the socket")]
-    SocketReadOnly {
-        /// The socket.
-        path: PathBuf,
-    },
-    /// Somebody answers on the Unix socket.
-    #[error("cannot make the socket {path}: another node answers on it; stop that one first")]
-    SocketInUse {
-        /// The socket.
-        path: PathBuf,
-    },
-    /// Any other failure with the Unix socket.
-    #[error("cannot make the socket {path}: {source}")]
-    Socket {
-        /// The socket.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
     /// A socket cannot be given to the runtime.
     #[error("cannot register a listening socket: {0}")]
     Register(io::Error),
@@ -92,6 +72,12 @@ pub enum Error {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// Another process works on the TLS directory and does not end.
+    #[error("another process works on {path} and does not end; look for it with `fuser -v {path}`, then try again")]
+    Busy {
+        /// The directory.
+        path: PathBuf,
     },
     /// A certificate or key that cannot be used. The text says which, why and what to do; never what is in a key.
     #[error("{0}")]
@@ -129,13 +115,12 @@ impl Error {
     pub fn fault(&self) -> Fault {
         match self {
             Self::BodyTooLong { .. } | Self::BodyTooSlow { .. } | Self::BodyBroken(_) => Fault::Client,
-            Self::File { .. } | Self::SocketReadOnly { .. } => Fault::Disk,
+            Self::File { .. } => Fault::Disk,
             Self::Register(_) | Self::Tls(_) | Self::Make(_) => Fault::Us,
             Self::AddressInUse { .. }
             | Self::AddressForbidden { .. }
             | Self::Listen { .. }
-            | Self::SocketInUse { .. }
-            | Self::Socket { .. }
+            | Self::Busy { .. }
             | Self::Certificate(_)
             | Self::NameOutside { .. }
             | Self::BadName { .. }
@@ -148,6 +133,7 @@ impl Error {
         matches!(
             self,
             Self::AddressInUse { .. }
+                | Self::Busy { .. }
                 | Self::BodyTooSlow { .. }
                 | Self::BodyBroken(_)
                 | Self::File { .. }

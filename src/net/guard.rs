@@ -9,31 +9,22 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 
 use crate::net::counters::Counters;
 use crate::net::pulse::Pulse;
 
-/// A connected stream of either family.
-#[derive(Debug)]
-pub enum Socket {
-    /// TCP.
-    Tcp(TcpStream),
-    /// Unix.
-    Unix(UnixStream),
-}
-
 /// A socket that tells what it does.
 #[derive(Debug)]
 pub struct Guard {
-    socket: Socket,
+    socket: TcpStream,
     pulse: Arc<Pulse>,
     counters: Counters,
 }
 
 impl Guard {
     /// Wraps `socket`; what happens on it is told to `pulse` and `counters`.
-    pub fn new(socket: Socket, pulse: Arc<Pulse>, counters: Counters) -> Self {
+    pub fn new(socket: TcpStream, pulse: Arc<Pulse>, counters: Counters) -> Self {
         Self { socket, pulse, counters }
     }
 
@@ -53,10 +44,7 @@ impl Guard {
 impl AsyncRead for Guard {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let result = match &mut self.socket {
-            Socket::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
-            Socket::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
-        };
+        let result = Pin::new(&mut self.socket).poll_read(cx, buf);
         let bytes = buf.filled().len().saturating_sub(before);
         if bytes > 0 {
             self.pulse.add_read(bytes);
@@ -68,10 +56,7 @@ impl AsyncRead for Guard {
 
 impl AsyncWrite for Guard {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let result = match &mut self.socket {
-            Socket::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
-            Socket::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
-        };
+        let result = Pin::new(&mut self.socket).poll_write(cx, buf);
         self.note_write(result)
     }
 
@@ -80,25 +65,16 @@ impl AsyncWrite for Guard {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let result = match &mut self.socket {
-            Socket::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Socket::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-        };
+        let result = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
         self.note_write(result)
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &self.socket {
-            Socket::Tcp(stream) => stream.is_write_vectored(),
-            Socket::Unix(stream) => stream.is_write_vectored(),
-        }
+        self.socket.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.socket {
-            Socket::Tcp(stream) => Pin::new(stream).poll_flush(cx),
-            Socket::Unix(stream) => Pin::new(stream).poll_flush(cx),
-        }
+        Pin::new(&mut self.socket).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -106,20 +82,15 @@ impl AsyncWrite for Guard {
             // A FIN would make an answer without a length look whole; dropping the socket sends the reset.
             return Poll::Ready(Ok(()));
         }
-        match &mut self.socket {
-            Socket::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Socket::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
+        Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        if self.pulse.wants_reset()
-            && let Socket::Tcp(stream) = &self.socket
-        {
+        if self.pulse.wants_reset() {
             // Where this fails the socket is gone already.
-            drop(stream.set_zero_linger());
+            drop(self.socket.set_zero_linger());
         }
     }
 }
@@ -132,9 +103,13 @@ mod tests {
 
     #[tokio::test]
     async fn passes_slices_on_and_tells_what_moved() {
-        let (ours, theirs) = UnixStream::pair().unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let theirs = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (ours, _) = listener.accept().await.unwrap();
+        // Readiness is learnt with the first wait.
+        ours.writable().await.unwrap();
         let pulse = Arc::new(Pulse::default());
-        let mut guard = Guard::new(Socket::Unix(ours), pulse.clone(), Counters::default());
+        let mut guard = Guard::new(ours, pulse.clone(), Counters::default());
         assert!(guard.is_write_vectored(), "hyper would copy bodies into a buffer of its own");
         let slices = [IoSlice::new(b"head"), IoSlice::new(b"body")];
         assert_eq!(guard.write_vectored(&slices).await.unwrap(), 8, "both slices in one call");

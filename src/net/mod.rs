@@ -48,8 +48,7 @@ use crate::net::drain::{Drain, Drained};
 
 /// Where a request came in.
 ///
-/// Over a Unix socket there are no addresses: both are then 127.0.0.1 with port 0. IPv4 addresses mapped into IPv6 are
-/// given as IPv4.
+/// IPv4 addresses mapped into IPv6 are given as IPv4.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer {
     /// The client.
@@ -62,8 +61,9 @@ pub struct Peer {
 
 /// What answers requests.
 ///
-/// A body whose declared length is over [`Config::request_body_bytes_max`] never gets here; one without a declared
-/// length must be read with [`body::collect`], which has a limit of its own. The body may be ignored.
+/// Every request whose head fits [`Config::header_bytes_max`] gets here, so that none is answered without being recorded.
+/// Its target may be that long, and its body may be of any length: the body may be ignored, and is to be read with a limit,
+/// as [`body::collect`] has one.
 pub trait Handler: Send + Sync + 'static {
     /// Answers one request. The future is dropped when the client leaves.
     fn handle(
@@ -99,7 +99,7 @@ impl Server {
         handler: Arc<dyn Handler>,
         counters: Counters,
     ) -> Result<Self, Error> {
-        let addresses = listeners.iter().filter_map(Bound::address).collect();
+        let addresses = listeners.iter().map(Bound::address).collect();
         let shared = Arc::new(Shared {
             config: ArcSwap::from_pointee(config),
             handler,
@@ -115,7 +115,7 @@ impl Server {
         Ok(server)
     }
 
-    /// The TCP addresses that are listened on, with the ports that the system chose where port 0 was asked for, in the
+    /// The addresses that are listened on, with the ports that the system chose where port 0 was asked for, in the
     /// order in which the listeners were given.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses

@@ -39,7 +39,7 @@ pub struct Sample {
     pub blocked: bool,
     /// Requests begun.
     pub begun: u64,
-    /// Requests whose answer has not ended.
+    /// Requests whose answer has not ended: it is being made, or not all of it has left.
     pub in_flight: u32,
     /// Those of them that wait for us (the handler, the next frame) and not for the client.
     pub ours: u32,
@@ -89,7 +89,7 @@ impl Pulse {
 #[derive(Debug)]
 pub struct Visit {
     pulse: Arc<Pulse>,
-    ours: bool,
+    ours: AtomicBool,
 }
 
 impl Visit {
@@ -98,13 +98,12 @@ impl Visit {
         pulse.begun.fetch_add(1, ORDER);
         pulse.in_flight.fetch_add(1, ORDER);
         pulse.ours.fetch_add(1, ORDER);
-        Self { pulse, ours: true }
+        Self { pulse, ours: AtomicBool::new(true) }
     }
 
     /// Whether it waits for us from now on, or for the client.
-    pub(crate) fn set_ours(&mut self, ours: bool) {
-        if self.ours != ours {
-            self.ours = ours;
+    pub(crate) fn set_ours(&self, ours: bool) {
+        if self.ours.swap(ours, ORDER) != ours {
             if ours {
                 self.pulse.ours.fetch_add(1, ORDER);
             } else {
@@ -175,6 +174,12 @@ impl Watch {
         }
     }
 
+    /// Whether all that there is of a request is a part of its head, and nothing is owed to the client (HTTP/1).
+    pub fn is_amid_head(&self, sample: &Sample) -> bool {
+        let beyond_rest = sample.read > sample.read_at_rest.max(self.read_before);
+        self.reads_are_heads && sample.in_flight == 0 && !sample.blocked && beyond_rest
+    }
+
     /// Looks once.
     pub fn judge(&mut self, now: Instant, sample: &Sample) -> Verdict {
         let waits_for_client = sample.blocked || (sample.in_flight > 0 && sample.ours == 0);
@@ -191,9 +196,10 @@ impl Watch {
             self.idle = None;
             return Verdict::Go;
         }
+        let amid_head = self.is_amid_head(sample);
         match &mut self.idle {
             Some(idle) if idle.begun == sample.begun => {
-                if self.reads_are_heads && sample.read > sample.read_at_rest.max(self.read_before) {
+                if amid_head {
                     let since = *idle.head_since.get_or_insert(now);
                     if now.saturating_duration_since(since) >= self.header_read_max {
                         return Verdict::Cut(Reason::Header);
@@ -277,7 +283,7 @@ mod tests {
     #[test]
     fn visits_keep_the_books() {
         let pulse = Arc::new(Pulse::default());
-        let mut visit = Visit::begin(pulse.clone());
+        let visit = Visit::begin(pulse.clone());
         let other = Visit::begin(pulse.clone());
         visit.set_ours(false);
         visit.set_ours(false);

@@ -149,7 +149,7 @@ async fn held(
     let size = held.payload().size;
     let object = Object { size, tag: &alias.tag, last_modified: alias.last_modified.as_deref(), now };
     let choice = Choice::of(conditional::decide(&request.method, &request.headers, &object), size);
-    let head = reply::content(&choice, &object, status);
+    let head = reply::content(&choice, &object, sent(status, request, &choice));
     let body = match choice {
         _ if request.method == Method::HEAD => Body::empty(),
         Choice::Without(_) => Body::empty(),
@@ -171,6 +171,12 @@ async fn held(
         }
     };
     Ok(head.map(|()| body))
+}
+
+/// What `Cache-Status` says with this choice: an answer without content is not one that is kept.
+fn sent(status: CacheStatus, request: &Request, choice: &Choice) -> CacheStatus {
+    let without = request.method == Method::HEAD || matches!(choice, Choice::Without(_));
+    CacheStatus { stored: status.stored && !without, ..status }
 }
 
 /// The body of one span. What fits in a window, which is what Windows asks for, is one slice of the map and nothing else.
@@ -207,7 +213,7 @@ async fn flying(
     until: Instant,
 ) -> Result<Response<Body>, Error> {
     let choice = Choice::of(conditional::decide(&request.method, &request.headers, object), object.size);
-    let head = reply::content(&choice, object, status);
+    let head = reply::content(&choice, object, sent(status, request, &choice));
     let client = peer.remote.ip();
     let body = match choice {
         _ if request.method == Method::HEAD => Body::empty(),

@@ -36,7 +36,6 @@ mod counters;
 mod error;
 mod passed;
 mod record;
-mod redact;
 mod reply;
 
 pub use config::Config;

@@ -1,5 +1,8 @@
 //! The access record: one event of target `access` for each request, when its body has ended or the client has left. The
 //! same moment feeds the counters and the store's ledger.
+//!
+//! No field is named as a line of the log has it already (`timestamp`, `level`, `target`, `message`): as JSON a line is one
+//! flat object.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,9 +14,13 @@ use http::{HeaderValue, Method, Uri};
 use crate::base::time::Timestamp;
 use crate::model::name::Name;
 use crate::model::outcome::{CacheStatus, Detail, Outcome};
+use crate::model::shown;
 use crate::net::Peer;
-use crate::serve::{Error, Face, Fault, redact};
+use crate::serve::{Error, Face, Fault};
 use crate::store::Tally;
+
+/// The most characters of a method: the longest that is registered has 17, and a stranger's can be as long as a head.
+const METHOD_CHARS_MAX: usize = 32;
 
 /// The most characters of a user agent.
 const AGENT_CHARS_MAX: usize = 200;
@@ -109,10 +116,10 @@ impl Record {
 
     fn write(&self, duration: Duration) {
         let show = |value: &Option<HeaderValue>, limit| {
-            value.as_ref().map(|value| redact::escape(value.as_bytes(), limit)).unwrap_or_default()
+            value.as_ref().map(|value| shown::escape(value.as_bytes(), limit)).unwrap_or_default()
         };
         let host = match self.uri.authority() {
-            Some(authority) => redact::escape(authority.as_str().as_bytes(), FIELD_CHARS_MAX),
+            Some(authority) => shown::escape(authority.as_str().as_bytes(), FIELD_CHARS_MAX),
             None => show(&self.host, FIELD_CHARS_MAX),
         };
         tracing::info!(
@@ -120,10 +127,10 @@ impl Record {
             at = %self.started_at,
             client = %self.peer.remote,
             secure = self.peer.secure,
-            method = %self.method,
+            method = shown::escape(self.method.as_str().as_bytes(), METHOD_CHARS_MAX),
             host,
-            target = redact::target(self.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str)),
-            key = self.name.as_ref().map(|name| redact::target(&name.to_string())).unwrap_or_default(),
+            path = shown::target(self.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str)),
+            key = self.name.as_ref().map(Name::shown).unwrap_or_default(),
             rule = self.rule,
             outcome = self.cache.outcome.word(),
             detail = self.cache.detail.map_or("", Detail::word),
@@ -135,7 +142,7 @@ impl Record {
             first_byte_ms = self.first_byte.map(millis),
             agent = show(&self.agent, AGENT_CHARS_MAX),
             fault = self.why.as_ref().map_or("", |(fault, _)| fault.word()),
-            why = self.why.as_ref().map(|(_, why)| redact::escape(why.as_bytes(), FIELD_CHARS_MAX)).unwrap_or_default(),
+            why = self.why.as_ref().map(|(_, why)| shown::escape(why.as_bytes(), FIELD_CHARS_MAX)).unwrap_or_default(),
         );
     }
 }

@@ -1,6 +1,7 @@
 //! A consistent copy of the index while it is in use: one snapshot, copied table by table in order into a new file, which
 //! is synced and then gets its name. The writer goes on meanwhile; the snapshot only keeps its pages from being reused.
 
+use std::io::ErrorKind;
 use std::ops::Bound;
 use std::path::Path;
 
@@ -8,6 +9,7 @@ use redb::{Database, Key, ReadTransaction, ReadableTable, TableDefinition, Value
 
 use crate::base::disk::Disk;
 use crate::store::error::Error;
+use crate::store::identity;
 use crate::store::index;
 use crate::store::tables::{
     ALIASES, DOCUMENTS, DOOMED, DRAFTS, EXPIRY, INTENTS, LEDGER, META, NAMES, NOTES, PAYLOADS, PIECES, PINS,
@@ -17,67 +19,85 @@ use crate::store::tables::{
 /// The cache of the database that is being written.
 const CACHE: usize = 16 << 20;
 
-/// Copies the snapshot `tx` into a new file at `to`. One that is there is replaced.
-pub(crate) fn copy(disk: &dyn Disk, tx: &ReadTransaction, to: &Path) -> Result<(), Error> {
+/// Rows between two looks whether anybody still waits for the copy.
+const LOOK_EVERY: usize = 4096;
+
+/// Copies the snapshot `tx` into the new file `to`, which must not be there; two that run at once do not meet. Ends with
+/// an `Interrupted` error soon after `wanted` says no. Whatever fails, nothing is left.
+pub(crate) fn copy(disk: &dyn Disk, tx: &ReadTransaction, to: &Path, wanted: &dyn Fn() -> bool) -> Result<(), Error> {
+    free(disk, to)?;
     let mut temporary = to.to_owned();
-    temporary.as_mut_os_string().push(".partial");
+    temporary.as_mut_os_string().push(format!(".{}.partial", identity::text(&identity::fresh()?)));
     let at = |error: std::io::Error| Error::at(&temporary, &error);
-    if disk.facts(&temporary).map_err(at)?.is_some() {
-        disk.unlink(&temporary).map_err(at)?;
-    }
-    let copied = index::create(&temporary, CACHE).and_then(|db| {
-        tables(tx, &db)?;
-        db.close().map_err(Error::from)
-    });
-    if let Err(error) = copied {
-        // What is left of it is of no use, and the disk may be full of it.
-        drop(disk.unlink(&temporary));
-        return Err(match error {
+    let copied = index::create(&temporary, CACHE)
+        .and_then(|db| {
+            tables(tx, &db, wanted)?;
+            db.close().map_err(Error::from)
+        })
+        .map_err(|error| match error {
             Error::Redb(error) => match *error {
-                redb::Error::Io(error) => Error::at(&temporary, &error),
+                redb::Error::Io(error) => at(error),
                 other => Error::Redb(Box::new(other)),
             },
             other => other,
-        });
+        })
+        .and_then(|()| disk.open(&temporary).and_then(|file| file.sync()).map_err(at))
+        .and_then(|()| free(disk, to))
+        .and_then(|()| disk.rename(&temporary, to).map_err(at));
+    if copied.is_err() {
+        // What is left of it is of no use, and the disk may be full of it.
+        drop(disk.unlink(&temporary));
     }
-    disk.open(&temporary).and_then(|file| file.sync()).map_err(at)?;
-    disk.rename(&temporary, to).map_err(at)?;
+    copied?;
     let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     disk.sync_dir(folder).map_err(|error| Error::at(folder, &error))
 }
 
-/// Copies every table.
-pub(crate) fn tables(tx: &ReadTransaction, db: &Database) -> Result<(), Error> {
-    table(tx, db, META)?;
-    table(tx, db, TOTALS)?;
-    table(tx, db, PAYLOADS)?;
-    table(tx, db, ALIASES)?;
-    table(tx, db, NAMES)?;
-    table(tx, db, USED)?;
-    table(tx, db, RECENCY)?;
-    table(tx, db, EXPIRY)?;
-    table(tx, db, PINS)?;
-    table(tx, db, INTENTS)?;
-    table(tx, db, DOOMED)?;
-    table(tx, db, DRAFTS)?;
-    table(tx, db, PIECES)?;
-    table(tx, db, NOTES)?;
-    table(tx, db, QUARANTINE)?;
-    table(tx, db, LEDGER)?;
-    table(tx, db, DOCUMENTS)
+/// A backup never takes the place of another file: that may be the last one that is good.
+fn free(disk: &dyn Disk, to: &Path) -> Result<(), Error> {
+    if disk.facts(to).map_err(|error| Error::at(to, &error))?.is_some() {
+        let what = format!("{} is there already and is not overwritten: name another file", to.display());
+        return Err(Error::Invalid { what });
+    }
+    Ok(())
+}
+
+/// Copies every table, as long as it is `wanted`.
+pub(crate) fn tables(tx: &ReadTransaction, db: &Database, wanted: &dyn Fn() -> bool) -> Result<(), Error> {
+    table(tx, db, META, wanted)?;
+    table(tx, db, TOTALS, wanted)?;
+    table(tx, db, PAYLOADS, wanted)?;
+    table(tx, db, ALIASES, wanted)?;
+    table(tx, db, NAMES, wanted)?;
+    table(tx, db, USED, wanted)?;
+    table(tx, db, RECENCY, wanted)?;
+    table(tx, db, EXPIRY, wanted)?;
+    table(tx, db, PINS, wanted)?;
+    table(tx, db, INTENTS, wanted)?;
+    table(tx, db, DOOMED, wanted)?;
+    table(tx, db, DRAFTS, wanted)?;
+    table(tx, db, PIECES, wanted)?;
+    table(tx, db, NOTES, wanted)?;
+    table(tx, db, QUARANTINE, wanted)?;
+    table(tx, db, LEDGER, wanted)?;
+    table(tx, db, DOCUMENTS, wanted)
 }
 
 fn table<K: Key + 'static, V: Value + 'static>(
     tx: &ReadTransaction,
     db: &Database,
     definition: TableDefinition<'static, K, V>,
+    wanted: &dyn Fn() -> bool,
 ) -> Result<(), Error> {
     let from = tx.open_table(definition)?;
     let into = db.begin_write()?;
     {
         let mut into = into.open_table(definition)?;
         let mut end = into.upper_bound_mut(Bound::<K::SelfType<'_>>::Unbounded)?;
-        for row in from.iter()? {
+        for (at, row) in from.iter()?.enumerate() {
+            if at % LOOK_EVERY == 0 && !wanted() {
+                return Err(Error::Io(std::io::Error::new(ErrorKind::Interrupted, "the backup was broken off")));
+            }
             let (key, value) = row?;
             // In order behind the last one: pages are filled one after the other.
             end.insert_before(key.value(), value.value())?;

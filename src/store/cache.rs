@@ -327,6 +327,10 @@ impl Tick for RecencyTick {
                 *known = used.max(*known);
             }
         }
-        uses.iter().try_for_each(|(blake3, ms)| entries::touch(transaction, blake3.as_bytes(), *ms))
+        uses.iter().try_for_each(|(blake3, ms)| match entries::touch(transaction, blake3.as_bytes(), *ms) {
+            // One bad row must not keep the others from being used.
+            Err(Error::Row { .. }) => Ok(()),
+            other => other,
+        })
     }
 }

@@ -17,6 +17,7 @@ use crate::store::ledger::Ledger;
 use crate::store::lock::Lock;
 use crate::store::pool::Pool;
 use crate::store::space::Sums;
+use crate::store::withheld::Withheld;
 use crate::store::writer::Writer;
 
 /// Threads for look-ups in the index: they must not wait behind cold pages.
@@ -43,6 +44,7 @@ pub(crate) struct Core {
     pub(crate) sums: Sums,
     pub(crate) book: Book,
     pub(crate) keys: Keys,
+    pub(crate) withheld: Withheld,
     pub(crate) ledger: Ledger,
     /// Above every id that a draft or a thing in quarantine has.
     pub(crate) next: AtomicU64,

@@ -10,6 +10,7 @@ use crate::store::tables::{
     ALIASES, AliasRow, EXPIRY, Id, NAMES, PAYLOAD_BYTES, PAYLOAD_COUNT, PAYLOADS, PINS, PayloadRow, RECENCY, TOTALS,
     USED, class_code, decode, encode, names_end, names_key, time_key, use_key,
 };
+use crate::store::withheld;
 
 /// Adds to a running sum, or takes from it; it never goes below zero.
 pub(crate) fn add_total(tx: &WriteTransaction, key: &str, change: i64) -> Result<(), Error> {
@@ -61,6 +62,7 @@ pub(crate) fn take_payload(tx: &WriteTransaction, id: &Id) -> Result<Option<Payl
     let Some(row) = payload(tx, id)? else { return Ok(None) };
     tx.open_table(PAYLOADS)?.remove(id)?;
     tx.open_table(PINS)?.remove(id)?;
+    withheld::release(tx, id)?;
     let used = tx.open_table(USED)?.remove(id)?.map_or(0, |ms| ms.value());
     tx.open_table(RECENCY)?.remove(&use_key(row.class, used, id))?;
     if let Some(end) = row.expires_at {

@@ -87,6 +87,12 @@ pub enum Error {
         /// What, with the value in it, and what would be right.
         what: String,
     },
+    /// One row of the index cannot be read; the others can.
+    #[error("the index: {what}; what it stood for is fetched again once `waystation store rebuild` made a new index")]
+    Row {
+        /// Which table, and what is wrong with the row.
+        what: String,
+    },
     /// redb reported an error inside a transaction; the index turns it into [`Error::Unavailable`] or [`Error::Full`].
     #[error("index: {0}")]
     Redb(Box<redb::Error>),
@@ -97,7 +103,7 @@ impl Error {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Mismatch { .. } => Fault::Source,
-            Self::Full { .. } | Self::Io(_) | Self::Index { .. } | Self::Redb(_) => Fault::Disk,
+            Self::Full { .. } | Self::Io(_) | Self::Index { .. } | Self::Row { .. } | Self::Redb(_) => Fault::Disk,
             Self::Unavailable { .. } | Self::Locked { .. } | Self::Owner { .. } | Self::Invalid { .. } => {
                 Fault::Operator
             }
@@ -128,6 +134,7 @@ impl Error {
             Self::Full { what } => Self::Full { what: what.clone() },
             Self::Unavailable { why } => Self::Unavailable { why: why.clone() },
             Self::Busy { queued } => Self::Busy { queued: *queued },
+            Self::Row { what } => Self::Row { what: what.clone() },
             other => Self::Unavailable { why: other.to_string() },
         }
     }

@@ -232,6 +232,10 @@ impl DraftState {
         }
         let outcome = self.judged();
         let mut phase = self.set_phase();
+        if !matches!(*phase, Phase::Proving) {
+            // A sync that failed meanwhile ended the draft: nothing in its file can be trusted.
+            return Err(Error::Gone);
+        }
         match outcome {
             Ok((hashed, verdict)) => {
                 let digests = hashed.digests;
@@ -280,6 +284,7 @@ impl DraftState {
         // A repair was never answered under a name of its own: the names of the payload stay as they are.
         let mut names = if repairs.is_some() { Vec::new() } else { vec![(self.name.clone(), own)] };
         names.extend(aliases);
+        let judged: Vec<Name> = names.iter().map(|(name, _)| name).chain([&self.name]).cloned().collect();
         let finished = Finished {
             draft: self.id,
             file: &self.file,
@@ -301,6 +306,7 @@ impl DraftState {
         *phase = Phase::Gone;
         drop(phase);
         self.core.forget_draft(self.id);
+        self.core.judge_published(&judged, &ready.0.digests)?;
         self.core.find(&self.name)?.ok_or(Error::Gone)
     }
 

@@ -29,6 +29,15 @@ use crate::store::tables::{AliasRow, ClaimRow, DRAFTS, DraftRow, encode, name_ke
 use crate::store::writer::Room;
 
 impl Core {
+    /// Whether `path`, wherever links lead from it, lies in the data directory. Blocks.
+    pub(crate) fn is_own(&self, path: &Path) -> bool {
+        match (path.canonicalize(), self.layout.root().canonicalize()) {
+            (Ok(path), Ok(root)) => path.starts_with(root),
+            // What cannot be followed cannot be read either; whoever tries is told why.
+            _ => false,
+        }
+    }
+
     /// Takes the file at `path` in; see the head of this file.
     pub(crate) fn import(
         &self,
@@ -39,6 +48,12 @@ impl Core {
     ) -> Result<Found, Error> {
         self.writable()?;
         let facts = std::fs::metadata(path).map_err(|error| Error::at(path, &error))?;
+        if self.is_own(path) {
+            // Moved, the index or a proof would be gone; copied, a draft would be taken for a payload.
+            let (path, root) = (path.display(), self.layout.root().display());
+            let what = format!("{path} lies in the node's own data directory {root}: import it from somewhere else");
+            return Err(Error::Invalid { what });
+        }
         if !facts.is_file() {
             return Err(Error::Invalid { what: format!("{} is no file", path.display()) });
         }
@@ -62,11 +77,17 @@ impl Core {
                 return Err(error);
             }
         };
-        let published = self.publish_import(id, size, expected, names);
+        // The rename is done: from here on a file that was moved goes back where anything fails.
+        let settled = if moved { self.sync_dir(&self.layout.drafts()) } else { Ok(()) };
+        let published = settled.and_then(|()| self.publish_import(id, size, expected, names));
         match published {
             Ok(found) => {
-                if take && !moved {
-                    self.disk.unlink(&home).map_err(|error| Error::at(&home, &error))?;
+                if take
+                    && !moved
+                    && let Err(error) = self.disk.unlink(&home)
+                {
+                    // It is held, which is what counts; the caller sees that the file is still there.
+                    tracing::warn!(path = %home.display(), %error, "a file that was taken in cannot be deleted");
                 }
                 Ok(found)
             }
@@ -108,14 +129,13 @@ impl Core {
         })
     }
 
-    /// Step 2. Says whether the file itself was moved.
+    /// Step 2. Says whether the file itself was moved; on an error it was not, and what lies among the drafts is a copy.
     fn bring(&self, id: u64, home: &Path, moves: bool) -> Result<bool, Error> {
         let here = self.layout.draft(id);
         if moves {
             match self.disk.rename(home, &here) {
                 Ok(()) => {
                     unseal(&here);
-                    self.sync_dir(&self.layout.drafts())?;
                     return Ok(true);
                 }
                 Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {}
@@ -167,8 +187,10 @@ impl Core {
                 return Err(Error::Mismatch { published: *digest, computed: digests });
             }
         }
+        let judged: Vec<Name> = names.iter().map(|(name, _)| name).chain([&name]).cloned().collect();
         let finished = Finished { draft: id, file: &file, hashed: &hashed, sha1, verdict, names, repairs: None };
         self.publish(&finished)?;
+        self.judge_published(&judged, &digests)?;
         self.find(&name)?.ok_or(Error::Gone)
     }
 }

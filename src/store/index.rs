@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use redb::backends::InMemoryBackend;
 use redb::{Builder, Database, Durability, ReadTransaction, ReadableDatabase, WriteTransaction};
 
 use crate::base::disk::Disk;
@@ -66,6 +67,26 @@ impl Index {
     ) -> Result<Self, Error> {
         let (db, shut) = start(path, &medium, access, cache)?;
         let health = why.map_or(Health::Ready, |why| Health::ReadOnly { why });
+        let state = RwLock::new(State { db: Some(Arc::new(db)), shut, opening: 0, full: false, health });
+        Ok(Self { path: path.to_owned(), medium, cache, state })
+    }
+
+    /// An index that stands in for the one at `path`, in memory alone, made by `fill`. It is only read, and `why` is what
+    /// health says. Nothing at `path` is touched.
+    pub(crate) fn stand_in(
+        path: &Path,
+        cache: usize,
+        why: String,
+        fill: impl FnOnce(&Database) -> Result<(), Error>,
+    ) -> Result<Self, Error> {
+        let mut builder = Builder::new();
+        builder.set_cache_size(cache);
+        let (gate, shut) = Gate::new(Box::new(InMemoryBackend::new()));
+        let db = builder.create_with_backend(gate)?;
+        fill(&db)?;
+        // What is in memory cannot be opened a second time.
+        let medium: Medium = Arc::new(|_| Err(io::Error::other("the index in memory failed")));
+        let health = Health::ReadOnly { why };
         let state = RwLock::new(State { db: Some(Arc::new(db)), shut, opening: 0, full: false, health });
         Ok(Self { path: path.to_owned(), medium, cache, state })
     }
@@ -195,9 +216,9 @@ impl Index {
     }
 
     /// Copies a snapshot into the new file `to`. A disk that refuses the copy is no failure of the index.
-    pub(crate) fn copy(&self, disk: &dyn Disk, to: &Path) -> Result<(), Error> {
+    pub(crate) fn copy(&self, disk: &dyn Disk, to: &Path, wanted: &dyn Fn() -> bool) -> Result<(), Error> {
         let (db, _) = self.db()?;
-        let copied = catch_unwind(AssertUnwindSafe(|| backup::copy(disk, &db.begin_read()?, to)));
+        let copied = catch_unwind(AssertUnwindSafe(|| backup::copy(disk, &db.begin_read()?, to, wanted)));
         copied.unwrap_or_else(|_| Err(Error::Index { path: self.path.clone(), why: "reading it panicked".into() }))
     }
 
@@ -223,7 +244,7 @@ fn full(error: &Error) -> bool {
 fn start(path: &Path, medium: &Medium, access: Access, cache: usize) -> Result<(Database, Arc<AtomicBool>), Error> {
     let broken = |why: String| Error::Index { path: path.to_owned(), why };
     let backend = medium(access).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => broken("it is missing".into()),
+        io::ErrorKind::NotFound if access != Access::Create => broken("it is missing".into()),
         _ => Error::at(path, &error),
     })?;
     let empty = backend.len().map_err(|error| Error::at(path, &error))? == 0;

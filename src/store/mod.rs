@@ -17,7 +17,7 @@
 //! 3. A complete draft is held against everything published for it (`notes`, `judge`).
 //! 4. It is published: intent, sync, proof, rename, commit (`publish`); the rows that go together are kept so by
 //!    `entries`, by the one thread that writes (`writer`).
-//! 5. What is held can be pinned (`pins`), verified (`verify`), mended by a new draft over the old file, given up when
+//! 5. What is held can be pinned (`pins`), verified (`verify`), mended by a new draft over the old file (and `withheld` until then), given up when
 //!    room is needed (`space`), deleted or put into quarantine (`remove`).
 //! 6. The index is copied while in use (`backup`), put back (`restore`), or made anew from the proofs (`rebuild`).
 //!
@@ -61,10 +61,11 @@ mod shelves;
 mod space;
 mod tables;
 mod verify;
+mod withheld;
 mod writer;
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
 use crate::base::digest::Blake3;
@@ -109,14 +110,23 @@ impl Store {
         Self::open_with(config, disk, clock, &medium)
     }
 
-    /// The same with another storage under the index.
+    /// The same for a node that is to serve: where the index is missing or damaged, what is held is served all the same,
+    /// by an index in memory made from the proofs. Nothing on the disk is touched then, nothing new is kept, and
+    /// [`Store::health`] names the file and what to do. The memory is that of the index: a few hundred bytes a name.
+    pub fn open_to_serve(config: Config, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Result<(Self, Opened), Error> {
+        let medium = medium::file(layout::Layout::new(&config.path).index());
+        let (core, opened) = open::open(config, disk, clock, &medium, open::Lost::StandIn)?;
+        Ok((Self { core }, opened))
+    }
+
+    /// As [`Store::open`], with another storage under the index.
     pub fn open_with(
         config: Config,
         disk: Arc<dyn Disk>,
         clock: Arc<dyn Clock>,
         medium: &Medium,
     ) -> Result<(Self, Opened), Error> {
-        let (core, opened) = open::open(config, disk, clock, medium)?;
+        let (core, opened) = open::open(config, disk, clock, medium, open::Lost::Refuse)?;
         Ok((Self { core }, opened))
     }
 
@@ -136,9 +146,12 @@ impl Store {
         closed.await.map_err(|error| Error::Io(std::io::Error::other(error)))?
     }
 
-    /// Whether new things can be kept.
+    /// Whether new things can be kept. A disk without room for a commit is told as of the last half minute.
     pub fn health(&self) -> Health {
-        self.core.index.health()
+        match (self.core.index.health(), self.core.writer.lack()) {
+            (Health::Ready, Some(why)) => Health::ReadOnly { why },
+            (health, _) => health,
+        }
     }
 
     /// The open-payload cache alone: never blocks, never asks the index.
@@ -207,6 +220,14 @@ impl Store {
         self.core.steps.run(move || core.expect(&name, &expected, &locations)).await?
     }
 
+    /// Takes back what the operator said of `name` ([`Store::expect`] with the operator's authority), and the name itself
+    /// from the payload that it points to, so that whoever asks next is answered by an origin. The payload stays, under
+    /// its digests and other names. Returns what was said; `None`, and nothing changes, where nothing was.
+    pub async fn unbind(&self, name: &Name) -> Result<Option<Published>, Error> {
+        let (core, name) = (Arc::clone(&self.core), name.clone());
+        self.core.steps.run(move || core.unbind(&name)).await?
+    }
+
     /// The draft under `name`, opened, if there is one.
     pub async fn draft(&self, name: &Name) -> Result<Option<Draft>, Error> {
         // Most names have none, and the book knows without a thread.
@@ -270,10 +291,32 @@ impl Store {
         self.core.steps.run(move || core.remove(blake3, &Fate::Deleted)).await?
     }
 
-    /// As `remove`, but the files go to `quarantine/` with the reason.
+    /// As `remove`, but the files go to `quarantine/` with the reason. A pin waits for the same bytes to come again.
     pub async fn quarantine(&self, blake3: Blake3, why: &str) -> Result<(), Error> {
-        let (core, fate) = (Arc::clone(&self.core), Fate::Quarantined(why.to_owned()));
+        let (core, fate) = (Arc::clone(&self.core), Fate::Damaged(why.to_owned()));
         self.core.steps.run(move || core.remove(blake3, &fate)).await?
+    }
+
+    /// Takes a payload of which bytes are known to be bad out of service until it is mended: it is found under none of its
+    /// names, and what comes in with its digest takes the place of its file. Entry, names, pin and file stay, also over a
+    /// restart. `Gone` where it is not held.
+    pub async fn withhold(&self, blake3: Blake3, why: &str) -> Result<(), Error> {
+        let (core, why) = (Arc::clone(&self.core), why.to_owned());
+        self.core.steps.run(move || core.withhold(blake3, &why)).await?
+    }
+
+    /// Puts a payload that was read again and is good back into service; one that was not withheld is fine.
+    pub async fn release(&self, blake3: Blake3) -> Result<(), Error> {
+        if !self.core.withheld.has(&blake3) {
+            return Ok(());
+        }
+        let core = Arc::clone(&self.core);
+        self.core.steps.run(move || core.release(blake3)).await?
+    }
+
+    /// The payloads that wait to be mended, in order.
+    pub fn withheld(&self) -> Vec<Blake3> {
+        self.core.withheld.all()
     }
 
     /// What is used and what is free.
@@ -289,26 +332,31 @@ impl Store {
         self.core.steps.run(move || core.evict_step(wanted)).await?
     }
 
-    /// Re-reads a payload against its proof and returns what is bad; `each` is told of every group read (for progress
-    /// and rate: it may sleep).
-    pub async fn verify(&self, blake3: Blake3, mut each: Box<dyn FnMut(u64) + Send>) -> Result<SpanSet, Error> {
+    /// One step as [`Store::evict_step`], for room that nobody needs yet: proven payloads stay.
+    pub async fn ease_step(&self, wanted: u64) -> Result<u64, Error> {
         let core = Arc::clone(&self.core);
-        let job = move || {
-            let proof = core.read_proof(&blake3)?;
-            let path = core.layout.payload(&blake3);
-            let mut told = |bytes| {
-                each(bytes);
-                ControlFlow::Continue(())
-            };
-            verify::verify(&*core.disk, &path, &proof, &mut told).map_err(|error| Error::at(&path, &error))
-        };
-        self.core.long.run(job).await?
+        self.core.steps.run(move || core.ease_step(wanted)).await?
     }
 
-    /// A consistent copy of the index while running, as the new file `to`.
+    /// Re-reads a payload against its proof and returns what is bad: all of it where its file is missing. A proof that is
+    /// missing or damaged is made again from a payload that is well, which its own BLAKE3 tells. `each` is told of every
+    /// group read (for progress and rate: it may sleep). Dropped, it ends after the group that it is at.
+    pub async fn verify(&self, blake3: Blake3, mut each: Box<dyn FnMut(u64) + Send>) -> Result<SpanSet, Error> {
+        let core = Arc::clone(&self.core);
+        let job = move |wanted: &dyn Fn() -> bool| {
+            core.verify(&blake3, &mut |bytes| {
+                each(bytes);
+                if wanted() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            })
+        };
+        self.core.long.run_watched(job).await?
+    }
+
+    /// A consistent copy of the index while running, as the new file `to`, which must not be there. Dropped, it ends soon
+    /// and leaves nothing.
     pub async fn backup(&self, to: PathBuf) -> Result<(), Error> {
         let core = Arc::clone(&self.core);
-        self.core.long.run(move || core.index.copy(&*core.disk, &to)).await?
+        self.core.long.run_watched(move |wanted| core.index.copy(&*core.disk, &to, wanted)).await?
     }
 
     /// A small document of another room.
@@ -336,8 +384,13 @@ impl Store {
         &self.core.ledger
     }
 
+    /// Whether `path`, wherever links lead from it, lies in the data directory: nothing there can be imported. Blocks.
+    pub fn is_own(&self, path: &Path) -> bool {
+        self.core.is_own(path)
+    }
+
     /// Takes a file of the administrator's into the store: a reflink or copy, or the file itself with `take` (same file
-    /// system and owner; else copied and unlinked after publishing). `expected` given and not matched: `Mismatch`,
+    /// system and owner; else copied and unlinked after publishing, and left where it is if it may not be unlinked). `expected` given and not matched: `Mismatch`,
     /// nothing is kept, and a file that was taken lies where it was.
     pub async fn import(
         &self,

@@ -70,6 +70,17 @@ fn add(tx: &WriteTransaction, key: &[u8], claim: &ClaimRow, places: &[PlaceRow])
     Ok(())
 }
 
+/// Changes the note of a name, if there is one.
+fn amend(tx: &WriteTransaction, key: &[u8], change: impl FnOnce(&mut NoteRow)) -> Result<(), Error> {
+    let mut notes = tx.open_table(NOTES)?;
+    let row = notes.get(key)?.map(|row| decode::<NoteRow>("notes.1", row.value())).transpose()?;
+    if let Some(mut row) = row {
+        change(&mut row);
+        notes.insert(key, encode(&row)?.as_slice())?;
+    }
+    Ok(())
+}
+
 impl Core {
     /// Every claim that concerns bytes with these digests, asked for under `name`.
     pub(crate) fn claims(
@@ -107,47 +118,86 @@ impl Core {
             return Ok(());
         }
         for name in &names {
-            self.hold_against(name, expected)?;
+            self.hold_against(name, Some(*expected))?;
         }
         Ok(())
     }
 
-    /// Judges the payload under `name` anew.
-    fn hold_against(&self, name: &Name, expected: &Published) -> Result<(), Error> {
+    /// Judges what was just published under these names once more: a claim that came while it was being published found
+    /// nothing held, and the judge before did not know the claim. [`Error::Mismatch`] where it went to quarantine.
+    pub(crate) fn judge_published(&self, names: &[Name], computed: &Digests) -> Result<(), Error> {
+        for name in names {
+            if let Some(published) = self.hold_against(name, None)? {
+                return Err(Error::Mismatch { published, computed: *computed });
+            }
+        }
+        Ok(())
+    }
+
+    /// See [`crate::store::Store::unbind`]. The places that came with the name are taken from the notes of its digests
+    /// too: what is asked for under the digest must not be looked for there any more.
+    pub(crate) fn unbind(&self, name: &Name) -> Result<Option<Published>, Error> {
+        let (key, operator) = (name_key(name), authority_code(Authority::Operator));
+        let own = self.index.read(|tx| row_of(tx, &key))?;
+        let Some(bound) = own.claims.iter().find(|claim| claim.authority == operator).map(ClaimRow::claim) else {
+            return Ok(None);
+        };
+        let digests: Vec<_> = bound.digests().map(|digest| name_key(&digest.into())).filter(|at| *at != key).collect();
+        self.writer.write(Room::Frees, move |tx| {
+            amend(tx, &key, |row| row.claims.retain(|claim| claim.authority != operator))?;
+            for digest in &digests {
+                amend(tx, digest, |row| {
+                    row.places.retain(|place| !own.places.iter().any(|gone| gone.url == place.url))
+                })?;
+            }
+            entries::take_alias(tx, &key).map(drop)
+        })?;
+        self.cache.drop_name(name);
+        Ok(Some(bound))
+    }
+
+    /// Judges the payload under `name` anew. Returns the digest that threw it out, if one did.
+    fn hold_against(&self, name: &Name, own: Option<Published>) -> Result<Option<Digest>, Error> {
         let key = name_key(name);
-        let Some((blake3, row, _)) = self.index.read(|tx| entries::look_up(tx, &key))? else { return Ok(()) };
+        let Some((blake3, row, _)) = self.index.read(|tx| entries::look_up(tx, &key))? else { return Ok(None) };
         let id = *blake3.as_bytes();
         let digests = row.digests(&id);
-        let claims = self.claims(name, &digests, Some(*expected))?;
-        match judge(Some(name), &claims, &digests, Sha1State::of(row.sha1_state)) {
-            Verdict::Unproven => Ok(()),
+        let claims = self.claims(name, &digests, own)?;
+        // Of what was just published the name was judged before; that its own digest is its name proves nothing anew.
+        match judge(own.map(|_| name), &claims, &digests, Sha1State::of(row.sha1_state)) {
+            Verdict::Unproven => Ok(None),
             Verdict::Proven(authority) => {
                 let code = authority_code(authority);
                 if entries::is_proven(&row) && row.authority >= code {
-                    return Ok(());
+                    return Ok(None);
                 }
                 self.writer.write(Room::Frees, move |tx| {
-                    let mut row = entries::payload(tx, &id)?.ok_or(Error::Gone)?;
+                    // Given up meanwhile: the note stands, and judges it when it comes again.
+                    let Some(mut row) = entries::payload(tx, &id)? else { return Ok(()) };
                     row.class = class_code(Verdict::Proven(authority).class());
                     row.authority = row.authority.max(code);
                     row.expires_at = None;
                     entries::put_payload(tx, &id, &row, 0)
                 })?;
                 self.cache.drop_payload(&blake3, None);
-                tracing::info!(%blake3, %name, "a payload was promoted: what was published for it matches");
-                Ok(())
+                tracing::info!(%blake3, name = name.shown(), "a payload was promoted: what was published for it matches");
+                Ok(None)
             }
             Verdict::Contradicted(digest, authority) => {
                 let pinned = self.index.read(|tx| Ok(tx.open_table(PINS)?.get(&id)?.is_some()))?;
                 if proven_by(&row).is_some_and(|proved| proved >= authority) {
-                    tracing::warn!(%blake3, %name, %digest, "a claim contradicts what a stronger authority proved; it is only noted");
-                    return Ok(());
+                    tracing::warn!(%blake3, name = name.shown(), %digest, "a claim contradicts what a stronger authority proved; it is only noted");
+                    return Ok(None);
                 }
-                tracing::warn!(%blake3, %name, %digest, pinned, "a held payload is not what was published; it goes to quarantine");
-                let why = format!("asked for as {name}, for which {digest} was published; it is {}", digests.sha256);
+                tracing::warn!(%blake3, name = name.shown(), %digest, pinned, "a held payload is not what was published; it goes to quarantine");
+                let why = format!(
+                    "asked for as {}, for which {digest} was published; it is {}",
+                    name.shown(),
+                    digests.sha256
+                );
                 match self.remove(blake3, &Fate::Quarantined(why)) {
-                    Err(Error::Gone) => Ok(()),
-                    other => other,
+                    Ok(()) | Err(Error::Gone) => Ok(Some(digest)),
+                    Err(error) => Err(error),
                 }
             }
         }

@@ -5,10 +5,13 @@
 //! 3. The index and the id beside it must fit: an index is made only where there is neither id nor content. An index
 //!    that is missing beside an id is an error that says how to get it back, never an empty store.
 //! 4. The writer and the pools are started, and what a crash left is mended (see `recover`).
+//! 5. Where 3 or 4 fail at the index, a store that is to serve gets one in memory instead, made from the proofs: held
+//!    payloads are found by their digests and the names in their proofs, nothing is written, and health says what to do.
 
+use std::fmt;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use redb::ReadableTable;
 
@@ -21,17 +24,19 @@ use crate::store::core::{Core, LONG_THREADS, READ_THREADS, STEP_THREADS};
 use crate::store::entries;
 use crate::store::error::{Error, is_full, is_read_only};
 use crate::store::identity;
-use crate::store::index::Index;
+use crate::store::index::{Health, Index};
 use crate::store::keys::Keys;
 use crate::store::layout::Layout;
 use crate::store::ledger::{Account, Ledger, LedgerTick};
 use crate::store::lock;
 use crate::store::medium::{Access, Medium};
 use crate::store::pool::Pool;
-use crate::store::shelves::read_meta;
+use crate::store::restore::old_epoch;
+use crate::store::shelves::{self, read_meta};
 use crate::store::space::Sums;
 use crate::store::tables::{META, META_EPOCH, META_ID};
-use crate::store::writer::{Tick, Writer};
+use crate::store::withheld::Withheld;
+use crate::store::writer::{RESERVE, Tick, Writer};
 
 /// What opening found and mended.
 #[derive(Clone, Debug, Default)]
@@ -52,19 +57,81 @@ pub struct Opened {
     pub drafts_swept: u64,
 }
 
+impl fmt::Display for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "epoch {}{}", self.epoch, if self.created { ", new" } else { "" })?;
+        for (many, what) in [
+            (self.intents_finished, "publishes finished"),
+            (self.intents_undone, "publishes undone"),
+            (self.deletes_finished, "deletes finished"),
+            (self.drafts_kept, "drafts kept"),
+            (self.drafts_swept, "drafts swept"),
+        ] {
+            if many > 0 {
+                write!(f, ", {many} {what}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is to be done where the index is missing or damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// Say so and do not open: for whoever wants to change something.
+    Refuse,
+    /// Serve what is held, by its proofs.
+    StandIn,
+}
+
 /// Opens a store; see the head of this file.
 pub(crate) fn open(
     config: Config,
     disk: Arc<dyn Disk>,
     clock: Arc<dyn Clock>,
     medium: &Medium,
+    lost: Lost,
 ) -> Result<(Arc<Core>, Opened), Error> {
     let layout = Layout::new(&config.path);
+    if config.min_free > 0 && config.min_free < RESERVE {
+        tracing::warn!(
+            min_free = config.min_free,
+            "store.min_free is less than the index needs to commit anything; {RESERVE} bytes are kept free instead"
+        );
+    }
     let read_only = make_directories(&*disk, &layout)?;
     let lock = lock::take(layout.root(), &layout.lock(), read_only.is_none())?;
-    let (index, mut opened) = open_index(&*disk, &layout, &config, medium, read_only.as_deref())?;
-    let index = Arc::new(index);
+    let outcome = open_index(&*disk, &layout, &config, medium, read_only.as_deref()).and_then(|(index, opened)| {
+        let may_write = index.health() == Health::Ready;
+        start(config.clone(), Arc::clone(&disk), Arc::clone(&clock), index, opened, may_write)
+    });
+    let (core, opened) = match outcome {
+        Err(error) if lost == Lost::StandIn && is_of_the_index(&error) => {
+            let (index, opened) = stand_in(&*disk, &layout, &config, &*clock, &error)?;
+            start(config, disk, clock, index, opened, false)?
+        }
+        other => other?,
+    };
+    *core.lock.lock().unwrap_or_else(PoisonError::into_inner) = Some(lock);
+    Ok((core, opened))
+}
 
+/// Whether payloads may be well although this failed.
+fn is_of_the_index(error: &Error) -> bool {
+    matches!(error, Error::Index { .. } | Error::Row { .. } | Error::Redb(_) | Error::Unavailable { .. })
+}
+
+/// Step 4. The lock is put in by the caller.
+fn start(
+    config: Config,
+    disk: Arc<dyn Disk>,
+    clock: Arc<dyn Clock>,
+    index: Index,
+    mut opened: Opened,
+    may_write: bool,
+) -> Result<(Arc<Core>, Opened), Error> {
+    let layout = Layout::new(&config.path);
+    let index = Arc::new(index);
     let io = Arc::new(Pool::new(config.io_threads));
     let reads = Arc::new(Pool::new(READ_THREADS));
     let cache = Arc::new(OpenCache::new(config.open_payloads, Arc::clone(&io), Arc::clone(&clock)));
@@ -88,12 +155,57 @@ pub(crate) fn open(
         sums: Sums::default(),
         book: Book::default(),
         keys: Keys::default(),
+        withheld: Withheld::default(),
         ledger,
         next: AtomicU64::new(1),
-        lock: Mutex::new(Some(lock)),
+        lock: Mutex::new(None),
     });
-    core.recover(&mut opened, read_only.is_none())?;
+    core.recover(&mut opened, may_write)?;
     Ok((core, opened))
+}
+
+/// Step 5. Reads every proof, and no payload.
+fn stand_in(
+    disk: &dyn Disk,
+    layout: &Layout,
+    config: &Config,
+    clock: &dyn Clock,
+    error: &Error,
+) -> Result<(Index, Opened), Error> {
+    let path = layout.index();
+    let what = match error {
+        Error::Index { why, .. } => why.clone(),
+        other => other.to_string(),
+    };
+    let why = format!(
+        "{}: {what}; held payloads are served by their proofs, nothing new is kept, and pins and settings are not known; \
+         stop the node, then bring the index back with `waystation restore FILE`, or make a new one from the proofs with \
+         `waystation store rebuild`",
+        path.display()
+    );
+    tracing::error!("{why}");
+    let now = clock.now().ms();
+    let id = match identity::read(disk, layout) {
+        Ok(Some(id)) => id,
+        _ => identity::fresh()?,
+    };
+    // It is no newer than the index that it stands in for; where that does not tell, as a rebuild would number it.
+    let epoch = match old_epoch(layout) {
+        0 => now / 1000,
+        known => known,
+    };
+    let index = Index::stand_in(&path, config.index_cache, why, |db| {
+        shelves::put_meta(db, &id, epoch)?;
+        let terms = shelves::Terms { now: clock.now(), unproven: config.unproven };
+        let told = shelves::reconcile(db, disk, layout, terms, &mut |_| {})?;
+        tracing::warn!(
+            payloads = told.payloads,
+            left_out = told.bad_proofs.len() + told.without_proof.len(),
+            "an index in memory was made from the proofs"
+        );
+        Ok(())
+    })?;
+    Ok((index, Opened { epoch, ..Opened::default() }))
 }
 
 /// Step 1. Says why only reading is possible, if so.
@@ -139,7 +251,20 @@ fn open_index(
     let path = layout.index();
     let open = |access| Index::open(&path, Arc::clone(medium), access, config.index_cache, read_only.map(Into::into));
     if let Some(id) = identity::read(disk, layout)? {
-        let index = open(if read_only.is_some() { Access::Read } else { Access::Write })?;
+        let index = match open(if read_only.is_some() { Access::Read } else { Access::Write }) {
+            // The disk says no to writing, or to part of the file: what can be read is served all the same.
+            Err(error @ (Error::Io(_) | Error::Full { .. })) if read_only.is_none() => {
+                let why = format!(
+                    "the index cannot be opened for writing ({error}); held payloads are served, nothing new is kept; \
+                     make room on the disk or mend it, then restart the node"
+                );
+                tracing::error!("{why}");
+                let medium = Arc::clone(medium);
+                Index::open(&path, medium, Access::Read, config.index_cache, Some(why))
+                    .map_err(|_| Error::Index { path: path.clone(), why: format!("it cannot be read: {error}") })?
+            }
+            other => other?,
+        };
         let (found, epoch) = index.read(read_meta).map_err(|error| broken(&path, &error))?;
         if found != id {
             let why = format!("it belongs to store {}, this is {}", identity::text(&found), identity::text(&id));

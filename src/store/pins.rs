@@ -34,8 +34,12 @@ pub(crate) fn pin(tx: &WriteTransaction, id: &Id, by: &str, at: u64) -> Result<(
 /// Takes a pin away; one that is not there is fine. An unproven payload gets `unproven_end` as its end.
 pub(crate) fn unpin(tx: &WriteTransaction, blake3: &Blake3, unproven_end: u64) -> Result<(), Error> {
     let id = blake3.as_bytes();
-    let mut row = entries::payload(tx, id)?.ok_or(Error::Gone)?;
-    if tx.open_table(PINS)?.remove(id)?.is_none() {
+    let was_pinned = tx.open_table(PINS)?.remove(id)?.is_some();
+    let Some(mut row) = entries::payload(tx, id)? else {
+        // The pin of a damaged payload that was to come again.
+        return if was_pinned { Ok(()) } else { Err(Error::Gone) };
+    };
+    if !was_pinned {
         return Ok(());
     }
     if !entries::is_proven(&row) {

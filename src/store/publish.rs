@@ -20,20 +20,21 @@ use redb::{ReadableTable, WriteTransaction};
 use crate::base::digest::{Blake3, Digest, Digests};
 use crate::base::disk::Disk;
 use crate::model::name::Name;
-use crate::model::payload::{Alias, Authority, Class, Validators};
+use crate::model::payload::{Alias, Authority, Class, Payload, Validators};
 use crate::store::core::{Core, unseal};
 use crate::store::draft::DraftFile;
 use crate::store::entries;
 use crate::store::error::Error;
 use crate::store::filling::{drop_draft_rows, put_pieces};
-use crate::store::hash::Hashed;
+use crate::store::hash::{Hashed, Leaf};
 use crate::store::judge::{Sha1State, Verdict};
 use crate::store::proof::Proof;
 use crate::store::space::shift;
 use crate::store::tables::{
-    AliasRow, DOOMED, DRAFTS, DoomedRow, INTENTS, Id, IntentRow, NOTES, NoteRow, PINS, PayloadRow, PiecesRow,
-    authority_code, class_code, decode, encode, name_key, name_of,
+    ALIASES, AliasRow, DOOMED, DRAFTS, DoomedRow, INTENTS, Id, IntentRow, NAMES, NOTES, NoteRow, PAYLOADS, PINS,
+    PayloadRow, PiecesRow, authority_code, class_code, decode, encode, name_key, name_of,
 };
+use crate::store::withheld;
 use crate::store::writer::Room;
 
 /// What is to be published.
@@ -59,6 +60,9 @@ enum Began {
     Doomed(DoomedRow),
 }
 
+/// The row of a held payload, and every name that points to it.
+pub(crate) type Known = (PayloadRow, Vec<(Name, Alias)>);
+
 /// How an intent was settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Settled {
@@ -75,7 +79,7 @@ impl Core {
         let _key = self.keys.take(blake3);
         let now = self.clock.now();
         let proven = finished.verdict.class() == Class::Proven;
-        let row = PayloadRow {
+        let mut row = PayloadRow {
             size: finished.size(),
             sha1: *digests.sha1.as_bytes(),
             sha256: *digests.sha256.as_bytes(),
@@ -89,13 +93,34 @@ impl Core {
             expires_at: (!proven).then(|| now.after(self.config.unproven).ms()),
             allocated: 0,
         };
-        let names = names_of(finished, &digests);
+        // A repair says nothing of the payload that was not known before: that its bytes have its own name proves nothing.
+        let held = if finished.repairs == Some(id) { Some(self.held(&id)?) } else { None };
+        let mut proof_names = Vec::new();
+        match held {
+            None => {}
+            Some(Some((known, names))) => {
+                (row.class, row.authority, row.sha1_state) = (known.class, known.authority, known.sha1_state);
+                (row.published_at, row.expires_at) = (known.published_at, known.expires_at);
+                proof_names = names;
+            }
+            // It went meanwhile, and took what was known with it.
+            Some(None) => {
+                (row.class, row.authority) = (class_code(Class::Unproven), 0);
+                row.expires_at = Some(now.after(self.config.unproven).ms());
+            }
+        }
+        let names = names_of(finished, &digests, row.sha1_state);
+        for (name, alias) in &names {
+            if !proof_names.iter().any(|(known, _)| known == name) {
+                proof_names.push((name.clone(), alias.clone()));
+            }
+        }
         let rows: Vec<_> = names.iter().map(|(name, alias)| (name_key(name), AliasRow::of(&id, alias))).collect();
         let intent = IntentRow { draft: finished.draft, payload: row, names: rows };
 
         let is_whole = self.facts(&self.layout.payload(&blake3))?.is_some_and(|facts| facts.len == finished.size())
-            && self.facts(&self.layout.proof(&blake3))?.is_some();
-        let replaces = !is_whole || finished.repairs == Some(id);
+            && self.read_proof(&blake3).is_ok();
+        let replaces = !is_whole || finished.repairs == Some(id) || self.withheld.has(&blake3);
         loop {
             let theirs = intent.clone();
             match self.writer.write(Room::Adds, move |tx| begin(tx, &id, &theirs, replaces, now.ms()))? {
@@ -109,8 +134,9 @@ impl Core {
                 Began::Intent => break,
             }
         }
-        let done =
-            self.move_in(finished, &blake3, &names, &intent.payload).and_then(|()| self.enter(id, intent.clone()));
+        let done = self
+            .move_in(finished, &blake3, &proof_names, &intent.payload)
+            .and_then(|()| self.enter(id, intent.clone()));
         if let Err(error) = done {
             tracing::warn!(%blake3, %error, "a publish failed and is undone");
             if let Err(error) = self.settle(id, &intent, false) {
@@ -120,6 +146,24 @@ impl Core {
         }
         self.drop_names(&names);
         Ok(blake3)
+    }
+
+    /// The row of a held payload, and every name that points to it.
+    pub(crate) fn held(&self, id: &Id) -> Result<Option<Known>, Error> {
+        self.index.read(|tx| {
+            let Some(row) = tx.open_table(PAYLOADS)?.get(id)?.map(|row| decode("payloads.1", row.value())) else {
+                return Ok(None);
+            };
+            let aliases = tx.open_table(ALIASES)?;
+            let mut names = Vec::new();
+            for key in entries::names_in(&tx.open_table(NAMES)?, id)? {
+                if let Some(alias) = aliases.get(key.as_slice())? {
+                    let alias: AliasRow = decode("aliases.1", alias.value())?;
+                    names.push((name_of(&key)?, alias.alias()));
+                }
+            }
+            Ok(Some((row?, names)))
+        })
     }
 
     fn drop_names(&self, names: &[(Name, Alias)]) {
@@ -142,24 +186,9 @@ impl Core {
         self.disk.seal(draft).map_err(|error| Error::at(draft, &error))?;
 
         let payload = row.payload(blake3.as_bytes());
-        let proof = Proof {
-            size: payload.size,
-            digests: payload.digests,
-            class: payload.class,
-            published_at: payload.published_at,
-            expires_at: payload.expires_at,
-            names: names.to_vec(),
-            leaves: finished.hashed.leaves.clone(),
-        };
+        let proof = proof_of(&payload, names, finished.hashed.leaves.clone());
         let temporary = layout.draft_proof(finished.draft);
-        self.unlink(&temporary)?;
-        let write = || -> io::Result<()> {
-            let file = self.disk.create(&temporary)?;
-            file.write_at(&proof.encode(), 0)?;
-            file.sync()?;
-            self.disk.seal(&temporary)
-        };
-        write().map_err(|error| Error::at(&temporary, &error))?;
+        self.write_proof(&proof, &temporary)?;
 
         let shelf = layout.shelf(blake3);
         if self.facts(&shelf)?.is_none() {
@@ -170,6 +199,29 @@ impl Core {
             self.disk.rename(from, &to).map_err(|error| Error::at(&to, &error))?;
         }
         self.sync_dir(&shelf)
+    }
+
+    /// Step 4. Written to `temporary`, synced and sealed.
+    fn write_proof(&self, proof: &Proof, temporary: &Path) -> Result<(), Error> {
+        self.unlink(temporary)?;
+        let write = || -> io::Result<()> {
+            let file = self.disk.create(temporary)?;
+            file.write_at(&proof.encode(), 0)?;
+            file.sync()?;
+            self.disk.seal(temporary)
+        };
+        write().map_err(|error| Error::at(temporary, &error))
+    }
+
+    /// Makes the proof of a held payload again, whose leaves were computed from the payload itself and make its BLAKE3.
+    /// The caller holds the key.
+    pub(crate) fn prove_again(&self, blake3: &Blake3, leaves: Vec<Leaf>) -> Result<(), Error> {
+        let Some((row, names)) = self.held(blake3.as_bytes())? else { return Err(Error::Gone) };
+        let proof = proof_of(&row.payload(blake3.as_bytes()), &names, leaves);
+        let (temporary, place) = (self.layout.draft_proof(self.next_id()), self.layout.proof(blake3));
+        self.write_proof(&proof, &temporary)?;
+        self.disk.rename(&temporary, &place).map_err(|error| Error::at(&place, &error))?;
+        self.sync_dir(&self.layout.shelf(blake3))
     }
 
     /// Step 7.
@@ -184,9 +236,11 @@ impl Core {
             let old = entries::payload(tx, &id)?;
             tx.open_table(INTENTS)?.remove(&id)?;
             put_entry(tx, &id, &intent, now)?;
+            withheld::release(tx, &id)?;
             drop_draft_rows(tx, intent.draft)?;
             Ok(old)
         })?;
+        self.withheld.forget(&blake3);
         // Where a file was replaced, whoever is still served from the old one keeps its blocks.
         self.cache.drop_payload(&blake3, old.as_ref().map(|row| row.allocated));
         shift(&self.sums.payloads, allocated, old.as_ref().map_or(0, |row| row.allocated));
@@ -198,9 +252,10 @@ impl Core {
     pub(crate) fn settle(&self, id: Id, intent: &IntentRow, may_finish: bool) -> Result<Settled, Error> {
         let blake3 = Blake3::new(id);
         let (payload, proof) = (self.layout.payload(&blake3), self.layout.proof(&blake3));
-        let (has_entry, has_row) = self.index.read(|tx| {
-            let has_entry = tx.open_table(crate::store::tables::PAYLOADS)?.get(&id)?.is_some();
-            Ok((has_entry, tx.open_table(DRAFTS)?.get(intent.draft)?.is_some()))
+        let (entry, has_row) = self.index.read(|tx| {
+            let entry = tx.open_table(PAYLOADS)?.get(&id)?;
+            let entry = entry.map(|row| decode::<PayloadRow>("payloads.1", row.value())).transpose()?;
+            Ok((entry, tx.open_table(DRAFTS)?.get(intent.draft)?.is_some()))
         })?;
         self.unlink(&self.layout.draft_proof(intent.draft))?;
         let draft = self.layout.draft(intent.draft);
@@ -208,13 +263,17 @@ impl Core {
         if !draft_moved {
             unseal(&draft);
         }
-        if has_entry {
+        if let Some(entry) = entry {
             // A repair. Old or new, the file at the payload's name is whole, and the entry keeps it.
             let number = intent.draft;
             self.writer.write(Room::Frees, move |tx| {
                 tx.open_table(INTENTS)?.remove(&id)?;
                 if draft_moved { drop_draft_rows(tx, number) } else { Ok(()) }
             })?;
+            if draft_moved {
+                // Whoever comes next gets the file that lies there now, not the map of the one it replaced.
+                self.cache.drop_payload(&blake3, Some(entry.allocated));
+            }
             return Ok(Settled::Undone);
         }
         let is_there = self.facts(&payload)?.is_some_and(|facts| facts.len == intent.payload.size);
@@ -252,6 +311,18 @@ impl Core {
     }
 }
 
+fn proof_of(payload: &Payload, names: &[(Name, Alias)], leaves: Vec<Leaf>) -> Proof {
+    Proof {
+        size: payload.size,
+        digests: payload.digests,
+        class: payload.class,
+        published_at: payload.published_at,
+        expires_at: payload.expires_at,
+        names: names.to_vec(),
+        leaves,
+    }
+}
+
 /// The proof at `path`, which must be the one of `blake3`.
 pub(crate) fn read_proof(disk: &dyn Disk, path: &Path, blake3: &Blake3) -> Result<Proof, Error> {
     let damaged = |why: String| Error::Invalid {
@@ -271,7 +342,7 @@ impl Finished<'_> {
 }
 
 /// All names to set: those that were asked for, and the digests. Each once.
-fn names_of(finished: &Finished<'_>, digests: &Digests) -> Vec<(Name, Alias)> {
+fn names_of(finished: &Finished<'_>, digests: &Digests, sha1_state: u8) -> Vec<(Name, Alias)> {
     let last_modified = finished.names.first().and_then(|(_, alias)| alias.last_modified.clone());
     let mut names: Vec<(Name, Alias)> = Vec::new();
     for (name, alias) in &finished.names {
@@ -281,7 +352,7 @@ fn names_of(finished: &Finished<'_>, digests: &Digests) -> Vec<(Name, Alias)> {
     }
     let mut own = vec![Digest::Sha256(digests.sha256), Digest::Blake3(digests.blake3)];
     // Under a SHA-1 that somebody made two files for, nothing is answered.
-    if finished.sha1 != Sha1State::Collision {
+    if sha1_state != Sha1State::Collision.code() {
         own.push(Digest::Sha1(digests.sha1));
     }
     for digest in own {

@@ -1,7 +1,10 @@
 //! How drafts come and go: begun, opened again, found on open, given up by count, share, age or lack of room.
 
+use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::time::Instant;
 
 use crate::base::digest::{Blake3, Digest};
 use crate::base::limits::OBJECT_BYTES_MAX;
@@ -15,7 +18,7 @@ use crate::store::draft::DraftFile;
 use crate::store::drafts::{DRAFTS_MAX, Draft, DraftSpec, IDLE_SHARE, LIFETIME, PLACES_MAX};
 use crate::store::error::Error;
 use crate::store::filling::{DraftState, Phase, drop_draft_rows, needs_checked_sha1, spec_of};
-use crate::store::space::{Reach, shift};
+use crate::store::space::{Reach, STEP, shift};
 use crate::store::tables::{
     AliasRow, ClaimRow, DRAFTS, DraftRow, PIECES, PiecesRow, PlaceRow, decode, encode, name_key, name_of,
 };
@@ -56,11 +59,13 @@ impl Core {
             repairs: None,
             taken_from: None,
         };
+        // The row of the draft needs what the index keeps in reserve, whoever filled the disk.
+        self.make_room(0, Reach::All)?;
         self.admit_draft()?;
         let id = self.next_id();
         let path = self.layout.draft(id);
         let file = DraftFile::create(&self.disk, &path, spec.size, row.checked_sha1)
-            .map_err(|error| Error::at(&path, &error))?;
+            .map_err(|error| self.not_begun(&path, &error))?;
         self.enrol(id, file, row, spec.name.clone())
     }
 
@@ -86,7 +91,7 @@ impl Core {
         let id = self.next_id();
         let path = self.layout.draft(id);
         let file = verify::repair_draft(&self.disk, &self.layout.payload(&blake3), &path, held.size, bad, false)
-            .map_err(|error| Error::at(&path, &error))?;
+            .map_err(|error| self.not_begun(&path, &error))?;
         // Whoever proved the payload proves the repair; its SHA-1 state is known and stays.
         let row = DraftRow {
             name: name_key(&name),
@@ -114,6 +119,15 @@ impl Core {
             taken_from: None,
         };
         self.enrol(id, file, row, name)
+    }
+
+    /// A draft whose file could not be made leaves nothing: no row speaks of it, so that nothing else would find it before
+    /// the next start, and the disk may just be full.
+    fn not_begun(&self, path: &Path, error: &io::Error) -> Error {
+        if let Err(error) = self.unlink(path) {
+            tracing::warn!(%error, "what is left of a draft is swept at the next start");
+        }
+        Error::at(path, error)
     }
 
     /// The file's name is made durable, then the row; from then on checkpoints count.
@@ -152,9 +166,11 @@ impl Core {
 
     /// The draft under `name`, opened.
     pub(crate) fn draft(self: &Arc<Self>, name: &Name) -> Result<Option<Draft>, Error> {
-        let _one = self.book.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        let one = self.book.opening.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((id, open)) = self.book.find(name) else { return Ok(None) };
         if let Some(state) = open {
+            // It may be being published, for as long as an fsync takes: no other draft waits for that.
+            drop(one);
             state.ask();
             return Ok((!matches!(*state.phase(), Phase::Gone)).then(|| Draft { state: Arc::clone(&state) }));
         }
@@ -260,10 +276,11 @@ impl Core {
     }
 
     /// Gives up idle drafts whose last demand is before `before_ms`, the oldest first, until `wanted` bytes are free.
-    pub(crate) fn evict_drafts(&self, wanted: u64, before_ms: u64) -> Result<u64, Error> {
+    pub(crate) fn evict_drafts(&self, wanted: u64, before_ms: u64, begun: Instant) -> Result<u64, Error> {
         let mut freed: u64 = 0;
         for (id, demand_at, bytes) in self.book.idle() {
-            if freed >= wanted || demand_at.ms() >= before_ms {
+            let is_long = freed > 0 && begun.elapsed() >= STEP;
+            if freed >= wanted || is_long || demand_at.ms() >= before_ms {
                 break;
             }
             // An empty draft frees its place in the directory at least; it must count, or room would be said to be out.

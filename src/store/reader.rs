@@ -1,7 +1,7 @@
 //! Looking up: snapshots in, values out.
 //!
 //! 1. The mark is taken, the index says which payload the name points to and what belongs to the name.
-//! 2. An unproven payload past its end is not found.
+//! 2. An unproven payload past its end is not found, nor is one that is withheld.
 //! 3. The payload is opened and mapped, unless it is open already.
 //! 4. What was found goes into the cache, unless something changed since the mark was taken; then all starts again.
 
@@ -56,6 +56,9 @@ impl Core {
             if row.expires_at.is_some_and(|end| end <= now.ms()) {
                 return Ok(None);
             }
+            if self.withheld.has(&blake3) {
+                return Ok(None);
+            }
             let Some(held) = self.open(&blake3, &row)? else {
                 if self.cache.mark() == mark {
                     self.lost(blake3)?;
@@ -96,7 +99,23 @@ impl Core {
         if self.index.health() != Health::Ready {
             return Ok(());
         }
-        match self.remove(blake3, &Fate::Quarantined("its file was missing or had another length".into())) {
+        let key = self.keys.take(blake3);
+        let id = *blake3.as_bytes();
+        let row = self.index.read(|tx| {
+            let rows = tx.open_table(PAYLOADS)?;
+            rows.get(&id)?.map(|row| decode::<PayloadRow>("payloads.1", row.value())).transpose()
+        })?;
+        let Some(row) = row else { return Ok(()) };
+        if self.facts(&self.layout.payload(&blake3))?.is_some_and(|facts| facts.len == row.size) {
+            // Somebody put it there meanwhile; the next look-up finds it.
+            return Ok(());
+        }
+        let shelf = self.layout.shelf(&blake3);
+        if self.facts(&shelf)?.is_none() {
+            tracing::error!(path = %shelf.display(), "a directory of payloads is missing; is everything mounted?");
+            return Ok(());
+        }
+        match self.remove_held(&key, &Fate::Damaged("its file was missing or had another length".into())) {
             Err(Error::Gone) => Ok(()),
             other => other,
         }

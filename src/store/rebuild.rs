@@ -15,7 +15,7 @@ use crate::store::index;
 use crate::store::layout::Layout;
 use crate::store::lock;
 use crate::store::restore::{CACHE, beside, old_epoch, prepare, put_in_place, remove};
-use crate::store::shelves::{self, Rebuilt};
+use crate::store::shelves::{self, Rebuilt, Terms};
 
 /// Makes a new index out of the proofs, reading no payload. No node may run. Blocks. The old index, if there is one, is
 /// kept beside the new one. `each` is told how many payloads were looked at.
@@ -30,7 +30,8 @@ pub fn rebuild(
     let layout = Layout::new(&config.path);
     prepare(disk, &layout)?;
     let _lock = lock::take(layout.root(), &layout.lock(), true)?;
-    let now = clock.now().ms();
+    let terms = Terms { now: clock.now(), unproven: config.unproven };
+    let now = terms.now.ms();
     let id = match identity::read(disk, &layout)? {
         Some(id) => id,
         None => identity::fresh()?,
@@ -44,7 +45,7 @@ pub fn rebuild(
     remove(disk, &new)?;
     let db = index::create(&new, CACHE)?;
     shelves::put_meta(&db, &id, epoch)?;
-    let mut told = shelves::reconcile(&db, disk, &layout, now, each)?;
+    let mut told = shelves::reconcile(&db, disk, &layout, terms, each)?;
     told.epoch = epoch;
     db.close()?;
     put_in_place(disk, &layout, &new, now)?;

@@ -16,6 +16,7 @@ use redb::{ReadTransaction, ReadableTable, TableDefinition};
 use serde::de::DeserializeOwned;
 
 use crate::base::digest::Blake3;
+use crate::base::disk::Facts;
 use crate::store::Opened;
 use crate::store::core::{Core, unseal};
 use crate::store::error::Error;
@@ -49,6 +50,7 @@ impl Core {
     /// Steps 1 to 3, and the numbers that start above everything known. Read-only stores only count.
     pub(crate) fn recover(&self, opened: &mut Opened, may_write: bool) -> Result<(), Error> {
         self.index.read(|tx| self.sums.load(tx))?;
+        self.index.read(|tx| self.withheld.load(tx))?;
         let last = self.index.read(|tx| {
             let draft = tx.open_table(DRAFTS)?.last()?.map(|(id, _)| id.value());
             let place = tx.open_table(QUARANTINE)?.last()?.map(|(id, _)| id.value());
@@ -65,9 +67,23 @@ impl Core {
                 self.next.fetch_max(place.saturating_add(1), Ordering::Relaxed);
             }
         }
-        self.finish_doomed(doomed)?;
+        if self.finish_doomed(doomed.clone()).is_err() {
+            // One of them cannot be finished now; the others can.
+            for row in doomed {
+                if let Err(error) = self.finish_doomed(vec![row]) {
+                    tracing::warn!(%error, "a delete that was cut off stays so until the next start");
+                    opened.deletes_finished -= 1;
+                }
+            }
+        }
         for (id, intent) in self.index.read(|tx| rows::<IntentRow>(tx, INTENTS, "intents.1"))? {
-            let settled = self.settle(id, &intent, true)?;
+            let settled = match self.settle(id, &intent, true) {
+                Ok(settled) => settled,
+                Err(error) => {
+                    tracing::warn!(%error, "a publish that was cut off stays so until the next start");
+                    continue;
+                }
+            };
             tracing::info!(blake3 = %Blake3::new(id), ?settled, "a publish that was cut off");
             match settled {
                 Settled::Finished => opened.intents_finished += 1,
@@ -98,43 +114,64 @@ impl Core {
                 continue;
             };
             self.next.fetch_max(id.saturating_add(1), Ordering::Relaxed);
+            if facts.is_dir {
+                tracing::warn!(path = %path.display(), "a directory that is not ours lies in drafts/; it is left alone");
+                continue;
+            }
             let row = if is_draft { known.remove(&id) } else { None };
-            let Some((row, pieces)) = row else {
-                self.unlink(&path)?;
-                opened.drafts_swept += 1;
-                continue;
-            };
-            if let Some(home) = &row.taken_from {
-                // Without a home it is a copy of a file that still lies where it was.
-                if home.is_empty() {
-                    self.sweep(id)?;
-                } else {
-                    self.give_back(id, &PathBuf::from(OsStr::from_bytes(home)))?;
-                }
-                opened.drafts_swept += 1;
-                continue;
+            if let Err(error) = self.recover_draft(&path, id, facts, row, opened) {
+                tracing::warn!(path = %path.display(), %error, "a draft cannot be mended; it is left until the next start");
             }
-            if facts.len != row.size {
-                if !pieces.spans.is_empty() {
-                    self.sweep(id)?;
-                    opened.drafts_swept += 1;
-                    continue;
-                }
-                // Its length was set and not yet synced; nothing was in it.
-                let set = self.disk.open_write(&path).and_then(|file| file.set_len(row.size));
-                set.map_err(|error| Error::at(&path, &error))?;
-            }
-            let mut line = line_of(name_of(&row.name)?, &pieces);
-            line.allocated = facts.allocated;
-            line.demand_at = line.demand_at.max(crate::base::time::Timestamp::from_ms(row.started_at));
-            shift(&self.sums.drafts, facts.allocated, 0);
-            self.book.insert(id, line);
-            opened.drafts_kept += 1;
         }
         for id in known.into_keys() {
-            self.writer.write(Room::Frees, move |tx| drop_draft_rows(tx, id))?;
-            opened.drafts_swept += 1;
+            match self.writer.write(Room::Frees, move |tx| drop_draft_rows(tx, id)) {
+                Ok(()) => opened.drafts_swept += 1,
+                Err(error) => tracing::warn!(draft = id, %error, "the row of a draft without a file stays"),
+            }
         }
+        Ok(())
+    }
+
+    /// Step 3 for one file of `drafts/`.
+    fn recover_draft(
+        &self,
+        path: &Path,
+        id: u64,
+        facts: Facts,
+        row: Option<(DraftRow, PiecesRow)>,
+        opened: &mut Opened,
+    ) -> Result<(), Error> {
+        let Some((row, pieces)) = row else {
+            self.unlink(path)?;
+            opened.drafts_swept += 1;
+            return Ok(());
+        };
+        if let Some(home) = &row.taken_from {
+            // Without a home it is a copy of a file that still lies where it was.
+            if home.is_empty() {
+                self.sweep(id)?;
+            } else {
+                self.give_back(id, &PathBuf::from(OsStr::from_bytes(home)))?;
+            }
+            opened.drafts_swept += 1;
+            return Ok(());
+        }
+        if facts.len != row.size {
+            if !pieces.spans.is_empty() {
+                self.sweep(id)?;
+                opened.drafts_swept += 1;
+                return Ok(());
+            }
+            // Its length was set and not yet synced; nothing was in it.
+            let set = self.disk.open_write(path).and_then(|file| file.set_len(row.size));
+            set.map_err(|error| Error::at(path, &error))?;
+        }
+        let mut line = line_of(name_of(&row.name)?, &pieces);
+        line.allocated = facts.allocated;
+        line.demand_at = line.demand_at.max(crate::base::time::Timestamp::from_ms(row.started_at));
+        shift(&self.sums.drafts, facts.allocated, 0);
+        self.book.insert(id, line);
+        opened.drafts_kept += 1;
         Ok(())
     }
 
@@ -148,6 +185,13 @@ impl Core {
     pub(crate) fn give_back(&self, id: u64, home: &Path) -> Result<(), Error> {
         let here = self.layout.draft(id);
         let mut place = home.to_owned();
+        if let (Some(folder), Some(name)) = (home.parent(), home.file_name())
+            && self.facts(folder)?.is_none()
+        {
+            // Its directory is gone; the file must not go with it.
+            place = self.layout.root().join(name);
+            tracing::warn!(path = %place.display(), "the directory of an interrupted import is gone; its file lies here");
+        }
         if self.facts(&place)?.is_some() {
             place.as_mut_os_string().push(".returned");
             tracing::warn!(path = %place.display(), "the place of an interrupted import is taken; its file lies here");

@@ -11,6 +11,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use redb::{ReadableTable, WriteTransaction};
 
@@ -20,7 +21,9 @@ use crate::store::entries;
 use crate::store::error::Error;
 use crate::store::keys::Key;
 use crate::store::space::shift;
-use crate::store::tables::{DOOMED, DoomedRow, Id, QUARANTINE, QUARANTINE_BYTES, QuarantineRow, decode, encode};
+use crate::store::tables::{
+    DOOMED, DoomedRow, Id, PINS, QUARANTINE, QUARANTINE_BYTES, QuarantineRow, RECENCY, decode, encode, use_key,
+};
 use crate::store::writer::Room;
 
 /// What lies in quarantine is evidence, not stock: at most so many,
@@ -35,41 +38,87 @@ const QUARANTINE_SHARE: u64 = 20;
 pub(crate) enum Fate {
     /// Unlinked.
     Deleted,
-    /// Moved to `quarantine/`, with this reason.
+    /// Moved to `quarantine/`, with this reason: it is not what was published for its name.
     Quarantined(String),
+    /// The same for one that the disk damaged. A pin waits for the same payload to come again.
+    Damaged(String),
+}
+
+/// Why a payload was chosen to make room; looked at again in the commit that takes it out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Seen {
+    /// It is past its end.
+    Over { now: u64 },
+    /// It has this place in the order of use.
+    Use { class: u8, ms: u64 },
 }
 
 impl Core {
     /// Takes one payload out, whether or not somebody is being served from it. [`Error::Gone`] where it is not held.
     pub(crate) fn remove(&self, blake3: Blake3, fate: &Fate) -> Result<(), Error> {
         let key = self.keys.take(blake3);
-        match self.remove_keyed(&[key], fate) {
+        self.remove_held(&key, fate)
+    }
+
+    /// The same where the key is held already.
+    pub(crate) fn remove_held(&self, key: &Key<'_>, fate: &Fate) -> Result<(), Error> {
+        match self.remove_keyed(std::slice::from_ref(key), fate, None) {
             Ok((0, _)) => Err(Error::Gone),
             other => other.map(drop),
         }
     }
 
-    /// The same for payloads that are to make room; those that somebody works on are passed over. Returns the bytes
-    /// freed.
-    pub(crate) fn remove_idle(&self, ids: &[Blake3], fate: &Fate) -> Result<u64, Error> {
-        let keys: Vec<_> = ids.iter().filter_map(|id| self.keys.try_take(*id)).collect();
-        self.remove_keyed(&keys, fate).map(|(_, bytes)| bytes)
+    /// The same for payloads that are to make room; those that somebody works on, and those that were pinned, promoted
+    /// or used since they were chosen, are passed over. Returns the bytes freed.
+    pub(crate) fn remove_idle(&self, victims: &[(Blake3, Seen)]) -> Result<u64, Error> {
+        let (keys, seen): (Vec<_>, Vec<_>) =
+            victims.iter().filter_map(|(id, seen)| Some((self.keys.try_take(*id)?, *seen))).unzip();
+        match self.remove_keyed(&keys, &Fate::Deleted, Some(seen.as_slice())) {
+            // Not even the row that says what goes can be written: the files go first. An entry without a file is
+            // taken out when somebody asks for it, or when the commit below finds the room that they left.
+            Err(Error::Full { .. }) => {
+                for key in &keys {
+                    let id = *key.blake3().as_bytes();
+                    if self.index.read(|tx| Ok(tx.open_table(PINS)?.get(&id)?.is_none()))? {
+                        self.unlink(&self.layout.payload(&key.blake3()))?;
+                    }
+                }
+                self.remove_keyed(&keys, &Fate::Deleted, Some(seen.as_slice()))
+            }
+            other => other,
+        }
+        .map(|(_, bytes)| bytes)
     }
 
     /// Steps 1 to 5 for payloads whose keys are held. Returns how many there were and their bytes.
-    fn remove_keyed(&self, keys: &[Key<'_>], fate: &Fate) -> Result<(usize, u64), Error> {
+    fn remove_keyed(&self, keys: &[Key<'_>], fate: &Fate, seen: Option<&[Seen]>) -> Result<(usize, u64), Error> {
         let ids: Vec<Id> = keys.iter().map(|key| *key.blake3().as_bytes()).collect();
         let fates: Vec<_> = ids
             .iter()
             .map(|_| match fate {
                 Fate::Deleted => None,
-                Fate::Quarantined(why) => Some((self.next_id(), why.clone())),
+                Fate::Quarantined(why) | Fate::Damaged(why) => Some((self.next_id(), why.clone())),
             })
             .collect();
-        let doomed = self.writer.write(Room::Frees, move |tx| doom(tx, &ids, fates))?;
+        let keep_pins = matches!(fate, Fate::Damaged(_));
+        let cache = Arc::clone(&self.cache);
+        let seen = seen.map(<[_]>::to_vec);
+        let doomed = self.writer.write(Room::Frees, move |tx| {
+            let mut doomed = Vec::new();
+            for (at, (id, quarantine)) in ids.iter().zip(fates).enumerate() {
+                if let Some(seen) = seen.as_ref().and_then(|seen| seen.get(at))
+                    && !(still(tx, id, seen)? && cache.retire(&Blake3::new(*id)))
+                {
+                    continue;
+                }
+                doomed.extend(doom(tx, id, quarantine, keep_pins)?.map(|row| (*id, row)));
+            }
+            Ok(doomed)
+        })?;
         let mut bytes: u64 = 0;
         for (id, row) in &doomed {
             self.cache.drop_payload(&Blake3::new(*id), Some(row.allocated));
+            self.withheld.forget(&Blake3::new(*id));
             shift(&self.sums.payloads, 0, row.allocated);
             shift(&self.sums.count, 0, 1);
             bytes = bytes.saturating_add(row.allocated);
@@ -196,16 +245,32 @@ pub(crate) fn put_quarantine(
 }
 
 /// Step 1.
-fn doom(tx: &WriteTransaction, ids: &[Id], fates: Vec<Option<(u64, String)>>) -> Result<Vec<(Id, DoomedRow)>, Error> {
-    let mut doomed = Vec::new();
-    for (id, quarantine) in ids.iter().zip(fates) {
-        if let Some(row) = entries::take_payload(tx, id)? {
-            let row = DoomedRow { allocated: row.allocated, quarantine };
-            tx.open_table(DOOMED)?.insert(id, encode(&row)?.as_slice())?;
-            doomed.push((*id, row));
-        }
+fn doom(
+    tx: &WriteTransaction,
+    id: &Id,
+    quarantine: Option<(u64, String)>,
+    keep_pin: bool,
+) -> Result<Option<DoomedRow>, Error> {
+    let pin = tx.open_table(PINS)?.get(id)?.map(|pin| pin.value().to_vec());
+    let Some(row) = entries::take_payload(tx, id)? else { return Ok(None) };
+    if let Some(pin) = pin
+        && keep_pin
+    {
+        tx.open_table(PINS)?.insert(id, pin.as_slice())?;
     }
-    Ok(doomed)
+    let row = DoomedRow { allocated: row.allocated, quarantine };
+    tx.open_table(DOOMED)?.insert(id, encode(&row)?.as_slice())?;
+    Ok(Some(row))
+}
+
+/// Whether what made a payload a victim still holds.
+fn still(tx: &WriteTransaction, id: &Id, seen: &Seen) -> Result<bool, Error> {
+    let Some(row) = entries::payload(tx, id)? else { return Ok(false) };
+    Ok(tx.open_table(PINS)?.get(id)?.is_none()
+        && match *seen {
+            Seen::Over { now } => row.expires_at.is_some_and(|end| end <= now),
+            Seen::Use { class, ms } => tx.open_table(RECENCY)?.get(&use_key(class, ms, id))?.is_some(),
+        })
 }
 
 fn move_away(core: &Core, from: &Path, to: &Path) -> Result<(), Error> {

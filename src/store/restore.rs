@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use redb::Database;
 
 use crate::base::disk::Disk;
-use crate::base::time::{Clock, SystemClock};
+use crate::base::time::{Clock, SystemClock, Timestamp};
 use crate::store::backup;
 use crate::store::config::Config;
 use crate::store::error::Error;
@@ -19,7 +19,7 @@ use crate::store::identity;
 use crate::store::index;
 use crate::store::layout::Layout;
 use crate::store::lock;
-use crate::store::shelves;
+use crate::store::shelves::{self, Terms};
 use crate::store::tables::{DOOMED, DRAFTS, INTENTS, PIECES};
 
 /// Cache of the database that is being read or written.
@@ -33,33 +33,43 @@ pub fn restore(config: &Config, disk: &dyn Disk, from: &Path) -> Result<u64, Err
     let _lock = lock::take(layout.root(), &layout.lock(), true)?;
     let now = SystemClock.now().ms();
 
-    let unreadable = |error: Error| Error::Index { path: from.to_owned(), why: format!("it is no backup: {error}") };
+    // What is wrong is the file that was named, not the index: another file is the way out.
+    let named = |why: &str| Error::Invalid {
+        what: format!("{}: {why}; name a file that `waystation backup` wrote for this store", from.display()),
+    };
+    let unreadable = |error: Error| match error {
+        Error::Index { why, .. } => named(&format!("it is no backup: {why}")),
+        other => named(&format!("it is no backup: {other}")),
+    };
     if disk.facts(from).map_err(|error| Error::at(from, &error))?.is_none_or(|facts| facts.len == 0) {
-        return Err(Error::Index { path: from.to_owned(), why: "there is no backup here".into() });
+        return Err(named("there is no backup here"));
     }
     let new = beside(&layout, "restoring");
-    let source = index::look(from, CACHE)?;
+    let source = index::look(from, CACHE).map_err(unreadable)?;
     let (id, epoch) = shelves::meta(&source).map_err(unreadable)?;
     if let Some(known) = identity::read(disk, &layout)?
         && known != id
     {
-        return Err(Error::Index {
-            path: from.to_owned(),
-            why: format!(
-                "it is the index of store {}, but {} holds store {}",
-                identity::text(&id),
-                layout.root().display(),
-                identity::text(&known)
-            ),
-        });
+        return Err(named(&format!(
+            "it is the index of store {}, but {} holds store {}",
+            identity::text(&id),
+            layout.root().display(),
+            identity::text(&known)
+        )));
     }
     remove(disk, &new)?;
     let db = index::create(&new, CACHE)?;
-    backup::tables(&redb::ReadableDatabase::begin_read(&source).map_err(Error::from)?, &db).map_err(unreadable)?;
+    backup::tables(&redb::ReadableDatabase::begin_read(&source).map_err(Error::from)?, &db, &|| true)
+        .map_err(unreadable)?;
     drop(source);
     forget_work(&db)?;
-    shelves::reconcile(&db, disk, &layout, now, &mut |_| {})?;
-    let epoch = epoch.max(old_epoch(&layout)).saturating_add(1);
+    let terms = Terms { now: Timestamp::from_ms(now), unproven: config.unproven };
+    shelves::reconcile(&db, disk, &layout, terms, &mut |_| {})?;
+    // Where the old epoch cannot be read, seconds since 1970 are above every epoch that was ever counted up to.
+    let epoch = match old_epoch(&layout) {
+        0 => epoch.saturating_add(1).max(now / 1000),
+        known => epoch.max(known).saturating_add(1),
+    };
     shelves::put_meta(&db, &id, epoch)?;
     db.close()?;
     put_in_place(disk, &layout, &new, now)?;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use redb::{Database, ReadableDatabase};
 
@@ -26,6 +27,9 @@ const BATCH: usize = 1000;
 pub struct Rebuilt {
     /// Payloads in the index now.
     pub payloads: u64,
+    /// Those that came back as unproven. A proof knows nothing of what was learnt after it was written: some of them may
+    /// have been proven since, and all stay for the full time that unproven ones are kept.
+    pub unproven: u64,
     /// Proofs that cannot be read; their payloads are not in the index.
     pub bad_proofs: Vec<PathBuf>,
     /// Payloads without a proof, and proofs without their whole payload; not in the index, left where they are.
@@ -43,13 +47,20 @@ struct Lying {
     proof: Option<u64>,
 }
 
+/// When it is, and for how long what comes back unproven stays.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    pub(crate) now: Timestamp,
+    pub(crate) unproven: Duration,
+}
+
 /// Enters every whole payload with a good proof that `db` does not have yet, and takes out the entries whose payload is
 /// not there. `each` is told how many payloads were looked at.
 pub(crate) fn reconcile(
     db: &Database,
     disk: &dyn Disk,
     layout: &Layout,
-    now: u64,
+    terms: Terms,
     each: &mut dyn FnMut(u64),
 ) -> Result<Rebuilt, Error> {
     let mut told = Rebuilt::default();
@@ -63,7 +74,7 @@ pub(crate) fn reconcile(
             for lying in batch {
                 seen += 1;
                 each(seen);
-                enter(&tx, disk, layout, lying, now, &mut told)?;
+                enter(&tx, disk, layout, lying, terms, &mut told)?;
             }
             tx.commit()?;
         }
@@ -135,7 +146,7 @@ fn enter(
     disk: &dyn Disk,
     layout: &Layout,
     lying: &Lying,
-    now: u64,
+    terms: Terms,
     told: &mut Rebuilt,
 ) -> Result<(), Error> {
     let id = lying.blake3.as_bytes();
@@ -160,6 +171,9 @@ fn enter(
         told.without_proof.push(layout.payload(&lying.blake3));
         return Ok(());
     }
+    // The end in the proof may lie in the past of a payload that was promoted since. Deleting is never the answer to a
+    // lost index.
+    let end = terms.now.after(terms.unproven).max(proof.expires_at.unwrap_or_default());
     let row = PayloadRow {
         size: proof.size,
         sha1: *proof.digests.sha1.as_bytes(),
@@ -173,10 +187,11 @@ fn enter(
         },
         sha1_state: 0,
         published_at: proof.published_at.ms(),
-        expires_at: if proof.class == Class::Proven { None } else { proof.expires_at.map(Timestamp::ms) },
+        expires_at: (proof.class != Class::Proven).then(|| end.ms()),
         allocated: allocated.saturating_add(proof_allocated),
     };
-    entries::put_payload(tx, id, &row, now.min(proof.published_at.ms()))?;
+    entries::put_payload(tx, id, &row, terms.now.min(proof.published_at).ms())?;
+    told.unproven += u64::from(proof.class != Class::Proven);
     for (name, alias) in &proof.names {
         let key = name_key(name);
         if let Some(old) = entries::alias(tx, &key)? {

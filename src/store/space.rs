@@ -17,12 +17,12 @@ use crate::base::digest::Blake3;
 use crate::store::cache::RecencyTick;
 use crate::store::core::Core;
 use crate::store::error::Error;
-use crate::store::remove::Fate;
+use crate::store::remove::Seen;
 use crate::store::tables::{
     EXPIRY, Id, PAYLOAD_BYTES, PAYLOAD_COUNT, PAYLOADS, PayloadRow, QUARANTINE_BYTES, RECENCY, TOTALS, decode,
     of_time_key, of_use_key, time_key, use_key,
 };
-use crate::store::writer::{Room, Tick};
+use crate::store::writer::{RESERVE, Room, Tick};
 
 /// What is used and what is free, in bytes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -41,12 +41,12 @@ pub struct Space {
     pub max_size: u64,
     /// What the file system can still take.
     pub disk_free: u64,
-    /// As configured.
+    /// What must stay free: as configured, and never less than the index needs to commit anything at all.
     pub min_free: u64,
 }
 
 /// How long one eviction step may take.
-const STEP: Duration = Duration::from_millis(50);
+pub(crate) const STEP: Duration = Duration::from_millis(50);
 /// Payloads doomed in one commit of a step: keeps the step short on a slow disk.
 const VICTIMS: usize = 16;
 /// A draft nobody asked for in so long goes before unproven payloads do.
@@ -105,7 +105,7 @@ impl Core {
             quarantine: sums.quarantine.load(Ordering::Acquire),
             max_size: self.config.max_size,
             disk_free: self.disk.free_bytes(root).map_err(|error| Error::at(root, &error))?,
-            min_free: self.config.min_free,
+            min_free: self.config.min_free.max(RESERVE),
         })
     }
 
@@ -125,7 +125,12 @@ impl Core {
             if excess == 0 {
                 return Ok(());
             }
-            if self.evict(excess, reach)? == 0 {
+            if self.evict(more, reach)? == 0 {
+                // Somebody else may have made the room, or let go of something, while this one looked for victims.
+                let excess = self.excess(more)?;
+                if excess == 0 {
+                    return Ok(());
+                }
                 let space = self.space()?;
                 let what = format!(
                     "{excess} bytes too many: payloads {}, drafts {}, quarantine {} of max_size {}, {} free of min_free \
@@ -142,39 +147,51 @@ impl Core {
     pub(crate) fn evict_step(&self, wanted: u64) -> Result<u64, Error> {
         self.trim_quarantine()?;
         let swept = self.sweep_drafts()?;
-        let excess = self.excess(wanted)?;
-        let freed = self.evict(excess, Reach::All)?;
+        let freed = self.evict(wanted, Reach::All)?;
         Ok(freed.saturating_add(swept))
     }
 
-    /// Step 3. Frees about `wanted` bytes in the order of the head, in at most [`STEP`]; with 0 only what is past its
-    /// end. Returns what went.
-    fn evict(&self, wanted: u64, reach: Reach) -> Result<u64, Error> {
+    /// One eviction step that makes room before it is needed: proven payloads do not go for that.
+    pub(crate) fn ease_step(&self, wanted: u64) -> Result<u64, Error> {
+        self.evict(wanted, Reach::Unproven)
+    }
+
+    /// Step 3. Frees in the order of the head what is too much for `more` bytes to come, in at most [`STEP`]; where
+    /// nothing is, only what is past its end. Returns what went.
+    fn evict(&self, more: u64, reach: Reach) -> Result<u64, Error> {
         let _one = self.sums.evicting.lock().unwrap_or_else(PoisonError::into_inner);
-        let begun = Instant::now();
+        // Asked in turn: whoever was before may have freed enough for both.
+        let wanted = self.excess(more)?;
         let now = self.clock.now();
         if wanted > 0 {
             self.cache.drop_idle();
             // The order in the index must know the uses of the last half minute.
             let tick = RecencyTick(Arc::clone(&self.cache));
-            if tick.is_due() {
-                self.writer.write(Room::Frees, move |tx| tick.write(tx))?;
+            if tick.is_due()
+                && let Err(error) = self.writer.write(Room::Frees, move |tx| tick.write(tx))
+            {
+                // On a disk without a byte left the order is a little old; room is made all the same.
+                tracing::debug!(%error, "the uses of the last half minute are not known to the index yet");
             }
         }
+        // What was said to the index before is not the step's; and a step always frees something, however slow the disk
+        // is: whoever waits for room takes nothing freed for nothing to free.
+        let begun = Instant::now();
+        let goes_on = |freed: u64| freed < wanted && (freed == 0 || begun.elapsed() < STEP);
         // Those in use are passed over; there can be no more of them than names in the cache.
         let walk = self.config.open_payloads.saturating_add(4 * VICTIMS);
         let mut freed = self.evict_from(u64::MAX, begun, |tx| expired(tx, now.ms()))?;
         let quiet = now.ms().saturating_sub(u64::try_from(DRAFT_QUIET.as_millis()).unwrap_or(u64::MAX));
-        if freed < wanted && begun.elapsed() < STEP {
-            freed += self.evict_drafts(wanted - freed, quiet)?;
+        if goes_on(freed) {
+            freed += self.evict_drafts(wanted - freed, quiet, begun)?;
         }
-        if freed < wanted && begun.elapsed() < STEP {
+        if goes_on(freed) {
             freed += self.evict_from(wanted - freed, begun, |tx| least_recent(tx, 0, walk))?;
         }
-        if freed < wanted && begun.elapsed() < STEP {
-            freed += self.evict_drafts(wanted - freed, u64::MAX)?;
+        if goes_on(freed) {
+            freed += self.evict_drafts(wanted - freed, u64::MAX, begun)?;
         }
-        if freed < wanted && begun.elapsed() < STEP && reach == Reach::All {
+        if goes_on(freed) && reach == Reach::All {
             freed += self.evict_from(wanted - freed, begun, |tx| least_recent(tx, 1, walk))?;
         }
         Ok(freed)
@@ -184,20 +201,20 @@ impl Core {
         &self,
         wanted: u64,
         begun: Instant,
-        walk: impl Fn(&ReadTransaction) -> Result<Vec<Id>, Error>,
+        walk: impl Fn(&ReadTransaction) -> Result<Vec<(Id, Seen)>, Error>,
     ) -> Result<u64, Error> {
         let mut freed: u64 = 0;
         let mut candidates = self.index.read(walk)?.into_iter();
-        while freed < wanted && begun.elapsed() < STEP {
+        while freed < wanted && (freed == 0 || begun.elapsed() < STEP) {
             let mut victims = Vec::new();
             let mut sum: u64 = 0;
-            for id in candidates.by_ref() {
+            for (id, seen) in candidates.by_ref() {
                 let blake3 = Blake3::new(id);
                 if !self.cache.retire(&blake3) {
                     continue;
                 }
                 sum = sum.saturating_add(self.index.read(|tx| allocated(tx, &id))?);
-                victims.push(blake3);
+                victims.push((blake3, seen));
                 if victims.len() == VICTIMS || freed.saturating_add(sum) >= wanted {
                     break;
                 }
@@ -205,7 +222,7 @@ impl Core {
             if victims.is_empty() {
                 break;
             }
-            freed = freed.saturating_add(self.remove_idle(&victims, &Fate::Deleted)?);
+            freed = freed.saturating_add(self.remove_idle(&victims)?);
         }
         Ok(freed)
     }
@@ -218,17 +235,21 @@ fn allocated(tx: &ReadTransaction, id: &Id) -> Result<u64, Error> {
 }
 
 /// Unproven payloads past their end. A pinned one has no end.
-fn expired(tx: &ReadTransaction, now: u64) -> Result<Vec<Id>, Error> {
+fn expired(tx: &ReadTransaction, now: u64) -> Result<Vec<(Id, Seen)>, Error> {
     let end = time_key(now, &[0xff; 32]);
     let table = tx.open_table(EXPIRY)?;
     let rows = table.range::<&[u8; 40]>(..=&end)?.take(VICTIMS);
-    rows.map(|row| Ok(of_time_key(row?.0.value()).1)).collect()
+    rows.map(|row| Ok((of_time_key(row?.0.value()).1, Seen::Over { now }))).collect()
 }
 
 /// Unpinned payloads of a class, the least recently used first.
-fn least_recent(tx: &ReadTransaction, class: u8, many: usize) -> Result<Vec<Id>, Error> {
+fn least_recent(tx: &ReadTransaction, class: u8, many: usize) -> Result<Vec<(Id, Seen)>, Error> {
     let (from, to) = (use_key(class, 0, &[0; 32]), use_key(class, u64::MAX, &[0xff; 32]));
     let table = tx.open_table(RECENCY)?;
     let rows = table.range::<&[u8; 41]>(&from..=&to)?.take(many);
-    rows.map(|row| Ok(of_use_key(row?.0.value()).1)).collect()
+    rows.map(|row| {
+        let (ms, id) = of_use_key(row?.0.value());
+        Ok((id, Seen::Use { class, ms }))
+    })
+    .collect()
 }

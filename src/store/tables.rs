@@ -186,11 +186,9 @@ pub(crate) fn encode<T: Serialize>(row: &T) -> Result<Vec<u8>, Error> {
         .map_err(|error| Error::Invalid { what: format!("a record cannot be encoded: {error}") })
 }
 
-/// A row read back; an unknown version or damaged bytes are an error of the index, never a panic.
+/// A row read back; an unknown version or damaged bytes are an error of this row alone, never a panic.
 pub(crate) fn decode<T: DeserializeOwned>(table: &str, bytes: &[u8]) -> Result<T, Error> {
-    let broken = |why: String| {
-        Error::Redb(Box::new(redb::Error::Corrupted(format!("a row of table {table} cannot be read: {why}"))))
-    };
+    let broken = |why: String| Error::Row { what: format!("a row of table {table} cannot be read: {why}") };
     match bytes.split_first() {
         Some((&ROW_VERSION, rest)) => postcard::from_bytes(rest).map_err(|error| broken(error.to_string())),
         Some((version, _)) => Err(broken(format!("its version is {version}, this program knows {ROW_VERSION}"))),
@@ -228,7 +226,7 @@ pub(crate) fn name_of(key: &[u8]) -> Result<Name, Error> {
         }
         _ => None,
     };
-    parsed.ok_or_else(|| Error::Redb(Box::new(redb::Error::Corrupted("a name key cannot be read".into()))))
+    parsed.ok_or_else(|| Error::Row { what: "a name key cannot be read".into() })
 }
 
 /// The key of [`NAMES`] for one name of a payload.

@@ -9,12 +9,15 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::base::digest::Blake3;
 use crate::base::disk::{Disk, DiskFile};
 use crate::base::limits::{GROUP, WINDOW};
 use crate::base::span::{Span, SpanSet};
 use crate::store::blob::Blob;
+use crate::store::core::Core;
 use crate::store::draft::DraftFile;
-use crate::store::hash;
+use crate::store::error::Error;
+use crate::store::hash::{self, Leaf};
 use crate::store::proof::Proof;
 
 /// The groups of the payload at `path` that are not what `proof` says. Blocks, for as long as reading it takes.
@@ -76,6 +79,72 @@ pub(crate) fn verify(
     Ok(bad)
 }
 
+impl Core {
+    /// What is bad of a held payload; see [`verify`]. All of it where its file is missing.
+    pub(crate) fn verify(
+        &self,
+        blake3: &Blake3,
+        each: &mut dyn FnMut(u64) -> ControlFlow<()>,
+    ) -> Result<SpanSet, Error> {
+        let path = self.layout.payload(blake3);
+        let outcome = match self.read_proof(blake3) {
+            Ok(proof) => {
+                let whole = Span::new(0, proof.size);
+                verify(&*self.disk, &path, &proof, each).map_err(|error| (whole, error))
+            }
+            Err(damaged) => {
+                let Some((row, _)) = self.held(blake3.as_bytes())? else { return Err(Error::Gone) };
+                self.writable()?;
+                tracing::warn!(error = %damaged, "a proof is made again from its payload");
+                let key = self.keys.take(*blake3);
+                match leaves(&*self.disk, &path, row.size, each) {
+                    Ok(leaves) if hash::root(&leaves) == key.blake3() => {
+                        self.prove_again(blake3, leaves)?;
+                        Ok(SpanSet::new())
+                    }
+                    Ok(_) if row.size > 0 => Ok(std::iter::once(Span::new(0, row.size)).collect()),
+                    Ok(_) => return Err(damaged),
+                    Err(error) => Err((Span::new(0, row.size), error)),
+                }
+            }
+        };
+        match outcome {
+            Ok(bad) => Ok(bad),
+            Err((whole, error)) if error.kind() == io::ErrorKind::NotFound && !whole.is_empty() => {
+                Ok(std::iter::once(whole).collect())
+            }
+            Err((_, error)) => Err(Error::at(&path, &error)),
+        }
+    }
+}
+
+/// The leaves of the file at `path` as it is; of another length than `size` it has none that fit.
+fn leaves(
+    disk: &dyn Disk,
+    path: &Path,
+    size: u64,
+    each: &mut dyn FnMut(u64) -> ControlFlow<()>,
+) -> io::Result<Vec<Leaf>> {
+    let file = disk.open(path)?;
+    if file.facts()?.len != size {
+        return Ok(Vec::new());
+    }
+    let mut scratch = vec![0; GROUP as usize];
+    let mut leaves = Vec::new();
+    for index in 0..hash::groups(size) {
+        let span = hash::group(index, size);
+        let bytes = &mut scratch[..span.len() as usize];
+        if !read_group(&*file, bytes, span.start())? {
+            return Ok(Vec::new());
+        }
+        leaves.push(hash::leaf(index, size, bytes));
+        if each(span.len()).is_break() {
+            return Err(io::Error::new(io::ErrorKind::Interrupted, "the verification was broken off"));
+        }
+    }
+    Ok(leaves)
+}
+
 /// Reads one group of a window that could not be read as a whole. `false` where the disk does not give it or the file
 /// ends before it; an error where the fault is not the payload's.
 fn read_group(file: &dyn DiskFile, group: &mut [u8], at: u64) -> io::Result<bool> {
@@ -110,6 +179,7 @@ pub(crate) fn repair_draft(
             }
             DraftFile::reopen(disk, to, size, good, checked_sha1)
         }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => DraftFile::create(disk, to, size, checked_sha1),
         // Where there is no shared extent and a sector cannot be read, only what is good is read, piece by piece.
         Err(error) if is_bad_sector(&error) => {
             if disk.facts(to)?.is_some() {

@@ -32,7 +32,7 @@ const QUEUE_MAX: usize = 16 << 10;
 const TICK: Duration = Duration::from_secs(30);
 /// Bytes that must be free on the disk before a commit that adds something: redb needs room to copy pages, and a
 /// commit that frees must still fit when all else is refused.
-const RESERVE: u64 = 8 << 20;
+pub(crate) const RESERVE: u64 = 8 << 20;
 
 /// Something counted in memory, written at every tick and at the end.
 pub(crate) trait Tick: Send {
@@ -79,7 +79,8 @@ where
     fn apply(&mut self, transaction: &WriteTransaction) -> Result<(), Error> {
         let Some(change) = self.change.take() else { return Ok(()) };
         match change(transaction) {
-            Err(error @ Error::Redb(_)) => Err(error),
+            // What it did before it met a row that cannot be read must not be committed.
+            Err(error @ (Error::Redb(_) | Error::Row { .. })) => Err(error),
             result => {
                 self.result = Some(result);
                 Ok(())
@@ -107,6 +108,8 @@ struct Queue {
 struct Shared {
     queue: Mutex<Queue>,
     wake: Condvar,
+    /// What the last look at the disk said, where it has too little room for a commit that adds.
+    lack: Mutex<Option<String>>,
 }
 
 impl Shared {
@@ -138,6 +141,7 @@ impl Writer {
         let shared = Arc::new(Shared {
             queue: Mutex::new(Queue { waiting: VecDeque::new(), closed: false }),
             wake: Condvar::new(),
+            lack: Mutex::default(),
         });
         let theirs = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
@@ -187,6 +191,11 @@ impl Writer {
         answer.await.unwrap_or_else(|_| Err(closed()))
     }
 
+    /// Why nothing that adds can be committed now, as of the last commit or tick.
+    pub(crate) fn lack(&self) -> Option<String> {
+        self.shared.lack.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Refuses what comes, finishes what waits, and ends the thread.
     pub(crate) fn close(&self) {
         self.shared.queue().closed = true;
@@ -216,6 +225,7 @@ fn run(shared: &Shared, index: &Index, disk: &dyn Disk, root: &std::path::Path, 
         let (mut batch, closing) = wait(shared, TICK.saturating_sub(ticked.elapsed()));
         let tick = (closing || ticked.elapsed() >= TICK) && ticks.iter().any(|tick| tick.is_due());
         let lack = lack_of_space(disk, root);
+        *shared.lack.lock().unwrap_or_else(PoisonError::into_inner) = lack.as_ref().map(ToString::to_string);
         if let Some(error) = &lack {
             // What adds is refused before anything is touched.
             let (refused, kept): (Vec<_>, Vec<_>) = batch.into_iter().partition(|work| work.room() == Room::Adds);
@@ -255,7 +265,7 @@ fn lack_of_space(disk: &dyn Disk, root: &std::path::Path) -> Option<Error> {
     (free < RESERVE).then(|| Error::Full {
         what: format!(
             "{free} bytes are free on the file system of {}, the index keeps {RESERVE} in reserve; make room on it or \
-             lower max_size",
+             raise store.min_free, so that the node gives up payloads in time",
             root.display()
         ),
     })
@@ -282,7 +292,14 @@ fn commit(shared: &Shared, index: &Index, mut batch: Vec<Box<dyn Work>>, ticks: 
             // Space was checked for those that were there; the reserve covers one batch.
             batch.extend(queue.waiting.drain(..more));
         }
-        ticks.iter().try_for_each(|tick| tick.write(transaction))
+        ticks.iter().try_for_each(|tick| match tick.write(transaction) {
+            // Counted things are worth less than the changes that share their commit.
+            Err(error @ Error::Row { .. }) => {
+                tracing::warn!(%error, "something counted is lost");
+                Ok(())
+            }
+            other => other,
+        })
     });
     for work in batch {
         work.answer(outcome.as_ref().map(drop));

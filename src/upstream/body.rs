@@ -219,7 +219,9 @@ impl Transfer {
     fn broken(&mut self, failure: Failure) {
         let version = self.question.version.as_ref();
         let known = version.is_some_and(|version| {
-            version.digest_known || version.validators.etag.is_some() || version.validators.last_modified.is_some()
+            version.digest_known
+                || version.validators.strong_etag().is_some()
+                || version.validators.last_modified.is_some()
         });
         if failure.cause.may_pass() && !known && self.at > self.start {
             tracing::debug!(host = self.host.name(), cause = %failure.cause, "cannot be resumed");

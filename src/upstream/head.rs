@@ -202,6 +202,12 @@ fn same_version(version: &Version, now: &Validators, if_range: bool) -> Result<(
     let opaque = |tag: &str| tag.trim_start_matches("W/").to_owned();
     let (what, was, is) = match (&pinned.etag, &now.etag, &pinned.last_modified, &now.last_modified) {
         _ if version.digest_known => return Ok(()),
+        // Weak tags do not say that the bytes are the same: the date must say so too.
+        (Some(was), Some(is), Some(then), Some(now))
+            if opaque(was) == opaque(is) && (was.starts_with("W/") || is.starts_with("W/")) =>
+        {
+            ("Last-Modified", then.clone(), now.clone())
+        }
         (Some(was), Some(is), ..) => ("entity tag", opaque(was), opaque(is)),
         (_, _, Some(was), Some(is)) => ("Last-Modified", was.clone(), is.clone()),
         (None, _, None, _) => return Ok(()),

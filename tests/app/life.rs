@@ -24,7 +24,10 @@ fn it_serves_without_configuration_and_drains_on_sigterm() {
         let mut node = NodeProcess::start(data.path(), &[]);
         assert!(get(node.address("http"), "/nothing/here").starts_with("HTTP/1.1 404 "), "round {round}");
         assert!(get(node.address("control"), "/readyz").starts_with("HTTP/1.1 200 "), "round {round}");
-        assert!(get(node.address("control"), "/metrics").contains("waystation_ready 1"), "round {round}");
+        let metrics = get(node.address("control"), "/metrics");
+        assert!(metrics.contains("waystation_ready 1"), "round {round}");
+        // Two connections to the control listener: the question before, and this one.
+        assert!(metrics.contains("waystation_control_connections_accepted_total 2"), "{metrics}");
         assert!(verb(&node.data, &["health"]).status.success(), "round {round}");
         node.told(|text| text.contains("WATCHDOG=1"));
         node.signal(Signal::TERM);
@@ -253,4 +256,67 @@ fn root_works_on_a_directory_as_its_owner() {
         assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
         assert!(owned_by(&data, 12_345), "{args:?} left a file of another owner");
     }
+}
+
+#[test]
+fn what_is_refused_is_recorded_like_all_else() {
+    let data = tempfile::tempdir().unwrap();
+    let node = NodeProcess::start(data.path(), &["--set", "log.level=info"]);
+    let ask = |request: String| {
+        let mut stream = TcpStream::connect(node.address("http")).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.to_lowercase()
+    };
+    let rest = "Host: node\r\nConnection: close\r\n";
+    let long = ask(format!("GET /{} HTTP/1.1\r\n{rest}\r\n", "x".repeat(9000)));
+    let posted = ask(format!("POST /x HTTP/1.1\r\n{rest}Content-Length: 99999999999\r\n\r\n"));
+    for (answer, status) in [(long, "414"), (posted, "405")] {
+        assert!(answer.starts_with(&format!("http/1.1 {status} ")) && answer.contains("cache-status: "), "{answer}");
+        node.logged(&format!("\"status\":{status}"));
+    }
+}
+
+#[test]
+fn a_start_that_takes_long_can_be_stopped() {
+    let data = tempfile::tempdir().unwrap();
+    // Opening it waits for a writer, for ever.
+    let certificate = data.path().join("certificate.pem");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &certificate,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+        0,
+    )
+    .unwrap();
+    let certificate = certificate.display();
+    let (cert, key) = (format!("tls.cert={certificate}"), format!("tls.key={certificate}"));
+    let mut node = NodeProcess::spawn(&data.path().join("store"), &["--set", &cert, "--set", &key]);
+    node.logged("store open");
+    let before = Instant::now();
+    node.signal(Signal::TERM);
+    assert_eq!(node.ended().code(), Some(0));
+    assert!(before.elapsed() < Duration::from_secs(10), "it took {:?}", before.elapsed());
+    node.logged("stopped while starting");
+}
+
+#[test]
+fn who_waits_for_a_first_byte_is_answered_before_the_cut() {
+    let data = tempfile::tempdir().unwrap();
+    let origin = TcpListener::bind("127.0.0.1:0").unwrap();
+    let entry = origin.local_addr().unwrap();
+    let mut node =
+        NodeProcess::start(data.path(), &["--set", &format!("origins.allow={entry}"), "--set", "limits.drain=4 s"]);
+    let address = node.address("http");
+    let target = format!("/x.cab?cacheHostOrigin={entry}");
+    let client = std::thread::spawn(move || get(address, &target));
+    // The origin is asked, and never answers.
+    let _asked = origin.accept().unwrap();
+    node.signal(Signal::TERM);
+    node.told(|text| text.contains("STOPPING=1"));
+    let answer = client.join().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.to_lowercase().contains("retry-after: "), "{answer}");
+    assert_eq!(node.ended().code(), Some(0));
 }

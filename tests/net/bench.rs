@@ -77,6 +77,7 @@ impl Handler for Answers {
                 "/hello" => Body::full(Bytes::from_static(b"hello")),
                 "/empty" => Body::empty(),
                 "/peer" => Body::full(format!("{} {}", peer.remote.ip(), peer.secure).into()),
+                "/mebibyte" => Body::full(vec![7; MIB].into()),
                 "/big" => Body::frames(BIG, zeros(BIG)),
                 "/short" => Body::frames(3 * MIB as u64, zeros(MIB as u64)),
                 "/cut" => Body::frames(

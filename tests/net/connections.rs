@@ -75,8 +75,9 @@ async fn a_body_that_ends_early_cuts_the_connection() {
         client.send(&format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
         let head = client.head().await;
         let (body, _) = client.rest().await;
-        assert!(length(&head) == 3 * MIB && body.len() <= MIB, "{path}: {}", body.len());
-        assert_eq!(bench.next_end().await, (path.into(), MIB as u64, false));
+        let (ended, left, whole) = bench.next_end().await;
+        assert!(length(&head) == 3 * MIB && body.len() as u64 <= left && left <= MIB as u64, "{path}: {left}");
+        assert_eq!((ended.as_str(), whole), (path, false));
     }
     let mut client = bench.connect().await;
     client.send("GET /stream-cut HTTP/1.1\r\nHost: x\r\n\r\n").await;
@@ -117,6 +118,24 @@ async fn a_drain_finishes_what_is_under_way_and_closes_the_rest_at_once() {
     assert!(answer.head.contains("connection: close"), "{}", answer.head);
     assert_eq!(soon(drain).await.unwrap(), Drained { cut: 0 });
     assert!(began.elapsed() < PATIENCE);
+}
+
+#[tokio::test]
+async fn a_drain_does_not_wait_for_the_rest_of_a_head() {
+    let bench = Bench::new(Config::default());
+    let part = "GET /hello HTTP/1.1\r\nHos";
+    let (mut first, mut second) = (bench.connect().await, bench.connect().await);
+    assert_eq!(second.get("/hello").await.body, b"hello");
+    let before = bench.counters.received_bytes.get();
+    first.send(part).await;
+    second.send(part).await;
+    while bench.counters.received_bytes.get() < before + 2 * part.len() as u64 {
+        tokio::task::yield_now().await;
+    }
+    let began = Instant::now();
+    assert_eq!(soon(bench.server.drain(PATIENCE)).await, Drained { cut: 0 });
+    assert!(began.elapsed() < PATIENCE / 4, "it took {:?}", began.elapsed());
+    assert_eq!((first.rest().await.0, second.rest().await.0), (vec![], vec![]));
 }
 
 #[tokio::test]
@@ -214,4 +233,84 @@ async fn http2_streams_that_nobody_reads_are_cut() {
     assert_eq!(bench.closed(Reason::Stalled), 1);
     soon(answer.into_body().collect()).await.expect_err("a cut body ended well");
     drop(soon(connection).await);
+}
+
+/// A client whose window is no wider than it must be, so that it takes what it reads and not much more.
+async fn h2_narrow(
+    stream: tokio_rustls::client::TlsStream<tokio::net::TcpStream>,
+) -> (
+    hyper::client::conn::http2::SendRequest<Empty<bytes::Bytes>>,
+    impl Future<Output = hyper::Result<()>> + Send + 'static,
+) {
+    hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(65_535)
+        .handshake(TokioIo::new(stream))
+        .await
+        .unwrap()
+}
+
+/// What a client that takes little of a mebibyte and leaves is recorded with.
+fn assert_cut(end: (String, u64, bool)) {
+    let (path, left, whole) = end;
+    assert!(path == "/mebibyte" && (20_000..MIB as u64).contains(&left) && !whole, "{path} {left} {whole}");
+}
+
+#[tokio::test]
+async fn what_is_handed_over_has_not_left() {
+    let site = Site::new(&["patches.site.example"]);
+    let bound = Bound::tcp("127.0.0.1:0".parse().unwrap()).unwrap().with_tls(site.tls.server_config());
+    let mut bench = Bench::with(Config::default(), bound);
+    let mut plain = Bench::new(Config::default());
+    // One frame is all of it, and hyper has it long before the client.
+    for _ in 0..3 {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(64 << 10).unwrap();
+        let mut client = crate::bench::Client(socket.connect(plain.address).await.unwrap());
+        client.send("GET /mebibyte HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        client.head().await;
+        soon(client.0.read_exact(&mut vec![0; 20_000])).await.unwrap();
+        drop(client);
+        assert_cut(plain.next_end().await);
+    }
+
+    let (mut sender, connection) = h2_narrow(site.connect(&bench, "patches.site.example").await.unwrap()).await;
+    let connection = tokio::spawn(connection);
+    let request = || http::Request::get("https://patches.site.example/mebibyte").body(Empty::new()).unwrap();
+    // A stream that is given up, and then one that goes with its connection.
+    for last in [false, true] {
+        let mut body = soon(sender.send_request(request())).await.unwrap().into_body();
+        let mut got = 0;
+        while got < 20_000 {
+            got += soon(body.frame()).await.unwrap().unwrap().into_data().unwrap().len();
+        }
+        if last {
+            connection.abort();
+        }
+        drop(body);
+        assert_cut(bench.next_end().await);
+    }
+}
+
+#[tokio::test]
+async fn a_slow_but_steady_http2_client_is_not_idle() {
+    let site = Site::new(&["patches.site.example"]);
+    let bound = Bound::tcp("127.0.0.1:0".parse().unwrap()).unwrap().with_tls(site.tls.server_config());
+    let (idle_max, stall_max) = (Duration::from_millis(200), Duration::from_secs(1));
+    let mut bench = Bench::with(Config { idle_max, stall_max, ..Config::default() }, bound);
+    let (mut sender, connection) = h2_narrow(site.connect(&bench, "patches.site.example").await.unwrap()).await;
+    let connection = tokio::spawn(connection);
+    let request = http::Request::get("https://patches.site.example/mebibyte").body(Empty::new()).unwrap();
+    let mut body = soon(sender.send_request(request)).await.unwrap().into_body();
+    let began = Instant::now();
+    let mut pace = tokio::time::interval(Duration::from_millis(40));
+    let mut got = 0;
+    while let Some(frame) = soon(body.frame()).await {
+        got += frame.expect("still served").into_data().unwrap().len();
+        pace.tick().await;
+    }
+    assert!(got == MIB && began.elapsed() > idle_max * 4, "{got} bytes in {:?}", began.elapsed());
+    assert_eq!(bench.next_end().await, ("/mebibyte".into(), MIB as u64, true));
+    // Now it is.
+    drop(soon(connection).await);
+    assert_eq!((bench.closed(Reason::Idle), bench.closed(Reason::Stalled)), (1, 0));
 }

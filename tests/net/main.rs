@@ -1,4 +1,4 @@
-//! The net room over real sockets: connections and their limits, bodies, drains, Unix sockets, TLS.
+//! The net room over real sockets: connections and their limits, bodies, drains, binding, TLS.
 
 // Everything in here is a test or serves one: a failed unwrap is a failed test, and nobody reads its documentation.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub)]
@@ -6,7 +6,7 @@
 #![allow(clippy::print_stderr)]
 
 mod bench;
+mod bind;
 mod connections;
 mod limits;
 mod tls;
-mod unix;

@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
-use waystation::base::disk::RealDisk;
+use waystation::base::disk::{Disk, DiskFile, Facts, RealDisk};
 use waystation::base::secret::Secret;
 use waystation::base::time::{Clock, Timestamp};
 use waystation::net::tls::ca::SiteCa;
@@ -145,6 +145,12 @@ fn leaf_of(stream: &TlsStream<TcpStream>) -> CertificateDer<'static> {
     stream.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned()
 }
 
+/// Writes a file that only its owner can read, as a key is kept.
+fn write_private(path: &Path, text: &str) {
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
 fn assert_private(path: &Path) {
     assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600, "{}", path.display());
 }
@@ -237,6 +243,10 @@ async fn tls_13_and_alpn() {
     assert!(client.rest().await.0.len() < crate::bench::length(&head));
     let stream = site.connect(&bench, "patches.site.example").await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
+    let old = Visitor { alpn: vec![b"http/1.0".to_vec()], ..Visitor::new(site.ca()) };
+    let mut client = Client(old.connect(&bench, "patches.site.example").await.unwrap());
+    client.send("GET /hello HTTP/1.0\r\n\r\n").await;
+    assert!(client.rest().await.0.ends_with(b"\r\n\r\nhello"));
 }
 
 #[tokio::test]
@@ -265,6 +275,25 @@ async fn a_client_without_ecdsa_gets_the_rsa_leaf() {
 }
 
 #[tokio::test]
+async fn an_rsa_import_leaves_nobody_out() {
+    let site = Site::new(&["patches.site.example"]);
+    let (company, key) = (Company::new(), rsa());
+    let chain = company.sign(&key, &["patches.site.example"]);
+    site.tls.import_pem(chain.as_bytes(), Some(key.serialize_pem().as_bytes())).unwrap();
+    assert!(!site.tls.is_self_made());
+    let bench = site.bench();
+    // Whoever can take it gets the imported one, though they could take ECDSA too.
+    for versions in [vec![&version::TLS13], vec![&version::TLS12]] {
+        let visitor = Visitor { versions, ..Visitor::new(company.cert.clone()) };
+        visitor.connect(&bench, "patches.site.example").await.unwrap();
+    }
+    // A Server 2012 R2 still gets what it got before.
+    let suite = aws_lc_rs::cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256;
+    let stream = Visitor::new(site.ca()).tls12(suite).connect(&bench, "patches.site.example").await.unwrap();
+    assert_eq!(Client(stream).get("/hello").await.body, b"hello");
+}
+
+#[tokio::test]
 async fn the_site_ca_is_good_for_the_site_alone() {
     let site = Site::new(&["patches.site.example"]);
     // Refused by us ...
@@ -280,7 +309,7 @@ async fn the_site_ca_is_good_for_the_site_alone() {
         let files = tempfile::tempdir().unwrap();
         let pair = Pair { cert: files.path().join("cert.pem"), key: files.path().join("key.pem") };
         std::fs::write(&pair.cert, cert.pem()).unwrap();
-        std::fs::write(&pair.key, key.serialize_pem()).unwrap();
+        write_private(&pair.key, &key.serialize_pem());
         let forged = Site::with(&[], |config| config.pairs = vec![pair]);
         let result = Visitor::new(site.ca()).connect(&forged.bench(), name).await;
         match result {
@@ -339,7 +368,7 @@ async fn configured_files_are_watched_and_a_bad_one_changes_nothing() {
     let put = |list: &[&str]| {
         let key = ecdsa();
         std::fs::write(&pair.cert, company.sign(&key, list)).unwrap();
-        std::fs::write(&pair.key, key.serialize_pem()).unwrap();
+        write_private(&pair.key, &key.serialize_pem());
     };
     put(&["one.site.example"]);
     let site = Site::with(&[], |config| {
@@ -361,6 +390,19 @@ async fn configured_files_are_watched_and_a_bad_one_changes_nothing() {
     assert!(site.tls.reload().unwrap_err().is_retryable());
     assert!(open(&site.config, &site.clock).is_err(), "at the start it is an error");
 
+    // A key that everybody can read is refused: at the start, and as a change.
+    put(&["open.site.example"]);
+    for mode in [0o604, 0o644, 0o602] {
+        std::fs::set_permissions(&pair.key, std::fs::Permissions::from_mode(mode)).unwrap();
+        let refused = site.tls.reload().unwrap_err().to_string();
+        assert!(refused.contains("open to everybody") && refused.contains("chmod"), "{refused}");
+        assert_eq!(names_now(), ["one.site.example"]);
+        assert!(open(&site.config, &site.clock).unwrap_err().to_string().contains("open to everybody"));
+    }
+    std::fs::set_permissions(&pair.key, std::fs::Permissions::from_mode(0o640)).unwrap();
+    assert!(site.tls.reload().unwrap());
+    assert_eq!(names_now(), ["open.site.example"]);
+
     let stop = CancellationToken::new();
     let watch = tokio::spawn(site.tls.clone().watch(stop.clone()));
     put(&["two.site.example"]);
@@ -369,6 +411,113 @@ async fn configured_files_are_watched_and_a_bad_one_changes_nothing() {
         .await;
     stop.cancel();
     soon(watch).await.unwrap();
+}
+
+/// A disk on which a file is replaced in the moment in which it is read.
+#[derive(Debug, Default)]
+struct Swapping(std::sync::Mutex<Option<(std::path::PathBuf, String)>>);
+
+impl Swapping {
+    /// What `path` holds just after it has been opened again.
+    fn then(&self, path: &Path, text: String) {
+        *self.0.lock().unwrap() = Some((path.to_owned(), text));
+    }
+}
+
+impl Disk for Swapping {
+    fn open(&self, path: &Path) -> std::io::Result<Arc<dyn DiskFile>> {
+        let opened = RealDisk.open(path);
+        if let Some((_, text)) = self.0.lock().unwrap().take_if(|(next, _)| next == path) {
+            let beside = path.with_extension("swap");
+            write_private(&beside, &text);
+            std::fs::rename(beside, path).unwrap();
+        }
+        opened
+    }
+    fn create_dir(&self, path: &Path) -> std::io::Result<()> {
+        RealDisk.create_dir(path)
+    }
+    fn create(&self, path: &Path) -> std::io::Result<Arc<dyn DiskFile>> {
+        RealDisk.create(path)
+    }
+    fn open_write(&self, path: &Path) -> std::io::Result<Arc<dyn DiskFile>> {
+        RealDisk.open_write(path)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> std::io::Result<()> {
+        RealDisk.rename(from, to)
+    }
+    fn unlink(&self, path: &Path) -> std::io::Result<()> {
+        RealDisk.unlink(path)
+    }
+    fn sync_dir(&self, path: &Path) -> std::io::Result<()> {
+        RealDisk.sync_dir(path)
+    }
+    fn seal(&self, path: &Path) -> std::io::Result<()> {
+        RealDisk.seal(path)
+    }
+    fn list(&self, path: &Path) -> std::io::Result<Vec<(std::path::PathBuf, Facts)>> {
+        RealDisk.list(path)
+    }
+    fn facts(&self, path: &Path) -> std::io::Result<Option<Facts>> {
+        RealDisk.facts(path)
+    }
+    fn copy(&self, from: &Path, to: &Path) -> std::io::Result<()> {
+        RealDisk.copy(from, to)
+    }
+    fn free_bytes(&self, path: &Path) -> std::io::Result<u64> {
+        RealDisk.free_bytes(path)
+    }
+}
+
+#[test]
+fn a_file_that_is_replaced_while_it_is_read_is_seen_next() {
+    let files = tempfile::tempdir().unwrap();
+    // Key and chain in one file, so that a replacement is whole.
+    let path = files.path().join("node.pem");
+    let company = Company::new();
+    let made = |name: &str| {
+        let key = ecdsa();
+        format!("{}{}", key.serialize_pem(), company.sign(&key, &[name]))
+    };
+    write_private(&path, &made("one.site.example"));
+    let mut config = TlsConfig::new(files.path().join("tls"));
+    config.pairs = vec![Pair { cert: path.clone(), key: path.clone() }];
+    let disk = Arc::new(Swapping::default());
+    let tls = Tls::open(config, disk.clone(), Arc::new(Ahead::default())).unwrap();
+    let names_now = || tls.show().unwrap().remove(0).names;
+
+    // The chain is read, then the file is another one, then the key is read: the two do not go together.
+    write_private(&path, &made("two.site.example"));
+    disk.then(&path, made("three.site.example"));
+    tls.reload().unwrap_err();
+    assert_eq!(names_now(), ["one.site.example"]);
+    assert!(tls.reload().unwrap(), "the new file was not seen");
+    assert_eq!(names_now(), ["three.site.example"]);
+    assert!(!tls.reload().unwrap());
+    // Whoever says that something changed is believed: the file is read, though it looks as before.
+    disk.then(&path, made("four.site.example"));
+    assert!(!tls.reload().unwrap(), "looks as before");
+    tls.reload_anyway().unwrap_err();
+    assert!(tls.reload().unwrap());
+    assert_eq!(names_now(), ["four.site.example"]);
+}
+
+#[test]
+fn a_renewal_that_is_replaced_while_it_is_read_is_seen_next() {
+    // A read that succeeds, and a file that is another one right after.
+    let files = tempfile::tempdir().unwrap();
+    let pair = Pair { cert: files.path().join("cert.pem"), key: files.path().join("key.pem") };
+    let (company, key) = (Company::new(), ecdsa());
+    std::fs::write(&pair.cert, company.sign(&key, &["one.site.example"])).unwrap();
+    write_private(&pair.key, &key.serialize_pem());
+    let mut config = TlsConfig::new(files.path().join("tls"));
+    config.pairs = vec![pair.clone()];
+    let disk = Arc::new(Swapping::default());
+    disk.then(&pair.cert, company.sign(&key, &["two.site.example"]));
+    let tls = Tls::open(config, disk, Arc::new(Ahead::default())).unwrap();
+    assert_eq!(tls.show().unwrap()[0].names, ["one.site.example"]);
+    assert!(tls.reload().unwrap(), "the new file was not seen");
+    assert_eq!(tls.show().unwrap()[0].names, ["two.site.example"]);
 }
 
 #[tokio::test]
@@ -450,7 +599,8 @@ fn a_pfx_is_imported_with_its_password() {
     assert!(site.tls.import_pfx(b"no pfx", &Secret::new(String::new())).is_err());
     let imported = site.tls.import_pfx(&pfx, &Secret::new("pass wörd".into())).unwrap();
     assert_eq!((imported.shown.key_type.as_str(), imported.uncovered.len()), ("RSA 2048", 0));
-    assert_eq!(site.tls.show().unwrap(), [imported.shown]);
+    let shown = site.tls.show().unwrap();
+    assert_eq!((shown.len(), &shown[0], shown[1].key_type.as_str()), (2, &imported.shown, "ECDSA P-256"));
 }
 
 #[test]
@@ -462,4 +612,57 @@ fn a_ca_without_its_key_is_told() {
     let scope = waystation::net::tls::ca::Scope::around(&names(&["patches.site.example"]));
     SiteCa::create(&RealDisk, &site.config.dir, &*site.clock, &scope).unwrap();
     assert!(site.reopen(&["patches.site.example"]).unwrap().is_self_made());
+}
+
+#[test]
+fn a_new_ca_is_made_whatever_is_wrong_with_the_old_one() {
+    let create = |site: &Site, list: &[&str], domains: &[&str]| {
+        let config = TlsConfig { names: names(list), ..site.config.clone() };
+        let tls = Tls::unloaded(config, Arc::new(RealDisk), site.clock.clone()).unwrap();
+        tls.create_ca(&names(domains))
+    };
+    // Another domain than the one that the CA was made for.
+    let site = Site::new(&["patches.site.example"]);
+    assert!(matches!(site.reopen(&["patches.moved.example"]), Err(Error::NameOutside { .. })));
+    let made = create(&site, &["patches.moved.example"], &["moved.example"]).unwrap();
+    let shown = site.reopen(&["patches.moved.example"]).unwrap().show().unwrap().remove(0);
+    assert_eq!((shown.names, shown.issuer), (vec!["patches.moved.example".to_owned()], made.subject));
+    // A key that is gone, is another one, or is none.
+    let key = site.config.dir.join("site-ca.key");
+    let other = ecdsa().serialize_pem();
+    for damage in [None, Some(other.as_str()), Some("nothing")] {
+        match damage {
+            None => std::fs::remove_file(&key).unwrap(),
+            Some(text) => std::fs::write(&key, text).unwrap(),
+        }
+        site.reopen(&["patches.site.example"]).unwrap_err();
+        create(&site, &["patches.site.example"], &["site.example"]).unwrap();
+        assert!(site.reopen(&["patches.site.example"]).unwrap().is_self_made(), "{damage:?}");
+    }
+    // One that could not sign for the node is refused, and nothing is touched.
+    let before = std::fs::read(&key).unwrap();
+    assert!(matches!(create(&site, &["www.example.org"], &["site.example"]), Err(Error::NameOutside { .. })));
+    assert_eq!(std::fs::read(&key).unwrap(), before);
+}
+
+#[test]
+fn one_at_a_time_works_on_the_directory() {
+    let site = Site::new(&["patches.site.example"]);
+    let dir = &site.config.dir;
+    type Work = fn(&Tls) -> bool;
+    let works: [(&str, Work); 3] = [
+        ("a request", |tls| tls.request(KeyKind::Ecdsa).is_ok()),
+        ("another CA", |tls| tls.create_ca(&names(&["site.example"])).is_ok()),
+        ("a load", |tls| tls.reload_anyway().is_ok()),
+    ];
+    for (what, work) in works {
+        let held = waystation::net::tls::lock::hold(&RealDisk, dir).unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(|| tell.send(work(&site.tls)).unwrap());
+            told.recv_timeout(Duration::from_millis(200)).expect_err(what);
+            drop(held);
+            assert!(told.recv_timeout(crate::bench::PATIENCE).expect(what), "{what}");
+        });
+    }
 }

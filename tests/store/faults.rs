@@ -279,3 +279,186 @@ async fn a_failed_sync_of_a_draft_ends_the_draft() {
     store.close().await.unwrap();
     crash::check_rows(dir.path()).unwrap();
 }
+
+#[tokio::test]
+async fn without_its_index_a_node_serves_what_is_held_and_touches_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let content = bytes(1, 200_000);
+    let found = publish(&store, &url("held"), &content, Some(Authority::Catalog)).await.unwrap();
+    let digests = found.held.payload().digests;
+    drop(found);
+    // A draft that a node with its index would go on with.
+    let draft = store.start_draft(spec(&url("half"), &bytes(2, 1000), None)).await.unwrap();
+    draft.checkpoint().await.unwrap();
+    drop(draft);
+    store.close().await.unwrap();
+    let path = dir.path().join("node.redb");
+    let good = std::fs::read(&path).unwrap();
+    for (what, damaged) in [
+        ("missing", None),
+        ("empty", Some(vec![])),
+        ("cut", Some(good[..4096].to_vec())),
+        ("noise", Some(bytes(7, 65_536).to_vec())),
+    ] {
+        match &damaged {
+            Some(damaged) => std::fs::write(&path, damaged).unwrap(),
+            None => std::fs::remove_file(&path).unwrap(),
+        }
+        let (store, _) = Store::open_to_serve(config(dir.path()), Arc::new(RealDisk), Hand::new()).unwrap();
+        let Health::ReadOnly { why } = store.health() else { panic!("{what}: it says that all is well") };
+        for word in ["node.redb", "waystation restore FILE", "waystation store rebuild", "stop the node"] {
+            assert!(why.contains(word), "{what}: {why}");
+        }
+        for name in [url("held"), Digest::Sha256(digests.sha256).into(), Digest::Sha1(digests.sha1).into()] {
+            let found = store.find(&name).await.unwrap().unwrap();
+            assert_eq!((served(&found), found.held.payload().class), (content.clone(), Class::Proven), "{what}");
+        }
+        assert!(store.find(&url("other")).await.unwrap().is_none());
+        assert_eq!(store.space().await.unwrap().payloads_count, 1);
+        let refused = store.start_draft(spec(&url("new"), &bytes(3, 10), None)).await.unwrap_err();
+        assert!(matches!(refused, Error::Unavailable { .. }), "{what}: {refused}");
+        assert!(matches!(store.remove(digests.blake3).await, Err(Error::Unavailable { .. })));
+        store.close().await.unwrap();
+        assert_eq!(std::fs::read(&path).ok(), damaged, "{what}: the index was written");
+        assert_eq!(std::fs::read_dir(dir.path().join("drafts")).unwrap().count(), 1, "{what}: a draft went");
+    }
+    waystation::store::rebuild(&config(dir.path()), Arc::new(RealDisk), Hand::new(), &mut |_| ()).unwrap();
+    let (store, _) = Store::open_to_serve(config(dir.path()), Arc::new(RealDisk), Hand::new()).unwrap();
+    assert_eq!(store.health(), Health::Ready);
+    assert_eq!(served(&store.find(&url("held")).await.unwrap().unwrap()), content);
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn on_a_disk_that_others_filled_room_is_made_and_health_says_so_meanwhile() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultDisk::new(dir.path());
+    let (store, _) = open_on(&disk, dir.path()).unwrap();
+    for seed in 0..3 {
+        publish(&store, &url(&seed.to_string()), &bytes(seed, 100_000), Some(Authority::Catalog)).await.unwrap();
+    }
+    store.pin(blake3_of(&bytes(0, 100_000)), "me").await.unwrap();
+    // Above min_free (0), below what the index needs.
+    disk.set_faults(Faults { free: Some(1000), ..Faults::default() });
+    assert!(matches!(store.set_document("a", Some(vec![1])).await, Err(Error::Full { .. })));
+    let Health::ReadOnly { why } = store.health() else { panic!("it says that all is well") };
+    assert!(why.contains("1000 bytes are free"), "{why}");
+    assert!(store.evict_step(0).await.unwrap() > 0);
+    assert!(store.find(&url("1")).await.unwrap().is_none() && store.find(&url("2")).await.unwrap().is_none());
+    assert!(store.find(&url("0")).await.unwrap().is_some(), "a pinned one stays");
+    // Asking for a new draft makes room too, or says why there is none.
+    let error = store.start_draft(spec(&url("new"), &bytes(5, 10), None)).await.unwrap_err();
+    assert!(matches!(error, Error::Full { .. }), "{error}");
+    disk.set_faults(Faults::default());
+    publish(&store, &url("new"), &bytes(5, 10), None).await.unwrap();
+    assert_eq!(store.health(), Health::Ready);
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn where_not_even_an_eviction_can_be_written_the_files_make_the_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultDisk::new(dir.path());
+    let (store, _) = open_on(&disk, dir.path()).unwrap();
+    let content = bytes(1, 100_000);
+    publish(&store, &url("a"), &content, Some(Authority::Catalog)).await.unwrap();
+    disk.set_faults(Faults { free: Some(0), index_full: true, ..Faults::default() });
+    drop(store.evict_step(0).await);
+    let text = blake3_of(&content).to_string();
+    assert!(!dir.path().join("content").join(&text[..2]).join(&text).exists(), "its blocks are free");
+    disk.set_faults(Faults::default());
+    assert!(store.find(&url("a")).await.unwrap().is_none());
+    publish(&store, &url("a"), &content, Some(Authority::Catalog)).await.unwrap();
+    assert_eq!(served(&store.find(&url("a")).await.unwrap().unwrap()), content);
+    store.close().await.unwrap();
+    crash::check_rows(dir.path()).unwrap();
+}
+
+#[tokio::test]
+async fn one_bad_row_costs_its_own_payload_and_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let (bad, good) = (bytes(1, 5000), bytes(2, 5000));
+    publish(&store, &url("bad"), &bad, None).await.unwrap();
+    publish(&store, &url("good"), &good, None).await.unwrap();
+    store.close().await.unwrap();
+    {
+        let db = redb::Database::open(dir.path().join("node.redb")).unwrap();
+        let tx = db.begin_write().unwrap();
+        let payloads = redb::TableDefinition::<'static, &[u8; 32], &[u8]>::new("payloads.1");
+        let id = *blake3_of(&bad).as_bytes();
+        tx.open_table(payloads).unwrap().insert(&id, [9, 9].as_slice()).unwrap();
+        tx.commit().unwrap();
+    }
+    let (store, _) = open(dir.path());
+    for _ in 0..3 {
+        let error = store.find(&url("bad")).await.unwrap_err();
+        assert!(error.to_string().contains("payloads.1"), "{error}");
+        assert_eq!(served(&store.find(&url("good")).await.unwrap().unwrap()), good);
+    }
+    assert!(store.remove(blake3_of(&bad)).await.is_err());
+    assert_eq!(store.health(), Health::Ready);
+    publish(&store, &url("new"), &bytes(3, 5000), None).await.unwrap();
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_file_that_is_moved_in_survives_a_failed_sync() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let disk = FaultDisk::new(&data);
+    let (store, _) = open_on(&disk, &data).unwrap();
+    let content = bytes(1, 50_000);
+    let path = dir.path().join("only-copy");
+    std::fs::write(&path, &content).unwrap();
+    disk.set_faults(Faults { folder_sync_fails: Some(data.join("drafts")), ..Faults::default() });
+    store.import(path.clone(), true, None, vec![]).await.unwrap_err();
+    assert_eq!(std::fs::read(&path).unwrap(), content, "it went back to where it came from");
+    disk.set_faults(Faults::default());
+    let found = store.import(path.clone(), true, None, vec![]).await.unwrap();
+    assert_eq!((served(&found), path.exists()), (content, false));
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_repair_that_fails_after_the_rename_serves_the_new_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultDisk::new(dir.path());
+    let (store, _) = open_on(&disk, dir.path()).unwrap();
+    let content = bytes(1, 200_000);
+    let blake3 = blake3_of(&content);
+    publish(&store, &url("a"), &content, Some(Authority::Catalog)).await.unwrap();
+    let held = store.find(&url("a")).await.unwrap().unwrap();
+    let draft = store.repair_draft(blake3, SpanSet::from_iter([Span::new(0, 10)]), vec![]).await.unwrap();
+    draft.write(0, content.slice(0..65_536)).await.unwrap();
+    let proved = draft.prove().await.unwrap();
+    let shelf = dir.path().join("content").join(&blake3.to_string()[..2]);
+    disk.set_faults(Faults { folder_sync_fails: Some(shelf), ..Faults::default() });
+    draft.publish(proved, vec![]).await.unwrap_err();
+    let after = store.find(&url("a")).await.unwrap().unwrap();
+    assert!(!Arc::ptr_eq(&held.held, &after.held), "the map of the replaced file is still handed out");
+    assert_eq!(served(&after), content);
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_draft_that_cannot_be_made_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultDisk::new(dir.path());
+    let (store, _) = open_on(&disk, dir.path()).unwrap();
+    let content = bytes(1, 200_000);
+    publish(&store, &url("a"), &content, Some(Authority::Catalog)).await.unwrap();
+    let path = dir.path().join("content").join(&blake3_of(&content).to_string()[..2]);
+    // Shorter than it should be, so that the copy is made longer, for which there is no room.
+    let path = path.join(blake3_of(&content).to_string());
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, &content[..1000]).unwrap();
+    disk.set_faults(Faults { resize_fails: true, ..Faults::default() });
+    store.repair_draft(blake3_of(&content), SpanSet::from_iter([Span::new(0, 10)]), vec![]).await.unwrap_err();
+    store.start_draft(spec(&url("b"), &content, None)).await.unwrap_err();
+    assert_eq!(std::fs::read_dir(dir.path().join("drafts")).unwrap().count(), 0);
+    disk.set_faults(Faults::default());
+    store.close().await.unwrap();
+}

@@ -27,6 +27,8 @@ async fn room_is_made_in_the_promised_order() {
     let draft = store.start_draft(spec(&url("draft"), &bytes(9, 100 << 10), None)).await.unwrap();
     fill(&draft, &bytes(9, 100 << 10)).await.unwrap();
     draft.checkpoint().await.unwrap();
+    // Hashed to the end, so that no work in the background holds it open when its turn comes.
+    draft.prove().await.unwrap();
     drop(draft);
     clock.forward(2 * HOUR);
     // The second unproven one is in use by somebody, the first is not.
@@ -38,7 +40,8 @@ async fn room_is_made_in_the_promised_order() {
                 held.push(at.to_string());
             }
         }
-        held.extend(store.draft(&url("draft")).await.unwrap().map(|_| "draft".to_owned()));
+        let drafts = store.drafts().await.unwrap();
+        held.extend(drafts.iter().filter(|(spec, _)| spec.name == url("draft")).map(|_| "draft".to_owned()));
         held.join(" ")
     };
     let ask = async |kib: u64| store.evict_step(kib << 10).await.unwrap();
@@ -179,6 +182,12 @@ async fn files_are_imported_copied_or_moved() {
     assert!(!path.exists());
     assert_eq!(class_of(&store, &url("u")).await, Some(Class::Proven));
     assert!(store.import(dir.path().to_owned(), false, None, vec![]).await.is_err());
+    // The store's own files are nothing to import, whichever way leads to them.
+    std::os::unix::fs::symlink(dir.path().join("data"), dir.path().join("way")).unwrap();
+    for own in ["data/store-id", "way/node.redb"] {
+        let error = store.import(dir.path().join(own), true, None, vec![]).await.unwrap_err();
+        assert!(error.to_string().contains("own data directory") && dir.path().join(own).exists(), "{error}");
+    }
     store.close().await.unwrap();
 }
 
@@ -195,6 +204,12 @@ async fn a_backup_brings_back_what_proofs_cannot() {
     store.pin(blake3_of(&b), "me").await.unwrap();
     let backup = dir.path().join("backup");
     store.backup(backup.clone()).await.unwrap();
+    let error = store.backup(backup.clone()).await.unwrap_err();
+    assert!(error.to_string().contains("not overwritten"), "{error}");
+    let (one, two) = tokio::join!(store.backup(dir.path().join("twin")), store.backup(dir.path().join("twin")));
+    assert!(one.is_ok() || two.is_ok());
+    let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| !name.to_str().unwrap().contains("partial")), "{left:?}");
     // After the backup one goes, one comes.
     store.remove(blake3_of(&a)).await.unwrap();
     publish(&store, &url("c"), &c, None).await.unwrap();
@@ -215,13 +230,25 @@ async fn a_backup_brings_back_what_proofs_cannot() {
         .unwrap()
         .filter(|entry| entry.as_ref().unwrap().file_name().to_str().unwrap().starts_with("node.redb.old-"));
     assert_eq!(old.count(), 1);
+    // What the epoch was is lost with the index: no later one may be below it.
+    std::fs::write(data.join("node.redb"), b"nothing").unwrap();
+    assert!(store::restore(&config(&data), &RealDisk, &backup).unwrap() > 1_000_000);
     // The backup of another store is refused, and so is what is no backup.
     let (other, _) = open(&dir.path().join("other"));
     other.close().await.unwrap();
     let error = store::restore(&config(&dir.path().join("other")), &RealDisk, &backup).unwrap_err().to_string();
-    assert!(error.contains("holds store"), "{error}");
+    assert!(error.contains("holds store") && !error.contains("waystation restore"), "{error}");
+    let noise = dir.path().join("noise");
+    std::fs::write(&noise, bytes(4, 9000)).unwrap();
+    let error = store::restore(&config(&data), &RealDisk, &noise).unwrap_err().to_string();
+    assert!(error.contains("no backup") && !error.contains("waystation restore"), "{error}");
+    // A target that cannot be made is no damage of the index either.
+    let (store, _) = open(&data);
+    let error = store.backup(dir.path().join("nowhere/backup")).await.unwrap_err();
+    assert!(matches!(error, Error::Io(_)) && error.to_string().contains("nowhere"), "{error}");
+    store.close().await.unwrap();
     let error = store::restore(&config(&data), &RealDisk, &dir.path().join("none")).unwrap_err().to_string();
-    assert!(error.contains("no backup"), "{error}");
+    assert!(error.contains("no backup") && !error.contains("waystation restore"), "{error}");
 }
 
 #[tokio::test]
@@ -266,6 +293,27 @@ async fn a_rebuild_reads_proofs_and_says_what_is_gone() {
     // Again over a readable index: the epoch goes on by one.
     let again = store::rebuild(&config(dir.path()), Arc::new(RealDisk), clock, &mut |_| ()).unwrap();
     assert_eq!((again.payloads, again.epoch), (3, rebuilt.epoch + 1));
+}
+
+#[tokio::test]
+async fn what_was_promoted_outlives_a_rebuild() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Hand::new();
+    let open = || Store::open(config(dir.path()), Arc::new(RealDisk), clock.clone()).unwrap().0;
+    let store = open();
+    let content = bytes(1, 70_000);
+    publish(&store, &url("a"), &content, None).await.unwrap();
+    let claim = Published::one(Digest::Sha256(sha256_of(&content)), Authority::Catalog);
+    store.expect(&url("a"), claim, vec![]).await.unwrap();
+    store.close().await.unwrap();
+    clock.forward(40 * DAY);
+    let rebuilt = store::rebuild(&config(dir.path()), Arc::new(RealDisk), clock.clone(), &mut |_| ()).unwrap();
+    assert_eq!((rebuilt.payloads, rebuilt.unproven), (1, 1));
+    let store = open();
+    store.evict_step(0).await.unwrap();
+    let found = store.find(&url("a")).await.unwrap().unwrap();
+    assert_eq!(found.held.payload().expires_at, Some(Timestamp::from_ms(clock.now().ms() + 30 * DAY)));
+    store.close().await.unwrap();
 }
 
 /// A storage that counts what is read of it.
@@ -367,4 +415,161 @@ fn cost_of_opening(root: &Path, read: &Arc<AtomicU64>) -> Cost {
     assert!(cfg!(debug_assertions) || bytes < 1 << 20, "redb itself reads {bytes} bytes");
     let (path, read) = (root.join("node.redb"), read.clone());
     Cost { medium: Arc::new(move |_| Ok(Box::new(open(&path, &read)) as Box<dyn redb::StorageBackend>)), bytes }
+}
+
+fn file_of(root: &Path, content: &[u8]) -> std::path::PathBuf {
+    let text = blake3_of(content).to_string();
+    root.join("content").join(&text[..2]).join(text)
+}
+
+#[tokio::test]
+async fn a_pin_waits_for_a_damaged_payload_to_come_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let content = bytes(1, 5000);
+    let blake3 = blake3_of(&content);
+    publish(&store, &url("a"), &content, None).await.unwrap();
+    store.pin(blake3, "me").await.unwrap();
+    store.quarantine(blake3, "damaged").await.unwrap();
+    assert!(store.show(&url("a")).await.unwrap().is_none());
+    publish(&store, &url("a"), &content, None).await.unwrap();
+    let listed = store.show(&url("a")).await.unwrap().unwrap();
+    assert_eq!(listed.pinned.map(|pin| pin.by).as_deref(), Some("me"));
+    assert_eq!(listed.payload.expires_at, None);
+    // What is removed on purpose takes its pin along; a pin that waits can be taken away.
+    store.remove(blake3).await.unwrap();
+    publish(&store, &url("a"), &content, None).await.unwrap();
+    assert!(store.show(&url("a")).await.unwrap().unwrap().pinned.is_none());
+    store.pin(blake3, "me").await.unwrap();
+    store.quarantine(blake3, "damaged").await.unwrap();
+    store.unpin(blake3).await.unwrap();
+    assert!(matches!(store.unpin(blake3).await, Err(Error::Gone)));
+    store.close().await.unwrap();
+    crash::check_rows(dir.path()).unwrap();
+}
+
+#[tokio::test]
+async fn a_repair_proves_nothing_and_keeps_the_names_in_the_proof() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Hand::new();
+    let (store, _) = Store::open(config(dir.path()), Arc::new(RealDisk), clock.clone()).unwrap();
+    let content = bytes(1, 200_000);
+    let blake3 = blake3_of(&content);
+    publish(&store, &url("a"), &content, None).await.unwrap();
+    let before = store.show(&url("a")).await.unwrap().unwrap().payload;
+    clock.forward(DAY);
+    let draft = store.repair_draft(blake3, SpanSet::from_iter([Span::new(0, 65_536)]), vec![]).await.unwrap();
+    draft.write(0, content.slice(..65_536)).await.unwrap();
+    let proved = draft.prove().await.unwrap();
+    draft.publish(proved, vec![]).await.unwrap();
+    let after = store.show(&url("a")).await.unwrap().unwrap().payload;
+    assert_eq!((after.class, after.expires_at), (Class::Unproven, before.expires_at));
+    assert_eq!(after.published_at, before.published_at);
+    store.close().await.unwrap();
+    store::rebuild(&config(dir.path()), Arc::new(RealDisk), clock.clone(), &mut |_| ()).unwrap();
+    let (store, _) = Store::open(config(dir.path()), Arc::new(RealDisk), clock).unwrap();
+    let found = store.find(&url("a")).await.unwrap().unwrap();
+    assert_eq!((served(&found), found.alias.tag.as_str()), (content, "tag of dl.example.org/a"));
+    assert_eq!(found.held.payload().class, Class::Unproven);
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_missing_payload_file_is_mended_and_a_missing_proof_is_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let content = bytes(1, 200_000);
+    let blake3 = blake3_of(&content);
+    publish(&store, &url("a"), &content, Some(Authority::Catalog)).await.unwrap();
+    let path = file_of(dir.path(), &content);
+    std::fs::remove_file(&path).unwrap();
+    let bad = store.verify(blake3, Box::new(|_| ())).await.unwrap();
+    assert_eq!(bad.iter().collect::<Vec<_>>(), [Span::new(0, 200_000)]);
+    let draft = store.repair_draft(blake3, bad, vec![]).await.unwrap();
+    assert_eq!(draft.covered().total(), 0);
+    fill(&draft, &content).await.unwrap();
+    let proved = draft.prove().await.unwrap();
+    draft.publish(proved, vec![]).await.unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), content);
+    assert_eq!(class_of(&store, &url("a")).await, Some(Class::Proven));
+
+    let proof = path.with_extension("proof");
+    let good = std::fs::read(&proof).unwrap();
+    for damaged in [None, Some(&good[..good.len() / 2])] {
+        std::fs::remove_file(&proof).unwrap();
+        if let Some(damaged) = damaged {
+            std::fs::write(&proof, damaged).unwrap();
+        }
+        let read = Arc::new(AtomicU64::new(0));
+        let told = Arc::clone(&read);
+        let each = move |len| {
+            told.fetch_add(len, Ordering::Relaxed);
+        };
+        assert!(store.verify(blake3, Box::new(each)).await.unwrap().is_empty());
+        assert_eq!(read.load(Ordering::Relaxed), 200_000, "it was read to the end");
+        assert_eq!(std::fs::read(&proof).unwrap().len(), good.len());
+    }
+    // Without a proof, and not what its name says either: all of it is bad.
+    std::fs::remove_file(&proof).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, bytes(2, 200_000)).unwrap();
+    let bad = store.verify(blake3, Box::new(|_| ())).await.unwrap();
+    assert_eq!(bad.total(), 200_000);
+    assert!(!proof.exists());
+    // Filled anew it has a proof again.
+    publish(&store, &url("b"), &content, None).await.unwrap();
+    assert!(proof.exists() && store.verify(blake3, Box::new(|_| ())).await.unwrap().is_empty());
+    store.close().await.unwrap();
+    crash::check_rows(dir.path()).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn writers_that_need_room_at_once_all_find_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = Config { max_size: 3 << 20, ..config(dir.path()) };
+    let (store, _) = Store::open(small, Arc::new(RealDisk), Hand::new()).unwrap();
+    for round in 0..6u64 {
+        let mut tasks = tokio::task::JoinSet::new();
+        for at in 0..4u64 {
+            let store = store.clone();
+            tasks.spawn(async move {
+                let name = url(&format!("{round}-{at}"));
+                publish(&store, &name, &bytes(round * 10 + at, 500 << 10), Some(Authority::Catalog)).await.map(drop)
+            });
+        }
+        while let Some(done) = tasks.join_next().await {
+            done.unwrap().unwrap();
+        }
+    }
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_directory_of_payloads_that_is_missing_dooms_no_entry() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let content = bytes(1, 5000);
+    publish(&store, &url("a"), &content, None).await.unwrap();
+    store.close().await.unwrap();
+    let shelf = file_of(dir.path(), &content).parent().unwrap().to_owned();
+    let aside = dir.path().join("aside");
+    std::fs::rename(&shelf, &aside).unwrap();
+    let (store, _) = open(dir.path());
+    assert!(store.find(&url("a")).await.unwrap().is_none());
+    std::fs::rename(&aside, &shelf).unwrap();
+    assert_eq!(served(&store.find(&url("a")).await.unwrap().unwrap()), content);
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_cannot_be_mended_does_not_stop_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    publish(&store, &url("a"), &bytes(1, 5000), None).await.unwrap();
+    store.close().await.unwrap();
+    let stranger = dir.path().join("drafts/00000000000000ff");
+    std::fs::create_dir(&stranger).unwrap();
+    let (store, _) = open(dir.path());
+    assert!(store.find(&url("a")).await.unwrap().is_some() && stranger.is_dir());
+    store.close().await.unwrap();
 }

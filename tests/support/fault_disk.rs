@@ -95,6 +95,10 @@ pub(crate) struct Faults {
     pub(crate) index_unreadable: bool,
     /// The next sync of a file below this path fails.
     pub(crate) sync_fails_below: Option<PathBuf>,
+    /// The next sync of this directory fails.
+    pub(crate) folder_sync_fails: Option<PathBuf>,
+    /// No file below `drafts/` can be given a length.
+    pub(crate) resize_fails: bool,
 }
 
 #[derive(Debug, Default)]
@@ -314,6 +318,9 @@ impl DiskFile for FaultFile {
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut world = self.disk.world();
         world.may_write(&self.path)?;
+        if world.faults.resize_fails && self.path.starts_with(self.disk.root.join("drafts")) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         self.real.set_len(len)?;
         world.nodes[self.node].pending.push(Change::Len(len));
         Ok(())
@@ -385,7 +392,12 @@ impl Disk for FaultDisk {
         let mut world = self.world();
         world.may_write(to)?;
         RealDisk.rename(from, to)?;
-        let node = world.live.get(from).copied();
+        let mut node = world.live.get(from).copied();
+        if node.is_none() && !from.starts_with(&self.root) {
+            // It comes from somewhere else, where it was durable.
+            node = Some(world.nodes.len());
+            world.nodes.push(Node { durable: std::fs::read(to)?, pending: Vec::new() });
+        }
         world.name(Naming::Names(vec![(from.to_owned(), None), (to.to_owned(), node)]));
         Ok(())
     }
@@ -405,6 +417,10 @@ impl Disk for FaultDisk {
         let mut world = self.world();
         world.count_sync()?;
         let world = &mut *world;
+        if world.faults.folder_sync_fails.as_deref() == Some(path) {
+            world.faults.folder_sync_fails = None;
+            return Err(io::Error::from_raw_os_error(libc::EIO));
+        }
         world.namings.retain(|naming| {
             let durable = naming.touches(path);
             if durable {

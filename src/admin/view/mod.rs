@@ -275,6 +275,15 @@ pub struct Content {
     pub pinned: Option<Pinned>,
 }
 
+/// What `POST /api/v1/content/{address}/unbind` took back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unbound {
+    /// The name under which the address is kept.
+    pub name: String,
+    /// The digests that were bound to it.
+    pub digests: Vec<String>,
+}
+
 /// A pin.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pinned {
@@ -429,6 +438,20 @@ pub struct Certificate {
     pub fingerprint: String,
     /// For example `ECDSA P-256`.
     pub key_type: String,
+}
+
+/// The site CA, as `tls ca show` and `tls ca create` print it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteCa {
+    /// Its certificate.
+    #[serde(flatten)]
+    pub certificate: Certificate,
+    /// The domains and networks that it may sign for.
+    pub may_sign_for: String,
+    /// Names of the node that it may not sign for: endpoints that use them refuse the node's certificate.
+    pub uncovered: Vec<String>,
+    /// Whether the node's certificate is from it; not where one is configured or imported.
+    pub in_use: bool,
 }
 
 /// `tls show`.

@@ -13,7 +13,7 @@ use crate::app::error::{ConfigError, Problem};
 use crate::model::payload::{Location, Standing};
 use crate::net::tls::files::Pair;
 use crate::net::tls::names::SiteName;
-use crate::{admin, fill, jobs, net, store, upstream};
+use crate::{fill, jobs, net, store, upstream};
 
 /// Hops that a request may have made when it comes here: a chain of nodes has four or five, a loop has more.
 const HOPS_MAX: u32 = 8;
@@ -201,7 +201,6 @@ pub(crate) fn control() -> net::Config {
     net::Config {
         connections_max: CONTROL_CONNECTIONS_MAX,
         connections_per_client_max: CONTROL_CONNECTIONS_MAX,
-        request_body_bytes_max: admin::BODY_BYTES_MAX as u64,
         ..net::Config::default()
     }
 }

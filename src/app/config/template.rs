@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::admin::router::ADDRESSES;
 use crate::app::config::keys::{SECTIONS, Section};
 use crate::model::settings::Effect;
 
@@ -38,8 +39,28 @@ pub(crate) fn reference() -> String {
     for section in SECTIONS {
         part(&mut out, section);
     }
+    out.push_str(CONTROL);
+    for (method, path, what) in ADDRESSES {
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "| `{method}` | `{path}` | {what} |");
+    }
     out
 }
+
+/// Stands above the addresses of the control plane.
+const CONTROL: &str = "
+# The control plane
+
+`control.sock` in the data directory answers all of these to root and the node's own user; the listener of `listen.control`
+answers those that only read, without a job's start. Answers are JSON; an error is a problem document (RFC 9457) that says
+what is wrong and what to do. A job's start is answered with 202 and its number. The verbs of the command line are made of
+these, for example:
+
+    curl --unix-socket /var/lib/waystation/control.sock http://localhost/api/v1/status
+
+| Method | Address | What it does |
+|---|---|---|
+";
 
 /// Stands above the sections.
 const HEAD: &str = "\

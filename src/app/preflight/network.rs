@@ -57,7 +57,12 @@ pub(super) fn ports(typed: &Typed, machine: &Machine, found: &mut Found) {
                 && (other.ip() == one.ip() || other.ip().is_unspecified() || one.ip().is_unspecified())
         };
         if let Some(other) = all[at + 1..].iter().find(same) {
-            found.bad("ports", "listen", format!("{one} and {other} collide"), "give each listener a port of its own");
+            found.bad(
+                "ports",
+                "listen",
+                format!("two listeners want {one} and {other}, which collide"),
+                "give each of [listen] http, https, control and peer a port of its own",
+            );
         }
     }
     let low: Vec<_> =

@@ -229,6 +229,40 @@ fn on_a_thin_link_no_waiting_response_is_silent_for_ten_seconds() {
 }
 
 #[test]
+fn however_many_wait_on_a_slow_link_each_gets_its_turn_in_time() {
+    for (connections, rate) in [(28, 250_000), (56, 500_000)] {
+        let link: fn(Duration) -> u64 = if rate == 250_000 { |_| 250_000 } else { |_| 500_000 };
+        let size = 64 << 20;
+        let mut world = World::new(size, link, dealt(&shuffled(size, 2), connections));
+        world.run(Duration::from_secs(400));
+        assert!(world.longest_silence < Duration::from_secs(10), "{connections} wait: {:?}", world.longest_silence);
+    }
+}
+
+#[test]
+fn a_long_extent_gives_way_to_responses_of_other_flights() {
+    let (none, flying) = (SpanSet::new(), [Flying { at: 0, end: 8 << 20 }, Flying { at: 8 << 20, end: 9 << 20 }]);
+    let scene = |rate| Scene {
+        size: 1 << 30,
+        covered: &none,
+        flying: &flying,
+        waiting: &[],
+        asked: &none,
+        pieces: &none,
+        complete: Complete::Demand,
+        whole: true,
+        extent: 8 << 20,
+        proven: 8 << 20,
+        connections: 4,
+        rate,
+    };
+    assert_eq!(give_way(&scene(Some(250_000)), Duration::from_secs(3)), Some((0, EXTENT_FLOOR)));
+    assert_eq!(give_way(&scene(Some(250_000)), Duration::from_secs(2)), None, "not yet");
+    assert_eq!(give_way(&scene(Some(50_000_000)), Duration::from_secs(3)), None, "it will be over soon");
+    assert_eq!(give_way(&scene(None), Duration::from_secs(3)), None);
+}
+
+#[test]
 fn a_link_that_collapses_does_not_leave_a_response_behind_a_long_extent() {
     let size = 256 << 20;
     let link = |time: Duration| if time < Duration::from_secs(8) { 20_000_000 } else { 250_000 };

@@ -287,6 +287,9 @@ fn parse(text: &str) -> Result<(Host, bool, Entry), OriginError> {
         Some(_) => return Err(fail("the scheme of an origin is http or https")),
     };
     let rest = rest.strip_suffix('/').unwrap_or(rest);
+    if rest.contains(['/', '?']) {
+        return Err(fail("an entry is a host, with its port where it has one, and never a path: take the path out"));
+    }
     // A bare IPv6 address has colons and no port; with a port it needs brackets.
     let bare_v6 = rest.parse::<std::net::Ipv6Addr>().is_ok();
     let (host, port) = match rest.rsplit_once(':') {

@@ -27,7 +27,7 @@ use crate::base::time::{Clock, Timestamp};
 use crate::net::error::Error;
 use crate::net::tls::files;
 use crate::net::tls::names::SiteName;
-use crate::net::tls::show::hex;
+use crate::net::tls::show::{self, hex};
 
 /// The key's file in the TLS directory.
 pub const KEY_FILE: &str = "site-ca.key";
@@ -79,6 +79,11 @@ impl Scope {
         Self { domains, networks }
     }
 
+    /// What the name constraints of a certificate in DER say.
+    pub fn of_der(cert: &CertificateDer<'_>) -> Result<Self, Error> {
+        Ok(Self::of_certificate(&show::parse(cert)?))
+    }
+
     /// What the name constraints of `cert` say.
     fn of_certificate(cert: &X509Certificate<'_>) -> Self {
         let mut scope = Self::default();
@@ -124,14 +129,62 @@ impl fmt::Display for Scope {
 
 /// The name without its first label, where what is left is a domain that somebody can own; else the name itself.
 ///
-/// Without a list of public suffixes a rule of thumb must do: two labels are owned unless they look like `co.uk` (a
-/// country below which few letters stand for a kind of body). Too narrow is the safe side: `ca create` widens it.
+/// Without the list of public suffixes a rule of thumb must do: below a top of a country (two letters) any label may be
+/// one under which others register (`school.nz`, `city.kawasaki.jp`), so that the whole name is taken; below others two
+/// labels are owned, unless they are one of [`SHARED`]. Too narrow is the safe side: `ca create` widens it.
 fn domain_of(name: &str) -> &str {
     let bare = name.strip_prefix("*.").unwrap_or(name);
     let Some((_, rest)) = bare.split_once('.') else { return bare };
-    let Some((second, top)) = rest.split_once('.') else { return bare };
-    if !top.contains('.') && top.len() == 2 && second.len() <= 3 { bare } else { rest }
+    let Some((_, top)) = rest.rsplit_once('.') else { return bare };
+    let is_shared = SHARED
+        .iter()
+        .any(|parent| bare.strip_suffix(parent).is_some_and(|below| below.is_empty() || below.ends_with('.')));
+    if top.len() == 2 || is_shared { bare } else { rest }
 }
+
+/// Parents below which everybody can have a name (dynamic DNS, hosting), as far as their top is not a country's.
+const SHARED: [&str; 40] = [
+    "amazonaws.com",
+    "azure.com",
+    "azurewebsites.net",
+    "bounceme.net",
+    "cloudapp.net",
+    "ddns.net",
+    "ddnsking.com",
+    "dnsalias.com",
+    "dnsalias.net",
+    "dnsalias.org",
+    "dnsdojo.com",
+    "dnsdojo.net",
+    "dnsdojo.org",
+    "duckdns.org",
+    "dynalias.com",
+    "dynalias.net",
+    "dynalias.org",
+    "dyndns.org",
+    "dynv6.net",
+    "freeddns.org",
+    "gotdns.com",
+    "gotdns.org",
+    "hldns.com",
+    "homedns.org",
+    "homeip.net",
+    "homelinux.com",
+    "homelinux.net",
+    "homelinux.org",
+    "hopto.org",
+    "mooo.com",
+    "myfritz.net",
+    "myftp.org",
+    "no-ip.com",
+    "no-ip.org",
+    "noip.com",
+    "nsupdate.info",
+    "servebeer.com",
+    "sytes.net",
+    "ts.net",
+    "zapto.org",
+];
 
 /// The private block (RFC 1918, RFC 4193, loopback) that an address lies in, so that a machine may be renumbered within
 /// its site; else the address alone.
@@ -352,7 +405,13 @@ mod tests {
             ("a.b.site.example", "b.site.example"),
             ("site.example", "site.example"),
             ("shop.co.uk", "shop.co.uk"),
-            ("node.shop.co.uk", "shop.co.uk"),
+            ("node.shop.co.uk", "node.shop.co.uk"),
+            ("node.school.nz", "node.school.nz"),
+            ("node.site.de", "node.site.de"),
+            ("x.duckdns.org", "x.duckdns.org"),
+            ("a.x.duckdns.org", "a.x.duckdns.org"),
+            ("x.notduckdns.org", "notduckdns.org"),
+            ("vm.eastus.cloudapp.azure.com", "vm.eastus.cloudapp.azure.com"),
             ("vm", "vm"),
         ] {
             assert_eq!(domain_of(name), domain, "{name}");

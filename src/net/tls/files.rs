@@ -12,7 +12,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
-use crate::base::disk::Disk;
+use crate::base::disk::{Disk, DiskFile};
 use crate::net::error::Error;
 
 /// The longest certificate, key or PFX file that is read: a chain of a dozen certificates with large keys is a tenth of
@@ -55,12 +55,21 @@ impl Stamp {
 
 /// All of a file; `None` where there is none. The memory is wiped when it is dropped, since there may be a key in it.
 pub fn read(disk: &dyn Disk, path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+    read_checked(disk, path, |_| Ok(()))
+}
+
+fn read_checked(
+    disk: &dyn Disk,
+    path: &Path,
+    check: impl Fn(&dyn DiskFile) -> Result<(), Error>,
+) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
     let fail = |source| Error::File { action: "read", path: path.into(), source };
     let file = match disk.open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(fail(error)),
     };
+    check(&*file)?;
     let facts = file.facts().map_err(fail)?;
     if facts.is_dir || facts.len > FILE_BYTES_MAX {
         return Err(fail(io::Error::other(format!("it is no file of at most {FILE_BYTES_MAX} bytes"))));
@@ -149,18 +158,34 @@ pub fn certified(
     Ok(Arc::new(CertifiedKey::new(chain, key)))
 }
 
-/// The key and chain of `pair`, ready to sign.
+/// Refuses a key that users beyond the node's group can get at: whoever has it is the node to every client.
+fn refuse_exposed(path: &Path, file: &dyn DiskFile) -> Result<(), Error> {
+    let fail = |source| Error::File { action: "read", path: path.into(), source };
+    // Asked of the open file, so that it cannot be changed for another one in between.
+    let mode = file.as_file().metadata().map_err(fail)?.mode();
+    if mode & 0o007 != 0 {
+        let shown = path.display();
+        return Err(Error::Certificate(format!(
+            "the key {shown} is open to everybody (mode {:04o}): chmod 0640 {shown}, and give it to the node's group",
+            mode & 0o7777
+        )));
+    }
+    Ok(())
+}
+
+/// The key and chain of `pair`, ready to sign. A key that everybody can read is an error.
 pub fn load(disk: &dyn Disk, pair: &Pair, provider: &CryptoProvider) -> Result<Arc<CertifiedKey>, Error> {
-    let need = |path: &Path| {
-        read(disk, path)?.ok_or_else(|| Error::File {
+    let need = |path: &Path, secret: bool| {
+        let checked = |file: &dyn DiskFile| if secret { refuse_exposed(path, file) } else { Ok(()) };
+        read_checked(disk, path, checked)?.ok_or_else(|| Error::File {
             action: "read",
             path: path.into(),
             source: io::Error::from(io::ErrorKind::NotFound),
         })
     };
     let name = pair.cert.display().to_string();
-    let chain = certificates(&need(&pair.cert)?, &name)?;
-    let key = private_key(&need(&pair.key)?, &pair.key.display().to_string())?
+    let chain = certificates(&need(&pair.cert, false)?, &name)?;
+    let key = private_key(&need(&pair.key, true)?, &pair.key.display().to_string())?
         .ok_or_else(|| Error::Certificate(format!("there is no private key in {}", pair.key.display())))?;
     certified(chain, key, &name, provider)
 }

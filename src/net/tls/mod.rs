@@ -6,8 +6,13 @@
 //! 3. a leaf that the node's own site CA ([`ca`]) signs, made at the first start and renewed in the last third of its
 //!    life and whenever the node's names change.
 //!
+//! Where 1 or 2 give an RSA pair alone, the leaf of 3 stands behind it for clients that take ECDSA only (Windows Server
+//! 2012 R2, whose RSA suites are none that are spoken here); who can take RSA never sees it.
+//!
 //! [`Tls::watch`] looks for changes; handshakes from then on use the new certificate, open connections are left alone,
 //! and what cannot be used is logged while the old one stays.
+//!
+//! Who writes there, or loads, holds the directory ([`lock`]): verbs of other processes work on it, too.
 //!
 //! Files in `<data>/tls`, all 0600: `site-ca.key`, `site-ca.pem`, `leaf.pem`, `imported-*.pem`, `request-*.key`. A file
 //! that ends in `.new` was being written when the power went, and is replaced by the next write.
@@ -16,6 +21,7 @@ pub mod ca;
 pub mod csr;
 pub mod files;
 pub mod import;
+pub mod lock;
 pub mod names;
 pub mod resolver;
 pub mod show;
@@ -24,10 +30,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
+use rustls::{ServerConfig, SignatureAlgorithm};
 use tokio_util::sync::CancellationToken;
 
 use crate::base::disk::Disk;
@@ -92,14 +98,20 @@ struct Seen {
 impl Tls {
     /// Finds the certificate, or makes one. Files of the configuration that cannot be used are an error here.
     pub fn open(config: Config, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+        let tls = Self::unloaded(config, disk, clock)?;
+        tls.reload()?;
+        Ok(tls)
+    }
+
+    /// Looks at no file yet and serves nothing: for [`Tls::create_ca`] where what is there cannot be used, and for a node
+    /// that loads later by [`Tls::reload`].
+    pub fn unloaded(config: Config, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let resolver = Arc::new(Resolver::new(Vec::new()));
         let server = server_config(provider.clone(), resolver.clone())?;
+        // There is no stamp yet, so that the first look loads.
         let seen = Mutex::new(Seen { stamps: Vec::new(), look_again: Timestamp::default() });
-        let tls = Self { config, disk, clock, provider, resolver, server, seen };
-        // There is no stamp yet, so this loads.
-        tls.reload()?;
-        Ok(tls)
+        Ok(Self { config, disk, clock, provider, resolver, server, seen })
     }
 
     /// What listeners need; it follows every change of the certificate.
@@ -112,7 +124,7 @@ impl Tls {
         self.resolver.pairs().iter().map(|pair| Shown::of(pair.end_entity_cert()?)).collect()
     }
 
-    /// Whether the site CA's leaf is what is served, so that clients need the CA's certificate.
+    /// Whether the site CA's leaf is what all clients are served with, so that they need the CA's certificate.
     pub fn is_self_made(&self) -> bool {
         self.config.pairs.is_empty() && !self.imported().iter().any(|pair| pair.cert.exists())
     }
@@ -128,19 +140,39 @@ impl Tls {
         self.reload_with(&mut self.lock())
     }
 
+    /// The same, but loads whatever the looks say: for an operator who says that something changed.
+    pub fn reload_anyway(&self) -> Result<bool, Error> {
+        let mut seen = self.lock();
+        seen.look_again = Timestamp::default();
+        self.reload_with(&mut seen)
+    }
+
     fn reload_with(&self, seen: &mut Seen) -> Result<bool, Error> {
-        let stamps = self.stamps();
-        if seen.stamps == stamps && self.clock.now() < seen.look_again {
+        if seen.stamps == self.stamps() && self.clock.now() < seen.look_again {
             return Ok(false);
         }
+        // With files of the configuration alone there may be no directory, and none is needed.
+        let _held = if self.config.pairs.is_empty() { self.hold()? } else { lock::existing(&self.config.dir)? };
+        self.load_held(seen)
+    }
+
+    /// Loads; whoever calls holds the directory.
+    fn load_held(&self, seen: &mut Seen) -> Result<bool, Error> {
+        let stamps = self.stamps();
         let loaded = self.load();
-        // Loading may have written a leaf of our own; where it failed, the files as they were are what failed.
-        seen.stamps = if loaded.is_ok() { self.stamps() } else { stamps };
+        // The files as they were before the load: what is replaced while they are read is seen by the next look. (A leaf
+        // of our own that this load wrote is, too, which costs a load that changes nothing.)
+        seen.stamps = stamps;
         seen.look_again = self.clock.now().after(RENEWAL_CHECK);
         loaded
     }
 
-    /// Whoever reads or writes the TLS directory holds this, so that nobody sees another's work half done.
+    /// Keeps other processes out of the directory.
+    fn hold(&self) -> Result<lock::Held, Error> {
+        lock::hold(&*self.disk, &self.config.dir)
+    }
+
+    /// Whoever reads or writes the TLS directory holds this, so that no thread sees another's work half done.
     fn lock(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -165,7 +197,7 @@ impl Tls {
     }
 
     /// Makes another site CA that may sign for `domains` and for the networks that this node is in, and a leaf of it.
-    /// Clients must be given its certificate.
+    /// Clients must be given its certificate. What is there already may be broken: this is how it is mended.
     pub fn create_ca(&self, domains: &[SiteName]) -> Result<Shown, Error> {
         if let Some(address) = domains.iter().find(|domain| matches!(domain, SiteName::Address(_))) {
             return Err(Error::BadName { name: address.to_string() });
@@ -175,8 +207,13 @@ impl Tls {
             return Err(Error::NameOutside { name: outside.to_string(), scope: scope.to_string() });
         }
         let mut seen = self.lock();
+        let _held = self.hold()?;
         let made = SiteCa::create(&*self.disk, &self.config.dir, &*self.clock, &scope)?;
-        self.reload_with(&mut seen)?;
+        self.own_leaf()?;
+        // The CA and its leaf stand whatever else is configured or was imported; that has its own complaint.
+        if let Err(error) = self.load_held(&mut seen) {
+            tracing::warn!(%error, "what is configured or imported cannot be served with");
+        }
         Shown::of(made.certificate())
     }
 
@@ -196,30 +233,34 @@ impl Tls {
     /// See [`csr::make`].
     pub fn request(&self, kind: KeyKind) -> Result<String, Error> {
         let _alone = self.lock();
+        let _held = self.hold()?;
         csr::make(&*self.disk, &self.config.dir, &self.names(), kind)
     }
 
     /// See [`Importer::pem`]; served from now on, unless the configuration names files.
     pub fn import_pem(&self, chain: &[u8], key: Option<&[u8]>) -> Result<Imported, Error> {
         let mut seen = self.lock();
+        let _held = self.hold()?;
         let imported = self.importer(&self.names()).pem(chain, key)?;
-        self.reload_with(&mut seen)?;
+        self.load_held(&mut seen)?;
         Ok(imported)
     }
 
     /// See [`Importer::pfx`]; served from now on, unless the configuration names files.
     pub fn import_pfx(&self, data: &[u8], password: &Secret) -> Result<Imported, Error> {
         let mut seen = self.lock();
+        let _held = self.hold()?;
         let imported = self.importer(&self.names()).pfx(data, password)?;
-        self.reload_with(&mut seen)?;
+        self.load_held(&mut seen)?;
         Ok(imported)
     }
 
     /// Forgets what was imported; the site CA's leaf is served again.
     pub fn forget_imported(&self) -> Result<(), Error> {
         let mut seen = self.lock();
+        let _held = self.hold()?;
         import::forget(&*self.disk, &self.config.dir)?;
-        self.reload_with(&mut seen).map(drop)
+        self.load_held(&mut seen).map(drop)
     }
 
     fn importer<'a>(&'a self, names: &'a [SiteName]) -> Importer<'a> {
@@ -259,7 +300,8 @@ impl Tls {
                 pairs.push(files::load(&*self.disk, pair, &self.provider)?);
             }
         }
-        for pair in &pairs {
+        let last = self.stand_in(&pairs);
+        for pair in pairs.iter().chain(&last) {
             let shown = Shown::of(pair.end_entity_cert()?)?;
             let (now, expires) = (self.clock.now(), shown.not_after);
             if expires < now {
@@ -269,9 +311,25 @@ impl Tls {
             }
         }
         let old = self.resolver.pairs();
-        let changed = old.len() != pairs.len() || pairs.iter().any(|pair| !old.iter().any(|old| old.cert == pair.cert));
-        self.resolver.replace(pairs);
-        Ok(changed)
+        self.resolver.replace(pairs, last);
+        let new = self.resolver.pairs();
+        Ok(old.len() != new.len() || new.iter().any(|pair| !old.iter().any(|old| old.cert == pair.cert)))
+    }
+
+    /// The own leaf, where `pairs` have nothing for a client that takes ECDSA alone. That it cannot be had leaves those
+    /// clients out and nobody else.
+    fn stand_in(&self, pairs: &[Arc<CertifiedKey>]) -> Option<Arc<CertifiedKey>> {
+        if pairs.iter().any(|pair| pair.key.algorithm() == SignatureAlgorithm::ECDSA) {
+            return None;
+        }
+        self.own_leaf()
+            .inspect_err(|error| {
+                tracing::warn!(
+                    %error,
+                    "there is no ECDSA certificate: clients that take no RSA (Windows Server 2012 R2) are refused"
+                );
+            })
+            .ok()
     }
 
     /// The leaf that the site CA signed, made anew where there is none or it has had its time.
@@ -337,7 +395,8 @@ fn server_config(provider: Arc<CryptoProvider>, resolver: Arc<Resolver>) -> Resu
         .with_protocol_versions(&[&TLS13, &TLS12])?
         .with_no_client_auth()
         .with_cert_resolver(resolver);
-    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    // Old clients name HTTP/1.0 alone, and rustls refuses whom it has nothing in common with.
+    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec(), b"http/1.0".to_vec()];
     // Tickets instead of a memory of sessions: a fleet that comes back costs nothing here.
     server.ticketer = aws_lc_rs::Ticketer::new()?;
     Ok(Arc::new(server))

@@ -19,9 +19,11 @@ impl Resolver {
         Self { pairs: ArcSwap::from_pointee(in_order(pairs)) }
     }
 
-    /// Serves with these from the next handshake on.
-    pub fn replace(&self, pairs: Vec<Arc<CertifiedKey>>) {
-        self.pairs.store(Arc::new(in_order(pairs)));
+    /// Serves with these from the next handshake on; with `last` whom none of them suits.
+    pub fn replace(&self, pairs: Vec<Arc<CertifiedKey>>, last: Option<Arc<CertifiedKey>>) {
+        let mut pairs = in_order(pairs);
+        pairs.extend(last);
+        self.pairs.store(Arc::new(pairs));
     }
 
     /// What it serves with, the preferred one first.

@@ -78,24 +78,35 @@ pub fn rot(stage: &Stage) -> io::Result<String> {
     let read: u64 = nginx.reads()?.values().map(|read| read.bytes).sum();
     check(read > 0 && read <= MIB, || format!("a flipped bit cost {read} bytes of the link; verify said: {said}"))?;
     held(&node, &nginx, &big)?;
-    // And where no source is left, the bad one goes and the good one stays.
+    // Where the source cannot be asked just now the bad one is kept to be mended, and the good one is served; one that no
+    // source is known for goes.
     nginx.stop();
-    flip(&payloads(&node.data())?[0], 5)?;
+    let before = payloads(&node.data())?;
+    let lonely = stage.folder.join("lonely");
+    fs::write(&lonely, b"known to nobody")?;
+    node.verb(&["import", &lonely.to_string_lossy()])?;
+    let imported = payloads(&node.data())?.into_iter().find(|path| !before.contains(path));
+    let imported = imported.ok_or_else(|| io::Error::other("the import left no payload"))?;
+    flip(&imported, 5)?;
+    flip(&before[0], 5)?;
     // The verb reports what it could not mend by failing; what it did shows in the store.
     let told = node.verb(&["store", "verify", "--repair"]).unwrap_or_else(|error| error.to_string());
     held(&node, &nginx, &small)?;
     let left = payloads(&node.data())?;
-    check(left.len() == 1, || format!("{} payloads left; verify said: {told}", left.len()))?;
+    check(left.len() == 2 && !left.contains(&imported), || {
+        format!("{} payloads left; verify said: {told}", left.len())
+    })?;
     let quarantined = fs::read_dir(node.data().join("quarantine"))?.count();
     check(quarantined > 0, || "nothing in quarantine".to_owned())?;
     node.stop()?;
     Ok(format!(
-        "     one flipped bit cost {} KiB of the link; without a source the payload went to quarantine",
+        "     one flipped bit cost {} KiB of the link; one whose source was dead is kept, one without a \
+         source went to quarantine",
         read >> 10
     ))
 }
 
-/// The index is lost or corrupt: the node says so and what to do, and doing it brings every payload back.
+/// The index is lost or corrupt: the node says so and what to do, and serves what it holds; doing it makes it whole.
 pub fn index(stage: &Stage) -> io::Result<String> {
     let root = stage.folder.join("root");
     let one = object(&root, "one.cab", 5 * MIB + 1, 31)?;
@@ -113,11 +124,13 @@ pub fn index(stage: &Stage) -> io::Result<String> {
         ("torn", Box::new(|| fs::OpenOptions::new().write(true).open(&index)?.set_len(4096))),
     ] {
         harm()?;
-        let error = node.run().err().map(|error| error.to_string()).unwrap_or_default();
-        node.kill()?;
-        check(error.contains("node.redb") && error.contains("rebuild"), || {
-            format!("{what} index, the node said: {error}")
+        node.run_unready()?;
+        let (ready, why) = http::peek(node.control, "/readyz")?;
+        check(ready == 503 && why.contains("node.redb") && why.contains("rebuild"), || {
+            format!("{what} index: ready {ready}, the node said: {why}")
         })?;
+        held(&node, &nginx, &one)?;
+        node.stop()?;
         node.verb(&["store", "rebuild"])?;
         node.run()?;
         held(&node, &nginx, &one)?;
@@ -128,7 +141,8 @@ pub fn index(stage: &Stage) -> io::Result<String> {
     node.run()?;
     held(&node, &nginx, &one)?;
     node.stop()?;
-    Ok("     corrupt, missing and torn index: named, rebuilt from the proofs, served; restored from a backup".into())
+    Ok("     corrupt, missing and torn index: named, held served, rebuilt from the proofs; restored from a backup"
+        .into())
 }
 
 fn mount(words: &[&str]) -> bool {

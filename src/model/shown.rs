@@ -1,4 +1,4 @@
-//! Text of strangers on its way into a log: secrets of query strings hidden, control characters escaped, length bounded. What
+//! Text of strangers on its way into a log or a view that anybody may read: secrets of query strings hidden, control characters escaped, length bounded. What
 //! comes out is printable ASCII without quotes or backslashes of its own, so that no client can forge a line or a field.
 
 use std::fmt::Write as _;
@@ -15,8 +15,9 @@ const SECRET_NAMES: [&str; 8] = ["p1", "p2", "p3", "p4", "key", "policy", "hdnea
 /// Query names that contain one of these are hidden too.
 const SECRET_PARTS: [&str; 7] = ["sig", "token", "secret", "credential", "passw", "auth", "hmac"];
 
-/// A path with its query, or a key that ends in one, for the log.
-pub(super) fn target(text: &str) -> String {
+/// A path with its query, or a key that ends in one.
+#[must_use]
+pub fn target(text: &str) -> String {
     let Some((path, query)) = text.split_once('?') else {
         return escape(text.as_bytes(), TEXT_CHARS_MAX);
     };
@@ -37,7 +38,8 @@ pub(super) fn target(text: &str) -> String {
 }
 
 /// Printable ASCII as it is, anything else, quotes and backslashes as `\xNN`; cut to `limit` characters.
-pub(super) fn escape(text: &[u8], limit: usize) -> String {
+#[must_use]
+pub fn escape(text: &[u8], limit: usize) -> String {
     let mut shown = String::with_capacity(text.len().min(limit));
     for byte in text {
         let width = if is_plain(*byte) { 1 } else { 4 };

@@ -75,6 +75,7 @@ impl Node {
             extent: 8 << 20,
             connections_per_host: 4,
             upstream: None,
+            upstream_is_wsus: false,
             silence: Duration::from_secs(2),
         };
         let fill = Fill::new(config, store.clone(), source, allow, Arc::new(SystemClock));

@@ -675,6 +675,106 @@ async fn a_stalled_origin_gives_way_to_the_next_place() {
 }
 
 #[tokio::test]
+async fn a_host_that_is_left_alone_is_waited_for() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    let (address, object) = (origin.address(), Object::made(100 * PIECE, 1));
+    origin.put("/a", object.clone());
+    let fill = Config { complete: Complete::Never, ..Config::default() };
+    let setup = Setup { fill, patience: Duration::from_millis(100), ..Setup::default() };
+    let node = Node::open(dir.path(), setup, &[&origin]);
+    let (target, other) = (node.target(&origin, "/a"), node.target(&origin, "/b"));
+    let first = Span::new(0, 1000);
+    let (_, flight, _) = node.fly(&target, part(first)).await;
+    same(&read(&flight, first, client(1)).await.1.unwrap(), &object.bytes(first));
+    // The host goes away, others find that out, and the node leaves it alone.
+    drop(origin);
+    for _ in 0..4 {
+        assert!(node.get(&other, None, client(2)).await.is_err());
+    }
+    let last = Span::new(99 * PIECE, 100 * PIECE);
+    let mut tail = flight.tail(last, client(1));
+    let next = tokio::time::timeout(Duration::from_millis(700), tail.next()).await;
+    assert!(next.is_err(), "the tail waits, {next:?}");
+    let origin = Origin::start_at(address).await;
+    origin.put("/a", object.clone());
+    drop(tail);
+    same(&read(&flight, last, client(1)).await.1.unwrap(), &object.bytes(last));
+}
+
+#[tokio::test]
+async fn a_circle_is_told_at_once_and_joins_no_flight() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    origin.put("/a", Object::made(1000, 1));
+    origin.next("/a", [Fault::Delay(Duration::from_secs(1))]);
+    let node = Node::open(dir.path(), Setup::default(), &[&origin]);
+    let target = node.target(&origin, "/a");
+    let waiting = tokio::spawn({
+        let (fill, target) = (node.fill.clone(), target.clone());
+        async move { fill.obtain(&target, whole()).await.map(|_| ()) }
+    });
+    origin.wait_for(1).await;
+    let again = Target { via: Some("1.1 other, 1.1 ws-test".to_owned()), ..target };
+    let error = tokio::time::timeout(Duration::from_millis(500), node.fill.obtain(&again, whole())).await;
+    assert!(matches!(error, Ok(Err(Error::Origin(_, 508)))), "{error:?}");
+    waiting.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_range_beyond_any_object_harms_nobody() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    let object = Object::made(1000, 1);
+    origin.put("/a", object.clone());
+    let node = Node::open(dir.path(), Setup::default(), &[&origin]);
+    let target = node.target(&origin, "/a");
+    let (facts, flight, _) = node.fly(&target, Want { first: u64::MAX, exact: true, ..whole() }).await;
+    assert_eq!(facts.size, object.len());
+    same(&read(&flight, Span::new(0, 1000), client(1)).await.1.unwrap(), &object.all());
+}
+
+#[tokio::test]
+async fn a_digest_that_becomes_known_changes_no_tag() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    let object = Object::made(40 * PIECE, 6).etag("\"by-origin\"");
+    origin.put("/a", object.clone());
+    let node = Node::open(dir.path(), Setup::default(), &[&origin]);
+    let target = node.target(&origin, "/a");
+    let first = Span::new(0, PIECE);
+    same(&node.get(&target, Some(first), client(1)).await.unwrap(), &object.bytes(first));
+    node.close().await;
+    let node = Node::open(dir.path(), Setup::default(), &[&origin]);
+    let digest = sha256_of(&object.all());
+    node.store.expect(&target.name, operator(digest), Vec::new()).await.unwrap();
+    let (facts, flight, _) = node.fly(&target, part(first)).await;
+    assert_eq!(facts.tag, "by-origin");
+    drop(flight);
+    node.until_held(&target).await;
+    assert_eq!(node.hold(&target).await.0.alias.tag, "by-origin");
+    let by_digest = node.by_digest(&format!("/sha256/{digest}"));
+    assert_eq!(node.hold(&by_digest).await.0.alias.tag, format!("sha256-{digest}"));
+}
+
+#[tokio::test]
+async fn names_of_a_held_payload_are_written_down_up_to_a_limit() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    let object = Object::made(1000, 6);
+    origin.put("/a", object.clone());
+    let node = Node::open(dir.path(), Setup::default(), &[&origin]);
+    let digest = sha256_of(&object.all());
+    let bind = async |number: usize| {
+        let target = node.target(&origin, &format!("/a?n={number}"));
+        node.store.expect(&target.name, operator(digest), Vec::new()).await.unwrap();
+        target
+    };
+    node.until_held(&bind(0).await).await;
+    for number in 1..100 {
+        let target = bind(number).await;
+        same(&node.get(&target, None, client(1)).await.unwrap(), &object.all());
+    }
+    let listed = node.store.show(&Name::Digest(Digest::Sha256(digest))).await.unwrap().unwrap();
+    assert!((32..=64).contains(&listed.names.len()), "{}", listed.names.len());
+}
+
+#[tokio::test]
 async fn a_digest_unknown_to_everybody_is_no_source() {
     let dir = tempfile::tempdir().unwrap();
     let node = Node::open(dir.path(), Setup::default(), &[]);
@@ -737,6 +837,9 @@ async fn what_the_origin_forbids_to_keep_is_passed_through() {
         let target = node.target(&origin, path);
         for _ in 0..2 {
             assert!(matches!(node.fill.obtain(&target, whole()).await.unwrap(), Obtained::Passed(_)), "{path}");
+        }
+        if path == "/a" {
+            assert_eq!(origin.ranges(path).len(), 3, "the origin's word is remembered: one request for the second");
         }
         assert!(
             node.store.find(&target.name).await.unwrap().is_none()

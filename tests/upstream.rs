@@ -476,7 +476,7 @@ mod faults {
         let start = Instant::now();
         let error = refusal(&upstream, get(&url)).await;
         assert!(start.elapsed() < Duration::from_millis(500), "the fourth asker learns at once");
-        assert!(matches!(&error, Error::Unavailable { retry_after: Some(_), .. }), "{error}");
+        assert!(matches!(&error, Error::Resting { .. }), "{error}");
         assert!(upstream.health()[0].last_error.as_deref().unwrap().contains("left alone"));
         assert_eq!(upstream.health()[0].failed, 3);
 
@@ -486,11 +486,42 @@ mod faults {
         let bytes = loop {
             match fetch(&upstream, get(&url)).await {
                 Ok((_, bytes)) => break bytes,
-                Err(Error::Unavailable { retry_after: Some(wait), .. }) => tokio::time::sleep(wait).await,
+                Err(Error::Resting { retry_after, .. }) => tokio::time::sleep(retry_after).await,
                 Err(error) => panic!("{error}"),
             }
         };
         assert_same(&bytes, &object.all());
+        assert_eq!(upstream.health()[0].last_error, None, "what is over is told no longer");
+    }
+
+    #[tokio::test]
+    async fn one_broken_object_closes_its_host_for_no_other() {
+        let (origin, object) = one().await;
+        let short = Config { patience: Duration::from_millis(50), ..config() };
+        let upstream = upstream(short, &[&origin.entry()]);
+        origin.put("/broken", Object::made(10, 1));
+        origin.always("/broken", [Fault::Status(500)]);
+        for _ in 0..5 {
+            let error = refusal(&upstream, get(origin.url("/broken"))).await;
+            assert!(matches!(&error, Error::Unavailable { why, .. } if why.contains("500")), "{error}");
+            assert_same(&fetch(&upstream, get(origin.url("/a"))).await.unwrap().1, &object.all());
+        }
+        for _ in 0..5 {
+            refusal(&upstream, get(origin.url("/broken"))).await;
+        }
+        assert!(upstream.health()[0].last_error.as_deref().unwrap().contains("500"));
+        assert_same(&fetch(&upstream, get(origin.url("/a"))).await.unwrap().1, &object.all());
+        assert_eq!(upstream.health()[0].last_error, None, "what is over is told no longer");
+    }
+
+    #[tokio::test]
+    async fn a_name_that_does_not_exist_is_told_soon() {
+        // Top-level names reserved for this (RFC 6761 6.4): no name server may know one. Without any name server the
+        // answer may be that it cannot be asked, which is retried until the patience ends.
+        let upstream = upstream(config(), &["nowhere.invalid"]);
+        let error = refusal(&upstream, get("http://nowhere.invalid/a")).await;
+        assert!(matches!(&error, Error::Unavailable { why, .. } if why.contains("name")), "{error}");
+        assert!(upstream.health()[0].last_error.as_deref().unwrap().contains("name"));
     }
 }
 
@@ -728,11 +759,17 @@ mod rules {
         let ask = |via: &str| Ask { via: Some(via.to_owned()), ..get(origin.url("/a")) };
         for (via, why) in [("1.1 other, 1.1 WS-test (x)", "before"), ("1.1 a, 1.1 b, 1.1 c, 1.1 d", "hops")] {
             let error = refusal(&upstream, ask(via)).await;
-            assert!(matches!(&error, Error::NotAllowed { why: said, .. } if said.contains(why)), "{error}");
+            let right = matches!(&error, Error::NotAllowed { .. } | Error::Looped { .. }) && !error.is_retryable();
+            assert!(right && error.to_string().contains(why), "{error}");
         }
+        assert!(upstream.loops("1.1 other, 1.1 WS-test (x)") && !upstream.loops("1.1 other"));
         assert_eq!(origin.connections(), 0);
+        origin.next("/a", [Fault::Status(508)]);
+        let error = refusal(&upstream, get(origin.url("/a"))).await;
+        assert!(matches!(&error, Error::Status { status: 508, .. }), "{error}");
+        assert_eq!(origin.log().len(), 1, "a circle is not gone round again");
         fetch(&upstream, ask("1.1 below")).await.unwrap();
-        assert_eq!(origin.log()[0].header("via"), Some("1.1 below, 1.1 ws-test"));
+        assert_eq!(origin.log()[1].header("via"), Some("1.1 below, 1.1 ws-test"));
     }
 
     #[tokio::test]

@@ -17,6 +17,6 @@ pub async fn unbind(
 ) -> Result<Json<view::Unbound>, Problem> {
     let unbound = handles.jobs.unbind(&name).await?;
     let digests: Vec<String> = unbound.published.digests().map(|digest| digest.to_string()).collect();
-    tracing::info!(name = %unbound.name, digests = digests.join(", "), by, "a bound digest was taken back");
+    tracing::info!(name = unbound.name.shown(), digests = digests.join(", "), by, "a bound digest was taken back");
     Ok(Json(view::Unbound { name: unbound.name.to_string(), digests }))
 }

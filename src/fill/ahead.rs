@@ -88,8 +88,9 @@ impl Inner {
                 locations.extend(locate::key_location(key, &self.allow));
             }
         }
-        if let Some(base) = &self.config.upstream {
-            locations.extend(all.map(|digest| locate::upstream_location(base, &digest, None)));
+        if let Some(above) = self.config.above() {
+            let extension = listed.names.iter().find_map(extension_of);
+            locations.extend(all.iter().filter_map(|digest| locate::upstream_location(above, digest, extension)));
         }
         if locations.is_empty() {
             return Err(Error::unavailable(format!(
@@ -112,7 +113,13 @@ impl Inner {
             via: None,
         };
         // Not on the map: clients are served from the payload that is being mended, never from its draft.
-        let shared = Arc::new(Shared::new(name, true, Arc::clone(&self.source), Arc::clone(&self.memory)));
+        let shared = Arc::new(Shared::new(
+            name,
+            true,
+            Arc::clone(&self.source),
+            Arc::clone(&self.memory),
+            Arc::clone(&self.gates),
+        ));
         {
             let mut state = shared.lock();
             state.expected = Some(expected);
@@ -133,5 +140,26 @@ impl Inner {
             End::Spilled(error, ..) => Err(Error::Store(error)),
             End::Passed(_) | End::Idle => Err(Error::unavailable("the repair ended without a result")),
         }
+    }
+}
+
+/// The end of a file's name: a WSUS does not find a file without it.
+fn extension_of(name: &Name) -> Option<&str> {
+    let Name::Origin(key) = name else { return None };
+    let path = key.target().split('?').next()?;
+    let (stem, extension) = path.rsplit('/').next()?.rsplit_once('.')?;
+    (!stem.is_empty() && !extension.is_empty()).then_some(extension)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::name::OriginKey;
+
+    #[test]
+    fn the_extension_is_that_of_the_file() {
+        let extension = |key: &str| extension_of(&Name::Origin(OriginKey::new(key).unwrap())).map(str::to_owned);
+        assert_eq!(extension("h.example/a.b/windows10.0-kb1.cab?y=z.w").as_deref(), Some("cab"));
+        assert_eq!(extension("h.example/a.b/files"), None);
     }
 }

@@ -39,8 +39,26 @@ pub struct Config {
     pub connections_per_host: usize,
     /// Where digest forms are asked for: base URL of a WSUS (`/Content/..`) or of a parent.
     pub upstream: Option<Location>,
+    /// It is a WSUS: it knows payloads by their SHA-1 alone. Another node knows them by any digest.
+    pub upstream_is_wsus: bool,
     /// Silence before a waiting client is answered 503: below the 20 s after which Windows counts a timeout.
     pub silence: Duration,
+}
+
+impl Config {
+    /// Where digests are asked for, and which ones.
+    pub(super) fn above(&self) -> Option<Above<'_>> {
+        self.upstream.as_ref().map(|base| Above { base, wsus: self.upstream_is_wsus })
+    }
+}
+
+/// The upstream that is named in the configuration.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Above<'a> {
+    /// Its base URL.
+    pub(super) base: &'a Location,
+    /// See [`Config::upstream_is_wsus`].
+    pub(super) wsus: bool,
 }
 
 impl Default for Config {
@@ -51,6 +69,7 @@ impl Default for Config {
             extent: 8 << 20,
             connections_per_host: 4,
             upstream: None,
+            upstream_is_wsus: false,
             silence: Duration::from_secs(15),
         }
     }
@@ -112,6 +131,13 @@ pub(super) const CHECKPOINT_BYTES: u64 = 16 << 20;
 pub(super) const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
 /// ... and pumps wait when this much is not durable, so that a kill costs a flight at most 32 MiB.
 pub(super) const UNSYNCED_MAX: u64 = 26 << 20;
+
+/// How long a flight waits for hosts that are left alone before it takes that for a no: twice the patience with which a
+/// host is asked, for only one of many flights looks at a time whether the host is back.
+pub(super) const RESTING_MAX: Duration = Duration::from_mins(2);
+
+/// The pause before the next place is asked where one is left alone: two such places must not be asked in a circle.
+pub(super) const RESTING_STEP: Duration = Duration::from_millis(500);
 
 /// A flight that nobody wants anything of stays this long: shuffled ranges come in with small gaps.
 pub(super) const LINGER: Duration = Duration::from_secs(10);

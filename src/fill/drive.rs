@@ -8,14 +8,14 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::base::span::Span;
-use crate::fill::config::{CHECKPOINT_BYTES, CHECKPOINT_EVERY, EXTENT_FIRST, LINGER};
+use crate::fill::config::{CHECKPOINT_BYTES, CHECKPOINT_EVERY, EXTENT_FIRST, LINGER, RESTING_MAX, RESTING_STEP};
 use crate::fill::error::Error;
 use crate::fill::flight::End;
 use crate::fill::gate::{Class, Permit};
 use crate::fill::owner::{Job, Owner, must_be_one_answer, worst};
 use crate::fill::plan::{self, Scene};
 use crate::fill::pump::{Pump, Pumped, host_of};
-use crate::fill::state::{Extent, State};
+use crate::fill::state::{Candidate, Extent, State};
 use crate::model::payload::Location;
 use crate::upstream;
 
@@ -164,12 +164,18 @@ impl Owner {
             return (self.pumps == 0).then(|| self.no_place_left());
         };
         let most = if self.sequential { 1 } else { self.inner.config.connections_per_host.max(1) };
-        if (self.pending.is_none() || matches!(self.pending, Some((_, Class::Ahead))))
+        if self.pending_host != host {
+            self.pending = None;
+        }
+        let rests = self.resting_until.is_some_and(|until| Instant::now() < until);
+        if !rests
+            && (self.pending.is_none() || matches!(self.pending, Some((_, Class::Ahead))))
             && self.pumps < most
             && let Some(class) = self.next_span().map(|span| self.class_of(span))
             && self.pending.as_ref().is_none_or(|(_, pending)| *pending != class)
         {
             self.pending = Some((self.inner.gates.enter(&host, class), class));
+            self.pending_host.clone_from(&host);
         }
         if !self.sequential {
             self.relieve(most);
@@ -197,7 +203,7 @@ impl Owner {
         };
         let mut state = self.shared.lock();
         if let Some((place, end)) = self.with_scene(&state, |scene| plan::give_way(scene, waited)) {
-            tracing::debug!(key = %self.shared.key, to = end, "extent cut short in favour of another flight");
+            tracing::debug!(key = self.shared.key.shown(), to = end, "extent cut short in favour of another flight");
             state.cut(place, end);
             drop(state);
             self.proven = (self.proven / 2).max(EXTENT_FIRST);
@@ -267,6 +273,10 @@ impl Owner {
         let (Some(location), Some(span)) = (location, self.next_span()) else {
             return;
         };
+        // The place has changed while the old one's line was stood in: that connection is for others.
+        if !permit.is_for(host_of(&location.url)) {
+            return;
+        }
         let pump = self.pump(location, span);
         self.spawn(pump, span, move |pump| Box::pin(pump.run(span, permit)));
     }
@@ -309,6 +319,7 @@ impl Owner {
     }
 
     fn note_success(&mut self, url: String) {
+        self.resting_since = None;
         let mut state = self.shared.lock();
         if let Some(rate) = state.meter.rate() {
             self.inner.memory.set_rate(host_of(&url), rate);
@@ -342,15 +353,39 @@ impl Owner {
         }
     }
 
+    /// A host that is left alone has not said no: the next place is asked, or this one again after the pause. `false`: it
+    /// has been long enough.
+    fn rests(&mut self, url: &str, pause: Duration) -> bool {
+        let now = Instant::now();
+        let since = *self.resting_since.get_or_insert(now);
+        if now.duration_since(since) > RESTING_MAX {
+            return false;
+        }
+        let mut state = self.shared.lock();
+        let other = |other: &Candidate| other.refused.is_none() && other.location.url != url;
+        let next = state.sources.iter().position(other);
+        if let Some(next) = next {
+            state.source = next;
+        }
+        self.resting_until = Some(now + if next.is_some() { RESTING_STEP } else { pause });
+        true
+    }
+
     async fn source_failed(&mut self, url: &str, error: upstream::Error) -> Option<End> {
         self.inner.note_answer(&self.shared.key, error.to_string());
+        // Before the pause of a host: what is in could not be continued after it.
+        if must_be_one_answer(&self.pinned) && !self.shared.lock().covered.is_empty() {
+            return Some(self.changed(&error).await);
+        }
+        if let upstream::Error::Resting { retry_after, .. } = &error
+            && self.rests(url, *retry_after)
+        {
+            return None;
+        }
         let others = {
             let state = self.shared.lock();
             state.sources.iter().any(|other| other.refused.is_none() && other.location.url != url)
         };
-        if must_be_one_answer(&self.pinned) && !self.shared.lock().covered.is_empty() {
-            return Some(self.changed(&error).await);
-        }
         match &error {
             // With a digest known another place may still have the right object.
             upstream::Error::Changed { .. } if !(self.pinned.digest_known && others) => {

@@ -72,10 +72,15 @@ impl Error {
             upstream::Error::Status { status: status @ (401 | 403 | 404 | 410), .. } => {
                 Self::Origin(Arc::new(error.clone()), *status)
             }
+            // A circle is no matter of time. Who closed it, a node too, shall not ask again.
+            upstream::Error::Looped { .. } => Self::Origin(Arc::new(error.clone()), 508),
             upstream::Error::Unavailable { retry_after, .. } => Self::Unavailable {
                 why: error.to_string(),
                 retry_after: retry_after.unwrap_or(super::config::RETRY_AFTER),
             },
+            upstream::Error::Resting { retry_after, .. } => {
+                Self::Unavailable { why: error.to_string(), retry_after: *retry_after }
+            }
             _ => Self::unavailable(error.to_string()),
         }
     }

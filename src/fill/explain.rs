@@ -5,6 +5,7 @@ use crate::base::span::{Span, SpanSet};
 use crate::fill::error::Error;
 use crate::fill::inner::Inner;
 use crate::fill::locate::{self, Ask, Keeping};
+use crate::fill::pump::host_of;
 use crate::model::name::Name;
 use crate::model::payload::{Class, Location, Published};
 
@@ -26,7 +27,7 @@ pub struct Explained {
 
 impl Inner {
     pub(super) async fn explain(&self, ask: &Ask<'_>) -> Result<Explained, Error> {
-        let target = match locate::locate(ask, &self.allow, self.config.upstream.as_ref()) {
+        let target = match locate::locate(ask, &self.allow, self.config.above()) {
             Ok(target) => target,
             Err(refusal) => {
                 let rule = refusal.to_string();
@@ -95,8 +96,20 @@ impl Inner {
             "last answer",
             last.map_or("none since the start".to_owned(), |last| format!("{}: {}", last.at, last.text)),
         );
+        for health in self.source.health() {
+            let asked = gathered.locations.iter().any(|location| label_of(&location.url) == health.host);
+            if let (true, Some(error)) = (asked, health.last_error) {
+                line("trouble", format!("{}: {error}", health.host));
+            }
+        }
         Ok(Explained { rule: target.rule.to_owned(), name: Some(target.name), state: state.to_owned(), lines })
     }
+}
+
+/// The host as health names it.
+fn label_of(url: &str) -> &str {
+    let host = host_of(url);
+    host.strip_suffix(":80").or_else(|| host.strip_suffix(":443")).unwrap_or(host)
 }
 
 fn describe(published: Published) -> String {

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::base::span::Span;
 use crate::fill::config::UNSYNCED_MAX;
 use crate::fill::error::Error;
+use crate::fill::gate::Gates;
 use crate::fill::memory::Memory;
 use crate::fill::pump::host_of;
 use crate::fill::state::State;
@@ -24,7 +25,9 @@ use crate::upstream::{Answer, Pinned, Source};
 #[derive(Clone, Debug)]
 pub(super) struct Known {
     pub(super) size: u64,
-    /// The tag of the flight's own name.
+    /// The draft's name; the flight's own, unless a digest became known after the draft was begun.
+    pub(super) name: Name,
+    /// The tag of the draft's name.
     pub(super) tag: String,
     pub(super) last_modified: Option<String>,
     /// Part of it was held from before.
@@ -79,6 +82,7 @@ pub(super) struct Shared {
     pub(super) strict: bool,
     pub(super) source: Arc<dyn Source>,
     pub(super) memory: Arc<Memory>,
+    pub(super) gates: Arc<Gates>,
     pub(super) phase: watch::Sender<Phase>,
     /// Rings for the owner.
     pub(super) owner: Notify,
@@ -129,12 +133,19 @@ impl Flight {
 }
 
 impl Shared {
-    pub(super) fn new(key: Name, strict: bool, source: Arc<dyn Source>, memory: Arc<Memory>) -> Self {
+    pub(super) fn new(
+        key: Name,
+        strict: bool,
+        source: Arc<dyn Source>,
+        memory: Arc<Memory>,
+        gates: Arc<Gates>,
+    ) -> Self {
         Self {
             key,
             strict,
             source,
             memory,
+            gates,
             phase: watch::Sender::new(Phase::Learning),
             owner: Notify::new(),
             room: Notify::new(),

@@ -25,6 +25,7 @@ pub(super) struct Gates {
 
 #[derive(Debug)]
 struct Gate {
+    host: String,
     state: Mutex<State>,
 }
 
@@ -47,6 +48,12 @@ impl Gates {
         Self { limit: limit.max(1), hosts: Mutex::default() }
     }
 
+    /// As [`Gates::enter`], for a response that is passed through to one client. It has a gate of its own beside the host's:
+    /// a client that reads slowly holds its connection for as long as it likes, and must not keep flights from theirs.
+    pub(super) fn enter_through(&self, host: &str) -> oneshot::Receiver<Permit> {
+        self.enter(&format!("{host} through"), Class::Demand)
+    }
+
     /// Waits in line at the host's gate. Dropping the receiver leaves the line.
     pub(super) fn enter(&self, host: &str, class: Class) -> oneshot::Receiver<Permit> {
         let gate = {
@@ -58,7 +65,7 @@ impl Gates {
             }
             let fresh = || {
                 let state = State { free: self.limit, demand: VecDeque::new(), ahead: VecDeque::new() };
-                Arc::new(Gate { state: Mutex::new(state) })
+                Arc::new(Gate { host: host.to_owned(), state: Mutex::new(state) })
             };
             Arc::clone(hosts.entry(host.to_owned()).or_insert_with(fresh))
         };
@@ -84,6 +91,13 @@ impl Gates {
         let gate = self.hosts.lock().unwrap_or_else(PoisonError::into_inner).get(host).cloned()?;
         let state = gate.lock();
         state.demand.iter().find(|(_, sender)| !sender.is_closed()).map(|(since, _)| since.elapsed())
+    }
+}
+
+impl Permit {
+    /// Whether it is for this host.
+    pub(super) fn is_for(&self, host: &str) -> bool {
+        self.gate.as_ref().is_some_and(|gate| gate.host == host)
     }
 }
 

@@ -56,7 +56,8 @@ impl Inner {
 
 /// The payload under the name that was asked for: with the tag that belongs to it.
 pub(super) fn own(found: Found, target: &Target, gathered: &Gathered) -> Found {
-    if target.name == gathered.key {
+    // A payload may come under another name than the flight's; a digest's own tag is made of nothing but the digest.
+    if target.name == gathered.key && matches!(target.name, Name::Origin(_)) {
         return found;
     }
     let tag = learn::tag_of(target, &gathered.key, gathered.generation, &found.alias.tag);

@@ -9,9 +9,12 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::base::limits::OBJECT_BYTES_MAX;
 use crate::base::span::Span;
 use crate::base::time::Clock;
-use crate::fill::config::{CHANGES_MAX, Config, EXTENT_FIRST, FLIGHTS_MAX, SUBNET_BYTES_MIN, SUBNET_SHARE, Verify};
+use crate::fill::config::{
+    CHANGES_MAX, Config, EXTENT_FIRST, FLIGHTS_MAX, NAMES_MAX, SUBNET_BYTES_MIN, SUBNET_SHARE, Verify,
+};
 use crate::fill::counters::Counters;
 use crate::fill::error::Error;
 use crate::fill::flight::{End, Flight, Known, Phase, Shared};
@@ -42,7 +45,7 @@ pub(super) struct Inner {
     pub(super) source: Arc<dyn Source>,
     pub(super) allow: Arc<AllowList>,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) gates: Gates,
+    pub(super) gates: Arc<Gates>,
     pub(super) memory: Arc<Memory>,
     pub(super) counters: Counters,
     pub(super) flights: Mutex<HashMap<Name, Arc<Shared>>>,
@@ -60,7 +63,7 @@ impl Inner {
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
-            gates: Gates::new(config.connections_per_host),
+            gates: Arc::new(Gates::new(config.connections_per_host)),
             config,
             store,
             source,
@@ -80,26 +83,38 @@ impl Inner {
         if self.closing.is_cancelled() {
             return Err(Error::Closing);
         }
+        if target.via.as_deref().is_some_and(|via| self.source.loops(via)) {
+            let host = "this node".to_owned();
+            let why = "the request has been here before; an upstream or a name leads back to it".to_owned();
+            return Err(Error::of_origin(&upstream::Error::Looped { host, why }));
+        }
         if target.keeping == Keeping::Never {
-            return pass::pass(self, &target.locations, target.via.as_deref(), want, None).await;
+            return pass::pass(self, target, &target.locations, want, None).await;
         }
         match self.held(target).await {
             Ok(Some(held)) => return Ok(held),
             Ok(None) => {}
-            Err(Error::Store(error)) => return self.pass_for(target, want, &error).await,
+            Err(error @ Error::Store(_)) => {
+                // What was noted of it may still be readable; if not, what the address itself names is all there is.
+                let gathered = self.gather(target).await.ok();
+                let locations = gathered.map_or_else(|| target.locations.clone(), |gathered| gathered.locations);
+                return self.pass_for(target, &locations, want, error).await;
+            }
             Err(error) => return Err(error),
         }
         for _ in 0..TRIES {
             let gathered = match self.gather(target).await {
                 Ok(gathered) => gathered,
-                Err(error) => return self.pass_for(target, want, &error).await,
+                Err(error) => return self.pass_for(target, &target.locations, want, error).await,
             };
-            if let Some(held) = self.held_by_digest(target, &gathered).await? {
-                return Ok(held);
+            match self.held_by_digest(target, &gathered).await {
+                Ok(Some(held)) => return Ok(held),
+                Ok(None) => {}
+                Err(error) => return self.pass_for(target, &gathered.locations, want, error).await,
             }
             if let Some(why) = self.may_not_keep(&gathered, want.client).await {
                 tracing::info!(key = gathered.key.shown(), why, "passed through, not kept");
-                return pass::pass(self, &gathered.locations, target.via.as_deref(), want, None).await;
+                return pass::pass(self, target, &gathered.locations, want, None).await;
             }
             let first = first_of(want);
             let Some((flight, joined)) = self.join_or_start(target, &gathered, first, &mut None)? else {
@@ -110,17 +125,22 @@ impl Inner {
                 Phase::Running(known) => return Ok(flying(flight, &known, target, &gathered, joined, want)),
                 Phase::Ended(End::Published(found)) => {
                     let outcome = if joined { Outcome::Partial } else { Outcome::Miss };
-                    return Ok(held(own(found, target, &gathered), status(outcome, true, joined)));
+                    // As it was written down under this name, if it was: its tag may be older than the digest.
+                    let written = self.store.find(&target.name).await.ok().flatten();
+                    let found = written.unwrap_or_else(|| own(found, target, &gathered));
+                    return Ok(held(found, status(outcome, true, joined)));
                 }
                 Phase::Ended(End::Passed(spare)) => {
-                    return pass::pass(self, &gathered.locations, target.via.as_deref(), want, Some(spare)).await;
+                    return pass::pass(self, target, &gathered.locations, want, Some(spare)).await;
                 }
                 Phase::Ended(End::Failed(error)) => match own_error(&flight, target, &error) {
                     Some(error) => return Err(error),
                     // This client's own address has not been tried: a new flight will.
                     None => drop(flight),
                 },
-                Phase::Ended(End::Spilled(error, ..)) => return self.pass_for(target, want, &error).await,
+                Phase::Ended(End::Spilled(error, ..)) => {
+                    return self.pass_for(target, &gathered.locations, want, Error::Store(error)).await;
+                }
                 // Once it has changed too often it is passed through.
                 Phase::Ended(End::Changed(_)) => {
                     drop(flight);
@@ -132,14 +152,20 @@ impl Inner {
         Err(Error::unavailable("flights of this object end as soon as they begin; the log says why"))
     }
 
+    /// The store is in trouble: from the places that are known, past it. Where none is known the trouble is the answer, for
+    /// the object may well exist.
     async fn pass_for(
         self: &Arc<Self>,
         target: &Target,
+        locations: &[Location],
         want: Want,
-        error: &(dyn std::error::Error + Sync),
+        error: Error,
     ) -> Result<Obtained, Error> {
+        if locations.is_empty() {
+            return Err(error);
+        }
         tracing::warn!(name = target.name.shown(), %error, "the store cannot keep it, passed through");
-        pass::pass(self, &target.locations, target.via.as_deref(), want, None).await
+        pass::pass(self, target, locations, want, None).await
     }
 
     /// Step 2: held and fresh, or asked about and still right.
@@ -172,6 +198,11 @@ impl Inner {
         };
         let found = own(found, target, gathered);
         let blake3 = found.held.payload().digests.blake3;
+        // Anybody can make up names of a digest that is held; they are answered, but only so many are worth a row.
+        let listed = self.store.show(&gathered.key).await.ok().flatten();
+        if listed.is_some_and(|listed| listed.names.len() >= NAMES_MAX) {
+            return Ok(Some(held(found, status(Outcome::Hit, false, false))));
+        }
         if let Err(error) = self.store.alias(blake3, target.name.clone(), found.alias.as_ref().clone()).await {
             tracing::warn!(name = target.name.shown(), %error, "another name of a held payload could not be written down");
         }
@@ -186,6 +217,9 @@ impl Inner {
     async fn may_not_keep(&self, gathered: &Gathered, client: IpAddr) -> Option<String> {
         if self.memory.changes_too_often(&gathered.key) {
             return Some(format!("the origin changed it more than {CHANGES_MAX} times while it was fetched"));
+        }
+        if self.memory.is_not_kept(&gathered.key) {
+            return Some("the origin did not let it be kept a moment ago".to_owned());
         }
         if let Health::ReadOnly { why } = self.store.health() {
             return Some(why);
@@ -245,7 +279,13 @@ impl Inner {
         }
         let strict = self.config.verify == Verify::Strict;
         let key = gathered.key.clone();
-        let shared = Arc::new(Shared::new(key.clone(), strict, Arc::clone(&self.source), Arc::clone(&self.memory)));
+        let shared = Arc::new(Shared::new(
+            key.clone(),
+            strict,
+            Arc::clone(&self.source),
+            Arc::clone(&self.memory),
+            Arc::clone(&self.gates),
+        ));
         {
             let mut state = shared.lock();
             state.expected = gathered.expected;
@@ -308,6 +348,10 @@ fn first_of(want: Want) -> First {
     if want.head {
         return First::Head;
     }
+    // Beyond any object: its length is all that can be learnt for this one, and no flight may fail for it.
+    if want.first >= OBJECT_BYTES_MAX {
+        return First::Head;
+    }
     let end = want.last.map_or(u64::MAX, |last| last.saturating_add(1));
     First::Bytes(Span::new(want.first, end.min(want.first.saturating_add(EXTENT_FIRST))))
 }
@@ -332,7 +376,8 @@ fn join(shared: &Shared, target: &Target, gathered: &Gathered) {
 
 fn flying(flight: Flight, known: &Known, target: &Target, gathered: &Gathered, joined: bool, want: Want) -> Obtained {
     let shared = &flight.lease.shared;
-    let tag = if target.name == shared.key {
+    // Told to somebody under this very name before: a digest that became known since changes nothing about it.
+    let tag = if target.name == known.name {
         known.tag.clone()
     } else {
         learn::tag_of(target, &gathered.key, gathered.generation, &known.tag)

@@ -11,6 +11,7 @@
 
 use crate::base::digest::{Blake3, Digest, Sha1, Sha256};
 use crate::base::limits::TARGET_BYTES_MAX;
+use crate::fill::config::Above;
 use crate::fill::rules;
 use crate::model::name::{Name, OriginKey};
 use crate::model::origin::{AllowList, Host, Permit};
@@ -75,7 +76,7 @@ pub enum Refusal {
 }
 
 /// Finds the target of a request. `upstream` is where digest forms are asked for.
-pub(super) fn locate(ask: &Ask<'_>, allow: &AllowList, upstream: Option<&Location>) -> Result<Target, Refusal> {
+pub(super) fn locate(ask: &Ask<'_>, allow: &AllowList, upstream: Option<Above<'_>>) -> Result<Target, Refusal> {
     let query = ask.query.unwrap_or_default();
     check_path(ask.path, query)?;
     let (named, rest) = split_query(query)?;
@@ -93,8 +94,14 @@ pub(super) fn locate(ask: &Ask<'_>, allow: &AllowList, upstream: Option<&Locatio
             header.as_str()
         )));
     }
-    let origin = by_name.as_ref().or(by_header.as_ref());
-    if let Some(mut target) = digest_form(ask.path, upstream)? {
+    // Who names an origin means that one, port included, and no other.
+    let origin = if named.is_some() { by_name.as_ref() } else { by_header.as_ref() };
+    let by_digest = match digest_form(ask.path, upstream) {
+        // An origin may have folders of these names too, with something else in them.
+        Err(_) if origin.is_some() => None,
+        form => form?,
+    };
+    if let Some(mut target) = by_digest {
         if let Some((host, permit)) = origin {
             target.locations.insert(0, location(host, permit, ask.path, &rest));
         }
@@ -103,13 +110,14 @@ pub(super) fn locate(ask: &Ask<'_>, allow: &AllowList, upstream: Option<&Locatio
     }
     let (host, permit, rule) = match (origin, named) {
         (Some((host, permit)), named) => {
-            let rule = if by_name.is_some() && named.is_some() { "cacheHostOrigin" } else { "Host" };
+            let rule = if named.is_some() { "cacheHostOrigin" } else { "Host" };
             (host.clone(), permit.clone(), rule)
         }
-        (None, Some((host, _))) => {
+        (None, Some((host, port))) => {
             return Err(no_rule(format!(
-                "cacheHostOrigin {:?} is not on the allow-list; extend [origins] allow if it should be",
-                host.as_str()
+                "cacheHostOrigin {:?}{} is not on the allow-list; extend [origins] allow if it should be",
+                host.as_str(),
+                port.map(|port| format!(" at port {port}")).unwrap_or_default()
             )));
         }
         (None, None) => download_host(ask.path, allow).ok_or_else(|| {
@@ -288,7 +296,7 @@ fn file_name_digest(path: &str) -> Option<Sha1> {
     digits.parse().ok()
 }
 
-fn digest_form(path: &str, upstream: Option<&Location>) -> Result<Option<Target>, Refusal> {
+fn digest_form(path: &str, upstream: Option<Above<'_>>) -> Result<Option<Target>, Refusal> {
     let mut parts = path.split('/').skip(1);
     let (Some(first), Some(second)) = (parts.next(), parts.next()) else {
         return Ok(None);
@@ -326,7 +334,7 @@ fn digest_form(path: &str, upstream: Option<&Location>) -> Result<Option<Target>
         return Ok(None);
     };
     let extension = third.unwrap_or(second).split_once('.').map(|(_, extension)| extension);
-    let locations = upstream.map(|base| upstream_location(base, &digest, extension)).into_iter().collect();
+    let locations = upstream.and_then(|above| upstream_location(above, &digest, extension)).into_iter().collect();
     Ok(Some(Target {
         name: Name::Digest(digest),
         locations,
@@ -338,8 +346,8 @@ fn digest_form(path: &str, upstream: Option<&Location>) -> Result<Option<Target>
 }
 
 /// Where the upstream of the configuration keeps a digest: a WSUS in its content directory, a parent in any form.
-pub(super) fn upstream_location(base: &Location, digest: &Digest, extension: Option<&str>) -> Location {
-    let root = base.url.trim_end_matches('/');
+pub(super) fn upstream_location(above: Above<'_>, digest: &Digest, extension: Option<&str>) -> Option<Location> {
+    let root = above.base.url.trim_end_matches('/');
     let dot = if extension.is_some() { "." } else { "" };
     let extension = extension.unwrap_or_default();
     let path = match digest {
@@ -347,10 +355,11 @@ pub(super) fn upstream_location(base: &Location, digest: &Digest, extension: Opt
             let hex = sha1.to_string().to_uppercase();
             format!("/Content/{}/{hex}{dot}{extension}", &hex[hex.len() - 2..])
         }
+        Digest::Sha256(_) | Digest::Blake3(_) if above.wsus => return None,
         Digest::Sha256(sha256) => format!("/sha256/{sha256}"),
         Digest::Blake3(blake3) => format!("/blake3/{blake3}"),
     };
-    Location { url: format!("{root}{path}"), standing: base.standing }
+    Some(Location { url: format!("{root}{path}"), standing: above.base.standing })
 }
 
 /// The location of an origin key, for what is known by its name alone (a repair): the query's signature is gone.
@@ -460,12 +469,22 @@ mod tests {
         assert!(matches!(refused("node", &format!("/Content/08/{SHA1}.psf")), Refusal::NoRule { .. }));
         let base = Location { url: "http://wsus:8530/".into(), standing: Standing::Upstream };
         let path = format!("/content/09/{SHA1}.ESD");
-        let target = locate(&ask("node", &path), &allow(), Some(&base)).unwrap();
+        let target = locate(&ask("node", &path), &allow(), Some(Above { base: &base, wsus: true })).unwrap();
         assert_eq!(target.locations[0].url, format!("http://wsus:8530/Content/09/{hex}.ESD"));
         let sha256 = "ab".repeat(32);
+        // A WSUS knows a payload by its SHA-1 alone, another node by any digest.
+        let asked = |wsus| {
+            let path = format!("/sha256/{sha256}");
+            locate(&ask("node", &path), &allow(), Some(Above { base: &base, wsus })).unwrap().locations.len()
+        };
+        assert_eq!((asked(true), asked(false)), (0, 1));
         assert_eq!(key("node", &format!("/sha256/{}", sha256.to_uppercase())), format!("sha256-{sha256}"));
         assert_eq!(key("node", &format!("/blake3/{sha256}")), format!("blake3-{sha256}"));
         assert!(matches!(refused("node", "/sha256/abc"), Refusal::NoRule { .. }));
+        // An allow-listed origin may have such folders itself.
+        for path in ["/sha256/abc", &format!("/Content/08/{SHA1}.psf"), "/blake3/x.cab"] {
+            assert_eq!(key("dl.example.org", path), format!("dl.example.org{path}"));
+        }
         // A WSUS behind DOCacheHost names itself beside the digest.
         let target = found("node", &format!("/Content/09/{hex}.cab?cacheHostOrigin=dl.example.org"));
         assert_eq!(target.locations[0].url, format!("http://dl.example.org/Content/09/{hex}.cab"));
@@ -500,6 +519,7 @@ mod tests {
             ("node", "/a"),
             ("node", "/a?cacheHostOrigin=other.example.org"),
             ("node", "/a?cacheHostOrigin=dl.example.org:81"),
+            ("dl.example.org", "/a?cacheHostOrigin=dl.example.org:81"),
             ("au.download.windowsupdate.com", "/mscomtest/wuidt.gif"),
         ] {
             assert!(matches!(refused(host, target), Refusal::NoRule { .. }), "{host}{target}");

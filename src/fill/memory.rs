@@ -19,6 +19,10 @@ const BACKOFF_FIRST: Duration = Duration::from_mins(1);
 /// As long as Windows itself avoids a host that failed it.
 const BACKOFF_MAX: Duration = Duration::from_mins(15);
 
+/// For how long an object that may not be kept is passed through without another look: who asks for it would otherwise
+/// cause two requests each time, the one that shows it and the client's own.
+const NOT_KEPT: Duration = Duration::from_mins(1);
+
 #[derive(Clone, Copy, Debug)]
 struct Blame {
     times: u32,
@@ -41,6 +45,8 @@ pub(super) struct Memory {
     /// Names whose origin could not be asked for a revalidation, and until when it is left alone.
     pauses: Cache<Name, Instant>,
     rates: Cache<String, u64>,
+    /// Objects that their origin did not let be kept, and until when that is taken for so.
+    not_kept: Cache<Name, Instant>,
     charges: Mutex<HashMap<Subnet, BTreeMap<Name, u64>>>,
 }
 
@@ -65,6 +71,7 @@ impl Memory {
             answers: Cache::new(MEMORY_MAX),
             pauses: Cache::new(MEMORY_MAX),
             rates: Cache::new(MEMORY_MAX),
+            not_kept: Cache::new(MEMORY_MAX),
             charges: Mutex::default(),
         }
     }
@@ -119,6 +126,15 @@ impl Memory {
 
     pub(super) fn is_paused(&self, name: &Name) -> bool {
         self.pauses.get(name).is_some_and(|until| Instant::now() < until)
+    }
+
+    /// The origin does not let this object be kept, or does not say how long it is.
+    pub(super) fn forbid(&self, key: &Name) {
+        self.not_kept.insert(key.clone(), Instant::now() + NOT_KEPT);
+    }
+
+    pub(super) fn is_not_kept(&self, key: &Name) -> bool {
+        self.not_kept.get(key).is_some_and(|until| Instant::now() < until)
     }
 
     pub(super) fn set_rate(&self, host: &str, rate: u64) {

@@ -155,7 +155,7 @@ impl Fill {
 
     /// Which rule matches, the key, and where it can be had. Pure.
     pub fn locate(&self, ask: &Ask<'_>) -> Result<Target, Refusal> {
-        locate::locate(ask, &self.inner.allow, self.inner.config.upstream.as_ref())
+        locate::locate(ask, &self.inner.allow, self.inner.config.above())
     }
 
     /// Held bytes, a flight, or a response passed through. Answers before `want.until`, whatever has to be waited for on the

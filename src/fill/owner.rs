@@ -95,6 +95,8 @@ pub(super) struct Owner {
     pub(super) pumps: usize,
     pub(super) next_extent: u64,
     pub(super) pending: Option<(oneshot::Receiver<Permit>, Class)>,
+    /// Whose permit is waited for.
+    pub(super) pending_host: String,
     /// The origin ignores Range, or nothing tells its versions apart: one connection, from the first byte to the last.
     pub(super) sequential: bool,
     /// The longest extent that may be asked for yet: doubles with every one that came in whole.
@@ -104,6 +106,10 @@ pub(super) struct Owner {
     pub(super) idle_since: Option<Instant>,
     /// The place that worked last, as the draft knows it.
     pub(super) worked: Option<String>,
+    /// Nothing is asked for before then: the host is left alone for a moment.
+    pub(super) resting_until: Option<Instant>,
+    /// Since when nothing has come for that reason.
+    pub(super) resting_since: Option<Instant>,
 }
 
 impl Owner {
@@ -125,6 +131,7 @@ impl Owner {
             let spec = &owner.spec;
             let known = Known {
                 size: spec.size,
+                name: spec.name.clone(),
                 tag: spec.tag.clone(),
                 last_modified: spec.last_modified.clone(),
                 resumed: lesson.is_none(),
@@ -171,11 +178,14 @@ impl Owner {
             pumps: 0,
             next_extent: 0,
             pending: None,
+            pending_host: String::new(),
             proven: EXTENT_FIRST,
             syncing: false,
             synced_at: Instant::now(),
             idle_since: None,
             worked: None,
+            resting_until: None,
+            resting_since: None,
         }
     }
 
@@ -312,20 +322,25 @@ async fn open(inner: &Inner, shared: &Shared, start: &mut Start) -> Opened {
         match inner.store.find(&shared.key).await {
             Ok(Some(found)) if inner.is_fresh(&found) => return Opened::End(End::Published(found)),
             Ok(_) => {}
-            Err(error) => return passed(error.to_string(), None),
+            Err(error) => return unkept(shared, error),
         }
     }
     match inner.draft_of(&shared.key, &start.target.name).await {
         Ok(Some(draft)) => {
-            if start.answer.is_none() && may_be_continued(shared, &draft) && still_current(inner, &draft).await {
-                return Opened::Draft(draft);
+            let another = start.answer.is_some() || !may_be_continued(shared, &draft);
+            let version = if another { Version::Another } else { version_of(inner, &draft, &start.target).await };
+            match version {
+                Version::Same => return Opened::Draft(draft),
+                // The draft stays for a time when somebody can say whether it is still right.
+                Version::Unknown(error) => return Opened::End(End::Failed(error)),
+                Version::Another => {}
             }
             if let Err(error) = draft.discard().await {
-                return passed(error.to_string(), None);
+                return unkept(shared, error);
             }
         }
         Ok(None) => {}
-        Err(error) => return passed(error.to_string(), None),
+        Err(error) => return unkept(shared, error),
     }
     learn_object(inner, shared, start).await
 }
@@ -345,44 +360,99 @@ fn may_be_continued(shared: &Shared, draft: &Draft) -> bool {
     !must_be_one_answer(&pinned) || draft.is_complete()
 }
 
-/// Whether a draft that RFC 9111 calls stale is still the origin's version. Where the origin cannot be asked it is taken
-/// for that: every further byte is asked for with the draft's validators.
-async fn still_current(inner: &Inner, draft: &Draft) -> bool {
+/// The store is in trouble: passed through, if it is known where from; else nobody could tell that it exists.
+fn unkept(shared: &Shared, error: store::Error) -> Opened {
+    if shared.lock().sources.is_empty() {
+        Opened::End(End::Failed(error.into()))
+    } else {
+        passed(error.to_string(), None)
+    }
+}
+
+/// What the origin has now, beside a draft.
+enum Version {
+    Same,
+    Another,
+    /// Nobody could say.
+    Unknown(Error),
+}
+
+/// Whether a draft that RFC 9111 calls stale is still the origin's version. The client's own address is asked first: the
+/// draft's may have been signed for a time that is over. Where the origin cannot be asked the draft is taken for current,
+/// unless the origin has forbidden that: every further byte is asked for with the draft's validators.
+async fn version_of(inner: &Inner, draft: &Draft, target: &Target) -> Version {
     let spec = draft.spec();
     let Some(freshness) = &spec.freshness else {
-        return true;
+        return Version::Same;
     };
     let now = inner.clock.now();
     if now < freshness.until {
-        return true;
+        return Version::Same;
     }
-    let Some(location) = spec.locations.first().cloned() else {
-        return false;
-    };
     let pinned = Pinned { size: spec.size, validators: spec.validators.clone(), digest_known: false };
-    let ask = Ask { location, method: Method::Head, span: None, pinned: Some(pinned), revalidate: None, via: None };
-    match inner.source.ask(ask).await {
-        Ok(answer) => {
-            answer.total == Some(spec.size)
-                && answer.validators == spec.validators
-                && (spec.validators.etag.is_some() || spec.validators.last_modified.is_some())
+    let stored = spec.locations.iter().filter(|stored| target.locations.iter().all(|own| own.url != stored.url));
+    let mut errors = Vec::new();
+    for location in target.locations.iter().chain(stored) {
+        match is_version(inner, location, &pinned, target.via.as_deref()).await {
+            Ok(true) => return Version::Same,
+            Ok(false) => return Version::Another,
+            Err(error) => errors.push(error),
         }
-        Err(upstream::Error::Unavailable { .. }) => fresh::may_serve_stale(freshness),
-        Err(_) => false,
     }
+    let away = |error: &upstream::Error| {
+        matches!(error, upstream::Error::Unavailable { .. } | upstream::Error::Resting { .. })
+    };
+    if errors.is_empty() {
+        // No place to ask is left: nothing can be added to it either.
+        return Version::Another;
+    }
+    if errors.iter().any(away) && fresh::may_serve_stale(freshness) {
+        return Version::Same;
+    }
+    Version::Unknown(worst(&errors))
+}
+
+/// Whether this place has the pinned version: by its head, or by one byte where it does not answer HEAD (signed addresses
+/// are often good for GET alone).
+async fn is_version(
+    inner: &Inner,
+    location: &Location,
+    pinned: &Pinned,
+    via: Option<&str>,
+) -> Result<bool, upstream::Error> {
+    let _permit = inner.gates.enter(host_of(&location.url), Class::Demand).await.ok();
+    let told = pinned.validators.etag.is_some() || pinned.validators.last_modified.is_some();
+    let byte = Some(Span::new(0, 1)).filter(|_| pinned.size > 0);
+    let mut last = None;
+    for (method, span) in [(Method::Head, None), (Method::Get, byte)] {
+        let (location, via) = (location.clone(), via.map(str::to_owned));
+        let ask = Ask { location, method, span, pinned: Some(pinned.clone()), revalidate: None, via };
+        match inner.source.ask(ask).await {
+            Ok(answer) if answer.total.is_some() || method == Method::Get => {
+                return Ok(told && answer.total == Some(pinned.size) && answer.validators == pinned.validators);
+            }
+            Ok(_) => {}
+            Err(upstream::Error::Changed { .. }) => return Ok(false),
+            Err(error @ (upstream::Error::Status { .. } | upstream::Error::Lied { .. })) => last = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| upstream::Error::Lied {
+        host: host_of(&location.url).to_owned(),
+        why: "it does not say which version it has".to_owned(),
+    }))
 }
 
 async fn learn_object(inner: &Inner, shared: &Shared, start: &mut Start) -> Opened {
     shared.lock().step = "asking";
     let how = (start.target.keeping, start.generation);
     if let Some((answer, location)) = start.answer.take() {
-        return match answer.total {
-            Some(size) => {
-                let permit = inner.gates.enter(host_of(&location.url), Class::Demand).await.ok();
-                begin(inner, shared, how, Lesson { location, size, answer, permit }).await
-            }
-            None => passed("the origin sends no length", Some(answer)),
+        let Some(size) = answer.total else {
+            inner.memory.forbid(&shared.key);
+            return passed("the origin sends no length", Some(answer));
         };
+        let permit = inner.gates.enter(host_of(&location.url), Class::Demand).await.ok();
+        return begin(inner, shared, how, Lesson { location, size, answer, permit }).await;
     }
     let mut blocked: Option<std::time::Duration> = None;
     loop {
@@ -402,10 +472,12 @@ async fn learn_object(inner: &Inner, shared: &Shared, start: &mut Start) -> Open
         match learnt {
             Learnt::Object(lesson) => {
                 inner.note_answer(&start.target.name, format!("{}, {} bytes", lesson.answer.status, lesson.size));
+                shared.lock().forgive_resting();
                 return begin(inner, shared, how, *lesson).await;
             }
             Learnt::NoLength(answer) => {
                 inner.note_answer(&start.target.name, format!("{}, no length", answer.status));
+                inner.memory.forbid(&shared.key);
                 return passed("the origin sends no length", Some(*answer));
             }
             Learnt::Failed(error) => {
@@ -438,7 +510,10 @@ async fn begin(inner: &Inner, shared: &Shared, (keeping, generation): (Keeping, 
     let spec = learn::spec(&lesson, keeping, &shared.key, generation, expected, whole, inner.clock.now());
     let spec = match spec {
         Ok(spec) => spec,
-        Err(why) => return passed(why, Some(lesson.answer)),
+        Err(why) => {
+            inner.memory.forbid(&shared.key);
+            return passed(why, Some(lesson.answer));
+        }
     };
     match inner.store.start_draft(spec).await {
         Ok(draft) => Opened::New(draft, Box::new(lesson)),

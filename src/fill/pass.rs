@@ -8,8 +8,12 @@ use crate::base::span::Span;
 use crate::fill::check::Check;
 use crate::fill::error::Error;
 use crate::fill::flight::Spare;
+use crate::fill::gate::Permit;
 use crate::fill::inner::Inner;
+use crate::fill::learn::tag_of;
+use crate::fill::locate::Target;
 use crate::fill::owner::worst;
+use crate::fill::pump::host_of;
 use crate::fill::{Obtained, Want};
 use crate::model::payload::{Location, Published};
 use crate::store::{Store, Tally};
@@ -32,6 +36,8 @@ pub struct Passed {
 pub struct Through {
     body: upstream::Body,
     store: Store,
+    /// The connection is counted as long as it is read from; none for an answer that a flight has left over.
+    _permit: Option<Permit>,
     checking: Checking,
 }
 
@@ -93,37 +99,42 @@ impl Through {
 /// Asks the places in order and hands the first good answer on.
 pub(super) async fn pass(
     inner: &Inner,
+    target: &Target,
     locations: &[Location],
-    via: Option<&str>,
     want: Want,
     spare: Option<Spare>,
 ) -> Result<Obtained, Error> {
     inner.counters.passed.inc();
+    let tag = own_tag(inner, target).await;
     if let Some(spare) = spare {
         let answer = spare.answer.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        // Only an answer that carries the whole fits whatever was asked for.
+        // One that carries the whole fits whatever was asked for, a part only who wants just that one.
         if let Some(answer) = answer
-            && answer.status == 200
             && !want.head
+            && (answer.status == 200 || is_wanted(want, &answer))
         {
-            return Ok(Obtained::Passed(hand_on(inner, answer, want)));
+            return Ok(Obtained::Passed(hand_on(inner, answer, want, tag, None)));
         }
     }
     let (method, span) = if want.head { (Method::Head, None) } else { (Method::Get, span_of(want)) };
     let mut errors = Vec::new();
     let ask = |location: &Location, span| {
-        let via = via.map(str::to_owned);
+        let via = target.via.clone();
         let ask = Ask { location: location.clone(), method, span, pinned: None, revalidate: None, via };
         tokio::time::timeout_at(want.until, inner.source.ask(ask))
     };
     for location in locations {
+        let line = inner.gates.enter_through(host_of(&location.url));
+        let Ok(permit) = tokio::time::timeout_at(want.until, line).await else {
+            return Err(Error::unavailable("all connections to the origin for what is passed through are in use"));
+        };
         let mut answer = ask(location, span).await;
         // A range beyond the end, by the origin's word. The head of the whole says where the end is, and which version it is.
         if span.is_some() && matches!(&answer, Ok(Err(upstream::Error::Status { status: 416, .. }))) {
             answer = ask(location, None).await;
         }
         match answer {
-            Ok(Ok(answer)) => return Ok(Obtained::Passed(hand_on(inner, answer, want))),
+            Ok(Ok(answer)) => return Ok(Obtained::Passed(hand_on(inner, answer, want, tag, permit.ok()))),
             Ok(Err(error)) => errors.push(error),
             Err(_) => return Err(Error::unavailable("the origin has not answered in time")),
         }
@@ -137,7 +148,24 @@ fn span_of(want: Want) -> Option<Span> {
     Some(Span::new(want.first, end)).filter(|span| want.exact && !span.is_empty())
 }
 
-fn hand_on(inner: &Inner, answer: Answer, want: Want) -> Passed {
+/// The tag that the object has under this name wherever its bytes come from, if that is a function of the name.
+async fn own_tag(inner: &Inner, target: &Target) -> Option<String> {
+    let tag = match inner.gather(target).await {
+        Ok(gathered) => tag_of(target, &gathered.key, gathered.generation, ""),
+        Err(_) => tag_of(target, &target.name, 1, ""),
+    };
+    Some(tag).filter(|tag| !tag.is_empty())
+}
+
+/// Whether a partial answer is just what is wanted, as far as the object goes.
+fn is_wanted(want: Want, answer: &Answer) -> bool {
+    let (Some(wanted), Some(total)) = (span_of(want), answer.total) else {
+        return false;
+    };
+    answer.status == 206 && wanted.intersect(&Span::new(0, total)) == answer.span
+}
+
+fn hand_on(inner: &Inner, answer: Answer, want: Want, tag: Option<String>, permit: Option<Permit>) -> Passed {
     let mut headers: Vec<(String, String)> =
         answer.headers.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
     let mut add = |name: &str, value: Option<String>| {
@@ -147,7 +175,7 @@ fn hand_on(inner: &Inner, answer: Answer, want: Want) -> Passed {
             headers.push((name.to_owned(), value));
         }
     };
-    add("etag", answer.validators.etag);
+    add("etag", tag.map(|tag| format!("\"{tag}\"")).or(answer.validators.etag));
     add("last-modified", answer.validators.last_modified);
     let size = if answer.status == 206 {
         let total = answer.total.map_or_else(|| "*".to_owned(), |total| total.to_string());
@@ -157,7 +185,12 @@ fn hand_on(inner: &Inner, answer: Answer, want: Want) -> Passed {
     } else {
         answer.total
     };
-    let body = (!want.head).then(|| Through { body: answer.body, store: inner.store.clone(), checking: Checking::No });
+    let body = (!want.head).then(|| Through {
+        body: answer.body,
+        store: inner.store.clone(),
+        _permit: permit,
+        checking: Checking::No,
+    });
     Passed { status: answer.status, headers, size, body }
 }
 

@@ -10,9 +10,11 @@ use crate::fill::Obtained;
 use crate::fill::config::{EXTENT_FIRST, REVALIDATION_PAUSE};
 use crate::fill::error::Error;
 use crate::fill::fresh;
+use crate::fill::gate::Class;
 use crate::fill::inner::{Inner, held, patience, status};
 use crate::fill::learn::First;
 use crate::fill::locate::Target;
+use crate::fill::pump::host_of;
 use crate::model::name::Name;
 use crate::model::outcome::Outcome;
 use crate::model::payload::{Location, Validators};
@@ -58,7 +60,7 @@ impl Inner {
         match verdict {
             Some(Verdict::Current) => {
                 // The renewed alias, if it can be read back; the payload is the same in any case.
-                let found = self.store.find(&target.name).await?.unwrap_or(found);
+                let found = self.store.find(&target.name).await.ok().flatten().unwrap_or(found);
                 Ok(Some(held(found, status(Outcome::Stale, false, joined))))
             }
             Some(Verdict::Replaced) => Ok(None),
@@ -112,7 +114,11 @@ impl Inner {
             revalidate: conditional.then(|| known.clone()),
             via: target.via.clone(),
         };
-        let answer = match self.source.ask(ask).await {
+        // Given back before a flight begins: that one stands in line itself.
+        let permit = self.gates.enter(host_of(&location.url), Class::Demand).await.ok();
+        let asked = self.source.ask(ask).await;
+        drop(permit);
+        let answer = match asked {
             Ok(answer) => answer,
             Err(error) => {
                 self.note_answer(&target.name, error.to_string());

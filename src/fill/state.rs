@@ -370,6 +370,10 @@ impl State {
         }
         match &self.end {
             None => Step::Wait,
+            // Of several addresses nobody here knows which one is this client's own, and only its own refuses it.
+            Some(End::Failed(Error::Origin(_, 401 | 403))) if self.sources.len() > 1 => {
+                Step::Fail(Error::unavailable("another client's address of this object was refused; ask again"))
+            }
             Some(End::Failed(error) | End::Changed(error)) => Step::Fail(error.clone()),
             Some(End::Spilled(error, ..)) if strict => Step::Fail(Error::Store(Arc::clone(error))),
             Some(End::Spilled(_, location, pinned)) => Step::Direct(location.clone(), pinned.clone()),
@@ -410,10 +414,24 @@ impl State {
 
     /// Adds a place to ask, unless it is known or there are enough.
     pub(super) fn add_source(&mut self, location: &Location) {
-        let known = self.sources.iter().any(|candidate| candidate.location.url == location.url);
-        if !known && self.sources.len() < SOURCES_MAX {
-            let place = self.sources.len();
-            self.sources.push(Candidate { location: location.clone(), refused: None });
+        if self.sources.iter().any(|candidate| candidate.location.url == location.url) {
+            return;
+        }
+        let candidate = Candidate { location: location.clone(), refused: None };
+        // Where there is no room the one refused longest goes: addresses signed for a time end, and fresh ones come.
+        let refused = self.sources.iter().position(|candidate| candidate.refused.is_some());
+        let place = match refused.filter(|_| self.sources.len() >= SOURCES_MAX) {
+            Some(place) => {
+                self.sources.remove(place);
+                if place < self.source {
+                    self.source -= 1;
+                }
+                Some(self.sources.len())
+            }
+            None => Some(self.sources.len()).filter(|place| *place < SOURCES_MAX),
+        };
+        if let Some(place) = place {
+            self.sources.push(candidate);
             if self.current().is_none() {
                 self.source = place;
             }
@@ -448,6 +466,13 @@ impl State {
         }
     }
 
+    /// Places that were not asked, since their hosts were left alone just then, have said no to nothing.
+    pub(super) fn forgive_resting(&mut self) {
+        for candidate in &mut self.sources {
+            candidate.refused.take_if(|error| matches!(error, upstream::Error::Resting { .. }));
+        }
+    }
+
     /// Whether a response at `at` waits for bytes that are neither in nor in flight.
     pub(super) fn is_starved(&self, at: u64, end: u64) -> bool {
         at < end
@@ -465,6 +490,31 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::payload::Standing;
+
+    #[test]
+    fn a_fresh_address_takes_the_place_of_the_one_refused_first() {
+        let place = |number: usize| Location { url: format!("http://a/f?sig={number}"), standing: Standing::Allowed };
+        let mut state = State::new();
+        let gone = upstream::Error::Status { host: "a".to_owned(), status: 403 };
+        for number in 0..SOURCES_MAX {
+            state.add_source(&place(number));
+            state.refuse(&place(number).url, &gone);
+        }
+        for number in SOURCES_MAX..2 * SOURCES_MAX + 3 {
+            state.add_source(&place(number));
+            assert_eq!(state.current().map(|current| current.location.clone()), Some(place(number)));
+            assert_eq!(state.sources.len(), SOURCES_MAX);
+            state.refuse(&place(number).url, &gone);
+        }
+        // What still works is never thrown out.
+        let mut state = State::new();
+        for number in 0..=SOURCES_MAX {
+            state.add_source(&place(number));
+        }
+        assert_eq!(state.sources.last().map(|last| last.location.clone()), Some(place(SOURCES_MAX - 1)));
+        assert_eq!(state.source, 0);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_does_not_read_does_not_outrank_one_that_starves() {

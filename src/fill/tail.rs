@@ -14,6 +14,8 @@ use crate::fill::check::Check;
 use crate::fill::config::TRICKLE_EVERY;
 use crate::fill::error::Error;
 use crate::fill::flight::Lease;
+use crate::fill::gate::Permit;
+use crate::fill::pump::host_of;
 use crate::fill::state::Step;
 use crate::model::payload::Location;
 use crate::store::{Draft, Found};
@@ -29,7 +31,8 @@ pub struct Tail {
     bell: Arc<Notify>,
     /// When the next step of a trickle is due.
     due: Instant,
-    direct: Option<Body>,
+    /// The rest of the object straight from the origin, over a connection that is counted.
+    direct: Option<(Body, Option<Permit>)>,
     /// Of a whole body that goes on straight from the origin, where a digest is known.
     check: Option<Check>,
     failed: bool,
@@ -144,7 +147,8 @@ impl Tail {
         true
     }
 
-    async fn ask(&mut self, location: Location, pinned: Pinned) -> Result<Body, Error> {
+    async fn ask(&mut self, location: Location, pinned: Pinned) -> Result<(Body, Option<Permit>), Error> {
+        let permit = self.lease.shared.gates.enter_through(host_of(&location.url)).await.ok();
         let span = Span::new(self.at, self.end);
         let ask =
             Ask { location, method: Method::Get, span: Some(span), pinned: Some(pinned), revalidate: None, via: None };
@@ -161,11 +165,11 @@ impl Tail {
         {
             self.check = Some(Check::after(expected, &draft, self.at).await?);
         }
-        Ok(answer.body)
+        Ok((answer.body, permit))
     }
 
     async fn direct(&mut self) -> Result<Bytes, Error> {
-        let Some(body) = &mut self.direct else {
+        let Some((body, _)) = &mut self.direct else {
             return Err(Error::unavailable("no answer to read from"));
         };
         loop {

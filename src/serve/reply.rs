@@ -237,7 +237,8 @@ fn public(error: &Error, retry_after: Duration) -> (StatusCode, Cow<'static, str
 
 /// Only a client's error is an origin's last word; anything else is our trouble with it.
 fn of_origin(status: u16) -> StatusCode {
-    let code = StatusCode::from_u16(status).ok().filter(StatusCode::is_client_error);
+    let code =
+        StatusCode::from_u16(status).ok().filter(|code| code.is_client_error() || *code == StatusCode::LOOP_DETECTED);
     code.unwrap_or(StatusCode::BAD_GATEWAY)
 }
 

@@ -230,7 +230,7 @@ impl Transfer {
         match self.trying.failed(&failure) {
             Next::At(at) => {
                 tracing::debug!(host = self.host.name(), cause = %failure.cause, "transfer is resumed");
-                self.host.retried(failure.cause.status());
+                self.host.retried(&failure.cause.to_string(), failure.cause.status());
                 self.phase = Phase::Waiting(at);
             }
             Next::Enough => self.finish(failure),
@@ -263,6 +263,7 @@ impl Transfer {
             }
             self.skip = self.at;
         }
+        self.host.resumed();
         self.limit = limit(head, &self.question);
         self.phase = Phase::Reading { response, quiet_until: None };
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use crate::upstream::resolve::Refusal;
+use crate::upstream::resolve::{NoName, Refusal};
 
 /// How much of a library's own words goes into a message.
 const WORDS_CHARS_MAX: usize = 200;
@@ -44,6 +44,16 @@ pub enum Error {
         /// When asking again makes sense, where the origin said so or is being backed off from.
         retry_after: Option<Duration>,
     },
+    /// It was not asked at all: it failed again and again and is left alone for a moment. Says nothing of this object.
+    #[error("{host} is left alone for a moment: {why}")]
+    Resting {
+        /// Who would have been asked.
+        host: String,
+        /// What it did at last.
+        why: String,
+        /// When it is asked again.
+        retry_after: Duration,
+    },
     /// Another length or another version than the pinned one.
     #[error("{host} changed the object: {why}")]
     Changed {
@@ -60,7 +70,15 @@ pub enum Error {
         /// What does not fit.
         why: String,
     },
-    /// Not on the allow-list, a private address, too many redirects, a loop.
+    /// The request has been at this node before: the way leads in a circle. Another node says so by 508.
+    #[error("{host} is not asked: {why}")]
+    Looped {
+        /// Who would have been asked.
+        host: String,
+        /// Where the circle shows.
+        why: String,
+    },
+    /// Not on the allow-list, a private address, too many redirects, too many hops.
     #[error("{host} may not be asked: {why}")]
     NotAllowed {
         /// Who would have been asked.
@@ -83,8 +101,8 @@ impl Error {
     pub fn fault(&self) -> Blame {
         match self {
             Self::Status { .. } | Self::Changed { .. } | Self::Lied { .. } => Blame::Origin,
-            Self::Unavailable { .. } => Blame::Path,
-            Self::NotAllowed { .. } => Blame::Asker,
+            Self::Unavailable { .. } | Self::Resting { .. } => Blame::Path,
+            Self::NotAllowed { .. } | Self::Looped { .. } => Blame::Asker,
             Self::Config { .. } => Blame::Us,
         }
     }
@@ -92,8 +110,12 @@ impl Error {
     /// Whether the same question can have another answer later. Nobody but this room repeats it by itself.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Unavailable { .. } | Self::Changed { .. } => true,
-            Self::Status { .. } | Self::Lied { .. } | Self::NotAllowed { .. } | Self::Config { .. } => false,
+            Self::Unavailable { .. } | Self::Resting { .. } | Self::Changed { .. } => true,
+            Self::Status { .. }
+            | Self::Lied { .. }
+            | Self::NotAllowed { .. }
+            | Self::Looped { .. }
+            | Self::Config { .. } => false,
         }
     }
 }
@@ -103,6 +125,8 @@ impl Error {
 pub(super) enum Cause {
     /// The name does not resolve.
     Name(String),
+    /// The name service says that there is no such name.
+    NoName(String),
     /// Nobody listens there.
     Refused,
     /// No connection, for another reason.
@@ -115,7 +139,7 @@ pub(super) enum Cause {
     Stalled { after: Duration, at: u64 },
     /// The connection ended too early: before the answer, or in its body at this position of the object.
     Cut { at: Option<u64>, words: String },
-    /// 408, 425, 429 or 5xx.
+    /// 408, 425, 429 or 5xx, but for 508: the circle that it tells of stays one.
     Busy { status: u16, retry_after: Option<Duration> },
     /// The certificate is signed by nobody that is trusted here.
     Issuer,
@@ -155,6 +179,7 @@ impl Cause {
     pub(super) fn may_pass(&self) -> bool {
         match self {
             Self::Name(_)
+            | Self::NoName(_)
             | Self::Refused
             | Self::Connect(_)
             | Self::ConnectSlow(_)
@@ -167,6 +192,32 @@ impl Cause {
             | Self::Proxy { .. }
             | Self::Impatient(_) => true,
             Self::ProxyCredentials { .. }
+            | Self::NoResume { .. }
+            | Self::Status(_)
+            | Self::Changed(_)
+            | Self::Lied(_)
+            | Self::NotAllowed(_) => false,
+        }
+    }
+
+    /// Whether the host cannot be asked for anything. All else may be the trouble of one object: a slow backend behind one
+    /// path, a file that cannot be read to its end.
+    pub(super) fn is_hosts(&self) -> bool {
+        match self {
+            Self::Name(_)
+            | Self::NoName(_)
+            | Self::Refused
+            | Self::Connect(_)
+            | Self::ConnectSlow(_)
+            | Self::Issuer
+            | Self::Tls(_)
+            | Self::ProxyCredentials { .. }
+            | Self::Proxy { .. } => true,
+            Self::Silent(_)
+            | Self::Stalled { .. }
+            | Self::Cut { .. }
+            | Self::Busy { .. }
+            | Self::Impatient(_)
             | Self::NoResume { .. }
             | Self::Status(_)
             | Self::Changed(_)
@@ -197,6 +248,10 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Name(words) => write!(f, "its name does not resolve ({words}); check this node's name server"),
+            Self::NoName(words) => write!(
+                f,
+                "there is no such name ({words}); check how it is written, and whether this node's name server knows it"
+            ),
             Self::Refused => f.write_str(
                 "the connection was refused; check that it is up and that a firewall lets this node through",
             ),
@@ -253,6 +308,7 @@ pub(super) fn cause_of(error: reqwest::Error, proxy: Option<&str>, connect_timeo
     let error = error.without_url();
     let mut words = Vec::new();
     let mut refused = false;
+    let mut no_name = false;
     let mut link: Option<&(dyn StdError + 'static)> = error.source();
     while let Some(cause) = link {
         if let Some(refusal) = cause.downcast_ref::<Refusal>() {
@@ -262,6 +318,7 @@ pub(super) fn cause_of(error: reqwest::Error, proxy: Option<&str>, connect_timeo
             return tls_cause(tls);
         }
         let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        no_name |= cause.downcast_ref::<NoName>().is_some();
         refused |= kind == Some(io::ErrorKind::ConnectionRefused);
         let said = cause.to_string();
         if words.last() != Some(&said) {
@@ -279,7 +336,9 @@ pub(super) fn cause_of(error: reqwest::Error, proxy: Option<&str>, connect_timeo
             return Cause::Proxy { proxy: proxy.to_owned(), words };
         }
     }
-    if error.is_dns() {
+    if no_name {
+        Cause::NoName(words)
+    } else if error.is_dns() {
         Cause::Name(words)
     } else if refused {
         Cause::Refused

@@ -66,6 +66,8 @@ pub(super) fn judge(expect: &Expect, status: u16, fields: &HeaderMap, now: Syste
         304 => Err(Cause::Lied("it answered 304 to a question without a condition".to_owned())),
         203 => Err(Cause::Lied("it answered 203: a proxy on the way alters what it passes on".to_owned())),
         201..=299 => Err(Cause::Lied(format!("it answered {status} where content was asked for"))),
+        // Somebody further on has seen this very request before: asked again it would go round again.
+        508 => Err(Cause::Status(508)),
         408 | 425 | 429 | 500..=599 => Err(Cause::Busy { status, retry_after: retry_after(fields, now) }),
         416 if expect.version.as_ref().is_some_and(|version| version.size.is_some_and(|size| size > 0)) => {
             let range = text(fields, &header::CONTENT_RANGE).unwrap_or("no Content-Range");
@@ -299,6 +301,7 @@ mod tests {
             (401, &[], "status 401"),
             (416, &[], "status 416"),
             (408, &[], "busy None"),
+            (508, &[], "status 508"),
             (429, &[("retry-after", "7")], "busy Some(7s)"),
             (503, &[("retry-after", "Thu, 01 Jan 1970 00:01:10 GMT")], "busy Some(60s)"),
             (503, &[("retry-after", "Thu, 01 Jan 1970 00:00:00 GMT")], "busy Some(0ns)"),

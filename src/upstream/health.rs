@@ -47,13 +47,31 @@ struct State {
     alone_until: Option<Instant>,
     /// Somebody is looking whether it is back.
     scouted: bool,
+    /// `last_error` is of an attempt that is made again.
+    retrying: bool,
 }
 
-/// Leave to ask a host. Dropped without a word (the asker went away), it says nothing of the host.
+/// Leave to ask a host. Dropped without a word (the asker went away), it says nothing of the host. Who looks whether the
+/// host is back keeps the others out for one attempt only.
 #[derive(Debug)]
 pub(super) struct Turn {
     host: Arc<Host>,
     scout: bool,
+}
+
+impl Turn {
+    /// The first attempt failed. `down`: the host cannot be asked, so all others leave it alone for another while;
+    /// otherwise it is there, whatever it makes of this question.
+    pub(super) fn looked(&mut self, down: bool) {
+        if std::mem::take(&mut self.scout) {
+            let mut state = self.host.state();
+            state.scouted = false;
+            state.alone_until = down.then(|| Instant::now() + LEFT_ALONE);
+            if !down {
+                state.in_a_row = 0;
+            }
+        }
+    }
 }
 
 impl Drop for Turn {
@@ -129,6 +147,16 @@ impl Host {
         state.round_trip = Some(state.round_trip.map_or(round_trip, |old| (old * 7 + round_trip) / 8));
         state.in_a_row = 0;
         state.alone_until = None;
+        state.last_error = None;
+        state.retrying = false;
+    }
+
+    /// A transfer that was cut goes on.
+    pub(super) fn resumed(&self) {
+        let mut state = self.state();
+        if std::mem::take(&mut state.retrying) {
+            state.last_error = None;
+        }
     }
 
     /// An answer came that is no content (404, ...): the host lives.
@@ -138,13 +166,18 @@ impl Host {
         state.last_at = now();
         state.in_a_row = 0;
         state.alone_until = None;
+        state.last_error = None;
+        state.retrying = false;
     }
 
     /// One attempt failed and is made again.
-    pub(super) fn retried(&self, status: Option<u16>) {
+    pub(super) fn retried(&self, error: &str, status: Option<u16>) {
         let mut state = self.state();
         state.retried += 1;
         state.last_status = status.or(state.last_status);
+        state.last_error = Some(format!("{error} (it is asked again)"));
+        state.last_at = now();
+        state.retrying = true;
     }
 
     /// An ask failed, all retries included. `down` where it says that the host cannot be asked at all.
@@ -153,6 +186,7 @@ impl Host {
         state.failed += 1;
         state.last_status = status.or(state.last_status);
         state.last_error = Some(error.to_owned());
+        state.retrying = false;
         state.last_at = now();
         if down {
             state.in_a_row = state.in_a_row.saturating_add(1);
@@ -216,6 +250,40 @@ mod tests {
         host.answered(200, Duration::from_millis(3));
         drop(scout);
         assert!(host.turn().is_ok() && host.turn().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_scout_keeps_the_others_out_for_one_attempt_only() {
+        let book = Book::default();
+        let host = book.host("h");
+        for _ in 0..FAILURES_IN_A_ROW {
+            host.failed("down", None, true);
+        }
+        tokio::time::advance(LEFT_ALONE).await;
+        let mut scout = host.turn().unwrap();
+        scout.looked(true);
+        assert!(host.turn().is_err(), "still down: closed for another while");
+        tokio::time::advance(LEFT_ALONE).await;
+        let mut next = host.turn().unwrap();
+        next.looked(false);
+        assert!(host.turn().is_ok() && host.turn().is_ok(), "it answers, though not what this one asked");
+    }
+
+    #[tokio::test]
+    async fn an_error_that_is_over_is_told_no_longer() {
+        let book = Book::default();
+        let host = book.host("h");
+        let told = || book.report()[0].last_error.clone();
+        host.retried("it answered 500", Some(500));
+        assert!(told().unwrap().contains("500 (it is asked again)"));
+        host.answered(200, Duration::ZERO);
+        assert_eq!(told(), None);
+        host.failed("cut", None, false);
+        host.resumed();
+        assert_eq!(told().as_deref(), Some("cut"), "another transfer's end stays told");
+        host.retried("cut once more", None);
+        host.resumed();
+        assert_eq!(told(), None);
     }
 
     #[tokio::test]

@@ -140,6 +140,11 @@ pub type Probing<'a> = Pin<Box<dyn Future<Output = Vec<Finding>> + Send + 'a>>;
 pub trait Source: Send + Sync + fmt::Debug + 'static {
     /// Asks, repeats what may pass, and answers with the head and a body that resumes itself.
     fn ask(&self, ask: Ask) -> Asking<'_>;
+    /// Whether a request that came with this `Via` has been here before. Such a one must not even wait for an answer that
+    /// another one is waiting for: that may be itself.
+    fn loops(&self, _via: &str) -> bool {
+        false
+    }
     /// What each host answered lately, for status and explain.
     fn health(&self) -> Vec<HostHealth>;
     /// The path tests of `doctor` against one location that serves a known or any object.
@@ -185,6 +190,10 @@ impl Source for Upstream {
         Box::pin(put(&self.core, ask))
     }
 
+    fn loops(&self, via: &str) -> bool {
+        via::names(via, &self.core.config.node)
+    }
+
     fn health(&self) -> Vec<HostHealth> {
         self.core.book.report()
     }
@@ -198,15 +207,25 @@ impl Source for Upstream {
 async fn put(core: &Arc<Core>, ask: Ask) -> Result<Answer, Error> {
     let first = hop(core, &ask.location.url, ask.location.standing)?;
     let refuse = |why: String| Error::from(Cause::NotAllowed(why).at(&first.label));
+    if ask.via.as_deref().is_some_and(|via| via::names(via, &core.config.node)) {
+        return Err(Error::Looped {
+            host: first.label,
+            why: format!(
+                "the request has been at this node ({}) before: an upstream or a name leads back to it, or two nodes have \
+                 one name",
+                core.config.node
+            ),
+        });
+    }
     let via = via::onward(ask.via.as_deref(), &core.config.node, core.config.hops_max).map_err(refuse)?;
     if ask.span.is_some_and(|span| span.is_empty()) {
         return Err(refuse("an empty span was asked for".to_owned()));
     }
     let host = core.book.host(&first.label);
-    let _turn = host.turn().map_err(|(left, last)| Error::Unavailable {
+    let mut turn = host.turn().map_err(|(left, last)| Error::Resting {
         host: first.label.clone(),
-        why: format!("it failed again and again and is left alone for a moment; at last: {last}"),
-        retry_after: Some(left),
+        why: format!("it failed again and again; at last: {last}"),
+        retry_after: left,
     })?;
     let version = ask.pinned.map(|Pinned { size, validators, digest_known }| Version {
         size: Some(size),
@@ -236,10 +255,11 @@ async fn put(core: &Arc<Core>, ask: Ask) -> Result<Answer, Error> {
             question.span = None;
             continue;
         }
+        turn.looked(is_down(&host, &failure));
         match trying.failed(&failure) {
             Next::At(at) => {
                 tracing::debug!(host = failure.host, cause = %failure.cause, "asked again");
-                host.retried(failure.cause.status());
+                host.retried(&failure.cause.to_string(), failure.cause.status());
                 sleep_until(at).await;
             }
             Next::Enough => return Err(failed(&host, failure)),
@@ -267,15 +287,21 @@ fn pin(mut question: Question, head: &head::Head) -> Question {
     question
 }
 
+/// Whether a failure says of the host itself that it cannot be asked; where a redirect led is another host's trouble.
+fn is_down(host: &health::Host, failure: &Failure) -> bool {
+    failure.cause.is_hosts() && failure.host == host.name()
+}
+
 /// Notes a final failure in the host's health, and says it in words.
 fn failed(host: &health::Host, failure: Failure) -> Error {
     let status = failure.cause.status();
+    let down = is_down(host, &failure);
     let mut error = Error::from(failure);
     match &mut error {
         Error::Status { .. } => host.declined(status),
         Error::Unavailable { retry_after, .. } => {
             *retry_after = bounded(*retry_after);
-            host.failed(&error.to_string(), status, true);
+            host.failed(&error.to_string(), status, down);
         }
         _ => host.failed(&error.to_string(), status, false),
     }

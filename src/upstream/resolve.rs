@@ -1,7 +1,8 @@
 //! Names to addresses: resolved once, checked, and those very addresses are connected to.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
@@ -37,6 +38,23 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
+/// The name service answers, and says that the name does not exist or has no address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct NoName(String);
+
+impl fmt::Display for NoName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NoName {}
+
+/// How the C libraries word that a name does not exist or has no address; the standard library keeps the words, but not
+/// the number. "Temporary failure in name resolution", which a dead or silent name server causes, is none of these.
+const NO_NAME: [&str; 4] =
+    ["name or service not known", "no address associated", "name does not resolve", "name has no usable address"];
+
 /// The resolver that the client library is given.
 #[derive(Clone, Debug)]
 pub(super) struct Checked {
@@ -53,7 +71,7 @@ impl Resolve for Checked {
         let checked = self.clone();
         Box::pin(async move {
             let name = name.as_str();
-            let found = lookup(name).await?;
+            let found = lookup(name).await.map_err(say)?;
             let free =
                 checked.private || checked.proxy.as_deref().is_some_and(|proxy| proxy.eq_ignore_ascii_case(name));
             let may = if free { found } else { checked.filter(&found)? };
@@ -83,8 +101,16 @@ impl Checked {
     }
 }
 
+/// The error by type: whether the name is the trouble, or asking about it.
+fn say(error: io::Error) -> Box<dyn std::error::Error + Send + Sync> {
+    let words = error.to_string();
+    let lower = words.to_ascii_lowercase();
+    let no_name = error.kind() == io::ErrorKind::NotFound || NO_NAME.iter().any(|sign| lower.contains(sign));
+    if no_name { Box::new(NoName(words)) } else { Box::new(error) }
+}
+
 /// What a name resolves to; at least one address.
-pub(super) async fn lookup(name: &str) -> std::io::Result<Vec<IpAddr>> {
+pub(super) async fn lookup(name: &str) -> io::Result<Vec<IpAddr>> {
     let bare = name.trim_start_matches('[').trim_end_matches(']');
     let mut addresses: Vec<IpAddr> = Vec::new();
     for address in tokio::net::lookup_host((bare, 0)).await?.take(ADDRESSES_MAX) {
@@ -93,14 +119,38 @@ pub(super) async fn lookup(name: &str) -> std::io::Result<Vec<IpAddr>> {
         }
     }
     if addresses.is_empty() {
-        return Err(std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address"));
+        return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
     }
     Ok(addresses)
 }
 
 /// Whether an address is this node's: one that it was told of, or one that a socket can be bound to here.
 pub(super) fn is_own(address: IpAddr, told: &[IpAddr]) -> bool {
-    told.contains(&address.to_canonical()) || UdpSocket::bind((address, 0)).is_ok()
+    told.contains(&address.to_canonical()) || is_local(address, |address| UdpSocket::bind((address, 0)).is_ok())
+}
+
+/// Addresses that no interface has (RFC 5737, RFC 3849).
+const NOBODYS: (IpAddr, IpAddr) =
+    (IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)));
+
+/// A machine may let sockets be bound to addresses that are not its own (`net.ipv4.ip_nonlocal_bind`, for addresses that
+/// move between machines). There that proves nothing: an address is its own if packets to it would carry it as their
+/// source too, which the kernel tells without sending one.
+fn is_local(address: IpAddr, binds: impl Fn(IpAddr) -> bool) -> bool {
+    let nobodys = if address.is_ipv4() { NOBODYS.0 } else { NOBODYS.1 };
+    if !binds(address) {
+        return false;
+    }
+    if !binds(nobodys) || address.is_loopback() || address.is_unspecified() {
+        return true;
+    }
+    let any: IpAddr = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    // The discard port; nothing is sent.
+    let source = UdpSocket::bind((any, 0)).and_then(|socket| {
+        socket.connect((address, 9))?;
+        socket.local_addr()
+    });
+    source.is_ok_and(|source| source.ip().to_canonical() == address.to_canonical())
 }
 
 #[cfg(test)]
@@ -114,6 +164,23 @@ mod tests {
             .filter(&parse(found))
             .map(|may| may.iter().map(ToString::to_string).collect())
             .map_err(|refusal| refusal.to_string())
+    }
+
+    #[test]
+    fn a_name_that_does_not_exist_is_told_from_a_name_server_that_is_away() {
+        let is_no_name = |words: &str| say(io::Error::other(words)).downcast_ref::<NoName>().is_some();
+        assert!(is_no_name("failed to lookup address information: Name or service not known"));
+        assert!(is_no_name("failed to lookup address information: No address associated with hostname"));
+        assert!(!is_no_name("failed to lookup address information: Temporary failure in name resolution"));
+    }
+
+    #[test]
+    fn a_machine_that_binds_anything_does_not_take_the_world_for_itself() {
+        let parse = |text: &str| text.parse::<IpAddr>().unwrap();
+        let anything = |_| true;
+        assert!(!is_local(parse("8.8.8.8"), anything) && !is_local(parse("2600::1"), anything));
+        assert!(is_local(parse("127.0.0.1"), anything) && is_local(parse("0.0.0.0"), anything));
+        assert!(is_local(parse("8.8.8.8"), |address| address == parse("8.8.8.8")), "one that it really has");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::upstream::error::Failure;
+use crate::upstream::error::{Cause, Failure};
 
 /// The wait before the second attempt; each further one doubles it.
 const BACK_OFF_FIRST: Duration = Duration::from_millis(100);
@@ -18,6 +18,10 @@ const RETRY_AFTER_MAX: Duration = Duration::from_mins(10);
 /// Bytes that must have come since the last failure for the back-off to start anew: a connection that dies after every
 /// packet must not be redialled without a pause.
 const PROGRESS_BYTES: u64 = 64 << 10;
+
+/// Attempts at a name that the name service says does not exist. More than one, for a resolver says so now and then
+/// while its own way out comes up; not many, for who misspelt the name should learn it within a second.
+const NO_NAME_ATTEMPTS_MAX: u32 = 4;
 
 /// The attempts of one question.
 #[derive(Debug)]
@@ -67,6 +71,9 @@ impl Trying {
         }
         let back_off = BACK_OFF_FIRST.saturating_mul(1 << self.failures.min(16)).min(BACK_OFF_MAX);
         self.failures += 1;
+        if matches!(failure.cause, Cause::NoName(_)) && self.failures >= NO_NAME_ATTEMPTS_MAX {
+            return Next::Enough;
+        }
         let wait = jitter(back_off).max(failure.cause.retry_after().unwrap_or_default());
         let at = Instant::now() + wait.min(self.patience + RETRY_AFTER_MAX);
         if at >= self.deadline() { Next::Enough } else { Next::At(at) }
@@ -134,5 +141,16 @@ mod tests {
         assert_eq!(wait(&mut trying, busy(u64::MAX)), None);
         assert_eq!(wait(&mut trying, Cause::Status(404)), None);
         assert_eq!(bounded(Some(Duration::from_secs(u64::MAX))), Some(RETRY_AFTER_MAX));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_that_does_not_exist_is_given_up_within_a_second() {
+        let start = Instant::now();
+        let mut trying = Trying::new(Duration::from_mins(1));
+        while let Some(wait) = wait(&mut trying, Cause::NoName("h".to_owned())) {
+            tokio::time::advance(wait).await;
+        }
+        assert!(start.elapsed() <= Duration::from_secs(1), "{:?}", start.elapsed());
+        assert_eq!(trying.failures, NO_NAME_ATTEMPTS_MAX);
     }
 }

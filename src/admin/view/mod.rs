@@ -220,8 +220,8 @@ pub struct Upstream {
 impl From<HostHealth> for Upstream {
     fn from(health: HostHealth) -> Self {
         let state = match (health.answered, health.failed, &health.last_error) {
-            (0, 0, _) => "unused",
             (_, _, Some(_)) => "failing",
+            (0, 0, None) => "unused",
             _ => "good",
         };
         Self {

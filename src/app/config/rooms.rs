@@ -169,6 +169,7 @@ pub(crate) fn fill(typed: &Typed) -> fill::Config {
         extent: fill.extent.0,
         connections_per_host: count(fill.connections_per_host.0),
         upstream,
+        upstream_is_wsus: typed.upstream.kind == UpstreamKind::Wsus,
         silence: fill.silence.0,
     }
 }

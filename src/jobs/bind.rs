@@ -34,7 +34,7 @@ impl Jobs {
         self.shared.store.remove(listed.payload.digests.blake3).await?;
         for name in listed.names.iter().filter(|name| matches!(name, Name::Origin(_))) {
             if self.shared.store.unbind(name).await?.is_some() {
-                tracing::info!(%name, "the digest that was bound to it went with the payload");
+                tracing::info!(name = name.shown(), "the digest that was bound to it went with the payload");
             }
         }
         Ok(())

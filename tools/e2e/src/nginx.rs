@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -30,8 +31,11 @@ impl Nginx {
         fs::create_dir_all(&folder)?;
         let dir = folder.display();
         let root = root.display();
+        // Started by root, nginx gives its workers to another user, who may not enter a private folder such as mktemp's.
+        let user = if fs::metadata("/proc/self")?.uid() == 0 { "user root;" } else { "" };
         let text = format!(
-            r#"worker_processes 1;
+            r#"{user}
+worker_processes 1;
 daemon off;
 pid {dir}/pid;
 error_log {dir}/error.log warn;

@@ -865,9 +865,18 @@ async fn a_piece_that_a_client_asks_for_again_and_again_is_fetched_anew() {
         node.get(&target, Some(span), client(1)).await.unwrap() == bad,
         "once more may be the client's own trouble"
     );
+    let (old, stale, _) = node.fly(&target, part(span)).await;
     let got = node.get(&target, Some(span), client(1)).await.unwrap();
     // The second time: dropped, and the draft is filled whole.
+    let (new, fresh, _) = node.fly(&target, part(span)).await;
+    assert_eq!((old.tag.as_str(), new.tag.as_str()), ("made-209715200-6", "made-209715200-6-2"));
+    // Who was told the old tag may have the beginning of the bad bytes: the better end must not follow it.
+    let rest = Span::new(span.start() + 4096, span.end());
+    assert!(read(&stale, rest, client(2)).await.1.is_err());
+    same(&read(&fresh, rest, client(2)).await.1.unwrap(), &object.bytes(rest));
     let found = node.until_held(&target).await;
+    assert_eq!(found.alias.tag, new.tag);
+    assert_eq!(node.store.note(&target.name).await.unwrap().generation, 2);
     same(&read_held(&found, Some(span)).await, &object.bytes(span));
     same(&got, &object.bytes(span));
     assert_eq!(found.held.payload().digests.sha256, sha256_of(&object.all()));

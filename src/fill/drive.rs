@@ -102,15 +102,19 @@ impl Owner {
     async fn tend(&mut self) -> Result<(), Error> {
         loop {
             // It stays in the list until it is gone from the draft, so that nothing new is written there before.
-            let Some(span) = self.shared.lock().bad.first().copied() else {
-                break;
+            let (span, generation, tag) = {
+                let state = self.shared.lock();
+                let Some(span) = state.bad.first().copied() else {
+                    break;
+                };
+                (span, state.generation, state.tag.clone())
             };
             tracing::warn!(
                 key = self.shared.key.shown(),
                 ?span,
                 "a client asked for this piece again and again: fetched anew"
             );
-            self.draft.drop_span(span).await?;
+            self.draft.disown(span, generation, tag).await?;
             let mut state = self.shared.lock();
             state.bad.retain(|bad| *bad != span);
             if let Some(candidate) = state.current() {

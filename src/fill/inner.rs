@@ -289,6 +289,7 @@ impl Inner {
         {
             let mut state = shared.lock();
             state.expected = gathered.expected;
+            state.generation = gathered.generation;
             for location in &gathered.locations {
                 state.add_source(location);
             }
@@ -363,7 +364,7 @@ fn join(shared: &Shared, target: &Target, gathered: &Gathered) {
         state.add_source(location);
     }
     if target.name != shared.key {
-        let tag = learn::tag_of(target, &gathered.key, gathered.generation, "");
+        let tag = learn::tag_of(target, &gathered.key, gathered.generation.max(state.generation), "");
         state.add_name(&target.name, &tag);
     }
     if state.expected.is_none() && gathered.expected.is_some() {
@@ -374,19 +375,26 @@ fn join(shared: &Shared, target: &Target, gathered: &Gathered) {
     shared.owner.notify_one();
 }
 
-fn flying(flight: Flight, known: &Known, target: &Target, gathered: &Gathered, joined: bool, want: Want) -> Obtained {
-    let shared = &flight.lease.shared;
-    // Told to somebody under this very name before: a digest that became known since changes nothing about it.
-    let tag = if target.name == known.name {
-        known.tag.clone()
-    } else {
-        learn::tag_of(target, &gathered.key, gathered.generation, &known.tag)
-    };
-    let (some, all) = {
-        let state = shared.lock();
+fn flying(
+    mut flight: Flight,
+    known: &Known,
+    target: &Target,
+    gathered: &Gathered,
+    joined: bool,
+    want: Want,
+) -> Obtained {
+    let (tag, generation, some, all) = {
+        let state = flight.lease.shared.lock();
+        // Told to somebody under this very name before: a digest that became known since changes nothing about it.
+        let tag = if target.name == known.name {
+            state.tag.clone()
+        } else {
+            learn::tag_of(target, &gathered.key, gathered.generation.max(state.generation), &state.tag)
+        };
         let wanted = Span::new(want.first, want.last.map_or(known.size, |last| last.saturating_add(1).min(known.size)));
-        (!state.covered.is_empty(), state.covered.covers(&wanted))
+        (tag, state.generation, !state.covered.is_empty(), state.covered.covers(&wanted))
     };
+    flight.generation = generation;
     let outcome = if known.resumed || (joined && some) { Outcome::Partial } else { Outcome::Miss };
     let status = CacheStatus { outcome, stored: true, collapsed: joined && !all, detail: Some(Detail::Streaming) };
     let facts = Facts { size: known.size, tag, last_modified: known.last_modified.clone() };

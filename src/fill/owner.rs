@@ -132,7 +132,6 @@ impl Owner {
             let known = Known {
                 size: spec.size,
                 name: spec.name.clone(),
-                tag: spec.tag.clone(),
                 last_modified: spec.last_modified.clone(),
                 resumed: lesson.is_none(),
             };
@@ -210,6 +209,7 @@ impl Owner {
         if state.expected.is_none() {
             state.expected = self.spec.expected;
         }
+        state.tag.clone_from(&self.spec.tag);
         state.open(self.draft.clone(), self.spec.size);
         state.step = "filling";
         let host = state.current().map(|candidate| host_of(&candidate.location.url).to_owned());
@@ -296,11 +296,26 @@ impl Owner {
         let why = format!("{error}; the flight starts again with the next request");
         let end = End::Changed(Error::Unavailable { why, retry_after: std::time::Duration::from_secs(1) });
         self.jobs.shutdown().await;
+        if self.pinned.digest_known
+            && let Err(error) = self.disown(Span::new(0, self.spec.size)).await
+        {
+            tracing::error!(key = self.shared.key.shown(), %error, "the next version could not be given another tag");
+        }
         if let Err(error) = self.draft.discard().await {
             tracing::error!(key = self.shared.key.shown(), %error, "the draft of an old version could not be discarded");
         }
         self.inner.memory.settle(&self.shared.key);
         end
+    }
+
+    /// A tag that is made of a digest stays the same from version to version: the next one is of another generation.
+    async fn disown(&self, span: Span) -> Result<(), store::Error> {
+        let (generation, tag) = {
+            let mut state = self.shared.lock();
+            state.raise_generation();
+            (state.generation, state.tag.clone())
+        };
+        self.draft.disown(span, generation, tag).await
     }
 
     fn urls(&self) -> Vec<String> {

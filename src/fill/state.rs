@@ -18,6 +18,7 @@ use crate::base::span::{Span, SpanSet};
 use crate::fill::config::{BACKLOG, CROWD, HELD_BACK, NAMES_MAX, SOURCES_MAX, TAIL_READ, TRICKLE_BYTES};
 use crate::fill::error::Error;
 use crate::fill::flight::End;
+use crate::fill::learn;
 use crate::fill::meter::Meter;
 use crate::fill::plan::{Flying, Waiting};
 use crate::fill::repeats::Repeats;
@@ -107,6 +108,12 @@ pub(super) struct State {
     pub(super) sources: Vec<Candidate>,
     pub(super) source: usize,
     pub(super) names: Vec<(Name, String)>,
+    /// The tag of the draft's name, and which generation of bytes tags tell of: raised whenever bytes that have left are
+    /// dropped.
+    pub(super) tag: String,
+    pub(super) generation: u32,
+    /// What was dropped, each with the generation that began then.
+    dropped: Vec<(u32, Span)>,
     pub(super) expected: Option<Published>,
     pub(super) meter: Meter,
     pub(super) written: u64,
@@ -140,6 +147,9 @@ impl State {
             sources: Vec::new(),
             source: 0,
             names: Vec::new(),
+            tag: String::new(),
+            generation: 1,
+            dropped: Vec::new(),
             expected: None,
             meter: Meter::default(),
             written: 0,
@@ -228,7 +238,8 @@ impl State {
         }
         self.last_stretch = None;
         for demand in self.demands.values_mut() {
-            if !Span::new(demand.start, demand.taken).intersect(&span).is_empty() {
+            // Whoever begins in the middle joins the better end to a beginning that it had before, under one tag.
+            if !Span::new(demand.start, demand.taken).intersect(&span).is_empty() || begins_within(demand.start, span) {
                 demand.spoiled = true;
                 demand.bell.notify_one();
             }
@@ -256,11 +267,13 @@ impl State {
         }
     }
 
-    pub(super) fn demand(&mut self, span: Span, client: IpAddr) -> (u64, Span, Arc<Notify>) {
+    /// A response of which bytes of `generation` were told.
+    pub(super) fn demand(&mut self, span: Span, client: IpAddr, generation: u32) -> (u64, Span, Arc<Notify>) {
         let span = span.intersect(&Span::new(0, self.size));
         self.asked.insert(span);
         self.pieces.insert(span.align(PIECE, self.size));
         self.notice_repeats(span, client);
+        let spoiled = self.dropped.iter().any(|(since, bad)| *since > generation && begins_within(span.start(), *bad));
         let bell = Arc::new(Notify::new());
         let id = self.next_id;
         self.next_id += 1;
@@ -268,7 +281,7 @@ impl State {
             start: span.start(),
             at: span.start(),
             taken: span.start(),
-            spoiled: false,
+            spoiled,
             end: span.end(),
             fed_at: Instant::now(),
             client,
@@ -286,11 +299,26 @@ impl State {
         }
         if self.proof == Proof::Filling {
             // Missing from now on, so that this very response waits for the better bytes.
-            for bad in self.repeats.asked_again(client, span, self.size) {
+            let bad = self.repeats.asked_again(client, span, self.size);
+            if !bad.is_empty() {
+                self.raise_generation();
+            }
+            for bad in bad {
                 self.unmark(bad);
+                self.dropped.push((self.generation, bad));
                 self.bad.push(bad);
             }
         }
+    }
+
+    /// From now on no tag that was told before is told again.
+    pub(super) fn raise_generation(&mut self) {
+        let (old, new) = (self.generation, self.generation.saturating_add(1));
+        self.tag = learn::next_generation(&self.tag, old, new);
+        for (_, tag) in &mut self.names {
+            *tag = learn::next_generation(tag, old, new);
+        }
+        self.generation = new;
     }
 
     /// A tail has handed out everything up to `at`.
@@ -487,6 +515,11 @@ impl State {
     }
 }
 
+/// Whether `start` is a byte of the span other than its first.
+fn begins_within(start: u64, span: Span) -> bool {
+    span.start() < start && start < span.end()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -522,9 +555,9 @@ mod tests {
         state.size = 10 * PIECE;
         state.covered.insert(Span::new(0, PIECE));
         let client = |number| IpAddr::from([10, 0, 0, number]);
-        state.demand(Span::new(0, 4 * PIECE), client(1));
+        state.demand(Span::new(0, 4 * PIECE), client(1), 1);
         tokio::time::advance(Duration::from_secs(30)).await;
-        state.demand(Span::new(5 * PIECE, 6 * PIECE), client(2));
+        state.demand(Span::new(5 * PIECE, 6 * PIECE), client(2), 1);
         let waiting = state.waiting(Instant::now());
         assert_eq!(waiting.iter().map(|waiting| waiting.at).collect::<Vec<_>>(), [5 * PIECE, 0]);
         assert_eq!(waiting[1].silent, Duration::ZERO);

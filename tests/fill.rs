@@ -908,10 +908,74 @@ async fn a_response_with_bytes_of_a_dropped_piece_is_cut() {
     while let Some(Ok(_)) = last {
         last = begun.next().await;
     }
-    assert!(matches!(last, Some(Err(Error::Unavailable { .. }))), "{last:?}");
+    assert!(matches!(last, Some(Err(Error::Changed { .. }))), "{last:?}");
     assert!(begun.next().await.is_none());
     drop(other);
     assert_eq!(read(&flight, behind, client(3)).await.1.unwrap().len(), 1 << 20);
+}
+
+#[tokio::test]
+async fn what_a_client_did_not_take_was_not_delivered_to_it() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    let object = Object::made(200 * PIECE, 6);
+    origin.put("/a", object.clone());
+    let setup = Setup { fill: Config { complete: Complete::Never, ..Config::default() }, ..Setup::default() };
+    let node = Node::open(dir.path(), setup, &[&origin]);
+    let target = node.target(&origin, "/a");
+    let (piece, two) = (Span::at(7 * PIECE, PIECE), Span::at(7 * PIECE, 2 * PIECE));
+    node.get(&target, Some(two), client(2)).await.unwrap();
+    let (_, flight, _) = node.fly(&target, part(two)).await;
+    let mut cut = flight.tail(two, client(1));
+    let mut handed = 0;
+    while handed < PIECE {
+        handed += cut.next().await.unwrap().unwrap().len() as u64;
+    }
+    // The connection broke: the piece is asked for again, and once more. That is twice, not three times.
+    drop(cut);
+    for _ in 0..2 {
+        same(&node.get(&target, Some(piece), client(1)).await.unwrap(), &object.bytes(piece));
+    }
+    assert_eq!(node.store.note(&target.name).await.unwrap().generation, 1);
+    node.get(&target, Some(piece), client(1)).await.unwrap();
+    assert_eq!(node.store.note(&target.name).await.unwrap().generation, 2);
+}
+
+#[tokio::test]
+async fn a_digest_that_the_operator_registered_wants_the_whole() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    let object = Object::made(200 * PIECE, 6);
+    origin.put("/a", object.clone());
+    let setup = Setup { fill: Config { complete: Complete::Never, ..Config::default() }, ..Setup::default() };
+    let node = Node::open(dir.path(), setup, &[&origin]);
+    let target = node.target(&origin, "/a");
+    node.store.expect(&target.name, operator(sha256_of(&object.all())), Vec::new()).await.unwrap();
+    let (_, flight, _) = node.fly(&target, head()).await;
+    drop(flight);
+    assert_eq!(origin.sent("/a"), 0, "nobody has asked for a byte");
+    node.get(&target, Some(Span::new(0, 1)), client(1)).await.unwrap();
+    while !node.fill.flights().is_empty() {
+        tokio::time::timeout(Duration::from_mins(1), origin.wait_for(origin.log().len() + 1)).await.ok();
+        if node.store.find(&target.name).await.unwrap().is_some() {
+            break;
+        }
+    }
+    assert_eq!(node.hold(&target).await.0.held.payload().class, Class::Proven);
+}
+
+#[tokio::test]
+async fn a_dead_connection_is_noticed_long_before_the_origin_is_given_up() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    let object = Object::made(30 * PIECE, 6);
+    origin.put("/a", object.clone());
+    origin.limit(6 << 20);
+    origin.next("/a", []);
+    origin.next("/a", [Fault::StallAt(100_000)]);
+    // Upstream itself would wait for minutes.
+    let setup = Setup { stall: Duration::from_mins(5), patience: Duration::from_mins(10), ..Setup::default() };
+    let node = Node::open(dir.path(), setup, &[&origin]);
+    let target = node.target(&origin, "/a");
+    let got = tokio::time::timeout(Duration::from_mins(1), node.get(&target, None, client(1))).await;
+    same(&got.unwrap().unwrap(), &object.all());
 }
 
 #[tokio::test]

@@ -76,8 +76,8 @@ impl Owner {
         let id = self.next_extent;
         self.next_extent += 1;
         let mut state = self.shared.lock();
-        state.extents.insert(id, Extent { at: span.start(), end: span.end() });
-        state.notice_last_stretch();
+        state.extents.insert(id, Extent::new(span));
+        state.notice_last_stretch(None);
         state.meter.start(Instant::now());
         drop(state);
         Pump {
@@ -182,6 +182,13 @@ impl Owner {
             self.pending_host.clone_from(&host);
         }
         if !self.sequential {
+            if self.shared.lock().release_stalled(Instant::now()) {
+                tracing::info!(
+                    key = self.shared.key.shown(),
+                    host,
+                    "a connection is dead: its bytes are asked for anew"
+                );
+            }
             self.relieve(most);
             self.give_way(&host);
         }

@@ -117,15 +117,15 @@ impl Flight {
     /// Registers the demand for `span` (cut to the object) and follows it. Dropping the tail withdraws only this client.
     pub fn tail(&self, span: Span, client: IpAddr) -> Tail {
         let shared = &self.lease.shared;
-        let (id, span, bell, unproven) = {
+        let (id, span, bell, unproven, size) = {
             let mut state = shared.lock();
             let before = state.asked.total();
             let (id, span, bell) = state.demand(span, client.to_canonical(), self.generation);
             let unproven = if state.expected.is_none() { state.asked.total() - before } else { 0 };
-            (id, span, bell, unproven)
+            (id, span, bell, unproven, state.size)
         };
         if unproven > 0 {
-            shared.memory.charge(client, &shared.key, unproven);
+            shared.memory.charge(client, &shared.key, unproven, size);
         }
         shared.owner.notify_one();
         Tail::new(Arc::clone(&self.lease), id, span, bell)

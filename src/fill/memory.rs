@@ -146,10 +146,12 @@ impl Memory {
     }
 
     /// `bytes` more of `key`, for which nobody published a digest, were asked for by a client.
-    pub(super) fn charge(&self, client: IpAddr, key: &Name, bytes: u64) {
+    /// No more than its `size` is charged for it: a draft outlives its flights, and takes no more room than that.
+    pub(super) fn charge(&self, client: IpAddr, key: &Name, bytes: u64, size: u64) {
         let mut charges = self.charges.lock().unwrap_or_else(PoisonError::into_inner);
         if charges.len() < MEMORY_MAX || charges.contains_key(&Subnet::of(client)) {
-            *charges.entry(Subnet::of(client)).or_default().entry(key.clone()).or_default() += bytes;
+            let charged = charges.entry(Subnet::of(client)).or_default().entry(key.clone()).or_default();
+            *charged = charged.saturating_add(bytes).min(size);
         }
     }
 
@@ -204,9 +206,10 @@ mod tests {
     fn subnets_are_charged_until_the_draft_is_gone() {
         let memory = Memory::new();
         let client = |text: &str| text.parse::<IpAddr>().unwrap();
-        memory.charge(client("10.1.2.3"), &name("a/b"), 5);
-        memory.charge(client("::ffff:10.1.2.9"), &name("a/c"), 7);
-        memory.charge(client("2001:db8::1"), &name("a/b"), 1);
+        memory.charge(client("10.1.2.3"), &name("a/b"), 5, 9);
+        memory.charge(client("10.1.2.3"), &name("a/b"), 5, 5);
+        memory.charge(client("::ffff:10.1.2.9"), &name("a/c"), 7, 7);
+        memory.charge(client("2001:db8::1"), &name("a/b"), 1, 9);
         assert_eq!(memory.charged(client("10.1.2.200")), 12);
         assert_eq!(memory.charged(client("2001:db8::2:1")), 1);
         assert_eq!(memory.charged(client("10.1.3.3")), 0);

@@ -45,6 +45,7 @@ mod rules;
 mod state;
 mod tail;
 mod tasks;
+mod trickle;
 mod view;
 
 use std::fmt;

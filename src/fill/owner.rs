@@ -294,7 +294,7 @@ impl Owner {
         self.inner.counters.restarts.inc();
         self.inner.memory.changed(&self.shared.key);
         let why = format!("{error}; the flight starts again with the next request");
-        let end = End::Changed(Error::Unavailable { why, retry_after: std::time::Duration::from_secs(1) });
+        let end = End::Changed(Error::Changed { why });
         self.jobs.shutdown().await;
         if self.pinned.digest_known
             && let Err(error) = self.disown(Span::new(0, self.spec.size)).await
@@ -531,7 +531,11 @@ async fn begin(inner: &Inner, shared: &Shared, (keeping, generation): (Keeping, 
         }
     };
     match inner.store.start_draft(spec).await {
-        Ok(draft) => Opened::New(draft, Box::new(lesson)),
+        Ok(draft) => {
+            // Whatever was charged was for a draft that is gone.
+            inner.memory.settle(&shared.key);
+            Opened::New(draft, Box::new(lesson))
+        }
         Err(error) => passed(error.to_string(), Some(lesson.answer)),
     }
 }

@@ -13,19 +13,23 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::base::limits::PIECE;
+use crate::base::limits::{GROUP, PIECE};
 use crate::base::span::{Span, SpanSet};
-use crate::fill::config::{BACKLOG, CROWD, HELD_BACK, NAMES_MAX, SOURCES_MAX, TAIL_READ, TRICKLE_BYTES};
+use crate::fill::config::{ASKED_MAX, CROWD, HELD_BACK, NAMES_MAX, SOURCES_MAX, STALLED_AFTER, TAIL_READ};
 use crate::fill::error::Error;
 use crate::fill::flight::End;
 use crate::fill::learn;
 use crate::fill::meter::Meter;
 use crate::fill::plan::{Flying, Waiting};
 use crate::fill::repeats::Repeats;
+use crate::fill::trickle::Pace;
 use crate::model::name::Name;
-use crate::model::payload::{Location, Published};
+use crate::model::payload::{Authority, Location, Published};
 use crate::store::{Draft, Found};
 use crate::upstream::{self, Pinned};
+
+/// A stalled extent is that far behind the others: where the link went dead they all fell silent together.
+const STALLED_BEHIND: Duration = Duration::from_secs(1);
 
 /// How far the proof is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,9 +55,20 @@ pub(super) struct Extent {
     pub(super) at: u64,
     /// The pump stops there; the planner may lower it, also below what a write under way has taken already.
     pub(super) end: u64,
+    /// When bytes of it came last; `None` before the first.
+    pub(super) fed_at: Option<Instant>,
 }
 
 impl Extent {
+    pub(super) fn new(span: Span) -> Self {
+        Self { at: span.start(), end: span.end(), fed_at: None }
+    }
+
+    /// Whether its pump has nothing more to do: all is in, or the rest was given back.
+    pub(super) fn is_over(&self) -> bool {
+        self.end <= self.at
+    }
+
     fn is_flying(&self) -> bool {
         self.at < self.end
     }
@@ -103,6 +118,7 @@ pub(super) struct State {
     pub(super) proof: Proof,
     held_back: Option<Span>,
     last_stretch: Option<SpanSet>,
+    pace: Pace,
     pub(super) end: Option<End>,
     pub(super) found: Option<Found>,
     pub(super) sources: Vec<Candidate>,
@@ -116,6 +132,8 @@ pub(super) struct State {
     dropped: Vec<(u32, Span)>,
     pub(super) expected: Option<Published>,
     pub(super) meter: Meter,
+    /// When bytes came last, over whichever connection.
+    fed_at: Option<Instant>,
     pub(super) written: u64,
     pub(super) synced: u64,
     pub(super) leases: usize,
@@ -142,6 +160,7 @@ impl State {
             proof: Proof::Filling,
             held_back: None,
             last_stretch: None,
+            pace: Pace::new(),
             end: None,
             found: None,
             sources: Vec::new(),
@@ -152,6 +171,7 @@ impl State {
             dropped: Vec::new(),
             expected: None,
             meter: Meter::default(),
+            fed_at: None,
             written: 0,
             synced: 0,
             leases: 0,
@@ -161,6 +181,7 @@ impl State {
             step: "opening",
         }
     }
+
     /// Takes over a draft: new, or one that was filled in part before.
     pub(super) fn open(&mut self, draft: Draft, size: u64) {
         self.covered = draft.covered();
@@ -201,10 +222,11 @@ impl State {
         let now = Instant::now();
         self.written += new;
         self.meter.add(now, new);
+        self.fed_at = Some(now);
         if let Some(last_new) = last_new {
             self.hold_if_complete(last_new);
         }
-        self.notice_last_stretch();
+        self.notice_last_stretch(Some(span));
         for demand in self.demands.values_mut() {
             if span.start() <= demand.at && demand.at < span.end() {
                 demand.fed_at = now;
@@ -220,12 +242,13 @@ impl State {
         }
     }
 
-    /// Once no more than a piece is missing and all of it is on its way, that is the last stretch.
-    pub(super) fn notice_last_stretch(&mut self) {
+    /// Once no more than a piece is missing and all of it is on its way, that is the last stretch, with what has come just
+    /// now, of which nothing has left: the stretch must be long enough to last.
+    pub(super) fn notice_last_stretch(&mut self, came: Option<Span>) {
         let missing = self.size - self.covered.total();
         let flying: u64 = self.extents.values().map(|extent| extent.end.saturating_sub(extent.at)).sum();
-        if self.last_stretch.is_none() && missing <= PIECE && missing > 0 && flying >= missing {
-            self.last_stretch = Some(self.covered.gaps(Span::new(0, self.size)).collect());
+        if self.last_stretch.is_none() && missing <= PIECE && flying >= missing && (missing > 0 || came.is_some()) {
+            self.last_stretch = Some(self.covered.gaps(Span::new(0, self.size)).chain(came).collect());
         }
     }
 
@@ -270,8 +293,7 @@ impl State {
     /// A response of which bytes of `generation` were told.
     pub(super) fn demand(&mut self, span: Span, client: IpAddr, generation: u32) -> (u64, Span, Arc<Notify>) {
         let span = span.intersect(&Span::new(0, self.size));
-        self.asked.insert(span);
-        self.pieces.insert(span.align(PIECE, self.size));
+        self.note_asked(span);
         self.notice_repeats(span, client);
         let spoiled = self.dropped.iter().any(|(since, bad)| *since > generation && begins_within(span.start(), *bad));
         let bell = Arc::new(Notify::new());
@@ -289,6 +311,20 @@ impl State {
         };
         self.demands.insert(id, demand);
         (id, span, bell)
+    }
+
+    /// Remembers in groups what was asked for, so that a client that asks byte by byte costs no more memory than another.
+    fn note_asked(&mut self, span: Span) {
+        self.asked.insert(span.align(GROUP, self.size));
+        self.pieces.insert(span.align(PIECE, self.size));
+        if self.asked.count() > ASKED_MAX {
+            self.asked = self.pieces.clone();
+        }
+        // A digest that the operator registered is his word that the whole is wanted.
+        if !span.is_empty() && !self.whole && self.expected.is_some_and(|said| said.authority == Authority::Operator) {
+            self.whole = true;
+            self.amended = self.draft.is_some();
+        }
     }
 
     fn notice_repeats(&mut self, span: Span, client: IpAddr) {
@@ -368,6 +404,25 @@ impl State {
         }
     }
 
+    /// Gives back extents whose connections are dead: bytes came over each, and then none for long while others got theirs.
+    /// Where all are silent it is the link, and asking anew would help nobody.
+    pub(super) fn release_stalled(&mut self, now: Instant) -> bool {
+        let Some(last) = self.fed_at else {
+            return false;
+        };
+        let mut released = false;
+        for extent in self.extents.values_mut().filter(|extent| extent.is_flying()) {
+            if let Some(fed) = extent.fed_at
+                && now.saturating_duration_since(fed) >= STALLED_AFTER
+                && last.saturating_duration_since(fed) >= STALLED_BEHIND
+            {
+                extent.end = extent.at;
+                released = true;
+            }
+        }
+        released
+    }
+
     /// Whether bytes that the tail has read were dropped since.
     pub(super) fn is_spoiled(&self, id: u64) -> bool {
         self.demands.get(&id).is_some_and(|demand| demand.spoiled)
@@ -375,6 +430,10 @@ impl State {
 
     /// What the tail at `at` does next. `strict` as configured.
     pub(super) fn step(&mut self, id: u64, at: u64, end: u64, strict: bool) -> Step {
+        if self.last_stretch.is_some() {
+            let hashed = self.draft.as_ref().map_or(0, Draft::hashed);
+            self.pace.note(Instant::now(), hashed, self.proof == Proof::Proving);
+        }
         let step = self.next_step(at, end, strict);
         if let (Step::Draft(_, span, _), Some(demand)) = (&step, self.demands.get_mut(&id)) {
             demand.taken = span.end();
@@ -425,19 +484,21 @@ impl State {
             Some(held) if at < held.start() => run.min(held.start() - at),
             _ => run,
         };
-        let hashed = self.draft.as_ref().map_or(0, Draft::hashed);
-        if let Some(last) = &self.last_stretch
-            && self.size.saturating_sub(hashed) > BACKLOG
-        {
-            if last.run_at(at) > 0 {
-                return (run.min(TRICKLE_BYTES), true);
-            }
-            // Full speed up to where the last stretch begins.
-            if let Some(next) = last.within(Span::new(at, at + run)).next() {
-                return (next.start() - at, false);
-            }
+        // Nothing is held back from a response that ends before, or begins behind, what waits for the proof.
+        if self.held_back.is_some_and(|held| held.intersect(&Span::new(at, end)).is_empty()) {
+            return (run, false);
         }
-        (run, false)
+        let Some(last) = self.last_stretch.as_ref() else {
+            return (run, false);
+        };
+        let stretch = last.run_at(at).min(end - at).saturating_sub(HELD_BACK);
+        let hashed = self.draft.as_ref().map_or(0, Draft::hashed);
+        match self.pace.step(self.size.saturating_sub(hashed), stretch) {
+            None => (run, false),
+            Some(step) if last.run_at(at) > 0 => (run.min(step), true),
+            // Full speed up to where the last stretch begins.
+            Some(_) => (last.within(Span::new(at, at + run)).next().map_or(run, |next| next.start() - at), false),
+        }
     }
 
     /// Adds a place to ask, unless it is known or there are enough.
@@ -563,11 +624,63 @@ mod tests {
         assert_eq!(waiting[1].silent, Duration::ZERO);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn an_extent_is_given_back_only_where_others_get_bytes() {
+        let mut state = State::new();
+        state.size = 40 * PIECE;
+        let now = Instant::now();
+        let fed = |seconds| Some(now + Duration::from_secs(seconds));
+        for id in 0..3 {
+            state.extents.insert(id, Extent::new(Span::at(id * 8 * PIECE, 8 * PIECE)));
+        }
+        assert!(!state.release_stalled(now + Duration::from_mins(1)), "no answer yet is no stall");
+        for extent in state.extents.values_mut() {
+            extent.fed_at = fed(0);
+        }
+        state.fed_at = fed(0);
+        assert!(!state.release_stalled(now + Duration::from_mins(1)), "the link is dead");
+        for id in [0, 2] {
+            state.extents.entry(id).and_modify(|extent| extent.fed_at = fed(4));
+        }
+        state.fed_at = fed(4);
+        assert!(!state.release_stalled(now + Duration::from_secs(4)), "too soon to tell");
+        assert!(state.release_stalled(now + Duration::from_secs(5)));
+        let over: Vec<bool> = state.extents.values().map(Extent::is_over).collect();
+        assert_eq!(over, [false, true, false]);
+    }
+
+    #[tokio::test]
+    async fn single_bytes_asked_for_are_remembered_in_groups_and_then_in_pieces() {
+        let mut state = State::new();
+        state.size = 20_000 * PIECE;
+        for at in 0..1000 {
+            state.demand(Span::at(at * 100, 1), IpAddr::from([10, 0, 0, 1]), 1);
+        }
+        assert_eq!((state.asked.count(), state.asked.total()), (1, 2 * GROUP));
+        for at in 1..20_000 {
+            state.demand(Span::at(at * PIECE, 1), IpAddr::from([10, 0, 0, 1]), 1);
+            assert!(state.asked.count() <= ASKED_MAX);
+        }
+        assert_eq!(state.asked.total(), 20_000 * PIECE);
+    }
+
+    #[tokio::test]
+    async fn the_last_stretch_is_never_shorter_than_a_piece() {
+        let mut state = State::new();
+        state.size = 8 * PIECE;
+        state.extents.insert(0, Extent::new(Span::new(0, 8 * PIECE)));
+        state.mark(Span::new(0, 6 * PIECE));
+        assert!(state.last_stretch.is_none());
+        // One write takes it from more than a piece missing to a hundred bytes.
+        state.mark(Span::new(6 * PIECE, 8 * PIECE - 100));
+        assert_eq!(state.last_stretch.as_ref().map(SpanSet::total), Some(2 * PIECE));
+    }
+
     #[tokio::test]
     async fn an_extent_cut_below_its_next_byte_does_not_count() {
         let mut state = State::new();
-        state.extents.insert(0, Extent { at: 9, end: 5 });
-        state.extents.insert(1, Extent { at: 10, end: 20 });
+        state.extents.insert(0, Extent { at: 9, end: 5, fed_at: None });
+        state.extents.insert(1, Extent::new(Span::new(10, 20)));
         assert_eq!(state.flying().len(), 1);
         state.cut(0, 3);
         assert_eq!((state.extents[&0].end, state.extents[&1].end), (5, 10));

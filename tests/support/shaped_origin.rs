@@ -57,7 +57,8 @@ impl ShapedOrigin {
     /// Listens on a free port of 127.0.0.1, for as long as the runtime lives.
     pub async fn start(shape: Shape) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let pattern = (0..PATTERN + CHUNK).map(|at| (at % PATTERN).wrapping_mul(0x9e37_79b9).to_le_bytes()[3]).collect();
+        let pattern =
+            (0..PATTERN + CHUNK).map(|at| (at % PATTERN).wrapping_mul(0x9e37_79b9).to_le_bytes()[3]).collect();
         let shared = Arc::new(Shared {
             shape,
             free: Mutex::new(Instant::now()),

@@ -28,7 +28,7 @@ use waystation::fill::{Ask, Complete, Config, Error, Facts, Fill, Flight, Obtain
 use waystation::model::name::Name;
 use waystation::model::origin::AllowList;
 use waystation::model::outcome::{CacheStatus, Detail, Outcome};
-use waystation::model::payload::{Authority, Class, Location, Published, Standing};
+use waystation::model::payload::{Authority, Class, Location, Published, Standing, Validators};
 use waystation::store::{self, Found, Store};
 use waystation::upstream::{self, Proxy, Upstream};
 
@@ -941,28 +941,6 @@ async fn what_a_client_did_not_take_was_not_delivered_to_it() {
 }
 
 #[tokio::test]
-async fn a_digest_that_the_operator_registered_wants_the_whole() {
-    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
-    let object = Object::made(200 * PIECE, 6);
-    origin.put("/a", object.clone());
-    let setup = Setup { fill: Config { complete: Complete::Never, ..Config::default() }, ..Setup::default() };
-    let node = Node::open(dir.path(), setup, &[&origin]);
-    let target = node.target(&origin, "/a");
-    node.store.expect(&target.name, operator(sha256_of(&object.all())), Vec::new()).await.unwrap();
-    let (_, flight, _) = node.fly(&target, head()).await;
-    drop(flight);
-    assert_eq!(origin.sent("/a"), 0, "nobody has asked for a byte");
-    node.get(&target, Some(Span::new(0, 1)), client(1)).await.unwrap();
-    while !node.fill.flights().is_empty() {
-        tokio::time::timeout(Duration::from_mins(1), origin.wait_for(origin.log().len() + 1)).await.ok();
-        if node.store.find(&target.name).await.unwrap().is_some() {
-            break;
-        }
-    }
-    assert_eq!(node.hold(&target).await.0.held.payload().class, Class::Proven);
-}
-
-#[tokio::test]
 async fn a_dead_connection_is_noticed_long_before_the_origin_is_given_up() {
     let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
     let object = Object::made(30 * PIECE, 6);
@@ -976,6 +954,76 @@ async fn a_dead_connection_is_noticed_long_before_the_origin_is_given_up() {
     let target = node.target(&origin, "/a");
     let got = tokio::time::timeout(Duration::from_mins(1), node.get(&target, None, client(1))).await;
     same(&got.unwrap().unwrap(), &object.all());
+}
+
+/// A host with plain HTTP and, or not, HTTPS.
+#[derive(Debug)]
+struct Schemes {
+    object: Object,
+    https: bool,
+    asked: std::sync::Mutex<Vec<String>>,
+}
+
+impl upstream::Source for Schemes {
+    fn ask(&self, ask: upstream::Ask) -> upstream::Asking<'_> {
+        self.asked.lock().unwrap().push(ask.location.url.clone());
+        Box::pin(async move {
+            if ask.location.url.starts_with("https") && !self.https {
+                let (host, why) = ("dl.example.org".to_owned(), "refused".to_owned());
+                return Err(upstream::Error::Unavailable { host, why, retry_after: None });
+            }
+            let span = ask.span.unwrap_or(Span::new(0, u64::MAX)).intersect(&Span::new(0, self.object.len()));
+            let (send, body) = tokio::sync::mpsc::channel(1);
+            send.send(Ok(self.object.bytes(span).into())).await.unwrap();
+            Ok(upstream::Answer {
+                status: 206,
+                span,
+                total: Some(self.object.len()),
+                validators: Validators { etag: Some("\"v1\"".to_owned()), last_modified: None },
+                headers: Vec::new(),
+                body: upstream::Body::fed(body),
+            })
+        })
+    }
+
+    fn health(&self) -> Vec<waystation::model::report::HostHealth> {
+        Vec::new()
+    }
+
+    fn probe<'a>(&'a self, _: &'a Location) -> upstream::Probing<'a> {
+        Box::pin(async { Vec::new() })
+    }
+}
+
+#[tokio::test]
+async fn what_no_digest_proves_comes_over_https_where_that_is_offered() {
+    for https in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let object = Object::made(3 * PIECE, 6);
+        let source = Arc::new(Schemes { object: object.clone(), https, asked: std::sync::Mutex::default() });
+        let mut node = Node::open(dir.path(), Setup::default(), &[]);
+        let allow = Arc::new(AllowList::new(&["dl.example.org".to_owned()]).unwrap());
+        node.fill = Fill::new(Config::default(), node.store.clone(), source.clone(), allow, node.clock.clone());
+        let locate =
+            |path| node.fill.locate(&Ask { host: Some("dl.example.org"), path, query: None, via: None }).unwrap();
+        for path in ["/a", "/b"] {
+            same(&node.get(&locate(path), None, client(1)).await.unwrap(), &object.all());
+        }
+        let proven = locate("/c");
+        node.store.expect(&proven.name, operator(sha256_of(&object.all())), Vec::new()).await.unwrap();
+        node.store.remove(node.until_held(&locate("/a")).await.held.payload().digests.blake3).await.unwrap();
+        same(&node.get(&proven, None, client(1)).await.unwrap(), &object.all());
+        let asked = source.asked.lock().unwrap().clone();
+        let of = |start: &str| asked.iter().filter(|url| url.starts_with(start)).count();
+        if https {
+            assert!(of("https://dl.example.org/a") > 0 && of("https://dl.example.org/b") > 0);
+            assert_eq!(of("http://dl.example.org/a") + of("http://dl.example.org/b"), 0, "{asked:?}");
+        } else {
+            assert_eq!(of("https://"), 1, "one try for the host: {asked:?}");
+        }
+        assert_eq!(of("https://dl.example.org/c"), 0, "a digest judges it");
+        node.close().await;
+    }
 }
 
 #[tokio::test]

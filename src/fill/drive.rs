@@ -12,7 +12,8 @@ use crate::fill::config::{CHECKPOINT_BYTES, CHECKPOINT_EVERY, EXTENT_FIRST, LING
 use crate::fill::error::Error;
 use crate::fill::flight::End;
 use crate::fill::gate::{Class, Permit};
-use crate::fill::owner::{Job, Owner, must_be_one_answer, worst};
+use crate::fill::opening::{must_be_one_answer, worst};
+use crate::fill::owner::{Job, Owner};
 use crate::fill::plan::{self, Scene};
 use crate::fill::pump::{Pump, Pumped, host_of};
 use crate::fill::state::{Candidate, Extent, State};

@@ -23,6 +23,9 @@ const BACKOFF_MAX: Duration = Duration::from_mins(15);
 /// cause two requests each time, the one that shows it and the client's own.
 const NOT_KEPT: Duration = Duration::from_mins(1);
 
+/// For how long it is believed that a host has HTTPS, or none.
+const HTTPS_KNOWN: Duration = Duration::from_hours(24);
+
 #[derive(Clone, Copy, Debug)]
 struct Blame {
     times: u32,
@@ -45,6 +48,8 @@ pub(super) struct Memory {
     /// Names whose origin could not be asked for a revalidation, and until when it is left alone.
     pauses: Cache<Name, Instant>,
     rates: Cache<String, u64>,
+    /// Whether hosts answered over HTTPS, and when that was found out.
+    https: Cache<String, (bool, Instant)>,
     /// Objects that their origin did not let be kept, and until when that is taken for so.
     not_kept: Cache<Name, Instant>,
     charges: Mutex<HashMap<Subnet, BTreeMap<Name, u64>>>,
@@ -71,6 +76,7 @@ impl Memory {
             answers: Cache::new(MEMORY_MAX),
             pauses: Cache::new(MEMORY_MAX),
             rates: Cache::new(MEMORY_MAX),
+            https: Cache::new(MEMORY_MAX),
             not_kept: Cache::new(MEMORY_MAX),
             charges: Mutex::default(),
         }
@@ -143,6 +149,15 @@ impl Memory {
 
     pub(super) fn rate(&self, host: &str) -> Option<u64> {
         self.rates.get(host)
+    }
+
+    pub(super) fn set_https(&self, host: &str, offers: bool) {
+        self.https.insert(host.to_owned(), (offers, Instant::now()));
+    }
+
+    /// Whether the host answers over HTTPS, where that is known.
+    pub(super) fn offers_https(&self, host: &str) -> Option<bool> {
+        self.https.get(host).filter(|(_, at)| at.elapsed() < HTTPS_KNOWN).map(|(offers, _)| offers)
     }
 
     /// `bytes` more of `key`, for which nobody published a digest, were asked for by a client.

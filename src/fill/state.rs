@@ -1,9 +1,8 @@
-//! What one flight knows: what is in, what is in flight, who waits for what, and what may leave.
-//!
-//! What may leave is decided under the same lock that marks what came in, so that no byte slips past the hold-back:
-//! - the end of what completes the draft is held until the digests check;
-//! - with much left to hash, the last stretch trickles, so that no response falls silent meanwhile;
-//! - `strict` lets nothing out before the proof.
+//! What one flight knows: what is in, what is in flight, who waits for what; in `leave` what may leave, in `places` who can
+//! be asked.
+
+mod leave;
+mod places;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -15,8 +14,7 @@ use tokio::time::Instant;
 
 use crate::base::limits::{GROUP, PIECE};
 use crate::base::span::{Span, SpanSet};
-use crate::fill::config::{ASKED_MAX, CROWD, HELD_BACK, NAMES_MAX, SOURCES_MAX, STALLED_AFTER, TAIL_READ};
-use crate::fill::error::Error;
+use crate::fill::config::{ASKED_MAX, CROWD, STALLED_AFTER};
 use crate::fill::flight::End;
 use crate::fill::learn;
 use crate::fill::meter::Meter;
@@ -26,7 +24,9 @@ use crate::fill::trickle::Pace;
 use crate::model::name::Name;
 use crate::model::payload::{Authority, Location, Published};
 use crate::store::{Draft, Found};
-use crate::upstream::{self, Pinned};
+use crate::upstream;
+
+pub(super) use self::leave::Step;
 
 /// A stalled extent is that far behind the others: where the link went dead they all fell silent together.
 const STALLED_BEHIND: Duration = Duration::from_secs(1);
@@ -86,21 +86,6 @@ pub(super) struct Demand {
     fed_at: Instant,
     client: IpAddr,
     bell: Arc<Notify>,
-}
-
-/// What a tail should do next.
-#[derive(Debug)]
-pub(super) enum Step {
-    /// Read these bytes back from the draft; `true`: as a trickle.
-    Draft(Draft, Span, bool),
-    /// Take them from the published payload.
-    Held(Found, Span),
-    /// Wait for the bell.
-    Wait,
-    /// Ask the place yourself, from here on.
-    Direct(Location, Pinned),
-    /// Cut the response.
-    Fail(Error),
 }
 
 #[derive(Debug)]
@@ -232,23 +217,6 @@ impl State {
                 demand.fed_at = now;
                 demand.bell.notify_one();
             }
-        }
-    }
-
-    /// Holds back the end of `last`, the bytes that completed the draft.
-    fn hold_if_complete(&mut self, last: Span) {
-        if self.is_complete() && self.proof == Proof::Filling && self.held_back.is_none() {
-            self.held_back = Some(Span::new(last.end() - last.len().min(HELD_BACK), last.end()));
-        }
-    }
-
-    /// Once no more than a piece is missing and all of it is on its way, that is the last stretch, with what has come just
-    /// now, of which nothing has left: the stretch must be long enough to last.
-    pub(super) fn notice_last_stretch(&mut self, came: Option<Span>) {
-        let missing = self.size - self.covered.total();
-        let flying: u64 = self.extents.values().map(|extent| extent.end.saturating_sub(extent.at)).sum();
-        if self.last_stretch.is_none() && missing <= PIECE && flying >= missing && (missing > 0 || came.is_some()) {
-            self.last_stretch = Some(self.covered.gaps(Span::new(0, self.size)).chain(came).collect());
         }
     }
 
@@ -423,145 +391,6 @@ impl State {
         released
     }
 
-    /// Whether bytes that the tail has read were dropped since.
-    pub(super) fn is_spoiled(&self, id: u64) -> bool {
-        self.demands.get(&id).is_some_and(|demand| demand.spoiled)
-    }
-
-    /// What the tail at `at` does next. `strict` as configured.
-    pub(super) fn step(&mut self, id: u64, at: u64, end: u64, strict: bool) -> Step {
-        if self.last_stretch.is_some() {
-            let hashed = self.draft.as_ref().map_or(0, Draft::hashed);
-            self.pace.note(Instant::now(), hashed, self.proof == Proof::Proving);
-        }
-        let step = self.next_step(at, end, strict);
-        if let (Step::Draft(_, span, _), Some(demand)) = (&step, self.demands.get_mut(&id)) {
-            demand.taken = span.end();
-        }
-        step
-    }
-
-    fn next_step(&self, at: u64, end: u64, strict: bool) -> Step {
-        if let Some(found) = &self.found {
-            return Step::Held(found.clone(), Span::new(at, end.min(at + crate::base::limits::WINDOW)));
-        }
-        let (ready, slowly) = self.may_leave(at, end, strict);
-        if ready > 0
-            && let Some(draft) = &self.draft
-        {
-            match &self.end {
-                // What was proven, or is only a part, can be read on; a mismatch takes everything back.
-                Some(End::Failed(Error::Mismatch { .. } | Error::Closing)) => {}
-                _ => return Step::Draft(draft.clone(), Span::at(at, ready), slowly),
-            }
-        }
-        match &self.end {
-            None => Step::Wait,
-            // Of several addresses nobody here knows which one is this client's own, and only its own refuses it.
-            Some(End::Failed(Error::Origin(_, 401 | 403))) if self.sources.len() > 1 => {
-                Step::Fail(Error::unavailable("another client's address of this object was refused; ask again"))
-            }
-            Some(End::Failed(error) | End::Changed(error)) => Step::Fail(error.clone()),
-            Some(End::Spilled(error, ..)) if strict => Step::Fail(Error::Store(Arc::clone(error))),
-            Some(End::Spilled(_, location, pinned)) => Step::Direct(location.clone(), pinned.clone()),
-            Some(End::Published(_) | End::Passed(_) | End::Idle) => {
-                Step::Fail(Error::unavailable("the flight ended before its bytes were there"))
-            }
-        }
-    }
-
-    /// How many bytes from `at` on may leave now, and whether as a trickle.
-    fn may_leave(&self, at: u64, end: u64, strict: bool) -> (u64, bool) {
-        let run = self.covered.run_at(at).min(end - at).min(TAIL_READ);
-        if self.proof == Proof::Proved {
-            return (run, false);
-        }
-        if strict {
-            return (0, false);
-        }
-        let run = match self.held_back {
-            Some(held) if held.start() <= at && at < held.end() => 0,
-            Some(held) if at < held.start() => run.min(held.start() - at),
-            _ => run,
-        };
-        // Nothing is held back from a response that ends before, or begins behind, what waits for the proof.
-        if self.held_back.is_some_and(|held| held.intersect(&Span::new(at, end)).is_empty()) {
-            return (run, false);
-        }
-        let Some(last) = self.last_stretch.as_ref() else {
-            return (run, false);
-        };
-        let stretch = last.run_at(at).min(end - at).saturating_sub(HELD_BACK);
-        let hashed = self.draft.as_ref().map_or(0, Draft::hashed);
-        match self.pace.step(self.size.saturating_sub(hashed), stretch) {
-            None => (run, false),
-            Some(step) if last.run_at(at) > 0 => (run.min(step), true),
-            // Full speed up to where the last stretch begins.
-            Some(_) => (last.within(Span::new(at, at + run)).next().map_or(run, |next| next.start() - at), false),
-        }
-    }
-
-    /// Adds a place to ask, unless it is known or there are enough.
-    pub(super) fn add_source(&mut self, location: &Location) {
-        if self.sources.iter().any(|candidate| candidate.location.url == location.url) {
-            return;
-        }
-        let candidate = Candidate { location: location.clone(), refused: None };
-        // Where there is no room the one refused longest goes: addresses signed for a time end, and fresh ones come.
-        let refused = self.sources.iter().position(|candidate| candidate.refused.is_some());
-        let place = match refused.filter(|_| self.sources.len() >= SOURCES_MAX) {
-            Some(place) => {
-                self.sources.remove(place);
-                if place < self.source {
-                    self.source -= 1;
-                }
-                Some(self.sources.len())
-            }
-            None => Some(self.sources.len()).filter(|place| *place < SOURCES_MAX),
-        };
-        if let Some(place) = place {
-            self.sources.push(candidate);
-            if self.current().is_none() {
-                self.source = place;
-            }
-        }
-    }
-
-    /// Adds a name under which the payload will be published, with its tag.
-    pub(super) fn add_name(&mut self, name: &Name, tag: &str) {
-        if self.names.len() < NAMES_MAX && !self.names.iter().any(|(known, _)| known == name) {
-            self.names.push((name.clone(), tag.to_owned()));
-        }
-    }
-
-    /// The place to ask now.
-    pub(super) fn current(&self) -> Option<&Candidate> {
-        self.sources.get(self.source).filter(|candidate| candidate.refused.is_none())
-    }
-
-    /// `url` said no for good (within this flight). Whether another place is left.
-    pub(super) fn refuse(&mut self, url: &str, error: &upstream::Error) -> bool {
-        for candidate in self.sources.iter_mut().filter(|candidate| candidate.location.url == url) {
-            candidate.refused.get_or_insert(error.clone());
-        }
-        match self.sources.iter().position(|candidate| candidate.refused.is_none()) {
-            Some(place) => {
-                if self.current().is_none() {
-                    self.source = place;
-                }
-                true
-            }
-            None => false,
-        }
-    }
-
-    /// Places that were not asked, since their hosts were left alone just then, have said no to nothing.
-    pub(super) fn forgive_resting(&mut self) {
-        for candidate in &mut self.sources {
-            candidate.refused.take_if(|error| matches!(error, upstream::Error::Resting { .. }));
-        }
-    }
-
     /// Whether a response at `at` waits for bytes that are neither in nor in flight.
     pub(super) fn is_starved(&self, at: u64, end: u64) -> bool {
         at < end
@@ -582,107 +411,4 @@ fn begins_within(start: u64, span: Span) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::payload::Standing;
-
-    #[test]
-    fn a_fresh_address_takes_the_place_of_the_one_refused_first() {
-        let place = |number: usize| Location { url: format!("http://a/f?sig={number}"), standing: Standing::Allowed };
-        let mut state = State::new();
-        let gone = upstream::Error::Status { host: "a".to_owned(), status: 403 };
-        for number in 0..SOURCES_MAX {
-            state.add_source(&place(number));
-            state.refuse(&place(number).url, &gone);
-        }
-        for number in SOURCES_MAX..2 * SOURCES_MAX + 3 {
-            state.add_source(&place(number));
-            assert_eq!(state.current().map(|current| current.location.clone()), Some(place(number)));
-            assert_eq!(state.sources.len(), SOURCES_MAX);
-            state.refuse(&place(number).url, &gone);
-        }
-        // What still works is never thrown out.
-        let mut state = State::new();
-        for number in 0..=SOURCES_MAX {
-            state.add_source(&place(number));
-        }
-        assert_eq!(state.sources.last().map(|last| last.location.clone()), Some(place(SOURCES_MAX - 1)));
-        assert_eq!(state.source, 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_does_not_read_does_not_outrank_one_that_starves() {
-        let mut state = State::new();
-        state.size = 10 * PIECE;
-        state.covered.insert(Span::new(0, PIECE));
-        let client = |number| IpAddr::from([10, 0, 0, number]);
-        state.demand(Span::new(0, 4 * PIECE), client(1), 1);
-        tokio::time::advance(Duration::from_secs(30)).await;
-        state.demand(Span::new(5 * PIECE, 6 * PIECE), client(2), 1);
-        let waiting = state.waiting(Instant::now());
-        assert_eq!(waiting.iter().map(|waiting| waiting.at).collect::<Vec<_>>(), [5 * PIECE, 0]);
-        assert_eq!(waiting[1].silent, Duration::ZERO);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_extent_is_given_back_only_where_others_get_bytes() {
-        let mut state = State::new();
-        state.size = 40 * PIECE;
-        let now = Instant::now();
-        let fed = |seconds| Some(now + Duration::from_secs(seconds));
-        for id in 0..3 {
-            state.extents.insert(id, Extent::new(Span::at(id * 8 * PIECE, 8 * PIECE)));
-        }
-        assert!(!state.release_stalled(now + Duration::from_mins(1)), "no answer yet is no stall");
-        for extent in state.extents.values_mut() {
-            extent.fed_at = fed(0);
-        }
-        state.fed_at = fed(0);
-        assert!(!state.release_stalled(now + Duration::from_mins(1)), "the link is dead");
-        for id in [0, 2] {
-            state.extents.entry(id).and_modify(|extent| extent.fed_at = fed(4));
-        }
-        state.fed_at = fed(4);
-        assert!(!state.release_stalled(now + Duration::from_secs(4)), "too soon to tell");
-        assert!(state.release_stalled(now + Duration::from_secs(5)));
-        let over: Vec<bool> = state.extents.values().map(Extent::is_over).collect();
-        assert_eq!(over, [false, true, false]);
-    }
-
-    #[tokio::test]
-    async fn single_bytes_asked_for_are_remembered_in_groups_and_then_in_pieces() {
-        let mut state = State::new();
-        state.size = 20_000 * PIECE;
-        for at in 0..1000 {
-            state.demand(Span::at(at * 100, 1), IpAddr::from([10, 0, 0, 1]), 1);
-        }
-        assert_eq!((state.asked.count(), state.asked.total()), (1, 2 * GROUP));
-        for at in 1..20_000 {
-            state.demand(Span::at(at * PIECE, 1), IpAddr::from([10, 0, 0, 1]), 1);
-            assert!(state.asked.count() <= ASKED_MAX);
-        }
-        assert_eq!(state.asked.total(), 20_000 * PIECE);
-    }
-
-    #[tokio::test]
-    async fn the_last_stretch_is_never_shorter_than_a_piece() {
-        let mut state = State::new();
-        state.size = 8 * PIECE;
-        state.extents.insert(0, Extent::new(Span::new(0, 8 * PIECE)));
-        state.mark(Span::new(0, 6 * PIECE));
-        assert!(state.last_stretch.is_none());
-        // One write takes it from more than a piece missing to a hundred bytes.
-        state.mark(Span::new(6 * PIECE, 8 * PIECE - 100));
-        assert_eq!(state.last_stretch.as_ref().map(SpanSet::total), Some(2 * PIECE));
-    }
-
-    #[tokio::test]
-    async fn an_extent_cut_below_its_next_byte_does_not_count() {
-        let mut state = State::new();
-        state.extents.insert(0, Extent { at: 9, end: 5, fed_at: None });
-        state.extents.insert(1, Extent::new(Span::new(10, 20)));
-        assert_eq!(state.flying().len(), 1);
-        state.cut(0, 3);
-        assert_eq!((state.extents[&0].end, state.extents[&1].end), (5, 10));
-    }
-}
+mod tests;

@@ -5,6 +5,8 @@
 #[allow(dead_code, reason = "this binary needs no crash of the disk, only its faults")]
 #[path = "support/fault_disk.rs"]
 mod fault_disk;
+#[path = "fill/fairness.rs"]
+mod fairness;
 #[path = "support/origin.rs"]
 mod origin;
 
@@ -956,6 +958,21 @@ async fn a_dead_connection_is_noticed_long_before_the_origin_is_given_up() {
     same(&got.unwrap().unwrap(), &object.all());
 }
 
+/// A good answer to what was asked for.
+async fn given(object: &Object, ask: &upstream::Ask) -> upstream::Answer {
+    let span = ask.span.unwrap_or(Span::new(0, u64::MAX)).intersect(&Span::new(0, object.len()));
+    let (send, body) = tokio::sync::mpsc::channel(1);
+    send.send(Ok(object.bytes(span).into())).await.unwrap();
+    upstream::Answer {
+        status: 206,
+        span,
+        total: Some(object.len()),
+        validators: Validators { etag: Some("\"v1\"".to_owned()), last_modified: None },
+        headers: Vec::new(),
+        body: upstream::Body::fed(body),
+    }
+}
+
 /// A host with plain HTTP and, or not, HTTPS.
 #[derive(Debug)]
 struct Schemes {
@@ -972,17 +989,7 @@ impl upstream::Source for Schemes {
                 let (host, why) = ("dl.example.org".to_owned(), "refused".to_owned());
                 return Err(upstream::Error::Unavailable { host, why, retry_after: None });
             }
-            let span = ask.span.unwrap_or(Span::new(0, u64::MAX)).intersect(&Span::new(0, self.object.len()));
-            let (send, body) = tokio::sync::mpsc::channel(1);
-            send.send(Ok(self.object.bytes(span).into())).await.unwrap();
-            Ok(upstream::Answer {
-                status: 206,
-                span,
-                total: Some(self.object.len()),
-                validators: Validators { etag: Some("\"v1\"".to_owned()), last_modified: None },
-                headers: Vec::new(),
-                body: upstream::Body::fed(body),
-            })
+            Ok(given(&self.object, &ask).await)
         })
     }
 

@@ -36,7 +36,7 @@ impl Inner {
                 return Ok(found);
             }
             let first = First::Bytes(Span::new(0, EXTENT_FIRST));
-            let Some((flight, _)) = self.join_or_start(target, &gathered, first, &mut None)? else {
+            let Some((flight, _)) = self.join_or_start(target, &gathered, None, first, &mut None)? else {
                 self.until_gone(target, &gathered).await?;
                 continue;
             };
@@ -115,6 +115,7 @@ impl Inner {
         // Not on the map: clients are served from the payload that is being mended, never from its draft.
         let shared = Arc::new(Shared::new(
             name,
+            None,
             true,
             Arc::clone(&self.source),
             Arc::clone(&self.memory),

@@ -152,8 +152,16 @@ pub(super) const RESTING_STEP: Duration = Duration::from_millis(500);
 /// A flight that nobody wants anything of stays this long: shuffled ranges come in with small gaps.
 pub(super) const LINGER: Duration = Duration::from_secs(10);
 
+/// The same for one that still asks what its object is: whoever was told to come again ([`RETRY_AFTER`]) finds it, and an
+/// origin that says nothing gets its connections back within the 15 s that a client waits for them.
+pub(super) const LEARNING_LINGER: Duration = Duration::from_secs(12);
+
 /// Flights at once: bounds open draft files and the memory of their maps.
 pub(super) const FLIGHTS_MAX: usize = 1024;
+
+/// Of these, flights that still ask what their object is, of one host and begun by one subnet: neither an origin that says
+/// nothing nor one client can keep all others from theirs. Far more than whole sites ask for at once.
+pub(super) const LEARNING_MAX: usize = 256;
 
 /// Places a flight knows for its object: signed queries of many clients must not pile up.
 pub(super) const SOURCES_MAX: usize = 16;
@@ -201,3 +209,6 @@ const _: () = assert!(
         && EXTENT_MIN < BATCH
         && CHECKPOINT_BYTES + BATCH < UNSYNCED_MAX
 );
+
+// Who comes again when told to must find the flight.
+const _: () = assert!(RETRY_AFTER.as_secs() < LEARNING_LINGER.as_secs());

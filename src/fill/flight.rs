@@ -2,8 +2,10 @@
 //!
 //! Its state is behind one lock that is never held across an await.
 
+use std::future::Future;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -12,7 +14,7 @@ use crate::base::span::Span;
 use crate::fill::config::UNSYNCED_MAX;
 use crate::fill::error::Error;
 use crate::fill::gate::Gates;
-use crate::fill::memory::Memory;
+use crate::fill::memory::{Memory, Subnet};
 use crate::fill::pump::host_of;
 use crate::fill::state::State;
 use crate::fill::tail::Tail;
@@ -77,6 +79,8 @@ pub(super) enum Phase {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) key: Name,
+    /// Who began it; nobody for what is fetched ahead.
+    pub(super) starter: Option<Subnet>,
     pub(super) strict: bool,
     pub(super) source: Arc<dyn Source>,
     pub(super) memory: Arc<Memory>,
@@ -135,6 +139,7 @@ impl Flight {
 impl Shared {
     pub(super) fn new(
         key: Name,
+        starter: Option<Subnet>,
         strict: bool,
         source: Arc<dyn Source>,
         memory: Arc<Memory>,
@@ -142,6 +147,7 @@ impl Shared {
     ) -> Self {
         Self {
             key,
+            starter,
             strict,
             source,
             memory,
@@ -167,6 +173,34 @@ impl Shared {
         let state = self.lock();
         let host = state.current().map_or("nobody", |candidate| host_of(&candidate.location.url));
         Error::unavailable(format!("{host} {what}"))
+    }
+
+    /// Whether it still asks what the object is, and of which host.
+    pub(super) fn asks(&self) -> Option<String> {
+        if !matches!(*self.phase.borrow(), Phase::Learning) {
+            return None;
+        }
+        let state = self.lock();
+        state.current().map(|candidate| host_of(&candidate.location.url).to_owned())
+    }
+
+    /// What `asking` brings; `None` once nobody has held a claim for `linger`: the flight is over then.
+    pub(super) async fn while_claimed<T>(&self, linger: Duration, asking: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            told = asking => Some(told),
+            () = async { while !self.rings_or_ends(linger).await {} } => None,
+        }
+    }
+
+    /// Waits for the owner's bell. `true`: there is no claim, it was silent for `linger`, and the flight is over.
+    pub(super) async fn rings_or_ends(&self, linger: Duration) -> bool {
+        let claimed = self.lock().leases > 0;
+        if claimed {
+            self.owner.notified().await;
+            return false;
+        }
+        tokio::time::timeout(linger, self.owner.notified()).await.is_err() && self.finish_idle()
     }
 
     /// A claim, unless the flight is over.

@@ -13,7 +13,7 @@ use crate::base::limits::{OBJECT_BYTES_MAX, PIECE};
 use crate::base::span::Span;
 use crate::base::time::Clock;
 use crate::fill::config::{
-    CHANGES_MAX, Config, EXTENT_MIN, FLIGHTS_MAX, NAMES_MAX, SUBNET_BYTES_MIN, SUBNET_SHARE, TURN, Verify,
+    CHANGES_MAX, Config, EXTENT_MIN, FLIGHTS_MAX, LEARNING_MAX, NAMES_MAX, SUBNET_BYTES_MIN, SUBNET_SHARE, TURN, Verify,
 };
 use crate::fill::counters::Counters;
 use crate::fill::error::Error;
@@ -22,7 +22,7 @@ use crate::fill::gate::Gates;
 use crate::fill::gather::{Gathered, own};
 use crate::fill::learn::{self, First};
 use crate::fill::locate::{Keeping, Target};
-use crate::fill::memory::Memory;
+use crate::fill::memory::{Memory, Subnet};
 use crate::fill::owner::{self, Start};
 use crate::fill::pump::host_of;
 use crate::fill::renew::Verdict;
@@ -118,7 +118,8 @@ impl Inner {
                 return pass::pass(self, target, &gathered.locations, want, None).await;
             }
             let first = first_of(want, self.reach(&gathered));
-            let Some((flight, joined)) = self.join_or_start(target, &gathered, first, &mut None)? else {
+            let client = Some(want.client);
+            let Some((flight, joined)) = self.join_or_start(target, &gathered, client, first, &mut None)? else {
                 self.until_gone(target, &gathered).await?;
                 continue;
             };
@@ -258,6 +259,7 @@ impl Inner {
         self: &Arc<Self>,
         target: &Target,
         gathered: &Gathered,
+        client: Option<IpAddr>,
         first: First,
         answer: &mut Option<(Answer, Location)>,
     ) -> Result<Option<(Flight, bool)>, Error> {
@@ -278,10 +280,15 @@ impl Inner {
         if flights.len() >= FLIGHTS_MAX {
             return Err(Error::unavailable(format!("{FLIGHTS_MAX} flights are under way, which is the most")));
         }
+        let starter = client.map(Subnet::of);
+        if let Some(starter) = starter {
+            within_share(&flights, starter, gathered)?;
+        }
         let strict = self.config.verify == Verify::Strict;
         let key = gathered.key.clone();
         let shared = Arc::new(Shared::new(
             key.clone(),
+            starter,
             strict,
             Arc::clone(&self.source),
             Arc::clone(&self.memory),
@@ -364,6 +371,30 @@ fn first_of(want: Want, reach: u64) -> First {
     }
     let end = want.last.map_or(u64::MAX, |last| last.saturating_add(1));
     First::Bytes(Span::new(want.first, end.min(want.first.saturating_add(reach))))
+}
+
+/// Whether a client of this subnet may begin one more flight: see [`LEARNING_MAX`].
+fn within_share(flights: &HashMap<Name, Arc<Shared>>, starter: Subnet, gathered: &Gathered) -> Result<(), Error> {
+    // With so few there is nothing to count.
+    if flights.len() < LEARNING_MAX {
+        return Ok(());
+    }
+    let host = gathered.locations.first().map(|first| host_of(&first.url)).unwrap_or_default();
+    let (mut of_host, mut of_subnet) = (0, 0);
+    for shared in flights.values() {
+        if let Some(asked) = shared.asks() {
+            of_host += usize::from(asked == host);
+            of_subnet += usize::from(shared.starter == Some(starter));
+        }
+    }
+    if of_host >= LEARNING_MAX {
+        return Err(Error::unavailable(format!("{host} has not answered {of_host} questions yet, which is the most")));
+    }
+    if of_subnet >= LEARNING_MAX {
+        let why = format!("nothing is known yet of {of_subnet} objects that this subnet asked for, which is the most");
+        return Err(Error::unavailable(why));
+    }
+    Ok(())
 }
 
 /// Adds what another request knows to a flight.

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::base::span::Span;
+use crate::fill::config::LEARNING_LINGER;
 use crate::fill::error::Error;
 use crate::fill::flight::{End, Shared, Spare};
 use crate::fill::fresh;
@@ -44,7 +45,7 @@ pub(super) async fn open(inner: &Inner, shared: &Shared, start: &mut Start) -> O
     match inner.draft_of(&shared.key, &start.target.name).await {
         Ok(Some(draft)) => {
             let another = start.answer.is_some() || !may_be_continued(shared, &draft);
-            let version = if another { Version::Another } else { version_of(inner, &draft, &start.target).await };
+            let version = if another { Version::Another } else { version_of(inner, shared, &draft, &start.target).await };
             match version {
                 Version::Same => return Opened::Draft(draft),
                 // The draft stays for a time when somebody can say whether it is still right.
@@ -96,7 +97,7 @@ enum Version {
 /// Whether a draft that RFC 9111 calls stale is still the origin's version. The client's own address is asked first: the
 /// draft's may have been signed for a time that is over. Where the origin cannot be asked the draft is taken for current,
 /// unless the origin has forbidden that: every further byte is asked for with the draft's validators.
-async fn version_of(inner: &Inner, draft: &Draft, target: &Target) -> Version {
+async fn version_of(inner: &Inner, shared: &Shared, draft: &Draft, target: &Target) -> Version {
     let spec = draft.spec();
     let Some(freshness) = &spec.freshness else {
         return Version::Same;
@@ -109,7 +110,11 @@ async fn version_of(inner: &Inner, draft: &Draft, target: &Target) -> Version {
     let stored = spec.locations.iter().filter(|stored| target.locations.iter().all(|own| own.url != stored.url));
     let mut errors = Vec::new();
     for location in target.locations.iter().chain(stored) {
-        match is_version(inner, location, &pinned, target.via.as_deref()).await {
+        let asking = is_version(inner, location, &pinned, target.via.as_deref());
+        let Some(told) = shared.while_claimed(LEARNING_LINGER, asking).await else {
+            return Version::Unknown(Error::unavailable("nobody waits for it any more"));
+        };
+        match told {
             Ok(true) => return Version::Same,
             Ok(false) => return Version::Another,
             Err(error) => errors.push(error),
@@ -167,7 +172,10 @@ async fn learn_object(inner: &Inner, shared: &Shared, start: &mut Start) -> Open
             inner.memory.forbid(&shared.key);
             return passed("the origin sends no length", Some(answer));
         };
-        let permit = inner.gates.enter(host_of(&location.url), Class::Demand).await.ok();
+        let line = inner.gates.enter(host_of(&location.url), Class::Demand);
+        let Some(permit) = shared.while_claimed(LEARNING_LINGER, line).await.map(Result::ok) else {
+            return Opened::End(End::Idle);
+        };
         return begin(inner, shared, how, Lesson { location, size, answer, permit }).await;
     }
     let mut blocked: Option<std::time::Duration> = None;
@@ -180,7 +188,11 @@ async fn learn_object(inner: &Inner, shared: &Shared, start: &mut Start) -> Open
         let wait = inner.memory.blamed(&shared.key, &host).unwrap_or_default();
         if wait.is_zero() && shared.lock().expected.is_none() {
             let via = start.target.via.as_deref();
-            if let Some(lesson) = inner.learn_securely(&location, start.first, via).await {
+            let asking = inner.learn_securely(&location, start.first, via);
+            let Some(secured) = shared.while_claimed(LEARNING_LINGER, asking).await else {
+                return Opened::End(End::Idle);
+            };
+            if let Some(lesson) = secured {
                 inner.note_answer(&start.target.name, format!("{}, {} bytes", lesson.answer.status, lesson.size));
                 {
                     let mut state = shared.lock();
@@ -191,7 +203,13 @@ async fn learn_object(inner: &Inner, shared: &Shared, start: &mut Start) -> Open
             }
         }
         let learnt = if wait.is_zero() {
-            learn::ask(inner.source.as_ref(), &inner.gates, &location, start.first, start.target.via.as_deref()).await
+            let via = start.target.via.as_deref();
+            let asking = learn::ask(inner.source.as_ref(), &inner.gates, &location, start.first, via);
+            // Its place in line and its connection are for those who still want something.
+            match shared.while_claimed(LEARNING_LINGER, asking).await {
+                Some(learnt) => learnt,
+                None => return Opened::End(End::Idle),
+            }
         } else {
             blocked = Some(blocked.map_or(wait, |other| other.min(wait)));
             let why = "it gave wrong bytes for this payload more than once and is left alone for a while".to_owned();

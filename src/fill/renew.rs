@@ -179,7 +179,7 @@ impl Inner {
         let mut answer = Some((answer, location.clone()));
         loop {
             let started = match self.gather(target).await {
-                Ok(gathered) => match self.join_or_start(target, &gathered, first, &mut answer) {
+                Ok(gathered) => match self.join_or_start(target, &gathered, None, first, &mut answer) {
                     // The claim is dropped at once: the flight lingers long enough for those who wait for this verdict.
                     Ok(Some(_)) => return Verdict::Replaced,
                     Ok(None) => self.until_gone(target, &gathered).await,

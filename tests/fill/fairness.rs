@@ -1,0 +1,119 @@
+//! Nobody, neither an origin nor a client, keeps others from what they ask for.
+
+use std::sync::Mutex;
+
+use super::*;
+
+/// How many first questions of a flight one host, or one subnet, may leave open.
+const LEARNING_MAX: u8 = u8::MAX;
+
+/// Hosts whose name begins with `mute` take every question and say nothing.
+#[derive(Debug)]
+struct Mute {
+    object: Object,
+    asked: Mutex<Vec<String>>,
+}
+
+impl upstream::Source for Mute {
+    fn ask(&self, ask: upstream::Ask) -> upstream::Asking<'_> {
+        self.asked.lock().unwrap().push(ask.location.url.clone());
+        Box::pin(async move {
+            if ask.location.url.starts_with("http://mute") {
+                return std::future::pending().await;
+            }
+            Ok(given(&self.object, &ask).await)
+        })
+    }
+
+    fn health(&self) -> Vec<waystation::model::report::HostHealth> {
+        Vec::new()
+    }
+
+    fn probe<'a>(&'a self, _: &'a Location) -> upstream::Probing<'a> {
+        Box::pin(async { Vec::new() })
+    }
+}
+
+fn muted(dir: &Path) -> (Arc<Node>, Arc<Mute>) {
+    let source = Arc::new(Mute { object: Object::made(3 * PIECE, 6), asked: Mutex::default() });
+    let mut node = Node::open(dir, Setup::default(), &[]);
+    // At ports of their own: nothing of HTTPS is tried there.
+    let entries = ["mute1", "mute2", "good"].map(|host| format!("http://{host}.example.org:8000"));
+    let allow = Arc::new(AllowList::new(&entries).unwrap());
+    node.fill = Fill::new(Config::default(), node.store.clone(), source.clone(), allow, node.clock.clone());
+    (Arc::new(node), source)
+}
+
+fn at(node: &Node, host: &str, path: &str) -> Target {
+    let host = format!("{host}.example.org:8000");
+    node.fill.locate(&Ask { host: Some(&host), path, query: None, via: None }).unwrap()
+}
+
+async fn until(what: impl Fn() -> bool) {
+    let polled = async {
+        while !what() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(2), polled).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_question_that_nobody_waits_for_is_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let (node, source) = muted(dir.path());
+    let (asker, target) = (Arc::clone(&node), at(&node, "mute1", "/a"));
+    let client = tokio::spawn(async move { asker.fill.obtain(&target, whole()).await.map(|_| ()) });
+    until(|| !source.asked.lock().unwrap().is_empty()).await;
+    client.abort();
+    assert!(client.await.unwrap_err().is_cancelled());
+    // From here on the clock runs by itself, and no disk is waited for.
+    tokio::time::pause();
+    let left = Instant::now();
+    until(|| node.fill.flights().is_empty()).await;
+    let after = left.elapsed();
+    assert!(after > Duration::from_secs(10), "whoever was told to come again finds it: {after:?}");
+    assert!(after < Duration::from_secs(15), "a client that waits gets the connection in time: {after:?}");
+}
+
+#[tokio::test]
+async fn an_origin_that_says_nothing_leaves_room_for_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let (node, source) = muted(dir.path());
+    let mut clients = JoinSet::new();
+    for number in 0..=LEARNING_MAX {
+        let (asker, target) = (Arc::clone(&node), at(&node, "mute1", &format!("/{number}")));
+        let client = IpAddr::from([10, 1, number, 1]);
+        clients.spawn(async move { asker.fill.obtain(&target, Want { client, ..whole() }).await.map(|_| ()) });
+    }
+    until(|| node.fill.flights().len() == 256).await;
+    match node.fill.obtain(&at(&node, "mute1", "/more"), whole()).await {
+        Err(Error::Unavailable { why, .. }) => assert!(why.contains("which is the most"), "{why}"),
+        other => panic!("the host has its share, got {other:?}"),
+    }
+    same(&node.get(&at(&node, "good", "/a"), None, client(1)).await.unwrap(), &source.object.all());
+}
+
+#[tokio::test]
+async fn a_client_that_asks_for_very_much_leaves_room_for_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let (node, source) = muted(dir.path());
+    let mut clients = JoinSet::new();
+    for number in 0..=LEARNING_MAX {
+        let host = if number < 128 { "mute1" } else { "mute2" };
+        let (asker, target) = (Arc::clone(&node), at(&node, host, &format!("/{number}")));
+        let client = client(number);
+        clients.spawn(async move { asker.fill.obtain(&target, Want { client, ..whole() }).await.map(|_| ()) });
+    }
+    until(|| node.fill.flights().len() == 256).await;
+    let good = at(&node, "good", "/a");
+    match node.fill.obtain(&good, whole()).await {
+        Err(Error::Unavailable { why, .. }) => assert!(why.contains("subnet"), "{why}"),
+        other => panic!("the subnet has its share, got {other:?}"),
+    }
+    let other = Want { client: IpAddr::from([10, 9, 9, 9]), ..whole() };
+    let Obtained::Flying { facts, flight, .. } = node.fill.obtain(&good, other).await.unwrap() else {
+        panic!("a flight was due");
+    };
+    same(&read(&flight, Span::new(0, facts.size), other.client).await.1.unwrap(), &source.object.all());
+}

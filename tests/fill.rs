@@ -2,11 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says where by panicking")]
 
+#[path = "fill/fairness.rs"]
+mod fairness;
 #[allow(dead_code, reason = "this binary needs no crash of the disk, only its faults")]
 #[path = "support/fault_disk.rs"]
 mod fault_disk;
-#[path = "fill/fairness.rs"]
-mod fairness;
 #[path = "support/origin.rs"]
 mod origin;
 
@@ -629,12 +629,80 @@ async fn a_head_fetches_nothing_and_fixes_the_tag() {
     assert!(facts.tag.len() == 32 && facts.tag.bytes().all(|byte| byte.is_ascii_hexdigit()), "{}", facts.tag);
     drop(flight);
     assert_eq!((origin.sent("/a"), origin.log()[0].method.as_str()), (0, "HEAD"));
+    assert!(node.store.drafts().await.unwrap().is_empty(), "nobody wants a byte of it");
+    assert_eq!(std::fs::read_dir(dir.path().join("drafts")).unwrap().count(), 0);
+    // Nor does the flight stay for long; what was told does.
+    tokio::time::pause();
+    let left = Instant::now();
+    while !node.fill.flights().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(left.elapsed() < Duration::from_secs(5));
+    tokio::time::resume();
     let (again, flight, _) = node.fly(&target, whole()).await;
     assert_eq!(again.tag, facts.tag, "the tag of the first answer stays");
     let (_, all) = read(&flight, Span::new(0, again.size), client(1)).await;
     same(&all.unwrap(), &object.all());
     drop(flight);
     assert_eq!(node.until_held(&target).await.alias.tag, facts.tag);
+}
+
+#[tokio::test]
+async fn after_a_head_bytes_come_whatever_the_disk_does() {
+    let object = Object::made(2 * PIECE, 6);
+    for full in [false, true] {
+        let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+        origin.put("/a", object.clone());
+        let disk = FaultDisk::new(dir.path());
+        let node = Node::open_on(Arc::new(disk.clone()), dir.path(), Setup::default(), &[&origin]);
+        let target = node.target(&origin, "/a");
+        node.store.expect(&target.name, operator(sha256_of(&object.all())), Vec::new()).await.unwrap();
+        let (facts, flight, _) = node.fly(&target, head()).await;
+        if full {
+            disk.set_faults(Faults { full_below: Some(dir.path().join("drafts")), ..Faults::default() });
+        }
+        let (_, all) = read(&flight, Span::new(0, facts.size), client(1)).await;
+        same(&all.unwrap(), &object.all());
+        drop(flight);
+        if full {
+            // Wrong bytes do not end well there either.
+            origin.always("/a", [Fault::Altered(PIECE)]);
+            let (facts, flight, _) = node.fly(&target, head()).await;
+            let (_, end) = read(&flight, Span::new(0, facts.size), client(1)).await;
+            assert!(matches!(end, Err(Error::Mismatch { .. })), "{end:?}");
+        } else {
+            assert_eq!(node.until_held(&target).await.held.payload().class, Class::Proven);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_head_was_told_is_told_again_while_it_is_fresh() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+    let object = Object::made(2 * PIECE, 6).etag("").last_modified(date).header("Cache-Control", "max-age=60");
+    origin.put("/a", object.clone());
+    let node = Node::open(dir.path(), Setup::default(), &[&origin]);
+    let target = node.target(&origin, "/a");
+    let mut tags = Vec::new();
+    for asked in [1, 1, 2] {
+        if asked == 2 {
+            node.clock.0.fetch_add(61_000, Ordering::Relaxed);
+        }
+        let (facts, flight, _) = node.fly(&target, head()).await;
+        assert_eq!(origin.log().len(), asked);
+        tags.push(facts.tag);
+        drop(flight);
+        tokio::time::pause();
+        while !node.fill.flights().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        tokio::time::resume();
+    }
+    assert_eq!((&tags[0], &tags[0]), (&tags[1], &tags[2]));
+    // Another version is another tag.
+    origin.put("/a", object.last_modified("Mon, 07 Nov 1994 08:49:37 GMT"));
+    assert_ne!(node.fly(&target, whole()).await.0.tag, tags[0]);
 }
 
 #[tokio::test]

@@ -156,6 +156,10 @@ pub(super) const LINGER: Duration = Duration::from_secs(10);
 /// origin that says nothing gets its connections back within the 15 s that a client waits for them.
 pub(super) const LEARNING_LINGER: Duration = Duration::from_secs(12);
 
+/// The same for one whose object is known and of which nobody has asked for a byte: a GET follows its HEAD at once, and what
+/// was told of the object is remembered.
+pub(super) const TOLD_LINGER: Duration = Duration::from_secs(1);
+
 /// Flights at once: bounds open draft files and the memory of their maps.
 pub(super) const FLIGHTS_MAX: usize = 1024;
 

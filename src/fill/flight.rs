@@ -20,7 +20,7 @@ use crate::fill::state::State;
 use crate::fill::tail::Tail;
 use crate::model::name::Name;
 use crate::model::payload::Location;
-use crate::store::Found;
+use crate::store::{DraftSpec, Found};
 use crate::upstream::{Answer, Pinned, Source};
 
 /// What every client of a flight is told before any byte.
@@ -173,6 +173,16 @@ impl Shared {
         let state = self.lock();
         let host = state.current().map_or("nobody", |candidate| host_of(&candidate.location.url));
         Error::unavailable(format!("{host} {what}"))
+    }
+
+    /// Tells everybody what the object is. `resumed`: some of it is held from before.
+    pub(super) fn announce(&self, spec: &DraftSpec, resumed: bool) {
+        self.phase.send_replace(Phase::Running(Known {
+            size: spec.size,
+            name: spec.name.clone(),
+            last_modified: spec.last_modified.clone(),
+            resumed,
+        }));
     }
 
     /// Whether it still asks what the object is, and of which host.

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::base::time::Timestamp;
 use crate::fill::config::{CHANGES_FORGOTTEN, CHANGES_MAX, MEMORY_MAX};
 use crate::model::name::Name;
+use crate::store::DraftSpec;
 
 /// How long a host is backed off from after wrong bytes: from the second time on, four times longer each time.
 const BACKOFF_FIRST: Duration = Duration::from_mins(1);
@@ -39,6 +40,23 @@ pub(super) struct LastAnswer {
     pub(super) text: String,
 }
 
+/// What was told of an object of which nobody has asked for a byte yet.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    /// The draft that it would have.
+    pub(super) spec: DraftSpec,
+    /// For which generation of bytes its tag is.
+    pub(super) generation: u32,
+}
+
+impl Told {
+    /// Whether it was told of this version too. Only a date tells versions apart here: a strong tag is told as it is.
+    pub(super) fn is_of(&self, spec: &DraftSpec, generation: u32) -> bool {
+        let (said, says) = (&self.spec.validators, &spec.validators);
+        said == says && says.last_modified.is_some() && (self.spec.size, self.generation) == (spec.size, generation)
+    }
+}
+
 /// See the head of this file.
 #[derive(Debug)]
 pub(super) struct Memory {
@@ -52,6 +70,8 @@ pub(super) struct Memory {
     https: Cache<String, (bool, Instant)>,
     /// Objects that their origin did not let be kept, and until when that is taken for so.
     not_kept: Cache<Name, Instant>,
+    /// Objects that were only asked about.
+    told: Cache<Name, Told>,
     charges: Mutex<HashMap<Subnet, BTreeMap<Name, u64>>>,
 }
 
@@ -78,6 +98,7 @@ impl Memory {
             rates: Cache::new(MEMORY_MAX),
             https: Cache::new(MEMORY_MAX),
             not_kept: Cache::new(MEMORY_MAX),
+            told: Cache::new(MEMORY_MAX),
             charges: Mutex::default(),
         }
     }
@@ -141,6 +162,21 @@ impl Memory {
 
     pub(super) fn is_not_kept(&self, key: &Name) -> bool {
         self.not_kept.get(key).is_some_and(|until| Instant::now() < until)
+    }
+
+    /// A HEAD was answered, and nothing is kept of the object.
+    pub(super) fn tell(&self, key: &Name, told: Told) {
+        self.told.insert(key.clone(), told);
+    }
+
+    pub(super) fn told(&self, key: &Name) -> Option<Told> {
+        self.told.get(key)
+    }
+
+    /// A draft was begun. It knows from now on what was told, and whatever was charged was for one that is gone.
+    pub(super) fn begun(&self, key: &Name) {
+        self.told.remove(key);
+        self.settle(key);
     }
 
     pub(super) fn set_rate(&self, host: &str, rate: u64) {

@@ -4,14 +4,15 @@
 use std::sync::Arc;
 
 use crate::base::span::Span;
-use crate::fill::config::LEARNING_LINGER;
+use crate::fill::config::{LEARNING_LINGER, TOLD_LINGER};
 use crate::fill::error::Error;
 use crate::fill::flight::{End, Shared, Spare};
 use crate::fill::fresh;
 use crate::fill::gate::Class;
 use crate::fill::inner::Inner;
-use crate::fill::learn::{self, Learnt, Lesson};
+use crate::fill::learn::{self, First, Learnt, Lesson};
 use crate::fill::locate::{Keeping, Target};
+use crate::fill::memory::Told;
 use crate::fill::owner::Start;
 use crate::fill::pump::host_of;
 use crate::model::payload::Location;
@@ -20,8 +21,10 @@ use crate::upstream::{self, Answer, Ask, Method, Pinned};
 
 /// What a flight begins to fill.
 pub(super) enum Opened {
+    /// From before.
     Draft(Draft),
-    New(Draft, Box<Lesson>),
+    /// Empty, with the answer that taught us the object, if that carries bytes.
+    New(Draft, Option<Box<Lesson>>),
     End(End),
 }
 
@@ -45,7 +48,8 @@ pub(super) async fn open(inner: &Inner, shared: &Shared, start: &mut Start) -> O
     match inner.draft_of(&shared.key, &start.target.name).await {
         Ok(Some(draft)) => {
             let another = start.answer.is_some() || !may_be_continued(shared, &draft);
-            let version = if another { Version::Another } else { version_of(inner, shared, &draft, &start.target).await };
+            let version =
+                if another { Version::Another } else { version_of(inner, shared, &draft, &start.target).await };
             match version {
                 Version::Same => return Opened::Draft(draft),
                 // The draft stays for a time when somebody can say whether it is still right.
@@ -58,6 +62,14 @@ pub(super) async fn open(inner: &Inner, shared: &Shared, start: &mut Start) -> O
         }
         Ok(None) => {}
         Err(error) => return unkept(shared, error),
+    }
+    if matches!(start.first, First::Head)
+        && start.answer.is_none()
+        && let Some(told) = inner.memory.told(&shared.key)
+        && told.generation == start.generation
+        && told.spec.freshness.as_ref().is_none_or(|freshness| inner.clock.now() < freshness.until)
+    {
+        return told_alone(inner, shared, told).await;
     }
     learn_object(inner, shared, start).await
 }
@@ -164,9 +176,17 @@ async fn is_version(
     }))
 }
 
+/// What a draft is begun with, beside what was learnt.
+#[derive(Clone, Copy)]
+struct How {
+    keeping: Keeping,
+    generation: u32,
+    first: First,
+}
+
 async fn learn_object(inner: &Inner, shared: &Shared, start: &mut Start) -> Opened {
     shared.lock().step = "asking";
-    let how = (start.target.keeping, start.generation);
+    let how = How { keeping: start.target.keeping, generation: start.generation, first: start.first };
     if let Some((answer, location)) = start.answer.take() {
         let Some(size) = answer.total else {
             inner.memory.forbid(&shared.key);
@@ -248,25 +268,77 @@ pub(super) fn worst(errors: &[upstream::Error]) -> Error {
     }
 }
 
-async fn begin(inner: &Inner, shared: &Shared, (keeping, generation): (Keeping, u32), lesson: Lesson) -> Opened {
+async fn begin(inner: &Inner, shared: &Shared, how: How, lesson: Lesson) -> Opened {
+    let How { keeping, generation, first } = how;
     let (expected, whole) = {
         let state = shared.lock();
         (state.expected, state.whole)
     };
     let spec = learn::spec(&lesson, keeping, &shared.key, generation, expected, whole, inner.clock.now());
-    let spec = match spec {
+    let mut spec = match spec {
         Ok(spec) => spec,
         Err(why) => {
             inner.memory.forbid(&shared.key);
             return passed(why, Some(lesson.answer));
         }
     };
+    // Whoever was told a tag made up for this very version is not told another one.
+    if let Some(told) = inner.memory.told(&shared.key)
+        && told.is_of(&spec, generation)
+    {
+        spec.tag = told.spec.tag;
+    }
+    if matches!(first, First::Head) && spec.size > 0 {
+        let most = inner.store.space().await.map_or(u64::MAX, |space| space.max_size);
+        if spec.size > most {
+            return passed(format!("{} bytes, and at most {most} are kept", spec.size), Some(lesson.answer));
+        }
+        let told = Told { spec, generation };
+        inner.memory.tell(&shared.key, told.clone());
+        return told_alone(inner, shared, told).await;
+    }
     match inner.store.start_draft(spec).await {
         Ok(draft) => {
-            // Whatever was charged was for a draft that is gone.
-            inner.memory.settle(&shared.key);
-            Opened::New(draft, Box::new(lesson))
+            inner.memory.begun(&shared.key);
+            Opened::New(draft, Some(Box::new(lesson)))
         }
         Err(error) => passed(error.to_string(), Some(lesson.answer)),
     }
+}
+
+/// The object is known and nobody has asked for a byte of it: no file and no row are made for it before somebody does.
+async fn told_alone(inner: &Inner, shared: &Shared, told: Told) -> Opened {
+    let mut spec = told.spec;
+    {
+        let mut state = shared.lock();
+        state.size = spec.size;
+        state.tag.clone_from(&spec.tag);
+        state.step = "known";
+    }
+    shared.announce(&spec, false);
+    loop {
+        {
+            let state = shared.lock();
+            if state.whole || !state.asked.is_empty() {
+                (spec.expected, spec.whole) = (state.expected, state.whole);
+                break;
+            }
+        }
+        if shared.rings_or_ends(TOLD_LINGER).await {
+            return Opened::End(End::Idle);
+        }
+    }
+    let pinned = Pinned { size: spec.size, validators: spec.validators.clone(), digest_known: spec.expected.is_some() };
+    let error = match inner.store.start_draft(spec).await {
+        Ok(draft) => {
+            inner.memory.begun(&shared.key);
+            return Opened::New(draft, None);
+        }
+        Err(error) => error,
+    };
+    let current = shared.lock().current().map(|candidate| candidate.location.clone());
+    Opened::End(match current.filter(|_| !must_be_one_answer(&pinned)) {
+        Some(location) => End::Spilled(Arc::new(error), location, pinned),
+        None => End::Failed(error.into()),
+    })
 }

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::base::span::Span;
 use crate::fill::config::EXTENT_FIRST;
 use crate::fill::error::Error;
-use crate::fill::flight::{End, Known, Phase, Shared};
+use crate::fill::flight::{End, Shared};
 use crate::fill::gate::{Class, Permit};
 use crate::fill::inner::Inner;
 use crate::fill::learn::{First, Lesson};
@@ -113,23 +113,16 @@ impl Owner {
             () = closing.cancelled() => return End::Failed(Error::Closing),
             opened = open(&inner, &shared, &mut start) => opened,
         };
-        let (draft, lesson) = match opened {
+        let (draft, lesson, resumed) = match opened {
             Opened::End(end) => return end,
-            Opened::Draft(draft) => (draft, None),
-            Opened::New(draft, lesson) => (draft, Some(lesson)),
+            Opened::Draft(draft) => (draft, None, true),
+            Opened::New(draft, lesson) => (draft, lesson, false),
         };
         let mut owner = Self::new(inner, shared, draft, start.target.via);
-        owner.take_over(lesson.is_none());
+        owner.take_over(resumed);
         // An empty object has no byte that could be held back: it is proven before anybody hears of it.
         if owner.spec.size > 0 {
-            let spec = &owner.spec;
-            let known = Known {
-                size: spec.size,
-                name: spec.name.clone(),
-                last_modified: spec.last_modified.clone(),
-                resumed: lesson.is_none(),
-            };
-            owner.shared.phase.send_replace(Phase::Running(known));
+            owner.shared.announce(&owner.spec, resumed);
         }
         if let Some(lesson) = lesson {
             owner.take_lesson(*lesson);
@@ -199,7 +192,7 @@ impl Owner {
             state.source = place;
         }
         state.whole |= self.spec.whole;
-        state.amended = resumed && (state.expected != self.spec.expected || state.whole != self.spec.whole);
+        state.amended = state.expected != self.spec.expected || state.whole != self.spec.whole;
         if state.expected.is_none() {
             state.expected = self.spec.expected;
         }

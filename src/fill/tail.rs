@@ -166,10 +166,14 @@ impl Tail {
             let state = self.lease.shared.lock();
             (state.expected, state.draft.clone(), state.size)
         };
-        if let (Some(expected), Some(draft)) = (expected, draft)
+        if let Some(expected) = expected
             && (self.start, self.end) == (0, size)
         {
-            self.check = Some(Check::after(expected, &draft, self.at).await?);
+            self.check = Some(match draft {
+                Some(draft) => Check::after(expected, &draft, self.at).await?,
+                // No draft could be made: nothing has left.
+                None => Check::new(expected),
+            });
         }
         Ok((answer.body, permit))
     }

@@ -24,7 +24,7 @@ pub struct FlightView {
     pub bytes_per_s: u64,
     /// The host that is asked.
     pub source: String,
-    /// What it is doing, in a word: opening, asking, filling, proving, publishing, ended.
+    /// What it is doing, in a word: opening, asking, known, filling, proving, publishing, ended.
     pub step: &'static str,
 }
 

@@ -193,7 +193,7 @@ pub(super) const CROWD: usize = 8;
 
 /// How long a client of a stale but held object waits for its revalidation before it is served the stale one.
 pub(super) const REVALIDATION_WAIT: Duration = Duration::from_secs(3);
-/// After a failed revalidation the stale object is served without asking for so long.
+/// After a revalidation that the origin did not answer the stale object is served without asking for so long.
 pub(super) const REVALIDATION_PAUSE: Duration = Duration::from_secs(30);
 
 /// Bytes that one subnet (/24, /64) may have in drafts for which nobody published a digest: a share of the store, but

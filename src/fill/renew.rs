@@ -90,7 +90,10 @@ impl Inner {
             };
             if let Verdict::Failed(error) = &verdict {
                 tracing::info!(name = target.name.shown(), %error, "revalidation failed");
-                inner.memory.pause(&target.name, REVALIDATION_PAUSE);
+                // An origin that said no was asked: it is not served against its word while others are told of it.
+                if !matches!(error, Error::Origin(..)) {
+                    inner.memory.pause(&target.name, REVALIDATION_PAUSE);
+                }
             }
             drop(listed);
             tell.send_replace(Some(verdict));

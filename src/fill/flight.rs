@@ -132,7 +132,7 @@ impl Flight {
             shared.memory.charge(client, &shared.key, unproven, size);
         }
         shared.owner.notify_one();
-        Tail::new(Arc::clone(&self.lease), id, span, bell)
+        Tail::new(Arc::clone(&self.lease), id, span, bell, client)
     }
 }
 

@@ -1,11 +1,18 @@
 //! Connections to one host, shared by all flights: first come, first served, and demand before what is fetched ahead.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+
+/// Responses of one host that are passed through at once: whoever reads slowly costs a socket and little memory.
+const PASSED_PER_HOST: usize = 64;
+
+/// The same for one client: more than the seven connections that Windows opens.
+const PASSED_PER_CLIENT: usize = 8;
 
 /// Why a connection is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +33,8 @@ pub(super) struct Gates {
 #[derive(Debug)]
 struct Gate {
     host: String,
+    /// How many may be inside.
+    limit: usize,
     state: Mutex<State>,
 }
 
@@ -43,29 +52,43 @@ pub(super) struct Permit {
     gate: Option<Arc<Gate>>,
 }
 
+/// The right to pass one response through.
+#[derive(Debug)]
+pub(super) struct Passage {
+    _client: Permit,
+    _host: Permit,
+}
+
 impl Gates {
     pub(super) fn new(limit: usize) -> Self {
         Self { limit: limit.max(1), hosts: Mutex::default() }
     }
 
-    /// As [`Gates::enter`], for a response that is passed through to one client. It has a gate of its own beside the host's:
-    /// a client that reads slowly holds its connection for as long as it likes, and must not keep flights from theirs.
-    pub(super) fn enter_through(&self, host: &str) -> oneshot::Receiver<Permit> {
-        self.enter(&format!("{host} through"), Class::Demand)
+    /// Waits for a response to be passed through to one client. There are gates of their own for that beside the host's: a
+    /// client that reads slowly holds its connection for as long as it likes, and must keep neither flights nor other
+    /// clients from theirs. `None` only where a gate is gone, which none is.
+    pub(super) async fn enter_through(&self, host: &str, client: IpAddr) -> Option<Passage> {
+        let client = client.to_canonical();
+        let own = self.line(&format!("{host} through to {client}"), PASSED_PER_CLIENT, Class::Demand).await.ok()?;
+        let host = self.line(&format!("{host} through"), PASSED_PER_HOST, Class::Demand).await.ok()?;
+        Some(Passage { _client: own, _host: host })
     }
 
     /// Waits in line at the host's gate. Dropping the receiver leaves the line.
     pub(super) fn enter(&self, host: &str, class: Class) -> oneshot::Receiver<Permit> {
+        self.line(host, self.limit, class)
+    }
+
+    fn line(&self, host: &str, limit: usize, class: Class) -> oneshot::Receiver<Permit> {
         let gate = {
             let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
             // Gates at rest cost memory only: they go when there are many.
             if hosts.len() >= super::config::MEMORY_MAX {
-                let limit = self.limit;
-                hosts.retain(|_, gate| gate.lock().free < limit);
+                hosts.retain(|_, gate| gate.lock().free < gate.limit);
             }
             let fresh = || {
-                let state = State { free: self.limit, demand: VecDeque::new(), ahead: VecDeque::new() };
-                Arc::new(Gate { host: host.to_owned(), state: Mutex::new(state) })
+                let state = State { free: limit, demand: VecDeque::new(), ahead: VecDeque::new() };
+                Arc::new(Gate { host: host.to_owned(), limit, state: Mutex::new(state) })
             };
             Arc::clone(hosts.entry(host.to_owned()).or_insert_with(fresh))
         };

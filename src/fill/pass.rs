@@ -8,7 +8,7 @@ use crate::base::span::Span;
 use crate::fill::check::Check;
 use crate::fill::error::Error;
 use crate::fill::flight::Spare;
-use crate::fill::gate::Permit;
+use crate::fill::gate::Passage;
 use crate::fill::inner::Inner;
 use crate::fill::learn::tag_of;
 use crate::fill::locate::Target;
@@ -37,7 +37,7 @@ pub struct Through {
     body: upstream::Body,
     store: Store,
     /// The connection is counted as long as it is read from; none for an answer that a flight has left over.
-    _permit: Option<Permit>,
+    _passage: Option<Passage>,
     checking: Checking,
 }
 
@@ -124,8 +124,8 @@ pub(super) async fn pass(
         tokio::time::timeout_at(want.until, inner.source.ask(ask))
     };
     for location in locations {
-        let line = inner.gates.enter_through(host_of(&location.url));
-        let Ok(permit) = tokio::time::timeout_at(want.until, line).await else {
+        let line = inner.gates.enter_through(host_of(&location.url), want.client);
+        let Ok(passage) = tokio::time::timeout_at(want.until, line).await else {
             return Err(Error::unavailable("all connections to the origin for what is passed through are in use"));
         };
         let mut answer = ask(location, span).await;
@@ -134,7 +134,7 @@ pub(super) async fn pass(
             answer = ask(location, None).await;
         }
         match answer {
-            Ok(Ok(answer)) => return Ok(Obtained::Passed(hand_on(inner, answer, want, tag, permit.ok()))),
+            Ok(Ok(answer)) => return Ok(Obtained::Passed(hand_on(inner, answer, want, tag, passage))),
             Ok(Err(error)) => errors.push(error),
             Err(_) => return Err(Error::unavailable("the origin has not answered in time")),
         }
@@ -165,7 +165,7 @@ fn is_wanted(want: Want, answer: &Answer) -> bool {
     answer.status == 206 && wanted.intersect(&Span::new(0, total)) == answer.span
 }
 
-fn hand_on(inner: &Inner, answer: Answer, want: Want, tag: Option<String>, permit: Option<Permit>) -> Passed {
+fn hand_on(inner: &Inner, answer: Answer, want: Want, tag: Option<String>, passage: Option<Passage>) -> Passed {
     let mut headers: Vec<(String, String)> =
         answer.headers.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
     let mut add = |name: &str, value: Option<String>| {
@@ -188,7 +188,7 @@ fn hand_on(inner: &Inner, answer: Answer, want: Want, tag: Option<String>, permi
     let body = (!want.head).then(|| Through {
         body: answer.body,
         store: inner.store.clone(),
-        _permit: permit,
+        _passage: passage,
         checking: Checking::No,
     });
     Passed { status: answer.status, headers, size, body }

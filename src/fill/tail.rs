@@ -3,6 +3,7 @@
 //! Until the proof they are read back from the draft, as far as [`crate::fill::flight`] lets them leave; afterwards from
 //! the published payload, without the client noticing. Where the disk failed, the rest comes straight from the origin.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use crate::fill::check::Check;
 use crate::fill::config::TRICKLE_EVERY;
 use crate::fill::error::Error;
 use crate::fill::flight::Lease;
-use crate::fill::gate::Permit;
+use crate::fill::gate::Passage;
 use crate::fill::pump::host_of;
 use crate::fill::state::Step;
 use crate::model::payload::Location;
@@ -31,10 +32,11 @@ pub struct Tail {
     taken: u64,
     end: u64,
     bell: Arc<Notify>,
+    client: IpAddr,
     /// When the next step of a trickle is due.
     due: Instant,
     /// The rest of the object straight from the origin, over a connection that is counted.
-    direct: Option<(Body, Option<Permit>)>,
+    direct: Option<(Body, Option<Passage>)>,
     /// Of a whole body that goes on straight from the origin, where a digest is known.
     check: Option<Check>,
     failed: bool,
@@ -60,7 +62,7 @@ impl Drop for Tail {
 }
 
 impl Tail {
-    pub(super) fn new(lease: Arc<Lease>, id: u64, span: Span, bell: Arc<Notify>) -> Self {
+    pub(super) fn new(lease: Arc<Lease>, id: u64, span: Span, bell: Arc<Notify>, client: IpAddr) -> Self {
         Self {
             lease,
             id,
@@ -69,6 +71,7 @@ impl Tail {
             taken: span.start(),
             end: span.end(),
             bell,
+            client,
             due: Instant::now(),
             direct: None,
             check: None,
@@ -153,8 +156,8 @@ impl Tail {
         true
     }
 
-    async fn ask(&mut self, location: Location, pinned: Pinned) -> Result<(Body, Option<Permit>), Error> {
-        let permit = self.lease.shared.gates.enter_through(host_of(&location.url)).await.ok();
+    async fn ask(&mut self, location: Location, pinned: Pinned) -> Result<(Body, Option<Passage>), Error> {
+        let passage = self.lease.shared.gates.enter_through(host_of(&location.url), self.client).await;
         let span = Span::new(self.at, self.end);
         let ask =
             Ask { location, method: Method::Get, span: Some(span), pinned: Some(pinned), revalidate: None, via: None };
@@ -175,7 +178,7 @@ impl Tail {
                 None => Check::new(expected),
             });
         }
-        Ok((answer.body, permit))
+        Ok((answer.body, passage))
     }
 
     async fn direct(&mut self) -> Result<Bytes, Error> {

@@ -117,3 +117,27 @@ async fn a_client_that_asks_for_very_much_leaves_room_for_others() {
     };
     same(&read(&flight, Span::new(0, facts.size), other.client).await.1.unwrap(), &source.object.all());
 }
+
+#[tokio::test]
+async fn who_reads_slowly_what_is_passed_through_keeps_no_other_waiting() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    let object = Object::made(20 * PIECE, 7);
+    origin.put("/x/authrootstl.cab", object.clone());
+    let setup = Setup { fill: Config { connections_per_host: 1, ..Config::default() }, ..Setup::default() };
+    let node = Node::open(dir.path(), setup, &[&origin]);
+    let target = node.target(&origin, "/x/authrootstl.cab");
+    let mut unread = Vec::new();
+    for _ in 0..8 {
+        unread.push(node.fill.obtain(&target, whole()).await.unwrap());
+    }
+    let soon = || Want { until: Instant::now() + Duration::from_millis(200), ..whole() };
+    assert!(matches!(node.fill.obtain(&target, soon()).await, Err(Error::Unavailable { .. })), "it has its share");
+    let other = Want { client: client(2), ..whole() };
+    let Ok(Obtained::Passed(passed)) = node.fill.obtain(&target, other).await else {
+        panic!("another client has one too");
+    };
+    same(&read_passed(passed).await, &object.all());
+    // What it gives back is its own again.
+    unread.pop();
+    assert!(matches!(node.fill.obtain(&target, whole()).await, Ok(Obtained::Passed(_))));
+}

@@ -9,6 +9,8 @@ mod fairness;
 mod fault_disk;
 #[path = "support/origin.rs"]
 mod origin;
+#[path = "fill/versions.rs"]
+mod versions;
 
 use std::net::IpAddr;
 use std::path::Path;

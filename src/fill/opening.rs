@@ -16,7 +16,7 @@ use crate::fill::memory::Told;
 use crate::fill::owner::Start;
 use crate::fill::pump::host_of;
 use crate::model::payload::Location;
-use crate::store::{self, Draft};
+use crate::store::{self, Draft, DraftSpec};
 use crate::upstream::{self, Answer, Ask, Method, Pinned};
 
 /// What a flight begins to fill.
@@ -47,9 +47,13 @@ pub(super) async fn open(inner: &Inner, shared: &Shared, start: &mut Start) -> O
     }
     match inner.draft_of(&shared.key, &start.target.name).await {
         Ok(Some(draft)) => {
-            let another = start.answer.is_some() || !may_be_continued(shared, &draft);
-            let version =
-                if another { Version::Another } else { version_of(inner, shared, &draft, &start.target).await };
+            let version = match &start.answer {
+                _ if !may_be_continued(shared, &draft) => Version::Another,
+                // The origin has just said what it has.
+                Some((answer, _)) if is_of(answer, &draft.spec()) => Version::Same,
+                Some(_) => Version::Another,
+                None => version_of(inner, shared, &draft, &start.target).await,
+            };
             match version {
                 Version::Same => return Opened::Draft(draft),
                 // The draft stays for a time when somebody can say whether it is still right.
@@ -87,6 +91,12 @@ fn may_be_continued(shared: &Shared, draft: &Draft) -> bool {
     let digest_known = spec.expected.is_some() || shared.lock().expected.is_some();
     let pinned = Pinned { size: spec.size, validators: spec.validators, digest_known };
     !must_be_one_answer(&pinned) || draft.is_complete()
+}
+
+/// Whether an answer is of the draft's version, by what tells versions apart.
+fn is_of(answer: &Answer, spec: &DraftSpec) -> bool {
+    let told = spec.validators.strong_etag().is_some() || spec.validators.last_modified.is_some();
+    told && answer.total == Some(spec.size) && answer.validators == spec.validators
 }
 
 /// The store is in trouble: passed through, if it is known where from; else nobody could tell that it exists.

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says where by panicking")]
 
+#[path = "fill/blame.rs"]
+mod blame;
 #[path = "fill/fairness.rs"]
 mod fairness;
 #[allow(dead_code, reason = "this binary needs no crash of the disk, only its faults")]

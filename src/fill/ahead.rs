@@ -14,7 +14,7 @@ use crate::fill::learn::First;
 use crate::fill::locate::{self, Keeping, Target};
 use crate::fill::owner::{self, Start};
 use crate::model::name::Name;
-use crate::model::payload::{Authority, Published};
+use crate::model::payload::{Authority, Location, Published, Standing};
 use crate::store::Found;
 
 impl Inner {
@@ -31,7 +31,10 @@ impl Inner {
             if let Some(Obtained::Held { found, .. }) = self.held(target).await? {
                 return Ok(found);
             }
-            let gathered = self.gather(target).await?;
+            let mut gathered = self.gather(target).await?;
+            // Who names a place for a digest means that one, whatever was noted of other places before.
+            let named = |place: &Location| target.locations.iter().any(|own| own.url == place.url);
+            gathered.locations.sort_by_key(|place| !(place.standing == Standing::Allowed && named(place)));
             if let Some(Obtained::Held { found, .. }) = self.held_by_digest(target, &gathered).await? {
                 return Ok(found);
             }

@@ -118,9 +118,10 @@ impl Owner {
             self.draft.disown(span, generation, tag).await?;
             let mut state = self.shared.lock();
             state.bad.retain(|bad| *bad != span);
-            if let Some(candidate) = state.current() {
-                self.inner.memory.blame(&self.shared.key, host_of(&candidate.location.url));
+            for host in state.writers.of(span) {
+                self.inner.memory.blame(&self.shared.key, &host);
             }
+            state.writers.dropped(span);
             state.whole = true;
             state.amended = true;
             let sources = state.sources.len();
@@ -373,14 +374,19 @@ impl Owner {
         if now.duration_since(since) > RESTING_MAX {
             return false;
         }
+        let bound = self.is_bound(url);
         let mut state = self.shared.lock();
-        let other = |other: &Candidate| other.refused.is_none() && other.location.url != url;
-        let next = state.sources.iter().position(other);
+        let next = state.sources.iter().position(|other| is_other(other, url, bound));
         if let Some(next) = next {
             state.source = next;
         }
         self.resting_until = Some(now + if next.is_some() { RESTING_STEP } else { pause });
         true
+    }
+
+    /// Whether all bytes of this flight must come from this host: it gave some, and nobody else may add to them.
+    fn is_bound(&self, url: &str) -> bool {
+        self.inner.memory.is_alone(&self.shared.key) && self.shared.lock().writers.has(host_of(url))
     }
 
     async fn source_failed(&mut self, url: &str, error: upstream::Error) -> Option<End> {
@@ -394,10 +400,17 @@ impl Owner {
         {
             return None;
         }
-        let others = {
+        let bound = self.is_bound(url);
+        let (others, elsewhere) = {
             let state = self.shared.lock();
-            state.sources.iter().any(|other| other.refused.is_none() && other.location.url != url)
+            let any = |bound| state.sources.iter().any(|other| is_other(other, url, bound));
+            (any(bound), any(false))
         };
+        if !others && elsewhere {
+            // What it gave is dropped: the next place gives all of it.
+            self.inner.memory.blame(&self.shared.key, host_of(url));
+            return Some(self.changed(&error).await);
+        }
         match &error {
             // With a digest known another place may still have the right object.
             upstream::Error::Changed { .. } if !(self.pinned.digest_known && others) => {
@@ -434,6 +447,12 @@ impl Owner {
         }
         self.shared.finish_idle().then_some(End::Idle)
     }
+}
+
+/// Whether this place may be asked instead of `url`; `bound`: only if it is of the same host.
+fn is_other(other: &Candidate, url: &str, bound: bool) -> bool {
+    let place = other.location.url.as_str();
+    other.refused.is_none() && place != url && (!bound || host_of(place) == host_of(url))
 }
 
 /// The permit that is waited for; never ready where none is.

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::base::time::Timestamp;
 use crate::fill::config::{CHANGES_FORGOTTEN, CHANGES_MAX, MEMORY_MAX};
+use crate::fill::state::Writers;
 use crate::model::name::Name;
 use crate::store::DraftSpec;
 
@@ -72,6 +73,10 @@ pub(super) struct Memory {
     not_kept: Cache<Name, Instant>,
     /// Objects that were only asked about.
     told: Cache<Name, Told>,
+    /// Who wrote what is in drafts that no flight has open.
+    writers: Cache<Name, Writers>,
+    /// Payloads of which several hosts together gave wrong bytes, so that nobody knows whose were wrong.
+    alone: Cache<Name, ()>,
     charges: Mutex<HashMap<Subnet, BTreeMap<Name, u64>>>,
 }
 
@@ -99,6 +104,8 @@ impl Memory {
             https: Cache::new(MEMORY_MAX),
             not_kept: Cache::new(MEMORY_MAX),
             told: Cache::new(MEMORY_MAX),
+            writers: Cache::new(MEMORY_MAX),
+            alone: Cache::new(MEMORY_MAX),
             charges: Mutex::default(),
         }
     }
@@ -121,6 +128,7 @@ impl Memory {
     pub(super) fn acquit(&self, key: &Name, host: &str) {
         self.blames.remove(&(key.clone(), host.to_owned()));
         self.changes.remove(key);
+        self.alone.remove(key);
     }
 
     /// The object changed in mid-flight once more.
@@ -176,7 +184,26 @@ impl Memory {
     /// A draft was begun. It knows from now on what was told, and whatever was charged was for one that is gone.
     pub(super) fn begun(&self, key: &Name) {
         self.told.remove(key);
+        self.writers.remove(key);
         self.settle(key);
+    }
+
+    /// A flight has left a draft in which these hosts wrote.
+    pub(super) fn left(&self, key: &Name, writers: Writers) {
+        self.writers.insert(key.clone(), writers);
+    }
+
+    pub(super) fn writers(&self, key: &Name) -> Option<Writers> {
+        self.writers.get(key)
+    }
+
+    /// From now on all bytes of this payload are to come from one host, until it is proven.
+    pub(super) fn set_alone(&self, key: &Name) {
+        self.alone.insert(key.clone(), ());
+    }
+
+    pub(super) fn is_alone(&self, key: &Name) -> bool {
+        self.alone.get(key).is_some()
     }
 
     pub(super) fn set_rate(&self, host: &str, rate: u64) {

@@ -24,6 +24,7 @@ use crate::fill::learn::{First, Lesson};
 use crate::fill::locate::Target;
 use crate::fill::opening::{Opened, must_be_one_answer, open};
 use crate::fill::pump::{Pumped, host_of};
+use crate::fill::state::Writers;
 use crate::model::payload::{Alias, Location};
 use crate::store::{self, Draft, DraftSpec};
 use crate::upstream::{self, Answer, Pinned};
@@ -136,6 +137,8 @@ impl Owner {
                 end = owner.prove() => end,
             },
             Some(end) => {
+                let writers = owner.shared.lock().writers.clone();
+                owner.inner.memory.left(&owner.shared.key, writers);
                 // A draft that is gone cannot be made durable, and says so; the end of the flight stays what it was.
                 if !matches!(end, End::Idle | End::Spilled(..))
                     && let Err(error) = owner.draft.checkpoint().await
@@ -197,6 +200,16 @@ impl Owner {
             state.expected = self.spec.expected;
         }
         state.tag.clone_from(&self.spec.tag);
+        if resumed {
+            // After a restart all that is known is who worked last.
+            state.writers = self.inner.memory.writers(&self.shared.key).unwrap_or_else(|| {
+                let mut writers = Writers::default();
+                for (span, url) in self.draft.covered().iter().zip(worked.iter().cycle()) {
+                    writers.wrote(host_of(url), span);
+                }
+                writers
+            });
+        }
         state.open(self.draft.clone(), self.spec.size);
         state.step = "filling";
         let host = state.current().map(|candidate| host_of(&candidate.location.url).to_owned());
@@ -266,14 +279,28 @@ impl Owner {
         // First of all nobody gets another byte.
         self.shared.finish(end.clone());
         self.inner.counters.mismatches.inc();
-        if let Some(url) = &self.worked {
-            self.inner.memory.blame(&self.shared.key, host_of(url));
-        }
+        self.blame();
         if let Err(error) = self.draft.quarantine(&why).await {
             tracing::error!(key = self.shared.key.shown(), %error, "the wrong bytes could not be put into quarantine");
         }
         self.inner.memory.settle(&self.shared.key);
         end
+    }
+
+    /// Blames who gave the wrong bytes. Where several gave some nobody knows whose were wrong: from the next flight on they
+    /// are asked one by one, and who finished goes first, for the others could not.
+    fn blame(&self) {
+        let (memory, key) = (&self.inner.memory, &self.shared.key);
+        let writers = self.shared.lock().writers.of(Span::new(0, self.spec.size));
+        let last = self.worked.as_deref().map(host_of);
+        if let [_, _, ..] = &writers[..] {
+            memory.set_alone(key);
+            for writer in writers.iter().filter(|writer| Some(writer.as_str()) != last) {
+                memory.blame(key, writer);
+            }
+        } else if let Some(host) = writers.first().map(String::as_str).or(last) {
+            memory.blame(key, host);
+        }
     }
 
     /// The origin has another version now: nothing of this one may be continued.

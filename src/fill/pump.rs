@@ -179,6 +179,8 @@ impl Pump {
             self.shared.until_room().await;
             let from = usize::try_from(gap.start() - at).unwrap_or(usize::MAX).min(bytes.len());
             let to = usize::try_from(gap.end() - at).unwrap_or(usize::MAX).min(bytes.len());
+            // Before the write: one that breaks off may have written some of it.
+            self.shared.lock().writers.wrote(host_of(&self.location.url), gap);
             self.draft.write(gap.start(), bytes.slice(from..to)).await?;
             self.shared.mark(gap);
         }

@@ -1,8 +1,9 @@
 //! What one flight knows: what is in, what is in flight, who waits for what; in `leave` what may leave, in `places` who can
-//! be asked.
+//! be asked, in `writers` who gave what.
 
 mod leave;
 mod places;
+mod writers;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -27,6 +28,7 @@ use crate::store::{Draft, Found};
 use crate::upstream;
 
 pub(super) use self::leave::Step;
+pub(super) use self::writers::Writers;
 
 /// A stalled extent is that far behind the others: where the link went dead they all fell silent together.
 const STALLED_BEHIND: Duration = Duration::from_secs(1);
@@ -109,6 +111,8 @@ pub(super) struct State {
     pub(super) sources: Vec<Candidate>,
     pub(super) source: usize,
     pub(super) names: Vec<(Name, String)>,
+    /// Which host wrote what is in, as far as that is known.
+    pub(super) writers: Writers,
     /// The tag of the draft's name, and which generation of bytes tags tell of: raised whenever bytes that have left are
     /// dropped.
     pub(super) tag: String,
@@ -151,6 +155,7 @@ impl State {
             sources: Vec::new(),
             source: 0,
             names: Vec::new(),
+            writers: Writers::default(),
             tag: String::new(),
             generation: 1,
             dropped: Vec::new(),

@@ -302,6 +302,23 @@ mod faults {
     }
 
     #[tokio::test]
+    async fn cut_at_one_place_where_range_is_ignored() {
+        let (origin, object) = one().await;
+        origin.always("/a", [Fault::IgnoreRange, Fault::TruncateAt(100_000)]);
+        let error = refusal(&client(&origin), get(origin.url("/a"))).await;
+        assert!(matches!(&error, Error::Unavailable { why, .. } if why.contains("at byte 100000")), "{error}");
+        assert_eq!(origin.log().len(), 3, "two more bring nothing");
+
+        // An unsteady link cuts elsewhere each time.
+        let (origin, _) = one().await;
+        for at in [200_000, 150_000, 100_000, 200_000, 120_000, 200_000, 250_000] {
+            origin.next("/a", [Fault::IgnoreRange, Fault::TruncateAt(at)]);
+        }
+        origin.always("/a", [Fault::IgnoreRange]);
+        assert_same(&fetch(&client(&origin), get(origin.url("/a"))).await.unwrap().1, &object.all());
+    }
+
+    #[tokio::test]
     async fn nothing_to_tell_versions_by() {
         let (origin, object) = one().await;
         origin.put("/a", object.etag(""));

@@ -18,6 +18,10 @@ use crate::upstream::retry::{Next, Trying};
 use crate::upstream::send::{Question, attempt};
 use crate::upstream::{Core, failed};
 
+/// Whole answers in a row that end at the very byte where the one before ended: an origin that ignores Range and cuts all
+/// that is longer will cut it forever, and each try costs the link all of what is there already.
+const BARREN_MAX: u32 = 2;
+
 /// The body of an answer. A cut or stalled transfer is resumed inside (by further ranged requests, same version) until
 /// the patience ends: what `next` reports is final.
 ///
@@ -48,6 +52,10 @@ pub(super) struct Transfer {
     /// Bytes of the current response that were handed out before.
     skip: u64,
     trying: Trying,
+    /// The current response is the whole once more; how much was there before it.
+    again_from: Option<u64>,
+    /// How many of those in a row ended just where what was there ended.
+    barren: u32,
     /// Bytes were handed out, and the reader has not come back since.
     handed_out: bool,
     phase: Phase,
@@ -110,6 +118,8 @@ impl Body {
             limit,
             skip: 0,
             trying,
+            again_from: None,
+            barren: 0,
             handed_out: false,
             phase: Phase::Reading { response, quiet_until: None },
         };
@@ -227,6 +237,13 @@ impl Transfer {
             tracing::debug!(host = self.host.name(), cause = %failure.cause, "cannot be resumed");
             return self.finish(Cause::NoResume { at: self.at }.at(&failure.host));
         }
+        if let Some(before) = self.again_from.take() {
+            // What is cut before that is an unsteady link, and may be better next time.
+            self.barren = if self.skip == 0 && self.at == before { self.barren + 1 } else { 0 };
+            if self.barren >= BARREN_MAX {
+                return self.finish(failure);
+            }
+        }
         match self.trying.failed(&failure) {
             Next::At(at) => {
                 tracing::debug!(host = self.host.name(), cause = %failure.cause, "transfer is resumed");
@@ -262,6 +279,7 @@ impl Transfer {
                 return self.finish(Cause::NoResume { at: self.at }.at(self.host.name()));
             }
             self.skip = self.at;
+            self.again_from = Some(self.at);
         }
         self.host.resumed();
         self.limit = limit(head, &self.question);

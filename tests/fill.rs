@@ -68,6 +68,11 @@ impl Default for Setup {
     }
 }
 
+/// However fast the machine is, the first answer never carries more than a piece.
+fn short_extents() -> Setup {
+    Setup { fill: Config { extent: PIECE, ..Config::default() }, ..Setup::default() }
+}
+
 struct Node {
     fill: Fill,
     store: Store,
@@ -388,7 +393,7 @@ async fn an_object_that_changes_in_mid_flight_is_never_mixed() {
 async fn versions_that_nothing_tells_apart_are_never_mixed() {
     let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
     let (old, new) = (Object::made(3 * PIECE, 1), Object::made(3 * PIECE, 2));
-    let node = Node::open(dir.path(), Setup::default(), &[&origin]);
+    let node = Node::open(dir.path(), short_extents(), &[&origin]);
     let weak = Fault::Header("ETag", "W/\"a\"".to_owned());
     for (path, faults) in [("/a", vec![Fault::NoValidators]), ("/b", vec![Fault::NoValidators, weak])] {
         let target = node.target(&origin, path);
@@ -415,7 +420,7 @@ async fn an_object_that_keeps_changing_is_passed_through() {
     let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
     let size = 6 * PIECE;
     origin.put("/a", Object::made(size, 0));
-    let node = Node::open(dir.path(), Setup::default(), &[&origin]);
+    let node = Node::open(dir.path(), short_extents(), &[&origin]);
     let target = node.target(&origin, "/a");
     for seed in 1..=4 {
         origin.next("/a", []);
@@ -1142,6 +1147,32 @@ async fn explain_tells_rule_state_and_map() {
 }
 
 #[tokio::test]
+async fn explain_is_no_use() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    origin.put("/held", Object::made(1000, 6).header("Cache-Control", "max-age=60"));
+    origin.put("/part", Object::made(200 * PIECE, 6));
+    let node = Node::open(dir.path(), Setup::default(), &[&origin]);
+    let (held, part) = (node.target(&origin, "/held"), node.target(&origin, "/part"));
+    node.until_held(&held).await;
+    node.get(&part, Some(Span::at(0, PIECE)), client(1)).await.unwrap();
+    let days = node.clock.0.load(Ordering::Relaxed);
+    node.close().await;
+    let query = format!("cacheHostOrigin={}", origin.address());
+    // Opened anew, so that nothing is open.
+    let node = Node::open(dir.path(), Setup::default(), &[&origin]);
+    let told = async |path| node.fill.explain(&Ask { host: None, path, query: Some(&query), via: None }).await.unwrap();
+    assert_eq!(told("/held").await.state, "held");
+    assert!(told("/held").await.lines.iter().any(|(what, _)| what == "fresh until"));
+    assert!(node.store.hot(&held.name).is_none(), "nothing was opened");
+    // A draft that nobody asks for is given up after thirty days.
+    node.clock.0.store(days + 31 * 24 * 3_600_000, Ordering::Relaxed);
+    assert_eq!(told("/part").await.state, "partial");
+    assert_eq!(told("/held").await.state, "absent", "past its end");
+    node.store.evict_step(0).await.unwrap();
+    assert_eq!(told("/part").await.state, "absent");
+}
+
+#[tokio::test]
 async fn closing_ends_every_flight_and_keeps_its_draft() {
     let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
     let object = Object::made(50 * PIECE, 6);
@@ -1209,7 +1240,7 @@ async fn a_disk_that_fills_up_in_mid_flight_costs_no_response() {
     origin.limit(8 << 20);
     let disk = FaultDisk::new(dir.path());
     let node = Node::open_on(Arc::new(disk.clone()), dir.path(), Setup::default(), &[&origin]);
-    let target = node.target(&origin, "/a");
+    let target = Target { via: Some("1.1 other".to_owned()), ..node.target(&origin, "/a") };
     let (facts, flight, _) = node.fly(&target, whole()).await;
     let mut tail = flight.tail(Span::new(0, facts.size), client(1));
     let mut got = tail.next().await.unwrap().unwrap().to_vec();
@@ -1220,6 +1251,7 @@ async fn a_disk_that_fills_up_in_mid_flight_costs_no_response() {
     same(&got, &object.all());
     drop((tail, flight));
     same(&node.get(&target, None, client(2)).await.unwrap(), &object.all());
+    assert!(origin.log().iter().all(|seen| seen.header("via").is_some_and(|via| via.contains("other"))));
     assert!(node.store.find(&target.name).await.unwrap().is_none());
     // With room again it goes on from what was in.
     disk.set_faults(Faults::default());

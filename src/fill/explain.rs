@@ -50,14 +50,20 @@ impl Inner {
         for location in &gathered.locations {
             line("location", without_query(location));
         }
-        let mut found = self.store.find(&target.name).await?;
-        if found.is_none() && gathered.key != target.name {
-            found = self.store.find(&gathered.key).await?;
+        // Who asks what there is has not asked for it: nothing here counts as a use.
+        let mut found = self.store.peek(&target.name).await?;
+        let mut draft = self.store.peek_draft(&gathered.key).await?;
+        if gathered.key != target.name {
+            if found.is_none() {
+                found = self.store.peek(&gathered.key).await?;
+            }
+            if draft.is_none() {
+                draft = self.store.peek_draft(&target.name).await?;
+            }
         }
         let mut state = if target.keeping == Keeping::Never { "never kept" } else { "absent" };
-        if let Some(found) = found {
+        if let Some((payload, alias)) = found {
             state = "held";
-            let payload = found.held.payload();
             line(
                 "class",
                 match payload.class {
@@ -70,19 +76,18 @@ impl Inner {
             line("blake3", payload.digests.blake3.to_string());
             line("sha256", payload.digests.sha256.to_string());
             line("sha1", payload.digests.sha1.to_string());
-            line("tag", found.alias.tag.clone());
+            line("tag", alias.tag);
             line("published", payload.published_at.to_string());
             if let Some(until) = payload.expires_at {
                 line("kept until", until.to_string());
             }
-            if let Some(freshness) = &found.alias.freshness {
+            if let Some(freshness) = &alias.freshness {
                 line("fresh until", freshness.until.to_string());
             }
             let pinned = self.store.show(&target.name).await?.and_then(|listed| listed.pinned);
             line("pinned", pinned.map_or("no".to_owned(), |pin| format!("by {} at {}", pin.by, pin.at)));
-        } else if let Some(draft) = self.draft_of(&gathered.key, &target.name).await? {
+        } else if let Some((spec, covered)) = draft {
             state = "partial";
-            let (spec, covered) = (draft.spec(), draft.covered());
             line("size", spec.size.to_string());
             line("covered", covered.total().to_string());
             line("map", map(&covered, spec.size));

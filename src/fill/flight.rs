@@ -102,6 +102,8 @@ pub struct Flight {
     pub(super) lease: Arc<Lease>,
     /// Which generation of bytes its client was told of.
     pub(super) generation: u32,
+    /// The `Via` of its client's request.
+    pub(super) via: Option<String>,
 }
 
 /// A claim on a flight.
@@ -132,7 +134,7 @@ impl Flight {
             shared.memory.charge(client, &shared.key, unproven, size);
         }
         shared.owner.notify_one();
-        Tail::new(Arc::clone(&self.lease), id, span, bell, client)
+        Tail::new(Arc::clone(&self.lease), id, span, bell, (client, self.via.clone()))
     }
 }
 
@@ -221,7 +223,7 @@ impl Shared {
         }
         state.leases += 1;
         let generation = state.generation;
-        Some(Flight { lease: Arc::new(Lease { shared: Arc::clone(self) }), generation })
+        Some(Flight { lease: Arc::new(Lease { shared: Arc::clone(self) }), generation, via: None })
     }
 
     /// Ends the flight, once: later ends change nothing. Every waiter hears of it.

@@ -229,8 +229,10 @@ impl Inner {
         if gathered.expected.is_none() && self.memory.charged(client) > SUBNET_BYTES_MIN {
             let share = self.store.space().await.map_or(0, |space| space.max_size / SUBNET_SHARE);
             if self.memory.charged(client) > share {
-                let drafts = self.store.drafts().await.ok()?;
-                self.memory.settle_unless(|name| drafts.iter().any(|(spec, _)| spec.name == *name));
+                if self.memory.may_compare() {
+                    let drafts = self.store.drafts().await.ok()?;
+                    self.memory.settle_unless(|name| drafts.iter().any(|(spec, _)| spec.name == *name));
+                }
                 if self.memory.charged(client) > share.max(SUBNET_BYTES_MIN) {
                     return Some(format!("the subnet of {client} has too many bytes in unproven drafts"));
                 }
@@ -435,6 +437,7 @@ fn flying(
         (tag, state.generation, !state.covered.is_empty(), state.covered.covers(&wanted))
     };
     flight.generation = generation;
+    flight.via.clone_from(&target.via);
     let outcome = if known.resumed || (joined && some) { Outcome::Partial } else { Outcome::Miss };
     let status = CacheStatus { outcome, stored: true, collapsed: joined && !all, detail: Some(Detail::Streaming) };
     let facts = Facts { size: known.size, tag, last_modified: known.last_modified.clone() };

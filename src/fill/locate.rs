@@ -172,7 +172,7 @@ fn check_path(path: &str, query: &str) -> Result<(), Refusal> {
 /// The value of `cacheHostOrigin`, decoded, and the query without it, byte for byte.
 fn split_query(query: &str) -> Result<(Option<String>, String), Refusal> {
     let mut named = None;
-    let mut rest = String::with_capacity(query.len());
+    let mut rest = Vec::new();
     for part in query.split('&') {
         let (name, value) = part.split_once('=').unwrap_or((part, ""));
         if name.eq_ignore_ascii_case("cacheHostOrigin") {
@@ -180,13 +180,11 @@ fn split_query(query: &str) -> Result<(Option<String>, String), Refusal> {
                 return Err(malformed("more than one cacheHostOrigin"));
             }
         } else {
-            if !rest.is_empty() {
-                rest.push('&');
-            }
-            rest.push_str(part);
+            rest.push(part);
         }
     }
-    Ok((named, rest))
+    // Empty parts too: another query is another object, whatever it may mean to the origin.
+    Ok((named, rest.join("&")))
 }
 
 /// Percent-decodes a host; what is not text afterwards is refused.

@@ -28,6 +28,9 @@ const NOT_KEPT: Duration = Duration::from_mins(1);
 /// For how long it is believed that a host has HTTPS, or none.
 const HTTPS_KNOWN: Duration = Duration::from_hours(24);
 
+/// How often charges are held against the drafts that are there: a subnet above its share asks many times a second.
+const COMPARED_EVERY: Duration = Duration::from_secs(10);
+
 #[derive(Clone, Copy, Debug)]
 struct Blame {
     times: u32,
@@ -78,6 +81,8 @@ pub(super) struct Memory {
     /// Payloads of which several hosts together gave wrong bytes, so that nobody knows whose were wrong.
     alone: Cache<Name, ()>,
     charges: Mutex<HashMap<Subnet, BTreeMap<Name, u64>>>,
+    /// When the charges were last held against the drafts that are there.
+    compared: Mutex<Option<Instant>>,
 }
 
 /// The clients that are counted together: a /24 or a /64.
@@ -107,6 +112,7 @@ impl Memory {
             writers: Cache::new(MEMORY_MAX),
             alone: Cache::new(MEMORY_MAX),
             charges: Mutex::default(),
+            compared: Mutex::default(),
         }
     }
 
@@ -244,6 +250,16 @@ impl Memory {
         self.settle_unless(|name| name != key);
     }
 
+    /// Whether it is time to hold the charges against the drafts that are there, which reads a row of each.
+    pub(super) fn may_compare(&self) -> bool {
+        let mut compared = self.compared.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = compared.is_none_or(|at| at.elapsed() >= COMPARED_EVERY);
+        if due {
+            *compared = Some(Instant::now());
+        }
+        due
+    }
+
     /// Keeps only the charges for drafts that are still there.
     pub(super) fn settle_unless(&self, there: impl Fn(&Name) -> bool) {
         let mut charges = self.charges.lock().unwrap_or_else(PoisonError::into_inner);
@@ -293,6 +309,14 @@ mod tests {
         assert_eq!(memory.charged(client("10.1.3.3")), 0);
         memory.settle(&name("a/b"));
         assert_eq!((memory.charged(client("10.1.2.3")), memory.charged(client("2001:db8::1"))), (7, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn drafts_are_not_read_for_each_request() {
+        let memory = Memory::new();
+        assert!(memory.may_compare() && !memory.may_compare());
+        tokio::time::advance(COMPARED_EVERY).await;
+        assert!(memory.may_compare() && !memory.may_compare());
     }
 
     #[test]

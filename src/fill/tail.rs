@@ -33,6 +33,7 @@ pub struct Tail {
     end: u64,
     bell: Arc<Notify>,
     client: IpAddr,
+    via: Option<String>,
     /// When the next step of a trickle is due.
     due: Instant,
     /// The rest of the object straight from the origin, over a connection that is counted.
@@ -62,7 +63,13 @@ impl Drop for Tail {
 }
 
 impl Tail {
-    pub(super) fn new(lease: Arc<Lease>, id: u64, span: Span, bell: Arc<Notify>, client: IpAddr) -> Self {
+    pub(super) fn new(
+        lease: Arc<Lease>,
+        id: u64,
+        span: Span,
+        bell: Arc<Notify>,
+        (client, via): (IpAddr, Option<String>),
+    ) -> Self {
         Self {
             lease,
             id,
@@ -72,6 +79,7 @@ impl Tail {
             end: span.end(),
             bell,
             client,
+            via,
             due: Instant::now(),
             direct: None,
             check: None,
@@ -159,8 +167,14 @@ impl Tail {
     async fn ask(&mut self, location: Location, pinned: Pinned) -> Result<(Body, Option<Passage>), Error> {
         let passage = self.lease.shared.gates.enter_through(host_of(&location.url), self.client).await;
         let span = Span::new(self.at, self.end);
-        let ask =
-            Ask { location, method: Method::Get, span: Some(span), pinned: Some(pinned), revalidate: None, via: None };
+        let ask = Ask {
+            location,
+            method: Method::Get,
+            span: Some(span),
+            pinned: Some(pinned),
+            revalidate: None,
+            via: self.via.clone(),
+        };
         let answer = self.lease.shared.source.ask(ask).await.map_err(|error| Error::of_origin(&error))?;
         if answer.span.start() != self.at {
             return Err(Error::unavailable("the disk is full and the origin cannot go on from the middle"));

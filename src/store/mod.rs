@@ -47,6 +47,7 @@ mod lock;
 mod medium;
 mod notes;
 mod open;
+mod peek;
 mod pins;
 mod pool;
 mod proof;

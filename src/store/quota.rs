@@ -196,7 +196,7 @@ impl Core {
         Ok(Some(Draft { state }))
     }
 
-    fn draft_rows(&self, id: u64) -> Result<Option<(DraftRow, PiecesRow)>, Error> {
+    pub(super) fn draft_rows(&self, id: u64) -> Result<Option<(DraftRow, PiecesRow)>, Error> {
         self.index.read(|tx| {
             let Some(row) = tx.open_table(DRAFTS)?.get(id)?.map(|row| decode("drafts.1", row.value())) else {
                 return Ok(None);

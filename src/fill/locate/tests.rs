@@ -44,6 +44,20 @@ fn both_addressing_forms_lead_to_one_key() {
 }
 
 #[test]
+fn a_query_is_kept_byte_for_byte() {
+    for query in ["a", "&a", "&&a", "a&", "a&&b", "=", "a=1&a=1"] {
+        let due = format!("dl.example.org/f?{query}");
+        assert_eq!(key("dl.example.org", &format!("/f?{query}")), due);
+        assert_eq!(key("node", &format!("/f?{query}&cacheHostOrigin=dl.example.org")), due);
+        assert_eq!(key("node", &format!("/f?cacheHostOrigin=dl.example.org&{query}")), due);
+        assert_eq!(
+            found("node", &format!("/f?cacheHostOrigin=dl.example.org&{query}")).locations[0].url,
+            format!("http://{due}")
+        );
+    }
+}
+
+#[test]
 fn port_and_scheme_come_from_the_allow_list() {
     let target = found("node", "/a?x=1&cacheHostOrigin=127.0.0.1&y=%2F");
     assert_eq!(target.name.to_string(), "127.0.0.1:8000/a?x=1&y=%2F");

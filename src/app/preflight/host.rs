@@ -25,7 +25,7 @@ const DESCRIPTORS_BESIDE: u64 = 1024;
 /// Maps beside payloads: code, stacks, allocator.
 const MAPS_BESIDE: u64 = 4096;
 
-/// Maps that one open payload takes: its bytes and its proof.
+/// Maps that one open payload takes; a second one while it is mended or read against its proof.
 const MAPS_PER_PAYLOAD: u64 = 2;
 
 pub(super) fn directory(typed: &Typed, machine: &Machine, found: &mut Found) {

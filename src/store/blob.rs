@@ -66,7 +66,7 @@ impl Blob {
             // the mapped bytes exist and do not change while the map lives.
             Some(unsafe { Mmap::map(file.as_file())? })
         };
-        let probe = os::Probe::of(file.as_file())?;
+        let probe = os::Probe::of(file.as_file(), map.as_ref())?;
         Ok(Self { map, file, probe })
     }
 
@@ -149,14 +149,15 @@ mod os {
         /// mincore(2) on the map.
         Mincore,
         /// A read of one byte a page that must not wait. For files that are not the process's own: of these mincore says
-        /// that everything is in memory, so that nobody can spy on others' reads (Linux 5.2 and later).
+        /// that everything is in memory, so that nobody can spy on others' reads (Linux 5.2 and later). And for a process
+        /// that may not ask mincore at all: a system call filter refuses it.
         Read,
     }
 
     impl Probe {
-        pub(super) fn of(file: &File) -> io::Result<Self> {
+        pub(super) fn of(file: &File, map: Option<&Mmap>) -> io::Result<Self> {
             let own = file.metadata()?.uid() == rustix::process::geteuid().as_raw();
-            Ok(if own { Self::Mincore } else { Self::Read })
+            Ok(if own && map.is_none_or(may_ask) { Self::Mincore } else { Self::Read })
         }
 
         pub(super) fn resident(self, map: &Mmap, file: &File, start: usize, end: usize) -> bool {
@@ -165,6 +166,21 @@ mod os {
                 Self::Read => reads_at_once(file, start, end),
             }
         }
+    }
+
+    /// Whether the process is answered when it asks for the map's first page; where it is not, that is said once.
+    fn may_ask(map: &Mmap) -> bool {
+        let mut flag = [0_u8];
+        // SAFETY: as in `mincore`: a map is not empty, so that its first byte is in a page of it; one page, one flag.
+        let asked = unsafe { libc::mincore(map.as_ptr().cast_mut().cast(), 1, flag.as_mut_ptr()) };
+        if asked != 0 {
+            static SAID: std::sync::Once = std::sync::Once::new();
+            let error = io::Error::last_os_error();
+            SAID.call_once(|| {
+                tracing::warn!(%error, "mincore(2) is refused, so that finding out what is in memory costs more: allow it in the unit or the container's system call filter");
+            });
+        }
+        asked == 0
     }
 
     /// One bit a page from the kernel, for as many pages at a time as a window of 1 MiB has with pages of 4 KiB.

@@ -51,6 +51,7 @@ pub(in crate::cli) fn findings(findings: &[Finding]) -> String {
     for finding in findings {
         let verdict = match finding.verdict {
             Verdict::Good => "good",
+            Verdict::Note => "note",
             Verdict::Warning => "WARN",
             Verdict::Bad => "BAD",
             Verdict::Skipped => "skip",

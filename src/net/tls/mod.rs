@@ -54,7 +54,7 @@ const LEAF_FILE: &str = "leaf.pem";
 const RENEWAL_CHECK: Duration = Duration::from_hours(1);
 
 /// From when on a certificate that somebody else must renew is complained about.
-const EXPIRY_WARNING: Duration = Duration::from_hours(14 * 24);
+pub const EXPIRY_WARNING: Duration = Duration::from_hours(14 * 24);
 
 /// What the TLS side is told.
 #[derive(Clone, Debug)]

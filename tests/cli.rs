@@ -420,9 +420,8 @@ async fn a_certificate_is_asked_for_imported_and_served() {
     let imported = site.json(&["tls", "import", path.to_str().unwrap()]);
     // By the time that the verb has ended, and not at the node's next look at its files.
     assert_eq!(imported["running_node"]["serves"][0], imported["certificate"]["fingerprint"], "{imported}");
-    let told = site.well(&["tls", "import", path.to_str().unwrap()]);
-    assert!(told.contains("node.site.example") && told.contains("Not in it"), "{told}");
-    assert!(told.contains("by the running node from now on"), "{told}");
+    assert_eq!(imported["certificate"]["names"][0], "node.site.example");
+    assert!(!imported["uncovered"].as_array().unwrap().is_empty(), "{imported}");
     let shown = site.json(&["tls", "show"]);
     assert_eq!(
         (shown["self_made"].as_bool(), &shown["served"][0]["names"][0]),
@@ -587,8 +586,8 @@ async fn an_imported_file_is_answered_under_the_address_it_is_given() {
         node_process::get(site.node.address("http"), &target)
     };
     let url = site.origin.url("/tool.iso");
-    let told = site.well(&["import", file, "--url", &url]);
-    assert!(told.contains("/tool.iso") && told.contains("--sha256 would bind it"), "{told}");
+    let told = site.json(&["import", file, "--url", &url])["lines"][0]["text"].clone();
+    assert!(told.as_str().unwrap().contains("/tool.iso: the origin is asked from"), "{told}");
     let answer = ask(&site, "/tool.iso");
     assert!(answer.contains("waystation; hit") && answer.ends_with("by hand"), "{answer}");
     assert_eq!(site.json(&["explain", &url])["content"]["class"], "unproven");
@@ -663,4 +662,48 @@ async fn settings_say_what_is_in_force_and_what_waits() {
     assert_eq!((idle["value"].as_str(), idle.get("next")), (Some("\"60 s\""), None));
     let told = site.well(&["config", "show", "--changed"]);
     assert!(told.contains("-> \"strict\" after a restart (waystation.toml:2)"), "{told}");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let data = tempfile::tempdir().unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = node_process::program(data.path(), &["config", "reference"]).stdout(writer).output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn below_a_wsus_doctor_asks_what_is_configured_and_nobody_else() {
+    let above = Origin::start().await;
+    above.put("/SelfUpdate/wuident.cab", Object::made(200_000, 3));
+    let url = format!("upstream.url={}", above.url(""));
+    let site = Site::with(&["--set", "upstream.kind=wsus", "--set", &url]).await;
+    let told = site.json(&["doctor"]);
+    let findings = told["findings"].as_array().unwrap();
+    let subjects: std::collections::BTreeSet<_> =
+        findings.iter().map(|finding| finding["subject"].as_str().unwrap().to_owned()).collect();
+    let expected = [above.address().to_string(), site.origin.address().to_string()];
+    assert_eq!(subjects, expected.into_iter().collect(), "{told}");
+    let good = |check: &str| {
+        let of_above = findings.iter().filter(|finding| finding["subject"] == above.address().to_string());
+        of_above.into_iter().any(|finding| finding["check"] == check && finding["verdict"] == "good")
+    };
+    assert!(good("range") && good("body"), "{told}");
+}
+
+#[test]
+fn forgetting_a_certificate_waits_for_who_works_on_the_directory() {
+    let data = tempfile::tempdir().unwrap();
+    std::fs::create_dir(data.path().join("tls")).unwrap();
+    let disk = waystation::base::disk::RealDisk;
+    let held = waystation::net::tls::lock::hold(&disk, &data.path().join("tls")).unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(|| tell.send(run(data.path(), &["tls", "forget"])).unwrap());
+        told.recv_timeout(std::time::Duration::from_millis(500)).expect_err("it did not wait");
+        drop(held);
+        let output = told.recv_timeout(std::time::Duration::from_secs(60)).unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    });
 }

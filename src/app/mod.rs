@@ -5,7 +5,7 @@
 //! 3. [`serve`] starts the log ([`logs`]), raises what limits may be raised, and makes the two planes' runtimes;
 //! 4. [`build`] opens the store, lays the run-time settings beneath the file, and puts the rooms together;
 //! 5. [`banner`] says where the node is and how to point Windows at it;
-//! 6. [`run`] waits for signals, tells systemd ([`notify`]), reloads, and at last drains: not ready, accept no more, let
+//! 6. [`run`] waits for signals, tells systemd ([`notify`]), reloads ([`reload`]), and at last drains: not ready, accept no more, let
 //!    answers finish, checkpoint the fills, close the store.
 //!
 //! Without a node the command line works on the data directory itself, by [`alone`] over [`open_offline`]; certificates are
@@ -21,6 +21,7 @@ pub(crate) mod machine;
 pub(crate) mod notify;
 pub(crate) mod offline;
 pub(crate) mod preflight;
+pub(crate) mod reload;
 pub(crate) mod run;
 pub(crate) mod settings;
 pub mod tls;

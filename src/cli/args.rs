@@ -85,7 +85,8 @@ Examples:
   waystation check-config --config /etc/waystation.toml --json
 
 Prints what differs from the defaults and where each value comes from, then what
-was found. What was set at run time is kept in the store and is not looked at:
+was found. Ports are bound for a moment, unless a node runs on the data directory;
+certificates, keys and CA files are loaded. What was set at run time is kept in the store and is not looked at:
 `waystation config show` asks a running node. Exits with 0 if a node would run
 (warnings included), with 78 if it would not.")]
     CheckConfig,

@@ -152,8 +152,7 @@ fn fail(error: AppError) -> Fail {
 }
 
 fn site_ca(ca: &SiteCa) -> String {
-    let mut text = one(&ca.certificate);
-    add(&mut text, format_args!("may sign for  {}\n", ca.may_sign_for));
+    let mut text = with(&ca.certificate, &[("may sign for", &ca.may_sign_for)]);
     if !ca.uncovered.is_empty() {
         let names = ca.uncovered.join(", ");
         add(
@@ -181,6 +180,11 @@ fn no_ca() -> Fail {
 }
 
 fn one(certificate: &Certificate) -> String {
+    with(certificate, &[])
+}
+
+/// A certificate, and what else is known of it.
+fn with(certificate: &Certificate, more: &[(&str, &str)]) -> String {
     let mut grid = Grid::new(&["", ""]);
     let mut row = |key: &str, value: &str| grid.row([key.to_owned(), value.to_owned()]);
     row("subject", &certificate.subject);
@@ -192,5 +196,8 @@ fn one(certificate: &Certificate) -> String {
     row("key", &certificate.key_type);
     row("serial", &certificate.serial);
     row("sha256", &certificate.fingerprint);
+    for (key, value) in more {
+        row(key, value);
+    }
     grid.text()
 }

@@ -20,12 +20,16 @@ Examples:
 Examples:
   waystation config reference | less")]
     Reference,
-    /// Show every setting, its value and where that comes from
+    /// Show every setting, its value, where that comes from, and what waits for a restart
     #[command(after_help = "\
 Examples:
   waystation config show
   waystation config show --filter store.
-  waystation config show --json")]
+  waystation config show --json
+
+Of a running node the values in force are shown; below each stands, behind an
+arrow, another one that the file, the environment or its flags give by now, and
+whether a reload or only a restart takes it.")]
     Show {
         /// Only keys with this text in them
         #[arg(long, value_name = "TEXT")]
@@ -187,7 +191,8 @@ Examples:
   waystation store verify http://dl.example.org/tool.iso
 
 With --repair only the 64 KiB groups that are bad are fetched again, where a
-source is known; it needs a running node.")]
+source is known; it needs a running node. What went to quarantine is seen with
+`waystation content quarantine list`.")]
     Verify {
         /// Only this payload [default: all]
         #[arg(value_name = "DIGEST|URL")]

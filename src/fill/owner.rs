@@ -241,7 +241,7 @@ impl Owner {
         let proved = match self.draft.prove().await {
             Ok(proved) => proved,
             Err(store::Error::Mismatch { published, computed }) => {
-                let why = format!("{published} was published, the bytes are {computed:?}");
+                let why = format!("{published} was published, the bytes are {}", computed.like(&published));
                 return self.mismatch(why).await;
             }
             Err(error) => return End::Failed(error.into()),

@@ -703,7 +703,14 @@ fn forgetting_a_certificate_waits_for_who_works_on_the_directory() {
         scope.spawn(|| tell.send(run(data.path(), &["tls", "forget"])).unwrap());
         told.recv_timeout(std::time::Duration::from_millis(500)).expect_err("it did not wait");
         drop(held);
-        let output = told.recv_timeout(std::time::Duration::from_secs(60)).unwrap();
+        let output = told.recv_timeout(std::time::Duration::from_mins(1)).unwrap();
         assert!(output.status.success(), "{}", text(&output.stderr));
     });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_says_which_settings_do_nothing() {
+    let site = Site::with(&["--set", "scan.plaintext=10.0.0.0/8"]).await;
+    let line = site.node.logged("no effect");
+    assert!(line.contains("scan.plaintext") && line.contains("WARN"), "{line}");
 }

@@ -37,7 +37,7 @@ pub(super) fn ports(typed: &Typed, runs: bool, found: &mut Found) {
             match Bound::tcp(*address) {
                 Ok(_) => found.good("bind", key, format!("{address} can be listened on")),
                 Err(error) => {
-                    found.bad("bind", key, error.to_string(), format!("free it, or write another one into {key}"))
+                    found.bad("bind", key, error.to_string(), format!("free it, or write another one into {key}"));
                 }
             }
         }

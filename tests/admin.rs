@@ -94,6 +94,7 @@ impl Plane {
             place: "--set".to_owned(),
             locked: true,
             help: String::new(),
+            next: None,
         };
         let node = NodeFacts {
             version: "1.2.3",
@@ -112,6 +113,7 @@ impl Plane {
             node: Arc::new(node),
             clock,
             turns: Turns::default(),
+            tls: None,
         };
         Self { handles, data, files: tempfile::tempdir().unwrap() }
     }
@@ -369,6 +371,8 @@ async fn reads_only_means_reads_only() {
         (Method::POST, "/api/v1/content/import"),
         (Method::POST, "/api/v1/content/x/pin"),
         (Method::DELETE, "/api/v1/content/x"),
+        (Method::DELETE, "/api/v1/quarantine"),
+        (Method::POST, "/api/v1/tls/reload"),
         (Method::POST, "/api/v1/jobs/1/stop"),
         (Method::PUT, "/nowhere"),
     ] {

@@ -424,6 +424,12 @@ async fn what_is_refused_and_why() {
         let head = client.ask("HEAD", target, &[]).await;
         assert_eq!((head.status, head.header("content-length")), (answer.status, answer.header("content-length")));
     }
+    // What an origin wants to know is its own to ask.
+    let basic = Fault::Header("WWW-Authenticate", "Basic realm=\"updates\"".to_owned());
+    origin.always("/private.cab", [Fault::Status(401), basic]);
+    let answer = client.get(&through(&origin, "/private.cab"), &[]).await;
+    assert_eq!((answer.status, answer.header("www-authenticate")), (401, Some("Basic realm=\"updates\"")));
+
     // Nothing of it was kept: what was absent and comes up is served.
     let late = Object::made(1000, 8);
     origin.put("/absent.cab", late.clone());

@@ -22,9 +22,11 @@ pub mod guard;
 pub mod health;
 pub mod metrics;
 pub mod present;
+pub mod quarantine;
 pub mod router;
 pub mod socket;
 pub mod status;
+pub mod tls;
 pub mod view;
 pub mod work;
 
@@ -39,12 +41,13 @@ use tokio::sync::Semaphore;
 use crate::base::time::{Clock, Timestamp};
 use crate::jobs::Jobs;
 use crate::model::name::Name;
+use crate::net::tls::Tls;
 use crate::store::Store;
 
 /// The largest request body: ten thousand addresses with signed queries, and not a byte that would be kept anyway.
 pub const BODY_BYTES_MAX: usize = 8 << 20;
 
-/// The settings as they are in force now, with where each comes from.
+/// The settings as they are in force now, with where each comes from, and what waits to be taken. Reads the file: blocks.
 pub type SettingsView = Arc<dyn Fn() -> Vec<view::Setting> + Send + Sync>;
 
 /// What the handlers use.
@@ -64,6 +67,8 @@ pub struct Handles {
     pub clock: Arc<dyn Clock>,
     /// See [`Turns`].
     pub turns: Turns,
+    /// The certificate of the content face; `None` where nothing listens for HTTPS.
+    pub tls: Option<Arc<Tls>>,
 }
 
 /// Turns at questions that are dear, one asker at a time, whichever way they came in. Clones share them.

@@ -9,7 +9,9 @@ use axum::routing::{delete, get, post};
 use http::{Method, StatusCode, Uri};
 
 use crate::admin::error::Problem;
-use crate::admin::{Access, BODY_BYTES_MAX, Handles, ask, bind, content, guard, health, metrics, status, work};
+use crate::admin::{
+    Access, BODY_BYTES_MAX, Handles, ask, bind, content, guard, health, metrics, quarantine, status, tls, work,
+};
 
 /// Every address: method, path, and what it answers; for the reference.
 pub const ADDRESSES: &[(&str, &str, &str)] = &[
@@ -24,16 +26,31 @@ pub const ADDRESSES: &[(&str, &str, &str)] = &[
     ("POST", "/api/v1/content/{name}/pin", "pins it"),
     ("POST", "/api/v1/content/{name}/unpin", "takes the pin away"),
     ("POST", "/api/v1/content/{name}/unbind", "takes back the digest that was bound to an address"),
-    ("POST", "/api/v1/content/import", "starts a job: `{\"paths\": [..], \"move\": false, \"sha256\": \"..\"}`"),
-    ("POST", "/api/v1/fetch", "starts a job: `{\"items\": [{\"url\": \"..\", \"sha256\": \"..\"}], \"pin\": false}`"),
+    (
+        "POST",
+        "/api/v1/content/import",
+        "starts a job: `{\"paths\": [..], \"move\": false, \"sha256\": \"..\", \"url\": \"..\"}`",
+    ),
+    ("GET", "/api/v1/quarantine", "what failed verification, with the reason"),
+    ("DELETE", "/api/v1/quarantine", "throws all of it out"),
+    (
+        "POST",
+        "/api/v1/fetch",
+        "starts a job: `{\"items\": [{\"url\": \"..\", \"sha256\": \"..\"}], \"pin\": false, \"refresh\": false}`",
+    ),
     ("POST", "/api/v1/store/verify", "starts a job: `{\"only\": \"..\", \"repair\": false, \"rate\": 1048576}`"),
     ("POST", "/api/v1/store/backup", "starts a job: `{\"to\": \"/absolute/path\"}`"),
     ("GET", "/api/v1/jobs", "the jobs that run, and the last hundred that ran"),
     ("GET", "/api/v1/jobs/{id}", "one job; with `wait=30` once it has ended, or after so many seconds"),
     ("POST", "/api/v1/jobs/{id}/stop", "stops a job"),
+    ("POST", "/api/v1/tls/reload", "looks at the certificate's files now, and answers what is served then"),
     ("GET", "/api/v1/explain", "what the node makes of the address in `url`"),
     ("GET", "/api/v1/doctor", "tests the way to the origins, or to those in `url`"),
-    ("GET", "/api/v1/settings", "every setting, its value and where that comes from"),
+    (
+        "GET",
+        "/api/v1/settings",
+        "every setting, its value, where that comes from, and the value that a reload or restart would take",
+    ),
 ];
 
 /// The control plane with what `access` allows.
@@ -47,12 +64,14 @@ pub fn router(handles: Handles, access: Access) -> Router {
         .route("/content/{name}/pin", post(content::pin))
         .route("/content/{name}/unpin", post(content::unpin))
         .route("/content/{name}/unbind", post(bind::unbind))
+        .route("/quarantine", get(quarantine::list).merge(delete(quarantine::empty)))
         .route("/jobs", get(work::list))
         .route("/jobs/{id}", get(work::show))
         .route("/jobs/{id}/stop", post(work::stop))
         .route("/fetch", post(work::fetch))
         .route("/store/verify", post(work::verify))
         .route("/store/backup", post(work::backup))
+        .route("/tls/reload", post(tls::reload))
         .route("/explain", get(ask::explain))
         .route("/doctor", get(ask::doctor))
         .route("/settings", get(ask::settings));

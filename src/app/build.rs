@@ -24,11 +24,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::socket::Socket;
 use crate::admin::{self, Handles, NodeFacts, Turns, view};
-use crate::app::config::keys::{self, Typed};
-use crate::app::config::kinds::shown;
+use crate::app::config::keys::Typed;
 use crate::app::config::rooms;
 use crate::app::machine::{self, FileSystem};
-use crate::app::{AppError, Loaded, preflight};
+use crate::app::{AppError, Loaded, load, preflight, settings};
 use crate::base::disk::RealDisk;
 use crate::base::time::{Clock, SystemClock};
 use crate::fill::Fill;
@@ -168,7 +167,10 @@ pub(crate) async fn store(loaded: &mut Loaded) -> Result<(Store, Opened), AppErr
 /// Builds everything above the store. Runs in the data runtime; `control` is the other one.
 pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control: &Handle) -> Result<Node, AppError> {
     let typed = loaded.typed()?;
-    rooms::consistent(&typed)?;
+    rooms::consistent(&typed).map_err(|error| error.placed(loaded.settings()))?;
+    for finding in preflight::without_effect(&typed, loaded.settings()) {
+        tracing::warn!(key = finding.subject, "{}", finding.seen);
+    }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let id = store_id(loaded.data_dir());
     let allow = AllowList::new(&typed.origins.allow.0)
@@ -242,15 +244,16 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
         draining: AtomicBool::new(false),
     });
     let settings = Arc::new(ArcSwap::from_pointee(loaded.settings().clone()));
-    let seen = Arc::clone(&settings);
+    let (seen, started, flags) = (Arc::clone(&settings), loaded.settings().clone(), loaded.flags.clone());
     let handles = Handles {
         store: store.clone(),
         jobs: jobs.clone(),
-        settings: Arc::new(move || settings_view(&seen.load())),
+        settings: Arc::new(move || settings::in_force(&started, &seen.load(), load(&flags).ok().as_ref())),
         registry: Arc::new(registry),
         node: Arc::clone(&facts),
         clock,
         turns: Turns::default(),
+        tls: certificate.clone(),
     };
 
     jobs.keep_house();
@@ -323,23 +326,4 @@ fn bind(addresses: &[SocketAddr]) -> Result<Vec<Bound>, net::Error> {
 /// The store's id, which stands in a file of its own beside the index.
 pub(crate) fn store_id(data: &Path) -> String {
     std::fs::read_to_string(data.join("store-id")).map(|id| id.trim().chars().take(64).collect()).unwrap_or_default()
-}
-
-/// The settings as the control plane shows them.
-pub(crate) fn settings_view(settings: &Settings) -> Vec<view::Setting> {
-    let row = |(key, setting): (&str, &crate::model::settings::Setting)| {
-        let origin = setting.origin();
-        let default = origin.layer == Layer::Default;
-        view::Setting {
-            key: key.to_owned(),
-            value: shown(setting.value()),
-            layer: format!("{:?}", origin.layer).to_ascii_lowercase(),
-            place: if default { String::new() } else { origin.to_string() },
-            locked: origin.layer.locks(),
-            help: keys::key(key)
-                .map(|key| key.doc.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" "))
-                .unwrap_or_default(),
-        }
-    };
-    settings.iter().map(row).collect()
 }

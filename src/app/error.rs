@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use crate::app::config::kinds::shown;
+use crate::model::settings::{Layer, Settings};
 use crate::{net, store, upstream};
 
 /// One thing that is wrong with the configuration.
@@ -23,6 +25,20 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
+    /// The same, each problem of a key at the place where the key was set.
+    #[must_use]
+    pub(crate) fn placed(mut self, settings: &Settings) -> Self {
+        for problem in &mut self.problems {
+            let Some(setting) = settings.get(&problem.place) else { continue };
+            let origin = setting.origin();
+            if origin.layer != Layer::Default {
+                problem.what = format!("{} is {}: {}", problem.place, shown(setting.value()), problem.what);
+                problem.place = origin.to_string();
+            }
+        }
+        self
+    }
+
     /// One problem alone.
     pub fn one(place: impl Into<String>, what: impl Into<String>) -> Self {
         Self { problems: vec![Problem { place: place.into(), what: what.into() }] }

@@ -5,7 +5,7 @@
 //! 3. [`serve`] starts the log ([`logs`]), raises what limits may be raised, and makes the two planes' runtimes;
 //! 4. [`build`] opens the store, lays the run-time settings beneath the file, and puts the rooms together;
 //! 5. [`banner`] says where the node is and how to point Windows at it;
-//! 6. [`run`] waits for signals, tells systemd ([`notify`]), reloads, and at last drains: not ready, accept no more, let
+//! 6. [`run`] waits for signals, tells systemd ([`notify`]), reloads ([`reload`]), and at last drains: not ready, accept no more, let
 //!    answers finish, checkpoint the fills, close the store.
 //!
 //! Without a node the command line works on the data directory itself, by [`alone`] over [`open_offline`]; certificates are
@@ -21,7 +21,9 @@ pub(crate) mod machine;
 pub(crate) mod notify;
 pub(crate) mod offline;
 pub(crate) mod preflight;
+pub(crate) mod reload;
 pub(crate) mod run;
+pub(crate) mod settings;
 pub mod tls;
 
 use std::ffi::OsString;
@@ -72,7 +74,7 @@ pub fn load_with(
 ) -> Result<Loaded, ConfigError> {
     let layered = layers::read(flags, variables, Errors::Refused)?;
     let loaded = Loaded { flags: flags.clone(), layered };
-    rooms::consistent(&loaded.typed()?)?;
+    rooms::consistent(&loaded.typed()?).map_err(|error| error.placed(loaded.settings()))?;
     Ok(loaded)
 }
 
@@ -90,7 +92,8 @@ pub fn load_leniently_with(
     let layered = layers::read(flags, variables, Errors::Kept)?;
     let mut loaded = Loaded { flags: flags.clone(), layered };
     if loaded.layered.broken.is_none() {
-        loaded.layered.broken = loaded.typed().and_then(|typed| rooms::consistent(&typed)).err();
+        let wrong = loaded.typed().and_then(|typed| rooms::consistent(&typed)).err();
+        loaded.layered.broken = wrong.map(|wrong| wrong.placed(loaded.settings()));
     }
     Ok(loaded)
 }
@@ -140,30 +143,27 @@ pub fn serve(loaded: Loaded) -> Result<(), AppError> {
     run::serve(loaded)
 }
 
-/// What would not work or will hurt, without starting anything.
-pub fn check(loaded: &Loaded) -> Vec<Finding> {
+/// What would not work or will hurt, without starting anything. Ports are bound for a moment, unless a node `runs` on the
+/// data directory.
+pub fn check(loaded: &Loaded, runs: bool) -> Vec<Finding> {
     let machine = Machine::look(loaded.data_dir(), SystemClock.now());
+    let bad = |subject: String, check: &str, seen: String| Finding {
+        subject,
+        check: check.into(),
+        verdict: Verdict::Bad,
+        seen,
+        advice: "correct it, then check again".into(),
+    };
     match loaded.typed() {
         Ok(typed) => {
-            let mut findings = preflight::findings(&typed, loaded.settings(), &machine);
+            let mut findings = preflight::findings(&typed, loaded.settings(), &machine, runs);
             if let Err(error) = rooms::proxy(&typed) {
-                findings.extend(error.problems.into_iter().map(|problem| Finding {
-                    subject: problem.place,
-                    check: "proxy".into(),
-                    verdict: Verdict::Bad,
-                    seen: problem.what,
-                    advice: "correct it, then check again".into(),
-                }));
+                let problems = error.placed(loaded.settings()).problems;
+                findings.extend(problems.into_iter().map(|problem| bad(problem.place, "proxy", problem.what)));
             }
             findings
         }
-        Err(error) => vec![Finding {
-            subject: "settings".into(),
-            check: "settings".into(),
-            verdict: Verdict::Bad,
-            seen: error.to_string(),
-            advice: "correct them, then check again".into(),
-        }],
+        Err(error) => vec![bad("settings".into(), "settings", error.to_string())],
     }
 }
 

@@ -62,6 +62,17 @@ impl Error {
         }
     }
 
+    /// The lines of `WWW-Authenticate` that an origin's 401 came with.
+    pub fn challenges(&self) -> &[String] {
+        match self {
+            Self::Origin(error, 401) => match &**error {
+                upstream::Error::Status { challenges, .. } => challenges,
+                _ => &[],
+            },
+            _ => &[],
+        }
+    }
+
     pub(super) fn unavailable(why: impl Into<String>) -> Self {
         Self::Unavailable { why: why.into(), retry_after: super::config::RETRY_AFTER }
     }

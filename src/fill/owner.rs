@@ -241,7 +241,7 @@ impl Owner {
         let proved = match self.draft.prove().await {
             Ok(proved) => proved,
             Err(store::Error::Mismatch { published, computed }) => {
-                let why = format!("{published} was published, the bytes are {computed:?}");
+                let why = format!("{published} was published, the bytes are {}", computed.like(&published));
                 return self.mismatch(why).await;
             }
             Err(error) => return End::Failed(error.into()),
@@ -498,7 +498,11 @@ pub(super) fn worst(errors: &[upstream::Error]) -> Error {
     match passing.or(errors.first()) {
         Some(error) => Error::of_origin(error),
         // Nobody names a place: for this node the object does not exist.
-        None => Error::of_origin(&upstream::Error::Status { host: "no known place".to_owned(), status: 404 }),
+        None => Error::of_origin(&upstream::Error::Status {
+            host: "no known place".to_owned(),
+            status: 404,
+            challenges: Vec::new(),
+        }),
     }
 }
 

@@ -496,7 +496,7 @@ mod tests {
     fn a_fresh_address_takes_the_place_of_the_one_refused_first() {
         let place = |number: usize| Location { url: format!("http://a/f?sig={number}"), standing: Standing::Allowed };
         let mut state = State::new();
-        let gone = upstream::Error::Status { host: "a".to_owned(), status: 403 };
+        let gone = upstream::Error::Status { host: "a".to_owned(), status: 403, challenges: Vec::new() };
         for number in 0..SOURCES_MAX {
             state.add_source(&place(number));
             state.refuse(&place(number).url, &gone);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{
     ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
-    ETAG, LAST_MODIFIED, RETRY_AFTER, SERVER,
+    ETAG, LAST_MODIFIED, RETRY_AFTER, SERVER, WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
@@ -198,6 +198,12 @@ pub(super) fn error(error: &Error, cache: CacheStatus, retry_after: Duration) ->
     insert_text(headers, CACHE_STATUS, cache.to_string());
     if code == StatusCode::METHOD_NOT_ALLOWED {
         headers.insert(ALLOW, HeaderValue::from_static(conditional::ALLOW));
+    }
+    // What the origin wants is its own to say (RFC 9110, 11.6.1); the node itself never asks anybody who they are.
+    if let Error::Fill(error) = error {
+        for value in error.challenges().iter().filter_map(|line| HeaderValue::try_from(line.as_str()).ok()) {
+            headers.append(WWW_AUTHENTICATE, value);
+        }
     }
     if let Some(after) = retry {
         let seconds = after.max(Duration::from_secs(1)).min(RETRY_AFTER_MAX).as_secs_f64().ceil();

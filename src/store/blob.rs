@@ -10,7 +10,7 @@
 //!
 //! Everything that only Linux can do stands in the module `os` at the foot, with its portable counterpart beside it:
 //! elsewhere nothing is ever known to be resident, and `populate` is an ordinary read.
-#![allow(unsafe_code)] // mmap and mincore have no safe form; see above for why they are sound here.
+#![allow(unsafe_code, reason = "mmap and mincore have no safe form; see above for why they are sound here")]
 
 use std::fmt;
 use std::fs::File;

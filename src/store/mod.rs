@@ -18,7 +18,7 @@
 //! 4. It is published: intent, sync, proof, rename, commit (`publish`); the rows that go together are kept so by
 //!    `entries`, by the one thread that writes (`writer`).
 //! 5. What is held can be pinned (`pins`), verified (`verify`), mended by a new draft over the old file (and `withheld` until then), given up when
-//!    room is needed (`space`), deleted or put into quarantine (`remove`).
+//!    room is needed (`space`), deleted or put into quarantine (`remove`; looked at and thrown out by `quarantine`).
 //! 6. The index is copied while in use (`backup`), put back (`restore`), or made anew from the proofs (`rebuild`).
 //!
 //! Every byte on the disk is described in `docs/store-format.md`.
@@ -51,6 +51,7 @@ mod pins;
 mod pool;
 mod proof;
 mod publish;
+mod quarantine;
 mod quota;
 mod reader;
 mod rebuild;
@@ -89,6 +90,7 @@ pub use crate::store::medium::{Access, Medium};
 pub use crate::store::notes::Note;
 pub use crate::store::open::Opened;
 pub use crate::store::pins::Pin;
+pub use crate::store::quarantine::Quarantined;
 pub use crate::store::reader::Listed;
 pub use crate::store::rebuild::rebuild;
 pub use crate::store::restore::restore;
@@ -317,6 +319,18 @@ impl Store {
     /// The payloads that wait to be mended, in order.
     pub fn withheld(&self) -> Vec<Blake3> {
         self.core.withheld.all()
+    }
+
+    /// What lies in quarantine, the oldest first: at most some dozens, for at most a month.
+    pub async fn quarantined(&self) -> Result<Vec<Quarantined>, Error> {
+        let core = Arc::clone(&self.core);
+        self.core.reads.run(move || core.quarantined()).await?
+    }
+
+    /// Throws out all that lies in quarantine; returns how many there were and the bytes that it freed.
+    pub async fn empty_quarantine(&self) -> Result<(u64, u64), Error> {
+        let core = Arc::clone(&self.core);
+        self.core.steps.run(move || core.empty_quarantine()).await?
     }
 
     /// What is used and what is free.

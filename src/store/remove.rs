@@ -22,7 +22,7 @@ use crate::store::error::Error;
 use crate::store::keys::Key;
 use crate::store::space::shift;
 use crate::store::tables::{
-    DOOMED, DoomedRow, Id, PINS, QUARANTINE, QUARANTINE_BYTES, QuarantineRow, RECENCY, decode, encode, use_key,
+    DOOMED, DoomedRow, Id, PINS, QUARANTINE, QUARANTINE_BYTES, QuarantineRow, RECENCY, encode, use_key,
 };
 use crate::store::writer::Room;
 
@@ -187,16 +187,7 @@ impl Core {
     /// Throws out what has been in quarantine for too long or is too much.
     pub(crate) fn trim_quarantine(&self) -> Result<(), Error> {
         let now = self.clock.now().ms();
-        let rows = self.index.read(|tx| {
-            let table = tx.open_table(QUARANTINE)?;
-            table
-                .iter()?
-                .map(|row| {
-                    let (place, row) = row?;
-                    Ok((place.value(), decode::<QuarantineRow>("quarantine.1", row.value())?))
-                })
-                .collect::<Result<Vec<_>, Error>>()
-        })?;
+        let rows = self.quarantine_rows()?;
         let mut bytes: u64 = rows.iter().map(|(_, row)| row.allocated).sum();
         let mut count = rows.len();
         let mut gone = Vec::new();
@@ -206,28 +197,11 @@ impl Core {
             if !is_old && count <= QUARANTINE_COUNT && bytes <= self.config.max_size / QUARANTINE_SHARE {
                 break;
             }
-            for part in [".why", ".proof", ""] {
-                self.unlink(&self.layout.quarantined(place, part))?;
-            }
             count -= 1;
             bytes = bytes.saturating_sub(row.allocated);
             gone.push((place, row.allocated));
         }
-        if gone.is_empty() {
-            return Ok(());
-        }
-        self.sync_dir(&self.layout.quarantine())?;
-        let freed: u64 = gone.iter().map(|(_, bytes)| bytes).sum();
-        self.writer.write(Room::Frees, move |tx| {
-            let mut table = tx.open_table(QUARANTINE)?;
-            for (place, _) in &gone {
-                table.remove(place)?;
-            }
-            drop(table);
-            entries::add_total(tx, QUARANTINE_BYTES, i64::try_from(freed).unwrap_or(i64::MAX).saturating_neg())
-        })?;
-        shift(&self.sums.quarantine, 0, freed);
-        Ok(())
+        self.throw_out(gone).map(drop)
     }
 }
 

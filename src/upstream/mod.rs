@@ -47,6 +47,7 @@ use crate::upstream::retry::{Next, Trying, bounded};
 use crate::upstream::send::{Question, attempt, hop};
 
 pub use body::Body;
+pub use client::authorities_in;
 pub use error::{Blame, Error};
 pub use proxy::Proxy;
 

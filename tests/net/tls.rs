@@ -318,7 +318,7 @@ async fn the_site_ca_is_good_for_the_site_alone() {
         }
     }
     // A wider CA, and then the name is fine.
-    let made = site.tls.create_ca(&names(&["site.example", "example.org"])).unwrap();
+    let made = site.tls.create_ca(&names(&["site.example", "example.org"])).unwrap().0;
     let tls = site.reopen(&["patches.site.example", "www.example.org"]).unwrap();
     let shown = &tls.show().unwrap()[0];
     assert_eq!((shown.names.len(), &shown.issuer), (2, &made.subject));
@@ -609,7 +609,7 @@ fn a_ca_without_its_key_is_told() {
     std::fs::remove_file(site.config.dir.join("site-ca.key")).unwrap();
     let refused = site.reopen(&["patches.site.example"]).unwrap_err().to_string();
     assert!(refused.contains("ca create --for"), "{refused}");
-    let scope = waystation::net::tls::ca::Scope::around(&names(&["patches.site.example"]));
+    let scope = waystation::net::tls::scope::Scope::around(&names(&["patches.site.example"]));
     SiteCa::create(&RealDisk, &site.config.dir, &*site.clock, &scope).unwrap();
     assert!(site.reopen(&["patches.site.example"]).unwrap().is_self_made());
 }
@@ -619,7 +619,10 @@ fn a_new_ca_is_made_whatever_is_wrong_with_the_old_one() {
     let create = |site: &Site, list: &[&str], domains: &[&str]| {
         let config = TlsConfig { names: names(list), ..site.config.clone() };
         let tls = Tls::unloaded(config, Arc::new(RealDisk), site.clock.clone()).unwrap();
-        tls.create_ca(&names(domains))
+        tls.create_ca(&names(domains)).map(|(made, kept)| {
+            assert!(kept.iter().all(|path| path.exists()) && !kept.is_empty(), "{kept:?}");
+            made
+        })
     };
     // Another domain than the one that the CA was made for.
     let site = Site::new(&["patches.site.example"]);

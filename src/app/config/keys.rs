@@ -101,8 +101,10 @@ macro_rules! table {
 
         $(
             $(#[doc = $section_doc])+
-            // `no_proxy` in `proxy` is how everybody writes it; the names are the product's face.
-            #[allow(clippy::struct_field_names)]
+            #[allow(
+                clippy::struct_field_names,
+                reason = "`no_proxy` in `proxy` is how everybody writes it; the names are the product's face"
+            )]
             #[derive(Clone, Debug)]
             pub(crate) struct $Section {
                 $($(#[doc = $doc])+ pub(crate) $key: $kind,)+

@@ -53,7 +53,11 @@ pub(crate) fn consistent(typed: &Typed) -> Result<(), ConfigError> {
     );
     refuse(typed.fill.extent.0 < EXTENT_MIN, "fill.extent", "it must be at least \"64 KiB\"");
     refuse(typed.fill.extent.0 > 1 << 30, "fill.extent", "it must be at most \"1 GiB\"");
-    refuse(typed.store.max_size.0 < MAX_SIZE_MIN, "store.max_size", "it must be at least \"16 MiB\"");
+    refuse(
+        typed.store.max_size.0 < MAX_SIZE_MIN,
+        "store.max_size",
+        "it must be at least \"16 MiB\" (a number without a unit counts bytes)",
+    );
     refuse(
         !INDEX_CACHE.contains(&typed.store.index_cache.0),
         "store.index_cache",
@@ -107,12 +111,17 @@ pub(crate) fn proxy(typed: &Typed) -> Result<upstream::Proxy, ConfigError> {
     Ok(upstream::Proxy { url, username, password, no_proxy: proxy.no_proxy.0.clone() })
 }
 
+/// The files with further certificate authorities.
+pub(crate) fn extra_ca(typed: &Typed) -> Vec<PathBuf> {
+    typed.upstream.extra_ca.0.iter().map(|path| from_data(typed, path)).collect()
+}
+
 /// For the upstream of the store with the id `store`.
 pub(crate) fn upstream(typed: &Typed, store: &str) -> Result<upstream::Config, ConfigError> {
     let upstream = &typed.upstream;
     Ok(upstream::Config {
         proxy: proxy(typed)?,
-        extra_ca: upstream.extra_ca.0.iter().map(|path| from_data(typed, path)).collect(),
+        extra_ca: extra_ca(typed),
         connect_timeout: upstream.connect_timeout.0,
         stall_timeout: upstream.stall_timeout.0,
         patience: upstream.patience.0,

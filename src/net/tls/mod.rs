@@ -24,6 +24,7 @@ pub mod import;
 pub mod lock;
 pub mod names;
 pub mod resolver;
+pub mod scope;
 pub mod show;
 
 use std::path::PathBuf;
@@ -40,12 +41,13 @@ use crate::base::disk::Disk;
 use crate::base::secret::Secret;
 use crate::base::time::{Clock, Timestamp};
 use crate::net::error::Error;
-use crate::net::tls::ca::{Scope, SiteCa};
+use crate::net::tls::ca::SiteCa;
 use crate::net::tls::csr::KeyKind;
 use crate::net::tls::files::{Pair, Stamp};
 use crate::net::tls::import::{Imported, Importer};
 use crate::net::tls::names::SiteName;
 use crate::net::tls::resolver::Resolver;
+use crate::net::tls::scope::Scope;
 use crate::net::tls::show::Shown;
 
 const LEAF_FILE: &str = "leaf.pem";
@@ -54,7 +56,7 @@ const LEAF_FILE: &str = "leaf.pem";
 const RENEWAL_CHECK: Duration = Duration::from_hours(1);
 
 /// From when on a certificate that somebody else must renew is complained about.
-const EXPIRY_WARNING: Duration = Duration::from_hours(14 * 24);
+pub const EXPIRY_WARNING: Duration = Duration::from_hours(14 * 24);
 
 /// What the TLS side is told.
 #[derive(Clone, Debug)]
@@ -197,8 +199,9 @@ impl Tls {
     }
 
     /// Makes another site CA that may sign for `domains` and for the networks that this node is in, and a leaf of it.
-    /// Clients must be given its certificate. What is there already may be broken: this is how it is mended.
-    pub fn create_ca(&self, domains: &[SiteName]) -> Result<Shown, Error> {
+    /// Clients must be given its certificate. What is there already may be broken: this is how it is mended; its files are
+    /// kept under other names. Returns the new one, and where the old one's files are.
+    pub fn create_ca(&self, domains: &[SiteName]) -> Result<(Shown, Vec<PathBuf>), Error> {
         if let Some(address) = domains.iter().find(|domain| matches!(domain, SiteName::Address(_))) {
             return Err(Error::BadName { name: address.to_string() });
         }
@@ -208,13 +211,14 @@ impl Tls {
         }
         let mut seen = self.lock();
         let _held = self.hold()?;
+        let kept = ca::keep_old(&*self.disk, &self.config.dir, &*self.clock)?;
         let made = SiteCa::create(&*self.disk, &self.config.dir, &*self.clock, &scope)?;
         self.own_leaf()?;
         // The CA and its leaf stand whatever else is configured or was imported; that has its own complaint.
         if let Err(error) = self.load_held(&mut seen) {
             tracing::warn!(%error, "what is configured or imported cannot be served with");
         }
-        Shown::of(made.certificate())
+        Ok((Shown::of(made.certificate())?, kept))
     }
 
     /// The facts of the site CA's certificate; `None` where there is none yet.

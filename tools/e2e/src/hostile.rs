@@ -365,8 +365,9 @@ fn ranges(dice: &mut Dice) -> String {
         _ => dice.below(3_000_000).to_string(),
     };
     let unit = pick(dice, &["bytes", "bytes", "bytes", "BYTES", "octets", "", "bytes ", "=bytes"]);
-    let parts: Vec<String> =
-        (0..pick(dice, &[&1, &2, &5, &64, &65, &3000])).map(|_| format!("{}-{}", number(dice), number(dice))).collect();
+    let parts: Vec<String> = (0..*pick(dice, &[&1, &2, &5, &64, &65, &3000]))
+        .map(|_| format!("{}-{}", number(dice), number(dice)))
+        .collect();
     format!("{unit}={}", parts.join(pick(dice, &[",", ", ", ",,", ";", " "])))
 }
 

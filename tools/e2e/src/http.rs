@@ -98,6 +98,23 @@ impl Connection {
         Ok(())
     }
 
+    /// Reads a chunked body (RFC 9112, section 7.1) to its end.
+    pub fn chunks(&mut self, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        loop {
+            let line = self.line(&mut Watch::new())?;
+            let size = line.split(';').next().unwrap_or_default().trim();
+            let size = u64::from_str_radix(size, 16).map_err(|_| bad(format!("not the size of a chunk: {line:?}")))?;
+            self.body(size, &mut each)?;
+            let end = self.line(&mut Watch::new())?;
+            if !end.is_empty() {
+                return Err(bad(format!("{end:?} behind a chunk")));
+            }
+            if size == 0 {
+                return Ok(());
+            }
+        }
+    }
+
     fn line(&mut self, watch: &mut Watch) -> io::Result<String> {
         let mut line = Vec::new();
         loop {

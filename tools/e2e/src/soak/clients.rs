@@ -85,31 +85,50 @@ fn once(field: &Field<'_>, dice: &mut Dice) -> io::Result<()> {
     }
 }
 
-/// The whole body of an answer, checked; `false` where the answer was an error.
-fn finish(field: &Field<'_>, thing: &Thing, connection: &mut Connection, head: &Head) -> io::Result<bool> {
+/// The whole body of an answer, checked; `false` where the answer was an error, or one whose end cannot be told from a cut.
+/// `nap` is called between the pieces.
+fn finish(
+    field: &Field<'_>,
+    thing: &Thing,
+    connection: &mut Connection,
+    head: &Head,
+    mut nap: impl FnMut(),
+) -> io::Result<bool> {
     if head.status == 304 {
         return Ok(false);
     }
-    let length = head.length().ok_or_else(|| wrong(format!("{}: no Content-Length: {head:?}", thing.path())))?;
-    let (from, size) = match head.status {
-        200 => (0, length),
-        206 => span(thing, head.header("content-range").unwrap_or_default(), length)?,
+    let length = head.length();
+    let chunked = head.header("transfer-encoding").is_some_and(|coding| coding == "chunked");
+    let (from, size) = match (head.status, length) {
+        (200, size) => (0, size),
+        (206, Some(length)) => {
+            let (from, size) = span(thing, head.header("content-range").unwrap_or_default(), length)?;
+            (from, Some(size))
+        }
         _ => {
             field.tally.refused.fetch_add(1, Ordering::Relaxed);
-            connection.body(length, |_| Ok(()))?;
+            connection.body(length.unwrap_or(0), |_| Ok(()))?;
             return Ok(false);
         }
     };
     let mut check = thing.check(head, from, size);
-    connection.body(length, |bytes| {
+    let mut got = 0;
+    let each = |bytes: &[u8]| {
         check.take(bytes);
+        got += bytes.len() as u64;
+        nap();
         Ok(())
-    })?;
+    };
+    match length {
+        Some(length) => connection.body(length, each)?,
+        None if chunked => connection.chunks(each)?,
+        None => return Ok(false),
+    }
     check.end()?;
     if head.header("cache-status").is_some_and(|status| status.contains("hit")) {
         field.tally.hits.fetch_add(1, Ordering::Relaxed);
     }
-    field.tally.bytes.fetch_add(length, Ordering::Relaxed);
+    field.tally.bytes.fetch_add(got, Ordering::Relaxed);
     Ok(true)
 }
 
@@ -142,7 +161,7 @@ fn one(
     // An old client may ask to stay, too.
     let more = if dice.below(4) == 0 { format!("{more}Connection: keep-alive\r\n") } else { more };
     let head = connection.ask(&request(&connection, thing, version, &more))?;
-    if finish(field, thing, &mut connection, &head)? {
+    if finish(field, thing, &mut connection, &head, || ())? {
         field.tally.well[manner].fetch_add(1, Ordering::Relaxed);
     }
     Ok(())
@@ -159,7 +178,7 @@ fn pieces(field: &Field<'_>, dice: &mut Dice, thing: &Thing) -> io::Result<()> {
     for first in firsts {
         let more = format!("Range: bytes={first}-{}\r\nContent-Length: 0\r\n", (first + PIECE).min(size) - 1);
         let head = connection.ask(&request(&connection, thing, "1.1", &more))?;
-        if finish(field, thing, &mut connection, &head)? {
+        if finish(field, thing, &mut connection, &head, || ())? {
             field.tally.well[0].fetch_add(1, Ordering::Relaxed);
         }
         if head.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close")) {
@@ -183,7 +202,7 @@ fn several(field: &Field<'_>, dice: &mut Dice, thing: &Thing) -> io::Result<()> 
     let head = connection.ask(&request(&connection, thing, "1.1", &more))?;
     let kind = head.header("content-type").unwrap_or_default().to_owned();
     let Some(boundary) = kind.strip_prefix("multipart/byteranges; boundary=") else {
-        finish(field, thing, &mut connection, &head)?;
+        finish(field, thing, &mut connection, &head, || ())?;
         return Ok(());
     };
     let mut body = Vec::new();
@@ -210,7 +229,7 @@ fn several(field: &Field<'_>, dice: &mut Dice, thing: &Thing) -> io::Result<()> 
         let length = last + 1 - from;
         let (_, size) = span(thing, range.unwrap_or_default(), length)?;
         let bytes = rest.get(..length as usize).ok_or_else(|| broken("with a part that is too short"))?;
-        let check = check.get_or_insert_with(|| thing.check(&head, from, size));
+        let check = check.get_or_insert_with(|| thing.check(&head, from, Some(size)));
         check.seek(from);
         check.take(bytes);
         rest = &rest[length as usize..];
@@ -245,7 +264,7 @@ fn conditional(field: &Field<'_>, dice: &mut Dice, thing: &Thing) -> io::Result<
         _ => format!("If-Match: {tag}\r\nRange: bytes=0-99\r\n"),
     };
     let head = connection.ask(&request(&connection, thing, "1.1", &more))?;
-    finish(field, thing, &mut connection, &head)?;
+    finish(field, thing, &mut connection, &head, || ())?;
     field.tally.well[5].fetch_add(1, Ordering::Relaxed);
     Ok(())
 }
@@ -272,7 +291,7 @@ fn http2(field: &Field<'_>, thing: &Thing) -> io::Result<()> {
         return Ok(());
     }
     let body = &out.stdout[end + 4..];
-    let mut check = thing.check(&head, 0, body.len() as u64);
+    let mut check = thing.check(&head, 0, Some(body.len() as u64));
     check.take(body);
     check.end()?;
     field.tally.well[6].fetch_add(1, Ordering::Relaxed);
@@ -301,24 +320,16 @@ fn away(field: &Field<'_>, dice: &mut Dice, thing: &Thing) -> io::Result<()> {
 fn slow(field: &Field<'_>, dice: &mut Dice, thing: &Thing) -> io::Result<()> {
     let mut connection = Connection::open(field.http)?;
     let head = connection.ask(&request(&connection, thing, "1.1", ""))?;
-    let length = head.length().unwrap_or(0);
-    if head.status != 200 {
-        field.tally.refused.fetch_add(1, Ordering::Relaxed);
-        return Ok(());
-    }
-    let mut check = thing.check(&head, 0, length);
     let pause = 5 + dice.below(100);
     let mut naps = 60;
-    connection.body(length, |bytes| {
-        check.take(bytes);
+    let nap = || {
         if naps > 0 && !field.quiet.load(Ordering::Relaxed) {
             naps -= 1;
             std::thread::sleep(Duration::from_millis(pause));
         }
-        Ok(())
-    })?;
-    check.end()?;
-    field.tally.well[8].fetch_add(1, Ordering::Relaxed);
-    field.tally.bytes.fetch_add(length, Ordering::Relaxed);
+    };
+    if finish(field, thing, &mut connection, &head, nap)? {
+        field.tally.well[8].fetch_add(1, Ordering::Relaxed);
+    }
     Ok(())
 }

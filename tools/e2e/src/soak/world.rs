@@ -56,12 +56,18 @@ impl Thing {
         Node::target(self.origin, &self.first.path)
     }
 
-    /// A check of an answer's bytes from `from` on.
-    pub fn check(&self, head: &Head, from: u64, size: u64) -> Check<'_> {
+    /// A check of an answer's bytes from `from` on; `size` is that of the object, where the answer tells it.
+    pub fn check(&self, head: &Head, from: u64, size: Option<u64>) -> Check<'_> {
         // The origin may take the next version while this answer is under way.
         let known = 0..=self.version.load(Ordering::SeqCst) + 1;
-        let versions = known.filter(|version| self.at(*version).size == size).collect();
-        Check { thing: self, versions, at: from, tag: head.header("etag").map(str::to_owned) }
+        let versions = known.filter(|version| size.is_none_or(|size| self.at(*version).size == size)).collect();
+        Check {
+            thing: self,
+            versions,
+            at: from,
+            to_the_end: size.is_none(),
+            tag: head.header("etag").map(str::to_owned),
+        }
     }
 }
 
@@ -70,6 +76,8 @@ pub struct Check<'a> {
     thing: &'a Thing,
     versions: Vec<u64>,
     at: u64,
+    /// The answer told no size: it is whole, so that where it ends the object does.
+    to_the_end: bool,
     tag: Option<String>,
 }
 
@@ -100,8 +108,12 @@ impl Check<'_> {
     }
 
     /// The answer has ended well: its bytes are of one version, and of one that this tag has stood for all the time.
-    pub fn end(self) -> io::Result<()> {
-        let path = self.thing.path();
+    pub fn end(mut self) -> io::Result<()> {
+        let (thing, at) = (self.thing, self.at);
+        if self.to_the_end {
+            self.versions.retain(|version| thing.at(*version).size == at);
+        }
+        let path = thing.path();
         if self.versions.is_empty() {
             return Err(wrong(format!("{path}: a whole answer up to {} has bytes of no version", self.at)));
         }

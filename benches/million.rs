@@ -30,7 +30,6 @@ const PATIENCE: Duration = Duration::from_mins(2);
 struct Node {
     child: Child,
     http: SocketAddr,
-    control: SocketAddr,
     /// From exec to the first 200 of `/readyz`.
     took: Duration,
 }
@@ -70,10 +69,14 @@ impl Node {
         let mut child = command.spawn().unwrap();
         while !ready(control) {
             assert!(began.elapsed() < PATIENCE, "the node is not ready after {PATIENCE:?}");
-            assert!(child.try_wait().unwrap().is_none(), "the node ended; see {}", data.with_extension("log").display());
+            assert!(
+                child.try_wait().unwrap().is_none(),
+                "the node ended; see {}",
+                data.with_extension("log").display()
+            );
             std::thread::sleep(Duration::from_millis(1));
         }
-        Self { took: began.elapsed(), child, http, control }
+        Self { took: began.elapsed(), child, http }
     }
 
     /// Resident memory, of it anonymous, in MiB.

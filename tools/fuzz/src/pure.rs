@@ -20,8 +20,7 @@ use waystation::wire::multipart::{Boundary, Multipart};
 /// The first byte is the object, each line after it a header: its first byte says which, the rest is the value. What is
 /// selected must lie in the object, and a multipart answer must be as long as it says.
 pub fn request(data: &[u8]) {
-    const NAMES: [HeaderName; 6] =
-        [RANGE, IF_RANGE, IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE];
+    const NAMES: [HeaderName; 6] = [RANGE, IF_RANGE, IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE];
     let Some((&first, rest)) = data.split_first() else { return };
     let size = [0, 1, 2, 4096, 65_537, 1 << 32, u64::MAX - 1, u64::MAX][usize::from(first & 7)];
     let method = if first & 8 == 0 { Method::GET } else { Method::HEAD };

@@ -38,7 +38,11 @@ pub fn answer(data: &[u8]) {
             4 => Some(Span::new(5, 20)),
             _ => Some(Span::new(0, u64::MAX)),
         },
-        pinned: (first & 8 != 0).then(|| Pinned { size: 20, validators: validators.clone(), digest_known: first & 16 != 0 }),
+        pinned: (first & 8 != 0).then(|| Pinned {
+            size: 20,
+            validators: validators.clone(),
+            digest_known: first & 16 != 0,
+        }),
         revalidate: (first & 32 != 0).then(|| validators.clone()),
         via: None,
     };

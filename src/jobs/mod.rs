@@ -78,6 +78,7 @@ pub(in crate::jobs) struct Shared {
     pub(in crate::jobs) fill: Option<Fill>,
     pub(in crate::jobs) clock: Arc<dyn Clock>,
     board: Board,
+    /// Pulled by the store when somebody waits for room, so that eviction does not wait for its tick.
     wake: Arc<Notify>,
     evicted: Arc<Evicted>,
     scrub: Arc<Progress>,
@@ -121,11 +122,11 @@ impl Jobs {
     fn with(config: Config, store: Store, fill: Option<Fill>, clock: Arc<dyn Clock>) -> Self {
         let shared = Shared {
             config,
+            wake: store.shortage(),
             store,
             fill,
             clock,
             board: Board::default(),
-            wake: Arc::new(Notify::new()),
             evicted: Arc::new(Evicted::default()),
             scrub: Arc::new(Progress::default()),
             tasks: TaskTracker::new(),

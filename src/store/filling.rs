@@ -19,6 +19,7 @@ use crate::store::drafts::{DraftSpec, HASH_STEP, Proved};
 use crate::store::error::{Error, is_full};
 use crate::store::hash::Hashed;
 use crate::store::judge::{Sha1State, Verdict, judge};
+use crate::store::promise::{Promise, Written};
 use crate::store::publish::Finished;
 use crate::store::remove::put_quarantine;
 use crate::store::space::{Reach, shift};
@@ -50,6 +51,8 @@ pub(crate) struct DraftState {
     pub(super) saving: Mutex<()>,
     /// Whether a job to hash is waiting.
     pub(super) hashing: AtomicBool,
+    /// Room for what is to come.
+    pub(super) promise: Promise,
 }
 
 impl DraftState {
@@ -85,26 +88,24 @@ impl DraftState {
     /// Whether somebody who counts vouches for the bytes to come.
     pub(super) fn reach(&self) -> Reach {
         let row = self.row();
-        let vouched = row.expected.as_ref().is_some_and(|claim| claim.claim().authority > Authority::Unauthenticated);
-        if vouched || row.repairs.is_some() || matches!(self.name, Name::Digest(_)) {
-            Reach::All
-        } else {
-            Reach::Unproven
+        if row.repairs.is_some() {
+            return Reach::All;
         }
+        reach(&self.name, row.expected.as_ref().map(ClaimRow::claim).as_ref())
     }
 
-    pub(super) fn write(self: &Arc<Self>, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+    pub(super) fn write(self: &Arc<Self>, offset: u64, bytes: &[u8]) -> Result<Written, Error> {
         let phase = match self.phase.try_read() {
             Ok(phase) => phase,
             // It is being published, which may take as long as an fsync of all of it: a late duplicate must not hold a
             // thread of the I/O pool for that.
-            Err(TryLockError::WouldBlock) if self.file.is_complete() => return Ok(()),
+            Err(TryLockError::WouldBlock) if self.file.is_complete() => return Ok(Written::Done),
             Err(TryLockError::WouldBlock) => self.phase(),
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
         };
         match *phase {
             Phase::Filling => {}
-            Phase::Proving | Phase::Proved(_) => return Ok(()),
+            Phase::Proving | Phase::Proved(_) => return Ok(Written::Done),
             Phase::Gone => return Err(Error::Gone),
         }
         let size = self.row().size;
@@ -113,14 +114,19 @@ impl DraftState {
             let what = format!("{len} bytes at {offset} do not fit into an object of {size} bytes");
             return Err(Error::Invalid { what });
         }
-        self.core.make_room(len, self.reach())?;
+        if self.core.excess(len, 0)? > 0 || !self.promise.take(len) {
+            return Ok(Written::Short);
+        }
         self.file.write(offset, bytes).map_err(|error| self.io(&error))?;
         shift(&self.core.sums.drafts, len, 0);
         self.core.book.grow(self.id, len);
         self.ask();
         drop(phase);
+        if self.file.is_complete() {
+            self.promise.end();
+        }
         self.hash_later();
-        Ok(())
+        Ok(Written::Done)
     }
 
     /// Lets the hashing catch up behind what the pool has to do first. One such job a draft waits at a time.
@@ -352,6 +358,12 @@ impl DraftState {
         core.disk.rename(self.file.path(), &to).map_err(|error| Error::at(&to, &error))?;
         core.sync_dir(&core.layout.quarantine())
     }
+}
+
+/// How far eviction may go for bytes that come under `name`: to the end where somebody who counts vouches for them.
+pub(super) fn reach(name: &Name, expected: Option<&Published>) -> Reach {
+    let vouched = expected.is_some_and(|claim| claim.authority > Authority::Unauthenticated);
+    if vouched || matches!(name, Name::Digest(_)) { Reach::All } else { Reach::Unproven }
 }
 
 pub(super) fn sha1_state(checked: bool, hashed: &Hashed) -> Sha1State {

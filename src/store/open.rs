@@ -14,13 +14,14 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use redb::ReadableTable;
+use tokio::sync::Notify;
 
 use crate::base::disk::Disk;
 use crate::base::time::Clock;
 use crate::store::book::Book;
 use crate::store::cache::{OpenCache, RecencyTick};
 use crate::store::config::Config;
-use crate::store::core::{Core, LONG_THREADS, READ_THREADS, STEP_THREADS};
+use crate::store::core::{BULK_THREADS, Core, EVICT_THREADS, LONG_THREADS, READ_THREADS, STEP_THREADS, VERIFY_THREADS};
 use crate::store::entries;
 use crate::store::error::{Error, is_full, is_read_only};
 use crate::store::identity;
@@ -138,7 +139,7 @@ fn start(
     let account = Arc::new(Account::new(Arc::clone(&clock)));
     let ledger = Ledger::new(Arc::clone(&account), Arc::clone(&index), Arc::clone(&reads))?;
     let ticks: Vec<Box<dyn Tick>> =
-        vec![Box::new(RecencyTick(Arc::clone(&cache))), Box::new(LedgerTick(Arc::clone(&account)))];
+        vec![Box::new(RecencyTick::new(Arc::clone(&cache))), Box::new(LedgerTick::new(Arc::clone(&account)))];
     let writer = Writer::start(Arc::clone(&index), Arc::clone(&disk), layout.root().to_owned(), ticks)?;
     let core = Arc::new(Core {
         config,
@@ -151,6 +152,11 @@ fn start(
         reads,
         steps: Pool::new(STEP_THREADS),
         long: Pool::new(LONG_THREADS),
+        verifying: Pool::new(VERIFY_THREADS),
+        bulk: Pool::new(BULK_THREADS),
+        evictor: Pool::new(EVICT_THREADS),
+        freed: Notify::new(),
+        short: Arc::default(),
         cache,
         sums: Sums::default(),
         book: Book::default(),

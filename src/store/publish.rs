@@ -124,7 +124,11 @@ impl Core {
         loop {
             let theirs = intent.clone();
             match self.writer.write(Room::Adds, move |tx| begin(tx, &id, &theirs, replaces, now.ms()))? {
-                Began::Doomed(row) => self.finish_doomed(vec![(id, row)])?,
+                Began::Doomed(row) => {
+                    let bytes = row.allocated.max(1);
+                    self.finish_doomed(vec![(id, row)])?;
+                    shift(&self.sums.doomed, 0, bytes);
+                }
                 Began::Held => {
                     self.cache.drop_payload(&blake3, None);
                     self.drop_names(&names);

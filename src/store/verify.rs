@@ -249,7 +249,7 @@ mod tests {
     use super::*;
     use crate::base::time::Timestamp;
     use crate::model::payload::Class;
-    use crate::store::draft::tests::{Op, bad_sector, content, hooked, real};
+    use crate::store::hooked::{Op, bad_sector, content, hooked, real};
 
     const SIZE: u64 = (2 << 20) + GROUP + 77;
 

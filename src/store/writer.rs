@@ -40,6 +40,8 @@ pub(crate) trait Tick: Send {
     fn is_due(&self) -> bool;
     /// Writes it.
     fn write(&self, transaction: &WriteTransaction) -> Result<(), Error>;
+    /// Told how the commit ended: what was written to one that failed is counted again.
+    fn settle(&self, committed: bool);
 }
 
 /// Whether a change may need more room than it frees.
@@ -301,6 +303,7 @@ fn commit(shared: &Shared, index: &Index, mut batch: Vec<Box<dyn Work>>, ticks: 
             other => other,
         })
     });
+    ticks.iter().for_each(|tick| tick.settle(outcome.is_ok()));
     for work in batch {
         work.answer(outcome.as_ref().map(drop));
     }

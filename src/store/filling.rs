@@ -1,5 +1,6 @@
 //! One draft at work: the binding of its row to its file, and what may happen in each state of its life.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 
@@ -18,7 +19,7 @@ use crate::store::draft::DraftFile;
 use crate::store::drafts::{DraftSpec, HASH_STEP, Proved};
 use crate::store::error::{Error, is_full};
 use crate::store::hash::Hashed;
-use crate::store::judge::{Sha1State, Verdict, judge};
+use crate::store::judge::{Sha1State, Verdict, judge, rests_on_sha1, vouches_sha1};
 use crate::store::promise::{Promise, Written};
 use crate::store::publish::Finished;
 use crate::store::remove::put_quarantine;
@@ -33,8 +34,17 @@ use crate::store::writer::Room;
 pub(super) enum Phase {
     Filling,
     Proving,
-    Proved(Arc<(Hashed, Verdict)>),
+    Proved(Arc<Ready>),
     Gone,
+}
+
+/// What proving found.
+#[derive(Debug)]
+pub(super) struct Ready {
+    hashed: Hashed,
+    verdict: Verdict,
+    sha1: Sha1State,
+    sha1_vouched: bool,
 }
 
 /// The shared part of all handles of one draft.
@@ -231,7 +241,7 @@ impl DraftState {
                     let (covered, size) = (self.file.covered().total(), self.row().size);
                     return Err(Error::Invalid { what: format!("only {covered} of {size} bytes are there") });
                 }
-                Phase::Proved(proved) => return Ok(Proved { digests: proved.0.digests }),
+                Phase::Proved(proved) => return Ok(Proved { digests: proved.hashed.digests }),
                 Phase::Proving => return Err(Error::Busy { queued: 1 }),
                 Phase::Gone => return Err(Error::Gone),
             }
@@ -243,9 +253,9 @@ impl DraftState {
             return Err(Error::Gone);
         }
         match outcome {
-            Ok((hashed, verdict)) => {
-                let digests = hashed.digests;
-                *phase = Phase::Proved(Arc::new((hashed, verdict)));
+            Ok(ready) => {
+                let digests = ready.hashed.digests;
+                *phase = Phase::Proved(Arc::new(ready));
                 Ok(Proved { digests })
             }
             Err(error) => {
@@ -255,31 +265,38 @@ impl DraftState {
         }
     }
 
-    pub(super) fn judged(&self) -> Result<(Hashed, Verdict), Error> {
-        let hashed = self.file.finish().map_err(|error| self.io(&error))?;
-        let (expected, checked) = {
+    fn judged(&self) -> Result<Ready, Error> {
+        let mut hashed = self.file.finish().map_err(|error| self.io(&error))?;
+        let (expected, mut checked) = {
             let row = self.row();
             (row.expected.as_ref().map(ClaimRow::claim), row.checked_sha1)
         };
         let claims = self.core.claims(&self.name, &hashed.digests, expected)?;
-        let verdict = judge(Some(&self.name), &claims, &hashed.digests, sha1_state(checked, &hashed));
+        if !checked && rests_on_sha1(Some(&self.name), &claims) {
+            // Nobody knew when it was begun. It is read once more; that is rare.
+            hashed = self.core.hash_checked(self.file.path(), &hashed)?;
+            checked = true;
+        }
+        let sha1 = sha1_state(checked, &hashed);
+        let verdict = judge(Some(&self.name), &claims, &hashed.digests, sha1);
         if let Verdict::Contradicted(published, _) = verdict {
             return Err(Error::Mismatch { published, computed: hashed.digests });
         }
-        Ok((hashed, verdict))
+        let sha1_vouched = vouches_sha1(&claims, &hashed.digests);
+        Ok(Ready { hashed, verdict, sha1, sha1_vouched })
     }
 
     pub(super) fn publish(&self, proved: &Proved, aliases: Vec<(Name, Alias)>) -> Result<Found, Error> {
         // Nothing else may happen to the draft meanwhile; readers of its file are not held up.
         let mut phase = self.set_phase();
         let ready = match &*phase {
-            Phase::Proved(ready) if ready.0.digests == proved.digests => Arc::clone(ready),
+            Phase::Proved(ready) if ready.hashed.digests == proved.digests => Arc::clone(ready),
             Phase::Gone => return Err(Error::Gone),
             _ => return Err(Error::Invalid { what: "a draft is proved before it is published".into() }),
         };
-        let (spec, repairs, checked) = {
+        let (spec, repairs) = {
             let row = self.row();
-            (spec_of(self.name.clone(), &row), row.repairs, row.checked_sha1)
+            (spec_of(self.name.clone(), &row), row.repairs)
         };
         let own = Alias {
             tag: spec.tag,
@@ -294,9 +311,10 @@ impl DraftState {
         let finished = Finished {
             draft: self.id,
             file: &self.file,
-            hashed: &ready.0,
-            sha1: sha1_state(checked, &ready.0),
-            verdict: ready.1,
+            hashed: &ready.hashed,
+            sha1: ready.sha1,
+            sha1_vouched: ready.sha1_vouched,
+            verdict: ready.verdict,
             names,
             repairs,
         };
@@ -312,7 +330,7 @@ impl DraftState {
         *phase = Phase::Gone;
         drop(phase);
         self.core.forget_draft(self.id);
-        self.core.judge_published(&judged, &ready.0.digests)?;
+        self.core.judge_published(&judged, &ready.hashed.digests)?;
         self.core.find(&self.name)?.ok_or(Error::Gone)
     }
 
@@ -364,6 +382,21 @@ impl DraftState {
 pub(super) fn reach(name: &Name, expected: Option<&Published>) -> Reach {
     let vouched = expected.is_some_and(|claim| claim.authority > Authority::Unauthenticated);
     if vouched || matches!(name, Name::Digest(_)) { Reach::All } else { Reach::Unproven }
+}
+
+impl Core {
+    /// The same digests of the file at `path`, with a SHA-1 that was computed with collision detection.
+    pub(crate) fn hash_checked(&self, path: &Path, known: &Hashed) -> Result<Hashed, Error> {
+        let at = |error: std::io::Error| Error::at(path, &error);
+        let size = self.facts(path)?.map_or(0, |facts| facts.len);
+        let whole = std::iter::once(Span::new(0, size)).collect();
+        let hashed =
+            DraftFile::reopen(&self.disk, path, size, whole, true).and_then(|file| file.finish()).map_err(at)?;
+        if hashed.digests != known.digests {
+            return Err(at(std::io::Error::other("its bytes changed between two readings")));
+        }
+        Ok(hashed)
+    }
 }
 
 pub(super) fn sha1_state(checked: bool, hashed: &Hashed) -> Sha1State {

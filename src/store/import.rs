@@ -23,9 +23,9 @@ use crate::store::core::{Core, unseal};
 use crate::store::draft::DraftFile;
 use crate::store::drafts::HASH_STEP;
 use crate::store::error::Error;
-use crate::store::filling::drop_draft_rows;
+use crate::store::filling::{drop_draft_rows, sha1_state};
 use crate::store::hash::Hashed;
-use crate::store::judge::{Sha1State, Verdict, judge};
+use crate::store::judge::{Verdict, judge, rests_on_sha1, vouches_sha1};
 use crate::store::promise::Promise;
 use crate::store::publish::Finished;
 use crate::store::space::{Reach, shift};
@@ -223,13 +223,8 @@ impl Core {
         let checked = expected.is_none_or(|claim| claim.only_sha1() || claim.authority == Authority::Unauthenticated);
         let pieces = std::iter::once(Span::new(0, size)).collect();
         let file = DraftFile::reopen(&self.disk, &here, size, pieces, checked).map_err(at)?;
-        let hashed = hash_while(&file, wanted).map_err(at)?;
+        let mut hashed = hash_while(&file, wanted).map_err(at)?;
         let digests = hashed.digests;
-        let sha1 = match (checked, hashed.collision) {
-            (_, true) => Sha1State::Collision,
-            (true, false) => Sha1State::Clean,
-            (false, false) => Sha1State::Unchecked,
-        };
         if let Some(published) = expected.and_then(|expected| expected.contradiction(&digests)) {
             return Err(Error::Mismatch { published, computed: digests });
         }
@@ -239,6 +234,11 @@ impl Core {
             claims.extend(self.claims(name, &digests, None)?);
         }
         claims.extend(self.claims(&name, &digests, None)?);
+        let by_claims = !checked && rests_on_sha1(None, &claims);
+        if by_claims {
+            hashed = self.hash_checked(&here, &hashed)?;
+        }
+        let sha1 = sha1_state(checked || by_claims, &hashed);
         // Not by the name: that its own digest matches proves nothing.
         let verdict = judge(None, &claims, &digests, sha1);
         if let Verdict::Contradicted(published, _) = verdict {
@@ -252,7 +252,9 @@ impl Core {
             }
         }
         let judged: Vec<Name> = names.iter().map(|(name, _)| name).chain([&name]).cloned().collect();
-        let finished = Finished { draft: id, file: &file, hashed: &hashed, sha1, verdict, names, repairs: None };
+        let sha1_vouched = vouches_sha1(&claims, &digests);
+        let finished =
+            Finished { draft: id, file: &file, hashed: &hashed, sha1, sha1_vouched, verdict, names, repairs: None };
         self.publish(&finished)?;
         self.judge_published(&judged, &digests)?;
         self.find(&name)?.ok_or(Error::Gone)

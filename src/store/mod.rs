@@ -34,6 +34,7 @@ mod draft;
 mod drafts;
 mod entries;
 mod error;
+mod evidence;
 mod filling;
 mod hash;
 #[cfg(test)]

@@ -16,11 +16,11 @@ use crate::store::core::Core;
 use crate::store::drafts::PLACES_MAX;
 use crate::store::entries;
 use crate::store::error::Error;
-use crate::store::judge::{Sha1State, Verdict, judge};
+use crate::store::judge::{Sha1State, Verdict, judge, vouches_sha1};
 use crate::store::publish::proven_by;
 use crate::store::remove::Fate;
 use crate::store::tables::{
-    ClaimRow, NOTES, NoteRow, PINS, PlaceRow, authority_code, class_code, decode, encode, name_key,
+    ALIASES, AliasRow, ClaimRow, NOTES, NoteRow, PINS, PlaceRow, authority_code, class_code, decode, encode, name_key,
 };
 use crate::store::writer::Room;
 
@@ -120,6 +120,34 @@ impl Core {
         for name in &names {
             self.hold_against(name, Some(*expected))?;
         }
+        self.name_by_sha1(expected)
+    }
+
+    /// A SHA-1 that was published together with a stronger digest of what is held is a name of it from now on, if it has
+    /// none like it yet.
+    fn name_by_sha1(&self, expected: &Published) -> Result<(), Error> {
+        let strong = expected.sha256.map(Digest::Sha256).or(expected.blake3.map(Digest::Blake3));
+        let (Some(sha1), Some(strong)) = (expected.sha1, strong) else { return Ok(()) };
+        let (key, name) = (name_key(&strong.into()), Name::Digest(Digest::Sha1(sha1)));
+        let short = name_key(&name);
+        let held = self.index.read(|tx| {
+            let named = tx.open_table(ALIASES)?.get(short.as_slice())?.is_some();
+            Ok(entries::look_up(tx, &key)?.filter(|_| !named))
+        })?;
+        let Some((blake3, row, alias)) = held else { return Ok(()) };
+        let digests = row.digests(blake3.as_bytes());
+        if row.sha1_state == Sha1State::Collision.code() || !vouches_sha1(&[*expected], &digests) {
+            return Ok(());
+        }
+        let alias = AliasRow { tag: name.to_string(), ..alias };
+        self.writer.write(Room::Adds, move |tx| {
+            let is_free = entries::alias(tx, &short)?.is_none();
+            if is_free && entries::payload(tx, blake3.as_bytes())?.is_some() {
+                entries::put_alias(tx, &short, &alias)?;
+            }
+            Ok(())
+        })?;
+        self.cache.drop_name(&name);
         Ok(())
     }
 

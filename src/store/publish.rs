@@ -43,6 +43,8 @@ pub(crate) struct Finished<'a> {
     pub(crate) file: &'a DraftFile,
     pub(crate) hashed: &'a Hashed,
     pub(crate) sha1: Sha1State,
+    /// Whether somebody who counts published the SHA-1 together with a stronger digest.
+    pub(crate) sha1_vouched: bool,
     pub(crate) verdict: Verdict,
     /// The names that it was asked for under, the first one first.
     pub(crate) names: Vec<(Name, Alias)>,
@@ -355,8 +357,10 @@ fn names_of(finished: &Finished<'_>, digests: &Digests, sha1_state: u8) -> Vec<(
         }
     }
     let mut own = vec![Digest::Sha256(digests.sha256), Digest::Blake3(digests.blake3)];
-    // Under a SHA-1 that somebody made two files for, nothing is answered.
-    if sha1_state != Sha1State::Collision.code() {
+    // Under a SHA-1 that somebody made two files for nothing is answered; and whether one did is only known where that was
+    // looked for, or where it was published as the other name of the very same bytes.
+    let is_clean = sha1_state == Sha1State::Clean.code();
+    if is_clean || finished.sha1_vouched && sha1_state != Sha1State::Collision.code() {
         own.push(Digest::Sha1(digests.sha1));
     }
     for digest in own {
@@ -415,8 +419,8 @@ fn put_entry(tx: &WriteTransaction, id: &Id, intent: &IntentRow, now: u64) -> Re
                 continue;
             }
             let other = entries::payload(tx, &old.blake3)?;
-            if is_digest && other.as_ref().is_some_and(entries::is_proven) && !entries::is_proven(&row) {
-                // Two payloads with one SHA-1: the proven one keeps it.
+            if is_digest && other.as_ref().is_some_and(entries::is_proven) {
+                // Two payloads with one SHA-1: the proven one keeps it, and of two the first.
                 continue;
             }
         }

@@ -1,13 +1,11 @@
 //! One draft at work: the binding of its row to its file, and what may happen in each state of its life.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 
 use bytes::Bytes;
 use redb::{ReadableTable, WriteTransaction};
 
-use crate::base::digest::Digest;
 use crate::base::limits::WINDOW;
 use crate::base::span::{Span, SpanSet};
 use crate::base::time::Timestamp;
@@ -18,9 +16,8 @@ use crate::store::core::Core;
 use crate::store::draft::DraftFile;
 use crate::store::drafts::{DraftSpec, HASH_STEP, Proved};
 use crate::store::error::{Error, is_full};
-use crate::store::hash::Hashed;
-use crate::store::judge::{Sha1State, Verdict, judge, rests_on_sha1, vouches_sha1};
 use crate::store::promise::{Promise, Written};
+use crate::store::proving::Ready;
 use crate::store::publish::Finished;
 use crate::store::remove::put_quarantine;
 use crate::store::space::{Reach, shift};
@@ -36,15 +33,6 @@ pub(super) enum Phase {
     Proving,
     Proved(Arc<Ready>),
     Gone,
-}
-
-/// What proving found.
-#[derive(Debug)]
-pub(super) struct Ready {
-    hashed: Hashed,
-    verdict: Verdict,
-    sha1: Sha1State,
-    sha1_vouched: bool,
 }
 
 /// The shared part of all handles of one draft.
@@ -208,9 +196,16 @@ impl DraftState {
     }
 
     pub(super) fn give_up(&self) {
+        self.let_go();
         if let Err(error) = self.core.drop_draft(self.id) {
             tracing::warn!(draft = self.id, %error, "a draft that could not be synced is swept at the next start");
         }
+    }
+
+    /// What it was promised is free, and whoever waits for room is told.
+    fn let_go(&self) {
+        self.promise.end();
+        self.core.freed.notify_waiters();
     }
 
     pub(super) fn save(&self, held: &SpanSet) -> Result<(), Error> {
@@ -230,60 +225,6 @@ impl DraftState {
             shift(&self.core.sums.drafts, allocated, before);
         }
         Ok(())
-    }
-
-    pub(super) fn prove(&self) -> Result<Proved, Error> {
-        {
-            let mut phase = self.set_phase();
-            match &*phase {
-                Phase::Filling if self.file.is_complete() => *phase = Phase::Proving,
-                Phase::Filling => {
-                    let (covered, size) = (self.file.covered().total(), self.row().size);
-                    return Err(Error::Invalid { what: format!("only {covered} of {size} bytes are there") });
-                }
-                Phase::Proved(proved) => return Ok(Proved { digests: proved.hashed.digests }),
-                Phase::Proving => return Err(Error::Busy { queued: 1 }),
-                Phase::Gone => return Err(Error::Gone),
-            }
-        }
-        let outcome = self.judged();
-        let mut phase = self.set_phase();
-        if !matches!(*phase, Phase::Proving) {
-            // A sync that failed meanwhile ended the draft: nothing in its file can be trusted.
-            return Err(Error::Gone);
-        }
-        match outcome {
-            Ok(ready) => {
-                let digests = ready.hashed.digests;
-                *phase = Phase::Proved(Arc::new(ready));
-                Ok(Proved { digests })
-            }
-            Err(error) => {
-                *phase = Phase::Filling;
-                Err(error)
-            }
-        }
-    }
-
-    fn judged(&self) -> Result<Ready, Error> {
-        let mut hashed = self.file.finish().map_err(|error| self.io(&error))?;
-        let (expected, mut checked) = {
-            let row = self.row();
-            (row.expected.as_ref().map(ClaimRow::claim), row.checked_sha1)
-        };
-        let claims = self.core.claims(&self.name, &hashed.digests, expected)?;
-        if !checked && rests_on_sha1(Some(&self.name), &claims) {
-            // Nobody knew when it was begun. It is read once more; that is rare.
-            hashed = self.core.hash_checked(self.file.path(), &hashed)?;
-            checked = true;
-        }
-        let sha1 = sha1_state(checked, &hashed);
-        let verdict = judge(Some(&self.name), &claims, &hashed.digests, sha1);
-        if let Verdict::Contradicted(published, _) = verdict {
-            return Err(Error::Mismatch { published, computed: hashed.digests });
-        }
-        let sha1_vouched = vouches_sha1(&claims, &hashed.digests);
-        Ok(Ready { hashed, verdict, sha1, sha1_vouched })
     }
 
     pub(super) fn publish(&self, proved: &Proved, aliases: Vec<(Name, Alias)>) -> Result<Found, Error> {
@@ -330,6 +271,7 @@ impl DraftState {
         *phase = Phase::Gone;
         drop(phase);
         self.core.forget_draft(self.id);
+        self.let_go();
         self.core.judge_published(&judged, &ready.hashed.digests)?;
         self.core.find(&self.name)?.ok_or(Error::Gone)
     }
@@ -342,7 +284,9 @@ impl DraftState {
             Phase::Filling | Phase::Proved(_) => *phase = Phase::Gone,
         }
         drop(phase);
-        self.core.drop_draft(self.id)
+        let dropped = self.core.drop_draft(self.id);
+        self.let_go();
+        dropped
     }
 
     /// The rows first: after a crash in between the file is swept, and the generation stands.
@@ -370,6 +314,7 @@ impl DraftState {
             put_quarantine(tx, place, at, allocated, &reason)
         })?;
         core.forget_draft(self.id);
+        self.let_go();
         shift(&core.sums.quarantine, allocated, 0);
         core.explain(place, &format!("draft of {}\n{why}\n", self.name))?;
         let to = core.layout.quarantined(place, "");
@@ -382,39 +327,6 @@ impl DraftState {
 pub(super) fn reach(name: &Name, expected: Option<&Published>) -> Reach {
     let vouched = expected.is_some_and(|claim| claim.authority > Authority::Unauthenticated);
     if vouched || matches!(name, Name::Digest(_)) { Reach::All } else { Reach::Unproven }
-}
-
-impl Core {
-    /// The same digests of the file at `path`, with a SHA-1 that was computed with collision detection.
-    pub(crate) fn hash_checked(&self, path: &Path, known: &Hashed) -> Result<Hashed, Error> {
-        let at = |error: std::io::Error| Error::at(path, &error);
-        let size = self.facts(path)?.map_or(0, |facts| facts.len);
-        let whole = std::iter::once(Span::new(0, size)).collect();
-        let hashed =
-            DraftFile::reopen(&self.disk, path, size, whole, true).and_then(|file| file.finish()).map_err(at)?;
-        if hashed.digests != known.digests {
-            return Err(at(std::io::Error::other("its bytes changed between two readings")));
-        }
-        Ok(hashed)
-    }
-}
-
-pub(super) fn sha1_state(checked: bool, hashed: &Hashed) -> Sha1State {
-    match (checked, hashed.collision) {
-        (_, true) => Sha1State::Collision,
-        (true, false) => Sha1State::Clean,
-        (false, false) => Sha1State::Unchecked,
-    }
-}
-
-/// Whether a SHA-1 may have to prove the bytes alone: only where no stronger digest is known is the slower computing
-/// worth it.
-pub(super) fn needs_checked_sha1(expected: Option<&Published>, name: &Name) -> bool {
-    let by_name = matches!(name, Name::Digest(Digest::Sha256(_) | Digest::Blake3(_)));
-    let by_claim = expected.is_some_and(|claim| {
-        claim.authority > Authority::Unauthenticated && (claim.sha256.is_some() || claim.blake3.is_some())
-    });
-    !by_name && !by_claim
 }
 
 pub(crate) fn spec_of(name: Name, row: &DraftRow) -> DraftSpec {

@@ -361,3 +361,6 @@ pub(crate) fn create(path: &Path, cache: usize) -> Result<Database, Error> {
 pub(crate) fn look(path: &Path, cache: usize) -> Result<Database, Error> {
     start(path, &crate::store::medium::file(path.to_owned()), Access::Read, cache).map(|(db, _)| db)
 }
+
+#[cfg(test)]
+mod tests;

@@ -278,3 +278,37 @@ impl Tick for LedgerTick {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::time::SystemClock;
+    use crate::store::medium::{self, Access};
+
+    #[test]
+    fn what_a_failed_commit_took_is_written_by_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("node.redb");
+        let index = Index::open(&path, medium::file(path.clone()), Access::Create, 1 << 20, None).unwrap();
+        let account = Arc::new(Account::new(Arc::new(SystemClock)));
+        let tick = LedgerTick::new(Arc::clone(&account));
+        let one = Tally { requests: 1, sent: 10, ..Tally::default() };
+        account.add(one);
+        let failed = index.write(|tx| tick.write(tx).and(Err(Error::Gone)));
+        tick.settle(failed.is_ok());
+        account.add(one);
+        assert!(tick.is_due());
+        index.write(|tx| tick.write(tx)).unwrap();
+        tick.settle(true);
+        assert!(!tick.is_due());
+        let kept = index.read(|tx| {
+            let mut kept = Tally::default();
+            for row in tx.open_table(LEDGER)?.iter()? {
+                kept = kept.plus(Tally::of(decode("ledger.1", row?.1.value())?));
+            }
+            Ok(kept)
+        });
+        assert_eq!(kept.unwrap(), one.plus(one));
+        assert_eq!(account.total.now(), one.plus(one));
+    }
+}

@@ -54,6 +54,7 @@ mod pins;
 mod pool;
 mod promise;
 mod proof;
+mod proving;
 mod publish;
 mod quota;
 mod reader;
@@ -61,6 +62,7 @@ mod rebuild;
 mod recover;
 mod remove;
 mod restore;
+mod settle;
 mod shelves;
 mod space;
 mod tables;
@@ -177,12 +179,17 @@ impl Store {
         self.core.reads.run(move || core.find(&name)).await?
     }
 
-    /// Lets another name point to a held payload; `Gone` where it is not held.
+    /// Lets another name point to a held payload; `Gone` where it is not held, `Full` where it has too many names.
     pub async fn alias(&self, blake3: Blake3, name: Name, alias: Alias) -> Result<(), Error> {
         let key = name_key(&name);
         let change = move |tx: &redb::WriteTransaction| {
             let id = blake3.as_bytes();
             entries::payload(tx, id)?.ok_or(Error::Gone)?;
+            if !entries::may_name(tx, id, &key)? {
+                let what =
+                    format!("the payload has {} names already; forget some, or ask by its digest", entries::NAMES_MAX);
+                return Err(Error::Full { what });
+            }
             entries::put_alias(tx, &key, &AliasRow::of(id, &alias))
         };
         self.core.writer.change(Room::Adds, change).await?;

@@ -7,7 +7,7 @@
 //!
 //! An unauthenticated claim is noted and does none of this.
 
-use redb::{ReadTransaction, ReadableTable, WriteTransaction};
+use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, WriteTransaction};
 
 use crate::base::digest::{Digest, Digests};
 use crate::model::name::Name;
@@ -35,6 +35,13 @@ pub struct Note {
     pub generation: u32,
 }
 
+/// Names that something is noted of: some gigabyte of index. A large catalog has a million files, each noted under its
+/// name and its digests.
+const NOTES_MAX: u64 = 8 << 20;
+/// The part of it (one n-th) beyond which nothing is noted any more of what nobody vouches for: whoever can make names up
+/// must not keep the words of a catalog out.
+const NOBODYS_SHARE: u64 = 8;
+
 fn row_of(tx: &ReadTransaction, key: &[u8]) -> Result<NoteRow, Error> {
     let row = tx.open_table(NOTES)?.get(key)?.map(|row| decode("notes.1", row.value())).transpose()?;
     Ok(row.unwrap_or_default())
@@ -54,9 +61,11 @@ pub(crate) fn note(tx: &ReadTransaction, name: &Name) -> Result<Note, Error> {
 /// new locations go before old ones.
 fn add(tx: &WriteTransaction, key: &[u8], claim: &ClaimRow, places: &[PlaceRow]) -> Result<(), Error> {
     let mut notes = tx.open_table(NOTES)?;
-    let mut row: NoteRow = match notes.get(key)? {
-        Some(row) => decode("notes.1", row.value())?,
-        None => NoteRow::default(),
+    let known = notes.get(key)?.map(|row| decode::<NoteRow>("notes.1", row.value())).transpose()?;
+    let mut row = match known {
+        Some(row) => row,
+        None if notes.len()? < notes_max(claim.authority) => NoteRow::default(),
+        None => return Err(Error::Full { what: format!("something is noted of {} names already", notes.len()?) }),
     };
     if claim.blake3.is_some() || claim.sha1.is_some() || claim.sha256.is_some() {
         row.claims.retain(|known| known.authority != claim.authority);
@@ -68,6 +77,11 @@ fn add(tx: &WriteTransaction, key: &[u8], claim: &ClaimRow, places: &[PlaceRow])
     row.places = merged;
     notes.insert(key, encode(&row)?.as_slice())?;
     Ok(())
+}
+
+/// How many notes there may be for one more by this authority.
+fn notes_max(authority: u8) -> u64 {
+    if authority == authority_code(Authority::Unauthenticated) { NOTES_MAX / NOBODYS_SHARE } else { NOTES_MAX }
 }
 
 /// Changes the note of a name, if there is one.

@@ -17,9 +17,10 @@ use crate::store::core::Core;
 use crate::store::draft::DraftFile;
 use crate::store::drafts::{DRAFTS_MAX, Draft, DraftSpec, IDLE_SHARE, LIFETIME, PLACES_MAX};
 use crate::store::error::Error;
-use crate::store::filling::{DraftState, Phase, drop_draft_rows, needs_checked_sha1, reach, spec_of};
+use crate::store::filling::{DraftState, Phase, drop_draft_rows, reach, spec_of};
 use crate::store::index::Health;
 use crate::store::promise::{self, Promise};
+use crate::store::proving::needs_checked_sha1;
 use crate::store::space::{Reach, STEP, shift};
 use crate::store::tables::{
     AliasRow, ClaimRow, DRAFTS, DraftRow, PIECES, PiecesRow, PlaceRow, decode, encode, name_key, name_of,
@@ -202,18 +203,7 @@ impl Core {
         // What a repair took over from the payload is there already.
         let missing = row.size.saturating_sub(file.covered().total());
         promise.take(promise.left().saturating_sub(missing));
-        let state = Arc::new(DraftState {
-            core: Arc::clone(self),
-            id,
-            file,
-            row: Mutex::new(row),
-            name: name.clone(),
-            phase: RwLock::new(Phase::Filling),
-            demand_at: AtomicU64::new(now.ms()),
-            saving: Mutex::default(),
-            hashing: AtomicBool::new(false),
-            promise,
-        });
+        let state = self.state_of(id, file, row, name.clone(), promise);
         shift(&self.sums.drafts, allocated, 0);
         let line = Line { name, demand_at: now, allocated, covered: 0, open: Arc::downgrade(&state) };
         self.book.insert(id, line);
@@ -221,8 +211,31 @@ impl Core {
         Ok(Draft { state })
     }
 
+    /// A draft that is asked for now.
+    fn state_of(
+        self: &Arc<Self>,
+        id: u64,
+        file: DraftFile,
+        row: DraftRow,
+        name: Name,
+        promise: Promise,
+    ) -> Arc<DraftState> {
+        Arc::new(DraftState {
+            core: Arc::clone(self),
+            id,
+            file,
+            row: Mutex::new(row),
+            name,
+            phase: RwLock::new(Phase::Filling),
+            demand_at: AtomicU64::new(self.clock.now().ms()),
+            saving: Mutex::default(),
+            hashing: AtomicBool::new(false),
+            promise,
+        })
+    }
+
     /// The draft under `name`, opened.
-    pub(crate) fn draft(self: &Arc<Self>, name: &Name) -> Result<Option<Draft>, Error> {
+    fn draft(self: &Arc<Self>, name: &Name) -> Result<Option<Draft>, Error> {
         let one = self.book.opening.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((id, open)) = self.book.find(name) else { return Ok(None) };
         if let Some(state) = open {
@@ -237,18 +250,7 @@ impl Core {
             .map_err(|error| Error::at(&path, &error))?
             .ends_on(&self.io);
         let now = self.clock.now();
-        let state = Arc::new(DraftState {
-            core: Arc::clone(self),
-            id,
-            file,
-            row: Mutex::new(row),
-            name: name.clone(),
-            phase: RwLock::new(Phase::Filling),
-            demand_at: AtomicU64::new(now.ms()),
-            saving: Mutex::default(),
-            hashing: AtomicBool::new(false),
-            promise: Promise::none(self),
-        });
+        let state = self.state_of(id, file, row, name.clone(), Promise::none(self));
         self.book.demand(id, now);
         self.book.set_open(id, &state);
         state.hash_later();

@@ -22,8 +22,8 @@ use crate::store::core::{Core, unseal};
 use crate::store::error::Error;
 use crate::store::filling::drop_draft_rows;
 use crate::store::layout::draft_id;
-use crate::store::publish::Settled;
 use crate::store::quota::line_of;
+use crate::store::settle::Settled;
 use crate::store::space::shift;
 use crate::store::tables::{
     DOOMED, DRAFTS, DoomedRow, DraftRow, INTENTS, Id, IntentRow, PIECES, PiecesRow, QUARANTINE, decode, name_of,

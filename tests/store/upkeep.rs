@@ -573,3 +573,57 @@ async fn what_cannot_be_mended_does_not_stop_the_start() {
     assert!(store.find(&url("a")).await.unwrap().is_some() && stranger.is_dir());
     store.close().await.unwrap();
 }
+
+#[tokio::test]
+async fn what_lies_in_quarantine_outlives_a_rebuild_and_a_restore() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let backup = dir.path().with_extension("backup");
+    store.backup(backup.clone()).await.unwrap();
+    let mut kept = std::collections::BTreeMap::new();
+    let look = || {
+        let lying = std::fs::read_dir(dir.path().join("quarantine")).unwrap().map(|entry| entry.unwrap().path());
+        lying.map(|path| (path.clone(), std::fs::read(&path).unwrap())).collect::<std::collections::BTreeMap<_, _>>()
+    };
+    let mut store = store;
+    for round in 0..3u64 {
+        let content = bytes(round, 50_000);
+        publish(&store, &url("a"), &content, None).await.unwrap();
+        store.quarantine(blake3_of(&content), &format!("round {round}")).await.unwrap();
+        let now = look();
+        assert!(kept.iter().all(|(path, bytes)| now.get(path) == Some(bytes)), "something was written over");
+        assert_eq!(now.len(), 3 * (round as usize + 1));
+        kept = now;
+        store.close().await.unwrap();
+        if round == 0 {
+            store::rebuild(&config(dir.path()), Arc::new(RealDisk), Hand::new(), &mut |_| {}).unwrap();
+        } else {
+            store::restore(&config(dir.path()), &RealDisk, &backup).unwrap();
+        }
+        store = open(dir.path()).0;
+        assert!(store.space().await.unwrap().quarantine >= 50_000 * (round + 1), "it is counted");
+        store.evict_step(0).await.unwrap();
+        assert_eq!(look(), kept);
+    }
+    std::fs::remove_file(backup).unwrap();
+    store.close().await.unwrap();
+    // Its time begins with the new index, and ends.
+    let clock = Arc::new(SoonClock);
+    let (store, _) = Store::open(config(dir.path()), Arc::new(RealDisk), clock).unwrap();
+    while store.evict_step(0).await.unwrap() > 0 {}
+    assert_eq!((look().len(), store.space().await.unwrap().quarantine), (0, 0));
+    store.close().await.unwrap();
+}
+
+/// The real time and two months.
+#[derive(Debug)]
+struct SoonClock;
+
+impl Clock for SoonClock {
+    fn now(&self) -> Timestamp {
+        waystation::base::time::SystemClock
+            .now()
+            .after(Duration::from_hours(60 * 24))
+            .max(Hand::new().now().after(Duration::from_hours(60 * 24)))
+    }
+}

@@ -84,6 +84,29 @@ async fn room_that_nobody_needs_yet_costs_nothing_proven() {
 }
 
 #[tokio::test]
+async fn where_somebody_waited_for_room_some_is_made_ahead() {
+    let cellar = Cellar::new();
+    for seed in 0..3 {
+        cellar.put(seed, MIB, false).await;
+        cellar.clock.advance(Duration::from_mins(10));
+    }
+    let space = cellar.store.space().await.unwrap();
+    let cellar = cellar.reopen(space.payloads).await;
+    let (evicted, cancel) = (Evicted::default(), CancellationToken::new());
+    assert_eq!(evict::sweep(&cellar.store, &evicted, false, &cancel).await.unwrap(), 0);
+    assert_eq!(held(&cellar.store).await, [0, 1, 2], "all of it fits");
+    // Whoever begins now has to wait; the loop is woken by that, and makes more room than that one needed.
+    let shortage = cellar.store.shortage();
+    cellar.put(9, 1000, false).await;
+    shortage.notified().await;
+    assert_eq!(held(&cellar.store).await.len(), 2);
+    assert_eq!(evict::sweep(&cellar.store, &evicted, true, &cancel).await.unwrap(), 0);
+    let space = cellar.store.space().await.unwrap();
+    assert!(space.max_size - space.payloads >= space.max_size / 100);
+    cellar.store.close().await.unwrap();
+}
+
+#[tokio::test]
 async fn what_cannot_go_is_said() {
     let cellar = Cellar::new();
     let blake3 = cellar.put(1, MIB, true).await;

@@ -152,6 +152,9 @@ async fn a_payload_is_found_under_every_name_and_again_after_a_restart() {
     let alias = Alias { tag: "b".into(), last_modified: None, validators: Validators::default(), freshness: None };
     store.alias(digests.blake3, other.clone(), alias).await.unwrap();
     assert!(store.hot(&name).is_some(), "what was published is open");
+    let both =
+        Published { sha1: Some(digests.sha1), ..Published::one(Digest::Sha256(digests.sha256), Authority::Catalog) };
+    store.expect(&url("b"), both, vec![]).await.unwrap();
     store.close().await.unwrap();
     assert!(matches!(store.find(&url("c")).await, Err(Error::Unavailable { .. })));
 

@@ -310,7 +310,7 @@ async fn without_its_index_a_node_serves_what_is_held_and_touches_nothing() {
         for word in ["node.redb", "waystation restore FILE", "waystation store rebuild", "stop the node"] {
             assert!(why.contains(word), "{what}: {why}");
         }
-        for name in [url("held"), Digest::Sha256(digests.sha256).into(), Digest::Sha1(digests.sha1).into()] {
+        for name in [url("held"), Digest::Sha256(digests.sha256).into(), Digest::Blake3(digests.blake3).into()] {
             let found = store.find(&name).await.unwrap().unwrap();
             assert_eq!((served(&found), found.held.payload().class), (content.clone(), Class::Proven), "{what}");
         }
@@ -468,10 +468,9 @@ async fn an_index_that_fails_again_is_read_again_when_the_disk_is_well() {
     let dir = tempfile::tempdir().unwrap();
     let disk = FaultDisk::new(dir.path());
     let (store, content) = store_with(&disk, dir.path()).await;
-    disk.set_faults(Faults { index_broken: true, ..Faults::default() });
-    drop(store.set_document("a", Some(vec![1])).await.unwrap_err());
-    // It is read alone from now on; and then that fails too.
+    // It is to be read alone from now on, and that fails too.
     disk.set_faults(Faults { index_unreadable: true, index_broken: true, ..Faults::default() });
+    drop(store.set_document("a", Some(vec![1])).await.unwrap_err());
     assert!(matches!(store.find(&url("cold")).await, Err(Error::Unavailable { .. })));
     disk.set_faults(Faults::default());
     still_serves(&store, &content).await;

@@ -10,8 +10,6 @@ mod crash;
 mod fault_disk;
 #[path = "store/faults.rs"]
 mod faults;
-#[path = "support/gated_disk.rs"]
-mod gated_disk;
 #[path = "store/room.rs"]
 mod room;
 #[path = "store/upkeep.rs"]

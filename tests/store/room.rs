@@ -1,14 +1,13 @@
 //! Room: who gets it where not all can, and that nobody else waits while it is made.
 
 use super::*;
-use crate::gated_disk::GatedDisk;
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 
-fn open_gated(path: &Path, disk: &GatedDisk, max_size: usize, clock: Arc<Hand>) -> Store {
+fn open_gated(path: &Path, disk: &FaultDisk, max_size: usize, clock: Arc<Hand>) -> Store {
     let config = Config { max_size: max_size as u64, io_threads: 1, ..config(path) };
-    Store::open(config, Arc::new(disk.clone()), clock).unwrap().0
+    Store::open_with(config, Arc::new(disk.clone()), clock, &disk.medium()).unwrap().0
 }
 
 #[tokio::test]
@@ -98,7 +97,7 @@ async fn of_large_drafts_that_grow_the_first_waits_and_goes_on() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_room_is_made_pages_are_brought_in_and_others_are_told() {
     let dir = tempfile::tempdir().unwrap();
-    let disk = GatedDisk::default();
+    let disk = FaultDisk::new(dir.path());
     let store = open_gated(dir.path(), &disk, MIB, Hand::new());
     let (old, served) = (bytes(1, 400 * KIB), bytes(2, 400 * KIB));
     publish(&store, &url("old"), &old, Some(Authority::Catalog)).await.unwrap();
@@ -109,15 +108,15 @@ async fn while_room_is_made_pages_are_brought_in_and_others_are_told() {
     draft.write(0, grown.clone()).await.unwrap();
     draft.drop_span(Span::new(0, 100 * KIB as u64)).await.unwrap();
     publish(&store, &url("more"), &bytes(4, 100 * KIB), Some(Authority::Catalog)).await.unwrap();
-    disk.shut();
+    disk.gate.shut();
     let shortage = store.shortage();
     let writing = tokio::spawn(async move { draft.write(0, grown).await });
-    disk.arrival().await;
+    disk.gate.arrival().await;
     shortage.notified().await;
     // The one thread that brings pages in is free, though somebody who writes waits for a delete.
     found.held.populate(Span::new(0, 400 * KIB as u64)).await.unwrap();
     assert!(!writing.is_finished());
-    disk.open_up();
+    disk.gate.open_up();
     writing.await.unwrap().unwrap();
     store.close().await.unwrap();
 }
@@ -145,21 +144,21 @@ async fn room_for_a_repair_is_not_made_of_what_is_repaired() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_import_has_its_room_while_it_copies_and_can_be_broken_off() {
     let dir = tempfile::tempdir().unwrap();
-    let disk = GatedDisk::default();
+    let disk = FaultDisk::new(dir.path());
     let store = open_gated(&dir.path().join("data"), &disk, MIB, Hand::new());
     let file = dir.path().join("file");
     let content = bytes(1, 600 * KIB);
     std::fs::write(&file, &content).unwrap();
-    disk.shut();
+    disk.gate.shut();
     let theirs = store.clone();
     let path = file.clone();
     let importing = tokio::spawn(async move { theirs.import(path, false, None, vec![]).await });
-    disk.arrival().await;
+    disk.gate.arrival().await;
     let error = store.start_draft(spec(&url("beside"), &bytes(2, 600 * KIB), None)).await.unwrap_err();
     assert!(matches!(error, Error::Full { .. }), "{error}");
     importing.abort();
     assert!(importing.await.unwrap_err().is_cancelled());
-    disk.open_up();
+    disk.gate.open_up();
     // Closing waits for what was begun; it was not taken in, and nothing of it is left.
     store.close().await.unwrap();
     assert_eq!(std::fs::read_dir(dir.path().join("data/drafts")).unwrap().count(), 0);
@@ -173,16 +172,16 @@ async fn an_import_has_its_room_while_it_copies_and_can_be_broken_off() {
 #[tokio::test]
 async fn a_delete_that_failed_still_counts_and_is_tried_again() {
     let dir = tempfile::tempdir().unwrap();
-    let disk = GatedDisk::default();
+    let disk = FaultDisk::new(dir.path());
     let store = open_gated(dir.path(), &disk, 10 * MIB, Hand::new());
     let content = bytes(1, 600 * KIB);
     publish(&store, &url("a"), &content, None).await.unwrap();
-    disk.refuse(true);
+    disk.gate.refuse(true);
     store.remove(blake3_of(&content)).await.unwrap_err();
     assert!(store.find(&url("a")).await.unwrap().is_none());
     assert!(store.space().await.unwrap().payloads >= 600 * KIB as u64, "its blocks are still taken");
     assert_eq!(store.evict_step(0).await.unwrap(), 0);
-    disk.refuse(false);
+    disk.gate.refuse(false);
     assert!(store.evict_step(0).await.unwrap() >= 600 * KIB as u64);
     assert_eq!(store.space().await.unwrap().payloads, 0);
     let hex = blake3_of(&content).to_string();
@@ -195,7 +194,7 @@ async fn a_delete_that_failed_still_counts_and_is_tried_again() {
 #[tokio::test]
 async fn a_step_is_short_on_a_slow_disk_too() {
     let dir = tempfile::tempdir().unwrap();
-    let (disk, clock) = (GatedDisk::default(), Hand::new());
+    let (disk, clock) = (FaultDisk::new(dir.path()), Hand::new());
     let store = open_gated(dir.path(), &disk, 10 * MIB, clock.clone());
     for at in 0..8 {
         let content = bytes(at, KIB);
@@ -204,7 +203,7 @@ async fn a_step_is_short_on_a_slow_disk_too() {
         draft.prove().await.unwrap();
     }
     clock.forward(31 * DAY);
-    disk.slow(Duration::from_millis(60));
+    disk.gate.slow(Duration::from_millis(60));
     let mut steps = 0;
     while store.evict_step(0).await.unwrap() > 0 {
         steps += 1;

@@ -577,8 +577,8 @@ async fn what_cannot_be_mended_does_not_stop_the_start() {
 #[tokio::test]
 async fn what_lies_in_quarantine_outlives_a_rebuild_and_a_restore() {
     let dir = tempfile::tempdir().unwrap();
-    let now = Arc::new(waystation::base::time::SystemClock);
-    let open = || Store::open(config(dir.path()), Arc::new(RealDisk), now.clone()).unwrap().0;
+    let clock = Arc::new(waystation::base::time::SystemClock);
+    let open = || Store::open(config(dir.path()), Arc::new(RealDisk), clock.clone()).unwrap().0;
     let store = open();
     let backup = dir.path().with_extension("backup");
     store.backup(backup.clone()).await.unwrap();
@@ -600,7 +600,7 @@ async fn what_lies_in_quarantine_outlives_a_rebuild_and_a_restore() {
         kept = now;
         store.close().await.unwrap();
         if round == 0 {
-            store::rebuild(&config(dir.path()), Arc::new(RealDisk), now.clone(), &mut |_| {}).unwrap();
+            store::rebuild(&config(dir.path()), Arc::new(RealDisk), clock.clone(), &mut |_| {}).unwrap();
         } else {
             store::restore(&config(dir.path()), &RealDisk, &backup).unwrap();
         }

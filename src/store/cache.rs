@@ -350,7 +350,9 @@ impl Tick for RecencyTick {
     fn settle(&self, committed: bool) {
         let said = std::mem::take(&mut *self.said());
         if !committed {
-            said.into_iter().for_each(|(blake3, ms)| self.cache.recency.note(blake3, ms));
+            for (blake3, ms) in said {
+                self.cache.recency.note(blake3, ms);
+            }
         }
     }
 }

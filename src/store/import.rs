@@ -34,7 +34,7 @@ use crate::store::tables::{AliasRow, ClaimRow, DRAFTS, DraftRow, encode, name_ke
 use crate::store::writer::Room;
 
 /// One file to be taken in, and whether anybody still waits for that.
-struct Wanted<'a> {
+struct Taken<'a> {
     path: &'a Path,
     take: bool,
     wanted: &'a dyn Fn() -> bool,
@@ -82,7 +82,7 @@ impl Core {
         let job = move |wanted: &dyn Fn() -> bool| {
             let promise = promise;
             let allocated = AtomicU64::new(0);
-            let outcome = core.import(&Wanted { path: &path, take, wanted }, &promise, &allocated, expected, names);
+            let outcome = core.import(&Taken { path: &path, take, wanted }, &promise, &allocated, expected, names);
             // It is a payload now, or gone.
             shift(&core.sums.drafts, 0, allocated.into_inner());
             outcome
@@ -112,13 +112,13 @@ impl Core {
 
     fn import(
         &self,
-        what: &Wanted<'_>,
+        what: &Taken<'_>,
         promise: &Promise,
         allocated: &AtomicU64,
         expected: Option<Published>,
         names: Vec<(Name, Alias)>,
     ) -> Result<Found, Error> {
-        let Wanted { path, take, .. } = *what;
+        let Taken { path, take, .. } = *what;
         let facts = std::fs::metadata(path).map_err(|error| Error::at(path, &error))?;
         let size = facts.len();
         // A file of another owner could be written by that owner while it is served: it is copied.

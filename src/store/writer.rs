@@ -303,7 +303,9 @@ fn commit(shared: &Shared, index: &Index, mut batch: Vec<Box<dyn Work>>, ticks: 
             other => other,
         })
     });
-    ticks.iter().for_each(|tick| tick.settle(outcome.is_ok()));
+    for tick in ticks {
+        tick.settle(outcome.is_ok());
+    }
     for work in batch {
         work.answer(outcome.as_ref().map(drop));
     }

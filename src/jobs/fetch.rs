@@ -15,7 +15,7 @@ use crate::base::digest::{Digest, Sha256};
 use crate::fill::{self, Fill, FlightView, Keeping, Refreshed, Target};
 use crate::jobs::Shared;
 use crate::jobs::address::Address;
-use crate::jobs::board::{Line, Record, Step, Unit, View};
+use crate::jobs::board::{Line, Progress, Record, Step, Unit, View};
 use crate::jobs::error::Error;
 use crate::jobs::work::{Fetch, FetchItem};
 use crate::model::name::Name;
@@ -265,19 +265,35 @@ async fn same_length(fill: &Fill, target: &Target, size: u64) -> Result<String, 
 
 /// Puts what the flights say now into the view of a running job.
 pub(in crate::jobs) fn follow(view: &mut View, flights: &[FlightView]) {
-    let flights: HashMap<_, _> = flights.iter().map(|flight| (&flight.name, flight)).collect();
-    let (mut bytes, mut rate, mut current) = (0, 0, None);
+    sum_up(&mut view.progress, &view.lines, flights);
+    let flights = by_name(flights);
     for line in &mut view.lines {
         let Some(flight) = line.name.as_ref().and_then(|name| flights.get(name)) else { continue };
         (line.done, line.total) = (flight.covered, flight.size);
         line.text = format!("{} from {}", flight.step, flight.source);
+    }
+}
+
+/// The same for the progress alone.
+pub(in crate::jobs) fn sum_up(progress: &mut Progress, lines: &[Line], flights: &[FlightView]) {
+    if flights.is_empty() {
+        return;
+    }
+    let flights = by_name(flights);
+    let (mut bytes, mut rate, mut current) = (0, 0, None);
+    for line in lines {
+        let Some(flight) = line.name.as_ref().and_then(|name| flights.get(name)) else { continue };
         bytes += flight.covered;
         rate += flight.bytes_per_s;
         current.get_or_insert_with(|| line.item.clone());
     }
     if current.is_some() {
-        view.progress.bytes += bytes;
-        view.progress.bytes_per_s = rate;
-        view.progress.current = current;
+        progress.bytes += bytes;
+        progress.bytes_per_s = rate;
+        progress.current = current;
     }
+}
+
+fn by_name(flights: &[FlightView]) -> HashMap<&Name, &FlightView> {
+    flights.iter().map(|flight| (&flight.name, flight)).collect()
 }

@@ -24,11 +24,18 @@ use memmap2::Mmap;
 
 use crate::base::disk::{Disk, DiskFile};
 use crate::base::span::Span;
+use crate::store::pool::Pool;
 
 /// An open payload. Its bytes stay readable while it lives, whatever becomes of the file's name.
 pub(crate) struct Blob {
     /// `None` for an empty payload: there is nothing to map.
-    map: Option<Mmap>,
+    open: Option<Open>,
+    /// Where the map ends; else wherever the last window of it is dropped.
+    pool: Option<Arc<Pool>>,
+}
+
+struct Open {
+    map: Mmap,
     /// For the residency test that needs a file, and for reading where populating is not possible.
     file: Arc<dyn DiskFile>,
     probe: os::Probe,
@@ -43,7 +50,7 @@ struct Window {
 
 impl AsRef<[u8]> for Window {
     fn as_ref(&self) -> &[u8] {
-        self.blob.map.as_deref().and_then(|map| map.get(self.start..self.end)).unwrap_or_default()
+        self.blob.open.as_ref().and_then(|open| open.map.get(self.start..self.end)).unwrap_or_default()
     }
 }
 
@@ -59,20 +66,26 @@ impl Blob {
             let what = format!("{} has {len} bytes, its index entry says {size}", path.display());
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
-        let map = if len == 0 {
-            None
-        } else {
-            // SAFETY: the file is a published payload: nothing truncates or rewrites it (see the head of this file), so
-            // the mapped bytes exist and do not change while the map lives.
-            Some(unsafe { Mmap::map(file.as_file())? })
-        };
-        let probe = os::Probe::of(file.as_file(), map.as_ref())?;
-        Ok(Self { map, file, probe })
+        if len == 0 {
+            return Ok(Self { open: None, pool: None });
+        }
+        // SAFETY: the file is a published payload: nothing truncates or rewrites it (see the head of this file), so
+        // the mapped bytes exist and do not change while the map lives.
+        let map = unsafe { Mmap::map(file.as_file())? };
+        let probe = os::Probe::of(file.as_file(), &map)?;
+        Ok(Self { open: Some(Open { map, file, probe }), pool: None })
+    }
+
+    /// Lets it end on `pool`: to unmap gigabytes, and to close a file that has lost its name, takes long, and the last one
+    /// to let go may be a reactor.
+    pub(crate) fn ends_on(mut self, pool: &Arc<Pool>) -> Self {
+        self.pool = Some(Arc::clone(pool));
+        self
     }
 
     /// Length in bytes.
     pub(crate) fn len(&self) -> u64 {
-        self.map.as_ref().map_or(0, |map| map.len() as u64)
+        self.open.as_ref().map_or(0, |open| open.map.len() as u64)
     }
 
     /// The bytes of `span` without a copy; cut off at the end of the payload. Touching cold pages of the result blocks.
@@ -88,8 +101,8 @@ impl Blob {
     /// about a microsecond a MiB for a file of the process's own, some sixty for another's.
     pub(crate) fn resident(&self, span: Span) -> bool {
         let (start, end) = self.range(span);
-        match &self.map {
-            Some(map) if start < end => self.probe.resident(map, self.file.as_file(), start, end),
+        match &self.open {
+            Some(open) if start < end => open.probe.resident(&open.map, open.file.as_file(), start, end),
             _ => true,
         }
     }
@@ -99,17 +112,25 @@ impl Blob {
     /// After it the window is used without asking `resident` again, which may never say yes here.
     pub(crate) fn populate(&self, span: Span) -> io::Result<()> {
         let (start, end) = self.range(span);
-        match &self.map {
-            Some(map) if start < end => os::populate(map, self.file.as_file(), start, end),
+        match &self.open {
+            Some(open) if start < end => os::populate(&open.map, open.file.as_file(), start, end),
             _ => Ok(()),
         }
     }
 
     /// `span` as indices into the map, cut off at its end.
     fn range(&self, span: Span) -> (usize, usize) {
-        let len = self.map.as_ref().map_or(0, |map| map.len());
+        let len = self.open.as_ref().map_or(0, |open| open.map.len());
         let cut = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(len);
         (cut(span.start()), cut(span.end()))
+    }
+}
+
+impl Drop for Blob {
+    fn drop(&mut self) {
+        if let (Some(pool), Some(open)) = (&self.pool, self.open.take()) {
+            pool.end(open);
+        }
     }
 }
 
@@ -155,9 +176,9 @@ mod os {
     }
 
     impl Probe {
-        pub(super) fn of(file: &File, map: Option<&Mmap>) -> io::Result<Self> {
+        pub(super) fn of(file: &File, map: &Mmap) -> io::Result<Self> {
             let own = file.metadata()?.uid() == rustix::process::geteuid().as_raw();
-            Ok(if own && map.is_none_or(may_ask) { Self::Mincore } else { Self::Read })
+            Ok(if own && may_ask(map) { Self::Mincore } else { Self::Read })
         }
 
         pub(super) fn resident(self, map: &Mmap, file: &File, start: usize, end: usize) -> bool {
@@ -243,9 +264,9 @@ mod os {
             let len = (1 << 20) + 4097;
             let (_dir, path) = tests::payload(len);
             let blob = Arc::new(Blob::open(&crate::base::disk::RealDisk, &path, len as u64).unwrap());
-            assert_eq!(blob.probe, Probe::Mincore, "the test's own file");
-            let map = blob.map.as_ref().unwrap();
-            let file = blob.file.as_file();
+            let open = blob.open.as_ref().unwrap();
+            assert_eq!(open.probe, Probe::Mincore, "the test's own file");
+            let (map, file) = (&open.map, open.file.as_file());
             // Where nothing reads, nothing is mapped into page tables, so that this drops all of it but on file systems
             // that have nowhere else to keep it.
             file.sync_all().unwrap();
@@ -292,7 +313,7 @@ mod os {
     pub(super) struct Probe;
 
     impl Probe {
-        pub(super) fn of(_: &File) -> io::Result<Self> {
+        pub(super) fn of(_: &File, _: &Mmap) -> io::Result<Self> {
             Ok(Self)
         }
 

@@ -61,6 +61,17 @@ impl Book {
         self.lines().by_id.get(&id).is_some_and(|line| line.open.strong_count() > 0)
     }
 
+    /// Whether it was begun before all others that are open, of which there is one at least.
+    pub(crate) fn goes_first(&self, id: u64) -> bool {
+        let lines = self.lines();
+        let mut others = lines.by_id.iter().filter(|(other, line)| **other != id && line.open.strong_count() > 0);
+        let mut any = false;
+        others.all(|(other, _)| {
+            any = true;
+            *other > id
+        }) && any
+    }
+
     pub(crate) fn set_open(&self, id: u64, open: &Arc<DraftState>) {
         if let Some(line) = self.lines().by_id.get_mut(&id) {
             line.open = Arc::downgrade(open);

@@ -95,11 +95,11 @@ impl Draft {
     }
 
     /// Writes at `offset` on the I/O pool; when it returns the bytes can be read back. Group hashes and the running
-    /// SHA frontier follow in the background of the same pool. `Full` where the disk or `max_size` says no; what comes
-    /// after the draft was found complete is dropped.
+    /// SHA frontier follow in the background of the same pool. Waits where room must be made first, and where other drafts
+    /// that were begun later have it; `Full` where the disk or `max_size` says no. What comes after the draft was found
+    /// complete is dropped.
     pub async fn write(&self, offset: u64, bytes: Bytes) -> Result<(), Error> {
-        let state = Arc::clone(&self.state);
-        self.state.core.io.run(move || state.write(offset, &bytes)).await?
+        self.state.write_in_turn(offset, bytes).await
     }
 
     /// Reads covered bytes back (at most [`WINDOW`] at once).

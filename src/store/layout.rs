@@ -71,6 +71,14 @@ impl Layout {
     }
 }
 
+/// The id in a file name of `quarantine/`.
+pub(crate) fn quarantine_id(path: &Path) -> Option<u64> {
+    let name = path.file_name()?.to_str()?;
+    let digits = [".proof", ".why"].into_iter().find_map(|part| name.strip_suffix(part)).unwrap_or(name);
+    (digits.len() == 16).then_some(())?;
+    u64::from_str_radix(digits, 16).ok()
+}
+
 /// The id in a file name of `drafts/`, and whether it is the draft itself (and not its proof).
 pub(crate) fn draft_id(path: &Path) -> Option<(u64, bool)> {
     let name = path.file_name()?.to_str()?;
@@ -94,6 +102,10 @@ mod tests {
         for stranger in ["/d/drafts/x", "/d/drafts/000000000000004", "/d/drafts/000000000000004d.part"] {
             assert_eq!(draft_id(Path::new(stranger)), None, "{stranger}");
         }
+        for part in ["", ".proof", ".why"] {
+            assert_eq!(quarantine_id(&layout.quarantined(77, part)), Some(77));
+        }
+        assert_eq!(quarantine_id(Path::new("/d/quarantine/000000000000004d.part")), None);
         let digest = Blake3::new([0xab; 32]);
         assert!(layout.proof(&digest).to_str().unwrap().starts_with("/d/content/ab/abab"));
     }

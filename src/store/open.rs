@@ -1,7 +1,7 @@
 //! Opening a store.
 //!
-//! 1. The directories are made; where the file system or the rights on it allow no writing, all that follows only reads.
-//! 2. The lock is taken, as the owner of the directory.
+//! 1. The lock is taken, as the owner of the directory: before that nothing is touched.
+//! 2. The directories are made; where the file system or the rights on it allow no writing, all that follows only reads.
 //! 3. The index and the id beside it must fit: an index is made only where there is neither id nor content. An index
 //!    that is missing beside an id is an error that says how to get it back, never an empty store.
 //! 4. The writer and the pools are started, and what a crash left is mended (see `recover`).
@@ -14,13 +14,14 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use redb::ReadableTable;
+use tokio::sync::Notify;
 
 use crate::base::disk::Disk;
 use crate::base::time::Clock;
 use crate::store::book::Book;
 use crate::store::cache::{OpenCache, RecencyTick};
 use crate::store::config::Config;
-use crate::store::core::{Core, LONG_THREADS, READ_THREADS, STEP_THREADS};
+use crate::store::core::{BULK_THREADS, Core, EVICT_THREADS, LONG_THREADS, READ_THREADS, STEP_THREADS, VERIFY_THREADS};
 use crate::store::entries;
 use crate::store::error::{Error, is_full, is_read_only};
 use crate::store::identity;
@@ -99,8 +100,8 @@ pub(crate) fn open(
             "store.min_free is less than the index needs to commit anything; {RESERVE} bytes are kept free instead"
         );
     }
+    let lock = lock::take_first(&*disk, layout.root(), &layout.lock())?;
     let read_only = make_directories(&*disk, &layout)?;
-    let lock = lock::take(layout.root(), &layout.lock(), read_only.is_none())?;
     let outcome = open_index(&*disk, &layout, &config, medium, read_only.as_deref()).and_then(|(index, opened)| {
         let may_write = index.health() == Health::Ready;
         start(config.clone(), Arc::clone(&disk), Arc::clone(&clock), index, opened, may_write)
@@ -138,7 +139,7 @@ fn start(
     let account = Arc::new(Account::new(Arc::clone(&clock)));
     let ledger = Ledger::new(Arc::clone(&account), Arc::clone(&index), Arc::clone(&reads))?;
     let ticks: Vec<Box<dyn Tick>> =
-        vec![Box::new(RecencyTick(Arc::clone(&cache))), Box::new(LedgerTick(Arc::clone(&account)))];
+        vec![Box::new(RecencyTick::new(Arc::clone(&cache))), Box::new(LedgerTick::new(Arc::clone(&account)))];
     let writer = Writer::start(Arc::clone(&index), Arc::clone(&disk), layout.root().to_owned(), ticks)?;
     let core = Arc::new(Core {
         config,
@@ -151,6 +152,11 @@ fn start(
         reads,
         steps: Pool::new(STEP_THREADS),
         long: Pool::new(LONG_THREADS),
+        verifying: Pool::new(VERIFY_THREADS),
+        bulk: Pool::new(BULK_THREADS),
+        evictor: Pool::new(EVICT_THREADS),
+        freed: Notify::new(),
+        short: Arc::default(),
         cache,
         sums: Sums::default(),
         book: Book::default(),
@@ -208,7 +214,7 @@ fn stand_in(
     Ok((index, Opened { epoch, ..Opened::default() }))
 }
 
-/// Step 1. Says why only reading is possible, if so.
+/// Step 2. Says why only reading is possible, if so.
 fn make_directories(disk: &dyn Disk, layout: &Layout) -> Result<Option<String>, Error> {
     let make = || {
         for path in [layout.root().to_owned(), layout.content(), layout.drafts(), layout.quarantine()] {

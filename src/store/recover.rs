@@ -22,8 +22,8 @@ use crate::store::core::{Core, unseal};
 use crate::store::error::Error;
 use crate::store::filling::drop_draft_rows;
 use crate::store::layout::draft_id;
-use crate::store::publish::Settled;
 use crate::store::quota::line_of;
+use crate::store::settle::Settled;
 use crate::store::space::shift;
 use crate::store::tables::{
     DOOMED, DRAFTS, DoomedRow, DraftRow, INTENTS, Id, IntentRow, PIECES, PiecesRow, QUARANTINE, decode, name_of,
@@ -31,7 +31,7 @@ use crate::store::tables::{
 use crate::store::writer::Room;
 
 /// All rows of a table that is known to be small.
-fn rows<T: DeserializeOwned>(
+pub(crate) fn rows<T: DeserializeOwned>(
     tx: &ReadTransaction,
     table: TableDefinition<'static, &'static Id, &'static [u8]>,
     label: &str,
@@ -70,8 +70,11 @@ impl Core {
         if self.finish_doomed(doomed.clone()).is_err() {
             // One of them cannot be finished now; the others can.
             for row in doomed {
+                let bytes = row.1.allocated;
                 if let Err(error) = self.finish_doomed(vec![row]) {
-                    tracing::warn!(%error, "a delete that was cut off stays so until the next start");
+                    tracing::warn!(%error, "a delete that was cut off is tried again later");
+                    // At least a byte, so that it is.
+                    shift(&self.sums.doomed, bytes.max(1), 0);
                     opened.deletes_finished -= 1;
                 }
             }

@@ -13,6 +13,7 @@ use crate::model::name::Name;
 use crate::model::payload::Class;
 use crate::store::entries;
 use crate::store::error::Error;
+use crate::store::evidence;
 use crate::store::layout::Layout;
 use crate::store::publish::read_proof;
 use crate::store::tables::{
@@ -79,6 +80,7 @@ pub(crate) fn reconcile(
             tx.commit()?;
         }
     }
+    evidence::adopt(db, disk, layout, terms.now)?;
     told.payloads = count(db)?;
     Ok(told)
 }

@@ -2,6 +2,9 @@
 //! was synced, and what was not. [`FaultDisk::crash`] makes another directory out of that, with every unsynced write,
 //! rename and directory entry kept, dropped or torn as a seed says.
 
+#[path = "gate.rs"]
+mod gate;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::File;
@@ -9,6 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use gate::Gate;
 use redb::StorageBackend;
 use waystation::base::disk::{Disk, DiskFile, Facts, RealDisk};
 use waystation::store::{Access, Medium};
@@ -119,6 +123,8 @@ struct World {
 pub(crate) struct FaultDisk {
     root: PathBuf,
     world: Arc<Mutex<World>>,
+    /// Where deletes and copies pass.
+    pub(crate) gate: Gate,
 }
 
 impl fmt::Debug for FaultDisk {
@@ -205,7 +211,7 @@ impl FaultDisk {
                 }
             }
         }
-        Self { root: root.to_owned(), world: Arc::new(Mutex::new(world)) }
+        Self { root: root.to_owned(), world: Arc::new(Mutex::new(world)), gate: Gate::default() }
     }
 
     fn world(&self) -> MutexGuard<'_, World> {
@@ -403,6 +409,7 @@ impl Disk for FaultDisk {
     }
 
     fn unlink(&self, path: &Path) -> io::Result<()> {
+        self.gate.pass()?;
         let mut world = self.world();
         world.alive()?;
         if world.faults.read_only {
@@ -447,6 +454,7 @@ impl Disk for FaultDisk {
     }
 
     fn copy(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.gate.pass()?;
         let bytes = std::fs::read(from)?;
         let file = self.create(to)?;
         file.write_at(&bytes, 0)

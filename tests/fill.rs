@@ -28,7 +28,7 @@ use waystation::fill::{Ask, Complete, Config, Error, Facts, Fill, Flight, Obtain
 use waystation::model::name::Name;
 use waystation::model::origin::AllowList;
 use waystation::model::outcome::{CacheStatus, Detail, Outcome};
-use waystation::model::payload::{Authority, Class, Location, Published, Standing};
+use waystation::model::payload::{Authority, Class, Location, Published, Standing, Validators};
 use waystation::store::{self, Found, Store};
 use waystation::upstream::{self, Proxy, Upstream};
 
@@ -865,9 +865,18 @@ async fn a_piece_that_a_client_asks_for_again_and_again_is_fetched_anew() {
         node.get(&target, Some(span), client(1)).await.unwrap() == bad,
         "once more may be the client's own trouble"
     );
+    let (old, stale, _) = node.fly(&target, part(span)).await;
     let got = node.get(&target, Some(span), client(1)).await.unwrap();
     // The second time: dropped, and the draft is filled whole.
+    let (new, fresh, _) = node.fly(&target, part(span)).await;
+    assert_eq!((old.tag.as_str(), new.tag.as_str()), ("made-209715200-6", "made-209715200-6-2"));
+    // Who was told the old tag may have the beginning of the bad bytes: the better end must not follow it.
+    let rest = Span::new(span.start() + 4096, span.end());
+    assert!(read(&stale, rest, client(2)).await.1.is_err());
+    same(&read(&fresh, rest, client(2)).await.1.unwrap(), &object.bytes(rest));
     let found = node.until_held(&target).await;
+    assert_eq!(found.alias.tag, new.tag);
+    assert_eq!(node.store.note(&target.name).await.unwrap().generation, 2);
     same(&read_held(&found, Some(span)).await, &object.bytes(span));
     same(&got, &object.bytes(span));
     assert_eq!(found.held.payload().digests.sha256, sha256_of(&object.all()));
@@ -899,10 +908,122 @@ async fn a_response_with_bytes_of_a_dropped_piece_is_cut() {
     while let Some(Ok(_)) = last {
         last = begun.next().await;
     }
-    assert!(matches!(last, Some(Err(Error::Unavailable { .. }))), "{last:?}");
+    assert!(matches!(last, Some(Err(Error::Changed { .. }))), "{last:?}");
     assert!(begun.next().await.is_none());
     drop(other);
     assert_eq!(read(&flight, behind, client(3)).await.1.unwrap().len(), 1 << 20);
+}
+
+#[tokio::test]
+async fn what_a_client_did_not_take_was_not_delivered_to_it() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    let object = Object::made(200 * PIECE, 6);
+    origin.put("/a", object.clone());
+    let setup = Setup { fill: Config { complete: Complete::Never, ..Config::default() }, ..Setup::default() };
+    let node = Node::open(dir.path(), setup, &[&origin]);
+    let target = node.target(&origin, "/a");
+    let (piece, two) = (Span::at(7 * PIECE, PIECE), Span::at(7 * PIECE, 2 * PIECE));
+    node.get(&target, Some(two), client(2)).await.unwrap();
+    let (_, flight, _) = node.fly(&target, part(two)).await;
+    let mut cut = flight.tail(two, client(1));
+    let mut handed = 0;
+    while handed < PIECE {
+        handed += cut.next().await.unwrap().unwrap().len() as u64;
+    }
+    // The connection broke: the piece is asked for again, and once more. That is twice, not three times.
+    drop(cut);
+    for _ in 0..2 {
+        same(&node.get(&target, Some(piece), client(1)).await.unwrap(), &object.bytes(piece));
+    }
+    assert_eq!(node.store.note(&target.name).await.unwrap().generation, 1);
+    node.get(&target, Some(piece), client(1)).await.unwrap();
+    assert_eq!(node.store.note(&target.name).await.unwrap().generation, 2);
+}
+
+#[tokio::test]
+async fn a_dead_connection_is_noticed_long_before_the_origin_is_given_up() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    let object = Object::made(30 * PIECE, 6);
+    origin.put("/a", object.clone());
+    origin.limit(6 << 20);
+    origin.next("/a", []);
+    origin.next("/a", [Fault::StallAt(100_000)]);
+    // Upstream itself would wait for minutes.
+    let setup = Setup { stall: Duration::from_mins(5), patience: Duration::from_mins(10), ..Setup::default() };
+    let node = Node::open(dir.path(), setup, &[&origin]);
+    let target = node.target(&origin, "/a");
+    let got = tokio::time::timeout(Duration::from_mins(1), node.get(&target, None, client(1))).await;
+    same(&got.unwrap().unwrap(), &object.all());
+}
+
+/// A host with plain HTTP and, or not, HTTPS.
+#[derive(Debug)]
+struct Schemes {
+    object: Object,
+    https: bool,
+    asked: std::sync::Mutex<Vec<String>>,
+}
+
+impl upstream::Source for Schemes {
+    fn ask(&self, ask: upstream::Ask) -> upstream::Asking<'_> {
+        self.asked.lock().unwrap().push(ask.location.url.clone());
+        Box::pin(async move {
+            if ask.location.url.starts_with("https") && !self.https {
+                let (host, why) = ("dl.example.org".to_owned(), "refused".to_owned());
+                return Err(upstream::Error::Unavailable { host, why, retry_after: None });
+            }
+            let span = ask.span.unwrap_or(Span::new(0, u64::MAX)).intersect(&Span::new(0, self.object.len()));
+            let (send, body) = tokio::sync::mpsc::channel(1);
+            send.send(Ok(self.object.bytes(span).into())).await.unwrap();
+            Ok(upstream::Answer {
+                status: 206,
+                span,
+                total: Some(self.object.len()),
+                validators: Validators { etag: Some("\"v1\"".to_owned()), last_modified: None },
+                headers: Vec::new(),
+                body: upstream::Body::fed(body),
+            })
+        })
+    }
+
+    fn health(&self) -> Vec<waystation::model::report::HostHealth> {
+        Vec::new()
+    }
+
+    fn probe<'a>(&'a self, _: &'a Location) -> upstream::Probing<'a> {
+        Box::pin(async { Vec::new() })
+    }
+}
+
+#[tokio::test]
+async fn what_no_digest_proves_comes_over_https_where_that_is_offered() {
+    for https in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let object = Object::made(3 * PIECE, 6);
+        let source = Arc::new(Schemes { object: object.clone(), https, asked: std::sync::Mutex::default() });
+        let mut node = Node::open(dir.path(), Setup::default(), &[]);
+        let allow = Arc::new(AllowList::new(&["dl.example.org".to_owned()]).unwrap());
+        node.fill = Fill::new(Config::default(), node.store.clone(), source.clone(), allow, node.clock.clone());
+        let locate =
+            |path| node.fill.locate(&Ask { host: Some("dl.example.org"), path, query: None, via: None }).unwrap();
+        for path in ["/a", "/b"] {
+            same(&node.get(&locate(path), None, client(1)).await.unwrap(), &object.all());
+        }
+        let proven = locate("/c");
+        node.store.expect(&proven.name, operator(sha256_of(&object.all())), Vec::new()).await.unwrap();
+        node.store.remove(node.until_held(&locate("/a")).await.held.payload().digests.blake3).await.unwrap();
+        same(&node.get(&proven, None, client(1)).await.unwrap(), &object.all());
+        let asked = source.asked.lock().unwrap().clone();
+        let of = |start: &str| asked.iter().filter(|url| url.starts_with(start)).count();
+        if https {
+            assert!(of("https://dl.example.org/a") > 0 && of("https://dl.example.org/b") > 0);
+            assert_eq!(of("http://dl.example.org/a") + of("http://dl.example.org/b"), 0, "{asked:?}");
+        } else {
+            assert_eq!(of("https://"), 1, "one try for the host: {asked:?}");
+        }
+        assert_eq!(of("https://dl.example.org/c"), 0, "a digest judges it");
+        node.close().await;
+    }
 }
 
 #[tokio::test]

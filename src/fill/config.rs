@@ -67,7 +67,7 @@ impl Default for Config {
             complete: Complete::Demand,
             verify: Verify::Stream,
             extent: 8 << 20,
-            connections_per_host: 4,
+            connections_per_host: 8,
             upstream: None,
             upstream_is_wsus: false,
             silence: Duration::from_secs(15),
@@ -105,6 +105,13 @@ pub(super) const RELIEF_AFTER: Duration = Duration::from_secs(3);
 /// would only starve the one whose bytes are waited for.
 pub(super) const THIN_LINK: u64 = 48 << 10;
 
+/// An extent that was answered and from which nothing has come for this long, while others got bytes, is asked for anew:
+/// its connection is dead. With the time that asking takes, well below the 10 s after which a response counts as silent.
+pub(super) const STALLED_AFTER: Duration = Duration::from_secs(5);
+
+/// Spans of asked-for bytes that a flight remembers one by one; with more, whole pieces count as asked for.
+pub(super) const ASKED_MAX: usize = 4096;
+
 /// What a pump writes at once at most.
 pub(super) const BATCH: u64 = 1 << 20;
 
@@ -114,12 +121,15 @@ pub(super) const CHUNKS_QUEUED: usize = 32;
 /// The end of what completes a draft, held back until the digests check.
 pub(super) const HELD_BACK: u64 = 4 << 10;
 
-/// With more than this still to hash, the end of the last stretch trickles: hashing it takes longer than a blink.
-pub(super) const BACKLOG: u64 = 64 << 20;
+/// Where what is left to hash takes longer than this, the last stretch trickles meanwhile.
+pub(super) const BLINK: Duration = Duration::from_secs(2);
 
-/// One step of the trickle, and its pace: 4 KiB every half second is 8 kB/s, twice what Windows takes for stalled.
-pub(super) const TRICKLE_BYTES: u64 = 4 << 10;
-/// See [`TRICKLE_BYTES`].
+/// Bytes a second that are hashed, until it is measured: less than any machine of these years does.
+pub(super) const HASH_RATE: u64 = 200 << 20;
+
+/// The least that leaves in one step of the trickle: 5 kB/s, more than the 4 kB/s that Windows takes for stalled.
+pub(super) const TRICKLE_BYTES_MIN: u64 = 2560;
+/// A step of the trickle.
 pub(super) const TRICKLE_EVERY: Duration = Duration::from_millis(500);
 
 /// The most a tail reads back from a draft at once.

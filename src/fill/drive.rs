@@ -12,7 +12,8 @@ use crate::fill::config::{CHECKPOINT_BYTES, CHECKPOINT_EVERY, EXTENT_FIRST, LING
 use crate::fill::error::Error;
 use crate::fill::flight::End;
 use crate::fill::gate::{Class, Permit};
-use crate::fill::owner::{Job, Owner, must_be_one_answer, worst};
+use crate::fill::opening::{must_be_one_answer, worst};
+use crate::fill::owner::{Job, Owner};
 use crate::fill::plan::{self, Scene};
 use crate::fill::pump::{Pump, Pumped, host_of};
 use crate::fill::state::{Candidate, Extent, State};
@@ -76,8 +77,8 @@ impl Owner {
         let id = self.next_extent;
         self.next_extent += 1;
         let mut state = self.shared.lock();
-        state.extents.insert(id, Extent { at: span.start(), end: span.end() });
-        state.notice_last_stretch();
+        state.extents.insert(id, Extent::new(span));
+        state.notice_last_stretch(None);
         state.meter.start(Instant::now());
         drop(state);
         Pump {
@@ -102,15 +103,19 @@ impl Owner {
     async fn tend(&mut self) -> Result<(), Error> {
         loop {
             // It stays in the list until it is gone from the draft, so that nothing new is written there before.
-            let Some(span) = self.shared.lock().bad.first().copied() else {
-                break;
+            let (span, generation, tag) = {
+                let state = self.shared.lock();
+                let Some(span) = state.bad.first().copied() else {
+                    break;
+                };
+                (span, state.generation, state.tag.clone())
             };
             tracing::warn!(
                 key = self.shared.key.shown(),
                 ?span,
                 "a client asked for this piece again and again: fetched anew"
             );
-            self.draft.drop_span(span).await?;
+            self.draft.disown(span, generation, tag).await?;
             let mut state = self.shared.lock();
             state.bad.retain(|bad| *bad != span);
             if let Some(candidate) = state.current() {
@@ -178,6 +183,13 @@ impl Owner {
             self.pending_host.clone_from(&host);
         }
         if !self.sequential {
+            if self.shared.lock().release_stalled(Instant::now()) {
+                tracing::info!(
+                    key = self.shared.key.shown(),
+                    host,
+                    "a connection is dead: its bytes are asked for anew"
+                );
+            }
             self.relieve(most);
             self.give_way(&host);
         }

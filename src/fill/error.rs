@@ -30,6 +30,13 @@ pub enum Error {
         /// When asking again makes sense.
         retry_after: Duration,
     },
+    /// What was answered is no longer what comes: the object, or bytes of it, were replaced. Who has sent nothing yet asks
+    /// for it again at once, and nobody notices.
+    #[error("it was replaced while it was fetched: {why}")]
+    Changed {
+        /// By what it was noticed.
+        why: String,
+    },
     /// The bytes contradict a published digest. Every open response is cut; the draft lies in quarantine.
     #[error("the bytes were wrong: {why}")]
     Mismatch {
@@ -48,7 +55,9 @@ impl Error {
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Origin(..) | Self::Unavailable { .. } | Self::Mismatch { .. } => Fault::Upstream,
+            Self::Origin(..) | Self::Unavailable { .. } | Self::Changed { .. } | Self::Mismatch { .. } => {
+                Fault::Upstream
+            }
             Self::Store(_) => Fault::Disk,
             Self::Closing => Fault::Us,
         }
@@ -57,7 +66,7 @@ impl Error {
     /// Whether the same question can be answered later without anybody mending anything.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Unavailable { .. } | Self::Mismatch { .. } | Self::Closing => true,
+            Self::Unavailable { .. } | Self::Changed { .. } | Self::Mismatch { .. } | Self::Closing => true,
             Self::Origin(..) | Self::Store(_) => false,
         }
     }

@@ -27,8 +27,6 @@ pub(super) struct Known {
     pub(super) size: u64,
     /// The draft's name; the flight's own, unless a digest became known after the draft was begun.
     pub(super) name: Name,
-    /// The tag of the draft's name.
-    pub(super) tag: String,
     pub(super) last_modified: Option<String>,
     /// Part of it was held from before.
     pub(super) resumed: bool,
@@ -98,6 +96,8 @@ pub(super) struct Shared {
 #[derive(Clone, Debug)]
 pub struct Flight {
     pub(super) lease: Arc<Lease>,
+    /// Which generation of bytes its client was told of.
+    pub(super) generation: u32,
 }
 
 /// A claim on a flight.
@@ -117,15 +117,15 @@ impl Flight {
     /// Registers the demand for `span` (cut to the object) and follows it. Dropping the tail withdraws only this client.
     pub fn tail(&self, span: Span, client: IpAddr) -> Tail {
         let shared = &self.lease.shared;
-        let (id, span, bell, unproven) = {
+        let (id, span, bell, unproven, size) = {
             let mut state = shared.lock();
             let before = state.asked.total();
-            let (id, span, bell) = state.demand(span, client.to_canonical());
+            let (id, span, bell) = state.demand(span, client.to_canonical(), self.generation);
             let unproven = if state.expected.is_none() { state.asked.total() - before } else { 0 };
-            (id, span, bell, unproven)
+            (id, span, bell, unproven, state.size)
         };
         if unproven > 0 {
-            shared.memory.charge(client, &shared.key, unproven);
+            shared.memory.charge(client, &shared.key, unproven, size);
         }
         shared.owner.notify_one();
         Tail::new(Arc::clone(&self.lease), id, span, bell)
@@ -176,7 +176,8 @@ impl Shared {
             return None;
         }
         state.leases += 1;
-        Some(Flight { lease: Arc::new(Lease { shared: Arc::clone(self) }) })
+        let generation = state.generation;
+        Some(Flight { lease: Arc::new(Lease { shared: Arc::clone(self) }), generation })
     }
 
     /// Ends the flight, once: later ends change nothing. Every waiter hears of it.

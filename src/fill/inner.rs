@@ -9,11 +9,11 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::base::limits::OBJECT_BYTES_MAX;
+use crate::base::limits::{OBJECT_BYTES_MAX, PIECE};
 use crate::base::span::Span;
 use crate::base::time::Clock;
 use crate::fill::config::{
-    CHANGES_MAX, Config, EXTENT_FIRST, FLIGHTS_MAX, NAMES_MAX, SUBNET_BYTES_MIN, SUBNET_SHARE, Verify,
+    CHANGES_MAX, Config, EXTENT_MIN, FLIGHTS_MAX, NAMES_MAX, SUBNET_BYTES_MIN, SUBNET_SHARE, TURN, Verify,
 };
 use crate::fill::counters::Counters;
 use crate::fill::error::Error;
@@ -24,6 +24,7 @@ use crate::fill::learn::{self, First};
 use crate::fill::locate::{Keeping, Target};
 use crate::fill::memory::Memory;
 use crate::fill::owner::{self, Start};
+use crate::fill::pump::host_of;
 use crate::fill::renew::Verdict;
 use crate::fill::tasks::Tasks;
 use crate::fill::{Facts, Obtained, Want, pass};
@@ -116,7 +117,7 @@ impl Inner {
                 tracing::info!(key = gathered.key.shown(), why, "passed through, not kept");
                 return pass::pass(self, target, &gathered.locations, want, None).await;
             }
-            let first = first_of(want);
+            let first = first_of(want, self.reach(&gathered));
             let Some((flight, joined)) = self.join_or_start(target, &gathered, first, &mut None)? else {
                 self.until_gone(target, &gathered).await?;
                 continue;
@@ -289,6 +290,7 @@ impl Inner {
         {
             let mut state = shared.lock();
             state.expected = gathered.expected;
+            state.generation = gathered.generation;
             for location in &gathered.locations {
                 state.add_source(location);
             }
@@ -325,6 +327,14 @@ impl Inner {
         }
     }
 
+    /// How much may be asked for at once before an object is known: a piece, or what a connection of the host is known to
+    /// carry in a turn.
+    fn reach(&self, gathered: &Gathered) -> u64 {
+        let rate = gathered.locations.first().and_then(|first| self.memory.rate(host_of(&first.url)));
+        let turn = rate.map(|rate| rate / self.config.connections_per_host.max(1) as u64 * TURN.as_secs());
+        turn.map_or(PIECE, |turn| turn.clamp(EXTENT_MIN, self.config.extent.max(EXTENT_MIN)))
+    }
+
     /// The draft under the flight's name, or under the name asked for.
     pub(super) async fn draft_of(&self, key: &Name, name: &Name) -> Result<Option<Draft>, crate::store::Error> {
         match self.store.draft(key).await? {
@@ -343,8 +353,8 @@ impl Inner {
     }
 }
 
-/// What a request wants first, so far as the link is not known: no more than a first extent.
-fn first_of(want: Want) -> First {
+/// What a request wants first, `reach` bytes at most.
+fn first_of(want: Want, reach: u64) -> First {
     if want.head {
         return First::Head;
     }
@@ -353,7 +363,7 @@ fn first_of(want: Want) -> First {
         return First::Head;
     }
     let end = want.last.map_or(u64::MAX, |last| last.saturating_add(1));
-    First::Bytes(Span::new(want.first, end.min(want.first.saturating_add(EXTENT_FIRST))))
+    First::Bytes(Span::new(want.first, end.min(want.first.saturating_add(reach))))
 }
 
 /// Adds what another request knows to a flight.
@@ -363,7 +373,7 @@ fn join(shared: &Shared, target: &Target, gathered: &Gathered) {
         state.add_source(location);
     }
     if target.name != shared.key {
-        let tag = learn::tag_of(target, &gathered.key, gathered.generation, "");
+        let tag = learn::tag_of(target, &gathered.key, gathered.generation.max(state.generation), "");
         state.add_name(&target.name, &tag);
     }
     if state.expected.is_none() && gathered.expected.is_some() {
@@ -374,19 +384,26 @@ fn join(shared: &Shared, target: &Target, gathered: &Gathered) {
     shared.owner.notify_one();
 }
 
-fn flying(flight: Flight, known: &Known, target: &Target, gathered: &Gathered, joined: bool, want: Want) -> Obtained {
-    let shared = &flight.lease.shared;
-    // Told to somebody under this very name before: a digest that became known since changes nothing about it.
-    let tag = if target.name == known.name {
-        known.tag.clone()
-    } else {
-        learn::tag_of(target, &gathered.key, gathered.generation, &known.tag)
-    };
-    let (some, all) = {
-        let state = shared.lock();
+fn flying(
+    mut flight: Flight,
+    known: &Known,
+    target: &Target,
+    gathered: &Gathered,
+    joined: bool,
+    want: Want,
+) -> Obtained {
+    let (tag, generation, some, all) = {
+        let state = flight.lease.shared.lock();
+        // Told to somebody under this very name before: a digest that became known since changes nothing about it.
+        let tag = if target.name == known.name {
+            state.tag.clone()
+        } else {
+            learn::tag_of(target, &gathered.key, gathered.generation.max(state.generation), &state.tag)
+        };
         let wanted = Span::new(want.first, want.last.map_or(known.size, |last| last.saturating_add(1).min(known.size)));
-        (!state.covered.is_empty(), state.covered.covers(&wanted))
+        (tag, state.generation, !state.covered.is_empty(), state.covered.covers(&wanted))
     };
+    flight.generation = generation;
     let outcome = if known.resumed || (joined && some) { Outcome::Partial } else { Outcome::Miss };
     let status = CacheStatus { outcome, stored: true, collapsed: joined && !all, detail: Some(Detail::Streaming) };
     let facts = Facts { size: known.size, tag, last_modified: known.last_modified.clone() };

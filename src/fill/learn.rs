@@ -125,6 +125,13 @@ pub(super) fn with_generation(tag: &str, generation: u32) -> String {
     if generation > 1 { format!("{tag}-{generation}") } else { tag.to_owned() }
 }
 
+/// The tag of generation `new`, from that of generation `old`.
+pub(super) fn next_generation(tag: &str, old: u32, new: u32) -> String {
+    let suffix = format!("-{old}");
+    let plain = tag.strip_suffix(&suffix).filter(|_| old > 1).unwrap_or(tag);
+    with_generation(plain, new)
+}
+
 /// The draft for what was learnt; an error says why the object must be passed through.
 pub(super) fn spec(
     lesson: &Lesson,

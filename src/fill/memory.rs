@@ -23,6 +23,9 @@ const BACKOFF_MAX: Duration = Duration::from_mins(15);
 /// cause two requests each time, the one that shows it and the client's own.
 const NOT_KEPT: Duration = Duration::from_mins(1);
 
+/// For how long it is believed that a host has HTTPS, or none.
+const HTTPS_KNOWN: Duration = Duration::from_hours(24);
+
 #[derive(Clone, Copy, Debug)]
 struct Blame {
     times: u32,
@@ -45,6 +48,8 @@ pub(super) struct Memory {
     /// Names whose origin could not be asked for a revalidation, and until when it is left alone.
     pauses: Cache<Name, Instant>,
     rates: Cache<String, u64>,
+    /// Whether hosts answered over HTTPS, and when that was found out.
+    https: Cache<String, (bool, Instant)>,
     /// Objects that their origin did not let be kept, and until when that is taken for so.
     not_kept: Cache<Name, Instant>,
     charges: Mutex<HashMap<Subnet, BTreeMap<Name, u64>>>,
@@ -71,6 +76,7 @@ impl Memory {
             answers: Cache::new(MEMORY_MAX),
             pauses: Cache::new(MEMORY_MAX),
             rates: Cache::new(MEMORY_MAX),
+            https: Cache::new(MEMORY_MAX),
             not_kept: Cache::new(MEMORY_MAX),
             charges: Mutex::default(),
         }
@@ -145,11 +151,22 @@ impl Memory {
         self.rates.get(host)
     }
 
+    pub(super) fn set_https(&self, host: &str, offers: bool) {
+        self.https.insert(host.to_owned(), (offers, Instant::now()));
+    }
+
+    /// Whether the host answers over HTTPS, where that is known.
+    pub(super) fn offers_https(&self, host: &str) -> Option<bool> {
+        self.https.get(host).filter(|(_, at)| at.elapsed() < HTTPS_KNOWN).map(|(offers, _)| offers)
+    }
+
     /// `bytes` more of `key`, for which nobody published a digest, were asked for by a client.
-    pub(super) fn charge(&self, client: IpAddr, key: &Name, bytes: u64) {
+    /// No more than its `size` is charged for it: a draft outlives its flights, and takes no more room than that.
+    pub(super) fn charge(&self, client: IpAddr, key: &Name, bytes: u64, size: u64) {
         let mut charges = self.charges.lock().unwrap_or_else(PoisonError::into_inner);
         if charges.len() < MEMORY_MAX || charges.contains_key(&Subnet::of(client)) {
-            *charges.entry(Subnet::of(client)).or_default().entry(key.clone()).or_default() += bytes;
+            let charged = charges.entry(Subnet::of(client)).or_default().entry(key.clone()).or_default();
+            *charged = charged.saturating_add(bytes).min(size);
         }
     }
 
@@ -204,9 +221,10 @@ mod tests {
     fn subnets_are_charged_until_the_draft_is_gone() {
         let memory = Memory::new();
         let client = |text: &str| text.parse::<IpAddr>().unwrap();
-        memory.charge(client("10.1.2.3"), &name("a/b"), 5);
-        memory.charge(client("::ffff:10.1.2.9"), &name("a/c"), 7);
-        memory.charge(client("2001:db8::1"), &name("a/b"), 1);
+        memory.charge(client("10.1.2.3"), &name("a/b"), 5, 9);
+        memory.charge(client("10.1.2.3"), &name("a/b"), 5, 5);
+        memory.charge(client("::ffff:10.1.2.9"), &name("a/c"), 7, 7);
+        memory.charge(client("2001:db8::1"), &name("a/b"), 1, 9);
         assert_eq!(memory.charged(client("10.1.2.200")), 12);
         assert_eq!(memory.charged(client("2001:db8::2:1")), 1);
         assert_eq!(memory.charged(client("10.1.3.3")), 0);

@@ -17,16 +17,16 @@ use tokio::time::Instant;
 use crate::base::span::Span;
 use crate::fill::config::EXTENT_FIRST;
 use crate::fill::error::Error;
-use crate::fill::flight::{End, Known, Phase, Shared, Spare};
-use crate::fill::fresh;
+use crate::fill::flight::{End, Known, Phase, Shared};
 use crate::fill::gate::{Class, Permit};
 use crate::fill::inner::Inner;
-use crate::fill::learn::{self, First, Learnt, Lesson};
-use crate::fill::locate::{Keeping, Target};
+use crate::fill::learn::{First, Lesson};
+use crate::fill::locate::Target;
+use crate::fill::opening::{Opened, must_be_one_answer, open};
 use crate::fill::pump::{Pumped, host_of};
 use crate::model::payload::{Alias, Location};
 use crate::store::{self, Draft, DraftSpec};
-use crate::upstream::{self, Answer, Ask, Method, Pinned};
+use crate::upstream::{self, Answer, Pinned};
 
 /// What a flight begins with.
 pub(super) struct Start {
@@ -69,12 +69,6 @@ pub(super) async fn fly(inner: Arc<Inner>, shared: Arc<Shared>, start: Start) {
         End::Published(_) | End::Idle => {}
     }
     shared.finish(end);
-}
-
-enum Opened {
-    Draft(Draft),
-    New(Draft, Box<Lesson>),
-    End(End),
 }
 
 /// What a task of the owner's brought.
@@ -132,7 +126,6 @@ impl Owner {
             let known = Known {
                 size: spec.size,
                 name: spec.name.clone(),
-                tag: spec.tag.clone(),
                 last_modified: spec.last_modified.clone(),
                 resumed: lesson.is_none(),
             };
@@ -210,6 +203,7 @@ impl Owner {
         if state.expected.is_none() {
             state.expected = self.spec.expected;
         }
+        state.tag.clone_from(&self.spec.tag);
         state.open(self.draft.clone(), self.spec.size);
         state.step = "filling";
         let host = state.current().map(|candidate| host_of(&candidate.location.url).to_owned());
@@ -294,8 +288,13 @@ impl Owner {
         self.inner.counters.restarts.inc();
         self.inner.memory.changed(&self.shared.key);
         let why = format!("{error}; the flight starts again with the next request");
-        let end = End::Changed(Error::Unavailable { why, retry_after: std::time::Duration::from_secs(1) });
+        let end = End::Changed(Error::Changed { why });
         self.jobs.shutdown().await;
+        if self.pinned.digest_known
+            && let Err(error) = self.disown(Span::new(0, self.spec.size)).await
+        {
+            tracing::error!(key = self.shared.key.shown(), %error, "the next version could not be given another tag");
+        }
         if let Err(error) = self.draft.discard().await {
             tracing::error!(key = self.shared.key.shown(), %error, "the draft of an old version could not be discarded");
         }
@@ -303,224 +302,17 @@ impl Owner {
         end
     }
 
+    /// A tag that is made of a digest stays the same from version to version: the next one is of another generation.
+    async fn disown(&self, span: Span) -> Result<(), store::Error> {
+        let (generation, tag) = {
+            let mut state = self.shared.lock();
+            state.raise_generation();
+            (state.generation, state.tag.clone())
+        };
+        self.draft.disown(span, generation, tag).await
+    }
+
     fn urls(&self) -> Vec<String> {
         self.shared.lock().sources.iter().map(|candidate| candidate.location.url.clone()).collect()
-    }
-}
-
-fn passed(why: impl Into<String>, answer: Option<Answer>) -> Opened {
-    let answer = Arc::new(std::sync::Mutex::new(answer));
-    Opened::End(End::Passed(Spare { why: why.into(), answer }))
-}
-
-/// Step 1: held meanwhile, a draft from before, or a new one.
-async fn open(inner: &Inner, shared: &Shared, start: &mut Start) -> Opened {
-    if let Some(draft) = start.draft.take() {
-        return Opened::Draft(draft);
-    }
-    if start.answer.is_none() {
-        match inner.store.find(&shared.key).await {
-            Ok(Some(found)) if inner.is_fresh(&found) => return Opened::End(End::Published(found)),
-            Ok(_) => {}
-            Err(error) => return unkept(shared, error),
-        }
-    }
-    match inner.draft_of(&shared.key, &start.target.name).await {
-        Ok(Some(draft)) => {
-            let another = start.answer.is_some() || !may_be_continued(shared, &draft);
-            let version = if another { Version::Another } else { version_of(inner, &draft, &start.target).await };
-            match version {
-                Version::Same => return Opened::Draft(draft),
-                // The draft stays for a time when somebody can say whether it is still right.
-                Version::Unknown(error) => return Opened::End(End::Failed(error)),
-                Version::Another => {}
-            }
-            if let Err(error) = draft.discard().await {
-                return unkept(shared, error);
-            }
-        }
-        Ok(None) => {}
-        Err(error) => return unkept(shared, error),
-    }
-    learn_object(inner, shared, start).await
-}
-
-/// Whether all bytes must come from one answer: no digest will judge them, and neither a strong tag nor a date tells two
-/// versions of the same length apart.
-pub(super) fn must_be_one_answer(pinned: &Pinned) -> bool {
-    let validators = &pinned.validators;
-    !pinned.digest_known && validators.strong_etag().is_none() && validators.last_modified.is_none()
-}
-
-/// Whether bytes of another answer may join those of the draft.
-fn may_be_continued(shared: &Shared, draft: &Draft) -> bool {
-    let spec = draft.spec();
-    let digest_known = spec.expected.is_some() || shared.lock().expected.is_some();
-    let pinned = Pinned { size: spec.size, validators: spec.validators, digest_known };
-    !must_be_one_answer(&pinned) || draft.is_complete()
-}
-
-/// The store is in trouble: passed through, if it is known where from; else nobody could tell that it exists.
-fn unkept(shared: &Shared, error: store::Error) -> Opened {
-    if shared.lock().sources.is_empty() {
-        Opened::End(End::Failed(error.into()))
-    } else {
-        passed(error.to_string(), None)
-    }
-}
-
-/// What the origin has now, beside a draft.
-enum Version {
-    Same,
-    Another,
-    /// Nobody could say.
-    Unknown(Error),
-}
-
-/// Whether a draft that RFC 9111 calls stale is still the origin's version. The client's own address is asked first: the
-/// draft's may have been signed for a time that is over. Where the origin cannot be asked the draft is taken for current,
-/// unless the origin has forbidden that: every further byte is asked for with the draft's validators.
-async fn version_of(inner: &Inner, draft: &Draft, target: &Target) -> Version {
-    let spec = draft.spec();
-    let Some(freshness) = &spec.freshness else {
-        return Version::Same;
-    };
-    let now = inner.clock.now();
-    if now < freshness.until {
-        return Version::Same;
-    }
-    let pinned = Pinned { size: spec.size, validators: spec.validators.clone(), digest_known: false };
-    let stored = spec.locations.iter().filter(|stored| target.locations.iter().all(|own| own.url != stored.url));
-    let mut errors = Vec::new();
-    for location in target.locations.iter().chain(stored) {
-        match is_version(inner, location, &pinned, target.via.as_deref()).await {
-            Ok(true) => return Version::Same,
-            Ok(false) => return Version::Another,
-            Err(error) => errors.push(error),
-        }
-    }
-    let away = |error: &upstream::Error| {
-        matches!(error, upstream::Error::Unavailable { .. } | upstream::Error::Resting { .. })
-    };
-    if errors.is_empty() {
-        // No place to ask is left: nothing can be added to it either.
-        return Version::Another;
-    }
-    if errors.iter().any(away) && fresh::may_serve_stale(freshness) {
-        return Version::Same;
-    }
-    Version::Unknown(worst(&errors))
-}
-
-/// Whether this place has the pinned version: by its head, or by one byte where it does not answer HEAD (signed addresses
-/// are often good for GET alone).
-async fn is_version(
-    inner: &Inner,
-    location: &Location,
-    pinned: &Pinned,
-    via: Option<&str>,
-) -> Result<bool, upstream::Error> {
-    let _permit = inner.gates.enter(host_of(&location.url), Class::Demand).await.ok();
-    let told = pinned.validators.etag.is_some() || pinned.validators.last_modified.is_some();
-    let byte = Some(Span::new(0, 1)).filter(|_| pinned.size > 0);
-    let mut last = None;
-    for (method, span) in [(Method::Head, None), (Method::Get, byte)] {
-        let (location, via) = (location.clone(), via.map(str::to_owned));
-        let ask = Ask { location, method, span, pinned: Some(pinned.clone()), revalidate: None, via };
-        match inner.source.ask(ask).await {
-            Ok(answer) if answer.total.is_some() || method == Method::Get => {
-                return Ok(told && answer.total == Some(pinned.size) && answer.validators == pinned.validators);
-            }
-            Ok(_) => {}
-            Err(upstream::Error::Changed { .. }) => return Ok(false),
-            Err(error @ (upstream::Error::Status { .. } | upstream::Error::Lied { .. })) => last = Some(error),
-            Err(error) => return Err(error),
-        }
-    }
-    Err(last.unwrap_or_else(|| upstream::Error::Lied {
-        host: host_of(&location.url).to_owned(),
-        why: "it does not say which version it has".to_owned(),
-    }))
-}
-
-async fn learn_object(inner: &Inner, shared: &Shared, start: &mut Start) -> Opened {
-    shared.lock().step = "asking";
-    let how = (start.target.keeping, start.generation);
-    if let Some((answer, location)) = start.answer.take() {
-        let Some(size) = answer.total else {
-            inner.memory.forbid(&shared.key);
-            return passed("the origin sends no length", Some(answer));
-        };
-        let permit = inner.gates.enter(host_of(&location.url), Class::Demand).await.ok();
-        return begin(inner, shared, how, Lesson { location, size, answer, permit }).await;
-    }
-    let mut blocked: Option<std::time::Duration> = None;
-    loop {
-        let current = shared.lock().current().map(|candidate| candidate.location.clone());
-        let Some(location) = current else {
-            break;
-        };
-        let host = host_of(&location.url).to_owned();
-        let wait = inner.memory.blamed(&shared.key, &host).unwrap_or_default();
-        let learnt = if wait.is_zero() {
-            learn::ask(inner.source.as_ref(), &inner.gates, &location, start.first, start.target.via.as_deref()).await
-        } else {
-            blocked = Some(blocked.map_or(wait, |other| other.min(wait)));
-            let why = "it gave wrong bytes for this payload more than once and is left alone for a while".to_owned();
-            Learnt::Failed(upstream::Error::Unavailable { host, why, retry_after: Some(wait) })
-        };
-        match learnt {
-            Learnt::Object(lesson) => {
-                inner.note_answer(&start.target.name, format!("{}, {} bytes", lesson.answer.status, lesson.size));
-                shared.lock().forgive_resting();
-                return begin(inner, shared, how, *lesson).await;
-            }
-            Learnt::NoLength(answer) => {
-                inner.note_answer(&start.target.name, format!("{}, no length", answer.status));
-                inner.memory.forbid(&shared.key);
-                return passed("the origin sends no length", Some(*answer));
-            }
-            Learnt::Failed(error) => {
-                inner.note_answer(&start.target.name, error.to_string());
-                shared.lock().refuse(&location.url, &error);
-            }
-        }
-    }
-    let errors: Vec<upstream::Error> =
-        shared.lock().sources.iter().filter_map(|candidate| candidate.refused.clone()).collect();
-    Opened::End(End::Failed(worst(&errors)))
-}
-
-/// What all waiters are told when no place is left: what may pass before what is final, so that one bad address among
-/// several does not turn an outage into "not found".
-pub(super) fn worst(errors: &[upstream::Error]) -> Error {
-    let passing = errors.iter().find(|error| !matches!(error, upstream::Error::Status { .. }));
-    match passing.or(errors.first()) {
-        Some(error) => Error::of_origin(error),
-        // Nobody names a place: for this node the object does not exist.
-        None => Error::of_origin(&upstream::Error::Status {
-            host: "no known place".to_owned(),
-            status: 404,
-            challenges: Vec::new(),
-        }),
-    }
-}
-
-async fn begin(inner: &Inner, shared: &Shared, (keeping, generation): (Keeping, u32), lesson: Lesson) -> Opened {
-    let (expected, whole) = {
-        let state = shared.lock();
-        (state.expected, state.whole)
-    };
-    let spec = learn::spec(&lesson, keeping, &shared.key, generation, expected, whole, inner.clock.now());
-    let spec = match spec {
-        Ok(spec) => spec,
-        Err(why) => {
-            inner.memory.forbid(&shared.key);
-            return passed(why, Some(lesson.answer));
-        }
-    };
-    match inner.store.start_draft(spec).await {
-        Ok(draft) => Opened::New(draft, Box::new(lesson)),
-        Err(error) => passed(error.to_string(), Some(lesson.answer)),
     }
 }

@@ -12,7 +12,7 @@ use crate::fill::gate::Permit;
 use crate::fill::inner::Inner;
 use crate::fill::learn::tag_of;
 use crate::fill::locate::Target;
-use crate::fill::owner::worst;
+use crate::fill::opening::worst;
 use crate::fill::pump::host_of;
 use crate::fill::{Obtained, Want};
 use crate::model::payload::{Location, Published};

@@ -3,7 +3,9 @@
 //! 1. The response that has been silent longest comes first, then the others in turn; a response counts as served while
 //!    its bytes are in flight and will be there in time.
 //! 2. Spare connections fetch further demanded bytes, in the same turn.
-//! 3. If the whole is wanted, the rest follows in order.
+//! 3. If the whole is wanted, the rest follows in order; on a link that serves all who wait within a second, half of the
+//!    connections begin with that at once, so that the hashing, which goes from front to end, does not wait for the last
+//!    of many scattered ranges.
 //!
 //! An extent grows over neighbouring missing bytes that are demanded too (or wanted), and over bounded read-ahead, up to
 //! a length that a connection carries within [`TURN`]: eight mebibytes on a fast link, 64 KiB on a slow one, less where many wait. No byte
@@ -112,6 +114,9 @@ fn extent_min(scene: &Scene<'_>) -> u64 {
 /// The next span to ask for, or `None` if nothing is wanted that is not in or in flight already.
 pub(super) fn next(scene: &Scene<'_>) -> Option<Span> {
     let whole = wants_whole(scene);
+    if whole && let Some(at) = front(scene) {
+        return Some(grow(scene, at, whole));
+    }
     for response in scene.waiting {
         let at = response.at + scene.covered.run_at(response.at);
         if at < response.end && flying_at(scene, at).is_none() {
@@ -181,6 +186,17 @@ pub(super) fn give_way(scene: &Scene<'_>, waited: Duration) -> Option<(usize, u6
     let (place, longest) = scene.flying.iter().enumerate().max_by_key(|(_, flying)| left(flying))?;
     let soon = waited + Duration::from_secs(left(longest) / rate) <= SERVED_WITHIN;
     (!soon && left(longest) > EXTENT_FLOOR).then_some((place, longest.at + EXTENT_FLOOR))
+}
+
+/// The first byte that is missing, if it is its turn while responses wait for others.
+fn front(scene: &Scene<'_>) -> Option<u64> {
+    let all = scene.waiting.len() as u64 * PIECE;
+    if scene.rate? < all || scene.waiting.is_empty() {
+        return None;
+    }
+    let first = first_free(scene, Span::new(0, scene.size))?;
+    let before = scene.flying.iter().filter(|flying| flying.at < first).count();
+    (before < scene.connections / 2).then_some(first)
 }
 
 fn flying_at(scene: &Scene<'_>, at: u64) -> Option<usize> {

@@ -7,6 +7,7 @@
 //! 4. Stop where the planner has cut the extent short.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::mpsc;
@@ -15,9 +16,13 @@ use crate::base::span::Span;
 use crate::fill::config::{BATCH, CHUNKS_QUEUED, HELD_BACK};
 use crate::fill::flight::Shared;
 use crate::fill::gate::Permit;
+use crate::fill::state::Extent;
 use crate::model::payload::Location;
 use crate::store::{self, Draft, Store, Tally};
 use crate::upstream::{self, Answer, Ask, Body, Method, Pinned};
+
+/// How often a pump to which nothing comes looks whether it is still wanted.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// How an extent ended.
 pub(super) enum Pumped {
@@ -57,7 +62,11 @@ impl Pump {
             revalidate: None,
             via: self.via.clone(),
         };
-        let answer = match self.shared.source.ask(ask).await {
+        let answer = tokio::select! {
+            answer = self.shared.source.ask(ask) => answer,
+            () = self.until_over() => return Pumped::Cut,
+        };
+        let answer = match answer {
             Ok(answer) => answer,
             Err(error) => return Pumped::Failed(error),
         };
@@ -111,7 +120,11 @@ impl Pump {
                         Err(mpsc::error::TryRecvError::Disconnected) => None,
                     }
                 } else {
-                    arrived.recv().await
+                    tokio::select! {
+                        next = arrived.recv() => next,
+                        // What little has come since the last write is not worth keeping: it is being asked for anew.
+                        () = self.until_over() => return Pumped::Cut,
+                    }
                 };
                 match next {
                     Some(Ok(chunk)) => {
@@ -142,6 +155,18 @@ impl Pump {
             let mut state = self.shared.lock();
             if let Some(extent) = state.extents.get_mut(&self.id) {
                 extent.at = at;
+                extent.fed_at = Some(tokio::time::Instant::now());
+            }
+        }
+    }
+
+    /// Waits until the planner has given the rest of the extent back: a connection over which nothing comes must not keep
+    /// its place at the gate.
+    async fn until_over(&self) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            if self.shared.lock().extents.get(&self.id).is_none_or(Extent::is_over) {
+                return;
             }
         }
     }

@@ -109,7 +109,7 @@ impl Inner {
         let known = &found.alias.validators;
         let conditional = known.etag.is_some() || known.last_modified.is_some();
         let size = found.held.payload().size;
-        let ask = Ask {
+        let ask = |location: &Location| Ask {
             location: location.clone(),
             method: Method::Get,
             // From the start, so that the first bytes of a new version count; of an empty object there is no range.
@@ -120,7 +120,16 @@ impl Inner {
         };
         // Given back before a flight begins: that one stands in line itself.
         let permit = self.gates.enter(host_of(&location.url), Class::Demand).await.ok();
-        let asked = self.source.ask(ask).await;
+        let secure = self.known_secure(location);
+        let asked = match &secure {
+            Some(secure) => self.source.ask(ask(secure)).await,
+            None => self.source.ask(ask(location)).await,
+        };
+        // What HTTPS does not give now is asked for as the client meant it.
+        let (asked, location) = match (asked, &secure) {
+            (Err(_), Some(_)) => (self.source.ask(ask(location)).await, location),
+            (asked, secure) => (asked, secure.as_ref().unwrap_or(location)),
+        };
         drop(permit);
         let answer = match asked {
             Ok(answer) => answer,

@@ -1,9 +1,8 @@
-//! What one flight knows: what is in, what is in flight, who waits for what, and what may leave.
-//!
-//! What may leave is decided under the same lock that marks what came in, so that no byte slips past the hold-back:
-//! - the end of what completes the draft is held until the digests check;
-//! - with much left to hash, the last stretch trickles, so that no response falls silent meanwhile;
-//! - `strict` lets nothing out before the proof.
+//! What one flight knows: what is in, what is in flight, who waits for what; in `leave` what may leave, in `places` who can
+//! be asked.
+
+mod leave;
+mod places;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -13,18 +12,24 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::base::limits::PIECE;
+use crate::base::limits::{GROUP, PIECE};
 use crate::base::span::{Span, SpanSet};
-use crate::fill::config::{BACKLOG, CROWD, HELD_BACK, NAMES_MAX, SOURCES_MAX, TAIL_READ, TRICKLE_BYTES};
-use crate::fill::error::Error;
+use crate::fill::config::{ASKED_MAX, CROWD, STALLED_AFTER};
 use crate::fill::flight::End;
+use crate::fill::learn;
 use crate::fill::meter::Meter;
 use crate::fill::plan::{Flying, Waiting};
 use crate::fill::repeats::Repeats;
+use crate::fill::trickle::Pace;
 use crate::model::name::Name;
-use crate::model::payload::{Location, Published};
+use crate::model::payload::{Authority, Location, Published};
 use crate::store::{Draft, Found};
-use crate::upstream::{self, Pinned};
+use crate::upstream;
+
+pub(super) use self::leave::Step;
+
+/// A stalled extent is that far behind the others: where the link went dead they all fell silent together.
+const STALLED_BEHIND: Duration = Duration::from_secs(1);
 
 /// How far the proof is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,9 +55,20 @@ pub(super) struct Extent {
     pub(super) at: u64,
     /// The pump stops there; the planner may lower it, also below what a write under way has taken already.
     pub(super) end: u64,
+    /// When bytes of it came last; `None` before the first.
+    pub(super) fed_at: Option<Instant>,
 }
 
 impl Extent {
+    pub(super) fn new(span: Span) -> Self {
+        Self { at: span.start(), end: span.end(), fed_at: None }
+    }
+
+    /// Whether its pump has nothing more to do: all is in, or the rest was given back.
+    pub(super) fn is_over(&self) -> bool {
+        self.end <= self.at
+    }
+
     fn is_flying(&self) -> bool {
         self.at < self.end
     }
@@ -72,21 +88,6 @@ pub(super) struct Demand {
     bell: Arc<Notify>,
 }
 
-/// What a tail should do next.
-#[derive(Debug)]
-pub(super) enum Step {
-    /// Read these bytes back from the draft; `true`: as a trickle.
-    Draft(Draft, Span, bool),
-    /// Take them from the published payload.
-    Held(Found, Span),
-    /// Wait for the bell.
-    Wait,
-    /// Ask the place yourself, from here on.
-    Direct(Location, Pinned),
-    /// Cut the response.
-    Fail(Error),
-}
-
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) draft: Option<Draft>,
@@ -102,13 +103,22 @@ pub(super) struct State {
     pub(super) proof: Proof,
     held_back: Option<Span>,
     last_stretch: Option<SpanSet>,
+    pace: Pace,
     pub(super) end: Option<End>,
     pub(super) found: Option<Found>,
     pub(super) sources: Vec<Candidate>,
     pub(super) source: usize,
     pub(super) names: Vec<(Name, String)>,
+    /// The tag of the draft's name, and which generation of bytes tags tell of: raised whenever bytes that have left are
+    /// dropped.
+    pub(super) tag: String,
+    pub(super) generation: u32,
+    /// What was dropped, each with the generation that began then.
+    dropped: Vec<(u32, Span)>,
     pub(super) expected: Option<Published>,
     pub(super) meter: Meter,
+    /// When bytes came last, over whichever connection.
+    fed_at: Option<Instant>,
     pub(super) written: u64,
     pub(super) synced: u64,
     pub(super) leases: usize,
@@ -135,13 +145,18 @@ impl State {
             proof: Proof::Filling,
             held_back: None,
             last_stretch: None,
+            pace: Pace::new(),
             end: None,
             found: None,
             sources: Vec::new(),
             source: 0,
             names: Vec::new(),
+            tag: String::new(),
+            generation: 1,
+            dropped: Vec::new(),
             expected: None,
             meter: Meter::default(),
+            fed_at: None,
             written: 0,
             synced: 0,
             leases: 0,
@@ -151,6 +166,7 @@ impl State {
             step: "opening",
         }
     }
+
     /// Takes over a draft: new, or one that was filled in part before.
     pub(super) fn open(&mut self, draft: Draft, size: u64) {
         self.covered = draft.covered();
@@ -191,31 +207,16 @@ impl State {
         let now = Instant::now();
         self.written += new;
         self.meter.add(now, new);
+        self.fed_at = Some(now);
         if let Some(last_new) = last_new {
             self.hold_if_complete(last_new);
         }
-        self.notice_last_stretch();
+        self.notice_last_stretch(Some(span));
         for demand in self.demands.values_mut() {
             if span.start() <= demand.at && demand.at < span.end() {
                 demand.fed_at = now;
                 demand.bell.notify_one();
             }
-        }
-    }
-
-    /// Holds back the end of `last`, the bytes that completed the draft.
-    fn hold_if_complete(&mut self, last: Span) {
-        if self.is_complete() && self.proof == Proof::Filling && self.held_back.is_none() {
-            self.held_back = Some(Span::new(last.end() - last.len().min(HELD_BACK), last.end()));
-        }
-    }
-
-    /// Once no more than a piece is missing and all of it is on its way, that is the last stretch.
-    pub(super) fn notice_last_stretch(&mut self) {
-        let missing = self.size - self.covered.total();
-        let flying: u64 = self.extents.values().map(|extent| extent.end.saturating_sub(extent.at)).sum();
-        if self.last_stretch.is_none() && missing <= PIECE && missing > 0 && flying >= missing {
-            self.last_stretch = Some(self.covered.gaps(Span::new(0, self.size)).collect());
         }
     }
 
@@ -228,7 +229,8 @@ impl State {
         }
         self.last_stretch = None;
         for demand in self.demands.values_mut() {
-            if !Span::new(demand.start, demand.taken).intersect(&span).is_empty() {
+            // Whoever begins in the middle joins the better end to a beginning that it had before, under one tag.
+            if !Span::new(demand.start, demand.taken).intersect(&span).is_empty() || begins_within(demand.start, span) {
                 demand.spoiled = true;
                 demand.bell.notify_one();
             }
@@ -256,11 +258,12 @@ impl State {
         }
     }
 
-    pub(super) fn demand(&mut self, span: Span, client: IpAddr) -> (u64, Span, Arc<Notify>) {
+    /// A response of which bytes of `generation` were told.
+    pub(super) fn demand(&mut self, span: Span, client: IpAddr, generation: u32) -> (u64, Span, Arc<Notify>) {
         let span = span.intersect(&Span::new(0, self.size));
-        self.asked.insert(span);
-        self.pieces.insert(span.align(PIECE, self.size));
+        self.note_asked(span);
         self.notice_repeats(span, client);
+        let spoiled = self.dropped.iter().any(|(since, bad)| *since > generation && begins_within(span.start(), *bad));
         let bell = Arc::new(Notify::new());
         let id = self.next_id;
         self.next_id += 1;
@@ -268,7 +271,7 @@ impl State {
             start: span.start(),
             at: span.start(),
             taken: span.start(),
-            spoiled: false,
+            spoiled,
             end: span.end(),
             fed_at: Instant::now(),
             client,
@@ -276,6 +279,20 @@ impl State {
         };
         self.demands.insert(id, demand);
         (id, span, bell)
+    }
+
+    /// Remembers in groups what was asked for, so that a client that asks byte by byte costs no more memory than another.
+    fn note_asked(&mut self, span: Span) {
+        self.asked.insert(span.align(GROUP, self.size));
+        self.pieces.insert(span.align(PIECE, self.size));
+        if self.asked.count() > ASKED_MAX {
+            self.asked = self.pieces.clone();
+        }
+        // A digest that the operator registered is his word that the whole is wanted.
+        if !span.is_empty() && !self.whole && self.expected.is_some_and(|said| said.authority == Authority::Operator) {
+            self.whole = true;
+            self.amended = self.draft.is_some();
+        }
     }
 
     fn notice_repeats(&mut self, span: Span, client: IpAddr) {
@@ -286,11 +303,26 @@ impl State {
         }
         if self.proof == Proof::Filling {
             // Missing from now on, so that this very response waits for the better bytes.
-            for bad in self.repeats.asked_again(client, span, self.size) {
+            let bad = self.repeats.asked_again(client, span, self.size);
+            if !bad.is_empty() {
+                self.raise_generation();
+            }
+            for bad in bad {
                 self.unmark(bad);
+                self.dropped.push((self.generation, bad));
                 self.bad.push(bad);
             }
         }
+    }
+
+    /// From now on no tag that was told before is told again.
+    pub(super) fn raise_generation(&mut self) {
+        let (old, new) = (self.generation, self.generation.saturating_add(1));
+        self.tag = learn::next_generation(&self.tag, old, new);
+        for (_, tag) in &mut self.names {
+            *tag = learn::next_generation(tag, old, new);
+        }
+        self.generation = new;
     }
 
     /// A tail has handed out everything up to `at`.
@@ -340,137 +372,23 @@ impl State {
         }
     }
 
-    /// Whether bytes that the tail has read were dropped since.
-    pub(super) fn is_spoiled(&self, id: u64) -> bool {
-        self.demands.get(&id).is_some_and(|demand| demand.spoiled)
-    }
-
-    /// What the tail at `at` does next. `strict` as configured.
-    pub(super) fn step(&mut self, id: u64, at: u64, end: u64, strict: bool) -> Step {
-        let step = self.next_step(at, end, strict);
-        if let (Step::Draft(_, span, _), Some(demand)) = (&step, self.demands.get_mut(&id)) {
-            demand.taken = span.end();
-        }
-        step
-    }
-
-    fn next_step(&self, at: u64, end: u64, strict: bool) -> Step {
-        if let Some(found) = &self.found {
-            return Step::Held(found.clone(), Span::new(at, end.min(at + crate::base::limits::WINDOW)));
-        }
-        let (ready, slowly) = self.may_leave(at, end, strict);
-        if ready > 0
-            && let Some(draft) = &self.draft
-        {
-            match &self.end {
-                // What was proven, or is only a part, can be read on; a mismatch takes everything back.
-                Some(End::Failed(Error::Mismatch { .. } | Error::Closing)) => {}
-                _ => return Step::Draft(draft.clone(), Span::at(at, ready), slowly),
-            }
-        }
-        match &self.end {
-            None => Step::Wait,
-            // Of several addresses nobody here knows which one is this client's own, and only its own refuses it.
-            Some(End::Failed(Error::Origin(_, 401 | 403))) if self.sources.len() > 1 => {
-                Step::Fail(Error::unavailable("another client's address of this object was refused; ask again"))
-            }
-            Some(End::Failed(error) | End::Changed(error)) => Step::Fail(error.clone()),
-            Some(End::Spilled(error, ..)) if strict => Step::Fail(Error::Store(Arc::clone(error))),
-            Some(End::Spilled(_, location, pinned)) => Step::Direct(location.clone(), pinned.clone()),
-            Some(End::Published(_) | End::Passed(_) | End::Idle) => {
-                Step::Fail(Error::unavailable("the flight ended before its bytes were there"))
-            }
-        }
-    }
-
-    /// How many bytes from `at` on may leave now, and whether as a trickle.
-    fn may_leave(&self, at: u64, end: u64, strict: bool) -> (u64, bool) {
-        let run = self.covered.run_at(at).min(end - at).min(TAIL_READ);
-        if self.proof == Proof::Proved {
-            return (run, false);
-        }
-        if strict {
-            return (0, false);
-        }
-        let run = match self.held_back {
-            Some(held) if held.start() <= at && at < held.end() => 0,
-            Some(held) if at < held.start() => run.min(held.start() - at),
-            _ => run,
+    /// Gives back extents whose connections are dead: bytes came over each, and then none for long while others got theirs.
+    /// Where all are silent it is the link, and asking anew would help nobody.
+    pub(super) fn release_stalled(&mut self, now: Instant) -> bool {
+        let Some(last) = self.fed_at else {
+            return false;
         };
-        let hashed = self.draft.as_ref().map_or(0, Draft::hashed);
-        if let Some(last) = &self.last_stretch
-            && self.size.saturating_sub(hashed) > BACKLOG
-        {
-            if last.run_at(at) > 0 {
-                return (run.min(TRICKLE_BYTES), true);
-            }
-            // Full speed up to where the last stretch begins.
-            if let Some(next) = last.within(Span::new(at, at + run)).next() {
-                return (next.start() - at, false);
+        let mut released = false;
+        for extent in self.extents.values_mut().filter(|extent| extent.is_flying()) {
+            if let Some(fed) = extent.fed_at
+                && now.saturating_duration_since(fed) >= STALLED_AFTER
+                && last.saturating_duration_since(fed) >= STALLED_BEHIND
+            {
+                extent.end = extent.at;
+                released = true;
             }
         }
-        (run, false)
-    }
-
-    /// Adds a place to ask, unless it is known or there are enough.
-    pub(super) fn add_source(&mut self, location: &Location) {
-        if self.sources.iter().any(|candidate| candidate.location.url == location.url) {
-            return;
-        }
-        let candidate = Candidate { location: location.clone(), refused: None };
-        // Where there is no room the one refused longest goes: addresses signed for a time end, and fresh ones come.
-        let refused = self.sources.iter().position(|candidate| candidate.refused.is_some());
-        let place = match refused.filter(|_| self.sources.len() >= SOURCES_MAX) {
-            Some(place) => {
-                self.sources.remove(place);
-                if place < self.source {
-                    self.source -= 1;
-                }
-                Some(self.sources.len())
-            }
-            None => Some(self.sources.len()).filter(|place| *place < SOURCES_MAX),
-        };
-        if let Some(place) = place {
-            self.sources.push(candidate);
-            if self.current().is_none() {
-                self.source = place;
-            }
-        }
-    }
-
-    /// Adds a name under which the payload will be published, with its tag.
-    pub(super) fn add_name(&mut self, name: &Name, tag: &str) {
-        if self.names.len() < NAMES_MAX && !self.names.iter().any(|(known, _)| known == name) {
-            self.names.push((name.clone(), tag.to_owned()));
-        }
-    }
-
-    /// The place to ask now.
-    pub(super) fn current(&self) -> Option<&Candidate> {
-        self.sources.get(self.source).filter(|candidate| candidate.refused.is_none())
-    }
-
-    /// `url` said no for good (within this flight). Whether another place is left.
-    pub(super) fn refuse(&mut self, url: &str, error: &upstream::Error) -> bool {
-        for candidate in self.sources.iter_mut().filter(|candidate| candidate.location.url == url) {
-            candidate.refused.get_or_insert(error.clone());
-        }
-        match self.sources.iter().position(|candidate| candidate.refused.is_none()) {
-            Some(place) => {
-                if self.current().is_none() {
-                    self.source = place;
-                }
-                true
-            }
-            None => false,
-        }
-    }
-
-    /// Places that were not asked, since their hosts were left alone just then, have said no to nothing.
-    pub(super) fn forgive_resting(&mut self) {
-        for candidate in &mut self.sources {
-            candidate.refused.take_if(|error| matches!(error, upstream::Error::Resting { .. }));
-        }
+        released
     }
 
     /// Whether a response at `at` waits for bytes that are neither in nor in flight.
@@ -487,56 +405,10 @@ impl State {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::payload::Standing;
-
-    #[test]
-    fn a_fresh_address_takes_the_place_of_the_one_refused_first() {
-        let place = |number: usize| Location { url: format!("http://a/f?sig={number}"), standing: Standing::Allowed };
-        let mut state = State::new();
-        let gone = upstream::Error::Status { host: "a".to_owned(), status: 403, challenges: Vec::new() };
-        for number in 0..SOURCES_MAX {
-            state.add_source(&place(number));
-            state.refuse(&place(number).url, &gone);
-        }
-        for number in SOURCES_MAX..2 * SOURCES_MAX + 3 {
-            state.add_source(&place(number));
-            assert_eq!(state.current().map(|current| current.location.clone()), Some(place(number)));
-            assert_eq!(state.sources.len(), SOURCES_MAX);
-            state.refuse(&place(number).url, &gone);
-        }
-        // What still works is never thrown out.
-        let mut state = State::new();
-        for number in 0..=SOURCES_MAX {
-            state.add_source(&place(number));
-        }
-        assert_eq!(state.sources.last().map(|last| last.location.clone()), Some(place(SOURCES_MAX - 1)));
-        assert_eq!(state.source, 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_does_not_read_does_not_outrank_one_that_starves() {
-        let mut state = State::new();
-        state.size = 10 * PIECE;
-        state.covered.insert(Span::new(0, PIECE));
-        let client = |number| IpAddr::from([10, 0, 0, number]);
-        state.demand(Span::new(0, 4 * PIECE), client(1));
-        tokio::time::advance(Duration::from_secs(30)).await;
-        state.demand(Span::new(5 * PIECE, 6 * PIECE), client(2));
-        let waiting = state.waiting(Instant::now());
-        assert_eq!(waiting.iter().map(|waiting| waiting.at).collect::<Vec<_>>(), [5 * PIECE, 0]);
-        assert_eq!(waiting[1].silent, Duration::ZERO);
-    }
-
-    #[tokio::test]
-    async fn an_extent_cut_below_its_next_byte_does_not_count() {
-        let mut state = State::new();
-        state.extents.insert(0, Extent { at: 9, end: 5 });
-        state.extents.insert(1, Extent { at: 10, end: 20 });
-        assert_eq!(state.flying().len(), 1);
-        state.cut(0, 3);
-        assert_eq!((state.extents[&0].end, state.extents[&1].end), (5, 10));
-    }
+/// Whether `start` is a byte of the span other than its first.
+fn begins_within(start: u64, span: Span) -> bool {
+    span.start() < start && start < span.end()
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,6 +27,8 @@ pub struct Tail {
     id: u64,
     start: u64,
     at: u64,
+    /// Up to here the reader has come back for more.
+    taken: u64,
     end: u64,
     bell: Arc<Notify>,
     /// When the next step of a trickle is due.
@@ -50,7 +52,9 @@ impl std::fmt::Debug for Tail {
 
 impl Drop for Tail {
     fn drop(&mut self) {
-        self.lease.shared.lock().withdraw(self.id, Span::new(self.start, self.at));
+        // What was handed over last may never have been sent, unless it was the end, behind which nobody asks.
+        let got = if self.at == self.end { self.at } else { self.taken };
+        self.lease.shared.lock().withdraw(self.id, Span::new(self.start, got));
         self.lease.shared.owner.notify_one();
     }
 }
@@ -62,6 +66,7 @@ impl Tail {
             id,
             start: span.start(),
             at: span.start(),
+            taken: span.start(),
             end: span.end(),
             bell,
             due: Instant::now(),
@@ -73,13 +78,14 @@ impl Tail {
 
     /// The next bytes in order; `None` at the span's end. An error means: cut the response; after it there is nothing.
     pub async fn next(&mut self) -> Option<Result<Bytes, Error>> {
+        self.taken = self.at;
         if self.at >= self.end || self.failed {
             return None;
         }
         let mut result = self.step().await;
         if self.lease.shared.lock().is_spoiled(self.id) {
-            result =
-                Err(Error::unavailable("bytes that this response has sent were found bad; ask for all of it again"));
+            let why = "bytes that its beginning may be joined to were found bad; ask for all of it again".to_owned();
+            result = Err(Error::Changed { why });
         }
         match &result {
             Ok(bytes) => {

@@ -4,6 +4,8 @@
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::base::digest::Blake3;
+/// What `explain` answers: `admin` shows it, and knows of `fill` only what is handed on here.
+pub use crate::fill::Explained;
 use crate::fill::FlightView;
 use crate::jobs::Jobs;
 use crate::jobs::address::{Address, digests};
@@ -18,26 +20,12 @@ pub const DOCTOR_MAX: usize = 32;
 /// Digits from which on the beginning of a BLAKE3 is taken for one.
 const BEGINNING_MIN: usize = 8;
 
-/// What `explain` answers.
-#[derive(Clone, Debug)]
-pub struct Explained {
-    /// The rule that matched, or why none did.
-    pub rule: String,
-    /// The name under which it is kept, if a rule matched.
-    pub name: Option<Name>,
-    /// Held, partial, absent, refused.
-    pub state: String,
-    /// Everything else, as pairs of a word and what is known.
-    pub lines: Vec<(String, String)>,
-}
-
 impl Jobs {
     /// Which rule matches an address, under which name it is kept, and what is held or known of it.
     pub async fn explain(&self, address: &str) -> Result<Explained, Error> {
         let fill = self.shared.fill()?;
         let parsed = Address::parse(address)?;
-        let told = fill.explain(&parsed.ask()).await.map_err(|error| Error::Upstream(error.to_string()))?;
-        Ok(Explained { rule: told.rule, name: told.name, state: told.state, lines: told.lines })
+        fill.explain(&parsed.ask()).await.map_err(|error| Error::Upstream(error.to_string()))
     }
 
     /// Tests the path to the origins: to those of `addresses`, or to all that are known where there are none.

@@ -187,7 +187,7 @@ async fn treat(shared: &Shared, work: &Verify, blake3: Blake3, spans: SpanSet) -
 /// nothing, will not.
 fn may_pass(error: &fill::Error) -> bool {
     match error {
-        fill::Error::Unavailable { .. } | fill::Error::Closing => true,
+        fill::Error::Unavailable { .. } | fill::Error::Changed { .. } | fill::Error::Closing => true,
         fill::Error::Store(error) => !matches!(**error, store::Error::Gone | store::Error::Mismatch { .. }),
         fill::Error::Origin(..) | fill::Error::Mismatch { .. } => false,
     }

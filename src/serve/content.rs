@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::base::limits::{TARGET_BYTES_MAX, WINDOW};
 use crate::base::span::Span;
 use crate::base::time::Timestamp;
-use crate::fill::{Ask, Flight, Keeping, Obtained, Target, Want};
+use crate::fill::{self, Ask, Flight, Keeping, Obtained, Target, Want};
 use crate::model::outcome::{CacheStatus, Detail, Outcome};
 use crate::model::payload::Class;
 use crate::net::{Body, Peer};
@@ -24,6 +24,10 @@ use crate::serve::reply::{self, Choice};
 use crate::serve::{Error, Face};
 use crate::store::{Found, Held};
 use crate::wire::conditional::{self, Object};
+
+/// How often a response whose object was replaced before its first byte begins anew: `fill` passes an object through that
+/// changes so often, and bytes found bad add few more.
+const RESTARTS_MAX: usize = 6;
 
 /// Answers one request; `record` learns what is found out on the way.
 pub(super) async fn answer(
@@ -67,22 +71,29 @@ pub(super) async fn answer(
     let exact = exactly.is_some();
     let head = request.method == Method::HEAD;
     let want = Want { head, first, last, exact, client: peer.remote.ip(), until };
-    match face.fill.obtain(&target, want).await? {
-        Obtained::Held { found, status } => {
-            record.answered(status);
-            held(face, request, &found, status, now).await
-        }
-        Obtained::Flying { facts, flight, status } => {
-            record.answered(status);
-            let object =
-                Object { size: facts.size, tag: &facts.tag, last_modified: facts.last_modified.as_deref(), now };
-            flying(peer, request, &object, &flight, status, until).await
-        }
-        Obtained::Passed(passed) => {
-            let status =
-                CacheStatus { outcome: Outcome::Miss, stored: false, collapsed: false, detail: Some(Detail::Passed) };
-            record.answered(status);
-            passed::answer(request, passed, status, now)
+    let mut again = RESTARTS_MAX;
+    loop {
+        match face.fill.obtain(&target, want).await? {
+            Obtained::Held { found, status } => {
+                record.answered(status);
+                return held(face, request, &found, status, now).await;
+            }
+            Obtained::Flying { facts, flight, status } => {
+                record.answered(status);
+                let object =
+                    Object { size: facts.size, tag: &facts.tag, last_modified: facts.last_modified.as_deref(), now };
+                match flying(peer, request, &object, &flight, status, until).await {
+                    // No byte has left: what was said of the object is said anew, and its client hears only that.
+                    Err(Error::Fill(fill::Error::Changed { .. })) if again > 0 => again -= 1,
+                    answer => return answer,
+                }
+            }
+            Obtained::Passed(passed) => {
+                let detail = Some(Detail::Passed);
+                let status = CacheStatus { outcome: Outcome::Miss, stored: false, collapsed: false, detail };
+                record.answered(status);
+                return passed::answer(request, passed, status, now);
+            }
         }
     }
 }

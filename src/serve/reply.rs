@@ -232,9 +232,8 @@ fn public(error: &Error, retry_after: Duration) -> (StatusCode, Cow<'static, str
         Error::Fill(fill::Error::Unavailable { retry_after: after, .. }) => {
             later("the object cannot be had now, try again later\n", (*after).max(retry_after))
         }
-        Error::Fill(fill::Error::Mismatch { .. } | fill::Error::Closing) | Error::Ended => {
-            later("the object cannot be had now, try again later\n", retry_after)
-        }
+        Error::Fill(fill::Error::Changed { .. } | fill::Error::Mismatch { .. } | fill::Error::Closing)
+        | Error::Ended => later("the object cannot be had now, try again later\n", retry_after),
         Error::Fill(fill::Error::Store(_)) | Error::Store(_) => {
             later("the node cannot serve the object now, try again later\n", retry_after)
         }

@@ -114,6 +114,13 @@ impl Draft {
         self.state.core.io.run(move || state.drop_span(span)).await?
     }
 
+    /// As [`Draft::drop_span`], for bytes that have left the node: from now on the draft is answered under `tag`, and its
+    /// name is of this generation at least.
+    pub async fn disown(&self, span: Span, generation: u32, tag: String) -> Result<(), Error> {
+        let state = Arc::clone(&self.state);
+        self.state.core.io.run(move || state.disown(span, generation, tag)).await?
+    }
+
     /// fsync, then a commit of the piece map: what was written before survives a crash.
     pub async fn checkpoint(&self) -> Result<(), Error> {
         let state = Arc::clone(&self.state);

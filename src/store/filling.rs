@@ -157,6 +157,24 @@ impl DraftState {
     }
 
     pub(super) fn drop_span(&self, span: Span) -> Result<(), Error> {
+        self.uncover(span)?;
+        // The map on disk must not claim it either.
+        self.checkpoint()
+    }
+
+    /// As [`Self::drop_span`], for bytes that have left. Map, tag and generation change in one commit: after a crash no
+    /// other bytes are answered under the old tag, and the old ones under none.
+    pub(super) fn disown(&self, span: Span, generation: u32, tag: String) -> Result<(), Error> {
+        self.uncover(span)?;
+        let row = {
+            let mut row = self.row();
+            row.alias.tag = tag;
+            row.clone()
+        };
+        self.checkpoint_and(Some((row, generation)))
+    }
+
+    fn uncover(&self, span: Span) -> Result<(), Error> {
         let mut phase = self.set_phase();
         match *phase {
             Phase::Filling => {}
@@ -165,12 +183,15 @@ impl DraftState {
             Phase::Gone => return Err(Error::Gone),
         }
         self.file.drop_span(span);
-        drop(phase);
-        // The map on disk must not claim it either.
-        self.checkpoint()
+        Ok(())
     }
 
     pub(super) fn checkpoint(&self) -> Result<(), Error> {
+        self.checkpoint_and(None)
+    }
+
+    /// A checkpoint, and with it another row of the draft and the least generation of its name.
+    fn checkpoint_and(&self, answered: Option<(DraftRow, u32)>) -> Result<(), Error> {
         let _one = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
         if matches!(*self.phase(), Phase::Gone) {
             return Err(Error::Gone);
@@ -182,7 +203,7 @@ impl DraftState {
         // What was taken for bad while the sync ran must not be claimed.
         let covered = self.file.covered();
         let held: SpanSet = durable.iter().flat_map(|span| covered.within(span).collect::<Vec<_>>()).collect();
-        self.save(&held)
+        self.save(&held, answered)
     }
 
     /// A sync that failed may have lost any page that was not yet on the disk, and a second one would say that all is
@@ -208,16 +229,20 @@ impl DraftState {
         self.core.freed.notify_waiters();
     }
 
-    pub(super) fn save(&self, held: &SpanSet) -> Result<(), Error> {
+    pub(super) fn save(&self, held: &SpanSet, answered: Option<(DraftRow, u32)>) -> Result<(), Error> {
         let allocated = self.file.allocated().map_err(|error| self.io(&error))?;
         let demand = Timestamp::from_ms(self.demand_at.load(Ordering::Relaxed));
         let spans = held.iter().map(|span| (span.start(), span.end())).collect();
         let row = PiecesRow { spans, demand_at: demand.ms(), allocated };
-        let id = self.id;
+        let (id, name) = (self.id, name_key(&self.name));
         self.core.writer.write(Room::Adds, move |tx| {
             // A draft that was discarded meanwhile must not come back as a row without one.
             if tx.open_table(DRAFTS)?.get(id)?.is_none() {
                 return Err(Error::Gone);
+            }
+            if let Some((row, generation)) = &answered {
+                put_row(tx, id, row)?;
+                raise_generation(tx, &name, |old| old.max(*generation))?;
             }
             put_pieces(tx, id, &row)
         })?;
@@ -303,14 +328,7 @@ impl DraftState {
         let (name, reason) = (name_key(&self.name), why.to_owned());
         core.writer.write(Room::Frees, move |tx| {
             drop_draft_rows(tx, id)?;
-            let mut notes = tx.open_table(NOTES)?;
-            let mut note: NoteRow = match notes.get(name.as_slice())? {
-                Some(row) => decode("notes.1", row.value())?,
-                None => NoteRow::default(),
-            };
-            note.generation = note.generation.max(1).saturating_add(1);
-            notes.insert(name.as_slice(), encode(&note)?.as_slice())?;
-            drop(notes);
+            raise_generation(tx, &name, |old| old.saturating_add(1))?;
             put_quarantine(tx, place, at, allocated, &reason)
         })?;
         core.forget_draft(self.id);
@@ -327,6 +345,18 @@ impl DraftState {
 pub(super) fn reach(name: &Name, expected: Option<&Published>) -> Reach {
     let vouched = expected.is_some_and(|claim| claim.authority > Authority::Unauthenticated);
     if vouched || matches!(name, Name::Digest(_)) { Reach::All } else { Reach::Unproven }
+}
+
+/// Another generation of a name.
+fn raise_generation(tx: &WriteTransaction, name: &[u8], next: impl FnOnce(u32) -> u32) -> Result<(), Error> {
+    let mut notes = tx.open_table(NOTES)?;
+    let mut note: NoteRow = match notes.get(name)? {
+        Some(row) => decode("notes.1", row.value())?,
+        None => NoteRow::default(),
+    };
+    note.generation = next(note.generation.max(1));
+    notes.insert(name, encode(&note)?.as_slice())?;
+    Ok(())
 }
 
 pub(crate) fn spec_of(name: Name, row: &DraftRow) -> DraftSpec {

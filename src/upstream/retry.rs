@@ -10,7 +10,7 @@ use crate::upstream::error::{Cause, Failure};
 const BACK_OFF_FIRST: Duration = Duration::from_millis(100);
 
 /// The longest wait between two attempts: a link that comes back is noticed soon enough for clients that wait.
-const BACK_OFF_MAX: Duration = Duration::from_secs(5);
+const BACK_OFF_MAX: Duration = Duration::from_secs(2);
 
 /// The longest `Retry-After` that is told on: an origin cannot silence a node for days.
 const RETRY_AFTER_MAX: Duration = Duration::from_mins(10);
@@ -115,7 +115,7 @@ mod tests {
             attempts += 1;
             tokio::time::advance(wait).await;
         }
-        assert!(longest > BACK_OFF_MAX / 2 && (12..40).contains(&attempts), "{attempts} {longest:?}");
+        assert!(longest > BACK_OFF_MAX / 2 && (30..70).contains(&attempts), "{attempts} {longest:?}");
         assert!(trying.since.elapsed() <= Duration::from_mins(1));
     }
 
@@ -127,7 +127,7 @@ mod tests {
         }
         tokio::time::advance(Duration::from_secs(59)).await;
         trying.progress(1);
-        assert!(wait(&mut trying, Cause::Refused).unwrap() > Duration::from_secs(2));
+        assert!(wait(&mut trying, Cause::Refused).unwrap() >= BACK_OFF_MAX / 2);
         trying.progress(PROGRESS_BYTES);
         assert!(wait(&mut trying, Cause::Refused).unwrap() <= BACK_OFF_FIRST);
     }

@@ -253,7 +253,7 @@ table! {
         /// The most that is asked of an origin in one request; on slow links it shrinks by itself.
         extent: Size = text("8 MiB"), Restart;
         /// Connections to one host at the same time.
-        connections_per_host: Count<1, 64> = Raw::Number(4), Restart;
+        connections_per_host: Count<1, 64> = Raw::Number(8), Restart;
         /// How long a client waits for the first byte before it is told to come again. Windows takes 20 s for a dead
         /// node, which it then avoids for 15 minutes.
         silence: Time<{ SECOND }, { 19 * SECOND }> = text("15 s"), Restart;

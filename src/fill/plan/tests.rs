@@ -366,3 +366,35 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn on_a_fast_link_the_front_is_filled_beside_scattered_demands() {
+    let (size, asked) = (512 * PIECE, [Span::new(0, 512 * PIECE)].into_iter().collect());
+    let waiting: Vec<Waiting> = (0..56)
+        .map(|number| Span::at((200 + 5 * number) * PIECE, PIECE))
+        .map(|span| Waiting { at: span.start(), end: span.end(), silent: Duration::ZERO })
+        .collect();
+    let fly = |rate| {
+        let (mut flying, covered) = (Vec::new(), SpanSet::new());
+        for _ in 0..8 {
+            let scene = Scene {
+                size,
+                covered: &covered,
+                flying: &flying,
+                waiting: &waiting,
+                asked: &asked,
+                pieces: &asked,
+                complete: Complete::Demand,
+                whole: false,
+                extent: 8 << 20,
+                proven: 8 << 20,
+                connections: 8,
+                rate: Some(rate),
+            };
+            let span = next(&scene).unwrap();
+            flying.push(Flying { at: span.start(), end: span.end() });
+        }
+        flying.iter().filter(|flying| flying.at < 200 * PIECE).count()
+    };
+    assert_eq!((fly(120_000_000), fly(20_000_000)), (4, 0));
+}

@@ -220,6 +220,10 @@ fn no_secret_is_shown() {
         let error = load(data.path(), "", &[("WAYSTATION__PROXY__URL", url)], &[]).unwrap_err().to_string();
         assert!(!error.contains("hunter2"), "{error}");
     }
+
+    let loaded = load(data.path(), "", &[], &[("origins.allow", "https://kim:hunter2@x.example")]).unwrap();
+    let refused = format!("{:?}", found(&loaded, "allow-list"));
+    assert!(refused.contains("user info is not allowed") && !refused.contains("hunter2"), "{refused}");
 }
 
 #[test]

@@ -286,6 +286,9 @@ fn parse(text: &str) -> Result<(Host, bool, Entry), OriginError> {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (Some(Scheme::Https), rest),
         Some(_) => return Err(fail("the scheme of an origin is http or https")),
     };
+    if rest.contains('@') {
+        return Err(fail("user info is not allowed: take out what stands before the '@'"));
+    }
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     if rest.contains(['/', '?']) {
         return Err(fail("an entry is a host, with its port where it has one, and never a path: take the path out"));
@@ -484,6 +487,21 @@ mod tests {
         assert!(mirror.port == 8080 && !mirror.microsoft);
         assert_eq!(list.literal_hosts()[0], "http://dl.delivery.mp.microsoft.com:8080");
         assert!(list.literal_hosts().contains(&"http://ctldl.windowsupdate.com".to_owned()));
+    }
+
+    #[test]
+    fn user_info_is_refused_by_name_and_not_repeated() {
+        for entry in [
+            "https://kim:hunter2@x.example",
+            "kim:hunter2@x.example:8080",
+            "!kim:hunter2@x.example",
+            "http://kim:hunter2/a://b@x.example",
+            "kim:hunter2%40x.example",
+        ] {
+            let refused = Listed::new(&[entry.to_owned()]).expect_err(entry).to_string();
+            assert!(!refused.contains("hunter2") && refused.contains("x.example"), "{refused}");
+            assert!(entry.contains('%') || refused.contains("user info is not allowed"), "{refused}");
+        }
     }
 
     #[test]

@@ -723,6 +723,32 @@ async fn no_line_of_the_log_tells_a_signed_query_or_grows_with_the_request() {
 }
 
 #[tokio::test]
+async fn no_record_tells_user_info() {
+    let access = Access::default();
+    let _listening = tracing::subscriber::set_default(tracing_subscriber::registry().with(access.clone()));
+    let origin = Origin::start().await;
+    let node = Node::start(&[&origin]).await;
+    let mut client = node.client().await;
+    for (target, host) in [
+        ("/a?cacheHostOrigin=kim:hunter2@dl.example", "node"),
+        ("/a?cacheHostOrigin=kim:hunter2%40dl.example", "node"),
+        ("/a", "kim:hunter2@dl.example"),
+        ("http://kim:hunter2@dl.example/a", "node"),
+    ] {
+        assert_eq!(client.get(target, &[("Host", host)]).await.status, 400, "{host}{target}");
+    }
+    drop(client);
+    node.server.drain(Duration::from_secs(5)).await;
+    let records = access.0.lock().unwrap().clone();
+    assert_eq!(records.len(), 4);
+    assert!(records.iter().all(|record| record["why"].contains("user info")), "{records:#?}");
+    assert!(!format!("{records:?}").contains("hunter2"), "{records:#?}");
+    assert_eq!(records[2]["host"], "***@dl.example");
+    node.fill.close().await;
+    node.store.close().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_while_it_waits_is_recorded() {
     let access = Access::default();
     let _listening = tracing::subscriber::set_default(tracing_subscriber::registry().with(access.clone()));

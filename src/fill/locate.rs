@@ -1,8 +1,8 @@
 //! The mapping: from a request to the name under which its object is kept, and to the places where it can be had. Pure.
 //!
 //! In order:
-//! 1. Refuse what is no address: too long, dot segments (percent-encoded ones too), more than one `cacheHostOrigin`,
-//!    a `cacheHostOrigin` that contradicts an allow-listed `Host`.
+//! 1. Refuse what is no address: too long, dot segments (percent-encoded ones too), user info, more than one
+//!    `cacheHostOrigin`, a `cacheHostOrigin` that contradicts an allow-listed `Host`.
 //! 2. The digest forms: `/Content/<XX>/<SHA1>.<ext>`, `/sha256/<hex>`, `/blake3/<hex>`.
 //! 3. `cacheHostOrigin`, if it is on the allow-list.
 //! 4. `Host`, if it is on the allow-list.
@@ -16,6 +16,7 @@ use crate::fill::rules;
 use crate::model::name::{Name, OriginKey};
 use crate::model::origin::{AllowList, Host, Permit};
 use crate::model::payload::{Authority, Location, Published, Standing};
+use crate::model::shown::without_user_info;
 
 /// A request as the mapping sees it.
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +81,10 @@ pub(super) fn locate(ask: &Ask<'_>, allow: &AllowList, upstream: Option<Above<'_
     let query = ask.query.unwrap_or_default();
     check_path(ask.path, query)?;
     let (named, rest) = split_query(query)?;
+    // RFC 9112, 3.2, knows none in Host. Refused before anything repeats it: it may be a password.
+    if [ask.host, named.as_deref()].into_iter().flatten().any(|host| host.contains('@')) {
+        return Err(malformed("user info before a host is not allowed"));
+    }
     let named = named.map(|value| parse_host(&value)).transpose()?;
     let header = ask.host.and_then(|value| parse_host(value).ok());
     let permitted = |spot: &(Host, Option<u16>)| allow.permit(&spot.0, spot.1).map(|permit| (spot.0.clone(), permit));
@@ -139,9 +144,9 @@ fn no_rule(why: impl Into<String>) -> Refusal {
     Refusal::NoRule { why: why.into() }
 }
 
-/// What goes into an error text: a stranger's bytes, cut.
+/// What goes into an error text: a stranger's bytes, without user info, cut.
 fn shorten(text: &str) -> String {
-    text.chars().take(80).collect()
+    without_user_info(text).chars().take(80).collect()
 }
 
 fn check_path(path: &str, query: &str) -> Result<(), Refusal> {
@@ -512,6 +517,16 @@ mod tests {
             "a",
         ] {
             assert!(matches!(refused("node", target), Refusal::Malformed { .. }), "{target}");
+        }
+        for (host, target) in [
+            ("kim:hunter2@dl.example.org", "/a"),
+            ("kim:hunter2@node", "/sha256/00"),
+            ("node", "/a?cacheHostOrigin=kim:hunter2@dl.example.org"),
+            ("node", "/a?cacheHostOrigin=kim%3ahunter2%40dl.example.org"),
+            ("node", "/a?cacheHostOrigin=kim:hunter2@dl.example.org%"),
+        ] {
+            let text = refused(host, target).to_string();
+            assert!(text.starts_with("malformed") && !text.contains("hunter2"), "{host}{target}: {text}");
         }
         let differ = refused("dl.example.org", "/a?cacheHostOrigin=safe.example.org");
         assert!(matches!(differ, Refusal::Malformed { .. }));

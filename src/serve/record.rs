@@ -4,6 +4,7 @@
 //! No field is named as a line of the log has it already (`timestamp`, `level`, `target`, `message`): as JSON a line is one
 //! flat object.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -118,10 +119,12 @@ impl Record {
         let show = |value: &Option<HeaderValue>, limit| {
             value.as_ref().map(|value| shown::escape(value.as_bytes(), limit)).unwrap_or_default()
         };
-        let host = match self.uri.authority() {
-            Some(authority) => shown::escape(authority.as_str().as_bytes(), FIELD_CHARS_MAX),
-            None => show(&self.host, FIELD_CHARS_MAX),
+        let host = match (self.uri.authority(), &self.host) {
+            (Some(authority), _) => Cow::Borrowed(authority.as_str()),
+            (None, Some(host)) => String::from_utf8_lossy(host.as_bytes()),
+            (None, None) => Cow::default(),
         };
+        let host = shown::escape(shown::without_user_info(&host).as_bytes(), FIELD_CHARS_MAX);
         tracing::info!(
             target: "access",
             at = %self.started_at,

@@ -779,7 +779,7 @@ async fn a_digest_unknown_to_everybody_is_no_source() {
     let dir = tempfile::tempdir().unwrap();
     let node = Node::open(dir.path(), Setup::default(), &[]);
     let target = node.by_digest(&format!("/sha256/{}", "ab".repeat(32)));
-    assert!(matches!(node.fill.obtain(&target, whole()).await, Err(Error::Origin(_, 404))));
+    assert!(matches!(node.fill.obtain(&target, whole()).await, Err(Error::Nowhere)));
 }
 
 #[tokio::test]

@@ -682,7 +682,7 @@ impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Lines {
         if target == "access" || target.starts_with("waystation") {
             let mut text = Text(target.to_owned());
             event.record(&mut text);
-            self.0.lock().unwrap().push(text.0);
+            self.0.lock().unwrap().push(format!("{} level={}", text.0, event.metadata().level()));
         }
     }
 }
@@ -720,6 +720,35 @@ async fn no_line_of_the_log_tells_a_signed_query_or_grows_with_the_request() {
     let refused = lines.iter().find(|line| line.contains("method=\"XXX")).expect("the refused request has a record");
     assert!(refused.len() < 1000, "{} bytes", refused.len());
     node.store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_any_client_can_have_absent_is_no_trouble_in_the_log() {
+    let lines = Lines::default();
+    let _listening = tracing::subscriber::set_default(tracing_subscriber::registry().with(lines.clone()));
+    let origin = Origin::start().await;
+    origin.put("/down.cab", Object::made(10, 6));
+    origin.always("/down.cab", [Fault::Status(503)]);
+    let node = Node::start(&[&origin]).await;
+    let mut client = node.client().await;
+    let unknown = client.get(&format!("/sha256/{}", "ab".repeat(32)), &[]).await;
+    let text = "not held here, and no place to fetch it from is known\n";
+    assert_eq!((unknown.status, unknown.body), (404, text.as_bytes().to_vec()));
+    let absent = client.get(&through(&origin, "/absent.cab"), &[]).await;
+    assert_eq!((absent.status, absent.body), (404, b"the origin answered 404\n".to_vec()));
+    let loud = || {
+        let lines = lines.0.lock().unwrap();
+        lines
+            .iter()
+            .filter(|line| line.contains("level=WARN") || line.contains("level=ERROR"))
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(loud(), Vec::<String>::new());
+    assert_eq!(client.get(&through(&origin, "/down.cab"), &[]).await.status, 503);
+    drop(client);
+    node.stop().await;
+    assert!(loud().iter().any(|line| line.contains("/down.cab")), "an outage is told: {:?}", loud());
 }
 
 #[tokio::test]

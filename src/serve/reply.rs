@@ -222,6 +222,9 @@ fn public(error: &Error, retry_after: Duration) -> (StatusCode, Cow<'static, str
         Error::Fill(fill::Error::Origin(_, status)) => {
             (of_origin(*status), Cow::Owned(format!("the origin answered {status}\n")), None)
         }
+        Error::Fill(fill::Error::Nowhere) => {
+            known(StatusCode::NOT_FOUND, "not held here, and no place to fetch it from is known\n")
+        }
         Error::Passed(_) => known(StatusCode::BAD_GATEWAY, "the origin's answer cannot be passed on\n"),
         Error::Fill(fill::Error::Unavailable { retry_after: after, .. }) => {
             later("the object cannot be had now, try again later\n", (*after).max(retry_after))
@@ -319,6 +322,7 @@ mod tests {
             (Error::Malformed("Host is missing"), 400, None),
             (Error::Refused(fill::Refusal::Malformed { why: inside.into() }), 400, None),
             (Error::Refused(fill::Refusal::NoRule { why: inside.into() }), 404, None),
+            (Error::Fill(fill::Error::Nowhere), 404, None),
             (unavailable(0), 503, Some("5")),
             (unavailable(17), 503, Some("17")),
             (unavailable(86_400), 503, Some("600")),

@@ -431,7 +431,14 @@ async fn what_is_refused_and_why() {
 
     let mut twice = node.client().await;
     twice.send_raw(b"GET /a HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n").await;
-    assert_eq!(twice.answer(false).await.status, 400);
+    let answer = twice.answer(false).await;
+    assert_eq!(
+        (answer.status, answer.body),
+        (400, b"the request is malformed: Host is given more than once\n".to_vec())
+    );
+    let dots = client.get("/a/../secret", &[]).await;
+    let told = "the request is malformed: dot segments, ask for the path that is meant\n";
+    assert_eq!((dots.status, dots.body), (400, told.as_bytes().to_vec()));
     let mut tunnel = node.client().await;
     tunnel.send_raw(b"CONNECT dl.example:443 HTTP/1.1\r\nHost: dl.example:443\r\n\r\n").await;
     assert_eq!(tunnel.head().await.status, 405);
@@ -764,7 +771,9 @@ async fn no_record_tells_user_info() {
         ("/a", "kim:hunter2@dl.example"),
         ("http://kim:hunter2@dl.example/a", "node"),
     ] {
-        assert_eq!(client.get(target, &[("Host", host)]).await.status, 400, "{host}{target}");
+        let answer = client.get(target, &[("Host", host)]).await;
+        assert_eq!(answer.status, 400, "{host}{target}");
+        assert_eq!(answer.body, b"the request is malformed: user info before a host is not allowed\n");
     }
     drop(client);
     node.server.drain(Duration::from_secs(5)).await;

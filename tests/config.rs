@@ -266,6 +266,19 @@ fn entries_and_networks_that_hurt_are_found() {
 }
 
 #[test]
+fn a_damaged_site_ca_is_found() {
+    let data = tempfile::tempdir().unwrap();
+    let loaded = load(data.path(), "", &[], &[]).unwrap();
+    assert_eq!(found(&loaded, "site-ca"), [], "none is made before the first start");
+    fs::create_dir(data.path().join("tls")).unwrap();
+    fs::write(data.path().join("tls/site-ca.key"), "nothing").unwrap();
+    let damaged = found(&loaded, "site-ca");
+    assert_eq!(damaged[0].verdict, Verdict::Bad);
+    assert!(damaged[0].seen.contains("tls ca create --for DOMAIN --replace"), "{damaged:?}");
+    assert_eq!(fs::read_dir(data.path().join("tls")).unwrap().count(), 1);
+}
+
+#[test]
 fn a_machine_that_is_too_small_is_found() {
     let data = tempfile::tempdir().unwrap();
     let set = [

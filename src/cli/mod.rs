@@ -16,6 +16,7 @@ pub mod fail;
 pub mod fetch;
 pub mod follow;
 pub mod jobs;
+mod listener;
 pub mod node;
 pub mod print;
 pub mod question;

@@ -759,6 +759,41 @@ async fn what_any_client_can_have_absent_is_no_trouble_in_the_log() {
 }
 
 #[tokio::test]
+async fn what_is_no_http_and_who_is_too_many_is_told_too() {
+    let lines = Lines::default();
+    let _listening = tracing::subscriber::set_default(tracing_subscriber::registry().with(lines.clone()));
+    let node = Node::start(&[]).await;
+    for (head, status) in [
+        ("GET /a HTTP/1.1\r\nHost: node\r\nX: \u{1}\r\n\r\n".to_owned(), 400),
+        ("nonsense\r\n\r\n".to_owned(), 400),
+        ("GET /a HTTP/1.1\r\nHost: node\r\nContent-Length: -1\r\n\r\n".to_owned(), 400),
+        (format!("GET /a HTTP/1.1\r\nHost: node\r\nX: {}\r\n\r\n", "x".repeat(66_000)), 431),
+    ] {
+        lines.0.lock().unwrap().clear();
+        let mut client = node.client().await;
+        client.send_raw(head.as_bytes()).await;
+        assert_eq!(client.head().await.status, status);
+        assert!(client.is_closed().await);
+        let lines = lines.0.lock().unwrap();
+        let records: Vec<_> = lines.iter().filter(|line| line.starts_with("access")).collect();
+        assert_eq!(records.len(), 1, "{lines:#?}");
+        assert!(records[0].contains(&format!("status={status}")) && records[0].contains("fault=\"client\""));
+    }
+
+    let one = net::Config { connections_per_client_max: 1, exempt: Vec::new(), ..net::Config::default() };
+    node.server.set_config(one);
+    let mut first = node.client().await;
+    assert_eq!(first.get("/a", &[]).await.status, 404);
+    for _ in 0..3 {
+        assert!(node.client().await.is_closed().await);
+    }
+    let told = lines.0.lock().unwrap().iter().filter(|line| line.contains("limits.exempt")).count();
+    assert_eq!(told, 1);
+    drop(first);
+    node.stop().await;
+}
+
+#[tokio::test]
 async fn no_record_tells_user_info() {
     let access = Access::default();
     let _listening = tracing::subscriber::set_default(tracing_subscriber::registry().with(access.clone()));

@@ -150,6 +150,31 @@ impl Record {
     }
 }
 
+/// The record of a request whose head could not be read, so that there is little to say of it. The network counts it.
+pub(super) fn unread(at: Timestamp, peer: Peer, status: u16, why: &str) {
+    tracing::info!(
+        target: "access",
+        %at,
+        client = %peer.remote,
+        secure = peer.secure,
+        method = "",
+        host = "",
+        path = "",
+        key = "",
+        rule = "",
+        outcome = REFUSED.outcome.word(),
+        detail = "",
+        status,
+        range = "",
+        sent = 0,
+        ended = "whole",
+        duration_ms = 0,
+        agent = "",
+        fault = Fault::Client.word(),
+        why = shown::escape(why.as_bytes(), FIELD_CHARS_MAX),
+    );
+}
+
 impl Drop for Record {
     fn drop(&mut self) {
         let duration = self.started.elapsed();

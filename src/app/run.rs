@@ -160,13 +160,18 @@ pub(crate) fn serve(mut loaded: Loaded) -> Result<(), AppError> {
         data.shutdown_timeout(THREADS_MAX);
         control.shutdown_timeout(THREADS_MAX);
     }
-    match &outcome {
-        Ok(()) => tracing::info!("drained"),
-        // The command line tells people; a log of JSON wants it in its own form.
-        Err(error) if typed.log.format.is_json() => tracing::error!(%error, "ended"),
-        Err(_) => {}
+    match outcome {
+        Ok(()) => {
+            tracing::info!("drained");
+            Ok(())
+        }
+        // The command line tells people; a log of JSON wants it in its own form, and no line beside it in another.
+        Err(error) if typed.log.format.is_json() => {
+            tracing::error!(%error, "ended");
+            Err(AppError::Told(Box::new(error)))
+        }
+        Err(error) => Err(error),
     }
-    outcome
 }
 
 /// From ready to drained. Runs in the control runtime.

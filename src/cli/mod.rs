@@ -54,7 +54,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match dispatch(cli, out) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fail) => {
-            out.fail(&fail);
+            if !fail.what.is_empty() {
+                out.fail(&fail);
+            }
             ExitCode::from(fail.code)
         }
     }

@@ -211,6 +211,12 @@ fn stand_in(
 
 /// Step 1. Says why only reading is possible, if so.
 fn make_directories(disk: &dyn Disk, layout: &Layout) -> Result<Option<String>, Error> {
+    for path in [layout.content(), layout.drafts(), layout.quarantine()] {
+        if disk.facts(&path).ok().flatten().is_some_and(|facts| !facts.is_dir) {
+            let what = format!("{} must be a directory and is a file: move it away, then start again", path.display());
+            return Err(Error::Invalid { what });
+        }
+    }
     let make = || {
         for path in [layout.root().to_owned(), layout.content(), layout.drafts(), layout.quarantine()] {
             disk.create_dir(&path)?;

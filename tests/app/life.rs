@@ -187,6 +187,7 @@ fn two_nodes_do_not_share_a_directory_or_a_port() {
     let mut third = NodeProcess::spawn(other.path(), &["--set", &taken]);
     assert_eq!(third.ended().code(), Some(69));
     third.logged("something else listens there");
+    assert!(!third.rest().iter().any(|line| line.contains("listens there")), "told twice");
     first.signal(Signal::TERM);
     assert_eq!(first.ended().code(), Some(0));
 }
@@ -236,6 +237,17 @@ fn a_start_that_cannot_go_well_says_why() {
         let mut node = NodeProcess::spawn(target, args);
         assert_eq!(node.ended().code(), Some(code), "{args:?}");
     }
+    // The thing is named, and what to do about it.
+    fs::create_dir_all(&path).unwrap();
+    let (drafts, missing) = (path.join("drafts"), ["--set", "tls.cert=none.pem", "--set", "tls.key=none.key"]);
+    let mut node = NodeProcess::spawn(&path, &missing);
+    assert_eq!(node.ended().code(), Some(69));
+    node.logged("none.pem: there is no such file; correct its name in [tls]");
+    fs::remove_dir(&drafts).unwrap();
+    fs::write(&drafts, "").unwrap();
+    let mut node = NodeProcess::spawn(&path, &[]);
+    assert_eq!(node.ended().code(), Some(74));
+    node.logged(&format!("{} must be a directory and is a file: move it away", drafts.display()));
     if rustix::process::geteuid().is_root() {
         let foreign = data.path().join("foreign");
         fs::create_dir(&foreign).unwrap();

@@ -40,3 +40,23 @@ impl OriginError {
         Self { value: value.chars().take(SHOWN_CHARS_MAX).collect(), why: why.into() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn user_info_is_refused_by_name_and_not_repeated() {
+        for entry in [
+            "https://kim:hunter2@x.example",
+            "kim:hunter2@x.example:8080",
+            "!kim:hunter2@x.example",
+            "http://kim:hunter2/a://b@x.example",
+            "kim:hunter2%40x.example",
+        ] {
+            let refused = AllowList::new(&[entry.to_owned()]).expect_err(entry).to_string();
+            assert!(!refused.contains("hunter2") && refused.contains("x.example"), "{refused}");
+            assert!(entry.contains('%') || refused.contains("user info is not allowed"), "{refused}");
+        }
+    }
+}

@@ -49,7 +49,12 @@ pub fn target(text: &str) -> String {
 #[must_use]
 pub fn without_user_info(text: &str) -> String {
     let parts = text.split("//").map(|part| {
-        let authority = part.split(['/', '?', '#']).next().unwrap_or_default();
+        let mut authority = part.split(['/', '?', '#']).next().unwrap_or_default();
+        // What no port can be is the beginning of a password that has a slash in it, or the like.
+        let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+        if !authority.contains('[') && authority.rsplit_once(':').is_some_and(|(_, port)| !is_port(port)) {
+            authority = part;
+        }
         match behind_user_info(authority) {
             Some(host) => format!("{HIDDEN}@{host}{}", &part[authority.len()..]),
             None => part.to_owned(),
@@ -135,9 +140,12 @@ mod tests {
             ("http://kim:hunter2@h/a@b?c@d", "http://***@h/a@b?c@d"),
             ("kim:hunter2@h:80", "***@h:80"),
             ("kim:hunter2@h/a", "***@h/a"),
-            ("x://a@b:hunter2@c/d@e", "x://***@c/d@e"),
+            ("x://a@b:hunter2@c/d", "x://***@c/d"),
             ("/go?to=http://kim:hunter2@h", "/go?to=http://***@h"),
             ("kim:hunter2%40h/a", "***@h/a"),
+            ("http://kim:hunter2/x?@h/a", "http://***@h/a"),
+            ("http://h:80/a@b", "http://h:80/a@b"),
+            ("http://[::1]/a@b", "http://[::1]/a@b"),
             ("/a@b", "/a@b"),
             ("https://dl.example.org/a", "https://dl.example.org/a"),
             ("", ""),

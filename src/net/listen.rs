@@ -4,8 +4,7 @@
 //! rights after binding); a server takes it over.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
-use std::net::{SocketAddr, TcpListener as StdTcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener as StdTcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

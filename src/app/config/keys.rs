@@ -2,7 +2,7 @@
 //! reference, the checks and the typed form all come from here. Names are part of the product's face: none is renamed.
 
 use crate::app::config::kinds::network::{
-    Address, Addresses, HostNames, Networks, Origins, ProxyChoice, ProxyUrl, UrlText, Urls,
+    Address, Addresses, HostNames, Networks, OriginEntries, ProxyChoice, ProxyUrl, UrlText, Urls,
 };
 use crate::app::config::kinds::quantity::{Count, Size, SizeWithin, Switch, Time};
 use crate::app::config::kinds::word::{Directory, FilePath, FilePaths, LogLevel, Text, Texts, UpstreamKind};
@@ -214,7 +214,7 @@ table! {
         /// Entries are a host with an optional scheme and port (http and 80 unless given), "*.host" for all below it,
         /// "!host" to take one away. Private and loopback addresses only when listed literally.
         /// For example `allow = ["https://dl.example.org", "*.example.net", "127.0.0.1:8000", "!download.nvidia.com"]`.
-        allow: Origins = list(&[]), Live;
+        allow: OriginEntries = list(&[]), Live;
     }
     /// What stands above the node.
     upstream: Upstream {

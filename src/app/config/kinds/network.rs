@@ -87,9 +87,9 @@ impl Kind for HostNames {
 
 /// Entries of the allow-list, each in the form that the list takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Origins(pub(crate) Vec<String>);
+pub(crate) struct OriginEntries(pub(crate) Vec<String>);
 
-impl Kind for Origins {
+impl Kind for OriginEntries {
     const LIST: bool = true;
     fn expected() -> String {
         "origins, such as [\"*.example.org\", \"https://dl.example.org\", \"127.0.0.1:8000\", \"!download.nvidia.com\"]"

@@ -52,7 +52,8 @@ pub fn without_user_info(text: &str) -> String {
         let mut authority = part.split(['/', '?', '#']).next().unwrap_or_default();
         // What no port can be is the beginning of a password that has a slash in it, or the like.
         let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
-        if !authority.contains('[') && authority.rsplit_once(':').is_some_and(|(_, port)| !is_port(port)) {
+        let whole = behind_user_info(authority).is_some() || authority.contains('[');
+        if !whole && authority.rsplit_once(':').is_some_and(|(_, port)| !is_port(port)) {
             authority = part;
         }
         match behind_user_info(authority) {

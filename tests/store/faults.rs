@@ -129,7 +129,7 @@ async fn a_mount_that_is_not_there_is_not_filled() {
     std::fs::rename(&elsewhere, &place).unwrap();
     let (store, _) = open_on(&disk, dir.path()).unwrap();
     assert_eq!(store.health(), Health::Ready);
-    still_serves(&store, &content).await;
+    assert_eq!(served(&store.find(&url("held")).await.unwrap().unwrap()), content);
     store.close().await.unwrap();
     crash::check_rows(dir.path()).unwrap();
 }

@@ -106,13 +106,16 @@ fn later_layers_win_and_the_place_is_known() {
 #[test]
 fn everything_wrong_is_told_at_once_with_its_place() {
     let data = tempfile::tempdir().unwrap();
-    let file = "[store]\nmax_sise = \"1 GiB\"\nmin_free = true\n\n[sync]\nevery = \"1 day\"\n";
+    let file = "[store]\nmax_sise = \"1 GiB\"\nmin_free = true\n\n[sync]\nevery = \"1 day\"\n[fill]\nextent = 9\n\
+                [origins]\nallow = [\"ftp://a.example\"]\n";
     let error = load(data.path(), file, &[("WAYSTATION__LOG__LEVL", "info")], &[("fill", "x")]).unwrap_err();
     let told = error.to_string();
     for part in [
         "waystation.toml:2: there is no key \"max_sise\" in [store]; did you mean \"max_size\"?",
         "waystation.toml:3: store.min_free is true; expected a size such as \"500 GiB\"",
         "waystation.toml:5: there is no section [sync]",
+        "waystation.toml:8: fill.extent is 9 (it must be at least \"64 KiB\" (a number without a unit counts bytes))",
+        "waystation.toml:10: origins.allow is [\"ftp://a.example\"] (\"ftp://a.example\" is no origin: the scheme of an",
         "WAYSTATION__LOG__LEVL: there is no key \"levl\" in [log]; did you mean \"level\"?",
         "flag for fill: a setting is named section.key",
     ] {
@@ -227,6 +230,10 @@ fn no_secret_is_shown() {
         let error = load(data.path(), "", &[("WAYSTATION__PROXY__URL", url)], &[]).unwrap_err().to_string();
         assert!(!error.contains("hunter2"), "{error}");
     }
+
+    let refused = load(data.path(), "", &[], &[("origins.allow", "https://kim:hunter2@x.example")]);
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("user info is not allowed") && !refused.contains("hunter2"), "{refused}");
 }
 
 #[test]
@@ -267,9 +274,19 @@ fn entries_and_networks_that_hurt_are_found() {
     let ranges = found(&loaded, "private-range");
     assert_eq!(ranges.len(), 1, "{ranges:?}");
     assert!(ranges[0].seen.starts_with("0.0.0.0/0"));
+}
 
-    let wrong = load(data.path(), "", &[], &[("origins.allow", "http://kim@dl.example.org")]).unwrap();
-    assert!(found(&wrong, "allow-list").iter().any(|finding| finding.verdict == Verdict::Bad));
+#[test]
+fn a_damaged_site_ca_is_found() {
+    let data = tempfile::tempdir().unwrap();
+    let loaded = load(data.path(), "", &[], &[]).unwrap();
+    assert_eq!(found(&loaded, "site-ca"), [], "none is made before the first start");
+    fs::create_dir(data.path().join("tls")).unwrap();
+    fs::write(data.path().join("tls/site-ca.key"), "nothing").unwrap();
+    let damaged = found(&loaded, "site-ca");
+    assert_eq!(damaged[0].verdict, Verdict::Bad);
+    assert!(damaged[0].seen.contains("tls ca create --for DOMAIN --replace"), "{damaged:?}");
+    assert_eq!(fs::read_dir(data.path().join("tls")).unwrap().count(), 1);
 }
 
 #[test]

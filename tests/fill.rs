@@ -24,7 +24,9 @@ use waystation::base::disk::{Disk, RealDisk};
 use waystation::base::limits::PIECE;
 use waystation::base::span::{Span, SpanSet};
 use waystation::base::time::{Clock, Timestamp};
-use waystation::fill::{Ask, Complete, Config, Error, Facts, Fill, Flight, Obtained, Passed, Target, Verify, Want};
+use waystation::fill::{
+    Ask, Complete, Config, Error, Facts, Fill, Flight, Obtained, Passed, Refusal, Target, Verify, Want,
+};
 use waystation::model::name::Name;
 use waystation::model::origin::AllowList;
 use waystation::model::outcome::{CacheStatus, Detail, Outcome};
@@ -775,11 +777,28 @@ async fn names_of_a_held_payload_are_written_down_up_to_a_limit() {
 }
 
 #[tokio::test]
+async fn user_info_is_refused_and_not_repeated() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::open(dir.path(), Setup::default(), &[]);
+    for (host, path, query) in [
+        ("kim:hunter2@dl.example.org", "/a", None),
+        ("kim:hunter2@node", "/sha256/00", None),
+        ("node", "/a", Some("cacheHostOrigin=kim:hunter2@dl.example.org")),
+        ("node", "/a", Some("cacheHostOrigin=kim%3ahunter2%40dl.example.org")),
+        ("node", "/a", Some("cacheHostOrigin=kim:hunter2@dl.example.org%")),
+    ] {
+        let refused = node.fill.locate(&Ask { host: Some(host), path, query, via: None }).unwrap_err();
+        let text = refused.to_string();
+        assert!(matches!(refused, Refusal::Malformed { .. }) && !text.contains("hunter2"), "{host}{path}: {text}");
+    }
+}
+
+#[tokio::test]
 async fn a_digest_unknown_to_everybody_is_no_source() {
     let dir = tempfile::tempdir().unwrap();
     let node = Node::open(dir.path(), Setup::default(), &[]);
     let target = node.by_digest(&format!("/sha256/{}", "ab".repeat(32)));
-    assert!(matches!(node.fill.obtain(&target, whole()).await, Err(Error::Origin(_, 404))));
+    assert!(matches!(node.fill.obtain(&target, whole()).await, Err(Error::Nowhere)));
 }
 
 #[tokio::test]

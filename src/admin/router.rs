@@ -5,8 +5,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
-use http::{Method, StatusCode, Uri};
+use http::{Method, StatusCode, Uri, header};
 
 use crate::admin::error::Problem;
 use crate::admin::{
@@ -15,6 +16,7 @@ use crate::admin::{
 
 /// Every address: method, path, and what it answers; for the reference.
 pub const ADDRESSES: &[(&str, &str, &str)] = &[
+    ("GET", "/", "this list"),
     ("GET", "/healthz", "200 while the process answers at all"),
     ("GET", "/readyz", "200 while the node does its work, else 503"),
     ("GET", "/metrics", "metrics in the OpenMetrics text format"),
@@ -76,6 +78,7 @@ pub fn router(handles: Handles, access: Access) -> Router {
         .route("/doctor", get(ask::doctor))
         .route("/settings", get(ask::settings));
     Router::new()
+        .route("/", get(beginning))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::scrape))
@@ -85,6 +88,14 @@ pub fn router(handles: Handles, access: Access) -> Router {
         .layer(from_fn_with_state(access, guard::guard))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(Arc::new(handles))
+}
+
+/// What is asked for by who has the address alone: where to begin.
+async fn beginning() -> Response {
+    let text = ADDRESSES.iter().fold(String::from("Waystation\n\n"), |text, (method, path, what)| {
+        format!("{text}{method:<6} {path}: {what}\n")
+    });
+    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
 }
 
 async fn absent(uri: Uri) -> Problem {

@@ -223,7 +223,7 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
     let socket = match socket {
         Ok(socket) => Some(socket),
         Err(error) => {
-            tracing::warn!(path = %loaded.control_socket().display(), %error, "no control socket: the command line cannot reach the node");
+            tracing::warn!(path = %loaded.control_socket().display(), %error, "no control socket: the command line can ask the node over listen.control, and order it nothing");
             None
         }
     };

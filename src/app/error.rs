@@ -110,6 +110,9 @@ pub enum AppError {
         /// What the system said.
         source: io::Error,
     },
+    /// What ended a node whose log has told it already, in the form that whoever reads that log can take apart.
+    #[error("{0}")]
+    Told(Box<AppError>),
     /// A second signal came while draining.
     #[error("stopped at once by a second signal; downloads go on from their last checkpoint")]
     Interrupted,
@@ -130,6 +133,7 @@ impl AppError {
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
         match self {
+            Self::Told(error) => error.fault(),
             Self::Config(_) | Self::NoStore { .. } | Self::Backup { .. } | Self::Owner { .. } | Self::Upstream(_) => {
                 Fault::Operator
             }
@@ -142,6 +146,7 @@ impl AppError {
     /// Whether the same start may go well a moment later; a wrong configuration never does.
     pub fn is_retryable(&self) -> bool {
         match self {
+            Self::Told(error) => error.is_retryable(),
             Self::Store(error) => error.is_retryable(),
             other => other.fault() == Fault::Machine,
         }
@@ -150,6 +155,7 @@ impl AppError {
     /// The code that the process ends with, by the custom of sysexits.h: systemd does not start again after 78.
     pub fn exit_code(&self) -> u8 {
         match self {
+            Self::Told(error) => error.exit_code(),
             Self::Config(_)
             | Self::Owner { .. }
             | Self::Upstream(_)

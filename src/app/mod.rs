@@ -27,9 +27,12 @@ pub(crate) mod settings;
 pub mod tls;
 
 use std::ffi::OsString;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use crate::app::config::keys::Typed;
+use crate::app::config::kinds::Kind;
+use crate::app::config::kinds::network::Address;
 use crate::app::config::layers::Errors;
 use crate::app::config::{layers, rooms, template};
 pub use crate::app::error::{AppError, ConfigError, Problem};
@@ -107,6 +110,23 @@ impl Loaded {
     /// The command line's way to the node that runs on this data directory.
     pub fn control_socket(&self) -> PathBuf {
         self.layered.data.join("control.sock")
+    }
+
+    /// Where a node of this configuration answers questions over TCP, if it does.
+    pub fn control_address(&self) -> Option<SocketAddr> {
+        let raw = self.layered.settings.get("listen.control")?.value();
+        let address = Address::read(raw).ok()?.0?;
+        let here = match address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        Some(SocketAddr::new(here, address.port()))
+    }
+
+    /// Whether a process works on the data directory, as far as this machine tells.
+    pub fn is_in_use(&self) -> bool {
+        machine::is_locked(&self.layered.data.join("lock"))
     }
 
     /// The file that was read, if there was one.

@@ -6,10 +6,11 @@ use crate::app::build::Node;
 use crate::app::config::rooms;
 use crate::app::logs::Logs;
 use crate::app::{Loaded, load};
-use crate::model::settings::{Effect, Layer};
+use crate::model::settings::{Effect, Layer, Settings};
 
 /// Reads the configuration again and applies what can change while running. A file with errors changes nothing.
-pub(super) fn configuration(node: &Node, loaded: &mut Loaded, logs: &Logs) {
+/// `started` is what the node began with, by which all runs that a reload does not change.
+pub(super) fn configuration(node: &Node, loaded: &mut Loaded, started: &Settings, logs: &Logs) {
     let mut new = match load(&loaded.flags) {
         Ok(new) => new,
         Err(error) => {
@@ -39,18 +40,22 @@ pub(super) fn configuration(node: &Node, loaded: &mut Loaded, logs: &Logs) {
     if let Err(error) = logs.set_level(&typed.log.level.0) {
         tracing::warn!(error, "the level of the log stays as it is");
     }
-    let (live, later): (Vec<_>, Vec<_>) = new
-        .settings()
-        .changed(loaded.settings())
-        .map(|(key, setting)| (key.to_owned(), setting.effect()))
-        .partition(|(_, effect)| *effect == Effect::Live);
-    let names = |keys: Vec<(String, Effect)>| keys.into_iter().map(|(key, _)| key).collect::<Vec<_>>().join(", ");
+    let (live, later) = news(new.settings(), loaded.settings(), started);
     if !later.is_empty() {
-        tracing::warn!(keys = names(later), "changed, but taken only by the next start");
+        tracing::warn!(keys = later.join(", "), "changed since the start, but taken only by the next start");
     }
-    tracing::info!(keys = names(live), "reloaded");
+    tracing::info!(keys = live.join(", "), "reloaded");
     node.settings.store(Arc::new(new.settings().clone()));
     *loaded = new;
+}
+
+/// The keys that change now, and those that wait for the next start. What is live runs as it was read last, anything else as
+/// it was at the start, whatever files were read since.
+fn news<'a>(new: &'a Settings, last: &'a Settings, started: &'a Settings) -> (Vec<&'a str>, Vec<&'a str>) {
+    let keys = |than: &'a Settings, live: bool| {
+        new.changed(than).filter(|(_, new)| (new.effect() == Effect::Live) == live).map(|(key, _)| key).collect()
+    };
+    (keys(last, true), keys(started, false))
 }
 
 /// Has the certificate's files loaded now, whatever their times say; they are looked at every few seconds anyway.
@@ -61,5 +66,31 @@ pub(super) async fn certificate(node: &Node) {
         Ok(Ok(false)) => {}
         Ok(Err(error)) => tracing::error!(%error, "the new certificate is not used, the old one stays"),
         Err(error) => tracing::error!(%error, "looking for a new certificate failed"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::settings::Setting;
+
+    #[test]
+    fn what_waits_for_the_next_start_is_told_by_what_runs() {
+        let with = |complete: &str, level: &str| {
+            let mut settings = Settings::default();
+            for (key, value, effect) in
+                [("fill.complete", complete, Effect::Restart), ("log.level", level, Effect::Live)]
+            {
+                settings.define(key, Setting::new(value.into(), effect));
+            }
+            settings
+        };
+        let started = with("demand", "info");
+        let first = with("always", "debug");
+        assert_eq!(news(&first, &started, &started), (vec!["log.level"], vec!["fill.complete"]));
+        // It still does not run, and is said again.
+        assert_eq!(news(&first, &first, &started), (vec![], vec!["fill.complete"]));
+        // It is as it runs again.
+        assert_eq!(news(&with("demand", "debug"), &first, &started), (vec![], vec![]));
     }
 }

@@ -159,13 +159,18 @@ pub(crate) fn serve(mut loaded: Loaded) -> Result<(), AppError> {
         data.shutdown_timeout(THREADS_MAX);
         control.shutdown_timeout(THREADS_MAX);
     }
-    match &outcome {
-        Ok(()) => tracing::info!("drained"),
-        // The command line tells people; a log of JSON wants it in its own form.
-        Err(error) if typed.log.format.is_json() => tracing::error!(%error, "ended"),
-        Err(_) => {}
+    match outcome {
+        Ok(()) => {
+            tracing::info!("drained");
+            Ok(())
+        }
+        // The command line tells people; a log of JSON wants it in its own form, and no line beside it in another.
+        Err(error) if typed.log.format.is_json() => {
+            tracing::error!(%error, "ended");
+            Err(AppError::Told(Box::new(error)))
+        }
+        Err(error) => Err(error),
     }
-    outcome
 }
 
 /// From ready to drained. Runs in the control runtime.
@@ -179,13 +184,14 @@ async fn live(
 ) -> Result<(), AppError> {
     let status = announce(&node, loaded, logs)?;
     notify::ready(&status);
+    let started = loaded.settings().clone();
     let stop = async {
         loop {
             match signals.next().await {
                 Asked::Stop(name) => return name,
                 Asked::Reload => {
                     notify::reloading();
-                    reload::configuration(&node, loaded, logs);
+                    reload::configuration(&node, loaded, &started, logs);
                     reload::certificate(&node).await;
                     notify::ready(&status_line(&node.store.health(), &status));
                 }

@@ -16,6 +16,7 @@ pub mod fail;
 pub mod fetch;
 pub mod follow;
 pub mod jobs;
+mod listener;
 pub mod node;
 pub mod print;
 pub mod question;
@@ -53,8 +54,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match dispatch(cli, out) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fail) => {
-            // Zero: who read it went away, and has heard enough.
-            if fail.code != 0 {
+            // Zero: who read it went away, and has heard enough. Empty: it was told already.
+            if fail.code != 0 && !fail.what.is_empty() {
                 out.fail(&fail);
             }
             ExitCode::from(fail.code)

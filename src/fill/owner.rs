@@ -62,6 +62,9 @@ pub(super) async fn fly(inner: Arc<Inner>, shared: Arc<Shared>, start: Start) {
     let _exit = Exit { inner: Arc::clone(&inner), shared: Arc::clone(&shared) };
     let end = Owner::run(inner, Arc::clone(&shared), start).await;
     match &end {
+        End::Failed(error) if error.is_ordinary() => {
+            tracing::info!(key = shared.key.shown(), %error, "nothing fetched");
+        }
         End::Failed(error) => tracing::warn!(key = shared.key.shown(), %error, "flight failed"),
         End::Changed(error) => tracing::info!(key = shared.key.shown(), %error, "flight starts again"),
         End::Spilled(error, ..) => tracing::error!(key = shared.key.shown(), %error, "flight cannot write its draft"),

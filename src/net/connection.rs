@@ -175,6 +175,7 @@ async fn watch(connection: impl Http, mut watch: Watch, every: Duration, peer: P
             result = &mut connection => {
                 if let Err(error) = result {
                     tracing::debug!(client = %peer.remote, %error, "connection ended early");
+                    unread(&error, peer, shared);
                 }
                 return;
             }
@@ -225,6 +226,17 @@ async fn watch(connection: impl Http, mut watch: Watch, every: Duration, peer: P
             }
         }
     }
+}
+
+/// Tells of a request that hyper answered by itself, since it could not be read; with which status is hyper's rule.
+fn unread(error: &hyper::Error, peer: Peer, shared: &Shared) {
+    let (reason, status) = match (error.is_parse(), error.is_parse_too_large()) {
+        (_, true) => (Reason::TooLarge, 431),
+        (true, false) => (Reason::Malformed, 400),
+        (false, false) => return,
+    };
+    shared.counters.refuse_request(reason);
+    shared.handler.unread(peer, status, &error.to_string());
 }
 
 /// Runs the streams of one HTTP/2 connection as tasks that the drain waits for.

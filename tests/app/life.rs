@@ -187,8 +187,39 @@ fn two_nodes_do_not_share_a_directory_or_a_port() {
     let mut third = NodeProcess::spawn(other.path(), &["--set", &taken]);
     assert_eq!(third.ended().code(), Some(69));
     third.logged("something else listens there");
+    assert!(!third.rest().iter().any(|line| line.contains("listens there")), "told twice");
     first.signal(Signal::TERM);
     assert_eq!(first.ended().code(), Some(0));
+}
+
+#[test]
+fn a_node_without_a_socket_is_found_by_its_listener() {
+    let data = tempfile::tempdir().unwrap();
+    // What is no file cannot be replaced by the socket, like anything on a file system that is read-only.
+    fs::create_dir_all(data.path().join("control.sock/x")).unwrap();
+    let control = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let control = format!("listen.control={control}");
+    let mut node = NodeProcess::start(data.path(), &["--set", &control]);
+    node.logged("no control socket");
+    for args in [&["health"][..], &["status"], &["jobs", "list"], &["explain", "http://dl.example.org/a"]] {
+        let output = verb(data.path(), &[args, &["--set", &control]].concat());
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let told = |data: &std::path::Path, args: &[&str]| {
+        let output = verb(data, args);
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, order) = told(data.path(), &["fetch", "http://dl.example.org/a", "--set", &control]);
+    assert!(code == Some(1) && order.contains("no control socket"), "{order}");
+    // Who cannot be asked there is told all the same that it runs.
+    let (code, silent) = told(data.path(), &["health", "--set", "listen.control="]);
+    assert!(code == Some(69) && silent.contains("has no control socket"), "{silent}");
+    // It is not the node of another directory.
+    let other = tempfile::tempdir().unwrap();
+    let (code, elsewhere) = told(other.path(), &["health", "--set", &control]);
+    assert!(code == Some(69) && elsewhere.contains("no node is running"), "{elsewhere}");
+    node.signal(Signal::TERM);
+    assert_eq!(node.ended().code(), Some(0));
 }
 
 #[test]
@@ -206,6 +237,17 @@ fn a_start_that_cannot_go_well_says_why() {
         let mut node = NodeProcess::spawn(target, args);
         assert_eq!(node.ended().code(), Some(code), "{args:?}");
     }
+    // The thing is named, and what to do about it.
+    fs::create_dir_all(&path).unwrap();
+    let (drafts, missing) = (path.join("drafts"), ["--set", "tls.cert=none.pem", "--set", "tls.key=none.key"]);
+    let mut node = NodeProcess::spawn(&path, &missing);
+    assert_eq!(node.ended().code(), Some(69));
+    node.logged("none.pem: there is no such file; correct its name in [tls]");
+    fs::remove_dir(&drafts).unwrap();
+    fs::write(&drafts, "").unwrap();
+    let mut node = NodeProcess::spawn(&path, &[]);
+    assert_eq!(node.ended().code(), Some(74));
+    node.logged(&format!("{} must be a directory and is a file: move it away", drafts.display()));
     if rustix::process::geteuid().is_root() {
         let foreign = data.path().join("foreign");
         fs::create_dir(&foreign).unwrap();

@@ -107,6 +107,34 @@ async fn an_index_that_cannot_be_read_leaves_what_is_open() {
 }
 
 #[tokio::test]
+async fn a_mount_that_is_not_there_is_not_filled() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultDisk::new(dir.path());
+    let (store, content) = store_with(&disk, dir.path()).await;
+    store.close().await.unwrap();
+    drop(store);
+    let (place, elsewhere) = (dir.path().join("content"), dir.path().join("elsewhere"));
+    std::fs::rename(&place, &elsewhere).unwrap();
+    for mount_point in [false, true] {
+        assert_eq!(place.exists(), mount_point);
+        let (store, _) = open_on(&disk, dir.path()).unwrap();
+        let Health::ReadOnly { why } = store.health() else { panic!("it should be read-only") };
+        assert!(why.contains("2 payloads") && why.contains("mounted"), "{why}");
+        let error = store.start_draft(spec(&url("new"), &bytes(5, 10), None)).await.unwrap_err();
+        assert!(matches!(error, Error::Unavailable { .. }), "{error}");
+        store.close().await.unwrap();
+        assert!(std::fs::read_dir(&place).unwrap().next().is_none());
+    }
+    std::fs::remove_dir(&place).unwrap();
+    std::fs::rename(&elsewhere, &place).unwrap();
+    let (store, _) = open_on(&disk, dir.path()).unwrap();
+    assert_eq!(store.health(), Health::Ready);
+    assert_eq!(served(&store.find(&url("held")).await.unwrap().unwrap()), content);
+    store.close().await.unwrap();
+    crash::check_rows(dir.path()).unwrap();
+}
+
+#[tokio::test]
 async fn a_read_only_file_system_is_served_from() {
     let dir = tempfile::tempdir().unwrap();
     let disk = FaultDisk::new(dir.path());

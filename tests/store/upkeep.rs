@@ -347,7 +347,8 @@ async fn opening_a_large_store_reads_next_to_nothing_of_it() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = open(dir.path());
     store.close().await.unwrap();
-    // 100,000 payloads as they would lie in the index; the files are not looked at.
+    // 100,000 payloads as they would lie in the index; the files are not looked at, only whether there is room for any.
+    std::fs::create_dir(dir.path().join("content/00")).unwrap();
     const COUNT: u64 = 100_000;
     {
         let db = redb::Database::open(dir.path().join("node.redb")).unwrap();

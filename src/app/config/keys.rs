@@ -2,15 +2,21 @@
 //! reference, the checks and the typed form all come from here. Names are part of the product's face: none is renamed.
 
 use crate::app::config::kinds::network::{
-    Address, Addresses, HostNames, Networks, ProxyChoice, ProxyUrl, UrlText, Urls,
+    Address, Addresses, HostNames, Networks, OriginEntries, ProxyChoice, ProxyUrl, UrlText, Urls,
 };
-use crate::app::config::kinds::quantity::{Count, Size, Switch, Time};
+use crate::app::config::kinds::quantity::{Count, Size, SizeWithin, Switch, Time};
 use crate::app::config::kinds::word::{Directory, FilePath, FilePaths, LogLevel, Text, Texts, UpstreamKind};
 use crate::app::config::kinds::{Kind, shown};
 use crate::app::error::{ConfigError, Problem};
 use crate::app::logs::LogFormat;
 use crate::fill::{Complete, Verify};
 use crate::model::settings::{Effect, Raw, Settings};
+
+/// The least budget of a store: below it not even the piece map of one update fits.
+const MAX_SIZE_MIN: u64 = 16 << 20;
+
+/// The least extent: smaller questions cost an origin more than they carry.
+const EXTENT_MIN: u64 = 64 << 10;
 
 /// A section of the file.
 pub(crate) struct Section {
@@ -188,7 +194,7 @@ table! {
         path: Directory = text("/var/lib/waystation"), Startup;
         /// The most that payloads and drafts may take, counted in blocks really allocated. Without it: 500 GiB, but at
         /// most nine tenths of the file system.
-        max_size: Size = text("500 GiB"), Startup;
+        max_size: SizeWithin<MAX_SIZE_MIN, { u64::MAX }> = text("500 GiB"), Startup;
         /// What stays free on the file system. Without it: 10 GiB, but at most a twentieth of the file system.
         min_free: Size = text("10 GiB"), Startup;
         /// How many days a payload is kept for which nobody published a digest.
@@ -196,7 +202,7 @@ table! {
         /// How often every payload is read again and held against its proof; "0" never does.
         scrub: Time<0, { 3650 * DAY }> = text("91 days"), Restart;
         /// The memory that the index may use as its cache.
-        index_cache: Size = text("64 MiB"), Startup;
+        index_cache: SizeWithin<{ 1 << 20 }, { 64 << 30 }> = text("64 MiB"), Startup;
         /// Most payloads kept open at once. Each takes a file descriptor and two memory maps.
         open_payloads: Count<16, 1_000_000> = Raw::Number(4096), Startup;
         /// Threads that read, write and hash; 0 is two for each core, from 4 to 32.
@@ -210,7 +216,7 @@ table! {
         /// Entries are a host with an optional scheme and port (http and 80 unless given), "*.host" for all below it,
         /// "!host" to take one away. Private and loopback addresses only when listed literally.
         /// For example `allow = ["https://dl.example.org", "*.example.net", "127.0.0.1:8000", "!download.nvidia.com"]`.
-        allow: Texts = list(&[]), Live;
+        allow: OriginEntries = list(&[]), Live;
     }
     /// What stands above the node.
     upstream: Upstream {
@@ -251,7 +257,7 @@ table! {
         /// "stream": pieces leave as they come, the last bytes wait for the proof. "strict": nothing leaves before it.
         verify: Verify = text("stream"), Restart;
         /// The most that is asked of an origin in one request; on slow links it shrinks by itself.
-        extent: Size = text("8 MiB"), Restart;
+        extent: SizeWithin<EXTENT_MIN, { 1 << 30 }> = text("8 MiB"), Restart;
         /// Connections to one host at the same time.
         connections_per_host: Count<1, 64> = Raw::Number(8), Restart;
         /// How long a client waits for the first byte before it is told to come again. Windows takes 20 s for a dead

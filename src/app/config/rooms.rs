@@ -18,15 +18,6 @@ use crate::{fill, jobs, net, store, upstream};
 /// Hops that a request may have made when it comes here: a chain of nodes has four or five, a loop has more.
 const HOPS_MAX: u32 = 8;
 
-/// The least extent: smaller questions cost an origin more than they carry.
-const EXTENT_MIN: u64 = 64 << 10;
-
-/// The least budget of a store: below it not even the piece map of one update fits.
-const MAX_SIZE_MIN: u64 = 16 << 20;
-
-/// The least cache of the index, and the most that is of any use.
-const INDEX_CACHE: std::ops::RangeInclusive<u64> = 1 << 20..=64 << 30;
-
 /// Refuses settings that contradict each other.
 pub(crate) fn consistent(typed: &Typed) -> Result<(), ConfigError> {
     let mut problems = Vec::new();
@@ -50,18 +41,6 @@ pub(crate) fn consistent(typed: &Typed) -> Result<(), ConfigError> {
         typed.upstream.kind != UpstreamKind::Microsoft && typed.upstream.url.0.is_empty(),
         "upstream.url",
         "this kind of upstream needs its address, such as \"http://wsus.example.org:8530\"",
-    );
-    refuse(typed.fill.extent.0 < EXTENT_MIN, "fill.extent", "it must be at least \"64 KiB\"");
-    refuse(typed.fill.extent.0 > 1 << 30, "fill.extent", "it must be at most \"1 GiB\"");
-    refuse(
-        typed.store.max_size.0 < MAX_SIZE_MIN,
-        "store.max_size",
-        "it must be at least \"16 MiB\" (a number without a unit counts bytes)",
-    );
-    refuse(
-        !INDEX_CACHE.contains(&typed.store.index_cache.0),
-        "store.index_cache",
-        "it must be from \"1 MiB\" to \"64 GiB\"",
     );
     if problems.is_empty() { Ok(()) } else { Err(ConfigError { problems }) }
 }

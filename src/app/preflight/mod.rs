@@ -2,7 +2,9 @@
 //!
 //! [`network`]: ports, origins, the upstream, networks. [`host`]: directory, space, limits, clock. Both are pure:
 //! [`Machine`] was looked at before. [`tried`]: ports, certificates and CA files, which only tell when they are tried.
+//! [`authority`]: the site CA's files. Nothing here changes any.
 
+pub(crate) mod authority;
 pub(crate) mod host;
 pub(crate) mod network;
 pub(crate) mod tried;
@@ -57,6 +59,7 @@ pub(crate) fn findings(typed: &Typed, settings: &Settings, machine: &Machine, ru
     tried::authorities(typed, &mut found);
     network::networks(typed, &mut found);
     network::without_effect(typed, settings, &mut found);
+    authority::site_ca(typed, &mut found);
     host::directory(typed, machine, &mut found);
     host::space(typed, settings, machine, &mut found);
     host::limits(typed, machine, &mut found);

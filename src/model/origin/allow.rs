@@ -279,6 +279,9 @@ fn parse(text: &str) -> Result<(Host, bool, Entry), OriginError> {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (Some(Scheme::Https), rest),
         Some(_) => return Err(fail("the scheme of an origin is http or https")),
     };
+    if rest.contains('@') {
+        return Err(fail("user info is not allowed: take out what stands before the '@'"));
+    }
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     if rest.contains(['/', '?']) {
         return Err(fail("an entry is a host, with its port where it has one, and never a path: take the path out"));

@@ -30,6 +30,13 @@ pub const KEY_FILE: &str = "site-ca.key";
 /// The certificate's file in the TLS directory.
 pub const CERT_FILE: &str = "site-ca.pem";
 
+/// What helps whatever is wrong with a CA.
+const ANOTHER: &str = "make another CA with `waystation tls ca create --for DOMAIN --replace` and give its certificate to \
+                       the clients";
+
+/// What helps where only the certificate is wrong: clients that trust the old one take the new one.
+const NO_CERTIFICATE: &str = "remove it to have it made again for the key beside it";
+
 const DAY: Duration = Duration::from_hours(24);
 /// Long, since every client must be told of a new one.
 const CA_LIFE: Duration = Duration::from_hours(10 * 365 * 24);
@@ -65,22 +72,32 @@ impl SiteCa {
     /// The one in `dir`; made for `scope` where there is none. A key whose certificate is missing gets a new one, which
     /// clients that trust the old one take too (the same name and key).
     pub fn open(disk: &dyn Disk, dir: &Path, clock: &dyn Clock, scope: &Scope) -> Result<Self, Error> {
+        if let Some(whole) = Self::existing(disk, dir)? {
+            return Ok(whole);
+        }
+        let path = dir.join(KEY_FILE);
+        match files::read(disk, &path)? {
+            Some(pem) => Self::certify(disk, dir, clock, scope, parse_key(&pem, &path)?),
+            None => Self::create(disk, dir, clock, scope),
+        }
+    }
+
+    /// The one in `dir`, changing nothing; `None` where [`SiteCa::open`] would make one, or its certificate. What is there
+    /// and cannot be used is an error.
+    pub fn existing(disk: &dyn Disk, dir: &Path) -> Result<Option<Self>, Error> {
         let (key_path, cert_path) = (dir.join(KEY_FILE), dir.join(CERT_FILE));
-        let Some(key_pem) = files::read(disk, &key_path)? else {
-            if files::read(disk, &cert_path)?.is_some() {
-                return Err(Error::Certificate(format!(
-                    "{} is there but its key {} is not; bring the key back, or make another CA with `waystation tls ca \
-                     create --for DOMAIN`",
-                    cert_path.display(),
-                    key_path.display()
-                )));
+        let cert_pem = files::read(disk, &cert_path)?;
+        match files::read(disk, &key_path)? {
+            Some(key_pem) => {
+                let key = parse_key(&key_pem, &key_path)?;
+                cert_pem.map(|cert_pem| Self::from_parts(key, &cert_pem, &cert_path)).transpose()
             }
-            return Self::create(disk, dir, clock, scope);
-        };
-        let key = parse_key(&key_pem, &key_path)?;
-        match files::read(disk, &cert_path)? {
-            Some(cert_pem) => Self::from_parts(key, &cert_pem, &cert_path),
-            None => Self::certify(disk, dir, clock, scope, key),
+            None if cert_pem.is_some() => Err(Error::Certificate(format!(
+                "{} is there but its key {} is not; bring the key back, or {ANOTHER}",
+                cert_path.display(),
+                key_path.display()
+            ))),
+            None => Ok(None),
         }
     }
 
@@ -121,13 +138,13 @@ impl SiteCa {
         let cert = files::certificates(cert_pem, &cert_path.display().to_string())?
             .into_iter()
             .next()
-            .ok_or_else(|| bad("holds no certificate"))?;
-        let (_, parsed) = X509Certificate::from_der(&cert).map_err(|_| bad("holds a broken certificate"))?;
+            .ok_or_else(|| bad(&format!("holds no certificate; {NO_CERTIFICATE}")))?;
+        let (_, parsed) = X509Certificate::from_der(&cert)
+            .map_err(|_| bad(&format!("holds a broken certificate; {NO_CERTIFICATE}")))?;
         if parsed.public_key().subject_public_key.data.as_ref() != key.public_key_raw() {
-            return Err(bad(
-                "does not belong to the key beside it; remove it to have it made again for that key, or make another \
-                 CA with `waystation tls ca create --for DOMAIN`",
-            ));
+            return Err(bad(&format!(
+                "does not belong to the key beside it; remove it to have it made again for that key, or {ANOTHER}"
+            )));
         }
         let scope = Scope::of_certificate(&parsed);
         let subject = parsed.subject().as_raw().to_vec();
@@ -170,7 +187,9 @@ impl SiteCa {
 }
 
 fn parse_key(pem: &[u8], path: &Path) -> Result<KeyPair, Error> {
-    let bad = || Error::Certificate(format!("{} holds no usable key", path.display()));
+    let bad = || {
+        Error::Certificate(format!("{} holds no usable key; bring a backup of it back, or {ANOTHER}", path.display()))
+    };
     KeyPair::from_pem(std::str::from_utf8(pem).map_err(|_| bad())?).map_err(|_| bad())
 }
 

@@ -4,7 +4,7 @@
 //! 1. the files that the configuration names (one pair, or an RSA pair beside an ECDSA one);
 //! 2. what was imported ([`import`]): kept in `<data>/tls/imported-ecdsa.pem` and `imported-rsa.pem`;
 //! 3. a leaf that the node's own site CA ([`ca`]) signs, made at the first start and renewed in the last third of its
-//!    life and whenever the node's names change.
+//!    life and whenever the node's names change. Where the CA cannot be used it is served as it is, as long as it is good.
 //!
 //! Where 1 or 2 give an RSA pair alone, the leaf of 3 stands behind it for clients that take ECDSA only (Windows Server
 //! 2012 R2, whose RSA suites are none that are spoken here); who can take RSA never sees it.
@@ -341,9 +341,12 @@ impl Tls {
         let path = self.config.dir.join(LEAF_FILE);
         let names = self.names();
         let (disk, clock) = (&*self.disk, &*self.clock);
-        let site_ca = SiteCa::open(disk, &self.config.dir, clock, &Scope::around(&names))?;
-        let names = self.signable(names, &site_ca);
         let pair = Pair { cert: path.clone(), key: path.clone() };
+        let site_ca = match SiteCa::open(disk, &self.config.dir, clock, &Scope::around(&names)) {
+            Ok(site_ca) => site_ca,
+            Err(error) => return self.without_ca(&pair, error),
+        };
+        let names = self.signable(names, &site_ca);
         let old = match files::read(disk, &path)? {
             Some(_) => files::load(disk, &pair, &self.provider)
                 .inspect_err(|error| tracing::warn!(%error, "the node's own certificate is made anew"))
@@ -364,6 +367,21 @@ impl Tls {
             }
             (Err(error), _) => Err(error),
         }
+    }
+
+    /// The leaf that is there, where the CA that signed it cannot be used: it is as good as it was, until it ends. The error is
+    /// passed on where there is none that clients would take.
+    fn without_ca(&self, leaf: &Pair, error: Error) -> Result<Arc<CertifiedKey>, Error> {
+        let Ok(old) = files::load(&*self.disk, leaf, &self.provider) else { return Err(error) };
+        let expires = Shown::of(old.end_entity_cert()?)?.not_after;
+        if expires < self.clock.now() {
+            return Err(error);
+        }
+        tracing::error!(
+            %error, %expires,
+            "the site CA cannot be used: the certificate that it signed is served until it ends, and cannot be renewed"
+        );
+        Ok(old)
     }
 
     /// Configured names stay, so that one that the CA may not sign for is refused; of the machine's own, which come and

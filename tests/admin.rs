@@ -112,6 +112,7 @@ impl Plane {
             node: Arc::new(node),
             clock,
             turns: Turns::default(),
+            bandwidth: waystation::admin::bandwidth::Bandwidth::default(),
         };
         Self { handles, data, files: tempfile::tempdir().unwrap() }
     }

@@ -9,7 +9,9 @@ use axum::routing::{delete, get, post};
 use http::{Method, StatusCode, Uri};
 
 use crate::admin::error::Problem;
-use crate::admin::{Access, BODY_BYTES_MAX, Handles, ask, bind, content, guard, health, metrics, status, work};
+use crate::admin::{
+    Access, BODY_BYTES_MAX, Handles, ask, bandwidth, bind, content, guard, health, metrics, status, work,
+};
 
 /// Every address: method, path, and what it answers; for the reference.
 pub const ADDRESSES: &[(&str, &str, &str)] = &[
@@ -33,6 +35,9 @@ pub const ADDRESSES: &[(&str, &str, &str)] = &[
     ("POST", "/api/v1/jobs/{id}/stop", "stops a job"),
     ("GET", "/api/v1/explain", "what the node makes of the address in `url`"),
     ("GET", "/api/v1/doctor", "tests the way to the origins, or to those in `url`"),
+    ("GET", "/api/v1/bandwidth", "which bandwidth rules hold, until when, and what waits"),
+    ("POST", "/api/v1/bandwidth/{key}", "sets a key of [bandwidth] at run time: `{\"rules\": [\"20 Mbit/s\"]}`"),
+    ("DELETE", "/api/v1/bandwidth/{key}", "takes back what was set at run time"),
     ("GET", "/api/v1/settings", "every setting, its value and where that comes from"),
 ];
 
@@ -53,6 +58,8 @@ pub fn router(handles: Handles, access: Access) -> Router {
         .route("/fetch", post(work::fetch))
         .route("/store/verify", post(work::verify))
         .route("/store/backup", post(work::backup))
+        .route("/bandwidth", get(bandwidth::show))
+        .route("/bandwidth/{key}", post(bandwidth::set).merge(delete(bandwidth::clear)))
         .route("/explain", get(ask::explain))
         .route("/doctor", get(ask::doctor))
         .route("/settings", get(ask::settings));

@@ -13,6 +13,7 @@ use http_body_util::BodyExt;
 use prometheus_client::registry::Registry;
 use tower::ServiceExt;
 
+use crate::admin::bandwidth::Bandwidth;
 use crate::admin::view::{self, Setting};
 use crate::admin::{Access, Caller, Handles, NodeFacts, Turns, router};
 use crate::app::config::rooms;
@@ -55,6 +56,7 @@ impl Alone {
             node: Arc::new(node),
             clock,
             turns: Turns::default(),
+            bandwidth: Bandwidth::default(),
         };
         let who = Caller(format!("the command line, uid {}", rustix::process::getuid().as_raw()));
         let router = router::router(handles, Access::Full).layer(axum::Extension(who));

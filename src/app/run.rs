@@ -317,11 +317,20 @@ fn reload(node: &Node, loaded: &mut Loaded, logs: &Logs) {
             return;
         }
     };
+    // With what was set since the start.
+    let running = node.settings.load_full();
     for layer in [Layer::Local, Layer::Parent] {
-        new.layered.settings.keep_layer(layer, loaded.settings());
+        new.layered.settings.keep_layer(layer, &running);
     }
     let typed = match new.typed() {
         Ok(typed) => typed,
+        Err(error) => {
+            tracing::error!(%error, "not reloaded; what ran before goes on");
+            return;
+        }
+    };
+    let pace = match rooms::pace(&typed) {
+        Ok(pace) => pace,
         Err(error) => {
             tracing::error!(%error, "not reloaded; what ran before goes on");
             return;
@@ -332,13 +341,14 @@ fn reload(node: &Node, loaded: &mut Loaded, logs: &Logs) {
         tracing::error!(%error, "origins.allow is refused; nothing is reloaded, what ran before goes on");
         return;
     }
-    node.content.set_config(rooms::net(&typed));
+    node.content.set_config(rooms::net(&typed, &node.pace.governor));
+    node.pace.governor.set_config(pace);
     if let Err(error) = logs.set_level(&typed.log.level.0) {
         tracing::warn!(error, "the level of the log stays as it is");
     }
     let (live, later): (Vec<_>, Vec<_>) = new
         .settings()
-        .changed(loaded.settings())
+        .changed(&running)
         .map(|(key, setting)| (key.to_owned(), setting.effect()))
         .partition(|(_, effect)| *effect == Effect::Live);
     let names = |keys: Vec<(String, Effect)>| keys.into_iter().map(|(key, _)| key).collect::<Vec<_>>().join(", ");
@@ -363,7 +373,7 @@ async fn look_at_certificate(node: &Node) {
 
 /// Ends everything in the order of the head of this file.
 async fn drain(node: Node, grace: Duration) -> Result<(), AppError> {
-    let Node { store, fill, jobs, facts, content, control, socket, certificate, .. } = node;
+    let Node { store, fill, jobs, facts, content, control, socket, certificate, pace, .. } = node;
     let deadline = Instant::now() + grace;
     facts.drain();
     let drained = {
@@ -389,6 +399,8 @@ async fn drain(node: Node, grace: Duration) -> Result<(), AppError> {
     let left = deadline.saturating_duration_since(Instant::now()).max(CHECKPOINT_MAX);
     finish("jobs", left, jobs.close()).await;
     finish("flights", left, fill.close()).await;
+    pace.stop.cancel();
+    finish("the bandwidth governor", CONTROL_GRACE, async { drop(pace.governing.await) }).await;
     if let Some((serving, stop)) = socket {
         stop.cancel();
         finish("the control socket", CONTROL_GRACE, async { drop(serving.await) }).await;

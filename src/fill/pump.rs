@@ -23,7 +23,7 @@ use crate::upstream::{self, Answer, Ask, Body, Method, Pinned};
 pub(super) enum Pumped {
     /// All of it is in.
     Done,
-    /// The planner cut it short.
+    /// The planner cut it short, or the background is paused: the connection is for others meanwhile.
     Cut,
     /// The origin ignores Range: its answer carries the whole.
     Whole(Box<Answer>, Permit),
@@ -75,7 +75,8 @@ impl Pump {
     }
 
     /// Writes a body that carries `span`. Bytes that are in already are not written again.
-    pub(super) async fn pour(self, span: Span, body: Body, permit: Permit) -> Pumped {
+    pub(super) async fn pour(self, span: Span, mut body: Body, permit: Permit) -> Pumped {
+        body.keep_to(&self.shared.lane);
         let (chunks, arrived) = mpsc::channel(CHUNKS_QUEUED);
         let reader = read(body, chunks);
         let writer = self.write(span, arrived);
@@ -86,6 +87,7 @@ impl Pump {
                 biased;
                 pumped = &mut writer => break pumped,
                 () = &mut reader, if reading => reading = false,
+                () = self.shared.lane.paused() => break Pumped::Cut,
             }
         };
         drop(permit);

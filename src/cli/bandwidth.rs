@@ -13,9 +13,7 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: &BandwidthVerb, out: Out) -> Re
         let path = |key: &str| format!("/api/v1/bandwidth/{}", node::segment(key));
         let bandwidth: Bandwidth = match verb {
             BandwidthVerb::Show => node.get("/api/v1/bandwidth").await?,
-            BandwidthVerb::Set { key, rules } => {
-                node.post(&path(key), &serde_json::json!({ "rules": rules })).await?
-            }
+            BandwidthVerb::Set { key, rules } => node.post(&path(key), &serde_json::json!({ "rules": rules })).await?,
             BandwidthVerb::Clear { key } => node.delete(&path(key)).await?,
         };
         out.both(&bandwidth, people)

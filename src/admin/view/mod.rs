@@ -3,6 +3,7 @@
 //!
 //! Times are RFC 3339 in UTC, sizes are bytes, digests are lower-case hex.
 
+pub mod bandwidth;
 mod requests;
 
 use std::fmt;
@@ -65,6 +66,9 @@ pub struct Status {
     /// How the scheduled scrub stands; absent where it is switched off.
     #[serde(default)]
     pub scrub: Option<Scrub>,
+    /// How fast bytes may flow, and by which rules.
+    #[serde(default)]
+    pub bandwidth: bandwidth::Bandwidth,
 }
 
 /// The scheduled scrub: everything read against its proofs, slowly.

@@ -1,8 +1,9 @@
 //! What would not work, or will hurt, before it does: the settings held against the machine. Pure: [`Machine`] was looked
 //! at before.
 //!
-//! [`network`]: ports, origins, the upstream, networks. [`host`]: directory, space, limits, clock.
+//! [`network`]: ports, origins, the upstream, networks. [`bandwidth`]: rates that starve clients. [`host`]: directory, space, limits, clock.
 
+pub(crate) mod bandwidth;
 pub(crate) mod host;
 pub(crate) mod network;
 
@@ -53,6 +54,7 @@ pub(crate) fn findings(typed: &Typed, settings: &Settings, machine: &Machine) ->
     network::upstream(typed, &mut found);
     network::networks(typed, &mut found);
     network::without_effect(typed, settings, &mut found);
+    bandwidth::rates(typed, &mut found);
     host::directory(typed, machine, &mut found);
     host::space(typed, machine, &mut found);
     host::limits(typed, machine, &mut found);

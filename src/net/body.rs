@@ -195,8 +195,9 @@ impl Body {
 
     /// It goes to a child node, so that the bandwidth of nodes is its own and not that of endpoints.
     #[must_use]
-    pub fn for_node(self) -> Self {
-        Self { for_node: true, ..self }
+    pub fn for_node(mut self) -> Self {
+        self.for_node = true;
+        self
     }
 
     /// How many bytes it has; `None` where that is not known.

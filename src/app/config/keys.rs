@@ -129,9 +129,12 @@ macro_rules! table {
 
             fn read_all(settings: &Settings, problems: &mut Vec<Problem>) -> Option<Self> {
                 $(
-                    $(let $key = field::<$kind>(
-                        settings, concat!(stringify!($section), ".", stringify!($key)), problems);)+
-                    let $section = (|| Some($Section { $($key: $key?),+ }))();
+                    // In a block of its own: a key may have the name of another section.
+                    let $section = {
+                        $(let $key = field::<$kind>(
+                            settings, concat!(stringify!($section), ".", stringify!($key)), problems);)+
+                        (|| Some($Section { $($key: $key?),+ }))()
+                    };
                 )+
                 Some(Self { $($section: $section?),+ })
             }

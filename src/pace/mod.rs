@@ -152,7 +152,7 @@ impl Governor {
         let mut woken = Vec::new();
         let mut guarded = self.lock();
         self.inner.gives_way.store(config.give_way && guarded.running, ORDER);
-        guarded.state.set_config(Arc::new(config), now, &mut woken);
+        guarded.state.set_config(Arc::new(config));
         self.look(&mut guarded, now, &mut woken);
         drop(guarded);
         self.tell(woken);
@@ -308,7 +308,7 @@ impl Governor {
             return;
         }
         let wall = self.inner.clock.now();
-        guarded.next = guarded.state.look_at_the_clock(wall, now);
+        guarded.next = guarded.state.look_at_the_clock(wall, now, woken);
         guarded.looked = wall;
         for class in Class::ALL {
             let rate = match guarded.state.standing(class).limit {

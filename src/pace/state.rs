@@ -93,6 +93,8 @@ pub(super) struct State {
     parts: HashMap<Part, Gate>,
     /// Those parts that somebody stands before.
     parts_busy: BTreeSet<Part>,
+    /// Those who stood before a part that is no more, first come first.
+    homeless: BTreeSet<u64>,
     tickets: HashMap<u64, Ticket>,
     next: u64,
 }
@@ -110,6 +112,7 @@ impl State {
             give_way: open(),
             parts: HashMap::new(),
             parts_busy: BTreeSet::new(),
+            homeless: BTreeSet::new(),
             tickets: HashMap::new(),
             next: 0,
         }
@@ -148,29 +151,33 @@ impl State {
         parts
     }
 
-    /// Puts other rules in force. They hold from the next [`State::look_at_the_clock`] on.
-    pub(super) fn set_config(&mut self, config: Arc<Config>, now: Duration, woken: &mut Vec<Waker>) {
-        let other_networks = self.config.networks != config.networks;
-        self.config = config;
-        if other_networks {
+    /// Takes other rules. They hold from the next [`State::look_at_the_clock`] on, which must follow at once.
+    pub(super) fn set_config(&mut self, config: Arc<Config>) {
+        if self.config.networks != config.networks {
             self.parts_limits.clear();
-            let parts = std::mem::take(&mut self.parts);
             self.parts_busy.clear();
-            let mut waiting: Vec<u64> = parts
-                .into_values()
-                .flat_map(|mut gate| gate.clear())
-                .filter(|place| self.is_there(*place))
-                .map(|place| place.id)
-                .collect();
-            waiting.sort_unstable();
-            for id in waiting {
-                self.begin_again(id, now, woken);
+            let places: Vec<Place> =
+                std::mem::take(&mut self.parts).into_values().flat_map(|mut gate| gate.clear()).collect();
+            let there = places.into_iter().filter(|place| self.is_there(*place)).map(|place| place.id);
+            let homeless: BTreeSet<u64> = there.collect();
+            for id in &homeless {
+                if let Some(ticket) = self.tickets.get_mut(id) {
+                    // It stands nowhere, so that no line is told that it has left.
+                    ticket.at = ticket.path.len();
+                }
             }
+            self.homeless.extend(homeless);
         }
+        self.config = config;
     }
 
     /// Sees which rules are in force at `wall`, and when that changes next.
-    pub(super) fn look_at_the_clock(&mut self, wall: Timestamp, now: Duration) -> Option<Timestamp> {
+    pub(super) fn look_at_the_clock(
+        &mut self,
+        wall: Timestamp,
+        now: Duration,
+        woken: &mut Vec<Waker>,
+    ) -> Option<Timestamp> {
         let config = Arc::clone(&self.config);
         let mut next: Option<Timestamp> = None;
         let mut soonest = |standing: &Standing| {
@@ -194,6 +201,9 @@ impl State {
         for ((rule, _), gate) in &mut self.parts {
             let limit = self.parts_limits.get(*rule).map_or(Limit::Unlimited, |standing| standing.limit);
             gate.set(limit, now);
+        }
+        for id in std::mem::take(&mut self.homeless) {
+            self.begin_again(id, now, woken);
         }
         next
     }
@@ -326,8 +336,8 @@ impl State {
 
     /// Lets everyone through, for good.
     pub(super) fn open_all(&mut self, now: Duration, woken: &mut Vec<Waker>) {
-        self.set_config(Arc::default(), now, woken);
-        self.look_at_the_clock(Timestamp::default(), now);
+        self.set_config(Arc::default());
+        self.look_at_the_clock(Timestamp::default(), now, woken);
         self.set_give_way(None, now);
         self.serve(now, woken);
     }

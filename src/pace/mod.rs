@@ -155,7 +155,7 @@ impl Governor {
         guarded.state.set_config(Arc::new(config));
         self.look(&mut guarded, now, &mut woken);
         drop(guarded);
-        self.tell(woken);
+        woken.into_iter().for_each(Waker::wake);
         self.inner.kick.notify_one();
     }
 
@@ -267,7 +267,7 @@ impl Governor {
         }
         let next = guarded.next;
         drop(guarded);
-        self.tell(woken);
+        woken.into_iter().for_each(Waker::wake);
         let rests = [
             served.map(|due| due.saturating_sub(now)),
             next.map(|next| next.since(wall)),
@@ -327,10 +327,6 @@ impl Governor {
         self.inner.governed.store(guarded.state.governed(), ORDER);
         self.inner.paused.store(guarded.state.paused(), ORDER);
         self.inner.changed.notify_waiters();
-    }
-
-    fn tell(&self, woken: Vec<Waker>) {
-        woken.into_iter().for_each(Waker::wake);
     }
 
     fn now(&self) -> Duration {
@@ -393,7 +389,7 @@ impl<'a> Running<'a> {
         governor.inner.gives_way.store(guarded.state.config().give_way, ORDER);
         governor.look(&mut guarded, now, &mut woken);
         drop(guarded);
-        governor.tell(woken);
+        woken.into_iter().for_each(Waker::wake);
         Self(governor)
     }
 }
@@ -408,7 +404,7 @@ impl Drop for Running<'_> {
         guarded.state.open_all(now, &mut woken);
         self.0.publish(&guarded);
         drop(guarded);
-        self.0.tell(woken);
+        woken.into_iter().for_each(Waker::wake);
     }
 }
 

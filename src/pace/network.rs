@@ -7,7 +7,6 @@ use ipnet::IpNet;
 
 use crate::pace::class::Class;
 use crate::pace::error::Error;
-use crate::pace::limit::Limit;
 use crate::pace::schedule::{RULES_MAX, Schedule};
 
 /// Networks with rules: each is looked at when a client of an unknown network comes.
@@ -111,19 +110,6 @@ impl fmt::Display for NetworkRule {
     }
 }
 
-/// Where no rule is in force, nothing is limited.
-impl NetworkRule {
-    /// Whether any of its rules limits anything, at whatever time.
-    pub fn limits(&self) -> bool {
-        self.schedule.limits()
-    }
-
-    /// The least rate that may come to be in force.
-    pub fn least(&self) -> Option<Limit> {
-        self.schedule.rates().min().map(Limit::Rate)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -155,7 +141,7 @@ mod tests {
     #[test]
     fn rules_of_one_network_belong_together() {
         let rules = NetworkRule::parse_all(&["10.0.0.0/8: Sat-Sun: unlimited", "10.9.9.9/8: 1 MB/s"]).unwrap();
-        assert_eq!((rules.len(), rules[0].least()), (1, Some(Limit::Rate(1_000_000))));
+        assert_eq!((rules.len(), rules[0].schedule.rates().min()), (1, Some(1_000_000)));
         let refused = |texts: &[&str]| NetworkRule::parse_all(texts).unwrap_err().to_string();
         assert!(refused(&["10.0.0.0/8: 1 MB/s", "10.0.0.0/8 each /24: 1 MB/s"]).contains("another rule"));
         assert!(refused(&["10.0.0.0/8: paused"]).contains("cannot be paused"));

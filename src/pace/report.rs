@@ -1,5 +1,7 @@
 //! What is in force and why, for people.
 
+use std::fmt::Write;
+
 use crate::base::time::Timestamp;
 use crate::pace::class::Class;
 use crate::pace::limit::Limit;
@@ -54,14 +56,15 @@ impl Standing {
     /// 2026-11-20 18:00, then unlimited`.
     pub fn explain(&self, zone: &Zone) -> String {
         let mut text = self.limit.to_string();
+        // Writing to a String cannot fail.
         match &self.rule {
-            Some(rule) if *rule != text => text.push_str(&format!(" by \"{rule}\"")),
+            Some(rule) if *rule != text => drop(write!(text, " by \"{rule}\"")),
             Some(_) => {}
             None if self.until.is_some() => text.push_str(", since no rule covers this time,"),
             None => {}
         }
         match self.until {
-            Some(until) => text.push_str(&format!(" until {} ({zone}), then {}", zone.show(until), self.then)),
+            Some(until) => drop(write!(text, " until {} ({zone}), then {}", zone.show(until), self.then)),
             None if self.limit == Limit::Unlimited && self.rule.is_none() => {}
             None => text.push_str(", always"),
         }

@@ -64,11 +64,6 @@ impl Schedule {
         self.rules.iter().any(|rule| rule.limit == Limit::Paused)
     }
 
-    /// Whether it ever limits anything.
-    pub fn limits(&self) -> bool {
-        self.rules.iter().any(|rule| rule.limit.is_limited())
-    }
-
     /// The rates that may come to be in force.
     pub fn rates(&self) -> impl Iterator<Item = u64> {
         self.rules.iter().filter_map(|rule| rule.limit.rate())

@@ -58,13 +58,17 @@ impl Standing {
         let mut text = self.limit.to_string();
         // Writing to a String cannot fail.
         match &self.rule {
-            Some(rule) if *rule != text => drop(write!(text, " by \"{rule}\"")),
+            Some(rule) if *rule != text => {
+                let _ = write!(text, " by \"{rule}\"");
+            }
             Some(_) => {}
             None if self.until.is_some() => text.push_str(", since no rule covers this time,"),
             None => {}
         }
         match self.until {
-            Some(until) => drop(write!(text, " until {} ({zone}), then {}", zone.show(until), self.then)),
+            Some(until) => {
+                let _ = write!(text, " until {} ({zone}), then {}", zone.show(until), self.then);
+            }
             None if self.limit == Limit::Unlimited && self.rule.is_none() => {}
             None => text.push_str(", always"),
         }

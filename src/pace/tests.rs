@@ -1,9 +1,6 @@
 //! The governor at work, under tokio's paused clock: time goes on only when all wait.
 
-use std::sync::atomic::AtomicBool;
-
 use super::*;
-use crate::base::time::Clock;
 
 /// A wall clock that goes with tokio's.
 #[derive(Debug)]
@@ -57,7 +54,8 @@ fn rules(class: Class, rules: &[&str]) -> Config {
 /// Takes as much as it gets until `until`; how much that was, and the longest that nothing came.
 async fn pull(mut flow: Flow, until: Instant) -> (u64, Duration) {
     let (mut all, mut last, mut longest) = (0, Instant::now(), Duration::ZERO);
-    while let Ok(got) = tokio::time::timeout_at(until, flow.take(1 << 20)).await {
+    while Instant::now() < until {
+        let Ok(got) = tokio::time::timeout_at(until, flow.take(1 << 20)).await else { break };
         all += got;
         longest = longest.max(last.elapsed());
         last = Instant::now();

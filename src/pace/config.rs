@@ -20,6 +20,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// Without rules for any class.
+    pub fn new(zone: Zone, networks: Vec<NetworkRule>, give_way: bool) -> Self {
+        Self { zone, networks, give_way, ..Self::default() }
+    }
+
     /// The rules of a class.
     pub fn class(&self, class: Class) -> &Schedule {
         &self.classes[class.index()]

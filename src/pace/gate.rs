@@ -219,7 +219,7 @@ mod tests {
             while let Some((served, bytes)) = gate.serve(|_| Some(1 << 20), now) {
                 let id = served.id as usize;
                 got[id] += bytes;
-                longest = longest.max(now - last[id]);
+                longest = longest.max(now.saturating_sub(last[id]));
                 last[id] = now;
                 gate.stand(served, false);
             }
@@ -257,9 +257,9 @@ mod tests {
         while now < 10 * SECOND {
             while let Some((served, bytes)) = gate.serve(|_| Some(1 << 20), now) {
                 if served.id == 1 {
-                    fore += bytes
+                    fore += bytes;
                 } else {
-                    back += bytes
+                    back += bytes;
                 }
                 gate.stand(served, served.id == 2);
             }

@@ -61,9 +61,8 @@ impl Standing {
             Some(rule) if *rule != text => {
                 let _ = write!(text, " by \"{rule}\"");
             }
-            Some(_) => {}
             None if self.until.is_some() => text.push_str(", since no rule covers this time,"),
-            None => {}
+            _ => {}
         }
         match self.until {
             Some(until) => {

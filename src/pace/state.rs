@@ -126,10 +126,6 @@ impl State {
         &self.standings[class.index()]
     }
 
-    pub(super) fn part_standings(&self) -> &[Standing] {
-        &self.parts_limits
-    }
-
     /// How many stand before the gate of a class, and, for the link, how many fetches do.
     pub(super) fn waiting(&self, class: Class) -> usize {
         match class {
@@ -372,17 +368,15 @@ impl State {
                 ticket.at += 1;
                 continue;
             };
-            match gate.pass(ticket.want, now) {
-                Some(bytes) => ticket.pass(bytes),
-                None => {
-                    ticket.turn = ticket.turn.wrapping_add(1);
-                    gate.stand(Place { id, turn: ticket.turn }, background);
-                    if let Stage::Part(part) = stage {
-                        self.parts_busy.insert(part);
-                    }
-                    return false;
+            let Some(bytes) = gate.pass(ticket.want, now) else {
+                ticket.turn = ticket.turn.wrapping_add(1);
+                gate.stand(Place { id, turn: ticket.turn }, background);
+                if let Stage::Part(part) = stage {
+                    self.parts_busy.insert(part);
                 }
-            }
+                return false;
+            };
+            ticket.pass(bytes);
         }
         self.give_back(ticket, ticket.want);
         ticket.paid = [ticket.want; 3];
@@ -440,9 +434,8 @@ impl State {
 
     /// The part of a network that a client belongs to, with a gate before it.
     fn part(&mut self, client: IpAddr, now: Duration) -> Option<Part> {
-        let rules = self.config.networks.iter().enumerate();
-        let (at, network, part) =
-            rules.filter_map(|(at, rule)| Some((at, rule.network, rule.part_of(client)?))).next()?;
+        let mut rules = self.config.networks.iter().enumerate();
+        let (at, network, part) = rules.find_map(|(at, rule)| Some((at, rule.network, rule.part_of(client)?)))?;
         if self.parts.contains_key(&(at, part)) {
             return Some((at, part));
         }

@@ -118,7 +118,7 @@ async fn thousands_wait_without_falling_silent_and_leave_no_trace() {
 async fn a_window_opens_and_closes_by_the_clock_on_the_wall() {
     let scene = Scene::settled(rules(Class::Prefetch, &["12:00-12:01: 80 kbit/s", "12:01-12:02: paused"])).await;
     let lane = scene.governor.lane(Class::Prefetch);
-    let began = Instant::now() - TICK_MIN;
+    let began = Instant::now();
     let (in_window, _) = pull(lane.flow(), began + 60 * SECOND).await;
     assert!(near(in_window, 600_000), "{in_window}");
     tokio::time::sleep(TICK_MIN).await;
@@ -202,10 +202,8 @@ async fn each_network_has_its_own_bucket_within_the_class() {
 
 #[tokio::test(start_paused = true)]
 async fn the_number_of_buckets_is_bounded() {
-    let config = Config {
-        networks: network::NetworkRule::parse_all(&["2001:db8::/32 each /128: 8 Mbit/s"]).unwrap(),
-        ..Config::default()
-    };
+    let networks = network::NetworkRule::parse_all(&["2001:db8::/32 each /128: 8 Mbit/s"]).unwrap();
+    let config = Config::new(Zone::default(), networks, false);
     let scene = Scene::settled(config).await;
     for n in 0..3 * state::PARTS_MAX as u128 {
         let client = std::net::Ipv6Addr::from((0x2001_0db8 << 96) + n);
@@ -312,7 +310,7 @@ async fn without_its_driver_nothing_is_held_back() {
 
 #[tokio::test(start_paused = true)]
 async fn the_background_gives_way_when_origins_answer_late() {
-    let scene = Scene::settled(Config { give_way: true, ..Config::default() }).await;
+    let scene = Scene::settled(Config::new(Zone::default(), Vec::new(), true)).await;
     let governor = scene.governor.clone();
     let slow = Arc::new(AtomicBool::new(false));
     let asked = tokio::spawn({

@@ -73,7 +73,7 @@ impl Window {
         [at(self.from), at(self.to)].into_iter().flatten()
     }
 
-    fn is_on(&self, day: Weekday) -> bool {
+    fn is_on(self, day: Weekday) -> bool {
         self.days & (1 << day.to_monday_zero_offset()) != 0
     }
 }

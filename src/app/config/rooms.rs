@@ -184,12 +184,7 @@ pub(crate) fn jobs(typed: &Typed) -> jobs::Config {
 /// For the bandwidth governor.
 pub(crate) fn pace(typed: &Typed) -> Result<pace::Config, ConfigError> {
     let rules = &typed.bandwidth;
-    let mut config = pace::Config {
-        zone: rules.timezone.0.clone(),
-        networks: rules.networks.0.clone(),
-        give_way: rules.give_way.0,
-        ..pace::Config::default()
-    };
+    let mut config = pace::Config::new(rules.timezone.0.clone(), rules.networks.0.clone(), rules.give_way.0);
     for (class, schedule) in [
         (Class::Upstream, &rules.upstream.0),
         (Class::Sync, &rules.sync.0),

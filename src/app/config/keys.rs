@@ -270,7 +270,7 @@ table! {
         timezone: SiteZone = text(""), Live;
         /// All that is fetched from above, for whatever end: the site's own link. What endpoints wait for goes first.
         upstream: SteadyRules = list(&[]), Live;
-        /// Fetching the catalog. May be "paused". Nothing is synced in this version.
+        /// Fetching the catalog. May be "paused". Has no effect in this version, which syncs nothing.
         sync: BackgroundRules = list(&[]), Live;
         /// What is fetched while no endpoint waits for it: `waystation fetch`, and the rest of a payload. May be "paused".
         prefetch: BackgroundRules = list(&[]), Live;
@@ -278,7 +278,7 @@ table! {
         demand: SteadyRules = list(&[]), Live;
         /// Answers to endpoints. Windows avoids a node for 15 minutes that gives a connection less than 4 kB/s for 20 s.
         clients: SteadyRules = list(&[]), Live;
-        /// Answers to child nodes, which this version has none of.
+        /// Answers to child nodes. Has no effect in this version, which has none.
         nodes: SteadyRules = list(&[]), Live;
         /// Rules by the client's network, the longest prefix counts: "10.1.0.0/16: 50 Mbit/s" for the network as a whole,
         /// "10.0.0.0/8 each /24: 08:00-18:00 Mon-Fri: 5 Mbit/s" for each of its parts. The limit of `clients` counts besides.

@@ -99,9 +99,9 @@ impl Delay {
                 return false;
             }
             self.before = if self.cap.is_some() { self.before.max(from) } else { from };
-            self.cap = Some((from / 2).max(RATE_FLOOR).max(self.before / SHARE_LEFT));
+            let slower = Some((from / 2).max(RATE_FLOOR).max(self.before / SHARE_LEFT));
             self.cut_at = Some(now);
-            return true;
+            return std::mem::replace(&mut self.cap, slower) != slower;
         }
         if let Some(cap) = self.cap {
             let seconds = passed.as_secs().max(1);
@@ -165,7 +165,7 @@ mod tests {
         let mut delay = Delay::default();
         let (mut now, mut bytes, mut cuts) = (Duration::ZERO, 0, 0);
         let mut second = |delay: &mut Delay, took: Duration, asks: u32| {
-            (0..asks).for_each(|_| delay.sample("h", took, now));
+            (0..asks).for_each(|_| delay.sample("h", took, now + MS));
             now += SECOND;
             bytes += delay.cap().unwrap_or(8_000_000).min(8_000_000);
             let cut = delay.step(bytes, now);

@@ -127,7 +127,7 @@ async fn a_window_opens_and_closes_by_the_clock_on_the_wall() {
     let got = flow.take(1 << 20).await;
     let waited = began.elapsed();
     assert_eq!(got, 1 << 20, "unlimited from then on");
-    assert!(waited >= 120 * SECOND && waited < 121 * SECOND, "{waited:?}");
+    assert!(waited > 119 * SECOND && waited < 121 * SECOND, "{waited:?}");
     assert!(flow.is_free() && !lane.is_paused());
     scene.end().await;
 }
@@ -271,7 +271,9 @@ async fn a_flow_that_does_not_come_back_holds_up_nobody() {
     // They are in line, have their turn, and are never polled again.
     let asleep = futures_of(flow, 100).await;
     let (got, _) = pull(flow(), Instant::now() + 10 * SECOND).await;
-    assert!(got >= 80_000, "{got}");
+    assert!(got >= 45_000, "all but the one grain that each of them had: {got}");
+    let (got, _) = pull(flow(), Instant::now() + 10 * SECOND).await;
+    assert!(near(got, 100_000), "{got}");
     drop(asleep);
     assert_eq!(scene.governor.lock().state.tickets(), 0);
     scene.end().await;
@@ -346,7 +348,7 @@ async fn the_background_gives_way_when_origins_answer_late() {
     slow.store(true, ORDER);
     rate(10).await;
     assert!(rate(5).await < 1_000_000);
-    assert!(governor.report().gives_way_to.is_some() && governor.counters().gave_way.get() > 3);
+    assert!(governor.report().gives_way_to.is_some() && governor.counters().gave_way.get() >= 3);
     assert!(governor.lane(Class::Demand).flow().is_free(), "nobody who is waited for gives way");
     slow.store(false, ORDER);
     rate(60).await;

@@ -111,7 +111,7 @@ fn bandwidth_rules_are_set_at_run_time_and_outlive_a_restart() {
         classes.iter().find(|class| class["class"] == word).unwrap_or_else(|| panic!("no {word}")).clone()
     };
     let data = tempfile::tempdir().unwrap();
-    let mut node = NodeProcess::start(data.path(), &["--set", "bandwidth.timezone=CET-1CEST"]);
+    let mut node = NodeProcess::start(data.path(), &["--set", "bandwidth.timezone=CET-1"]);
     let refused = |rules: &[&str]| {
         let output = verb(data.path(), &[&["bandwidth", "set"], rules].concat());
         assert!(!output.status.success(), "{rules:?}");

@@ -114,6 +114,7 @@ impl Plane {
             clock,
             turns: Turns::default(),
             tls: None,
+            bandwidth: waystation::admin::bandwidth::Bandwidth::default(),
         };
         Self { handles, data, files: tempfile::tempdir().unwrap() }
     }

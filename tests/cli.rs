@@ -349,7 +349,20 @@ async fn json_keeps_its_shape() {
     let status = site.json(&["status"]);
     assert_eq!(
         keys(&status),
-        ["day", "flights", "health", "hours", "jobs", "listening", "node", "scrub", "store", "total", "upstream"]
+        [
+            "bandwidth",
+            "day",
+            "flights",
+            "health",
+            "hours",
+            "jobs",
+            "listening",
+            "node",
+            "scrub",
+            "store",
+            "total",
+            "upstream"
+        ]
     );
     assert_eq!(keys(&status["node"]), ["data", "epoch", "id", "started_at", "uptime_s", "version"]);
     assert_eq!(keys(&status["total"]), ["fetched", "hit_ratio", "hits", "refused", "requests", "saved", "sent"]);

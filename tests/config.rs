@@ -211,6 +211,39 @@ fn keys_without_effect_are_found() {
 }
 
 #[test]
+fn bandwidth_that_starves_clients_is_found_and_nonsense_refused() {
+    let data = tempfile::tempdir().unwrap();
+    let seen = |file: &str| {
+        let found = found(&load(data.path(), &format!("[bandwidth]\n{file}\n"), &[], &[]).unwrap(), "bandwidth");
+        found.into_iter().map(|finding| format!("{}: {} | {}", finding.subject, finding.seen, finding.advice)).collect()
+    };
+    let few: Vec<String> = seen("clients = [\"08:00-18:00 Mon-Fri: 20 Mbit/s\", \"200 Mbit/s\"]");
+    assert!(few.len() == 1 && few[0].contains("more than 625 connections"), "{few:?}");
+    assert!(few[0].contains("131.072 Mbit/s, or lower limits.connections from 4096 to 625"), "{few:?}");
+    assert_eq!(seen("clients = \"200 Mbit/s\"\nnetworks = \"10.0.0.0/8 each /24: 100 Mbit/s\""), Vec::<String>::new());
+    let parts: Vec<String> = seen("networks = [\"10.0.0.0/8 each /24: 20 Mbit/s\", \"10.9.9.9: 1 Mbit/s\"]");
+    assert!(parts.len() == 1 && parts[0].contains("enough for 89 machines"), "{parts:?}");
+    let link: Vec<String> = seen("upstream = \"128 kbit/s\"\nprefetch = \"32 kbit/s\"");
+    assert!(link.len() == 1 && link[0].contains("224 kbit/s at least"), "{link:?}");
+
+    let refused = |line: &str| {
+        let error = load(data.path(), &format!("[bandwidth]\n{line}\n"), &[], &[]).unwrap_err();
+        format!("{error:?}")
+    };
+    for (line, why) in [
+        ("clients = \"paused\"", "cannot be paused"),
+        ("clients = \"50 %\"", "of what"),
+        ("demand = \"0\"", "no unit"),
+        ("prefetch = [\"unlimited\", \"Sat: paused\"]", "can never apply"),
+        ("networks = \"10.0.0.0/8\"", "no rate"),
+        ("timezone = \"Middle/Earth\"", "time zone"),
+    ] {
+        let error = refused(line);
+        assert!(error.contains(why) && error.contains("waystation.toml:2"), "{line}: {error}");
+    }
+}
+
+#[test]
 fn no_secret_is_shown() {
     let data = tempfile::tempdir().unwrap();
     let password = data.path().join("password");

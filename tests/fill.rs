@@ -19,11 +19,12 @@ use origin::{Fault, Object, Origin};
 use sha1::Digest as _;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use waystation::base::digest::{Digest, Sha1, Sha256};
 use waystation::base::disk::{Disk, RealDisk};
 use waystation::base::limits::PIECE;
 use waystation::base::span::{Span, SpanSet};
-use waystation::base::time::{Clock, Timestamp};
+use waystation::base::time::{Clock, SystemClock, Timestamp};
 use waystation::fill::{
     Ask, Complete, Config, Error, Facts, Fill, Flight, Obtained, Passed, Refusal, Target, Verify, Want,
 };
@@ -31,6 +32,7 @@ use waystation::model::name::Name;
 use waystation::model::origin::AllowList;
 use waystation::model::outcome::{CacheStatus, Detail, Outcome};
 use waystation::model::payload::{Authority, Class, Location, Published, Standing, Validators};
+use waystation::pace::{self, Governor};
 use waystation::store::{self, Found, Store};
 use waystation::upstream::{self, Proxy, Upstream};
 
@@ -51,6 +53,7 @@ struct Setup {
     max_size: u64,
     stall: Duration,
     patience: Duration,
+    pace: Governor,
 }
 
 impl Default for Setup {
@@ -60,6 +63,7 @@ impl Default for Setup {
             max_size: 4 << 30,
             stall: Duration::from_millis(700),
             patience: Duration::from_secs(2),
+            pace: Governor::default(),
         }
     }
 }
@@ -99,7 +103,7 @@ impl Node {
             hops_max: 4,
             own_addresses: Vec::new(),
         };
-        let source = Arc::new(Upstream::new(config, Arc::clone(&allow)).unwrap());
+        let source = Arc::new(Upstream::paced(config, Arc::clone(&allow), setup.pace).unwrap());
         let fill = Fill::new(setup.fill, store.clone(), source, allow, clock.clone());
         Self { fill, store, clock }
     }
@@ -1191,6 +1195,45 @@ fn a_flight_flies_on_the_runtime_of_the_room() {
         node.close().await;
     });
     assert_eq!(origin.sent("/a.cab"), 3 << 20, "the same flight went on");
+}
+
+#[tokio::test]
+async fn a_paused_background_holds_no_connection_and_ends_for_who_waits() {
+    let (object, other) = (Object::made(24 << 20, 17).etag("\"v\""), Object::made(3 << 20, 18).etag("\"w\""));
+    let origin = Origin::start().await;
+    origin.put("/a.cab", object.clone());
+    origin.put("/b.cab", other.clone());
+    let rules = pace::Config::default().with(pace::Class::Prefetch, &["paused"]).unwrap();
+    let (governor, stop) = (Governor::new(rules, Arc::new(SystemClock)), CancellationToken::new());
+    let governing = tokio::spawn(governor.clone().run(stop.clone()));
+    while !governor.is_paused(pace::Class::Prefetch) {
+        tokio::task::yield_now().await;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let setup = Setup {
+        // One that waited for its turn with a connection in hand would keep all others out.
+        fill: Config { connections_per_host: 1, ..Config::default() },
+        pace: governor.clone(),
+        ..Setup::default()
+    };
+    let node = Node::open(dir.path(), setup, &[&origin]);
+    let (target, elsewhere) = (node.target(&origin, "/a.cab"), node.target(&origin, "/b.cab"));
+    let (fill, ahead) = (node.fill.clone(), target.clone());
+    let prefetch = tokio::spawn(async move { fill.prefetch(&ahead).await });
+    origin.wait_for(1).await;
+    assert_eq!(node.get(&elsewhere, None, client(2)).await.unwrap(), other.all());
+    assert!(!prefetch.is_finished() && origin.sent("/a.cab") < 24 << 20);
+    // An endpoint that asks for what is put off gets it.
+    let piece = Span::new(7 << 20, 8 << 20);
+    assert_eq!(node.get(&target, Some(piece), client(1)).await.unwrap(), object.bytes(piece));
+    // The rest comes when the pause is over.
+    governor.set_config(pace::Config::default());
+    let found = tokio::time::timeout(Duration::from_mins(1), prefetch).await.unwrap().unwrap().unwrap();
+    assert_eq!(read_held(&found, None).await, object.all());
+    assert!(governor.counters().bytes(pace::Class::Upstream) >= 27 << 20);
+    node.close().await;
+    stop.cancel();
+    governing.await.unwrap();
 }
 
 #[tokio::test]

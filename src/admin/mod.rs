@@ -6,13 +6,14 @@
 //! 1. it comes in over TCP ([`face`]) or the socket ([`socket`]), each with the [`Access`] that it grants;
 //! 2. [`guard`] refuses what the access does not allow, foreign hosts and cross-site calls, and bounds the time;
 //! 3. [`router`] finds the handler; each noun has a file: [`status`], [`content`], [`work`] (jobs), [`ask`] (explain,
-//!    doctor, settings), [`health`], [`metrics`];
+//!    doctor, settings), [`bandwidth`], [`health`], [`metrics`];
 //! 4. the handler asks the store or `jobs`, and [`present`] turns their values into the words of [`view`];
 //! 5. whatever went wrong is a [`error::Problem`]: a status, what is wrong, and what to do next.
 //!
 //! The data plane is not reachable from here: this room never imports `serve`, has its own listener and its own runtime.
 
 pub mod ask;
+pub mod bandwidth;
 pub mod bind;
 pub mod content;
 pub mod error;
@@ -38,6 +39,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
 
+use crate::admin::bandwidth::Bandwidth;
 use crate::base::time::{Clock, Timestamp};
 use crate::jobs::Jobs;
 use crate::model::name::Name;
@@ -69,6 +71,8 @@ pub struct Handles {
     pub turns: Turns,
     /// The certificate of the content face; `None` where nothing listens for HTTPS.
     pub tls: Option<Arc<Tls>>,
+    /// See [`Bandwidth`].
+    pub bandwidth: Bandwidth,
 }
 
 /// Turns at questions that are dear, one asker at a time, whichever way they came in. Clones share them.

@@ -11,7 +11,8 @@ use http::{Method, StatusCode, Uri, header};
 
 use crate::admin::error::Problem;
 use crate::admin::{
-    Access, BODY_BYTES_MAX, Handles, ask, bind, content, guard, health, metrics, quarantine, status, tls, work,
+    Access, BODY_BYTES_MAX, Handles, ask, bandwidth, bind, content, guard, health, metrics, quarantine, status, tls,
+    work,
 };
 
 /// Every address: method, path, and what it answers; for the reference.
@@ -48,6 +49,9 @@ pub const ADDRESSES: &[(&str, &str, &str)] = &[
     ("POST", "/api/v1/tls/reload", "looks at the certificate's files now, and answers what is served then"),
     ("GET", "/api/v1/explain", "what the node makes of the address in `url`"),
     ("GET", "/api/v1/doctor", "tests the way to the origins, or to those in `url`"),
+    ("GET", "/api/v1/bandwidth", "which bandwidth rules hold, until when, and what waits"),
+    ("POST", "/api/v1/bandwidth/{key}", "sets a key of [bandwidth] at run time: `{\"rules\": [\"20 Mbit/s\"]}`"),
+    ("DELETE", "/api/v1/bandwidth/{key}", "takes back what was set at run time"),
     (
         "GET",
         "/api/v1/settings",
@@ -74,6 +78,8 @@ pub fn router(handles: Handles, access: Access) -> Router {
         .route("/store/verify", post(work::verify))
         .route("/store/backup", post(work::backup))
         .route("/tls/reload", post(tls::reload))
+        .route("/bandwidth", get(bandwidth::show))
+        .route("/bandwidth/{key}", post(bandwidth::set).merge(delete(bandwidth::clear)))
         .route("/explain", get(ask::explain))
         .route("/doctor", get(ask::doctor))
         .route("/settings", get(ask::settings));

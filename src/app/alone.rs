@@ -13,6 +13,7 @@ use http_body_util::BodyExt;
 use prometheus_client::registry::Registry;
 use tower::ServiceExt;
 
+use crate::admin::bandwidth::Bandwidth;
 use crate::admin::view::{self, Setting};
 use crate::admin::{Access, Caller, Handles, NodeFacts, Turns, router};
 use crate::app::config::rooms;
@@ -56,6 +57,7 @@ impl Alone {
             clock,
             turns: Turns::default(),
             tls: None,
+            bandwidth: Bandwidth::default(),
         };
         let who = Caller(format!("the command line, uid {}", rustix::process::getuid().as_raw()));
         let router = router::router(handles, Access::Full).layer(axum::Extension(who));

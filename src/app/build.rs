@@ -22,8 +22,10 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::admin::bandwidth::Bandwidth;
 use crate::admin::socket::Socket;
 use crate::admin::{self, Handles, NodeFacts, Turns, view};
+use crate::app::bandwidth::Changer;
 use crate::app::config::keys::Typed;
 use crate::app::config::rooms;
 use crate::app::machine::{self, FileSystem};
@@ -37,6 +39,7 @@ use crate::model::origin::AllowList;
 use crate::model::settings::{LOCAL_DOCUMENTS, Layer, Settings};
 use crate::net::tls::Tls;
 use crate::net::{self, Bound, Server};
+use crate::pace::Governor;
 use crate::serve;
 use crate::store::{Health, Opened, Store};
 use crate::upstream::{Source, Upstream};
@@ -78,8 +81,16 @@ pub(crate) struct Node {
     pub(crate) control: Option<Server>,
     pub(crate) socket: Option<(JoinHandle<()>, CancellationToken)>,
     pub(crate) certificate: Option<Certificate>,
+    pub(crate) pace: Pace,
     pub(crate) http: Vec<SocketAddr>,
     pub(crate) https: Vec<SocketAddr>,
+}
+
+/// What governs the bandwidth, and the task that does it.
+pub(crate) struct Pace {
+    pub(crate) governor: Governor,
+    pub(crate) governing: JoinHandle<()>,
+    pub(crate) stop: CancellationToken,
 }
 
 /// The certificate in use, and the task that looks for another one.
@@ -176,7 +187,9 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
     let allow = AllowList::new(&typed.origins.allow.0)
         .map_err(|error| crate::app::ConfigError::one("origins.allow", error.to_string()))?;
     let allow = Arc::new(allow);
-    let upstream: Arc<dyn Source> = Arc::new(Upstream::new(rooms::upstream(&typed, &id)?, Arc::clone(&allow))?);
+    let governor = Governor::new(rooms::pace(&typed)?, Arc::clone(&clock));
+    let upstream = Upstream::paced(rooms::upstream(&typed, &id)?, Arc::clone(&allow), governor.clone())?;
+    let upstream: Arc<dyn Source> = Arc::new(upstream);
     let fill = Fill::new(rooms::fill(&typed), store.clone(), upstream, Arc::clone(&allow), Arc::clone(&clock));
     let jobs = Jobs::new(rooms::jobs(&typed), store.clone(), fill.clone(), Arc::clone(&clock));
 
@@ -197,6 +210,7 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
     counters.register(registry.sub_registry_with_prefix("net"));
     let control_counters = net::Counters::default();
     control_counters.register(registry.sub_registry_with_prefix("control"));
+    governor.counters().register(registry.sub_registry_with_prefix("bandwidth"));
     let flown = fill.counters();
     let filling = registry.sub_registry_with_prefix("fill");
     filling.register("flights", "Flights begun", flown.flights.clone());
@@ -245,6 +259,13 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
     });
     let settings = Arc::new(ArcSwap::from_pointee(loaded.settings().clone()));
     let (seen, started, flags) = (Arc::clone(&settings), loaded.settings().clone(), loaded.flags.clone());
+    let changer = Changer {
+        store: store.clone(),
+        settings: Arc::clone(&settings),
+        governor: governor.clone(),
+        clock: Arc::clone(&clock),
+        turn: tokio::sync::Mutex::new(()),
+    };
     let handles = Handles {
         store: store.clone(),
         jobs: jobs.clone(),
@@ -254,8 +275,11 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
         clock,
         turns: Turns::default(),
         tls: certificate.clone(),
+        bandwidth: Bandwidth { governor: governor.clone(), changing: Some(changer.changing()) },
     };
 
+    let stop = CancellationToken::new();
+    let pace = Pace { governing: tokio::spawn(governor.clone().run(stop.clone())), governor, stop };
     jobs.keep_house();
     let (control_server, socket) = {
         let _control = control.enter();
@@ -279,7 +303,7 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
         let watching = tokio::spawn(Arc::clone(&tls).watch(stop.clone()));
         Certificate { tls, watching, stop }
     });
-    let content = Server::start(rooms::net(&typed), listeners, Arc::new(face), counters)?;
+    let content = Server::start(rooms::net(&typed, &pace.governor), listeners, Arc::new(face), counters)?;
     Ok(Node {
         store,
         fill,
@@ -291,6 +315,7 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
         control: control_server,
         socket,
         certificate,
+        pace,
         http: http_addresses,
         https: https_addresses,
     })

@@ -12,6 +12,7 @@
 //! kept in files that a running node watches, so that [`tls`] needs none.
 
 pub mod alone;
+pub(crate) mod bandwidth;
 pub(crate) mod banner;
 pub(crate) mod build;
 pub(crate) mod config;

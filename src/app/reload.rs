@@ -21,11 +21,20 @@ pub(super) fn configuration(node: &Node, loaded: &mut Loaded, started: &Settings
             return;
         }
     };
+    // With what was set since the start.
+    let running = node.settings.load_full();
     for layer in [Layer::Local, Layer::Parent] {
-        new.layered.settings.keep_layer(layer, loaded.settings());
+        new.layered.settings.keep_layer(layer, &running);
     }
     let typed = match new.typed() {
         Ok(typed) => typed,
+        Err(error) => {
+            tracing::error!(%error, "not reloaded; what ran before goes on");
+            return;
+        }
+    };
+    let pace = match rooms::pace(&typed) {
+        Ok(pace) => pace,
         Err(error) => {
             tracing::error!(%error, "not reloaded; what ran before goes on");
             return;
@@ -36,11 +45,12 @@ pub(super) fn configuration(node: &Node, loaded: &mut Loaded, started: &Settings
         tracing::error!(%error, "origins.allow is refused; nothing is reloaded, what ran before goes on");
         return;
     }
-    node.content.set_config(rooms::net(&typed));
+    node.content.set_config(rooms::net(&typed, &node.pace.governor));
+    node.pace.governor.set_config(pace);
     if let Err(error) = logs.set_level(&typed.log.level.0) {
         tracing::warn!(error, "the level of the log stays as it is");
     }
-    let (live, later) = news(new.settings(), loaded.settings(), started);
+    let (live, later) = news(new.settings(), &running, started);
     if !later.is_empty() {
         tracing::warn!(keys = later.join(", "), "changed since the start, but taken only by the next start");
     }

@@ -312,7 +312,7 @@ fn announce(node: &Node, loaded: &Loaded, logs: &Logs) -> Result<String, AppErro
 
 /// Ends everything in the order of the head of this file.
 async fn drain(node: Node, grace: Duration) -> Result<(), AppError> {
-    let Node { store, fill, jobs, facts, content, control, socket, certificate, .. } = node;
+    let Node { store, fill, jobs, facts, content, control, socket, certificate, pace, .. } = node;
     let deadline = Instant::now() + grace;
     facts.drain();
     let drained = {
@@ -338,6 +338,8 @@ async fn drain(node: Node, grace: Duration) -> Result<(), AppError> {
     let left = deadline.saturating_duration_since(Instant::now()).max(CHECKPOINT_MAX);
     finish("jobs", left, jobs.close()).await;
     finish("flights", left, fill.close()).await;
+    pace.stop.cancel();
+    finish("the bandwidth governor", CONTROL_GRACE, async { drop(pace.governing.await) }).await;
     if let Some((serving, stop)) = socket {
         stop.cancel();
         finish("the control socket", CONTROL_GRACE, async { drop(serving.await) }).await;

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
 use crate::app::LogFormat;
-use crate::cli::verbs::{ConfigVerb, ContentVerb, Fetch, Import, JobsVerb, StoreVerb, TlsVerb};
+use crate::cli::verbs::{BandwidthVerb, ConfigVerb, ContentVerb, Fetch, Import, JobsVerb, StoreVerb, TlsVerb};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -238,6 +238,18 @@ Examples:
   waystation tls csr patches.site.example > node.csr"
     )]
     Tls(TlsVerb),
+
+    /// See and change how fast bytes may flow, while the node runs
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  waystation bandwidth show
+  waystation bandwidth set prefetch '08:00-18:00 Mon-Fri: 5 Mbit/s' unlimited
+  waystation bandwidth set networks '10.1.0.0/16: 50 Mbit/s' '10.2.0.0/16 each /24: 20 Mbit/s'
+  waystation bandwidth clear prefetch"
+    )]
+    Bandwidth(BandwidthVerb),
 
     /// See and stop long work
     #[command(

@@ -10,6 +10,7 @@
 //! 5. what went wrong is one line what, one line what to do next, and an exit code ([`fail`]).
 
 pub mod args;
+pub mod bandwidth;
 pub mod config;
 pub mod content;
 pub mod fail;
@@ -84,6 +85,7 @@ fn dispatch(cli: Cli, out: Out) -> Result<(), Fail> {
         Verb::Store(StoreVerb::Rebuild) => store::run(&load(&flags)?, StoreVerb::Rebuild, out),
         Verb::Store(verb) => store::run(&reach(&flags, out)?, verb, out),
         Verb::Tls(verb) => tls::run(&load(&flags)?, verb, out),
+        Verb::Bandwidth(verb) => bandwidth::run(&reach(&flags, out)?, &verb, out),
         Verb::Jobs(verb) => jobs::run(&reach(&flags, out)?, &verb, out),
     }
 }

@@ -40,6 +40,46 @@ whether a reload or only a restart takes it.")]
     },
 }
 
+/// `bandwidth ...`
+#[derive(Debug, Subcommand)]
+pub enum BandwidthVerb {
+    /// Show which rule holds for each class now, until when, and what comes then
+    #[command(after_help = "\
+Examples:
+  waystation bandwidth show
+  waystation bandwidth show --json | jq '.classes[] | {class, bytes_per_s}'")]
+    Show,
+    /// Set the rules of a class; they hold at once and after a restart
+    #[command(after_help = "\
+Examples:
+  waystation bandwidth set upstream '20 Mbit/s'
+  waystation bandwidth set prefetch '08:00-18:00 Mon-Fri: paused' '22:00-06:00: unlimited' '50 Mbit/s'
+  waystation bandwidth set networks '10.0.0.0/8 each /24: 20 Mbit/s'
+  waystation bandwidth set timezone Europe/Vienna
+
+The first rule whose window covers the time holds, so that one without a window
+stands last. Rates: 20 Mbit/s, 2.5 MB/s, 512 KiB/s, unlimited; for prefetch and
+sync also paused. What the configuration file, the environment or a flag sets
+cannot be changed here.")]
+    Set {
+        /// upstream, sync, prefetch, demand, clients, nodes, networks, timezone or give_way
+        #[arg(value_name = "KEY")]
+        key: String,
+        /// The rules, in the order in which they are looked at
+        #[arg(value_name = "RULE", required = true)]
+        rules: Vec<String>,
+    },
+    /// Take back what was set; the configuration or the default holds again
+    #[command(after_help = "\
+Examples:
+  waystation bandwidth clear prefetch")]
+    Clear {
+        /// upstream, sync, prefetch, demand, clients, nodes, networks, timezone or give_way
+        #[arg(value_name = "KEY")]
+        key: String,
+    },
+}
+
 /// `fetch ...`
 #[derive(Debug, Args)]
 pub struct Fetch {

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::base::span::Span;
 use crate::fill::config::EXTENT_FIRST;
+use crate::fill::drive::DEMAND_LINGERS;
 use crate::fill::error::Error;
 use crate::fill::flight::{End, Known, Phase, Shared};
 use crate::fill::gate::{Class, Permit};
@@ -107,6 +108,8 @@ pub(super) struct Owner {
     pub(super) resting_until: Option<Instant>,
     /// Since when nothing has come for that reason.
     pub(super) resting_since: Option<Instant>,
+    /// Its fetches have the bandwidth of what is waited for until then.
+    pub(super) demanded_until: Instant,
 }
 
 impl Owner {
@@ -162,6 +165,9 @@ impl Owner {
         let expected = shared.lock().expected.or(spec.expected);
         let digest_known = expected.is_some();
         let pinned = Pinned { size: spec.size, validators: spec.validators.clone(), digest_known };
+        let now = Instant::now();
+        // Who made the flight begin has not said yet what is waited for, unless all of it is fetched ahead.
+        let demanded_until = if shared.lock().whole { now } else { now + DEMAND_LINGERS };
         Self {
             inner,
             shared,
@@ -182,6 +188,7 @@ impl Owner {
             worked: None,
             resting_until: None,
             resting_since: None,
+            demanded_until,
         }
     }
 

@@ -307,6 +307,13 @@ impl Settings {
         Ok(())
     }
 
+    /// Takes a layer's value of a field away; what stands beneath it is in force again.
+    pub fn clear(&mut self, key: &str, layer: Layer) {
+        if let Some(setting) = self.fields.get_mut(key) {
+            setting.clear(layer);
+        }
+    }
+
     /// Whether `layer` may change a field now; what the console asks before it offers a field.
     pub fn may_set(&self, key: &str, layer: Layer) -> Result<(), SettingError> {
         let setting = self.fields.get(key).ok_or_else(|| self.unknown(key))?;

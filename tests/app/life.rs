@@ -105,6 +105,59 @@ fn a_reload_applies_what_it_can_and_names_the_rest() {
 
 /// A file that was broken since the start keeps nobody from the node that runs, and nothing else is done by it.
 #[test]
+fn bandwidth_rules_are_set_at_run_time_and_outlive_a_restart() {
+    let class = |bandwidth: &serde_json::Value, word: &str| {
+        let classes = bandwidth["classes"].as_array().unwrap();
+        classes.iter().find(|class| class["class"] == word).unwrap_or_else(|| panic!("no {word}")).clone()
+    };
+    let data = tempfile::tempdir().unwrap();
+    let mut node = NodeProcess::start(data.path(), &["--set", "bandwidth.timezone=CET-1"]);
+    let refused = |rules: &[&str]| {
+        let output = verb(data.path(), &[&["bandwidth", "set"], rules].concat());
+        assert!(!output.status.success(), "{rules:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+
+    let set = node.json(&["bandwidth", "set", "prefetch", "00:00-12:00: paused", "daily: 50 Mbit/s"]);
+    let prefetch = class(&set, "prefetch");
+    assert!(prefetch["until"].is_string() && prefetch["limit"] != "unlimited", "{prefetch}");
+    node.json(&["bandwidth", "set", "clients", "8 Mbit/s"]);
+    let (value, place) = setting(&node, "bandwidth.prefetch");
+    assert_eq!(value, "[\"00:00-12:00: paused\", \"daily: 50 Mbit/s\"]");
+    assert!(place.starts_with("run time, by "), "{place}");
+    assert!(get(node.address("control"), "/metrics").contains("waystation_bandwidth_limit{class=\"clients\"} 1000000"));
+    let status = verb(&node.data, &["status"]);
+    assert!(String::from_utf8_lossy(&status.stdout).contains("clients: 8 Mbit/s, always"), "{status:?}");
+
+    assert!(refused(&["clients", "paused"]).contains("cannot be paused"));
+    assert!(refused(&["clients", "fast"]).contains("\"fast\" is no rate"));
+    assert!(refused(&["uploads", "8 Mbit/s"]).contains("no setting"));
+    assert!(refused(&["timezone", "UTC"]).contains("locked"));
+
+    // The file's word counts more, from a reload on; what was set at run time waits beneath it.
+    fs::write(data.path().join("waystation.toml"), "[bandwidth]\nclients = \"80 Mbit/s\"\n").unwrap();
+    node.signal(Signal::HUP);
+    node.told(|text| text.contains("RELOADING=1"));
+    node.told(|text| text.contains("READY=1"));
+    let shown = node.json(&["bandwidth", "show"]);
+    let clients = class(&shown, "clients");
+    assert_eq!((&clients["bytes_per_s"], &clients["set"]["locked"]), (&10_000_000.into(), &true.into()));
+    assert_eq!(class(&shown, "prefetch")["then"], prefetch["then"], "a reload forgets nothing");
+    assert!(refused(&["clients", "8 Mbit/s"]).contains("waystation.toml:2"));
+
+    node.signal(Signal::TERM);
+    assert_eq!(node.ended().code(), Some(0));
+    fs::remove_file(data.path().join("waystation.toml")).unwrap();
+    let node = NodeProcess::start(data.path(), &[]);
+    let shown = node.json(&["bandwidth", "show"]);
+    assert_eq!(class(&shown, "clients")["bytes_per_s"], 1_000_000);
+    assert_eq!(class(&shown, "prefetch")["set"]["value"], value);
+    let cleared = node.json(&["bandwidth", "clear", "clients"]);
+    assert_eq!(class(&cleared, "clients")["limit"], "unlimited");
+    assert_eq!(setting(&node, "bandwidth.clients").1, "");
+}
+
+#[test]
 fn a_broken_file_does_not_hide_a_running_node() {
     let data = tempfile::tempdir().unwrap();
     let mut node = NodeProcess::start(data.path(), &[]);

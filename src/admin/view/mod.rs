@@ -3,6 +3,7 @@
 //!
 //! Times are RFC 3339 in UTC, sizes are bytes, digests are lower-case hex.
 
+pub mod bandwidth;
 mod content;
 mod job;
 mod requests;

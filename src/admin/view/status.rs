@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::admin::view::{Job, Time};
+use crate::admin::view::{Job, Time, bandwidth};
 use crate::model::report::HostHealth;
 
 /// `GET /api/v1/status`.
@@ -31,6 +31,9 @@ pub struct Status {
     /// How the scheduled scrub stands; absent where it is switched off.
     #[serde(default)]
     pub scrub: Option<Scrub>,
+    /// How fast bytes may flow, and by which rules.
+    #[serde(default)]
+    pub bandwidth: bandwidth::Bandwidth,
 }
 
 /// The scheduled scrub: everything read against its proofs, slowly.

@@ -4,6 +4,7 @@
 use crate::app::config::kinds::network::{
     Address, Addresses, HostNames, Networks, OriginEntries, ProxyChoice, ProxyUrl, UrlText, Urls,
 };
+use crate::app::config::kinds::pace::{BackgroundRules, NetworkRules, SiteZone, SteadyRules};
 use crate::app::config::kinds::quantity::{Count, Size, SizeWithin, Switch, Time};
 use crate::app::config::kinds::word::{Directory, FilePath, FilePaths, LogLevel, Text, Texts, UpstreamKind};
 use crate::app::config::kinds::{Kind, shown};
@@ -136,9 +137,12 @@ macro_rules! table {
 
             fn read_all(settings: &Settings, problems: &mut Vec<Problem>) -> Option<Self> {
                 $(
-                    $(let $key = field::<$kind>(
-                        settings, concat!(stringify!($section), ".", stringify!($key)), problems);)+
-                    let $section = (|| Some($Section { $($key: $key?),+ }))();
+                    // In a block of its own: a key may have the name of another section.
+                    let $section = {
+                        $(let $key = field::<$kind>(
+                            settings, concat!(stringify!($section), ".", stringify!($key)), problems);)+
+                        (|| Some($Section { $($key: $key?),+ }))()
+                    };
                 )+
                 Some(Self { $($section: $section?),+ })
             }
@@ -263,6 +267,32 @@ table! {
         /// How long a client waits for the first byte before it is told to come again. Windows takes 20 s for a dead
         /// node, which it then avoids for 15 minutes.
         silence: Time<{ SECOND }, { 19 * SECOND }> = text("15 s"), Restart;
+    }
+    /// How fast bytes may flow. A rule is a rate ("20 Mbit/s", "2.5 MB/s", "512 KiB/s", "unlimited"), with a window of the
+    /// week before it or not: "08:00-18:00 Mon-Fri: 20 Mbit/s". The first rule that covers the time holds; where none does,
+    /// nothing is limited. A window may run over midnight; then its days are those on which it begins. Zero is refused:
+    /// what nobody waits for can be "paused". Body bytes are counted. `waystation bandwidth` shows what holds and changes it.
+    bandwidth: Bandwidth {
+        /// Whose clock the windows mean: an IANA name such as "Europe/Vienna", or a POSIX time zone. "" is the machine's own.
+        /// An hour that the clock skips in spring is in no window; one that it shows twice in autumn is in it twice.
+        timezone: SiteZone = text(""), Live;
+        /// All that is fetched from above, for whatever end: the site's own link. What endpoints wait for goes first.
+        upstream: SteadyRules = list(&[]), Live;
+        /// Fetching the catalog. May be "paused". Has no effect in this version, which syncs nothing.
+        sync: BackgroundRules = list(&[]), Live;
+        /// What is fetched while no endpoint waits for it: `waystation fetch`, and the rest of a payload. May be "paused".
+        prefetch: BackgroundRules = list(&[]), Live;
+        /// What is fetched because an endpoint waits for it.
+        demand: SteadyRules = list(&[]), Live;
+        /// Answers to endpoints. Windows avoids a node for 15 minutes that gives a connection less than 4 kB/s for 20 s.
+        clients: SteadyRules = list(&[]), Live;
+        /// Answers to child nodes. Has no effect in this version, which has none.
+        nodes: SteadyRules = list(&[]), Live;
+        /// Rules by the client's network, the longest prefix counts: "10.1.0.0/16: 50 Mbit/s" for the network as a whole,
+        /// "10.0.0.0/8 each /24: 08:00-18:00 Mon-Fri: 5 Mbit/s" for each of its parts. The limit of `clients` counts besides.
+        networks: NetworkRules = list(&[]), Live;
+        /// Whether sync and prefetch slow down when origins take longer to answer than they did: then a line is full.
+        give_way: Switch = Raw::Switch(true), Live;
     }
     /// The scan face for Windows Update Agents.
     scan: Scan {

@@ -13,7 +13,8 @@ use crate::app::error::{ConfigError, Problem};
 use crate::model::payload::{Location, Standing};
 use crate::net::tls::files::Pair;
 use crate::net::tls::names::SiteName;
-use crate::{fill, jobs, net, store, upstream};
+use crate::pace::Class;
+use crate::{fill, jobs, net, pace, store, upstream};
 
 /// Hops that a request may have made when it comes here: a chain of nodes has four or five, a loop has more.
 const HOPS_MAX: u32 = 8;
@@ -168,13 +169,32 @@ pub(crate) fn jobs(typed: &Typed) -> jobs::Config {
     jobs::Config { scrub_every: (!every.is_zero()).then_some(every), ..jobs::Config::default() }
 }
 
+/// For the bandwidth governor.
+pub(crate) fn pace(typed: &Typed) -> Result<pace::Config, ConfigError> {
+    let rules = &typed.bandwidth;
+    let mut config = pace::Config::new(rules.timezone.0.clone(), rules.networks.0.clone(), rules.give_way.0);
+    for (class, schedule) in [
+        (Class::Upstream, &rules.upstream.0),
+        (Class::Sync, &rules.sync.0),
+        (Class::Prefetch, &rules.prefetch.0),
+        (Class::Demand, &rules.demand.0),
+        (Class::Clients, &rules.clients.0),
+        (Class::Nodes, &rules.nodes.0),
+    ] {
+        let key = || format!("bandwidth.{}", class.word());
+        config.set(class, schedule.clone()).map_err(|error| ConfigError::one(key(), error.to_string()))?;
+    }
+    Ok(config)
+}
+
 /// For the listeners of the data plane. Loopback stays exempt from the limit per client, whatever is listed.
-pub(crate) fn net(typed: &Typed) -> net::Config {
+pub(crate) fn net(typed: &Typed, pace: &pace::Governor) -> net::Config {
     let limits = &typed.limits;
     let mut config = net::Config {
         connections_max: count(limits.connections.0),
         connections_per_client_max: count(limits.connections_per_client.0),
         idle_max: limits.idle.0,
+        pace: pace.clone(),
         ..net::Config::default()
     };
     config.exempt.extend(&limits.exempt.0);

@@ -1,10 +1,11 @@
 //! What would not work, or will hurt, before it does: the settings held against the machine.
 //!
-//! [`network`]: ports, origins, the upstream, networks. [`host`]: directory, space, limits, clock. Both are pure:
-//! [`Machine`] was looked at before. [`tried`]: ports, certificates and CA files, which only tell when they are tried.
-//! [`authority`]: the site CA's files. Nothing here changes any.
+//! [`network`]: ports, origins, the upstream, networks. [`bandwidth`]: rates that starve clients. [`host`]: directory,
+//! space, limits, clock. These are pure: [`Machine`] was looked at before. [`tried`]: ports, certificates and CA files,
+//! which only tell when they are tried. [`authority`]: the site CA's files. Nothing here changes any.
 
 pub(crate) mod authority;
+pub(crate) mod bandwidth;
 pub(crate) mod host;
 pub(crate) mod network;
 pub(crate) mod tried;
@@ -60,6 +61,7 @@ pub(crate) fn findings(typed: &Typed, settings: &Settings, machine: &Machine, ru
     network::networks(typed, &mut found);
     network::without_effect(typed, settings, &mut found);
     authority::site_ca(typed, &mut found);
+    bandwidth::rates(typed, &mut found);
     host::directory(typed, machine, &mut found);
     host::space(typed, settings, machine, &mut found);
     host::limits(typed, machine, &mut found);

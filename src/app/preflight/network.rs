@@ -11,6 +11,7 @@ use crate::app::preflight::{Found, is_shipped};
 use crate::model::origin::{AllowList, is_public};
 use crate::model::report::Verdict;
 use crate::model::settings::Settings;
+use crate::pace::Schedule;
 
 pub(super) fn ports(typed: &Typed, settings: &Settings, machine: &Machine, found: &mut Found) {
     let listen = &typed.listen;
@@ -167,6 +168,8 @@ pub(super) fn without_effect(typed: &Typed, settings: &Settings, found: &mut Fou
         (peer, "listen.peer", "no node can be joined in this version, and nothing listens there"),
         (typed.advertise.content_url.0.is_some(), "advertise.content_url", "this version hands no file URLs out"),
         (!typed.scan.plaintext.0.is_empty(), "scan.plaintext", "this version answers no scans"),
+        (typed.bandwidth.sync.0 != Schedule::default(), "bandwidth.sync", "this version syncs no catalog"),
+        (typed.bandwidth.nodes.0 != Schedule::default(), "bandwidth.nodes", "this version has no child nodes"),
     ] {
         if set {
             found.warn(

@@ -1,8 +1,10 @@
 //! What values mean: each kind reads a raw value, says what it expects with an example, and never repeats a password.
 //!
 //! [`quantity`]: numbers, sizes, times. [`network`]: addresses, names, networks, URLs. [`word`]: words, texts, paths.
+//! [`pace`]: bandwidth rules.
 
 pub(crate) mod network;
+pub(crate) mod pace;
 pub(crate) mod quantity;
 pub(crate) mod word;
 

@@ -157,7 +157,8 @@ fn probe(stage: &Stage, files: &Files, to: SocketAddr, readers: Load) -> io::Res
     let lasts = Duration::from_secs(if stage.quick { 3 } else { 10 });
     let small = Load {
         targets: vec![files.small.clone()],
-        ranges: pieces(1 << 20, 4 << 10),
+        // One and the same 4 KiB: of several, each rests long enough for the readers to push it out of a small memory.
+        ranges: vec![(0, 4 << 10)],
         connections: 1,
         lasts: Some(lasts),
         pause: Duration::from_millis(2),
@@ -175,23 +176,32 @@ fn probe(stage: &Stage, files: &Files, to: SocketAddr, readers: Load) -> io::Res
     })
 }
 
+/// Starts nginx for the same files.
+type Peer<'a> = dyn Fn(&Stage, &[String]) -> io::Result<Nginx> + 'a;
+
 pub(crate) fn cold(stage: &mut Stage) -> io::Result<()> {
     let (total, memory): (u64, u64) = if stage.quick { (512 << 20, 256 << 20) } else { (4 << 30, 1 << 30) };
     let files = Files::make(stage, total)?;
     if Group::make(memory, None).is_none() {
         stage.table.note("no memory control group can be made here: pages were dropped before each turn and came back while it lasted");
     }
-    own(stage, &files, memory)?;
-    throughput(stage, &files, memory)?;
+    let (cert, key) = certificate(&files.folder)?;
+    let nginx = |stage: &Stage, before: &[String]| {
+        let (folder, root) = (stage.folder.join("nginx"), files.folder.join("root"));
+        Nginx::files(&folder, &root, stage.cores.server, true, (&cert, &key), before)
+    };
+    own(stage, &files, memory, &nginx)?;
+    throughput(stage, &files, memory, &nginx)?;
     unprivileged(stage, &files, memory)
 }
 
 /// The probe beside cold and beside hot readers, at the disk as it is and at a slow one.
-fn own(stage: &mut Stage, files: &Files, memory: u64) -> io::Result<()> {
+fn own(stage: &mut Stage, files: &Files, memory: u64, nginx: &Peer<'_>) -> io::Result<()> {
     for (rate, name) in [(None, "disk as it is"), (Some(200_000_000), "disk of 200 MB/s")] {
         let mut cold = Vec::new();
         let mut hot = Vec::new();
         let mut speed = Vec::new();
+        let (mut peer_cold, mut peer_speed) = (Vec::new(), Vec::new());
         for _ in 0..stage.rounds {
             let group = Group::make(memory, rate.map(|rate| (rate, files.folder.as_path())));
             if group.is_none() && rate.is_some() {
@@ -205,6 +215,14 @@ fn own(stage: &mut Stage, files: &Files, memory: u64) -> io::Result<()> {
             cold.push(percentile(&times, 0.99));
             speed.push(readers.mib_per_s());
             drop(node);
+            if tools::has("nginx") {
+                forget(&files.folder)?;
+                let nginx = nginx(stage, &before)?;
+                let (readers, times) =
+                    probe(stage, files, nginx.http, files.load(stage, nginx.http, files.large.len()))?;
+                peer_cold.push(percentile(&times, 0.99));
+                peer_speed.push(readers.mib_per_s());
+            }
             drop(group);
             let node = start(stage, &files.folder, &[])?;
             let mut warm = files.load(stage, node.http, 1);
@@ -215,17 +233,23 @@ fn own(stage: &mut Stage, files: &Files, memory: u64) -> io::Result<()> {
         }
         let scenario = format!("cold, 64 readers, {name}");
         let from = stage.table.rows.len();
-        let peer = Some(("node, hot readers", hot));
-        stage.table.push(&scenario, "first byte of a hot 4 KiB, p99", "ms", cold, peer, Some(Wanted::RatioAtMost(3.0)));
-        stage.table.push(&scenario, "cold reads", "MiB/s", speed, None, None);
+        let beside = [("node, hot readers", hot), ("nginx, aio threads, cold readers", peer_cold)];
+        stage.table.push(
+            &scenario,
+            "first byte of a hot 4 KiB, p99",
+            "ms",
+            cold,
+            beside,
+            Some(Wanted::RatioAtMost(3.0)),
+        );
+        stage.table.push(&scenario, "cold reads", "MiB/s", speed, [("nginx, aio threads", peer_speed)], None);
         stage.show(from);
     }
     Ok(())
 }
 
 /// Everything once, cold, as fast as it goes.
-fn throughput(stage: &mut Stage, files: &Files, memory: u64) -> io::Result<()> {
-    let (cert, key) = certificate(&files.folder)?;
+fn throughput(stage: &mut Stage, files: &Files, memory: u64, nginx: &Peer<'_>) -> io::Result<()> {
     let (mut node_speed, mut node_cost, mut peer_speed, mut peer_cost) = (vec![], vec![], vec![], vec![]);
     let count = (files.large.len() / 2).max(1);
     for _ in 0..stage.rounds {
@@ -237,15 +261,13 @@ fn throughput(stage: &mut Stage, files: &Files, memory: u64) -> io::Result<()> {
             let before = group.as_ref().map(Group::before).unwrap_or_default();
             forget(&files.folder)?;
             let (to, process): (SocketAddr, &Process);
-            let (node, nginx);
+            let (node, beside);
             if is_node {
                 node = start(stage, &files.folder, &before)?;
                 (to, process) = (node.http, &node.process);
             } else {
-                let root = files.folder.join("root");
-                nginx =
-                    Nginx::files(&stage.folder.join("nginx"), &root, stage.cores.server, true, (&cert, &key), &before)?;
-                (to, process) = (nginx.http, &nginx.process);
+                beside = nginx(stage, &before)?;
+                (to, process) = (beside.http, &beside.process);
             }
             let cpu = process.cpu();
             let outcome = files.load(stage, to, count).run()?.clean("cold reads")?;

@@ -189,7 +189,13 @@ pub(crate) fn held(stage: &mut Stage) -> io::Result<()> {
 }
 
 /// A row for each measure.
-fn rows(stage: &mut Stage, scenario: &str, node: &[Figures], peer: (&str, &[Figures]), wanted: [Option<Wanted>; 2]) {
+fn rows(
+    stage: &mut Stage,
+    scenario: &str,
+    node: &[Figures],
+    peer: (&'static str, &[Figures]),
+    wanted: [Option<Wanted>; 2],
+) {
     let from = stage.table.rows.len();
     for (at, (what, unit)) in MEASURES.into_iter().enumerate() {
         let of = |figures: &[Figures]| -> Vec<f64> { figures.iter().map(|turn| turn[at]).collect() };

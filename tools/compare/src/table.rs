@@ -15,13 +15,14 @@ pub(crate) enum Wanted {
     AtMost(f64),
 }
 
-/// One thing measured: a figure a round for the node, and for a peer where there is one.
+/// One thing measured: a figure a round for the node, and for its peers where there are any.
 pub(crate) struct Row {
     pub(crate) scenario: String,
     pub(crate) what: String,
     pub(crate) unit: &'static str,
     pub(crate) node: Vec<f64>,
-    pub(crate) peer: Option<(String, Vec<f64>)>,
+    /// Those beside it; what is wanted is wanted beside the first.
+    pub(crate) peers: Vec<(String, Vec<f64>)>,
     pub(crate) wanted: Option<Wanted>,
 }
 
@@ -52,9 +53,8 @@ pub(crate) fn percentile(values: &[f64], share: f64) -> f64 {
 }
 
 impl Row {
-    /// The median of the rounds' ratios, node over peer: drift between rounds falls out of it.
-    fn ratio(&self) -> Option<f64> {
-        let (_, peer) = self.peer.as_ref()?;
+    /// The median of the rounds' ratios, node over `peer`: drift between rounds falls out of it.
+    fn ratio(&self, peer: &[f64]) -> Option<f64> {
         let ratios: Vec<f64> =
             self.node.iter().zip(peer).filter(|(_, peer)| **peer != 0.0).map(|(node, peer)| node / peer).collect();
         (!ratios.is_empty()).then(|| median(&ratios))
@@ -62,7 +62,8 @@ impl Row {
 
     /// What is wanted, in words, and whether it was reached.
     fn verdict(&self) -> Option<(String, bool)> {
-        let (ratio, node) = (self.ratio(), median(&self.node));
+        let ratio = self.peers.first().and_then(|(_, peer)| self.ratio(peer));
+        let node = median(&self.node);
         if self.node.is_empty() {
             return None;
         }
@@ -118,11 +119,15 @@ impl Table {
         what: &str,
         unit: &'static str,
         node: Vec<f64>,
-        peer: Option<(&str, Vec<f64>)>,
+        peers: impl IntoIterator<Item = (&'static str, Vec<f64>)>,
         wanted: Option<Wanted>,
     ) {
-        let peer = peer.map(|(name, values)| (name.to_owned(), values));
-        self.rows.push(Row { scenario: scenario.into(), what: what.into(), unit, node, peer, wanted });
+        let peers = peers
+            .into_iter()
+            .filter(|(_, values)| !values.is_empty())
+            .map(|(name, values)| (name.to_owned(), values))
+            .collect();
+        self.rows.push(Row { scenario: scenario.into(), what: what.into(), unit, node, peers, wanted });
     }
 
     /// Something that must be said beside the figures.
@@ -135,23 +140,22 @@ impl Table {
     /// As Markdown. Ratios are the node's figure over the peer's.
     pub(crate) fn markdown(&self, from: usize) -> String {
         let mut out = String::from(
-            "| scenario | measure | node | peer | ratio | wanted | met |\n|---|---|---|---|---|---|---|\n",
+            "| scenario | measure | node | beside it | ratio | wanted | met |\n|---|---|---|---|---|---|---|\n",
         );
         for row in &self.rows[from..] {
-            let peer = match &row.peer {
-                Some((name, values)) => format!("{name}: {}", spread(values)),
-                None => "–".into(),
-            };
-            let ratio = row.ratio().map_or("–".into(), |ratio| format!("{ratio:.2}"));
+            let join = |cells: Vec<String>| if cells.is_empty() { "–".into() } else { cells.join("; ") };
+            let peers = join(row.peers.iter().map(|(name, values)| format!("{name} {}", spread(values))).collect());
+            let ratio = |(_, values): &(String, Vec<f64>)| row.ratio(values).map_or("–".into(), figure);
+            let ratios = join(row.peers.iter().map(ratio).collect());
+            let unit = if row.unit.is_empty() { String::new() } else { format!(", {}", row.unit) };
             let (wanted, met) = match row.verdict() {
                 Some((wanted, met)) => (wanted, if met { "yes" } else { "**no**" }),
                 None => ("–".into(), "–"),
             };
             out.push_str(&format!(
-                "| {} | {}, {} | {} | {peer} | {ratio} | {wanted} | {met} |\n",
+                "| {} | {}{unit} | {} | {peers} | {ratios} | {wanted} | {met} |\n",
                 row.scenario,
                 row.what,
-                row.unit,
                 spread(&row.node)
             ));
         }
@@ -164,18 +168,20 @@ impl Table {
             .rows
             .iter()
             .map(|row| {
-                let peer = row
-                    .peer
-                    .as_ref()
-                    .map(|(name, values)| json!({ "name": name, "rounds": values, "median": median(values) }));
+                let peers: Vec<Value> = row
+                    .peers
+                    .iter()
+                    .map(|(name, values)| {
+                        json!({ "name": name, "rounds": values, "median": median(values), "ratio": row.ratio(values) })
+                    })
+                    .collect();
                 let verdict = row.verdict();
                 json!({
                     "scenario": row.scenario,
                     "measure": row.what,
                     "unit": row.unit,
                     "node": { "rounds": row.node, "median": median(&row.node) },
-                    "peer": peer,
-                    "ratio": row.ratio(),
+                    "peers": peers,
                     "wanted": verdict.as_ref().map(|(wanted, _)| wanted),
                     "met": verdict.map(|(_, met)| met),
                 })
@@ -213,7 +219,7 @@ mod tests {
             Some(("p", vec![1.0, 10.0, 2.0])),
             Some(Wanted::RatioAtLeast(2.0)),
         );
-        assert!((table.rows[0].ratio().unwrap() - 2.0).abs() < 1e-9);
+        assert!((table.rows[0].ratio(&[1.0, 10.0, 2.0]).unwrap() - 2.0).abs() < 1e-9);
         assert!(table.markdown(0).contains("| 2.00 | ≥ 2 × | yes |"));
     }
 }

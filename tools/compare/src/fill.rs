@@ -126,7 +126,7 @@ fn load(stage: &Stage, to: SocketAddr, target: String, body: Body) -> Load {
         body,
         seed: stage.seed,
         lasts: None,
-        limit: Duration::from_secs(if stage.quick { 30 } else { 150 }),
+        limit: Duration::from_secs(if stage.quick { 12 } else { 150 }),
         in_order: true,
         own_addresses: true,
         pause: Duration::ZERO,
@@ -355,7 +355,10 @@ fn faults(stage: &mut Stage, number: &mut usize) -> io::Result<()> {
     let kinds: Vec<Kind> =
         Kind::all(stage).into_iter().filter(|kind| matches!(kind, Kind::Node | Kind::Nginx)).collect();
     let seconds = |whole: u64, quick: u64| Duration::from_secs(if stage.quick { quick } else { whole });
-    let faults = [(0, seconds(10, 2), "fill, link cut for 10 s"), (1, seconds(60, 4), "fill, link at 1 % for 60 s")];
+    let faults = [
+        (0, seconds(10, 1), format!("fill, link cut for {} s", seconds(10, 1).as_secs())),
+        (1, seconds(60, 2), format!("fill, link at 1 % for {} s", seconds(60, 2).as_secs())),
+    ];
     for (percent, lasts, scenario) in faults {
         let mut figures = Figures::new(kinds.clone());
         for (at, kind) in kinds.iter().copied().enumerate() {
@@ -367,7 +370,7 @@ fn faults(stage: &mut Stage, number: &mut usize) -> io::Result<()> {
                 load.limit += lasts;
             };
             let turn = turn(stage, number, kind, &object, Body::Glance(object.seed), Some((percent, lasts)), eight)?;
-            tell(stage, scenario, kind, &turn.outcome);
+            tell(stage, &scenario, kind, &turn.outcome);
             let (bytes, _) = turn.log.bytes();
             let seen = &turn.outcome;
             figures.add(
@@ -383,7 +386,7 @@ fn faults(stage: &mut Stage, number: &mut usize) -> io::Result<()> {
             figures.add(at, "bytes fetched over size", "×", bytes as f64 / size as f64, None);
             clean(stage)?;
         }
-        figures.show(stage, scenario);
+        figures.show(stage, &scenario);
     }
     Ok(())
 }

@@ -52,6 +52,8 @@ pub(crate) struct Held {
 #[derive(Clone, Copy, PartialEq)]
 enum Tool {
     Native,
+    /// Bodies are thrown away by the kernel: the server's core is full before the load's.
+    Unread,
     Wrk,
     H2load,
 }
@@ -121,11 +123,12 @@ impl Held {
         let (http, https, process) = server;
         let to = if secure { https } else { http };
         let mut warm = self.load(stage, to, len, 0.2);
+        warm.body = if tool == Tool::Unread { Body::Drop } else { Body::Read };
         warm.tls = if secure { Some(tls()?) } else { None };
         warm.clone().run()?.clean("warming up")?;
         let before = (process.cpu(), own_cpu());
         let (bytes, seconds) = match tool {
-            Tool::Native => {
+            Tool::Native | Tool::Unread => {
                 warm.lasts = Some(Duration::from_secs(stage.seconds));
                 let outcome = warm.run()?.clean("the load")?;
                 (outcome.bytes as f64, outcome.seconds)
@@ -158,13 +161,14 @@ pub(crate) fn held(stage: &mut Stage) -> io::Result<()> {
     let mut cases = Vec::new();
     for (secure, tool, name) in [
         (false, Tool::Native, "plain"),
+        (false, Tool::Unread, "plain, unread"),
         (false, Tool::Wrk, "plain, wrk"),
         (true, Tool::Native, "TLS 1.3"),
         (true, Tool::Wrk, "TLS 1.3, wrk"),
         (true, Tool::H2load, "HTTP/2, h2load"),
     ] {
         let there = match tool {
-            Tool::Native => true,
+            Tool::Native | Tool::Unread => true,
             Tool::Wrk => tools::has("wrk"),
             Tool::H2load => tools::has("h2load"),
         };
@@ -218,7 +222,8 @@ fn wanted(secure: bool, tool: Tool, len: u64) -> (Option<Wanted>, Option<Wanted>
         (true, 0x10_0000) => Some(1.5),
         _ => None,
     };
-    let bound = |value: Option<f64>| value.filter(|_| tool == Tool::Native).map(Wanted::RatioAtLeast);
+    let bound =
+        |value: Option<f64>| value.filter(|_| matches!(tool, Tool::Native | Tool::Wrk)).map(Wanted::RatioAtLeast);
     (bound(speed), bound(cost))
 }
 
@@ -239,11 +244,11 @@ pub(crate) fn floor(stage: &mut Stage) -> io::Result<()> {
         let (mut node, mut bare) = (Vec::new(), Vec::new());
         for _ in 0..stage.rounds {
             let server = (held.node.http, held.node.https, &held.node.process);
-            node.push(held.turn(stage, Tool::Native, false, len, server)?);
-            bare.push(held.turn(stage, Tool::Native, false, len, (at, at, &floor))?);
+            node.push(held.turn(stage, Tool::Unread, false, len, server)?);
+            bare.push(held.turn(stage, Tool::Unread, false, len, (at, at, &floor))?);
         }
         let bound = (len == 1 << 20).then_some(Wanted::RatioAtLeast(0.85));
-        rows(stage, &format!("floor, {size}, plain"), &node, ("bare loop", &bare), [bound, bound]);
+        rows(stage, &format!("floor, {size}, plain, unread"), &node, ("bare loop", &bare), [bound, bound]);
     }
     Ok(())
 }

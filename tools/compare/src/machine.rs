@@ -63,6 +63,14 @@ pub(crate) fn load_average() -> f64 {
     text.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(0.0)
 }
 
+/// Whether other work on the machine can keep this one waiting.
+fn scheduling() -> &'static str {
+    let text = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The policy is the 41st field; the second one, the name, may hold anything.
+    let policy = text.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(38)).unwrap_or("0");
+    if matches!(policy, "1" | "2") { "real-time" } else { "normal" }
+}
+
 /// All that a reader must know to place the figures.
 pub(crate) fn facts(cores: Cores, seed: u64) -> Value {
     let count = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -76,6 +84,7 @@ pub(crate) fn facts(cores: Cores, seed: u64) -> Value {
         "load core": cores.load,
         "load average at the start": load_average(),
         "seed": seed,
+        "scheduling": scheduling(),
         "nginx": line("nginx", &["-v"]),
         "wrk": line("wrk", &["-v"]),
         "h2load": line("h2load", &["--version"]),

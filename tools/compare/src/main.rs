@@ -11,6 +11,7 @@ mod crowd;
 mod fill;
 mod floor;
 mod held;
+mod ingest;
 mod load;
 mod machine;
 mod nginx;
@@ -42,6 +43,7 @@ const SCENARIOS: &[Scenario] = &[
     ("cold", "content larger than memory: a hot request beside it, throughput beside nginx", cold::cold),
     ("fill", "what nobody has yet, from a shaped origin, beside nginx, varnish, squid", fill::fill),
     ("crowd", "10,000 idle connections, 2,000 clients on a hot object, 500 on a cold one", crowd::crowd),
+    ("ingest", "a file imported, beside a plain copy made durable", ingest::ingest),
     ("floor", "the same beside a loop that only writes mapped bytes", held::floor),
 ];
 

@@ -47,7 +47,9 @@ impl Watch for Nothing {
 pub(crate) enum Body {
     /// Thrown away by the kernel without a copy where the connection is plain: the load costs as little as can be.
     Drop,
-    /// Thrown away likewise, but what comes with the head is held against the contents of this seed.
+    /// Copied out and thrown away, as clients do.
+    Read,
+    /// Thrown away by the kernel too, but what comes with the head is held against the contents of this seed.
     Glance(u64),
     /// Held against the contents of this seed.
     Check(u64),
@@ -64,7 +66,7 @@ pub(crate) struct Wire {
 
 impl Body {
     fn is_dropped(self) -> bool {
-        !matches!(self, Self::Check(_))
+        matches!(self, Self::Drop | Self::Glance(_))
     }
 }
 

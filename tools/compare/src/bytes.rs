@@ -1,8 +1,9 @@
 //! Contents that can be checked anywhere without the file: every 8 bytes follow from a seed and their place. And the
 //! shuffles, which follow from a seed too.
 
+use std::fmt::Write as _;
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Write as _};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
@@ -64,7 +65,11 @@ pub(crate) fn write(path: &Path, seed: u64, size: u64) -> io::Result<String> {
 
 /// Lower-case hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// Shuffles `items` in the way that `seed` says (Fisher and Yates).

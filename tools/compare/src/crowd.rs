@@ -65,7 +65,7 @@ pub(crate) fn crowd(stage: &mut Stage) -> io::Result<()> {
         body: Body::Glance(object.seed),
         seed: stage.seed,
         lasts: None,
-        limit: Duration::from_secs(300),
+        limit: Duration::from_mins(5),
         in_order: true,
         own_addresses: true,
         pause: Duration::ZERO,

@@ -160,14 +160,14 @@ fn turn(
     let mut load = load(stage, cache.address(), cache.target(origin.address, &object.path), body);
     if kind != Kind::Node && fault.is_none() {
         // Some peers never end here; what they reached by then is told.
-        load.limit = load.limit.min(Duration::from_secs(60));
+        load.limit = load.limit.min(Duration::from_mins(1));
     }
     shape(&mut load);
     let before = cache.process().cpu();
     let (outcome, mended) = std::thread::scope(|scope| {
         let breaker = scope.spawn(|| {
             let (percent, lasts) = fault?;
-            let end = Instant::now() + Duration::from_secs(60);
+            let end = Instant::now() + Duration::from_mins(1);
             while origin.sent() < object.size / 2 && Instant::now() < end {
                 std::thread::sleep(Duration::from_millis(5));
             }
@@ -183,11 +183,19 @@ fn turn(
     Ok(Turn { outcome: outcome?, log: origin.take_log(), cpu, mended })
 }
 
+/// One measure of a scenario.
+struct Measure {
+    what: &'static str,
+    unit: &'static str,
+    wanted: Option<Wanted>,
+    /// By kind, then turn.
+    values: Vec<Vec<f64>>,
+}
+
 /// The figure of each turn, for each kind.
 struct Figures {
     kinds: Vec<Kind>,
-    /// By measure, then kind, then turn.
-    of: Vec<(&'static str, &'static str, Option<Wanted>, Vec<Vec<f64>>)>,
+    of: Vec<Measure>,
 }
 
 impl Figures {
@@ -196,17 +204,17 @@ impl Figures {
     }
 
     fn add(&mut self, kind: usize, what: &'static str, unit: &'static str, value: f64, wanted: Option<Wanted>) {
-        let at = self.of.iter().position(|(known, _, _, _)| *known == what).unwrap_or_else(|| {
-            self.of.push((what, unit, wanted, vec![Vec::new(); self.kinds.len()]));
+        let at = self.of.iter().position(|known| known.what == what).unwrap_or_else(|| {
+            self.of.push(Measure { what, unit, wanted, values: vec![Vec::new(); self.kinds.len()] });
             self.of.len() - 1
         });
-        self.of[at].3[kind].push(value);
+        self.of[at].values[kind].push(value);
     }
 
     /// A row for each measure and peer.
     fn show(self, stage: &mut Stage, scenario: &str) {
         let from = stage.table.rows.len();
-        for (what, unit, wanted, values) in self.of {
+        for Measure { what, unit, wanted, values } in self.of {
             let mut values = self.kinds.iter().map(|kind| kind.name()).zip(values);
             let node = values.next().map(|(_, values)| values).unwrap_or_default();
             stage.table.push(scenario, what, unit, node, values.filter(|(_, values)| !values.is_empty()), wanted);

@@ -85,9 +85,10 @@ impl Held {
         let (target, file) = put(stage.seed, size)?;
         let objects =
             (1..=objects).map(|at| Ok(put(stage.seed + at, 1 << 20)?.0)).collect::<io::Result<Vec<String>>>()?;
-        let nginx = match tools::has("nginx") {
-            true => Some(Nginx::files(&folder.join("nginx"), &root, stage.cores.server, false, (&cert, &key), &[])?),
-            false => None,
+        let nginx = if tools::has("nginx") {
+            Some(Nginx::files(&folder.join("nginx"), &root, stage.cores.server, false, (&cert, &key), &[])?)
+        } else {
+            None
         };
         Ok(Self { folder, node, nginx, size, target, file, objects })
     }
@@ -104,7 +105,7 @@ impl Held {
             body: Body::Drop,
             seed: stage.seed,
             lasts: Some(Duration::from_secs_f64(seconds)),
-            limit: Duration::from_secs(600),
+            limit: Duration::from_mins(10),
             in_order: false,
             own_addresses: false,
             pause: Duration::ZERO,
@@ -142,7 +143,7 @@ impl Held {
             Tool::H2load => {
                 let offset = bytes::mix(stage.seed) % ((1 << 20) / len) * len;
                 let range: Range = (offset, len);
-                let figures = tools::h2load(&self.folder, to, &self.objects, range, 4, 4, stage.seconds, stage.seed)?;
+                let figures = tools::h2load(&self.folder, to, &self.objects, range, stage.seconds, stage.seed)?;
                 (figures.bytes, figures.seconds)
             }
         };

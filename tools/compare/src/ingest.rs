@@ -66,7 +66,7 @@ pub(crate) fn ingest(stage: &mut Stage) -> io::Result<()> {
         body: Body::Check(stage.seed + 200),
         seed: stage.seed,
         lasts: Some(Duration::from_millis(200)),
-        limit: Duration::from_secs(60),
+        limit: Duration::from_mins(1),
         in_order: true,
         own_addresses: false,
         pause: Duration::from_millis(2),

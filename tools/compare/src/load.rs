@@ -209,12 +209,11 @@ impl Load {
             let mut meter = Meter { outcome, asked, last: asked, first: None };
             let mut fresh = false;
             let head = loop {
-                let open = match &mut wire {
-                    Some(open) => open,
-                    None => {
-                        fresh = true;
-                        wire.insert(Wire::open(self.to, from, self.tls.as_ref()).await?)
-                    }
+                let open = if let Some(open) = &mut wire {
+                    open
+                } else {
+                    fresh = true;
+                    wire.insert(Wire::open(self.to, from, self.tls.as_ref()).await?)
                 };
                 let result = match open.ask(&host, target, range).await {
                     Ok(()) => open.answer(range, self.body, bin, &mut meter).await,

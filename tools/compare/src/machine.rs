@@ -44,11 +44,17 @@ pub(crate) fn raise_open_files() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// The first line of a command's output; nothing where it fails.
+/// The first line of a command's output; nothing where it cannot be run.
 fn line(program: &str, words: &[&str]) -> String {
     let out = Command::new(program).args(words).output();
     let text = out.map(|out| String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned());
     text.unwrap_or_default().lines().next().unwrap_or_default().trim().to_owned()
+}
+
+/// The commit that was built, marked where files differ from it.
+fn commit() -> String {
+    let text = line("git", &["describe", "--always", "--dirty", "--abbrev=12"]);
+    if text.starts_with("fatal") { "unknown".into() } else { text }
 }
 
 fn field(file: &str, name: &str) -> String {
@@ -75,7 +81,7 @@ fn scheduling() -> &'static str {
 pub(crate) fn facts(cores: Cores, seed: u64) -> Value {
     let count = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     json!({
-        "commit": line("git", &["describe", "--always", "--dirty", "--abbrev=12"]),
+        "commit": commit(),
         "kernel": line("uname", &["-srm"]),
         "cpu": field("/proc/cpuinfo", "model name"),
         "cores": count,

@@ -1,5 +1,7 @@
 //! What was measured, round by round, and how it is shown: medians, spread, ratios, as a Markdown table and as JSON.
 
+use std::fmt::Write as _;
+
 use serde_json::{Value, json};
 
 /// What a row must reach.
@@ -90,9 +92,7 @@ fn figure(value: f64) -> String {
             out.push(digit);
         }
         out
-    } else if value == value.trunc() {
-        format!("{value:.0}")
-    } else if size >= 100.0 {
+    } else if value.fract().abs() < 1e-9 || size >= 100.0 {
         format!("{value:.0}")
     } else if size >= 10.0 {
         format!("{value:.1}")
@@ -152,12 +152,14 @@ impl Table {
                 Some((wanted, met)) => (wanted, if met { "yes" } else { "**no**" }),
                 None => ("–".into(), "–"),
             };
-            out.push_str(&format!(
-                "| {} | {}{unit} | {} | {peers} | {ratios} | {wanted} | {met} |\n",
+            // Writing to a string does not fail.
+            let _ = writeln!(
+                out,
+                "| {} | {}{unit} | {} | {peers} | {ratios} | {wanted} | {met} |",
                 row.scenario,
                 row.what,
                 spread(&row.node)
-            ));
+            );
         }
         out
     }

@@ -45,6 +45,7 @@ pub(crate) fn wrk(
     bytes::shuffle(&mut order, seed);
     let mut script = String::from("local list = {\n");
     for (from, len) in order.iter().take(20_000) {
+        // Writing to a string does not fail.
         let _ = writeln!(script, "\"bytes={from}-{}\",", from + len - 1);
     }
     script.push_str(
@@ -74,25 +75,27 @@ pub(crate) fn wrk(
     }
 }
 
-/// h2load with one thread over TLS: the same range of many objects in a shuffled order.
+/// h2load with one thread, four connections and four streams on each, over TLS: the same range of many objects in a shuffled order.
 pub(crate) fn h2load(
     folder: &Path,
     to: SocketAddr,
     targets: &[String],
     range: Range,
-    connections: usize,
-    streams: usize,
     seconds: u64,
     seed: u64,
 ) -> io::Result<Figures> {
     let mut order = targets.to_vec();
     bytes::shuffle(&mut order, seed);
-    let list: String = order.iter().map(|target| format!("https://{to}{target}\n")).collect();
+    let mut list = String::new();
+    for target in &order {
+        // Writing to a string does not fail.
+        let _ = writeln!(list, "https://{to}{target}");
+    }
     let file = folder.join("targets.txt");
     fs::write(&file, list)?;
     let text = output(
         Command::new("h2load")
-            .args(["-t1", &format!("-c{connections}"), &format!("-m{streams}"), &format!("-D{seconds}")])
+            .args(["-t1", "-c4", "-m4", &format!("-D{seconds}")])
             .args(["-w", "24", "-W", "26"])
             .args(["-H", &format!("Range: bytes={}-{}", range.0, range.0 + range.1 - 1), "-i"])
             .arg(&file),

@@ -222,6 +222,6 @@ mod tests {
             Some(Wanted::RatioAtLeast(2.0)),
         );
         assert!((table.rows[0].ratio(&[1.0, 10.0, 2.0]).unwrap() - 2.0).abs() < 1e-9);
-        assert!(table.markdown(0).contains("| 2.00 | ≥ 2 × | yes |"));
+        assert!(table.markdown(0).contains("| 2 | ≥ 2 × | yes |"));
     }
 }

@@ -131,8 +131,8 @@ fn what_contradicts_itself_is_refused() {
         ("[upstream]\nkind = \"wsus\"\n", "upstream.url: this kind of upstream needs its address"),
         ("[fill]\nextent = \"1 KiB\"\n", "at least \"64 KiB\""),
         ("[store]\nmax_size = \"1 MiB\"\n", "at least \"16 MiB\""),
-        ("[store]\nmin_free = 0\nmax_size = 500\n", "waystation.toml:3: store.max_size is 500: it must be at least"),
-        ("[fill]\nextent = \"2 GiB\"\n", "waystation.toml:2: fill.extent is \"2 GiB\": it must be at most"),
+        ("[store]\nmin_free = 0\nmax_size = 500\n", "waystation.toml:3: store.max_size is 500 (it must be at least"),
+        ("[fill]\nextent = \"2 GiB\"\n", "waystation.toml:2: fill.extent is \"2 GiB\" (it must be at most"),
     ] {
         let error = load(data.path(), file, &[], &[]).unwrap_err().to_string();
         assert!(error.contains(told), "{file}: {error}");

@@ -17,7 +17,7 @@ use crate::base::digest::Digest;
 use crate::base::limits::OBJECT_BYTES_MAX;
 use crate::base::span::Span;
 use crate::model::name::Name;
-use crate::model::payload::{Alias, Authority, Published, Validators};
+use crate::model::payload::{Alias, Published, Validators};
 use crate::store::cache::Found;
 use crate::store::core::{Core, unseal};
 use crate::store::draft::DraftFile;
@@ -25,7 +25,7 @@ use crate::store::drafts::HASH_STEP;
 use crate::store::error::Error;
 use crate::store::filling::drop_draft_rows;
 use crate::store::hash::Hashed;
-use crate::store::judge::{Verdict, judge, rests_on_sha1, vouches_sha1};
+use crate::store::judge::{Verdict, judge, vouches_sha1};
 use crate::store::promise::Promise;
 use crate::store::proving::sha1_state;
 use crate::store::publish::Finished;
@@ -221,10 +221,11 @@ impl Core {
     ) -> Result<Found, Error> {
         let here = self.layout.draft(id);
         let at = |error: io::Error| Error::at(&here, &error);
-        let checked = expected.is_none_or(|claim| claim.only_sha1() || claim.authority == Authority::Unauthenticated);
         let pieces = std::iter::once(Span::new(0, size)).collect();
-        let file = DraftFile::reopen(&self.disk, &here, size, pieces, checked).map_err(at)?;
-        let mut hashed = hash_while(&file, wanted).map_err(at)?;
+        // With collision detection whatever is expected: nobody waits for these bytes, and most of them will be asked for by
+        // their SHA-1, which is a name only where it was checked.
+        let file = DraftFile::reopen(&self.disk, &here, size, pieces, true).map_err(at)?;
+        let hashed = hash_while(&file, wanted).map_err(at)?;
         let digests = hashed.digests;
         if let Some(published) = expected.and_then(|expected| expected.contradiction(&digests)) {
             return Err(Error::Mismatch { published, computed: digests });
@@ -235,11 +236,7 @@ impl Core {
             claims.extend(self.claims(name, &digests, None)?);
         }
         claims.extend(self.claims(&name, &digests, None)?);
-        let by_claims = !checked && rests_on_sha1(None, &claims);
-        if by_claims {
-            hashed = self.hash_checked(&here, &hashed)?;
-        }
-        let sha1 = sha1_state(checked || by_claims, &hashed);
+        let sha1 = sha1_state(true, &hashed);
         // Not by the name: that its own digest matches proves nothing.
         let verdict = judge(None, &claims, &digests, sha1);
         if let Verdict::Contradicted(published, _) = verdict {

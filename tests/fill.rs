@@ -421,7 +421,8 @@ async fn an_object_that_keeps_changing_is_passed_through() {
     let node = Node::open(dir.path(), Setup::default(), &[&origin]);
     let target = node.target(&origin, "/a");
     for seed in 1..=4 {
-        origin.next("/a", []);
+        // However much was asked for at first, a second question is needed.
+        origin.next("/a", [Fault::TruncateAt(PIECE)]);
         origin.next("/a", [Fault::Replace(Object::made(size, seed))]);
         let (facts, flight, _) = node.fly(&target, whole()).await;
         assert!(read(&flight, Span::new(0, facts.size), client(1)).await.1.is_err());

@@ -177,7 +177,10 @@ Examples:
 
 Files are copied (sharing their blocks where the file system can), directories
 are walked, symbolic links are not followed. Imported files are answered under
-their digests, and under an address once a digest is known for it.")]
+their digests, and under an address once a digest is known for it.
+
+A file that somebody has open for writing is copied as it is, with --move too,
+and then stays where it is.")]
     Import(Import),
 
     /// Copy the index to a file while the node runs

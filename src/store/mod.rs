@@ -409,7 +409,8 @@ impl Store {
     }
 
     /// Takes a file of the administrator's into the store: a reflink or copy, or the file itself with `take` (same file
-    /// system and owner; else copied and unlinked after publishing, and left where it is if it may not be unlinked). `expected` given and not matched: `Mismatch`,
+    /// system and owner; else copied and unlinked after publishing, and left where it is if it may not be unlinked or
+    /// somebody has it open for writing). `expected` given and not matched: `Mismatch`,
     /// nothing is kept, and a file that was taken lies where it was. The same where it is dropped before it ended, unless
     /// that comes too late.
     pub async fn import(

@@ -56,6 +56,11 @@ impl Book {
         Some((id, open))
     }
 
+    /// Whether there is such a draft.
+    pub(crate) fn has(&self, id: u64) -> bool {
+        self.lines().by_id.contains_key(&id)
+    }
+
     /// Whether somebody has it open.
     pub(crate) fn is_open(&self, id: u64) -> bool {
         self.lines().by_id.get(&id).is_some_and(|line| line.open.strong_count() > 0)

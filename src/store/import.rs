@@ -1,6 +1,7 @@
 //! Taking a file of the administrator's into the store.
 //!
-//! 1. A row says that the file is on its way (and where it came from, where it is moved).
+//! 1. A row says that the file is on its way; and where it is moved, the row and a file beside the draft where it came
+//!    from.
 //! 2. The file becomes a draft: moved, where that is asked for, it is ours, nobody has it open for writing, and it lies on
 //!    the same file system; else a reflink or a copy.
 //! 3. It is hashed, judged, and published like every draft. One that was moved must have had no writer from before the
@@ -147,11 +148,13 @@ impl Core {
         let home = path.canonicalize().map_err(|error| Error::at(path, &error))?;
         let (still, has_writer) = if take && is_ours { unwritten(&home) } else { (None, false) };
         self.note_import(id, size, expected.as_ref(), still.as_ref().map(|_| home.as_path()))?;
-        let moved = match self.bring(id, &home, still.is_some(), what.wanted) {
+        let noted = if still.is_some() { self.note_home(id, &home) } else { Ok(()) };
+        let moved = match noted.and_then(|()| self.bring(id, &home, still.is_some(), what.wanted)) {
             Ok(moved) => moved,
             Err(error) => {
                 self.writer.write(Room::Frees, move |tx| drop_draft_rows(tx, id))?;
                 self.unlink(&self.layout.draft(id))?;
+                self.unlink(&self.layout.draft_home(id))?;
                 return Err(error);
             }
         };
@@ -168,6 +171,12 @@ impl Core {
         let unwritten = || still.as_ref().is_none_or(Still::holds);
         let published =
             settled.and_then(|()| self.publish_import(id, &home, size, expected, names, what.wanted, &unwritten));
+        if self.facts(&self.layout.draft(id))?.is_none() {
+            // It is a payload now, or in quarantine. What is left here is swept on open.
+            if let Err(error) = self.unlink(&self.layout.draft_home(id)) {
+                tracing::debug!(%error, "what a file was called before it was taken in stays noted");
+            }
+        }
         match published {
             Ok(found) => {
                 if has_writer {
@@ -217,6 +226,19 @@ impl Core {
             tx.open_table(DRAFTS)?.insert(id, encode(&row)?.as_slice())?;
             Ok(())
         })
+    }
+
+    /// The same for whoever has lost the rows: a file of the administrator's is never taken for a draft that nobody wants.
+    /// Durable before the file is moved.
+    fn note_home(&self, id: u64, home: &Path) -> Result<(), Error> {
+        let path = self.layout.draft_home(id);
+        let write = || {
+            let file = self.disk.create(&path)?;
+            file.write_at(home.as_os_str().as_bytes(), 0)?;
+            file.sync()
+        };
+        write().map_err(|error| Error::at(&path, &error))?;
+        self.sync_dir(&self.layout.drafts())
     }
 
     /// Step 2. Says whether the file itself was moved; on an error it was not, and what lies among the drafts is a copy.

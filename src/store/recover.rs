@@ -196,7 +196,7 @@ impl Core {
             let set = self.disk.open_write(path).and_then(|file| file.set_len(row.size));
             set.map_err(|error| Error::at(path, &error))?;
         }
-        let mut line = line_of(name_of(&row.name)?, &pieces);
+        let mut line = line_of(name_of(&row.name)?, &row, &pieces);
         line.allocated = facts.allocated;
         line.demand_at = line.demand_at.max(crate::base::time::Timestamp::from_ms(row.started_at));
         shift(&self.sums.drafts, facts.allocated, 0);

@@ -11,7 +11,7 @@ use crate::store::tables::TOTALS;
 
 fn opened(dir: &tempfile::TempDir) -> Index {
     let path = dir.path().join("node.redb");
-    Index::open(&path, medium::file(path.clone()), Access::Create, 1 << 20, None).unwrap()
+    Index::open(&path, medium::file(path.clone()), Access::Create, 0, None).unwrap()
 }
 
 fn full_disk() -> Error {
@@ -21,6 +21,7 @@ fn full_disk() -> Error {
 fn filled(dir: &tempfile::TempDir) -> Index {
     let index = opened(dir);
     let fill = |tx: &WriteTransaction| {
+        crate::store::entries::create_tables(tx)?;
         let mut totals = tx.open_table(TOTALS)?;
         for at in 0..2000_u64 {
             totals.insert(format!("{at:0>60}").as_str(), at)?;

@@ -514,7 +514,7 @@ async fn a_digest_of_another_file_is_not_bound() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_version_is_bound_and_what_is_removed_is_bound_no_more() {
+async fn a_new_version_is_bound_and_what_is_removed_is_bound_still() {
     let site = Site::new().await;
     let (old, new) = (Object::made(50_000, 3), Object::made(60_000, 4));
     let (sha_old, sha_new) = (sha256(&old.all()), sha256(&new.all()));
@@ -530,12 +530,15 @@ async fn a_new_version_is_bound_and_what_is_removed_is_bound_no_more() {
         "the old version was thrown away"
     );
 
-    // Removed and changed at the origin: no digest stands in the way of what is there now.
+    // Removed and changed at the origin: the operator's word stands until it is taken back.
     let said = site.well(&["content", "remove", &url]);
-    assert!(said.contains("removed"), "{said}");
+    assert!(said.contains("removed") && said.contains("is bound still"), "{said}");
     let third = Object::made(70_000, 5);
     let sha_third = sha256(&third.all());
     site.origin.put("/x.iso", third);
+    site.ill(1, &["fetch", &url]);
+    assert!(site.ill(1, &["content", "show", &url]).contains("nothing is held"));
+    site.well(&["content", "unbind", &url]);
     site.well(&["fetch", &url]);
     assert_eq!(site.json(&["content", "show", &url])["sha256"], sha_third.as_str());
 

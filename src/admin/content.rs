@@ -145,7 +145,7 @@ pub async fn unpin(
     as_it_is(&handles, blake3, access).await
 }
 
-/// `DELETE /api/v1/content/{digest or address}`: answers with what was removed.
+/// `DELETE /api/v1/content/{digest or address}`: answers with what was removed, and what is bound still.
 pub async fn remove(
     State(handles): State<Arc<Handles>>,
     access: Access,
@@ -161,9 +161,10 @@ pub async fn remove(
         ));
     }
     let blake3 = identity(&listed);
-    handles.jobs.remove(&listed).await?;
+    let bound = handles.jobs.remove(&listed).await?;
     tracing::info!(%blake3, by, "payload removed");
-    Ok(Json(present::content(listed, access)))
+    let still_bound = bound.iter().map(|name| access.name(name)).collect();
+    Ok(Json(view::Content { still_bound, ..present::content(listed, access) }))
 }
 
 /// A payload after a change.

@@ -29,6 +29,7 @@ pub fn content(listed: Listed, access: Access) -> view::Content {
         used_at: Time(listed.used_at),
         expires_at: payload.expires_at.map(Time),
         pinned: listed.pinned.map(|pin| view::Pinned { by: pin.by, at: Time(pin.at) }),
+        still_bound: Vec::new(),
     }
 }
 

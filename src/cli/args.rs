@@ -187,6 +187,9 @@ Files are copied (sharing their blocks where the file system can), directories
 are walked, symbolic links are not followed. Imported files are answered under
 their digests, and under an address once a digest is known for it.
 
+A file that somebody has open for writing is copied as it is, with --move too,
+and then stays where it is.
+
 With --url clients that ask that address are answered with the file. With
 --sha256 beside it the address is bound to that digest, as by `fetch --sha256`;
 without, the origin is asked in time whether it has another version.")]

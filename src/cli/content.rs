@@ -64,14 +64,20 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: ContentVerb, out: Out) -> Resul
 /// What went: one payload, which may have had more names than the one that was given.
 fn removed(content: &Content) -> String {
     let size = size::bytes(content.size);
-    match content.names.as_slice() {
+    let mut text = match content.names.as_slice() {
         [] | [_] => format!("removed: {}, {size}", label(content)),
         names => {
             let names = names.iter().map(|name| format!("  {name}")).collect::<Vec<_>>().join("\n");
             let count = content.names.len();
             format!("removed: {}, {size}, which had {count} names:\n{names}\n", content.blake3)
         }
+    };
+    if !content.still_bound.is_empty() {
+        let names = content.still_bound.iter().map(|name| format!("  {name}")).collect::<Vec<_>>().join("\n");
+        let told = "its digest is bound still, and anything else is refused, until `waystation content unbind`, to:";
+        text = format!("{}\n{told}\n{names}\n", text.trim_end());
     }
+    text
 }
 
 fn quarantined(all: &[Quarantined]) -> String {

@@ -85,7 +85,8 @@ fn rebuild(loaded: &Loaded, out: Out) -> Result<(), Fail> {
             }
         }
         text.push_str(
-            "gone are pins, settings, the account, and names that were learnt after a payload was published\n",
+            "gone are pins, settings, the account, names that were learnt after a payload was published, and all that was \
+             noted of names: digests that `fetch --sha256` bound (give them again), places to fetch from, versions\n",
         );
         text
     })

@@ -148,8 +148,9 @@ Examples:
   waystation content remove http://dl.example.org/tool.iso
 
 Whoever is being served keeps getting it; the next one that asks has it
-fetched anew. All names of the payload go with it (`content show` lists them),
-and what `fetch --sha256` bound to them. Pinned payloads stay.")]
+fetched anew. All names of the payload go with it (`content show` lists them).
+What `fetch --sha256` bound to them stays bound, and is told: `content unbind`
+takes it back. Pinned payloads stay.")]
     Remove(Which),
     /// What failed verification: see it with the reason, or throw it out
     #[command(

@@ -62,7 +62,7 @@ pub(in crate::jobs) async fn run(shared: &Arc<Shared>, record: &Arc<Record>, wor
                 };
                 let mut text = format!("{class}, sha256-{}{answered}", payload.digests.sha256);
                 if work.take && still_there(path).await? {
-                    text.push_str("; taken in as a copy: the file itself may not be deleted, so delete it by hand");
+                    text.push_str("; taken in as a copy: the file may not be deleted or is open for writing, so delete it by hand");
                 }
                 (Line::ended(item, Step::Done, payload.size, text), payload.size)
             }

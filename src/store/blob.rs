@@ -1,8 +1,9 @@
-//! A payload's file, mapped. The only file with `unsafe` code: the map itself, and the question which of its pages are in
-//! memory.
+//! A payload's file, mapped. The only file with `unsafe` code: the map itself, the question which of its pages are in
+//! memory, and the one whether somebody can still write to a file that is to be published.
 //!
 //! What makes the map sound: only published files are mapped; they are immutable (mode 0444, owned by the node, never
 //! truncated or rewritten, only replaced by rename or unlinked, and neither changes the inode that a map holds on to).
+//! A file that the store did not make itself is published only while a [`Still`] says that nobody has it open for writing.
 //! What makes it harmless to a reactor: nobody touches a window before [`Blob::resident`] said yes or [`Blob::populate`]
 //! brought it in on a pool; a bad disk is then an error of `populate` and not a signal. A page may still be taken away
 //! between question and use: that costs one stalled read, and on a disk that fails in just that moment a signal, which
@@ -10,7 +11,7 @@
 //!
 //! Everything that only Linux can do stands in the module `os` at the foot, with its portable counterpart beside it:
 //! elsewhere nothing is ever known to be resident, and `populate` is an ordinary read.
-#![allow(unsafe_code, reason = "mmap and mincore have no safe form; see above for why they are sound here")]
+#![allow(unsafe_code, reason = "mmap, mincore and leases have no safe form; see above for why they are sound here")]
 
 use std::fmt;
 use std::fs::File;
@@ -39,6 +40,32 @@ struct Open {
     /// For the residency test that needs a file, and for reading where populating is not possible.
     file: Arc<dyn DiskFile>,
     probe: os::Probe,
+}
+
+/// That nobody has a file open for writing, not by a map either, from when this was made until it no longer
+/// [`holds`](Still::holds).
+#[derive(Debug)]
+pub(crate) struct Still {
+    file: File,
+}
+
+impl Still {
+    /// `WouldBlock` where somebody has the file open for writing, another error where that cannot be told.
+    pub(crate) fn of(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        os::lease(&file)?;
+        Ok(Self { file })
+    }
+
+    /// Whether it is so still: nobody has tried to open it for writing or to change its length either.
+    pub(crate) fn holds(&self) -> bool {
+        os::is_leased(&self.file)
+    }
+
+    /// The file, open for reading.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
 }
 
 /// A part of a map that keeps the whole alive.
@@ -157,6 +184,7 @@ fn read_through(file: &File, start: usize, end: usize) -> io::Result<()> {
 mod os {
     use std::fs::File;
     use std::io::{self, IoSliceMut};
+    use std::os::fd::AsRawFd;
     use std::os::unix::fs::MetadataExt;
 
     use memmap2::{Advice, Mmap};
@@ -202,6 +230,27 @@ mod os {
             });
         }
         asked == 0
+    }
+
+    /// Sets the signal of a file (fcntl(2)); libc knows no name for it here.
+    const F_SETSIG: libc::c_int = 10;
+
+    /// A read lease (`F_SETLEASE`, fcntl(2)) is refused while the file is open for writing, and whoever opens it so later
+    /// waits until it is given back, which closing the file does, or has been asked back for too long.
+    pub(super) fn lease(file: &File) -> io::Result<()> {
+        let fd = file.as_raw_fd();
+        // The signal that asks the lease back: the usual one, SIGIO, ends a process that does not expect it; this one is
+        // ignored by one that does not. Set first, so that there is no moment without it.
+        // SAFETY: both calls take a descriptor, which is open while `file` is borrowed, and a number; no memory.
+        let leased = unsafe {
+            libc::fcntl(fd, F_SETSIG, libc::SIGURG) == 0 && libc::fcntl(fd, libc::F_SETLEASE, libc::F_RDLCK) == 0
+        };
+        if leased { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+
+    pub(super) fn is_leased(file: &File) -> bool {
+        // SAFETY: as above.
+        unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETLEASE) == libc::F_RDLCK }
     }
 
     /// One bit a page from the kernel, for as many pages at a time as a window of 1 MiB has with pages of 4 KiB.
@@ -256,7 +305,7 @@ mod os {
 
         use rustix::fs::{Advice, fadvise};
 
-        use super::super::{Blob, Span, tests};
+        use super::super::{Blob, Span, Still, tests};
         use super::*;
 
         #[test]
@@ -284,6 +333,29 @@ mod os {
                 assert!(reads_at_once(file, start, end), "{start}..{end}");
                 assert!(mincore(map, start, end), "{start}..{end}");
             }
+        }
+
+        #[test]
+        fn a_lease_tells_of_every_writer() {
+            use std::os::unix::fs::OpenOptionsExt;
+            let (_dir, path) = tests::payload(5000);
+            let mut writer = std::fs::OpenOptions::new();
+            writer.read(true).write(true).custom_flags(libc::O_NONBLOCK);
+            let held = writer.open(&path).unwrap();
+            assert_eq!(Still::of(&path).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+            // SAFETY: nobody changes or cuts the file while the map lives.
+            let map = unsafe { memmap2::MmapMut::map_mut(&held).unwrap() };
+            drop(held);
+            assert_eq!(Still::of(&path).unwrap_err().kind(), io::ErrorKind::WouldBlock, "a map can write too");
+            drop(map);
+            let still = Still::of(&path).unwrap();
+            std::fs::read(&path).unwrap();
+            assert!(still.holds());
+            // Asked back by a signal, which does not end this process.
+            assert_eq!(writer.open(&path).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+            assert!(!still.holds());
+            drop(still);
+            writer.open(&path).unwrap();
         }
 
         #[test]
@@ -320,6 +392,15 @@ mod os {
         pub(super) fn resident(self, _: &Mmap, _: &File, _: usize, _: usize) -> bool {
             false
         }
+    }
+
+    /// It cannot be told who writes.
+    pub(super) fn lease(_: &File) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(super) fn is_leased(_: &File) -> bool {
+        false
     }
 
     pub(super) fn populate(_: &Mmap, file: &File, start: usize, end: usize) -> io::Result<()> {

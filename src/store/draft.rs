@@ -76,12 +76,25 @@ impl DraftFile {
         checked_sha1: bool,
     ) -> io::Result<Self> {
         let file = disk.open_write(path)?;
+        Self::of_length(&*file, path, size)?;
+        Ok(Self::new(file, path, size, pieces, checked_sha1))
+    }
+
+    /// Opens a complete file, of which nothing is hashed yet. For reading alone: no byte of it is written any more.
+    pub(crate) fn whole(disk: &Arc<dyn Disk>, path: &Path, size: u64, checked_sha1: bool) -> io::Result<Self> {
+        let file = disk.open(path)?;
+        Self::of_length(&*file, path, size)?;
+        let pieces = std::iter::once(Span::new(0, size)).collect();
+        Ok(Self::new(file, path, size, pieces, checked_sha1))
+    }
+
+    fn of_length(file: &dyn DiskFile, path: &Path, size: u64) -> io::Result<()> {
         let len = file.facts()?.len;
         if len != size {
             let what = format!("the draft {} has {len} bytes, its index entry says {size}", path.display());
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
-        Ok(Self::new(file, path, size, pieces, checked_sha1))
+        Ok(())
     }
 
     fn new(file: Arc<dyn DiskFile>, path: &Path, size: u64, covered: SpanSet, checked_sha1: bool) -> Self {

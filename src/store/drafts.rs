@@ -16,12 +16,16 @@ use crate::model::name::Name;
 use crate::model::payload::{Alias, Freshness, Location, Published, Validators};
 use crate::store::cache::Found;
 use crate::store::error::Error;
-use crate::store::filling::{DraftState, put_row};
+use crate::store::filling::{DraftState, put_row, reach};
+use crate::store::space::Reach;
 use crate::store::tables::{ClaimRow, PlaceRow};
 use crate::store::writer::Room;
 
 /// Drafts at once: each is a file, a row, and a look at it on open.
 pub(crate) const DRAFTS_MAX: usize = 4096;
+/// Of these, so many that nobody vouches for may be of one network of clients: whoever asks for ever new names throws out
+/// what was begun for the own network, and nobody else's.
+pub(crate) const SUBNET_DRAFTS_MAX: usize = DRAFTS_MAX / 4;
 /// The part of `max_size` (one n-th) that drafts which nobody fills now may take: what is begun and left must not
 /// crowd out what is whole.
 pub(super) const IDLE_SHARE: u64 = 4;
@@ -177,6 +181,9 @@ impl Draft {
             row.clone()
         };
         let id = state.id;
+        if reach(&state.name, row.expected.as_ref().map(ClaimRow::claim).as_ref()) == Reach::All {
+            state.core.book.vouch(id);
+        }
         self.state.core.writer.change(Room::Adds, move |tx| put_row(tx, id, &row)).await
     }
 }

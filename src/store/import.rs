@@ -1,9 +1,11 @@
 //! Taking a file of the administrator's into the store.
 //!
-//! 1. A row says that the file is on its way (and where it came from, where it is moved).
-//! 2. The file becomes a draft: moved, where that is asked for, it is ours, and it lies on the same file system; else a
-//!    reflink or a copy.
-//! 3. It is hashed, judged, and published like every draft.
+//! 1. A row says that the file is on its way; and where it is moved, the row and a file beside the draft where it came
+//!    from.
+//! 2. The file becomes a draft: moved, where that is asked for, it is ours, nobody has it open for writing, and it lies on
+//!    the same file system; else a reflink or a copy.
+//! 3. It is hashed, judged, and published like every draft. One that was moved must have had no writer from before the
+//!    move until then: what is published is mapped.
 //! 4. Where it is not what was expected a moved file goes back, a copy is thrown away.
 
 use std::io;
@@ -15,9 +17,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::base::digest::Digest;
 use crate::base::limits::OBJECT_BYTES_MAX;
-use crate::base::span::Span;
 use crate::model::name::Name;
 use crate::model::payload::{Alias, Published, Validators};
+use crate::store::blob::Still;
 use crate::store::cache::Found;
 use crate::store::core::{Core, unseal};
 use crate::store::draft::DraftFile;
@@ -52,6 +54,25 @@ fn hash_while(file: &DraftFile, wanted: &dyn Fn() -> bool) -> io::Result<Hashed>
 
 fn broken_off() -> io::Error {
     io::Error::new(io::ErrorKind::Interrupted, "the import was broken off")
+}
+
+fn disturbed(home: &Path) -> Error {
+    let home = home.display();
+    let what =
+        format!("{home} was opened for writing, or got another name, while it was taken in: import it again later");
+    Error::Invalid { what }
+}
+
+/// That nobody can write to the file at `home` while it is taken over, where that is so; and whether somebody has it open
+/// for writing. Where it cannot be told, as on some network file systems, it is neither.
+fn unwritten(home: &Path) -> (Option<Still>, bool) {
+    match Still::of(home) {
+        Ok(still) => (Some(still), false),
+        Err(error) => {
+            tracing::info!(path = %home.display(), %error, "a file is copied and not moved: it may have a writer");
+            (None, error.kind() == io::ErrorKind::WouldBlock)
+        }
+    }
 }
 
 impl Core {
@@ -125,13 +146,15 @@ impl Core {
         let is_ours = facts.uid() == rustix::process::geteuid().as_raw() && facts.nlink() == 1;
         let id = self.next_id();
         let home = path.canonicalize().map_err(|error| Error::at(path, &error))?;
-        let moves = take && is_ours;
-        self.note_import(id, size, expected.as_ref(), moves.then_some(home.as_path()))?;
-        let moved = match self.bring(id, &home, moves, what.wanted) {
+        let (still, has_writer) = if take && is_ours { unwritten(&home) } else { (None, false) };
+        self.note_import(id, size, expected.as_ref(), still.as_ref().map(|_| home.as_path()))?;
+        let noted = if still.is_some() { self.note_home(id, &home) } else { Ok(()) };
+        let moved = match noted.and_then(|()| self.bring(id, &home, still.is_some(), what.wanted)) {
             Ok(moved) => moved,
             Err(error) => {
                 self.writer.write(Room::Frees, move |tx| drop_draft_rows(tx, id))?;
                 self.unlink(&self.layout.draft(id))?;
+                self.unlink(&self.layout.draft_home(id))?;
                 return Err(error);
             }
         };
@@ -141,12 +164,24 @@ impl Core {
         allocated.store(lies, Ordering::Release);
         promise.end();
         // The rename is done: from here on a file that was moved goes back where anything fails.
+        let still = still.filter(|_| moved);
         let settled = if moved { self.sync_dir(&self.layout.drafts()) } else { Ok(()) };
+        let settled = settled.and_then(|()| self.is_the_one(id, &home, still.as_ref()));
         let settled = settled.and_then(|()| if (what.wanted)() { Ok(()) } else { Err(broken_off().into()) });
-        let published = settled.and_then(|()| self.publish_import(id, size, expected, names, what.wanted));
+        let unwritten = || still.as_ref().is_none_or(Still::holds);
+        let published =
+            settled.and_then(|()| self.publish_import(id, &home, size, expected, names, what.wanted, &unwritten));
+        if self.facts(&self.layout.draft(id))?.is_none() {
+            // It is a payload now, or in quarantine. What is left here is swept on open.
+            if let Err(error) = self.unlink(&self.layout.draft_home(id)) {
+                tracing::debug!(%error, "what a file was called before it was taken in stays noted");
+            }
+        }
         match published {
             Ok(found) => {
-                if take
+                if has_writer {
+                    tracing::warn!(path = %home.display(), "a file that somebody has open for writing was taken in as it was, and left where it is");
+                } else if take
                     && !moved
                     && let Err(error) = self.disk.unlink(&home)
                 {
@@ -193,6 +228,19 @@ impl Core {
         })
     }
 
+    /// The same for whoever has lost the rows: a file of the administrator's is never taken for a draft that nobody wants.
+    /// Durable before the file is moved.
+    fn note_home(&self, id: u64, home: &Path) -> Result<(), Error> {
+        let path = self.layout.draft_home(id);
+        let write = || {
+            let file = self.disk.create(&path)?;
+            file.write_at(home.as_os_str().as_bytes(), 0)?;
+            file.sync()
+        };
+        write().map_err(|error| Error::at(&path, &error))?;
+        self.sync_dir(&self.layout.drafts())
+    }
+
     /// Step 2. Says whether the file itself was moved; on an error it was not, and what lies among the drafts is a copy.
     fn bring(&self, id: u64, home: &Path, moves: bool, wanted: &dyn Fn() -> bool) -> Result<bool, Error> {
         let here = self.layout.draft(id);
@@ -210,21 +258,34 @@ impl Core {
         Ok(false)
     }
 
-    /// Step 3.
+    /// Whether what was moved is the file that was looked at, and has no other name by which somebody could write to it.
+    fn is_the_one(&self, id: u64, home: &Path, still: Option<&Still>) -> Result<(), Error> {
+        let Some(still) = still else { return Ok(()) };
+        let here = self.layout.draft(id);
+        let at = |error: io::Error| Error::at(&here, &error);
+        let (seen, lies) = (still.file().metadata().map_err(at)?, std::fs::symlink_metadata(&here).map_err(at)?);
+        let is_same = (seen.dev(), seen.ino(), seen.nlink()) == (lies.dev(), lies.ino(), 1);
+        if is_same { Ok(()) } else { Err(disturbed(home)) }
+    }
+
+    /// Step 3. `unwritten` says whether nobody can have written to the file since it was looked at.
+    #[allow(clippy::too_many_arguments, reason = "one caller, and what it knows is no thing of its own")]
     fn publish_import(
         &self,
         id: u64,
+        home: &Path,
         size: u64,
         expected: Option<Published>,
         names: Vec<(Name, Alias)>,
         wanted: &dyn Fn() -> bool,
+        unwritten: &dyn Fn() -> bool,
     ) -> Result<Found, Error> {
         let here = self.layout.draft(id);
         let at = |error: io::Error| Error::at(&here, &error);
-        let pieces = std::iter::once(Span::new(0, size)).collect();
-        // With collision detection whatever is expected: nobody waits for these bytes, and most of them will be asked for by
-        // their SHA-1, which is a name only where it was checked.
-        let file = DraftFile::reopen(&self.disk, &here, size, pieces, true).map_err(at)?;
+        // For reading alone: one who opens it for writing is who must not be there. With collision detection whatever is
+        // expected: nobody waits for these bytes, and most of them will be asked for by their SHA-1, which is a name only
+        // where it was checked.
+        let file = DraftFile::whole(&self.disk, &here, size, true).map_err(at)?;
         let hashed = hash_while(&file, wanted).map_err(at)?;
         let digests = hashed.digests;
         if let Some(published) = expected.and_then(|expected| expected.contradiction(&digests)) {
@@ -253,6 +314,9 @@ impl Core {
         let sha1_vouched = vouches_sha1(&claims, &digests);
         let finished =
             Finished { draft: id, file: &file, hashed: &hashed, sha1, sha1_vouched, verdict, names, repairs: None };
+        if !unwritten() {
+            return Err(disturbed(home));
+        }
         self.publish(&finished)?;
         self.judge_published(&judged, &digests)?;
         self.find(&name)?.ok_or(Error::Gone)

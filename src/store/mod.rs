@@ -259,7 +259,13 @@ impl Store {
     /// the drafts that are being filled: then the object is better passed on than kept. `Unavailable` where nothing can be
     /// kept.
     pub async fn start_draft(&self, spec: DraftSpec) -> Result<Draft, Error> {
-        self.core.begin_draft(spec).await
+        self.core.begin_draft(spec, None).await
+    }
+
+    /// The same for a client that asked: drafts that nobody vouches for are counted by the network that they were begun
+    /// for (/24, /64), and one network's never push out another's.
+    pub async fn start_draft_for(&self, client: std::net::IpAddr, spec: DraftSpec) -> Result<Draft, Error> {
+        self.core.begin_draft(spec, Some(client)).await
     }
 
     /// A draft made of the good groups of a held payload; publishing it replaces the payload's file.
@@ -423,7 +429,8 @@ impl Store {
     }
 
     /// Takes a file of the administrator's into the store: a reflink or copy, or the file itself with `take` (same file
-    /// system and owner; else copied and unlinked after publishing, and left where it is if it may not be unlinked). `expected` given and not matched: `Mismatch`,
+    /// system and owner; else copied and unlinked after publishing, and left where it is if it may not be unlinked or
+    /// somebody has it open for writing). `expected` given and not matched: `Mismatch`,
     /// nothing is kept, and a file that was taken lies where it was. The same where it is dropped before it ended, unless
     /// that comes too late.
     pub async fn import(

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::base::digest::Digest;
-use crate::base::span::Span;
 use crate::model::name::Name;
 use crate::model::payload::{Authority, Published};
 use crate::store::core::Core;
@@ -86,9 +85,7 @@ impl Core {
     pub(crate) fn hash_checked(&self, path: &Path, known: &Hashed) -> Result<Hashed, Error> {
         let at = |error: std::io::Error| Error::at(path, &error);
         let size = self.facts(path)?.map_or(0, |facts| facts.len);
-        let whole = std::iter::once(Span::new(0, size)).collect();
-        let hashed =
-            DraftFile::reopen(&self.disk, path, size, whole, true).and_then(|file| file.finish()).map_err(at)?;
+        let hashed = DraftFile::whole(&self.disk, path, size, true).and_then(|file| file.finish()).map_err(at)?;
         if hashed.digests != known.digests {
             return Err(at(std::io::Error::other("its bytes changed between two readings")));
         }

@@ -1,6 +1,7 @@
 //! How drafts come and go: begun, opened again, found on open, given up by count, share, age or lack of room.
 
 use std::io;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
@@ -12,10 +13,10 @@ use crate::base::span::SpanSet;
 use crate::base::time::Timestamp;
 use crate::model::name::Name;
 use crate::model::payload::{Alias, Authority, Location, Validators};
-use crate::store::book::Line;
+use crate::store::book::{Line, Subnet};
 use crate::store::core::Core;
 use crate::store::draft::DraftFile;
-use crate::store::drafts::{DRAFTS_MAX, Draft, DraftSpec, IDLE_SHARE, LIFETIME, PLACES_MAX};
+use crate::store::drafts::{DRAFTS_MAX, Draft, DraftSpec, IDLE_SHARE, LIFETIME, PLACES_MAX, SUBNET_DRAFTS_MAX};
 use crate::store::error::Error;
 use crate::store::filling::{DraftState, Phase, drop_draft_rows, reach, spec_of};
 use crate::store::index::Health;
@@ -30,7 +31,12 @@ use crate::store::writer::Room;
 
 impl Core {
     /// Begins a draft. One under the same name is thrown away first: it is of another version.
-    fn start_draft(self: &Arc<Self>, spec: &DraftSpec, promise: Promise) -> Result<Draft, Error> {
+    fn start_draft(
+        self: &Arc<Self>,
+        spec: &DraftSpec,
+        promise: Promise,
+        owner: Option<Subnet>,
+    ) -> Result<Draft, Error> {
         let row = DraftRow {
             name: name_key(&spec.name),
             size: spec.size,
@@ -51,17 +57,17 @@ impl Core {
             repairs: None,
             taken_from: None,
         };
-        self.admit_draft()?;
+        self.admit_draft(reach(&spec.name, spec.expected.as_ref()) == Reach::All, owner)?;
         let id = self.next_id();
         let path = self.layout.draft(id);
         let file = DraftFile::create(&self.disk, &path, spec.size, row.checked_sha1)
             .map_err(|error| self.not_begun(&path, &error))?
             .ends_on(&self.io);
-        self.enrol(id, file, row, spec.name.clone(), promise)
+        self.enrol(id, file, row, spec.name.clone(), promise, owner)
     }
 
     /// Begins a draft, once there is room for it; [`Error::Full`] where there is none.
-    pub(crate) async fn begin_draft(self: &Arc<Self>, spec: DraftSpec) -> Result<Draft, Error> {
+    pub(crate) async fn begin_draft(self: &Arc<Self>, spec: DraftSpec, client: Option<IpAddr>) -> Result<Draft, Error> {
         let most = OBJECT_BYTES_MAX.min(self.config.max_size);
         if spec.size > most {
             return Err(Error::Full { what: format!("an object of {} bytes, at most {most} are kept", spec.size) });
@@ -70,7 +76,7 @@ impl Core {
         let reach = reach(&spec.name, spec.expected.as_ref());
         let promise = self.ask_promise(promise::first(spec.size, spec.whole), reach, None).await?;
         let core = Arc::clone(self);
-        self.steps.run(move || core.start_draft(&spec, promise)).await?
+        self.steps.run(move || core.start_draft(&spec, promise, client.map(Subnet::of))).await?
     }
 
     /// Begins the draft that mends a held payload; that payload is not given up for the room.
@@ -133,7 +139,7 @@ impl Core {
         let name = Name::Digest(Digest::Blake3(blake3));
         let (_, held, _) =
             self.index.read(|tx| crate::store::entries::look_up(tx, &name_key(&name)))?.ok_or(Error::Gone)?;
-        self.admit_draft()?;
+        self.admit_draft(true, None)?;
         let id = self.next_id();
         let path = self.layout.draft(id);
         let file = verify::repair_draft(&self.disk, &self.layout.payload(&blake3), &path, held.size, bad, false)
@@ -165,7 +171,7 @@ impl Core {
             repairs: Some(*blake3.as_bytes()),
             taken_from: None,
         };
-        self.enrol(id, file, row, name, promise)
+        self.enrol(id, file, row, name, promise, None)
     }
 
     /// A draft whose file could not be made leaves nothing: no row speaks of it, so that nothing else would find it before
@@ -185,7 +191,9 @@ impl Core {
         row: DraftRow,
         name: Name,
         promise: Promise,
+        owner: Option<Subnet>,
     ) -> Result<Draft, Error> {
+        let vouched = reach(&name, row.expected.as_ref().map(ClaimRow::claim).as_ref()) == Reach::All;
         let path = file.path().to_owned();
         let enrolled = self.sync_dir(&self.layout.drafts()).and_then(|()| {
             let row = row.clone();
@@ -205,7 +213,7 @@ impl Core {
         promise.take(promise.left().saturating_sub(missing));
         let state = self.state_of(id, file, row, name.clone(), promise);
         shift(&self.sums.drafts, allocated, 0);
-        let line = Line { name, demand_at: now, allocated, covered: 0, open: Arc::downgrade(&state) };
+        let line = Line { name, demand_at: now, allocated, covered: 0, vouched, owner, open: Arc::downgrade(&state) };
         self.book.insert(id, line);
         state.hash_later();
         Ok(Draft { state })
@@ -304,18 +312,29 @@ impl Core {
         }
     }
 
-    /// Room for one more draft: by count, and idle ones within their share.
-    fn admit_draft(&self) -> Result<(), Error> {
-        let mut idle = self.book.idle().into_iter();
+    /// Room for one more draft: by count, of all and of those of one network, and idle ones within their share. For one
+    /// that nobody vouches for none goes that somebody does.
+    fn admit_draft(&self, vouched: bool, owner: Option<Subnet>) -> Result<(), Error> {
+        if let Some(owner) = owner.filter(|_| !vouched) {
+            let mut own = self.book.spare(false, Some(owner)).into_iter();
+            while self.book.count_of(owner) >= SUBNET_DRAFTS_MAX {
+                let Some((id, bytes)) = own.next() else {
+                    let what = format!("{SUBNET_DRAFTS_MAX} drafts are being filled for one network");
+                    return Err(Error::Full { what });
+                };
+                self.drop_idle_draft(id, bytes)?;
+            }
+        }
+        let mut spare = self.book.spare(vouched, None).into_iter();
         while self.book.count() >= DRAFTS_MAX {
-            let Some((id, _, bytes)) = idle.next() else {
-                return Err(Error::Full { what: format!("{DRAFTS_MAX} drafts are being filled") });
+            let Some((id, bytes)) = spare.next() else {
+                return Err(Error::Full { what: format!("{DRAFTS_MAX} drafts are being filled, or wait to be") });
             };
             self.drop_idle_draft(id, bytes)?;
         }
         let begun = Instant::now();
         let mut bytes: u64 = self.book.idle().iter().map(|(_, _, bytes)| bytes).sum();
-        for (id, _, allocated) in idle {
+        for (id, allocated) in spare {
             // Whoever begins waits no longer than a step; the next one goes on.
             if bytes <= self.config.max_size / IDLE_SHARE || begun.elapsed() >= STEP {
                 break;
@@ -356,8 +375,10 @@ impl Core {
 }
 
 /// A line for a draft that was found on open.
-pub(crate) fn line_of(name: Name, pieces: &PiecesRow) -> Line {
+pub(crate) fn line_of(name: Name, row: &DraftRow, pieces: &PiecesRow) -> Line {
     Line {
+        vouched: reach(&name, row.expected.as_ref().map(ClaimRow::claim).as_ref()) == Reach::All,
+        owner: None,
         name,
         demand_at: Timestamp::from_ms(pieces.demand_at),
         allocated: pieces.allocated,

@@ -4,10 +4,11 @@
 //! 1. Doomed rows are finished.
 //! 2. Intents are settled: finished where both files have their names, else undone.
 //! 3. Drafts whose file is gone lose their rows; files without a row are swept; a file that was being taken over from
-//!    the administrator goes back to where it came from.
+//!    the administrator goes back to where it came from, also where the rows are lost.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -21,7 +22,7 @@ use crate::store::Opened;
 use crate::store::core::{Core, unseal};
 use crate::store::error::Error;
 use crate::store::filling::drop_draft_rows;
-use crate::store::layout::draft_id;
+use crate::store::layout::{Part, draft_id};
 use crate::store::quota::line_of;
 use crate::store::settle::Settled;
 use crate::store::space::shift;
@@ -29,6 +30,9 @@ use crate::store::tables::{
     DOOMED, DRAFTS, DoomedRow, DraftRow, INTENTS, Id, IntentRow, PIECES, PiecesRow, QUARANTINE, decode, name_of,
 };
 use crate::store::writer::Room;
+
+/// A path that names no file, since Linux takes none that is longer (PATH_MAX).
+const PATH_BYTES_MAX: usize = 4096;
 
 /// All rows of a table that is known to be small.
 pub(crate) fn rows<T: DeserializeOwned>(
@@ -111,8 +115,9 @@ impl Core {
                 .collect::<Result<_, Error>>()
         })?;
         let folder = self.layout.drafts();
+        let mut homes = Vec::new();
         for (path, facts) in self.disk.list(&folder).map_err(|error| Error::at(&folder, &error))? {
-            let Some((id, is_draft)) = draft_id(&path) else {
+            let Some((id, part)) = draft_id(&path) else {
                 tracing::warn!(path = %path.display(), "a file that is not ours lies in drafts/; it is left alone");
                 continue;
             };
@@ -121,9 +126,23 @@ impl Core {
                 tracing::warn!(path = %path.display(), "a directory that is not ours lies in drafts/; it is left alone");
                 continue;
             }
-            let row = if is_draft { known.remove(&id) } else { None };
+            let row = match part {
+                Part::Draft => known.remove(&id),
+                Part::Proof => None,
+                Part::Home => {
+                    homes.push(id);
+                    continue;
+                }
+            };
             if let Err(error) = self.recover_draft(&path, id, facts, row, opened) {
                 tracing::warn!(path = %path.display(), %error, "a draft cannot be mended; it is left until the next start");
+            }
+        }
+        for id in homes {
+            // Of what went back it is gone; where a file could not go back, the next start tries again.
+            let lies = self.facts(&self.layout.draft(id))?.is_some() && !self.book.has(id);
+            if !lies && let Err(error) = self.unlink(&self.layout.draft_home(id)) {
+                tracing::warn!(draft = id, %error, "what is left of an import stays until the next start");
             }
         }
         for id in known.into_keys() {
@@ -145,6 +164,14 @@ impl Core {
         opened: &mut Opened,
     ) -> Result<(), Error> {
         let Some((row, pieces)) = row else {
+            // The index is another one than that which knew it, after a rebuild or a restore.
+            if *path == self.layout.draft(id)
+                && let Some(home) = self.home_of(id)?
+            {
+                self.give_back(id, &home)?;
+                opened.drafts_swept += 1;
+                return Ok(());
+            }
             self.unlink(path)?;
             opened.drafts_swept += 1;
             return Ok(());
@@ -169,13 +196,27 @@ impl Core {
             let set = self.disk.open_write(path).and_then(|file| file.set_len(row.size));
             set.map_err(|error| Error::at(path, &error))?;
         }
-        let mut line = line_of(name_of(&row.name)?, &pieces);
+        let mut line = line_of(name_of(&row.name)?, &row, &pieces);
         line.allocated = facts.allocated;
         line.demand_at = line.demand_at.max(crate::base::time::Timestamp::from_ms(row.started_at));
         shift(&self.sums.drafts, facts.allocated, 0);
         self.book.insert(id, line);
         opened.drafts_kept += 1;
         Ok(())
+    }
+
+    /// Where the file of draft `id` came from, if it was moved here.
+    fn home_of(&self, id: u64) -> Result<Option<PathBuf>, Error> {
+        let path = self.layout.draft_home(id);
+        let Some(facts) = self.facts(&path)? else { return Ok(None) };
+        // It was whole before the file was moved: one that is not is damaged, and then nothing is deleted.
+        let damaged = || Error::Io(io::Error::other(format!("{} names no place to go back to", path.display())));
+        let len =
+            usize::try_from(facts.len).ok().filter(|len| (1..=PATH_BYTES_MAX).contains(len)).ok_or_else(damaged)?;
+        let mut bytes = vec![0; len];
+        self.disk.open(&path).and_then(|file| file.read_at(&mut bytes, 0)).map_err(|error| Error::at(&path, &error))?;
+        let home = PathBuf::from(OsStr::from_bytes(&bytes));
+        if home.is_absolute() { Ok(Some(home)) } else { Err(damaged()) }
     }
 
     fn sweep(&self, id: u64) -> Result<(), Error> {
@@ -204,6 +245,8 @@ impl Core {
         if let Some(folder) = place.parent() {
             self.sync_dir(folder)?;
         }
+        self.unlink(&self.layout.draft_home(id))?;
+        tracing::info!(path = %place.display(), "the file of an import that did not end lies where it was");
         self.writer.write(Room::Frees, move |tx| drop_draft_rows(tx, id))
     }
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use redb::{ReadableTable, WriteTransaction};
+use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 
 use crate::base::digest::Blake3;
 use crate::store::core::Core;
@@ -25,7 +25,8 @@ use crate::store::keys::Key;
 use crate::store::recover::rows;
 use crate::store::space::{STEP, shift};
 use crate::store::tables::{
-    DOOMED, DoomedRow, Id, PINS, QUARANTINE, QUARANTINE_BYTES, QuarantineRow, RECENCY, decode, encode, use_key,
+    DOOMED, DoomedRow, Id, PAYLOADS, PINS, PayloadRow, QUARANTINE, QUARANTINE_BYTES, QuarantineRow, RECENCY, decode,
+    encode, use_key,
 };
 use crate::store::writer::Room;
 
@@ -82,9 +83,10 @@ impl Core {
             // Not even the row that says what goes can be written: the files go first. An entry without a file is
             // taken out when somebody asks for it, or when the commit below finds the room that they left.
             Err(Error::Full { .. }) => {
-                for key in &keys {
+                for (key, seen) in keys.iter().zip(&seen) {
                     let id = *key.blake3().as_bytes();
-                    if self.index.read(|tx| Ok(tx.open_table(PINS)?.get(&id)?.is_none()))? {
+                    // As in the commit that could not be made: what was opened, pinned, promoted or used since stays.
+                    if self.index.read(|tx| still_read(tx, &id, seen))? && self.cache.retire(&key.blake3()) {
                         self.unlink(&self.layout.payload(&key.blake3()))?;
                     }
                 }
@@ -285,6 +287,19 @@ fn doom(
 /// Whether what made a payload a victim still holds.
 fn still(tx: &WriteTransaction, id: &Id, seen: &Seen) -> Result<bool, Error> {
     let Some(row) = entries::payload(tx, id)? else { return Ok(false) };
+    Ok(tx.open_table(PINS)?.get(id)?.is_none()
+        && match *seen {
+            Seen::Over { now } => row.expires_at.is_some_and(|end| end <= now),
+            Seen::Use { class, ms } => tx.open_table(RECENCY)?.get(&use_key(class, ms, id))?.is_some(),
+        })
+}
+
+/// The same in a snapshot.
+fn still_read(tx: &ReadTransaction, id: &Id, seen: &Seen) -> Result<bool, Error> {
+    let Some(row) = tx.open_table(PAYLOADS)?.get(id)?.map(|row| decode::<PayloadRow>("payloads.1", row.value())) else {
+        return Ok(false);
+    };
+    let row = row?;
     Ok(tx.open_table(PINS)?.get(id)?.is_none()
         && match *seen {
             Seen::Over { now } => row.expires_at.is_some_and(|end| end <= now),

@@ -403,6 +403,38 @@ async fn where_not_even_an_eviction_can_be_written_the_files_make_the_room() {
     crash::check_rows(dir.path()).unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_opened_meanwhile_keeps_its_file_on_a_full_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultDisk::new(dir.path());
+    let clock = Hand::new();
+    let (store, _) =
+        Store::open_with(config(dir.path()), Arc::new(disk.clone()), clock.clone(), &disk.medium()).unwrap();
+    let (old, used) = (bytes(1, 100_000), bytes(2, 100_000));
+    publish(&store, &url("old"), &old, Some(Authority::Catalog)).await.unwrap();
+    clock.forward(HOUR);
+    publish(&store, &url("used"), &used, Some(Authority::Catalog)).await.unwrap();
+    disk.set_faults(Faults { free: Some(0), index_full: true, ..Faults::default() });
+    disk.gate.shut();
+    let theirs = store.clone();
+    let evicting = tokio::spawn(async move { theirs.evict_step(0).await });
+    // The first file is on its way out when somebody comes for the second.
+    disk.gate.arrival().await;
+    let found = store.find(&url("used")).await.unwrap().unwrap();
+    disk.gate.open_up();
+    drop(evicting.await.unwrap());
+    let file = |content: &Bytes| {
+        let hex = blake3_of(content).to_string();
+        dir.path().join("content").join(&hex[..2]).join(hex)
+    };
+    assert!(!file(&old).exists() && file(&used).exists(), "a payload in use lost its file");
+    assert_eq!(served(&found), used);
+    disk.set_faults(Faults::default());
+    drop(found);
+    assert_eq!(served(&store.find(&url("used")).await.unwrap().unwrap()), used);
+    store.close().await.unwrap();
+}
+
 #[tokio::test]
 async fn one_bad_row_costs_its_own_payload_and_no_other() {
     let dir = tempfile::tempdir().unwrap();

@@ -211,3 +211,32 @@ async fn a_step_is_short_on_a_slow_disk_too() {
     assert_eq!((steps, store.space().await.unwrap().drafts_count), (8, 0), "one delete is longer than a step");
     store.close().await.unwrap();
 }
+
+#[tokio::test]
+async fn who_asks_for_ever_new_names_throws_out_no_draft_of_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultDisk::new(dir.path());
+    let clock = Hand::new();
+    let (store, _) =
+        Store::open_with(config(dir.path()), Arc::new(disk.clone()), clock.clone(), &disk.medium()).unwrap();
+    let content = bytes(1, 100 * KIB);
+    let net = |last: u8| std::net::IpAddr::from([10, 0, last, 9]);
+    let begin = async |client: u8, name: &str, expected| {
+        let draft = store.start_draft_for(net(client), spec(&url(name), &content, expected)).await.unwrap();
+        draft.write(0, content.slice(..KIB)).await.unwrap();
+    };
+    begin(1, "other", None).await;
+    begin(2, "own", None).await;
+    begin(2, "vouched", Some(Authority::Catalog)).await;
+    clock.forward(HOUR);
+    for at in 0..1100 {
+        let name = url(&format!("scan?n={at}"));
+        drop(store.start_draft_for(net(2), spec(&name, &content, None)).await.unwrap());
+    }
+    let drafts = store.drafts().await.unwrap();
+    assert_eq!(drafts.len(), 1024 + 2, "drafts are counted by the network that they were begun for");
+    for name in ["other", "own", "vouched"] {
+        assert!(drafts.iter().any(|(spec, _)| spec.name == url(name)), "{name} went for empty ones");
+    }
+    store.close().await.unwrap();
+}

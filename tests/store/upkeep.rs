@@ -6,6 +6,7 @@ use waystation::model::payload::Freshness;
 use waystation::store::{self, Tally};
 
 use super::*;
+use crate::fault_disk::Faults;
 
 const DAY_HOURS: u32 = 24;
 
@@ -189,6 +190,48 @@ async fn files_are_imported_copied_or_moved() {
         assert!(error.to_string().contains("own data directory") && dir.path().join(own).exists(), "{error}");
     }
     store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_file_that_somebody_writes_to_is_copied_and_left() {
+    use std::os::unix::fs::FileExt;
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(&dir.path().join("data"));
+    let content = bytes(1, 200_000);
+    let path = dir.path().join("update.cab");
+    std::fs::write(&path, &content).unwrap();
+    let writer = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    let found = store.import(path.clone(), true, None, vec![]).await.unwrap();
+    writer.write_all_at(b"changed", 100_000).unwrap();
+    assert_eq!(served(&found), content, "what is published changed under those who are served from it");
+    writer.set_len(10).unwrap();
+    assert_eq!(served(&found), content);
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), 10, "what somebody still writes to was taken from him");
+    // Once nobody does it is moved.
+    drop(writer);
+    store.import(path.clone(), true, None, vec![]).await.unwrap();
+    assert!(!path.exists());
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_file_that_somebody_opens_while_it_is_taken_goes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let disk = FaultDisk::new(&data);
+    let (store, _) = open_on(&disk, &data).unwrap();
+    let content = bytes(1, 50_000);
+    let path = dir.path().join("update.cab");
+    std::fs::write(&path, &content).unwrap();
+    disk.set_faults(Faults { moved_is_wanted: true, ..Faults::default() });
+    let error = store.import(path.clone(), true, None, vec![]).await.unwrap_err();
+    assert!(error.to_string().contains("opened for writing"), "{error}");
+    assert_eq!(std::fs::read(&path).unwrap(), content);
+    disk.set_faults(Faults::default());
+    store.import(path.clone(), true, None, vec![]).await.unwrap();
+    store.close().await.unwrap();
+    crash::check_rows(&data).unwrap();
 }
 
 #[tokio::test]

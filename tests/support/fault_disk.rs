@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -103,6 +104,8 @@ pub(crate) struct Faults {
     pub(crate) folder_sync_fails: Option<PathBuf>,
     /// No file below `drafts/` can be given a length.
     pub(crate) resize_fails: bool,
+    /// Somebody tries to open for writing what is moved here from elsewhere.
+    pub(crate) moved_is_wanted: bool,
 }
 
 #[derive(Debug, Default)]
@@ -400,6 +403,11 @@ impl Disk for FaultDisk {
         RealDisk.rename(from, to)?;
         let mut node = world.live.get(from).copied();
         if node.is_none() && !from.starts_with(&self.root) {
+            if world.faults.moved_is_wanted {
+                let flags = libc::O_NONBLOCK;
+                let writer = std::fs::OpenOptions::new().write(true).custom_flags(flags).open(to);
+                assert!(writer.is_err(), "nobody kept the file from being opened for writing");
+            }
             // It comes from somewhere else, where it was durable.
             node = Some(world.nodes.len());
             world.nodes.push(Node { durable: std::fs::read(to)?, pending: Vec::new() });

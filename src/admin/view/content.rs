@@ -38,6 +38,9 @@ pub struct Content {
     pub expires_at: Option<Time>,
     /// Who pinned it.
     pub pinned: Option<Pinned>,
+    /// Only of what was removed: the names to which a digest is bound still.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub still_bound: Vec<String>,
 }
 
 /// What `POST /api/v1/content/{address}/unbind` took back.

@@ -22,9 +22,9 @@ RUN cargo build --release --locked --bin waystation \
 
 FROM debian:bookworm-slim
 COPY --from=build /src/target/release/waystation /usr/local/bin/waystation
-# ca-certificates: the roots that origins over HTTPS are checked against. libcap2-bin is there for one command only.
+# ca-certificates: the roots that origins over HTTPS are checked against. tzdata: the zones that bandwidth.timezone names. libcap2-bin is there for one command only.
 RUN apt-get update \
- && apt-get install --no-install-recommends -y ca-certificates libcap2-bin \
+ && apt-get install --no-install-recommends -y ca-certificates libcap2-bin tzdata \
  && setcap cap_net_bind_service=+ep /usr/local/bin/waystation \
  && apt-get purge -y --auto-remove libcap2-bin \
  && rm -rf /var/lib/apt/lists/* \

@@ -157,6 +157,56 @@ fn imports(code: &str) -> BTreeSet<String> {
     found
 }
 
+/// The rooms that `super::` paths reach by climbing up to the crate's root.
+fn climbs(file: &str, code: &str) -> BTreeSet<String> {
+    fn word(c: char) -> bool {
+        c.is_alphanumeric() || c == '_'
+    }
+    let mut floors = file.split('/').count();
+    if file.ends_with("/mod.rs") {
+        floors -= 1;
+    }
+    // One entry an open brace: whether it opened a module.
+    let mut open = Vec::new();
+    let mut found = BTreeSet::new();
+    let mut at = 0;
+    while let Some(c) = code[at..].chars().next() {
+        let rest = &code[at..];
+        let fresh = !code[..at].ends_with(|c| word(c) || c == ':');
+        if fresh && rest.starts_with("super::") {
+            let mut path = rest;
+            let mut climbed = 0;
+            while let Some(after) = path.strip_prefix("super::") {
+                path = after;
+                climbed += 1;
+            }
+            if climbed == floors + open.iter().filter(|module| **module).count() {
+                found.extend(imports(&format!("crate::{path}")));
+            }
+            at += rest.len() - path.len();
+            continue;
+        }
+        match c {
+            '{' => {
+                let before = code[..at].trim_end().trim_end_matches(word).trim_end();
+                open.push(before.ends_with("mod") && !before.trim_end_matches("mod").ends_with(word));
+            }
+            '}' => drop(open.pop()),
+            _ => {}
+        }
+        at += c.len_utf8();
+    }
+    found
+}
+
+/// Lines of a source file without the tests at its foot; a line that names a file of tests is like any other.
+fn lines(source: &str) -> usize {
+    let all: Vec<_> = source.lines().collect();
+    let foot =
+        all.windows(2).position(|two| two[0] == "#[cfg(test)]" && two[1].starts_with("mod ") && two[1].ends_with('{'));
+    foot.unwrap_or(all.len())
+}
+
 #[test]
 fn the_table_has_no_way_up_and_no_cycle() {
     let floors: BTreeMap<_, _> = TABLE.iter().map(|(room, floor, _)| (*room, *floor)).collect();
@@ -198,7 +248,7 @@ fn every_room_imports_only_what_the_table_allows() {
             wrong.push(format!("{file}: there is no room {room} in the table"));
             continue;
         };
-        for import in imports(&code) {
+        for import in imports(&code).into_iter().chain(climbs(&file, &code)) {
             let top = import.split("::").next().unwrap();
             if top != room && !allowed.contains(&top) && !allowed.contains(&import.as_str()) {
                 wrong.push(format!("{file}: {room} may not import {import}"));
@@ -215,7 +265,7 @@ fn every_room_imports_only_what_the_table_allows() {
 fn every_file_is_short_and_says_what_it_is() {
     let mut wrong = Vec::new();
     for (file, source) in sources() {
-        let lines = source.lines().take_while(|line| !line.starts_with("#[cfg(test)]")).count();
+        let lines = lines(&source);
         if lines > LINES_MAX {
             wrong.push(format!("{file}: {lines} lines without tests, at most {LINES_MAX}: a sibling is missing"));
         }
@@ -258,4 +308,47 @@ fn the_reader_of_paths_reads_what_is_there() {
     let expected: BTreeSet<String> =
         ["admin::view", "base::digest", "model", "pace", "store"].into_iter().map(String::from).collect();
     assert_eq!(found.iter().map(|p| p.trim_end_matches("::").to_owned()).collect::<BTreeSet<_>>(), expected);
+}
+
+#[test]
+fn the_reader_of_climbing_paths_counts_modules() {
+    let room = |file, code| climbs(file, code).into_iter().collect::<Vec<_>>();
+    assert_eq!(room("store/mod.rs", "use super::fill::gate;"), ["fill::gate"]);
+    assert_eq!(room("store/blob.rs", "use super::cache; fn f() { super::super::net::go() }"), ["net::go"]);
+    assert_eq!(
+        room("store/blob.rs", "mod os { use super::super::cache; mod tests { use super::super::super::pace; } }"),
+        [""; 0]
+    );
+    assert_eq!(
+        room("net/tls/ca.rs", "mod tests { use super::super::super::super::{serve, jobs::board}; }"),
+        ["jobs::board", "serve"]
+    );
+    assert_eq!(room("cli.rs", "struct Model { x: u8 } use super::app;"), ["app"]);
+}
+
+#[test]
+fn tests_in_a_file_of_their_own_do_not_end_the_count() {
+    assert_eq!(lines("//! a\n#[cfg(test)]\nmod tests;\nfn f() {}\n#[cfg(test)]\nmod tests {\n}\n"), 4);
+}
+
+/// A system call that no group of systemd's has is refused by the unit unless it is named there.
+#[test]
+fn the_unit_allows_the_system_calls_of_the_unsafe_file() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let unit = fs::read_to_string(top.join("docs/systemd/waystation.service")).unwrap();
+    let allowed: BTreeSet<_> = unit
+        .lines()
+        .filter_map(|line| line.strip_prefix("SystemCallFilter="))
+        .flat_map(str::split_whitespace)
+        .collect();
+    let code = code_only(&fs::read_to_string(root().join(UNSAFE)).unwrap());
+    let mut calls = 0;
+    for (at, _) in code.match_indices("libc::") {
+        let name = code[at + 6..].split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap();
+        if code[at + 6 + name.len()..].starts_with('(') {
+            calls += 1;
+            assert!(allowed.contains(name), "{name} is called, but no SystemCallFilter= line of the unit names it");
+        }
+    }
+    assert!(calls > 0, "nothing was looked at");
 }

@@ -349,7 +349,20 @@ async fn json_keeps_its_shape() {
     let status = site.json(&["status"]);
     assert_eq!(
         keys(&status),
-        ["day", "flights", "health", "hours", "jobs", "listening", "node", "scrub", "store", "total", "upstream"]
+        [
+            "bandwidth",
+            "day",
+            "flights",
+            "health",
+            "hours",
+            "jobs",
+            "listening",
+            "node",
+            "scrub",
+            "store",
+            "total",
+            "upstream"
+        ]
     );
     assert_eq!(keys(&status["node"]), ["data", "epoch", "id", "started_at", "uptime_s", "version"]);
     assert_eq!(keys(&status["total"]), ["fetched", "hit_ratio", "hits", "refused", "requests", "saved", "sent"]);
@@ -417,8 +430,11 @@ async fn a_certificate_is_asked_for_imported_and_served() {
     let signed = rcgen::CertificateSigningRequestParams::from_pem(&request).unwrap().signed_by(&issuer).unwrap();
     let path = site.data.path().join("signed.pem");
     std::fs::write(&path, signed.pem()).unwrap();
-    let told = site.well(&["tls", "import", path.to_str().unwrap()]);
-    assert!(told.contains("node.site.example") && told.contains("Not in it"), "{told}");
+    let imported = site.json(&["tls", "import", path.to_str().unwrap()]);
+    // By the time that the verb has ended, and not at the node's next look at its files.
+    assert_eq!(imported["running_node"]["serves"][0], imported["certificate"]["fingerprint"], "{imported}");
+    assert_eq!(imported["certificate"]["names"][0], "node.site.example");
+    assert!(!imported["uncovered"].as_array().unwrap().is_empty(), "{imported}");
     let shown = site.json(&["tls", "show"]);
     assert_eq!(
         (shown["self_made"].as_bool(), &shown["served"][0]["names"][0]),
@@ -436,7 +452,9 @@ async fn a_certificate_is_asked_for_imported_and_served() {
     let kept = std::fs::read_dir(site.data.path().join("tls")).unwrap().map(|entry| entry.unwrap().path());
     let kept: Vec<_> = kept.filter(|path| path.to_string_lossy().contains("site-ca.key.old-")).collect();
     assert_eq!(std::fs::read(&kept[0]).unwrap(), key);
-    assert_eq!(site.json(&["tls", "forget"])["forgotten"], true);
+    let gone = site.json(&["tls", "forget"]);
+    assert_eq!(gone["forgotten"], true);
+    assert_ne!(gone["running_node"]["serves"][0], imported["certificate"]["fingerprint"], "{gone}");
     assert_eq!(site.json(&["tls", "forget"])["forgotten"], false);
     assert_eq!(site.json(&["tls", "show"])["self_made"], true);
     assert_eq!(site.json(&["tls", "ca", "show"])["in_use"], true);
@@ -496,7 +514,7 @@ async fn a_digest_of_another_file_is_not_bound() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_version_is_bound_and_what_is_removed_is_bound_no_more() {
+async fn a_new_version_is_bound_and_what_is_removed_is_bound_still() {
     let site = Site::new().await;
     let (old, new) = (Object::made(50_000, 3), Object::made(60_000, 4));
     let (sha_old, sha_new) = (sha256(&old.all()), sha256(&new.all()));
@@ -512,12 +530,15 @@ async fn a_new_version_is_bound_and_what_is_removed_is_bound_no_more() {
         "the old version was thrown away"
     );
 
-    // Removed and changed at the origin: no digest stands in the way of what is there now.
+    // Removed and changed at the origin: the operator's word stands until it is taken back.
     let said = site.well(&["content", "remove", &url]);
-    assert!(said.contains("removed"), "{said}");
+    assert!(said.contains("removed") && said.contains("is bound still"), "{said}");
     let third = Object::made(70_000, 5);
     let sha_third = sha256(&third.all());
     site.origin.put("/x.iso", third);
+    site.ill(1, &["fetch", &url]);
+    assert!(site.ill(1, &["content", "show", &url]).contains("nothing is held"));
+    site.well(&["content", "unbind", &url]);
     site.well(&["fetch", &url]);
     assert_eq!(site.json(&["content", "show", &url])["sha256"], sha_third.as_str());
 
@@ -542,4 +563,170 @@ async fn what_is_no_backup_is_told_as_that() {
         assert!(error.contains(path) && error.contains("`waystation backup` wrote"), "{error}");
     }
     assert!(site.well(&["content", "list"]).contains("nothing is held"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_failed_verification_is_listed_with_its_reason_and_thrown_out() {
+    let mut site = Site::new().await;
+    assert!(site.well(&["content", "quarantine", "list"]).contains("nothing is in quarantine"));
+    site.origin.put("/a.cab", Object::made(300_000, 4));
+    let url = site.origin.url("/a.cab");
+    site.ill(1, &["fetch", &url, "--sha256", &"00".repeat(32)]);
+    let listed = site.json(&["content", "quarantine", "list"]);
+    let one = &listed.as_array().unwrap()[0];
+    assert_eq!(one["name"], format!("sha256-{}", "00".repeat(32)), "{one}");
+    assert!(one["why"].as_str().unwrap().contains(&sha256(&Object::made(300_000, 4).all())), "{one}");
+    assert!(one["allocated"].as_u64().unwrap() >= 300_000, "{one}");
+    let file = site.data.path().join("quarantine").join(one["id"].as_str().unwrap());
+    assert_eq!(std::fs::metadata(&file).unwrap().len(), 300_000);
+    assert!(site.well(&["content", "quarantine", "list"]).contains(one["id"].as_str().unwrap()));
+    // The same without the node.
+    site.stop();
+    assert_eq!(site.json(&["content", "quarantine", "list"]), listed);
+    let gone = site.json(&["content", "quarantine", "empty"]);
+    assert_eq!((&gone["count"], &gone["bytes"]), (&1.into(), &one["allocated"]));
+    assert!(std::fs::read_dir(site.data.path().join("quarantine")).unwrap().next().is_none());
+    assert_eq!(site.json(&["content", "quarantine", "list"]), serde_json::json!([]));
+    assert!(site.well(&["content", "quarantine", "empty"]).contains("was empty"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_imported_file_is_answered_under_the_address_it_is_given() {
+    let mut site = Site::new().await;
+    let files = tempfile::tempdir().unwrap();
+    let path = files.path().join("tool.iso");
+    std::fs::write(&path, b"by hand").unwrap();
+    let file = path.to_str().unwrap();
+    let ask = |site: &Site, path: &str| {
+        let target = format!("{path}?cacheHostOrigin={}", site.origin.address());
+        node_process::get(site.node.address("http"), &target)
+    };
+    let url = site.origin.url("/tool.iso");
+    let told = site.json(&["import", file, "--url", &url])["lines"][0]["text"].clone();
+    assert!(told.as_str().unwrap().contains("/tool.iso: the origin is asked from"), "{told}");
+    let answer = ask(&site, "/tool.iso");
+    assert!(answer.contains("waystation; hit") && answer.ends_with("by hand"), "{answer}");
+    assert_eq!(site.json(&["explain", &url])["content"]["class"], "unproven");
+
+    // With its digest the address is bound: whatever the origin has there is refused.
+    let bound = site.origin.url("/bound.iso");
+    site.well(&["import", file, "--url", &bound, "--sha256", &sha256(b"by hand")]);
+    assert!(ask(&site, "/bound.iso").contains("waystation; hit; detail=proven"));
+    assert_eq!(site.json(&["content", "unbind", &bound])["digests"][0], format!("sha256-{}", sha256(b"by hand")));
+    assert!(site.origin.log().is_empty(), "the origin was asked");
+
+    let second = files.path().join("second");
+    std::fs::write(&second, b"another").unwrap();
+    site.well(&["import", second.to_str().unwrap(), "--url", &url]);
+    assert!(ask(&site, "/tool.iso").ends_with("another"), "the newer import does not count");
+    for (args, why) in [
+        (&["import", file, second.to_str().unwrap(), "--url", &url][..], "one file"),
+        (&["import", file, "--url", "http://nobody.example/a"], "allow-list"),
+        (&["import", file, "--url", "/sha256/00"], "/sha256/00"),
+    ] {
+        let error = site.ill(1, args);
+        assert!(error.contains(why), "{args:?}: {error}");
+    }
+    site.stop();
+    site.ill(69, &["import", file, "--url", &url]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_asks_the_origin_and_fills_what_has_changed() {
+    let site = Site::new().await;
+    let (one, two) = (Object::made(200_000, 1).etag("\"1\""), Object::made(150_000, 2).etag("\"2\""));
+    site.origin.put("/latest.iso", one.clone().header("Cache-Control", "max-age=86400"));
+    let url = site.origin.url("/latest.iso");
+    let refresh = || site.json(&["fetch", "--refresh", &url])["lines"][0]["text"].as_str().unwrap().to_owned();
+    assert!(refresh().starts_with("filled"), "what is not held is filled");
+    let asked = site.origin.log().len();
+    // Fresh for a day: nobody else would ask.
+    site.well(&["fetch", &url]);
+    assert_eq!(site.origin.log().len(), asked);
+    assert!(refresh().contains("the origin says that it is current"));
+    assert_eq!(site.origin.log().len(), asked + 1);
+    site.origin.put("/latest.iso", two.clone().header("Cache-Control", "max-age=86400"));
+    assert!(refresh().contains("the origin had another version"));
+    assert_eq!(site.json(&["content", "show", &url])["sha256"], sha256(&two.all()));
+    site.origin.always("/latest.iso", [Fault::Status(404)]);
+    let output = run(site.data.path(), &["fetch", "--refresh", &url]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(site.json(&["content", "show", &url])["sha256"], sha256(&two.all()), "what is held stays");
+    site.well(&["fetch", &url, "--sha256", &sha256(&two.all())]);
+    assert!(refresh().contains("a digest is known for it"), "what is bound needs no asking");
+    site.ill(2, &["fetch", "--refresh", &url, "--sha256", &sha256(&two.all())]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_say_what_is_in_force_and_what_waits() {
+    let site = Site::new().await;
+    let row = |key: &str| site.json(&["config", "show", "--filter", key])[0].clone();
+    assert_eq!(row("fill.verify").get("next"), None);
+    std::fs::write(
+        site.data.path().join("waystation.toml"),
+        "[fill]\nverify = \"strict\"\n[limits]\nidle = \"60 s\"\n",
+    )
+    .unwrap();
+    let (verify, idle) = (row("fill.verify"), row("limits.idle"));
+    assert_eq!((verify["value"].as_str(), verify["next"]["value"].as_str()), (Some("\"stream\""), Some("\"strict\"")));
+    assert_eq!((&verify["next"]["when"], &verify["next"]["place"]), (&"restart".into(), &"waystation.toml:2".into()));
+    assert_eq!((idle["value"].as_str(), idle["next"]["when"].as_str()), (Some("\"75 s\""), Some("reload")));
+    site.node.signal(Signal::HUP);
+    site.node.logged("reloaded");
+    let (verify, idle) = (row("fill.verify"), row("limits.idle"));
+    assert_eq!((verify["value"].as_str(), verify["next"]["when"].as_str()), (Some("\"stream\""), Some("restart")));
+    assert_eq!((idle["value"].as_str(), idle.get("next")), (Some("\"60 s\""), None));
+    let told = site.well(&["config", "show", "--changed"]);
+    assert!(told.contains("-> \"strict\" after a restart (waystation.toml:2)"), "{told}");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let data = tempfile::tempdir().unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = node_process::program(data.path(), &["config", "reference"]).stdout(writer).output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn below_a_wsus_doctor_asks_what_is_configured_and_nobody_else() {
+    let above = Origin::start().await;
+    above.put("/SelfUpdate/wuident.cab", Object::made(200_000, 3));
+    let url = format!("upstream.url={}", above.url(""));
+    let site = Site::with(&["--set", "upstream.kind=wsus", "--set", &url]).await;
+    let told = site.json(&["doctor"]);
+    let findings = told["findings"].as_array().unwrap();
+    let subjects: std::collections::BTreeSet<_> =
+        findings.iter().map(|finding| finding["subject"].as_str().unwrap().to_owned()).collect();
+    let expected = [above.address().to_string(), site.origin.address().to_string()];
+    assert_eq!(subjects, expected.into_iter().collect(), "{told}");
+    let good = |check: &str| {
+        let of_above = findings.iter().filter(|finding| finding["subject"] == above.address().to_string());
+        of_above.into_iter().any(|finding| finding["check"] == check && finding["verdict"] == "good")
+    };
+    assert!(good("range") && good("body"), "{told}");
+}
+
+#[test]
+fn forgetting_a_certificate_waits_for_who_works_on_the_directory() {
+    let data = tempfile::tempdir().unwrap();
+    std::fs::create_dir(data.path().join("tls")).unwrap();
+    let disk = waystation::base::disk::RealDisk;
+    let held = waystation::net::tls::lock::hold(&disk, &data.path().join("tls")).unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(|| tell.send(run(data.path(), &["tls", "forget"])).unwrap());
+        told.recv_timeout(std::time::Duration::from_millis(500)).expect_err("it did not wait");
+        drop(held);
+        let output = told.recv_timeout(std::time::Duration::from_mins(1)).unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_says_which_settings_do_nothing() {
+    let site = Site::with(&["--set", "scan.plaintext=10.0.0.0/8"]).await;
+    let line = site.node.logged("no effect");
+    assert!(line.contains("scan.plaintext") && line.contains("WARN"), "{line}");
 }

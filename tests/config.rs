@@ -39,7 +39,7 @@ fn field(loaded: &Loaded, key: &str) -> (String, String) {
 
 /// The findings of one check.
 fn found(loaded: &Loaded, check: &str) -> Vec<Finding> {
-    app::check(loaded).into_iter().filter(|finding| finding.check == check).collect()
+    app::check(loaded, false).into_iter().filter(|finding| finding.check == check).collect()
 }
 
 #[test]
@@ -70,6 +70,9 @@ fn the_template_is_a_file_that_says_the_defaults() {
         })
         .collect();
     let all = load(data.path(), &on, &[], &[]).unwrap();
+    let warned: Vec<_> =
+        app::check(&all, false).into_iter().filter(|finding| finding.verdict == Verdict::Warning).collect();
+    assert!(warned.is_empty(), "the template warns of itself: {warned:?}");
     for (key, setting) in all.settings().iter().filter(|(key, _)| *key != "store.path") {
         assert_eq!(setting.origin().layer, Layer::File, "{key}");
         let default = plain.settings().get(key).unwrap().default_value();
@@ -103,13 +106,16 @@ fn later_layers_win_and_the_place_is_known() {
 #[test]
 fn everything_wrong_is_told_at_once_with_its_place() {
     let data = tempfile::tempdir().unwrap();
-    let file = "[store]\nmax_sise = \"1 GiB\"\nmin_free = true\n\n[sync]\nevery = \"1 day\"\n";
+    let file = "[store]\nmax_sise = \"1 GiB\"\nmin_free = true\n\n[sync]\nevery = \"1 day\"\n[fill]\nextent = 9\n\
+                [origins]\nallow = [\"ftp://a.example\"]\n";
     let error = load(data.path(), file, &[("WAYSTATION__LOG__LEVL", "info")], &[("fill", "x")]).unwrap_err();
     let told = error.to_string();
     for part in [
         "waystation.toml:2: there is no key \"max_sise\" in [store]; did you mean \"max_size\"?",
         "waystation.toml:3: store.min_free is true; expected a size such as \"500 GiB\"",
         "waystation.toml:5: there is no section [sync]",
+        "waystation.toml:8: fill.extent is 9 (it must be at least \"64 KiB\" (a number without a unit counts bytes))",
+        "waystation.toml:10: origins.allow is [\"ftp://a.example\"] (\"ftp://a.example\" is no origin: the scheme of an",
         "WAYSTATION__LOG__LEVL: there is no key \"levl\" in [log]; did you mean \"level\"?",
         "flag for fill: a setting is named section.key",
     ] {
@@ -125,6 +131,8 @@ fn what_contradicts_itself_is_refused() {
         ("[upstream]\nkind = \"wsus\"\n", "upstream.url: this kind of upstream needs its address"),
         ("[fill]\nextent = \"1 KiB\"\n", "at least \"64 KiB\""),
         ("[store]\nmax_size = \"1 MiB\"\n", "at least \"16 MiB\""),
+        ("[store]\nmin_free = 0\nmax_size = 500\n", "waystation.toml:3: store.max_size is 500 (it must be at least"),
+        ("[fill]\nextent = \"2 GiB\"\n", "waystation.toml:2: fill.extent is \"2 GiB\" (it must be at most"),
     ] {
         let error = load(data.path(), file, &[], &[]).unwrap_err().to_string();
         assert!(error.contains(told), "{file}: {error}");
@@ -192,11 +200,46 @@ fn keys_without_effect_are_found() {
     };
     assert_eq!(subjects(&[]), Vec::<String>::new());
     assert_eq!(subjects(&set), set.map(|(key, _)| key));
+    let parent = [("upstream.kind", "parent"), ("upstream.url", "http://above.site.example:3698")];
+    assert_eq!(subjects(&parent), ["upstream.kind"]);
     // The reference says so too.
     for (key, _) in set {
         let reference = app::reference();
         let text = reference.split(&format!("### `{key}`")).nth(1).unwrap().split("\n### ").next().unwrap();
         assert!(text.replace('\n', " ").contains("Has no effect in this version"), "{text}");
+    }
+}
+
+#[test]
+fn bandwidth_that_starves_clients_is_found_and_nonsense_refused() {
+    let data = tempfile::tempdir().unwrap();
+    let seen = |file: &str| {
+        let found = found(&load(data.path(), &format!("[bandwidth]\n{file}\n"), &[], &[]).unwrap(), "bandwidth");
+        found.into_iter().map(|finding| format!("{}: {} | {}", finding.subject, finding.seen, finding.advice)).collect()
+    };
+    let few: Vec<String> = seen("clients = [\"08:00-18:00 Mon-Fri: 20 Mbit/s\", \"200 Mbit/s\"]");
+    assert!(few.len() == 1 && few[0].contains("more than 625 connections"), "{few:?}");
+    assert!(few[0].contains("131.072 Mbit/s, or lower limits.connections from 4096 to 625"), "{few:?}");
+    assert_eq!(seen("clients = \"200 Mbit/s\"\nnetworks = \"10.0.0.0/8 each /24: 100 Mbit/s\""), Vec::<String>::new());
+    let parts: Vec<String> = seen("networks = [\"10.0.0.0/8 each /24: 20 Mbit/s\", \"10.9.9.9: 1 Mbit/s\"]");
+    assert!(parts.len() == 1 && parts[0].contains("enough for 89 machines"), "{parts:?}");
+    let link: Vec<String> = seen("upstream = \"128 kbit/s\"\nprefetch = \"32 kbit/s\"");
+    assert!(link.len() == 1 && link[0].contains("224 kbit/s at least"), "{link:?}");
+
+    let refused = |line: &str| {
+        let error = load(data.path(), &format!("[bandwidth]\n{line}\n"), &[], &[]).unwrap_err();
+        format!("{error:?}")
+    };
+    for (line, why) in [
+        ("clients = \"paused\"", "cannot be paused"),
+        ("clients = \"50 %\"", "of what"),
+        ("demand = \"0\"", "no unit"),
+        ("prefetch = [\"unlimited\", \"Sat: paused\"]", "can never apply"),
+        ("networks = \"10.0.0.0/8\"", "no rate"),
+        ("timezone = \"Middle/Earth\"", "time zone"),
+    ] {
+        let error = refused(line);
+        assert!(error.contains(why) && error.contains("waystation.toml:2"), "{line}: {error}");
     }
 }
 
@@ -212,14 +255,18 @@ fn no_secret_is_shown() {
     assert!(refused[0].seen.contains("chmod 0640"), "{refused:?}");
 
     fs::set_permissions(&password, fs::Permissions::from_mode(0o640)).unwrap();
-    assert!(!app::check(&loaded).iter().any(|found| found.check == "proxy" && found.verdict == Verdict::Bad));
-    let shown = format!("{loaded:?}{:?}", app::check(&loaded));
+    assert!(!app::check(&loaded, false).iter().any(|found| found.check == "proxy" && found.verdict == Verdict::Bad));
+    let shown = format!("{loaded:?}{:?}", app::check(&loaded, false));
     assert!(!shown.contains("hunter2"));
 
     for url in ["http://kim:hunter2@proxy:3128", "kim:hunter2@proxy"] {
         let error = load(data.path(), "", &[("WAYSTATION__PROXY__URL", url)], &[]).unwrap_err().to_string();
         assert!(!error.contains("hunter2"), "{error}");
     }
+
+    let refused = load(data.path(), "", &[], &[("origins.allow", "https://kim:hunter2@x.example")]);
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("user info is not allowed") && !refused.contains("hunter2"), "{refused}");
 }
 
 #[test]
@@ -229,9 +276,13 @@ fn ports_that_cannot_work_are_found() {
         let loaded = load(data.path(), "", &[], set).unwrap();
         found(&loaded, check).into_iter().map(|finding| finding.verdict).collect::<Vec<_>>()
     };
-    assert_eq!(verdicts(&[], "delivery-optimization"), [Verdict::Warning]);
+    // What is shipped is no mistake; what somebody chose may be one.
+    assert_eq!(verdicts(&[], "delivery-optimization"), [Verdict::Note]);
+    assert_eq!(verdicts(&[("listen.http", "0.0.0.0:3698")], "delivery-optimization"), [Verdict::Note]);
+    assert_eq!(verdicts(&[("listen.http", "0.0.0.0:8080")], "delivery-optimization"), [Verdict::Warning]);
     assert_eq!(verdicts(&[("listen.http", "0.0.0.0:80")], "delivery-optimization"), [Verdict::Good]);
-    assert_eq!(verdicts(&[], "wsus-pair"), [Verdict::Warning]);
+    assert_eq!(verdicts(&[], "wsus-pair"), [Verdict::Note]);
+    assert_eq!(verdicts(&[("listen.https", "0.0.0.0:8531")], "wsus-pair"), [Verdict::Warning]);
     let pair = [("listen.http", "0.0.0.0:8530"), ("listen.https", "0.0.0.0:8531")];
     assert_eq!(verdicts(&pair, "wsus-pair"), []);
     let web = [("listen.http", "0.0.0.0:80"), ("listen.https", "0.0.0.0:443")];
@@ -256,9 +307,19 @@ fn entries_and_networks_that_hurt_are_found() {
     let ranges = found(&loaded, "private-range");
     assert_eq!(ranges.len(), 1, "{ranges:?}");
     assert!(ranges[0].seen.starts_with("0.0.0.0/0"));
+}
 
-    let wrong = load(data.path(), "", &[], &[("origins.allow", "http://kim@dl.example.org")]).unwrap();
-    assert!(found(&wrong, "allow-list").iter().any(|finding| finding.verdict == Verdict::Bad));
+#[test]
+fn a_damaged_site_ca_is_found() {
+    let data = tempfile::tempdir().unwrap();
+    let loaded = load(data.path(), "", &[], &[]).unwrap();
+    assert_eq!(found(&loaded, "site-ca"), [], "none is made before the first start");
+    fs::create_dir(data.path().join("tls")).unwrap();
+    fs::write(data.path().join("tls/site-ca.key"), "nothing").unwrap();
+    let damaged = found(&loaded, "site-ca");
+    assert_eq!(damaged[0].verdict, Verdict::Bad);
+    assert!(damaged[0].seen.contains("tls ca create --for DOMAIN --replace"), "{damaged:?}");
+    assert_eq!(fs::read_dir(data.path().join("tls")).unwrap().count(), 1);
 }
 
 #[test]
@@ -294,4 +355,68 @@ fn without_a_store_a_command_says_where_it_looked() {
     let error = app::open_offline(&loaded).unwrap_err();
     assert!(error.to_string().contains("there is no store in"), "{error}");
     assert_eq!(error.exit_code(), 66);
+}
+
+#[test]
+fn a_port_that_is_taken_is_found() {
+    let data = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let set = [("listen.http", "127.0.0.1:0"), ("listen.https", address.as_str()), ("listen.control", "192.0.2.1:1")];
+    let loaded = load(data.path(), "", &[], &set).unwrap();
+    let verdicts: Vec<_> =
+        found(&loaded, "bind").into_iter().map(|finding| (finding.subject, finding.verdict)).collect();
+    let expected = [("listen.http", Verdict::Good), ("listen.https", Verdict::Bad), ("listen.control", Verdict::Bad)];
+    assert_eq!(verdicts, expected.map(|(key, verdict)| (key.to_owned(), verdict)));
+    // The node that runs there has them.
+    let runs: Vec<_> = app::check(&loaded, true).into_iter().filter(|finding| finding.check == "bind").collect();
+    assert!(matches!(&runs[..], [one] if one.verdict == Verdict::Skipped), "{runs:?}");
+}
+
+#[test]
+fn certificates_and_authorities_are_loaded_as_a_start_would() {
+    let data = tempfile::tempdir().unwrap();
+    let made = |name: &str| rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
+    let (one, other) = (made("node.site.example"), made("other.site.example"));
+    let put = |name: &str, text: &str, mode: u32| {
+        fs::write(data.path().join(name), text).unwrap();
+        fs::set_permissions(data.path().join(name), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    put("one.pem", &one.cert.pem(), 0o644);
+    put("one.key", &one.signing_key.serialize_pem(), 0o600);
+    put("other.key", &other.signing_key.serialize_pem(), 0o600);
+    put("open.key", &one.signing_key.serialize_pem(), 0o644);
+    put("empty.pem", "nothing", 0o644);
+    let told = |key: &str, names: &str| {
+        let set = [("tls.cert", "one.pem"), ("tls.key", key), ("advertise.names", names)];
+        let found = found(&load(data.path(), "", &[], &set).unwrap(), "certificate");
+        assert_eq!(found.len(), 1, "{found:?}");
+        (found[0].verdict, found[0].seen.clone())
+    };
+    assert_eq!(told("one.key", "node.site.example").0, Verdict::Good);
+    for (key, names, verdict, part) in [
+        ("one.key", "patches.site.example", Verdict::Warning, "not for patches.site.example"),
+        ("other.key", "", Verdict::Bad, "belongs to the key"),
+        ("open.key", "", Verdict::Bad, "chmod 0640"),
+        ("absent.key", "", Verdict::Bad, "absent.key"),
+    ] {
+        let (seen, text) = told(key, names);
+        assert!(seen == verdict && text.contains(part), "{key} {names}: {seen:?} {text}");
+    }
+    let authorities = |file: &str| {
+        let found = found(&load(data.path(), "", &[], &[("upstream.extra_ca", file)]).unwrap(), "extra-ca");
+        (found[0].verdict, found[0].subject.clone())
+    };
+    assert_eq!(authorities("one.pem").0, Verdict::Good);
+    for file in ["empty.pem", "absent.pem"] {
+        assert_eq!(authorities(file), (Verdict::Bad, data.path().join(file).display().to_string()));
+    }
+    // A key of the site CA's that others can read is told of, wherever the certificate comes from.
+    fs::create_dir(data.path().join("tls")).unwrap();
+    put("tls/site-ca.key", "key", 0o644);
+    let found = found(&load(data.path(), "", &[], &[]).unwrap(), "certificate");
+    assert!(
+        matches!(&found[..], [one] if one.verdict == Verdict::Warning && one.advice.contains("chmod 0600")),
+        "{found:?}"
+    );
 }

@@ -60,12 +60,12 @@ async fn a_sweep_frees_what_is_too_much_oldest_first_and_spares_the_pinned() {
     // Room for three and a half.
     let cellar = cellar.reopen(oldest.allocated * 7 / 2).await;
     let (evicted, cancel) = (Evicted::default(), CancellationToken::new());
-    assert_eq!(evict::sweep(&cellar.store, &evicted, &cancel).await.unwrap(), 0);
+    assert_eq!(evict::sweep(&cellar.store, &evicted, false, &cancel).await.unwrap(), 0);
     assert_eq!(held(&cellar.store).await, [0, 4, 5]);
     assert_eq!(evicted.bytes.load(Ordering::Relaxed), 3 * oldest.allocated);
     assert_eq!(evict::excess(&cellar.store.space().await.unwrap()), 0);
     // Nothing is too much: nothing goes.
-    assert_eq!(evict::sweep(&cellar.store, &evicted, &cancel).await.unwrap(), 0);
+    assert_eq!(evict::sweep(&cellar.store, &evicted, false, &cancel).await.unwrap(), 0);
     assert_eq!(held(&cellar.store).await, [0, 4, 5]);
     cellar.store.close().await.unwrap();
 }
@@ -78,8 +78,31 @@ async fn room_that_nobody_needs_yet_costs_nothing_proven() {
     // A little more than four; a hundredth of it is more than that little.
     let cellar = cellar.reopen(4 * allocated + 4096).await;
     let (evicted, cancel) = (Evicted::default(), CancellationToken::new());
-    assert_eq!(evict::sweep(&cellar.store, &evicted, &cancel).await.unwrap(), 0);
+    assert_eq!(evict::sweep(&cellar.store, &evicted, false, &cancel).await.unwrap(), 0);
     assert_eq!(held(&cellar.store).await, [2, 3, 4, 5]);
+    cellar.store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn where_somebody_waited_for_room_some_is_made_ahead() {
+    let cellar = Cellar::new();
+    for seed in 0..3 {
+        cellar.put(seed, MIB, false).await;
+        cellar.clock.advance(Duration::from_mins(10));
+    }
+    let space = cellar.store.space().await.unwrap();
+    let cellar = cellar.reopen(space.payloads).await;
+    let (evicted, cancel) = (Evicted::default(), CancellationToken::new());
+    assert_eq!(evict::sweep(&cellar.store, &evicted, false, &cancel).await.unwrap(), 0);
+    assert_eq!(held(&cellar.store).await, [0, 1, 2], "all of it fits");
+    // Whoever begins now has to wait; the loop is woken by that, and makes more room than that one needed.
+    let shortage = cellar.store.shortage();
+    cellar.put(9, 1000, false).await;
+    shortage.notified().await;
+    assert_eq!(held(&cellar.store).await.len(), 2);
+    assert_eq!(evict::sweep(&cellar.store, &evicted, true, &cancel).await.unwrap(), 0);
+    let space = cellar.store.space().await.unwrap();
+    assert!(space.max_size - space.payloads >= space.max_size / 100);
     cellar.store.close().await.unwrap();
 }
 
@@ -89,7 +112,7 @@ async fn what_cannot_go_is_said() {
     let blake3 = cellar.put(1, MIB, true).await;
     cellar.store.pin(blake3, "test").await.unwrap();
     let cellar = cellar.reopen(1 << 19).await;
-    let left = evict::sweep(&cellar.store, &Evicted::default(), &CancellationToken::new()).await.unwrap();
+    let left = evict::sweep(&cellar.store, &Evicted::default(), false, &CancellationToken::new()).await.unwrap();
     assert!(left >= 1 << 19, "{left}");
     assert_eq!(held(&cellar.store).await, [1]);
     cellar.store.close().await.unwrap();

@@ -424,6 +424,12 @@ async fn what_is_refused_and_why() {
         let head = client.ask("HEAD", target, &[]).await;
         assert_eq!((head.status, head.header("content-length")), (answer.status, answer.header("content-length")));
     }
+    // What an origin wants to know is its own to ask.
+    let basic = Fault::Header("WWW-Authenticate", "Basic realm=\"updates\"".to_owned());
+    origin.always("/private.cab", [Fault::Status(401), basic]);
+    let answer = client.get(&through(&origin, "/private.cab"), &[]).await;
+    assert_eq!((answer.status, answer.header("www-authenticate")), (401, Some("Basic realm=\"updates\"")));
+
     // Nothing of it was kept: what was absent and comes up is served.
     let late = Object::made(1000, 8);
     origin.put("/absent.cab", late.clone());
@@ -431,7 +437,14 @@ async fn what_is_refused_and_why() {
 
     let mut twice = node.client().await;
     twice.send_raw(b"GET /a HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n").await;
-    assert_eq!(twice.answer(false).await.status, 400);
+    let answer = twice.answer(false).await;
+    assert_eq!(
+        (answer.status, answer.body),
+        (400, b"the request is malformed: Host is given more than once\n".to_vec())
+    );
+    let dots = client.get("/a/../secret", &[]).await;
+    let told = "the request is malformed: dot segments, ask for the path that is meant\n";
+    assert_eq!((dots.status, dots.body), (400, told.as_bytes().to_vec()));
     let mut tunnel = node.client().await;
     tunnel.send_raw(b"CONNECT dl.example:443 HTTP/1.1\r\nHost: dl.example:443\r\n\r\n").await;
     assert_eq!(tunnel.head().await.status, 405);
@@ -682,7 +695,7 @@ impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Lines {
         if target == "access" || target.starts_with("waystation") {
             let mut text = Text(target.to_owned());
             event.record(&mut text);
-            self.0.lock().unwrap().push(text.0);
+            self.0.lock().unwrap().push(format!("{} level={}", text.0, event.metadata().level()));
         }
     }
 }
@@ -719,6 +732,98 @@ async fn no_line_of_the_log_tells_a_signed_query_or_grows_with_the_request() {
     assert!(lines.iter().all(|line| !line.contains("c2VjcmV0")), "{lines:#?}");
     let refused = lines.iter().find(|line| line.contains("method=\"XXX")).expect("the refused request has a record");
     assert!(refused.len() < 1000, "{} bytes", refused.len());
+    node.store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_any_client_can_have_absent_is_no_trouble_in_the_log() {
+    let lines = Lines::default();
+    let _listening = tracing::subscriber::set_default(tracing_subscriber::registry().with(lines.clone()));
+    let origin = Origin::start().await;
+    origin.put("/down.cab", Object::made(10, 6));
+    origin.always("/down.cab", [Fault::Status(503)]);
+    let node = Node::start(&[&origin]).await;
+    let mut client = node.client().await;
+    let unknown = client.get(&format!("/sha256/{}", "ab".repeat(32)), &[]).await;
+    let text = "not held here, and no place to fetch it from is known\n";
+    assert_eq!((unknown.status, unknown.body), (404, text.as_bytes().to_vec()));
+    let absent = client.get(&through(&origin, "/absent.cab"), &[]).await;
+    assert_eq!((absent.status, absent.body), (404, b"the origin answered 404\n".to_vec()));
+    let loud = || {
+        let lines = lines.0.lock().unwrap();
+        lines
+            .iter()
+            .filter(|line| line.contains("level=WARN") || line.contains("level=ERROR"))
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(loud(), Vec::<String>::new());
+    assert_eq!(client.get(&through(&origin, "/down.cab"), &[]).await.status, 503);
+    drop(client);
+    node.stop().await;
+    assert!(loud().iter().any(|line| line.contains("/down.cab")), "an outage is told: {:?}", loud());
+}
+
+#[tokio::test]
+async fn what_is_no_http_and_who_is_too_many_is_told_too() {
+    let lines = Lines::default();
+    let _listening = tracing::subscriber::set_default(tracing_subscriber::registry().with(lines.clone()));
+    let node = Node::start(&[]).await;
+    for (head, status) in [
+        ("GET /a HTTP/1.1\r\nHost: node\r\nX: \u{1}\r\n\r\n".to_owned(), 400),
+        ("nonsense\r\n\r\n".to_owned(), 400),
+        ("GET /a HTTP/1.1\r\nHost: node\r\nContent-Length: -1\r\n\r\n".to_owned(), 400),
+        (format!("GET /a HTTP/1.1\r\nHost: node\r\nX: {}\r\n\r\n", "x".repeat(66_000)), 431),
+    ] {
+        lines.0.lock().unwrap().clear();
+        let mut client = node.client().await;
+        client.send_raw(head.as_bytes()).await;
+        assert_eq!(client.head().await.status, status);
+        assert!(client.is_closed().await);
+        let lines = lines.0.lock().unwrap();
+        let records: Vec<_> = lines.iter().filter(|line| line.starts_with("access")).collect();
+        assert_eq!(records.len(), 1, "{lines:#?}");
+        assert!(records[0].contains(&format!("status={status}")) && records[0].contains("fault=\"client\""));
+    }
+
+    let one = net::Config { connections_per_client_max: 1, exempt: Vec::new(), ..net::Config::default() };
+    node.server.set_config(one);
+    let mut first = node.client().await;
+    assert_eq!(first.get("/a", &[]).await.status, 404);
+    for _ in 0..3 {
+        assert!(node.client().await.is_closed().await);
+    }
+    let told = lines.0.lock().unwrap().iter().filter(|line| line.contains("limits.exempt")).count();
+    assert_eq!(told, 1);
+    drop(first);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn no_record_tells_user_info() {
+    let access = Access::default();
+    let _listening = tracing::subscriber::set_default(tracing_subscriber::registry().with(access.clone()));
+    let origin = Origin::start().await;
+    let node = Node::start(&[&origin]).await;
+    let mut client = node.client().await;
+    for (target, host) in [
+        ("/a?cacheHostOrigin=kim:hunter2@dl.example", "node"),
+        ("/a?cacheHostOrigin=kim:hunter2%40dl.example", "node"),
+        ("/a", "kim:hunter2@dl.example"),
+        ("http://kim:hunter2@dl.example/a", "node"),
+    ] {
+        let answer = client.get(target, &[("Host", host)]).await;
+        assert_eq!(answer.status, 400, "{host}{target}");
+        assert_eq!(answer.body, b"the request is malformed: user info before a host is not allowed\n");
+    }
+    drop(client);
+    node.server.drain(Duration::from_secs(5)).await;
+    let records = access.0.lock().unwrap().clone();
+    assert_eq!(records.len(), 4);
+    assert!(records.iter().all(|record| record["why"].contains("user info")), "{records:#?}");
+    assert!(!format!("{records:?}").contains("hunter2"), "{records:#?}");
+    assert_eq!(records[2]["host"], "***@dl.example");
+    node.fill.close().await;
     node.store.close().await.unwrap();
 }
 

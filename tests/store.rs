@@ -10,6 +10,8 @@ mod crash;
 mod fault_disk;
 #[path = "store/faults.rs"]
 mod faults;
+#[path = "store/room.rs"]
+mod room;
 #[path = "store/upkeep.rs"]
 mod upkeep;
 #[path = "store/walk.rs"]
@@ -148,6 +150,9 @@ async fn a_payload_is_found_under_every_name_and_again_after_a_restart() {
     let alias = Alias { tag: "b".into(), last_modified: None, validators: Validators::default(), freshness: None };
     store.alias(digests.blake3, other.clone(), alias).await.unwrap();
     assert!(store.hot(&name).is_some(), "what was published is open");
+    let both =
+        Published { sha1: Some(digests.sha1), ..Published::one(Digest::Sha256(digests.sha256), Authority::Catalog) };
+    store.expect(&url("b"), both, vec![]).await.unwrap();
     store.close().await.unwrap();
     assert!(matches!(store.find(&url("c")).await, Err(Error::Unavailable { .. })));
 
@@ -238,6 +243,67 @@ async fn what_turns_up_later_promotes_or_throws_out() {
     store.expect(&url("0"), claim(&contents[3], Authority::Catalog), vec![]).await.unwrap();
     assert_eq!(class_of(&store, &url("0")).await, None);
     assert!(store.space().await.unwrap().quarantine > 0);
+    store.close().await.unwrap();
+}
+
+fn sha1_of(bytes: &[u8]) -> waystation::base::digest::Sha1 {
+    use sha1::Digest as _;
+    waystation::base::digest::Sha1::new(sha1::Sha1::digest(bytes).into())
+}
+
+#[tokio::test]
+async fn a_sha1_names_only_what_nobody_can_have_made_two_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let under = |content: &Bytes| Name::Digest(Digest::Sha1(sha1_of(content)));
+    let both = |content: &Bytes, authority| Published {
+        sha1: Some(sha1_of(content)),
+        ..Published::one(Digest::Sha256(sha256_of(content)), authority)
+    };
+    // Proven by its SHA-256 alone: nobody looked for a collision.
+    let plain = bytes(1, 5000);
+    publish(&store, &url("plain"), &plain, Some(Authority::Catalog)).await.unwrap();
+    assert!(store.find(&under(&plain)).await.unwrap().is_none());
+    // A name in an address vouches for nothing; a catalog that has both does, also afterwards.
+    store.expect(&url("plain"), both(&plain, Authority::FileName), vec![]).await.unwrap();
+    assert!(store.find(&under(&plain)).await.unwrap().is_none());
+    store.expect(&url("plain"), both(&plain, Authority::Catalog), vec![]).await.unwrap();
+    assert_eq!(served(&store.find(&under(&plain)).await.unwrap().unwrap()), plain);
+    // And before.
+    let known = bytes(2, 5000);
+    let spec_of = DraftSpec { expected: Some(both(&known, Authority::Operator)), ..spec(&url("known"), &known, None) };
+    let draft = store.start_draft(spec_of).await.unwrap();
+    fill(&draft, &known).await.unwrap();
+    let proved = draft.prove().await.unwrap();
+    draft.publish(proved, vec![]).await.unwrap();
+    assert_eq!(served(&store.find(&under(&known)).await.unwrap().unwrap()), known);
+    // Where nobody says anything a collision is looked for.
+    let unknown = bytes(3, 5000);
+    publish(&store, &url("unknown"), &unknown, None).await.unwrap();
+    assert!(store.find(&under(&unknown)).await.unwrap().is_some());
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_strongest_claim_proves_by_a_sha1_that_was_looked_at() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let content = bytes(1, 200_000);
+    let claim = Published::one(Digest::Sha1(sha1_of(&content)), Authority::Catalog);
+    store.expect(&url("a"), claim, vec![]).await.unwrap();
+    // The draft knows of a SHA-256 that an operator gave; the catalog is stronger and has a SHA-1 only.
+    let found = publish(&store, &url("a"), &content, Some(Authority::Operator)).await.unwrap();
+    assert_eq!(found.held.payload().class, Class::Proven);
+    // The same for a file that is taken in.
+    let file = dir.path().with_extension("in");
+    let other = bytes(2, 200_000);
+    std::fs::write(&file, &other).unwrap();
+    let claim = Published::one(Digest::Sha1(sha1_of(&other)), Authority::Catalog);
+    store.expect(&url("b"), claim, vec![]).await.unwrap();
+    let expected = Published::one(Digest::Sha256(sha256_of(&other)), Authority::Operator);
+    let found = store.import(file.clone(), false, Some(expected), vec![]).await.unwrap();
+    assert_eq!(found.held.payload().class, Class::Proven);
+    std::fs::remove_file(file).unwrap();
     store.close().await.unwrap();
 }
 

@@ -362,7 +362,7 @@ mod faults {
         assert!(matches!(refusal(&upstream, beyond).await, Error::Changed { .. }), "416");
         assert_eq!(
             refusal(&upstream, range(origin.url("/a"), 100, 200)).await,
-            Error::Status { host: origin.address().to_string(), status: 416 }
+            Error::Status { host: origin.address().to_string(), status: 416, challenges: Vec::new() }
         );
     }
 
@@ -373,7 +373,7 @@ mod faults {
         for status in [400, 401, 403, 404, 410, 451] {
             origin.next("/a", [Fault::Status(status)]);
             let error = refusal(&upstream, get(origin.url("/a"))).await;
-            assert_eq!(error, Error::Status { host: origin.address().to_string(), status });
+            assert_eq!(error, Error::Status { host: origin.address().to_string(), status, challenges: Vec::new() });
             assert!(!error.is_retryable());
         }
         assert_eq!(origin.log().len(), 6, "none was asked twice");

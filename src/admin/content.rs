@@ -129,7 +129,7 @@ pub async fn pin(
     let blake3 = identity(&handles.jobs.held(&name).await?);
     handles.store.pin(blake3, &by).await?;
     tracing::info!(%blake3, by, "payload pinned");
-    Ok(Json(present::content(handles.jobs.held(&format!("blake3-{blake3}")).await?, access)))
+    as_it_is(&handles, blake3, access).await
 }
 
 /// `POST /api/v1/content/{digest or address}/unpin`.
@@ -142,10 +142,10 @@ pub async fn unpin(
     let blake3 = identity(&handles.jobs.held(&name).await?);
     handles.store.unpin(blake3).await?;
     tracing::info!(%blake3, by, "payload unpinned");
-    Ok(Json(present::content(handles.jobs.held(&format!("blake3-{blake3}")).await?, access)))
+    as_it_is(&handles, blake3, access).await
 }
 
-/// `DELETE /api/v1/content/{digest or address}`: answers with what was removed.
+/// `DELETE /api/v1/content/{digest or address}`: answers with what was removed, and what is bound still.
 pub async fn remove(
     State(handles): State<Arc<Handles>>,
     access: Access,
@@ -161,9 +161,15 @@ pub async fn remove(
         ));
     }
     let blake3 = identity(&listed);
-    handles.jobs.remove(&listed).await?;
+    let bound = handles.jobs.remove(&listed).await?;
     tracing::info!(%blake3, by, "payload removed");
-    Ok(Json(present::content(listed, access)))
+    let still_bound = bound.iter().map(|name| access.name(name)).collect();
+    Ok(Json(view::Content { still_bound, ..present::content(listed, access) }))
+}
+
+/// A payload after a change.
+async fn as_it_is(handles: &Handles, blake3: Blake3, access: Access) -> Result<Json<view::Content>, Problem> {
+    Ok(Json(present::content(handles.jobs.held(&format!("blake3-{blake3}")).await?, access)))
 }
 
 fn identity(listed: &Listed) -> Blake3 {

@@ -6,13 +6,14 @@
 //! 1. it comes in over TCP ([`face`]) or the socket ([`socket`]), each with the [`Access`] that it grants;
 //! 2. [`guard`] refuses what the access does not allow, foreign hosts and cross-site calls, and bounds the time;
 //! 3. [`router`] finds the handler; each noun has a file: [`status`], [`content`], [`work`] (jobs), [`ask`] (explain,
-//!    doctor, settings), [`health`], [`metrics`];
+//!    doctor, settings), [`bandwidth`], [`health`], [`metrics`];
 //! 4. the handler asks the store or `jobs`, and [`present`] turns their values into the words of [`view`];
 //! 5. whatever went wrong is a [`error::Problem`]: a status, what is wrong, and what to do next.
 //!
 //! The data plane is not reachable from here: this room never imports `serve`, has its own listener and its own runtime.
 
 pub mod ask;
+pub mod bandwidth;
 pub mod bind;
 pub mod content;
 pub mod error;
@@ -22,9 +23,11 @@ pub mod guard;
 pub mod health;
 pub mod metrics;
 pub mod present;
+pub mod quarantine;
 pub mod router;
 pub mod socket;
 pub mod status;
+pub mod tls;
 pub mod view;
 pub mod work;
 
@@ -36,15 +39,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
 
+use crate::admin::bandwidth::Bandwidth;
 use crate::base::time::{Clock, Timestamp};
 use crate::jobs::Jobs;
 use crate::model::name::Name;
+use crate::net::tls::Tls;
 use crate::store::Store;
 
 /// The largest request body: ten thousand addresses with signed queries, and not a byte that would be kept anyway.
 pub const BODY_BYTES_MAX: usize = 8 << 20;
 
-/// The settings as they are in force now, with where each comes from.
+/// The settings as they are in force now, with where each comes from, and what waits to be taken. Reads the file: blocks.
 pub type SettingsView = Arc<dyn Fn() -> Vec<view::Setting> + Send + Sync>;
 
 /// What the handlers use.
@@ -64,6 +69,10 @@ pub struct Handles {
     pub clock: Arc<dyn Clock>,
     /// See [`Turns`].
     pub turns: Turns,
+    /// The certificate of the content face; `None` where nothing listens for HTTPS.
+    pub tls: Option<Arc<Tls>>,
+    /// See [`Bandwidth`].
+    pub bandwidth: Bandwidth,
 }
 
 /// Turns at questions that are dear, one asker at a time, whichever way they came in. Clones share them.

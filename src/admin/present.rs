@@ -7,7 +7,7 @@ use crate::jobs::board;
 use crate::jobs::clock::Scrub;
 use crate::model::name::Name;
 use crate::model::payload::Class;
-use crate::store::{Listed, Space, Tally};
+use crate::store::{Listed, Quarantined, Space, Tally};
 
 /// A payload, as `access` may see its names.
 pub fn content(listed: Listed, access: Access) -> view::Content {
@@ -29,6 +29,7 @@ pub fn content(listed: Listed, access: Access) -> view::Content {
         used_at: Time(listed.used_at),
         expires_at: payload.expires_at.map(Time),
         pinned: listed.pinned.map(|pin| view::Pinned { by: pin.by, at: Time(pin.at) }),
+        still_bound: Vec::new(),
     }
 }
 
@@ -37,6 +38,17 @@ pub const fn class(class: Class) -> &'static str {
     match class {
         Class::Proven => "proven",
         Class::Unproven => "unproven",
+    }
+}
+
+/// Something in quarantine, as `access` may see its name.
+pub fn quarantined(one: Quarantined, access: Access) -> view::Quarantined {
+    view::Quarantined {
+        id: format!("{:016x}", one.id),
+        at: Time(one.at),
+        allocated: one.allocated,
+        name: one.name.map(|name| access.name(&name)),
+        why: one.why,
     }
 }
 

@@ -5,14 +5,19 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
-use http::{Method, StatusCode, Uri};
+use http::{Method, StatusCode, Uri, header};
 
 use crate::admin::error::Problem;
-use crate::admin::{Access, BODY_BYTES_MAX, Handles, ask, bind, content, guard, health, metrics, status, work};
+use crate::admin::{
+    Access, BODY_BYTES_MAX, Handles, ask, bandwidth, bind, content, guard, health, metrics, quarantine, status, tls,
+    work,
+};
 
 /// Every address: method, path, and what it answers; for the reference.
 pub const ADDRESSES: &[(&str, &str, &str)] = &[
+    ("GET", "/", "this list"),
     ("GET", "/healthz", "200 while the process answers at all"),
     ("GET", "/readyz", "200 while the node does its work, else 503"),
     ("GET", "/metrics", "metrics in the OpenMetrics text format"),
@@ -24,16 +29,34 @@ pub const ADDRESSES: &[(&str, &str, &str)] = &[
     ("POST", "/api/v1/content/{name}/pin", "pins it"),
     ("POST", "/api/v1/content/{name}/unpin", "takes the pin away"),
     ("POST", "/api/v1/content/{name}/unbind", "takes back the digest that was bound to an address"),
-    ("POST", "/api/v1/content/import", "starts a job: `{\"paths\": [..], \"move\": false, \"sha256\": \"..\"}`"),
-    ("POST", "/api/v1/fetch", "starts a job: `{\"items\": [{\"url\": \"..\", \"sha256\": \"..\"}], \"pin\": false}`"),
+    (
+        "POST",
+        "/api/v1/content/import",
+        "starts a job: `{\"paths\": [..], \"move\": false, \"sha256\": \"..\", \"url\": \"..\"}`",
+    ),
+    ("GET", "/api/v1/quarantine", "what failed verification, with the reason"),
+    ("DELETE", "/api/v1/quarantine", "throws all of it out"),
+    (
+        "POST",
+        "/api/v1/fetch",
+        "starts a job: `{\"items\": [{\"url\": \"..\", \"sha256\": \"..\"}], \"pin\": false, \"refresh\": false}`",
+    ),
     ("POST", "/api/v1/store/verify", "starts a job: `{\"only\": \"..\", \"repair\": false, \"rate\": 1048576}`"),
     ("POST", "/api/v1/store/backup", "starts a job: `{\"to\": \"/absolute/path\"}`"),
     ("GET", "/api/v1/jobs", "the jobs that run, and the last hundred that ran"),
     ("GET", "/api/v1/jobs/{id}", "one job; with `wait=30` once it has ended, or after so many seconds"),
     ("POST", "/api/v1/jobs/{id}/stop", "stops a job"),
+    ("POST", "/api/v1/tls/reload", "looks at the certificate's files now, and answers what is served then"),
     ("GET", "/api/v1/explain", "what the node makes of the address in `url`"),
     ("GET", "/api/v1/doctor", "tests the way to the origins, or to those in `url`"),
-    ("GET", "/api/v1/settings", "every setting, its value and where that comes from"),
+    ("GET", "/api/v1/bandwidth", "which bandwidth rules hold, until when, and what waits"),
+    ("POST", "/api/v1/bandwidth/{key}", "sets a key of [bandwidth] at run time: `{\"rules\": [\"20 Mbit/s\"]}`"),
+    ("DELETE", "/api/v1/bandwidth/{key}", "takes back what was set at run time"),
+    (
+        "GET",
+        "/api/v1/settings",
+        "every setting, its value, where that comes from, and the value that a reload or restart would take",
+    ),
 ];
 
 /// The control plane with what `access` allows.
@@ -47,16 +70,21 @@ pub fn router(handles: Handles, access: Access) -> Router {
         .route("/content/{name}/pin", post(content::pin))
         .route("/content/{name}/unpin", post(content::unpin))
         .route("/content/{name}/unbind", post(bind::unbind))
+        .route("/quarantine", get(quarantine::list).merge(delete(quarantine::empty)))
         .route("/jobs", get(work::list))
         .route("/jobs/{id}", get(work::show))
         .route("/jobs/{id}/stop", post(work::stop))
         .route("/fetch", post(work::fetch))
         .route("/store/verify", post(work::verify))
         .route("/store/backup", post(work::backup))
+        .route("/tls/reload", post(tls::reload))
+        .route("/bandwidth", get(bandwidth::show))
+        .route("/bandwidth/{key}", post(bandwidth::set).merge(delete(bandwidth::clear)))
         .route("/explain", get(ask::explain))
         .route("/doctor", get(ask::doctor))
         .route("/settings", get(ask::settings));
     Router::new()
+        .route("/", get(beginning))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::scrape))
@@ -66,6 +94,14 @@ pub fn router(handles: Handles, access: Access) -> Router {
         .layer(from_fn_with_state(access, guard::guard))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(Arc::new(handles))
+}
+
+/// What is asked for by who has the address alone: where to begin.
+async fn beginning() -> Response {
+    let text = ADDRESSES.iter().fold(String::from("Waystation\n\n"), |text, (method, path, what)| {
+        format!("{text}{method:<6} {path}: {what}\n")
+    });
+    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
 }
 
 async fn absent(uri: Uri) -> Problem {

@@ -7,7 +7,7 @@ use axum::extract::State;
 
 use crate::admin::error::Problem;
 use crate::admin::view::{self, Time};
-use crate::admin::{Access, Handles, health, present};
+use crate::admin::{Access, Handles, bandwidth, health, present};
 use crate::store::Tally;
 
 /// Hours in the table.
@@ -43,6 +43,7 @@ pub async fn status(State(handles): State<Arc<Handles>>, access: Access) -> Resu
         upstream: handles.jobs.upstream().into_iter().map(view::Upstream::from).collect(),
         jobs: running.map(present::job).collect(),
         scrub: handles.jobs.scrub().await?.map(present::scrub),
+        bandwidth: bandwidth::present(&handles),
     }))
 }
 

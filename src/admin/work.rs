@@ -62,7 +62,7 @@ pub async fn fetch(
         Ok(FetchItem { address: item.url, sha256 })
     });
     let items = items.collect::<Result<Vec<_>, Problem>>()?;
-    start(&handles, Work::Fetch(Fetch { items, pin: request.pin }), &by)
+    start(&handles, Work::Fetch(Fetch { items, pin: request.pin, refresh: request.refresh }), &by)
 }
 
 /// `POST /api/v1/store/verify`.
@@ -96,7 +96,7 @@ pub async fn import(
 ) -> Accepted {
     let sha256 = digest(request.sha256.as_deref())?;
     let paths = request.paths.into_iter().map(PathBuf::from).collect();
-    start(&handles, Work::Import(Import { paths, take: request.take, sha256 }), &by)
+    start(&handles, Work::Import(Import { paths, take: request.take, sha256, address: request.url }), &by)
 }
 
 fn digest(text: Option<&str>) -> Result<Option<Sha256>, Problem> {

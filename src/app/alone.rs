@@ -13,6 +13,7 @@ use http_body_util::BodyExt;
 use prometheus_client::registry::Registry;
 use tower::ServiceExt;
 
+use crate::admin::bandwidth::Bandwidth;
 use crate::admin::view::{self, Setting};
 use crate::admin::{Access, Caller, Handles, NodeFacts, Turns, router};
 use crate::app::config::rooms;
@@ -55,6 +56,8 @@ impl Alone {
             node: Arc::new(node),
             clock,
             turns: Turns::default(),
+            tls: None,
+            bandwidth: Bandwidth::default(),
         };
         let who = Caller(format!("the command line, uid {}", rustix::process::getuid().as_raw()));
         let router = router::router(handles, Access::Full).layer(axum::Extension(who));
@@ -90,7 +93,7 @@ pub fn changed(loaded: &Loaded) -> Vec<Setting> {
 
 /// What is in force without a node, and where each value comes from.
 pub fn settings(loaded: &Loaded) -> Vec<Setting> {
-    build::settings_view(loaded.settings())
+    crate::app::settings::rows(loaded.settings())
 }
 
 /// The data directory must be there: a misspelt path must not make one.

@@ -22,13 +22,14 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::admin::bandwidth::Bandwidth;
 use crate::admin::socket::Socket;
 use crate::admin::{self, Handles, NodeFacts, Turns, view};
-use crate::app::config::keys::{self, Typed};
-use crate::app::config::kinds::shown;
+use crate::app::bandwidth::Changer;
+use crate::app::config::keys::Typed;
 use crate::app::config::rooms;
 use crate::app::machine::{self, FileSystem};
-use crate::app::{AppError, Loaded, preflight};
+use crate::app::{AppError, Loaded, load, preflight, settings};
 use crate::base::disk::RealDisk;
 use crate::base::time::{Clock, SystemClock};
 use crate::fill::Fill;
@@ -38,6 +39,7 @@ use crate::model::origin::AllowList;
 use crate::model::settings::{LOCAL_DOCUMENTS, Layer, Settings};
 use crate::net::tls::Tls;
 use crate::net::{self, Bound, Server};
+use crate::pace::Governor;
 use crate::serve;
 use crate::store::{Health, Opened, Store};
 use crate::upstream::{Source, Upstream};
@@ -79,8 +81,16 @@ pub(crate) struct Node {
     pub(crate) control: Option<Server>,
     pub(crate) socket: Option<(JoinHandle<()>, CancellationToken)>,
     pub(crate) certificate: Option<Certificate>,
+    pub(crate) pace: Pace,
     pub(crate) http: Vec<SocketAddr>,
     pub(crate) https: Vec<SocketAddr>,
+}
+
+/// What governs the bandwidth, and the task that does it.
+pub(crate) struct Pace {
+    pub(crate) governor: Governor,
+    pub(crate) governing: JoinHandle<()>,
+    pub(crate) stop: CancellationToken,
 }
 
 /// The certificate in use, and the task that looks for another one.
@@ -168,13 +178,18 @@ pub(crate) async fn store(loaded: &mut Loaded) -> Result<(Store, Opened), AppErr
 /// Builds everything above the store. Runs in the data runtime; `control` is the other one.
 pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control: &Handle) -> Result<Node, AppError> {
     let typed = loaded.typed()?;
-    rooms::consistent(&typed)?;
+    rooms::consistent(&typed).map_err(|error| error.placed(loaded.settings()))?;
+    for finding in preflight::without_effect(&typed, loaded.settings()) {
+        tracing::warn!(key = finding.subject, "{}", finding.seen);
+    }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let id = store_id(loaded.data_dir());
     let allow = AllowList::new(&typed.origins.allow.0)
         .map_err(|error| crate::app::ConfigError::one("origins.allow", error.to_string()))?;
     let allow = Arc::new(allow);
-    let upstream: Arc<dyn Source> = Arc::new(Upstream::new(rooms::upstream(&typed, &id)?, Arc::clone(&allow))?);
+    let governor = Governor::new(rooms::pace(&typed)?, Arc::clone(&clock));
+    let upstream = Upstream::paced(rooms::upstream(&typed, &id)?, Arc::clone(&allow), governor.clone())?;
+    let upstream: Arc<dyn Source> = Arc::new(upstream);
     let fill = Fill::new(rooms::fill(&typed), store.clone(), upstream, Arc::clone(&allow), Arc::clone(&clock));
     let jobs = Jobs::new(rooms::jobs(&typed), store.clone(), fill.clone(), Arc::clone(&clock));
 
@@ -195,6 +210,7 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
     counters.register(registry.sub_registry_with_prefix("net"));
     let control_counters = net::Counters::default();
     control_counters.register(registry.sub_registry_with_prefix("control"));
+    governor.counters().register(registry.sub_registry_with_prefix("bandwidth"));
     let flown = fill.counters();
     let filling = registry.sub_registry_with_prefix("fill");
     filling.register("flights", "Flights begun", flown.flights.clone());
@@ -221,7 +237,7 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
     let socket = match socket {
         Ok(socket) => Some(socket),
         Err(error) => {
-            tracing::warn!(path = %loaded.control_socket().display(), %error, "no control socket: the command line cannot reach the node");
+            tracing::warn!(path = %loaded.control_socket().display(), %error, "no control socket: the command line can ask the node over listen.control, and order it nothing");
             None
         }
     };
@@ -242,17 +258,28 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
         draining: AtomicBool::new(false),
     });
     let settings = Arc::new(ArcSwap::from_pointee(loaded.settings().clone()));
-    let seen = Arc::clone(&settings);
+    let (seen, started, flags) = (Arc::clone(&settings), loaded.settings().clone(), loaded.flags.clone());
+    let changer = Changer {
+        store: store.clone(),
+        settings: Arc::clone(&settings),
+        governor: governor.clone(),
+        clock: Arc::clone(&clock),
+        turn: tokio::sync::Mutex::new(()),
+    };
     let handles = Handles {
         store: store.clone(),
         jobs: jobs.clone(),
-        settings: Arc::new(move || settings_view(&seen.load())),
+        settings: Arc::new(move || settings::in_force(&started, &seen.load(), load(&flags).ok().as_ref())),
         registry: Arc::new(registry),
         node: Arc::clone(&facts),
         clock,
         turns: Turns::default(),
+        tls: certificate.clone(),
+        bandwidth: Bandwidth { governor: governor.clone(), changing: Some(changer.changing()) },
     };
 
+    let stop = CancellationToken::new();
+    let pace = Pace { governing: tokio::spawn(governor.clone().run(stop.clone())), governor, stop };
     jobs.keep_house();
     let (control_server, socket) = {
         let _control = control.enter();
@@ -276,7 +303,7 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
         let watching = tokio::spawn(Arc::clone(&tls).watch(stop.clone()));
         Certificate { tls, watching, stop }
     });
-    let content = Server::start(rooms::net(&typed), listeners, Arc::new(face), counters)?;
+    let content = Server::start(rooms::net(&typed, &pace.governor), listeners, Arc::new(face), counters)?;
     Ok(Node {
         store,
         fill,
@@ -288,6 +315,7 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
         control: control_server,
         socket,
         certificate,
+        pace,
         http: http_addresses,
         https: https_addresses,
     })
@@ -323,23 +351,4 @@ fn bind(addresses: &[SocketAddr]) -> Result<Vec<Bound>, net::Error> {
 /// The store's id, which stands in a file of its own beside the index.
 pub(crate) fn store_id(data: &Path) -> String {
     std::fs::read_to_string(data.join("store-id")).map(|id| id.trim().chars().take(64).collect()).unwrap_or_default()
-}
-
-/// The settings as the control plane shows them.
-pub(crate) fn settings_view(settings: &Settings) -> Vec<view::Setting> {
-    let row = |(key, setting): (&str, &crate::model::settings::Setting)| {
-        let origin = setting.origin();
-        let default = origin.layer == Layer::Default;
-        view::Setting {
-            key: key.to_owned(),
-            value: shown(setting.value()),
-            layer: format!("{:?}", origin.layer).to_ascii_lowercase(),
-            place: if default { String::new() } else { origin.to_string() },
-            locked: origin.layer.locks(),
-            help: keys::key(key)
-                .map(|key| key.doc.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" "))
-                .unwrap_or_default(),
-        }
-    };
-    settings.iter().map(row).collect()
 }

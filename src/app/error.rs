@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use crate::app::config::kinds::shown;
+use crate::model::settings::{Layer, Settings};
 use crate::{net, store, upstream};
 
 /// One thing that is wrong with the configuration.
@@ -23,6 +25,20 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
+    /// The same, each problem of a key at the place where the key was set.
+    #[must_use]
+    pub(crate) fn placed(mut self, settings: &Settings) -> Self {
+        for problem in &mut self.problems {
+            let Some(setting) = settings.get(&problem.place) else { continue };
+            let origin = setting.origin();
+            if origin.layer != Layer::Default {
+                problem.what = format!("{} is {}: {}", problem.place, shown(setting.value()), problem.what);
+                problem.place = origin.to_string();
+            }
+        }
+        self
+    }
+
     /// One problem alone.
     pub fn one(place: impl Into<String>, what: impl Into<String>) -> Self {
         Self { problems: vec![Problem { place: place.into(), what: what.into() }] }
@@ -94,6 +110,9 @@ pub enum AppError {
         /// What the system said.
         source: io::Error,
     },
+    /// What ended a node whose log has told it already, in the form that whoever reads that log can take apart.
+    #[error("{0}")]
+    Told(Box<AppError>),
     /// A second signal came while draining.
     #[error("stopped at once by a second signal; downloads go on from their last checkpoint")]
     Interrupted,
@@ -114,6 +133,7 @@ impl AppError {
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
         match self {
+            Self::Told(error) => error.fault(),
             Self::Config(_) | Self::NoStore { .. } | Self::Backup { .. } | Self::Owner { .. } | Self::Upstream(_) => {
                 Fault::Operator
             }
@@ -126,6 +146,7 @@ impl AppError {
     /// Whether the same start may go well a moment later; a wrong configuration never does.
     pub fn is_retryable(&self) -> bool {
         match self {
+            Self::Told(error) => error.is_retryable(),
             Self::Store(error) => error.is_retryable(),
             other => other.fault() == Fault::Machine,
         }
@@ -134,6 +155,7 @@ impl AppError {
     /// The code that the process ends with, by the custom of sysexits.h: systemd does not start again after 78.
     pub fn exit_code(&self) -> u8 {
         match self {
+            Self::Told(error) => error.exit_code(),
             Self::Config(_)
             | Self::Owner { .. }
             | Self::Upstream(_)

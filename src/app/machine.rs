@@ -136,6 +136,16 @@ fn number<T: std::str::FromStr>(path: &str) -> Option<T> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
+/// Whether somebody holds a lock on this file, asked without taking it: who only looks must not keep a node that starts just
+/// now from its directory. `false` where it cannot be told.
+pub(crate) fn is_locked(path: &Path) -> bool {
+    let Ok(stat) = rustix::fs::stat(path) else { return false };
+    // As /proc/locks writes it: hexadecimal device numbers, decimal inode (proc_locks(5)).
+    let file =
+        format!(" {:02x}:{:02x}:{} ", rustix::fs::major(stat.st_dev), rustix::fs::minor(stat.st_dev), stat.st_ino);
+    fs::read_to_string("/proc/locks").is_ok_and(|locks| locks.lines().any(|line| line.contains(&file)))
+}
+
 /// What stands behind `name` in a file of lines `name value`.
 fn line(path: &str, name: &str) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
@@ -182,6 +192,17 @@ mod tests {
         assert!(machine.disk.is_some_and(|(total, free)| total >= free && total > 0));
         assert!(fs::read_dir(directory.path()).unwrap().next().is_none(), "the probe was left behind");
         assert_eq!(owner(directory.path()), Some(machine.user));
+    }
+
+    #[test]
+    fn a_lock_is_seen_without_taking_it() {
+        let path = tempfile::NamedTempFile::new().unwrap();
+        assert!(!is_locked(path.path()));
+        let held = fs::File::open(path.path()).unwrap();
+        held.lock().unwrap();
+        assert!(is_locked(path.path()));
+        drop(held);
+        assert!(!is_locked(path.path()) && !is_locked(Path::new("/nowhere")));
     }
 
     #[test]

@@ -5,13 +5,14 @@
 //! 3. [`serve`] starts the log ([`logs`]), raises what limits may be raised, and makes the two planes' runtimes;
 //! 4. [`build`] opens the store, lays the run-time settings beneath the file, and puts the rooms together;
 //! 5. [`banner`] says where the node is and how to point Windows at it;
-//! 6. [`run`] waits for signals, tells systemd ([`notify`]), reloads, and at last drains: not ready, accept no more, let
+//! 6. [`run`] waits for signals, tells systemd ([`notify`]), reloads ([`reload`]), and at last drains: not ready, accept no more, let
 //!    answers finish, checkpoint the fills, close the store.
 //!
 //! Without a node the command line works on the data directory itself, by [`alone`] over [`open_offline`]; certificates are
 //! kept in files that a running node watches, so that [`tls`] needs none.
 
 pub mod alone;
+pub(crate) mod bandwidth;
 pub(crate) mod banner;
 pub(crate) mod build;
 pub(crate) mod config;
@@ -21,13 +22,18 @@ pub(crate) mod machine;
 pub(crate) mod notify;
 pub(crate) mod offline;
 pub(crate) mod preflight;
+pub(crate) mod reload;
 pub(crate) mod run;
+pub(crate) mod settings;
 pub mod tls;
 
 use std::ffi::OsString;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use crate::app::config::keys::Typed;
+use crate::app::config::kinds::Kind;
+use crate::app::config::kinds::network::Address;
 use crate::app::config::layers::Errors;
 use crate::app::config::{layers, rooms, template};
 pub use crate::app::error::{AppError, ConfigError, Problem};
@@ -72,7 +78,7 @@ pub fn load_with(
 ) -> Result<Loaded, ConfigError> {
     let layered = layers::read(flags, variables, Errors::Refused)?;
     let loaded = Loaded { flags: flags.clone(), layered };
-    rooms::consistent(&loaded.typed()?)?;
+    rooms::consistent(&loaded.typed()?).map_err(|error| error.placed(loaded.settings()))?;
     Ok(loaded)
 }
 
@@ -90,7 +96,8 @@ pub fn load_leniently_with(
     let layered = layers::read(flags, variables, Errors::Kept)?;
     let mut loaded = Loaded { flags: flags.clone(), layered };
     if loaded.layered.broken.is_none() {
-        loaded.layered.broken = loaded.typed().and_then(|typed| rooms::consistent(&typed)).err();
+        let wrong = loaded.typed().and_then(|typed| rooms::consistent(&typed)).err();
+        loaded.layered.broken = wrong.map(|wrong| wrong.placed(loaded.settings()));
     }
     Ok(loaded)
 }
@@ -104,6 +111,23 @@ impl Loaded {
     /// The command line's way to the node that runs on this data directory.
     pub fn control_socket(&self) -> PathBuf {
         self.layered.data.join("control.sock")
+    }
+
+    /// Where a node of this configuration answers questions over TCP, if it does.
+    pub fn control_address(&self) -> Option<SocketAddr> {
+        let raw = self.layered.settings.get("listen.control")?.value();
+        let address = Address::read(raw).ok()?.0?;
+        let here = match address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        Some(SocketAddr::new(here, address.port()))
+    }
+
+    /// Whether a process works on the data directory, as far as this machine tells.
+    pub fn is_in_use(&self) -> bool {
+        machine::is_locked(&self.layered.data.join("lock"))
     }
 
     /// The file that was read, if there was one.
@@ -140,30 +164,27 @@ pub fn serve(loaded: Loaded) -> Result<(), AppError> {
     run::serve(loaded)
 }
 
-/// What would not work or will hurt, without starting anything.
-pub fn check(loaded: &Loaded) -> Vec<Finding> {
+/// What would not work or will hurt, without starting anything. Ports are bound for a moment, unless a node `runs` on the
+/// data directory.
+pub fn check(loaded: &Loaded, runs: bool) -> Vec<Finding> {
     let machine = Machine::look(loaded.data_dir(), SystemClock.now());
+    let bad = |subject: String, check: &str, seen: String| Finding {
+        subject,
+        check: check.into(),
+        verdict: Verdict::Bad,
+        seen,
+        advice: "correct it, then check again".into(),
+    };
     match loaded.typed() {
         Ok(typed) => {
-            let mut findings = preflight::findings(&typed, loaded.settings(), &machine);
+            let mut findings = preflight::findings(&typed, loaded.settings(), &machine, runs);
             if let Err(error) = rooms::proxy(&typed) {
-                findings.extend(error.problems.into_iter().map(|problem| Finding {
-                    subject: problem.place,
-                    check: "proxy".into(),
-                    verdict: Verdict::Bad,
-                    seen: problem.what,
-                    advice: "correct it, then check again".into(),
-                }));
+                let problems = error.placed(loaded.settings()).problems;
+                findings.extend(problems.into_iter().map(|problem| bad(problem.place, "proxy", problem.what)));
             }
             findings
         }
-        Err(error) => vec![Finding {
-            subject: "settings".into(),
-            check: "settings".into(),
-            verdict: Verdict::Bad,
-            seen: error.to_string(),
-            advice: "correct them, then check again".into(),
-        }],
+        Err(error) => vec![bad("settings".into(), "settings", error.to_string())],
     }
 }
 

@@ -22,8 +22,7 @@ use crate::app::build::{self, Node, Planes};
 use crate::app::config::rooms;
 use crate::app::logs::Logs;
 use crate::app::notify::{self, News, Pulse, WORKER_STUCK, Workers};
-use crate::app::{AppError, Loaded, banner, load, machine};
-use crate::model::settings::{Effect, Layer};
+use crate::app::{AppError, Loaded, banner, machine, reload};
 use crate::store::{Health, Store};
 
 /// How long checkpoints of flights and the end of jobs may take, even where the grace period is over or zero: they only
@@ -160,13 +159,18 @@ pub(crate) fn serve(mut loaded: Loaded) -> Result<(), AppError> {
         data.shutdown_timeout(THREADS_MAX);
         control.shutdown_timeout(THREADS_MAX);
     }
-    match &outcome {
-        Ok(()) => tracing::info!("drained"),
-        // The command line tells people; a log of JSON wants it in its own form.
-        Err(error) if typed.log.format.is_json() => tracing::error!(%error, "ended"),
-        Err(_) => {}
+    match outcome {
+        Ok(()) => {
+            tracing::info!("drained");
+            Ok(())
+        }
+        // The command line tells people; a log of JSON wants it in its own form, and no line beside it in another.
+        Err(error) if typed.log.format.is_json() => {
+            tracing::error!(%error, "ended");
+            Err(AppError::Told(Box::new(error)))
+        }
+        Err(error) => Err(error),
     }
-    outcome
 }
 
 /// From ready to drained. Runs in the control runtime.
@@ -180,14 +184,15 @@ async fn live(
 ) -> Result<(), AppError> {
     let status = announce(&node, loaded, logs)?;
     notify::ready(&status);
+    let started = loaded.settings().clone();
     let stop = async {
         loop {
             match signals.next().await {
                 Asked::Stop(name) => return name,
                 Asked::Reload => {
                     notify::reloading();
-                    reload(&node, loaded, logs);
-                    look_at_certificate(&node).await;
+                    reload::configuration(&node, loaded, &started, logs);
+                    reload::certificate(&node).await;
                     notify::ready(&status_line(&node.store.health(), &status));
                 }
             }
@@ -305,65 +310,9 @@ fn announce(node: &Node, loaded: &Loaded, logs: &Logs) -> Result<String, AppErro
     Ok(status)
 }
 
-/// Reads the configuration again and applies what can change while running. A file with errors changes nothing.
-fn reload(node: &Node, loaded: &mut Loaded, logs: &Logs) {
-    let mut new = match load(&loaded.flags) {
-        Ok(new) => new,
-        Err(error) => {
-            for problem in error.problems {
-                tracing::error!(place = problem.place, what = problem.what, "not reloaded");
-            }
-            tracing::error!("the configuration has errors and is not used; what ran before goes on");
-            return;
-        }
-    };
-    for layer in [Layer::Local, Layer::Parent] {
-        new.layered.settings.keep_layer(layer, loaded.settings());
-    }
-    let typed = match new.typed() {
-        Ok(typed) => typed,
-        Err(error) => {
-            tracing::error!(%error, "not reloaded; what ran before goes on");
-            return;
-        }
-    };
-    // The allow-list can still be refused, so it comes first: all changes or none.
-    if let Err(error) = node.allow.replace(&typed.origins.allow.0) {
-        tracing::error!(%error, "origins.allow is refused; nothing is reloaded, what ran before goes on");
-        return;
-    }
-    node.content.set_config(rooms::net(&typed));
-    if let Err(error) = logs.set_level(&typed.log.level.0) {
-        tracing::warn!(error, "the level of the log stays as it is");
-    }
-    let (live, later): (Vec<_>, Vec<_>) = new
-        .settings()
-        .changed(loaded.settings())
-        .map(|(key, setting)| (key.to_owned(), setting.effect()))
-        .partition(|(_, effect)| *effect == Effect::Live);
-    let names = |keys: Vec<(String, Effect)>| keys.into_iter().map(|(key, _)| key).collect::<Vec<_>>().join(", ");
-    if !later.is_empty() {
-        tracing::warn!(keys = names(later), "changed, but taken only by the next start");
-    }
-    tracing::info!(keys = names(live), "reloaded");
-    node.settings.store(Arc::new(new.settings().clone()));
-    *loaded = new;
-}
-
-/// Has the certificate's files loaded now, whatever their times say; they are looked at every few seconds anyway.
-async fn look_at_certificate(node: &Node) {
-    let Some(tls) = node.certificate.as_ref().map(|certificate| Arc::clone(&certificate.tls)) else { return };
-    match tokio::task::spawn_blocking(move || tls.reload_anyway()).await {
-        Ok(Ok(true)) => tracing::info!("certificate loaded"),
-        Ok(Ok(false)) => {}
-        Ok(Err(error)) => tracing::error!(%error, "the new certificate is not used, the old one stays"),
-        Err(error) => tracing::error!(%error, "looking for a new certificate failed"),
-    }
-}
-
 /// Ends everything in the order of the head of this file.
 async fn drain(node: Node, grace: Duration) -> Result<(), AppError> {
-    let Node { store, fill, jobs, facts, content, control, socket, certificate, .. } = node;
+    let Node { store, fill, jobs, facts, content, control, socket, certificate, pace, .. } = node;
     let deadline = Instant::now() + grace;
     facts.drain();
     let drained = {
@@ -389,6 +338,8 @@ async fn drain(node: Node, grace: Duration) -> Result<(), AppError> {
     let left = deadline.saturating_duration_since(Instant::now()).max(CHECKPOINT_MAX);
     finish("jobs", left, jobs.close()).await;
     finish("flights", left, fill.close()).await;
+    pace.stop.cancel();
+    finish("the bandwidth governor", CONTROL_GRACE, async { drop(pace.governing.await) }).await;
     if let Some((serving, stop)) = socket {
         stop.cancel();
         finish("the control socket", CONTROL_GRACE, async { drop(serving.await) }).await;

@@ -13,14 +13,15 @@ use crate::app::config::{rooms, secret};
 use crate::app::offline::become_owner;
 use crate::app::{AppError, ConfigError, Loaded};
 use crate::base::disk::RealDisk;
-use crate::base::time::{Clock, SystemClock};
+use crate::base::time::SystemClock;
 use crate::net;
-use crate::net::tls::ca::{CERT_FILE, KEY_FILE, Scope};
+use crate::net::tls::ca::{CERT_FILE, KEY_FILE};
 use crate::net::tls::csr::{self, KeyKind};
 use crate::net::tls::files;
 use crate::net::tls::import::{self, Importer};
 use crate::net::tls::lock;
 use crate::net::tls::names::{self, SiteName};
+use crate::net::tls::scope::Scope;
 use crate::net::tls::show::Shown;
 use crate::net::tls::{Config, Tls};
 
@@ -95,6 +96,7 @@ pub fn import(
 pub fn forget(loaded: &Loaded) -> Result<bool, AppError> {
     let config = rooms::tls(&loaded.typed()?)?;
     own(loaded)?;
+    let _held = lock::hold(&RealDisk, &config.dir)?;
     let there = has_imported(&config);
     import::forget(&RealDisk, &config.dir)?;
     Ok(there)
@@ -117,11 +119,10 @@ pub fn ca_create(loaded: &Loaded, domains: &[String]) -> Result<(SiteCa, Vec<Pat
     let config = rooms::tls(&loaded.typed()?)?;
     let domains = parse(domains)?;
     own(loaded)?;
-    let kept = keep_old_ca(&config.dir)?;
     let again = config.clone();
     // Not opened: what is there may be the reason why another CA is wanted.
     let tls = Tls::unloaded(config, std::sync::Arc::new(RealDisk), std::sync::Arc::new(SystemClock))?;
-    tls.create_ca(&domains)?;
+    let (_, kept) = tls.create_ca(&domains)?;
     let made = site_ca_of(&again)?.ok_or_else(|| AppError::NoStore { path: again.dir.clone() })?;
     Ok((made, kept))
 }
@@ -150,20 +151,6 @@ fn site_ca_of(config: &Config) -> Result<Option<SiteCa>, net::Error> {
 
 fn has_imported(config: &Config) -> bool {
     import::kept(&config.dir).iter().any(|pair| pair.cert.exists())
-}
-
-/// Copies the site CA that is there, so that whoever replaced it by mistake can go back: endpoints trust its key.
-fn keep_old_ca(dir: &Path) -> Result<Vec<PathBuf>, net::Error> {
-    let now = SystemClock.now().ms();
-    let mut kept = Vec::new();
-    for file in [CERT_FILE, KEY_FILE] {
-        if let Some(bytes) = files::read(&RealDisk, &dir.join(file))? {
-            let to = dir.join(format!("{file}.old-{now}"));
-            files::write(&RealDisk, &to, &bytes)?;
-            kept.push(to);
-        }
-    }
-    Ok(kept)
 }
 
 /// What to do about an error of these verbs that is of what was given and not of the configuration: whether the command

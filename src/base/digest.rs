@@ -132,6 +132,15 @@ impl Digests {
             Digest::Sha256(other) => self.sha256 == *other,
         }
     }
+
+    /// The one of these three that is of the kind of `digest`: what stands beside it where the two are compared.
+    pub fn like(&self, digest: &Digest) -> Digest {
+        match digest {
+            Digest::Blake3(_) => Digest::Blake3(self.blake3),
+            Digest::Sha1(_) => Digest::Sha1(self.sha1),
+            Digest::Sha256(_) => Digest::Sha256(self.sha256),
+        }
+    }
 }
 
 #[cfg(test)]

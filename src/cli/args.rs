@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
 use crate::app::LogFormat;
-use crate::cli::verbs::{ConfigVerb, ContentVerb, Fetch, Import, JobsVerb, StoreVerb, TlsVerb};
+use crate::cli::verbs::{BandwidthVerb, ConfigVerb, ContentVerb, Fetch, Import, JobsVerb, StoreVerb, TlsVerb};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -85,7 +85,8 @@ Examples:
   waystation check-config --config /etc/waystation.toml --json
 
 Prints what differs from the defaults and where each value comes from, then what
-was found. What was set at run time is kept in the store and is not looked at:
+was found. Ports are bound for a moment, unless a node runs on the data directory;
+certificates, keys and CA files are loaded. What was set at run time is kept in the store and is not looked at:
 `waystation config show` asks a running node. Exits with 0 if a node would run
 (warnings included), with 78 if it would not.")]
     CheckConfig,
@@ -118,6 +119,7 @@ Examples:
   waystation fetch http://download.windowsupdate.com/d/msdownload/update/software/x.msu
   waystation fetch https://dl.example.org/tool.iso --sha256 $SHA256 --pin
   waystation fetch --from urls.txt
+  waystation fetch --refresh https://dl.example.org/latest.iso
 
 A file for --from has one URL a line, with its SHA-256 behind it where one is
 known; lines that begin with # are left out; - reads standard input.
@@ -126,6 +128,10 @@ A digest is bound to its URL once its payload is held: whatever else comes from
 there later is refused, until `waystation content unbind URL`. Where the payload
 is held already, the origin is asked for the length, and nothing is bound if
 that is another one. A fetch that fails binds nothing and changes nothing.
+
+With --refresh each origin is asked again, with the validators that it gave,
+whether what is held is still what it has, even where that is fresh. Another
+version is filled; what was held is answered until it is there.
 
 Ctrl-C stops the job: no further payload is begun, and those that are under way
 are filled by the node meanwhile. What has arrived is not fetched again.")]
@@ -157,14 +163,15 @@ the clock and the packet size. Exits with 1 if something does not work.")]
         urls: Vec<String>,
     },
 
-    /// Look at what is held; pin or remove it
+    /// Look at what is held, and at what failed verification; pin or remove it
     #[command(
         subcommand,
         after_help = "\
 Examples:
   waystation content list --filter .msu
   waystation content show http://download.windowsupdate.com/d/x.msu
-  waystation content pin $SHA256"
+  waystation content pin $SHA256
+  waystation content quarantine list"
     )]
     Content(ContentVerb),
 
@@ -174,10 +181,18 @@ Examples:
   waystation import /media/usb/updates
   waystation import big.esd --sha256 $SHA256
   waystation import --move /srv/old-cache
+  waystation import tool.iso --url https://dl.example.org/tool.iso
 
 Files are copied (sharing their blocks where the file system can), directories
 are walked, symbolic links are not followed. Imported files are answered under
-their digests, and under an address once a digest is known for it.")]
+their digests, and under an address once a digest is known for it.
+
+A file that somebody has open for writing is copied as it is, with --move too,
+and then stays where it is.
+
+With --url clients that ask that address are answered with the file. With
+--sha256 beside it the address is bound to that digest, as by `fetch --sha256`;
+without, the origin is asked in time whether it has another version.")]
     Import(Import),
 
     /// Copy the index to a file while the node runs
@@ -226,6 +241,18 @@ Examples:
   waystation tls csr patches.site.example > node.csr"
     )]
     Tls(TlsVerb),
+
+    /// See and change how fast bytes may flow, while the node runs
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  waystation bandwidth show
+  waystation bandwidth set prefetch '08:00-18:00 Mon-Fri: 5 Mbit/s' unlimited
+  waystation bandwidth set networks '10.1.0.0/16: 50 Mbit/s' '10.2.0.0/16 each /24: 20 Mbit/s'
+  waystation bandwidth clear prefetch"
+    )]
+    Bandwidth(BandwidthVerb),
 
     /// See and stop long work
     #[command(

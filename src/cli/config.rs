@@ -6,9 +6,9 @@ use crate::admin::view::Setting;
 use crate::app::{self, Flags, Loaded};
 use crate::cli::fail::Fail;
 use crate::cli::node::Node;
-use crate::cli::print::{Grid, Out};
-use crate::cli::question;
+use crate::cli::print::{Grid, Out, add};
 use crate::cli::verbs::ConfigVerb;
+use crate::cli::{question, size};
 use crate::model::report::{Finding, Verdict};
 
 pub(in crate::cli) fn run(verb: ConfigVerb, flags: &Flags, out: Out) -> Result<(), Fail> {
@@ -30,7 +30,9 @@ fn show(flags: &Flags, filter: Option<&str>, changed: bool, out: Out) -> Result<
         }
         app::alone::settings(&loaded)
     };
-    rows.retain(|row| filter.is_none_or(|text| row.key.contains(text)) && !(changed && row.layer == "default"));
+    rows.retain(|row| {
+        filter.is_none_or(|text| row.key.contains(text)) && !(changed && row.layer == "default" && row.next.is_none())
+    });
     out.both(&rows, |rows| table(rows))
 }
 
@@ -40,7 +42,12 @@ fn table(rows: &[Setting]) -> String {
     for row in rows {
         let from = if row.place.is_empty() { row.layer.clone() } else { row.place.clone() };
         let locked = if row.locked { "locked" } else { "" };
-        grid.row([row.key.clone(), row.value.clone(), from, locked.to_owned()]);
+        let mut value = row.value.clone();
+        if let Some(next) = &row.next {
+            let place = if next.place.is_empty() { "the default".to_owned() } else { next.place.clone() };
+            add(&mut value, format_args!("\n-> {} after a {} ({place})", next.value, next.when));
+        }
+        grid.row([row.key.clone(), value, from, locked.to_owned()]);
     }
     grid.text()
 }
@@ -64,7 +71,7 @@ impl Checked {
             data: loaded.data_dir().display().to_string(),
             file: loaded.file().map(|file| file.display().to_string()),
             settings: app::alone::changed(loaded),
-            findings: app::check(loaded),
+            findings: app::check(loaded, Node::running(loaded).is_ok()),
         }
     }
 
@@ -86,12 +93,14 @@ pub(in crate::cli) fn check(flags: &Flags, out: Out) -> Result<(), Fail> {
     let count = |verdict| checked.findings.iter().filter(|finding| finding.verdict == verdict).count();
     match (count(Verdict::Bad), count(Verdict::Warning)) {
         (0, warnings) if out.is_json() || warnings > 0 => {
-            out.aside(&format!("a node would run; {warnings} warnings"));
+            out.aside(&format!("a node would run; {}", size::counted(warnings, "warning")));
             Ok(())
         }
         (0, _) => out.line("a node would run"),
         (bad, _) => {
-            let what = format!("a node would not run as it should: {bad} things do not work");
+            let things =
+                if bad == 1 { "1 thing does not work".to_owned() } else { format!("{bad} things do not work") };
+            let what = format!("a node would not run as it should: {things}");
             Err(Fail::config(what, "do what stands beside each of them, then check again"))
         }
     }

@@ -1,12 +1,12 @@
-//! `content list|show|pin|unpin|remove|unbind`: what is held.
+//! `content list|show|pin|unpin|remove|unbind|quarantine`: what is held, and what failed verification.
 
-use crate::admin::view::{Content, Page, Unbound};
+use crate::admin::view::{Content, Emptied, Page, Quarantined, Unbound};
 use crate::app::Loaded;
 use crate::cli::fail::Fail;
 use crate::cli::node::{Node, segment};
 use crate::cli::print::{Grid, Out, add};
 use crate::cli::size;
-use crate::cli::verbs::ContentVerb;
+use crate::cli::verbs::{ContentVerb, QuarantineVerb};
 
 /// Rows that are asked for at a time.
 const PAGE: usize = 1000;
@@ -42,6 +42,18 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: ContentVerb, out: Out) -> Resul
             let content: Content = node.delete(&path(&which.name)).await?;
             out.both(&content, removed)
         }
+        ContentVerb::Quarantine(QuarantineVerb::List) => {
+            let all: Vec<Quarantined> = node.get("/api/v1/quarantine").await?;
+            out.both(&all, |all| quarantined(all))
+        }
+        ContentVerb::Quarantine(QuarantineVerb::Empty) => {
+            let gone: Emptied = node.delete("/api/v1/quarantine").await?;
+            out.both(&gone, |gone| match gone.count {
+                0 => "the quarantine was empty".to_owned(),
+                1 => format!("thrown out: 1 file, {}", size::bytes(gone.bytes)),
+                count => format!("thrown out: {count} files, {}", size::bytes(gone.bytes)),
+            })
+        }
         ContentVerb::Unbind { url } => {
             let unbound: Unbound = node.post(&format!("{}/unbind", path(&url)), &()).await?;
             out.both(&unbound, |unbound| format!("no longer bound: {} to {}", unbound.name, unbound.digests.join(", ")))
@@ -52,14 +64,29 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: ContentVerb, out: Out) -> Resul
 /// What went: one payload, which may have had more names than the one that was given.
 fn removed(content: &Content) -> String {
     let size = size::bytes(content.size);
-    match content.names.as_slice() {
+    let mut text = match content.names.as_slice() {
         [] | [_] => format!("removed: {}, {size}", label(content)),
         names => {
             let names = names.iter().map(|name| format!("  {name}")).collect::<Vec<_>>().join("\n");
             let count = content.names.len();
             format!("removed: {}, {size}, which had {count} names:\n{names}\n", content.blake3)
         }
+    };
+    if !content.still_bound.is_empty() {
+        let names = content.still_bound.iter().map(|name| format!("  {name}")).collect::<Vec<_>>().join("\n");
+        let told = "its digest is bound still, and anything else is refused, until `waystation content unbind`, to:";
+        text = format!("{}\n{told}\n{names}\n", text.trim_end());
     }
+    text
+}
+
+fn quarantined(all: &[Quarantined]) -> String {
+    let mut grid = Grid::new(&["file", "since", ">size", "was", "why"]);
+    for one in all {
+        let name = one.name.clone().unwrap_or_else(|| "-".to_owned());
+        grid.row([one.id.clone(), one.at.to_string(), size::bytes(one.allocated), name, one.why.clone()]);
+    }
+    if grid.is_empty() { "nothing is in quarantine".to_owned() } else { grid.text() }
 }
 
 /// The payload's first name, else its identity.

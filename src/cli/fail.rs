@@ -6,7 +6,7 @@ use crate::app::{AppError, ConfigError};
 /// Why a verb did not do what it was told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fail {
-    /// What is wrong, in one line.
+    /// What is wrong, in one line; empty where it was told already.
     pub what: String,
     /// What to do next; empty where `what` says it all.
     pub next: String,
@@ -39,6 +39,11 @@ impl Fail {
         Self { what: what.into(), next: next.into(), code: NO_NODE }
     }
 
+    /// Nobody reads what is printed any more (`| head`): the verb ends there, and there is nothing to complain of.
+    pub const fn unheard() -> Self {
+        Self { what: String::new(), next: String::new(), code: 0 }
+    }
+
     /// The configuration is wrong.
     pub fn config(what: impl Into<String>, next: impl Into<String>) -> Self {
         Self { what: what.into(), next: next.into(), code: CONFIG }
@@ -61,6 +66,7 @@ impl From<AppError> for Fail {
     fn from(error: AppError) -> Self {
         match error {
             AppError::Config(error) => error.into(),
+            told @ AppError::Told(_) => Self { what: String::new(), next: String::new(), code: told.exit_code() },
             error => {
                 // What to do stands in the text of each of these already.
                 Self { what: error.to_string(), next: String::new(), code: error.exit_code() }

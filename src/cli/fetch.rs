@@ -31,7 +31,7 @@ pub(in crate::cli) fn run(loaded: &Loaded, fetch: &Fetch, out: Out) -> Result<()
     if items.is_empty() {
         return Err(Fail::usage("there is no URL in the list", "give one a line, with its SHA-256 behind it if known"));
     }
-    let request = FetchRequest { items, pin: fetch.pin };
+    let request = FetchRequest { items, pin: fetch.pin, refresh: fetch.refresh };
     super::with(super::running(loaded)?, async |node| {
         let started: Started = node.post("/api/v1/fetch", &request).await?;
         follow::started(node, started, fetch.detach, out).await

@@ -10,12 +10,14 @@
 //! 5. what went wrong is one line what, one line what to do next, and an exit code ([`fail`]).
 
 pub mod args;
+pub mod bandwidth;
 pub mod config;
 pub mod content;
 pub mod fail;
 pub mod fetch;
 pub mod follow;
 pub mod jobs;
+mod listener;
 pub mod node;
 pub mod print;
 pub mod question;
@@ -53,7 +55,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match dispatch(cli, out) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fail) => {
-            out.fail(&fail);
+            // Zero: who read it went away, and has heard enough. Empty: it was told already.
+            if fail.code != 0 && !fail.what.is_empty() {
+                out.fail(&fail);
+            }
             ExitCode::from(fail.code)
         }
     }
@@ -80,6 +85,7 @@ fn dispatch(cli: Cli, out: Out) -> Result<(), Fail> {
         Verb::Store(StoreVerb::Rebuild) => store::run(&load(&flags)?, StoreVerb::Rebuild, out),
         Verb::Store(verb) => store::run(&reach(&flags, out)?, verb, out),
         Verb::Tls(verb) => tls::run(&load(&flags)?, verb, out),
+        Verb::Bandwidth(verb) => bandwidth::run(&reach(&flags, out)?, &verb, out),
         Verb::Jobs(verb) => jobs::run(&reach(&flags, out)?, &verb, out),
     }
 }

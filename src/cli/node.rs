@@ -1,11 +1,12 @@
-//! Who answers a verb: the running node over `control.sock`, or, where none runs, the same handlers over the data
-//! directory itself. Both take the same requests and give the same answers.
+//! Who answers a verb: the running node over `control.sock` (or, where it has none, over its control
+//! listener, which only answers questions), or, where none runs, the same handlers over the data directory itself. All take the same requests and give the same answers.
 //!
 //! Who it is is decided before there is a runtime: the data directory is worked on as its owner, and the switch to that
 //! user needs a process of one thread.
 
 use std::fs::File;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -16,12 +17,14 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::net::UnixStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 
 use crate::admin::view;
 use crate::app::Loaded;
 use crate::app::alone::Alone;
 use crate::cli::fail::Fail;
+use crate::cli::listener;
 use crate::cli::print::add;
 
 /// The longest path that fits a socket's address, with its terminating zero.
@@ -41,17 +44,25 @@ pub enum Node {
         /// Its socket.
         socket: PathBuf,
     },
+    /// The same, where it has no socket: it answers questions and takes no orders.
+    Answering {
+        /// Its control listener.
+        control: SocketAddr,
+    },
     /// Nobody: the data directory is worked on here.
     Directory(Box<Alone>),
 }
 
 impl Node {
-    /// The running node, and nothing else.
+    /// The running node, and nothing else. One that could make no socket answers questions all the same, over TCP.
     pub fn running(loaded: &Loaded) -> Result<Self, Fail> {
         let socket = loaded.control_socket();
         match probe(&socket) {
             Ok(()) => Ok(Self::Running { socket }),
-            Err(error) => Err(unreachable(loaded, &socket, &error)),
+            Err(error) => match loaded.control_address().filter(|_| is_nobody(&error)) {
+                Some(control) if listener::is_of(control, loaded.data_dir()) => Ok(Self::Answering { control }),
+                _ => Err(unreachable(loaded, &socket, &error)),
+            },
         }
     }
 
@@ -86,7 +97,7 @@ impl Node {
 
     /// Whether a node runs.
     pub fn is_running(&self) -> bool {
-        matches!(self, Self::Running { .. })
+        matches!(self, Self::Running { .. } | Self::Answering { .. })
     }
 
     /// Asks and reads the answer.
@@ -133,6 +144,13 @@ impl Node {
                 let what = format!("the node at {} broke off: {why}", socket.display());
                 Fail::new(what, "look into its log; it may just have been stopped")
             }),
+            Self::Answering { .. } if request.method() != Method::GET => Err(Fail::new(
+                "the node has no control socket, and takes orders over nothing else",
+                "its log says why it has none: the file system of its data directory may be read-only",
+            )),
+            Self::Answering { control } => over_control(*control, request)
+                .await
+                .map_err(|why| Fail::new(format!("the node at {control} broke off: {why}"), "look into its log")),
             Self::Directory(alone) => alone.ask(request).await.map_err(|why| Fail::new(why, "")),
         }
     }
@@ -140,7 +158,7 @@ impl Node {
     /// Ends the work on a data directory properly.
     pub async fn close(self) -> Result<(), Fail> {
         match self {
-            Self::Running { .. } => Ok(()),
+            Self::Running { .. } | Self::Answering { .. } => Ok(()),
             Self::Directory(alone) => Ok(alone.close().await?),
         }
     }
@@ -152,6 +170,14 @@ fn is_nobody(error: &io::Error) -> bool {
 }
 
 fn unreachable(loaded: &Loaded, socket: &Path, error: &io::Error) -> Fail {
+    if is_nobody(error) && loaded.is_in_use() {
+        let next = match loaded.control_address() {
+            Some(control) => format!("its log says why; see whether it is well at http://{control}/readyz"),
+            None => "its log says why: the file system of its data directory may be read-only".to_owned(),
+        };
+        let data = loaded.data_dir().display();
+        return Fail::no_node(format!("a waystation process works on {data}, and has no control socket"), next);
+    }
     if is_nobody(error) {
         let system = Path::new(SYSTEM);
         let next = if loaded.data_dir() != system && system.exists() {
@@ -197,7 +223,17 @@ async fn connect(socket: &Path) -> io::Result<UnixStream> {
 }
 
 async fn over_socket(socket: &Path, request: Request<Bytes>) -> Result<(u16, Bytes), String> {
-    let stream = connect(socket).await.map_err(|error| error.to_string())?;
+    exchange(connect(socket).await.map_err(|error| error.to_string())?, request).await
+}
+
+async fn over_control(control: SocketAddr, request: Request<Bytes>) -> Result<(u16, Bytes), String> {
+    exchange(TcpStream::connect(control).await.map_err(|error| error.to_string())?, request).await
+}
+
+async fn exchange<S>(stream: S, request: Request<Bytes>) -> Result<(u16, Bytes), String>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
     let exchange = async move {

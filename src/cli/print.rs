@@ -96,7 +96,7 @@ fn put(text: &str, end: bool) -> Result<(), Fail> {
     let mut out = io::stdout().lock();
     let written = out.write_all(text.as_bytes()).and_then(|()| if end { out.write_all(b"\n") } else { Ok(()) });
     match written.and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Fail::unheard()),
         written => written.map_err(|error| Fail::new(format!("standard output cannot be written: {error}"), "")),
     }
 }

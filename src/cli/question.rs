@@ -5,6 +5,7 @@ use crate::app::Loaded;
 use crate::cli::fail::Fail;
 use crate::cli::node::segment;
 use crate::cli::print::{Grid, Out};
+use crate::cli::size;
 use crate::model::report::{Finding, Verdict};
 
 pub(in crate::cli) fn explain(loaded: &Loaded, url: &str, out: Out) -> Result<(), Fail> {
@@ -20,7 +21,12 @@ pub(in crate::cli) fn explain(loaded: &Loaded, url: &str, out: Out) -> Result<()
         }
         row("state", &told.state);
         for fact in &told.facts {
-            row(&fact.key, &fact.value);
+            match fact.value.parse::<u64>() {
+                Ok(bytes) if matches!(fact.key.as_str(), "size" | "covered") => {
+                    row(&fact.key, &format!("{} ({} bytes)", size::bytes(bytes), size::count(bytes)));
+                }
+                _ => row(&fact.key, &fact.value),
+            }
         }
         grid.text()
     })
@@ -41,6 +47,7 @@ pub(in crate::cli) fn doctor(loaded: &Loaded, urls: &[String], out: Out) -> Resu
             Err(super::found_wrong("nothing could be tested"))
         }
         (0, _) => Ok(()),
+        (1, _) => Err(super::found_wrong("1 thing does not work")),
         (bad, _) => Err(super::found_wrong(&format!("{bad} things do not work"))),
     }
 }
@@ -51,6 +58,7 @@ pub(in crate::cli) fn findings(findings: &[Finding]) -> String {
     for finding in findings {
         let verdict = match finding.verdict {
             Verdict::Good => "good",
+            Verdict::Note => "note",
             Verdict::Warning => "WARN",
             Verdict::Bad => "BAD",
             Verdict::Skipped => "skip",

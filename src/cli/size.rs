@@ -33,6 +33,11 @@ pub fn count(value: u64) -> String {
     text
 }
 
+/// `1 thing`, `2 things`.
+pub fn counted(value: usize, thing: &str) -> String {
+    if value == 1 { format!("1 {thing}") } else { format!("{value} {thing}s") }
+}
+
 /// The two largest units of a time: `3 d 4 h`, `12 s`.
 pub fn time(value: Duration) -> String {
     let seconds = value.as_secs();

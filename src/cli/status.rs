@@ -7,6 +7,7 @@ use http::Method;
 
 use crate::admin::view::{self, Status, Traffic};
 use crate::app::Loaded;
+use crate::cli::bandwidth;
 use crate::cli::fail::{FAILED, Fail};
 use crate::cli::jobs;
 use crate::cli::node::Node;
@@ -148,6 +149,9 @@ fn head(status: &Status) -> String {
             (_, Some(ended)) => row("scrub", format!("last ended {ended}: {seen}")),
             (None, None) => {}
         }
+    }
+    for (at, (word, text)) in bandwidth::of_interest(&status.bandwidth).iter().enumerate() {
+        row(if at == 0 { "bandwidth" } else { "" }, format!("{word}: {text}"));
     }
     row("24 hours", sentence(&status.day));
     row("in total", sentence(&status.total));

@@ -26,8 +26,15 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: StoreVerb, out: Out) -> Result<
 
 pub(in crate::cli) fn import(loaded: &Loaded, import: &Import, out: Out) -> Result<(), Fail> {
     let paths = import.paths.iter().map(|path| text(&absolute(path)?)).collect::<Result<Vec<_>, _>>()?;
-    let request = ImportRequest { paths, take: import.take, sha256: import.sha256.map(|digest| digest.to_string()) };
-    super::with(Node::any(loaded, true)?, async |node| {
+    let request = ImportRequest {
+        paths,
+        take: import.take,
+        sha256: import.sha256.map(|digest| digest.to_string()),
+        url: import.url.clone(),
+    };
+    // An address is mapped by the running node's rules, as its clients' requests are.
+    let node = if import.url.is_some() { Node::running(loaded)? } else { Node::any(loaded, true)? };
+    super::with(node, async |node| {
         let started: Started = node.post("/api/v1/content/import", &request).await?;
         follow::started(node, started, false, out).await
     })
@@ -78,7 +85,8 @@ fn rebuild(loaded: &Loaded, out: Out) -> Result<(), Fail> {
             }
         }
         text.push_str(
-            "gone are pins, settings, the account, and names that were learnt after a payload was published\n",
+            "gone are pins, settings, the account, names that were learnt after a payload was published, and all that was \
+             noted of names: digests that `fetch --sha256` bound (give them again), places to fetch from, versions\n",
         );
         text
     })

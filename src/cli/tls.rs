@@ -1,9 +1,10 @@
-//! `tls ...`: the certificate that endpoints see, and the site CA. Works on files; a running node takes them up by itself.
+//! `tls ...`: the certificate that endpoints see, and the site CA. Works on files, then tells the running node to look.
 
-use crate::admin::view::{Certificate, SiteCa};
+use crate::admin::view::{Certificate, Reloaded, SiteCa};
 use crate::app::tls;
 use crate::app::{AppError, Loaded};
 use crate::cli::fail::Fail;
+use crate::cli::node::Node;
 use crate::cli::print::{Grid, Out, add};
 use crate::cli::verbs::{CaVerb, TlsVerb};
 
@@ -35,9 +36,13 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: TlsVerb, out: Out) -> Result<()
         TlsVerb::Import { file, key, password_file } => {
             let (certificate, uncovered) =
                 tls::import(loaded, &file, key.as_deref(), password_file.as_deref()).map_err(fail)?;
-            out.both(&serde_json::json!({ "certificate": certificate, "uncovered": uncovered }), |_| {
+            let taken = Taken::by(loaded);
+            let value = serde_json::json!({
+                "certificate": certificate, "uncovered": uncovered, "running_node": taken.json(),
+            });
+            out.both(&value, |_| {
                 let mut text = one(&certificate);
-                text.push_str("\nA running node takes it up within 10 s.\n");
+                add(&mut text, format_args!("\n{}\n", taken.people("It is served")));
                 if !uncovered.is_empty() {
                     let names = uncovered.join(", ");
                     add(
@@ -52,10 +57,13 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: TlsVerb, out: Out) -> Result<()
         }
         TlsVerb::Forget => {
             let forgotten = tls::forget(loaded).map_err(fail)?;
-            out.both(&serde_json::json!({ "forgotten": forgotten }), |_| {
+            let taken = if forgotten { Taken::by(loaded) } else { Taken::ByNobody };
+            let value = serde_json::json!({
+                "forgotten": forgotten, "running_node": taken.json(),
+            });
+            out.both(&value, |_| {
                 if forgotten {
-                    "what was imported is gone; a running node serves the site CA's certificate again within 10 s"
-                        .to_owned()
+                    format!("what was imported is gone\n{}", taken.people("The site CA's certificate is served"))
                 } else {
                     "nothing was imported, so that there is nothing to forget".to_owned()
                 }
@@ -73,6 +81,7 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: TlsVerb, out: Out) -> Result<()
                 ));
             }
             let (ca, kept) = tls::ca_create(loaded, &domains).map_err(fail)?;
+            let taken = Taken::by(loaded);
             out.both(&ca, |ca| {
                 let mut text = site_ca(ca);
                 text.push('\n');
@@ -81,7 +90,7 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: TlsVerb, out: Out) -> Result<()
                 }
                 if ca.in_use {
                     text.push_str("Give it to the endpoints: waystation tls ca export > site-ca.pem\n");
-                    text.push_str("A running node serves a certificate from it within 10 s.\n");
+                    add(&mut text, format_args!("{}\n", taken.people("A certificate from it is served")));
                 }
                 text
             })
@@ -89,6 +98,46 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: TlsVerb, out: Out) -> Result<()
         TlsVerb::Ca(CaVerb::Export) => {
             let pem = tls::ca_export(loaded)?.ok_or_else(no_ca)?;
             if out.is_json() { out.json(&serde_json::json!({ "pem": pem })) } else { out.raw(pem) }
+        }
+    }
+}
+
+/// Whether the running node has taken up what was written.
+enum Taken {
+    /// It looked, and serves with these now: SHA-256 of each.
+    ByNode(Vec<String>),
+    /// No node runs.
+    ByNobody,
+    /// It looked and cannot use it, or could not be told; why.
+    Refused(String),
+}
+
+impl Taken {
+    /// Tells the running node to look. What was asked for is done by now, whatever comes of this.
+    fn by(loaded: &Loaded) -> Self {
+        let Ok(node) = Node::running(loaded) else { return Self::ByNobody };
+        let told = super::with(node, async |node| node.post::<Reloaded>("/api/v1/tls/reload", &()).await);
+        match told {
+            Ok(reloaded) => Self::ByNode(reloaded.served),
+            Err(fail) => Self::Refused(fail.what),
+        }
+    }
+
+    /// For scripts; `null` where no node runs.
+    fn json(&self) -> serde_json::Value {
+        match self {
+            Self::ByNode(served) => serde_json::json!({ "serves": served }),
+            Self::ByNobody => serde_json::Value::Null,
+            Self::Refused(why) => serde_json::json!({ "trouble": why }),
+        }
+    }
+
+    /// `what` from when on, in words.
+    fn people(&self, what: &str) -> String {
+        match self {
+            Self::ByNode(_) => format!("{what} by the running node from now on."),
+            Self::ByNobody => format!("{what} from the next start on: no node is running."),
+            Self::Refused(why) => format!("The running node does not use it: {why}"),
         }
     }
 }
@@ -103,8 +152,7 @@ fn fail(error: AppError) -> Fail {
 }
 
 fn site_ca(ca: &SiteCa) -> String {
-    let mut text = one(&ca.certificate);
-    add(&mut text, format_args!("may sign for  {}\n", ca.may_sign_for));
+    let mut text = with(&ca.certificate, &[("may sign for", &ca.may_sign_for)]);
     if !ca.uncovered.is_empty() {
         let names = ca.uncovered.join(", ");
         add(
@@ -132,6 +180,11 @@ fn no_ca() -> Fail {
 }
 
 fn one(certificate: &Certificate) -> String {
+    with(certificate, &[])
+}
+
+/// A certificate, and what else is known of it.
+fn with(certificate: &Certificate, more: &[(&str, &str)]) -> String {
     let mut grid = Grid::new(&["", ""]);
     let mut row = |key: &str, value: &str| grid.row([key.to_owned(), value.to_owned()]);
     row("subject", &certificate.subject);
@@ -143,5 +196,8 @@ fn one(certificate: &Certificate) -> String {
     row("key", &certificate.key_type);
     row("serial", &certificate.serial);
     row("sha256", &certificate.fingerprint);
+    for (key, value) in more {
+        row(key, value);
+    }
     grid.text()
 }

@@ -20,12 +20,16 @@ Examples:
 Examples:
   waystation config reference | less")]
     Reference,
-    /// Show every setting, its value and where that comes from
+    /// Show every setting, its value, where that comes from, and what waits for a restart
     #[command(after_help = "\
 Examples:
   waystation config show
   waystation config show --filter store.
-  waystation config show --json")]
+  waystation config show --json
+
+Of a running node the values in force are shown; below each stands, behind an
+arrow, another one that the file, the environment or its flags give by now, and
+whether a reload or only a restart takes it.")]
     Show {
         /// Only keys with this text in them
         #[arg(long, value_name = "TEXT")]
@@ -33,6 +37,46 @@ Examples:
         /// Only what is not at its default
         #[arg(long)]
         changed: bool,
+    },
+}
+
+/// `bandwidth ...`
+#[derive(Debug, Subcommand)]
+pub enum BandwidthVerb {
+    /// Show which rule holds for each class now, until when, and what comes then
+    #[command(after_help = "\
+Examples:
+  waystation bandwidth show
+  waystation bandwidth show --json | jq '.classes[] | {class, bytes_per_s}'")]
+    Show,
+    /// Set the rules of a class; they hold at once and after a restart
+    #[command(after_help = "\
+Examples:
+  waystation bandwidth set upstream '20 Mbit/s'
+  waystation bandwidth set prefetch '08:00-18:00 Mon-Fri: paused' '22:00-06:00: unlimited' '50 Mbit/s'
+  waystation bandwidth set networks '10.0.0.0/8 each /24: 20 Mbit/s'
+  waystation bandwidth set timezone Europe/Vienna
+
+The first rule whose window covers the time holds, so that one without a window
+stands last. Rates: 20 Mbit/s, 2.5 MB/s, 512 KiB/s, unlimited; for prefetch and
+sync also paused. What the configuration file, the environment or a flag sets
+cannot be changed here.")]
+    Set {
+        /// upstream, sync, prefetch, demand, clients, nodes, networks, timezone or give_way
+        #[arg(value_name = "KEY")]
+        key: String,
+        /// The rules, in the order in which they are looked at
+        #[arg(value_name = "RULE", required = true)]
+        rules: Vec<String>,
+    },
+    /// Take back what was set; the configuration or the default holds again
+    #[command(after_help = "\
+Examples:
+  waystation bandwidth clear prefetch")]
+    Clear {
+        /// upstream, sync, prefetch, demand, clients, nodes, networks, timezone or give_way
+        #[arg(value_name = "KEY")]
+        key: String,
     },
 }
 
@@ -51,6 +95,9 @@ pub struct Fetch {
     /// Pin what was fetched, so that it is never evicted
     #[arg(long)]
     pub pin: bool,
+    /// Ask the origins whether what is held is still current, fresh or not, and fill what has changed
+    #[arg(long, conflicts_with = "sha256")]
+    pub refresh: bool,
     /// Start the job, print its number, and do not wait for it
     #[arg(long)]
     pub detach: bool,
@@ -101,9 +148,19 @@ Examples:
   waystation content remove http://dl.example.org/tool.iso
 
 Whoever is being served keeps getting it; the next one that asks has it
-fetched anew. All names of the payload go with it (`content show` lists them),
-and what `fetch --sha256` bound to them. Pinned payloads stay.")]
+fetched anew. All names of the payload go with it (`content show` lists them).
+What `fetch --sha256` bound to them stays bound, and is told: `content unbind`
+takes it back. Pinned payloads stay.")]
     Remove(Which),
+    /// What failed verification: see it with the reason, or throw it out
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  waystation content quarantine list
+  waystation content quarantine empty"
+    )]
+    Quarantine(QuarantineVerb),
     /// Take back the digest that `fetch --sha256` bound to an address
     #[command(after_help = "\
 Examples:
@@ -116,6 +173,27 @@ address stays in the store, under its digest and its other names.")]
         #[arg(value_name = "URL", value_hint = ValueHint::Url)]
         url: String,
     },
+}
+
+/// `content quarantine ...`
+#[derive(Debug, Subcommand)]
+pub enum QuarantineVerb {
+    /// List what is in quarantine: since when, how large, what it was, and why it is there
+    #[command(after_help = "\
+Examples:
+  waystation content quarantine list
+  waystation content quarantine list --json
+
+The files lie in the directory quarantine of the data directory under the
+numbers shown, as evidence: nothing is served from there. They go by themselves
+after 30 days, and earlier where they are more than 64 or take more than a
+twentieth of store.max_size.")]
+    List,
+    /// Throw out everything in quarantine
+    #[command(after_help = "\
+Examples:
+  waystation content quarantine empty")]
+    Empty,
 }
 
 /// One payload.
@@ -138,6 +216,9 @@ pub struct Import {
     /// The SHA-256 that the one file must have, else nothing is kept
     #[arg(long, value_name = "HEX")]
     pub sha256: Option<Sha256>,
+    /// The address that clients ask for the one file; needs a running node
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+    pub url: Option<String>,
 }
 
 /// `store ...`
@@ -151,7 +232,8 @@ Examples:
   waystation store verify http://dl.example.org/tool.iso
 
 With --repair only the 64 KiB groups that are bad are fetched again, where a
-source is known; it needs a running node.")]
+source is known; it needs a running node. What went to quarantine is seen with
+`waystation content quarantine list`.")]
     Verify {
         /// Only this payload [default: all]
         #[arg(value_name = "DIGEST|URL")]
@@ -209,7 +291,7 @@ Examples:
   waystation tls import node.pem --key node.key
   waystation tls import node.pfx --password-file pfx.pass
 
-A running node takes it up by itself, without dropping a connection.")]
+A running node is told, and takes it up without dropping a connection.")]
     Import {
         /// The certificate
         #[arg(value_hint = ValueHint::FilePath)]

@@ -1,7 +1,9 @@
 //! The path to each origin, as a support call needs it: the upstream of the configuration, one example host of each
-//! family on the allow-list, or the addresses given.
+//! family on the allow-list, or the addresses given. Below a WSUS only what is configured: Microsoft's own hosts need not be
+//! reachable there.
 
 use crate::fill::inner::Inner;
+use crate::fill::pump::host_of;
 use crate::fill::rules;
 use crate::model::origin::Host;
 use crate::model::payload::{Location, Standing};
@@ -10,13 +12,30 @@ use crate::model::report::{Finding, Verdict};
 /// Addresses that one call tests at most: each takes seconds where the path is broken.
 const URLS_MAX: usize = 32;
 
+/// A small file of the self-update tree that WSUS sets up beside its services (MS-WUSP clients of Windows 8.1 and older).
+const WSUS_OBJECT: &str = "/SelfUpdate/wuident.cab";
+
 impl Inner {
     pub(super) async fn doctor(&self, urls: Vec<String>) -> Vec<Finding> {
         let mut findings = Vec::new();
         let mut locations = Vec::new();
         if urls.is_empty() {
-            locations.extend(self.config.upstream.clone());
-            locations.extend(rules::EXAMPLES.iter().filter_map(|url| self.allowed(url).ok()));
+            locations.extend(self.config.upstream.clone().map(|above| match above {
+                // Every WSUS has it: without an object neither ranges nor bodies can be tested.
+                Location { url, standing } if self.config.upstream_is_wsus => {
+                    Location { url: format!("{}{WSUS_OBJECT}", url.trim_end_matches('/')), standing }
+                }
+                other => other,
+            }));
+            // What an administrator put on the list, as far as it names hosts: somebody is meant to be asked there.
+            let configured = self.allow.configured_hosts();
+            locations.extend(configured.iter().filter_map(|url| self.allowed(&format!("{url}/")).ok()));
+            // A site below a WSUS may have no way to Microsoft, and needs none for what it asks there.
+            if !self.config.upstream_is_wsus {
+                let known: Vec<String> = locations.iter().map(|location| host_of(&location.url).to_owned()).collect();
+                let examples = rules::EXAMPLES.iter().filter_map(|url| self.allowed(url).ok());
+                locations.extend(examples.filter(|location| !known.iter().any(|host| host == host_of(&location.url))));
+            }
             if locations.is_empty() {
                 findings.push(skipped(
                     "origins",

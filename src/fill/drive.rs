@@ -18,10 +18,15 @@ use crate::fill::plan::{self, Scene};
 use crate::fill::pump::{Pump, Pumped, host_of};
 use crate::fill::state::{Candidate, Extent, State};
 use crate::model::payload::Location;
+use crate::pace;
 use crate::upstream;
 
 /// How often the owner looks at its clocks.
 const TICK: Duration = Duration::from_millis(500);
+
+/// How long the fetches of a flight keep the bandwidth of what is waited for after the last wait: a client that has got one
+/// piece asks for the next one.
+pub(super) const DEMAND_LINGERS: Duration = Duration::from_secs(5);
 
 type Pumping = Pin<Box<dyn Future<Output = Pumped> + Send>>;
 
@@ -43,6 +48,7 @@ impl Owner {
                 return Some(End::Failed(error));
             }
             self.sync_if_due();
+            self.choose_lane();
             if let Some(end) = self.plan() {
                 return Some(end);
             }
@@ -70,6 +76,17 @@ impl Owner {
                 _ = tick.tick() => {}
             }
         }
+    }
+
+    /// Which bandwidth the fetches have: of what responses wait for, or of what nobody waits for. An answer that cannot be
+    /// taken up again is not put off.
+    fn choose_lane(&mut self) {
+        let now = Instant::now();
+        if self.sequential || !self.shared.lock().waiting(now).is_empty() {
+            self.demanded_until = now + DEMAND_LINGERS;
+        }
+        let demanded = now < self.demanded_until;
+        self.shared.lane.set(if demanded { pace::Class::Demand } else { pace::Class::Prefetch });
     }
 
     /// Registers the extent of a pump.
@@ -173,7 +190,7 @@ impl Owner {
         if self.pending_host != host {
             self.pending = None;
         }
-        let rests = self.resting_until.is_some_and(|until| Instant::now() < until);
+        let rests = self.resting_until.is_some_and(|until| Instant::now() < until) || self.shared.lane.is_paused();
         if !rests
             && (self.pending.is_none() || matches!(self.pending, Some((_, Class::Ahead))))
             && self.pumps < most
@@ -287,7 +304,7 @@ impl Owner {
             return;
         };
         // The place has changed while the old one's line was stood in: that connection is for others.
-        if !permit.is_for(host_of(&location.url)) {
+        if !permit.is_for(host_of(&location.url)) || self.shared.lane.is_paused() {
             return;
         }
         let pump = self.pump(location, span);

@@ -8,6 +8,8 @@ use crate::upstream;
 /// Whose fault an error is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
+    /// The one who asked: for something that nobody here has heard of.
+    Client,
     /// The origin, or the way to it.
     Upstream,
     /// The disk or the index.
@@ -22,6 +24,9 @@ pub enum Error {
     /// 401, 403, 404, 410: the origin's last word, passed on and never kept.
     #[error("{0}")]
     Origin(Arc<upstream::Error>, u16),
+    /// It is not held, and no rule, note or catalog names a place where it could be had.
+    #[error("not held, and no place to fetch it from is known")]
+    Nowhere,
     /// Nothing came in time; it may later.
     #[error("not available now: {why}")]
     Unavailable {
@@ -55,6 +60,7 @@ impl Error {
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
         match self {
+            Self::Nowhere => Fault::Client,
             Self::Origin(..) | Self::Unavailable { .. } | Self::Changed { .. } | Self::Mismatch { .. } => {
                 Fault::Upstream
             }
@@ -67,8 +73,25 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Unavailable { .. } | Self::Changed { .. } | Self::Mismatch { .. } | Self::Closing => true,
-            Self::Origin(..) | Self::Store(_) => false,
+            Self::Origin(..) | Self::Nowhere | Self::Store(_) => false,
         }
+    }
+
+    /// The lines of `WWW-Authenticate` that an origin's 401 came with.
+    pub fn challenges(&self) -> &[String] {
+        match self {
+            Self::Origin(error, 401) => match &**error {
+                upstream::Error::Status { challenges, .. } => challenges,
+                _ => &[],
+            },
+            _ => &[],
+        }
+    }
+
+    /// Whether it is an answer like another and no trouble: any client can have as many of them as it asks for, so that they
+    /// stand in the log no louder than its requests do.
+    pub(super) fn is_ordinary(&self) -> bool {
+        matches!(self, Self::Origin(_, 404 | 410) | Self::Nowhere | Self::Closing)
     }
 
     pub(super) fn unavailable(why: impl Into<String>) -> Self {

@@ -20,6 +20,7 @@ use crate::fill::state::State;
 use crate::fill::tail::Tail;
 use crate::model::name::Name;
 use crate::model::payload::Location;
+use crate::pace::{Class, Lane};
 use crate::store::{DraftSpec, Found};
 use crate::upstream::{Answer, Pinned, Source};
 
@@ -86,6 +87,8 @@ pub(super) struct Shared {
     pub(super) memory: Arc<Memory>,
     pub(super) gates: Arc<Gates>,
     pub(super) phase: watch::Sender<Phase>,
+    /// The bandwidth that its fetches have: of what is waited for, or of what is not.
+    pub(super) lane: Lane,
     /// Rings for the owner.
     pub(super) owner: Notify,
     /// Rings when a checkpoint made room for writes.
@@ -151,6 +154,7 @@ impl Shared {
             key,
             starter,
             strict,
+            lane: source.pace().lane(Class::Demand),
             source,
             memory,
             gates,

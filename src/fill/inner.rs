@@ -455,7 +455,7 @@ pub(super) fn own_error(flight: &Flight, target: &Target, error: &Error) -> Opti
     match own.next() {
         Some(candidate) => match &candidate.refused {
             Some(upstream::Error::Status { .. }) => candidate.refused.as_ref().map(Error::of_origin),
-            None if matches!(error, Error::Origin(..)) => None,
+            None if matches!(error, Error::Origin(..) | Error::Nowhere) => None,
             Some(_) | None => Some(error.clone()),
         },
         None if matches!(error, Error::Origin(_, 401 | 403)) && !target.locations.is_empty() => {

@@ -1,8 +1,8 @@
 //! The mapping: from a request to the name under which its object is kept, and to the places where it can be had. Pure.
 //!
 //! In order:
-//! 1. Refuse what is no address: too long, dot segments (percent-encoded ones too), more than one `cacheHostOrigin`,
-//!    a `cacheHostOrigin` that contradicts an allow-listed `Host`.
+//! 1. Refuse what is no address: too long, dot segments (percent-encoded ones too), user info, more than one
+//!    `cacheHostOrigin`, a `cacheHostOrigin` that contradicts an allow-listed `Host`.
 //! 2. The digest forms: `/Content/<XX>/<SHA1>.<ext>`, `/sha256/<hex>`, `/blake3/<hex>`.
 //! 3. `cacheHostOrigin`, if it is on the allow-list.
 //! 4. `Host`, if it is on the allow-list.
@@ -16,6 +16,7 @@ use crate::fill::rules;
 use crate::model::name::{Name, OriginKey};
 use crate::model::origin::{AllowList, Host, Permit};
 use crate::model::payload::{Authority, Location, Published, Standing};
+use crate::model::shown::without_user_info;
 
 /// A request as the mapping sees it.
 #[derive(Clone, Copy, Debug)]
@@ -70,8 +71,10 @@ pub enum Refusal {
     /// The request cannot be right.
     #[error("malformed request: {why}")]
     Malformed {
-        /// What is wrong with it.
+        /// What is wrong with it, and what was seen.
         why: String,
+        /// The part of it that is told to whoever asked: it repeats nothing and says nothing of the inside.
+        told: &'static str,
     },
 }
 
@@ -80,6 +83,10 @@ pub(super) fn locate(ask: &Ask<'_>, allow: &AllowList, upstream: Option<Above<'_
     let query = ask.query.unwrap_or_default();
     check_path(ask.path, query)?;
     let (named, rest) = split_query(query)?;
+    // RFC 9112, 3.2, knows none in Host. Refused before anything repeats it: it may be a password.
+    if [ask.host, named.as_deref()].into_iter().flatten().any(|host| host.contains('@')) {
+        return Err(malformed("user info before a host is not allowed", ""));
+    }
     let named = named.map(|value| parse_host(&value)).transpose()?;
     let header = ask.host.and_then(|value| parse_host(value).ok());
     let permitted = |spot: &(Host, Option<u16>)| allow.permit(&spot.0, spot.1).map(|permit| (spot.0.clone(), permit));
@@ -88,11 +95,10 @@ pub(super) fn locate(ask: &Ask<'_>, allow: &AllowList, upstream: Option<Above<'_
     if let (Some((named, _)), Some((header, _))) = (&named, &by_header)
         && named != header
     {
-        return Err(malformed(format!(
-            "cacheHostOrigin says {:?} and Host says {:?}, which is an origin too; send one of them",
-            named.as_str(),
-            header.as_str()
-        )));
+        return Err(malformed(
+            "cacheHostOrigin and Host name two origins, send one of them",
+            format_args!("{:?} and {:?}", named.as_str(), header.as_str()),
+        ));
     }
     // Who names an origin means that one, port included, and no other.
     let origin = if named.is_some() { by_name.as_ref() } else { by_header.as_ref() };
@@ -131,31 +137,34 @@ pub(super) fn locate(ask: &Ask<'_>, allow: &AllowList, upstream: Option<Above<'_
     origin_form(ask, &host, &permit, &rest, rule)
 }
 
-fn malformed(why: impl Into<String>) -> Refusal {
-    Refusal::Malformed { why: why.into() }
+/// `told` is what the client is told, `seen` what stands beside it in the record; it may be empty.
+fn malformed(told: &'static str, seen: impl std::fmt::Display) -> Refusal {
+    let seen = seen.to_string();
+    let why = if seen.is_empty() { told.to_owned() } else { format!("{told}: {seen}") };
+    Refusal::Malformed { why, told }
 }
 
 fn no_rule(why: impl Into<String>) -> Refusal {
     Refusal::NoRule { why: why.into() }
 }
 
-/// What goes into an error text: a stranger's bytes, cut.
+/// What goes into an error text: a stranger's bytes, without user info, cut.
 fn shorten(text: &str) -> String {
-    text.chars().take(80).collect()
+    without_user_info(text).chars().take(80).collect()
 }
 
 fn check_path(path: &str, query: &str) -> Result<(), Refusal> {
     if path.len() + query.len() > TARGET_BYTES_MAX {
-        return Err(malformed(format!(
-            "path and query have {} bytes, more than {TARGET_BYTES_MAX}",
-            path.len() + query.len()
-        )));
+        return Err(malformed(
+            "path and query are too long",
+            format_args!("{} bytes, more than {TARGET_BYTES_MAX}", path.len() + query.len()),
+        ));
     }
     if !path.starts_with('/') {
-        return Err(malformed(format!("the path {:?} does not begin with a slash", shorten(path))));
+        return Err(malformed("the path does not begin with a slash", format_args!("{:?}", shorten(path))));
     }
     if let Some(byte) = path.bytes().chain(query.bytes()).find(|byte| *byte <= b' ' || *byte == 0x7f || *byte == b'#') {
-        return Err(malformed(format!("byte {byte:#04x} has no place in an address; percent-encode it")));
+        return Err(malformed("a byte has no place in an address, percent-encode it", format_args!("{byte:#04x}")));
     }
     // A backslash is a slash to URL parsers, so it separates here too.
     let dots = |segment: &str| {
@@ -164,7 +173,7 @@ fn check_path(path: &str, query: &str) -> Result<(), Refusal> {
     };
     let slashes = |text: &str| text.replace("%5c", "\\").replace("%5C", "\\").replace("%2f", "/").replace("%2F", "/");
     if slashes(path).split(['/', '\\']).any(dots) {
-        return Err(malformed(format!("dot segments in {:?}: ask for the path that is meant", shorten(path))));
+        return Err(malformed("dot segments, ask for the path that is meant", format_args!("{:?}", shorten(path))));
     }
     Ok(())
 }
@@ -177,7 +186,7 @@ fn split_query(query: &str) -> Result<(Option<String>, String), Refusal> {
         let (name, value) = part.split_once('=').unwrap_or((part, ""));
         if name.eq_ignore_ascii_case("cacheHostOrigin") {
             if named.replace(decode(value)?).is_some() {
-                return Err(malformed("more than one cacheHostOrigin"));
+                return Err(malformed("more than one cacheHostOrigin", ""));
             }
         } else {
             rest.push(part);
@@ -189,7 +198,7 @@ fn split_query(query: &str) -> Result<(Option<String>, String), Refusal> {
 
 /// Percent-decodes a host; what is not text afterwards is refused.
 fn decode(value: &str) -> Result<String, Refusal> {
-    let bad = || malformed(format!("cacheHostOrigin {:?} is not percent-encoded text", shorten(value)));
+    let bad = || malformed("cacheHostOrigin is not percent-encoded text", format_args!("{:?}", shorten(value)));
     let mut bytes = Vec::with_capacity(value.len());
     let mut rest = value.bytes();
     while let Some(byte) = rest.next() {
@@ -213,12 +222,14 @@ fn parse_host(text: &str) -> Result<(Host, Option<u16>), Refusal> {
     };
     let port = match port {
         None => None,
-        Some(digits) if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-            Some(digits.parse().map_err(|_| malformed(format!("{:?} is no port", shorten(digits))))?)
-        }
-        Some(other) => return Err(malformed(format!("{:?} is no port", shorten(other)))),
+        Some(digits) if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => Some(
+            digits
+                .parse()
+                .map_err(|_| malformed("a port is a number up to 65535", format_args!("{:?}", shorten(digits))))?,
+        ),
+        Some(other) => return Err(malformed("a port is a number up to 65535", format_args!("{:?}", shorten(other)))),
     };
-    let host = Host::parse(host).map_err(|error| malformed(error.to_string()))?;
+    let host = Host::parse(host).map_err(|error| malformed("an origin is a host name or an address", error))?;
     Ok((host, port))
 }
 
@@ -264,7 +275,7 @@ fn origin_form(
     let kept = kept.join("&");
     let mark = if kept.is_empty() { "" } else { "?" };
     let key = OriginKey::new(&format!("{}{port}{}{mark}{kept}", authority(host), ask.path))
-        .map_err(|error| malformed(error.to_string()))?;
+        .map_err(|error| malformed("this can be no key", error))?;
     let expected = permit.microsoft.then(|| file_name_digest(ask.path)).flatten();
     let keeping = if rules::never_kept(ask.path) {
         Keeping::Never

@@ -40,6 +40,7 @@ mod owner;
 mod pass;
 mod plan;
 mod pump;
+mod refresh;
 mod renew;
 mod repeats;
 mod rules;
@@ -64,15 +65,17 @@ pub use self::explain::Explained;
 pub use self::flight::Flight;
 pub use self::locate::{Ask, Keeping, Refusal, Target};
 pub use self::pass::{Passed, Through};
+pub use self::refresh::Refreshed;
 pub use self::tail::Tail;
 pub use self::view::FlightView;
 
-use crate::base::digest::Blake3;
+use crate::base::digest::{Blake3, Digest, Digests};
 use crate::base::span::SpanSet;
 use crate::base::time::Clock;
 use crate::fill::inner::Inner;
 use crate::model::origin::AllowList;
 use crate::model::outcome::CacheStatus;
+use crate::model::payload::{Alias, Validators};
 use crate::model::report::{Finding, HostHealth};
 use crate::store::{Found, Store};
 use crate::upstream::Source;
@@ -179,6 +182,24 @@ impl Fill {
     /// flight flying.
     pub async fn prefetch(&self, target: &Target) -> Result<Found, Error> {
         self.inner.prefetch(target).await
+    }
+
+    /// Asks the origin whether what is held under an address is still what it has, fresh or not, and fills the new version
+    /// where it is not. Dropping the future leaves the flight flying.
+    pub async fn refresh(&self, target: &Target) -> Result<(Found, Refreshed), Error> {
+        self.inner.refresh(target).await
+    }
+
+    /// What belongs to the address of `target` where an operator says that the payload with these digests lies there: its
+    /// tag, and how long that is believed where the address names no immutable object.
+    pub fn imported(&self, target: &Target, digests: &Digests) -> Alias {
+        let tag = learn::tag_of(target, &target.name, 1, &Digest::Sha256(digests.sha256).to_string());
+        let url = target.locations.first().map(|location| location.url.as_str());
+        let freshness = match (target.keeping, url) {
+            (Keeping::Rfc9111, Some(url)) => fresh::judge(url, &[], &Validators::default(), self.inner.clock.now()),
+            _ => None,
+        };
+        Alias { tag, last_modified: None, validators: Validators::default(), freshness }
     }
 
     /// How long the origin says that the object is; `None` where it does not say. Fetches and keeps nothing; ends within

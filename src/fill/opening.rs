@@ -273,8 +273,7 @@ pub(super) fn worst(errors: &[upstream::Error]) -> Error {
     let passing = errors.iter().find(|error| !matches!(error, upstream::Error::Status { .. }));
     match passing.or(errors.first()) {
         Some(error) => Error::of_origin(error),
-        // Nobody names a place: for this node the object does not exist.
-        None => Error::of_origin(&upstream::Error::Status { host: "no known place".to_owned(), status: 404 }),
+        None => Error::Nowhere,
     }
 }
 

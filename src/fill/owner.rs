@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::base::span::Span;
 use crate::fill::config::EXTENT_FIRST;
+use crate::fill::drive::DEMAND_LINGERS;
 use crate::fill::error::Error;
 use crate::fill::flight::{End, Shared};
 use crate::fill::gate::{Class, Permit};
@@ -63,6 +64,9 @@ pub(super) async fn fly(inner: Arc<Inner>, shared: Arc<Shared>, start: Start) {
     let _exit = Exit { inner: Arc::clone(&inner), shared: Arc::clone(&shared) };
     let end = Owner::run(inner, Arc::clone(&shared), start).await;
     match &end {
+        End::Failed(error) if error.is_ordinary() => {
+            tracing::info!(key = shared.key.shown(), %error, "nothing fetched");
+        }
         End::Failed(error) => tracing::warn!(key = shared.key.shown(), %error, "flight failed"),
         End::Changed(error) => tracing::info!(key = shared.key.shown(), %error, "flight starts again"),
         End::Spilled(error, ..) => tracing::error!(key = shared.key.shown(), %error, "flight cannot write its draft"),
@@ -105,6 +109,8 @@ pub(super) struct Owner {
     pub(super) resting_until: Option<Instant>,
     /// Since when nothing has come for that reason.
     pub(super) resting_since: Option<Instant>,
+    /// Its fetches have the bandwidth of what is waited for until then.
+    pub(super) demanded_until: Instant,
 }
 
 impl Owner {
@@ -155,6 +161,9 @@ impl Owner {
         let expected = shared.lock().expected.or(spec.expected);
         let digest_known = expected.is_some();
         let pinned = Pinned { size: spec.size, validators: spec.validators.clone(), digest_known };
+        let now = Instant::now();
+        // Who made the flight begin has not said yet what is waited for, unless all of it is fetched ahead.
+        let demanded_until = if shared.lock().whole { now } else { now + DEMAND_LINGERS };
         Self {
             inner,
             shared,
@@ -175,6 +184,7 @@ impl Owner {
             worked: None,
             resting_until: None,
             resting_since: None,
+            demanded_until,
         }
     }
 
@@ -241,7 +251,7 @@ impl Owner {
         let proved = match self.draft.prove().await {
             Ok(proved) => proved,
             Err(store::Error::Mismatch { published, computed }) => {
-                let why = format!("{published} was published, the bytes are {computed:?}");
+                let why = format!("{published} was published, the bytes are {}", computed.like(&published));
                 return self.mismatch(why).await;
             }
             Err(error) => return End::Failed(error.into()),

@@ -28,7 +28,7 @@ const LOOK: Duration = Duration::from_millis(250);
 pub(super) enum Pumped {
     /// All of it is in.
     Done,
-    /// The planner cut it short.
+    /// The planner cut it short, or the background is paused: the connection is for others meanwhile.
     Cut,
     /// The origin ignores Range: its answer carries the whole.
     Whole(Box<Answer>, Permit),
@@ -84,7 +84,8 @@ impl Pump {
     }
 
     /// Writes a body that carries `span`. Bytes that are in already are not written again.
-    pub(super) async fn pour(self, span: Span, body: Body, permit: Permit) -> Pumped {
+    pub(super) async fn pour(self, span: Span, mut body: Body, permit: Permit) -> Pumped {
+        body.keep_to(&self.shared.lane);
         let (chunks, arrived) = mpsc::channel(CHUNKS_QUEUED);
         let reader = read(body, chunks);
         let writer = self.write(span, arrived);
@@ -95,6 +96,7 @@ impl Pump {
                 biased;
                 pumped = &mut writer => break pumped,
                 () = &mut reader, if reading => reading = false,
+                () = self.shared.lane.paused() => break Pumped::Cut,
             }
         };
         drop(permit);

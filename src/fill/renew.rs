@@ -72,7 +72,11 @@ impl Inner {
     }
 
     /// Joins or starts the question; it goes on whoever leaves.
-    fn ask_again(self: &Arc<Self>, target: &Target, found: &Found) -> (watch::Receiver<Option<Verdict>>, bool) {
+    pub(super) fn ask_again(
+        self: &Arc<Self>,
+        target: &Target,
+        found: &Found,
+    ) -> (watch::Receiver<Option<Verdict>>, bool) {
         let mut renewals = self.renewals.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(running) = renewals.get(&target.name) {
             return (running.clone(), true);
@@ -163,11 +167,18 @@ impl Inner {
             last_modified: said.last_modified.clone().or_else(|| old.last_modified.clone()),
         };
         let freshness = match &found.alias.freshness {
-            Some(freshness) if status == 304 => fresh::renew(freshness, &location.url, &headers, &said, now),
-            _ => fresh::judge(&location.url, &headers, &validators, now),
+            // It never changes under its name; somebody wanted to know all the same.
+            None => None,
+            Some(old) => {
+                let renewed = if status == 304 {
+                    fresh::renew(old, &location.url, &headers, &said, now)
+                } else {
+                    fresh::judge(&location.url, &headers, &validators, now)
+                };
+                // What must not be kept any longer stays stale, and is asked about each time.
+                renewed.or_else(|| Some(old.clone()))
+            }
         };
-        // What must not be kept any longer stays stale, and is asked about each time.
-        let freshness = freshness.or_else(|| found.alias.freshness.clone());
         match self.store.refresh(&target.name, freshness, validators).await {
             Ok(()) => Verdict::Current,
             Err(error) => {

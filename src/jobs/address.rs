@@ -6,6 +6,7 @@ use crate::base::limits::TARGET_BYTES_MAX;
 use crate::fill::Ask;
 use crate::jobs::error::Error;
 use crate::model::name::OriginKey;
+use crate::model::shown::without_user_info;
 
 /// An address, split.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +47,9 @@ impl Address {
             None if scheme.is_some() && !place.is_empty() => (Some(place.to_owned()), "/"),
             None => return Err(refuse("write it as http://host/path, or as /sha256/<hex>")),
         };
+        if host.as_deref().is_some_and(|host| host.contains('@')) {
+            return Err(refuse("user info is not allowed: take out what stands before the '@'"));
+        }
         Ok(Self { host, path: path.to_owned(), query })
     }
 
@@ -62,8 +66,10 @@ impl Address {
         OriginKey::new(&format!("{host}{}{query}", self.path)).ok()
     }
 
-    /// For logs and lists: without the query, which may carry a signature, and at most 200 characters.
+    /// For logs and lists: without the query, which may carry a signature, without user info, and at most 200 characters.
     pub fn redact(text: &str) -> String {
+        let text = without_user_info(text);
+        let text = text.as_str();
         let (place, query) = text.split_once('?').map_or((text, false), |(place, _)| (place, true));
         let mut shown: String = place.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(200).collect();
         if query {
@@ -139,6 +145,16 @@ mod tests {
         assert!(matches!(digests(&format!("SHA256:{hex}"))[..], [Digest::Sha256(_)]));
         assert!(matches!(digests(&"ab".repeat(20))[..], [Digest::Sha1(_)]));
         assert!(digests("sha1-abc").is_empty() && digests(&format!("md5-{hex}")).is_empty());
+    }
+
+    #[test]
+    fn user_info_is_refused_by_name_and_not_repeated() {
+        for text in ["http://kim:hunter2@h/a@b?c", "kim:hunter2@h/a", "https://kim:hunter2@h"] {
+            let refused = Address::parse(text).unwrap_err().to_string();
+            assert!(refused.contains("user info is not allowed") && !refused.contains("hunter2"), "{refused}");
+        }
+        assert_eq!(Address::redact("http://kim:hunter2@h/a@b?c"), "http://***@h/a@b?…");
+        assert!(Address::parse("http://h/a@b?c=d@e").is_ok());
     }
 
     #[test]

@@ -1,10 +1,10 @@
-//! What an operator bound to an address, taken back; and payloads removed with all that was bound to their names.
+//! What an operator bound to an address, taken back; and payloads removed, which leaves what was bound.
 
 use crate::jobs::Jobs;
 use crate::jobs::address::Address;
 use crate::jobs::error::Error;
 use crate::model::name::Name;
-use crate::model::payload::Published;
+use crate::model::payload::{Authority, Published};
 use crate::store::Listed;
 
 /// What was bound.
@@ -28,15 +28,17 @@ impl Jobs {
         Err(Error::Unbound(Address::redact(address)))
     }
 
-    /// Deletes a payload, and what the operator bound to its addresses with it, so that whoever asks there next gets what
-    /// the origin has.
-    pub async fn remove(&self, listed: &Listed) -> Result<(), Error> {
+    /// Deletes a payload with its names. What the operator bound to its addresses stays: that the bytes are wanted no more
+    /// says nothing of which would be right. Returns the names that are bound still.
+    pub async fn remove(&self, listed: &Listed) -> Result<Vec<Name>, Error> {
         self.shared.store.remove(listed.payload.digests.blake3).await?;
+        let mut bound = Vec::new();
         for name in listed.names.iter().filter(|name| matches!(name, Name::Origin(_))) {
-            if self.shared.store.unbind(name).await?.is_some() {
-                tracing::info!(name = name.shown(), "the digest that was bound to it went with the payload");
+            let said = self.shared.store.note(name).await?.expected;
+            if said.is_some_and(|said| said.authority == Authority::Operator) {
+                bound.push(name.clone());
             }
         }
-        Ok(())
+        Ok(bound)
     }
 }

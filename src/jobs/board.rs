@@ -11,154 +11,21 @@ use tokio_util::sync::CancellationToken;
 use crate::base::time::Timestamp;
 use crate::jobs::error::Error;
 use crate::jobs::work::{FETCH_MAX, Kind, Work};
-use crate::model::name::Name;
+
+pub use crate::jobs::view::{Line, Progress, State, Step, Unit, View};
 
 /// Jobs that are remembered; the oldest ended ones make room.
 const REMEMBERED: usize = 100;
 
+/// Lines that all ended jobs together keep: a hundred large ones would be gigabytes. Those of the oldest go first.
+const ENDED_LINES_MAX: usize = 5 * LINES_MAX;
+
+/// Bytes of a text in a line: what an origin says, and a path, can be as long as they like.
+const TEXT_MAX: usize = 1024;
+
 /// Lines that one job keeps: as many as a fetch may have addresses, so that only walks of directories and scrubs of
 /// damaged disks can have more. What is over is counted.
 const LINES_MAX: usize = FETCH_MAX;
-
-/// How a job is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// On its way.
-    Running,
-    /// Ended, and everything went well.
-    Done,
-    /// Ended, and something did not.
-    Failed,
-    /// Somebody stopped it, or the node was shut down.
-    Stopped,
-}
-
-impl State {
-    /// The word for logs and the API.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Done => "done",
-            Self::Failed => "failed",
-            Self::Stopped => "stopped",
-        }
-    }
-
-    /// Whether it has not ended.
-    pub const fn is_running(self) -> bool {
-        matches!(self, Self::Running)
-    }
-}
-
-/// What `done` and `total` count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
-    /// Addresses, files, payloads.
-    Items,
-    /// Bytes.
-    Bytes,
-}
-
-/// How far a job is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Progress {
-    /// How much is done, in `unit`.
-    pub done: u64,
-    /// How much there is, where that is known.
-    pub total: Option<u64>,
-    /// See [`Unit`].
-    pub unit: Unit,
-    /// Bytes read, copied or filled so far.
-    pub bytes: u64,
-    /// The same by second, lately while it runs, on average once it has ended.
-    pub bytes_per_s: u64,
-    /// What it is at.
-    pub current: Option<String>,
-}
-
-/// How one item is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Not begun.
-    Waiting,
-    /// On its way.
-    Running,
-    /// Well.
-    Done,
-    /// Not well.
-    Failed,
-    /// Not done, since the job was stopped or broke off before.
-    Stopped,
-}
-
-impl Step {
-    /// The word for the API.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Waiting => "waiting",
-            Self::Running => "running",
-            Self::Done => "done",
-            Self::Failed => "failed",
-            Self::Stopped => "stopped",
-        }
-    }
-}
-
-/// One item of a job.
-#[derive(Clone, Debug)]
-pub struct Line {
-    /// What it is about: an address, a file, a payload.
-    pub item: String,
-    /// See [`Step`].
-    pub step: Step,
-    /// Bytes done.
-    pub done: u64,
-    /// Bytes in all, where that is known.
-    pub total: Option<u64>,
-    /// What came of it, in words.
-    pub text: String,
-    /// Under which name the flight goes, while one does.
-    pub(in crate::jobs) name: Option<Name>,
-}
-
-impl Line {
-    /// A line about `item` that is not begun.
-    pub(in crate::jobs) fn waiting(item: String) -> Self {
-        Self { item, step: Step::Waiting, done: 0, total: None, text: String::new(), name: None }
-    }
-
-    /// A line about `item` that has ended.
-    pub(in crate::jobs) fn ended(item: String, step: Step, size: u64, text: String) -> Self {
-        Self { item, step, done: size, total: Some(size), text, name: None }
-    }
-}
-
-/// A job as it is seen from outside.
-#[derive(Clone, Debug)]
-pub struct View {
-    /// Its number; counts from 1 at every start of the node.
-    pub id: u64,
-    /// See [`Kind`].
-    pub kind: Kind,
-    /// What it does, for people.
-    pub title: String,
-    /// Who started it.
-    pub by: String,
-    /// See [`State`].
-    pub state: State,
-    /// When it began.
-    pub started_at: Timestamp,
-    /// When it ended.
-    pub ended_at: Option<Timestamp>,
-    /// See [`Progress`].
-    pub progress: Progress,
-    /// What came of it, in words, once it has ended.
-    pub result: Option<String>,
-    /// One a item; empty in lists.
-    pub lines: Vec<Line>,
-    /// Lines that the bound left out.
-    pub lines_left_out: u64,
-}
 
 /// All records.
 #[derive(Debug, Default)]
@@ -203,6 +70,10 @@ impl Board {
                 Some(at) => drop(inner.records.remove(at)),
                 None => break,
             }
+        }
+        let mut kept: usize = 0;
+        for record in inner.records.iter().filter(|record| !record.is_running()) {
+            kept = record.keep_lines(kept);
         }
         Ok(record)
     }
@@ -307,7 +178,9 @@ impl Record {
     }
 
     /// Adds a line and returns where it stands; `None` where there are too many already.
-    pub(in crate::jobs) fn add(&self, line: Line) -> Option<usize> {
+    pub(in crate::jobs) fn add(&self, mut line: Line) -> Option<usize> {
+        cut(&mut line.item);
+        cut(&mut line.text);
         let mut live = lock(&self.live);
         if live.lines.len() >= LINES_MAX {
             live.left_out += 1;
@@ -321,7 +194,25 @@ impl Record {
     pub(in crate::jobs) fn line(&self, at: usize, change: impl FnOnce(&mut Line)) {
         if let Some(line) = lock(&self.live).lines.get_mut(at) {
             change(line);
+            cut(&mut line.text);
         }
+    }
+
+    /// Drops the lines of an ended job where newer ones have `before` already. Returns what they have together.
+    fn keep_lines(&self, before: usize) -> usize {
+        let mut live = lock(&self.live);
+        let all = before + live.lines.len();
+        if all <= ENDED_LINES_MAX {
+            return all;
+        }
+        live.left_out += live.lines.len() as u64;
+        live.lines = Vec::new();
+        before
+    }
+
+    /// Looks at the lines without a copy of them.
+    pub(in crate::jobs) fn look<T>(&self, look: impl FnOnce(&[Line]) -> T) -> T {
+        look(&lock(&self.live).lines)
     }
 
     /// Ends the job: `Ok` carries what came of it, in words.
@@ -370,10 +261,17 @@ impl Record {
             ended_at: live.ended_at,
             progress: live.progress.clone(),
             result: live.result.clone(),
-            // The lines of a running fetch are needed to follow its flights; lists drop them after that.
-            lines: if lines || live.state.is_running() { live.lines.clone() } else { Vec::new() },
+            lines: if lines { live.lines.clone() } else { Vec::new() },
             lines_left_out: live.left_out,
         }
+    }
+}
+
+/// Cuts a text that is too long, at a character.
+fn cut(text: &mut String) {
+    if text.len() > TEXT_MAX {
+        text.truncate(text.floor_char_boundary(TEXT_MAX));
+        text.push_str("...");
     }
 }
 
@@ -413,79 +311,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::jobs::work::{Backup, Verify};
-
-    fn work(scheduled: bool) -> Work {
-        Work::Verify(Verify { scheduled, ..Verify::default() })
-    }
-
-    fn begin(board: &Board, work: &Work) -> Result<Arc<Record>, Error> {
-        board.begin(work, "test", Timestamp::from_ms(1000), &CancellationToken::new(), 2)
-    }
-
-    fn backup() -> Work {
-        Work::Backup(Backup { to: "/b".into() })
-    }
-
-    #[test]
-    fn two_readers_of_the_whole_disk_do_not_run_at_once() {
-        let board = Board::default();
-        let first = begin(&board, &work(true)).unwrap();
-        assert!(matches!(begin(&board, &work(false)), Err(Error::Busy { id: 1, kind: "scrub" })));
-        let second = begin(&board, &backup()).unwrap();
-        let fetch = Work::Fetch(crate::jobs::work::Fetch::default());
-        assert!(matches!(begin(&board, &fetch), Err(Error::Full { running: 2 })));
-        first.end(Ok("well".into()), Timestamp::from_ms(3000));
-        assert_eq!(begin(&board, &work(false)).unwrap().id(), 3);
-        second.stop();
-        assert!(second.cancel().is_cancelled() && second.is_running(), "stopping is not having ended");
-    }
-
-    #[test]
-    fn the_oldest_ended_jobs_make_room_and_running_ones_stay() {
-        let board = Board::default();
-        let running = begin(&board, &work(false)).unwrap();
-        for _ in 0..REMEMBERED * 2 {
-            begin(&board, &backup()).unwrap().end(Err(Error::Stopped), Timestamp::from_ms(2000));
-        }
-        let all = board.all();
-        assert_eq!(all.len(), REMEMBERED);
-        assert!(board.get(running.id()).is_some() && board.get(2).is_none());
-        assert_eq!(all[0].id(), 201);
-    }
-
-    #[tokio::test]
-    async fn an_ended_job_leaves_no_line_open_and_wakes_who_waits() {
-        let board = Board::default();
-        let record = begin(&board, &work(false)).unwrap();
-        let at = record.add(Line::waiting("a".into())).unwrap();
-        record.line(at, |line| line.step = Step::Running);
-        record.add(Line::ended("b".into(), Step::Done, 7, "well".into()));
-        record.progress(|progress| progress.bytes = 4000);
-        let waiting = tokio::spawn({
-            let record = Arc::clone(&record);
-            async move { record.ended().await }
-        });
-        record.end(Err(Error::Items { failed: 1, total: 2 }), Timestamp::from_ms(3000));
-        waiting.await.unwrap();
-        let view = record.view(true);
-        assert_eq!((view.state, view.result.as_deref()), (State::Failed, Some("1 of 2 failed")));
-        assert_eq!(view.progress.bytes_per_s, 2000);
-        assert_eq!(view.lines.iter().map(|line| line.step).collect::<Vec<_>>(), [Step::Stopped, Step::Done]);
-        record.end(Ok("again".into()), Timestamp::from_ms(9000));
-        assert_eq!(record.state(), State::Failed, "a job ends once");
-    }
-
-    #[test]
-    fn lines_are_bounded_and_the_rest_is_counted() {
-        let board = Board::default();
-        let record = begin(&board, &work(false)).unwrap();
-        for number in 0..LINES_MAX + 3 {
-            record.add(Line::waiting(number.to_string()));
-        }
-        let view = record.view(true);
-        assert_eq!((view.lines.len(), view.lines_left_out), (LINES_MAX, 3));
-    }
-}
+mod tests;

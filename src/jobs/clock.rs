@@ -49,11 +49,6 @@ impl Jobs {
         Ok(Some(Scrub { state, progress: self.shared.scrub.snapshot() }))
     }
 
-    /// Says that room is needed soon, so that eviction does not wait for its tick.
-    pub fn make_room(&self) {
-        self.shared.wake.notify_one();
-    }
-
     /// What eviction did since the start.
     pub fn evicted(&self) -> &evict::Evicted {
         &self.shared.evicted

@@ -62,7 +62,7 @@ pub enum Error {
     #[error("no digest is bound to {0}")]
     Unbound(String),
     /// No origin can be asked, since no node runs.
-    #[error("this needs a running node, since it asks origins: start one with `waystation serve`")]
+    #[error("this needs a running node, with its rules and its way to the origins: start one with `waystation serve`")]
     NeedsNode,
     /// Items of the job failed.
     #[error("{failed} of {total} failed")]

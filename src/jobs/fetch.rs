@@ -3,6 +3,8 @@
 //! For each address: 1. map it to a name; 2. fill it under what it must turn out to be, or find it held; 3. only then
 //! register the digest, so that it judges whatever endpoints fetch from there later; 4. pin. A fetch that fails leaves the
 //! address as it was.
+//!
+//! To refresh is to ask each origin again, whether or not what is held is fresh, and to fill what has changed there.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,10 +12,10 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use crate::base::digest::{Digest, Sha256};
-use crate::fill::{self, Fill, FlightView, Keeping, Target};
+use crate::fill::{self, Fill, FlightView, Keeping, Refreshed, Target};
 use crate::jobs::Shared;
 use crate::jobs::address::Address;
-use crate::jobs::board::{Line, Record, Step, Unit, View};
+use crate::jobs::board::{Line, Progress, Record, Step, Unit, View};
 use crate::jobs::error::Error;
 use crate::jobs::work::{Fetch, FetchItem};
 use crate::model::name::Name;
@@ -39,7 +41,8 @@ pub(in crate::jobs) async fn run(shared: &Arc<Shared>, record: &Arc<Record>, wor
             let (shared, record, by) = (Arc::clone(shared), Arc::clone(record), record.by().to_owned());
             running.spawn(async move {
                 record.line(at, |line| line.step = Step::Running);
-                (at, one(&shared, &record, at, &item, work.pin.then_some(by.as_str())).await)
+                let how = How { pin: work.pin.then_some(by.as_str()), refresh: work.refresh };
+                (at, one(&shared, &record, at, &item, how).await)
             });
         }
         let ended = tokio::select! {
@@ -115,13 +118,15 @@ impl Filled {
     }
 }
 
-async fn one(
-    shared: &Shared,
-    record: &Record,
-    at: usize,
-    item: &FetchItem,
-    pin: Option<&str>,
-) -> Result<Filled, Error> {
+/// What the whole job says of each of its items.
+#[derive(Clone, Copy)]
+struct How<'a> {
+    /// Who pins.
+    pin: Option<&'a str>,
+    refresh: bool,
+}
+
+async fn one(shared: &Shared, record: &Record, at: usize, item: &FetchItem, how: How<'_>) -> Result<Filled, Error> {
     let fill = shared.fill()?;
     let address = Address::parse(&item.address)?;
     let target: Target = fill
@@ -129,12 +134,17 @@ async fn one(
         .map_err(|refusal| Error::Refused { address: Address::redact(&item.address), why: refusal.to_string() })?;
     let (found, held_before, remark) = if let Some(sha256) = item.sha256 {
         bound(shared, record, at, target, sha256).await?
+    } else if how.refresh {
+        record.line(at, |line| line.name = Some(target.name.clone()));
+        let (found, came) = fill.refresh(&target).await.map_err(|error| Error::Upstream(error.to_string()))?;
+        let held_before = matches!(came, Refreshed::Known | Refreshed::Current);
+        (found, held_before, refreshed(came).to_owned())
     } else {
         let held_before = shared.store.find(&target.name).await?.is_some();
         record.line(at, |line| line.name = Some(target.name.clone()));
         (prefetch(fill, &target).await?, held_before, String::new())
     };
-    if let Some(by) = pin {
+    if let Some(by) = how.pin {
         shared.store.pin(found.held.payload().digests.blake3, by).await?;
     }
     Ok(Filled::of(&found, held_before, remark))
@@ -211,6 +221,17 @@ async fn bound(
     Ok((found, held.is_some(), remark))
 }
 
+/// What came of asking again, in words.
+fn refreshed(came: Refreshed) -> &'static str {
+    match came {
+        Refreshed::Filled => "",
+        Refreshed::Known => "; a digest is known for it, so the origin was not asked",
+        Refreshed::Current => "; the origin says that it is current",
+        Refreshed::Same => "; the origin sent it again, and it is the same",
+        Refreshed::Replaced => "; the origin had another version",
+    }
+}
+
 /// Refuses a SHA-256 where another one is known.
 fn agree(known: &Published, sha256: Sha256) -> Result<(), Error> {
     match known.sha256 {
@@ -244,19 +265,35 @@ async fn same_length(fill: &Fill, target: &Target, size: u64) -> Result<String, 
 
 /// Puts what the flights say now into the view of a running job.
 pub(in crate::jobs) fn follow(view: &mut View, flights: &[FlightView]) {
-    let flights: HashMap<_, _> = flights.iter().map(|flight| (&flight.name, flight)).collect();
-    let (mut bytes, mut rate, mut current) = (0, 0, None);
+    sum_up(&mut view.progress, &view.lines, flights);
+    let flights = by_name(flights);
     for line in &mut view.lines {
         let Some(flight) = line.name.as_ref().and_then(|name| flights.get(name)) else { continue };
         (line.done, line.total) = (flight.covered, flight.size);
         line.text = format!("{} from {}", flight.step, flight.source);
+    }
+}
+
+/// The same for the progress alone.
+pub(in crate::jobs) fn sum_up(progress: &mut Progress, lines: &[Line], flights: &[FlightView]) {
+    if flights.is_empty() {
+        return;
+    }
+    let flights = by_name(flights);
+    let (mut bytes, mut rate, mut current) = (0, 0, None);
+    for line in lines {
+        let Some(flight) = line.name.as_ref().and_then(|name| flights.get(name)) else { continue };
         bytes += flight.covered;
         rate += flight.bytes_per_s;
         current.get_or_insert_with(|| line.item.clone());
     }
     if current.is_some() {
-        view.progress.bytes += bytes;
-        view.progress.bytes_per_s = rate;
-        view.progress.current = current;
+        progress.bytes += bytes;
+        progress.bytes_per_s = rate;
+        progress.current = current;
     }
+}
+
+fn by_name(flights: &[FlightView]) -> HashMap<&Name, &FlightView> {
+    flights.iter().map(|flight| (&flight.name, flight)).collect()
 }

@@ -1,14 +1,22 @@
 //! The import job: files of the administrator's become payloads. Directories are walked first, so that the total is known.
+//!
+//! One file can be given an address: it is mapped as a client's request is, the file must fit what is published for it, and
+//! from then on clients that ask there are answered with it. With a digest the address is bound to that, as by `fetch`;
+//! without one it is believed for as long as something new from there would be.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::base::digest::Digest;
+use crate::base::digest::{Digest, Sha256};
+use crate::fill::{Keeping, Target};
 use crate::jobs::Shared;
+use crate::jobs::address::Address;
 use crate::jobs::board::{Line, Record, Step, Unit};
 use crate::jobs::error::Error;
 use crate::jobs::work::Import;
-use crate::model::payload::{Authority, Class, Published};
+use crate::model::name::Name;
+use crate::model::payload::{Alias, Authority, Class, Published};
+use crate::store::Found;
 
 /// Files that one import takes: as many as the store is measured for. Bounds the list that is held in memory.
 const FILES_MAX: usize = 1_000_000;
@@ -31,7 +39,12 @@ pub(in crate::jobs) async fn run(shared: &Arc<Shared>, record: &Arc<Record>, wor
         progress.total = Some(total);
         progress.unit = Unit::Items;
     });
-    let expected = work.sha256.map(|sha256| Published::one(Digest::Sha256(sha256), Authority::Operator));
+    if work.address.is_some() && files.len() != 1 {
+        let what = format!("one URL can only be meant for one file, and there are {}", files.len());
+        return Err(Error::Input(what));
+    }
+    let target = work.address.as_deref().map(|address| locate(shared, address)).transpose()?;
+    let expected = expected(work.sha256, target.as_ref())?;
     let mut failed = 0;
     // One after the other: a copy is bound by the disk, and its hashing by the store's own pool.
     for path in files {
@@ -40,16 +53,16 @@ pub(in crate::jobs) async fn run(shared: &Arc<Shared>, record: &Arc<Record>, wor
         }
         let item = path.display().to_string();
         record.progress(|progress| progress.current = Some(item.clone()));
-        let (line, bytes) = match shared.store.import(path.clone(), work.take, expected, Vec::new()).await {
-            Ok(found) => {
+        let (line, bytes) = match one(shared, path.clone(), &work, expected, target.as_ref()).await {
+            Ok((found, answered)) => {
                 let payload = found.held.payload();
                 let class = match payload.class {
                     Class::Proven => "proven",
                     Class::Unproven => "unproven: give its digest with --sha256",
                 };
-                let mut text = format!("{class}, sha256-{}", payload.digests.sha256);
+                let mut text = format!("{class}, sha256-{}{answered}", payload.digests.sha256);
                 if work.take && still_there(path).await? {
-                    text.push_str("; taken in as a copy: the file itself may not be deleted, so delete it by hand");
+                    text.push_str("; taken in as a copy: the file may not be deleted or is open for writing, so delete it by hand");
                 }
                 (Line::ended(item, Step::Done, payload.size, text), payload.size)
             }
@@ -67,6 +80,69 @@ pub(in crate::jobs) async fn run(shared: &Arc<Shared>, record: &Arc<Record>, wor
     match failed {
         0 => Ok(format!("{total} taken in")),
         failed => Err(Error::Items { failed, total }),
+    }
+}
+
+/// Takes one file in, under its address if it has one. Returns it, and what is to be said of the address.
+async fn one(
+    shared: &Shared,
+    path: PathBuf,
+    work: &Import,
+    expected: Option<Published>,
+    target: Option<&Target>,
+) -> Result<(Found, String), Error> {
+    let store = &shared.store;
+    let found = store.import(path, work.take, expected, Vec::new()).await?;
+    let Some(target) = target else { return Ok((found, String::new())) };
+    let digests = found.held.payload().digests;
+    let blake3 = digests.blake3;
+    let alias = shared.fill()?.imported(target, &digests);
+    if store.find(&target.name).await?.is_some_and(|old| old.held.payload().digests.blake3 != blake3) {
+        // What was held there is another version, and no evidence of anything.
+        store.forget(&target.name).await?;
+    }
+    if let Some(sha256) = work.sha256 {
+        let published = Published::one(Digest::Sha256(sha256), Authority::Operator);
+        store.expect(&target.name, published, target.locations.clone()).await?;
+    }
+    let believed = match (&alias.freshness, work.sha256) {
+        (_, Some(_)) => "bound to its digest".to_owned(),
+        (None, None) => "which never changes".to_owned(),
+        (Some(freshness), None) => {
+            format!("the origin is asked from {} on; --sha256 would bind it", freshness.until)
+        }
+    };
+    // What is bound is right whatever the origin has.
+    let alias = Alias { freshness: alias.freshness.filter(|_| work.sha256.is_none()), ..alias };
+    store.alias(blake3, target.name.clone(), alias).await?;
+    tracing::info!(name = target.name.shown(), %blake3, "an imported file is answered under an address");
+    Ok((found, format!("; answered as {}: {believed}", target.name.shown())))
+}
+
+/// The name under which clients that ask the address are answered.
+fn locate(shared: &Shared, address: &str) -> Result<Target, Error> {
+    let refused = |why: String| Error::Refused { address: Address::redact(address), why };
+    let target = shared.fill()?.locate(&Address::parse(address)?.ask()).map_err(|error| refused(error.to_string()))?;
+    match (&target.name, target.keeping) {
+        (Name::Digest(_), _) => {
+            Err(refused("this is a digest's own address: give the digest with --sha256 instead".to_owned()))
+        }
+        (_, Keeping::Never) => Err(refused("what lies there is passed on and never kept".to_owned())),
+        (Name::Origin(_), _) => Ok(target),
+    }
+}
+
+/// What the file must turn out to be: by the operator's word, and by the digest in the address.
+fn expected(sha256: Option<Sha256>, target: Option<&Target>) -> Result<Option<Published>, Error> {
+    let of_address = target.and_then(|target| target.expected);
+    let Some(sha256) = sha256 else { return Ok(of_address) };
+    let digest = Digest::Sha256(sha256);
+    match of_address {
+        Some(known) if known.sha256.is_some_and(|other| other != sha256) => Err(Error::Input(format!(
+            "the address itself names another digest than {digest}: leave --sha256 out, or correct it"
+        ))),
+        Some(known) => Ok(Some(Published { sha256: Some(sha256), authority: Authority::Operator, ..known })),
+        None => Ok(Some(Published::one(digest, Authority::Operator))),
     }
 }
 

@@ -25,6 +25,7 @@ pub mod error;
 pub mod fetch;
 pub mod import;
 pub mod verify;
+pub mod view;
 pub mod work;
 
 use std::sync::Arc;
@@ -78,6 +79,7 @@ pub(in crate::jobs) struct Shared {
     pub(in crate::jobs) fill: Option<Fill>,
     pub(in crate::jobs) clock: Arc<dyn Clock>,
     board: Board,
+    /// Pulled by the store when somebody waits for room, so that eviction does not wait for its tick.
     wake: Arc<Notify>,
     evicted: Arc<Evicted>,
     scrub: Arc<Progress>,
@@ -121,11 +123,11 @@ impl Jobs {
     fn with(config: Config, store: Store, fill: Option<Fill>, clock: Arc<dyn Clock>) -> Self {
         let shared = Shared {
             config,
+            wake: store.shortage(),
             store,
             fill,
             clock,
             board: Board::default(),
-            wake: Arc::new(Notify::new()),
             evicted: Arc::new(Evicted::default()),
             scrub: Arc::new(Progress::default()),
             tasks: TaskTracker::new(),
@@ -180,12 +182,20 @@ impl Jobs {
 
     /// All jobs that are still known, newest first, without their lines.
     pub fn list(&self) -> Vec<View> {
-        self.shared.board.all().iter().map(|record| self.view(record, false)).collect()
+        let flights = self.flights();
+        let show = |record: &Arc<Record>| {
+            let mut view = record.view(false);
+            if view.state.is_running() {
+                record.look(|lines| fetch::sum_up(&mut view.progress, lines, &flights));
+            }
+            view
+        };
+        self.shared.board.all().iter().map(show).collect()
     }
 
     /// One job with its lines.
     pub fn get(&self, id: u64) -> Option<View> {
-        self.shared.board.get(id).map(|record| self.view(&record, true))
+        self.shared.board.get(id).map(|record| self.view(&record))
     }
 
     /// Waits until the job has ended, or `patience` is over, and returns it.
@@ -193,7 +203,7 @@ impl Jobs {
         let record = self.shared.board.get(id)?;
         // Running out of patience is no failure: the view says that the job still runs.
         let _ = tokio::time::timeout(patience, record.ended()).await;
-        Some(self.view(&record, true))
+        Some(self.view(&record))
     }
 
     /// Stops all jobs and the housekeeping, and waits for them.
@@ -203,13 +213,10 @@ impl Jobs {
         self.shared.tasks.wait().await;
     }
 
-    fn view(&self, record: &Record, lines: bool) -> View {
-        let mut view = record.view(lines);
-        if let (Some(fill), true) = (&self.shared.fill, view.state.is_running()) {
-            fetch::follow(&mut view, &fill.flights());
-        }
-        if !lines {
-            view.lines = Vec::new();
+    fn view(&self, record: &Record) -> View {
+        let mut view = record.view(true);
+        if view.state.is_running() {
+            fetch::follow(&mut view, &self.flights());
         }
         view
     }

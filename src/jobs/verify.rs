@@ -189,7 +189,7 @@ fn may_pass(error: &fill::Error) -> bool {
     match error {
         fill::Error::Unavailable { .. } | fill::Error::Changed { .. } | fill::Error::Closing => true,
         fill::Error::Store(error) => !matches!(**error, store::Error::Gone | store::Error::Mismatch { .. }),
-        fill::Error::Origin(..) | fill::Error::Mismatch { .. } => false,
+        fill::Error::Origin(..) | fill::Error::Nowhere | fill::Error::Mismatch { .. } => false,
     }
 }
 

@@ -60,6 +60,8 @@ pub struct Fetch {
     pub items: Vec<FetchItem>,
     /// Pin what was filled, so that eviction leaves it alone.
     pub pin: bool,
+    /// Ask the origins whether what is held is still what they have, and fill what is not.
+    pub refresh: bool,
 }
 
 /// One address, and what it must turn out to be.
@@ -94,6 +96,8 @@ pub struct Import {
     pub take: bool,
     /// What the one file must turn out to be.
     pub sha256: Option<Sha256>,
+    /// The address that the one file is to be answered under.
+    pub address: Option<String>,
 }
 
 /// Copy the index.
@@ -127,7 +131,11 @@ impl Work {
 
     /// Whether it cannot do without an origin.
     pub(in crate::jobs) const fn needs_origins(&self) -> bool {
-        matches!(self, Self::Fetch(_) | Self::Verify(Verify { repair: true, .. }))
+        // An address is mapped as clients' requests are, which only a node with its rules can.
+        matches!(
+            self,
+            Self::Fetch(_) | Self::Verify(Verify { repair: true, .. }) | Self::Import(Import { address: Some(_), .. })
+        )
     }
 
     /// One line for people: what it does.
@@ -156,6 +164,9 @@ impl Work {
             Self::Fetch(work) if work.items.len() > FETCH_MAX => {
                 refuse(format!("{} addresses are too many for one job: give at most {FETCH_MAX}", work.items.len()))
             }
+            Self::Fetch(work) if work.refresh && work.items.iter().any(|item| item.sha256.is_some()) => {
+                refuse("where a digest is known there is nothing to ask again: give no digest to a refresh".to_owned())
+            }
             Self::Fetch(work) => work.items.iter().try_for_each(|item| Address::parse(&item.address).map(drop)),
             Self::Verify(Verify { rate: Some(0), .. }) => {
                 refuse("a rate of 0 bytes a second would never end: give at least 1".to_owned())
@@ -170,7 +181,17 @@ impl Work {
             Self::Import(work) if work.sha256.is_some() && work.paths.len() != 1 => {
                 refuse("one SHA-256 can only be meant for one file: import the files one by one".to_owned())
             }
-            Self::Import(work) => work.paths.iter().try_for_each(|path| absolute(path)),
+            Self::Import(work) => {
+                if let Some(address) = &work.address {
+                    if work.paths.len() != 1 {
+                        return refuse(
+                            "one URL can only be meant for one file: import the files one by one".to_owned(),
+                        );
+                    }
+                    Address::parse(address)?;
+                }
+                work.paths.iter().try_for_each(|path| absolute(path))
+            }
             Self::Backup(work) => absolute(&work.to),
         }
     }
@@ -192,7 +213,7 @@ mod tests {
 
     fn fetch(addresses: &[&str]) -> Work {
         let items = addresses.iter().map(|text| FetchItem { address: (*text).to_owned(), sha256: None }).collect();
-        Work::Fetch(Fetch { items, pin: false })
+        Work::Fetch(Fetch { items, pin: false, refresh: false })
     }
 
     #[test]
@@ -208,7 +229,17 @@ mod tests {
             Work::Import(Import {
                 paths: vec!["/a".into(), "/b".into()],
                 sha256: Some(Sha256::new([0; 32])),
-                take: false,
+                ..Import::default()
+            }),
+            Work::Import(Import {
+                paths: vec!["/a".into(), "/b".into()],
+                address: Some("http://h/a".to_owned()),
+                ..Import::default()
+            }),
+            Work::Fetch(Fetch {
+                items: vec![FetchItem { address: "http://h/a".to_owned(), sha256: Some(Sha256::new([0; 32])) }],
+                refresh: true,
+                pin: false,
             }),
             Work::Backup(Backup { to: "x.redb".into() }),
         ] {

@@ -34,9 +34,9 @@ pub struct Evicted {
 /// Runs until `cancel`. `wake` makes it look at once; a wake while it works is not lost.
 pub async fn run(store: Store, wake: Arc<Notify>, evicted: Arc<Evicted>, cancel: CancellationToken) {
     // Each trouble is told once for each time that it begins, not at every look.
-    let (mut told, mut failing) = (false, false);
+    let (mut told, mut failing, mut woken) = (false, false, false);
     while !cancel.is_cancelled() {
-        match sweep(&store, &evicted, &cancel).await {
+        match sweep(&store, &evicted, woken, &cancel).await {
             Ok(left) => {
                 failing = false;
                 evicted.stuck.store(left, Ordering::Relaxed);
@@ -58,19 +58,20 @@ pub async fn run(store: Store, wake: Arc<Notify>, evicted: Arc<Evicted>, cancel:
         }
         tokio::select! {
             () = cancel.cancelled() => {}
-            () = wake.notified() => {}
-            () = tokio::time::sleep(TICK) => {}
+            () = wake.notified() => woken = true,
+            () = tokio::time::sleep(TICK) => woken = false,
         }
     }
 }
 
-/// Steps until nothing more goes or has to. Returns how many bytes are still too many.
-pub async fn sweep(store: &Store, evicted: &Evicted, cancel: &CancellationToken) -> Result<u64, Error> {
+/// Steps until nothing more goes or has to. `ahead` where somebody had to wait for room: then some is made that nobody
+/// needs yet. Returns how many bytes are still too many.
+pub async fn sweep(store: &Store, evicted: &Evicted, ahead: bool, cancel: &CancellationToken) -> Result<u64, Error> {
     let mut room = 0;
     loop {
         let space = store.space().await?;
         let excess = excess(&space);
-        if excess > 0 {
+        if excess > 0 || ahead {
             room = headroom(&space);
         }
         if cancel.is_cancelled() {

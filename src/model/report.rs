@@ -33,6 +33,8 @@ pub struct HostHealth {
 pub enum Verdict {
     /// As it should be.
     Good,
+    /// Works, and leaves something out that somebody may expect.
+    Note,
     /// Works, but will hurt.
     Warning,
     /// Does not work.

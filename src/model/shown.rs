@@ -18,6 +18,7 @@ const SECRET_PARTS: [&str; 7] = ["sig", "token", "secret", "credential", "passw"
 /// A path with its query, or a key that ends in one.
 #[must_use]
 pub fn target(text: &str) -> String {
+    let text = without_user_info(text);
     let Some((path, query)) = text.split_once('?') else {
         return escape(text.as_bytes(), TEXT_CHARS_MAX);
     };
@@ -31,10 +32,43 @@ pub fn target(text: &str) -> String {
                 shown.push('=');
                 shown.push_str(HIDDEN);
             }
+            // It names a host, percent-encoded or not, and nothing else that has an `@`.
+            Some((name, value)) if name.eq_ignore_ascii_case("cacheHostOrigin") => match behind_user_info(value) {
+                Some(host) => shown.extend([name, "=", HIDDEN, "@", host]),
+                None => shown.push_str(pair),
+            },
             _ => shown.push_str(pair),
         }
     }
     escape(shown.as_bytes(), TEXT_CHARS_MAX)
+}
+
+/// Hides a name and a password that someone put before the host of a URL, of a bare authority, or of a `host/path`. Each
+/// part behind a `//` is read as one that begins with an authority, wherever it stands: rather too much of a path is hidden
+/// than too little of a URL in a query.
+#[must_use]
+pub fn without_user_info(text: &str) -> String {
+    let parts = text.split("//").map(|part| {
+        let mut authority = part.split(['/', '?', '#']).next().unwrap_or_default();
+        // What no port can be is the beginning of a password that has a slash in it, or the like.
+        let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+        let whole = behind_user_info(authority).is_some() || authority.contains('[');
+        if !whole && authority.rsplit_once(':').is_some_and(|(_, port)| !is_port(port)) {
+            authority = part;
+        }
+        match behind_user_info(authority) {
+            Some(host) => format!("{HIDDEN}@{host}{}", &part[authority.len()..]),
+            None => part.to_owned(),
+        }
+    });
+    parts.collect::<Vec<_>>().join("//")
+}
+
+/// The host and port of an authority, where something stands before them that may be a password.
+#[must_use]
+pub fn behind_user_info(authority: &str) -> Option<&str> {
+    let ends = ["@", "%40"].map(|at| authority.rfind(at).map(|found| found + at.len()));
+    ends.into_iter().flatten().max().map(|end| &authority[end..])
 }
 
 /// Printable ASCII as it is, anything else, quotes and backslashes as `\xNN`; cut to `limit` characters.
@@ -87,12 +121,38 @@ mod tests {
         );
         assert_eq!(target("/a?b?P4=x"), "/a?b?P4=***");
         assert_eq!(target("/plain"), "/plain");
+        for at in ["@", "%40"] {
+            assert_eq!(
+                target(&format!("/a@b?x@y&cachehostorigin=kim:hunter2{at}h&c=d")),
+                "/a@b?x@y&cachehostorigin=***@h&c=d"
+            );
+        }
     }
 
     #[test]
     fn no_line_can_be_forged() {
         assert_eq!(escape(b"a\r\nstatus=200 \"x\\", 100), "a\\x0d\\x0astatus=200 \\x22x\\x5c");
         assert_eq!(escape("é\u{1b}[0m".as_bytes(), 100), "\\xc3\\xa9\\x1b[0m");
+    }
+
+    #[test]
+    fn user_info_is_hidden_wherever_an_authority_stands() {
+        for (text, shown) in [
+            ("http://kim:hunter2@h/a@b?c@d", "http://***@h/a@b?c@d"),
+            ("kim:hunter2@h:80", "***@h:80"),
+            ("kim:hunter2@h/a", "***@h/a"),
+            ("x://a@b:hunter2@c/d", "x://***@c/d"),
+            ("/go?to=http://kim:hunter2@h", "/go?to=http://***@h"),
+            ("kim:hunter2%40h/a", "***@h/a"),
+            ("http://kim:hunter2/x?@h/a", "http://***@h/a"),
+            ("http://h:80/a@b", "http://h:80/a@b"),
+            ("http://[::1]/a@b", "http://[::1]/a@b"),
+            ("/a@b", "/a@b"),
+            ("https://dl.example.org/a", "https://dl.example.org/a"),
+            ("", ""),
+        ] {
+            assert_eq!(without_user_info(text), shown);
+        }
     }
 
     proptest! {

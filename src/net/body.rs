@@ -7,9 +7,13 @@
 //! What hyper has been handed has not left: it waits in hyper's queue (HTTP/1) or for the stream's window (HTTP/2). So
 //! what is handed over is a [`Slice`], which hyper advances by what its transport took; the answer has ended when the
 //! body and all of its slices are gone.
+//!
+//! Where the bandwidth is limited, a frame is handed over grain by grain, each when its turn has come. Then the answer waits
+//! for us and not for the client.
 
 use std::fmt;
 use std::io::IoSlice;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -25,6 +29,7 @@ use crate::base::limits::WINDOW;
 use crate::net::counters::Counters;
 use crate::net::error::Error;
 use crate::net::pulse::Visit;
+use crate::pace::{Flow, Governor};
 
 /// Why a body ended early; the connection is cut, so that no client takes it for whole.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +52,11 @@ pub struct Body {
     state: State,
     passage: Arc<Passage>,
     track: Option<Track>,
+    /// Asked before bytes are handed over.
+    flow: Option<Flow>,
+    /// Of a frame, what waits for its turn.
+    parked: Bytes,
+    for_node: bool,
 }
 
 type Done = Box<dyn FnOnce(u64, bool) + Send>;
@@ -160,7 +170,17 @@ impl Body {
 
     fn new(source: Source, left: Option<u64>) -> Self {
         let state = if left == Some(0) { State::Whole } else { State::Open };
-        Self { source, left, sent: 0, state, passage: Arc::default(), track: None }
+        Self {
+            source,
+            left,
+            sent: 0,
+            state,
+            passage: Arc::default(),
+            track: None,
+            flow: None,
+            parked: Bytes::new(),
+            for_node: false,
+        }
     }
 
     /// Calls `done` once when the answer has ended: with the bytes of it that the connection's transport took, and whether
@@ -170,6 +190,13 @@ impl Body {
     #[must_use]
     pub fn on_end(self, done: Box<dyn FnOnce(u64, bool) + Send>) -> Self {
         *self.passage.done.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
+        self
+    }
+
+    /// It goes to a child node, so that the bandwidth of nodes is its own and not that of endpoints.
+    #[must_use]
+    pub fn for_node(mut self) -> Self {
+        self.for_node = true;
         self
     }
 
@@ -194,6 +221,30 @@ impl Body {
         let _ = self.passage.visit.set(Arc::clone(&visit));
         let reset_when_broken = old_client && self.left.is_none();
         self.track = Some(Track { visit, counters, reset_when_broken });
+    }
+
+    /// Keeps to the bandwidth that `client` may have.
+    pub(crate) fn keep_pace(&mut self, governor: &Governor, client: IpAddr) {
+        if self.state == State::Open {
+            self.flow = Some(if self.for_node { governor.to_node() } else { governor.to_client(client) });
+        }
+    }
+
+    /// As much of `frame` as may go now; the rest is parked.
+    fn poll_turn(&mut self, cx: &mut Context<'_>, mut frame: Bytes) -> Poll<Bytes> {
+        let Some(flow) = self.flow.as_mut().filter(|flow| !flow.is_free()) else { return Poll::Ready(frame) };
+        match flow.poll_take(cx, frame.len() as u64) {
+            Poll::Ready(granted) => {
+                let len = usize::try_from(granted).unwrap_or(usize::MAX).min(frame.len());
+                let now = frame.split_to(len);
+                self.parked = frame;
+                Poll::Ready(now)
+            }
+            Poll::Pending => {
+                self.parked = frame;
+                Poll::Pending
+            }
+        }
     }
 
     fn set_ours(&self, ours: bool) {
@@ -241,6 +292,7 @@ impl http_body::Body for Body {
             return Poll::Ready(None);
         }
         let next = match &mut body.source {
+            _ if !body.parked.is_empty() => Poll::Ready(Some(Ok(std::mem::take(&mut body.parked)))),
             Source::Memory(bytes) => {
                 let window = usize::try_from(WINDOW).unwrap_or(usize::MAX);
                 Poll::Ready(Some(Ok(bytes.split_to(bytes.len().min(window)))))
@@ -253,6 +305,7 @@ impl http_body::Body for Body {
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
+            Poll::Ready(Some(Ok(frame))) => body.poll_turn(cx, frame).map(|frame| Some(Ok(frame))),
             next => next,
         };
         body.set_ours(next.is_pending());

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::pace::Governor;
+
 /// The limits of one server.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -33,6 +35,8 @@ pub struct Config {
     /// How much of what was not sent yet the kernel takes for a TCP connection: bounds what a slow reader costs and
     /// makes its progress visible early.
     pub unsent_bytes_max: u32,
+    /// How fast answers may go out; one that limits nothing unless told otherwise.
+    pub pace: Governor,
 }
 
 impl Default for Config {
@@ -53,6 +57,7 @@ impl Default for Config {
             header_bytes_max: 64 << 10,
             streams_max: 128,
             unsent_bytes_max: 128 << 10,
+            pace: Governor::default(),
         }
     }
 }

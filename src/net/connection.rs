@@ -31,6 +31,7 @@ use crate::net::drain::Drain;
 use crate::net::guard::Guard;
 use crate::net::pulse::{Pulse, Verdict, Visit, Watch};
 use crate::net::{Peer, Shared};
+use crate::pace::Governor;
 
 /// The address that stands for our own end where the socket is gone already.
 const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -106,7 +107,7 @@ async fn serve_http1<S>(stream: S, peer: Peer, shared: &Arc<Shared>, config: Arc
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let door = Door { shared: shared.clone(), peer, pulse: pulse.clone() };
+    let door = Door { shared: shared.clone(), peer, pulse: pulse.clone(), pace: config.pace.clone() };
     // `pipeline_flush` stays off: with it hyper would buffer whole bodies for slow readers. hyper's own header timeout
     // also runs while a connection is idle, so it stands behind our two clocks and not in their place.
     let connection = http1::Builder::new()
@@ -124,7 +125,7 @@ async fn serve_http2<S>(stream: S, peer: Peer, shared: &Arc<Shared>, config: Arc
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let door = Door { shared: shared.clone(), peer, pulse: pulse.clone() };
+    let door = Door { shared: shared.clone(), peer, pulse: pulse.clone(), pace: config.pace.clone() };
     let over = CancellationToken::new();
     // Streams run as tasks of their own; when the connection ends, however it does, so do they.
     let _streams_end_with_it = over.clone().drop_guard();
@@ -175,6 +176,7 @@ async fn watch(connection: impl Http, mut watch: Watch, every: Duration, peer: P
             result = &mut connection => {
                 if let Err(error) = result {
                     tracing::debug!(client = %peer.remote, %error, "connection ended early");
+                    unread(&error, peer, shared);
                 }
                 return;
             }
@@ -227,6 +229,17 @@ async fn watch(connection: impl Http, mut watch: Watch, every: Duration, peer: P
     }
 }
 
+/// Tells of a request that hyper answered by itself, since it could not be read; with which status is hyper's rule.
+fn unread(error: &hyper::Error, peer: Peer, shared: &Shared) {
+    let (reason, status) = match (error.is_parse(), error.is_parse_too_large()) {
+        (_, true) => (Reason::TooLarge, 431),
+        (true, false) => (Reason::Malformed, 400),
+        (false, false) => return,
+    };
+    shared.counters.refuse_request(reason);
+    shared.handler.unread(peer, status, &error.to_string());
+}
+
 /// Runs the streams of one HTTP/2 connection as tasks that the drain waits for.
 #[derive(Clone)]
 struct Streams {
@@ -251,6 +264,7 @@ struct Door {
     shared: Arc<Shared>,
     peer: Peer,
     pulse: Arc<Pulse>,
+    pace: Governor,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Door {
@@ -264,7 +278,8 @@ impl hyper::service::Service<Request<Incoming>> for Door {
         let old_client = request.version() <= Version::HTTP_10;
         let answer = self.shared.handler.clone().handle(self.peer, request);
         let visit = Visit::begin(self.pulse.clone());
-        Answering { answer, visit: Some(visit), shared: self.shared.clone(), head, old_client }
+        let (pace, client) = (self.pace.clone(), self.peer.remote.ip());
+        Answering { answer, visit: Some(visit), shared: self.shared.clone(), head, old_client, pace, client }
     }
 }
 
@@ -275,6 +290,8 @@ struct Answering {
     shared: Arc<Shared>,
     head: bool,
     old_client: bool,
+    pace: Governor,
+    client: IpAddr,
 }
 
 impl Future for Answering {
@@ -288,6 +305,7 @@ impl Future for Answering {
         }
         if let Some(visit) = this.visit.take() {
             response.body_mut().track(visit, this.shared.counters.clone(), this.old_client);
+            response.body_mut().keep_pace(&this.pace, this.client);
         }
         Poll::Ready(Ok(response))
     }

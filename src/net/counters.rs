@@ -8,7 +8,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
-/// Why a connection was turned away or cut by us.
+/// Why a connection was turned away or cut by us, or a request refused that could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
     /// As many connections as there may be were open.
@@ -23,6 +23,10 @@ pub enum Reason {
     Stalled,
     /// The grace period of a drain was over.
     Drained,
+    /// A request that is no HTTP.
+    Malformed,
+    /// A request whose head is longer than it may be.
+    TooLarge,
 }
 
 impl Reason {
@@ -35,6 +39,8 @@ impl Reason {
             Self::Header => "header",
             Self::Stalled => "stalled",
             Self::Drained => "drained",
+            Self::Malformed => "malformed",
+            Self::TooLarge => "too_large",
         }
     }
 }
@@ -45,7 +51,7 @@ impl EncodeLabelValue for Reason {
     }
 }
 
-/// The label of [`Counters::refused`] and [`Counters::closed`].
+/// The label of [`Counters::refused`], [`Counters::closed`] and [`Counters::requests_refused`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Why {
     /// See [`Reason`].
@@ -69,6 +75,8 @@ pub struct Counters {
     pub handshakes_failed: Counter,
     /// Requests begun.
     pub requests: Counter,
+    /// Requests refused before the handler saw them, by reason.
+    pub requests_refused: Family<Why, Counter>,
     /// Bodies that ended short, so that their connection was cut.
     pub bodies_cut: Counter,
     /// Bytes read from sockets, TLS records included.
@@ -87,6 +95,11 @@ impl Counters {
         registry.register("accept_errors", "Accepts that failed", self.accept_errors.clone());
         registry.register("tls_handshakes_failed", "TLS handshakes that failed", self.handshakes_failed.clone());
         registry.register("requests", "Requests begun", self.requests.clone());
+        registry.register(
+            "requests_refused",
+            "Requests that could not be read as HTTP/1",
+            self.requests_refused.clone(),
+        );
         registry.register("bodies_cut", "Response bodies that ended short", self.bodies_cut.clone());
         registry.register_with_unit("received", "Bytes read from sockets", Unit::Bytes, self.received_bytes.clone());
         registry.register_with_unit("sent", "Bytes written to sockets", Unit::Bytes, self.sent_bytes.clone());
@@ -94,6 +107,10 @@ impl Counters {
 
     pub(crate) fn refuse(&self, reason: Reason) {
         self.refused.get_or_create(&Why { reason }).inc();
+    }
+
+    pub(crate) fn refuse_request(&self, reason: Reason) {
+        self.requests_refused.get_or_create(&Why { reason }).inc();
     }
 
     pub(crate) fn close(&self, reason: Reason) {

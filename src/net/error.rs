@@ -85,7 +85,7 @@ pub enum Error {
     /// A name that the site CA may not sign for.
     #[error(
         "the site CA may not sign for {name}: it is limited to {scope}; make another with `waystation tls ca create --for \
-         DOMAIN` and give its certificate to the clients"
+         DOMAIN --replace` and give its certificate to the clients"
     )]
     NameOutside {
         /// The refused name or address.

@@ -4,7 +4,7 @@
 //! rights after binding); a server takes it over.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdTcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener as StdTcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use crate::net::Shared;
+use crate::net::config::Config;
 use crate::net::connection;
+use crate::net::counters::Reason;
 use crate::net::error::Error;
 
 /// Connections that the kernel holds until they are accepted: a fleet that wakes at once. The kernel lowers it to its
@@ -137,6 +139,7 @@ fn take_in(stream: TcpStream, remote: SocketAddr, tls: Option<&TlsAcceptor>, sha
         Err(reason) => {
             shared.counters.refuse(reason);
             tracing::debug!(client = %remote, reason = reason.as_str(), "connection turned away");
+            complain(reason, remote.ip().to_canonical(), &config, shared);
             return;
         }
     };
@@ -147,6 +150,26 @@ fn take_in(stream: TcpStream, remote: SocketAddr, tls: Option<&TlsAcceptor>, sha
     shared.counters.accepted.inc();
     let run = connection::run(stream, remote, tls.cloned(), shared.clone(), config, seat);
     shared.drain.spawn(run);
+}
+
+/// Tells the administrator what a client cannot: that it was turned away, and what to do where that is wrong.
+fn complain(reason: Reason, client: IpAddr, config: &Config, shared: &Shared) {
+    let client = if reason == Reason::Client { client } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
+    if !shared.told.is_news(client, Instant::now()) {
+        return;
+    }
+    if reason == Reason::Client {
+        tracing::warn!(
+            %client, limit = config.connections_per_client_max,
+            "connections turned away: the client has as many as it may have (limits.connections_per_client); where it \
+             stands for many machines, as a gateway or a proxy does, name it in limits.exempt"
+        );
+    } else {
+        tracing::warn!(
+            limit = config.connections_max,
+            "connections turned away: as many are open as there may be (for clients that is limits.connections)"
+        );
+    }
 }
 
 fn prepare(stream: &TcpStream, unsent_bytes_max: u32) -> io::Result<()> {

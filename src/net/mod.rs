@@ -2,7 +2,7 @@
 //!
 //! The way of a connection, and where each step lives:
 //! 1. [`listen`] binds a socket and accepts, backing off where the process has no descriptors left.
-//! 2. [`census`] counts it, in all and per client, and turns away what is too many.
+//! 2. [`census`] counts it, in all and per client, and turns away what is too many; [`told`] keeps the log of that short.
 //! 3. [`guard`] wraps the socket: it counts bytes into the connection's [`pulse`] and notes when the client does not take
 //!    them.
 //! 4. [`tls`] shakes hands where the listener is a TLS one; ALPN chooses HTTP/2 or HTTP/1.1.
@@ -27,6 +27,7 @@ pub mod guard;
 pub mod listen;
 pub mod pulse;
 pub mod tls;
+pub mod told;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -45,6 +46,7 @@ pub use crate::net::listen::Bound;
 
 use crate::net::census::Census;
 use crate::net::drain::{Drain, Drained};
+use crate::net::told::Told;
 
 /// Where a request came in.
 ///
@@ -61,7 +63,8 @@ pub struct Peer {
 
 /// What answers requests.
 ///
-/// Every request whose head fits [`Config::header_bytes_max`] gets here, so that none is answered without being recorded.
+/// Every request whose head can be read and fits [`Config::header_bytes_max`] gets here; of others [`Handler::unread`] is
+/// told, so that none is answered without being recorded.
 /// Its target may be that long, and its body may be of any length: the body may be ignored, and is to be read with a limit,
 /// as [`body::collect`] has one.
 pub trait Handler: Send + Sync + 'static {
@@ -71,6 +74,9 @@ pub trait Handler: Send + Sync + 'static {
         peer: Peer,
         request: Request<hyper::body::Incoming>,
     ) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
+
+    /// Is told of a request that was refused with `status` because its head could not be read. Called on a reactor thread.
+    fn unread(&self, _peer: Peer, _status: u16, _why: &str) {}
 }
 
 /// What all connections of a server share.
@@ -80,6 +86,8 @@ pub(crate) struct Shared {
     pub(crate) handler: Arc<dyn Handler>,
     pub(crate) counters: Counters,
     pub(crate) census: Census,
+    /// Clients that were told in the log to have too many connections.
+    pub(crate) told: Told,
     pub(crate) drain: Drain,
 }
 
@@ -105,6 +113,7 @@ impl Server {
             handler,
             counters,
             census: Census::default(),
+            told: Told::default(),
             drain: Drain::new(),
         });
         let server = Self { shared, addresses };

@@ -45,6 +45,22 @@ impl Bucket {
         self.take(now, 0);
         self.rate = rate.max(1);
     }
+
+    /// Another burst. What is owed beyond it is forgotten, so that nobody waits under a new rule for what an old one allowed.
+    pub fn set_burst(&mut self, burst: u64) {
+        self.burst = burst;
+        self.debt = self.debt.min(u128::from(burst) * NANOS);
+    }
+
+    /// How long until bytes may flow again: until what is owed is no more than the burst.
+    pub fn wait(&mut self, now: Duration) -> Duration {
+        self.take(now, 0)
+    }
+
+    /// Takes back what was counted and did not flow after all.
+    pub fn give_back(&mut self, bytes: u64) {
+        self.debt = self.debt.saturating_sub(u128::from(bytes) * NANOS);
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,412 @@
-//! The bandwidth governor: how fast bytes may flow.
+//! The bandwidth governor: how fast bytes may flow, by class, by window of the week, by the client's network.
 //!
-//! 1. [`bucket`] says of one flow how long to wait after so many bytes, so that it keeps a rate.
+//! What has bytes to move holds a [`Flow`] and asks it, grain by grain, how many may go. A question goes this way:
 //!
-//! Nothing here waits by itself, and nothing knows what the bytes are.
+//! 1. [`Flow::is_free`]: where nothing limits the flow's class, that is one relaxed load, and the answer is "all".
+//! 2. `state`: otherwise the flow goes through its gates, from the narrow one to the wide one: its network's, its class's,
+//!    the one that gives way, the site's link.
+//! 3. `gate`: each is a [`bucket`] with a line before it, first come, first served, a grain at a time. A grain shrinks with the
+//!    number of those who share the rate, so that each has its turn about once a second and none falls silent.
+//! 4. [`Governor::run`] is the one task that waits, with one timer, however many stand in line: it lets through whoever is due,
+//!    and wakes them. It does not need those whom it serves, so that a client that does not read holds up nobody.
+//! 5. `schedule`, [`window`], [`zone`]: the same task sees which rules are in force, at each edge of a window, and at least
+//!    once a minute, since clocks are put right.
+//! 6. `delay`: what nobody waits for gives way where origins take longer to answer than they did.
+//!
+//! What holds: who is dropped leaves the line, and what it was granted and did not take is given back; a new configuration
+//! holds for those who stand in line already; when [`Governor::run`] ends, everyone is let through, so that nothing waits for
+//! a task that is gone. Nothing here knows what the bytes are. Heads and TLS records are not counted: they are a few parts of
+//! a thousand of what this product carries.
 
 pub mod bucket;
+pub mod class;
+pub mod config;
+pub mod counters;
+mod delay;
+pub mod error;
+mod flow;
+mod gate;
+mod lane;
+pub mod limit;
+pub mod network;
+pub mod report;
+pub mod schedule;
+mod state;
+pub mod window;
+pub mod zone;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+pub use self::class::Class;
+pub use self::config::Config;
+pub use self::counters::Counters;
+pub use self::error::Error;
+pub use self::flow::Flow;
+pub use self::lane::Lane;
+pub use self::limit::Limit;
+pub use self::report::Report;
+pub use self::schedule::Schedule;
+pub use self::zone::Zone;
+
+use crate::base::time::{Clock, SystemClock, Timestamp};
+use crate::pace::delay::Delay;
+use crate::pace::report::{ClassReport, NetworkReport};
+use crate::pace::state::{State, Who};
+
+/// The driver sleeps at least so long: finer timers wake the machine for grains that can go together, and buckets hold
+/// twenty times as much.
+const TICK_MIN: Duration = Duration::from_millis(5);
+
+/// It looks at the clock on the wall at least so often: that can be put forward or back.
+const TICK_MAX: Duration = Duration::from_mins(1);
+
+/// How often it looks whether the background has to give way.
+const DELAY_TICK: Duration = Duration::from_secs(1);
+
+// Hints that are right soon: whoever acts on one looks again under the lock.
+const ORDER: Ordering = Ordering::Relaxed;
+
+/// See the head of this file. Clones are the same governor. Without [`Governor::run`] nothing is limited.
+#[derive(Clone)]
+pub struct Governor {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    /// Classes that have to ask, as bits.
+    governed: AtomicU8,
+    /// Classes that are paused, as bits.
+    paused: AtomicU8,
+    gives_way: AtomicBool,
+    lanes_changed: AtomicBool,
+    guarded: Mutex<Guarded>,
+    /// For the driver: look again.
+    kick: Notify,
+    /// For those who wait for a pause.
+    changed: Notify,
+    clock: Arc<dyn Clock>,
+    start: Instant,
+    counters: Counters,
+    /// Background bytes when they were last looked at.
+    background: AtomicU64,
+}
+
+struct Guarded {
+    state: State,
+    delay: Delay,
+    running: bool,
+    looked: Timestamp,
+    next: Option<Timestamp>,
+    swept: Duration,
+}
+
+impl Default for Governor {
+    /// One that limits nothing.
+    fn default() -> Self {
+        Self::new(Config::default(), Arc::new(SystemClock))
+    }
+}
+
+impl Governor {
+    /// With these rules, which hold once [`Governor::run`] runs. `clock` says which windows are open.
+    pub fn new(config: Config, clock: Arc<dyn Clock>) -> Self {
+        let guarded = Guarded {
+            state: State::new(),
+            delay: Delay::default(),
+            running: false,
+            looked: Timestamp::default(),
+            next: None,
+            swept: Duration::ZERO,
+        };
+        let inner = Inner {
+            governed: AtomicU8::new(0),
+            paused: AtomicU8::new(0),
+            gives_way: AtomicBool::new(false),
+            lanes_changed: AtomicBool::new(false),
+            guarded: Mutex::new(guarded),
+            kick: Notify::new(),
+            changed: Notify::new(),
+            clock,
+            start: Instant::now(),
+            counters: Counters::default(),
+            background: AtomicU64::new(0),
+        };
+        let governor = Self { inner: Arc::new(inner) };
+        governor.set_config(config);
+        governor
+    }
+
+    /// Puts other rules in force at once, also for those who stand in line.
+    pub fn set_config(&self, config: Config) {
+        let now = self.now();
+        let mut woken = Vec::new();
+        let mut guarded = self.lock();
+        self.inner.gives_way.store(config.give_way && guarded.running, ORDER);
+        guarded.state.set_config(Arc::new(config));
+        self.look(&mut guarded, now, &mut woken);
+        drop(guarded);
+        woken.into_iter().for_each(Waker::wake);
+        self.inner.kick.notify_one();
+    }
+
+    /// A fetch that keeps to a lane of its own.
+    pub fn lane(&self, class: Class) -> Lane {
+        Lane::new(self.clone(), class)
+    }
+
+    /// An answer to an endpoint.
+    pub fn to_client(&self, client: IpAddr) -> Flow {
+        Flow::to_client(self.clone(), client)
+    }
+
+    /// An answer to a child node.
+    pub fn to_node(&self) -> Flow {
+        Flow::to_node(self.clone())
+    }
+
+    /// Whether nothing of the class may flow for now.
+    pub fn is_paused(&self, class: Class) -> bool {
+        self.inner.paused.load(ORDER) & class.bit() != 0
+    }
+
+    /// A host that is asked has answered, `took` after the question. What it says of the way there lets the background give
+    /// way. Costs one relaxed load where that is off.
+    pub fn answered(&self, host: &str, took: Duration) {
+        if self.inner.gives_way.load(ORDER) {
+            let now = self.now();
+            self.lock().delay.sample(host, took, now);
+            self.inner.kick.notify_one();
+        }
+    }
+
+    /// What the room counts.
+    pub fn counters(&self) -> &Counters {
+        &self.inner.counters
+    }
+
+    /// What is in force now, why, and until when.
+    pub fn report(&self) -> Report {
+        let now = self.inner.clock.now();
+        let guarded = self.lock();
+        let (state, config) = (&guarded.state, guarded.state.config());
+        let classes = Class::ALL.map(|class| ClassReport {
+            class,
+            standing: config.class(class).standing(&config.zone, now),
+            waiting: state.waiting(class),
+            bytes: self.inner.counters.bytes(class),
+        });
+        let parts = state.parts();
+        let network = |(at, rule): (usize, &network::NetworkRule)| {
+            let (parts, waiting) = parts.get(&at).copied().unwrap_or_default();
+            let standing = rule.schedule.standing(&config.zone, now);
+            NetworkReport { network: rule.to_string(), standing, parts, waiting }
+        };
+        Report {
+            zone: config.zone.clone(),
+            now,
+            classes: classes.into(),
+            networks: config.networks.iter().enumerate().map(network).collect(),
+            give_way: config.give_way,
+            gives_way_to: guarded.delay.cap(),
+        }
+    }
+
+    /// Governs until `stop`; then everyone is let through. Once is enough.
+    pub async fn run(self, stop: CancellationToken) {
+        let _end = Running::begin(&self);
+        loop {
+            let kicked = self.inner.kick.notified();
+            let rest = self.round();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(TICK_MIN.min(rest)) => {}
+            }
+            // Whatever came within the least rest is looked at together.
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = kicked => {}
+                () = tokio::time::sleep(rest.saturating_sub(TICK_MIN)) => {}
+            }
+        }
+    }
+
+    /// Looks at everything once; how long until that is to be done again.
+    fn round(&self) -> Duration {
+        let (now, wall) = (self.now(), self.inner.clock.now());
+        let mut woken = Vec::new();
+        let mut guarded = self.lock();
+        let due = guarded.next.is_some_and(|next| wall >= next);
+        // A clock that was put back is in another window, too.
+        if due || wall < guarded.looked {
+            self.look(&mut guarded, now, &mut woken);
+        }
+        guarded.looked = wall;
+        if self.inner.lanes_changed.swap(false, ORDER) {
+            guarded.state.change_lanes(now, &mut woken);
+        }
+        let watching = self.give_way(&mut guarded, now);
+        if now.saturating_sub(guarded.swept) >= TICK_MAX {
+            guarded.state.sweep(now);
+            guarded.swept = now;
+        }
+        let served = guarded.state.serve(now, &mut woken);
+        for class in Class::ALL {
+            self.inner.counters.in_line(class, guarded.state.waiting(class));
+        }
+        let next = guarded.next;
+        drop(guarded);
+        woken.into_iter().for_each(Waker::wake);
+        let rests = [
+            served.map(|due| due.saturating_sub(now)),
+            next.map(|next| next.since(wall)),
+            watching.then_some(DELAY_TICK),
+        ];
+        rests.into_iter().flatten().fold(TICK_MAX, Duration::min).max(TICK_MIN)
+    }
+
+    /// Lets the background give way, or come back. Whether that is to be looked at again soon.
+    fn give_way(&self, guarded: &mut Guarded, now: Duration) -> bool {
+        if !self.inner.gives_way.load(ORDER) {
+            if guarded.delay.cap().is_some() {
+                guarded.delay.clear();
+                guarded.state.set_give_way(None, now);
+                self.publish(guarded);
+            }
+            return false;
+        }
+        let background = self.counters().bytes(Class::Sync).saturating_add(self.counters().bytes(Class::Prefetch));
+        let before = guarded.delay.cap();
+        if guarded.delay.step(background, now) {
+            self.counters().gave_way.inc();
+            tracing::debug!(
+                bytes_per_s = guarded.delay.cap(),
+                "the way to the origins fills up: the background slows down"
+            );
+        }
+        if guarded.delay.cap() != before {
+            guarded.state.set_give_way(guarded.delay.cap(), now);
+            self.publish(guarded);
+        }
+        self.inner.background.swap(background, ORDER) != background || guarded.delay.cap().is_some()
+    }
+
+    /// Sees which rules are in force.
+    fn look(&self, guarded: &mut Guarded, now: Duration, woken: &mut Vec<Waker>) {
+        if !guarded.running {
+            return;
+        }
+        let wall = self.inner.clock.now();
+        guarded.next = guarded.state.look_at_the_clock(wall, now, woken);
+        guarded.looked = wall;
+        for class in Class::ALL {
+            let rate = match guarded.state.standing(class).limit {
+                Limit::Unlimited => -1,
+                Limit::Rate(rate) => i64::try_from(rate).unwrap_or(i64::MAX),
+                Limit::Paused => 0,
+            };
+            self.inner.counters.in_force(class, rate);
+        }
+        guarded.state.serve(now, woken);
+        self.publish(guarded);
+    }
+
+    /// Lets everyone see who has to ask.
+    fn publish(&self, guarded: &Guarded) {
+        self.inner.governed.store(guarded.state.governed(), ORDER);
+        self.inner.paused.store(guarded.state.paused(), ORDER);
+        self.inner.changed.notify_waiters();
+    }
+
+    fn now(&self) -> Duration {
+        self.inner.start.elapsed()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Guarded> {
+        // Whole between any two calls, so that a panic elsewhere has not broken it.
+        self.inner.guarded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_free(&self, who: &Who) -> bool {
+        let governed = self.inner.governed.load(ORDER);
+        governed == 0 || governed & who.class().bit() == 0
+    }
+
+    fn enter(&self, who: &Who, want: u64, cx: &Context<'_>) -> Result<u64, u64> {
+        let entered = self.lock().state.enter(who, want, self.now(), cx);
+        if entered.is_err() {
+            self.inner.kick.notify_one();
+        }
+        entered
+    }
+
+    fn poll_ticket(&self, ticket: u64, cx: &Context<'_>) -> Poll<u64> {
+        self.lock().state.poll(ticket, cx)
+    }
+
+    fn leave(&self, ticket: u64) {
+        self.lock().state.leave(ticket);
+    }
+
+    fn lane_changed(&self) {
+        self.inner.lanes_changed.store(true, ORDER);
+        self.inner.changed.notify_waiters();
+        if self.inner.governed.load(ORDER) != 0 {
+            self.inner.kick.notify_one();
+        }
+    }
+
+    fn changed(&self) -> Notified<'_> {
+        self.inner.changed.notified()
+    }
+}
+
+impl fmt::Debug for Governor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Governor").field("governed", &self.inner.governed.load(ORDER)).finish_non_exhaustive()
+    }
+}
+
+/// While it lives, limits hold.
+struct Running<'a>(&'a Governor);
+
+impl<'a> Running<'a> {
+    fn begin(governor: &'a Governor) -> Self {
+        let (now, mut woken) = (governor.now(), Vec::new());
+        let mut guarded = governor.lock();
+        guarded.running = true;
+        governor.inner.gives_way.store(guarded.state.config().give_way, ORDER);
+        governor.look(&mut guarded, now, &mut woken);
+        drop(guarded);
+        woken.into_iter().for_each(Waker::wake);
+        Self(governor)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        let (now, mut woken) = (self.0.now(), Vec::new());
+        let mut guarded = self.0.lock();
+        guarded.running = false;
+        self.0.inner.gives_way.store(false, ORDER);
+        guarded.delay.clear();
+        guarded.state.open_all(now, &mut woken);
+        self.0.publish(&guarded);
+        drop(guarded);
+        woken.into_iter().for_each(Waker::wake);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -61,7 +61,11 @@ impl Error {
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Method | Self::TargetTooLong(_) | Self::Malformed(_) | Self::Refused(_) => Fault::Client,
+            Self::Method
+            | Self::TargetTooLong(_)
+            | Self::Malformed(_)
+            | Self::Refused(_)
+            | Self::Fill(fill::Error::Nowhere) => Fault::Client,
             Self::Fill(fill::Error::Store(_)) | Self::Store(_) => Fault::Disk,
             Self::Fill(fill::Error::Closing) | Self::Ended => Fault::Us,
             Self::Fill(_) | Self::Passed(_) => Fault::Upstream,
@@ -72,7 +76,7 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Method | Self::TargetTooLong(_) | Self::Malformed(_) | Self::Refused(_) | Self::Passed(_) => false,
-            Self::Fill(error) => !matches!(error, fill::Error::Origin(..)),
+            Self::Fill(error) => !matches!(error, fill::Error::Origin(..) | fill::Error::Nowhere),
             Self::Store(_) | Self::Ended => true,
         }
     }

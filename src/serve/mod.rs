@@ -113,6 +113,10 @@ impl Handler for Face {
     ) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
         Box::pin(self.respond(peer, request))
     }
+
+    fn unread(&self, peer: Peer, status: u16, why: &str) {
+        record::unread(self.clock.now(), peer, status, why);
+    }
 }
 
 impl fmt::Debug for Face {

@@ -4,6 +4,7 @@
 //! No field is named as a line of the log has it already (`timestamp`, `level`, `target`, `message`): as JSON a line is one
 //! flat object.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -118,10 +119,12 @@ impl Record {
         let show = |value: &Option<HeaderValue>, limit| {
             value.as_ref().map(|value| shown::escape(value.as_bytes(), limit)).unwrap_or_default()
         };
-        let host = match self.uri.authority() {
-            Some(authority) => shown::escape(authority.as_str().as_bytes(), FIELD_CHARS_MAX),
-            None => show(&self.host, FIELD_CHARS_MAX),
+        let host = match (self.uri.authority(), &self.host) {
+            (Some(authority), _) => Cow::Borrowed(authority.as_str()),
+            (None, Some(host)) => String::from_utf8_lossy(host.as_bytes()),
+            (None, None) => Cow::default(),
         };
+        let host = shown::escape(shown::without_user_info(&host).as_bytes(), FIELD_CHARS_MAX);
         tracing::info!(
             target: "access",
             at = %self.started_at,
@@ -145,6 +148,31 @@ impl Record {
             why = self.why.as_ref().map(|(_, why)| shown::escape(why.as_bytes(), FIELD_CHARS_MAX)).unwrap_or_default(),
         );
     }
+}
+
+/// The record of a request whose head could not be read, so that there is little to say of it. The network counts it.
+pub(super) fn unread(at: Timestamp, peer: Peer, status: u16, why: &str) {
+    tracing::info!(
+        target: "access",
+        %at,
+        client = %peer.remote,
+        secure = peer.secure,
+        method = "",
+        host = "",
+        path = "",
+        key = "",
+        rule = "",
+        outcome = REFUSED.outcome.word(),
+        detail = "",
+        status,
+        range = "",
+        sent = 0,
+        ended = "whole",
+        duration_ms = 0,
+        agent = "",
+        fault = Fault::Client.word(),
+        why = shown::escape(why.as_bytes(), FIELD_CHARS_MAX),
+    );
 }
 
 impl Drop for Record {

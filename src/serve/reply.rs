@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{
     ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
-    ETAG, LAST_MODIFIED, RETRY_AFTER, SERVER,
+    ETAG, LAST_MODIFIED, RETRY_AFTER, SERVER, WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
@@ -199,6 +199,12 @@ pub(super) fn error(error: &Error, cache: CacheStatus, retry_after: Duration) ->
     if code == StatusCode::METHOD_NOT_ALLOWED {
         headers.insert(ALLOW, HeaderValue::from_static(conditional::ALLOW));
     }
+    // What the origin wants is its own to say (RFC 9110, 11.6.1); the node itself never asks anybody who they are.
+    if let Error::Fill(error) = error {
+        for value in error.challenges().iter().filter_map(|line| HeaderValue::try_from(line.as_str()).ok()) {
+            headers.append(WWW_AUTHENTICATE, value);
+        }
+    }
     if let Some(after) = retry {
         let seconds = after.max(Duration::from_secs(1)).min(RETRY_AFTER_MAX).as_secs_f64().ceil();
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds as u64));
@@ -213,14 +219,17 @@ fn public(error: &Error, retry_after: Duration) -> (StatusCode, Cow<'static, str
     match error {
         Error::Method => known(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n"),
         Error::TargetTooLong(_) => known(StatusCode::URI_TOO_LONG, "the address is too long\n"),
-        Error::Malformed(_) | Error::Refused(fill::Refusal::Malformed { .. }) => {
-            known(StatusCode::BAD_REQUEST, "the request is malformed\n")
+        Error::Malformed(told) | Error::Refused(fill::Refusal::Malformed { told, .. }) => {
+            (StatusCode::BAD_REQUEST, Cow::Owned(format!("the request is malformed: {told}\n")), None)
         }
         Error::Refused(fill::Refusal::NoRule { .. }) => {
             known(StatusCode::NOT_FOUND, "nothing is served at this address\n")
         }
         Error::Fill(fill::Error::Origin(_, status)) => {
             (of_origin(*status), Cow::Owned(format!("the origin answered {status}\n")), None)
+        }
+        Error::Fill(fill::Error::Nowhere) => {
+            known(StatusCode::NOT_FOUND, "not held here, and no place to fetch it from is known\n")
         }
         Error::Passed(_) => known(StatusCode::BAD_GATEWAY, "the origin's answer cannot be passed on\n"),
         Error::Fill(fill::Error::Unavailable { retry_after: after, .. }) => {
@@ -316,8 +325,9 @@ mod tests {
             (Error::Method, 405, None),
             (Error::TargetTooLong(9000), 414, None),
             (Error::Malformed("Host is missing"), 400, None),
-            (Error::Refused(fill::Refusal::Malformed { why: inside.into() }), 400, None),
+            (Error::Refused(fill::Refusal::Malformed { why: inside.into(), told: "dot segments" }), 400, None),
             (Error::Refused(fill::Refusal::NoRule { why: inside.into() }), 404, None),
+            (Error::Fill(fill::Error::Nowhere), 404, None),
             (unavailable(0), 503, Some("5")),
             (unavailable(17), 503, Some("17")),
             (unavailable(86_400), 503, Some("600")),

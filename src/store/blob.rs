@@ -1,8 +1,9 @@
-//! A payload's file, mapped. The only file with `unsafe` code: the map itself, and the question which of its pages are in
-//! memory.
+//! A payload's file, mapped. The only file with `unsafe` code: the map itself, the question which of its pages are in
+//! memory, and the one whether somebody can still write to a file that is to be published.
 //!
 //! What makes the map sound: only published files are mapped; they are immutable (mode 0444, owned by the node, never
 //! truncated or rewritten, only replaced by rename or unlinked, and neither changes the inode that a map holds on to).
+//! A file that the store did not make itself is published only while a [`Still`] says that nobody has it open for writing.
 //! What makes it harmless to a reactor: nobody touches a window before [`Blob::resident`] said yes or [`Blob::populate`]
 //! brought it in on a pool; a bad disk is then an error of `populate` and not a signal. A page may still be taken away
 //! between question and use: that costs one stalled read, and on a disk that fails in just that moment a signal, which
@@ -10,7 +11,7 @@
 //!
 //! Everything that only Linux can do stands in the module `os` at the foot, with its portable counterpart beside it:
 //! elsewhere nothing is ever known to be resident, and `populate` is an ordinary read.
-#![allow(unsafe_code)] // mmap and mincore have no safe form; see above for why they are sound here.
+#![allow(unsafe_code, reason = "mmap, mincore and leases have no safe form; see above for why they are sound here")]
 
 use std::fmt;
 use std::fs::File;
@@ -24,14 +25,47 @@ use memmap2::Mmap;
 
 use crate::base::disk::{Disk, DiskFile};
 use crate::base::span::Span;
+use crate::store::pool::Pool;
 
 /// An open payload. Its bytes stay readable while it lives, whatever becomes of the file's name.
 pub(crate) struct Blob {
     /// `None` for an empty payload: there is nothing to map.
-    map: Option<Mmap>,
+    open: Option<Open>,
+    /// Where the map ends; else wherever the last window of it is dropped.
+    pool: Option<Arc<Pool>>,
+}
+
+struct Open {
+    map: Mmap,
     /// For the residency test that needs a file, and for reading where populating is not possible.
     file: Arc<dyn DiskFile>,
     probe: os::Probe,
+}
+
+/// That nobody has a file open for writing, not by a map either, from when this was made until it no longer
+/// [`holds`](Still::holds).
+#[derive(Debug)]
+pub(crate) struct Still {
+    file: File,
+}
+
+impl Still {
+    /// `WouldBlock` where somebody has the file open for writing, another error where that cannot be told.
+    pub(crate) fn of(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        os::lease(&file)?;
+        Ok(Self { file })
+    }
+
+    /// Whether it is so still: nobody has tried to open it for writing or to change its length either.
+    pub(crate) fn holds(&self) -> bool {
+        os::is_leased(&self.file)
+    }
+
+    /// The file, open for reading.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
 }
 
 /// A part of a map that keeps the whole alive.
@@ -43,7 +77,7 @@ struct Window {
 
 impl AsRef<[u8]> for Window {
     fn as_ref(&self) -> &[u8] {
-        self.blob.map.as_deref().and_then(|map| map.get(self.start..self.end)).unwrap_or_default()
+        self.blob.open.as_ref().and_then(|open| open.map.get(self.start..self.end)).unwrap_or_default()
     }
 }
 
@@ -59,20 +93,26 @@ impl Blob {
             let what = format!("{} has {len} bytes, its index entry says {size}", path.display());
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
-        let map = if len == 0 {
-            None
-        } else {
-            // SAFETY: the file is a published payload: nothing truncates or rewrites it (see the head of this file), so
-            // the mapped bytes exist and do not change while the map lives.
-            Some(unsafe { Mmap::map(file.as_file())? })
-        };
-        let probe = os::Probe::of(file.as_file())?;
-        Ok(Self { map, file, probe })
+        if len == 0 {
+            return Ok(Self { open: None, pool: None });
+        }
+        // SAFETY: the file is a published payload: nothing truncates or rewrites it (see the head of this file), so
+        // the mapped bytes exist and do not change while the map lives.
+        let map = unsafe { Mmap::map(file.as_file())? };
+        let probe = os::Probe::of(file.as_file(), &map)?;
+        Ok(Self { open: Some(Open { map, file, probe }), pool: None })
+    }
+
+    /// Lets it end on `pool`: to unmap gigabytes, and to close a file that has lost its name, takes long, and the last one
+    /// to let go may be a reactor.
+    pub(crate) fn ends_on(mut self, pool: &Arc<Pool>) -> Self {
+        self.pool = Some(Arc::clone(pool));
+        self
     }
 
     /// Length in bytes.
     pub(crate) fn len(&self) -> u64 {
-        self.map.as_ref().map_or(0, |map| map.len() as u64)
+        self.open.as_ref().map_or(0, |open| open.map.len() as u64)
     }
 
     /// The bytes of `span` without a copy; cut off at the end of the payload. Touching cold pages of the result blocks.
@@ -88,8 +128,8 @@ impl Blob {
     /// about a microsecond a MiB for a file of the process's own, some sixty for another's.
     pub(crate) fn resident(&self, span: Span) -> bool {
         let (start, end) = self.range(span);
-        match &self.map {
-            Some(map) if start < end => self.probe.resident(map, self.file.as_file(), start, end),
+        match &self.open {
+            Some(open) if start < end => open.probe.resident(&open.map, open.file.as_file(), start, end),
             _ => true,
         }
     }
@@ -99,17 +139,25 @@ impl Blob {
     /// After it the window is used without asking `resident` again, which may never say yes here.
     pub(crate) fn populate(&self, span: Span) -> io::Result<()> {
         let (start, end) = self.range(span);
-        match &self.map {
-            Some(map) if start < end => os::populate(map, self.file.as_file(), start, end),
+        match &self.open {
+            Some(open) if start < end => os::populate(&open.map, open.file.as_file(), start, end),
             _ => Ok(()),
         }
     }
 
     /// `span` as indices into the map, cut off at its end.
     fn range(&self, span: Span) -> (usize, usize) {
-        let len = self.map.as_ref().map_or(0, |map| map.len());
+        let len = self.open.as_ref().map_or(0, |open| open.map.len());
         let cut = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(len);
         (cut(span.start()), cut(span.end()))
+    }
+}
+
+impl Drop for Blob {
+    fn drop(&mut self) {
+        if let (Some(pool), Some(open)) = (&self.pool, self.open.take()) {
+            pool.end(open);
+        }
     }
 }
 
@@ -136,6 +184,7 @@ fn read_through(file: &File, start: usize, end: usize) -> io::Result<()> {
 mod os {
     use std::fs::File;
     use std::io::{self, IoSliceMut};
+    use std::os::fd::AsRawFd;
     use std::os::unix::fs::MetadataExt;
 
     use memmap2::{Advice, Mmap};
@@ -149,14 +198,15 @@ mod os {
         /// mincore(2) on the map.
         Mincore,
         /// A read of one byte a page that must not wait. For files that are not the process's own: of these mincore says
-        /// that everything is in memory, so that nobody can spy on others' reads (Linux 5.2 and later).
+        /// that everything is in memory, so that nobody can spy on others' reads (Linux 5.2 and later). And for a process
+        /// that may not ask mincore at all: a system call filter refuses it.
         Read,
     }
 
     impl Probe {
-        pub(super) fn of(file: &File) -> io::Result<Self> {
+        pub(super) fn of(file: &File, map: &Mmap) -> io::Result<Self> {
             let own = file.metadata()?.uid() == rustix::process::geteuid().as_raw();
-            Ok(if own { Self::Mincore } else { Self::Read })
+            Ok(if own && may_ask(map) { Self::Mincore } else { Self::Read })
         }
 
         pub(super) fn resident(self, map: &Mmap, file: &File, start: usize, end: usize) -> bool {
@@ -165,6 +215,42 @@ mod os {
                 Self::Read => reads_at_once(file, start, end),
             }
         }
+    }
+
+    /// Whether the process is answered when it asks for the map's first page; where it is not, that is said once.
+    fn may_ask(map: &Mmap) -> bool {
+        let mut flag = [0_u8];
+        // SAFETY: as in `mincore`: a map is not empty, so that its first byte is in a page of it; one page, one flag.
+        let asked = unsafe { libc::mincore(map.as_ptr().cast_mut().cast(), 1, flag.as_mut_ptr()) };
+        if asked != 0 {
+            static SAID: std::sync::Once = std::sync::Once::new();
+            let error = io::Error::last_os_error();
+            SAID.call_once(|| {
+                tracing::warn!(%error, "mincore(2) is refused, so that finding out what is in memory costs more: allow it in the unit or the container's system call filter");
+            });
+        }
+        asked == 0
+    }
+
+    /// Sets the signal of a file (fcntl(2)); libc knows no name for it here.
+    const F_SETSIG: libc::c_int = 10;
+
+    /// A read lease (`F_SETLEASE`, fcntl(2)) is refused while the file is open for writing, and whoever opens it so later
+    /// waits until it is given back, which closing the file does, or has been asked back for too long.
+    pub(super) fn lease(file: &File) -> io::Result<()> {
+        let fd = file.as_raw_fd();
+        // The signal that asks the lease back: the usual one, SIGIO, ends a process that does not expect it; this one is
+        // ignored by one that does not. Set first, so that there is no moment without it.
+        // SAFETY: both calls take a descriptor, which is open while `file` is borrowed, and a number; no memory.
+        let leased = unsafe {
+            libc::fcntl(fd, F_SETSIG, libc::SIGURG) == 0 && libc::fcntl(fd, libc::F_SETLEASE, libc::F_RDLCK) == 0
+        };
+        if leased { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+
+    pub(super) fn is_leased(file: &File) -> bool {
+        // SAFETY: as above.
+        unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETLEASE) == libc::F_RDLCK }
     }
 
     /// One bit a page from the kernel, for as many pages at a time as a window of 1 MiB has with pages of 4 KiB.
@@ -219,7 +305,7 @@ mod os {
 
         use rustix::fs::{Advice, fadvise};
 
-        use super::super::{Blob, Span, tests};
+        use super::super::{Blob, Span, Still, tests};
         use super::*;
 
         #[test]
@@ -227,9 +313,9 @@ mod os {
             let len = (1 << 20) + 4097;
             let (_dir, path) = tests::payload(len);
             let blob = Arc::new(Blob::open(&crate::base::disk::RealDisk, &path, len as u64).unwrap());
-            assert_eq!(blob.probe, Probe::Mincore, "the test's own file");
-            let map = blob.map.as_ref().unwrap();
-            let file = blob.file.as_file();
+            let open = blob.open.as_ref().unwrap();
+            assert_eq!(open.probe, Probe::Mincore, "the test's own file");
+            let (map, file) = (&open.map, open.file.as_file());
             // Where nothing reads, nothing is mapped into page tables, so that this drops all of it but on file systems
             // that have nowhere else to keep it.
             file.sync_all().unwrap();
@@ -247,6 +333,29 @@ mod os {
                 assert!(reads_at_once(file, start, end), "{start}..{end}");
                 assert!(mincore(map, start, end), "{start}..{end}");
             }
+        }
+
+        #[test]
+        fn a_lease_tells_of_every_writer() {
+            use std::os::unix::fs::OpenOptionsExt;
+            let (_dir, path) = tests::payload(5000);
+            let mut writer = std::fs::OpenOptions::new();
+            writer.read(true).write(true).custom_flags(libc::O_NONBLOCK);
+            let held = writer.open(&path).unwrap();
+            assert_eq!(Still::of(&path).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+            // SAFETY: nobody changes or cuts the file while the map lives.
+            let map = unsafe { memmap2::MmapMut::map_mut(&held).unwrap() };
+            drop(held);
+            assert_eq!(Still::of(&path).unwrap_err().kind(), io::ErrorKind::WouldBlock, "a map can write too");
+            drop(map);
+            let still = Still::of(&path).unwrap();
+            std::fs::read(&path).unwrap();
+            assert!(still.holds());
+            // Asked back by a signal, which does not end this process.
+            assert_eq!(writer.open(&path).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+            assert!(!still.holds());
+            drop(still);
+            writer.open(&path).unwrap();
         }
 
         #[test]
@@ -276,13 +385,22 @@ mod os {
     pub(super) struct Probe;
 
     impl Probe {
-        pub(super) fn of(_: &File) -> io::Result<Self> {
+        pub(super) fn of(_: &File, _: &Mmap) -> io::Result<Self> {
             Ok(Self)
         }
 
         pub(super) fn resident(self, _: &Mmap, _: &File, _: usize, _: usize) -> bool {
             false
         }
+    }
+
+    /// It cannot be told who writes.
+    pub(super) fn lease(_: &File) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(super) fn is_leased(_: &File) -> bool {
+        false
     }
 
     pub(super) fn populate(_: &Mmap, file: &File, start: usize, end: usize) -> io::Result<()> {

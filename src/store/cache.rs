@@ -201,7 +201,7 @@ impl OpenCache {
         let now = self.clock.now().ms();
         Arc::new(Held {
             payload,
-            blob: Arc::new(blob),
+            blob: Arc::new(blob.ends_on(&self.io)),
             io: Arc::clone(&self.io),
             used: AtomicU64::new(now),
             told: AtomicU64::new(0),
@@ -300,12 +300,24 @@ impl OpenCache {
 }
 
 /// Step 4: the writer's view of the recency.
-pub(crate) struct RecencyTick(pub(crate) Arc<OpenCache>);
+pub(crate) struct RecencyTick {
+    cache: Arc<OpenCache>,
+    /// Said to a commit that has not ended: where it fails, it is said again.
+    said: Mutex<HashMap<Blake3, u64>>,
+}
 
 impl RecencyTick {
+    pub(crate) fn new(cache: Arc<OpenCache>) -> Self {
+        Self { cache, said: Mutex::default() }
+    }
+
     fn live(&self) -> Vec<Arc<Held>> {
-        let shelves = self.0.shelves();
+        let shelves = self.cache.shelves();
         shelves.by_id.values().flat_map(|shelf| shelf.open.iter().filter_map(Weak::upgrade)).collect()
+    }
+
+    fn said(&self) -> MutexGuard<'_, HashMap<Blake3, u64>> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -315,22 +327,32 @@ impl Tick for RecencyTick {
             held.used.load(Ordering::Relaxed) >= held.told.load(Ordering::Relaxed).saturating_add(USE_GRAIN_MS)
         };
         // Apart: letting go of the last open payload notes its use, under this very lock.
-        let noted = !self.0.recency.lock().is_empty();
+        let noted = !self.cache.recency.lock().is_empty();
         noted || self.live().iter().any(due)
     }
 
     fn write(&self, transaction: &WriteTransaction) -> Result<(), Error> {
-        let mut uses = std::mem::take(&mut *self.0.recency.lock());
+        let mut uses = std::mem::take(&mut *self.cache.recency.lock());
         for held in self.live() {
             if let Some(used) = held.untold() {
                 let known = uses.entry(held.payload.digests.blake3).or_default();
                 *known = used.max(*known);
             }
         }
+        self.said().extend(uses.iter().map(|(blake3, ms)| (*blake3, *ms)));
         uses.iter().try_for_each(|(blake3, ms)| match entries::touch(transaction, blake3.as_bytes(), *ms) {
             // One bad row must not keep the others from being used.
             Err(Error::Row { .. }) => Ok(()),
             other => other,
         })
+    }
+
+    fn settle(&self, committed: bool) {
+        let said = std::mem::take(&mut *self.said());
+        if !committed {
+            for (blake3, ms) in said {
+                self.cache.recency.note(blake3, ms);
+            }
+        }
     }
 }

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use tokio::sync::Notify;
+
 use crate::base::disk::{Disk, Facts};
 use crate::base::time::Clock;
 use crate::store::book::Book;
@@ -22,10 +24,16 @@ use crate::store::writer::Writer;
 
 /// Threads for look-ups in the index: they must not wait behind cold pages.
 pub(crate) const READ_THREADS: usize = 2;
-/// Threads for what takes several commits: publish, remove, evict.
+/// Threads for what takes several commits: publish, remove.
 pub(crate) const STEP_THREADS: usize = 4;
-/// Threads for what takes long: proving, verifying, importing, copying the index.
+/// Threads for what takes long and somebody waits for: proving, and making the draft of a repair.
 pub(crate) const LONG_THREADS: usize = 4;
+/// Threads that read payloads again; they sleep to keep a rate, and so share with nobody.
+pub(crate) const VERIFY_THREADS: usize = 4;
+/// Threads for imports and for copies of the index.
+pub(crate) const BULK_THREADS: usize = 2;
+/// One thread gives up payloads and promises room: two that look for victims would find the same.
+pub(crate) const EVICT_THREADS: usize = 1;
 
 /// The shared part of all handles of the store. Its methods block; the facade runs them on the pools.
 #[derive(Debug)]
@@ -40,6 +48,13 @@ pub(crate) struct Core {
     pub(crate) reads: Arc<Pool>,
     pub(crate) steps: Pool,
     pub(crate) long: Pool,
+    pub(crate) verifying: Pool,
+    pub(crate) bulk: Pool,
+    pub(crate) evictor: Pool,
+    /// Told whenever room may have been let go of.
+    pub(crate) freed: Notify,
+    /// Told whenever room had to be made while somebody waited.
+    pub(crate) short: Arc<Notify>,
     pub(crate) cache: Arc<OpenCache>,
     pub(crate) sums: Sums,
     pub(crate) book: Book,

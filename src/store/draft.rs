@@ -13,6 +13,10 @@
 //!
 //! Lock order: `frontier`, then `cover`. `cover` is held for moments only, never during I/O or hashing.
 
+mod cover;
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,17 +24,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use crate::base::disk::{Disk, DiskFile};
-use crate::base::limits::{GROUP, PIECE};
+use crate::base::limits::GROUP;
 use crate::base::span::{Span, SpanSet};
-use crate::store::hash::{self, Hashed, Leaf, Running};
-
-/// States of the running digests kept to go back to, some kilobytes each: bounds what a dropped span costs to a
-/// thirty-second of the payload.
-const KEPT_STATES: u64 = 32;
+use crate::store::draft::cover::{Cover, Frontier};
+use crate::store::hash::{self, Hashed};
+use crate::store::pool::Pool;
 
 /// A draft's file, open. All calls block.
 pub(crate) struct DraftFile {
-    file: Arc<dyn DiskFile>,
+    /// There until this is dropped.
+    file: Option<Arc<dyn DiskFile>>,
+    /// Where the file is closed; else wherever this is dropped.
+    pool: Option<Arc<Pool>>,
     path: PathBuf,
     size: u64,
     cover: Mutex<Cover>,
@@ -41,32 +46,6 @@ pub(crate) struct DraftFile {
     syncing: Mutex<()>,
     /// After a failed fsync the kernel calls pages clean that never reached the disk: no later one can be believed.
     sync_failed: AtomicBool,
-}
-
-/// What is in, and what is hashed of it.
-struct Cover {
-    covered: SpanSet,
-    /// What writers are storing right now.
-    writing: SpanSet,
-    /// Complete groups without a leaf; whole groups only.
-    ready: SpanSet,
-    /// Of the groups that are complete and not in `ready`; of the others they mean nothing.
-    leaves: Vec<Leaf>,
-    /// The frontier as far as it is still right: everything before it is covered and in the running digests.
-    hashed: u64,
-    /// Number of spans dropped so far.
-    epoch: u64,
-    /// What was dropped since the sync that is running began.
-    dropped: SpanSet,
-}
-
-/// The sequential digests. They stand at a multiple of [`GROUP`], or at the end.
-struct Frontier {
-    running: Running,
-    /// Earlier states, in order, the first at 0.
-    kept: Vec<Running>,
-    /// Distance between kept states.
-    apart: u64,
 }
 
 /// One group to hash, and what was right when it was chosen.
@@ -97,46 +76,50 @@ impl DraftFile {
         checked_sha1: bool,
     ) -> io::Result<Self> {
         let file = disk.open_write(path)?;
+        Self::of_length(&*file, path, size)?;
+        Ok(Self::new(file, path, size, pieces, checked_sha1))
+    }
+
+    /// Opens a complete file, of which nothing is hashed yet. For reading alone: no byte of it is written any more.
+    pub(crate) fn whole(disk: &Arc<dyn Disk>, path: &Path, size: u64, checked_sha1: bool) -> io::Result<Self> {
+        let file = disk.open(path)?;
+        Self::of_length(&*file, path, size)?;
+        let pieces = std::iter::once(Span::new(0, size)).collect();
+        Ok(Self::new(file, path, size, pieces, checked_sha1))
+    }
+
+    fn of_length(file: &dyn DiskFile, path: &Path, size: u64) -> io::Result<()> {
         let len = file.facts()?.len;
         if len != size {
             let what = format!("the draft {} has {len} bytes, its index entry says {size}", path.display());
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
-        Ok(Self::new(file, path, size, pieces, checked_sha1))
+        Ok(())
     }
 
-    fn new(file: Arc<dyn DiskFile>, path: &Path, size: u64, mut covered: SpanSet, checked_sha1: bool) -> Self {
-        covered.remove(Span::new(size, u64::MAX));
-        // Of each covered run the groups that lie in it whole; the last group of the payload may be a short one.
-        let ready = covered
-            .iter()
-            .map(|run| {
-                let end = if run.end() == size { size } else { run.end() / GROUP * GROUP };
-                Span::new(run.start().div_ceil(GROUP) * GROUP, end)
-            })
-            .collect();
-        // Zeroed memory that the system hands out page by page as leaves are stored: a huge sparse draft costs little.
-        let leaves = vec![[0; 32]; usize::try_from(hash::groups(size)).unwrap_or_default()];
-        let running = Running::new(checked_sha1);
-        let apart = size.div_ceil(KEPT_STATES).div_ceil(PIECE).max(16) * PIECE;
+    fn new(file: Arc<dyn DiskFile>, path: &Path, size: u64, covered: SpanSet, checked_sha1: bool) -> Self {
         Self {
-            file,
+            file: Some(file),
+            pool: None,
             path: path.to_owned(),
             size,
-            cover: Mutex::new(Cover {
-                covered,
-                writing: SpanSet::new(),
-                ready,
-                leaves,
-                hashed: 0,
-                epoch: 0,
-                dropped: SpanSet::new(),
-            }),
+            cover: Mutex::new(Cover::new(covered, size)),
             written: Condvar::new(),
-            frontier: Mutex::new(Frontier { kept: vec![running.clone()], running, apart }),
+            frontier: Mutex::new(Frontier::new(size, checked_sha1)),
             syncing: Mutex::new(()),
             sync_failed: AtomicBool::new(false),
         }
+    }
+
+    /// Lets the file be closed on `pool`: one that has lost its name takes as long as giving back its blocks does, and the
+    /// last one to let go may be a reactor.
+    pub(crate) fn ends_on(mut self, pool: &Arc<Pool>) -> Self {
+        self.pool = Some(Arc::clone(pool));
+        self
+    }
+
+    fn file(&self) -> io::Result<&dyn DiskFile> {
+        self.file.as_deref().ok_or_else(|| io::Error::other("the draft is closed"))
     }
 
     /// Where the file is.
@@ -166,7 +149,7 @@ impl DraftFile {
         for gap in gaps {
             // Both are inside `bytes`, whose length is a usize.
             let (from, to) = ((gap.start() - offset) as usize, (gap.end() - offset) as usize);
-            self.file.write_at(&bytes[from..to], gap.start())?;
+            self.file()?.write_at(&bytes[from..to], gap.start())?;
             self.cover().store(gap, self.size);
         }
         Ok(())
@@ -179,7 +162,7 @@ impl DraftFile {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         }
         let mut bytes = vec![0; usize::try_from(span.len()).map_err(io::Error::other)?];
-        self.file.read_at(&mut bytes, span.start())?;
+        self.file()?.read_at(&mut bytes, span.start())?;
         Ok(bytes)
     }
 
@@ -228,7 +211,7 @@ impl DraftFile {
             cover.dropped = SpanSet::new();
             cover.covered.clone()
         };
-        if let Err(error) = self.file.sync() {
+        if let Err(error) = self.file().and_then(DiskFile::sync) {
             self.sync_failed.store(true, Ordering::Release);
             return Err(error);
         }
@@ -245,7 +228,7 @@ impl DraftFile {
 
     /// Bytes really allocated on the disk.
     pub(crate) fn allocated(&self) -> io::Result<u64> {
-        self.file.facts().map(|facts| facts.allocated)
+        self.file()?.facts().map(|facts| facts.allocated)
     }
 
     /// Hashes up to `budget` bytes (a group at least), and says whether there is more that could be hashed now. One caller
@@ -314,7 +297,7 @@ impl DraftFile {
     fn take(&self, frontier: &mut Frontier, step: &Step, scratch: &mut Vec<u8>) -> io::Result<()> {
         let index = step.span.start() / GROUP;
         scratch.resize(usize::try_from(step.span.len()).map_err(io::Error::other)?, 0);
-        self.file.read_at(scratch, step.span.start())?;
+        self.file()?.read_at(scratch, step.span.start())?;
         let leaf = step.leaf.then(|| hash::leaf(index, self.size, scratch));
         if step.frontier {
             frontier.running.update(scratch);
@@ -339,46 +322,6 @@ impl DraftFile {
     }
 }
 
-impl Cover {
-    /// Covers `span`, and finds the groups that it completed.
-    fn store(&mut self, span: Span, size: u64) {
-        self.covered.insert(span);
-        let touched = span.align(GROUP, size);
-        for index in touched.start() / GROUP..touched.end().div_ceil(GROUP) {
-            let group = hash::group(index, size);
-            if self.covered.covers(&group) {
-                self.ready.insert(group);
-            }
-        }
-    }
-
-    /// The group that begins at `at`, if it is complete.
-    fn group_at(&self, at: u64, size: u64) -> Option<Span> {
-        let group = Span::at(at, GROUP).intersect(&Span::new(0, size));
-        (!group.is_empty() && self.covered.covers(&group)).then_some(group)
-    }
-}
-
-impl Frontier {
-    /// Goes back to the last kept state that is not beyond `hashed`.
-    fn go_back(&mut self, hashed: u64) {
-        while self.kept.len() > 1 && self.kept.last().is_some_and(|state| state.at() > hashed) {
-            self.kept.pop();
-        }
-        if let Some(state) = self.kept.last() {
-            self.running = state.clone();
-        }
-    }
-
-    /// Keeps this state if it is far enough from the last one.
-    fn keep(&mut self) {
-        let last = self.kept.last().map_or(0, Running::at);
-        if self.running.at() >= last + self.apart {
-            self.kept.push(self.running.clone());
-        }
-    }
-}
-
 /// A write under way. However it ends, others that wait for it go on.
 struct Writing<'a> {
     draft: &'a DraftFile,
@@ -392,6 +335,14 @@ impl Drop for Writing<'_> {
     }
 }
 
+impl Drop for DraftFile {
+    fn drop(&mut self) {
+        if let (Some(pool), Some(file)) = (&self.pool, self.file.take()) {
+            pool.end(file);
+        }
+    }
+}
+
 impl fmt::Debug for DraftFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let cover = self.cover();
@@ -401,446 +352,5 @@ impl fmt::Debug for DraftFile {
             .field("covered", &cover.covered.total())
             .field("hashed", &cover.hashed)
             .finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-pub(in crate::store) mod tests {
-    use std::sync::Barrier;
-    use std::sync::atomic::AtomicU64;
-
-    use proptest::prelude::*;
-    use rand_order::shuffled;
-
-    use super::*;
-    use crate::base::disk::{Facts, RealDisk};
-
-    /// What a hook is told of.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub(in crate::store) enum Op {
-        Read(Span),
-        Write(Span),
-        Sync,
-        Copy,
-    }
-
-    type Hook = Arc<dyn Fn(Op) -> io::Result<()> + Send + Sync>;
-
-    /// The real disk, with a hook that runs before each of these operations and may wait or refuse.
-    pub(in crate::store) struct Hooked(Hook);
-
-    struct HookedFile(Arc<dyn DiskFile>, Hook);
-
-    pub(in crate::store) fn hooked(hook: impl Fn(Op) -> io::Result<()> + Send + Sync + 'static) -> Arc<dyn Disk> {
-        Arc::new(Hooked(Arc::new(hook)))
-    }
-
-    pub(in crate::store) fn real() -> Arc<dyn Disk> {
-        Arc::new(RealDisk)
-    }
-
-    pub(in crate::store) fn bad_sector() -> io::Error {
-        rustix::io::Errno::IO.into()
-    }
-
-    impl fmt::Debug for Hooked {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("Hooked")
-        }
-    }
-
-    impl fmt::Debug for HookedFile {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("HookedFile")
-        }
-    }
-
-    impl DiskFile for HookedFile {
-        fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-            (self.1)(Op::Read(Span::at(offset, buf.len() as u64)))?;
-            self.0.read_at(buf, offset)
-        }
-        fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-            (self.1)(Op::Write(Span::at(offset, bytes.len() as u64)))?;
-            self.0.write_at(bytes, offset)
-        }
-        fn set_len(&self, len: u64) -> io::Result<()> {
-            self.0.set_len(len)
-        }
-        fn sync(&self) -> io::Result<()> {
-            (self.1)(Op::Sync)?;
-            self.0.sync()
-        }
-        fn facts(&self) -> io::Result<Facts> {
-            self.0.facts()
-        }
-        fn as_file(&self) -> &std::fs::File {
-            self.0.as_file()
-        }
-    }
-
-    impl Disk for Hooked {
-        fn create_dir(&self, path: &Path) -> io::Result<()> {
-            RealDisk.create_dir(path)
-        }
-        fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-            Ok(Arc::new(HookedFile(RealDisk.create(path)?, Arc::clone(&self.0))))
-        }
-        fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-            Ok(Arc::new(HookedFile(RealDisk.open(path)?, Arc::clone(&self.0))))
-        }
-        fn open_write(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-            Ok(Arc::new(HookedFile(RealDisk.open_write(path)?, Arc::clone(&self.0))))
-        }
-        fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-            RealDisk.rename(from, to)
-        }
-        fn unlink(&self, path: &Path) -> io::Result<()> {
-            RealDisk.unlink(path)
-        }
-        fn sync_dir(&self, path: &Path) -> io::Result<()> {
-            RealDisk.sync_dir(path)
-        }
-        fn seal(&self, path: &Path) -> io::Result<()> {
-            RealDisk.seal(path)
-        }
-        fn list(&self, path: &Path) -> io::Result<Vec<(PathBuf, Facts)>> {
-            RealDisk.list(path)
-        }
-        fn facts(&self, path: &Path) -> io::Result<Option<Facts>> {
-            RealDisk.facts(path)
-        }
-        fn copy(&self, from: &Path, to: &Path) -> io::Result<()> {
-            (self.0)(Op::Copy)?;
-            RealDisk.copy(from, to)
-        }
-        fn free_bytes(&self, path: &Path) -> io::Result<u64> {
-            RealDisk.free_bytes(path)
-        }
-    }
-
-    /// Orders that are the same in every run.
-    mod rand_order {
-        pub(super) fn shuffled(count: u64, seed: u64) -> Vec<u64> {
-            let mut order: Vec<u64> = (0..count).collect();
-            order.sort_by_key(|at| {
-                let bytes = [at.to_le_bytes(), seed.to_le_bytes()].concat();
-                *blake3::hash(&bytes).as_bytes()
-            });
-            order
-        }
-    }
-
-    pub(in crate::store) fn content(size: u64) -> Vec<u8> {
-        let mut bytes = vec![0; size as usize];
-        blake3::Hasher::new_derive_key("waystation draft test").finalize_xof().fill(&mut bytes);
-        bytes
-    }
-
-    fn slice(bytes: &[u8], span: Span) -> &[u8] {
-        &bytes[span.start() as usize..span.end() as usize]
-    }
-
-    fn draft(disk: &Arc<dyn Disk>, size: u64) -> (tempfile::TempDir, DraftFile) {
-        let dir = tempfile::tempdir().unwrap();
-        let draft = DraftFile::create(disk, &dir.path().join("1"), size, false).unwrap();
-        (dir, draft)
-    }
-
-    #[test]
-    fn every_size_in_order_and_shuffled_gives_the_same_digests() {
-        for size in [0, 1, 65_535, 65_536, 65_537, 1 << 20, (1 << 20) + 1, 3_500_000] {
-            let content = content(size);
-            let right = hash::whole(&content, false);
-            for (chunk, seed) in
-                [(8 << 10, None), (1 << 20, None), (1 << 20, Some(1)), (100_000, Some(2)), (4097, Some(3))]
-            {
-                let (_dir, draft) = draft(&real(), size);
-                let count = u64::div_ceil(size, chunk);
-                let order = seed.map_or_else(|| (0..count).collect(), |seed| shuffled(count, seed));
-                for at in order {
-                    assert!(!draft.is_complete());
-                    draft.finish().unwrap_err();
-                    let span = Span::at(at * chunk, chunk).intersect(&Span::new(0, size));
-                    draft.write(span.start(), slice(&content, span)).unwrap();
-                    while draft.hash_some(1).unwrap() {}
-                    // In order, the frontier follows group by group.
-                    if seed.is_none() && span.end() < size {
-                        assert_eq!(draft.hashed(), span.end() / GROUP * GROUP);
-                    }
-                }
-                assert!(draft.is_complete());
-                assert_eq!(draft.hashed(), size);
-                assert_eq!(draft.finish().unwrap(), right, "{size} by {chunk}");
-                assert_eq!(draft.read(Span::new(0, size)).unwrap(), content);
-            }
-        }
-    }
-
-    #[test]
-    fn no_byte_is_read_more_than_twice_and_in_order_once() {
-        let size = 4 << 20;
-        let content = content(size);
-        for (seed, most) in [(None, size), (Some(7), 2 * size)] {
-            let read = Arc::new(AtomicU64::new(0));
-            let counted = Arc::clone(&read);
-            let disk = hooked(move |op| {
-                if let Op::Read(span) = op {
-                    counted.fetch_add(span.len(), Ordering::Relaxed);
-                }
-                Ok(())
-            });
-            let (_dir, draft) = draft(&disk, size);
-            for at in seed.map_or_else(|| (0..4).collect(), |seed| shuffled(4, seed)) {
-                draft.write(at << 20, slice(&content, Span::at(at << 20, 1 << 20))).unwrap();
-                while draft.hash_some(GROUP).unwrap() {}
-            }
-            assert_eq!(draft.finish().unwrap(), hash::whole(&content, false));
-            assert!(read.load(Ordering::Relaxed) <= most, "{}", read.load(Ordering::Relaxed));
-        }
-    }
-
-    #[derive(Clone, Debug)]
-    enum Do {
-        Write(Span),
-        WriteBad(Span),
-        Drop(Span),
-        Hash(u64),
-        Reopen,
-    }
-
-    const SMALL: u64 = 5 * GROUP + 1000;
-
-    fn step() -> impl Strategy<Value = Do> {
-        let span = || (0..SMALL, 0..3 * GROUP).prop_map(|(at, len)| Span::at(at, len).intersect(&Span::new(0, SMALL)));
-        prop_oneof![
-            6 => span().prop_map(Do::Write),
-            2 => span().prop_map(Do::WriteBad),
-            2 => span().prop_map(Do::Drop),
-            4 => (0..4 * GROUP).prop_map(Do::Hash),
-            1 => Just(Do::Reopen),
-        ]
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(96))]
-        /// Whatever was written, dropped and written anew: coverage is what a plain model says, covered bytes are those
-        /// that came first, and once all is right the digests are right.
-        #[test]
-        fn any_history_ends_well(steps in proptest::collection::vec(step(), 0..40), checked: bool) {
-            let disk = real();
-            let dir = tempfile::tempdir().unwrap();
-            let path = dir.path().join("1");
-            let content = content(SMALL);
-            let bad: Vec<u8> = content.iter().map(|byte| !byte).collect();
-            let mut draft = DraftFile::create(&disk, &path, SMALL, checked).unwrap();
-            let (mut covered, mut wrong) = (SpanSet::new(), SpanSet::new());
-            for step in steps {
-                match step {
-                    Do::Write(span) => {
-                        draft.write(span.start(), slice(&content, span)).unwrap();
-                        covered.insert(span);
-                    }
-                    Do::WriteBad(span) => {
-                        draft.write(span.start(), slice(&bad, span)).unwrap();
-                        for gap in covered.gaps(span).collect::<Vec<_>>() {
-                            wrong.insert(gap);
-                        }
-                        covered.insert(span);
-                    }
-                    Do::Drop(span) => {
-                        draft.drop_span(span);
-                        covered.remove(span);
-                        wrong.remove(span);
-                    }
-                    Do::Hash(budget) => _ = draft.hash_some(budget).unwrap(),
-                    Do::Reopen => {
-                        let durable = draft.sync().unwrap();
-                        prop_assert_eq!(&durable, &covered);
-                        draft = DraftFile::reopen(&disk, &path, SMALL, durable, checked).unwrap();
-                    }
-                }
-                prop_assert_eq!(&draft.covered(), &covered);
-                prop_assert!(draft.hashed() <= draft.run_at(0));
-            }
-            for span in covered.iter() {
-                let mut expected = slice(&content, span).to_vec();
-                for bad_span in wrong.within(span) {
-                    let at = (bad_span.start() - span.start()) as usize;
-                    expected[at..at + bad_span.len() as usize].copy_from_slice(slice(&bad, bad_span));
-                }
-                prop_assert_eq!(draft.read(span).unwrap(), expected);
-            }
-            for span in wrong.iter() {
-                draft.drop_span(span);
-            }
-            draft.write(0, &content).unwrap();
-            prop_assert_eq!(draft.finish().unwrap(), hash::whole(&content, checked));
-        }
-    }
-
-    #[test]
-    fn writers_a_hasher_and_a_dropper_at_once_end_well() {
-        const SIZE: u64 = 6 << 20;
-        let (_dir, draft) = draft(&real(), SIZE);
-        let content = content(SIZE);
-        let start = Barrier::new(5);
-        std::thread::scope(|scope| {
-            for seed in 0..3 {
-                let (draft, content, start) = (&draft, &content, &start);
-                scope.spawn(move || {
-                    start.wait();
-                    // Overlapping writes of the same bytes, in another order each.
-                    for at in shuffled(SIZE / 50_000, seed) {
-                        let span = Span::at(at * 50_000, 130_000).intersect(&Span::new(0, SIZE));
-                        draft.write(span.start(), slice(content, span)).unwrap();
-                    }
-                });
-            }
-            scope.spawn(|| {
-                start.wait();
-                while draft.hashed() < SIZE / 4 {
-                    draft.hash_some(3 * GROUP).unwrap();
-                    if draft.is_complete() {
-                        break;
-                    }
-                }
-            });
-            scope.spawn(|| {
-                start.wait();
-                for at in shuffled(40, 9) {
-                    draft.drop_span(Span::at(at * 100_000, 1000));
-                }
-            });
-        });
-        draft.write(0, &content).unwrap();
-        assert_eq!(draft.finish().unwrap(), hash::whole(&content, false));
-    }
-
-    #[test]
-    fn a_dropped_span_costs_no_more_than_back_to_a_kept_state() {
-        const SIZE: u64 = 64 << 20;
-        let (_dir, draft) = draft(&real(), SIZE);
-        let content = content(SIZE);
-        draft.write(0, &content).unwrap();
-        let right = draft.finish().unwrap();
-        draft.drop_span(Span::at(40 << 20, 5));
-        assert_eq!(draft.hashed(), 40 << 20);
-        draft.write(40 << 20, &content[40 << 20..41 << 20]).unwrap();
-        draft.hash_some(1).unwrap();
-        assert!(draft.hashed() >= 32 << 20, "went back to {}", draft.hashed());
-        assert_eq!(draft.finish().unwrap(), right);
-    }
-
-    #[test]
-    fn hashing_holds_up_neither_writers_nor_readers_nor_other_hashers() {
-        let (arrived, at_read) = std::sync::mpsc::channel();
-        let (release, gate) = std::sync::mpsc::channel::<()>();
-        let (arrived, gate) = (Mutex::new(Some(arrived)), Mutex::new(gate));
-        // The first read waits for the test; all others go through.
-        let disk = hooked(move |op| {
-            if let Op::Read(_) = op {
-                let first = arrived.lock().unwrap().take();
-                if let Some(arrived) = first {
-                    arrived.send(()).unwrap();
-                    gate.lock().unwrap().recv().unwrap();
-                }
-            }
-            Ok(())
-        });
-        let content = content(3 * GROUP);
-        let (_dir, draft) = draft(&disk, 3 * GROUP);
-        draft.write(0, slice(&content, Span::at(0, GROUP))).unwrap();
-        std::thread::scope(|scope| {
-            let hasher = scope.spawn(|| draft.hash_some(u64::MAX).unwrap());
-            at_read.recv().unwrap();
-            draft.write(GROUP, slice(&content, Span::at(GROUP, GROUP))).unwrap();
-            assert_eq!(draft.read(Span::at(GROUP, 9)).unwrap(), slice(&content, Span::at(GROUP, 9)));
-            assert!(!draft.hash_some(u64::MAX).unwrap(), "there was a hasher at work");
-            // Dropped and stored anew while the hasher holds the old bytes.
-            draft.drop_span(Span::at(0, 1));
-            draft.write(0, &[content[0]]).unwrap();
-            release.send(()).unwrap();
-            assert!(!hasher.join().unwrap());
-        });
-        assert_eq!(draft.hashed(), 2 * GROUP, "the one at work saw what came meanwhile");
-        draft.write(2 * GROUP, slice(&content, Span::at(2 * GROUP, GROUP))).unwrap();
-        assert_eq!(draft.finish().unwrap(), hash::whole(&content, false));
-    }
-
-    #[test]
-    fn only_what_was_in_before_a_sync_and_was_not_dropped_is_durable() {
-        let (arrived, at_sync) = std::sync::mpsc::channel();
-        let (release, gate) = std::sync::mpsc::channel::<()>();
-        let gate = Mutex::new(gate);
-        let disk = hooked(move |op| {
-            if op == Op::Sync {
-                arrived.send(()).unwrap();
-                gate.lock().unwrap().recv().unwrap();
-            }
-            Ok(())
-        });
-        let (_dir, draft) = draft(&disk, 1000);
-        draft.write(0, &[1; 300]).unwrap();
-        std::thread::scope(|scope| {
-            let sync = scope.spawn(|| draft.sync().unwrap());
-            at_sync.recv().unwrap();
-            draft.write(300, &[1; 100]).unwrap();
-            draft.drop_span(Span::new(100, 200));
-            draft.write(100, &[2; 100]).unwrap();
-            release.send(()).unwrap();
-            let durable: Vec<Span> = sync.join().unwrap().iter().collect();
-            assert_eq!(durable, [Span::new(0, 100), Span::new(200, 300)]);
-        });
-        release.send(()).unwrap();
-        assert_eq!(draft.sync().unwrap().iter().collect::<Vec<_>>(), [Span::new(0, 400)]);
-    }
-
-    #[test]
-    fn a_failed_sync_is_never_followed_by_a_good_one() {
-        let failed = AtomicBool::new(false);
-        let disk = hooked(move |op| match op {
-            Op::Sync if !failed.swap(true, Ordering::SeqCst) => Err(bad_sector()),
-            _ => Ok(()),
-        });
-        let (_dir, draft) = draft(&disk, 10);
-        draft.write(0, &[1; 10]).unwrap();
-        draft.sync().unwrap_err();
-        draft.sync().unwrap_err();
-    }
-
-    #[test]
-    fn a_full_disk_covers_what_was_stored_before_and_wakes_those_who_wait() {
-        let full = Arc::new(AtomicBool::new(true));
-        let state = Arc::clone(&full);
-        let disk = hooked(move |op| match op {
-            Op::Write(span) if span.end() > 500 && state.load(Ordering::SeqCst) => {
-                Err(io::ErrorKind::StorageFull.into())
-            }
-            _ => Ok(()),
-        });
-        let (_dir, draft) = draft(&disk, 1000);
-        draft.write(200, &[3; 100]).unwrap();
-        // Two gaps: the first fits, the second does not.
-        assert_eq!(draft.write(0, &[1; 1000]).unwrap_err().kind(), io::ErrorKind::StorageFull);
-        assert_eq!(draft.covered().iter().collect::<Vec<_>>(), [Span::new(0, 300)]);
-        full.store(false, Ordering::SeqCst);
-        draft.write(0, &[1; 1000]).unwrap();
-        assert!(draft.is_complete());
-        assert!(draft.allocated().unwrap() >= 512);
-    }
-
-    #[test]
-    fn what_is_not_there_is_refused() {
-        let (dir, draft) = draft(&real(), 100);
-        for (at, len) in [(100, 1), (0, 101), (u64::MAX, 1)] {
-            assert_eq!(draft.write(at, &vec![0; len]).unwrap_err().kind(), io::ErrorKind::InvalidInput, "{at}");
-        }
-        draft.write(100, &[]).unwrap();
-        draft.read(Span::new(0, 1)).unwrap_err();
-        drop(draft);
-        let path = dir.path().join("1");
-        DraftFile::create(&real(), &path, 100, false).unwrap_err();
-        DraftFile::reopen(&real(), &path, 101, SpanSet::new(), false).unwrap_err();
     }
 }

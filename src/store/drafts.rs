@@ -16,12 +16,16 @@ use crate::model::name::Name;
 use crate::model::payload::{Alias, Freshness, Location, Published, Validators};
 use crate::store::cache::Found;
 use crate::store::error::Error;
-use crate::store::filling::{DraftState, put_row};
+use crate::store::filling::{DraftState, put_row, reach};
+use crate::store::space::Reach;
 use crate::store::tables::{ClaimRow, PlaceRow};
 use crate::store::writer::Room;
 
 /// Drafts at once: each is a file, a row, and a look at it on open.
 pub(crate) const DRAFTS_MAX: usize = 4096;
+/// Of these, so many that nobody vouches for may be of one network of clients: whoever asks for ever new names throws out
+/// what was begun for the own network, and nobody else's.
+pub(crate) const SUBNET_DRAFTS_MAX: usize = DRAFTS_MAX / 4;
 /// The part of `max_size` (one n-th) that drafts which nobody fills now may take: what is begun and left must not
 /// crowd out what is whole.
 pub(super) const IDLE_SHARE: u64 = 4;
@@ -95,11 +99,11 @@ impl Draft {
     }
 
     /// Writes at `offset` on the I/O pool; when it returns the bytes can be read back. Group hashes and the running
-    /// SHA frontier follow in the background of the same pool. `Full` where the disk or `max_size` says no; what comes
-    /// after the draft was found complete is dropped.
+    /// SHA frontier follow in the background of the same pool. Waits where room must be made first, and where other drafts
+    /// that were begun later have it; `Full` where the disk or `max_size` says no. What comes after the draft was found
+    /// complete is dropped.
     pub async fn write(&self, offset: u64, bytes: Bytes) -> Result<(), Error> {
-        let state = Arc::clone(&self.state);
-        self.state.core.io.run(move || state.write(offset, &bytes)).await?
+        self.state.write_in_turn(offset, bytes).await
     }
 
     /// Reads covered bytes back (at most [`WINDOW`] at once).
@@ -177,6 +181,9 @@ impl Draft {
             row.clone()
         };
         let id = state.id;
+        if reach(&state.name, row.expected.as_ref().map(ClaimRow::claim).as_ref()) == Reach::All {
+            state.core.book.vouch(id);
+        }
         self.state.core.writer.change(Room::Adds, move |tx| put_row(tx, id, &row)).await
     }
 }

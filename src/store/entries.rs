@@ -4,11 +4,12 @@
 use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 
 use crate::base::digest::Blake3;
+use crate::model::name::Name;
 use crate::model::payload::Class;
 use crate::store::error::Error;
 use crate::store::tables::{
     ALIASES, AliasRow, EXPIRY, Id, NAMES, PAYLOAD_BYTES, PAYLOAD_COUNT, PAYLOADS, PINS, PayloadRow, RECENCY, TOTALS,
-    USED, class_code, decode, encode, names_end, names_key, time_key, use_key,
+    USED, class_code, decode, encode, name_of, names_end, names_key, time_key, use_key,
 };
 use crate::store::withheld;
 
@@ -107,6 +108,34 @@ fn put_used(tx: &WriteTransaction, id: &Id, class: u8, ms: u64) -> Result<(), Er
 /// Whether `row` is of a proven payload.
 pub(crate) fn is_proven(row: &PayloadRow) -> bool {
     row.class == class_code(Class::Proven)
+}
+
+/// Origin names of one payload. Anybody who may ask can make up names of it (a query that the origin ignores), and all of
+/// them are read with the payload, written into its proof and listed: without a bound one payload could fill the index.
+pub(crate) const NAMES_MAX: usize = 1024;
+
+/// Whether `name` may be let point to a payload: it does so already, it is a digest, or there are not too many.
+pub(crate) fn may_name(tx: &WriteTransaction, id: &Id, name: &[u8]) -> Result<bool, Error> {
+    let table = tx.open_table(NAMES)?;
+    if matches!(name_of(name)?, Name::Digest(_)) || table.get(names_key(id, name).as_slice())?.is_some() {
+        return Ok(true);
+    }
+    Ok(names_in(&table, id)?.len() < NAMES_MAX)
+}
+
+/// Makes place for `name` among the names of a payload: the first origin name goes where there are too many.
+pub(crate) fn make_place(tx: &WriteTransaction, id: &Id, name: &[u8]) -> Result<(), Error> {
+    if may_name(tx, id, name)? {
+        return Ok(());
+    }
+    let names = names_in(&tx.open_table(NAMES)?, id)?;
+    for old in names {
+        if matches!(name_of(&old)?, Name::Origin(_)) {
+            take_alias(tx, &old)?;
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Lets `name` point to the payload that `row` names; what it pointed to before loses it. The caller has checked that

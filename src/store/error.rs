@@ -28,7 +28,7 @@ pub enum Error {
         what: String,
     },
     /// The bytes are not what was published for them.
-    #[error("the bytes do not match {published}: they are {}", .computed.sha256)]
+    #[error("the bytes do not match {published}: they are {}", .computed.like(.published))]
     Mismatch {
         /// The digest that was published.
         published: Digest,

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use bytes::Bytes;
 use redb::{ReadableTable, WriteTransaction};
 
-use crate::base::digest::Digest;
 use crate::base::limits::WINDOW;
 use crate::base::span::{Span, SpanSet};
 use crate::base::time::Timestamp;
@@ -17,8 +16,8 @@ use crate::store::core::Core;
 use crate::store::draft::DraftFile;
 use crate::store::drafts::{DraftSpec, HASH_STEP, Proved};
 use crate::store::error::{Error, is_full};
-use crate::store::hash::Hashed;
-use crate::store::judge::{Sha1State, Verdict, judge};
+use crate::store::promise::{Promise, Written};
+use crate::store::proving::Ready;
 use crate::store::publish::Finished;
 use crate::store::remove::put_quarantine;
 use crate::store::space::{Reach, shift};
@@ -32,7 +31,7 @@ use crate::store::writer::Room;
 pub(super) enum Phase {
     Filling,
     Proving,
-    Proved(Arc<(Hashed, Verdict)>),
+    Proved(Arc<Ready>),
     Gone,
 }
 
@@ -50,6 +49,8 @@ pub(crate) struct DraftState {
     pub(super) saving: Mutex<()>,
     /// Whether a job to hash is waiting.
     pub(super) hashing: AtomicBool,
+    /// Room for what is to come.
+    pub(super) promise: Promise,
 }
 
 impl DraftState {
@@ -85,26 +86,24 @@ impl DraftState {
     /// Whether somebody who counts vouches for the bytes to come.
     pub(super) fn reach(&self) -> Reach {
         let row = self.row();
-        let vouched = row.expected.as_ref().is_some_and(|claim| claim.claim().authority > Authority::Unauthenticated);
-        if vouched || row.repairs.is_some() || matches!(self.name, Name::Digest(_)) {
-            Reach::All
-        } else {
-            Reach::Unproven
+        if row.repairs.is_some() {
+            return Reach::All;
         }
+        reach(&self.name, row.expected.as_ref().map(ClaimRow::claim).as_ref())
     }
 
-    pub(super) fn write(self: &Arc<Self>, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+    pub(super) fn write(self: &Arc<Self>, offset: u64, bytes: &[u8]) -> Result<Written, Error> {
         let phase = match self.phase.try_read() {
             Ok(phase) => phase,
             // It is being published, which may take as long as an fsync of all of it: a late duplicate must not hold a
             // thread of the I/O pool for that.
-            Err(TryLockError::WouldBlock) if self.file.is_complete() => return Ok(()),
+            Err(TryLockError::WouldBlock) if self.file.is_complete() => return Ok(Written::Done),
             Err(TryLockError::WouldBlock) => self.phase(),
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
         };
         match *phase {
             Phase::Filling => {}
-            Phase::Proving | Phase::Proved(_) => return Ok(()),
+            Phase::Proving | Phase::Proved(_) => return Ok(Written::Done),
             Phase::Gone => return Err(Error::Gone),
         }
         let size = self.row().size;
@@ -113,14 +112,19 @@ impl DraftState {
             let what = format!("{len} bytes at {offset} do not fit into an object of {size} bytes");
             return Err(Error::Invalid { what });
         }
-        self.core.make_room(len, self.reach())?;
+        if self.core.excess(len, 0)? > 0 || !self.promise.take(len) {
+            return Ok(Written::Short);
+        }
         self.file.write(offset, bytes).map_err(|error| self.io(&error))?;
         shift(&self.core.sums.drafts, len, 0);
         self.core.book.grow(self.id, len);
         self.ask();
         drop(phase);
+        if self.file.is_complete() {
+            self.promise.end();
+        }
         self.hash_later();
-        Ok(())
+        Ok(Written::Done)
     }
 
     /// Lets the hashing catch up behind what the pool has to do first. One such job a draft waits at a time.
@@ -213,9 +217,16 @@ impl DraftState {
     }
 
     pub(super) fn give_up(&self) {
+        self.let_go();
         if let Err(error) = self.core.drop_draft(self.id) {
             tracing::warn!(draft = self.id, %error, "a draft that could not be synced is swept at the next start");
         }
+    }
+
+    /// What it was promised is free, and whoever waits for room is told.
+    fn let_go(&self) {
+        self.promise.end();
+        self.core.freed.notify_waiters();
     }
 
     pub(super) fn save(&self, held: &SpanSet, answered: Option<(DraftRow, u32)>) -> Result<(), Error> {
@@ -241,64 +252,17 @@ impl DraftState {
         Ok(())
     }
 
-    pub(super) fn prove(&self) -> Result<Proved, Error> {
-        {
-            let mut phase = self.set_phase();
-            match &*phase {
-                Phase::Filling if self.file.is_complete() => *phase = Phase::Proving,
-                Phase::Filling => {
-                    let (covered, size) = (self.file.covered().total(), self.row().size);
-                    return Err(Error::Invalid { what: format!("only {covered} of {size} bytes are there") });
-                }
-                Phase::Proved(proved) => return Ok(Proved { digests: proved.0.digests }),
-                Phase::Proving => return Err(Error::Busy { queued: 1 }),
-                Phase::Gone => return Err(Error::Gone),
-            }
-        }
-        let outcome = self.judged();
-        let mut phase = self.set_phase();
-        if !matches!(*phase, Phase::Proving) {
-            // A sync that failed meanwhile ended the draft: nothing in its file can be trusted.
-            return Err(Error::Gone);
-        }
-        match outcome {
-            Ok((hashed, verdict)) => {
-                let digests = hashed.digests;
-                *phase = Phase::Proved(Arc::new((hashed, verdict)));
-                Ok(Proved { digests })
-            }
-            Err(error) => {
-                *phase = Phase::Filling;
-                Err(error)
-            }
-        }
-    }
-
-    pub(super) fn judged(&self) -> Result<(Hashed, Verdict), Error> {
-        let hashed = self.file.finish().map_err(|error| self.io(&error))?;
-        let (expected, checked) = {
-            let row = self.row();
-            (row.expected.as_ref().map(ClaimRow::claim), row.checked_sha1)
-        };
-        let claims = self.core.claims(&self.name, &hashed.digests, expected)?;
-        let verdict = judge(Some(&self.name), &claims, &hashed.digests, sha1_state(checked, &hashed));
-        if let Verdict::Contradicted(published, _) = verdict {
-            return Err(Error::Mismatch { published, computed: hashed.digests });
-        }
-        Ok((hashed, verdict))
-    }
-
     pub(super) fn publish(&self, proved: &Proved, aliases: Vec<(Name, Alias)>) -> Result<Found, Error> {
         // Nothing else may happen to the draft meanwhile; readers of its file are not held up.
         let mut phase = self.set_phase();
         let ready = match &*phase {
-            Phase::Proved(ready) if ready.0.digests == proved.digests => Arc::clone(ready),
+            Phase::Proved(ready) if ready.hashed.digests == proved.digests => Arc::clone(ready),
             Phase::Gone => return Err(Error::Gone),
             _ => return Err(Error::Invalid { what: "a draft is proved before it is published".into() }),
         };
-        let (spec, repairs, checked) = {
+        let (spec, repairs) = {
             let row = self.row();
-            (spec_of(self.name.clone(), &row), row.repairs, row.checked_sha1)
+            (spec_of(self.name.clone(), &row), row.repairs)
         };
         let own = Alias {
             tag: spec.tag,
@@ -313,9 +277,10 @@ impl DraftState {
         let finished = Finished {
             draft: self.id,
             file: &self.file,
-            hashed: &ready.0,
-            sha1: sha1_state(checked, &ready.0),
-            verdict: ready.1,
+            hashed: &ready.hashed,
+            sha1: ready.sha1,
+            sha1_vouched: ready.sha1_vouched,
+            verdict: ready.verdict,
             names,
             repairs,
         };
@@ -331,7 +296,8 @@ impl DraftState {
         *phase = Phase::Gone;
         drop(phase);
         self.core.forget_draft(self.id);
-        self.core.judge_published(&judged, &ready.0.digests)?;
+        self.let_go();
+        self.core.judge_published(&judged, &ready.hashed.digests)?;
         self.core.find(&self.name)?.ok_or(Error::Gone)
     }
 
@@ -343,7 +309,9 @@ impl DraftState {
             Phase::Filling | Phase::Proved(_) => *phase = Phase::Gone,
         }
         drop(phase);
-        self.core.drop_draft(self.id)
+        let dropped = self.core.drop_draft(self.id);
+        self.let_go();
+        dropped
     }
 
     /// The rows first: after a crash in between the file is swept, and the generation stands.
@@ -364,12 +332,19 @@ impl DraftState {
             put_quarantine(tx, place, at, allocated, &reason)
         })?;
         core.forget_draft(self.id);
+        self.let_go();
         shift(&core.sums.quarantine, allocated, 0);
         core.explain(place, &format!("draft of {}\n{why}\n", self.name))?;
         let to = core.layout.quarantined(place, "");
         core.disk.rename(self.file.path(), &to).map_err(|error| Error::at(&to, &error))?;
         core.sync_dir(&core.layout.quarantine())
     }
+}
+
+/// How far eviction may go for bytes that come under `name`: to the end where somebody who counts vouches for them.
+pub(super) fn reach(name: &Name, expected: Option<&Published>) -> Reach {
+    let vouched = expected.is_some_and(|claim| claim.authority > Authority::Unauthenticated);
+    if vouched || matches!(name, Name::Digest(_)) { Reach::All } else { Reach::Unproven }
 }
 
 /// Another generation of a name.
@@ -382,24 +357,6 @@ fn raise_generation(tx: &WriteTransaction, name: &[u8], next: impl FnOnce(u32) -
     note.generation = next(note.generation.max(1));
     notes.insert(name, encode(&note)?.as_slice())?;
     Ok(())
-}
-
-pub(super) fn sha1_state(checked: bool, hashed: &Hashed) -> Sha1State {
-    match (checked, hashed.collision) {
-        (_, true) => Sha1State::Collision,
-        (true, false) => Sha1State::Clean,
-        (false, false) => Sha1State::Unchecked,
-    }
-}
-
-/// Whether a SHA-1 may have to prove the bytes alone: only where no stronger digest is known is the slower computing
-/// worth it.
-pub(super) fn needs_checked_sha1(expected: Option<&Published>, name: &Name) -> bool {
-    let by_name = matches!(name, Name::Digest(Digest::Sha256(_) | Digest::Blake3(_)));
-    let by_claim = expected.is_some_and(|claim| {
-        claim.authority > Authority::Unauthenticated && (claim.sha256.is_some() || claim.blake3.is_some())
-    });
-    !by_name && !by_claim
 }
 
 pub(crate) fn spec_of(name: Name, row: &DraftRow) -> DraftSpec {

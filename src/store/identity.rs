@@ -29,7 +29,11 @@ pub(crate) fn read(disk: &dyn Disk, layout: &Layout) -> Result<Option<[u8; 16]>,
     let path = layout.store_id();
     let Some(facts) = disk.facts(&path).map_err(|error| Error::at(&path, &error))? else { return Ok(None) };
     let damaged = || Error::Invalid {
-        what: format!("{} should hold the 32 hex digits of the store's id and does not", path.display()),
+        what: format!(
+            "{} should hold the 32 hex digits of the store's id and does not; `waystation store rebuild` writes it again \
+             from the index (or makes a new one where that cannot be read), `waystation restore FILE` from a backup",
+            path.display()
+        ),
     };
     // 32 digits and a line feed; whatever else lies here is not read.
     if facts.len != 33 {
@@ -44,6 +48,17 @@ pub(crate) fn read(disk: &dyn Disk, layout: &Layout) -> Result<Option<[u8; 16]>,
         *byte = (high * 16 + low) as u8;
     }
     Ok(Some(id))
+}
+
+/// The same for whoever writes it anew: a file that is damaged says nothing.
+pub(crate) fn read_if_whole(disk: &dyn Disk, layout: &Layout) -> Result<Option<[u8; 16]>, Error> {
+    match read(disk, layout) {
+        Err(error @ Error::Invalid { .. }) => {
+            tracing::warn!(%error, "the store's id is written again");
+            Ok(None)
+        }
+        other => other,
+    }
 }
 
 /// Writes the file, unless it says so already: beside it, synced, renamed.

@@ -1,32 +1,79 @@
 //! Taking a file of the administrator's into the store.
 //!
-//! 1. A row says that the file is on its way (and where it came from, where it is moved).
-//! 2. The file becomes a draft: moved, where that is asked for, it is ours, and it lies on the same file system; else a
-//!    reflink or a copy.
-//! 3. It is hashed, judged, and published like every draft.
+//! 1. A row says that the file is on its way; and where it is moved, the row and a file beside the draft where it came
+//!    from.
+//! 2. The file becomes a draft: moved, where that is asked for, it is ours, nobody has it open for writing, and it lies on
+//!    the same file system; else a reflink or a copy.
+//! 3. It is hashed, judged, and published like every draft. One that was moved must have had no writer from before the
+//!    move until then: what is published is mapped.
 //! 4. Where it is not what was expected a moved file goes back, a copy is thrown away.
 
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::base::digest::Digest;
 use crate::base::limits::OBJECT_BYTES_MAX;
-use crate::base::span::Span;
 use crate::model::name::Name;
-use crate::model::payload::{Alias, Authority, Published, Validators};
+use crate::model::payload::{Alias, Published, Validators};
+use crate::store::blob::Still;
 use crate::store::cache::Found;
 use crate::store::core::{Core, unseal};
 use crate::store::draft::DraftFile;
+use crate::store::drafts::HASH_STEP;
 use crate::store::error::Error;
 use crate::store::filling::drop_draft_rows;
 use crate::store::hash::Hashed;
-use crate::store::judge::{Sha1State, Verdict, judge};
+use crate::store::judge::{Verdict, judge, vouches_sha1};
+use crate::store::promise::Promise;
+use crate::store::proving::sha1_state;
 use crate::store::publish::Finished;
-use crate::store::space::Reach;
+use crate::store::space::{Reach, shift};
 use crate::store::tables::{AliasRow, ClaimRow, DRAFTS, DraftRow, encode, name_key};
 use crate::store::writer::Room;
+
+/// One file to be taken in, and whether anybody still waits for that.
+struct Taken<'a> {
+    path: &'a Path,
+    take: bool,
+    wanted: &'a dyn Fn() -> bool,
+}
+
+/// The digests of a complete draft, as long as they are wanted.
+fn hash_while(file: &DraftFile, wanted: &dyn Fn() -> bool) -> io::Result<Hashed> {
+    while file.hash_some(HASH_STEP)? {
+        if !wanted() {
+            return Err(broken_off());
+        }
+    }
+    file.finish()
+}
+
+fn broken_off() -> io::Error {
+    io::Error::new(io::ErrorKind::Interrupted, "the import was broken off")
+}
+
+fn disturbed(home: &Path) -> Error {
+    let home = home.display();
+    let what =
+        format!("{home} was opened for writing, or got another name, while it was taken in: import it again later");
+    Error::Invalid { what }
+}
+
+/// That nobody can write to the file at `home` while it is taken over, where that is so; and whether somebody has it open
+/// for writing. Where it cannot be told, as on some network file systems, it is neither.
+fn unwritten(home: &Path) -> (Option<Still>, bool) {
+    match Still::of(home) {
+        Ok(still) => (Some(still), false),
+        Err(error) => {
+            tracing::info!(path = %home.display(), %error, "a file is copied and not moved: it may have a writer");
+            (None, error.kind() == io::ErrorKind::WouldBlock)
+        }
+    }
+}
 
 impl Core {
     /// Whether `path`, wherever links lead from it, lies in the data directory. Blocks.
@@ -38,15 +85,34 @@ impl Core {
         }
     }
 
-    /// Takes the file at `path` in; see the head of this file.
-    pub(crate) fn import(
-        &self,
-        path: &Path,
+    /// Takes the file at `path` in, once there is room for it; see the head of this file. Dropped, it ends soon, and leaves
+    /// nothing.
+    pub(crate) async fn begin_import(
+        self: &Arc<Self>,
+        path: PathBuf,
         take: bool,
         expected: Option<Published>,
         names: Vec<(Name, Alias)>,
     ) -> Result<Found, Error> {
         self.writable()?;
+        let (core, theirs) = (Arc::clone(self), path.clone());
+        let size = self.reads.run(move || core.importable(&theirs)).await??;
+        let reach = if expected.is_some() { Reach::All } else { Reach::Unproven };
+        let promise = self.ask_promise(size, reach, None).await?;
+        let core = Arc::clone(self);
+        let job = move |wanted: &dyn Fn() -> bool| {
+            let promise = promise;
+            let allocated = AtomicU64::new(0);
+            let outcome = core.import(&Taken { path: &path, take, wanted }, &promise, &allocated, expected, names);
+            // It is a payload now, or gone.
+            shift(&core.sums.drafts, 0, allocated.into_inner());
+            outcome
+        };
+        self.bulk.run_watched(job).await?
+    }
+
+    /// The size of a file that can be taken in.
+    fn importable(&self, path: &Path) -> Result<u64, Error> {
         let facts = std::fs::metadata(path).map_err(|error| Error::at(path, &error))?;
         if self.is_own(path) {
             // Moved, the index or a proof would be gone; copied, a draft would be taken for a payload.
@@ -62,27 +128,60 @@ impl Core {
         if size > most {
             return Err(Error::Full { what: format!("{} has {size} bytes, at most {most} are kept", path.display()) });
         }
-        self.make_room(size, if expected.is_some() { Reach::All } else { Reach::Unproven })?;
+        Ok(size)
+    }
+
+    fn import(
+        &self,
+        what: &Taken<'_>,
+        promise: &Promise,
+        allocated: &AtomicU64,
+        expected: Option<Published>,
+        names: Vec<(Name, Alias)>,
+    ) -> Result<Found, Error> {
+        let Taken { path, take, .. } = *what;
+        let facts = std::fs::metadata(path).map_err(|error| Error::at(path, &error))?;
+        let size = facts.len();
         // A file of another owner could be written by that owner while it is served: it is copied.
         let is_ours = facts.uid() == rustix::process::geteuid().as_raw() && facts.nlink() == 1;
         let id = self.next_id();
         let home = path.canonicalize().map_err(|error| Error::at(path, &error))?;
-        let moves = take && is_ours;
-        self.note_import(id, size, expected.as_ref(), moves.then_some(home.as_path()))?;
-        let moved = match self.bring(id, &home, moves) {
+        let (still, has_writer) = if take && is_ours { unwritten(&home) } else { (None, false) };
+        self.note_import(id, size, expected.as_ref(), still.as_ref().map(|_| home.as_path()))?;
+        let noted = if still.is_some() { self.note_home(id, &home) } else { Ok(()) };
+        let moved = match noted.and_then(|()| self.bring(id, &home, still.is_some(), what.wanted)) {
             Ok(moved) => moved,
             Err(error) => {
                 self.writer.write(Room::Frees, move |tx| drop_draft_rows(tx, id))?;
                 self.unlink(&self.layout.draft(id))?;
+                self.unlink(&self.layout.draft_home(id))?;
                 return Err(error);
             }
         };
+        // It lies there now: it counts as the draft that it is, and is promised nothing more.
+        let lies = self.facts(&self.layout.draft(id)).ok().flatten().map_or(0, |facts| facts.allocated);
+        shift(&self.sums.drafts, lies, 0);
+        allocated.store(lies, Ordering::Release);
+        promise.end();
         // The rename is done: from here on a file that was moved goes back where anything fails.
+        let still = still.filter(|_| moved);
         let settled = if moved { self.sync_dir(&self.layout.drafts()) } else { Ok(()) };
-        let published = settled.and_then(|()| self.publish_import(id, size, expected, names));
+        let settled = settled.and_then(|()| self.is_the_one(id, &home, still.as_ref()));
+        let settled = settled.and_then(|()| if (what.wanted)() { Ok(()) } else { Err(broken_off().into()) });
+        let unwritten = || still.as_ref().is_none_or(Still::holds);
+        let published =
+            settled.and_then(|()| self.publish_import(id, &home, size, expected, names, what.wanted, &unwritten));
+        if self.facts(&self.layout.draft(id))?.is_none() {
+            // It is a payload now, or in quarantine. What is left here is swept on open.
+            if let Err(error) = self.unlink(&self.layout.draft_home(id)) {
+                tracing::debug!(%error, "what a file was called before it was taken in stays noted");
+            }
+        }
         match published {
             Ok(found) => {
-                if take
+                if has_writer {
+                    tracing::warn!(path = %home.display(), "a file that somebody has open for writing was taken in as it was, and left where it is");
+                } else if take
                     && !moved
                     && let Err(error) = self.disk.unlink(&home)
                 {
@@ -129,8 +228,21 @@ impl Core {
         })
     }
 
+    /// The same for whoever has lost the rows: a file of the administrator's is never taken for a draft that nobody wants.
+    /// Durable before the file is moved.
+    fn note_home(&self, id: u64, home: &Path) -> Result<(), Error> {
+        let path = self.layout.draft_home(id);
+        let write = || {
+            let file = self.disk.create(&path)?;
+            file.write_at(home.as_os_str().as_bytes(), 0)?;
+            file.sync()
+        };
+        write().map_err(|error| Error::at(&path, &error))?;
+        self.sync_dir(&self.layout.drafts())
+    }
+
     /// Step 2. Says whether the file itself was moved; on an error it was not, and what lies among the drafts is a copy.
-    fn bring(&self, id: u64, home: &Path, moves: bool) -> Result<bool, Error> {
+    fn bring(&self, id: u64, home: &Path, moves: bool, wanted: &dyn Fn() -> bool) -> Result<bool, Error> {
         let here = self.layout.draft(id);
         if moves {
             match self.disk.rename(home, &here) {
@@ -142,30 +254,40 @@ impl Core {
                 Err(error) => return Err(Error::at(home, &error)),
             }
         }
-        self.disk.copy(home, &here).map_err(|error| Error::at(home, &error))?;
+        self.disk.copy_while(home, &here, wanted).map_err(|error| Error::at(home, &error))?;
         Ok(false)
     }
 
-    /// Step 3.
+    /// Whether what was moved is the file that was looked at, and has no other name by which somebody could write to it.
+    fn is_the_one(&self, id: u64, home: &Path, still: Option<&Still>) -> Result<(), Error> {
+        let Some(still) = still else { return Ok(()) };
+        let here = self.layout.draft(id);
+        let at = |error: io::Error| Error::at(&here, &error);
+        let (seen, lies) = (still.file().metadata().map_err(at)?, std::fs::symlink_metadata(&here).map_err(at)?);
+        let is_same = (seen.dev(), seen.ino(), seen.nlink()) == (lies.dev(), lies.ino(), 1);
+        if is_same { Ok(()) } else { Err(disturbed(home)) }
+    }
+
+    /// Step 3. `unwritten` says whether nobody can have written to the file since it was looked at.
+    #[allow(clippy::too_many_arguments, reason = "one caller, and what it knows is no thing of its own")]
     fn publish_import(
         &self,
         id: u64,
+        home: &Path,
         size: u64,
         expected: Option<Published>,
         names: Vec<(Name, Alias)>,
+        wanted: &dyn Fn() -> bool,
+        unwritten: &dyn Fn() -> bool,
     ) -> Result<Found, Error> {
         let here = self.layout.draft(id);
         let at = |error: io::Error| Error::at(&here, &error);
-        let checked = expected.is_none_or(|claim| claim.only_sha1() || claim.authority == Authority::Unauthenticated);
-        let pieces = std::iter::once(Span::new(0, size)).collect();
-        let file = DraftFile::reopen(&self.disk, &here, size, pieces, checked).map_err(at)?;
-        let hashed: Hashed = file.finish().map_err(at)?;
+        // For reading alone: one who opens it for writing is who must not be there. With collision detection whatever is
+        // expected: nobody waits for these bytes, and most of them will be asked for by their SHA-1, which is a name only
+        // where it was checked.
+        let file = DraftFile::whole(&self.disk, &here, size, true).map_err(at)?;
+        let hashed = hash_while(&file, wanted).map_err(at)?;
         let digests = hashed.digests;
-        let sha1 = match (checked, hashed.collision) {
-            (_, true) => Sha1State::Collision,
-            (true, false) => Sha1State::Clean,
-            (false, false) => Sha1State::Unchecked,
-        };
         if let Some(published) = expected.and_then(|expected| expected.contradiction(&digests)) {
             return Err(Error::Mismatch { published, computed: digests });
         }
@@ -175,6 +297,7 @@ impl Core {
             claims.extend(self.claims(name, &digests, None)?);
         }
         claims.extend(self.claims(&name, &digests, None)?);
+        let sha1 = sha1_state(true, &hashed);
         // Not by the name: that its own digest matches proves nothing.
         let verdict = judge(None, &claims, &digests, sha1);
         if let Verdict::Contradicted(published, _) = verdict {
@@ -188,7 +311,12 @@ impl Core {
             }
         }
         let judged: Vec<Name> = names.iter().map(|(name, _)| name).chain([&name]).cloned().collect();
-        let finished = Finished { draft: id, file: &file, hashed: &hashed, sha1, verdict, names, repairs: None };
+        let sha1_vouched = vouches_sha1(&claims, &digests);
+        let finished =
+            Finished { draft: id, file: &file, hashed: &hashed, sha1, sha1_vouched, verdict, names, repairs: None };
+        if !unwritten() {
+            return Err(disturbed(home));
+        }
         self.publish(&finished)?;
         self.judge_published(&judged, &digests)?;
         self.find(&name)?.ok_or(Error::Gone)

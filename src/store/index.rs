@@ -3,15 +3,19 @@
 //! 1. Opening is wrapped: damage is an error that names the file, never a panic.
 //! 2. A read takes a snapshot, runs, and gives values back; no guard leaves this file's closures.
 //! 3. After an I/O error redb refuses everything. The gate to the file is shut, the file is opened again: for writing
-//!    where only space was missing, else to be read alone (through an overlay), and [`Health`] says why.
+//!    where only space was missing, else to be read alone (through an overlay), and [`Health`] says why. An index that is
+//!    read alone already and fails once more is opened again too, a few times a minute at most.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use redb::backends::InMemoryBackend;
 use redb::{Builder, Database, Durability, ReadTransaction, ReadableDatabase, WriteTransaction};
 
@@ -32,14 +36,23 @@ pub enum Health {
     },
 }
 
+/// Openings to be read alone within [`REOPEN_SPAN`]: a disk that fails again and again is not asked without end, and one
+/// that recovers is read again without a restart.
+const REOPENINGS: usize = 8;
+const REOPEN_SPAN: Duration = Duration::from_mins(1);
+
 /// The database and its fate.
 pub(crate) struct Index {
     path: PathBuf,
     medium: Medium,
     cache: usize,
-    state: RwLock<State>,
+    /// Looked at without waiting, by reactors too.
+    state: ArcSwap<State>,
+    /// Held while the index is opened anew, with the times of the last openings to be read alone.
+    turning: Mutex<VecDeque<Instant>>,
 }
 
+#[derive(Clone)]
 struct State {
     db: Option<Arc<Database>>,
     shut: Arc<AtomicBool>,
@@ -47,6 +60,8 @@ struct State {
     opening: u64,
     /// The disk was full and the index could not even be opened for writing: every write tries that again.
     full: bool,
+    /// For good: nothing is opened any more.
+    closed: bool,
     health: Health,
 }
 
@@ -66,9 +81,7 @@ impl Index {
         why: Option<String>,
     ) -> Result<Self, Error> {
         let (db, shut) = start(path, &medium, access, cache)?;
-        let health = why.map_or(Health::Ready, |why| Health::ReadOnly { why });
-        let state = RwLock::new(State { db: Some(Arc::new(db)), shut, opening: 0, full: false, health });
-        Ok(Self { path: path.to_owned(), medium, cache, state })
+        Ok(Self::with(path, medium, cache, db, shut, why.map_or(Health::Ready, |why| Health::ReadOnly { why })))
     }
 
     /// An index that stands in for the one at `path`, in memory alone, made by `fill`. It is only read, and `why` is what
@@ -86,26 +99,51 @@ impl Index {
         fill(&db)?;
         // What is in memory cannot be opened a second time.
         let medium: Medium = Arc::new(|_| Err(io::Error::other("the index in memory failed")));
-        let health = Health::ReadOnly { why };
-        let state = RwLock::new(State { db: Some(Arc::new(db)), shut, opening: 0, full: false, health });
-        Ok(Self { path: path.to_owned(), medium, cache, state })
+        Ok(Self::with(path, medium, cache, db, shut, Health::ReadOnly { why }))
     }
 
+    fn with(path: &Path, medium: Medium, cache: usize, db: Database, shut: Arc<AtomicBool>, health: Health) -> Self {
+        let state = State { db: Some(Arc::new(db)), shut, opening: 0, full: false, closed: false, health };
+        Self { path: path.to_owned(), medium, cache, state: ArcSwap::from_pointee(state), turning: Mutex::default() }
+    }
+
+    /// Never waits, whatever the index is at.
     pub(crate) fn health(&self) -> Health {
-        self.state.read().unwrap_or_else(PoisonError::into_inner).health.clone()
+        self.state.load().health.clone()
     }
 
+    fn turn(&self) -> MutexGuard<'_, VecDeque<Instant>> {
+        self.turning.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The database that is open; waits while it is being opened anew, and opens it to be read where that failed before.
     fn db(&self) -> Result<(Arc<Database>, u64), Error> {
-        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        match (&state.db, &state.health) {
-            (Some(db), _) => Ok((Arc::clone(db), state.opening)),
-            (None, Health::ReadOnly { why }) => Err(Error::Unavailable { why: why.clone() }),
+        let state = self.state.load();
+        if let Some(db) = &state.db {
+            return Ok((Arc::clone(db), state.opening));
+        }
+        drop(state);
+        let mut turns = self.turn();
+        let mut state = State::clone(&self.state.load());
+        if state.db.is_none() && !state.closed {
+            self.reopen_to_read(&mut state, &mut turns);
+            self.state.store(Arc::new(state.clone()));
+        }
+        drop(turns);
+        match (state.db, state.health) {
+            (Some(db), _) => Ok((db, state.opening)),
+            (None, Health::ReadOnly { why }) => Err(Error::Unavailable { why }),
+            (None, Health::Ready) if state.full => Err(self.is_full()),
             (None, Health::Ready) => Err(Error::Unavailable { why: "the store is closed".into() }),
         }
     }
 
+    fn is_full(&self) -> Error {
+        Error::Full { what: format!("no space left on the disk for {}", self.path.display()) }
+    }
+
     /// Runs `look` on a snapshot. Blocks on the disk. Where the index fails under it, it is tried once more on the
-    /// reopened one.
+    /// reopened one; a snapshot of a handle that was given up meanwhile answers nothing (see [`Gate`]).
     pub(crate) fn read<T>(&self, look: impl Fn(&ReadTransaction) -> Result<T, Error>) -> Result<T, Error> {
         let mut tries = 0;
         loop {
@@ -156,24 +194,52 @@ impl Index {
 
     /// After a full disk: for writing again, now that there may be room.
     fn reopen_if_full(&self) -> Result<(), Error> {
-        if !self.state.read().unwrap_or_else(PoisonError::into_inner).full {
+        if !self.state.load().full {
             return Ok(());
         }
-        let (db, shut) = start(&self.path, &self.medium, Access::Write, self.cache).map_err(|error| {
-            tracing::warn!(%error, "the index cannot be opened for writing yet");
-            Error::Full { what: format!("no space left on the disk for {}", self.path.display()) }
-        })?;
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        (state.db, state.shut, state.full) = (Some(Arc::new(db)), shut, false);
-        state.opening += 1;
-        Ok(())
+        let _turn = self.turn();
+        let old = self.state.load_full();
+        // Whoever still reads through the old handle must not see what the new one writes.
+        old.shut.store(true, Ordering::Release);
+        let (opened, full) = match start(&self.path, &self.medium, Access::Write, self.cache) {
+            Ok(opened) => (Ok(opened), false),
+            Err(error) => {
+                tracing::warn!(%error, "the index cannot be opened for writing yet");
+                (start(&self.path, &self.medium, Access::Read, self.cache), true)
+            }
+        };
+        let mut state = State { db: None, full, opening: old.opening + 1, ..State::clone(&old) };
+        if let Ok((db, shut)) = opened {
+            (state.db, state.shut) = (Some(Arc::new(db)), shut);
+        }
+        self.state.store(Arc::new(state));
+        if full { Err(self.is_full()) } else { Ok(()) }
+    }
+
+    /// Opens it to be read alone, unless that was tried too often of late.
+    fn reopen_to_read(&self, state: &mut State, turns: &mut VecDeque<Instant>) {
+        let now = Instant::now();
+        turns.retain(|at| now.duration_since(*at) < REOPEN_SPAN);
+        if turns.len() >= REOPENINGS {
+            return;
+        }
+        turns.push_back(now);
+        match start(&self.path, &self.medium, Access::Read, self.cache) {
+            Ok((db, shut)) => {
+                (state.db, state.shut) = (Some(Arc::new(db)), shut);
+                state.opening += 1;
+            }
+            Err(error) => {
+                tracing::error!(%error, "the index cannot be read again either; only open payloads are served");
+            }
+        }
     }
 
     /// Takes note of a failure and opens the index again. Returns what to tell the caller.
     fn fail(&self, opening: u64, error: &Error) -> Error {
         let full = full(error);
         let told = if full {
-            Error::Full { what: format!("no space left on the disk for {}", self.path.display()) }
+            self.is_full()
         } else {
             Error::Unavailable {
                 why: format!(
@@ -183,8 +249,9 @@ impl Index {
                 ),
             }
         };
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        if state.opening != opening {
+        let mut turns = self.turn();
+        let mut state = State::clone(&self.state.load());
+        if state.opening != opening || state.closed {
             return told;
         }
         state.shut.store(true, Ordering::Release);
@@ -193,38 +260,50 @@ impl Index {
         let was_ready = state.health == Health::Ready;
         if full && was_ready {
             tracing::warn!(index = %self.path.display(), "no space left for a commit; nothing that is held is lost");
-            if let Ok((db, shut)) = start(&self.path, &self.medium, Access::Write, self.cache) {
-                (state.db, state.shut) = (Some(Arc::new(db)), shut);
-                return told;
-            }
-            state.full = true;
         } else {
             tracing::error!(index = %self.path.display(), %error, "the index failed; held payloads are still served, nothing new is kept");
-        }
-        if was_ready {
-            if !full {
+            if was_ready {
                 state.health = Health::ReadOnly { why: told.to_string() };
             }
-            match start(&self.path, &self.medium, Access::Read, self.cache) {
+        }
+        // Nobody waits to be told; whoever wants to read waits for the rest.
+        self.state.store(Arc::new(state.clone()));
+        if full && was_ready {
+            match start(&self.path, &self.medium, Access::Write, self.cache) {
                 Ok((db, shut)) => (state.db, state.shut) = (Some(Arc::new(db)), shut),
-                Err(error) => {
-                    tracing::error!(%error, "the index cannot be read again either; only open payloads are served");
-                }
+                Err(_) => state.full = true,
             }
         }
+        if state.db.is_none() {
+            self.reopen_to_read(&mut state, &mut turns);
+        }
+        self.state.store(Arc::new(state));
         told
     }
 
     /// Copies a snapshot into the new file `to`. A disk that refuses the copy is no failure of the index.
     pub(crate) fn copy(&self, disk: &dyn Disk, to: &Path, wanted: &dyn Fn() -> bool) -> Result<(), Error> {
-        let (db, _) = self.db()?;
-        let copied = catch_unwind(AssertUnwindSafe(|| backup::copy(disk, &db.begin_read()?, to, wanted)));
+        let (db, opening) = self.db()?;
+        let copied = catch_unwind(AssertUnwindSafe(|| {
+            let is_old = || self.state.load().opening != opening;
+            // Not only at the end: the snapshot of a handle that was given up is worth nothing.
+            backup::copy(disk, &db.begin_read()?, to, &|| wanted() && !is_old())
+        }));
+        if self.state.load().opening != opening && !matches!(copied, Ok(Ok(()))) {
+            let why =
+                format!("{} was opened anew while it was copied; ask for the copy once more", self.path.display());
+            return Err(Error::Unavailable { why });
+        }
         copied.unwrap_or_else(|_| Err(Error::Index { path: self.path.clone(), why: "reading it panicked".into() }))
     }
 
     /// Closes the database properly, so that the next start needs no repair. Reads and writes after it are refused.
     pub(crate) fn close(&self) -> Result<(), Error> {
-        let db = self.state.write().unwrap_or_else(PoisonError::into_inner).db.take();
+        let _turn = self.turn();
+        let old = self.state.load_full();
+        self.state.store(Arc::new(State { db: None, closed: true, ..State::clone(&old) }));
+        let db = old.db.clone();
+        drop(old);
         match db.map(Arc::try_unwrap) {
             Some(Ok(db)) => db.close().map_err(Error::from),
             // A snapshot is still being read; the last one to let go closes it.
@@ -282,3 +361,6 @@ pub(crate) fn create(path: &Path, cache: usize) -> Result<Database, Error> {
 pub(crate) fn look(path: &Path, cache: usize) -> Result<Database, Error> {
     start(path, &crate::store::medium::file(path.to_owned()), Access::Read, cache).map(|(db, _)| db)
 }
+
+#[cfg(test)]
+mod tests;

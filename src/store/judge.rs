@@ -85,6 +85,29 @@ pub(crate) fn judge(name: Option<&Name>, claims: &[Published], computed: &Digest
     }
 }
 
+/// Whether all that the strongest authority says is a SHA-1: then only one that was computed with collision detection
+/// proves anything.
+pub(crate) fn rests_on_sha1(name: Option<&Name>, claims: &[Published]) -> bool {
+    let mut claims = claims.to_vec();
+    if let Some(Name::Digest(digest)) = name {
+        claims.push(Published::one(*digest, Authority::Address));
+    }
+    claims.retain(|claim| claim.authority > Authority::Unauthenticated && claim.digests().next().is_some());
+    let strongest = claims.iter().map(|claim| claim.authority).max();
+    claims.iter().filter(|claim| Some(claim.authority) == strongest).all(Published::only_sha1)
+}
+
+/// Whether an operator or a catalog published this SHA-1 together with a stronger digest of the same bytes: then it is
+/// their name, also where it was computed without collision detection.
+pub(crate) fn vouches_sha1(claims: &[Published], computed: &Digests) -> bool {
+    claims.iter().any(|claim| {
+        claim.authority >= Authority::Operator
+            && claim.sha1 == Some(computed.sha1)
+            && !claim.only_sha1()
+            && claim.contradiction(computed).is_none()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,6 +139,19 @@ mod tests {
         for (claims, state, wanted) in cases {
             assert_eq!(judge(None, claims, &BYTES, *state), *wanted, "{claims:?}");
         }
+        // What it rests on is the strongest claim, however much weaker ones say.
+        for (claims, rests) in [
+            (&[sha1(Catalog), right(Operator)][..], true),
+            (&[sha1(Catalog), right(Catalog)], false),
+            (&[sha1(FileName), right(Unauthenticated)], true),
+            (&[right(FileName)], false),
+        ] {
+            assert_eq!(rests_on_sha1(None, claims), rests, "{claims:?}");
+        }
+        let both = |authority| Published { sha256: Some(BYTES.sha256), ..sha1(authority) };
+        assert!(vouches_sha1(&[both(Catalog)], &BYTES) && vouches_sha1(&[both(Operator)], &BYTES));
+        let other = Published { sha256: Some(Sha256::new([9; 32])), ..sha1(Catalog) };
+        assert!(!vouches_sha1(&[both(FileName), both(Address), sha1(Catalog), right(Catalog), other], &BYTES));
         // The name binds even where a stronger one would let it pass.
         let name = Name::Digest(Digest::Sha1(Sha1::new([7; 20])));
         assert!(matches!(judge(Some(&name), &[right(Catalog)], &BYTES, Clean), Verdict::Contradicted(_, Address)));

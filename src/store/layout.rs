@@ -61,6 +61,11 @@ impl Layout {
         self.drafts().join(format!("{id:016x}.proof"))
     }
 
+    /// Where it is written where a file of the administrator's came from that is being taken over as this draft.
+    pub(crate) fn draft_home(&self, id: u64) -> PathBuf {
+        self.drafts().join(format!("{id:016x}.home"))
+    }
+
     pub(crate) fn quarantine(&self) -> PathBuf {
         self.root.join("quarantine")
     }
@@ -71,15 +76,32 @@ impl Layout {
     }
 }
 
-/// The id in a file name of `drafts/`, and whether it is the draft itself (and not its proof).
-pub(crate) fn draft_id(path: &Path) -> Option<(u64, bool)> {
+/// The id in a file name of `quarantine/`.
+pub(crate) fn quarantine_id(path: &Path) -> Option<u64> {
     let name = path.file_name()?.to_str()?;
-    let (digits, is_draft) = match name.strip_suffix(".proof") {
-        Some(digits) => (digits, false),
-        None => (name, true),
+    let digits = [".proof", ".why"].into_iter().find_map(|part| name.strip_suffix(part)).unwrap_or(name);
+    (digits.len() == 16).then_some(())?;
+    u64::from_str_radix(digits, 16).ok()
+}
+
+/// What lies in `drafts/` under the number of a draft.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Draft,
+    Proof,
+    Home,
+}
+
+/// The id in a file name of `drafts/`, and what of the draft it is.
+pub(crate) fn draft_id(path: &Path) -> Option<(u64, Part)> {
+    let name = path.file_name()?.to_str()?;
+    let (digits, part) = match (name.strip_suffix(".proof"), name.strip_suffix(".home")) {
+        (Some(digits), _) => (digits, Part::Proof),
+        (_, Some(digits)) => (digits, Part::Home),
+        _ => (name, Part::Draft),
     };
     (digits.len() == 16).then_some(())?;
-    Some((u64::from_str_radix(digits, 16).ok()?, is_draft))
+    Some((u64::from_str_radix(digits, 16).ok()?, part))
 }
 
 #[cfg(test)]
@@ -89,11 +111,16 @@ mod tests {
     #[test]
     fn reads_back_the_names_that_it_gives() {
         let layout = Layout::new(Path::new("/d"));
-        assert_eq!(draft_id(&layout.draft(77)), Some((77, true)));
-        assert_eq!(draft_id(&layout.draft_proof(u64::MAX)), Some((u64::MAX, false)));
+        assert_eq!(draft_id(&layout.draft(77)), Some((77, Part::Draft)));
+        assert_eq!(draft_id(&layout.draft_home(77)), Some((77, Part::Home)));
+        assert_eq!(draft_id(&layout.draft_proof(u64::MAX)), Some((u64::MAX, Part::Proof)));
         for stranger in ["/d/drafts/x", "/d/drafts/000000000000004", "/d/drafts/000000000000004d.part"] {
             assert_eq!(draft_id(Path::new(stranger)), None, "{stranger}");
         }
+        for part in ["", ".proof", ".why"] {
+            assert_eq!(quarantine_id(&layout.quarantined(77, part)), Some(77));
+        }
+        assert_eq!(quarantine_id(Path::new("/d/quarantine/000000000000004d.part")), None);
         let digest = Blake3::new([0xab; 32]);
         assert!(layout.proof(&digest).to_str().unwrap().starts_with("/d/content/ab/abab"));
     }

@@ -207,15 +207,29 @@ impl Ledger {
 }
 
 /// The writer's view of the account.
-pub(crate) struct LedgerTick(pub(crate) Arc<Account>);
+pub(crate) struct LedgerTick {
+    account: Arc<Account>,
+    /// Said to a commit that has not ended: where it fails, it is said again.
+    said: Mutex<Vec<(u64, Tally)>>,
+}
+
+impl LedgerTick {
+    pub(crate) fn new(account: Arc<Account>) -> Self {
+        Self { account, said: Mutex::default() }
+    }
+
+    fn said(&self) -> MutexGuard<'_, Vec<(u64, Tally)>> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Tick for LedgerTick {
     fn is_due(&self) -> bool {
-        self.0.pending().iter().any(|(_, tally)| *tally != Tally::default())
+        self.account.pending().iter().any(|(_, tally)| *tally != Tally::default())
     }
 
     fn write(&self, transaction: &WriteTransaction) -> Result<(), Error> {
-        let mut before = self.0.before();
+        let mut before = self.account.before();
         let mut hours: Vec<(u64, Tally)> = Vec::new();
         before.retain(|hour| {
             let tally = hour.counters.take();
@@ -223,11 +237,13 @@ impl Tick for LedgerTick {
             tally != Tally::default()
         });
         drop(before);
-        let now = self.0.now.load_full();
+        let now = self.account.now.load_full();
         hours.push((now.hour, now.counters.take()));
+        hours.retain(|(_, tally)| *tally != Tally::default());
+        self.said().extend_from_slice(&hours);
         let mut flushed = Tally::default();
         let mut table = transaction.open_table(LEDGER)?;
-        for (hour, tally) in hours.into_iter().filter(|(_, tally)| *tally != Tally::default()) {
+        for (hour, tally) in hours {
             let old = table.get(hour)?.map(|row| decode::<TallyRow>("ledger.1", row.value())).transpose()?;
             let sum = tally.plus(Tally::of(old.unwrap_or_default()));
             table.insert(hour, encode(&sum.row())?.as_slice())?;
@@ -247,5 +263,52 @@ impl Tick for LedgerTick {
         let sum = flushed.plus(Tally::of(old.unwrap_or_default()));
         meta.insert(META_LEDGER_TOTAL, encode(&sum.row())?.as_slice())?;
         Ok(())
+    }
+
+    fn settle(&self, committed: bool) {
+        let said = std::mem::take(&mut *self.said());
+        if committed {
+            return;
+        }
+        let mut before = self.account.before();
+        for (hour, tally) in said {
+            let counters = Counters::default();
+            counters.add(tally);
+            before.push(Arc::new(Hour { hour, counters }));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::time::SystemClock;
+    use crate::store::medium::{self, Access};
+
+    #[test]
+    fn what_a_failed_commit_took_is_written_by_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("node.redb");
+        let index = Index::open(&path, medium::file(path.clone()), Access::Create, 1 << 20, None).unwrap();
+        let account = Arc::new(Account::new(Arc::new(SystemClock)));
+        let tick = LedgerTick::new(Arc::clone(&account));
+        let one = Tally { requests: 1, sent: 10, ..Tally::default() };
+        account.add(one);
+        let failed = index.write(|tx| tick.write(tx).and(Err(Error::Gone)));
+        tick.settle(failed.is_ok());
+        account.add(one);
+        assert!(tick.is_due());
+        index.write(|tx| tick.write(tx)).unwrap();
+        tick.settle(true);
+        assert!(!tick.is_due());
+        let kept = index.read(|tx| {
+            let mut kept = Tally::default();
+            for row in tx.open_table(LEDGER)?.iter()? {
+                kept = kept.plus(Tally::of(decode("ledger.1", row?.1.value())?));
+            }
+            Ok(kept)
+        });
+        assert_eq!(kept.unwrap(), one.plus(one));
+        assert_eq!(account.total.now(), one.plus(one));
     }
 }

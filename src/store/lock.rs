@@ -6,6 +6,10 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
+
+use crate::base::disk::Disk;
 use crate::store::error::{Error, is_read_only};
 
 /// The lock; it ends when this is dropped, or with the process.
@@ -40,6 +44,23 @@ pub(crate) fn take(root: &Path, path: &Path, may_write: bool) -> Result<Lock, Er
         Ok(()) => Ok(Lock { _file: Some(file) }),
         Err(TryLockError::WouldBlock) => Err(Error::Locked { path: path.to_owned() }),
         Err(TryLockError::Error(error)) => Err(Error::at(path, &error)),
+    }
+}
+
+/// The same before anything else is touched; a directory that is not there is made. Where nothing can be written the lock
+/// is one to read alone.
+pub(crate) fn take_first(disk: &dyn Disk, root: &Path, path: &Path) -> Result<Lock, Error> {
+    let at = |error: io::Error| Error::at(root, &error);
+    if disk.facts(root).map_err(at)?.is_none() {
+        disk.create_dir(root).map_err(at)?;
+    }
+    // Whoever may not write here at all can do no harm, whoever owns it.
+    if let Err(Errno::ACCESS | Errno::ROFS) = access(root, Access::WRITE_OK) {
+        return take(root, path, false);
+    }
+    match take(root, path, true) {
+        Err(Error::Io(error)) if is_read_only(&error) => take(root, path, false),
+        other => other,
     }
 }
 

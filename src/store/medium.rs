@@ -69,7 +69,8 @@ impl StorageBackend for IndexFile {
 }
 
 /// Lets everything through until it is shut; then no byte reaches the file any more, whatever the old handle still does
-/// while it is being dropped.
+/// while it is being dropped. Nor is one read: a snapshot of the old handle would see pages that the new one has written
+/// over.
 pub(crate) struct Gate {
     inner: Box<dyn StorageBackend>,
     shut: Arc<AtomicBool>,
@@ -101,7 +102,9 @@ impl StorageBackend for Gate {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.inner.read(offset, out)
+        self.inner.read(offset, out)?;
+        // After it: the new handle is opened once the gate is shut, so that what was read before that is what it was.
+        self.check()
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

@@ -18,7 +18,7 @@
 //! 4. It is published: intent, sync, proof, rename, commit (`publish`); the rows that go together are kept so by
 //!    `entries`, by the one thread that writes (`writer`).
 //! 5. What is held can be pinned (`pins`), verified (`verify`), mended by a new draft over the old file (and `withheld` until then), given up when
-//!    room is needed (`space`), deleted or put into quarantine (`remove`).
+//!    room is needed (`space`), deleted or put into quarantine (`remove`; looked at and thrown out by `quarantine`).
 //! 6. The index is copied while in use (`backup`), put back (`restore`), or made anew from the proofs (`rebuild`).
 //!
 //! Every byte on the disk is described in `docs/store-format.md`.
@@ -34,8 +34,11 @@ mod draft;
 mod drafts;
 mod entries;
 mod error;
+mod evidence;
 mod filling;
 mod hash;
+#[cfg(test)]
+mod hooked;
 mod identity;
 mod import;
 mod index;
@@ -50,14 +53,18 @@ mod open;
 mod peek;
 mod pins;
 mod pool;
+mod promise;
 mod proof;
+mod proving;
 mod publish;
+mod quarantine;
 mod quota;
 mod reader;
 mod rebuild;
 mod recover;
 mod remove;
 mod restore;
+mod settle;
 mod shelves;
 mod space;
 mod tables;
@@ -68,6 +75,8 @@ mod writer;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
+
+use tokio::sync::Notify;
 
 use crate::base::digest::Blake3;
 use crate::base::disk::Disk;
@@ -90,6 +99,7 @@ pub use crate::store::medium::{Access, Medium};
 pub use crate::store::notes::Note;
 pub use crate::store::open::Opened;
 pub use crate::store::pins::Pin;
+pub use crate::store::quarantine::Quarantined;
 pub use crate::store::reader::Listed;
 pub use crate::store::rebuild::rebuild;
 pub use crate::store::restore::restore;
@@ -135,8 +145,11 @@ impl Store {
     pub async fn close(&self) -> Result<(), Error> {
         let core = Arc::clone(&self.core);
         let closed = tokio::task::spawn_blocking(move || {
+            core.verifying.close();
+            core.bulk.close();
             core.long.close();
             core.steps.close();
+            core.evictor.close();
             core.io.close();
             core.reads.close();
             core.writer.close();
@@ -169,12 +182,17 @@ impl Store {
         self.core.reads.run(move || core.find(&name)).await?
     }
 
-    /// Lets another name point to a held payload; `Gone` where it is not held.
+    /// Lets another name point to a held payload; `Gone` where it is not held, `Full` where it has too many names.
     pub async fn alias(&self, blake3: Blake3, name: Name, alias: Alias) -> Result<(), Error> {
         let key = name_key(&name);
         let change = move |tx: &redb::WriteTransaction| {
             let id = blake3.as_bytes();
             entries::payload(tx, id)?.ok_or(Error::Gone)?;
+            if !entries::may_name(tx, id, &key)? {
+                let what =
+                    format!("the payload has {} names already; forget some, or ask by its digest", entries::NAMES_MAX);
+                return Err(Error::Full { what });
+            }
             entries::put_alias(tx, &key, &AliasRow::of(id, &alias))
         };
         self.core.writer.change(Room::Adds, change).await?;
@@ -229,27 +247,31 @@ impl Store {
         self.core.steps.run(move || core.unbind(&name)).await?
     }
 
-    /// The draft under `name`, opened, if there is one.
+    /// The draft under `name`, opened, if there is one. `Full` where there is no room for what is missing of it.
     pub async fn draft(&self, name: &Name) -> Result<Option<Draft>, Error> {
         // Most names have none, and the book knows without a thread.
         if self.core.book.find(name).is_none() {
             return Ok(None);
         }
-        let (core, name) = (Arc::clone(&self.core), name.clone());
-        self.core.steps.run(move || core.draft(&name)).await?
+        self.core.open_draft(name.clone()).await
     }
 
-    /// Begins a draft; one under the same name is thrown away. `Full` where it would not fit, `Unavailable` where nothing
-    /// can be kept.
+    /// Begins a draft; one under the same name is thrown away. `Full` where it would not fit, also beside what is promised to
+    /// the drafts that are being filled: then the object is better passed on than kept. `Unavailable` where nothing can be
+    /// kept.
     pub async fn start_draft(&self, spec: DraftSpec) -> Result<Draft, Error> {
-        let core = Arc::clone(&self.core);
-        self.core.steps.run(move || core.start_draft(&spec)).await?
+        self.core.begin_draft(spec, None).await
+    }
+
+    /// The same for a client that asked: drafts that nobody vouches for are counted by the network that they were begun
+    /// for (/24, /64), and one network's never push out another's.
+    pub async fn start_draft_for(&self, client: std::net::IpAddr, spec: DraftSpec) -> Result<Draft, Error> {
+        self.core.begin_draft(spec, Some(client)).await
     }
 
     /// A draft made of the good groups of a held payload; publishing it replaces the payload's file.
     pub async fn repair_draft(&self, blake3: Blake3, bad: SpanSet, locations: Vec<Location>) -> Result<Draft, Error> {
-        let core = Arc::clone(&self.core);
-        self.core.long.run(move || core.repair_draft(blake3, &bad, &locations)).await?
+        self.core.begin_repair(blake3, bad, locations).await
     }
 
     /// All drafts and how many of their bytes are in.
@@ -320,6 +342,18 @@ impl Store {
         self.core.withheld.all()
     }
 
+    /// What lies in quarantine, the oldest first: at most some dozens, for at most a month.
+    pub async fn quarantined(&self) -> Result<Vec<Quarantined>, Error> {
+        let core = Arc::clone(&self.core);
+        self.core.reads.run(move || core.quarantined()).await?
+    }
+
+    /// Throws out all that lies in quarantine; returns how many there were and the bytes that it freed.
+    pub async fn empty_quarantine(&self) -> Result<(u64, u64), Error> {
+        let core = Arc::clone(&self.core);
+        self.core.steps.run(move || core.empty_quarantine()).await?
+    }
+
     /// What is used and what is free.
     pub async fn space(&self) -> Result<Space, Error> {
         let core = Arc::clone(&self.core);
@@ -330,13 +364,18 @@ impl Store {
     /// bytes freed; 0 where nothing more can or need go.
     pub async fn evict_step(&self, wanted: u64) -> Result<u64, Error> {
         let core = Arc::clone(&self.core);
-        self.core.steps.run(move || core.evict_step(wanted)).await?
+        self.core.evictor.run(move || core.evict_step(wanted)).await?
     }
 
     /// One step as [`Store::evict_step`], for room that nobody needs yet: proven payloads stay.
     pub async fn ease_step(&self, wanted: u64) -> Result<u64, Error> {
         let core = Arc::clone(&self.core);
-        self.core.steps.run(move || core.ease_step(wanted)).await?
+        self.core.evictor.run(move || core.ease_step(wanted)).await?
+    }
+
+    /// Told whenever somebody had to wait for room: whoever keeps house should make some ahead.
+    pub fn shortage(&self) -> Arc<Notify> {
+        Arc::clone(&self.core.short)
     }
 
     /// Re-reads a payload against its proof and returns what is bad: all of it where its file is missing. A proof that is
@@ -350,14 +389,14 @@ impl Store {
                 if wanted() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             })
         };
-        self.core.long.run_watched(job).await?
+        self.core.verifying.run_watched(job).await?
     }
 
     /// A consistent copy of the index while running, as the new file `to`, which must not be there. Dropped, it ends soon
     /// and leaves nothing.
     pub async fn backup(&self, to: PathBuf) -> Result<(), Error> {
         let core = Arc::clone(&self.core);
-        self.core.long.run_watched(move |wanted| core.index.copy(&*core.disk, &to, wanted)).await?
+        self.core.bulk.run_watched(move |wanted| core.index.copy(&*core.disk, &to, wanted)).await?
     }
 
     /// A small document of another room.
@@ -391,8 +430,10 @@ impl Store {
     }
 
     /// Takes a file of the administrator's into the store: a reflink or copy, or the file itself with `take` (same file
-    /// system and owner; else copied and unlinked after publishing, and left where it is if it may not be unlinked). `expected` given and not matched: `Mismatch`,
-    /// nothing is kept, and a file that was taken lies where it was.
+    /// system and owner; else copied and unlinked after publishing, and left where it is if it may not be unlinked or
+    /// somebody has it open for writing). `expected` given and not matched: `Mismatch`,
+    /// nothing is kept, and a file that was taken lies where it was. The same where it is dropped before it ended, unless
+    /// that comes too late.
     pub async fn import(
         &self,
         path: PathBuf,
@@ -400,7 +441,6 @@ impl Store {
         expected: Option<Published>,
         names: Vec<(Name, Alias)>,
     ) -> Result<Found, Error> {
-        let core = Arc::clone(&self.core);
-        self.core.long.run(move || core.import(&path, take, expected, names)).await?
+        self.core.begin_import(path, take, expected, names).await
     }
 }

@@ -7,7 +7,7 @@
 //!
 //! An unauthenticated claim is noted and does none of this.
 
-use redb::{ReadTransaction, ReadableTable, WriteTransaction};
+use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, WriteTransaction};
 
 use crate::base::digest::{Digest, Digests};
 use crate::model::name::Name;
@@ -16,11 +16,11 @@ use crate::store::core::Core;
 use crate::store::drafts::PLACES_MAX;
 use crate::store::entries;
 use crate::store::error::Error;
-use crate::store::judge::{Sha1State, Verdict, judge};
+use crate::store::judge::{Sha1State, Verdict, judge, vouches_sha1};
 use crate::store::publish::proven_by;
 use crate::store::remove::Fate;
 use crate::store::tables::{
-    ClaimRow, NOTES, NoteRow, PINS, PlaceRow, authority_code, class_code, decode, encode, name_key,
+    ALIASES, AliasRow, ClaimRow, NOTES, NoteRow, PINS, PlaceRow, authority_code, class_code, decode, encode, name_key,
 };
 use crate::store::writer::Room;
 
@@ -34,6 +34,13 @@ pub struct Note {
     /// 1 until a flight whose bytes had left was found wrong; then tags carry `-2`, `-3`, ...
     pub generation: u32,
 }
+
+/// Names that something is noted of: some gigabyte of index. A large catalog has a million files, each noted under its
+/// name and its digests.
+const NOTES_MAX: u64 = 8 << 20;
+/// The part of it (one n-th) beyond which nothing is noted any more of what nobody vouches for: whoever can make names up
+/// must not keep the words of a catalog out.
+const NOBODYS_SHARE: u64 = 8;
 
 fn row_of(tx: &ReadTransaction, key: &[u8]) -> Result<NoteRow, Error> {
     let row = tx.open_table(NOTES)?.get(key)?.map(|row| decode("notes.1", row.value())).transpose()?;
@@ -54,9 +61,11 @@ pub(crate) fn note(tx: &ReadTransaction, name: &Name) -> Result<Note, Error> {
 /// new locations go before old ones.
 fn add(tx: &WriteTransaction, key: &[u8], claim: &ClaimRow, places: &[PlaceRow]) -> Result<(), Error> {
     let mut notes = tx.open_table(NOTES)?;
-    let mut row: NoteRow = match notes.get(key)? {
-        Some(row) => decode("notes.1", row.value())?,
-        None => NoteRow::default(),
+    let known = notes.get(key)?.map(|row| decode::<NoteRow>("notes.1", row.value())).transpose()?;
+    let mut row = match known {
+        Some(row) => row,
+        None if notes.len()? < notes_max(claim.authority) => NoteRow::default(),
+        None => return Err(Error::Full { what: format!("something is noted of {} names already", notes.len()?) }),
     };
     if claim.blake3.is_some() || claim.sha1.is_some() || claim.sha256.is_some() {
         row.claims.retain(|known| known.authority != claim.authority);
@@ -68,6 +77,11 @@ fn add(tx: &WriteTransaction, key: &[u8], claim: &ClaimRow, places: &[PlaceRow])
     row.places = merged;
     notes.insert(key, encode(&row)?.as_slice())?;
     Ok(())
+}
+
+/// How many notes there may be for one more by this authority.
+fn notes_max(authority: u8) -> u64 {
+    if authority == authority_code(Authority::Unauthenticated) { NOTES_MAX / NOBODYS_SHARE } else { NOTES_MAX }
 }
 
 /// Changes the note of a name, if there is one.
@@ -120,6 +134,34 @@ impl Core {
         for name in &names {
             self.hold_against(name, Some(*expected))?;
         }
+        self.name_by_sha1(expected)
+    }
+
+    /// A SHA-1 that was published together with a stronger digest of what is held is a name of it from now on, if it has
+    /// none like it yet.
+    fn name_by_sha1(&self, expected: &Published) -> Result<(), Error> {
+        let strong = expected.sha256.map(Digest::Sha256).or(expected.blake3.map(Digest::Blake3));
+        let (Some(sha1), Some(strong)) = (expected.sha1, strong) else { return Ok(()) };
+        let (key, name) = (name_key(&strong.into()), Name::Digest(Digest::Sha1(sha1)));
+        let short = name_key(&name);
+        let held = self.index.read(|tx| {
+            let named = tx.open_table(ALIASES)?.get(short.as_slice())?.is_some();
+            Ok(entries::look_up(tx, &key)?.filter(|_| !named))
+        })?;
+        let Some((blake3, row, alias)) = held else { return Ok(()) };
+        let digests = row.digests(blake3.as_bytes());
+        if row.sha1_state == Sha1State::Collision.code() || !vouches_sha1(&[*expected], &digests) {
+            return Ok(());
+        }
+        let alias = AliasRow { tag: name.to_string(), ..alias };
+        self.writer.write(Room::Adds, move |tx| {
+            let is_free = entries::alias(tx, &short)?.is_none();
+            if is_free && entries::payload(tx, blake3.as_bytes())?.is_some() {
+                entries::put_alias(tx, &short, &alias)?;
+            }
+            Ok(())
+        })?;
+        self.cache.drop_name(&name);
         Ok(())
     }
 

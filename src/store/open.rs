@@ -1,9 +1,10 @@
 //! Opening a store.
 //!
-//! 1. The directories are made; where the file system or the rights on it allow no writing, all that follows only reads.
-//! 2. The lock is taken, as the owner of the directory.
+//! 1. The lock is taken, as the owner of the directory: before that nothing is touched.
+//! 2. The directories are made; where the file system or the rights on it allow no writing, all that follows only reads.
 //! 3. The index and the id beside it must fit: an index is made only where there is neither id nor content. An index
-//!    that is missing beside an id is an error that says how to get it back, never an empty store.
+//!    that is missing beside an id is an error that says how to get it back, never an empty store. Payloads that are missing
+//!    all together are a mount that is not there: only reading is possible, so that nothing is fetched onto the wrong disk.
 //! 4. The writer and the pools are started, and what a crash left is mended (see `recover`).
 //! 5. Where 3 or 4 fail at the index, a store that is to serve gets one in memory instead, made from the proofs: held
 //!    payloads are found by their digests and the names in their proofs, nothing is written, and health says what to do.
@@ -14,13 +15,14 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use redb::ReadableTable;
+use tokio::sync::Notify;
 
 use crate::base::disk::Disk;
 use crate::base::time::Clock;
 use crate::store::book::Book;
 use crate::store::cache::{OpenCache, RecencyTick};
 use crate::store::config::Config;
-use crate::store::core::{Core, LONG_THREADS, READ_THREADS, STEP_THREADS};
+use crate::store::core::{BULK_THREADS, Core, EVICT_THREADS, LONG_THREADS, READ_THREADS, STEP_THREADS, VERIFY_THREADS};
 use crate::store::entries;
 use crate::store::error::{Error, is_full, is_read_only};
 use crate::store::identity;
@@ -32,7 +34,7 @@ use crate::store::lock;
 use crate::store::medium::{Access, Medium};
 use crate::store::pool::Pool;
 use crate::store::restore::old_epoch;
-use crate::store::shelves::{self, read_meta};
+use crate::store::shelves::{self, read_count, read_meta};
 use crate::store::space::Sums;
 use crate::store::tables::{META, META_EPOCH, META_ID};
 use crate::store::withheld::Withheld;
@@ -99,8 +101,8 @@ pub(crate) fn open(
             "store.min_free is less than the index needs to commit anything; {RESERVE} bytes are kept free instead"
         );
     }
+    let lock = lock::take_first(&*disk, layout.root(), &layout.lock())?;
     let read_only = make_directories(&*disk, &layout)?;
-    let lock = lock::take(layout.root(), &layout.lock(), read_only.is_none())?;
     let outcome = open_index(&*disk, &layout, &config, medium, read_only.as_deref()).and_then(|(index, opened)| {
         let may_write = index.health() == Health::Ready;
         start(config.clone(), Arc::clone(&disk), Arc::clone(&clock), index, opened, may_write)
@@ -138,7 +140,7 @@ fn start(
     let account = Arc::new(Account::new(Arc::clone(&clock)));
     let ledger = Ledger::new(Arc::clone(&account), Arc::clone(&index), Arc::clone(&reads))?;
     let ticks: Vec<Box<dyn Tick>> =
-        vec![Box::new(RecencyTick(Arc::clone(&cache))), Box::new(LedgerTick(Arc::clone(&account)))];
+        vec![Box::new(RecencyTick::new(Arc::clone(&cache))), Box::new(LedgerTick::new(Arc::clone(&account)))];
     let writer = Writer::start(Arc::clone(&index), Arc::clone(&disk), layout.root().to_owned(), ticks)?;
     let core = Arc::new(Core {
         config,
@@ -151,6 +153,11 @@ fn start(
         reads,
         steps: Pool::new(STEP_THREADS),
         long: Pool::new(LONG_THREADS),
+        verifying: Pool::new(VERIFY_THREADS),
+        bulk: Pool::new(BULK_THREADS),
+        evictor: Pool::new(EVICT_THREADS),
+        freed: Notify::new(),
+        short: Arc::default(),
         cache,
         sums: Sums::default(),
         book: Book::default(),
@@ -208,8 +215,14 @@ fn stand_in(
     Ok((index, Opened { epoch, ..Opened::default() }))
 }
 
-/// Step 1. Says why only reading is possible, if so.
+/// Step 2. Says why only reading is possible, if so.
 fn make_directories(disk: &dyn Disk, layout: &Layout) -> Result<Option<String>, Error> {
+    for path in [layout.content(), layout.drafts(), layout.quarantine()] {
+        if disk.facts(&path).ok().flatten().is_some_and(|facts| !facts.is_dir) {
+            let what = format!("{} must be a directory and is a file: move it away, then start again", path.display());
+            return Err(Error::Invalid { what });
+        }
+    }
     let make = || {
         for path in [layout.root().to_owned(), layout.content(), layout.drafts(), layout.quarantine()] {
             disk.create_dir(&path)?;
@@ -270,7 +283,19 @@ fn open_index(
             let why = format!("it belongs to store {}, this is {}", identity::text(&found), identity::text(&id));
             return Err(Error::Index { path, why });
         }
-        return Ok((index, Opened { epoch, ..Opened::default() }));
+        let opened = Opened { epoch, ..Opened::default() };
+        let known = index.read(read_count).map_err(|error| broken(&path, &error))?;
+        if read_only.is_some() || known == 0 || has_shelves(disk, layout)? {
+            return Ok((index, opened));
+        }
+        let why = format!(
+            "{} is empty, but the index knows {known} payloads: is everything mounted? Nothing is kept meanwhile; mount it, \
+             then restart the node. If they are lost, stop the node and run `waystation store rebuild`",
+            layout.content().display()
+        );
+        tracing::error!("{why}");
+        drop(index);
+        return Ok((Index::open(&path, Arc::clone(medium), Access::Read, config.index_cache, Some(why))?, opened));
     }
     let folder = layout.content();
     if !disk.list(&folder).map_err(|error| Error::at(&folder, &error))?.is_empty() {
@@ -302,6 +327,12 @@ fn open_index(
     disk.sync_dir(layout.root()).map_err(|error| Error::at(layout.root(), &error))?;
     identity::write(disk, layout, &id)?;
     Ok((index, Opened { epoch, created: true, ..Opened::default() }))
+}
+
+/// Whether any directory of payloads lies in `content/`. Of those there are 256 at most, however many payloads.
+fn has_shelves(disk: &dyn Disk, layout: &Layout) -> Result<bool, Error> {
+    let folder = layout.content();
+    Ok(disk.list(&folder).map_err(|error| Error::at(&folder, &error))?.iter().any(|(_, facts)| facts.is_dir))
 }
 
 fn broken(path: &Path, error: &Error) -> Error {

@@ -8,6 +8,7 @@
 //! A job that was taken runs to its end even if the asker has gone: a publish is never left half way because a client
 //! hung up. A job that panics costs its asker an error, never a thread, and never a wait without end.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
@@ -26,6 +27,11 @@ const QUEUE_PER_THREAD: usize = 32;
 /// Later jobs that may wait. They are short notes ("this draft has something to hash"), and one that finds the queue full
 /// is dropped: the next write to that draft posts another.
 const LATER_MAX: usize = 1024;
+
+thread_local! {
+    /// Whether this is a thread of a pool, on which things may block.
+    static IS_POOL: Cell<bool> = const { Cell::new(false) };
+}
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -59,6 +65,7 @@ impl Shared {
 
     /// What every thread does until the pool is closed and the queue is empty.
     fn work(&self) {
+        IS_POOL.set(true);
         let mut queue = self.queue();
         loop {
             let (job, later) = if let Some(job) = queue.now.pop_front() {
@@ -147,6 +154,16 @@ impl Pool {
         drop(queue);
         self.shared.wake.notify_one();
         true
+    }
+
+    /// Drops `thing` where that may block: here, if this is a thread of a pool, else on one of this pool. Where its queue is
+    /// full it is dropped here all the same.
+    pub(crate) fn end<T: Send + 'static>(&self, thing: T) {
+        if IS_POOL.get() {
+            drop(thing);
+        } else {
+            self.post(move || drop(thing));
+        }
     }
 
     /// Takes no more jobs, lets what is queued end (later work that has not begun is dropped), and waits for the threads.
@@ -252,6 +269,32 @@ mod tests {
             begun = beginning => begun.unwrap(),
         }
         assert_eq!((told.recv(), told.recv()), (Ok(true), Ok(false)));
+    }
+
+    #[tokio::test]
+    async fn what_takes_long_to_end_does_not_end_on_the_thread_that_lets_go() {
+        struct Tells(mpsc::Sender<std::thread::ThreadId>);
+        impl Drop for Tells {
+            fn drop(&mut self) {
+                self.0.send(std::thread::current().id()).unwrap();
+            }
+        }
+        let (pool, other) = (Pool::new(1), Pool::new(1));
+        let (tell, told) = mpsc::channel();
+        let worker = pool.run(|| std::thread::current().id()).await.unwrap();
+        pool.end(Tells(tell.clone()));
+        assert_eq!(told.recv().unwrap(), worker);
+        // On a thread that may block it ends where it is: what an eviction lets go of is free when it counts.
+        let pool = Arc::new(pool);
+        let theirs = Arc::clone(&pool);
+        let at = other.run(move || {
+            theirs.end(Tells(tell));
+            std::thread::current().id()
+        });
+        assert_eq!(
+            (at.await.unwrap(), told.try_recv().is_ok()),
+            (other.run(|| std::thread::current().id()).await.unwrap(), true)
+        );
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@
 //! 6. Their directory is synced, and `content/` where the directory is new.
 //! 7. One commit turns the intent into the entry with its names, and takes the draft's rows away.
 //!
-//! An intent that is not fulfilled is settled by [`Core::settle`], here or on open: finished where both files have their
+//! An intent that is not fulfilled is settled by [`Core::settle`] (in `settle`), here or on open: finished where both files have their
 //! names (whatever has its name was synced before it got it), else undone. Undoing never unlinks what an entry names.
 
 use std::io;
@@ -21,18 +21,18 @@ use crate::base::digest::{Blake3, Digest, Digests};
 use crate::base::disk::Disk;
 use crate::model::name::Name;
 use crate::model::payload::{Alias, Authority, Class, Payload, Validators};
-use crate::store::core::{Core, unseal};
+use crate::store::core::Core;
 use crate::store::draft::DraftFile;
 use crate::store::entries;
 use crate::store::error::Error;
-use crate::store::filling::{drop_draft_rows, put_pieces};
+use crate::store::filling::drop_draft_rows;
 use crate::store::hash::{Hashed, Leaf};
 use crate::store::judge::{Sha1State, Verdict};
 use crate::store::proof::Proof;
 use crate::store::space::shift;
 use crate::store::tables::{
-    ALIASES, AliasRow, DOOMED, DRAFTS, DoomedRow, INTENTS, Id, IntentRow, NAMES, NOTES, NoteRow, PAYLOADS, PINS,
-    PayloadRow, PiecesRow, authority_code, class_code, decode, encode, name_key, name_of,
+    ALIASES, AliasRow, DOOMED, DoomedRow, INTENTS, Id, IntentRow, NAMES, NOTES, NoteRow, PAYLOADS, PINS, PayloadRow,
+    authority_code, class_code, decode, encode, name_key, name_of,
 };
 use crate::store::withheld;
 use crate::store::writer::Room;
@@ -43,6 +43,8 @@ pub(crate) struct Finished<'a> {
     pub(crate) file: &'a DraftFile,
     pub(crate) hashed: &'a Hashed,
     pub(crate) sha1: Sha1State,
+    /// Whether somebody who counts published the SHA-1 together with a stronger digest.
+    pub(crate) sha1_vouched: bool,
     pub(crate) verdict: Verdict,
     /// The names that it was asked for under, the first one first.
     pub(crate) names: Vec<(Name, Alias)>,
@@ -62,13 +64,6 @@ enum Began {
 
 /// The row of a held payload, and every name that points to it.
 pub(crate) type Known = (PayloadRow, Vec<(Name, Alias)>);
-
-/// How an intent was settled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Settled {
-    Finished,
-    Undone,
-}
 
 impl Core {
     /// Publishes and returns the identity. On an error the draft is as it was, unless the disk failed to sync it.
@@ -124,7 +119,11 @@ impl Core {
         loop {
             let theirs = intent.clone();
             match self.writer.write(Room::Adds, move |tx| begin(tx, &id, &theirs, replaces, now.ms()))? {
-                Began::Doomed(row) => self.finish_doomed(vec![(id, row)])?,
+                Began::Doomed(row) => {
+                    let bytes = row.allocated.max(1);
+                    self.finish_doomed(vec![(id, row)])?;
+                    shift(&self.sums.doomed, 0, bytes);
+                }
                 Began::Held => {
                     self.cache.drop_payload(&blake3, None);
                     self.drop_names(&names);
@@ -225,7 +224,7 @@ impl Core {
     }
 
     /// Step 7.
-    fn enter(&self, id: Id, mut intent: IntentRow) -> Result<(), Error> {
+    pub(crate) fn enter(&self, id: Id, mut intent: IntentRow) -> Result<(), Error> {
         let blake3 = Blake3::new(id);
         for path in [self.layout.payload(&blake3), self.layout.proof(&blake3)] {
             intent.payload.allocated += self.facts(&path)?.map_or(0, |facts| facts.allocated);
@@ -246,63 +245,6 @@ impl Core {
         shift(&self.sums.payloads, allocated, old.as_ref().map_or(0, |row| row.allocated));
         shift(&self.sums.count, u64::from(old.is_none()), 0);
         Ok(())
-    }
-
-    /// Settles an intent that was not fulfilled. `may_finish` on open: then what has its name is known to be durable.
-    pub(crate) fn settle(&self, id: Id, intent: &IntentRow, may_finish: bool) -> Result<Settled, Error> {
-        let blake3 = Blake3::new(id);
-        let (payload, proof) = (self.layout.payload(&blake3), self.layout.proof(&blake3));
-        let (entry, has_row) = self.index.read(|tx| {
-            let entry = tx.open_table(PAYLOADS)?.get(&id)?;
-            let entry = entry.map(|row| decode::<PayloadRow>("payloads.1", row.value())).transpose()?;
-            Ok((entry, tx.open_table(DRAFTS)?.get(intent.draft)?.is_some()))
-        })?;
-        self.unlink(&self.layout.draft_proof(intent.draft))?;
-        let draft = self.layout.draft(intent.draft);
-        let draft_moved = self.facts(&draft)?.is_none();
-        if !draft_moved {
-            unseal(&draft);
-        }
-        if let Some(entry) = entry {
-            // A repair. Old or new, the file at the payload's name is whole, and the entry keeps it.
-            let number = intent.draft;
-            self.writer.write(Room::Frees, move |tx| {
-                tx.open_table(INTENTS)?.remove(&id)?;
-                if draft_moved { drop_draft_rows(tx, number) } else { Ok(()) }
-            })?;
-            if draft_moved {
-                // Whoever comes next gets the file that lies there now, not the map of the one it replaced.
-                self.cache.drop_payload(&blake3, Some(entry.allocated));
-            }
-            return Ok(Settled::Undone);
-        }
-        let is_there = self.facts(&payload)?.is_some_and(|facts| facts.len == intent.payload.size);
-        if is_there && may_finish && self.read_proof(&blake3).is_ok_and(|proof| proof.size == intent.payload.size) {
-            self.sync_dir(&self.layout.shelf(&blake3))?;
-            self.enter(id, intent.clone())?;
-            return Ok(Settled::Finished);
-        }
-        self.unlink(&proof)?;
-        // It was synced before it was renamed, so that a payload without its proof is still a complete draft.
-        let comes_back = is_there && has_row && draft_moved;
-        if comes_back {
-            self.disk.rename(&payload, &draft).map_err(|error| Error::at(&payload, &error))?;
-            unseal(&draft);
-            self.sync_dir(&self.layout.drafts())?;
-        }
-        if self.facts(&self.layout.shelf(&blake3))?.is_some() {
-            self.sync_dir(&self.layout.shelf(&blake3))?;
-        }
-        let (number, size, now) = (intent.draft, intent.payload.size, self.clock.now().ms());
-        self.writer.write(Room::Frees, move |tx| {
-            tx.open_table(INTENTS)?.remove(&id)?;
-            if comes_back {
-                let spans = if size > 0 { vec![(0, size)] } else { Vec::new() };
-                put_pieces(tx, number, &PiecesRow { spans, demand_at: now, allocated: size })?;
-            }
-            Ok(())
-        })?;
-        Ok(Settled::Undone)
     }
 
     /// The proof of a payload, read and checked.
@@ -351,8 +293,10 @@ fn names_of(finished: &Finished<'_>, digests: &Digests, sha1_state: u8) -> Vec<(
         }
     }
     let mut own = vec![Digest::Sha256(digests.sha256), Digest::Blake3(digests.blake3)];
-    // Under a SHA-1 that somebody made two files for, nothing is answered.
-    if sha1_state != Sha1State::Collision.code() {
+    // Under a SHA-1 that somebody made two files for nothing is answered; and whether one did is only known where that was
+    // looked for, or where it was published as the other name of the very same bytes.
+    let is_clean = sha1_state == Sha1State::Clean.code();
+    if is_clean || finished.sha1_vouched && sha1_state != Sha1State::Collision.code() {
         own.push(Digest::Sha1(digests.sha1));
     }
     for digest in own {
@@ -411,11 +355,13 @@ fn put_entry(tx: &WriteTransaction, id: &Id, intent: &IntentRow, now: u64) -> Re
                 continue;
             }
             let other = entries::payload(tx, &old.blake3)?;
-            if is_digest && other.as_ref().is_some_and(entries::is_proven) && !entries::is_proven(&row) {
-                // Two payloads with one SHA-1: the proven one keeps it.
+            if is_digest && other.as_ref().is_some_and(entries::is_proven) {
+                // Two payloads with one SHA-1: the proven one keeps it, and of two the first.
                 continue;
             }
         }
+        // Whoever asked for it under this name is to be answered.
+        entries::make_place(tx, id, name)?;
         if alias.tag == name_of(name)?.to_string() {
             let note = tx.open_table(NOTES)?.get(name.as_slice())?.map(|row| decode::<NoteRow>("notes.1", row.value()));
             let generation = note.transpose()?.map_or(0, |note| note.generation);

@@ -14,7 +14,7 @@ use crate::store::identity;
 use crate::store::index;
 use crate::store::layout::Layout;
 use crate::store::lock;
-use crate::store::restore::{CACHE, beside, old_epoch, prepare, put_in_place, remove};
+use crate::store::restore::{CACHE, beside, old_epoch, old_id, prepare, put_in_place, remove};
 use crate::store::shelves::{self, Rebuilt, Terms};
 
 /// Makes a new index out of the proofs, reading no payload. No node may run. Blocks. The old index, if there is one, is
@@ -28,11 +28,11 @@ pub fn rebuild(
 ) -> Result<Rebuilt, Error> {
     let (disk, clock) = (&*disk, &*clock);
     let layout = Layout::new(&config.path);
+    let _lock = lock::take_first(disk, layout.root(), &layout.lock())?;
     prepare(disk, &layout)?;
-    let _lock = lock::take(layout.root(), &layout.lock(), true)?;
     let terms = Terms { now: clock.now(), unproven: config.unproven };
     let now = terms.now.ms();
-    let id = match identity::read(disk, &layout)? {
+    let id = match identity::read_if_whole(disk, &layout)?.or_else(|| old_id(&layout)) {
         Some(id) => id,
         None => identity::fresh()?,
     };

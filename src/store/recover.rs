@@ -4,10 +4,11 @@
 //! 1. Doomed rows are finished.
 //! 2. Intents are settled: finished where both files have their names, else undone.
 //! 3. Drafts whose file is gone lose their rows; files without a row are swept; a file that was being taken over from
-//!    the administrator goes back to where it came from.
+//!    the administrator goes back to where it came from, also where the rows are lost.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -21,17 +22,20 @@ use crate::store::Opened;
 use crate::store::core::{Core, unseal};
 use crate::store::error::Error;
 use crate::store::filling::drop_draft_rows;
-use crate::store::layout::draft_id;
-use crate::store::publish::Settled;
+use crate::store::layout::{Part, draft_id};
 use crate::store::quota::line_of;
+use crate::store::settle::Settled;
 use crate::store::space::shift;
 use crate::store::tables::{
     DOOMED, DRAFTS, DoomedRow, DraftRow, INTENTS, Id, IntentRow, PIECES, PiecesRow, QUARANTINE, decode, name_of,
 };
 use crate::store::writer::Room;
 
+/// A path that names no file, since Linux takes none that is longer (PATH_MAX).
+const PATH_BYTES_MAX: usize = 4096;
+
 /// All rows of a table that is known to be small.
-fn rows<T: DeserializeOwned>(
+pub(crate) fn rows<T: DeserializeOwned>(
     tx: &ReadTransaction,
     table: TableDefinition<'static, &'static Id, &'static [u8]>,
     label: &str,
@@ -70,8 +74,11 @@ impl Core {
         if self.finish_doomed(doomed.clone()).is_err() {
             // One of them cannot be finished now; the others can.
             for row in doomed {
+                let bytes = row.1.allocated;
                 if let Err(error) = self.finish_doomed(vec![row]) {
-                    tracing::warn!(%error, "a delete that was cut off stays so until the next start");
+                    tracing::warn!(%error, "a delete that was cut off is tried again later");
+                    // At least a byte, so that it is.
+                    shift(&self.sums.doomed, bytes.max(1), 0);
                     opened.deletes_finished -= 1;
                 }
             }
@@ -108,8 +115,9 @@ impl Core {
                 .collect::<Result<_, Error>>()
         })?;
         let folder = self.layout.drafts();
+        let mut homes = Vec::new();
         for (path, facts) in self.disk.list(&folder).map_err(|error| Error::at(&folder, &error))? {
-            let Some((id, is_draft)) = draft_id(&path) else {
+            let Some((id, part)) = draft_id(&path) else {
                 tracing::warn!(path = %path.display(), "a file that is not ours lies in drafts/; it is left alone");
                 continue;
             };
@@ -118,9 +126,23 @@ impl Core {
                 tracing::warn!(path = %path.display(), "a directory that is not ours lies in drafts/; it is left alone");
                 continue;
             }
-            let row = if is_draft { known.remove(&id) } else { None };
+            let row = match part {
+                Part::Draft => known.remove(&id),
+                Part::Proof => None,
+                Part::Home => {
+                    homes.push(id);
+                    continue;
+                }
+            };
             if let Err(error) = self.recover_draft(&path, id, facts, row, opened) {
                 tracing::warn!(path = %path.display(), %error, "a draft cannot be mended; it is left until the next start");
+            }
+        }
+        for id in homes {
+            // Of what went back it is gone; where a file could not go back, the next start tries again.
+            let lies = self.facts(&self.layout.draft(id))?.is_some() && !self.book.has(id);
+            if !lies && let Err(error) = self.unlink(&self.layout.draft_home(id)) {
+                tracing::warn!(draft = id, %error, "what is left of an import stays until the next start");
             }
         }
         for id in known.into_keys() {
@@ -142,6 +164,14 @@ impl Core {
         opened: &mut Opened,
     ) -> Result<(), Error> {
         let Some((row, pieces)) = row else {
+            // The index is another one than that which knew it, after a rebuild or a restore.
+            if *path == self.layout.draft(id)
+                && let Some(home) = self.home_of(id)?
+            {
+                self.give_back(id, &home)?;
+                opened.drafts_swept += 1;
+                return Ok(());
+            }
             self.unlink(path)?;
             opened.drafts_swept += 1;
             return Ok(());
@@ -166,13 +196,27 @@ impl Core {
             let set = self.disk.open_write(path).and_then(|file| file.set_len(row.size));
             set.map_err(|error| Error::at(path, &error))?;
         }
-        let mut line = line_of(name_of(&row.name)?, &pieces);
+        let mut line = line_of(name_of(&row.name)?, &row, &pieces);
         line.allocated = facts.allocated;
         line.demand_at = line.demand_at.max(crate::base::time::Timestamp::from_ms(row.started_at));
         shift(&self.sums.drafts, facts.allocated, 0);
         self.book.insert(id, line);
         opened.drafts_kept += 1;
         Ok(())
+    }
+
+    /// Where the file of draft `id` came from, if it was moved here.
+    fn home_of(&self, id: u64) -> Result<Option<PathBuf>, Error> {
+        let path = self.layout.draft_home(id);
+        let Some(facts) = self.facts(&path)? else { return Ok(None) };
+        // It was whole before the file was moved: one that is not is damaged, and then nothing is deleted.
+        let damaged = || Error::Io(io::Error::other(format!("{} names no place to go back to", path.display())));
+        let len =
+            usize::try_from(facts.len).ok().filter(|len| (1..=PATH_BYTES_MAX).contains(len)).ok_or_else(damaged)?;
+        let mut bytes = vec![0; len];
+        self.disk.open(&path).and_then(|file| file.read_at(&mut bytes, 0)).map_err(|error| Error::at(&path, &error))?;
+        let home = PathBuf::from(OsStr::from_bytes(&bytes));
+        if home.is_absolute() { Ok(Some(home)) } else { Err(damaged()) }
     }
 
     fn sweep(&self, id: u64) -> Result<(), Error> {
@@ -201,6 +245,8 @@ impl Core {
         if let Some(folder) = place.parent() {
             self.sync_dir(folder)?;
         }
+        self.unlink(&self.layout.draft_home(id))?;
+        tracing::info!(path = %place.display(), "the file of an import that did not end lies where it was");
         self.writer.write(Room::Frees, move |tx| drop_draft_rows(tx, id))
     }
 }

@@ -6,23 +6,27 @@
 //! 4. The directories are synced.
 //! 5. One commit takes the doomed row away.
 //!
-//! After a crash, opening goes on at step 3.
+//! After a crash, opening goes on at step 3; after an error of the disk, the next eviction steps do.
 
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
-use redb::{ReadableTable, WriteTransaction};
+use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 
 use crate::base::digest::Blake3;
 use crate::store::core::Core;
 use crate::store::entries;
 use crate::store::error::Error;
 use crate::store::keys::Key;
-use crate::store::space::shift;
+use crate::store::recover::rows;
+use crate::store::space::{STEP, shift};
 use crate::store::tables::{
-    DOOMED, DoomedRow, Id, PINS, QUARANTINE, QUARANTINE_BYTES, QuarantineRow, RECENCY, decode, encode, use_key,
+    DOOMED, DoomedRow, Id, PAYLOADS, PINS, PayloadRow, QUARANTINE, QUARANTINE_BYTES, QuarantineRow, RECENCY, decode,
+    encode, use_key,
 };
 use crate::store::writer::Room;
 
@@ -32,6 +36,8 @@ const QUARANTINE_COUNT: usize = 64;
 const QUARANTINE_MS: u64 = 30 * 24 * 3_600_000;
 /// and at most this part of `max_size`.
 const QUARANTINE_SHARE: u64 = 20;
+/// So many go in one step: unlinking one of many gigabytes takes milliseconds.
+const TRIMMED_AT_ONCE: usize = 8;
 
 /// What becomes of the files.
 #[derive(Clone, Debug)]
@@ -77,9 +83,10 @@ impl Core {
             // Not even the row that says what goes can be written: the files go first. An entry without a file is
             // taken out when somebody asks for it, or when the commit below finds the room that they left.
             Err(Error::Full { .. }) => {
-                for key in &keys {
+                for (key, seen) in keys.iter().zip(&seen) {
                     let id = *key.blake3().as_bytes();
-                    if self.index.read(|tx| Ok(tx.open_table(PINS)?.get(&id)?.is_none()))? {
+                    // As in the commit that could not be made: what was opened, pinned, promoted or used since stays.
+                    if self.index.read(|tx| still_read(tx, &id, seen))? && self.cache.retire(&key.blake3()) {
                         self.unlink(&self.layout.payload(&key.blake3()))?;
                     }
                 }
@@ -123,8 +130,42 @@ impl Core {
             shift(&self.sums.count, 0, 1);
             bytes = bytes.saturating_add(row.allocated);
         }
-        self.finish_doomed(doomed.clone())?;
+        if let Err(error) = self.finish_doomed(doomed.clone()) {
+            // Their blocks are still taken; the eviction step tries again.
+            shift(&self.sums.doomed, bytes.max(1), 0);
+            return Err(error);
+        }
+        self.freed.notify_waiters();
         Ok((doomed.len(), bytes))
+    }
+
+    /// Tries again what could not be deleted, as long as the step lasts; one that fails again waits for the next step.
+    /// Returns the bytes freed.
+    pub(crate) fn retry_doomed(&self, begun: Instant) -> Result<u64, Error> {
+        if self.sums.doomed.load(Ordering::Acquire) == 0 {
+            return Ok(0);
+        }
+        let mut freed: u64 = 0;
+        for (id, _) in self.index.read(|tx| rows::<DoomedRow>(tx, DOOMED, "doomed.1"))? {
+            if freed > 0 && begun.elapsed() >= STEP {
+                break;
+            }
+            let Some(_key) = self.keys.try_take(Blake3::new(id)) else { continue };
+            // Whoever had the key may have ended it.
+            let row = self.index.read(|tx| {
+                tx.open_table(DOOMED)?.get(&id)?.map(|row| decode::<DoomedRow>("doomed.1", row.value())).transpose()
+            })?;
+            let Some(row) = row else { continue };
+            let bytes = row.allocated;
+            match self.finish_doomed(vec![(id, row)]) {
+                Ok(()) => {
+                    shift(&self.sums.doomed, 0, bytes.max(1));
+                    freed = freed.saturating_add(bytes.max(1));
+                }
+                Err(error) => tracing::warn!(blake3 = %Blake3::new(id), %error, "a delete is tried again later"),
+            }
+        }
+        Ok(freed)
     }
 
     /// Steps 3 to 5. The caller holds the keys, or is opening the store.
@@ -184,50 +225,30 @@ impl Core {
         write().map_err(|error| Error::at(&path, &error))
     }
 
-    /// Throws out what has been in quarantine for too long or is too much.
-    pub(crate) fn trim_quarantine(&self) -> Result<(), Error> {
+    /// Throws out what has been in quarantine for too long or is too much, as long as the step lasts. Returns the bytes
+    /// freed.
+    pub(crate) fn trim_quarantine(&self, begun: Instant) -> Result<u64, Error> {
         let now = self.clock.now().ms();
-        let rows = self.index.read(|tx| {
-            let table = tx.open_table(QUARANTINE)?;
-            table
-                .iter()?
-                .map(|row| {
-                    let (place, row) = row?;
-                    Ok((place.value(), decode::<QuarantineRow>("quarantine.1", row.value())?))
-                })
-                .collect::<Result<Vec<_>, Error>>()
-        })?;
+        let rows = self.quarantine_rows()?;
         let mut bytes: u64 = rows.iter().map(|(_, row)| row.allocated).sum();
         let mut count = rows.len();
         let mut gone = Vec::new();
         // Places are given in rising order: the first are the oldest.
         for (place, row) in rows {
             let is_old = row.at.saturating_add(QUARANTINE_MS) <= now;
-            if !is_old && count <= QUARANTINE_COUNT && bytes <= self.config.max_size / QUARANTINE_SHARE {
+            let is_long = gone.len() >= TRIMMED_AT_ONCE || !gone.is_empty() && begun.elapsed() >= STEP;
+            if is_long || !is_old && count <= QUARANTINE_COUNT && bytes <= self.config.max_size / QUARANTINE_SHARE {
                 break;
-            }
-            for part in [".why", ".proof", ""] {
-                self.unlink(&self.layout.quarantined(place, part))?;
             }
             count -= 1;
             bytes = bytes.saturating_sub(row.allocated);
             gone.push((place, row.allocated));
         }
         if gone.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
-        self.sync_dir(&self.layout.quarantine())?;
-        let freed: u64 = gone.iter().map(|(_, bytes)| bytes).sum();
-        self.writer.write(Room::Frees, move |tx| {
-            let mut table = tx.open_table(QUARANTINE)?;
-            for (place, _) in &gone {
-                table.remove(place)?;
-            }
-            drop(table);
-            entries::add_total(tx, QUARANTINE_BYTES, i64::try_from(freed).unwrap_or(i64::MAX).saturating_neg())
-        })?;
-        shift(&self.sums.quarantine, 0, freed);
-        Ok(())
+        // What takes no blocks counts too: whoever asks until nothing goes must not stop before the rest.
+        Ok(self.throw_out(gone)?.max(1))
     }
 }
 
@@ -266,6 +287,19 @@ fn doom(
 /// Whether what made a payload a victim still holds.
 fn still(tx: &WriteTransaction, id: &Id, seen: &Seen) -> Result<bool, Error> {
     let Some(row) = entries::payload(tx, id)? else { return Ok(false) };
+    Ok(tx.open_table(PINS)?.get(id)?.is_none()
+        && match *seen {
+            Seen::Over { now } => row.expires_at.is_some_and(|end| end <= now),
+            Seen::Use { class, ms } => tx.open_table(RECENCY)?.get(&use_key(class, ms, id))?.is_some(),
+        })
+}
+
+/// The same in a snapshot.
+fn still_read(tx: &ReadTransaction, id: &Id, seen: &Seen) -> Result<bool, Error> {
+    let Some(row) = tx.open_table(PAYLOADS)?.get(id)?.map(|row| decode::<PayloadRow>("payloads.1", row.value())) else {
+        return Ok(false);
+    };
+    let row = row?;
     Ok(tx.open_table(PINS)?.get(id)?.is_none()
         && match *seen {
             Seen::Over { now } => row.expires_at.is_some_and(|end| end <= now),

@@ -29,8 +29,8 @@ pub(crate) const CACHE: usize = 64 << 20;
 /// Returns the new epoch.
 pub fn restore(config: &Config, disk: &dyn Disk, from: &Path) -> Result<u64, Error> {
     let layout = Layout::new(&config.path);
+    let _lock = lock::take_first(disk, layout.root(), &layout.lock())?;
     prepare(disk, &layout)?;
-    let _lock = lock::take(layout.root(), &layout.lock(), true)?;
     let now = SystemClock.now().ms();
 
     // What is wrong is the file that was named, not the index: another file is the way out.
@@ -47,7 +47,7 @@ pub fn restore(config: &Config, disk: &dyn Disk, from: &Path) -> Result<u64, Err
     let new = beside(&layout, "restoring");
     let source = index::look(from, CACHE).map_err(unreadable)?;
     let (id, epoch) = shelves::meta(&source).map_err(unreadable)?;
-    if let Some(known) = identity::read(disk, &layout)?
+    if let Some(known) = identity::read_if_whole(disk, &layout)?
         && known != id
     {
         return Err(named(&format!(
@@ -99,6 +99,11 @@ pub(crate) fn prepare(disk: &dyn Disk, layout: &Layout) -> Result<(), Error> {
 /// The epoch of the index that is being replaced, as far as it can still be read.
 pub(crate) fn old_epoch(layout: &Layout) -> u64 {
     index::look(&layout.index(), CACHE).and_then(|db| shelves::meta(&db)).map_or(0, |(_, epoch)| epoch)
+}
+
+/// The id in the index that is being replaced, as far as it can still be read.
+pub(crate) fn old_id(layout: &Layout) -> Option<[u8; 16]> {
+    index::look(&layout.index(), CACHE).and_then(|db| shelves::meta(&db)).ok().map(|(id, _)| id)
 }
 
 /// A name beside the index.

@@ -13,10 +13,12 @@ use crate::model::name::Name;
 use crate::model::payload::Class;
 use crate::store::entries;
 use crate::store::error::Error;
+use crate::store::evidence;
 use crate::store::layout::Layout;
 use crate::store::publish::read_proof;
 use crate::store::tables::{
-    AliasRow, Id, META, META_EPOCH, META_ID, PAYLOADS, PayloadRow, authority_code, class_code, name_key,
+    AliasRow, Id, META, META_EPOCH, META_ID, PAYLOAD_COUNT, PAYLOADS, PayloadRow, TOTALS, authority_code, class_code,
+    name_key,
 };
 
 /// Payloads entered in one commit.
@@ -79,6 +81,7 @@ pub(crate) fn reconcile(
             tx.commit()?;
         }
     }
+    evidence::adopt(db, disk, layout, terms.now)?;
     told.payloads = count(db)?;
     Ok(told)
 }
@@ -225,6 +228,11 @@ pub(crate) fn put_meta(db: &Database, id: &[u8; 16], epoch: u64) -> Result<(), E
 pub(crate) fn meta(db: &Database) -> Result<([u8; 16], u64), Error> {
     let tx = db.begin_read()?;
     read_meta(&tx)
+}
+
+/// How many payloads the index knows.
+pub(crate) fn read_count(tx: &redb::ReadTransaction) -> Result<u64, Error> {
+    Ok(tx.open_table(TOTALS)?.get(PAYLOAD_COUNT)?.map_or(0, |count| count.value()))
 }
 
 /// The id and epoch, in a snapshot.

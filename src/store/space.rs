@@ -3,12 +3,14 @@
 //! 1. Used is what the disk really allocated: payloads and quarantine by running sums in the index (mirrored here, so
 //!    that nothing is counted at start), drafts as they grow, and files without a name that are still being served.
 //! 2. Before anything is counted the maps that nobody is served from are dropped.
-//! 3. Room is made in this order: unproven payloads past their end, drafts nobody has asked for lately, unproven payloads
+//! 3. What is promised to what is on its way counts too (see `promise`), for whoever wants more beside it.
+//! 4. Room is made in this order: unproven payloads past their end, drafts nobody has asked for lately, unproven payloads
 //!    (least recently used first), younger idle drafts, proven payloads (least recently used first). Never a pinned one,
-//!    never one that is being served or filled. Bytes that nobody vouches for stop before the last step.
+//!    never one that is being served or filled. Bytes that nobody vouches for stop before the last step. All of it is
+//!    done by one thread of its own, in steps of [`STEP`].
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use redb::ReadTransaction;
@@ -27,7 +29,8 @@ use crate::store::writer::{RESERVE, Room, Tick};
 /// What is used and what is free, in bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Space {
-    /// Allocated by payloads, their proofs, and files without a name that are still being served.
+    /// Allocated by payloads, their proofs, and files that are gone from the index but still take their blocks: somebody is
+    /// being served from them, or they could not be deleted as yet.
     pub payloads: u64,
     /// How many payloads there are.
     pub payloads_count: u64,
@@ -68,8 +71,10 @@ pub(crate) struct Sums {
     pub(crate) count: AtomicU64,
     pub(crate) drafts: AtomicU64,
     pub(crate) quarantine: AtomicU64,
-    /// One eviction at a time: two that look for victims would find the same.
-    evicting: Mutex<()>,
+    /// Promised to what is on its way, and not written yet.
+    pub(crate) promised: AtomicU64,
+    /// Taken out, but its files could not be deleted as yet.
+    pub(crate) doomed: AtomicU64,
 }
 
 /// Adds a change that may be negative; never below zero.
@@ -98,7 +103,9 @@ impl Core {
         let sums = &self.sums;
         let root = self.layout.root();
         Ok(Space {
-            payloads: sums.payloads.load(Ordering::Acquire).saturating_add(self.cache.ghosts()),
+            payloads: (sums.payloads.load(Ordering::Acquire))
+                .saturating_add(sums.doomed.load(Ordering::Acquire))
+                .saturating_add(self.cache.ghosts()),
             payloads_count: sums.count.load(Ordering::Acquire),
             drafts: sums.drafts.load(Ordering::Acquire),
             drafts_count: self.book.count() as u64,
@@ -109,32 +116,43 @@ impl Core {
         })
     }
 
-    /// How many bytes must go before `more` may come.
-    fn excess(&self, more: u64) -> Result<u64, Error> {
+    /// How many bytes must go before `more` may come, beside what was `promised` to others.
+    pub(crate) fn excess(&self, more: u64, promised: u64) -> Result<u64, Error> {
         let space = self.space()?;
         let used = space.payloads.saturating_add(space.drafts).saturating_add(space.quarantine);
+        let more = more.saturating_add(promised);
         let over = used.saturating_add(more).saturating_sub(space.max_size);
         let short = space.min_free.saturating_add(more).saturating_sub(space.disk_free);
         Ok(over.max(short))
     }
 
-    /// Makes room for `more` bytes or says what is full.
-    pub(crate) fn make_room(&self, more: u64, reach: Reach) -> Result<(), Error> {
+    /// Makes room for `more` bytes beside what was `promised` to others, or says what is full. `spared` stays. Only for
+    /// the thread that evicts.
+    pub(crate) fn make_room(
+        &self,
+        more: u64,
+        promised: u64,
+        reach: Reach,
+        spared: Option<&Blake3>,
+    ) -> Result<(), Error> {
         loop {
-            let excess = self.excess(more)?;
+            let excess = self.excess(more, promised)?;
             if excess == 0 {
                 return Ok(());
             }
-            if self.evict(more, reach)? == 0 {
-                // Somebody else may have made the room, or let go of something, while this one looked for victims.
-                let excess = self.excess(more)?;
+            // Somebody waits: the loop that makes room ahead should look.
+            self.short.notify_one();
+            if self.evict(more, promised, reach, spared, Instant::now())? == 0 {
+                // Somebody may have let go of something while this one looked for victims.
+                let excess = self.excess(more, promised)?;
                 if excess == 0 {
                     return Ok(());
                 }
                 let space = self.space()?;
                 let what = format!(
-                    "{excess} bytes too many: payloads {}, drafts {}, quarantine {} of max_size {}, {} free of min_free \
-                     {}; raise max_size, unpin or remove payloads, or make room on the disk",
+                    "{excess} bytes too many: payloads {}, drafts {}, promised to drafts {promised}, quarantine {} of \
+                     max_size {}, {} free of min_free {}; raise max_size, unpin or remove payloads, or make room on the \
+                     disk",
                     space.payloads, space.drafts, space.quarantine, space.max_size, space.disk_free, space.min_free
                 );
                 return Err(Error::Full { what });
@@ -142,57 +160,71 @@ impl Core {
         }
     }
 
-    /// One eviction step for housekeeping: ends what is over, then makes `wanted` bytes of room where there is too
-    /// little.
+    /// One eviction step for housekeeping: deletes that failed are tried again, what is over ends, then `wanted` bytes of
+    /// room are made where there is too little. All within [`STEP`].
     pub(crate) fn evict_step(&self, wanted: u64) -> Result<u64, Error> {
-        self.trim_quarantine()?;
-        let swept = self.sweep_drafts()?;
-        let freed = self.evict(wanted, Reach::All)?;
-        Ok(freed.saturating_add(swept))
+        let begun = Instant::now();
+        let mut freed = self.trim_quarantine(begun)?;
+        for part in [Self::retry_doomed, Self::sweep_drafts] {
+            if freed == 0 || begun.elapsed() < STEP {
+                freed = freed.saturating_add(part(self, begun)?);
+            }
+        }
+        if freed == 0 || begun.elapsed() < STEP {
+            freed = freed.saturating_add(self.evict(wanted, 0, Reach::All, None, begun)?);
+        }
+        Ok(freed)
     }
 
     /// One eviction step that makes room before it is needed: proven payloads do not go for that.
     pub(crate) fn ease_step(&self, wanted: u64) -> Result<u64, Error> {
-        self.evict(wanted, Reach::Unproven)
+        self.evict(wanted, 0, Reach::Unproven, None, Instant::now())
     }
 
-    /// Step 3. Frees in the order of the head what is too much for `more` bytes to come, in at most [`STEP`]; where
+    /// Step 4. Frees in the order of the head what is too much for `more` bytes to come, in at most [`STEP`]; where
     /// nothing is, only what is past its end. Returns what went.
-    fn evict(&self, more: u64, reach: Reach) -> Result<u64, Error> {
-        let _one = self.sums.evicting.lock().unwrap_or_else(PoisonError::into_inner);
-        // Asked in turn: whoever was before may have freed enough for both.
-        let wanted = self.excess(more)?;
+    fn evict(
+        &self,
+        more: u64,
+        promised: u64,
+        reach: Reach,
+        spared: Option<&Blake3>,
+        begun: Instant,
+    ) -> Result<u64, Error> {
+        let wanted = self.excess(more, promised)?;
         let now = self.clock.now();
         if wanted > 0 {
             self.cache.drop_idle();
             // The order in the index must know the uses of the last half minute.
-            let tick = RecencyTick(Arc::clone(&self.cache));
-            if tick.is_due()
-                && let Err(error) = self.writer.write(Room::Frees, move |tx| tick.write(tx))
-            {
-                // On a disk without a byte left the order is a little old; room is made all the same.
-                tracing::debug!(%error, "the uses of the last half minute are not known to the index yet");
+            let tick = Arc::new(RecencyTick::new(Arc::clone(&self.cache)));
+            if tick.is_due() {
+                let theirs = Arc::clone(&tick);
+                let told = self.writer.write(Room::Frees, move |tx| theirs.write(tx));
+                tick.settle(told.is_ok());
+                if let Err(error) = told {
+                    // On a disk without a byte left the order is a little old; room is made all the same.
+                    tracing::debug!(%error, "the uses of the last half minute are not known to the index yet");
+                }
             }
         }
-        // What was said to the index before is not the step's; and a step always frees something, however slow the disk
-        // is: whoever waits for room takes nothing freed for nothing to free.
-        let begun = Instant::now();
+        // A step always frees something, however slow the disk is: whoever waits for room takes nothing freed for nothing
+        // to free.
         let goes_on = |freed: u64| freed < wanted && (freed == 0 || begun.elapsed() < STEP);
         // Those in use are passed over; there can be no more of them than names in the cache.
         let walk = self.config.open_payloads.saturating_add(4 * VICTIMS);
-        let mut freed = self.evict_from(u64::MAX, begun, |tx| expired(tx, now.ms()))?;
+        let mut freed = self.evict_from(u64::MAX, begun, spared, |tx| expired(tx, now.ms()))?;
         let quiet = now.ms().saturating_sub(u64::try_from(DRAFT_QUIET.as_millis()).unwrap_or(u64::MAX));
         if goes_on(freed) {
             freed += self.evict_drafts(wanted - freed, quiet, begun)?;
         }
         if goes_on(freed) {
-            freed += self.evict_from(wanted - freed, begun, |tx| least_recent(tx, 0, walk))?;
+            freed += self.evict_from(wanted - freed, begun, spared, |tx| least_recent(tx, 0, walk))?;
         }
         if goes_on(freed) {
             freed += self.evict_drafts(wanted - freed, u64::MAX, begun)?;
         }
         if goes_on(freed) && reach == Reach::All {
-            freed += self.evict_from(wanted - freed, begun, |tx| least_recent(tx, 1, walk))?;
+            freed += self.evict_from(wanted - freed, begun, spared, |tx| least_recent(tx, 1, walk))?;
         }
         Ok(freed)
     }
@@ -201,6 +233,7 @@ impl Core {
         &self,
         wanted: u64,
         begun: Instant,
+        spared: Option<&Blake3>,
         walk: impl Fn(&ReadTransaction) -> Result<Vec<(Id, Seen)>, Error>,
     ) -> Result<u64, Error> {
         let mut freed: u64 = 0;
@@ -210,7 +243,7 @@ impl Core {
             let mut sum: u64 = 0;
             for (id, seen) in candidates.by_ref() {
                 let blake3 = Blake3::new(id);
-                if !self.cache.retire(&blake3) {
+                if spared == Some(&blake3) || !self.cache.retire(&blake3) {
                     continue;
                 }
                 sum = sum.saturating_add(self.index.read(|tx| allocated(tx, &id))?);

@@ -5,16 +5,17 @@
 //! compiler's discriminant. A table whose meaning changes gets a new number in its name. `docs/store-format.md` is
 //! the same in prose.
 
+mod words;
+
 use redb::TableDefinition;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::base::digest::{Blake3, Digest, Digests, Sha1, Sha256};
-use crate::base::span::{Span, SpanSet};
-use crate::base::time::Timestamp;
+use crate::base::digest::{Blake3, Digest, Sha1, Sha256};
 use crate::model::name::{Name, OriginKey};
-use crate::model::payload::{Alias, Authority, Class, Freshness, Location, Payload, Published, Standing, Validators};
 use crate::store::error::Error;
+
+pub(crate) use crate::store::tables::words::{authority_code, authority_of, class_code};
 
 /// A raw BLAKE3, as a key.
 pub(crate) type Id = [u8; 32];
@@ -278,168 +279,5 @@ pub(crate) fn of_time_key(key: &TimeKey) -> (u64, Id) {
     (u64::from_be_bytes(ms), id)
 }
 
-pub(crate) const fn class_code(class: Class) -> u8 {
-    match class {
-        Class::Unproven => 0,
-        Class::Proven => 1,
-    }
-}
-
-pub(crate) const fn authority_code(authority: Authority) -> u8 {
-    match authority {
-        Authority::Unauthenticated => 1,
-        Authority::FileName => 2,
-        Authority::Address => 3,
-        Authority::Operator => 4,
-        Authority::Catalog => 5,
-    }
-}
-
-/// An unknown number is taken for the weakest word.
-pub(crate) const fn authority_of(code: u8) -> Authority {
-    match code {
-        2 => Authority::FileName,
-        3 => Authority::Address,
-        4 => Authority::Operator,
-        5 => Authority::Catalog,
-        _ => Authority::Unauthenticated,
-    }
-}
-
-impl PayloadRow {
-    pub(crate) fn digests(&self, blake3: &Id) -> Digests {
-        Digests { blake3: Blake3::new(*blake3), sha1: Sha1::new(self.sha1), sha256: Sha256::new(self.sha256) }
-    }
-
-    pub(crate) fn payload(&self, blake3: &Id) -> Payload {
-        Payload {
-            size: self.size,
-            digests: self.digests(blake3),
-            class: if self.class == class_code(Class::Proven) { Class::Proven } else { Class::Unproven },
-            published_at: Timestamp::from_ms(self.published_at),
-            expires_at: self.expires_at.map(Timestamp::from_ms),
-            allocated: self.allocated,
-        }
-    }
-}
-
-impl AliasRow {
-    pub(crate) fn of(blake3: &Id, alias: &Alias) -> Self {
-        Self {
-            blake3: *blake3,
-            tag: alias.tag.clone(),
-            last_modified: alias.last_modified.clone(),
-            origin_etag: alias.validators.etag.clone(),
-            origin_last_modified: alias.validators.last_modified.clone(),
-            fresh: alias.freshness.as_ref().map(|fresh| (fresh.until.ms(), fresh.policy.clone())),
-        }
-    }
-
-    pub(crate) fn alias(&self) -> Alias {
-        Alias {
-            tag: self.tag.clone(),
-            last_modified: self.last_modified.clone(),
-            validators: Validators { etag: self.origin_etag.clone(), last_modified: self.origin_last_modified.clone() },
-            freshness: self
-                .fresh
-                .as_ref()
-                .map(|(until, policy)| Freshness { until: Timestamp::from_ms(*until), policy: policy.clone() }),
-        }
-    }
-}
-
-impl ClaimRow {
-    pub(crate) fn of(claim: &Published) -> Self {
-        Self {
-            blake3: claim.blake3.map(|digest| *digest.as_bytes()),
-            sha1: claim.sha1.map(|digest| *digest.as_bytes()),
-            sha256: claim.sha256.map(|digest| *digest.as_bytes()),
-            authority: authority_code(claim.authority),
-        }
-    }
-
-    pub(crate) fn claim(&self) -> Published {
-        Published {
-            blake3: self.blake3.map(Blake3::new),
-            sha1: self.sha1.map(Sha1::new),
-            sha256: self.sha256.map(Sha256::new),
-            authority: authority_of(self.authority),
-        }
-    }
-}
-
-impl PlaceRow {
-    pub(crate) fn of(location: &Location) -> Self {
-        Self { url: location.url.clone(), standing: u8::from(location.standing == Standing::Upstream) }
-    }
-
-    pub(crate) fn location(&self) -> Location {
-        let standing = if self.standing == 1 { Standing::Upstream } else { Standing::Allowed };
-        Location { url: self.url.clone(), standing }
-    }
-}
-
-impl PiecesRow {
-    pub(crate) fn spans(&self) -> SpanSet {
-        self.spans.iter().map(|&(start, end)| Span::new(start, end)).collect()
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn the_bytes_of_a_row_are_these() {
-        // Written down once: a change here is a change of the format, and needs a new table number.
-        let row = PayloadRow {
-            size: 300,
-            sha1: [1; 20],
-            sha256: [2; 32],
-            class: 1,
-            authority: 5,
-            sha1_state: 1,
-            published_at: 5,
-            expires_at: Some(6),
-            allocated: 4096,
-        };
-        let mut wanted = vec![1, 0xac, 0x02];
-        wanted.extend([1; 20]);
-        wanted.extend([2; 32]);
-        wanted.extend([1, 5, 1, 5, 1, 6, 0x80, 0x20]);
-        assert_eq!(encode(&row).unwrap(), wanted);
-        assert_eq!(decode::<PayloadRow>("payloads.1", &wanted).unwrap(), row);
-    }
-
-    #[test]
-    fn a_row_of_another_version_is_refused_by_name() {
-        let error = decode::<PinRow>("pins.1", &[9, 1, 2]).unwrap_err().to_string();
-        assert!(error.contains("pins.1") && error.contains("version is 9"), "{error}");
-        assert!(decode::<PinRow>("pins.1", &[]).is_err());
-    }
-
-    #[test]
-    fn the_names_of_a_digest_end_before_the_next_digest() {
-        assert_eq!(names_end(&[0xff; 32]), None);
-        let mut id = [7; 32];
-        id[31] = 0xff;
-        let end = names_end(&id).unwrap();
-        assert_eq!((end[30], end[31]), (8, 0));
-    }
-
-    proptest! {
-        #[test]
-        fn keys_read_back_and_no_bytes_panic(raw in any::<[u8; 32]>(), ms: u64, noise: Vec<u8>) {
-            prop_assert_eq!(of_use_key(&use_key(1, ms, &raw)), (ms, raw));
-            prop_assert_eq!(of_time_key(&time_key(ms, &raw)), (ms, raw));
-            for name in [Digest::Blake3(Blake3::new(raw)), Digest::Sha256(Sha256::new(raw))] {
-                prop_assert_eq!(name_of(&name_key(&name.into())).unwrap(), name.into());
-            }
-            drop(name_of(&noise));
-            drop(decode::<DraftRow>("drafts.1", &noise));
-            drop(decode::<NoteRow>("notes.1", &noise));
-        }
-    }
-}
+mod tests;

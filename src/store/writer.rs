@@ -40,6 +40,8 @@ pub(crate) trait Tick: Send {
     fn is_due(&self) -> bool;
     /// Writes it.
     fn write(&self, transaction: &WriteTransaction) -> Result<(), Error>;
+    /// Told how the commit ended: what was written to one that failed is counted again.
+    fn settle(&self, committed: bool);
 }
 
 /// Whether a change may need more room than it frees.
@@ -301,6 +303,9 @@ fn commit(shared: &Shared, index: &Index, mut batch: Vec<Box<dyn Work>>, ticks: 
             other => other,
         })
     });
+    for tick in ticks {
+        tick.settle(outcome.is_ok());
+    }
     for work in batch {
         work.answer(outcome.as_ref().map(drop));
     }
@@ -321,6 +326,34 @@ mod tests {
             Arc::new(Index::open(&path, medium::file(path.clone()), medium::Access::Create, 1 << 20, None).unwrap());
         let writer = Writer::start(Arc::clone(&index), Arc::new(RealDisk), dir.path().to_owned(), vec![]).unwrap();
         (index, writer)
+    }
+
+    /// Fails, and remembers how each of its commits ended.
+    struct Spy(Arc<Mutex<Vec<bool>>>);
+
+    impl Tick for Spy {
+        fn is_due(&self) -> bool {
+            true
+        }
+        fn write(&self, _: &WriteTransaction) -> Result<(), Error> {
+            Err(Error::Redb(Box::new(redb::Error::Corrupted("on purpose".into()))))
+        }
+        fn settle(&self, committed: bool) {
+            self.0.lock().unwrap().push(committed);
+        }
+    }
+
+    #[test]
+    fn who_counts_learns_that_a_commit_failed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("node.redb");
+        let index =
+            Arc::new(Index::open(&path, medium::file(path.clone()), medium::Access::Create, 1 << 20, None).unwrap());
+        let ends = Arc::new(Mutex::new(Vec::new()));
+        let spy: Vec<Box<dyn Tick>> = vec![Box::new(Spy(Arc::clone(&ends)))];
+        let writer = Writer::start(index, Arc::new(RealDisk), dir.path().to_owned(), spy).unwrap();
+        writer.close();
+        assert_eq!(*ends.lock().unwrap(), [false]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The body of an answer: counted, watched for silence, and resumed where it was cut.
+//! The body of an answer: counted, watched for silence, resumed where it was cut, and read no faster than its class may.
 
 use std::fmt;
 use std::future::Future;
@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::base::span::Span;
+use crate::pace::{Class, Flow, Lane};
 use crate::upstream::error::{Cause, Error, Failure};
 use crate::upstream::head::Head;
 use crate::upstream::health;
@@ -26,8 +27,15 @@ const BARREN_MAX: u32 = 2;
 /// the patience ends: what `next` reports is final.
 ///
 /// Bytes come in order, from the start of [`crate::upstream::Answer::span`] to its end. Dropping it ends the transfer.
+///
+/// What has come is handed out grain by grain as the bandwidth of its lane allows; meanwhile nothing more is read, so that
+/// the origin is held back by TCP.
 pub struct Body {
     from: From,
+    /// `None` for what does not come over HTTP.
+    flow: Option<Flow>,
+    /// Has come and must wait for its turn.
+    rest: Bytes,
 }
 
 enum From {
@@ -88,12 +96,12 @@ impl fmt::Debug for Body {
 impl Body {
     /// A body without a byte.
     pub fn empty() -> Self {
-        Self { from: From::Nothing }
+        Self { from: From::Nothing, flow: None, rest: Bytes::new() }
     }
 
     /// A body of another [`crate::upstream::Source`]: what is sent down the channel, until its sender is dropped.
     pub fn fed(channel: mpsc::Receiver<Result<Bytes, Error>>) -> Self {
-        Self { from: From::Fed(channel) }
+        Self { from: From::Fed(channel), flow: None, rest: Bytes::new() }
     }
 
     pub(super) fn transfer(
@@ -123,7 +131,15 @@ impl Body {
             handed_out: false,
             phase: Phase::Reading { response, quiet_until: None },
         };
-        Self { from: From::Transfer(Box::new(transfer)) }
+        let flow = Some(transfer.core.pace.lane(Class::Demand).flow());
+        Self { from: From::Transfer(Box::new(transfer)), flow, rest: Bytes::new() }
+    }
+
+    /// Keeps to `lane` from now on; before that somebody waits for it, as far as anyone knows.
+    pub fn keep_to(&mut self, lane: &Lane) {
+        if self.flow.is_some() {
+            self.flow = Some(lane.flow());
+        }
     }
 
     /// The next bytes, never none of them; `None` at the end of the span. Nothing is lost if the future is dropped.
@@ -132,11 +148,23 @@ impl Body {
     /// What ended the transfer for good: [`Error::Unavailable`] after the patience, [`Error::Changed`] if the rest is
     /// of another version, [`Error::Lied`] if there is more than announced. The same again on every further call.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
-        match &mut self.from {
-            From::Nothing => Ok(None),
-            From::Fed(channel) => channel.recv().await.transpose(),
-            From::Transfer(transfer) => transfer.next().await,
+        if self.rest.is_empty() {
+            let next = match &mut self.from {
+                From::Nothing => None,
+                From::Fed(channel) => channel.recv().await.transpose()?,
+                From::Transfer(transfer) => transfer.next().await?,
+            };
+            match next {
+                Some(bytes) if self.flow.is_some() => self.rest = bytes,
+                next => return Ok(next),
+            }
         }
+        let granted = match &mut self.flow {
+            Some(flow) => flow.take(self.rest.len() as u64).await,
+            None => u64::MAX,
+        };
+        let len = usize::try_from(granted).unwrap_or(usize::MAX).min(self.rest.len());
+        Ok(Some(self.rest.split_to(len)))
     }
 }
 

@@ -119,6 +119,15 @@ fn system_and(roots: &[CertificateDer<'static>], provider: Arc<CryptoProvider>) 
     Verifier::new_with_extra_roots(roots.iter().cloned(), provider)
 }
 
+/// How many certificates of authorities a file holds that `[upstream] extra_ca` names; why it cannot be used where it
+/// cannot. Blocks.
+///
+/// # Errors
+/// What is wrong with the file, in words.
+pub fn authorities_in(file: &Path) -> Result<usize, String> {
+    read_pem(file).map(|found| found.len())
+}
+
 /// The certificates of PEM files. Blocks: it is called once, at the start.
 pub(super) fn read_roots(files: &[PathBuf]) -> Result<Vec<CertificateDer<'static>>, Error> {
     let mut roots = Vec::new();

@@ -33,6 +33,8 @@ pub enum Error {
         host: String,
         /// What it answered.
         status: u16,
+        /// The lines of `WWW-Authenticate` of a 401, which whoever passes it on must keep (RFC 9110, 11.6.1); else none.
+        challenges: Vec<String>,
     },
     /// Everything that may pass: refused, timeout, stall, 429, 5xx, truncated, TLS, proxy. Retries are over.
     #[error("{host} cannot be asked: {why}")]
@@ -155,6 +157,8 @@ pub(super) enum Cause {
     NoResume { at: u64 },
     /// See [`Error::Status`].
     Status(u16),
+    /// 401, see [`Error::Status`], with the lines of its `WWW-Authenticate`.
+    Unauthorized(Vec<String>),
     /// See [`Error::Changed`].
     Changed(String),
     /// See [`Error::Lied`].
@@ -194,6 +198,7 @@ impl Cause {
             Self::ProxyCredentials { .. }
             | Self::NoResume { .. }
             | Self::Status(_)
+            | Self::Unauthorized(_)
             | Self::Changed(_)
             | Self::Lied(_)
             | Self::NotAllowed(_) => false,
@@ -220,6 +225,7 @@ impl Cause {
             | Self::Impatient(_)
             | Self::NoResume { .. }
             | Self::Status(_)
+            | Self::Unauthorized(_)
             | Self::Changed(_)
             | Self::Lied(_)
             | Self::NotAllowed(_) => false,
@@ -238,6 +244,7 @@ impl Cause {
     pub(super) fn status(&self) -> Option<u16> {
         match self {
             Self::Busy { status, .. } | Self::Status(status) => Some(*status),
+            Self::Unauthorized(_) => Some(401),
             Self::ProxyCredentials { .. } => Some(407),
             _ => None,
         }
@@ -264,6 +271,7 @@ impl fmt::Display for Cause {
             Self::Cut { at: Some(at), words } => write!(f, "the transfer was cut at byte {at} ({words})"),
             Self::Cut { at: None, words } => write!(f, "the connection ended before an answer ({words})"),
             Self::Busy { status, .. } | Self::Status(status) => write!(f, "it answered {status}"),
+            Self::Unauthorized(_) => f.write_str("it answered 401"),
             Self::Issuer => f.write_str(
                 "its certificate is from an unknown issuer; if a proxy inspects TLS on the way, \
                  add the inspecting proxy's CA to [upstream] extra_ca",
@@ -293,7 +301,8 @@ impl fmt::Display for Cause {
 impl From<Failure> for Error {
     fn from(Failure { host, cause }: Failure) -> Self {
         match cause {
-            Cause::Status(status) => Self::Status { host, status },
+            Cause::Status(status) => Self::Status { host, status, challenges: Vec::new() },
+            Cause::Unauthorized(challenges) => Self::Status { host, status: 401, challenges },
             Cause::Changed(why) => Self::Changed { host, why },
             Cause::Lied(why) => Self::Lied { host, why },
             Cause::NotAllowed(why) => Self::NotAllowed { host, why },

@@ -12,6 +12,11 @@ use crate::upstream::error::Cause;
 /// The longest validator that is kept: it goes into proofs, rows and requests.
 const VALIDATOR_BYTES_MAX: usize = 1 << 10;
 
+/// The longest line of `WWW-Authenticate` that is passed on, and how many of them: every client that waits for the answer
+/// gets a copy. A server offers two or three schemes, each in less than a hundred bytes.
+const CHALLENGE_BYTES_MAX: usize = 1 << 10;
+const CHALLENGES_MAX: usize = 8;
+
 /// What is passed on of a head: freshness (RFC 9111) and the type.
 const PASSED: [HeaderName; 8] = [
     header::CACHE_CONTROL,
@@ -68,6 +73,7 @@ pub(super) fn judge(expect: &Expect, status: u16, fields: &HeaderMap, now: Syste
         201..=299 => Err(Cause::Lied(format!("it answered {status} where content was asked for"))),
         // Somebody further on has seen this very request before: asked again it would go round again.
         508 => Err(Cause::Status(508)),
+        401 => Err(Cause::Unauthorized(challenges(fields))),
         408 | 425 | 429 | 500..=599 => Err(Cause::Busy { status, retry_after: retry_after(fields, now) }),
         416 if expect.version.as_ref().is_some_and(|version| version.size.is_some_and(|size| size > 0)) => {
             let range = text(fields, &header::CONTENT_RANGE).unwrap_or("no Content-Range");
@@ -75,6 +81,12 @@ pub(super) fn judge(expect: &Expect, status: u16, fields: &HeaderMap, now: Syste
         }
         _ => Err(Cause::Status(status)),
     }
+}
+
+/// The lines of `WWW-Authenticate`, as they stand there.
+fn challenges(fields: &HeaderMap) -> Vec<String> {
+    let lines = fields.get_all(header::WWW_AUTHENTICATE).iter().filter_map(|line| line.to_str().ok());
+    lines.filter(|line| line.len() <= CHALLENGE_BYTES_MAX).take(CHALLENGES_MAX).map(str::to_owned).collect()
 }
 
 fn head(status: u16, span: Span, total: Option<u64>, fields: &HeaderMap) -> Head {
@@ -263,6 +275,7 @@ mod tests {
             Err(Cause::Changed(_)) => "changed".to_owned(),
             Err(Cause::Busy { retry_after, .. }) => format!("busy {retry_after:?}"),
             Err(Cause::Status(status)) => format!("status {status}"),
+            Err(Cause::Unauthorized(challenges)) => format!("challenges {challenges:?}"),
             Err(other) => panic!("{other:?}"),
         }
     }
@@ -298,7 +311,12 @@ mod tests {
             (204, &[], "lied"),
             (304, &[], "lied"),
             (404, &[], "status 404"),
-            (401, &[], "status 401"),
+            (401, &[], "challenges []"),
+            (
+                401,
+                &[("www-authenticate", "Negotiate"), ("www-authenticate", "Basic realm=\"a\"")],
+                "challenges [\"Negotiate\", \"Basic realm=\\\"a\\\"\"]",
+            ),
             (416, &[], "status 416"),
             (408, &[], "busy None"),
             (508, &[], "status 508"),

@@ -8,7 +8,8 @@
 //! 5. `send`: redirects are followed by hand, each hop by the rules of 2 to 4.
 //! 6. `head`: status, Content-Range, lengths and validators are held against what was asked.
 //! 7. `retry`: what may pass is asked again, with back-off and jitter, until the patience ends. No other room repeats.
-//! 8. `body`: bytes are counted; a transfer that is cut or falls silent is resumed at its place, same version only.
+//! 8. `body`: bytes are counted; a transfer that is cut or falls silent is resumed at its place, same version only; what
+//!    comes is read no faster than [`crate::pace`] allows.
 //!
 //! Invariants: no text (error, log line, health) carries a query string, for it may be signed; two versions of an object
 //! are never joined, unless a known digest judges them in the end; nothing is asked with a content coding.
@@ -39,6 +40,7 @@ use crate::base::span::Span;
 use crate::model::origin::AllowList;
 use crate::model::payload::{Location, Validators};
 use crate::model::report::{Finding, HostHealth};
+use crate::pace::Governor;
 use crate::upstream::client::Clients;
 use crate::upstream::error::{Cause, Failure};
 use crate::upstream::head::Version;
@@ -47,6 +49,7 @@ use crate::upstream::retry::{Next, Trying, bounded};
 use crate::upstream::send::{Question, attempt, hop};
 
 pub use body::Body;
+pub use client::authorities_in;
 pub use error::{Blame, Error};
 pub use proxy::Proxy;
 
@@ -145,6 +148,10 @@ pub trait Source: Send + Sync + fmt::Debug + 'static {
     fn loops(&self, _via: &str) -> bool {
         false
     }
+    /// What holds the bodies of its answers back; one that limits nothing where they are not held back.
+    fn pace(&self) -> Governor {
+        Governor::default()
+    }
     /// What each host answered lately, for status and explain.
     fn health(&self) -> Vec<HostHealth>;
     /// The path tests of `doctor` against one location that serves a known or any object.
@@ -165,14 +172,20 @@ struct Core {
     through: Option<Through>,
     clients: Clients,
     book: health::Book,
+    pace: Governor,
 }
 
 impl Upstream {
-    /// Reads the CA files and builds the clients. Blocks for the files; opens no connection.
+    /// Reads the CA files and builds the clients. Blocks for the files; opens no connection. Nothing limits its bandwidth.
     ///
     /// # Errors
     /// [`Error::Config`] names the key or file that cannot be used.
     pub fn new(config: Config, allow: Arc<AllowList>) -> Result<Self, Error> {
+        Self::paced(config, allow, Governor::default())
+    }
+
+    /// As [`Upstream::new`], with a bandwidth that `pace` governs.
+    pub fn paced(config: Config, allow: Arc<AllowList>, pace: Governor) -> Result<Self, Error> {
         let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~:[]".contains(&byte);
         if config.node.is_empty() || !config.node.bytes().all(token) {
             let why = "Via takes a name of letters, digits, '-' and '.'".to_owned();
@@ -181,7 +194,7 @@ impl Upstream {
         let through = Through::new(&config.proxy)?;
         let roots = client::read_roots(&config.extra_ca)?;
         let clients = Clients::new(&config, through.as_ref(), &roots)?;
-        Ok(Self { core: Arc::new(Core { config, allow, through, clients, book: health::Book::default() }) })
+        Ok(Self { core: Arc::new(Core { config, allow, through, clients, book: health::Book::default(), pace }) })
     }
 }
 
@@ -192,6 +205,10 @@ impl Source for Upstream {
 
     fn loops(&self, via: &str) -> bool {
         via::names(via, &self.core.config.node)
+    }
+
+    fn pace(&self) -> Governor {
+        self.core.pace.clone()
     }
 
     fn health(&self) -> Vec<HostHealth> {
@@ -245,7 +262,9 @@ async fn put(core: &Arc<Core>, ask: Ask) -> Result<Answer, Error> {
         let asked_at = Instant::now();
         let failure = match attempt(core, &question, trying.deadline()).await {
             Ok((head, response)) => {
-                host.answered(head.status, asked_at.elapsed());
+                let took = asked_at.elapsed();
+                host.answered(head.status, took);
+                core.pace.answered(&first.label, took);
                 break (head, response);
             }
             Err(failure) => failure,

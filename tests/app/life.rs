@@ -105,6 +105,59 @@ fn a_reload_applies_what_it_can_and_names_the_rest() {
 
 /// A file that was broken since the start keeps nobody from the node that runs, and nothing else is done by it.
 #[test]
+fn bandwidth_rules_are_set_at_run_time_and_outlive_a_restart() {
+    let class = |bandwidth: &serde_json::Value, word: &str| {
+        let classes = bandwidth["classes"].as_array().unwrap();
+        classes.iter().find(|class| class["class"] == word).unwrap_or_else(|| panic!("no {word}")).clone()
+    };
+    let data = tempfile::tempdir().unwrap();
+    let mut node = NodeProcess::start(data.path(), &["--set", "bandwidth.timezone=CET-1"]);
+    let refused = |rules: &[&str]| {
+        let output = verb(data.path(), &[&["bandwidth", "set"], rules].concat());
+        assert!(!output.status.success(), "{rules:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+
+    let set = node.json(&["bandwidth", "set", "prefetch", "00:00-12:00: paused", "daily: 50 Mbit/s"]);
+    let prefetch = class(&set, "prefetch");
+    assert!(prefetch["until"].is_string() && prefetch["limit"] != "unlimited", "{prefetch}");
+    node.json(&["bandwidth", "set", "clients", "8 Mbit/s"]);
+    let (value, place) = setting(&node, "bandwidth.prefetch");
+    assert_eq!(value, "[\"00:00-12:00: paused\", \"daily: 50 Mbit/s\"]");
+    assert!(place.starts_with("run time, by "), "{place}");
+    assert!(get(node.address("control"), "/metrics").contains("waystation_bandwidth_limit{class=\"clients\"} 1000000"));
+    let status = verb(&node.data, &["status"]);
+    assert!(String::from_utf8_lossy(&status.stdout).contains("clients: 8 Mbit/s, always"), "{status:?}");
+
+    assert!(refused(&["clients", "paused"]).contains("cannot be paused"));
+    assert!(refused(&["clients", "fast"]).contains("\"fast\" is no rate"));
+    assert!(refused(&["uploads", "8 Mbit/s"]).contains("no setting"));
+    assert!(refused(&["timezone", "UTC"]).contains("locked"));
+
+    // The file's word counts more, from a reload on; what was set at run time waits beneath it.
+    fs::write(data.path().join("waystation.toml"), "[bandwidth]\nclients = \"80 Mbit/s\"\n").unwrap();
+    node.signal(Signal::HUP);
+    node.told(|text| text.contains("RELOADING=1"));
+    node.told(|text| text.contains("READY=1"));
+    let shown = node.json(&["bandwidth", "show"]);
+    let clients = class(&shown, "clients");
+    assert_eq!((&clients["bytes_per_s"], &clients["set"]["locked"]), (&10_000_000.into(), &true.into()));
+    assert_eq!(class(&shown, "prefetch")["then"], prefetch["then"], "a reload forgets nothing");
+    assert!(refused(&["clients", "8 Mbit/s"]).contains("waystation.toml:2"));
+
+    node.signal(Signal::TERM);
+    assert_eq!(node.ended().code(), Some(0));
+    fs::remove_file(data.path().join("waystation.toml")).unwrap();
+    let node = NodeProcess::start(data.path(), &[]);
+    let shown = node.json(&["bandwidth", "show"]);
+    assert_eq!(class(&shown, "clients")["bytes_per_s"], 1_000_000);
+    assert_eq!(class(&shown, "prefetch")["set"]["value"], value);
+    let cleared = node.json(&["bandwidth", "clear", "clients"]);
+    assert_eq!(class(&cleared, "clients")["limit"], "unlimited");
+    assert_eq!(setting(&node, "bandwidth.clients").1, "");
+}
+
+#[test]
 fn a_broken_file_does_not_hide_a_running_node() {
     let data = tempfile::tempdir().unwrap();
     let mut node = NodeProcess::start(data.path(), &[]);
@@ -187,8 +240,39 @@ fn two_nodes_do_not_share_a_directory_or_a_port() {
     let mut third = NodeProcess::spawn(other.path(), &["--set", &taken]);
     assert_eq!(third.ended().code(), Some(69));
     third.logged("something else listens there");
+    assert!(!third.rest().iter().any(|line| line.contains("listens there")), "told twice");
     first.signal(Signal::TERM);
     assert_eq!(first.ended().code(), Some(0));
+}
+
+#[test]
+fn a_node_without_a_socket_is_found_by_its_listener() {
+    let data = tempfile::tempdir().unwrap();
+    // What is no file cannot be replaced by the socket, like anything on a file system that is read-only.
+    fs::create_dir_all(data.path().join("control.sock/x")).unwrap();
+    let control = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let control = format!("listen.control={control}");
+    let mut node = NodeProcess::start(data.path(), &["--set", &control]);
+    node.logged("no control socket");
+    for args in [&["health"][..], &["status"], &["jobs", "list"], &["explain", "http://dl.example.org/a"]] {
+        let output = verb(data.path(), &[args, &["--set", &control]].concat());
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let told = |data: &std::path::Path, args: &[&str]| {
+        let output = verb(data, args);
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, order) = told(data.path(), &["fetch", "http://dl.example.org/a", "--set", &control]);
+    assert!(code == Some(1) && order.contains("no control socket"), "{order}");
+    // Who cannot be asked there is told all the same that it runs.
+    let (code, silent) = told(data.path(), &["health", "--set", "listen.control="]);
+    assert!(code == Some(69) && silent.contains("has no control socket"), "{silent}");
+    // It is not the node of another directory.
+    let other = tempfile::tempdir().unwrap();
+    let (code, elsewhere) = told(other.path(), &["health", "--set", &control]);
+    assert!(code == Some(69) && elsewhere.contains("no node is running"), "{elsewhere}");
+    node.signal(Signal::TERM);
+    assert_eq!(node.ended().code(), Some(0));
 }
 
 #[test]
@@ -206,6 +290,17 @@ fn a_start_that_cannot_go_well_says_why() {
         let mut node = NodeProcess::spawn(target, args);
         assert_eq!(node.ended().code(), Some(code), "{args:?}");
     }
+    // The thing is named, and what to do about it.
+    fs::create_dir_all(&path).unwrap();
+    let (drafts, missing) = (path.join("drafts"), ["--set", "tls.cert=none.pem", "--set", "tls.key=none.key"]);
+    let mut node = NodeProcess::spawn(&path, &missing);
+    assert_eq!(node.ended().code(), Some(69));
+    node.logged("none.pem: there is no such file; correct its name in [tls]");
+    fs::remove_dir(&drafts).unwrap();
+    fs::write(&drafts, "").unwrap();
+    let mut node = NodeProcess::spawn(&path, &[]);
+    assert_eq!(node.ended().code(), Some(74));
+    node.logged(&format!("{} must be a directory and is a file: move it away", drafts.display()));
     if rustix::process::geteuid().is_root() {
         let foreign = data.path().join("foreign");
         fs::create_dir(&foreign).unwrap();

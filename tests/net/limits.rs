@@ -74,6 +74,30 @@ async fn a_reader_that_is_slow_but_steady_is_served() {
 }
 
 #[tokio::test]
+async fn heads_that_cannot_be_read_are_counted() {
+    let bench = Bench::new(Config::default());
+    let refused = |reason| {
+        let why = waystation::net::counters::Why { reason };
+        bench.counters.requests_refused.get_or_create(&why).get()
+    };
+    for head in ["nonsense\r\n\r\n", "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n"] {
+        let mut client = bench.connect().await;
+        client.send(head).await;
+        assert!(client.head().await.starts_with("http/1.1 400 "));
+        client.rest().await;
+    }
+    assert_eq!((refused(Reason::Malformed), refused(Reason::TooLarge)), (2, 0));
+    // Who leaves in the middle of a head has asked for nothing yet.
+    let mut client = bench.connect().await;
+    client.send("GET / HTTP/1.1\r\nHos").await;
+    drop(client);
+    while bench.server.connections() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!((refused(Reason::Malformed), bench.counters.requests.get()), (2, 0));
+}
+
+#[tokio::test]
 async fn one_client_cannot_take_all_places() {
     let config = Config { connections_per_client_max: 2, exempt: vec![], ..Config::default() };
     let bench = Bench::new(config.clone());

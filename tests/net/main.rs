@@ -9,4 +9,5 @@ mod bench;
 mod bind;
 mod connections;
 mod limits;
+mod pace;
 mod tls;

@@ -318,7 +318,7 @@ async fn the_site_ca_is_good_for_the_site_alone() {
         }
     }
     // A wider CA, and then the name is fine.
-    let made = site.tls.create_ca(&names(&["site.example", "example.org"])).unwrap();
+    let made = site.tls.create_ca(&names(&["site.example", "example.org"])).unwrap().0;
     let tls = site.reopen(&["patches.site.example", "www.example.org"]).unwrap();
     let shown = &tls.show().unwrap()[0];
     assert_eq!((shown.names.len(), &shown.issuer), (2, &made.subject));
@@ -607,11 +607,39 @@ fn a_pfx_is_imported_with_its_password() {
 fn a_ca_without_its_key_is_told() {
     let site = Site::new(&["patches.site.example"]);
     std::fs::remove_file(site.config.dir.join("site-ca.key")).unwrap();
+    std::fs::remove_file(site.config.dir.join("leaf.pem")).unwrap();
     let refused = site.reopen(&["patches.site.example"]).unwrap_err().to_string();
-    assert!(refused.contains("ca create --for"), "{refused}");
-    let scope = waystation::net::tls::ca::Scope::around(&names(&["patches.site.example"]));
+    assert!(refused.contains("ca create --for DOMAIN --replace"), "{refused}");
+    let scope = waystation::net::tls::scope::Scope::around(&names(&["patches.site.example"]));
     SiteCa::create(&RealDisk, &site.config.dir, &*site.clock, &scope).unwrap();
     assert!(site.reopen(&["patches.site.example"]).unwrap().is_self_made());
+}
+
+#[test]
+fn a_good_leaf_is_served_whatever_is_wrong_with_the_ca() {
+    let site = Site::new(&["patches.site.example"]);
+    let leaf = site.tls.show().unwrap();
+    let file = |name: &str| site.config.dir.join(name);
+    let (key, cert) = (std::fs::read(file("site-ca.key")).unwrap(), std::fs::read(file("site-ca.pem")).unwrap());
+    for damage in ["", "nothing", &ecdsa().serialize_pem()] {
+        std::fs::write(file("site-ca.key"), damage).unwrap();
+        assert_eq!(site.reopen(&["patches.site.example"]).unwrap().show().unwrap(), leaf, "{damage:?}");
+        let error = SiteCa::existing(&RealDisk, &site.config.dir).unwrap_err().to_string();
+        assert!(error.contains("ca create --for DOMAIN --replace"), "{error}");
+    }
+    std::fs::write(file("site-ca.key"), &key).unwrap();
+    std::fs::write(file("site-ca.pem"), "nothing").unwrap();
+    assert_eq!(site.reopen(&["patches.site.example"]).unwrap().show().unwrap(), leaf);
+    // What is damaged is never written over by a start.
+    assert_eq!(std::fs::read(file("site-ca.pem")).unwrap(), b"nothing");
+    // The running node goes on, too, and is whole again when the file is.
+    assert!(!site.tls.reload_anyway().unwrap());
+    std::fs::write(file("site-ca.pem"), &cert).unwrap();
+    assert!(SiteCa::existing(&RealDisk, &site.config.dir).unwrap().is_some());
+    // A leaf that has ended is none.
+    std::fs::write(file("site-ca.key"), "nothing").unwrap();
+    site.clock.go(398 * DAY);
+    assert!(site.reopen(&["patches.site.example"]).unwrap_err().to_string().contains("holds no usable key"));
 }
 
 #[test]
@@ -619,7 +647,10 @@ fn a_new_ca_is_made_whatever_is_wrong_with_the_old_one() {
     let create = |site: &Site, list: &[&str], domains: &[&str]| {
         let config = TlsConfig { names: names(list), ..site.config.clone() };
         let tls = Tls::unloaded(config, Arc::new(RealDisk), site.clock.clone()).unwrap();
-        tls.create_ca(&names(domains))
+        tls.create_ca(&names(domains)).map(|(made, kept)| {
+            assert!(kept.iter().all(|path| path.exists()) && !kept.is_empty(), "{kept:?}");
+            made
+        })
     };
     // Another domain than the one that the CA was made for.
     let site = Site::new(&["patches.site.example"]);
@@ -635,6 +666,7 @@ fn a_new_ca_is_made_whatever_is_wrong_with_the_old_one() {
             None => std::fs::remove_file(&key).unwrap(),
             Some(text) => std::fs::write(&key, text).unwrap(),
         }
+        std::fs::remove_file(site.config.dir.join("leaf.pem")).unwrap();
         site.reopen(&["patches.site.example"]).unwrap_err();
         create(&site, &["patches.site.example"], &["site.example"]).unwrap();
         assert!(site.reopen(&["patches.site.example"]).unwrap().is_self_made(), "{damage:?}");

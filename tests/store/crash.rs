@@ -6,6 +6,8 @@ use std::path::Path;
 
 use redb::{ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 
+use waystation::store;
+
 use super::*;
 
 /// What was acknowledged, and what was under way when the power went.
@@ -324,4 +326,64 @@ async fn opening_after_a_crash_may_crash_too() {
             assert!(steps < 39, "opening never ends");
         }
     }
+}
+
+/// Takes `path` over until the power goes off at sync `sync`, where one is given; says how many syncs there were.
+async fn take_over(path: &Path, data: &Path, sync: Option<u64>) -> FaultDisk {
+    let disk = FaultDisk::new(data);
+    let (store, _) = open_on(&disk, data).unwrap();
+    let begun = disk.syncs();
+    if let Some(sync) = sync {
+        disk.off_at(begun + sync);
+    }
+    drop(store.import(path.to_owned(), true, None, vec![]).await);
+    disk
+}
+
+#[tokio::test]
+async fn a_file_that_was_being_moved_in_outlives_the_index() {
+    let content = bytes(1, 50_000);
+    // Whether the file lies in some directory below.
+    fn lies_in(root: &Path, content: &Bytes) -> bool {
+        std::fs::read_dir(root)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .any(|path| if path.is_dir() { lies_in(&path, content) } else { std::fs::read(&path).unwrap() == *content })
+    }
+    let (mut sync, mut went_back) = (0, 0);
+    loop {
+        let dir = tempfile::tempdir().unwrap();
+        let (data, path) = (dir.path().join("data"), dir.path().join("only-copy"));
+        std::fs::create_dir(&data).unwrap();
+        std::fs::write(&path, &content).unwrap();
+        let disk = take_over(&path, &data, Some(sync)).await;
+        let ended = disk.syncs() < sync;
+        for seed in [1, 2 + sync, 1000 + sync] {
+            let after = tempfile::tempdir().unwrap();
+            disk.crash(seed, after.path());
+            // Where the move itself was lost, the file still lies where it was.
+            let was_moved = lies_in(after.path(), &content);
+            let left = path.exists();
+            let rebuilt = store::rebuild(&config(after.path()), Arc::new(RealDisk), Hand::new(), &mut |_| {}).unwrap();
+            let (store, _) = open(after.path());
+            let held = store.show(&Name::Digest(Digest::Blake3(blake3_of(&content)))).await.unwrap().is_some();
+            let back = std::fs::read(&path).is_ok_and(|bytes| bytes == content);
+            store.close().await.unwrap();
+            went_back += u64::from(!left && back);
+            // A payload whose proof was lost is told of and left where it is.
+            let told = rebuilt.without_proof.iter().any(|path| std::fs::read(path).unwrap() == content);
+            assert!(held || back || told || !was_moved, "sync {sync}, seed {seed}: the only copy is lost");
+            if rebuilt.without_proof.is_empty() {
+                check_rows(after.path()).unwrap();
+            }
+            if !left && path.exists() {
+                std::fs::remove_file(&path).unwrap();
+            }
+        }
+        if ended || sync > 60 {
+            break;
+        }
+        sync += 1;
+    }
+    assert!(went_back > 0, "no power was cut while the file was on its way");
 }

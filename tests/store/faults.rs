@@ -107,6 +107,34 @@ async fn an_index_that_cannot_be_read_leaves_what_is_open() {
 }
 
 #[tokio::test]
+async fn a_mount_that_is_not_there_is_not_filled() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultDisk::new(dir.path());
+    let (store, content) = store_with(&disk, dir.path()).await;
+    store.close().await.unwrap();
+    drop(store);
+    let (place, elsewhere) = (dir.path().join("content"), dir.path().join("elsewhere"));
+    std::fs::rename(&place, &elsewhere).unwrap();
+    for mount_point in [false, true] {
+        assert_eq!(place.exists(), mount_point);
+        let (store, _) = open_on(&disk, dir.path()).unwrap();
+        let Health::ReadOnly { why } = store.health() else { panic!("it should be read-only") };
+        assert!(why.contains("2 payloads") && why.contains("mounted"), "{why}");
+        let error = store.start_draft(spec(&url("new"), &bytes(5, 10), None)).await.unwrap_err();
+        assert!(matches!(error, Error::Unavailable { .. }), "{error}");
+        store.close().await.unwrap();
+        assert!(std::fs::read_dir(&place).unwrap().next().is_none());
+    }
+    std::fs::remove_dir(&place).unwrap();
+    std::fs::rename(&elsewhere, &place).unwrap();
+    let (store, _) = open_on(&disk, dir.path()).unwrap();
+    assert_eq!(store.health(), Health::Ready);
+    assert_eq!(served(&store.find(&url("held")).await.unwrap().unwrap()), content);
+    store.close().await.unwrap();
+    crash::check_rows(dir.path()).unwrap();
+}
+
+#[tokio::test]
 async fn a_read_only_file_system_is_served_from() {
     let dir = tempfile::tempdir().unwrap();
     let disk = FaultDisk::new(dir.path());
@@ -310,7 +338,7 @@ async fn without_its_index_a_node_serves_what_is_held_and_touches_nothing() {
         for word in ["node.redb", "waystation restore FILE", "waystation store rebuild", "stop the node"] {
             assert!(why.contains(word), "{what}: {why}");
         }
-        for name in [url("held"), Digest::Sha256(digests.sha256).into(), Digest::Sha1(digests.sha1).into()] {
+        for name in [url("held"), Digest::Sha256(digests.sha256).into(), Digest::Blake3(digests.blake3).into()] {
             let found = store.find(&name).await.unwrap().unwrap();
             assert_eq!((served(&found), found.held.payload().class), (content.clone(), Class::Proven), "{what}");
         }
@@ -373,6 +401,38 @@ async fn where_not_even_an_eviction_can_be_written_the_files_make_the_room() {
     assert_eq!(served(&store.find(&url("a")).await.unwrap().unwrap()), content);
     store.close().await.unwrap();
     crash::check_rows(dir.path()).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_opened_meanwhile_keeps_its_file_on_a_full_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultDisk::new(dir.path());
+    let clock = Hand::new();
+    let (store, _) =
+        Store::open_with(config(dir.path()), Arc::new(disk.clone()), clock.clone(), &disk.medium()).unwrap();
+    let (old, used) = (bytes(1, 100_000), bytes(2, 100_000));
+    publish(&store, &url("old"), &old, Some(Authority::Catalog)).await.unwrap();
+    clock.forward(HOUR);
+    publish(&store, &url("used"), &used, Some(Authority::Catalog)).await.unwrap();
+    disk.set_faults(Faults { free: Some(0), index_full: true, ..Faults::default() });
+    disk.gate.shut();
+    let theirs = store.clone();
+    let evicting = tokio::spawn(async move { theirs.evict_step(0).await });
+    // The first file is on its way out when somebody comes for the second.
+    disk.gate.arrival().await;
+    let found = store.find(&url("used")).await.unwrap().unwrap();
+    disk.gate.open_up();
+    drop(evicting.await.unwrap());
+    let file = |content: &Bytes| {
+        let hex = blake3_of(content).to_string();
+        dir.path().join("content").join(&hex[..2]).join(hex)
+    };
+    assert!(!file(&old).exists() && file(&used).exists(), "a payload in use lost its file");
+    assert_eq!(served(&found), used);
+    disk.set_faults(Faults::default());
+    drop(found);
+    assert_eq!(served(&store.find(&url("used")).await.unwrap().unwrap()), used);
+    store.close().await.unwrap();
 }
 
 #[tokio::test]
@@ -461,4 +521,84 @@ async fn a_draft_that_cannot_be_made_leaves_nothing() {
     assert_eq!(std::fs::read_dir(dir.path().join("drafts")).unwrap().count(), 0);
     disk.set_faults(Faults::default());
     store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_index_that_fails_again_is_read_again_when_the_disk_is_well() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultDisk::new(dir.path());
+    let (store, content) = store_with(&disk, dir.path()).await;
+    // It is to be read alone from now on, and that fails too.
+    disk.set_faults(Faults { index_unreadable: true, index_broken: true, ..Faults::default() });
+    drop(store.set_document("a", Some(vec![1])).await.unwrap_err());
+    assert!(matches!(store.find(&url("cold")).await, Err(Error::Unavailable { .. })));
+    disk.set_faults(Faults::default());
+    still_serves(&store, &content).await;
+    assert!(matches!(store.health(), Health::ReadOnly { .. }));
+    drop(store.close().await);
+    assert!(matches!(store.find(&url("never")).await, Err(Error::Unavailable { .. })), "a closed one stays closed");
+}
+
+#[tokio::test]
+async fn a_use_that_could_not_be_written_is_written_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultDisk::new(dir.path());
+    let clock = Hand::new();
+    let open =
+        || Store::open_with(config(dir.path()), Arc::new(disk.clone()), clock.clone(), &disk.medium()).unwrap().0;
+    let store = open();
+    publish(&store, &url("a"), &bytes(1, 1000), Some(Authority::Catalog)).await.unwrap();
+    store.pin(blake3_of(&bytes(1, 1000)), "me").await.unwrap();
+    assert!(store.find(&url("a")).await.unwrap().is_some());
+    clock.forward(HOUR);
+    assert!(store.hot(&url("a")).is_some());
+    disk.set_faults(Faults { free: Some(0), index_full: true, ..Faults::default() });
+    drop(store.evict_step(0).await);
+    disk.set_faults(Faults::default());
+    store.close().await.unwrap();
+    let store = open();
+    assert_eq!(store.show(&url("a")).await.unwrap().unwrap().used_at, clock.now());
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_damaged_store_id_names_the_way_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let content = bytes(1, 5000);
+    publish(&store, &url("a"), &content, None).await.unwrap();
+    let backup = dir.path().with_extension("backup");
+    store.backup(backup.clone()).await.unwrap();
+    store.close().await.unwrap();
+    let id = dir.path().join("store-id");
+    let right = std::fs::read(&id).unwrap();
+    for damaged in [&b"x"[..], &[b'z'; 33]] {
+        std::fs::write(&id, damaged).unwrap();
+        let error = Store::open(config(dir.path()), Arc::new(RealDisk), Hand::new()).unwrap_err();
+        assert!(error.to_string().contains("waystation store rebuild"), "{error}");
+        waystation::store::rebuild(&config(dir.path()), Arc::new(RealDisk), Hand::new(), &mut |_| {}).unwrap();
+        assert_eq!(std::fs::read(&id).unwrap(), right, "the index knew it");
+        std::fs::write(&id, damaged).unwrap();
+        waystation::store::restore(&config(dir.path()), &RealDisk, &backup).unwrap();
+        assert_eq!(std::fs::read(&id).unwrap(), right);
+    }
+    std::fs::remove_file(backup).unwrap();
+    let (store, _) = open(dir.path());
+    assert_eq!(served(&store.find(&url("a")).await.unwrap().unwrap()), content);
+    store.close().await.unwrap();
+}
+
+#[test]
+fn nothing_is_touched_before_the_lock_is_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let lock = std::fs::File::create(dir.path().join("lock")).unwrap();
+    lock.try_lock().unwrap();
+    let config = config(dir.path());
+    let refused = [
+        Store::open(config.clone(), Arc::new(RealDisk), Hand::new()).map(drop).unwrap_err(),
+        waystation::store::rebuild(&config, Arc::new(RealDisk), Hand::new(), &mut |_| {}).map(drop).unwrap_err(),
+        waystation::store::restore(&config, &RealDisk, Path::new("/nowhere")).map(drop).unwrap_err(),
+    ];
+    assert!(refused.iter().all(|error| matches!(error, Error::Locked { .. })), "{refused:?}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
 }

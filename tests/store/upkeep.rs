@@ -6,6 +6,7 @@ use waystation::model::payload::Freshness;
 use waystation::store::{self, Tally};
 
 use super::*;
+use crate::fault_disk::Faults;
 
 const DAY_HOURS: u32 = 24;
 
@@ -192,6 +193,48 @@ async fn files_are_imported_copied_or_moved() {
 }
 
 #[tokio::test]
+async fn a_file_that_somebody_writes_to_is_copied_and_left() {
+    use std::os::unix::fs::FileExt;
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(&dir.path().join("data"));
+    let content = bytes(1, 200_000);
+    let path = dir.path().join("update.cab");
+    std::fs::write(&path, &content).unwrap();
+    let writer = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    let found = store.import(path.clone(), true, None, vec![]).await.unwrap();
+    writer.write_all_at(b"changed", 100_000).unwrap();
+    assert_eq!(served(&found), content, "what is published changed under those who are served from it");
+    writer.set_len(10).unwrap();
+    assert_eq!(served(&found), content);
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), 10, "what somebody still writes to was taken from him");
+    // Once nobody does it is moved.
+    drop(writer);
+    store.import(path.clone(), true, None, vec![]).await.unwrap();
+    assert!(!path.exists());
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_file_that_somebody_opens_while_it_is_taken_goes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let disk = FaultDisk::new(&data);
+    let (store, _) = open_on(&disk, &data).unwrap();
+    let content = bytes(1, 50_000);
+    let path = dir.path().join("update.cab");
+    std::fs::write(&path, &content).unwrap();
+    disk.set_faults(Faults { moved_is_wanted: true, ..Faults::default() });
+    let error = store.import(path.clone(), true, None, vec![]).await.unwrap_err();
+    assert!(error.to_string().contains("opened for writing"), "{error}");
+    assert_eq!(std::fs::read(&path).unwrap(), content);
+    disk.set_faults(Faults::default());
+    store.import(path.clone(), true, None, vec![]).await.unwrap();
+    store.close().await.unwrap();
+    crash::check_rows(&data).unwrap();
+}
+
+#[tokio::test]
 async fn a_backup_brings_back_what_proofs_cannot() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
@@ -347,7 +390,8 @@ async fn opening_a_large_store_reads_next_to_nothing_of_it() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = open(dir.path());
     store.close().await.unwrap();
-    // 100,000 payloads as they would lie in the index; the files are not looked at.
+    // 100,000 payloads as they would lie in the index; the files are not looked at, only whether there is room for any.
+    std::fs::create_dir(dir.path().join("content/00")).unwrap();
     const COUNT: u64 = 100_000;
     {
         let db = redb::Database::open(dir.path().join("node.redb")).unwrap();
@@ -571,5 +615,91 @@ async fn what_cannot_be_mended_does_not_stop_the_start() {
     std::fs::create_dir(&stranger).unwrap();
     let (store, _) = open(dir.path());
     assert!(store.find(&url("a")).await.unwrap().is_some() && stranger.is_dir());
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_lies_in_quarantine_outlives_a_rebuild_and_a_restore() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Arc::new(waystation::base::time::SystemClock);
+    let open = || Store::open(config(dir.path()), Arc::new(RealDisk), clock.clone()).unwrap().0;
+    let store = open();
+    let backup = dir.path().with_extension("backup");
+    store.backup(backup.clone()).await.unwrap();
+    let mut kept = std::collections::BTreeMap::new();
+    let look = || {
+        let lying = std::fs::read_dir(dir.path().join("quarantine")).unwrap().map(|entry| entry.unwrap().path());
+        lying
+            .map(|path| (path.clone(), blake3_of(&std::fs::read(&path).unwrap())))
+            .collect::<std::collections::BTreeMap<_, _>>()
+    };
+    let mut store = store;
+    for round in 0..3u64 {
+        let content = bytes(round, 50_000);
+        publish(&store, &url("a"), &content, None).await.unwrap();
+        store.quarantine(blake3_of(&content), &format!("round {round}")).await.unwrap();
+        let now = look();
+        assert!(kept.iter().all(|(path, bytes)| now.get(path) == Some(bytes)), "something was written over");
+        assert_eq!(now.len(), 3 * (round as usize + 1));
+        kept = now;
+        store.close().await.unwrap();
+        if round == 0 {
+            store::rebuild(&config(dir.path()), Arc::new(RealDisk), clock.clone(), &mut |_| {}).unwrap();
+        } else {
+            store::restore(&config(dir.path()), &RealDisk, &backup).unwrap();
+        }
+        store = open();
+        assert!(store.space().await.unwrap().quarantine >= 50_000 * (round + 1), "it is counted");
+        store.evict_step(0).await.unwrap();
+        assert_eq!(look(), kept);
+    }
+    std::fs::remove_file(backup).unwrap();
+    store.close().await.unwrap();
+    // Its time begins with the new index, and ends.
+    let clock = Arc::new(SoonClock);
+    let (store, _) = Store::open(config(dir.path()), Arc::new(RealDisk), clock).unwrap();
+    while store.evict_step(0).await.unwrap() > 0 {}
+    assert_eq!((look().len(), store.space().await.unwrap().quarantine), (0, 0));
+    store.close().await.unwrap();
+}
+
+/// The real time and two months.
+#[derive(Debug)]
+struct SoonClock;
+
+impl Clock for SoonClock {
+    fn now(&self) -> Timestamp {
+        waystation::base::time::SystemClock.now().after(Duration::from_hours(60 * 24))
+    }
+}
+
+#[tokio::test]
+async fn a_payload_has_so_many_names_and_an_answer_so_many_documents() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let content = bytes(1, 5000);
+    publish(&store, &url("a"), &content, None).await.unwrap();
+    let id = blake3_of(&content);
+    let mut asked = tokio::task::JoinSet::new();
+    for at in 0..1100 {
+        let store = store.clone();
+        let alias = Alias { tag: "x".into(), last_modified: None, validators: Validators::default(), freshness: None };
+        asked.spawn(async move { store.alias(id, url(&format!("a?{at}")), alias).await });
+    }
+    let refused = asked.join_all().await.into_iter().filter(|named| matches!(named, Err(Error::Full { .. }))).count();
+    assert!((76..=80).contains(&refused), "{refused} of 1100");
+    let listed = store.show(&Name::Digest(Digest::Blake3(id))).await.unwrap().unwrap();
+    assert_eq!(listed.names.len(), 1100 + 4 - refused);
+    // What was fetched under one more is answered under it.
+    publish(&store, &url("b"), &content, None).await.unwrap();
+    assert!(store.find(&url("b")).await.unwrap().is_some());
+    assert_eq!(store.show(&url("b")).await.unwrap().unwrap().names.len(), listed.names.len());
+
+    for at in 0..17 {
+        store.set_document(&format!("big/{}/{at}", at % 2), Some(vec![1; 4 << 20])).await.unwrap();
+    }
+    let error = store.documents("big/").await.unwrap_err();
+    assert!(matches!(&error, Error::Invalid { what } if what.contains("longer beginning")), "{error}");
+    assert_eq!(store.documents("big/1").await.unwrap().len(), 8);
     store.close().await.unwrap();
 }

@@ -2,13 +2,18 @@
 //! was synced, and what was not. [`FaultDisk::crash`] makes another directory out of that, with every unsynced write,
 //! rename and directory entry kept, dropped or torn as a seed says.
 
+#[path = "gate.rs"]
+mod gate;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use gate::Gate;
 use redb::StorageBackend;
 use waystation::base::disk::{Disk, DiskFile, Facts, RealDisk};
 use waystation::store::{Access, Medium};
@@ -99,6 +104,8 @@ pub(crate) struct Faults {
     pub(crate) folder_sync_fails: Option<PathBuf>,
     /// No file below `drafts/` can be given a length.
     pub(crate) resize_fails: bool,
+    /// Somebody tries to open for writing what is moved here from elsewhere.
+    pub(crate) moved_is_wanted: bool,
 }
 
 #[derive(Debug, Default)]
@@ -119,6 +126,8 @@ struct World {
 pub(crate) struct FaultDisk {
     root: PathBuf,
     world: Arc<Mutex<World>>,
+    /// Where deletes and copies pass.
+    pub(crate) gate: Gate,
 }
 
 impl fmt::Debug for FaultDisk {
@@ -205,7 +214,7 @@ impl FaultDisk {
                 }
             }
         }
-        Self { root: root.to_owned(), world: Arc::new(Mutex::new(world)) }
+        Self { root: root.to_owned(), world: Arc::new(Mutex::new(world)), gate: Gate::default() }
     }
 
     fn world(&self) -> MutexGuard<'_, World> {
@@ -394,6 +403,11 @@ impl Disk for FaultDisk {
         RealDisk.rename(from, to)?;
         let mut node = world.live.get(from).copied();
         if node.is_none() && !from.starts_with(&self.root) {
+            if world.faults.moved_is_wanted {
+                let flags = libc::O_NONBLOCK;
+                let writer = std::fs::OpenOptions::new().write(true).custom_flags(flags).open(to);
+                assert!(writer.is_err(), "nobody kept the file from being opened for writing");
+            }
             // It comes from somewhere else, where it was durable.
             node = Some(world.nodes.len());
             world.nodes.push(Node { durable: std::fs::read(to)?, pending: Vec::new() });
@@ -403,6 +417,7 @@ impl Disk for FaultDisk {
     }
 
     fn unlink(&self, path: &Path) -> io::Result<()> {
+        self.gate.pass()?;
         let mut world = self.world();
         world.alive()?;
         if world.faults.read_only {
@@ -447,6 +462,7 @@ impl Disk for FaultDisk {
     }
 
     fn copy(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.gate.pass()?;
         let bytes = std::fs::read(from)?;
         let file = self.create(to)?;
         file.write_at(&bytes, 0)

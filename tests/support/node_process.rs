@@ -110,6 +110,12 @@ impl NodeProcess {
         panic!("{part:?} was not logged: {seen:?}");
     }
 
+    /// All lines of the log that were not looked at yet, up to its end.
+    #[allow(dead_code)] // Not every test that includes this reads that far.
+    pub(crate) fn rest(&self) -> Vec<String> {
+        self.log.iter().collect()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(self.child.id().try_into().unwrap()).unwrap();
         kill_process(pid, signal).unwrap();

@@ -11,6 +11,9 @@ pub struct FetchRequest {
     /// Whether to pin it.
     #[serde(default)]
     pub pin: bool,
+    /// Whether to ask the origins again for what is held, fresh or not.
+    #[serde(default)]
+    pub refresh: bool,
 }
 
 /// One address to fill.
@@ -59,6 +62,9 @@ pub struct ImportRequest {
     /// The SHA-256 that the one file must have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
+    /// The address that the one file is to be answered under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
 }
 
 #[cfg(test)]

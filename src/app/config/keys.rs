@@ -2,15 +2,22 @@
 //! reference, the checks and the typed form all come from here. Names are part of the product's face: none is renamed.
 
 use crate::app::config::kinds::network::{
-    Address, Addresses, HostNames, Networks, ProxyChoice, ProxyUrl, UrlText, Urls,
+    Address, Addresses, HostNames, Networks, OriginEntries, ProxyChoice, ProxyUrl, UrlText, Urls,
 };
-use crate::app::config::kinds::quantity::{Count, Size, Switch, Time};
+use crate::app::config::kinds::pace::{BackgroundRules, NetworkRules, SiteZone, SteadyRules};
+use crate::app::config::kinds::quantity::{Count, Size, SizeWithin, Switch, Time};
 use crate::app::config::kinds::word::{Directory, FilePath, FilePaths, LogLevel, Text, Texts, UpstreamKind};
 use crate::app::config::kinds::{Kind, shown};
 use crate::app::error::{ConfigError, Problem};
 use crate::app::logs::LogFormat;
 use crate::fill::{Complete, Verify};
 use crate::model::settings::{Effect, Raw, Settings};
+
+/// The least budget of a store: below it not even the piece map of one update fits.
+const MAX_SIZE_MIN: u64 = 16 << 20;
+
+/// The least extent: smaller questions cost an origin more than they carry.
+const EXTENT_MIN: u64 = 64 << 10;
 
 /// A section of the file.
 pub(crate) struct Section {
@@ -101,8 +108,10 @@ macro_rules! table {
 
         $(
             $(#[doc = $section_doc])+
-            // `no_proxy` in `proxy` is how everybody writes it; the names are the product's face.
-            #[allow(clippy::struct_field_names)]
+            #[allow(
+                clippy::struct_field_names,
+                reason = "`no_proxy` in `proxy` is how everybody writes it; the names are the product's face"
+            )]
             #[derive(Clone, Debug)]
             pub(crate) struct $Section {
                 $($(#[doc = $doc])+ pub(crate) $key: $kind,)+
@@ -128,9 +137,12 @@ macro_rules! table {
 
             fn read_all(settings: &Settings, problems: &mut Vec<Problem>) -> Option<Self> {
                 $(
-                    $(let $key = field::<$kind>(
-                        settings, concat!(stringify!($section), ".", stringify!($key)), problems);)+
-                    let $section = (|| Some($Section { $($key: $key?),+ }))();
+                    // In a block of its own: a key may have the name of another section.
+                    let $section = {
+                        $(let $key = field::<$kind>(
+                            settings, concat!(stringify!($section), ".", stringify!($key)), problems);)+
+                        (|| Some($Section { $($key: $key?),+ }))()
+                    };
                 )+
                 Some(Self { $($section: $section?),+ })
             }
@@ -186,7 +198,7 @@ table! {
         path: Directory = text("/var/lib/waystation"), Startup;
         /// The most that payloads and drafts may take, counted in blocks really allocated. Without it: 500 GiB, but at
         /// most nine tenths of the file system.
-        max_size: Size = text("500 GiB"), Startup;
+        max_size: SizeWithin<MAX_SIZE_MIN, { u64::MAX }> = text("500 GiB"), Startup;
         /// What stays free on the file system. Without it: 10 GiB, but at most a twentieth of the file system.
         min_free: Size = text("10 GiB"), Startup;
         /// How many days a payload is kept for which nobody published a digest.
@@ -194,7 +206,7 @@ table! {
         /// How often every payload is read again and held against its proof; "0" never does.
         scrub: Time<0, { 3650 * DAY }> = text("91 days"), Restart;
         /// The memory that the index may use as its cache.
-        index_cache: Size = text("64 MiB"), Startup;
+        index_cache: SizeWithin<{ 1 << 20 }, { 64 << 30 }> = text("64 MiB"), Startup;
         /// Most payloads kept open at once. Each takes a file descriptor and two memory maps.
         open_payloads: Count<16, 1_000_000> = Raw::Number(4096), Startup;
         /// Threads that read, write and hash; 0 is two for each core, from 4 to 32.
@@ -208,7 +220,7 @@ table! {
         /// Entries are a host with an optional scheme and port (http and 80 unless given), "*.host" for all below it,
         /// "!host" to take one away. Private and loopback addresses only when listed literally.
         /// For example `allow = ["https://dl.example.org", "*.example.net", "127.0.0.1:8000", "!download.nvidia.com"]`.
-        allow: Texts = list(&[]), Live;
+        allow: OriginEntries = list(&[]), Live;
     }
     /// What stands above the node.
     upstream: Upstream {
@@ -249,12 +261,38 @@ table! {
         /// "stream": pieces leave as they come, the last bytes wait for the proof. "strict": nothing leaves before it.
         verify: Verify = text("stream"), Restart;
         /// The most that is asked of an origin in one request; on slow links it shrinks by itself.
-        extent: Size = text("8 MiB"), Restart;
+        extent: SizeWithin<EXTENT_MIN, { 1 << 30 }> = text("8 MiB"), Restart;
         /// Connections to one host at the same time.
         connections_per_host: Count<1, 64> = Raw::Number(8), Restart;
         /// How long a client waits for the first byte before it is told to come again. Windows takes 20 s for a dead
         /// node, which it then avoids for 15 minutes.
         silence: Time<{ SECOND }, { 19 * SECOND }> = text("15 s"), Restart;
+    }
+    /// How fast bytes may flow. A rule is a rate ("20 Mbit/s", "2.5 MB/s", "512 KiB/s", "unlimited"), with a window of the
+    /// week before it or not: "08:00-18:00 Mon-Fri: 20 Mbit/s". The first rule that covers the time holds; where none does,
+    /// nothing is limited. A window may run over midnight; then its days are those on which it begins. Zero is refused:
+    /// what nobody waits for can be "paused". Body bytes are counted. `waystation bandwidth` shows what holds and changes it.
+    bandwidth: Bandwidth {
+        /// Whose clock the windows mean: an IANA name such as "Europe/Vienna", or a POSIX time zone. "" is the machine's own.
+        /// An hour that the clock skips in spring is in no window; one that it shows twice in autumn is in it twice.
+        timezone: SiteZone = text(""), Live;
+        /// All that is fetched from above, for whatever end: the site's own link. What endpoints wait for goes first.
+        upstream: SteadyRules = list(&[]), Live;
+        /// Fetching the catalog. May be "paused". Has no effect in this version, which syncs nothing.
+        sync: BackgroundRules = list(&[]), Live;
+        /// What is fetched while no endpoint waits for it: `waystation fetch`, and the rest of a payload. May be "paused".
+        prefetch: BackgroundRules = list(&[]), Live;
+        /// What is fetched because an endpoint waits for it.
+        demand: SteadyRules = list(&[]), Live;
+        /// Answers to endpoints. Windows avoids a node for 15 minutes that gives a connection less than 4 kB/s for 20 s.
+        clients: SteadyRules = list(&[]), Live;
+        /// Answers to child nodes. Has no effect in this version, which has none.
+        nodes: SteadyRules = list(&[]), Live;
+        /// Rules by the client's network, the longest prefix counts: "10.1.0.0/16: 50 Mbit/s" for the network as a whole,
+        /// "10.0.0.0/8 each /24: 08:00-18:00 Mon-Fri: 5 Mbit/s" for each of its parts. The limit of `clients` counts besides.
+        networks: NetworkRules = list(&[]), Live;
+        /// Whether sync and prefetch slow down when origins take longer to answer than they did: then a line is full.
+        give_way: Switch = Raw::Switch(true), Live;
     }
     /// The scan face for Windows Update Agents.
     scan: Scan {

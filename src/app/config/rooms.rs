@@ -13,19 +13,11 @@ use crate::app::error::{ConfigError, Problem};
 use crate::model::payload::{Location, Standing};
 use crate::net::tls::files::Pair;
 use crate::net::tls::names::SiteName;
-use crate::{fill, jobs, net, store, upstream};
+use crate::pace::Class;
+use crate::{fill, jobs, net, pace, store, upstream};
 
 /// Hops that a request may have made when it comes here: a chain of nodes has four or five, a loop has more.
 const HOPS_MAX: u32 = 8;
-
-/// The least extent: smaller questions cost an origin more than they carry.
-const EXTENT_MIN: u64 = 64 << 10;
-
-/// The least budget of a store: below it not even the piece map of one update fits.
-const MAX_SIZE_MIN: u64 = 16 << 20;
-
-/// The least cache of the index, and the most that is of any use.
-const INDEX_CACHE: std::ops::RangeInclusive<u64> = 1 << 20..=64 << 30;
 
 /// Refuses settings that contradict each other.
 pub(crate) fn consistent(typed: &Typed) -> Result<(), ConfigError> {
@@ -50,14 +42,6 @@ pub(crate) fn consistent(typed: &Typed) -> Result<(), ConfigError> {
         typed.upstream.kind != UpstreamKind::Microsoft && typed.upstream.url.0.is_empty(),
         "upstream.url",
         "this kind of upstream needs its address, such as \"http://wsus.example.org:8530\"",
-    );
-    refuse(typed.fill.extent.0 < EXTENT_MIN, "fill.extent", "it must be at least \"64 KiB\"");
-    refuse(typed.fill.extent.0 > 1 << 30, "fill.extent", "it must be at most \"1 GiB\"");
-    refuse(typed.store.max_size.0 < MAX_SIZE_MIN, "store.max_size", "it must be at least \"16 MiB\"");
-    refuse(
-        !INDEX_CACHE.contains(&typed.store.index_cache.0),
-        "store.index_cache",
-        "it must be from \"1 MiB\" to \"64 GiB\"",
     );
     if problems.is_empty() { Ok(()) } else { Err(ConfigError { problems }) }
 }
@@ -107,12 +91,17 @@ pub(crate) fn proxy(typed: &Typed) -> Result<upstream::Proxy, ConfigError> {
     Ok(upstream::Proxy { url, username, password, no_proxy: proxy.no_proxy.0.clone() })
 }
 
+/// The files with further certificate authorities.
+pub(crate) fn extra_ca(typed: &Typed) -> Vec<PathBuf> {
+    typed.upstream.extra_ca.0.iter().map(|path| from_data(typed, path)).collect()
+}
+
 /// For the upstream of the store with the id `store`.
 pub(crate) fn upstream(typed: &Typed, store: &str) -> Result<upstream::Config, ConfigError> {
     let upstream = &typed.upstream;
     Ok(upstream::Config {
         proxy: proxy(typed)?,
-        extra_ca: upstream.extra_ca.0.iter().map(|path| from_data(typed, path)).collect(),
+        extra_ca: extra_ca(typed),
         connect_timeout: upstream.connect_timeout.0,
         stall_timeout: upstream.stall_timeout.0,
         patience: upstream.patience.0,
@@ -180,13 +169,32 @@ pub(crate) fn jobs(typed: &Typed) -> jobs::Config {
     jobs::Config { scrub_every: (!every.is_zero()).then_some(every), ..jobs::Config::default() }
 }
 
+/// For the bandwidth governor.
+pub(crate) fn pace(typed: &Typed) -> Result<pace::Config, ConfigError> {
+    let rules = &typed.bandwidth;
+    let mut config = pace::Config::new(rules.timezone.0.clone(), rules.networks.0.clone(), rules.give_way.0);
+    for (class, schedule) in [
+        (Class::Upstream, &rules.upstream.0),
+        (Class::Sync, &rules.sync.0),
+        (Class::Prefetch, &rules.prefetch.0),
+        (Class::Demand, &rules.demand.0),
+        (Class::Clients, &rules.clients.0),
+        (Class::Nodes, &rules.nodes.0),
+    ] {
+        let key = || format!("bandwidth.{}", class.word());
+        config.set(class, schedule.clone()).map_err(|error| ConfigError::one(key(), error.to_string()))?;
+    }
+    Ok(config)
+}
+
 /// For the listeners of the data plane. Loopback stays exempt from the limit per client, whatever is listed.
-pub(crate) fn net(typed: &Typed) -> net::Config {
+pub(crate) fn net(typed: &Typed, pace: &pace::Governor) -> net::Config {
     let limits = &typed.limits;
     let mut config = net::Config {
         connections_max: count(limits.connections.0),
         connections_per_client_max: count(limits.connections_per_client.0),
         idle_max: limits.idle.0,
+        pace: pace.clone(),
         ..net::Config::default()
     };
     config.exempt.extend(&limits.exempt.0);

@@ -3,9 +3,10 @@
 use crate::app::config::keys::Typed;
 use crate::app::config::kinds::quantity::size_text;
 use crate::app::machine::{FileSystem, Machine};
-use crate::app::preflight::Found;
+use crate::app::preflight::{Found, is_shipped};
 use crate::base::time::Timestamp;
 use crate::model::report::Verdict;
+use crate::model::settings::Settings;
 
 /// The day before which no release of this program ran: a clock that says less is wrong. 2026-01-01.
 const CLOCK_MIN: Timestamp = Timestamp::from_ms(1_767_225_600_000);
@@ -25,7 +26,7 @@ const DESCRIPTORS_BESIDE: u64 = 1024;
 /// Maps beside payloads: code, stacks, allocator.
 const MAPS_BESIDE: u64 = 4096;
 
-/// Maps that one open payload takes: its bytes and its proof.
+/// Maps that one open payload takes; a second one while it is mended or read against its proof.
 const MAPS_PER_PAYLOAD: u64 = 2;
 
 pub(super) fn directory(typed: &Typed, machine: &Machine, found: &mut Found) {
@@ -78,7 +79,7 @@ pub(crate) fn remote(kind: &str) -> String {
 pub(crate) const REMOTE_ADVICE: &str =
     "name a local disk, or set store.allow_network = true if losing payloads is acceptable";
 
-pub(super) fn space(typed: &Typed, machine: &Machine, found: &mut Found) {
+pub(super) fn space(typed: &Typed, settings: &Settings, machine: &Machine, found: &mut Found) {
     let store = &typed.store;
     let Some((total, free)) = machine.disk else {
         found.add(Verdict::Skipped, "space", "store.max_size", "the file system does not say how large it is", "");
@@ -86,7 +87,10 @@ pub(super) fn space(typed: &Typed, machine: &Machine, found: &mut Found) {
     };
     let (max, min_free) = (store.max_size.0, store.min_free.0);
     if max.saturating_add(min_free) > total {
-        found.warn(
+        // Who copies the shipped value means the disk that is there.
+        let shipped = is_shipped(settings, "store.max_size");
+        found.add(
+            if shipped { Verdict::Note } else { Verdict::Warning },
             "space",
             "store.max_size",
             format!(

@@ -1,15 +1,19 @@
-//! What would not work, or will hurt, before it does: the settings held against the machine. Pure: [`Machine`] was looked
-//! at before.
+//! What would not work, or will hurt, before it does: the settings held against the machine.
 //!
-//! [`network`]: ports, origins, the upstream, networks. [`host`]: directory, space, limits, clock.
+//! [`network`]: ports, origins, the upstream, networks. [`bandwidth`]: rates that starve clients. [`host`]: directory,
+//! space, limits, clock. These are pure: [`Machine`] was looked at before. [`tried`]: ports, certificates and CA files,
+//! which only tell when they are tried. [`authority`]: the site CA's files. Nothing here changes any.
 
+pub(crate) mod authority;
+pub(crate) mod bandwidth;
 pub(crate) mod host;
 pub(crate) mod network;
+pub(crate) mod tried;
 
-use crate::app::config::keys::Typed;
+use crate::app::config::keys::{self, Typed};
 use crate::app::machine::Machine;
 use crate::model::report::{Finding, Verdict};
-use crate::model::settings::Settings;
+use crate::model::settings::{Setting, Settings};
 
 /// Gathers findings.
 pub(super) struct Found(Vec<Finding>);
@@ -45,17 +49,35 @@ impl Found {
     }
 }
 
-/// Everything that can be said without starting anything.
-pub(crate) fn findings(typed: &Typed, settings: &Settings, machine: &Machine) -> Vec<Finding> {
+/// Everything that can be said without starting anything; `runs` says that a node runs on the data directory.
+pub(crate) fn findings(typed: &Typed, settings: &Settings, machine: &Machine, runs: bool) -> Vec<Finding> {
     let mut found = Found(Vec::new());
-    network::ports(typed, machine, &mut found);
+    network::ports(typed, settings, machine, &mut found);
+    tried::ports(typed, runs, &mut found);
+    tried::certificates(typed, machine.now, &mut found);
     network::origins(typed, &mut found);
     network::upstream(typed, &mut found);
+    tried::authorities(typed, &mut found);
     network::networks(typed, &mut found);
     network::without_effect(typed, settings, &mut found);
+    authority::site_ca(typed, &mut found);
+    bandwidth::rates(typed, &mut found);
     host::directory(typed, machine, &mut found);
-    host::space(typed, machine, &mut found);
+    host::space(typed, settings, machine, &mut found);
     host::limits(typed, machine, &mut found);
     host::clock(machine, &mut found);
     found.0
+}
+
+/// The settings that are taken and do less than they seem to, or nothing: one line each, for whoever starts a node.
+pub(crate) fn without_effect(typed: &Typed, settings: &Settings) -> Vec<Finding> {
+    let mut found = Found(Vec::new());
+    network::without_effect(typed, settings, &mut found);
+    found.0
+}
+
+/// Whether a key has the value that is shipped, whoever wrote it.
+fn is_shipped(settings: &Settings, key: &str) -> bool {
+    let value = settings.get(key).map(Setting::value);
+    keys::key(key).is_some_and(|key| value == Some(&(key.default)()))
 }

@@ -7,11 +7,13 @@ use ipnet::IpNet;
 use crate::app::config::keys::Typed;
 use crate::app::config::kinds::word::UpstreamKind;
 use crate::app::machine::Machine;
-use crate::app::preflight::Found;
+use crate::app::preflight::{Found, is_shipped};
 use crate::model::origin::{AllowList, is_public};
+use crate::model::report::Verdict;
 use crate::model::settings::Settings;
+use crate::pace::Schedule;
 
-pub(super) fn ports(typed: &Typed, machine: &Machine, found: &mut Found) {
+pub(super) fn ports(typed: &Typed, settings: &Settings, machine: &Machine, found: &mut Found) {
     let listen = &typed.listen;
     let http: Vec<u16> = listen.http.0.iter().map(std::net::SocketAddr::port).collect();
     let https: Vec<u16> = listen.https.0.iter().map(std::net::SocketAddr::port).collect();
@@ -19,10 +21,13 @@ pub(super) fn ports(typed: &Typed, machine: &Machine, found: &mut Found) {
         found.bad("ports", "listen", "nothing is listened on", "set listen.http, such as \"0.0.0.0:3698\"");
         return;
     }
+    // The shipped ports are taken by nobody else and serve whoever names them: what they leave out is no mistake.
+    let missing = |key| if is_shipped(settings, key) { Verdict::Note } else { Verdict::Warning };
     if http.contains(&80) {
         found.good("delivery-optimization", "listen.http", "port 80 is listened on, which DOCacheHost clients ask");
     } else {
-        found.warn(
+        found.add(
+            missing("listen.http"),
             "delivery-optimization",
             "listen.http",
             "port 80 is not listened on, and Delivery Optimization clients (DOCacheHost) ask no other for HTTP",
@@ -33,7 +38,8 @@ pub(super) fn ports(typed: &Typed, machine: &Machine, found: &mut Found) {
         // The Windows Update Agent takes 80 beside 443, and one less for every other port.
         let partner = if *port == 443 { 80 } else { port.saturating_sub(1) };
         if !http.contains(&partner) {
-            found.warn(
+            found.add(
+                missing("listen.https"),
                 "wsus-pair",
                 "listen.https",
                 format!("HTTPS port {port} has no HTTP port {partner} beside it, where WSUS clients look for content"),
@@ -148,11 +154,22 @@ pub(super) fn upstream(typed: &Typed, found: &mut Found) {
 
 /// Keys that are read and checked for the versions to come, and change nothing in this one.
 pub(super) fn without_effect(typed: &Typed, settings: &Settings, found: &mut Found) {
+    if typed.upstream.kind == UpstreamKind::Parent {
+        found.warn(
+            "no-effect",
+            "upstream.kind",
+            "\"parent\" has little effect: payloads are asked of it by digest, but this version joins no parent and takes \
+             neither catalog nor proofs nor settings from it",
+            "leave it where that is enough, or set \"wsus\" or \"microsoft\"",
+        );
+    }
     let peer = settings.get("listen.peer").is_some_and(|setting| setting.value() != setting.default_value());
     for (set, key, why) in [
         (peer, "listen.peer", "no node can be joined in this version, and nothing listens there"),
         (typed.advertise.content_url.0.is_some(), "advertise.content_url", "this version hands no file URLs out"),
         (!typed.scan.plaintext.0.is_empty(), "scan.plaintext", "this version answers no scans"),
+        (typed.bandwidth.sync.0 != Schedule::default(), "bandwidth.sync", "this version syncs no catalog"),
+        (typed.bandwidth.nodes.0 != Schedule::default(), "bandwidth.nodes", "this version has no child nodes"),
     ] {
         if set {
             found.warn(

@@ -45,10 +45,10 @@ impl AllowList {
         self.listed.load().warnings()
     }
 
-    /// The hosts that are let through by name or literally, with scheme and port as `scheme://host[:port]`, the
-    /// configured ones first: what `doctor` tests where nothing else is said.
-    pub fn literal_hosts(&self) -> Vec<String> {
-        self.listed.load().literal_hosts()
+    /// The configured hosts that are let through by name or literally, with scheme and port as `scheme://host[:port]`: what
+    /// `doctor` tests where nothing else is said.
+    pub fn configured_hosts(&self) -> Vec<String> {
+        self.listed.load().configured_hosts()
     }
 }
 

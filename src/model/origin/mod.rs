@@ -17,6 +17,8 @@ pub use allow::Permit;
 pub use current::AllowList;
 pub use host::Host;
 
+use crate::model::shown;
+
 /// The longest part of a refused value that a message repeats: a hostile one cannot flood a log.
 const SHOWN_CHARS_MAX: usize = 80;
 
@@ -24,7 +26,7 @@ const SHOWN_CHARS_MAX: usize = 80;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{value:?} is no origin: {why}")]
 pub struct OriginError {
-    /// What was given, cut to 80 characters.
+    /// What was given, without user info, cut to 80 characters.
     pub value: String,
     /// What is wrong with it and what would be right.
     pub why: String,
@@ -32,6 +34,29 @@ pub struct OriginError {
 
 impl OriginError {
     fn new(value: &str, why: impl Into<String>) -> Self {
+        // An origin has no path, so that all before the last `@` is user info, whatever stands in a password.
+        let hidden = shown::behind_user_info(value).map(|host| format!("***@{host}"));
+        let value = hidden.as_deref().unwrap_or(value);
         Self { value: value.chars().take(SHOWN_CHARS_MAX).collect(), why: why.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn user_info_is_refused_by_name_and_not_repeated() {
+        for entry in [
+            "https://kim:hunter2@x.example",
+            "kim:hunter2@x.example:8080",
+            "!kim:hunter2@x.example",
+            "http://kim:hunter2/a://b@x.example",
+            "kim:hunter2%40x.example",
+        ] {
+            let refused = AllowList::new(&[entry.to_owned()]).expect_err(entry).to_string();
+            assert!(!refused.contains("hunter2") && refused.contains("x.example"), "{refused}");
+            assert!(entry.contains('%') || refused.contains("user info is not allowed"), "{refused}");
+        }
     }
 }

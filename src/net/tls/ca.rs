@@ -5,20 +5,15 @@
 //! further authority, and for TLS servers only. It is not the authority that signs nodes or feeds. Its certificate goes
 //! to the clients by group policy; its key stays in `<data>/tls/site-ca.key` (0600).
 
-use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ipnet::IpNet;
 use rcgen::{
-    BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
-    GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints, PKCS_ECDSA_P256_SHA256, SanType,
-    SerialNumber,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType, SerialNumber,
 };
 use rustls_pki_types::CertificateDer;
 use sha2::{Digest, Sha256};
-use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use zeroize::Zeroizing;
 
@@ -27,12 +22,20 @@ use crate::base::time::{Clock, Timestamp};
 use crate::net::error::Error;
 use crate::net::tls::files;
 use crate::net::tls::names::SiteName;
-use crate::net::tls::show::{self, hex};
+use crate::net::tls::scope::Scope;
+use crate::net::tls::show::hex;
 
 /// The key's file in the TLS directory.
 pub const KEY_FILE: &str = "site-ca.key";
 /// The certificate's file in the TLS directory.
 pub const CERT_FILE: &str = "site-ca.pem";
+
+/// What helps whatever is wrong with a CA.
+const ANOTHER: &str = "make another CA with `waystation tls ca create --for DOMAIN --replace` and give its certificate to \
+                       the clients";
+
+/// What helps where only the certificate is wrong: clients that trust the old one take the new one.
+const NO_CERTIFICATE: &str = "remove it to have it made again for the key beside it";
 
 const DAY: Duration = Duration::from_hours(24);
 /// Long, since every client must be told of a new one.
@@ -40,183 +43,19 @@ const CA_LIFE: Duration = Duration::from_hours(10 * 365 * 24);
 /// What browsers take at most is 398 days.
 const LEAF_LIFE: Duration = Duration::from_hours(397 * 24);
 
-/// What a CA may sign for: names in these domains (and the domains themselves), addresses in these networks.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Scope {
-    domains: Vec<String>,
-    networks: Vec<IpNet>,
-}
-
-impl Scope {
-    /// The narrowest scope that a site can live with: the domain of each name, the private network that each address
-    /// lies in or the address alone if it is public, and this machine's loopback.
-    pub fn around(names: &[SiteName]) -> Self {
-        let domains = names.iter().filter_map(|name| match name {
-            SiteName::Dns(name) => Some(domain_of(name).to_owned()),
-            SiteName::Address(_) => None,
-        });
-        Self::new(domains.collect(), names)
-    }
-
-    /// The domains given, and networks as in [`Scope::around`].
-    pub fn of_domains(domains: &[SiteName], names: &[SiteName]) -> Self {
-        Self::new(domains.iter().map(|domain| domain.to_string().trim_start_matches("*.").to_owned()).collect(), names)
-    }
-
-    fn new(mut domains: Vec<String>, names: &[SiteName]) -> Self {
-        domains.push("localhost".into());
-        domains.sort();
-        domains.dedup();
-        // With no address at all in it the constraint would allow every address.
-        let mut addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
-        addresses.extend(names.iter().filter_map(|name| match name {
-            SiteName::Dns(_) => None,
-            SiteName::Address(address) => Some(*address),
-        }));
-        let mut networks: Vec<_> = addresses.into_iter().map(network_of).collect();
-        networks.sort();
-        networks.dedup();
-        Self { domains, networks }
-    }
-
-    /// What the name constraints of a certificate in DER say.
-    pub fn of_der(cert: &CertificateDer<'_>) -> Result<Self, Error> {
-        Ok(Self::of_certificate(&show::parse(cert)?))
-    }
-
-    /// What the name constraints of `cert` say.
-    fn of_certificate(cert: &X509Certificate<'_>) -> Self {
-        let mut scope = Self::default();
-        let constraints = cert.name_constraints().ok().flatten();
-        for subtree in constraints.and_then(|found| found.value.permitted_subtrees.as_ref()).into_iter().flatten() {
-            match &subtree.base {
-                GeneralName::DNSName(domain) => scope.domains.push((*domain).to_ascii_lowercase()),
-                GeneralName::IPAddress(bytes) => scope.networks.extend(network_in(bytes)),
-                _ => {}
-            }
-        }
-        scope
-    }
-
-    /// Whether `name` may be signed for.
-    pub fn permits(&self, name: &SiteName) -> bool {
-        match name {
-            SiteName::Dns(name) => {
-                let name = name.strip_prefix("*.").unwrap_or(name);
-                self.domains.iter().any(|domain| {
-                    name.strip_suffix(domain.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-                })
-            }
-            SiteName::Address(address) => self.networks.iter().any(|network| network.contains(address)),
+/// Copies the site CA in `dir`, so that whoever replaces it by mistake can go back: endpoints trust its key. Returns where
+/// the copies are. Whoever calls holds the directory.
+pub(crate) fn keep_old(disk: &dyn Disk, dir: &Path, clock: &dyn Clock) -> Result<Vec<PathBuf>, Error> {
+    let now = clock.now().ms();
+    let mut kept = Vec::new();
+    for file in [CERT_FILE, KEY_FILE] {
+        if let Some(bytes) = files::read(disk, &dir.join(file))? {
+            let to = dir.join(format!("{file}.old-{now}"));
+            files::write(disk, &to, &bytes)?;
+            kept.push(to);
         }
     }
-
-    fn constraints(&self) -> NameConstraints {
-        let domains = self.domains.iter().cloned().map(GeneralSubtree::DnsName);
-        let networks = self.networks.iter().map(|network| {
-            GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(network.network(), network.prefix_len()))
-        });
-        NameConstraints { permitted_subtrees: domains.chain(networks).collect(), excluded_subtrees: Vec::new() }
-    }
-}
-
-impl fmt::Display for Scope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts: Vec<_> = self.domains.iter().cloned().chain(self.networks.iter().map(ToString::to_string)).collect();
-        f.write_str(&parts.join(", "))
-    }
-}
-
-/// The name without its first label, where what is left is a domain that somebody can own; else the name itself.
-///
-/// Without the list of public suffixes a rule of thumb must do: below a top of a country (two letters) any label may be
-/// one under which others register (`school.nz`, `city.kawasaki.jp`), so that the whole name is taken; below others two
-/// labels are owned, unless they are one of [`SHARED`]. Too narrow is the safe side: `ca create` widens it.
-fn domain_of(name: &str) -> &str {
-    let bare = name.strip_prefix("*.").unwrap_or(name);
-    let Some((_, rest)) = bare.split_once('.') else { return bare };
-    let Some((_, top)) = rest.rsplit_once('.') else { return bare };
-    let is_shared = SHARED
-        .iter()
-        .any(|parent| bare.strip_suffix(parent).is_some_and(|below| below.is_empty() || below.ends_with('.')));
-    if top.len() == 2 || is_shared { bare } else { rest }
-}
-
-/// Parents below which everybody can have a name (dynamic DNS, hosting), as far as their top is not a country's.
-const SHARED: [&str; 40] = [
-    "amazonaws.com",
-    "azure.com",
-    "azurewebsites.net",
-    "bounceme.net",
-    "cloudapp.net",
-    "ddns.net",
-    "ddnsking.com",
-    "dnsalias.com",
-    "dnsalias.net",
-    "dnsalias.org",
-    "dnsdojo.com",
-    "dnsdojo.net",
-    "dnsdojo.org",
-    "duckdns.org",
-    "dynalias.com",
-    "dynalias.net",
-    "dynalias.org",
-    "dyndns.org",
-    "dynv6.net",
-    "freeddns.org",
-    "gotdns.com",
-    "gotdns.org",
-    "hldns.com",
-    "homedns.org",
-    "homeip.net",
-    "homelinux.com",
-    "homelinux.net",
-    "homelinux.org",
-    "hopto.org",
-    "mooo.com",
-    "myfritz.net",
-    "myftp.org",
-    "no-ip.com",
-    "no-ip.org",
-    "noip.com",
-    "nsupdate.info",
-    "servebeer.com",
-    "sytes.net",
-    "ts.net",
-    "zapto.org",
-];
-
-/// The private block (RFC 1918, RFC 4193, loopback) that an address lies in, so that a machine may be renumbered within
-/// its site; else the address alone.
-fn network_of(address: IpAddr) -> IpNet {
-    const PRIVATE: [(IpAddr, u8); 5] = [
-        (IpAddr::V4(Ipv4Addr::new(10, 0, 0, 0)), 8),
-        (IpAddr::V4(Ipv4Addr::new(172, 16, 0, 0)), 12),
-        (IpAddr::V4(Ipv4Addr::new(192, 168, 0, 0)), 16),
-        (IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8),
-        (IpAddr::V6(Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0)), 7),
-    ];
-    PRIVATE
-        .into_iter()
-        .filter_map(|(base, prefix)| IpNet::new(base, prefix).ok())
-        .find(|network| network.contains(&address))
-        .unwrap_or_else(|| address.into())
-}
-
-/// An address and a mask, as RFC 5280 4.2.1.10 writes a network.
-fn network_in(bytes: &[u8]) -> Option<IpNet> {
-    let (address, mask): (IpAddr, IpAddr) = match bytes.len() {
-        8 => {
-            let (address, mask) = bytes.split_at(4);
-            (<[u8; 4]>::try_from(address).ok()?.into(), <[u8; 4]>::try_from(mask).ok()?.into())
-        }
-        32 => {
-            let (address, mask) = bytes.split_at(16);
-            (<[u8; 16]>::try_from(address).ok()?.into(), <[u8; 16]>::try_from(mask).ok()?.into())
-        }
-        _ => return None,
-    };
-    IpNet::with_netmask(address, mask).ok()
+    Ok(kept)
 }
 
 /// The site CA, ready to sign.
@@ -233,22 +72,32 @@ impl SiteCa {
     /// The one in `dir`; made for `scope` where there is none. A key whose certificate is missing gets a new one, which
     /// clients that trust the old one take too (the same name and key).
     pub fn open(disk: &dyn Disk, dir: &Path, clock: &dyn Clock, scope: &Scope) -> Result<Self, Error> {
+        if let Some(whole) = Self::existing(disk, dir)? {
+            return Ok(whole);
+        }
+        let path = dir.join(KEY_FILE);
+        match files::read(disk, &path)? {
+            Some(pem) => Self::certify(disk, dir, clock, scope, parse_key(&pem, &path)?),
+            None => Self::create(disk, dir, clock, scope),
+        }
+    }
+
+    /// The one in `dir`, changing nothing; `None` where [`SiteCa::open`] would make one, or its certificate. What is there
+    /// and cannot be used is an error.
+    pub fn existing(disk: &dyn Disk, dir: &Path) -> Result<Option<Self>, Error> {
         let (key_path, cert_path) = (dir.join(KEY_FILE), dir.join(CERT_FILE));
-        let Some(key_pem) = files::read(disk, &key_path)? else {
-            if files::read(disk, &cert_path)?.is_some() {
-                return Err(Error::Certificate(format!(
-                    "{} is there but its key {} is not; bring the key back, or make another CA with `waystation tls ca \
-                     create --for DOMAIN`",
-                    cert_path.display(),
-                    key_path.display()
-                )));
+        let cert_pem = files::read(disk, &cert_path)?;
+        match files::read(disk, &key_path)? {
+            Some(key_pem) => {
+                let key = parse_key(&key_pem, &key_path)?;
+                cert_pem.map(|cert_pem| Self::from_parts(key, &cert_pem, &cert_path)).transpose()
             }
-            return Self::create(disk, dir, clock, scope);
-        };
-        let key = parse_key(&key_pem, &key_path)?;
-        match files::read(disk, &cert_path)? {
-            Some(cert_pem) => Self::from_parts(key, &cert_pem, &cert_path),
-            None => Self::certify(disk, dir, clock, scope, key),
+            None if cert_pem.is_some() => Err(Error::Certificate(format!(
+                "{} is there but its key {} is not; bring the key back, or {ANOTHER}",
+                cert_path.display(),
+                key_path.display()
+            ))),
+            None => Ok(None),
         }
     }
 
@@ -289,13 +138,13 @@ impl SiteCa {
         let cert = files::certificates(cert_pem, &cert_path.display().to_string())?
             .into_iter()
             .next()
-            .ok_or_else(|| bad("holds no certificate"))?;
-        let (_, parsed) = X509Certificate::from_der(&cert).map_err(|_| bad("holds a broken certificate"))?;
+            .ok_or_else(|| bad(&format!("holds no certificate; {NO_CERTIFICATE}")))?;
+        let (_, parsed) = X509Certificate::from_der(&cert)
+            .map_err(|_| bad(&format!("holds a broken certificate; {NO_CERTIFICATE}")))?;
         if parsed.public_key().subject_public_key.data.as_ref() != key.public_key_raw() {
-            return Err(bad(
-                "does not belong to the key beside it; remove it to have it made again for that key, or make another \
-                 CA with `waystation tls ca create --for DOMAIN`",
-            ));
+            return Err(bad(&format!(
+                "does not belong to the key beside it; remove it to have it made again for that key, or {ANOTHER}"
+            )));
         }
         let scope = Scope::of_certificate(&parsed);
         let subject = parsed.subject().as_raw().to_vec();
@@ -338,7 +187,9 @@ impl SiteCa {
 }
 
 fn parse_key(pem: &[u8], path: &Path) -> Result<KeyPair, Error> {
-    let bad = || Error::Certificate(format!("{} holds no usable key", path.display()));
+    let bad = || {
+        Error::Certificate(format!("{} holds no usable key; bring a backup of it back, or {ANOTHER}", path.display()))
+    };
     KeyPair::from_pem(std::str::from_utf8(pem).map_err(|_| bad())?).map_err(|_| bad())
 }
 
@@ -395,45 +246,6 @@ mod tests {
 
     fn names(list: &[&str]) -> Vec<SiteName> {
         list.iter().map(|name| name.parse().unwrap()).collect()
-    }
-
-    #[test]
-    fn draws_the_scope_narrowly() {
-        for (name, domain) in [
-            ("patches.site.example", "site.example"),
-            ("*.site.example", "site.example"),
-            ("a.b.site.example", "b.site.example"),
-            ("site.example", "site.example"),
-            ("shop.co.uk", "shop.co.uk"),
-            ("node.shop.co.uk", "node.shop.co.uk"),
-            ("node.school.nz", "node.school.nz"),
-            ("node.site.de", "node.site.de"),
-            ("x.duckdns.org", "x.duckdns.org"),
-            ("a.x.duckdns.org", "a.x.duckdns.org"),
-            ("x.notduckdns.org", "notduckdns.org"),
-            ("vm.eastus.cloudapp.azure.com", "vm.eastus.cloudapp.azure.com"),
-            ("vm", "vm"),
-        ] {
-            assert_eq!(domain_of(name), domain, "{name}");
-        }
-        let scope = Scope::around(&names(&["patches.site.example", "10.1.2.3", "203.0.113.9", "2001:db8::5"]));
-        for (name, inside) in [
-            ("other.site.example", true),
-            ("site.example", true),
-            ("x.y.site.example", true),
-            ("website.example", false),
-            ("example", false),
-            ("localhost", true),
-            ("10.200.0.1", true),
-            ("203.0.113.9", true),
-            ("203.0.113.10", false),
-            ("192.168.0.1", false),
-            ("2001:db8::5", true),
-            ("2001:db8::6", false),
-            ("::1", true),
-        ] {
-            assert_eq!(scope.permits(&name.parse().unwrap()), inside, "{name}");
-        }
     }
 
     #[test]

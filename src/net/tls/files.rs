@@ -180,7 +180,10 @@ pub fn load(disk: &dyn Disk, pair: &Pair, provider: &CryptoProvider) -> Result<A
         read_checked(disk, path, checked)?.ok_or_else(|| Error::File {
             action: "read",
             path: path.into(),
-            source: io::Error::from(io::ErrorKind::NotFound),
+            source: io::Error::new(
+                io::ErrorKind::NotFound,
+                "there is no such file; correct its name in [tls], or put it there",
+            ),
         })
     };
     let name = pair.cert.display().to_string();

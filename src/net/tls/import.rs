@@ -159,7 +159,7 @@ impl Importer<'_> {
 }
 
 /// Whether one of `names` is `name`, or a wildcard that stands for it (one label, RFC 6125 6.4.3).
-fn covers(names: &[SiteName], name: &SiteName) -> bool {
+pub(crate) fn covers(names: &[SiteName], name: &SiteName) -> bool {
     let wildcard = match name {
         SiteName::Dns(name) => name.split_once('.').map(|(_, rest)| SiteName::Dns(format!("*.{rest}"))),
         SiteName::Address(_) => None,

@@ -4,7 +4,7 @@
 //! 1. the files that the configuration names (one pair, or an RSA pair beside an ECDSA one);
 //! 2. what was imported ([`import`]): kept in `<data>/tls/imported-ecdsa.pem` and `imported-rsa.pem`;
 //! 3. a leaf that the node's own site CA ([`ca`]) signs, made at the first start and renewed in the last third of its
-//!    life and whenever the node's names change.
+//!    life and whenever the node's names change. Where the CA cannot be used it is served as it is, as long as it is good.
 //!
 //! Where 1 or 2 give an RSA pair alone, the leaf of 3 stands behind it for clients that take ECDSA only (Windows Server
 //! 2012 R2, whose RSA suites are none that are spoken here); who can take RSA never sees it.
@@ -24,6 +24,7 @@ pub mod import;
 pub mod lock;
 pub mod names;
 pub mod resolver;
+pub mod scope;
 pub mod show;
 
 use std::path::PathBuf;
@@ -40,12 +41,13 @@ use crate::base::disk::Disk;
 use crate::base::secret::Secret;
 use crate::base::time::{Clock, Timestamp};
 use crate::net::error::Error;
-use crate::net::tls::ca::{Scope, SiteCa};
+use crate::net::tls::ca::SiteCa;
 use crate::net::tls::csr::KeyKind;
 use crate::net::tls::files::{Pair, Stamp};
 use crate::net::tls::import::{Imported, Importer};
 use crate::net::tls::names::SiteName;
 use crate::net::tls::resolver::Resolver;
+use crate::net::tls::scope::Scope;
 use crate::net::tls::show::Shown;
 
 const LEAF_FILE: &str = "leaf.pem";
@@ -54,7 +56,7 @@ const LEAF_FILE: &str = "leaf.pem";
 const RENEWAL_CHECK: Duration = Duration::from_hours(1);
 
 /// From when on a certificate that somebody else must renew is complained about.
-const EXPIRY_WARNING: Duration = Duration::from_hours(14 * 24);
+pub const EXPIRY_WARNING: Duration = Duration::from_hours(14 * 24);
 
 /// What the TLS side is told.
 #[derive(Clone, Debug)]
@@ -197,8 +199,9 @@ impl Tls {
     }
 
     /// Makes another site CA that may sign for `domains` and for the networks that this node is in, and a leaf of it.
-    /// Clients must be given its certificate. What is there already may be broken: this is how it is mended.
-    pub fn create_ca(&self, domains: &[SiteName]) -> Result<Shown, Error> {
+    /// Clients must be given its certificate. What is there already may be broken: this is how it is mended; its files are
+    /// kept under other names. Returns the new one, and where the old one's files are.
+    pub fn create_ca(&self, domains: &[SiteName]) -> Result<(Shown, Vec<PathBuf>), Error> {
         if let Some(address) = domains.iter().find(|domain| matches!(domain, SiteName::Address(_))) {
             return Err(Error::BadName { name: address.to_string() });
         }
@@ -208,13 +211,14 @@ impl Tls {
         }
         let mut seen = self.lock();
         let _held = self.hold()?;
+        let kept = ca::keep_old(&*self.disk, &self.config.dir, &*self.clock)?;
         let made = SiteCa::create(&*self.disk, &self.config.dir, &*self.clock, &scope)?;
         self.own_leaf()?;
         // The CA and its leaf stand whatever else is configured or was imported; that has its own complaint.
         if let Err(error) = self.load_held(&mut seen) {
             tracing::warn!(%error, "what is configured or imported cannot be served with");
         }
-        Shown::of(made.certificate())
+        Ok((Shown::of(made.certificate())?, kept))
     }
 
     /// The facts of the site CA's certificate; `None` where there is none yet.
@@ -337,9 +341,12 @@ impl Tls {
         let path = self.config.dir.join(LEAF_FILE);
         let names = self.names();
         let (disk, clock) = (&*self.disk, &*self.clock);
-        let site_ca = SiteCa::open(disk, &self.config.dir, clock, &Scope::around(&names))?;
-        let names = self.signable(names, &site_ca);
         let pair = Pair { cert: path.clone(), key: path.clone() };
+        let site_ca = match SiteCa::open(disk, &self.config.dir, clock, &Scope::around(&names)) {
+            Ok(site_ca) => site_ca,
+            Err(error) => return self.without_ca(&pair, error),
+        };
+        let names = self.signable(names, &site_ca);
         let old = match files::read(disk, &path)? {
             Some(_) => files::load(disk, &pair, &self.provider)
                 .inspect_err(|error| tracing::warn!(%error, "the node's own certificate is made anew"))
@@ -360,6 +367,21 @@ impl Tls {
             }
             (Err(error), _) => Err(error),
         }
+    }
+
+    /// The leaf that is there, where the CA that signed it cannot be used: it is as good as it was, until it ends. The error is
+    /// passed on where there is none that clients would take.
+    fn without_ca(&self, leaf: &Pair, error: Error) -> Result<Arc<CertifiedKey>, Error> {
+        let Ok(old) = files::load(&*self.disk, leaf, &self.provider) else { return Err(error) };
+        let expires = Shown::of(old.end_entity_cert()?)?.not_after;
+        if expires < self.clock.now() {
+            return Err(error);
+        }
+        tracing::error!(
+            %error, %expires,
+            "the site CA cannot be used: the certificate that it signed is served until it ends, and cannot be renewed"
+        );
+        Ok(old)
     }
 
     /// Configured names stay, so that one that the CA may not sign for is refused; of the machine's own, which come and

@@ -59,10 +59,15 @@ fn one(connection: &mut Connection, origin: SocketAddr, object: &Object, piece: 
     let first = piece * PIECE;
     let last = (first + PIECE).min(object.size).saturating_sub(1);
     let range = (object.size > 0).then_some((first, last));
+    let wanted = if range.is_some() { 206 } else { 200 };
     let mut at = first;
-    let head = connection.get(&target, range, |bytes| {
+    let head = connection.get(&target, range, |head, bytes| {
+        if head.status != wanted {
+            let said = String::from_utf8_lossy(&bytes[..bytes.len().min(300)]);
+            return Err(io::Error::other(format!("{target}: answered with {}: {}", head.status, said.trim())));
+        }
         if !object.matches(at, bytes) {
-            return Err(io::Error::other(format!("{}: wrong bytes at {at}", object.path)));
+            return Err(io::Error::other(format!("{}: wrong bytes at {at} of an answer {}", object.path, head.status)));
         }
         at += bytes.len() as u64;
         Ok(())

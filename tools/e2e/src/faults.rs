@@ -36,7 +36,7 @@ fn held(node: &Node, nginx: &Nginx, object: &Object) -> io::Result<()> {
 }
 
 /// The content files of a data directory, largest first, proofs left out.
-fn payloads(data: &Path) -> io::Result<Vec<PathBuf>> {
+pub fn payloads(data: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for folder in fs::read_dir(data.join("content"))? {
         for entry in fs::read_dir(folder?.path())? {
@@ -50,7 +50,7 @@ fn payloads(data: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found.into_iter().rev().map(|(_, path)| path).collect())
 }
 
-fn flip(path: &Path, offset: u64) -> io::Result<()> {
+pub fn flip(path: &Path, offset: u64) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o644))?;
     let file = fs::OpenOptions::new().read(true).write(true).open(path)?;
     let mut byte = [0];

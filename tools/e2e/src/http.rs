@@ -25,6 +25,7 @@ impl Head {
         self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
+    /// `Content-Length`.
     pub fn length(&self) -> Option<u64> {
         self.header("content-length")?.parse().ok()
     }
@@ -43,12 +44,12 @@ impl Connection {
         Ok(Self { reader: BufReader::with_capacity(256 << 10, stream), host: to.to_string() })
     }
 
-    /// A GET as Delivery Optimization sends it; every piece of the body goes to `each`.
+    /// A GET as Delivery Optimization sends it; every piece of the body goes to `each`, with the head that it came under.
     pub fn get(
         &mut self,
         target: &str,
         range: Option<(u64, u64)>,
-        mut each: impl FnMut(&[u8]) -> io::Result<()>,
+        mut each: impl FnMut(&Head, &[u8]) -> io::Result<()>,
     ) -> io::Result<Head> {
         let mut request = format!("GET {target} HTTP/1.1\r\nConnection: Keep-Alive\r\nAccept: */*\r\n");
         if let Some((first, last)) = range {
@@ -58,10 +59,26 @@ impl Connection {
             "User-Agent: Microsoft-Delivery-Optimization/10.1\r\nMS-CV: e2e.1\r\nContent-Length: 0\r\nHost: {}\r\n\r\n",
             self.host
         ));
+        let head = self.ask(&request)?;
+        let length = head.length().ok_or_else(|| bad(format!("no Content-Length in {head:?}")))?;
+        self.body(length, |bytes| each(&head, bytes))?;
+        Ok(head)
+    }
+
+    /// The host that the connection goes to, for a request's `Host`.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Sends a request as it stands, and reads the head of the answer.
+    pub fn ask(&mut self, request: &str) -> io::Result<Head> {
         self.reader.get_mut().write_all(request.as_bytes())?;
+        self.head(&mut Watch::new())
+    }
+
+    /// Reads `left` bytes of a body.
+    pub fn body(&mut self, mut left: u64, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
         let mut watch = Watch::new();
-        let head = self.head(&mut watch)?;
-        let mut left = head.length().ok_or_else(|| bad(format!("no Content-Length in {head:?}")))?;
         while left > 0 {
             let buf = match self.reader.fill_buf() {
                 Ok([]) => return Err(bad(format!("the response ended {left} bytes early"))),
@@ -78,7 +95,24 @@ impl Connection {
             left -= take as u64;
             watch.tick(take as u64)?;
         }
-        Ok(head)
+        Ok(())
+    }
+
+    /// Reads a chunked body (RFC 9112, section 7.1) to its end.
+    pub fn chunks(&mut self, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        loop {
+            let line = self.line(&mut Watch::new())?;
+            let size = line.split(';').next().unwrap_or_default().trim();
+            let size = u64::from_str_radix(size, 16).map_err(|_| bad(format!("not the size of a chunk: {line:?}")))?;
+            self.body(size, &mut each)?;
+            let end = self.line(&mut Watch::new())?;
+            if !end.is_empty() {
+                return Err(bad(format!("{end:?} behind a chunk")));
+            }
+            if size == 0 {
+                return Ok(());
+            }
+        }
     }
 
     fn line(&mut self, watch: &mut Watch) -> io::Result<String> {
@@ -147,7 +181,7 @@ impl Watch {
 /// One GET on a connection of its own, body in memory.
 pub fn fetch(to: SocketAddr, target: &str, range: Option<(u64, u64)>) -> io::Result<(Head, Vec<u8>)> {
     let mut body = Vec::new();
-    let head = Connection::open(to)?.get(target, range, |bytes| body.write_all(bytes))?;
+    let head = Connection::open(to)?.get(target, range, |_, bytes| body.write_all(bytes))?;
     Ok((head, body))
 }
 

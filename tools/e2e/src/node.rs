@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::http;
@@ -135,14 +135,7 @@ impl Node {
 
     /// A verb of the command line against this node; its output.
     pub fn verb(&self, words: &[&str]) -> io::Result<String> {
-        let out = Command::new(&self.program)
-            .args(words)
-            .arg("--data")
-            .arg(self.data())
-            .arg("--config")
-            .arg(&self.config)
-            .stdin(Stdio::null())
-            .output()?;
+        let out = self.line().run(words)?;
         if !out.status.success() {
             return Err(io::Error::other(format!(
                 "waystation {} ended with {}: {}",
@@ -152,6 +145,61 @@ impl Node {
             )));
         }
         Ok(String::from_utf8_lossy(&out.stdout).into_owned())
+    }
+
+    /// The command line for this node, for threads of their own.
+    pub fn line(&self) -> Line {
+        Line { program: self.program.clone(), data: self.data(), config: self.config.clone() }
+    }
+
+    /// The process, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// Whether the process has ended by itself.
+    pub fn has_ended(&mut self) -> Option<std::process::ExitStatus> {
+        self.child.as_mut().and_then(|child| child.try_wait().ok().flatten())
+    }
+
+    /// Where the process writes.
+    pub fn log(&self) -> PathBuf {
+        self.folder.join("node.log")
+    }
+
+    /// Puts `text` at the end of the configuration and lets the node read it again; the next one takes the place of this.
+    pub fn reload_with(&mut self, text: &str) -> io::Result<()> {
+        let whole = fs::read_to_string(&self.config)?;
+        let kept = whole.split("# reloaded\n").next().unwrap_or_default();
+        fs::write(&self.config, format!("{kept}# reloaded\n{text}\n"))?;
+        if let Some(pid) = self.pid() {
+            Command::new("kill").args(["-HUP", &pid.to_string()]).status()?;
+        }
+        Ok(())
+    }
+}
+
+/// How verbs are run for one node.
+#[derive(Clone)]
+pub struct Line {
+    program: PathBuf,
+    data: PathBuf,
+    config: PathBuf,
+}
+
+impl Line {
+    /// Runs a verb; one that does not end in 150 s is killed.
+    pub fn run(&self, words: &[&str]) -> io::Result<Output> {
+        Command::new("timeout")
+            .args(["-s", "KILL", "150"])
+            .arg(&self.program)
+            .args(words)
+            .arg("--data")
+            .arg(&self.data)
+            .arg("--config")
+            .arg(&self.config)
+            .stdin(Stdio::null())
+            .output()
     }
 }
 

@@ -1,12 +1,15 @@
 //! What values mean: each kind reads a raw value, says what it expects with an example, and never repeats a password.
 //!
 //! [`quantity`]: numbers, sizes, times. [`network`]: addresses, names, networks, URLs. [`word`]: words, texts, paths.
+//! [`pace`]: bandwidth rules.
 
 pub(crate) mod network;
+pub(crate) mod pace;
 pub(crate) mod quantity;
 pub(crate) mod word;
 
 use crate::model::settings::Raw;
+use crate::model::shown::without_user_info;
 
 /// Most items of a list: bounds what start-up does with a mangled file.
 const ITEMS_MAX: usize = 10_000;
@@ -19,16 +22,6 @@ pub(crate) trait Kind: Sized {
     fn expected() -> String;
     /// Reads it; `Err` carries what is wrong beside the plain mismatch, or nothing.
     fn read(raw: &Raw) -> Result<Self, String>;
-}
-
-/// Hides a password that someone put into a URL.
-pub(crate) fn without_user_info(text: &str) -> String {
-    let from = text.find("//").map_or(0, |at| at + 2);
-    let authority = text[from..].split(['/', '?', '#']).next().unwrap_or_default();
-    match authority.rfind('@') {
-        Some(at) => format!("{}***{}", &text[..from], &text[from + at..]),
-        None => text.to_owned(),
-    }
 }
 
 /// A raw value as messages and listings show it.

@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use url::Url;
 
 use crate::app::config::kinds::{Kind, items, text};
+use crate::model::origin::AllowList;
 use crate::model::settings::Raw;
 
 fn socket(text: &str) -> Result<SocketAddr, String> {
@@ -81,6 +82,22 @@ impl Kind for HostNames {
             names.push(name);
         }
         Ok(Self(names))
+    }
+}
+
+/// Entries of the allow-list, each in the form that the list takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OriginEntries(pub(crate) Vec<String>);
+
+impl Kind for OriginEntries {
+    const LIST: bool = true;
+    fn expected() -> String {
+        "origins, such as [\"*.example.org\", \"https://dl.example.org\", \"127.0.0.1:8000\", \"!download.nvidia.com\"]"
+            .into()
+    }
+    fn read(raw: &Raw) -> Result<Self, String> {
+        let entries: Vec<String> = items(raw)?.into_iter().map(str::to_owned).collect();
+        AllowList::new(&entries).map(|_| Self(entries)).map_err(|error| error.to_string())
     }
 }
 

@@ -89,6 +89,25 @@ impl Kind for Size {
     }
 }
 
+/// A size from `MIN` to `MAX` bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SizeWithin<const MIN: u64, const MAX: u64>(pub(crate) u64);
+
+impl<const MIN: u64, const MAX: u64> Kind for SizeWithin<MIN, MAX> {
+    fn expected() -> String {
+        Size::expected()
+    }
+    fn read(raw: &Raw) -> Result<Self, String> {
+        // A size that forgot its unit is the likeliest to be too small.
+        let unit = if matches!(raw, Raw::Number(_)) { " (a number without a unit counts bytes)" } else { "" };
+        match Size::read(raw)?.0 {
+            small if small < MIN => Err(format!("it must be at least {:?}{unit}", size_text(MIN))),
+            large if large > MAX => Err(format!("it must be at most {:?}", size_text(MAX))),
+            size => Ok(Self(size)),
+        }
+    }
+}
+
 /// A stretch of time, in milliseconds from `MIN` to `MAX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Time<const MIN: u64, const MAX: u64>(pub(crate) Duration);

@@ -1,0 +1,101 @@
+//! Bandwidth, as the API tells it and the command line prints it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::admin::view::Time;
+use crate::pace::schedule::Standing;
+use crate::pace::{Limit, Zone};
+
+/// `GET /api/v1/bandwidth`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bandwidth {
+    /// Whose clock the windows mean.
+    pub timezone: String,
+    /// `upstream`, `sync`, `prefetch`, `demand`, `clients` and `nodes`.
+    pub classes: Vec<Class>,
+    /// The networks that have rules, the longest prefixes first.
+    pub networks: Vec<Network>,
+    /// The rules of networks as they were set.
+    pub networks_set: Set,
+    /// Whether sync and prefetch slow down when origins answer late.
+    pub give_way: bool,
+    /// How fast these may go just now because of that, in bytes a second; absent where nothing holds them back.
+    pub background_held_to: Option<u64>,
+}
+
+/// One class of traffic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Class {
+    /// Its word.
+    pub class: String,
+    /// What holds now.
+    #[serde(flatten)]
+    pub in_force: InForce,
+    /// Flows that wait for their turn.
+    pub waiting: u64,
+    /// Body bytes since the start: all that were fetched; of answers those that a limit held for.
+    pub bytes: u64,
+    /// Its rules as they were set.
+    pub set: Set,
+}
+
+/// One network with rules.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    /// The network, and how it is divided.
+    pub network: String,
+    /// What holds now for each part.
+    #[serde(flatten)]
+    pub in_force: InForce,
+    /// Parts that have a bucket now.
+    pub parts: u64,
+    /// Flows that wait for their turn.
+    pub waiting: u64,
+}
+
+/// What holds at a time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InForce {
+    /// `unlimited`, `paused`, or a rate.
+    pub limit: String,
+    /// The rate, in bytes a second.
+    pub bytes_per_s: Option<u64>,
+    /// The rule that says so; absent where none covers this time.
+    pub rule: Option<String>,
+    /// When another rule will hold, if ever.
+    pub until: Option<Time>,
+    /// What it will say.
+    pub then: Option<String>,
+    /// All of this in a sentence, in the site's time.
+    pub text: String,
+}
+
+impl InForce {
+    /// As the governor has it.
+    pub fn of(standing: &Standing, zone: &Zone) -> Self {
+        Self {
+            limit: standing.limit.to_string(),
+            bytes_per_s: standing.limit.rate(),
+            rule: standing.rule.clone(),
+            until: standing.until.map(Time),
+            then: standing.until.map(|_| standing.then.to_string()),
+            text: standing.explain(zone),
+        }
+    }
+
+    /// Whether anything is held back, now or at another time.
+    pub fn is_of_interest(&self) -> bool {
+        self.limit != Limit::Unlimited.to_string() || self.until.is_some()
+    }
+}
+
+/// A value of the settings.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Set {
+    /// As it would stand in the configuration.
+    pub value: String,
+    /// The layer or the place that it comes from.
+    pub from: String,
+    /// Whether a layer above the run-time settings fixes it.
+    pub locked: bool,
+}

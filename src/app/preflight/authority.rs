@@ -1,0 +1,32 @@
+//! The site CA as a start would find it. Looks at files, and makes none.
+
+use std::io::ErrorKind;
+
+use crate::app::config::keys::Typed;
+use crate::app::config::rooms;
+use crate::app::preflight::Found;
+use crate::base::disk::RealDisk;
+use crate::model::report::Verdict;
+use crate::net;
+use crate::net::tls::ca::{KEY_FILE, SiteCa};
+
+/// Whether the site CA can sign. One that cannot is no obstacle to a node whose certificate is good for a while yet, and
+/// is found here before that ends.
+pub(super) fn site_ca(typed: &Typed, found: &mut Found) {
+    // Names that cannot be are told by who reads them.
+    let Ok(config) = rooms::tls(typed) else { return };
+    let key = config.dir.join(KEY_FILE).display().to_string();
+    match SiteCa::existing(&RealDisk, &config.dir) {
+        Ok(None) => {}
+        Ok(Some(ca)) => found.good("site-ca", &key, format!("may sign for {}", ca.scope())),
+        Err(net::Error::File { source, .. }) if source.kind() == ErrorKind::PermissionDenied => {
+            found.add(Verdict::Skipped, "site-ca", &key, "it cannot be read by this user", "check as the node's user");
+        }
+        Err(error) => found.bad(
+            "site-ca",
+            &key,
+            error.to_string(),
+            "do it before the certificate that it has signed ends: that one is served till then, and is not renewed",
+        ),
+    }
+}

@@ -1,0 +1,400 @@
+//! Filling: what nobody has yet, from an origin shaped as real links are. Beside nginx, varnish and squid, each with an
+//! empty cache for each turn. "The link" is what four plain connections with ranges of 8 MiB get from the same origin.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::load::{Load, Outcome, pieces};
+use crate::nginx::Nginx;
+use crate::node::{Node, Setup};
+use crate::origin::{Log, Object, Origin, SHAPE};
+use crate::peers::Peer;
+use crate::process::Process;
+use crate::stage::Stage;
+use crate::table::{Wanted, median, percentile};
+use crate::tools;
+use crate::wire::Body;
+
+const NAME: &str = "/c/msdownload/update/software/compare";
+
+/// A cache with nothing in it.
+enum Cache {
+    Node(Node),
+    Nginx(Nginx),
+    Peer(Peer),
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Node,
+    Nginx,
+    Varnish,
+    Squid,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Node => "node",
+            Self::Nginx => "nginx",
+            Self::Varnish => "varnish",
+            Self::Squid => "squid",
+        }
+    }
+
+    /// The node, and the peers that are installed.
+    fn all(stage: &mut Stage) -> Vec<Self> {
+        let mut all = vec![Self::Node];
+        for (kind, program) in [(Self::Nginx, "nginx"), (Self::Varnish, "varnishd"), (Self::Squid, "squid")] {
+            if tools::has(program) {
+                all.push(kind);
+            } else {
+                stage.table.note(format!("{program} is not installed here"));
+            }
+        }
+        all
+    }
+
+    fn start(self, stage: &Stage, number: usize, origin: SocketAddr) -> io::Result<Cache> {
+        let folder = stage.folder.join(format!("{}-{number}", self.name()));
+        let core = stage.cores.server;
+        Ok(match self {
+            Self::Node => Cache::Node(Node::start(&Setup {
+                program: &stage.program,
+                folder: &folder,
+                core,
+                origins: &[origin],
+                more: "",
+                before: &[],
+            })?),
+            Self::Nginx => Cache::Nginx(Nginx::cache(&folder, origin, core)?),
+            Self::Varnish => Cache::Peer(Peer::varnish(&folder, origin, core)?),
+            Self::Squid => Cache::Peer(Peer::squid(&folder, origin, core)?),
+        })
+    }
+}
+
+impl Cache {
+    fn address(&self) -> SocketAddr {
+        match self {
+            Self::Node(node) => node.http,
+            Self::Nginx(nginx) => nginx.http,
+            Self::Peer(peer) => peer.http,
+        }
+    }
+
+    fn process(&self) -> &Process {
+        match self {
+            Self::Node(node) => &node.process,
+            Self::Nginx(nginx) => &nginx.process,
+            Self::Peer(peer) => &peer.process,
+        }
+    }
+
+    fn target(&self, origin: SocketAddr, path: &str) -> String {
+        match self {
+            Self::Node(_) => Node::target(origin, path),
+            Self::Nginx(_) | Self::Peer(_) => path.to_owned(),
+        }
+    }
+}
+
+/// One turn: what the clients saw, what the origin saw, what the cache's process cost.
+struct Turn {
+    outcome: Outcome,
+    log: Log,
+    cpu: f64,
+    /// When a fault of the link was over.
+    mended: Option<Instant>,
+}
+
+/// The object of these scenarios.
+fn object(stage: &Stage, number: u64, size: u64) -> Object {
+    Object { path: format!("{NAME}-{number}.cab"), size, seed: stage.seed + number }
+}
+
+fn load(stage: &Stage, to: SocketAddr, target: String, body: Body) -> Load {
+    Load {
+        to,
+        tls: None,
+        targets: vec![target],
+        ranges: Vec::new(),
+        clients: 1,
+        connections: 1,
+        body,
+        seed: stage.seed,
+        lasts: None,
+        limit: Duration::from_secs(if stage.quick { 12 } else { 150 }),
+        in_order: true,
+        own_addresses: true,
+        pause: Duration::ZERO,
+    }
+}
+
+/// What the link gives to four plain connections: bytes a second.
+fn link(stage: &Stage, object: &Object) -> io::Result<f64> {
+    let origin = Origin::start(vec![object.clone()], SHAPE)?;
+    let mut plain = load(stage, origin.address, object.path.clone(), Body::Drop);
+    plain.ranges = pieces(object.size, 8 << 20);
+    plain.connections = 4;
+    let outcome = plain.run()?.clean("the link")?;
+    Ok(object.size as f64 / outcome.seconds)
+}
+
+/// An empty cache of `kind` before a fresh origin with `object`; `shape` makes the load; the link fails as `fault` says once half
+/// of the object has crossed it.
+fn turn(
+    stage: &Stage,
+    number: &mut usize,
+    kind: Kind,
+    object: &Object,
+    body: Body,
+    fault: Option<(u32, Duration)>,
+    shape: impl FnOnce(&mut Load),
+) -> io::Result<Turn> {
+    *number += 1;
+    let origin = Origin::start(vec![object.clone()], SHAPE)?;
+    let cache = kind.start(stage, *number, origin.address)?;
+    let mut load = load(stage, cache.address(), cache.target(origin.address, &object.path), body);
+    if kind != Kind::Node && fault.is_none() {
+        // Some peers never end here; what they reached by then is told.
+        load.limit = load.limit.min(Duration::from_mins(1));
+    }
+    shape(&mut load);
+    let before = cache.process().cpu();
+    let (outcome, mended) = std::thread::scope(|scope| {
+        let breaker = scope.spawn(|| {
+            let (percent, lasts) = fault?;
+            let end = Instant::now() + Duration::from_mins(1);
+            while origin.sent() < object.size / 2 && Instant::now() < end {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            origin.link(percent);
+            std::thread::sleep(lasts);
+            origin.link(100);
+            Some(Instant::now())
+        });
+        let outcome = load.run();
+        (outcome, breaker.join().ok().flatten())
+    });
+    let cpu = cache.process().cpu() - before;
+    Ok(Turn { outcome: outcome?, log: origin.take_log(), cpu, mended })
+}
+
+/// One measure of a scenario.
+struct Measure {
+    what: &'static str,
+    unit: &'static str,
+    wanted: Option<Wanted>,
+    /// By kind, then turn.
+    values: Vec<Vec<f64>>,
+}
+
+/// The figure of each turn, for each kind.
+struct Figures {
+    kinds: Vec<Kind>,
+    of: Vec<Measure>,
+}
+
+impl Figures {
+    fn new(kinds: Vec<Kind>) -> Self {
+        Self { kinds, of: Vec::new() }
+    }
+
+    fn add(&mut self, kind: usize, what: &'static str, unit: &'static str, value: f64, wanted: Option<Wanted>) {
+        let at = self.of.iter().position(|known| known.what == what).unwrap_or_else(|| {
+            self.of.push(Measure { what, unit, wanted, values: vec![Vec::new(); self.kinds.len()] });
+            self.of.len() - 1
+        });
+        self.of[at].values[kind].push(value);
+    }
+
+    /// A row for each measure and peer.
+    fn show(self, stage: &mut Stage, scenario: &str) {
+        let from = stage.table.rows.len();
+        for Measure { what, unit, wanted, values } in self.of {
+            let mut values = self.kinds.iter().map(|kind| kind.name()).zip(values);
+            let node = values.next().map(|(_, values)| values).unwrap_or_default();
+            stage.table.push(scenario, what, unit, node, values.filter(|(_, values)| !values.is_empty()), wanted);
+        }
+        stage.show(from);
+    }
+}
+
+/// Says what went wrong in a turn, if anything did.
+fn tell(stage: &mut Stage, scenario: &str, kind: Kind, outcome: &Outcome) {
+    if let Some(error) = &outcome.first_error {
+        stage.table.note(format!("{scenario}, {}: {} errors, the first: {error}", kind.name(), outcome.errors));
+    }
+}
+
+pub(crate) fn fill(stage: &mut Stage) -> io::Result<()> {
+    let size = if stage.quick { 64 << 20 } else { 512 << 20 };
+    let object = object(stage, 0, size);
+    let mut number = 0;
+    let kinds = Kind::all(stage);
+    let mut links = Vec::new();
+    let (mut one, mut many) = (Figures::new(kinds.clone()), Figures::new(kinds.clone()));
+    for _ in 0..stage.rounds {
+        let link = link(stage, &object)?;
+        links.push(link / 1e6);
+        for (at, kind) in kinds.iter().copied().enumerate() {
+            let body = Body::Check(object.seed);
+            match turn(stage, &mut number, kind, &object, body, None, |_| {}) {
+                Ok(turn) => {
+                    tell(stage, "one client", kind, &turn.outcome);
+                    let speed = turn.outcome.bytes as f64 / turn.outcome.seconds;
+                    one.add(at, "speed", "MB/s", speed / 1e6, None);
+                    one.add(at, "speed over the link's", "×", speed / link, Some(Wanted::AtLeast(0.9)));
+                    one.add(at, "server CPU", "s/GB", turn.cpu / (turn.outcome.bytes as f64 / 1e9), None);
+                }
+                Err(error) => stage.table.note(format!("one client, {}: {error}", kind.name())),
+            }
+            clean(stage)?;
+            let eight = |load: &mut Load| {
+                load.clients = 8;
+                load.connections = 7;
+                load.ranges = pieces(size, 1 << 20);
+                load.in_order = false;
+            };
+            match turn(stage, &mut number, kind, &object, Body::Glance(object.seed), None, eight) {
+                Ok(turn) => {
+                    tell(stage, "eight clients", kind, &turn.outcome);
+                    let seen = &turn.outcome;
+                    let (bytes, twice) = turn.log.bytes();
+                    let ideal = size as f64 / link;
+                    let done = if seen.errors > 0 { seen.seconds } else { percentile(&seen.client_done, 1.0) };
+                    many.add(
+                        at,
+                        "a client's first byte, p50",
+                        "ms",
+                        median(&seen.client_first_byte),
+                        Some(Wanted::AtMost(150.0)),
+                    );
+                    many.add(
+                        at,
+                        "first byte of all requests, p95",
+                        "ms",
+                        seen.first_byte_at(0.95),
+                        Some(Wanted::AtMost(2000.0)),
+                    );
+                    many.add(at, "last client done over size/link", "×", done / ideal, Some(Wanted::AtMost(1.15)));
+                    many.add(
+                        at,
+                        "origin connections, most at once",
+                        "",
+                        turn.log.most_open as f64,
+                        Some(Wanted::AtMost(8.0)),
+                    );
+                    many.add(at, "origin connections, opened", "", turn.log.connections as f64, None);
+                    many.add(at, "origin requests", "", turn.log.requests as f64, None);
+                    many.add(at, "bytes fetched over size", "×", bytes as f64 / size as f64, Some(Wanted::AtMost(1.0)));
+                    many.add(at, "bytes fetched twice", "MB", twice as f64 / 1e6, None);
+                    many.add(at, "longest silence", "s", seen.longest_silence(None), None);
+                    many.add(at, "errors", "", seen.errors as f64, Some(Wanted::AtMost(0.0)));
+                    many.add(at, "server CPU", "s/GB given out", turn.cpu / (seen.bytes as f64 / 1e9), None);
+                }
+                Err(error) => stage.table.note(format!("eight clients, {}: {error}", kind.name())),
+            }
+            clean(stage)?;
+        }
+    }
+    stage.table.push("fill, the link", "four plain connections", "MB/s", links, None, None);
+    one.show(stage, "fill, one client start to end");
+    many.show(stage, "fill, 8 clients × 7 connections");
+    middle(stage, &mut number)?;
+    faults(stage, &mut number)
+}
+
+/// Throws the caches of past turns away.
+fn clean(stage: &Stage) -> io::Result<()> {
+    for entry in fs::read_dir(&stage.folder)?.flatten() {
+        fs::remove_dir_all(entry.path())?;
+    }
+    Ok(())
+}
+
+/// One range in the middle of an object that nobody has; several objects, one after the other.
+fn middle(stage: &mut Stage, number: &mut usize) -> io::Result<()> {
+    let count = if stage.quick { 4 } else { 15 };
+    let objects: Vec<Object> = (1..=count).map(|at| object(stage, at, 64 << 20)).collect();
+    let range = (31 << 20, 1 << 20);
+    let kinds = Kind::all(stage);
+    let mut figures = Figures::new(kinds.clone());
+    for (at, kind) in kinds.into_iter().enumerate() {
+        *number += 1;
+        let origin = Origin::start(objects.clone(), SHAPE)?;
+        let cache = kind.start(stage, *number, origin.address)?;
+        let (mut direct, mut through) = (Vec::new(), Vec::new());
+        for object in &objects {
+            let mut plain = load(stage, origin.address, object.path.clone(), Body::Check(object.seed));
+            plain.ranges = vec![range];
+            let asked = plain.clone();
+            direct.push(plain.run()?.clean("the origin")?.seconds * 1e3);
+            // The origin's line is free again before the cache asks over it.
+            std::thread::sleep(Duration::from_millis(100));
+            let asked =
+                Load { to: cache.address(), targets: vec![cache.target(origin.address, &object.path)], ..asked };
+            let outcome = asked.run()?;
+            tell(stage, "one range", kind, &outcome);
+            through.push(outcome.seconds * 1e3);
+        }
+        let ratio = median(&through) / median(&direct);
+        figures.add(at, "1 MiB, median", "ms", median(&through), None);
+        figures.add(at, "over the origin's own time", "×", ratio, Some(Wanted::AtMost(1.5)));
+        // What was asked directly is in the log too.
+        let log = origin.take_log();
+        let all = objects.len() as f64;
+        figures.add(at, "origin requests for it", "", (log.requests as f64 - all) / all, None);
+        figures.add(at, "bytes fetched for it", "MiB", log.bytes().0 as f64 / f64::from(1 << 20) / all - 1.0, None);
+        drop(cache);
+        clean(stage)?;
+    }
+    figures.show(stage, "fill, one range in the middle");
+    Ok(())
+}
+
+/// A link that is cut, and one that slows down, half-way.
+fn faults(stage: &mut Stage, number: &mut usize) -> io::Result<()> {
+    let size = if stage.quick { 64 << 20 } else { 256 << 20 };
+    let object = object(stage, 0, size);
+    let kinds: Vec<Kind> =
+        Kind::all(stage).into_iter().filter(|kind| matches!(kind, Kind::Node | Kind::Nginx)).collect();
+    let seconds = |whole: u64, quick: u64| Duration::from_secs(if stage.quick { quick } else { whole });
+    let faults = [
+        (0, seconds(10, 1), format!("fill, link cut for {} s", seconds(10, 1).as_secs())),
+        (1, seconds(60, 2), format!("fill, link at 1 % for {} s", seconds(60, 2).as_secs())),
+    ];
+    for (percent, lasts, scenario) in faults {
+        let mut figures = Figures::new(kinds.clone());
+        for (at, kind) in kinds.iter().copied().enumerate() {
+            let eight = |load: &mut Load| {
+                load.clients = 8;
+                load.connections = 7;
+                load.ranges = pieces(size, 1 << 20);
+                load.in_order = false;
+                load.limit += lasts;
+            };
+            let turn = turn(stage, number, kind, &object, Body::Glance(object.seed), Some((percent, lasts)), eight)?;
+            tell(stage, &scenario, kind, &turn.outcome);
+            let (bytes, _) = turn.log.bytes();
+            let seen = &turn.outcome;
+            figures.add(
+                at,
+                "longest silence once the link is back",
+                "s",
+                seen.longest_silence(turn.mended),
+                Some(Wanted::AtMost(20.0)),
+            );
+            figures.add(at, "longest silence", "s", seen.longest_silence(None), None);
+            figures.add(at, "errors", "", seen.errors as f64, Some(Wanted::AtMost(0.0)));
+            figures.add(at, "last client done", "s", seen.seconds, None);
+            figures.add(at, "bytes fetched over size", "×", bytes as f64 / size as f64, None);
+            clean(stage)?;
+        }
+        figures.show(stage, &scenario);
+    }
+    Ok(())
+}

@@ -1,0 +1,255 @@
+//! Held content, hot: ranges of a payload in the page cache, over plain HTTP, TLS 1.3 and HTTP/2, beside nginx; and beside
+//! the floor, which only writes.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::bytes;
+use crate::load::{Load, Range, pieces, tls};
+use crate::nginx::{Nginx, certificate};
+use crate::node::{Node, Setup, free_port};
+use crate::process::{Process, own_cpu, wait_for};
+use crate::stage::Stage;
+use crate::table::Wanted;
+use crate::tools;
+use crate::wire::Body;
+
+/// Connections of every load here: enough that none waits for a round trip, few enough to be a cache's own business.
+const CONNECTIONS: usize = 16;
+
+/// Objects of 1 MiB for HTTP/2, where the load cannot ask for different ranges of one.
+const OBJECTS: u64 = 64;
+
+pub(crate) const SIZES: [(u64, &str); 3] = [(1 << 20, "1 MiB"), (64 << 10, "64 KiB"), (4 << 10, "4 KiB")];
+
+/// Of one turn: MiB a second; MiB for each processor second of the server; of server and load together, for on a loopback the
+/// kernel does part of the server's work on the reader's time; how busy the load's core was with it, in hundredths.
+type Figures = [f64; 4];
+
+/// What the figures are called.
+const MEASURES: [(&str, &str); 4] = [
+    ("throughput", "MiB/s"),
+    ("for each server CPU-second", "MiB"),
+    ("for each CPU-second of server and load", "MiB"),
+    ("of the load's core taken by the load", "%"),
+];
+
+/// The files and the servers of this scenario.
+pub(crate) struct Held {
+    folder: PathBuf,
+    pub(crate) node: Node,
+    pub(crate) nginx: Option<Nginx>,
+    pub(crate) size: u64,
+    /// `/sha256/<hex>`: the same name at the node and below nginx's root.
+    pub(crate) target: String,
+    pub(crate) file: PathBuf,
+    objects: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Tool {
+    Native,
+    /// Bodies are thrown away by the kernel: the server's core is full before the load's.
+    Unread,
+    Wrk,
+    H2load,
+}
+
+impl Held {
+    /// Makes the files, takes them into a node and puts them below nginx's root.
+    pub(crate) fn start(stage: &Stage, name: &str, objects: u64) -> io::Result<Self> {
+        let folder = stage.folder.join(name);
+        let root = folder.join("root");
+        fs::create_dir_all(root.join("sha256"))?;
+        let size = if stage.quick { 64 << 20 } else { 256 << 20 };
+        let (cert, key) = certificate(&folder)?;
+        let node = Node::start(&Setup {
+            program: &stage.program,
+            folder: &folder,
+            core: stage.cores.server,
+            origins: &[],
+            more: &format!("[tls]\ncert = \"{}\"\nkey = \"{}\"\n", cert.display(), key.display()),
+            before: &[],
+        })?;
+        let put = |seed: u64, size: u64| -> io::Result<(String, PathBuf)> {
+            let made = folder.join("made");
+            let sha256 = bytes::write(&made, seed, size)?;
+            node.import(&made, &sha256)?;
+            let file = root.join("sha256").join(&sha256);
+            fs::rename(made, &file)?;
+            Ok((format!("/sha256/{sha256}"), file))
+        };
+        let (target, file) = put(stage.seed, size)?;
+        let objects =
+            (1..=objects).map(|at| Ok(put(stage.seed + at, 1 << 20)?.0)).collect::<io::Result<Vec<String>>>()?;
+        let nginx = if tools::has("nginx") {
+            Some(Nginx::files(&folder.join("nginx"), &root, stage.cores.server, false, (&cert, &key), &[])?)
+        } else {
+            None
+        };
+        Ok(Self { folder, node, nginx, size, target, file, objects })
+    }
+
+    /// The native load of this scenario.
+    pub(crate) fn load(&self, stage: &Stage, to: SocketAddr, len: u64, seconds: f64) -> Load {
+        Load {
+            to,
+            tls: None,
+            targets: vec![self.target.clone()],
+            ranges: pieces(self.size, len),
+            clients: 1,
+            connections: CONNECTIONS,
+            body: Body::Drop,
+            seed: stage.seed,
+            lasts: Some(Duration::from_secs_f64(seconds)),
+            limit: Duration::from_mins(10),
+            in_order: false,
+            own_addresses: false,
+            pause: Duration::ZERO,
+        }
+    }
+
+    /// One turn against one server.
+    fn turn(
+        &self,
+        stage: &Stage,
+        tool: Tool,
+        secure: bool,
+        len: u64,
+        server: (SocketAddr, SocketAddr, &Process),
+    ) -> io::Result<Figures> {
+        let (http, https, process) = server;
+        let to = if secure { https } else { http };
+        let mut warm = self.load(stage, to, len, 0.2);
+        warm.body = if tool == Tool::Unread { Body::Drop } else { Body::Read };
+        warm.tls = if secure { Some(tls()?) } else { None };
+        warm.clone().run()?.clean("warming up")?;
+        let before = (process.cpu(), own_cpu());
+        let (bytes, seconds) = match tool {
+            Tool::Native | Tool::Unread => {
+                warm.lasts = Some(Duration::from_secs(stage.seconds));
+                let outcome = warm.run()?.clean("the load")?;
+                (outcome.bytes as f64, outcome.seconds)
+            }
+            Tool::Wrk => {
+                let url = format!("{}://{to}{}", if secure { "https" } else { "http" }, self.target);
+                let ranges = pieces(self.size, len);
+                let figures = tools::wrk(&self.folder, &url, &ranges, CONNECTIONS, stage.seconds, stage.seed)?;
+                (figures.bytes, figures.seconds)
+            }
+            Tool::H2load => {
+                let offset = bytes::mix(stage.seed) % ((1 << 20) / len) * len;
+                let range: Range = (offset, len);
+                let figures = tools::h2load(&self.folder, to, &self.objects, range, stage.seconds, stage.seed)?;
+                (figures.bytes, figures.seconds)
+            }
+        };
+        let (cpu, load) = (process.cpu() - before.0, own_cpu() - before.1);
+        let mib = bytes / f64::from(1 << 20);
+        Ok([mib / seconds, mib / cpu.max(0.01), mib / (cpu + load).max(0.01), 100.0 * load / seconds])
+    }
+}
+
+/// Node and nginx in turns.
+pub(crate) fn held(stage: &mut Stage) -> io::Result<()> {
+    let held = Held::start(stage, "held", OBJECTS)?;
+    if held.nginx.is_none() {
+        stage.table.note("nginx is not installed here: the node alone was measured");
+    }
+    let mut cases = Vec::new();
+    for (secure, tool, name) in [
+        (false, Tool::Native, "plain"),
+        (false, Tool::Unread, "plain, unread"),
+        (false, Tool::Wrk, "plain, wrk"),
+        (true, Tool::Native, "TLS 1.3"),
+        (true, Tool::Wrk, "TLS 1.3, wrk"),
+        (true, Tool::H2load, "HTTP/2, h2load"),
+    ] {
+        let there = match tool {
+            Tool::Native | Tool::Unread => true,
+            Tool::Wrk => tools::has("wrk"),
+            Tool::H2load => tools::has("h2load"),
+        };
+        if !there {
+            stage.table.note(format!("{name}: the load is not installed here"));
+            continue;
+        }
+        cases.extend(SIZES.map(|(len, size)| (secure, tool, name, len, size)));
+    }
+    for (secure, tool, name, len, size) in cases {
+        let (mut node, mut peer) = (Vec::new(), Vec::new());
+        for _ in 0..stage.rounds {
+            node.push(held.turn(stage, tool, secure, len, (held.node.http, held.node.https, &held.node.process))?);
+            if let Some(nginx) = &held.nginx {
+                peer.push(held.turn(stage, tool, secure, len, (nginx.http, nginx.https, &nginx.process))?);
+            }
+        }
+        let (speed, cost) = wanted(secure, tool, len);
+        rows(stage, &format!("held, {size}, {name}"), &node, ("nginx", &peer), [speed, cost]);
+    }
+    Ok(())
+}
+
+/// A row for each measure.
+fn rows(
+    stage: &mut Stage,
+    scenario: &str,
+    node: &[Figures],
+    peer: (&'static str, &[Figures]),
+    wanted: [Option<Wanted>; 2],
+) {
+    let from = stage.table.rows.len();
+    for (at, (what, unit)) in MEASURES.into_iter().enumerate() {
+        let of = |figures: &[Figures]| -> Vec<f64> { figures.iter().map(|turn| turn[at]).collect() };
+        let beside = (!peer.1.is_empty()).then(|| (peer.0, of(peer.1)));
+        stage.table.push(scenario, what, unit, of(node), beside, wanted.get(at).copied().flatten());
+    }
+    stage.show(from);
+}
+
+/// What is wanted of throughput, and of bytes for each processor second of the server.
+fn wanted(secure: bool, tool: Tool, len: u64) -> (Option<Wanted>, Option<Wanted>) {
+    let speed = match (secure, len) {
+        (false, 0x10_0000) => Some(2.0),
+        (false, 0x1_0000) | (true, 0x10_0000 | 0x1_0000) => Some(1.2),
+        (false, _) => Some(1.3),
+        _ => None,
+    };
+    let cost = match (secure, len) {
+        (false, 0x10_0000) => Some(1.6),
+        (true, 0x10_0000) => Some(1.5),
+        _ => None,
+    };
+    let bound =
+        |value: Option<f64>| value.filter(|_| matches!(tool, Tool::Native | Tool::Wrk)).map(Wanted::RatioAtLeast);
+    (bound(speed), bound(cost))
+}
+
+/// The node beside a loop that only writes.
+pub(crate) fn floor(stage: &mut Stage) -> io::Result<()> {
+    let mut held = Held::start(stage, "floor", 0)?;
+    held.nginx = None;
+    let at = free_port()?;
+    let words = [
+        std::env::current_exe()?.display().to_string(),
+        "--floor".into(),
+        at.port().to_string(),
+        held.file.display().to_string(),
+    ];
+    let floor = Process::start(stage.cores.server, &words, &held.folder.join("floor.log"))?;
+    wait_for("the floor to listen", || std::net::TcpStream::connect(at).is_ok())?;
+    for (len, size) in SIZES {
+        let (mut node, mut bare) = (Vec::new(), Vec::new());
+        for _ in 0..stage.rounds {
+            let server = (held.node.http, held.node.https, &held.node.process);
+            node.push(held.turn(stage, Tool::Unread, false, len, server)?);
+            bare.push(held.turn(stage, Tool::Unread, false, len, (at, at, &floor))?);
+        }
+        let bound = (len == 1 << 20).then_some(Wanted::RatioAtLeast(0.85));
+        rows(stage, &format!("floor, {size}, plain, unread"), &node, ("bare loop", &bare), [bound, bound]);
+    }
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! The node under test: the released program with its shipped defaults, its limits, counters and log on.
+
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::process::{Process, wait_for};
+
+/// A loopback address with a port that was free a moment ago.
+pub(crate) fn free_port() -> io::Result<SocketAddr> {
+    TcpListener::bind("127.0.0.1:0")?.local_addr()
+}
+
+pub(crate) struct Node {
+    pub(crate) http: SocketAddr,
+    pub(crate) https: SocketAddr,
+    pub(crate) process: Process,
+    program: PathBuf,
+    folder: PathBuf,
+}
+
+/// How a node is started.
+pub(crate) struct Setup<'a> {
+    pub(crate) program: &'a Path,
+    pub(crate) folder: &'a Path,
+    pub(crate) core: usize,
+    /// What it may ask.
+    pub(crate) origins: &'a [SocketAddr],
+    /// Further configuration; empty where the shipped defaults are measured.
+    pub(crate) more: &'a str,
+    /// Words before the program's own, such as those of another user.
+    pub(crate) before: &'a [String],
+}
+
+impl Node {
+    pub(crate) fn start(setup: &Setup<'_>) -> io::Result<Self> {
+        let (http, https, control) = (free_port()?, free_port()?, free_port()?);
+        fs::create_dir_all(setup.folder)?;
+        let allow: Vec<String> = setup.origins.iter().map(|origin| format!("\"{origin}\"")).collect();
+        let config = setup.folder.join("waystation.toml");
+        fs::write(
+            &config,
+            format!(
+                "[listen]\nhttp = [\"{http}\"]\nhttps = [\"{https}\"]\ncontrol = \"{control}\"\n[origins]\nallow = [{}]\n{}\n",
+                allow.join(", "),
+                setup.more
+            ),
+        )?;
+        let data = setup.folder.join("data");
+        let mut command = setup.before.to_vec();
+        command.extend([
+            setup.program.display().to_string(),
+            "serve".into(),
+            "--data".into(),
+            data.display().to_string(),
+            "--config".into(),
+            config.display().to_string(),
+        ]);
+        let log = setup.folder.join("node.log");
+        let mut process = Process::start(setup.core, &command, &log)?;
+        let mut ended = false;
+        let ready = wait_for("the node to be ready", || {
+            ended = process.has_ended();
+            ended || matches!(peek(control, "/readyz"), Ok((200, _)))
+        });
+        if ready.is_err() || ended {
+            let text = fs::read_to_string(log).unwrap_or_default();
+            let tail: Vec<&str> = text.lines().rev().take(10).collect();
+            return Err(io::Error::other(format!("the node did not start: {}", tail.join("\n"))));
+        }
+        Ok(Self { http, https, process, program: setup.program.into(), folder: setup.folder.into() })
+    }
+
+    /// Takes a file in; the node then answers it below `/sha256/`.
+    pub(crate) fn import(&self, file: &Path, sha256: &str) -> io::Result<()> {
+        let out = Command::new(&self.program)
+            .args(["import", "--sha256", sha256])
+            .arg(file)
+            .arg("--data")
+            .arg(self.folder.join("data"))
+            .arg("--config")
+            .arg(self.folder.join("waystation.toml"))
+            .stdin(Stdio::null())
+            .output()?;
+        if out.status.success() {
+            return Ok(());
+        }
+        Err(io::Error::other(format!("waystation import: {}", String::from_utf8_lossy(&out.stderr))))
+    }
+
+    /// Where an origin's object is asked for at the node.
+    pub(crate) fn target(origin: SocketAddr, path: &str) -> String {
+        format!("{path}?cacheHostOrigin={origin}")
+    }
+}
+
+/// A bare GET read to the end of the connection.
+pub(crate) fn peek(to: SocketAddr, target: &str) -> io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(2))?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    write!(stream, "GET {target} HTTP/1.0\r\nHost: {to}\r\n\r\n")?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    let status = text.split(' ').nth(1).and_then(|text| text.parse().ok());
+    Ok((status.ok_or_else(|| io::Error::other("no status"))?, text))
+}

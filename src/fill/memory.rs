@@ -90,6 +90,11 @@ pub(super) struct Memory {
 pub(super) struct Subnet(IpAddr);
 
 impl Subnet {
+    /// Its first address.
+    pub(super) fn address(self) -> IpAddr {
+        self.0
+    }
+
     pub(super) fn of(client: IpAddr) -> Self {
         Self(match client.to_canonical() {
             IpAddr::V4(address) => IpAddr::V4(Ipv4Addr::from_bits(address.to_bits() & !0xff)),

@@ -306,13 +306,20 @@ async fn begin(inner: &Inner, shared: &Shared, how: How, lesson: Lesson) -> Open
         inner.memory.tell(&shared.key, told.clone());
         return told_alone(inner, shared, told).await;
     }
-    match inner.store.start_draft(spec).await {
-        Ok(draft) => {
-            inner.memory.begun(&shared.key);
-            Opened::New(draft, Some(Box::new(lesson)))
-        }
+    match start_draft(inner, shared, spec).await {
+        Ok(draft) => Opened::New(draft, Some(Box::new(lesson))),
         Err(error) => passed(error.to_string(), Some(lesson.answer)),
     }
+}
+
+/// Begins the draft: one of the network that the flight was begun for.
+async fn start_draft(inner: &Inner, shared: &Shared, spec: DraftSpec) -> Result<Draft, store::Error> {
+    let draft = match shared.starter {
+        Some(subnet) => inner.store.start_draft_for(subnet.address(), spec).await?,
+        None => inner.store.start_draft(spec).await?,
+    };
+    inner.memory.begun(&shared.key);
+    Ok(draft)
 }
 
 /// The object is known and nobody has asked for a byte of it: no file and no row are made for it before somebody does.
@@ -338,11 +345,8 @@ async fn told_alone(inner: &Inner, shared: &Shared, told: Told) -> Opened {
         }
     }
     let pinned = Pinned { size: spec.size, validators: spec.validators.clone(), digest_known: spec.expected.is_some() };
-    let error = match inner.store.start_draft(spec).await {
-        Ok(draft) => {
-            inner.memory.begun(&shared.key);
-            return Opened::New(draft, None);
-        }
+    let error = match start_draft(inner, shared, spec).await {
+        Ok(draft) => return Opened::New(draft, None),
         Err(error) => error,
     };
     let current = shared.lock().current().map(|candidate| candidate.location.clone());

@@ -141,3 +141,32 @@ async fn who_reads_slowly_what_is_passed_through_keeps_no_other_waiting() {
     unread.pop();
     assert!(matches!(node.fill.obtain(&target, whole()).await, Ok(Obtained::Passed(_))));
 }
+
+#[tokio::test]
+async fn drafts_are_counted_by_the_network_that_asks() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    origin.put("/a", Object::made(200 * PIECE, 7));
+    let node = Node::open(dir.path(), Setup::default(), &[&origin]);
+    // As many as one network may have.
+    for number in 0..1024 {
+        let key = waystation::model::name::OriginKey::new(&format!("dl.example.org/{number}")).unwrap();
+        let spec = store::DraftSpec {
+            name: Name::Origin(key),
+            size: 1,
+            tag: number.to_string(),
+            last_modified: None,
+            validators: Validators::default(),
+            expected: None,
+            locations: Vec::new(),
+            freshness: None,
+            whole: false,
+        };
+        drop(node.store.start_draft_for(client(9), spec).await.unwrap());
+    }
+    let target = node.target(&origin, "/a");
+    let span = Span::new(0, 1000);
+    node.get(&target, Some(span), client(1)).await.unwrap();
+    let drafts = node.store.drafts().await.unwrap();
+    assert!(drafts.iter().any(|(spec, _)| spec.name == target.name));
+    assert_eq!(drafts.len(), 1024, "one of the network's own went");
+}

@@ -8,6 +8,7 @@
 //!    is fetched once, whatever it is called. A payload held under that digest only gets another name.
 //! 4. The running flight is joined, or one is started: a task of its own, which outlives every client.
 //! 5. The origin's first answer (or a *draft* from before) gives the [`Facts`]. They are fixed for this name from then on.
+//!    A HEAD leaves it at that: the draft begins with the first byte that is asked for.
 //! 6. [`Flight::tail`] registers a demand; the planner turns demands into few large extents on a fast link and into small
 //!    ones in turn on a slow one; pumps write them to the draft, and tails hand bytes out as they come in.
 //! 7. When everything is in, it is proven and published. Only then does the end of what came in last leave the node. On a

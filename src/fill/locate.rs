@@ -9,6 +9,8 @@
 //! 5. `/[cd]/msdownload/..` under any other host: Microsoft's download host.
 //! 6. Nothing matches: `NoRule`.
 
+use std::borrow::Cow;
+
 use crate::base::digest::{Blake3, Digest, Sha1, Sha256};
 use crate::base::limits::TARGET_BYTES_MAX;
 use crate::fill::config::Above;
@@ -167,13 +169,13 @@ fn check_path(path: &str, query: &str) -> Result<(), Refusal> {
         return Err(malformed("a byte has no place in an address, percent-encode it", format_args!("{byte:#04x}")));
     }
     // A backslash is a slash to URL parsers, so it separates here too.
-    let dots = |segment: &str| {
-        let plain = segment.replace("%2e", ".").replace("%2E", ".");
-        plain == "." || plain == ".."
+    let plain = |text: &str| {
+        let slashes = text.replace("%5c", "\\").replace("%5C", "\\").replace("%2f", "/").replace("%2F", "/");
+        slashes.replace("%2e", ".").replace("%2E", ".")
     };
-    let slashes = |text: &str| text.replace("%5c", "\\").replace("%5C", "\\").replace("%2f", "/").replace("%2F", "/");
-    if slashes(path).split(['/', '\\']).any(dots) {
-        return Err(malformed("dot segments, ask for the path that is meant", format_args!("{:?}", shorten(path))));
+    let path = if path.contains('%') { Cow::Owned(plain(path)) } else { Cow::Borrowed(path) };
+    if path.split(['/', '\\']).any(|segment| segment == "." || segment == "..") {
+        return Err(malformed("dot segments, ask for the path that is meant", format_args!("{:?}", shorten(&path))));
     }
     Ok(())
 }

@@ -69,7 +69,7 @@ impl Address {
     /// For logs and lists: without the query, which may carry a signature, without user info, and at most 200 characters.
     pub fn redact(text: &str) -> String {
         let text = without_user_info(text);
-        let text = text.as_str();
+        let text = text.as_ref();
         let (place, query) = text.split_once('?').map_or((text, false), |(place, _)| (place, true));
         let mut shown: String = place.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(200).collect();
         if query {

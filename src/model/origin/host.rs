@@ -23,6 +23,9 @@ impl Host {
         if text.len() > 4 * NAME_BYTES_MAX {
             return fail("it is too long for a host name");
         }
+        if is_canonical(text) {
+            return Self::domain(text, text);
+        }
         if text.contains('@') {
             return fail("user info is not allowed; give the host alone");
         }
@@ -71,6 +74,15 @@ impl Host {
     pub fn address(&self) -> Option<IpAddr> {
         self.0.trim_start_matches('[').trim_end_matches(']').parse().ok()
     }
+}
+
+/// Whether a parser would leave it as it is: a name of lower-case letters, digits, dots and hyphens that is no punycode, and
+/// whose last label begins with a letter, so that it is no number. Every request names its host, nearly always like this.
+fn is_canonical(text: &str) -> bool {
+    let last = text.rsplit('.').next().unwrap_or_default();
+    last.starts_with(|first: char| first.is_ascii_lowercase())
+        && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-'))
+        && !text.contains("xn--")
 }
 
 impl fmt::Display for Host {
@@ -179,6 +191,13 @@ mod tests {
     }
 
     proptest::proptest! {
+        #[test]
+        fn what_is_taken_for_canonical_is_left_as_it_is_by_the_parser(text in "[a-z0-9-]{0,6}(\\.[a-z0-9-]{1,6}){0,3}") {
+            if is_canonical(&text) && Host::parse(&text).is_ok() {
+                proptest::prop_assert_eq!(url::Host::parse(&text), Ok(url::Host::Domain(text.clone())));
+            }
+        }
+
         #[test]
         fn canonical_is_a_fixed_point(text in "\\PC{0,40}") {
             if let Ok(host) = Host::parse(&text) {

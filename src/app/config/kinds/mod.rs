@@ -27,8 +27,10 @@ pub(crate) trait Kind: Sized {
 /// A raw value as messages and listings show it.
 pub(crate) fn shown(raw: &Raw) -> String {
     match raw {
-        Raw::Text(text) => Raw::Text(without_user_info(text)).to_string(),
-        Raw::List(items) => Raw::List(items.iter().map(|item| without_user_info(item)).collect()).to_string(),
+        Raw::Text(text) => Raw::Text(without_user_info(text).into_owned()).to_string(),
+        Raw::List(items) => {
+            Raw::List(items.iter().map(|item| without_user_info(item).into_owned()).collect()).to_string()
+        }
         other => other.to_string(),
     }
 }

@@ -336,11 +336,13 @@ fn tests_in_a_file_of_their_own_do_not_end_the_count() {
 fn the_unit_allows_the_system_calls_of_the_unsafe_file() {
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
     let unit = fs::read_to_string(top.join("docs/systemd/waystation.service")).unwrap();
-    let allowed: BTreeSet<_> = unit
+    let mut allowed: BTreeSet<_> = unit
         .lines()
         .filter_map(|line| line.strip_prefix("SystemCallFilter="))
         .flat_map(str::split_whitespace)
         .collect();
+    // `systemd-analyze syscall-filter @system-service` has these.
+    allowed.extend(["fcntl"]);
     let code = code_only(&fs::read_to_string(root().join(UNSAFE)).unwrap());
     let mut calls = 0;
     for (at, _) in code.match_indices("libc::") {

@@ -84,7 +84,8 @@ impl Core {
             let allocated = AtomicU64::new(0);
             let outcome = core.import(&Taken { path: &path, take, wanted }, &promise, &allocated, expected, names);
             // It is a payload now, or gone.
-            shift(&core.sums.drafts, 0, allocated.into_inner());
+            core.sums.change(|sums| shift(&mut sums.drafts, 0, allocated.into_inner()));
+            core.freed.notify_waiters();
             outcome
         };
         self.bulk.run_watched(job).await?
@@ -137,13 +138,13 @@ impl Core {
         };
         // It lies there now: it counts as the draft that it is, and is promised nothing more.
         let lies = self.facts(&self.layout.draft(id)).ok().flatten().map_or(0, |facts| facts.allocated);
-        shift(&self.sums.drafts, lies, 0);
+        self.sums.change(|sums| shift(&mut sums.drafts, lies, 0));
         allocated.store(lies, Ordering::Release);
         promise.end();
         // The rename is done: from here on a file that was moved goes back where anything fails.
         let settled = if moved { self.sync_dir(&self.layout.drafts()) } else { Ok(()) };
         let settled = settled.and_then(|()| if (what.wanted)() { Ok(()) } else { Err(broken_off().into()) });
-        let published = settled.and_then(|()| self.publish_import(id, size, expected, names, what.wanted));
+        let published = settled.and_then(|()| self.publish_import((id, size, allocated), expected, names, what.wanted));
         match published {
             Ok(found) => {
                 if take
@@ -213,8 +214,7 @@ impl Core {
     /// Step 3.
     fn publish_import(
         &self,
-        id: u64,
-        size: u64,
+        (id, size, allocated): (u64, u64, &AtomicU64),
         expected: Option<Published>,
         names: Vec<(Name, Alias)>,
         wanted: &dyn Fn() -> bool,
@@ -254,8 +254,17 @@ impl Core {
         }
         let judged: Vec<Name> = names.iter().map(|(name, _)| name).chain([&name]).cloned().collect();
         let sha1_vouched = vouches_sha1(&claims, &digests);
-        let finished =
-            Finished { draft: id, file: &file, hashed: &hashed, sha1, sha1_vouched, verdict, names, repairs: None };
+        let finished = Finished {
+            draft: id,
+            file: &file,
+            hashed: &hashed,
+            sha1,
+            sha1_vouched,
+            verdict,
+            names,
+            repairs: None,
+            imported: Some(allocated),
+        };
         self.publish(&finished)?;
         self.judge_published(&judged, &digests)?;
         self.find(&name)?.ok_or(Error::Gone)

@@ -224,7 +224,7 @@ impl DraftState {
     }
 
     /// What it was promised is free, and whoever waits for room is told.
-    fn let_go(&self) {
+    pub(super) fn let_go(&self) {
         self.promise.end();
         self.core.freed.notify_waiters();
     }

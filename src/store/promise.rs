@@ -188,6 +188,9 @@ impl DraftState {
                     let left = PATIENCE.saturating_sub(begun.elapsed());
                     let waits = self.core.book.goes_first(self.id) || fits;
                     if !waits || tokio::time::timeout(left, freed).await.is_err() {
+                        // Responses that read what is in may keep the draft open for as long as they like: what it was
+                        // promised is for others from now on, and is asked for anew by whoever writes on.
+                        self.let_go();
                         return Err(full);
                     }
                 }

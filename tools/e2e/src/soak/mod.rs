@@ -59,7 +59,7 @@ patience = "3 s"
 [fill]
 silence = "5 s"
 [log]
-level = "info"
+level = "warn"
 "#;
 
 /// What is under way, apart from the node itself.

@@ -14,12 +14,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use bytes::Bytes;
 use quick_cache::sync::Cache;
 use redb::WriteTransaction;
+use tokio::sync::Notify;
 
 use crate::base::digest::Blake3;
 use crate::base::span::Span;
 use crate::base::time::{Clock, Timestamp};
 use crate::model::name::Name;
-use crate::model::payload::{Alias, Payload};
+use crate::model::payload::{Alias, Class, Payload};
 use crate::store::blob::Blob;
 use crate::store::entries;
 use crate::store::error::Error;
@@ -48,6 +49,7 @@ pub struct Held {
     /// The last use that the index has been told of.
     told: AtomicU64,
     recency: Arc<Recency>,
+    freed: Arc<Notify>,
 }
 
 impl fmt::Debug for Held {
@@ -104,6 +106,8 @@ impl Drop for Held {
         if let Some(used) = self.untold() {
             self.recency.note(self.payload.digests.blake3, used);
         }
+        // It can be given up from now on, where somebody waits for room.
+        self.freed.notify_waiters();
     }
 }
 
@@ -147,6 +151,8 @@ pub(crate) struct OpenCache {
     recency: Arc<Recency>,
     io: Arc<Pool>,
     clock: Arc<dyn Clock>,
+    /// Rung when a payload is served to nobody any more.
+    freed: Arc<Notify>,
 }
 
 impl fmt::Debug for OpenCache {
@@ -156,7 +162,7 @@ impl fmt::Debug for OpenCache {
 }
 
 impl OpenCache {
-    pub(crate) fn new(capacity: usize, io: Arc<Pool>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(capacity: usize, io: Arc<Pool>, clock: Arc<dyn Clock>, freed: Arc<Notify>) -> Self {
         Self {
             names: Cache::new(capacity.max(1)),
             shelves: Mutex::new(Shelves { clear_at: capacity.max(16) * 2, ..Shelves::default() }),
@@ -164,6 +170,7 @@ impl OpenCache {
             recency: Arc::default(),
             io,
             clock,
+            freed,
         }
     }
 
@@ -206,6 +213,7 @@ impl OpenCache {
             used: AtomicU64::new(now),
             told: AtomicU64::new(0),
             recency: Arc::clone(&self.recency),
+            freed: Arc::clone(&self.freed),
         })
     }
 
@@ -274,6 +282,21 @@ impl OpenCache {
         drop(shelves);
         drop(old);
         !open.iter().any(|held| held.strong_count() > 0)
+    }
+
+    /// Bytes of payloads that were published since, that may be given up for bytes that nobody vouches for (`only_unproven`)
+    /// or for any, and that somebody has in hand.
+    pub(crate) fn in_hand(&self, since: Timestamp, only_unproven: bool) -> u64 {
+        let open = {
+            let shelves = self.shelves();
+            let open = shelves.by_id.values().filter_map(|shelf| shelf.open.iter().find_map(Weak::upgrade));
+            open.collect::<Vec<_>>()
+        };
+        let may_go = |held: &&Arc<Held>| {
+            let payload = &held.payload;
+            payload.published_at >= since && !(only_unproven && payload.class == Class::Proven)
+        };
+        open.iter().filter(may_go).map(|held| held.payload.size).sum()
     }
 
     /// Bytes of files without a name that somebody is still being served from.

@@ -52,7 +52,7 @@ pub(crate) struct Core {
     pub(crate) bulk: Pool,
     pub(crate) evictor: Pool,
     /// Told whenever room may have been let go of.
-    pub(crate) freed: Notify,
+    pub(crate) freed: Arc<Notify>,
     /// Told whenever room had to be made while somebody waited.
     pub(crate) short: Arc<Notify>,
     pub(crate) cache: Arc<OpenCache>,

@@ -20,7 +20,7 @@ use crate::store::promise::{Promise, Written};
 use crate::store::proving::Ready;
 use crate::store::publish::Finished;
 use crate::store::remove::put_quarantine;
-use crate::store::space::{Reach, shift};
+use crate::store::space::{Beside, Reach, shift};
 use crate::store::tables::{
     ClaimRow, DRAFTS, DraftRow, NOTES, NoteRow, PIECES, PiecesRow, PlaceRow, decode, encode, name_key,
 };
@@ -112,12 +112,12 @@ impl DraftState {
             let what = format!("{len} bytes at {offset} do not fit into an object of {size} bytes");
             return Err(Error::Invalid { what });
         }
-        if self.core.excess(len, 0)? > 0 || !self.promise.take(len) {
+        if self.core.excess(len, Beside::Used)? > 0 || !self.promise.spend(len) {
             return Ok(Written::Short);
         }
-        self.file.write(offset, bytes).map_err(|error| self.io(&error))?;
-        shift(&self.core.sums.drafts, len, 0);
+        // It counts already. Where the disk takes less of it, the next checkpoint sets that right.
         self.core.book.grow(self.id, len);
+        self.file.write(offset, bytes).map_err(|error| self.io(&error))?;
         self.ask();
         drop(phase);
         if self.file.is_complete() {
@@ -224,12 +224,12 @@ impl DraftState {
     }
 
     /// What it was promised is free, and whoever waits for room is told.
-    fn let_go(&self) {
+    pub(super) fn let_go(&self) {
         self.promise.end();
         self.core.freed.notify_waiters();
     }
 
-    pub(super) fn save(&self, held: &SpanSet, answered: Option<(DraftRow, u32)>) -> Result<(), Error> {
+    fn save(&self, held: &SpanSet, answered: Option<(DraftRow, u32)>) -> Result<(), Error> {
         let allocated = self.file.allocated().map_err(|error| self.io(&error))?;
         let demand = Timestamp::from_ms(self.demand_at.load(Ordering::Relaxed));
         let spans = held.iter().map(|span| (span.start(), span.end())).collect();
@@ -246,9 +246,13 @@ impl DraftState {
             }
             put_pieces(tx, id, &row)
         })?;
+        // What is written just now counts, and may or may not lie on the disk: it is measured between two writes.
+        let phase = self.set_phase();
+        let allocated = self.file.allocated().unwrap_or(allocated);
         if let Some(before) = self.core.book.measure(self.id, allocated, held.total(), demand) {
-            shift(&self.core.sums.drafts, allocated, before);
+            self.core.sums.change(|sums| shift(&mut sums.drafts, allocated, before));
         }
+        drop(phase);
         Ok(())
     }
 
@@ -283,6 +287,7 @@ impl DraftState {
             verdict: ready.verdict,
             names,
             repairs,
+            imported: None,
         };
         if let Err(error) = self.core.publish(&finished) {
             // A sync that failed fails for good; where it is fine, or the disk was merely full, it can be tried again.
@@ -331,9 +336,12 @@ impl DraftState {
             raise_generation(tx, &name, |old| old.saturating_add(1))?;
             put_quarantine(tx, place, at, allocated, &reason)
         })?;
-        core.forget_draft(self.id);
+        let was_draft = core.book.take(self.id).unwrap_or(0);
+        core.sums.change(|sums| {
+            shift(&mut sums.quarantine, allocated, 0);
+            shift(&mut sums.drafts, 0, was_draft);
+        });
         self.let_go();
-        shift(&core.sums.quarantine, allocated, 0);
         core.explain(place, &format!("draft of {}\n{why}\n", self.name))?;
         let to = core.layout.quarantined(place, "");
         core.disk.rename(self.file.path(), &to).map_err(|error| Error::at(&to, &error))?;

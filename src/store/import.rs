@@ -105,7 +105,8 @@ impl Core {
             let allocated = AtomicU64::new(0);
             let outcome = core.import(&Taken { path: &path, take, wanted }, &promise, &allocated, expected, names);
             // It is a payload now, or gone.
-            shift(&core.sums.drafts, 0, allocated.into_inner());
+            core.sums.change(|sums| shift(&mut sums.drafts, 0, allocated.into_inner()));
+            core.freed.notify_waiters();
             outcome
         };
         self.bulk.run_watched(job).await?
@@ -160,7 +161,7 @@ impl Core {
         };
         // It lies there now: it counts as the draft that it is, and is promised nothing more.
         let lies = self.facts(&self.layout.draft(id)).ok().flatten().map_or(0, |facts| facts.allocated);
-        shift(&self.sums.drafts, lies, 0);
+        self.sums.change(|sums| shift(&mut sums.drafts, lies, 0));
         allocated.store(lies, Ordering::Release);
         promise.end();
         // The rename is done: from here on a file that was moved goes back where anything fails.
@@ -169,8 +170,8 @@ impl Core {
         let settled = settled.and_then(|()| self.is_the_one(id, &home, still.as_ref()));
         let settled = settled.and_then(|()| if (what.wanted)() { Ok(()) } else { Err(broken_off().into()) });
         let unwritten = || still.as_ref().is_none_or(Still::holds);
-        let published =
-            settled.and_then(|()| self.publish_import(id, &home, size, expected, names, what.wanted, &unwritten));
+        let published = settled
+            .and_then(|()| self.publish_import((id, size, allocated), &home, expected, names, what.wanted, &unwritten));
         if self.facts(&self.layout.draft(id))?.is_none() {
             // It is a payload now, or in quarantine. What is left here is swept on open.
             if let Err(error) = self.unlink(&self.layout.draft_home(id)) {
@@ -272,9 +273,8 @@ impl Core {
     #[allow(clippy::too_many_arguments, reason = "one caller, and what it knows is no thing of its own")]
     fn publish_import(
         &self,
-        id: u64,
+        (id, size, allocated): (u64, u64, &AtomicU64),
         home: &Path,
-        size: u64,
         expected: Option<Published>,
         names: Vec<(Name, Alias)>,
         wanted: &dyn Fn() -> bool,
@@ -312,8 +312,17 @@ impl Core {
         }
         let judged: Vec<Name> = names.iter().map(|(name, _)| name).chain([&name]).cloned().collect();
         let sha1_vouched = vouches_sha1(&claims, &digests);
-        let finished =
-            Finished { draft: id, file: &file, hashed: &hashed, sha1, sha1_vouched, verdict, names, repairs: None };
+        let finished = Finished {
+            draft: id,
+            file: &file,
+            hashed: &hashed,
+            sha1,
+            sha1_vouched,
+            verdict,
+            names,
+            repairs: None,
+            imported: Some(allocated),
+        };
         if !unwritten() {
             return Err(disturbed(home));
         }

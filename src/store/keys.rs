@@ -35,7 +35,8 @@ impl Keys {
 
     /// The same without waiting.
     pub(crate) fn try_take(&self, blake3: Blake3) -> Option<Key<'_>> {
-        self.taken().insert(blake3).then_some(Key { keys: self, blake3 })
+        // Made only where it is ours: a key that is dropped gives up its digest, whoever works on that.
+        self.taken().insert(blake3).then(|| Key { keys: self, blake3 })
     }
 }
 
@@ -50,5 +51,21 @@ impl Drop for Key<'_> {
     fn drop(&mut self) {
         self.keys.taken().remove(&self.blake3);
         self.keys.freed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_is_taken_is_refused_at_once_and_stays_taken() {
+        let keys = Keys::default();
+        let blake3 = Blake3::new([7; 32]);
+        let first = keys.take(blake3);
+        assert!(keys.try_take(blake3).is_none());
+        assert!(keys.try_take(blake3).is_none(), "the look before took nothing from its holder");
+        drop(first);
+        assert!(keys.try_take(blake3).is_some());
     }
 }

@@ -136,7 +136,8 @@ fn start(
     let index = Arc::new(index);
     let io = Arc::new(Pool::new(config.io_threads));
     let reads = Arc::new(Pool::new(READ_THREADS));
-    let cache = Arc::new(OpenCache::new(config.open_payloads, Arc::clone(&io), Arc::clone(&clock)));
+    let freed = Arc::new(Notify::new());
+    let cache = Arc::new(OpenCache::new(config.open_payloads, Arc::clone(&io), Arc::clone(&clock), Arc::clone(&freed)));
     let account = Arc::new(Account::new(Arc::clone(&clock)));
     let ledger = Ledger::new(Arc::clone(&account), Arc::clone(&index), Arc::clone(&reads))?;
     let ticks: Vec<Box<dyn Tick>> =
@@ -156,7 +157,7 @@ fn start(
         verifying: Pool::new(VERIFY_THREADS),
         bulk: Pool::new(BULK_THREADS),
         evictor: Pool::new(EVICT_THREADS),
-        freed: Notify::new(),
+        freed,
         short: Arc::default(),
         cache,
         sums: Sums::default(),

@@ -14,6 +14,7 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use redb::{ReadableTable, WriteTransaction};
 
@@ -50,6 +51,8 @@ pub(crate) struct Finished<'a> {
     pub(crate) names: Vec<(Name, Alias)>,
     /// The payload whose file this one replaces.
     pub(crate) repairs: Option<Id>,
+    /// Of an import, which is in no book: the bytes that it is counted with as a draft.
+    pub(crate) imported: Option<&'a AtomicU64>,
 }
 
 /// What the intent's commit found.
@@ -122,7 +125,7 @@ impl Core {
                 Began::Doomed(row) => {
                     let bytes = row.allocated.max(1);
                     self.finish_doomed(vec![(id, row)])?;
-                    shift(&self.sums.doomed, 0, bytes);
+                    self.sums.change(|sums| shift(&mut sums.doomed, 0, bytes));
                 }
                 Began::Held => {
                     self.cache.drop_payload(&blake3, None);
@@ -135,7 +138,7 @@ impl Core {
         }
         let done = self
             .move_in(finished, &blake3, &proof_names, &intent.payload)
-            .and_then(|()| self.enter(id, intent.clone()));
+            .and_then(|()| self.enter(id, intent.clone(), || finished.uncount(self)));
         if let Err(error) = done {
             tracing::warn!(%blake3, %error, "a publish failed and is undone");
             if let Err(error) = self.settle(id, &intent, false) {
@@ -223,8 +226,8 @@ impl Core {
         self.sync_dir(&self.layout.shelf(blake3))
     }
 
-    /// Step 7.
-    pub(crate) fn enter(&self, id: Id, mut intent: IntentRow) -> Result<(), Error> {
+    /// Step 7. `counted` gives the bytes that the payload was counted with as a draft, which it is no more.
+    pub(crate) fn enter(&self, id: Id, mut intent: IntentRow, counted: impl FnOnce() -> u64) -> Result<(), Error> {
         let blake3 = Blake3::new(id);
         for path in [self.layout.payload(&blake3), self.layout.proof(&blake3)] {
             intent.payload.allocated += self.facts(&path)?.map_or(0, |facts| facts.allocated);
@@ -242,8 +245,13 @@ impl Core {
         self.withheld.forget(&blake3);
         // Where a file was replaced, whoever is still served from the old one keeps its blocks.
         self.cache.drop_payload(&blake3, old.as_ref().map(|row| row.allocated));
-        shift(&self.sums.payloads, allocated, old.as_ref().map_or(0, |row| row.allocated));
-        shift(&self.sums.count, u64::from(old.is_none()), 0);
+        // One file under two counts would be twice as much as there is, and room would be made for it.
+        let was_draft = counted();
+        self.sums.change(|sums| {
+            shift(&mut sums.payloads, allocated, old.as_ref().map_or(0, |row| row.allocated));
+            shift(&mut sums.count, u64::from(old.is_none()), 0);
+            shift(&mut sums.drafts, 0, was_draft);
+        });
         Ok(())
     }
 
@@ -278,6 +286,14 @@ pub(crate) fn read_proof(disk: &dyn Disk, path: &Path, blake3: &Blake3) -> Resul
 }
 
 impl Finished<'_> {
+    /// Takes it out of what is counted as drafts; returns the bytes that it was counted with.
+    fn uncount(&self, core: &Core) -> u64 {
+        match self.imported {
+            Some(bytes) => bytes.swap(0, Ordering::AcqRel),
+            None => core.book.take(self.draft).unwrap_or(0),
+        }
+    }
+
     fn size(&self) -> u64 {
         self.file.covered().total()
     }

@@ -105,7 +105,7 @@ impl Core {
             entries::add_total(tx, QUARANTINE_BYTES, less)?;
             Ok(freed)
         })?;
-        shift(&self.sums.quarantine, 0, freed);
+        self.sums.change(|sums| shift(&mut sums.quarantine, 0, freed));
         Ok(freed)
     }
 

@@ -210,9 +210,9 @@ impl Core {
         let allocated = file.allocated().unwrap_or(0);
         // What a repair took over from the payload is there already.
         let missing = row.size.saturating_sub(file.covered().total());
-        promise.take(promise.left().saturating_sub(missing));
+        promise.keep(missing);
         let state = self.state_of(id, file, row, name.clone(), promise);
-        shift(&self.sums.drafts, allocated, 0);
+        self.sums.change(|sums| shift(&mut sums.drafts, allocated, 0));
         let line = Line { name, demand_at: now, allocated, covered: 0, vouched, owner, open: Arc::downgrade(&state) };
         self.book.insert(id, line);
         state.hash_later();
@@ -308,7 +308,7 @@ impl Core {
     /// The draft is no draft any more.
     pub(crate) fn forget_draft(&self, id: u64) {
         if let Some(bytes) = self.book.take(id) {
-            shift(&self.sums.drafts, 0, bytes);
+            self.sums.change(|sums| shift(&mut sums.drafts, 0, bytes));
         }
     }
 

@@ -78,7 +78,7 @@ impl Core {
                 if let Err(error) = self.finish_doomed(vec![row]) {
                     tracing::warn!(%error, "a delete that was cut off is tried again later");
                     // At least a byte, so that it is.
-                    shift(&self.sums.doomed, bytes.max(1), 0);
+                    self.sums.change(|sums| shift(&mut sums.doomed, bytes.max(1), 0));
                     opened.deletes_finished -= 1;
                 }
             }
@@ -199,7 +199,7 @@ impl Core {
         let mut line = line_of(name_of(&row.name)?, &row, &pieces);
         line.allocated = facts.allocated;
         line.demand_at = line.demand_at.max(crate::base::time::Timestamp::from_ms(row.started_at));
-        shift(&self.sums.drafts, facts.allocated, 0);
+        self.sums.change(|sums| shift(&mut sums.drafts, facts.allocated, 0));
         self.book.insert(id, line);
         opened.drafts_kept += 1;
         Ok(())

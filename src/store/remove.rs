@@ -12,7 +12,6 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use redb::{ReadTransaction, ReadableTable, WriteTransaction};
@@ -126,13 +125,15 @@ impl Core {
         for (id, row) in &doomed {
             self.cache.drop_payload(&Blake3::new(*id), Some(row.allocated));
             self.withheld.forget(&Blake3::new(*id));
-            shift(&self.sums.payloads, 0, row.allocated);
-            shift(&self.sums.count, 0, 1);
+            self.sums.change(|sums| {
+                shift(&mut sums.payloads, 0, row.allocated);
+                shift(&mut sums.count, 0, 1);
+            });
             bytes = bytes.saturating_add(row.allocated);
         }
         if let Err(error) = self.finish_doomed(doomed.clone()) {
             // Their blocks are still taken; the eviction step tries again.
-            shift(&self.sums.doomed, bytes.max(1), 0);
+            self.sums.change(|sums| shift(&mut sums.doomed, bytes.max(1), 0));
             return Err(error);
         }
         self.freed.notify_waiters();
@@ -142,7 +143,7 @@ impl Core {
     /// Tries again what could not be deleted, as long as the step lasts; one that fails again waits for the next step.
     /// Returns the bytes freed.
     pub(crate) fn retry_doomed(&self, begun: Instant) -> Result<u64, Error> {
-        if self.sums.doomed.load(Ordering::Acquire) == 0 {
+        if self.sums.now().doomed == 0 {
             return Ok(0);
         }
         let mut freed: u64 = 0;
@@ -159,7 +160,7 @@ impl Core {
             let bytes = row.allocated;
             match self.finish_doomed(vec![(id, row)]) {
                 Ok(()) => {
-                    shift(&self.sums.doomed, 0, bytes.max(1));
+                    self.sums.change(|sums| shift(&mut sums.doomed, 0, bytes.max(1)));
                     freed = freed.saturating_add(bytes.max(1));
                 }
                 Err(error) => tracing::warn!(blake3 = %Blake3::new(id), %error, "a delete is tried again later"),
@@ -206,7 +207,7 @@ impl Core {
             }
             Ok(())
         })?;
-        shift(&self.sums.quarantine, kept, 0);
+        self.sums.change(|sums| shift(&mut sums.quarantine, kept, 0));
         Ok(())
     }
 

@@ -46,7 +46,7 @@ impl Core {
         let is_there = self.facts(&payload)?.is_some_and(|facts| facts.len == intent.payload.size);
         if is_there && may_finish && self.read_proof(&blake3).is_ok_and(|proof| proof.size == intent.payload.size) {
             self.sync_dir(&self.layout.shelf(&blake3))?;
-            self.enter(id, intent.clone())?;
+            self.enter(id, intent.clone(), || 0)?;
             return Ok(Settled::Finished);
         }
         self.unlink(&proof)?;

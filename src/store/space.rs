@@ -9,8 +9,7 @@
 //!    never one that is being served or filled. Bytes that nobody vouches for stop before the last step. All of it is
 //!    done by one thread of its own, in steps of [`STEP`].
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use redb::ReadTransaction;
@@ -64,35 +63,69 @@ pub(crate) enum Reach {
     All,
 }
 
-/// The running sums in memory.
+/// What room is made beside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Beside {
+    /// What is used: for whoever writes what was promised.
+    Used,
+    /// What is used, and what was promised by now: for whoever wants more.
+    Promised,
+}
+
+impl Beside {
+    fn promised(self, sums: &Counted) -> u64 {
+        match self {
+            Self::Used => 0,
+            Self::Promised => sums.promised,
+        }
+    }
+}
+
+/// The running sums in memory. Behind one lock, held for moments: bytes go from a promise to a draft and from a draft to a
+/// payload, and whoever adds them up on the way must find them once, neither twice nor nowhere.
 #[derive(Debug, Default)]
-pub(crate) struct Sums {
-    pub(crate) payloads: AtomicU64,
-    pub(crate) count: AtomicU64,
-    pub(crate) drafts: AtomicU64,
-    pub(crate) quarantine: AtomicU64,
+pub(crate) struct Sums(Mutex<Counted>);
+
+/// What is counted, in bytes but for `count`.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counted {
+    pub(crate) payloads: u64,
+    /// How many payloads.
+    pub(crate) count: u64,
+    pub(crate) drafts: u64,
+    pub(crate) quarantine: u64,
     /// Promised to what is on its way, and not written yet.
-    pub(crate) promised: AtomicU64,
+    pub(crate) promised: u64,
     /// Taken out, but its files could not be deleted as yet.
-    pub(crate) doomed: AtomicU64,
+    pub(crate) doomed: u64,
 }
 
 /// Adds a change that may be negative; never below zero.
-pub(crate) fn shift(sum: &AtomicU64, up: u64, down: u64) {
-    // The closure always gives a value, so that the update cannot fail.
-    let _: Result<u64, u64> =
-        sum.fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| Some(now.saturating_add(up).saturating_sub(down)));
+pub(crate) fn shift(sum: &mut u64, up: u64, down: u64) {
+    *sum = sum.saturating_add(up).saturating_sub(down);
 }
 
 impl Sums {
+    fn lock(&self) -> MutexGuard<'_, Counted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All of them at one moment.
+    pub(crate) fn now(&self) -> Counted {
+        *self.lock()
+    }
+
+    /// Changes several at one moment.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Counted)) {
+        change(&mut self.lock());
+    }
+
     /// The sums as the index has them: three rows, however many payloads there are.
     pub(crate) fn load(&self, tx: &ReadTransaction) -> Result<(), Error> {
         let totals = tx.open_table(TOTALS)?;
-        for (key, sum) in
-            [(PAYLOAD_BYTES, &self.payloads), (PAYLOAD_COUNT, &self.count), (QUARANTINE_BYTES, &self.quarantine)]
-        {
-            sum.store(totals.get(key)?.map_or(0, |value| value.value()), Ordering::Release);
-        }
+        let read = |key| Ok::<_, Error>(totals.get(key)?.map_or(0, |value| value.value()));
+        let (payloads, count, quarantine) = (read(PAYLOAD_BYTES)?, read(PAYLOAD_COUNT)?, read(QUARANTINE_BYTES)?);
+        self.change(|sums| *sums = Counted { payloads, count, quarantine, ..*sums });
         Ok(())
     }
 }
@@ -100,55 +133,57 @@ impl Sums {
 impl Core {
     /// What is used and free now.
     pub(crate) fn space(&self) -> Result<Space, Error> {
-        let sums = &self.sums;
+        self.space_of(&self.sums.now())
+    }
+
+    fn space_of(&self, sums: &Counted) -> Result<Space, Error> {
         let root = self.layout.root();
         Ok(Space {
-            payloads: (sums.payloads.load(Ordering::Acquire))
-                .saturating_add(sums.doomed.load(Ordering::Acquire))
-                .saturating_add(self.cache.ghosts()),
-            payloads_count: sums.count.load(Ordering::Acquire),
-            drafts: sums.drafts.load(Ordering::Acquire),
+            payloads: sums.payloads.saturating_add(sums.doomed).saturating_add(self.cache.ghosts()),
+            payloads_count: sums.count,
+            drafts: sums.drafts,
             drafts_count: self.book.count() as u64,
-            quarantine: sums.quarantine.load(Ordering::Acquire),
+            quarantine: sums.quarantine,
             max_size: self.config.max_size,
             disk_free: self.disk.free_bytes(root).map_err(|error| Error::at(root, &error))?,
             min_free: self.config.min_free.max(RESERVE),
         })
     }
 
-    /// How many bytes must go before `more` may come, beside what was `promised` to others.
-    pub(crate) fn excess(&self, more: u64, promised: u64) -> Result<u64, Error> {
-        let space = self.space()?;
+    /// How many bytes must go before `more` may come.
+    pub(crate) fn excess(&self, more: u64, beside: Beside) -> Result<u64, Error> {
+        let sums = self.sums.now();
+        let space = self.space_of(&sums)?;
         let used = space.payloads.saturating_add(space.drafts).saturating_add(space.quarantine);
-        let more = more.saturating_add(promised);
+        let more = more.saturating_add(beside.promised(&sums));
         let over = used.saturating_add(more).saturating_sub(space.max_size);
         let short = space.min_free.saturating_add(more).saturating_sub(space.disk_free);
         Ok(over.max(short))
     }
 
-    /// Makes room for `more` bytes beside what was `promised` to others, or says what is full. `spared` stays. Only for
-    /// the thread that evicts.
+    /// Makes room for `more` bytes, or says what is full. `spared` stays. Only for the thread that evicts.
     pub(crate) fn make_room(
         &self,
         more: u64,
-        promised: u64,
+        beside: Beside,
         reach: Reach,
         spared: Option<&Blake3>,
     ) -> Result<(), Error> {
         loop {
-            let excess = self.excess(more, promised)?;
+            let excess = self.excess(more, beside)?;
             if excess == 0 {
                 return Ok(());
             }
             // Somebody waits: the loop that makes room ahead should look.
             self.short.notify_one();
-            if self.evict(more, promised, reach, spared, Instant::now())? == 0 {
+            if self.evict(more, beside, reach, spared, Instant::now())? == 0 {
                 // Somebody may have let go of something while this one looked for victims.
-                let excess = self.excess(more, promised)?;
+                let excess = self.excess(more, beside)?;
                 if excess == 0 {
                     return Ok(());
                 }
-                let space = self.space()?;
+                let sums = self.sums.now();
+                let (space, promised) = (self.space_of(&sums)?, beside.promised(&sums));
                 let what = format!(
                     "{excess} bytes too many: payloads {}, drafts {}, promised to drafts {promised}, quarantine {} of \
                      max_size {}, {} free of min_free {}; raise max_size, unpin or remove payloads, or make room on the \
@@ -171,14 +206,14 @@ impl Core {
             }
         }
         if freed == 0 || begun.elapsed() < STEP {
-            freed = freed.saturating_add(self.evict(wanted, 0, Reach::All, None, begun)?);
+            freed = freed.saturating_add(self.evict(wanted, Beside::Used, Reach::All, None, begun)?);
         }
         Ok(freed)
     }
 
     /// One eviction step that makes room before it is needed: proven payloads do not go for that.
     pub(crate) fn ease_step(&self, wanted: u64) -> Result<u64, Error> {
-        self.evict(wanted, 0, Reach::Unproven, None, Instant::now())
+        self.evict(wanted, Beside::Used, Reach::Unproven, None, Instant::now())
     }
 
     /// Step 4. Frees in the order of the head what is too much for `more` bytes to come, in at most [`STEP`]; where
@@ -186,12 +221,12 @@ impl Core {
     fn evict(
         &self,
         more: u64,
-        promised: u64,
+        beside: Beside,
         reach: Reach,
         spared: Option<&Blake3>,
         begun: Instant,
     ) -> Result<u64, Error> {
-        let wanted = self.excess(more, promised)?;
+        let wanted = self.excess(more, beside)?;
         let now = self.clock.now();
         if wanted > 0 {
             self.cache.drop_idle();

@@ -35,6 +35,23 @@ fn bad(text: impl Into<String>) -> io::Error {
     io::Error::other(text.into())
 }
 
+/// No head came.
+#[derive(Debug)]
+struct Unanswered(io::Error);
+
+impl std::fmt::Display for Unanswered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "no answer: {}", self.0)
+    }
+}
+
+impl std::error::Error for Unanswered {}
+
+/// Whether a question failed before any answer came.
+pub fn is_unanswered(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<Unanswered>())
+}
+
 impl Connection {
     pub fn open(to: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&to, Duration::from_secs(5))?;
@@ -72,8 +89,10 @@ impl Connection {
 
     /// Sends a request as it stands, and reads the head of the answer.
     pub fn ask(&mut self, request: &str) -> io::Result<Head> {
-        self.reader.get_mut().write_all(request.as_bytes())?;
-        self.head(&mut Watch::new())
+        let asked = self.reader.get_mut().write_all(request.as_bytes());
+        asked
+            .and_then(|()| self.head(&mut Watch::new()))
+            .map_err(|error| io::Error::new(error.kind(), Unanswered(error)))
     }
 
     /// Reads `left` bytes of a body.

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::bytes::Dice;
-use crate::http::{Connection, Head};
+use crate::http::{Connection, Head, is_unanswered};
 use crate::soak::world::{Thing, is_wrong, wrong};
 
 /// The manners of asking, in the order of [`Tally::well`].
@@ -26,8 +26,12 @@ pub struct Tally {
     pub well: [AtomicU64; MANNERS.len()],
     /// Answers with an error status.
     pub refused: AtomicU64,
-    /// Answers that broke off, and connections that were refused.
+    /// Answers that broke off behind their head.
     pub cut: AtomicU64,
+    /// Questions to which nothing came: the connection was closed, or the client was tired of waiting.
+    pub unanswered: AtomicU64,
+    /// Connections that were refused: no node was there just then.
+    pub nobody: AtomicU64,
     pub hits: AtomicU64,
     pub bytes: AtomicU64,
 }
@@ -61,8 +65,13 @@ pub fn live(field: &Field<'_>, seed: u64) -> io::Result<()> {
         match result {
             Ok(()) => {}
             Err(error) if is_wrong(&error) => return Err(error),
-            Err(_) => {
-                field.tally.cut.fetch_add(1, Ordering::Relaxed);
+            Err(error) => {
+                let count = match error.kind() {
+                    io::ErrorKind::ConnectionRefused => &field.tally.nobody,
+                    _ if is_unanswered(&error) => &field.tally.unanswered,
+                    _ => &field.tally.cut,
+                };
+                count.fetch_add(1, Ordering::Relaxed);
                 std::thread::sleep(Duration::from_millis(30));
             }
         }
@@ -278,7 +287,9 @@ fn http2(field: &Field<'_>, thing: &Thing) -> io::Result<()> {
         .stdin(Stdio::null())
         .output()?;
     if !out.status.success() {
-        return Err(io::Error::other("curl was cut off"));
+        // 7 is a connection that was refused.
+        let kind = if out.status.code() == Some(7) { io::ErrorKind::ConnectionRefused } else { io::ErrorKind::Other };
+        return Err(io::Error::new(kind, "curl was cut off"));
     }
     let end = out.stdout.windows(4).position(|four| four == b"\r\n\r\n").unwrap_or(0);
     let text = String::from_utf8_lossy(&out.stdout[..end]).into_owned();

@@ -376,7 +376,7 @@ fn tell(soak: &Soak, done: &Done) -> io::Result<String> {
         format!("too little happened: {}, {} hits", manners.join(", "), at(&tally.hits))
     })?;
     Ok(format!(
-        "     answers that ended well: {}\n     {} hits, {} MiB, {} refused, {} cut off\n     origins: {}\n     verbs: {} \
+        "     answers that ended well: {}\n     {} hits, {} MiB, {} refused; {} cut off, {} unanswered, {} found no node\n     origins: {}\n     verbs: {} \
          well, {} refused\n     {} kills, {} stops, {} reloads, {} bits flipped; {} rests, {} proven payloads asked for at \
          them\n     most: {}",
         manners.join(", "),
@@ -384,6 +384,8 @@ fn tell(soak: &Soak, done: &Done) -> io::Result<String> {
         at(&tally.bytes) / MIB,
         at(&tally.refused),
         at(&tally.cut),
+        at(&tally.unanswered),
+        at(&tally.nobody),
         faults.join("\n              "),
         at(&soak.ended.well),
         at(&soak.ended.refused),

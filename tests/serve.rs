@@ -589,6 +589,18 @@ async fn an_origin_that_sends_a_head_and_no_body_is_answered_for_in_time() {
 }
 
 #[tokio::test]
+async fn what_is_passed_on_gets_a_status_where_no_byte_of_it_comes() {
+    let origin = Origin::start().await;
+    let path = "/msdownload/update/v3/static/trustedr/en/authrootstl.cab";
+    origin.put(path, Object::made(MIB, 17));
+    origin.always(path, [Fault::StallAt(0)]);
+    let node = Node::start(&[&origin]).await;
+    let answer = node.client().await.get(&through(&origin, path), &[]).await;
+    assert_eq!((answer.status, answer.header("retry-after").is_some()), (503, true), "{:?}", answer.headers);
+    node.stop().await;
+}
+
+#[tokio::test]
 async fn an_old_client_is_served() {
     let origin = Origin::start().await;
     let object = Object::made(2 * MIB + 5, 14);

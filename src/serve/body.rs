@@ -201,8 +201,9 @@ impl Frames for Following {
 pub(super) struct Passing(Pull<fill::Through, fill::Error>);
 
 impl Passing {
-    pub(super) fn new(body: fill::Through) -> Self {
-        Self(Pull::new(body, Bytes::new()))
+    /// `first` came out of `body` already.
+    pub(super) fn new(body: fill::Through, first: Bytes) -> Self {
+        Self(Pull::new(body, first))
     }
 }
 

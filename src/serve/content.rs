@@ -88,11 +88,12 @@ pub(super) async fn answer(
                     answer => return answer,
                 }
             }
-            Obtained::Passed(passed) => {
+            Obtained::Passed(mut passed) => {
                 let detail = Some(Detail::Passed);
                 let status = CacheStatus { outcome: Outcome::Miss, stored: false, collapsed: false, detail };
                 record.answered(status);
-                return passed::answer(request, passed, status, now);
+                let first = passed::first(request, &mut passed, until, face.config.retry_after).await?;
+                return passed::answer(request, passed, first, status, now);
             }
         }
     }

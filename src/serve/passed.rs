@@ -4,12 +4,16 @@
 //! the origin, so that another client may have the same answer. A range that could not be asked for as it was (a suffix,
 //! several, an `If-Range`) is answered with the whole, as RFC 9110 allows (14.2).
 
+use std::time::Duration;
+
+use bytes::Bytes;
 use http::header::{ETAG, IF_NONE_MATCH, LAST_MODIFIED};
 use http::request::Parts as Request;
 use http::{HeaderName, Method, Response, StatusCode};
+use tokio::time::Instant;
 
 use crate::base::time::Timestamp;
-use crate::fill::Passed;
+use crate::fill::{self, Passed};
 use crate::model::outcome::CacheStatus;
 use crate::net::{Body, Frames};
 use crate::serve::body::{Parts, Passing};
@@ -19,10 +23,31 @@ use crate::wire::conditional::{self, Decision, Object};
 /// Stands for the tag of a version that has no strong one: between quotes no client can send a quote.
 const NO_TAG: &str = "\"";
 
-/// The answer that `passed` makes.
+/// The first bytes of what is passed on, empty where it has none. Waited for, so that what cannot be had in time gets a
+/// status and not a cut.
+pub(super) async fn first(
+    request: &Request,
+    passed: &mut Passed,
+    until: Instant,
+    retry_after: Duration,
+) -> Result<Bytes, Error> {
+    let Some(body) = passed.body.as_mut().filter(|_| request.method != Method::HEAD) else {
+        return Ok(Bytes::new());
+    };
+    match tokio::time::timeout_at(until, body.next()).await {
+        Ok(first) => Ok(first?.unwrap_or_default()),
+        Err(_) => {
+            let why = "the origin sent a head, and no byte of its body in time".to_owned();
+            Err(fill::Error::Unavailable { why, retry_after }.into())
+        }
+    }
+}
+
+/// The answer that `passed` makes, whose body goes on after `first`.
 pub(super) fn answer(
     request: &Request,
     passed: Passed,
+    first: Bytes,
     status: CacheStatus,
     now: Timestamp,
 ) -> Result<Response<Body>, Error> {
@@ -36,7 +61,7 @@ pub(super) fn answer(
         // A HEAD of unknown length is told none: an empty body would be taken for a length of zero.
         (_, None) if request.method == Method::HEAD && !bare => Body::stream(Box::new(Parts::new([]))),
         (Some(body), size) if request.method != Method::HEAD && !bare => {
-            let frames: Box<dyn Frames> = Box::new(Passing::new(body));
+            let frames: Box<dyn Frames> = Box::new(Passing::new(body, first));
             match size {
                 Some(size) => Body::frames(size, frames),
                 None => Body::stream(frames),

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::bytes::{Dice, Object};
-use crate::soak::world::Thing;
+use crate::soak::world::{Thing, WRONG_TOTAL};
 
 /// What it can do instead of answering well, and of how many in a thousand answers.
 const FAULTS: &[(&str, u64)] = &[
@@ -177,7 +177,7 @@ impl State {
                     return answer(to, &object, &asked, &Manner { shift: 4096, ..Manner::default() });
                 }
                 Some("wrong total") => {
-                    return answer(to, &object, &asked, &Manner { total: 7, ..Manner::default() });
+                    return answer(to, &object, &asked, &Manner { total: WRONG_TOTAL, ..Manner::default() });
                 }
                 Some("503") => {
                     to.write_all(b"HTTP/1.1 503 Busy\r\nRetry-After: 1\r\nContent-Length: 4\r\n\r\nbusy")?;

@@ -34,13 +34,11 @@ pub(super) async fn first(
     let Some(body) = passed.body.as_mut().filter(|_| request.method != Method::HEAD) else {
         return Ok(Bytes::new());
     };
-    match tokio::time::timeout_at(until, body.next()).await {
-        Ok(first) => Ok(first?.unwrap_or_default()),
-        Err(_) => {
-            let why = "the origin sent a head, and no byte of its body in time".to_owned();
-            Err(fill::Error::Unavailable { why, retry_after }.into())
-        }
-    }
+    let Ok(first) = tokio::time::timeout_at(until, body.next()).await else {
+        let why = "the origin sent a head, and no byte of its body in time".to_owned();
+        return Err(fill::Error::Unavailable { why, retry_after }.into());
+    };
+    Ok(first?.unwrap_or_default())
 }
 
 /// The answer that `passed` makes, whose body goes on after `first`.

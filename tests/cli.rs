@@ -173,6 +173,36 @@ fn check_config_says_what_would_run_and_how_well() {
     assert!(value["file"].as_str().unwrap().ends_with("waystation.toml"));
 }
 
+#[test]
+fn check_config_refuses_a_name_that_the_site_ca_may_not_sign_for_as_serve_does() {
+    let data = tempfile::tempdir().unwrap();
+    let create = ["tls", "ca", "create", "--for", "site.example"];
+    assert!(run(data.path(), &create).status.success());
+    let finding = |args: &[&str]| {
+        let output =
+            run(data.path(), &[&["check-config", "--json", "--set", "listen.http=127.0.0.1:0"], args].concat());
+        let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let all = value["findings"].as_array().unwrap();
+        let one = all.iter().find(|finding| finding["check"] == "site-ca").unwrap().clone();
+        (output.status.code(), one)
+    };
+    let https = ["--set", "listen.https=127.0.0.1:0", "--set"];
+    let (code, good) = finding(&[&https[..], &["advertise.names=patches.site.example"]].concat());
+    assert_eq!((code, good["verdict"].as_str()), (Some(0), Some("good")), "{good}");
+    for key in ["advertise.names", "advertise.external"] {
+        let outside = format!("{key}=patches.other.example");
+        let (code, bad) = finding(&[&https[..], &[&outside]].concat());
+        assert_eq!((code, bad["verdict"].as_str()), (Some(78), Some("bad")), "{bad}");
+        assert!(bad["seen"].as_str().unwrap().contains("not for patches.other.example"), "{bad}");
+        assert!(bad["advice"].as_str().unwrap().contains("tls ca create --for DOMAIN --replace"), "{bad}");
+        let mut node = NodeProcess::spawn(data.path(), &["--set", &outside]);
+        assert_eq!(node.ended().code(), Some(78));
+    }
+    // Who listens for no TLS signs nothing.
+    let (code, note) = finding(&["--set", "listen.https=", "--set", "advertise.names=patches.other.example"]);
+    assert_eq!((code, note["verdict"].as_str()), (Some(0), Some("note")), "{note}");
+}
+
 /// A running node whose allow-list has the origin on it.
 struct Site {
     origin: Origin,

@@ -176,8 +176,15 @@ fn check_config_says_what_would_run_and_how_well() {
 #[test]
 fn check_config_refuses_a_name_that_the_site_ca_may_not_sign_for_as_serve_does() {
     let data = tempfile::tempdir().unwrap();
-    let create = ["tls", "ca", "create", "--for", "site.example"];
-    assert!(run(data.path(), &create).status.success());
+    let create = run(data.path(), &["tls", "ca", "create", "--for", "site.example", "--for", "localhost"]);
+    assert!(create.status.success(), "{}", text(&create.stderr));
+    let told = text(&create.stdout);
+    assert!(told.contains("No name of the node lies in site.example"), "{told}");
+    assert!(told.contains(r#"[advertise] names = ["patches.site.example"]"#), "{told}");
+    assert!(!told.contains("lies in localhost"), "{told}");
+    let named = ["--replace", "--set", "advertise.names=site.example"];
+    let again = run(data.path(), &[&["tls", "ca", "create", "--for", "site.example"][..], &named].concat());
+    assert!(again.status.success() && !text(&again.stdout).contains("No name"), "{}", text(&again.stdout));
     let finding = |args: &[&str]| {
         let output =
             run(data.path(), &[&["check-config", "--json", "--set", "listen.http=127.0.0.1:0"], args].concat());

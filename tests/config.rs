@@ -215,9 +215,8 @@ fn bandwidth_that_starves_clients_is_found_and_nonsense_refused() {
     let data = tempfile::tempdir().unwrap();
     let seen = |file: &str| {
         let found = found(&load(data.path(), &format!("[bandwidth]\n{file}\n"), &[], &[]).unwrap(), "bandwidth");
-        let text = |finding: waystation::model::report::Finding| {
-            (finding.verdict, format!("{}: {} | {}", finding.subject, finding.seen, finding.advice))
-        };
+        let text =
+            |finding: Finding| (finding.verdict, format!("{}: {} | {}", finding.subject, finding.seen, finding.advice));
         found.into_iter().map(text).collect::<Vec<_>>()
     };
     let is_one = |seen: &[(Verdict, String)], verdict: Verdict, parts: &[&str]| {
@@ -394,6 +393,12 @@ fn a_port_that_is_taken_is_found() {
         found(&loaded, "bind").into_iter().map(|finding| (finding.subject, finding.verdict)).collect();
     let expected = [("listen.http", Verdict::Good), ("listen.https", Verdict::Bad), ("listen.control", Verdict::Bad)];
     assert_eq!(verdicts, expected.map(|(key, verdict)| (key.to_owned(), verdict)));
+    let advice = |seen: &str, advice: &str| {
+        let fits = |finding: &Finding| finding.seen.contains(seen) && finding.advice.contains(advice);
+        assert!(found(&loaded, "bind").iter().any(fits), "{:?}", found(&loaded, "bind"));
+    };
+    advice("something else listens there", "another port into listen.https");
+    advice("does not have that address", "one that it has into listen.control");
     // The node that runs there has them.
     let runs: Vec<_> = app::check(&loaded, true).into_iter().filter(|finding| finding.check == "bind").collect();
     assert!(matches!(&runs[..], [one] if one.verdict == Verdict::Skipped), "{runs:?}");

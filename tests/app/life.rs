@@ -232,7 +232,8 @@ fn two_nodes_do_not_share_a_directory_or_a_port() {
     let mut first = NodeProcess::start(data.path(), &[]);
     let mut second = NodeProcess::spawn(data.path(), &[]);
     assert_eq!(second.ended().code(), Some(75));
-    second.logged("another waystation process uses this data directory");
+    let told = second.logged("another waystation process uses this data directory");
+    assert!(told.contains(&format!("`waystation status --data {}`", data.path().display())), "{told}");
     assert!(verb(data.path(), &["health"]).status.success(), "the second one disturbed the first");
 
     let other = tempfile::tempdir().unwrap();
@@ -309,6 +310,15 @@ fn a_start_that_cannot_go_well_says_why() {
         assert_eq!(node.ended().code(), Some(78));
         node.logged("it belongs to user 12345");
         assert_eq!(fs::read_dir(&foreign).unwrap().count(), 0, "files of another owner appeared");
+        // One on which a node works is not to be started, but asked.
+        let lock = fs::File::create(foreign.join("lock")).unwrap();
+        lock.lock().unwrap();
+        let mut node = NodeProcess::spawn(&foreign, &[]);
+        assert_eq!(node.ended().code(), Some(78));
+        node.logged(&format!(
+            "a node runs there already: ask it with `waystation status --data {}`",
+            foreign.display()
+        ));
     } else {
         eprintln!("not tried: a directory of another user can only be made by root");
     }

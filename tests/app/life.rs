@@ -93,7 +93,8 @@ fn a_reload_applies_what_it_can_and_names_the_rest() {
     fs::write(&file, "[origins]\nalow = []\n").unwrap();
     node.signal(Signal::HUP);
     node.told(|text| text.contains("READY=1"));
-    assert!(node.logged("not reloaded").contains("did you mean \\\"allow\\\"?"));
+    let told = node.logged("not reloaded; what ran before goes on");
+    assert!(told.contains("did you mean \\\"allow\\\"?"), "{told}");
     let settings = get(control, "/api/v1/settings");
     let settings: serde_json::Value = serde_json::from_str(settings.split("\r\n\r\n").nth(1).unwrap()).unwrap();
     let rows = settings.as_array().or_else(|| settings["settings"].as_array()).unwrap();
@@ -381,6 +382,12 @@ fn what_is_refused_is_recorded_like_all_else() {
         assert!(answer.starts_with(&format!("http/1.1 {status} ")) && answer.contains("cache-status: "), "{answer}");
         node.logged(&format!("\"status\":{status}"));
     }
+    // The record's own words stay readable.
+    ask("GET /x HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n".into());
+    let line = node.logged("\"host\":\"evil.example\"");
+    let record: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let why = record["why"].as_str().unwrap();
+    assert!(why.contains("'evil.example'") && !why.contains("\\x22"), "{line}");
 }
 
 #[test]

@@ -133,6 +133,7 @@ fn completions_and_version_need_nothing() {
 
 /// How a verb ends that finds no store, a directory that is none, or one that is another user's, by the table of `--help`.
 #[test]
+#[allow(clippy::print_stderr, reason = "what was not tried is told")]
 fn a_directory_that_cannot_be_worked_on_ends_every_verb_with_the_same_code() {
     let data = tempfile::tempdir().unwrap();
     let (file, none) = (data.path().join("file"), data.path().join("none"));

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where by panicking")]
 
 use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::process::Output;
 
 use clap::{CommandFactory, Parser};
@@ -12,7 +13,7 @@ use sha2::{Digest, Sha256};
 use waystation::base::span::Span;
 use waystation::cli::args::Cli;
 
-use crate::node_process::{NodeProcess, verb as run};
+use crate::node_process::{NodeProcess, program, verb as run};
 use crate::origin::{Fault, Object, Origin};
 
 // Other tests use other parts of it.
@@ -103,7 +104,6 @@ fn without_a_node_the_error_says_how_to_start_one() {
         &["explain", "http://dl.example.org/a"],
         &["doctor"],
         &["jobs", "list"],
-        &["content", "list"],
         &["store", "verify", "--repair"],
     ] {
         let output = run(data.path(), args);
@@ -129,6 +129,56 @@ fn completions_and_version_need_nothing() {
     let output = run(data.path(), &["version", "--json"]);
     let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((value["command"].as_str(), value["node"].is_null()), (Some(env!("CARGO_PKG_VERSION")), true));
+}
+
+/// How a verb ends that finds no store, a directory that is none, or one that is another user's, by the table of `--help`.
+#[test]
+#[allow(clippy::print_stderr, reason = "what was not tried is told")]
+fn a_directory_that_cannot_be_worked_on_ends_every_verb_with_the_same_code() {
+    let data = tempfile::tempdir().unwrap();
+    let (file, none) = (data.path().join("file"), data.path().join("none"));
+    std::fs::write(&file, "").unwrap();
+    let verbs = [
+        &["content", "list"][..],
+        &["store", "verify"],
+        &["backup", "b"],
+        &["restore", "b"],
+        &["import", "b"],
+        &["tls", "csr"],
+    ];
+    for args in verbs {
+        let output = run(&none, args);
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(66), "{args:?}: {error}");
+        assert!(error.contains("there is no store in") && error.contains("--data"), "{args:?}: {error}");
+        assert!(!none.exists(), "{args:?} made it");
+    }
+    let more = [&["serve"][..], &["status"]];
+    for args in verbs.into_iter().chain(more) {
+        let output = run(&file, args);
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(78), "{args:?}: {error}");
+        assert!(error.contains("file is no directory"), "{args:?}: {error}");
+    }
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("not tried: a directory of another user can only be made by root");
+        return;
+    }
+    std::fs::set_permissions(data.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+    for args in verbs.into_iter().chain(more) {
+        match program(data.path(), args).uid(65_534).gid(65_534).output() {
+            Ok(output) => {
+                let error = text(&output.stderr);
+                assert_eq!(output.status.code(), Some(78), "{args:?}: {error}");
+                assert!(error.contains("may not be entered by this user"), "{args:?}: {error}");
+            }
+            Err(error) => eprintln!("not tried: others may not run the program where it lies: {error}"),
+        }
+    }
+    let help = text(&run(data.path(), &["--help"]).stdout);
+    for code in ["66", "69", "71", "74", "75", "78", "130"] {
+        assert!(help.lines().any(|line| line.trim_start().starts_with(code)), "{code} in {help}");
+    }
 }
 
 #[test]
@@ -171,6 +221,43 @@ fn check_config_says_what_would_run_and_how_well() {
     assert_eq!((row["place"].as_str(), row["layer"].as_str()), (Some("waystation.toml:2"), Some("file")));
     assert!(value["findings"].as_array().unwrap().iter().any(|finding| finding["verdict"] == "bad"), "{value}");
     assert!(value["file"].as_str().unwrap().ends_with("waystation.toml"));
+}
+
+#[test]
+fn check_config_refuses_a_name_that_the_site_ca_may_not_sign_for_as_serve_does() {
+    let data = tempfile::tempdir().unwrap();
+    let create = run(data.path(), &["tls", "ca", "create", "--for", "site.example", "--for", "localhost"]);
+    assert!(create.status.success(), "{}", text(&create.stderr));
+    let told = text(&create.stdout);
+    assert!(told.contains("No name of the node lies in site.example"), "{told}");
+    assert!(told.contains(r#"[advertise] names = ["patches.site.example"]"#), "{told}");
+    assert!(!told.contains("lies in localhost"), "{told}");
+    let named = ["--replace", "--set", "advertise.names=site.example"];
+    let again = run(data.path(), &[&["tls", "ca", "create", "--for", "site.example"][..], &named].concat());
+    assert!(again.status.success() && !text(&again.stdout).contains("No name"), "{}", text(&again.stdout));
+    let finding = |args: &[&str]| {
+        let output =
+            run(data.path(), &[&["check-config", "--json", "--set", "listen.http=127.0.0.1:0"], args].concat());
+        let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let all = value["findings"].as_array().unwrap();
+        let one = all.iter().find(|finding| finding["check"] == "site-ca").unwrap().clone();
+        (output.status.code(), one)
+    };
+    let https = ["--set", "listen.https=127.0.0.1:0", "--set"];
+    let (code, good) = finding(&[&https[..], &["advertise.names=patches.site.example"]].concat());
+    assert_eq!((code, good["verdict"].as_str()), (Some(0), Some("good")), "{good}");
+    for key in ["advertise.names", "advertise.external"] {
+        let outside = format!("{key}=patches.other.example");
+        let (code, bad) = finding(&[&https[..], &[&outside]].concat());
+        assert_eq!((code, bad["verdict"].as_str()), (Some(78), Some("bad")), "{bad}");
+        assert!(bad["seen"].as_str().unwrap().contains("not for patches.other.example"), "{bad}");
+        assert!(bad["advice"].as_str().unwrap().contains("tls ca create --for DOMAIN --replace"), "{bad}");
+        let mut node = NodeProcess::spawn(data.path(), &["--set", &outside]);
+        assert_eq!(node.ended().code(), Some(78));
+    }
+    // Who listens for no TLS signs nothing.
+    let (code, note) = finding(&["--set", "listen.https=", "--set", "advertise.names=patches.other.example"]);
+    assert_eq!((code, note["verdict"].as_str()), (Some(0), Some("note")), "{note}");
 }
 
 /// A running node whose allow-list has the origin on it.

@@ -44,7 +44,9 @@ pub(crate) fn text(facts: &Facts<'_>) -> String {
     let _ = writeln!(out, "  data     {} (at most {})", facts.data.display(), size_text(facts.max_size));
     let _ = match facts.file {
         Some(file) => writeln!(out, "  settings {}", file.display()),
-        None => writeln!(out, "  settings defaults; `waystation config template` prints a file to begin with"),
+        None => {
+            writeln!(out, "  settings no configuration file; `waystation config template` prints one to begin with")
+        }
     };
     if let Some(why) = facts.read_only {
         let _ = writeln!(out, "  NOT READY: only what is held is served: {why}");
@@ -98,6 +100,7 @@ mod tests {
         let told = text(&facts);
         assert!(told.contains("[listen] http = [\"0.0.0.0:80\", \"0.0.0.0:3698\"]"), "{told}");
         assert!(told.contains("/d cache.example /f"), "{told}");
+        assert!(told.contains("settings no configuration file"), "{told}");
         let low = ["0.0.0.0:80".parse().unwrap()];
         assert!(!text(&Facts { http: &low, ..facts }).contains("but first"));
         assert_eq!(

@@ -123,10 +123,17 @@ pub(crate) fn data_directory(data: &Path, allow_network: bool) -> Result<(), App
     })?;
     let user = rustix::process::geteuid().as_raw();
     if let Some(owner) = machine::owner(data).filter(|owner| *owner != user) {
-        let why = format!(
-            "it belongs to user {owner}, and this is user {user}: start the node as user {owner} (`setpriv --reuid={owner} ...`), \
-             or give it the directory (chown -R)"
-        );
+        let why = if machine::is_locked(&data.join("lock")) {
+            format!(
+                "it belongs to user {owner}, and a node runs there already: ask it with `waystation status --data {}`",
+                data.display()
+            )
+        } else {
+            format!(
+                "it belongs to user {owner}, and this is user {user}: start the node as user {owner} (`setpriv \
+                 --reuid={owner} ...`), or give it the directory (chown -R)"
+            )
+        };
         return Err(AppError::Owner { path: data.to_owned(), why });
     }
     match machine::file_system(data) {

@@ -15,9 +15,8 @@ pub(super) fn configuration(node: &Node, loaded: &mut Loaded, started: &Settings
         Ok(new) => new,
         Err(error) => {
             for problem in error.problems {
-                tracing::error!(place = problem.place, what = problem.what, "not reloaded");
+                tracing::error!(place = problem.place, what = problem.what, "not reloaded; what ran before goes on");
             }
-            tracing::error!("the configuration has errors and is not used; what ran before goes on");
             return;
         }
     };

@@ -113,9 +113,19 @@ pub fn ca_is_there(loaded: &Loaded) -> Result<bool, AppError> {
     Ok([CERT_FILE, KEY_FILE].iter().any(|file| dir.join(file).exists()))
 }
 
-/// Makes a new site CA for these domains, and a certificate from it; returns the CA, and where the files of the one that
-/// was there are kept.
-pub fn ca_create(loaded: &Loaded, domains: &[String]) -> Result<(SiteCa, Vec<PathBuf>), AppError> {
+/// A site CA that was made.
+#[derive(Debug)]
+pub struct Made {
+    /// The CA.
+    pub ca: SiteCa,
+    /// Where the files of the one that was there are kept.
+    pub kept: Vec<PathBuf>,
+    /// Those of its domains that no name of the node lies in, so that its certificate has none of them.
+    pub nameless: Vec<String>,
+}
+
+/// Makes a new site CA for these domains, and a certificate from it.
+pub fn ca_create(loaded: &Loaded, domains: &[String]) -> Result<Made, AppError> {
     let config = rooms::tls(&loaded.typed()?)?;
     let domains = parse(domains)?;
     own(loaded)?;
@@ -123,8 +133,18 @@ pub fn ca_create(loaded: &Loaded, domains: &[String]) -> Result<(SiteCa, Vec<Pat
     // Not opened: what is there may be the reason why another CA is wanted.
     let tls = Tls::unloaded(config, std::sync::Arc::new(RealDisk), std::sync::Arc::new(SystemClock))?;
     let (_, kept) = tls.create_ca(&domains)?;
-    let made = site_ca_of(&again)?.ok_or_else(|| AppError::NoStore { path: again.dir.clone() })?;
-    Ok((made, kept))
+    let ca = site_ca_of(&again)?.ok_or_else(|| AppError::NoStore { path: again.dir.clone() })?;
+    let names = own_names(&again);
+    let is_nameless = |domain: &&SiteName| {
+        let scope = Scope::of_domains(std::slice::from_ref(*domain), &[]);
+        // Every scope takes `localhost` in, which no other machine calls the node.
+        let inside = |name: &SiteName| {
+            matches!(name, SiteName::Dns(dns) if **domain == *name || dns != "localhost") && scope.permits(name)
+        };
+        !names.iter().any(inside)
+    };
+    let nameless = domains.iter().filter(is_nameless).map(ToString::to_string).collect();
+    Ok(Made { ca, kept, nameless })
 }
 
 /// The site CA's certificate in PEM; `None` before the first start.

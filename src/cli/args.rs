@@ -18,7 +18,7 @@ Exit codes:
   71  the machine refuses threads, signals or the log
   74  the store, or the disk below it, cannot be used
   75  another process uses the data directory: try again when it has ended
-  78  the configuration is wrong, or the data directory is another user's
+  78  the configuration is wrong, or the data directory is another user's or none
   130 stopped at once by a second signal
 
 Begin with:

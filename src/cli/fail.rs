@@ -18,9 +18,12 @@ pub struct Fail {
 pub const FAILED: u8 = 1;
 /// The command line cannot be understood.
 pub const USAGE: u8 = 2;
+/// There is no store where one was looked for (`EX_NOINPUT`).
+pub const NO_STORE: u8 = 66;
 /// No node is running, and the command needs one (`EX_UNAVAILABLE`).
 pub const NO_NODE: u8 = 69;
-/// The configuration is wrong (`EX_CONFIG`, which systemd is told not to start again after).
+/// The configuration is wrong, or the data directory is another user's (`EX_CONFIG`, which systemd is told not to start again
+/// after).
 pub const CONFIG: u8 = 78;
 
 impl Fail {
@@ -39,12 +42,17 @@ impl Fail {
         Self { what: what.into(), next: next.into(), code: NO_NODE }
     }
 
+    /// No node is running, and there is no store to work on without one.
+    pub fn no_store(what: impl Into<String>, next: impl Into<String>) -> Self {
+        Self { what: what.into(), next: next.into(), code: NO_STORE }
+    }
+
     /// Nobody reads what is printed any more (`| head`): the verb ends there, and there is nothing to complain of.
     pub const fn unheard() -> Self {
         Self { what: String::new(), next: String::new(), code: 0 }
     }
 
-    /// The configuration is wrong.
+    /// The configuration is wrong, or the data directory is another user's or none.
     pub fn config(what: impl Into<String>, next: impl Into<String>) -> Self {
         Self { what: what.into(), next: next.into(), code: CONFIG }
     }

@@ -132,21 +132,26 @@ fn reach(flags: &Flags, out: Out) -> Result<Loaded, Fail> {
         let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
         let data = loaded.data_dir().display();
         out.warn(&format!(
-            "no node would start from this configuration: {}: {}{more}; looking in {data} all the same",
+            "no node would start from this configuration: {}: {}{more}; asking the node that runs on {data}, if \
+             one does",
             first.place, first.what
         ));
     }
     Ok(loaded)
 }
 
-/// A directory that this user may not enter is told as that, and not as a wrong file in it.
+/// A directory that this user may not enter, or that is none, is told as that, and not as a wrong file in it.
 fn may_enter(flags: &Flags) -> Result<(), Fail> {
-    let shut = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
-    match &flags.data {
-        Some(data) if std::fs::read_dir(data).is_err_and(|error| shut(&error)) => Err(Fail::new(
+    let Some(data) = &flags.data else { return Ok(()) };
+    match std::fs::read_dir(data).map_err(|error| error.kind()) {
+        // It does not mend itself, so that a service is not to be started again and again.
+        Err(io::ErrorKind::PermissionDenied) => Err(Fail::config(
             format!("{} may not be entered by this user", data.display()),
             "run the command as root (sudo) or as the user that the node runs as",
         )),
+        Err(io::ErrorKind::NotADirectory) => {
+            Err(Fail::config(format!("{} is no directory", data.display()), "name the data directory with --data"))
+        }
         _ => Ok(()),
     }
 }

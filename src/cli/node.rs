@@ -76,7 +76,7 @@ impl Node {
         }
         let data = loaded.data_dir();
         if !create && !data.join("node.redb").exists() {
-            return Err(Fail::no_node(
+            return Err(Fail::no_store(
                 format!("no node is running, and there is no store in {}", data.display()),
                 "name the right data directory with --data, or start a node there with `waystation serve`",
             ));
@@ -192,7 +192,7 @@ fn unreachable(loaded: &Loaded, socket: &Path, error: &io::Error) -> Fail {
     }
     if error.kind() == io::ErrorKind::PermissionDenied {
         let next = "run the command as root or as the user that the node runs as";
-        return Fail::new(format!("{} may not be opened by this user", socket.display()), next);
+        return Fail::config(format!("{} may not be opened by this user", socket.display()), next);
     }
     Fail::no_node(format!("{}: {error}", socket.display()), "see whether the node is running and well")
 }

@@ -80,7 +80,7 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: TlsVerb, out: Out) -> Result<()
                     "look at it with `waystation tls ca show`; --replace makes another one and keeps the old files",
                 ));
             }
-            let (ca, kept) = tls::ca_create(loaded, &domains).map_err(fail)?;
+            let tls::Made { ca, kept, nameless } = tls::ca_create(loaded, &domains).map_err(fail)?;
             let taken = Taken::by(loaded);
             out.both(&ca, |ca| {
                 let mut text = site_ca(ca);
@@ -91,6 +91,16 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: TlsVerb, out: Out) -> Result<()
                 if ca.in_use {
                     text.push_str("Give it to the endpoints: waystation tls ca export > site-ca.pem\n");
                     add(&mut text, format_args!("{}\n", taken.people("A certificate from it is served")));
+                    for domain in &nameless {
+                        let name = domain.trim_start_matches("*.");
+                        add(
+                            &mut text,
+                            format_args!(
+                                "No name of the node lies in {name}, and its certificate has none: write what clients call \
+                                 it, such as [advertise] names = [\"patches.{name}\"], and start it again.\n"
+                            ),
+                        );
+                    }
                 }
                 text
             })

@@ -22,7 +22,7 @@ pub enum Fault {
 pub enum Error {
     /// An address is in use.
     #[error(
-        "cannot listen on {address}: something else listens there; stop it (see `ss -ltnp`) or choose another port"
+        "cannot listen on {address}: something else listens there; stop it (see `ss -ltnp`) or write another port into [listen]"
     )]
     AddressInUse {
         /// What was asked for.
@@ -37,8 +37,17 @@ pub enum Error {
         /// What was asked for.
         address: SocketAddr,
     },
+    /// An address that this machine does not have.
+    #[error(
+        "cannot listen on {address}: this machine does not have that address (see `ip address`); write one that it has into \
+         [listen], or 0.0.0.0 for all"
+    )]
+    AddressForeign {
+        /// What was asked for.
+        address: SocketAddr,
+    },
     /// Any other failure to listen.
-    #[error("cannot listen on {address}: {source}; is it an address of this machine?")]
+    #[error("cannot listen on {address}: {source}")]
     Listen {
         /// What was asked for.
         address: SocketAddr,
@@ -119,6 +128,7 @@ impl Error {
             Self::Register(_) | Self::Tls(_) | Self::Make(_) => Fault::Us,
             Self::AddressInUse { .. }
             | Self::AddressForbidden { .. }
+            | Self::AddressForeign { .. }
             | Self::Listen { .. }
             | Self::Busy { .. }
             | Self::Certificate(_)

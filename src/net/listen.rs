@@ -44,6 +44,7 @@ impl Bound {
         bind_tcp(address).map_err(|source| match source.kind() {
             io::ErrorKind::AddrInUse => Error::AddressInUse { address },
             io::ErrorKind::PermissionDenied => Error::AddressForbidden { address },
+            io::ErrorKind::AddrNotAvailable => Error::AddressForeign { address },
             _ => Error::Listen { address, source },
         })
     }

@@ -145,7 +145,10 @@ impl Record {
             first_byte_ms = self.first_byte.map(millis),
             agent = show(&self.agent, AGENT_CHARS_MAX),
             fault = self.why.as_ref().map_or("", |(fault, _)| fault.word()),
-            why = self.why.as_ref().map(|(_, why)| shown::escape(why.as_bytes(), FIELD_CHARS_MAX)).unwrap_or_default(),
+            // Our own words, whose quotes would be escaped as a stranger's are.
+            why = (self.why.as_ref())
+                .map(|(_, why)| shown::escape(why.replace('"', "'").as_bytes(), FIELD_CHARS_MAX))
+                .unwrap_or_default(),
         );
     }
 }

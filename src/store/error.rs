@@ -55,7 +55,9 @@ pub enum Error {
     },
     /// Another process works on the data directory.
     #[error(
-        "{path}: another waystation process uses this data directory; ask it through its control socket, or stop it first"
+        "{path}: another waystation process uses this data directory; ask it with `waystation status --data {}`, or stop it \
+         first",
+        .path.parent().unwrap_or(.path).display()
     )]
     Locked {
         /// The lock file.

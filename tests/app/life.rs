@@ -93,7 +93,8 @@ fn a_reload_applies_what_it_can_and_names_the_rest() {
     fs::write(&file, "[origins]\nalow = []\n").unwrap();
     node.signal(Signal::HUP);
     node.told(|text| text.contains("READY=1"));
-    assert!(node.logged("not reloaded").contains("did you mean \\\"allow\\\"?"));
+    let told = node.logged("not reloaded; what ran before goes on");
+    assert!(told.contains("did you mean \\\"allow\\\"?"), "{told}");
     let settings = get(control, "/api/v1/settings");
     let settings: serde_json::Value = serde_json::from_str(settings.split("\r\n\r\n").nth(1).unwrap()).unwrap();
     let rows = settings.as_array().or_else(|| settings["settings"].as_array()).unwrap();
@@ -232,7 +233,8 @@ fn two_nodes_do_not_share_a_directory_or_a_port() {
     let mut first = NodeProcess::start(data.path(), &[]);
     let mut second = NodeProcess::spawn(data.path(), &[]);
     assert_eq!(second.ended().code(), Some(75));
-    second.logged("another waystation process uses this data directory");
+    let told = second.logged("another waystation process uses this data directory");
+    assert!(told.contains(&format!("`waystation status --data {}`", data.path().display())), "{told}");
     assert!(verb(data.path(), &["health"]).status.success(), "the second one disturbed the first");
 
     let other = tempfile::tempdir().unwrap();
@@ -309,6 +311,15 @@ fn a_start_that_cannot_go_well_says_why() {
         assert_eq!(node.ended().code(), Some(78));
         node.logged("it belongs to user 12345");
         assert_eq!(fs::read_dir(&foreign).unwrap().count(), 0, "files of another owner appeared");
+        // One on which a node works is not to be started, but asked.
+        let lock = fs::File::create(foreign.join("lock")).unwrap();
+        lock.lock().unwrap();
+        let mut node = NodeProcess::spawn(&foreign, &[]);
+        assert_eq!(node.ended().code(), Some(78));
+        node.logged(&format!(
+            "a node runs there already: ask it with `waystation status --data {}`",
+            foreign.display()
+        ));
     } else {
         eprintln!("not tried: a directory of another user can only be made by root");
     }
@@ -371,6 +382,12 @@ fn what_is_refused_is_recorded_like_all_else() {
         assert!(answer.starts_with(&format!("http/1.1 {status} ")) && answer.contains("cache-status: "), "{answer}");
         node.logged(&format!("\"status\":{status}"));
     }
+    // The record's own words stay readable.
+    ask("GET /x HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n".into());
+    let line = node.logged("\"host\":\"evil.example\"");
+    let record: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let why = record["why"].as_str().unwrap();
+    assert!(why.contains("'evil.example'") && !why.contains("\\x22"), "{line}");
 }
 
 #[test]

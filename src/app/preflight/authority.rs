@@ -9,6 +9,7 @@ use crate::base::disk::RealDisk;
 use crate::model::report::Verdict;
 use crate::net;
 use crate::net::tls::ca::{KEY_FILE, SiteCa};
+use crate::net::tls::import;
 
 /// Whether the site CA can sign. One that cannot is no obstacle to a node whose certificate is good for a while yet, and
 /// is found here before that ends.
@@ -18,7 +19,25 @@ pub(super) fn site_ca(typed: &Typed, found: &mut Found) {
     let key = config.dir.join(KEY_FILE).display().to_string();
     match SiteCa::existing(&RealDisk, &config.dir) {
         Ok(None) => {}
-        Ok(Some(ca)) => found.good("site-ca", &key, format!("may sign for {}", ca.scope())),
+        Ok(Some(ca)) => {
+            let outside: Vec<_> =
+                config.names.iter().filter(|name| !ca.scope().permits(name)).map(ToString::to_string).collect();
+            if outside.is_empty() {
+                found.good("site-ca", &key, format!("may sign for {}", ca.scope()));
+                return;
+            }
+            let others = !config.pairs.is_empty() || import::kept(&config.dir).iter().any(|pair| pair.cert.exists());
+            // A start signs for these names only where it listens for TLS and nothing else is served.
+            let needed = !typed.listen.https.0.is_empty() && !others;
+            found.add(
+                if needed { Verdict::Bad } else { Verdict::Note },
+                "site-ca",
+                &key,
+                format!("may sign for {}, and not for {} of [advertise]", ca.scope(), outside.join(", ")),
+                "make another with `waystation tls ca create --for DOMAIN --replace` and give its certificate to the \
+                 clients, or take the names out of [advertise]",
+            );
+        }
         Err(net::Error::File { source, .. }) if source.kind() == ErrorKind::PermissionDenied => {
             found.add(Verdict::Skipped, "site-ca", &key, "it cannot be read by this user", "check as the node's user");
         }

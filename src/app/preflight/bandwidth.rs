@@ -2,58 +2,32 @@
 
 use crate::app::config::keys::Typed;
 use crate::app::preflight::Found;
+use crate::model::report::Verdict;
 use crate::pace::Limit;
 use crate::pace::limit::RATE_MIN;
 
-/// Connections of one Windows machine that read at the same time: Delivery Optimization opens seven.
-const CONNECTIONS_OF_ONE: u64 = 7;
+/// What one Windows machine must get (32 kB/s): Delivery Optimization opens seven connections, each of which wants the least
+/// rate, and heads and records come on top. `docs/SIZING.md` reckons with it, too.
+const ONE_MACHINE: u64 = 8 * RATE_MIN;
 
-/// What all of these come to at the least rate.
-const ONE_MACHINE: u64 = CONNECTIONS_OF_ONE * RATE_MIN;
-
-/// Machines that are reckoned with in a network that has room for more.
+/// Machines that are reckoned with where there is room for more.
 const MACHINES_MAX: u64 = 250;
 
 const WHY: &str = "Windows avoids a node for 15 minutes that gives a connection less than 4 kB/s for 20 s";
 
-/// Warns where the rate of a connection can fall below what clients put up with.
+/// Warns where the rate of a connection can fall below what clients put up with, whoever else reads; tells where it can if
+/// many read at once.
 pub(super) fn rates(typed: &Typed, found: &mut Found) {
-    let (rules, connections) = (&typed.bandwidth, typed.limits.connections.0);
-    if let Some(least) = rules.clients.0.rates().min()
-        && least / connections < RATE_MIN
-    {
-        let enough = least / RATE_MIN;
-        found.warn(
-            "bandwidth",
-            "bandwidth.clients",
-            format!(
-                "at {} more than {enough} connections that read at once get less than 4 kB/s each ({} machines with {} \
-                 each): {WHY}",
-                Limit::Rate(least),
-                enough / CONNECTIONS_OF_ONE,
-                CONNECTIONS_OF_ONE
-            ),
-            format!(
-                "raise the rate to {}, or lower limits.connections from {connections} to {}",
-                Limit::Rate(connections.saturating_mul(RATE_MIN)),
-                enough.max(16)
-            ),
-        );
+    let rules = &typed.bandwidth;
+    if let Some(least) = rules.clients.0.rates().min() {
+        answers("bandwidth.clients", "", least, MACHINES_MAX, "", found);
     }
     for rule in &rules.networks.0 {
         let hosts = u32::from(rule.network.max_prefix_len() - rule.each);
         let machines = 1_u64.checked_shl(hosts).map_or(MACHINES_MAX, |hosts| hosts.min(MACHINES_MAX));
-        let enough = rule.schedule.rates().min().map(|least| (least, least / ONE_MACHINE));
-        if let Some((least, enough)) = enough.filter(|(_, enough)| *enough < machines) {
-            found.warn(
-                "bandwidth",
-                "bandwidth.networks",
-                format!(
-                    "{rule}: {} is enough for {enough} machines with {CONNECTIONS_OF_ONE} connections each at once: {WHY}",
-                    Limit::Rate(least)
-                ),
-                "raise the rate, or divide the network into smaller parts with \"each /n\", if more of them may come at once",
-            );
+        if let Some(least) = rule.schedule.rates().min() {
+            let divide = ", or divide the network into smaller parts with \"each /n\"";
+            answers("bandwidth.networks", &format!("{rule}: "), least, machines, divide, found);
         }
     }
     for (key, schedule) in [("bandwidth.upstream", &rules.upstream.0), ("bandwidth.demand", &rules.demand.0)] {
@@ -61,12 +35,30 @@ pub(super) fn rates(typed: &Typed, found: &mut Found) {
             found.warn(
                 "bandwidth",
                 key,
-                format!(
-                    "{} is too little for one machine with {CONNECTIONS_OF_ONE} connections: {WHY}",
-                    Limit::Rate(least)
-                ),
+                format!("{} is too little for one machine: {WHY}", Limit::Rate(least)),
                 format!("raise the rate to {} at least", Limit::Rate(ONE_MACHINE)),
             );
         }
+    }
+}
+
+/// Judges a limit of answers that as many as `machines` may share; `else_do` is what helps beside a higher rate.
+fn answers(key: &str, rule: &str, least: u64, machines: u64, else_do: &str, found: &mut Found) {
+    let enough = least / ONE_MACHINE;
+    if enough == 0 {
+        found.warn(
+            "bandwidth",
+            key,
+            format!("{rule}{} is too little for one machine: {WHY}", Limit::Rate(least)),
+            format!("raise the rate to {} for each machine that downloads at the same time", Limit::Rate(ONE_MACHINE)),
+        );
+    } else if enough < machines {
+        found.add(
+            Verdict::Note,
+            "bandwidth",
+            key,
+            format!("{rule}{} is enough for {enough} machines at once", Limit::Rate(least)),
+            format!("raise the rate if more of them may download at the same time{else_do}: {WHY}"),
+        );
     }
 }

@@ -21,33 +21,43 @@ pub(super) fn ports(typed: &Typed, settings: &Settings, machine: &Machine, found
         found.bad("ports", "listen", "nothing is listened on", "set listen.http, such as \"0.0.0.0:3698\"");
         return;
     }
-    // The shipped ports are taken by nobody else and serve whoever names them: what they leave out is no mistake.
-    let missing = |key| if is_shipped(settings, key) { Verdict::Note } else { Verdict::Warning };
+    let below_wsus = typed.upstream.kind == UpstreamKind::Wsus;
     if http.contains(&80) {
         found.good("delivery-optimization", "listen.http", "port 80 is listened on, which DOCacheHost clients ask");
-    } else {
+    } else if !below_wsus {
+        // The shipped port is taken by nobody else and serves whoever names it: what it leaves out is no mistake.
+        let shipped = is_shipped(settings, "listen.http");
         found.add(
-            missing("listen.http"),
+            if shipped { Verdict::Note } else { Verdict::Warning },
             "delivery-optimization",
             "listen.http",
             "port 80 is not listened on, and Delivery Optimization clients (DOCacheHost) ask no other for HTTP",
             "add \"0.0.0.0:80\" to listen.http if DOCacheHost is to be used; BITS and WSUS roads do not need it",
         );
     }
-    for port in &https {
+    for port in https.iter().filter(|_| below_wsus) {
         // The Windows Update Agent takes 80 beside 443, and one less for every other port.
         let partner = if *port == 443 { 80 } else { port.saturating_sub(1) };
-        if !http.contains(&partner) {
-            found.add(
-                missing("listen.https"),
+        if http.contains(&partner) {
+            continue;
+        }
+        let pair = format!("add \"0.0.0.0:{partner}\" to listen.http, or listen on the pair 8530 and 8531");
+        let seen =
+            format!("HTTPS port {port} has no HTTP port {partner} beside it, where clients look for content whose");
+        match http.first() {
+            Some(plain) => found.add(
+                Verdict::Note,
                 "wsus-pair",
                 "listen.https",
-                format!("HTTPS port {port} has no HTTP port {partner} beside it, where WSUS clients look for content"),
-                format!(
-                    "add \"0.0.0.0:{partner}\" to listen.http, or listen on the pair 8530 and 8531, if the node is to be a \
-                     WSUS alternate"
-                ),
-            );
+                seen,
+                format!("name the node by http there (port {plain}), which needs no pair; or {pair}"),
+            ),
+            None => found.warn(
+                "wsus-pair",
+                "listen.https",
+                format!("{seen}, and there is no HTTP port to name instead"),
+                pair,
+            ),
         }
     }
     let mut all = listen.http.0.clone();

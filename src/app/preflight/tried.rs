@@ -36,9 +36,19 @@ pub(super) fn ports(typed: &Typed, runs: bool, found: &mut Found) {
         for address in addresses {
             match Bound::tcp(*address) {
                 Ok(_) => found.good("bind", key, format!("{address} can be listened on")),
-                Err(error) => {
-                    found.bad("bind", key, error.to_string(), format!("free it, or write another one into {key}"));
-                }
+                Err(net::Error::AddressInUse { .. }) => found.bad(
+                    "bind",
+                    key,
+                    format!("cannot listen on {address}: something else listens there"),
+                    format!("stop it (see `ss -ltnp`), or write another port into {key}"),
+                ),
+                Err(net::Error::AddressForeign { .. }) => found.bad(
+                    "bind",
+                    key,
+                    format!("cannot listen on {address}: this machine does not have that address"),
+                    format!("write one that it has into {key} (see `ip address`), or 0.0.0.0 for all"),
+                ),
+                Err(error) => found.bad("bind", key, error.to_string(), format!("write another one into {key}")),
             }
         }
     }

@@ -423,6 +423,9 @@ async fn a_certificate_is_asked_for_imported_and_served() {
     let before = site.json(&["tls", "ca", "show"])["fingerprint"].clone();
     let request = site.well(&["tls", "csr", "node.site.example"]);
     assert!(request.starts_with("-----BEGIN CERTIFICATE REQUEST-----"), "{request}");
+    let refused = site.ill(1, &["tls", "csr"]);
+    assert!(refused.contains("still waits") && refused.contains("--replace"), "{refused}");
+    assert_eq!(site.json(&["tls", "show"])["pending"][0]["kind"], "ECDSA");
     let authority = rcgen::KeyPair::generate().unwrap();
     let mut params = rcgen::CertificateParams::new(Vec::<String>::new()).unwrap();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -440,6 +443,7 @@ async fn a_certificate_is_asked_for_imported_and_served() {
         (shown["self_made"].as_bool(), &shown["served"][0]["names"][0]),
         (Some(false), &"node.site.example".into())
     );
+    assert!(shown["pending"].as_array().unwrap().is_empty(), "{shown}");
     let refused = site.ill(1, &["tls", "ca", "create", "--for", "site.example"]);
     assert!(refused.contains("--replace"), "{refused}");
     assert_eq!(site.json(&["tls", "ca", "show"])["fingerprint"], before, "it was replaced all the same");

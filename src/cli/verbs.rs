@@ -275,7 +275,9 @@ Examples:
   waystation tls import node.pem
 
 The key stays in the data directory; `tls import` of the signed certificate
-finds it there. Without names those of [advertise] names are used.")]
+finds it there. While it waits (`tls show` says so) another request of the kind
+is made with --replace alone, which forgets it. Without names those of
+[advertise] names are used.")]
     Csr {
         /// Names and addresses that endpoints use
         #[arg(value_name = "NAME")]
@@ -283,6 +285,9 @@ finds it there. Without names those of [advertise] names are used.")]
         /// Make an RSA key, for a CA whose templates know nothing else
         #[arg(long)]
         rsa: bool,
+        /// Forget the request that still waits: the answer to it can be imported no more
+        #[arg(long)]
+        replace: bool,
     },
     /// Put a certificate in place: PEM (with its chain and, if it is not from `tls csr`, its key) or PFX
     #[command(after_help = "\

@@ -410,7 +410,12 @@ async fn without_the_node_the_directory_says_the_same() {
     site.well(&["content", "remove", &a]);
     assert_eq!(site.json(&["content", "list"])["rows"].as_array().unwrap().len(), 1);
     assert_eq!(site.json(&["restore", backup.to_str().unwrap()])["epoch"], 2);
-    let rebuilt = site.json(&["store", "rebuild"]);
+    let index = std::fs::read(site.data.path().join("node.redb")).unwrap();
+    let refused = site.ill(1, &["store", "rebuild"]);
+    assert!(refused.contains("--force") && refused.contains("pins"), "{refused}");
+    assert_eq!(std::fs::read(site.data.path().join("node.redb")).unwrap(), index, "it was rebuilt all the same");
+    let rebuilt = site.json(&["store", "rebuild", "--force"]);
+    assert_eq!(std::fs::read(rebuilt["old_index"].as_str().unwrap()).unwrap(), index);
     assert_eq!((rebuilt["payloads"].as_u64(), rebuilt["epoch"].as_u64()), (Some(1), Some(3)), "{rebuilt}");
     assert_eq!(site.json(&["content", "show", &sha256(b"by hand")])["size"], 7);
     site.ill(69, &["store", "verify", "--repair"]);

@@ -253,10 +253,15 @@ source is known; it needs a running node. What went to quarantine is seen with
 Examples:
   waystation store rebuild
 
-For an index that is lost or damaged and has no backup. Reads no payload.
+For an index that is lost or damaged and has no backup: where it opens, --force
+is needed. Reads no payload.
 Names that were learnt after a payload was published, pins, settings and the
 account are gone with the old index, which is kept beside the new one.")]
-    Rebuild,
+    Rebuild {
+        /// Make a new one although the index opens
+        #[arg(long)]
+        force: bool,
+    },
 }
 
 /// `tls ...`

@@ -586,6 +586,7 @@ async fn what_failed_verification_is_listed_with_its_reason_and_thrown_out() {
     assert_eq!(one["name"], format!("sha256-{}", "00".repeat(32)), "{one}");
     assert!(one["why"].as_str().unwrap().contains(&sha256(&Object::made(300_000, 4).all())), "{one}");
     assert!(one["allocated"].as_u64().unwrap() >= 300_000, "{one}");
+    assert_eq!(one["address"], url.strip_prefix("http://").unwrap(), "{one}");
     let file = site.data.path().join("quarantine").join(one["id"].as_str().unwrap());
     assert_eq!(std::fs::metadata(&file).unwrap().len(), 300_000);
     assert!(site.well(&["content", "quarantine", "list"]).contains(one["id"].as_str().unwrap()));

@@ -81,10 +81,11 @@ fn removed(content: &Content) -> String {
 }
 
 fn quarantined(all: &[Quarantined]) -> String {
-    let mut grid = Grid::new(&["file", "since", ">size", "was", "why"]);
+    let mut grid = Grid::new(&["file", "since", ">size", "was", "address", "why"]);
     for one in all {
         let name = one.name.clone().unwrap_or_else(|| "-".to_owned());
-        grid.row([one.id.clone(), one.at.to_string(), size::bytes(one.allocated), name, one.why.clone()]);
+        let address = one.address.clone().unwrap_or_else(|| "-".to_owned());
+        grid.row([one.id.clone(), one.at.to_string(), size::bytes(one.allocated), name, address, one.why.clone()]);
     }
     if grid.is_empty() { "nothing is in quarantine".to_owned() } else { grid.text() }
 }

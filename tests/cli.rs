@@ -260,8 +260,16 @@ async fn what_is_fetched_is_held_shown_pinned_and_removed() {
     assert!(error.contains("pinned") && error.contains("content unpin"), "{error}");
     site.well(&["content", "unpin", beginning]);
     site.well(&["content", "remove", &digest]);
-    let error = site.ill(1, &["content", "show", &a]);
-    assert!(error.contains("nothing is held"), "{error}");
+    for (name, told) in [
+        (a.as_str(), "nothing is held"),
+        ("00112233445566aa", "nothing is held as 00112233445566aa"),
+        ("00112233", "nothing is held as 00112233"),
+        ("0011223", "too short"),
+        ("bffae324bffae324bffae324bffae324bffae324", "ask by another one"),
+    ] {
+        let error = site.ill(1, &["content", "show", name]);
+        assert!(error.contains(told), "{error}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -520,6 +528,9 @@ async fn a_digest_of_another_file_is_not_bound() {
     assert_eq!(site.json(&["content", "unbind", &url_b])["digests"][0], format!("sha256-{sha_b}").as_str());
     assert!(site.ill(1, &["content", "show", &url_b]).contains("nothing is held"));
     assert_eq!(site.json(&["content", "show", &sha_b])["sha256"], sha_b.as_str());
+    site.well(&["fetch", &url_b, "--sha256", &sha_b]);
+    let told = site.well(&["content", "unbind", &url_b]);
+    assert!(told.contains("fetched anew") && told.contains(&format!("content show sha256-{sha_b}")), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -56,7 +56,14 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: ContentVerb, out: Out) -> Resul
         }
         ContentVerb::Unbind { url } => {
             let unbound: Unbound = node.post(&format!("{}/unbind", path(&url)), &()).await?;
-            out.both(&unbound, |unbound| format!("no longer bound: {} to {}", unbound.name, unbound.digests.join(", ")))
+            out.both(&unbound, |unbound| {
+                let digests = unbound.digests.join(", ");
+                format!(
+                    "no longer bound: {name} to {digests}\n{name} is fetched anew when it is asked for; the bytes that were \
+                     answered there stay under their digest: `waystation content show {digests}`\n",
+                    name = unbound.name
+                )
+            })
         }
     })
 }

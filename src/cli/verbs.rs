@@ -166,8 +166,9 @@ Examples:
 Examples:
   waystation content unbind http://dl.example.org/tool.iso
 
-From then on the origin's word counts there again. What was answered under the
-address stays in the store, under its digest and its other names.")]
+From then on the origin's word counts there again: the next one that asks for
+the address has it fetched anew. What was answered under the address stays in
+the store, pinned or not, under its digest and its other names.")]
     Unbind {
         /// The address
         #[arg(value_name = "URL", value_hint = ValueHint::Url)]
@@ -199,7 +200,8 @@ Examples:
 /// One payload.
 #[derive(Debug, Args)]
 pub struct Which {
-    /// A digest (BLAKE3, SHA-256 or SHA-1, in hex), or an address that points to it
+    /// A digest in hex (BLAKE3, or at least 8 of its first digits, as lists show it; SHA-256; SHA-1 where that was checked
+    /// for collisions), or an address that points to it
     #[arg(value_name = "DIGEST|URL")]
     pub name: String,
 }

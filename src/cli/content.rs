@@ -132,6 +132,7 @@ async fn list(node: &Node, query: &str, limit: usize, out: Out) -> Result<(), Fa
             ]);
         }
         match (grid.is_empty(), &all.next) {
+            (true, _) if query.is_empty() => "nothing is held yet".to_owned(),
             (true, _) => "nothing is held that fits".to_owned(),
             (false, None) => grid.text(),
             (false, Some(_)) => format!("{}there is more: --limit 0 shows all\n", grid.text()),

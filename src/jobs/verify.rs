@@ -151,7 +151,8 @@ impl Sum {
 /// Mends a bad payload, lets it wait for that, or puts it away. Returns its line, and whether it is sound again.
 async fn treat(shared: &Shared, work: &Verify, blake3: Blake3, spans: SpanSet) -> (Line, bool) {
     let item = format!("blake3-{blake3}");
-    let what = format!("{} bytes in {} places do not match the proof", spans.total(), spans.count());
+    let places = if spans.count() == 1 { "1 place".to_owned() } else { format!("{} places", spans.count()) };
+    let what = format!("{} bytes in {places} do not match the proof", spans.total());
     tracing::warn!(%blake3, bytes = spans.total(), places = spans.count(), "a payload does not match its proof");
     let mut unmended = String::new();
     if work.repair

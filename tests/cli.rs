@@ -347,8 +347,16 @@ async fn what_is_fetched_is_held_shown_pinned_and_removed() {
     assert!(error.contains("pinned") && error.contains("content unpin"), "{error}");
     site.well(&["content", "unpin", beginning]);
     site.well(&["content", "remove", &digest]);
-    let error = site.ill(1, &["content", "show", &a]);
-    assert!(error.contains("nothing is held"), "{error}");
+    for (name, told) in [
+        (a.as_str(), "nothing is held"),
+        ("00112233445566aa", "nothing is held as 00112233445566aa"),
+        ("00112233", "nothing is held as 00112233"),
+        ("0011223", "too short"),
+        ("bffae324bffae324bffae324bffae324bffae324", "ask by another one"),
+    ] {
+        let error = site.ill(1, &["content", "show", name]);
+        assert!(error.contains(told), "{error}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -497,7 +505,12 @@ async fn without_the_node_the_directory_says_the_same() {
     site.well(&["content", "remove", &a]);
     assert_eq!(site.json(&["content", "list"])["rows"].as_array().unwrap().len(), 1);
     assert_eq!(site.json(&["restore", backup.to_str().unwrap()])["epoch"], 2);
-    let rebuilt = site.json(&["store", "rebuild"]);
+    let index = std::fs::read(site.data.path().join("node.redb")).unwrap();
+    let refused = site.ill(1, &["store", "rebuild"]);
+    assert!(refused.contains("--force") && refused.contains("pins"), "{refused}");
+    assert_eq!(std::fs::read(site.data.path().join("node.redb")).unwrap(), index, "it was rebuilt all the same");
+    let rebuilt = site.json(&["store", "rebuild", "--force"]);
+    assert_eq!(std::fs::read(rebuilt["old_index"].as_str().unwrap()).unwrap(), index);
     assert_eq!((rebuilt["payloads"].as_u64(), rebuilt["epoch"].as_u64()), (Some(1), Some(3)), "{rebuilt}");
     assert_eq!(site.json(&["content", "show", &sha256(b"by hand")])["size"], 7);
     site.ill(69, &["store", "verify", "--repair"]);
@@ -510,6 +523,9 @@ async fn a_certificate_is_asked_for_imported_and_served() {
     let before = site.json(&["tls", "ca", "show"])["fingerprint"].clone();
     let request = site.well(&["tls", "csr", "node.site.example"]);
     assert!(request.starts_with("-----BEGIN CERTIFICATE REQUEST-----"), "{request}");
+    let refused = site.ill(1, &["tls", "csr"]);
+    assert!(refused.contains("still waits") && refused.contains("--replace"), "{refused}");
+    assert_eq!(site.json(&["tls", "show"])["pending"][0]["kind"], "ECDSA");
     let authority = rcgen::KeyPair::generate().unwrap();
     let mut params = rcgen::CertificateParams::new(Vec::<String>::new()).unwrap();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -527,6 +543,7 @@ async fn a_certificate_is_asked_for_imported_and_served() {
         (shown["self_made"].as_bool(), &shown["served"][0]["names"][0]),
         (Some(false), &"node.site.example".into())
     );
+    assert!(shown["pending"].as_array().unwrap().is_empty(), "{shown}");
     let refused = site.ill(1, &["tls", "ca", "create", "--for", "site.example"]);
     assert!(refused.contains("--replace"), "{refused}");
     assert_eq!(site.json(&["tls", "ca", "show"])["fingerprint"], before, "it was replaced all the same");
@@ -598,6 +615,9 @@ async fn a_digest_of_another_file_is_not_bound() {
     assert_eq!(site.json(&["content", "unbind", &url_b])["digests"][0], format!("sha256-{sha_b}").as_str());
     assert!(site.ill(1, &["content", "show", &url_b]).contains("nothing is held"));
     assert_eq!(site.json(&["content", "show", &sha_b])["sha256"], sha_b.as_str());
+    site.well(&["fetch", &url_b, "--sha256", &sha_b]);
+    let told = site.well(&["content", "unbind", &url_b]);
+    assert!(told.contains("fetched anew") && told.contains(&format!("content show sha256-{sha_b}")), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -664,6 +684,7 @@ async fn what_failed_verification_is_listed_with_its_reason_and_thrown_out() {
     assert_eq!(one["name"], format!("sha256-{}", "00".repeat(32)), "{one}");
     assert!(one["why"].as_str().unwrap().contains(&sha256(&Object::made(300_000, 4).all())), "{one}");
     assert!(one["allocated"].as_u64().unwrap() >= 300_000, "{one}");
+    assert_eq!(one["address"], url.strip_prefix("http://").unwrap(), "{one}");
     let file = site.data.path().join("quarantine").join(one["id"].as_str().unwrap());
     assert_eq!(std::fs::metadata(&file).unwrap().len(), 300_000);
     assert!(site.well(&["content", "quarantine", "list"]).contains(one["id"].as_str().unwrap()));

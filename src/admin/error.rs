@@ -59,10 +59,15 @@ impl From<jobs::error::Error> for Problem {
             return Self::new(StatusCode::NOT_FOUND, title, detail);
         }
         let (status, detail) = match error.fault() {
-            Fault::Caller => (StatusCode::UNPROCESSABLE_ENTITY, "correct the request and send it again"),
-            Fault::Absent => {
-                (StatusCode::NOT_FOUND, "`waystation content list` and `waystation jobs list` show what there is")
+            Fault::Caller if title.contains("not on the allow-list") => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "add the host to [origins] allow in the configuration, or correct the address",
+            ),
+            Fault::Absent if matches!(error, Error::Unknown { .. }) => {
+                (StatusCode::NOT_FOUND, "`waystation jobs list` shows the jobs that there are")
             }
+            Fault::Caller => (StatusCode::UNPROCESSABLE_ENTITY, "correct the request and send it again"),
+            Fault::Absent => (StatusCode::NOT_FOUND, "`waystation content list` shows what is held"),
             Fault::Busy => (StatusCode::CONFLICT, "try again later"),
             Fault::Upstream => (StatusCode::BAD_GATEWAY, "`waystation doctor` tests the way to the origins"),
             Fault::Disk => (StatusCode::INTERNAL_SERVER_ERROR, "look at the path that is named, then try again"),
@@ -115,5 +120,9 @@ mod tests {
         assert_eq!(status(jobs::error::Error::Busy { id: 1, kind: "scrub" }), 409);
         assert_eq!(status(jobs::error::Error::Store(store::Error::Gone)), 404);
         assert_eq!(status(jobs::error::Error::Broken("x".into())), 500);
+        let next = |error: jobs::error::Error| Problem::from(error).view().detail;
+        assert!(next(jobs::error::Error::Unknown { id: 1 }).contains("jobs list"));
+        let why = "host \"h\" is not on the allow-list".to_owned();
+        assert!(next(jobs::error::Error::Refused { address: "h/a".into(), why }).contains("[origins] allow"));
     }
 }

@@ -48,6 +48,7 @@ pub fn quarantined(one: Quarantined, access: Access) -> view::Quarantined {
         at: Time(one.at),
         allocated: one.allocated,
         name: one.name.map(|name| access.name(&name)),
+        address: one.address.map(|address| access.name(&Name::Origin(address))),
         why: one.why,
     }
 }

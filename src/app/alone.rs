@@ -115,6 +115,12 @@ pub fn restore(loaded: &Loaded, from: &std::path::Path) -> Result<u64, AppError>
     }
 }
 
+/// Whether the store's index opens, so that a new one would only lose what stands in it. Changes nothing.
+pub fn index_opens(loaded: &Loaded) -> Result<bool, AppError> {
+    own(loaded)?;
+    Ok(store::index_opens(&rooms::store(&loaded.typed()?), &RealDisk))
+}
+
 /// Makes a new index out of the proofs; `each` is told how many payloads were found so far.
 pub fn rebuild(loaded: &Loaded, each: &mut dyn FnMut(u64)) -> Result<Rebuilt, AppError> {
     own(loaded)?;

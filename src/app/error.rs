@@ -162,6 +162,7 @@ impl AppError {
             | Self::Store(store::Error::Owner { .. })
             | Self::Net(
                 net::Error::Certificate(_)
+                | net::Error::Pending { .. }
                 | net::Error::NameOutside { .. }
                 | net::Error::BadName { .. }
                 | net::Error::Pfx(_),

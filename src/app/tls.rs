@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustls::crypto::aws_lc_rs;
 
-use crate::admin::view::{Certificate, Certificates, SiteCa, Time};
+use crate::admin::view::{Certificate, Certificates, Pending, SiteCa, Time};
 use crate::app::config::{rooms, secret};
 use crate::app::offline::become_owner;
 use crate::app::{AppError, ConfigError, Loaded};
@@ -31,9 +31,11 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 /// What endpoints see, found as the node finds it: configured, imported, or its own. Changes nothing.
 pub fn show(loaded: &Loaded) -> Result<Certificates, AppError> {
     let config = rooms::tls(&loaded.typed()?)?;
+    let pending = csr::pending(&config.dir).into_iter();
+    let pending = pending.map(|(kind, at)| Pending { kind: kind.name().to_owned(), at: Time(at) }).collect();
     if !config.pairs.is_empty() {
         let served = config.pairs.iter().map(|pair| read(&pair.cert)).filter_map(Result::transpose);
-        return Ok(Certificates { served: served.collect::<Result<_, _>>()?, self_made: false });
+        return Ok(Certificates { served: served.collect::<Result<_, _>>()?, self_made: false, pending });
     }
     let imported = import::kept(&config.dir).into_iter().map(|pair| read(&pair.cert)).filter_map(Result::transpose);
     let mut imported = imported.collect::<Result<Vec<_>, _>>()?;
@@ -42,19 +44,20 @@ pub fn show(loaded: &Loaded) -> Result<Certificates, AppError> {
         // The own one stands behind an RSA one, for clients that take ECDSA alone.
         let rsa_alone = imported.iter().all(|certificate| certificate.key_type.starts_with("RSA"));
         imported.extend(own.filter(|_| rsa_alone));
-        return Ok(Certificates { served: imported, self_made: false });
+        return Ok(Certificates { served: imported, self_made: false, pending });
     }
-    Ok(Certificates { served: own.into_iter().collect(), self_made: true })
+    Ok(Certificates { served: own.into_iter().collect(), self_made: true, pending })
 }
 
-/// Makes a key and a signing request, in PEM; for the node's names where none are given.
-pub fn csr(loaded: &Loaded, given: &[String], rsa: bool) -> Result<String, AppError> {
+/// Makes a key and a signing request, in PEM; for the node's names where none are given. One of the same kind that still
+/// waits is forgotten with `replace`, and else an error.
+pub fn csr(loaded: &Loaded, given: &[String], rsa: bool, replace: bool) -> Result<String, AppError> {
     let config = rooms::tls(&loaded.typed()?)?;
     let names = if given.is_empty() { own_names(&config) } else { parse(given)? };
     own(loaded)?;
     let kind = if rsa { KeyKind::Rsa } else { KeyKind::Ecdsa };
     let _held = lock::hold(&RealDisk, &config.dir)?;
-    Ok(csr::make(&RealDisk, &config.dir, &names, kind)?)
+    Ok(csr::make(&RealDisk, &config.dir, &names, kind, replace)?)
 }
 
 /// Puts a certificate in place; returns it, and the names of the node that it does not cover.
@@ -184,6 +187,10 @@ pub fn advice(error: &AppError) -> Option<(bool, &'static str)> {
         net::Error::Pfx(_) => {
             (false, "put the password into the first line of a file, and name that with --password-file")
         }
+        net::Error::Pending { .. } => (
+            false,
+            "import the answer to it (`waystation tls import`), or forget it and make another one with --replace",
+        ),
         net::Error::NameOutside { .. } => (false, "`waystation tls ca show` says what the site CA may sign for"),
         net::Error::Certificate(_) => {
             (false, "nothing was changed; `waystation tls import --help` shows what can be given")

@@ -142,7 +142,9 @@ are filled by the node meanwhile. What has arrived is not fetched again.")]
 Examples:
   waystation explain http://download.windowsupdate.com/c/msdownload/update/x.cab
   waystation explain 'http://node:3698/filestreamingservice/files/1?P1=2&cacheHostOrigin=a.example'
-  waystation explain /sha256/$SHA256")]
+  waystation explain /sha256/$SHA256
+
+Needs a running node, whose rules and store it tells of.")]
     Explain {
         /// The address as a client asks it: a URL, or a path of one of the digest forms
         #[arg(value_name = "URL", value_hint = ValueHint::Url)]
@@ -156,7 +158,9 @@ Examples:
   waystation doctor http://download.windowsupdate.com/mscomtest/wuidt.gif
 
 Looks at name resolution, ranges, altered or compressed bodies, TLS, proxies,
-the clock and the packet size. Exits with 1 if something does not work.")]
+the clock and the packet size. Exits with 1 if something does not work. Needs a
+running node, whose way to the origins it tests; before the first start
+`waystation check-config` looks at what can be seen without one.")]
     Doctor {
         /// Addresses to test [default: the hosts of the allow-list, and the upstream]
         #[arg(value_name = "URL", value_hint = ValueHint::Url)]

@@ -28,7 +28,11 @@ fn people(bandwidth: &Bandwidth) -> String {
             class.class.clone(),
             class.in_force.text.clone(),
             size::count(class.waiting),
-            size::bytes(class.bytes),
+            // Answers are counted only where a limit holds.
+            match (class.class.as_str(), class.bytes) {
+                ("clients" | "nodes", 0) => "-".to_owned(),
+                (_, bytes) => size::bytes(bytes),
+            },
             format!("{}{locked}", class.set.from),
         ]);
     }

@@ -56,7 +56,14 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: ContentVerb, out: Out) -> Resul
         }
         ContentVerb::Unbind { url } => {
             let unbound: Unbound = node.post(&format!("{}/unbind", path(&url)), &()).await?;
-            out.both(&unbound, |unbound| format!("no longer bound: {} to {}", unbound.name, unbound.digests.join(", ")))
+            out.both(&unbound, |unbound| {
+                let digests = unbound.digests.join(", ");
+                format!(
+                    "no longer bound: {name} to {digests}\n{name} is fetched anew when it is asked for; the bytes that were \
+                     answered there stay under their digest: `waystation content show {digests}`\n",
+                    name = unbound.name
+                )
+            })
         }
     })
 }
@@ -81,10 +88,11 @@ fn removed(content: &Content) -> String {
 }
 
 fn quarantined(all: &[Quarantined]) -> String {
-    let mut grid = Grid::new(&["file", "since", ">size", "was", "why"]);
+    let mut grid = Grid::new(&["file", "since", ">size", "was", "address", "why"]);
     for one in all {
         let name = one.name.clone().unwrap_or_else(|| "-".to_owned());
-        grid.row([one.id.clone(), one.at.to_string(), size::bytes(one.allocated), name, one.why.clone()]);
+        let address = one.address.clone().unwrap_or_else(|| "-".to_owned());
+        grid.row([one.id.clone(), one.at.to_string(), size::bytes(one.allocated), name, address, one.why.clone()]);
     }
     if grid.is_empty() { "nothing is in quarantine".to_owned() } else { grid.text() }
 }
@@ -124,6 +132,7 @@ async fn list(node: &Node, query: &str, limit: usize, out: Out) -> Result<(), Fa
             ]);
         }
         match (grid.is_empty(), &all.next) {
+            (true, _) if query.is_empty() => "nothing is held yet".to_owned(),
             (true, _) => "nothing is held that fits".to_owned(),
             (false, None) => grid.text(),
             (false, Some(_)) => format!("{}there is more: --limit 0 shows all\n", grid.text()),

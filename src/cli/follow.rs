@@ -46,6 +46,9 @@ pub(in crate::cli) fn outcome(job: &Job) -> Result<(), Fail> {
         _ => {
             let mut failed = job.lines.iter().filter(|line| line.state == "failed").peekable();
             let next = match (failed.peek().is_some(), job.kind.as_str()) {
+                (false, _) if result.contains("not on the allow-list") => {
+                    "add the host to [origins] allow in the configuration, or correct the address"
+                }
                 (false, _) => "",
                 (true, "fetch") if failed.all(|line| line.text.contains("not on the allow-list")) => {
                     "add the hosts to [origins] allow in the configuration, or correct the addresses"

@@ -82,7 +82,7 @@ fn dispatch(cli: Cli, out: Out) -> Result<(), Fail> {
         Verb::Import(import) => store::import(&reach(&flags, out)?, &import, out),
         Verb::Backup { file } => store::backup(&reach(&flags, out)?, &file, out),
         Verb::Restore { file } => store::restore(&load(&flags)?, &file, out),
-        Verb::Store(StoreVerb::Rebuild) => store::run(&load(&flags)?, StoreVerb::Rebuild, out),
+        Verb::Store(rebuild @ StoreVerb::Rebuild { .. }) => store::run(&load(&flags)?, rebuild, out),
         Verb::Store(verb) => store::run(&reach(&flags, out)?, verb, out),
         Verb::Tls(verb) => tls::run(&load(&flags)?, verb, out),
         Verb::Bandwidth(verb) => bandwidth::run(&reach(&flags, out)?, &verb, out),

@@ -20,7 +20,7 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: StoreVerb, out: Out) -> Result<
                 follow::started(node, started, detach, out).await
             })
         }
-        StoreVerb::Rebuild => rebuild(loaded, out),
+        StoreVerb::Rebuild { force } => rebuild(loaded, force, out),
     }
 }
 
@@ -52,12 +52,22 @@ pub(in crate::cli) fn restore(loaded: &Loaded, file: &Path, out: Out) -> Result<
     Node::none(loaded)?;
     let epoch = app::alone::restore(loaded, &absolute(file)?)?;
     out.both(&serde_json::json!({ "epoch": epoch }), |_| {
-        format!("the index is restored, and the store's epoch is {epoch} now; start the node with `waystation serve`")
+        format!(
+            "the index is restored, and the store's epoch is {epoch} now; start the node with `waystation serve`\nan index \
+             that it replaced is kept in {} as node.redb.old-TIME: delete it when all is well\n",
+            loaded.data_dir().display()
+        )
     })
 }
 
-fn rebuild(loaded: &Loaded, out: Out) -> Result<(), Fail> {
+fn rebuild(loaded: &Loaded, force: bool, out: Out) -> Result<(), Fail> {
     Node::none(loaded)?;
+    if !force && app::alone::index_opens(loaded)? {
+        return Err(Fail::new(
+            "the index opens, and a new one would be without pins, settings, the account and names learnt later",
+            "leave it as it is; where the node's log or `waystation health` says that it is damaged all the same, add --force",
+        ));
+    }
     let bars = out.progress();
     // A spinner has a thread of its own, and the switch to the directory's owner comes before any.
     let mut bar = None;
@@ -72,6 +82,7 @@ fn rebuild(loaded: &Loaded, out: Out) -> Result<(), Fail> {
     let (bad, bare) = (list(&rebuilt.bad_proofs), list(&rebuilt.without_proof));
     let value = serde_json::json!({
         "payloads": rebuilt.payloads, "epoch": rebuilt.epoch, "bad_proofs": bad, "without_proof": bare,
+        "old_index": rebuilt.old_index,
     });
     out.both(&value, |_| {
         let mut text = format!(
@@ -88,6 +99,15 @@ fn rebuild(loaded: &Loaded, out: Out) -> Result<(), Fail> {
             "gone are pins, settings, the account, names that were learnt after a payload was published, and all that was \
              noted of names: digests that `fetch --sha256` bound (give them again), places to fetch from, versions\n",
         );
+        if let Some(old) = &rebuilt.old_index {
+            add(
+                &mut text,
+                format_args!(
+                    "the old index is kept: {}\nto have it back, stop the node and rename it to node.redb; else delete it\n",
+                    old.display()
+                ),
+            );
+        }
         text
     })
 }

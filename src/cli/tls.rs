@@ -1,6 +1,6 @@
 //! `tls ...`: the certificate that endpoints see, and the site CA. Works on files, then tells the running node to look.
 
-use crate::admin::view::{Certificate, Reloaded, SiteCa};
+use crate::admin::view::{Certificate, Pending, Reloaded, SiteCa};
 use crate::app::tls;
 use crate::app::{AppError, Loaded};
 use crate::cli::fail::Fail;
@@ -13,19 +13,23 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: TlsVerb, out: Out) -> Result<()
         TlsVerb::Show => {
             let certificates = tls::show(loaded)?;
             out.both(&certificates, |certificates| {
-                if certificates.served.is_empty() {
-                    return "there is no certificate yet: the first start makes one, or `waystation tls import`"
-                        .to_owned();
-                }
                 let mut text = certificates.served.iter().map(one).collect::<Vec<_>>().join("\n");
-                if certificates.self_made {
+                if certificates.served.is_empty() {
+                    text.push_str("there is no certificate yet: the first start makes one, or `waystation tls import`\n");
+                } else if certificates.self_made {
                     text.push_str("\nIt is from the site CA: endpoints need `waystation tls ca export` to trust it.\n");
+                }
+                for Pending { kind, at } in &certificates.pending {
+                    let told = format_args!(
+                        "\nA request with an {kind} key, made on {at}, waits for its certificate: `waystation tls import`.\n"
+                    );
+                    add(&mut text, told);
                 }
                 text
             })
         }
-        TlsVerb::Csr { names, rsa } => {
-            let request = tls::csr(loaded, &names, rsa).map_err(fail)?;
+        TlsVerb::Csr { names, rsa, replace } => {
+            let request = tls::csr(loaded, &names, rsa, replace).map_err(fail)?;
             if out.is_json() {
                 return out.json(&serde_json::json!({ "request": request }));
             }

@@ -166,8 +166,9 @@ Examples:
 Examples:
   waystation content unbind http://dl.example.org/tool.iso
 
-From then on the origin's word counts there again. What was answered under the
-address stays in the store, under its digest and its other names.")]
+From then on the origin's word counts there again: the next one that asks for
+the address has it fetched anew. What was answered under the address stays in
+the store, pinned or not, under its digest and its other names.")]
     Unbind {
         /// The address
         #[arg(value_name = "URL", value_hint = ValueHint::Url)]
@@ -199,7 +200,8 @@ Examples:
 /// One payload.
 #[derive(Debug, Args)]
 pub struct Which {
-    /// A digest (BLAKE3, SHA-256 or SHA-1, in hex), or an address that points to it
+    /// A digest in hex (BLAKE3, or at least 8 of its first digits, as lists show it; SHA-256; SHA-1 where that was checked
+    /// for collisions), or an address that points to it
     #[arg(value_name = "DIGEST|URL")]
     pub name: String,
 }
@@ -253,10 +255,15 @@ source is known; it needs a running node. What went to quarantine is seen with
 Examples:
   waystation store rebuild
 
-For an index that is lost or damaged and has no backup. Reads no payload.
+For an index that is lost or damaged and has no backup: where it opens, --force
+is needed. Reads no payload.
 Names that were learnt after a payload was published, pins, settings and the
 account are gone with the old index, which is kept beside the new one.")]
-    Rebuild,
+    Rebuild {
+        /// Make a new one although the index opens
+        #[arg(long)]
+        force: bool,
+    },
 }
 
 /// `tls ...`
@@ -275,7 +282,9 @@ Examples:
   waystation tls import node.pem
 
 The key stays in the data directory; `tls import` of the signed certificate
-finds it there. Without names those of [advertise] names are used.")]
+finds it there. While it waits (`tls show` says so) another request of the kind
+is made with --replace alone, which forgets it. Without names those of
+[advertise] names are used.")]
     Csr {
         /// Names and addresses that endpoints use
         #[arg(value_name = "NAME")]
@@ -283,6 +292,9 @@ finds it there. Without names those of [advertise] names are used.")]
         /// Make an RSA key, for a CA whose templates know nothing else
         #[arg(long)]
         rsa: bool,
+        /// Forget the request that still waits: the answer to it can be imported no more
+        #[arg(long)]
+        replace: bool,
     },
     /// Put a certificate in place: PEM (with its chain and, if it is not from `tls csr`, its key) or PFX
     #[command(after_help = "\

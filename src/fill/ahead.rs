@@ -56,7 +56,15 @@ impl Inner {
                         changes = times;
                         continue;
                     }
-                    return Err(own_error(&flight, target, &error).unwrap_or(error));
+                    let error = own_error(&flight, target, &error).unwrap_or(error);
+                    drop(flight);
+                    // Who is told of wrong bytes finds them in quarantine. If that takes too long, the fault is still this.
+                    if matches!(error, Error::Mismatch { .. })
+                        && let Err(slow) = self.until_gone(target, &gathered).await
+                    {
+                        tracing::warn!(%slow, "wrong bytes are told of before they are in quarantine");
+                    }
+                    return Err(error);
                 }
                 End::Idle => {}
             }

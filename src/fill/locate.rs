@@ -130,9 +130,9 @@ pub(super) fn locate(ask: &Ask<'_>, allow: &AllowList, upstream: Option<Above<'_
         }
         (None, None) => download_host(ask.path, allow).ok_or_else(|| {
             no_rule(format!(
-                "{:?} under host {:?} is no digest form, names no origin, and the host is not on the allow-list",
-                shorten(ask.path),
-                shorten(ask.host.unwrap_or_default())
+                "host {:?} is not on the allow-list, and {:?} is no digest form and names no origin",
+                shorten(ask.host.unwrap_or_default()),
+                shorten(ask.path)
             ))
         })?,
     };

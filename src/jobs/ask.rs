@@ -3,7 +3,7 @@
 
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::base::digest::Blake3;
+use crate::base::digest::{Blake3, Digest};
 /// What `explain` answers: `admin` shows it, and knows of `fill` only what is handed on here.
 pub use crate::fill::Explained;
 use crate::fill::FlightView;
@@ -59,12 +59,27 @@ impl Jobs {
         if let Some(listed) = self.beginning(text).await? {
             return Ok(listed);
         }
+        let found = digests(text);
+        if found.is_empty() && !text.is_empty() && text.len() < 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+        {
+            return Err(if text.len() < BEGINNING_MIN {
+                Error::Input(format!("{text} is too short for a digest: give {BEGINNING_MIN} of its digits or more"))
+            } else {
+                Error::Absent(format!("{text}, nor under a BLAKE3 that begins so"))
+            });
+        }
         for name in self.names(text)? {
             if let Some(listed) = self.shared.store.show(&name).await? {
                 return Ok(listed);
             }
         }
-        Err(Error::Absent(Address::redact(text)))
+        let weak = if matches!(found[..], [Digest::Sha1(_)]) {
+            "; a SHA-1 is a name only where it was checked for collisions or published with a stronger digest, so ask by \
+             another one"
+        } else {
+            ""
+        };
+        Err(Error::Absent(format!("{}{weak}", Address::redact(text))))
     }
 
     /// The one payload whose BLAKE3 begins with `text`, as lists show it; `None` where `text` is no such beginning.

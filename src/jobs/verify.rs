@@ -151,7 +151,8 @@ impl Sum {
 /// Mends a bad payload, lets it wait for that, or puts it away. Returns its line, and whether it is sound again.
 async fn treat(shared: &Shared, work: &Verify, blake3: Blake3, spans: SpanSet) -> (Line, bool) {
     let item = format!("blake3-{blake3}");
-    let what = format!("{} bytes in {} places do not match the proof", spans.total(), spans.count());
+    let places = if spans.count() == 1 { "1 place".to_owned() } else { format!("{} places", spans.count()) };
+    let what = format!("{} bytes in {places} do not match the proof", spans.total());
     tracing::warn!(%blake3, bytes = spans.total(), places = spans.count(), "a payload does not match its proof");
     let mut unmended = String::new();
     if work.repair
@@ -175,6 +176,12 @@ async fn treat(shared: &Shared, work: &Verify, blake3: Blake3, spans: SpanSet) -
             }
             Err(error) => unmended = format!(", could not be mended ({error})"),
         }
+    }
+    // The names go with it.
+    let listed = shared.store.show(&Name::Digest(Digest::Blake3(blake3))).await.ok().flatten();
+    let address = listed.and_then(|listed| listed.names.into_iter().find(|name| matches!(name, Name::Origin(_))));
+    if let Some(address) = address {
+        unmended = format!("{unmended}, which was {}", address.shown());
     }
     let text = match shared.store.quarantine(blake3, &what).await {
         Ok(()) => format!("{what}{unmended}: it is in quarantine and is fetched anew when it is asked for"),

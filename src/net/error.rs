@@ -4,6 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::base::time::Timestamp;
+
 /// Who has to act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -91,6 +93,12 @@ pub enum Error {
     /// A certificate or key that cannot be used. The text says which, why and what to do; never what is in a key.
     #[error("{0}")]
     Certificate(String),
+    /// A request waits for its certificate already, and another one would take its key away.
+    #[error("a request made on {at} still waits for its certificate, and its key would be lost")]
+    Pending {
+        /// When it was made.
+        at: Timestamp,
+    },
     /// A name that the site CA may not sign for.
     #[error(
         "the site CA may not sign for {name}: it is limited to {scope}; make another with `waystation tls ca create --for \
@@ -132,6 +140,7 @@ impl Error {
             | Self::Listen { .. }
             | Self::Busy { .. }
             | Self::Certificate(_)
+            | Self::Pending { .. }
             | Self::NameOutside { .. }
             | Self::BadName { .. }
             | Self::Pfx(_) => Fault::Operator,

@@ -19,6 +19,7 @@ use crate::store::error::{Error, is_full};
 use crate::store::promise::{Promise, Written};
 use crate::store::proving::Ready;
 use crate::store::publish::Finished;
+use crate::store::quarantine::why_of;
 use crate::store::remove::put_quarantine;
 use crate::store::space::{Beside, Reach, shift};
 use crate::store::tables::{
@@ -330,11 +331,25 @@ impl DraftState {
         let core = &self.core;
         let allocated = self.file.allocated().unwrap_or(0);
         let (id, place, at) = (self.id, core.next_id(), core.clock.now().ms());
-        let (name, reason) = (name_key(&self.name), why.to_owned());
-        core.writer.write(Room::Frees, move |tx| {
+        let (name, origin, why) = (
+            name_key(&self.name),
+            match &self.name {
+                Name::Origin(key) => Some(key.to_string()),
+                Name::Digest(_) => None,
+            },
+            why.to_owned(),
+        );
+        let why = core.writer.write(Room::Frees, move |tx| {
+            let row =
+                tx.open_table(DRAFTS)?.get(id)?.map(|row| decode::<DraftRow>("drafts.1", row.value())).transpose()?;
+            // Under a digest it was filled from a place.
+            let place_of = |row: &DraftRow| row.places.first().map(|place| place.location().url);
+            let url = origin.or_else(|| row.as_ref().and_then(place_of));
+            let why = why_of(&why, url.as_deref().map(|url| url.split_once("://").map_or(url, |(_, rest)| rest)));
             drop_draft_rows(tx, id)?;
             raise_generation(tx, &name, |old| old.saturating_add(1))?;
-            put_quarantine(tx, place, at, allocated, &reason)
+            put_quarantine(tx, place, at, allocated, &why)?;
+            Ok(why)
         })?;
         let was_draft = core.book.take(self.id).unwrap_or(0);
         core.sums.change(|sums| {

@@ -101,7 +101,7 @@ pub use crate::store::open::Opened;
 pub use crate::store::pins::Pin;
 pub use crate::store::quarantine::Quarantined;
 pub use crate::store::reader::Listed;
-pub use crate::store::rebuild::rebuild;
+pub use crate::store::rebuild::{index_opens, rebuild};
 pub use crate::store::restore::restore;
 pub use crate::store::shelves::Rebuilt;
 pub use crate::store::space::Space;

@@ -34,20 +34,38 @@ pub struct Quarantined {
     pub allocated: u64,
     /// What it was filled or held as, where that is still told.
     pub name: Option<Name>,
+    /// The first of the addresses that it was held under, or filled from; `None` where there was none.
+    pub address: Option<OriginKey>,
     /// What was wrong with it.
     pub why: String,
+}
+
+/// Stands between the reason and the address in the row's text and in the file beside it. Rows of before have none.
+const ADDRESS: &str = "\nof ";
+
+/// The reason with the address behind it, as rows keep it.
+pub(crate) fn why_of(why: &str, address: Option<&str>) -> String {
+    match address {
+        // A line feed in the reason would pass for the beginning of the address.
+        Some(address) => format!("{}{ADDRESS}{address}", why.replace('\n', " ")),
+        None => why.replace('\n', " "),
+    }
 }
 
 impl Core {
     /// All that lies in quarantine, the oldest first.
     pub(crate) fn quarantined(&self) -> Result<Vec<Quarantined>, Error> {
         let rows = self.quarantine_rows()?;
-        let told = |(id, row): (u64, QuarantineRow)| Quarantined {
-            id,
-            at: Timestamp::from_ms(row.at),
-            allocated: row.allocated,
-            name: self.name_of_quarantined(id),
-            why: row.why,
+        let told = |(id, row): (u64, QuarantineRow)| {
+            let (why, address) = row.why.split_once(ADDRESS).unwrap_or((&row.why, ""));
+            Quarantined {
+                id,
+                at: Timestamp::from_ms(row.at),
+                allocated: row.allocated,
+                name: self.name_of_quarantined(id),
+                address: OriginKey::new(address).ok(),
+                why: why.to_owned(),
+            }
         };
         Ok(rows.into_iter().map(told).collect())
     }

@@ -17,6 +17,14 @@ use crate::store::lock;
 use crate::store::restore::{CACHE, beside, old_epoch, old_id, prepare, put_in_place, remove};
 use crate::store::shelves::{self, Rebuilt, Terms};
 
+/// Whether the index that is there opens and is this store's, so that a new one would only lose what stands in it. What is
+/// damaged further in is not looked for.
+pub fn index_opens(config: &Config, disk: &dyn Disk) -> bool {
+    let layout = Layout::new(&config.path);
+    let id = identity::read_if_whole(disk, &layout).ok().flatten();
+    id.is_some() && id == old_id(&layout)
+}
+
 /// Makes a new index out of the proofs, reading no payload. No node may run. Blocks. The old index, if there is one, is
 /// kept beside the new one. `each` is told how many payloads were looked at.
 #[allow(clippy::needless_pass_by_value, reason = "called as `Store::open` is, with the same values")]
@@ -48,7 +56,7 @@ pub fn rebuild(
     let mut told = shelves::reconcile(&db, disk, &layout, terms, each)?;
     told.epoch = epoch;
     db.close()?;
-    put_in_place(disk, &layout, &new, now)?;
+    told.old_index = put_in_place(disk, &layout, &new, now)?;
     identity::write(disk, &layout, &id)?;
     Ok(told)
 }

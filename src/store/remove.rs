@@ -17,15 +17,17 @@ use std::time::Instant;
 use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 
 use crate::base::digest::Blake3;
+use crate::model::name::Name;
 use crate::store::core::Core;
 use crate::store::entries;
 use crate::store::error::Error;
 use crate::store::keys::Key;
+use crate::store::quarantine::why_of;
 use crate::store::recover::rows;
 use crate::store::space::{STEP, shift};
 use crate::store::tables::{
-    DOOMED, DoomedRow, Id, PAYLOADS, PINS, PayloadRow, QUARANTINE, QUARANTINE_BYTES, QuarantineRow, RECENCY, decode,
-    encode, use_key,
+    DOOMED, DoomedRow, Id, NAMES, PAYLOADS, PINS, PayloadRow, QUARANTINE, QUARANTINE_BYTES, QuarantineRow, RECENCY,
+    decode, encode, name_of, use_key,
 };
 use crate::store::writer::Room;
 
@@ -270,10 +272,19 @@ pub(crate) fn put_quarantine(
 fn doom(
     tx: &WriteTransaction,
     id: &Id,
-    quarantine: Option<(u64, String)>,
+    mut quarantine: Option<(u64, String)>,
     keep_pin: bool,
 ) -> Result<Option<DoomedRow>, Error> {
     let pin = tx.open_table(PINS)?.get(id)?.map(|pin| pin.value().to_vec());
+    if let Some((_, why)) = &mut quarantine {
+        // The names go with the row, and whoever looks into the quarantine asks what was hurt.
+        let names = entries::names_in(&tx.open_table(NAMES)?, id)?;
+        let address = names.iter().find_map(|key| match name_of(key) {
+            Ok(Name::Origin(key)) => Some(key.to_string()),
+            _ => None,
+        });
+        *why = why_of(why, address.as_deref());
+    }
     let Some(row) = entries::take_payload(tx, id)? else { return Ok(None) };
     if let Some(pin) = pin
         && keep_pin

@@ -118,15 +118,18 @@ pub(crate) fn remove(disk: &dyn Disk, path: &Path) -> Result<(), Error> {
     }
 }
 
-/// Step 5.
-pub(crate) fn put_in_place(disk: &dyn Disk, layout: &Layout, new: &Path, now: u64) -> Result<(), Error> {
+/// Step 5. Returns where the old index is kept, if there was one.
+pub(crate) fn put_in_place(disk: &dyn Disk, layout: &Layout, new: &Path, now: u64) -> Result<Option<PathBuf>, Error> {
     let index = layout.index();
+    let mut kept = None;
     disk.open(new).and_then(|file| file.sync()).map_err(|error| Error::at(new, &error))?;
     if disk.facts(&index).map_err(|error| Error::at(&index, &error))?.is_some() {
         let old = beside(layout, &format!("old-{now}"));
         disk.rename(&index, &old).map_err(|error| Error::at(&old, &error))?;
         tracing::info!(path = %old.display(), "the old index is kept here; delete it when all is well");
+        kept = Some(old);
     }
     disk.rename(new, &index).map_err(|error| Error::at(&index, &error))?;
-    disk.sync_dir(layout.root()).map_err(|error| Error::at(layout.root(), &error))
+    disk.sync_dir(layout.root()).map_err(|error| Error::at(layout.root(), &error))?;
+    Ok(kept)
 }

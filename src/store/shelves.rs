@@ -38,6 +38,8 @@ pub struct Rebuilt {
     pub without_proof: Vec<PathBuf>,
     /// The epoch of the store from now on.
     pub epoch: u64,
+    /// Where the index that was replaced is kept, if there was one.
+    pub old_index: Option<PathBuf>,
 }
 
 /// What lies on the shelves under one digest.

@@ -528,7 +528,10 @@ async fn a_request_is_answered_and_imported() {
     let refused = site.tls.import_pem(nobody_asked.as_bytes(), None).unwrap_err().to_string();
     assert!(refused.contains("no private key came"), "{refused}");
     for (kind, file) in [(KeyKind::Ecdsa, "request-ecdsa.key"), (KeyKind::Rsa, "request-rsa.key")] {
-        let request = site.tls.request(kind).unwrap();
+        let request = site.tls.request(kind, true).unwrap();
+        let key = std::fs::read(site.config.dir.join(file)).unwrap();
+        assert!(matches!(site.tls.request(kind, false), Err(Error::Pending { .. })));
+        assert_eq!(std::fs::read(site.config.dir.join(file)).unwrap(), key, "the key of the first request is lost");
         assert!(!request.contains("PRIVATE"));
         assert_private(&site.config.dir.join(file));
         let refused = site.tls.import_pem(nobody_asked.as_bytes(), None).unwrap_err().to_string();
@@ -683,7 +686,7 @@ fn one_at_a_time_works_on_the_directory() {
     let dir = &site.config.dir;
     type Work = fn(&Tls) -> bool;
     let works: [(&str, Work); 3] = [
-        ("a request", |tls| tls.request(KeyKind::Ecdsa).is_ok()),
+        ("a request", |tls| tls.request(KeyKind::Ecdsa, true).is_ok()),
         ("another CA", |tls| tls.create_ca(&names(&["site.example"])).is_ok()),
         ("a load", |tls| tls.reload_anyway().is_ok()),
     ];

@@ -476,8 +476,11 @@ async fn a_pin_waits_for_a_damaged_payload_to_come_again() {
     let blake3 = blake3_of(&content);
     publish(&store, &url("a"), &content, None).await.unwrap();
     store.pin(blake3, "me").await.unwrap();
-    store.quarantine(blake3, "damaged").await.unwrap();
+    store.quarantine(blake3, "damaged\nof nothing").await.unwrap();
     assert!(store.show(&url("a")).await.unwrap().is_none());
+    let hurt = store.quarantined().await.unwrap();
+    assert_eq!(hurt[0].address.as_ref().map(|key| Name::Origin(key.clone())), Some(url("a")));
+    assert_eq!(hurt[0].why, "damaged of nothing");
     publish(&store, &url("a"), &content, None).await.unwrap();
     let listed = store.show(&url("a")).await.unwrap().unwrap();
     assert_eq!(listed.pinned.map(|pin| pin.by).as_deref(), Some("me"));

@@ -72,6 +72,8 @@ pub struct Quarantined {
     pub allocated: u64,
     /// What it was filled or held as; absent where that is not told any more.
     pub name: Option<String>,
+    /// The first of the addresses that it was held under, or filled from; absent where there was none.
+    pub address: Option<String>,
     /// What was wrong with it.
     pub why: String,
 }

@@ -21,7 +21,7 @@ pub use self::content::{Content, Emptied, Page, Pinned, Quarantined, Unbound};
 pub use self::job::{Job, Line, Progress, Started};
 pub use self::requests::{BackupRequest, FetchItem, FetchRequest, ImportRequest, VerifyRequest};
 pub use self::status::{Flight, Health, Hour, Listening, Node, Scrub, Status, Traffic, Upstream, Use};
-pub use self::tls::{Certificate, Certificates, Reloaded, SiteCa};
+pub use self::tls::{Certificate, Certificates, Pending, Reloaded, SiteCa};
 
 /// A point in time as the API writes it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

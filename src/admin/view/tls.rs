@@ -46,6 +46,17 @@ pub struct Certificates {
     pub served: Vec<Certificate>,
     /// Whether the site CA issued it, so that endpoints need the CA's certificate.
     pub self_made: bool,
+    /// Requests that still wait for their certificates.
+    pub pending: Vec<Pending>,
+}
+
+/// A request that `tls csr` made and that was not answered yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pending {
+    /// `ECDSA` or `RSA`.
+    pub kind: String,
+    /// When it was made.
+    pub at: Time,
 }
 
 /// What `POST /api/v1/tls/reload` came to.

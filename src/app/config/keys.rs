@@ -281,6 +281,7 @@ table! {
         /// Fetching the catalog. May be "paused". Has no effect in this version, which syncs nothing.
         sync: BackgroundRules = list(&[]), Live;
         /// What is fetched while no endpoint waits for it: `waystation fetch`, and the rest of a payload. May be "paused".
+        /// An origin that knows no ranges sends the whole in its first answer: that is counted and held as `demand`.
         prefetch: BackgroundRules = list(&[]), Live;
         /// What is fetched because an endpoint waits for it.
         demand: SteadyRules = list(&[]), Live;

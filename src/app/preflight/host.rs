@@ -38,7 +38,8 @@ pub(super) fn directory(typed: &Typed, machine: &Machine, found: &mut Found) {
             format!("{} cannot be written: {why}", machine.base.display()),
             "give it to the node's user, mount it writable, or name another directory with --data",
         ),
-        None => found.good("writable", &path, "can be written"),
+        None if typed.store.path.0.exists() => found.good("writable", &path, "can be written"),
+        None => found.good("writable", &path, "will be made"),
     }
     if let Some(owner) = machine.owner.filter(|owner| *owner != machine.user) {
         found.warn(

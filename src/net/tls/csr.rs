@@ -7,6 +7,7 @@ use rustls_pki_types::PrivateKeyDer;
 use zeroize::Zeroizing;
 
 use crate::base::disk::Disk;
+use crate::base::time::Timestamp;
 use crate::net::error::Error;
 use crate::net::tls::ca::{alternative_names, common_name};
 use crate::net::tls::files;
@@ -23,6 +24,14 @@ pub enum KeyKind {
 }
 
 impl KeyKind {
+    /// For people: `ECDSA` or `RSA`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ecdsa => "ECDSA",
+            Self::Rsa => "RSA",
+        }
+    }
+
     fn key_file(self) -> &'static str {
         match self {
             Self::Ecdsa => "request-ecdsa.key",
@@ -32,8 +41,12 @@ impl KeyKind {
 }
 
 /// Makes a key, keeps it in `dir` until the answer is imported, and gives the request in PEM. An earlier request of the
-/// same kind is forgotten.
-pub fn make(disk: &dyn Disk, dir: &Path, names: &[SiteName], kind: KeyKind) -> Result<String, Error> {
+/// same kind that still waits is forgotten with `replace`, and [`Error::Pending`] without: a CA may take days to answer
+/// it, and the answer is worth nothing without its key.
+pub fn make(disk: &dyn Disk, dir: &Path, names: &[SiteName], kind: KeyKind, replace: bool) -> Result<String, Error> {
+    if !replace && let Some(&(_, at)) = pending(dir).iter().find(|(waits, _)| *waits == kind) {
+        return Err(Error::Pending { at });
+    }
     let key = match kind {
         KeyKind::Ecdsa => KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?,
         KeyKind::Rsa => KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_3072)?,
@@ -45,6 +58,12 @@ pub fn make(disk: &dyn Disk, dir: &Path, names: &[SiteName], kind: KeyKind) -> R
     disk.create_dir(dir).map_err(|source| Error::File { action: "write", path: dir.into(), source })?;
     files::write(disk, &dir.join(kind.key_file()), Zeroizing::new(key.serialize_pem()).as_bytes())?;
     Ok(request)
+}
+
+/// The requests that were not answered yet, and when they were made, as the times of their keys' files tell.
+pub fn pending(dir: &Path) -> Vec<(KeyKind, Timestamp)> {
+    let made = |kind: KeyKind| std::fs::metadata(dir.join(kind.key_file())).ok()?.modified().ok();
+    [KeyKind::Ecdsa, KeyKind::Rsa].into_iter().filter_map(|kind| Some((kind, made(kind)?.into()))).collect()
 }
 
 /// The keys whose requests were not answered yet.

@@ -235,10 +235,10 @@ impl Tls {
     }
 
     /// See [`csr::make`].
-    pub fn request(&self, kind: KeyKind) -> Result<String, Error> {
+    pub fn request(&self, kind: KeyKind, replace: bool) -> Result<String, Error> {
         let _alone = self.lock();
         let _held = self.hold()?;
-        csr::make(&*self.disk, &self.config.dir, &self.names(), kind)
+        csr::make(&*self.disk, &self.config.dir, &self.names(), kind, replace)
     }
 
     /// See [`Importer::pem`]; served from now on, unless the configuration names files.

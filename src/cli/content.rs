@@ -59,8 +59,8 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: ContentVerb, out: Out) -> Resul
             out.both(&unbound, |unbound| {
                 let digests = unbound.digests.join(", ");
                 format!(
-                    "no longer bound: {name} to {digests}\n{name} is fetched anew when it is asked for; the bytes that were \
-                     answered there stay under their digest: `waystation content show {digests}`\n",
+                    "no longer bound: {name} to {digests}\n{name} is fetched anew when it is asked for; where bytes of that \
+                     digest are held they stay under it: `waystation content show {digests}`\n",
                     name = unbound.name
                 )
             })

@@ -53,7 +53,9 @@ pub(in crate::cli) fn outcome(job: &Job) -> Result<(), Fail> {
                 (true, "fetch") if failed.all(|line| line.text.contains("not on the allow-list")) => {
                     "add the hosts to [origins] allow in the configuration, or correct the addresses"
                 }
-                (true, "fetch") => "the lines above say why; `waystation doctor` tests the way to the origins",
+                (true, "fetch") => {
+                    "the lines above say why; `waystation doctor` tests the way to the origins, and what came with wrong bytes is in `waystation content quarantine list`"
+                }
                 (true, _) => "the lines above say why",
             };
             Err(Fail::new(result, next))

@@ -163,9 +163,12 @@ pub(super) const TOLD_LINGER: Duration = Duration::from_secs(1);
 /// Flights at once: bounds open draft files and the memory of their maps.
 pub(super) const FLIGHTS_MAX: usize = 1024;
 
-/// Of these, flights that still ask what their object is, of one host and begun by one subnet: neither an origin that says
-/// nothing nor one client can keep all others from theirs. Far more than whole sites ask for at once.
+/// Of these, flights that still ask what their object is, of one host: an origin that says nothing cannot keep all others
+/// from theirs. Far more than whole sites ask for at once.
 pub(super) const LEARNING_MAX: usize = 256;
+
+/// Of these, the ones that one subnet began: it cannot take a host's share from the others.
+pub(super) const LEARNING_OF_SUBNET_MAX: usize = LEARNING_MAX / 2;
 
 /// Places a flight knows for its object: signed queries of many clients must not pile up.
 pub(super) const SOURCES_MAX: usize = 16;

@@ -13,7 +13,8 @@ use crate::base::limits::{OBJECT_BYTES_MAX, PIECE};
 use crate::base::span::Span;
 use crate::base::time::Clock;
 use crate::fill::config::{
-    CHANGES_MAX, Config, EXTENT_MIN, FLIGHTS_MAX, LEARNING_MAX, NAMES_MAX, SUBNET_BYTES_MIN, SUBNET_SHARE, TURN, Verify,
+    CHANGES_MAX, Config, EXTENT_MIN, FLIGHTS_MAX, LEARNING_MAX, LEARNING_OF_SUBNET_MAX, NAMES_MAX, SUBNET_BYTES_MIN,
+    SUBNET_SHARE, TURN, Verify,
 };
 use crate::fill::counters::Counters;
 use crate::fill::error::Error;
@@ -375,10 +376,10 @@ fn first_of(want: Want, reach: u64) -> First {
     First::Bytes(Span::new(want.first, end.min(want.first.saturating_add(reach))))
 }
 
-/// Whether a client of this subnet may begin one more flight: see [`LEARNING_MAX`].
+/// Whether a client of this subnet may begin one more flight: see [`LEARNING_MAX`] and [`LEARNING_OF_SUBNET_MAX`].
 fn within_share(flights: &HashMap<Name, Arc<Shared>>, starter: Subnet, gathered: &Gathered) -> Result<(), Error> {
     // With so few there is nothing to count.
-    if flights.len() < LEARNING_MAX {
+    if flights.len() < LEARNING_OF_SUBNET_MAX {
         return Ok(());
     }
     let host = gathered.locations.first().map(|first| host_of(&first.url)).unwrap_or_default();
@@ -392,7 +393,7 @@ fn within_share(flights: &HashMap<Name, Arc<Shared>>, starter: Subnet, gathered:
     if of_host >= LEARNING_MAX {
         return Err(Error::unavailable(format!("{host} has not answered {of_host} questions yet, which is the most")));
     }
-    if of_subnet >= LEARNING_MAX {
+    if of_subnet >= LEARNING_OF_SUBNET_MAX {
         let why = format!("nothing is known yet of {of_subnet} objects that this subnet asked for, which is the most");
         return Err(Error::unavailable(why));
     }

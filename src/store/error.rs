@@ -90,7 +90,9 @@ pub enum Error {
         what: String,
     },
     /// One row of the index cannot be read; the others can.
-    #[error("the index: {what}; what it stood for is fetched again once `waystation store rebuild` made a new index")]
+    #[error(
+        "the index: {what}; what it stood for is fetched again once `waystation store rebuild --force` made a new index"
+    )]
     Row {
         /// Which table, and what is wrong with the row.
         what: String,

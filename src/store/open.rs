@@ -291,7 +291,7 @@ fn open_index(
         }
         let why = format!(
             "{} is empty, but the index knows {known} payloads: is everything mounted? Nothing is kept meanwhile; mount it, \
-             then restart the node. If they are lost, stop the node and run `waystation store rebuild`",
+             then restart the node. If they are lost, stop the node and run `waystation store rebuild --force`",
             layout.content().display()
         );
         tracing::error!("{why}");

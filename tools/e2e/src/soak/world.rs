@@ -63,12 +63,9 @@ impl Thing {
     pub fn check(&self, head: &Head, from: u64, size: Option<u64>) -> Check<'_> {
         // The origin may take the next version while this answer is under way.
         let known = 0..=self.version.load(Ordering::SeqCst) + 1;
-        // What is passed on is passed on with what its origin says of it, a wrong total too.
-        let off = if head.header("cache-status").is_some_and(|said| said.contains("detail=passed")) {
-            WRONG_TOTAL
-        } else {
-            0
-        };
+        // A wrong total is told to clients as long as nothing contradicts it: what is passed on, and what is being filled.
+        let said = head.header("cache-status").unwrap_or_default().to_owned();
+        let off = if said.contains("hit") { 0 } else { WRONG_TOTAL };
         let fits = |own: u64| size.is_none_or(|size| size == own || size == own + off);
         let versions = known.filter(|version| fits(self.at(*version).size)).collect();
         Check {
@@ -77,6 +74,7 @@ impl Thing {
             at: from,
             to_the_end: size.is_none(),
             tag: head.header("etag").map(str::to_owned),
+            said,
         }
     }
 }
@@ -89,6 +87,8 @@ pub struct Check<'a> {
     /// The answer told no size: it is whole, so that where it ends the object does.
     to_the_end: bool,
     tag: Option<String>,
+    /// Its `Cache-Status`.
+    said: String,
 }
 
 /// What must never be: the soak fails with it. Anything else that a client meets may come of the faults.
@@ -125,7 +125,10 @@ impl Check<'_> {
         }
         let path = thing.path();
         if self.versions.is_empty() {
-            return Err(wrong(format!("{path}: a whole answer up to {} has bytes of no version", self.at)));
+            return Err(wrong(format!(
+                "{path}: a whole answer up to {} has bytes of no version ({})",
+                self.at, self.said
+            )));
         }
         let Some(tag) = self.tag else {
             return Err(wrong(format!("{path}: an answer without an entity tag")));

@@ -268,7 +268,7 @@ fn trouble(
             if dice.below(3) == 0 {
                 done.flips += damage(soak, node, dice)?;
             }
-            node.run()?;
+            back(node)?;
             next = Instant::now() + Duration::from_millis(2000 + dice.below(8000));
         }
     }
@@ -284,6 +284,20 @@ fn damage(soak: &Soak, node: &Node, dice: &mut Dice) -> io::Result<u64> {
         .collect();
     let Some(path) = found.first() else { return Ok(0) };
     flip(path, dice.below(size)).map(|()| 1)
+}
+
+/// Starts the node again after a kill. A verb that found none meanwhile works on the directory itself, and has its lock for as
+/// long as that takes: whoever keeps a service running tries again.
+fn back(node: &mut Node) -> io::Result<()> {
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        match node.run() {
+            Err(error) if Instant::now() < end && error.to_string().contains("another waystation process") => {
+                std::thread::sleep(Duration::from_millis(500));
+            }
+            other => return other,
+        }
+    }
 }
 
 /// All that must be true when nobody asks for anything.

@@ -70,6 +70,8 @@ struct Soak {
     things: Vec<Arc<Thing>>,
     /// See [`DAMAGED`].
     damaged: Vec<Thing>,
+    /// The sizes of those of them in which a bit was flipped: each has a size of its own.
+    flipped: Mutex<Vec<u64>>,
     tally: Tally,
     ended: Ended,
     stop: AtomicBool,
@@ -194,6 +196,7 @@ fn build(stage: &Stage, dice: &mut Dice) -> io::Result<Soak> {
         faulty,
         things,
         damaged,
+        flipped: Mutex::default(),
         tally: Tally::default(),
         ended: Ended::default(),
         stop: AtomicBool::new(false),
@@ -283,6 +286,7 @@ fn damage(soak: &Soak, node: &Node, dice: &mut Dice) -> io::Result<u64> {
         .filter(|path| fs::metadata(path).is_ok_and(|meta| meta.len() == size))
         .collect();
     let Some(path) = found.first() else { return Ok(0) };
+    soak.flipped.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(size);
     flip(path, dice.below(size)).map(|()| 1)
 }
 
@@ -354,18 +358,21 @@ fn rest(soak: &Soak, node: &mut Node, done: &mut Done) -> io::Result<Sample> {
     Ok(sample)
 }
 
-/// Asks for everything proven that is held; what was pinned must be among it, or in quarantine.
+/// Asks for everything proven that is held; what was pinned and never damaged must be among it.
 fn served(soak: &Soak, node: &Node) -> io::Result<u64> {
     let list = node.verb(&["content", "list", "--class", "proven", "--limit", "0", "--json"])?;
-    let quarantine = node.verb(&["content", "quarantine", "list", "--json"])?;
     let mut count = 0;
     for (thing, must) in
         soak.things.iter().map(|thing| (&**thing, false)).chain(soak.damaged.iter().map(|thing| (thing, true)))
     {
         let held = list.contains(&format!("{}{}\"", thing.origin, thing.path()));
-        // What a verb without --repair, or without a node, finds damaged goes to quarantine, pinned or not.
-        let aside = || quarantine.contains(thing.path());
-        check(held || !must || aside(), || format!("{} was pinned, and is not held any more", thing.path()))?;
+        // What a verb without --repair, or without a node, finds damaged goes to quarantine, pinned or not, and out of it
+        // when there is too much.
+        let spoilt = || {
+            let flipped = soak.flipped.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            flipped.contains(&thing.now().size)
+        };
+        check(held || !must || spoilt(), || format!("{} was pinned, and is not held any more", thing.path()))?;
         if !held {
             continue;
         }

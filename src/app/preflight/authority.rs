@@ -45,7 +45,8 @@ pub(super) fn site_ca(typed: &Typed, found: &mut Found) {
             "site-ca",
             &key,
             error.to_string(),
-            "do it before the certificate that it has signed ends: that one is served till then, and is not renewed",
+            "do it now: a certificate that it signed before is served until that ends, and not renewed; without one a node that \
+             listens for HTTPS does not start",
         ),
     }
 }

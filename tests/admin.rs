@@ -89,7 +89,7 @@ impl Plane {
         let (store, opened) = Store::open(config, Arc::new(Keeping(data.path().to_owned())), clock.clone()).unwrap();
         let setting = view::Setting {
             key: "store.max_size".to_owned(),
-            value: "\"1 GiB\"".to_owned(),
+            value: "1 GiB".into(),
             layer: "flag".to_owned(),
             place: "--set".to_owned(),
             locked: true,

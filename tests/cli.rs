@@ -150,7 +150,10 @@ fn a_directory_that_cannot_be_worked_on_ends_every_verb_with_the_same_code() {
         let output = run(&none, args);
         let error = text(&output.stderr);
         assert_eq!(output.status.code(), Some(66), "{args:?}: {error}");
-        assert!(error.contains("there is no store in") && error.contains("--data"), "{args:?}: {error}");
+        assert!(
+            error.contains("there is no store in") && error.contains("\n next: name the right"),
+            "{args:?}: {error}"
+        );
         assert!(!none.exists(), "{args:?} made it");
     }
     let more = [&["serve"][..], &["status"]];
@@ -373,11 +376,11 @@ async fn repair_fetches_the_bad_group_alone() {
     let at = (1 << 20) + 5;
     file.write_all_at(&[!object.bytes(Span::at(at, 1))[0]], at).unwrap();
 
-    assert!(site.well(&["store", "verify", "--repair"]).contains("1 of 1 payloads were bad and are mended"));
+    assert!(site.well(&["store", "verify", "--repair"]).contains("the payload was bad and is mended"));
     let again = site.origin.sent("/a.cab") - (3 << 20);
     assert!((1..=1 << 20).contains(&again), "{again} bytes were fetched again for one bad group");
     assert_eq!(std::fs::read(&path).unwrap(), object.all());
-    assert!(site.well(&["store", "verify", &a, "--rate", "1GiB"]).contains("as their proofs say"));
+    assert!(site.well(&["store", "verify", &a, "--rate", "1GiB"]).contains("1 payload is as its proof says"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -413,7 +416,7 @@ async fn what_cannot_be_mended_now_is_withheld_and_mended_later() {
     assert_eq!(site.json(&["content", "show", &a])["blake3"].as_str(), Some(blake3.as_str()));
     site.origin.always("/a.cab", []);
     let before = site.origin.sent("/a.cab");
-    assert!(site.well(&["store", "verify", "--repair"]).contains("1 of 1 payloads were bad and are mended"));
+    assert!(site.well(&["store", "verify", "--repair"]).contains("the payload was bad and is mended"));
     let again = site.origin.sent("/a.cab") - before;
     assert!((1..=1 << 20).contains(&again), "{again} bytes were fetched again for one bad group");
     assert_eq!(std::fs::read(place(&blake3)).unwrap(), object.all());
@@ -460,7 +463,10 @@ async fn json_keeps_its_shape() {
         ]
     );
     assert_eq!(keys(&status["node"]), ["data", "epoch", "id", "started_at", "uptime_s", "version"]);
-    assert_eq!(keys(&status["total"]), ["fetched", "hit_ratio", "hits", "refused", "requests", "saved", "sent"]);
+    assert_eq!(
+        keys(&status["total"]),
+        ["answered", "fetched", "hit_ratio", "hits", "refused", "requests", "saved", "sent"]
+    );
     let settings = site.json(&["config", "show"]);
     let allow = settings.as_array().unwrap().iter().find(|row| row["key"] == "origins.allow").unwrap();
     assert_eq!(keys(allow), ["help", "key", "layer", "locked", "place", "value"]);
@@ -575,9 +581,31 @@ async fn a_dead_origin_fails_the_fetch_and_doctor_says_why() {
     site.origin.always("/a.cab", [Fault::Status(403)]);
     let a = site.origin.url("/a.cab");
     let error = site.ill(1, &["fetch", &a]);
-    assert!(error.contains("403") && error.contains("1 of 1 failed"), "{error}");
+    assert!(error.starts_with(&format!("error: {a}: ")) && error.contains("403"), "the line alone: {error}");
+    assert!(error.contains("\n next: `waystation doctor URL`") && !error.contains("FAILED"), "{error}");
     let error = site.ill(1, &["fetch", "http://unknown.example/a.cab"]);
     assert!(error.contains("allow-list") && error.contains("[origins] allow") && !error.contains("doctor"), "{error}");
+    assert!(error.starts_with(r#"error: http://unknown.example/a.cab: host "unknown.example" is not on"#), "{error}");
+    let told = site.well(&["explain", "http://unknown.example/a.cab"]);
+    assert!(
+        told.contains("none matches: host \"unknown.example\"") && told.contains("\nnext     add the host"),
+        "{told}"
+    );
+    let both = site.ill(1, &["fetch", &a, "http://unknown.example/a.cab"]);
+    assert!(
+        both.contains(&format!("FAILED {a}: ")) && both.contains("error: 2 of 2 failed\n next: the lines"),
+        "{both}"
+    );
+
+    // Where a job does not even begin, the next step is told too.
+    let data = site.data.path();
+    let error = site.ill(1, &["import", "/nonexistent"]);
+    assert!(error.contains("/nonexistent: ") && error.contains("\n next: name files"), "{error}");
+    let taken = data.join("store-id");
+    let error = site.ill(1, &["backup", taken.to_str().unwrap()]);
+    assert!(error.contains("is there already") && error.contains("\n next: name a new file"), "{error}");
+    let error = site.ill(1, &["jobs", "show", "99"]);
+    assert!(error.contains("\n next: `waystation jobs list`"), "{error}");
     let output = run(site.data.path(), &["doctor", "--json", "http://127.0.0.1:9/a"]);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
 }
@@ -776,16 +804,32 @@ async fn settings_say_what_is_in_force_and_what_waits() {
     )
     .unwrap();
     let (verify, idle) = (row("fill.verify"), row("limits.idle"));
-    assert_eq!((verify["value"].as_str(), verify["next"]["value"].as_str()), (Some("\"stream\""), Some("\"strict\"")));
+    assert_eq!((verify["value"].as_str(), verify["next"]["value"].as_str()), (Some("stream"), Some("strict")));
     assert_eq!((&verify["next"]["when"], &verify["next"]["place"]), (&"restart".into(), &"waystation.toml:2".into()));
-    assert_eq!((idle["value"].as_str(), idle["next"]["when"].as_str()), (Some("\"75 s\""), Some("reload")));
+    assert_eq!((idle["value"].as_str(), idle["next"]["when"].as_str()), (Some("75 s"), Some("reload")));
     site.node.signal(Signal::HUP);
     site.node.logged("reloaded");
     let (verify, idle) = (row("fill.verify"), row("limits.idle"));
-    assert_eq!((verify["value"].as_str(), verify["next"]["when"].as_str()), (Some("\"stream\""), Some("restart")));
-    assert_eq!((idle["value"].as_str(), idle.get("next")), (Some("\"60 s\""), None));
+    assert_eq!((verify["value"].as_str(), verify["next"]["when"].as_str()), (Some("stream"), Some("restart")));
+    assert_eq!((idle["value"].as_str(), idle.get("next")), (Some("60 s"), None));
     let told = site.well(&["config", "show", "--changed"]);
     assert!(told.contains("-> \"strict\" after a restart (waystation.toml:2)"), "{told}");
+}
+
+/// Who reads a word of the program finds it in the glossary.
+#[test]
+fn the_glossary_has_the_words_that_are_printed() {
+    use waystation::model::outcome::{Detail, Outcome};
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/GLOSSARY.md");
+    let glossary = std::fs::read_to_string(path).unwrap();
+    let outcomes = [Outcome::Hit, Outcome::Miss, Outcome::Partial, Outcome::Stale, Outcome::Refused].map(Outcome::word);
+    let details = [Detail::Proven, Detail::Unproven, Detail::Streaming, Detail::Passed].map(Detail::word);
+    let classes = waystation::pace::Class::ALL.map(waystation::pace::Class::word);
+    let others = ["flight", "epoch", "tag", "piece", "pin", "draft", "quarantine", "collapsed", "cacheHostOrigin"];
+    for word in outcomes.iter().chain(&details).chain(&classes).chain(&others) {
+        let row = glossary.lines().any(|line| line.split('|').nth(1).is_some_and(|cell| cell.contains(word)));
+        assert!(row, "{word} has no row in the glossary");
+    }
 }
 
 #[test]

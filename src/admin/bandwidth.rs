@@ -141,6 +141,7 @@ pub(super) fn present(handles: &Handles) -> view::Bandwidth {
         view::Set {
             value: found.map(|setting| setting.value.clone()).unwrap_or_default(),
             from: found.map(place).unwrap_or_default(),
+            layer: found.map(|setting| setting.layer.clone()).unwrap_or_default(),
             locked: found.is_some_and(|setting| setting.locked),
         }
     };
@@ -160,10 +161,12 @@ pub(super) fn present(handles: &Handles) -> view::Bandwidth {
     debug_assert_eq!(classes.len(), Class::ALL.len());
     view::Bandwidth {
         timezone: zone.to_string(),
+        timezone_set: set("timezone"),
         classes: classes.into_iter().map(class).collect(),
         networks: networks.into_iter().map(network).collect(),
         networks_set: set("networks"),
         give_way,
+        give_way_set: set("give_way"),
         background_held_to: gives_way_to,
     }
 }

@@ -73,6 +73,7 @@ pub fn traffic(tally: Tally) -> view::Traffic {
     let judged = tally.requests.saturating_sub(tally.refused);
     view::Traffic {
         requests: tally.requests,
+        answered: judged,
         hits: tally.hits,
         refused: tally.refused,
         sent: tally.sent,
@@ -103,6 +104,7 @@ pub fn job(job: board::View) -> view::Job {
         state: job.state.word().to_owned(),
         started_at: Time(job.started_at),
         ended_at: job.ended_at.map(Time),
+        took_ms: job.ended_at.map(|ended| u64::try_from(ended.since(job.started_at).as_millis()).unwrap_or(u64::MAX)),
         progress: view::Progress {
             done: job.progress.done,
             total: job.progress.total,
@@ -169,7 +171,7 @@ mod tests {
     #[test]
     fn refused_requests_do_not_spoil_the_ratio_and_nothing_is_saved_below_zero() {
         let shown = traffic(Tally { requests: 10, hits: 6, sent: 5, fetched: 9, refused: 2 });
-        assert_eq!((shown.hit_ratio, shown.saved), (Some(0.75), 0));
+        assert_eq!((shown.answered, shown.hit_ratio, shown.saved), (8, Some(0.75), 0));
         assert_eq!(traffic(Tally::default()).hit_ratio, None);
     }
 }

@@ -4,8 +4,8 @@
 use crate::admin::view::{NextValue, Setting};
 use crate::app::Loaded;
 use crate::app::config::keys;
-use crate::app::config::kinds::shown;
-use crate::model::settings::{self, Effect, Layer, Settings};
+use crate::app::config::kinds::in_form;
+use crate::model::settings::{self, Effect, Layer, Raw, Settings};
 
 /// What a node that does not run would be started with.
 pub(crate) fn rows(settings: &Settings) -> Vec<Setting> {
@@ -26,8 +26,9 @@ pub(crate) fn in_force(started: &Settings, reloaded: &Settings, now: Option<&Loa
         let live = last.effect() == Effect::Live;
         let force = if live { last } else { started.get(key).unwrap_or(last) };
         let latest = now.as_ref().and_then(|now| now.get(key)).unwrap_or(last);
-        let next = (latest.value() != force.value()).then(|| NextValue {
-            value: shown(latest.value()),
+        // As they are told: the same value in another form is no other one.
+        let next = (value(latest) != value(force)).then(|| NextValue {
+            value: value(latest),
             place: place(latest),
             when: if live { "reload" } else { "restart" }.to_owned(),
         });
@@ -40,7 +41,7 @@ fn row(key: &str, setting: &settings::Setting) -> Setting {
     let origin = setting.origin();
     Setting {
         key: key.to_owned(),
-        value: shown(setting.value()),
+        value: value(setting),
         layer: format!("{:?}", origin.layer).to_ascii_lowercase(),
         place: place(setting),
         locked: origin.layer.locks(),
@@ -49,6 +50,11 @@ fn row(key: &str, setting: &settings::Setting) -> Setting {
             .unwrap_or_default(),
         next: None,
     }
+}
+
+/// Its value, as the API tells it.
+fn value(setting: &settings::Setting) -> Raw {
+    in_form(setting.value(), setting.default_value())
 }
 
 /// Where its value comes from; empty for a default.
@@ -60,7 +66,7 @@ fn place(setting: &settings::Setting) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::settings::{Origin, Raw};
+    use crate::model::settings::Origin;
 
     fn settings(values: &[(&str, i64)]) -> Settings {
         let mut settings = Settings::default();
@@ -77,10 +83,10 @@ mod tests {
         let started = settings(&[]);
         let rows = in_force(&started, &settings(&[("a.live", 1), ("a.later", 1)]), None);
         let row = |key: &str| rows.iter().find(|row| row.key == key).unwrap();
-        assert_eq!((row("a.live").value.as_str(), &row("a.live").next), ("1", &None));
-        let waiting = NextValue { value: "1".into(), place: "w.toml:1".into(), when: "restart".into() };
+        assert_eq!((&row("a.live").value, &row("a.live").next), (&Raw::Number(1), &None));
+        let waiting = NextValue { value: Raw::Number(1), place: "w.toml:1".into(), when: "restart".into() };
         let later = row("a.later");
-        assert_eq!((later.value.as_str(), later.place.as_str(), &later.next), ("0", "", &Some(waiting)));
+        assert_eq!((&later.value, later.place.as_str(), &later.next), (&Raw::Number(0), "", &Some(waiting)));
         assert!(in_force(&started, &started, None).iter().all(|row| row.next.is_none()));
     }
 }

@@ -106,7 +106,16 @@ Examples:
 Examples:
   waystation status
   waystation status --watch
-  waystation status --json | jq .day.saved")]
+  waystation status --json | jq .day.saved
+
+answered   requests that were not refused
+hits       of these, those for which nobody was asked; an answer of which a
+           part was still on its way is none. The ratio is hits by answered
+refused    no rule matches, or what was asked for could not be had
+sent       bytes that clients got
+fetched    bytes that came from origins, for clients or ahead of them
+saved      sent less fetched, never below 0: what is fetched ahead counts
+           against it until clients ask for it")]
     Status {
         /// Show it again every two seconds until Ctrl-C
         #[arg(long)]
@@ -158,11 +167,13 @@ Examples:
   waystation doctor http://download.windowsupdate.com/mscomtest/wuidt.gif
 
 Looks at name resolution, ranges, altered or compressed bodies, TLS, proxies,
-the clock and the packet size. Exits with 1 if something does not work. Needs a
+the clock and the packet size. Without addresses it tests the upstream, the
+hosts that [origins] allow names, and five of Microsoft's, one of each family;
+below a WSUS only what is configured. Exits with 1 if something does not work. Needs a
 running node, whose way to the origins it tests; before the first start
 `waystation check-config` looks at what can be seen without one.")]
     Doctor {
-        /// Addresses to test [default: the hosts of the allow-list, and the upstream]
+        /// Addresses to test [default: what is configured, and five hosts of Microsoft's]
         #[arg(value_name = "URL", value_hint = ValueHint::Url)]
         urls: Vec<String>,
     },
@@ -279,7 +290,7 @@ Examples:
         shell: Shell,
     },
 
-    /// Print the version, and the running node's if there is one
+    /// Print the version of this program, and that of the running node where it is another one
     #[command(after_help = "\
 Examples:
   waystation version

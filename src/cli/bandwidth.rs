@@ -1,6 +1,6 @@
 //! `bandwidth show|set|clear`: which rules hold, and other ones while the node runs.
 
-use crate::admin::view::bandwidth::Bandwidth;
+use crate::admin::view::bandwidth::{Bandwidth, Set};
 use crate::app::Loaded;
 use crate::cli::fail::Fail;
 use crate::cli::node;
@@ -14,16 +14,37 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: &BandwidthVerb, out: Out) -> Re
         let bandwidth: Bandwidth = match verb {
             BandwidthVerb::Show => node.get("/api/v1/bandwidth").await?,
             BandwidthVerb::Set { key, rules } => node.post(&path(key), &serde_json::json!({ "rules": rules })).await?,
-            BandwidthVerb::Clear { key } => node.delete(&path(key)).await?,
+            BandwidthVerb::Clear { key } => {
+                let before: Bandwidth = node.get("/api/v1/bandwidth").await?;
+                let after = node.delete(&path(key)).await?;
+                return out.both(&after, |after| format!("{}\n\n{}", cleared(key, &before, after), people(after)));
+            }
         };
         out.both(&bandwidth, people)
     })
 }
 
+/// What came of taking back what was set at run time.
+fn cleared(key: &str, before: &Bandwidth, after: &Bandwidth) -> String {
+    let from = after.set(key).map(from).unwrap_or_default();
+    match before.set(key) {
+        Some(set) if set.layer == "local" => {
+            format!("{key}: taken back is what was set ({}); what holds now is from: {from}", set.from)
+        }
+        _ => format!(
+            "{key}: nothing was set at run time, so that there is nothing to take back; what holds is from: {from}"
+        ),
+    }
+}
+
+/// Where a value comes from, for people.
+fn from(set: &Set) -> String {
+    format!("{}{}", set.from, if set.locked { " (locked)" } else { "" })
+}
+
 fn people(bandwidth: &Bandwidth) -> String {
     let mut grid = Grid::new(&["class", "now", ">waiting", ">bytes", "set by"]);
     for class in &bandwidth.classes {
-        let locked = if class.set.locked { " (locked)" } else { "" };
         grid.row([
             class.class.clone(),
             class.in_force.text.clone(),
@@ -33,7 +54,7 @@ fn people(bandwidth: &Bandwidth) -> String {
                 ("clients" | "nodes", 0) => "-".to_owned(),
                 (_, bytes) => size::bytes(bytes),
             },
-            format!("{}{locked}", class.set.from),
+            from(&class.set),
         ]);
     }
     let mut text = grid.text();
@@ -45,7 +66,11 @@ fn people(bandwidth: &Bandwidth) -> String {
         }
         add(&mut text, format_args!("\n{}", grid.text()));
     }
-    add(&mut text, format_args!("\ntime zone: {}\n{}", bandwidth.timezone, background(bandwidth)));
+    let mut grid = Grid::new(&["", "", ""]);
+    let mut row = |key: &str, is: &str, set: &Set| grid.row([key.to_owned(), is.to_owned(), from(set)]);
+    row("timezone", &bandwidth.timezone, &bandwidth.timezone_set);
+    row("give_way", if bandwidth.give_way { "true" } else { "false" }, &bandwidth.give_way_set);
+    add(&mut text, format_args!("\n{}{}", grid.text(), background(bandwidth)));
     text
 }
 

@@ -42,7 +42,7 @@ fn table(rows: &[Setting]) -> String {
     for row in rows {
         let from = if row.place.is_empty() { row.layer.clone() } else { row.place.clone() };
         let locked = if row.locked { "locked" } else { "" };
-        let mut value = row.value.clone();
+        let mut value = row.value.to_string();
         if let Some(next) = &row.next {
             let place = if next.place.is_empty() { "the default".to_owned() } else { next.place.clone() };
             add(&mut value, format_args!("\n-> {} after a {} ({place})", next.value, next.when));
@@ -93,7 +93,7 @@ pub(in crate::cli) fn check(flags: &Flags, out: Out) -> Result<(), Fail> {
     let count = |verdict| checked.findings.iter().filter(|finding| finding.verdict == verdict).count();
     match (count(Verdict::Bad), count(Verdict::Warning)) {
         (0, warnings) if out.is_json() || warnings > 0 => {
-            out.aside(&format!("a node would run; {}", size::counted(warnings, "warning")));
+            out.aside(&format!("a node would run; {}", size::counted(warnings as u64, "warning")));
             Ok(())
         }
         (0, _) => out.line("a node would run"),

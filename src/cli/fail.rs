@@ -74,6 +74,10 @@ impl From<AppError> for Fail {
     fn from(error: AppError) -> Self {
         match error {
             AppError::Config(error) => error.into(),
+            AppError::NoStore { path } => Self::no_store(
+                format!("there is no store in {}", path.display()),
+                "name the right data directory with --data, or start a node there once with `waystation serve`",
+            ),
             told @ AppError::Told(_) => Self { what: String::new(), next: String::new(), code: told.exit_code() },
             error => {
                 // What to do stands in the text of each of these already.

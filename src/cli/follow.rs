@@ -15,6 +15,9 @@ use crate::cli::size;
 const LOOK: Duration = Duration::from_millis(300);
 const LOOK_LARGE: Duration = Duration::from_secs(2);
 
+/// What to do where a host may not be asked.
+const LIST_IT: &str = "add the host to [origins] allow in the configuration, or correct the address";
+
 /// Lines from which on a job counts as large.
 const LARGE: usize = 500;
 
@@ -39,27 +42,48 @@ pub(in crate::cli) async fn started(node: &Node, started: Started, detach: bool,
 
 /// What a job that did not end well makes of the verb.
 pub(in crate::cli) fn outcome(job: &Job) -> Result<(), Fail> {
-    let result = job.result.clone().unwrap_or_default();
+    let only =
+        only(job).filter(|line| line.state == "failed").map(|line| printable(&format!("{}: {}", line.item, line.text)));
+    let alone = only.is_some();
+    let result = only.or_else(|| job.result.clone()).unwrap_or_default();
     match job.state.as_str() {
         "done" | "running" => Ok(()),
         "stopped" => Err(Fail::new(result, "start it again: what is done is not done twice")),
         _ => {
             let mut failed = job.lines.iter().filter(|line| line.state == "failed").peekable();
             let next = match (failed.peek().is_some(), job.kind.as_str()) {
-                (false, _) if result.contains("not on the allow-list") => {
-                    "add the host to [origins] allow in the configuration, or correct the address"
+                (false, _) if result.contains("not on the allow-list") => LIST_IT,
+                (false, "import") => "name files or directories that are there and that the node's user may read",
+                (false, "backup") => {
+                    "name a new file, in a directory that is there and that the node's user may write to"
                 }
-                (false, _) => "",
+                (false, _) => "the node's log says more",
+                (true, "fetch") if alone && result.contains("not on the allow-list") => LIST_IT,
                 (true, "fetch") if failed.all(|line| line.text.contains("not on the allow-list")) => {
                     "add the hosts to [origins] allow in the configuration, or correct the addresses"
                 }
-                (true, "fetch") => {
-                    "the lines above say why; `waystation doctor` tests the way to the origins, and what came with wrong bytes is in `waystation content quarantine list`"
+                (true, "fetch") if alone && result.contains("the bytes were wrong") => {
+                    "compare the digest with the publisher's; the bytes are in `waystation content quarantine list`"
                 }
+                (true, "fetch") if alone => "`waystation doctor URL` tests the way to the origin",
+                (true, "fetch") => {
+                    "the lines above say why; `waystation doctor` tests the way to the origins, and what came with wrong \
+                     bytes is in `waystation content quarantine list`"
+                }
+                (true, "import") if alone => "mend what is named, then import it again",
+                (true, "verify" | "scrub") if alone => "`waystation content quarantine list` shows what was put away",
                 (true, _) => "the lines above say why",
             };
             Err(Fail::new(result, next))
         }
+    }
+}
+
+/// The one line of a job that has no more than one thing to do.
+fn only(job: &Job) -> Option<&Line> {
+    match job.lines.as_slice() {
+        [line] if job.progress.unit == "items" && job.progress.total == Some(1) => Some(line),
+        _ => None,
     }
 }
 
@@ -128,7 +152,8 @@ impl Screen {
                 if let Some(item) = self.items.remove(&at) {
                     item.bar.finish_and_clear();
                 }
-                if !self.out.is_json() {
+                // What became of the only one is told by how the verb ends.
+                if !self.out.is_json() && !(line.state == "failed" && only(job).is_some()) {
                     self.bars.line(&told(line));
                 }
             } else if line.state == "running" && self.bars.are_seen() {

@@ -90,7 +90,7 @@ fn progress(progress: &Progress) -> String {
 }
 
 fn took(job: &Job) -> String {
-    job.ended_at
-        .map(|ended| size::time(ended.0.since(job.started_at.0).max(Duration::from_secs(1))))
+    job.took_ms
+        .map(|took| if took < 1000 { format!("{took} ms") } else { size::time(Duration::from_millis(took)) })
         .unwrap_or_default()
 }

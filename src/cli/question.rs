@@ -1,5 +1,7 @@
 //! `explain` and `doctor`: questions to the running node about addresses and the way to them.
 
+use std::collections::HashSet;
+
 use crate::admin::view::{Explained, Findings};
 use crate::app::Loaded;
 use crate::cli::fail::Fail;
@@ -15,7 +17,7 @@ pub(in crate::cli) fn explain(loaded: &Loaded, url: &str, out: Out) -> Result<()
         let mut grid = Grid::new(&["", ""]);
         let mut row = |key: &str, value: &str| grid.row([key.to_owned(), value.to_owned()]);
         row("address", &told.address);
-        row("rule", &told.rule);
+        row("rule", &rule(told));
         if let Some(name) = &told.name {
             row("kept as", name);
         }
@@ -28,8 +30,28 @@ pub(in crate::cli) fn explain(loaded: &Loaded, url: &str, out: Out) -> Result<()
                 _ => row(&fact.key, &fact.value),
             }
         }
+        if told.state == "refused" && told.rule.contains("not on the allow-list") {
+            row(
+                "next",
+                "add the host to [origins] allow in the configuration if it may be asked; until then clients get a 404",
+            );
+        }
         grid.text()
     })
+}
+
+/// The rule that matched, and what it means.
+fn rule(told: &Explained) -> String {
+    let means = match told.rule.as_str() {
+        _ if told.state == "refused" => return format!("none matches: {}", told.rule),
+        "content" => "the address of a SHA-1 in the content directory of a WSUS",
+        "sha256" | "blake3" => "the address is a digest",
+        "cacheHostOrigin" => "the origin that the query names is on the allow-list",
+        "Host" => "the host that is asked is on the allow-list",
+        "msdownload" => "a path of Microsoft's download host, asked under another name",
+        other => return other.to_owned(),
+    };
+    format!("{}: {means}", told.rule)
 }
 
 pub(in crate::cli) fn doctor(loaded: &Loaded, urls: &[String], out: Out) -> Result<(), Fail> {
@@ -52,9 +74,11 @@ pub(in crate::cli) fn doctor(loaded: &Loaded, urls: &[String], out: Out) -> Resu
     }
 }
 
-/// Findings for people: what was looked at, what was seen, and what to do about it.
+/// Findings for people: what was looked at, what was seen, and what to do about it. What to do is said once where several
+/// findings of one check want the same.
 pub(in crate::cli) fn findings(findings: &[Finding]) -> String {
     let mut grid = Grid::new(&["", "what", "check", "seen"]);
+    let mut said = HashSet::new();
     for finding in findings {
         let verdict = match finding.verdict {
             Verdict::Good => "good",
@@ -64,11 +88,38 @@ pub(in crate::cli) fn findings(findings: &[Finding]) -> String {
             Verdict::Skipped => "skip",
         };
         let mut seen = finding.seen.clone();
-        if !finding.advice.is_empty() {
+        if !finding.advice.is_empty() && said.insert((finding.check.as_str(), finding.advice.as_str())) {
             seen.push_str("\n-> ");
             seen.push_str(&finding.advice);
         }
         grid.row([verdict.to_owned(), finding.subject.clone(), finding.check.clone(), seen]);
     }
     if grid.is_empty() { "nothing to say\n".to_owned() } else { grid.text() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_advice_is_given_once() {
+        let finding = |subject: &str, check: &str, advice: &str| Finding {
+            subject: subject.to_owned(),
+            check: check.to_owned(),
+            verdict: Verdict::Bad,
+            seen: format!("{subject} does not resolve"),
+            advice: advice.to_owned(),
+        };
+        let told = findings(&[
+            finding("a.example", "dns", "check the name server"),
+            finding("b.example", "dns", "check the name server"),
+            finding("c.example", "dns", "another thing"),
+        ]);
+        assert_eq!(
+            (told.matches("check the name server").count(), told.matches("another thing").count()),
+            (1, 1),
+            "{told}"
+        );
+        assert!(told.contains("b.example does not resolve"), "{told}");
+    }
 }

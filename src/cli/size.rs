@@ -34,8 +34,8 @@ pub fn count(value: u64) -> String {
 }
 
 /// `1 thing`, `2 things`.
-pub fn counted(value: usize, thing: &str) -> String {
-    if value == 1 { format!("1 {thing}") } else { format!("{value} {thing}s") }
+pub fn counted(value: u64, thing: &str) -> String {
+    if value == 1 { format!("1 {thing}") } else { format!("{} {thing}s", count(value)) }
 }
 
 /// The two largest units of a time: `3 d 4 h`, `12 s`.

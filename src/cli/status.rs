@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Method;
 
-use crate::admin::view::{self, Status, Traffic};
+use crate::admin::view::{self, Status, Traffic, Use};
 use crate::app::Loaded;
 use crate::cli::bandwidth;
 use crate::cli::fail::{FAILED, Fail};
@@ -13,6 +13,12 @@ use crate::cli::jobs;
 use crate::cli::node::Node;
 use crate::cli::print::{Grid, Out, add};
 use crate::cli::size;
+
+/// What the columns of the hours count, below them.
+const COUNTED: &str = "\
+hits: answers for which nobody was asked; an answer of which a part was still on its way is none
+saved: sent less fetched, never below 0; what is fetched ahead counts against it until clients ask for it
+";
 
 /// How often `--watch` looks.
 const LOOK: Duration = Duration::from_secs(2);
@@ -65,14 +71,22 @@ fn people(status: &Status) -> String {
     let busy: Vec<_> =
         status.hours.iter().filter(|hour| hour.traffic.requests > 0 || hour.traffic.fetched > 0).collect();
     if !busy.is_empty() {
-        let mut grid = Grid::new(&["hour (utc)", ">requests", ">hits", ">sent", ">fetched", ">saved"]);
+        let mut grid =
+            Grid::new(&["hour (utc)", ">answered", ">hits", ">hit ratio", ">refused", ">sent", ">fetched", ">saved"]);
         for hour in busy {
-            let mut cells =
-                vec![hour.at.to_string().chars().take(16).map(|c| if c == 'T' { ' ' } else { c }).collect()];
-            cells.extend(numbers(&hour.traffic));
-            grid.row(cells);
+            let traffic = &hour.traffic;
+            grid.row([
+                hour.at.to_string().chars().take(16).map(|c| if c == 'T' { ' ' } else { c }).collect(),
+                size::count(traffic.answered),
+                size::count(traffic.hits),
+                traffic.hit_ratio.map_or_else(|| "-".to_owned(), size::percent),
+                size::count(traffic.refused),
+                size::bytes(traffic.sent),
+                size::bytes(traffic.fetched),
+                size::bytes(traffic.saved),
+            ]);
         }
-        add(&mut text, format_args!("\n{}", grid.text()));
+        add(&mut text, format_args!("\n{}{COUNTED}", grid.text()));
     }
     if !status.flights.is_empty() {
         let mut grid = Grid::new(&["being filled", ">in", ">rate", ">waiting", "step", "from"]);
@@ -129,21 +143,21 @@ fn head(status: &Status) -> String {
     row(
         "store",
         format!(
-            "{} of {} in {} payloads; {} free on the disk, of which {} stay free",
+            "{} in {} of {}; {} free on the disk, of which {} stay free",
             size::bytes(store.allocated),
-            size::bytes(store.max_size),
-            size::count(store.payloads_count),
+            size::counted(store.payloads_count, "payload"),
+            budget(store),
             size::bytes(store.disk_free),
             size::bytes(store.min_free),
         ),
     );
     if store.drafts_count > 0 || store.quarantine > 0 {
-        let drafts = format!("{} in {} drafts", size::bytes(store.drafts), size::count(store.drafts_count));
+        let drafts = format!("{} in {}", size::bytes(store.drafts), size::counted(store.drafts_count, "draft"));
         row("", format!("{drafts}; {} in quarantine", size::bytes(store.quarantine)));
     }
     if let Some(scrub) = &status.scrub {
         let bad = if scrub.bad > 0 { format!(", {} BAD", size::count(scrub.bad)) } else { String::new() };
-        let seen = format!("{} payloads, {} read{bad}", size::count(scrub.payloads), size::bytes(scrub.bytes));
+        let seen = format!("{}, {} read{bad}", size::counted(scrub.payloads, "payload"), size::bytes(scrub.bytes));
         match (scrub.begun_at, scrub.ended_at) {
             (Some(begun), None) => row("scrub", format!("under way since {begun}: {seen}")),
             (_, Some(ended)) => row("scrub", format!("last ended {ended}: {seen}")),
@@ -158,6 +172,16 @@ fn head(status: &Status) -> String {
     grid.text()
 }
 
+/// How much the store can hold: its limit, unless the disk is full before that.
+fn budget(store: &Use) -> String {
+    let reach = store.allocated.saturating_add(store.disk_free.saturating_sub(store.min_free));
+    if reach < store.max_size {
+        let (reach, limit) = (size::bytes(reach), size::bytes(store.max_size));
+        return format!("{reach}, which is all that the disk has room for (max_size is {limit})");
+    }
+    size::bytes(store.max_size)
+}
+
 fn sentence(traffic: &Traffic) -> String {
     if traffic.requests == 0 {
         return match traffic.fetched {
@@ -165,16 +189,48 @@ fn sentence(traffic: &Traffic) -> String {
             fetched => format!("no requests yet; {} fetched ahead of them", size::bytes(fetched)),
         };
     }
-    let [requests, hits, sent, fetched, saved] = numbers(traffic);
-    format!("{requests} requests, {hits} hits; {sent} sent, {fetched} fetched, {saved} saved")
-}
-
-fn numbers(traffic: &Traffic) -> [String; 5] {
-    [
-        size::count(traffic.requests),
-        traffic.hit_ratio.map_or_else(|| "-".to_owned(), size::percent),
+    let ratio = traffic.hit_ratio.map(|ratio| format!(", {}", size::percent(ratio))).unwrap_or_default();
+    format!(
+        "{} answered ({}{ratio}), {} refused; {} sent, {} fetched, {} saved",
+        size::count(traffic.answered),
+        size::counted(traffic.hits, "hit"),
+        size::count(traffic.refused),
         size::bytes(traffic.sent),
         size::bytes(traffic.fetched),
         size::bytes(traffic.saved),
-    ]
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_answered_and_what_was_refused_stand_apart() {
+        let traffic = Traffic {
+            requests: 22,
+            answered: 17,
+            hits: 7,
+            refused: 5,
+            sent: 2048,
+            fetched: 1024,
+            saved: 1024,
+            hit_ratio: Some(7.0 / 17.0),
+        };
+        let told = sentence(&traffic);
+        assert_eq!(told, "17 answered (7 hits, 41.2 %), 5 refused; 2.00 KiB sent, 1.00 KiB fetched, 1.00 KiB saved");
+        let refused = Traffic { requests: 1, refused: 1, ..Traffic::default() };
+        assert!(sentence(&refused).starts_with("0 answered (0 hits), 1 refused"), "{}", sentence(&refused));
+        assert_eq!(sentence(&Traffic::default()), "no requests yet");
+    }
+
+    #[test]
+    fn a_budget_beyond_the_disk_is_not_promised() {
+        let mut store = Use { max_size: 200 << 30, disk_free: 50 << 30, min_free: 10 << 30, ..Use::default() };
+        assert_eq!(budget(&store), "40.0 GiB, which is all that the disk has room for (max_size is 200 GiB)");
+        store.max_size = 30 << 30;
+        assert_eq!(budget(&store), "30.0 GiB");
+        store.disk_free = 1 << 30;
+        assert!(budget(&store).starts_with("0 B, which is"), "{}", budget(&store));
+    }
 }

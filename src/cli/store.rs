@@ -86,8 +86,11 @@ fn rebuild(loaded: &Loaded, force: bool, out: Out) -> Result<(), Fail> {
     });
     out.both(&value, |_| {
         let mut text = format!(
-            "{} payloads are in the new index; the store's epoch is {} now\n",
-            size::count(rebuilt.payloads),
+            "{} in the new index; the store's epoch is {} now\n",
+            match rebuilt.payloads {
+                1 => "1 payload is".to_owned(),
+                many => format!("{} payloads are", size::count(many)),
+            },
             rebuilt.epoch
         );
         for (paths, what) in [(&bad, "its proof is damaged"), (&bare, "it has no proof")] {

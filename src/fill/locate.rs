@@ -65,7 +65,7 @@ pub enum Keeping {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// Nothing here answers to that address.
-    #[error("no rule matches: {why}")]
+    #[error("{why}")]
     NoRule {
         /// What was looked for, and what would let it through.
         why: String,
@@ -130,7 +130,7 @@ pub(super) fn locate(ask: &Ask<'_>, allow: &AllowList, upstream: Option<Above<'_
         }
         (None, None) => download_host(ask.path, allow).ok_or_else(|| {
             no_rule(format!(
-                "host {:?} is not on the allow-list, and {:?} is no digest form and names no origin",
+                "host {:?} is not on the allow-list, and {:?} names no digest and no other origin",
                 shorten(ask.host.unwrap_or_default()),
                 shorten(ask.path)
             ))

@@ -14,11 +14,11 @@ pub(in crate::jobs) async fn run(shared: &Shared, record: &Record, work: Backup)
     })
     .await?;
     if homeless {
-        let what = format!("there is no directory for {}: make it, or name another file", to.display());
+        let what = format!("there is no directory for {}", to.display());
         return Err(Error::Input(what));
     }
     if taken {
-        let what = format!("{} is there already and is not overwritten: name another file", to.display());
+        let what = format!("{} is there already and is not overwritten", to.display());
         return Err(Error::Input(what));
     }
     tokio::select! {

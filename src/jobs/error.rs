@@ -65,7 +65,7 @@ pub enum Error {
     #[error("this needs a running node, with its rules and its way to the origins: start one with `waystation serve`")]
     NeedsNode,
     /// Items of the job failed.
-    #[error("{failed} of {total} failed")]
+    #[error("{}", if *total == 1 { "it failed".to_owned() } else { format!("{failed} of {total} failed") })]
     Items {
         /// How many failed.
         failed: u64,

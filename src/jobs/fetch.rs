@@ -86,7 +86,11 @@ fn record_result(record: &Record, at: usize, result: Result<Filled, Error>) -> O
             }
             Err(error) => {
                 line.step = Step::Failed;
-                line.text = error.to_string();
+                line.text = match error {
+                    // The line says already what it is about.
+                    Error::Refused { why, .. } => why,
+                    error => error.to_string(),
+                };
             }
         }
     });

@@ -44,7 +44,10 @@ pub(in crate::jobs) async fn run(shared: &Arc<Shared>, record: &Arc<Record>, wor
         return Err(Error::Stopped);
     }
     match sum {
+        Sum { failed: 0, mended: 0, looked_at: 1 } => Ok("1 payload is as its proof says".to_owned()),
         Sum { failed: 0, mended: 0, looked_at } => Ok(format!("{looked_at} payloads are as their proofs say")),
+        Sum { failed: 0, looked_at: 1, .. } => Ok("the payload was bad and is mended".to_owned()),
+        Sum { failed: 0, mended: 1, looked_at } => Ok(format!("1 of {looked_at} payloads was bad and is mended")),
         Sum { failed: 0, mended, looked_at } => Ok(format!("{mended} of {looked_at} payloads were bad and are mended")),
         Sum { failed, looked_at, .. } => Err(Error::Items { failed, total: looked_at }),
     }

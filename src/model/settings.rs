@@ -120,6 +120,12 @@ impl Raw {
     }
 }
 
+impl Default for Raw {
+    fn default() -> Self {
+        Self::none()
+    }
+}
+
 impl From<&str> for Raw {
     fn from(text: &str) -> Self {
         Self::Text(text.to_owned())
@@ -343,7 +349,17 @@ impl Settings {
     }
 
     fn unknown(&self, key: &str) -> SettingError {
-        let near = nearest(key, self.fields.keys().map(String::as_str)).map(str::to_owned);
+        let names = || self.fields.keys().map(String::as_str);
+        // Within a section the key alone is compared: letters that are right anyway make nothing more alike.
+        let near = match key.split_once('.') {
+            Some((section, name))
+                if names().any(|field| field.split_once('.').is_some_and(|(own, _)| own == section)) =>
+            {
+                let own = names().filter_map(|field| field.split_once('.')).filter(|(own, _)| *own == section);
+                nearest(name, own.map(|(_, name)| name)).map(|near| format!("{section}.{near}"))
+            }
+            _ => nearest(key, names()).map(str::to_owned),
+        };
         SettingError::Unknown { key: key.chars().take(80).collect(), near }
     }
 }

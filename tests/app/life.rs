@@ -9,12 +9,12 @@ use rustix::process::Signal;
 
 use crate::node_process::{NodeProcess, get, verb};
 
-/// The value of a setting as the running node says it.
-fn setting(node: &NodeProcess, key: &str) -> (String, String) {
+/// The value of a setting as the running node says it, and where it comes from.
+fn setting(node: &NodeProcess, key: &str) -> (serde_json::Value, String) {
     let shown = node.json(&["config", "show", "--filter", key]);
     let rows = shown.as_array().unwrap();
     let row = rows.iter().find(|row| row["key"] == key).unwrap_or_else(|| panic!("no {key} in {shown}"));
-    (row["value"].as_str().unwrap().to_owned(), row["place"].as_str().unwrap().to_owned())
+    (row["value"].clone(), row["place"].as_str().unwrap().to_owned())
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn a_reload_applies_what_it_can_and_names_the_rest() {
     node.told(|text| text.contains("READY=1"));
     assert!(node.logged("taken only by the next start").contains("fill.verify"));
     let (level, place) = setting(&node, "log.level");
-    assert_eq!((level.as_str(), place.as_str()), ("\"debug\"", "waystation.toml:8"));
+    assert_eq!((level.as_str(), place.as_str()), (Some("debug"), "waystation.toml:8"));
 
     // Who comes now is closed after the idle time of now; who was there keeps the one of then.
     let mut idle = TcpStream::connect(node.address("http")).unwrap();
@@ -99,7 +99,7 @@ fn a_reload_applies_what_it_can_and_names_the_rest() {
     let settings: serde_json::Value = serde_json::from_str(settings.split("\r\n\r\n").nth(1).unwrap()).unwrap();
     let rows = settings.as_array().or_else(|| settings["settings"].as_array()).unwrap();
     let level = rows.iter().find(|row| row["key"] == "log.level").unwrap();
-    assert_eq!((&level["value"], &level["place"]), (&"\"debug\"".into(), &"waystation.toml:8".into()));
+    assert_eq!((&level["value"], &level["place"]), (&"debug".into(), &"waystation.toml:8".into()));
     node.signal(Signal::INT);
     assert_eq!(node.ended().code(), Some(0));
 }
@@ -124,7 +124,7 @@ fn bandwidth_rules_are_set_at_run_time_and_outlive_a_restart() {
     assert!(prefetch["until"].is_string() && prefetch["limit"] != "unlimited", "{prefetch}");
     node.json(&["bandwidth", "set", "clients", "8 Mbit/s"]);
     let (value, place) = setting(&node, "bandwidth.prefetch");
-    assert_eq!(value, "[\"00:00-12:00: paused\", \"daily: 50 Mbit/s\"]");
+    assert_eq!(value, serde_json::json!(["00:00-12:00: paused", "daily: 50 Mbit/s"]));
     assert!(place.starts_with("run time, by "), "{place}");
     assert!(get(node.address("control"), "/metrics").contains("waystation_bandwidth_limit{class=\"clients\"} 1000000"));
     let status = verb(&node.data, &["status"]);
@@ -156,6 +156,22 @@ fn bandwidth_rules_are_set_at_run_time_and_outlive_a_restart() {
     let cleared = node.json(&["bandwidth", "clear", "clients"]);
     assert_eq!(class(&cleared, "clients")["limit"], "unlimited");
     assert_eq!(setting(&node, "bandwidth.clients").1, "");
+
+    // People are told what was taken back, and where a value comes from that has no class.
+    let told = |args: &[&str]| {
+        let output = verb(data.path(), &[&["bandwidth"], args].concat());
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    assert!(told(&["clear", "clients"]).starts_with("clients: nothing was set at run time"));
+    let set = told(&["set", "give_way", "false"]);
+    let line = |text: &str, key: &str| text.lines().find(|line| line.starts_with(key)).unwrap_or_default().to_owned();
+    assert!(line(&set, "give_way").contains("false") && line(&set, "give_way").contains("run time, by "), "{set}");
+    assert!(line(&set, "timezone").ends_with("default"), "{set}");
+    assert_eq!(setting(&node, "bandwidth.give_way").0, false);
+    assert_eq!(node.json(&["bandwidth", "show"])["give_way_set"]["value"], false);
+    let cleared = told(&["clear", "give_way"]);
+    assert!(cleared.starts_with("give_way: taken back is what was set (run time, by "), "{cleared}");
 }
 
 #[test]

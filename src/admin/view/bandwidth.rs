@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::admin::view::Time;
+use crate::model::settings::Raw;
 use crate::pace::schedule::Standing;
 use crate::pace::{Limit, Zone};
 
@@ -11,6 +12,9 @@ use crate::pace::{Limit, Zone};
 pub struct Bandwidth {
     /// Whose clock the windows mean.
     pub timezone: String,
+    /// The time zone as it was set.
+    #[serde(default)]
+    pub timezone_set: Set,
     /// `upstream`, `sync`, `prefetch`, `demand`, `clients` and `nodes`.
     pub classes: Vec<Class>,
     /// The networks that have rules, the longest prefixes first.
@@ -19,6 +23,9 @@ pub struct Bandwidth {
     pub networks_set: Set,
     /// Whether sync and prefetch slow down when origins answer late.
     pub give_way: bool,
+    /// The same as it was set.
+    #[serde(default)]
+    pub give_way_set: Set,
     /// How fast these may go just now because of that, in bytes a second; absent where nothing holds them back.
     pub background_held_to: Option<u64>,
 }
@@ -70,6 +77,18 @@ pub struct InForce {
     pub text: String,
 }
 
+impl Bandwidth {
+    /// The value of one key of `[bandwidth]` as it was set, where there is such a key.
+    pub fn set(&self, key: &str) -> Option<&Set> {
+        match key {
+            "timezone" => Some(&self.timezone_set),
+            "give_way" => Some(&self.give_way_set),
+            "networks" => Some(&self.networks_set),
+            class => self.classes.iter().find(|row| row.class == class).map(|row| &row.set),
+        }
+    }
+}
+
 impl InForce {
     /// As the governor has it.
     pub fn of(standing: &Standing, zone: &Zone) -> Self {
@@ -92,10 +111,13 @@ impl InForce {
 /// A value of the settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Set {
-    /// As it would stand in the configuration.
-    pub value: String,
+    /// The value, as JSON has it.
+    pub value: Raw,
     /// The layer or the place that it comes from.
     pub from: String,
+    /// The layer alone, as in the settings: `local` where it was set at run time.
+    #[serde(default)]
+    pub layer: String,
     /// Whether a layer above the run-time settings fixes it.
     pub locked: bool,
 }

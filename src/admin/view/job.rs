@@ -21,6 +21,9 @@ pub struct Job {
     pub started_at: Time,
     /// When it ended.
     pub ended_at: Option<Time>,
+    /// How long it took, in milliseconds, once it has ended.
+    #[serde(default)]
+    pub took_ms: Option<u64>,
     /// How far it is.
     pub progress: Progress,
     /// What came of it.

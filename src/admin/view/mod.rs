@@ -16,6 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::base::time::Timestamp;
 use crate::model::report::Finding;
+use crate::model::settings::Raw;
 
 pub use self::content::{Content, Emptied, Page, Pinned, Quarantined, Unbound};
 pub use self::job::{Job, Line, Progress, Started};
@@ -86,8 +87,8 @@ pub struct Findings {
 pub struct Setting {
     /// `section.key`.
     pub key: String,
-    /// The value in force, as it would stand in the configuration; secrets are not shown.
-    pub value: String,
+    /// The value in force, as JSON has it: a text, a number, true or false, a list of texts. Secrets are not shown.
+    pub value: Raw,
     /// The layer that it comes from: `default`, `local`, `parent`, `file`, `environment` or `flag`.
     pub layer: String,
     /// The place in that layer: a file and a line, a variable, who set it and when. Empty for a default.
@@ -106,7 +107,7 @@ pub struct Setting {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NextValue {
     /// As [`Setting::value`].
-    pub value: String,
+    pub value: Raw,
     /// As [`Setting::place`].
     pub place: String,
     /// What takes it: `restart`, or `reload` (SIGHUP).

@@ -116,17 +116,21 @@ pub struct Use {
 pub struct Traffic {
     /// Requests.
     pub requests: u64,
-    /// Of these, answered without asking anyone.
+    /// Of these, all that were not refused.
+    #[serde(default)]
+    pub answered: u64,
+    /// Of the answered ones, those for which nobody was asked. An answer of which a part was still on its way is none.
     pub hits: u64,
-    /// Of these, refused.
+    /// Of the requests, those that were refused: no rule matches, or what was asked for could not be had.
     pub refused: u64,
     /// Body bytes sent to endpoints.
     pub sent: u64,
     /// Body bytes received from origins.
     pub fetched: u64,
-    /// Bytes that did not cross the site's link: sent less fetched, and not below 0.
+    /// Bytes that did not cross the site's link: sent less fetched, and not below 0. What is fetched ahead counts against it
+    /// until clients ask for it.
     pub saved: u64,
-    /// Hits by requests that were not refused, from 0 to 1; absent where there were none.
+    /// `hits` by `answered`, from 0 to 1; absent where nothing was answered.
     pub hit_ratio: Option<f64>,
 }
 

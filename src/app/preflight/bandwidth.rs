@@ -53,11 +53,12 @@ fn answers(key: &str, rule: &str, least: u64, machines: u64, else_do: &str, foun
             format!("raise the rate to {} for each machine that downloads at the same time", Limit::Rate(ONE_MACHINE)),
         );
     } else if enough < machines {
+        let machine = if enough == 1 { "machine" } else { "machines" };
         found.add(
             Verdict::Note,
             "bandwidth",
             key,
-            format!("{rule}{} is enough for {enough} machines at once", Limit::Rate(least)),
+            format!("{rule}{} is enough for {enough} {machine} at once", Limit::Rate(least)),
             format!("raise the rate if more of them may download at the same time{else_do}: {WHY}"),
         );
     }

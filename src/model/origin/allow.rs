@@ -283,6 +283,10 @@ fn parse(text: &str) -> Result<(Host, bool, Entry), OriginError> {
         return Err(fail("user info is not allowed: take out what stands before the '@'"));
     }
     let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let network = |(base, bits): (&str, &str)| base.parse::<std::net::IpAddr>().is_ok() && bits.parse::<u8>().is_ok();
+    if rest.split_once('/').is_some_and(network) {
+        return Err(fail("networks cannot be listed: list each host by its name, or each address as it is"));
+    }
     if rest.contains(['/', '?']) {
         return Err(fail("an entry is a host, with its port where it has one, and never a path: take the path out"));
     }

@@ -42,6 +42,12 @@ fn a_wrong_name_is_answered_with_the_near_one() {
     let mut settings = settings();
     let error = settings.set("fill.complet", Origin::place(Layer::Flag, "--set"), "x".into()).unwrap_err();
     assert_eq!(error.to_string(), "there is no setting \"fill.complet\"; did you mean \"fill.complete\"?");
+    let near = |key: &str| match settings.may_set(key, Layer::Local) {
+        Err(SettingError::Unknown { near, .. }) => near,
+        other => panic!("{key}: {other:?}"),
+    };
+    assert_eq!(near("fill.bogus"), None, "the section alone makes nothing alike");
+    assert_eq!(near("fil.verify").as_deref(), Some("fill.verify"));
     assert_eq!(nearest("max-size", ["max_size", "min_free"].into_iter()), Some("max_size"));
     assert_eq!(nearest("zzz", ["max_size", "min_free"].into_iter()), None);
     assert_eq!(distance("kitten", "sitting"), 3);

@@ -24,14 +24,29 @@ pub(crate) trait Kind: Sized {
     fn read(raw: &Raw) -> Result<Self, String>;
 }
 
-/// A raw value as messages and listings show it.
+/// A raw value as messages show it.
 pub(crate) fn shown(raw: &Raw) -> String {
+    told(raw).to_string()
+}
+
+/// A raw value without what may be a password in it.
+fn told(raw: &Raw) -> Raw {
     match raw {
-        Raw::Text(text) => Raw::Text(without_user_info(text).into_owned()).to_string(),
-        Raw::List(items) => {
-            Raw::List(items.iter().map(|item| without_user_info(item).into_owned()).collect()).to_string()
-        }
-        other => other.to_string(),
+        Raw::Text(text) => Raw::Text(without_user_info(text).into_owned()),
+        Raw::List(items) => Raw::List(items.iter().map(|item| without_user_info(item).into_owned()).collect()),
+        other => other.clone(),
+    }
+}
+
+/// A raw value as listings tell it, in the form of the key's `default`: the environment and flags write `true`, a number
+/// and a list of one as a text.
+pub(crate) fn in_form(raw: &Raw, default: &Raw) -> Raw {
+    match (default, told(raw)) {
+        (Raw::Switch(_), Raw::Text(text)) => text.parse().map_or(Raw::Text(text), Raw::Switch),
+        (Raw::Number(_), Raw::Text(text)) => text.trim().parse().map_or(Raw::Text(text), Raw::Number),
+        (Raw::List(_), Raw::Text(text)) if text.trim().is_empty() => Raw::List(Vec::new()),
+        (Raw::List(_), Raw::Text(text)) => Raw::List(vec![text]),
+        (_, told) => told,
     }
 }
 
@@ -79,5 +94,20 @@ mod tests {
         }
         assert_eq!(shown(&raw), "\"http://***@proxy:3128\"");
         assert_eq!(shown(&"/a@b".into()), "\"/a@b\"");
+    }
+
+    #[test]
+    fn a_value_is_told_in_the_form_of_its_key() {
+        let list = |items: &[&str]| Raw::List(items.iter().map(|item| (*item).to_owned()).collect());
+        for (raw, default, told) in [
+            ("false".into(), Raw::Switch(true), Raw::Switch(false)),
+            ("12".into(), Raw::Number(1), Raw::Number(12)),
+            ("8 Mbit/s".into(), list(&[]), list(&["8 Mbit/s"])),
+            ("".into(), list(&["a"]), list(&[])),
+            ("12".into(), "".into(), "12".into()),
+            (list(&["x://kim:hunter2@h"]), list(&[]), list(&["x://***@h"])),
+        ] {
+            assert_eq!(in_form(&raw, &default), told, "{raw}");
+        }
     }
 }

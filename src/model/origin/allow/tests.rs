@@ -194,5 +194,9 @@ fn refuses_what_is_no_entry() {
         let refused = Listed::new(&[entry.to_owned()]).expect_err(entry);
         assert!(refused.to_string().contains("is no origin"), "{refused}");
     }
+    for network in ["10.0.0.0/8", "2001:db8::/32"] {
+        let refused = Listed::new(&[network.to_owned()]).unwrap_err().to_string();
+        assert!(refused.contains("networks cannot be listed"), "{refused}");
+    }
     assert!(Listed::new(&vec!["a.example".to_owned(); ENTRIES_MAX + 1]).is_err());
 }

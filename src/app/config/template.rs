@@ -71,13 +71,13 @@ const HEAD: &str = "\
 `waystation serve` works without any configuration. What is set comes in layers; a later one wins:
 
 1. the defaults below;
-2. what was set at run time on this node, kept in its store with who and when;
-3. what the parent node has set;
-4. the file: `--config FILE`, else `waystation.toml` in the data directory, if it is there;
-5. the environment: `WAYSTATION__SECTION__KEY`, such as `WAYSTATION__STORE__MAX_SIZE=\"1 TiB\"`; lists by commas;
-6. flags: `--data`, `--log`, `--log-format`, and `--set section.key=value` for all the rest; a flag an item for lists.
+2. what was set while the node ran, kept in its store with who and when: the keys of [bandwidth], by
+   `waystation bandwidth set`;
+3. the file: `--config FILE`, else `waystation.toml` in the data directory, if it is there;
+4. the environment: `WAYSTATION__SECTION__KEY`, such as `WAYSTATION__STORE__MAX_SIZE=\"1 TiB\"`; lists by commas;
+5. flags: `--data`, `--log`, `--log-format`, and `--set section.key=value` for all the rest; a flag an item for lists.
 
-What the file, the environment or a flag says is *locked*: it cannot be changed at run time, and the console shows where it
+What the file, the environment or a flag says is *locked*: it cannot be changed at run time, and `config show` says where it
 is fixed. Unknown sections, keys and variables are refused by name and line. `waystation check-config` prints what would run,
 where each value comes from, and what will not work; `waystation config template` prints a commented file to begin with.
 

@@ -14,7 +14,7 @@ pub(crate) struct Texts(pub(crate) Vec<String>);
 impl Kind for Texts {
     const LIST: bool = true;
     fn expected() -> String {
-        "one or several texts, such as [\"*.example.org\", \"!dl.example.org\"]".into()
+        "one or several texts, such as [\".example.org\", \"10.0.0.0/8\"]".into()
     }
     fn read(raw: &Raw) -> Result<Self, String> {
         items(raw).map(|items| Self(items.into_iter().map(str::to_owned).collect()))

@@ -18,6 +18,9 @@ use crate::model::settings::{Raw, SettingError};
 use crate::pace::{Class, Governor, Report};
 use crate::store;
 
+/// What there is to set.
+const KEYS: &str = "the keys are upstream, sync, prefetch, demand, clients, nodes, networks, timezone and give_way";
+
 /// The future of a change.
 pub type Change = Pin<Box<dyn Future<Output = Result<(), Refused>> + Send>>;
 
@@ -63,9 +66,7 @@ impl From<Refused> for Problem {
                 title,
                 "change it there and reload the node, or take it out there first",
             ),
-            Refused::Setting(_) => {
-                Self::new(StatusCode::NOT_FOUND, title, "`waystation bandwidth show` lists the keys")
-            }
+            Refused::Setting(_) => Self::new(StatusCode::NOT_FOUND, title, KEYS),
             Refused::Value(_) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, title, "correct the rule and send it again")
             }

@@ -23,7 +23,7 @@ impl Problem {
 
     /// A request that cannot be understood.
     pub fn malformed(title: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, title, "correct the request and send it again")
+        Self::new(StatusCode::BAD_REQUEST, title, "correct what was given, then try again")
     }
 
     /// What the problem says, as the API's own type.
@@ -66,7 +66,7 @@ impl From<jobs::error::Error> for Problem {
             Fault::Absent if matches!(error, Error::Unknown { .. }) => {
                 (StatusCode::NOT_FOUND, "`waystation jobs list` shows the jobs that there are")
             }
-            Fault::Caller => (StatusCode::UNPROCESSABLE_ENTITY, "correct the request and send it again"),
+            Fault::Caller => (StatusCode::UNPROCESSABLE_ENTITY, "correct what was given, then try again"),
             Fault::Absent => (StatusCode::NOT_FOUND, "`waystation content list` shows what is held"),
             Fault::Busy => (StatusCode::CONFLICT, "try again later"),
             Fault::Upstream => (StatusCode::BAD_GATEWAY, "`waystation doctor` tests the way to the origins"),
@@ -95,7 +95,7 @@ impl From<store::Error> for Problem {
             Error::Gone => {
                 (StatusCode::NOT_FOUND, "it was removed meanwhile; `waystation content list` shows what is held")
             }
-            Error::Invalid { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "correct the request and send it again"),
+            Error::Invalid { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "correct what was given, then try again"),
             Error::Busy { .. } => (StatusCode::SERVICE_UNAVAILABLE, "try again in a moment"),
             Error::Unavailable { .. } => (
                 StatusCode::SERVICE_UNAVAILABLE,

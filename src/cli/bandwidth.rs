@@ -26,14 +26,13 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: &BandwidthVerb, out: Out) -> Re
 
 /// What came of taking back what was set at run time.
 fn cleared(key: &str, before: &Bandwidth, after: &Bandwidth) -> String {
-    let from = after.set(key).map(from).unwrap_or_default();
+    let holds = match after.set(key) {
+        Some(set) if set.layer != "default" => format!("what {} says holds", set.from),
+        _ => "the default holds".to_owned(),
+    };
     match before.set(key) {
-        Some(set) if set.layer == "local" => {
-            format!("{key}: taken back is what was set ({}); what holds now is from: {from}", set.from)
-        }
-        _ => format!(
-            "{key}: nothing was set at run time, so that there is nothing to take back; what holds is from: {from}"
-        ),
+        Some(set) if set.layer == "local" => format!("{key}: taken back is what was set ({}); {holds} again", set.from),
+        _ => format!("{key}: nothing was set at run time, so that there is nothing to take back; {holds}"),
     }
 }
 

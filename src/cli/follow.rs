@@ -65,6 +65,11 @@ pub(in crate::cli) fn outcome(job: &Job) -> Result<(), Fail> {
                 (true, "fetch") if alone && result.contains("the bytes were wrong") => {
                     "compare the digest with the publisher's; the bytes are in `waystation content quarantine list`"
                 }
+                (true, "fetch")
+                    if alone && ["answered 404", "answered 410"].iter().any(|gone| result.contains(gone)) =>
+                {
+                    "the origin has nothing there: correct the address"
+                }
                 (true, "fetch") if alone => "`waystation doctor URL` tests the way to the origin",
                 (true, "fetch") => {
                     "the lines above say why; `waystation doctor` tests the way to the origins, and what came with wrong \

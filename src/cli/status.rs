@@ -140,17 +140,7 @@ fn head(status: &Status) -> String {
         row(if at == 0 { "listening" } else { "" }, format!("{:<8} {}", listening.face, listening.address));
     }
     let store = &status.store;
-    row(
-        "store",
-        format!(
-            "{} in {} of {}; {} free on the disk, of which {} stay free",
-            size::bytes(store.allocated),
-            size::counted(store.payloads_count, "payload"),
-            budget(store),
-            size::bytes(store.disk_free),
-            size::bytes(store.min_free),
-        ),
-    );
+    row("store", held(store));
     if store.drafts_count > 0 || store.quarantine > 0 {
         let drafts = format!("{} in {}", size::bytes(store.drafts), size::counted(store.drafts_count, "draft"));
         row("", format!("{drafts}; {} in quarantine", size::bytes(store.quarantine)));
@@ -172,14 +162,22 @@ fn head(status: &Status) -> String {
     grid.text()
 }
 
-/// How much the store can hold: its limit, unless the disk is full before that.
-fn budget(store: &Use) -> String {
+/// How much is held, and how much can be: up to the limit, unless the disk is full before that.
+fn held(store: &Use) -> String {
     let reach = store.allocated.saturating_add(store.disk_free.saturating_sub(store.min_free));
-    if reach < store.max_size {
-        let (reach, limit) = (size::bytes(reach), size::bytes(store.max_size));
-        return format!("{reach}, which is all that the disk has room for (max_size is {limit})");
-    }
-    size::bytes(store.max_size)
+    let beyond = if reach < store.max_size {
+        format!(": max_size, {}, cannot be reached", size::bytes(store.max_size))
+    } else {
+        String::new()
+    };
+    format!(
+        "{} of {} in {}; {} free on the disk, of which {} stay free{beyond}",
+        size::bytes(store.allocated),
+        size::bytes(reach.min(store.max_size)),
+        size::counted(store.payloads_count, "payload"),
+        size::bytes(store.disk_free),
+        size::bytes(store.min_free),
+    )
 }
 
 fn sentence(traffic: &Traffic) -> String {
@@ -227,10 +225,13 @@ mod tests {
     #[test]
     fn a_budget_beyond_the_disk_is_not_promised() {
         let mut store = Use { max_size: 200 << 30, disk_free: 50 << 30, min_free: 10 << 30, ..Use::default() };
-        assert_eq!(budget(&store), "40.0 GiB, which is all that the disk has room for (max_size is 200 GiB)");
+        store.payloads_count = 1;
+        let told = held(&store);
+        assert!(told.starts_with("0 B of 40.0 GiB in 1 payload; 50.0 GiB free"), "{told}");
+        assert!(told.ends_with("10.0 GiB stay free: max_size, 200 GiB, cannot be reached"), "{told}");
         store.max_size = 30 << 30;
-        assert_eq!(budget(&store), "30.0 GiB");
+        assert!(held(&store).ends_with("10.0 GiB stay free"), "{}", held(&store));
         store.disk_free = 1 << 30;
-        assert!(budget(&store).starts_with("0 B, which is"), "{}", budget(&store));
+        assert!(held(&store).starts_with("0 B of 0 B in"), "{}", held(&store));
     }
 }

@@ -75,7 +75,7 @@ const HEAD: &str = "\
    `waystation bandwidth set`;
 3. the file: `--config FILE`, else `waystation.toml` in the data directory, if it is there;
 4. the environment: `WAYSTATION__SECTION__KEY`, such as `WAYSTATION__STORE__MAX_SIZE=\"1 TiB\"`; lists by commas;
-5. flags: `--data`, `--log`, `--log-format`, and `--set section.key=value` for all the rest; a flag an item for lists.
+5. flags: `--data`, `--log`, `--log-format`, and `--set section.key=value` for all the rest, once for each item of a list.
 
 What the file, the environment or a flag says is *locked*: it cannot be changed at run time, and `config show` says where it
 is fixed. Unknown sections, keys and variables are refused by name and line. `waystation check-config` prints what would run,

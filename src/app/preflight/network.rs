@@ -42,8 +42,9 @@ pub(super) fn ports(typed: &Typed, settings: &Settings, machine: &Machine, found
             continue;
         }
         let pair = format!("add \"0.0.0.0:{partner}\" to listen.http, or listen on the pair 8530 and 8531");
-        let seen =
-            format!("HTTPS port {port} has no HTTP port {partner} beside it, where clients look for content whose");
+        let seen = format!(
+            "HTTPS port {port} has no HTTP port {partner} beside it, where clients that name it by https look for content"
+        );
         match http.first() {
             Some(plain) => found.add(
                 Verdict::Note,

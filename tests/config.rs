@@ -367,6 +367,12 @@ fn a_machine_that_is_too_small_is_found() {
         );
     }
     let plain = load(data.path(), "", &[], &[]).unwrap();
+    // More than is free can never be kept.
+    let stat = rustix::fs::statvfs(data.path()).unwrap();
+    let free = format!("{} MiB", 8192 + ((stat.f_bavail * stat.f_frsize) >> 20));
+    let full = load(data.path(), "", &[], &[("store.max_size", &free), ("store.min_free", "100 MiB")]).unwrap();
+    let told = found(&full, "space");
+    assert!(told.iter().any(|finding| finding.seen.contains("no more than")), "{told:?}");
     assert_eq!(found(&plain, "clock")[0].verdict, Verdict::Good);
     assert_eq!(found(&plain, "writable")[0].verdict, Verdict::Good);
     let nowhere = load(Path::new("/proc/waystation"), "", &[], &[]).unwrap();

@@ -143,7 +143,8 @@ whether what is held is still what it has, even where that is fresh. Another
 version is filled; what was held is answered until it is there.
 
 Ctrl-C stops the job: no further payload is begun, and those that are under way
-are filled by the node meanwhile. What has arrived is not fetched again.")]
+are filled by the node meanwhile. What has arrived is not fetched again. Needs a
+running node.")]
     Fetch(Fetch),
 
     /// Say what the node would do with an address, and what is held of it

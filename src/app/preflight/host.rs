@@ -114,6 +114,21 @@ pub(super) fn space(typed: &Typed, settings: &Settings, machine: &Machine, found
             ),
             "free some of the disk, or lower store.min_free",
         );
+    } else if max > free - min_free && !store.path.0.join("node.redb").exists() {
+        // Where a store is, what is held is part of what is not free.
+        found.add(
+            Verdict::Note,
+            "space",
+            "store.max_size",
+            format!(
+                "{} of {} are free: no more than {} can be kept, and not the {} of store.max_size",
+                size_text(free),
+                size_text(total),
+                size_text(free - min_free),
+                size_text(max)
+            ),
+            "make room on the disk if more is to be kept",
+        );
     } else {
         found.good("space", "store.max_size", format!("{} of {} are free", size_text(free), size_text(total)));
     }

@@ -170,8 +170,9 @@ Examples:
 Looks at name resolution, ranges, altered or compressed bodies, TLS, proxies,
 the clock and the packet size. Without addresses it tests the upstream, the
 hosts that [origins] allow names, and five of Microsoft's, one of each family;
-below a WSUS only what is configured. Exits with 1 if something does not work. Needs a
-running node, whose way to the origins it tests; before the first start
+below a WSUS only what is configured. Exits with 1 if something does not work.
+
+Needs a running node, whose way to the origins it tests; before the first start
 `waystation check-config` looks at what can be seen without one.")]
     Doctor {
         /// Addresses to test [default: what is configured, and five hosts of Microsoft's]

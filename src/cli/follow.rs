@@ -53,10 +53,13 @@ pub(in crate::cli) fn outcome(job: &Job) -> Result<(), Fail> {
             let mut failed = job.lines.iter().filter(|line| line.state == "failed").peekable();
             let next = match (failed.peek().is_some(), job.kind.as_str()) {
                 (false, _) if result.contains("not on the allow-list") => LIST_IT,
-                (false, "import") => "name files or directories that are there and that the node's user may read",
-                (false, "backup") => {
+                (false, "import") if result.contains("os error") => {
+                    "name files or directories that are there and that the node's user may read"
+                }
+                (false, "backup") if ["is there already", "no directory"].iter().any(|why| result.contains(why)) => {
                     "name a new file, in a directory that is there and that the node's user may write to"
                 }
+                (false, "import" | "backup") => "correct what is named, then try again",
                 (false, _) => "the node's log says more",
                 (true, "fetch") if alone && result.contains("not on the allow-list") => LIST_IT,
                 (true, "fetch") if failed.all(|line| line.text.contains("not on the allow-list")) => {

@@ -161,7 +161,8 @@ impl Screen {
                     item.bar.finish_and_clear();
                 }
                 // What became of the only one is told by how the verb ends.
-                if !self.out.is_json() && !(line.state == "failed" && only(job).is_some()) {
+                let told_at_the_end = line.state == "failed" && only(job).is_some();
+                if !self.out.is_json() && !told_at_the_end {
                     self.bars.line(&told(line));
                 }
             } else if line.state == "running" && self.bars.are_seen() {

@@ -202,7 +202,12 @@ fn check_config_says_what_would_run_and_how_well() {
         "[fill]\nverify = \"strict\"\ncomplete = \"demand\"\n[proxy]\nurl = \"http://proxy:3128\"\n",
     )
     .unwrap();
-    let output = run(data.path(), &["check-config", "--set", "limits.idle=60 s"]);
+    // A node of this machine may have the ports that are shipped.
+    let mut args = vec!["check-config", "--set", "limits.idle=60 s"];
+    for set in ["listen.http=127.0.0.1:0", "listen.https=127.0.0.1:0", "listen.control=127.0.0.1:0"] {
+        args.extend(["--set", set]);
+    }
+    let output = run(data.path(), &args);
     let told = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{told}{}", text(&output.stderr));
     let line = |key: &str| told.lines().find(|line| line.starts_with(key)).unwrap_or_default().to_owned();
@@ -239,8 +244,8 @@ fn check_config_refuses_a_name_that_the_site_ca_may_not_sign_for_as_serve_does()
     let again = run(data.path(), &[&["tls", "ca", "create", "--for", "site.example"][..], &named].concat());
     assert!(again.status.success() && !text(&again.stdout).contains("No name"), "{}", text(&again.stdout));
     let finding = |args: &[&str]| {
-        let output =
-            run(data.path(), &[&["check-config", "--json", "--set", "listen.http=127.0.0.1:0"], args].concat());
+        let ports = ["--set", "listen.http=127.0.0.1:0", "--set", "listen.control=127.0.0.1:0"];
+        let output = run(data.path(), &[&["check-config", "--json"], &ports[..], args].concat());
         let value: Value = serde_json::from_slice(&output.stdout).unwrap();
         let all = value["findings"].as_array().unwrap();
         let one = all.iter().find(|finding| finding["check"] == "site-ca").unwrap().clone();

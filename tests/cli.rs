@@ -16,12 +16,13 @@ use waystation::cli::args::Cli;
 use crate::node_process::{NodeProcess, program, verb as run};
 use crate::origin::{Fault, Object, Origin};
 
-// Other tests use other parts of it.
-#[allow(dead_code)]
+#[allow(dead_code, reason = "other tests use other parts of it")]
 #[path = "support/node_process.rs"]
 mod node_process;
 #[path = "support/origin.rs"]
 mod origin;
+#[path = "cli/preflight.rs"]
+mod preflight;
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()

@@ -67,6 +67,7 @@ mod restore;
 mod settle;
 mod shelves;
 mod space;
+mod survey;
 mod tables;
 mod verify;
 mod withheld;
@@ -105,6 +106,7 @@ pub use crate::store::rebuild::{index_opens, rebuild};
 pub use crate::store::restore::restore;
 pub use crate::store::shelves::Rebuilt;
 pub use crate::store::space::Space;
+pub use crate::store::survey::{Survey, survey};
 
 /// A cheap handle; clones share the store. [`Store::close`] ends it; a store that is merely dropped is one that crashed,
 /// and loses the recency and the account of the last half minute.

@@ -88,7 +88,8 @@ pub(crate) fn reconcile(
     Ok(told)
 }
 
-fn count(db: &Database) -> Result<u64, Error> {
+/// Rows of payloads, counted.
+pub(crate) fn count(db: &Database) -> Result<u64, Error> {
     use redb::ReadableTableMetadata;
     Ok(db.begin_read()?.open_table(PAYLOADS)?.len()?)
 }

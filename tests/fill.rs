@@ -1173,6 +1173,23 @@ async fn explain_tells_rule_state_and_map() {
 }
 
 #[tokio::test]
+async fn explain_tells_of_an_address_what_came_from_it_for_a_digest() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    origin.put("/a", Object::made(1000, 6));
+    let node = Node::open(dir.path(), Setup::default(), &[&origin]);
+    let target = node.target(&origin, "/a");
+    let wrong = Digest::Sha256(Sha256::new([9; 32]));
+    let expected = Some(Published::one(wrong, Authority::Operator));
+    // As `fetch --sha256` asks: the address's bytes, for a digest that they do not have.
+    let asked = Target { name: Name::Digest(wrong), expected, ..target };
+    node.fill.prefetch(&asked).await.unwrap_err();
+    let query = format!("cacheHostOrigin={}", origin.address());
+    let told = node.fill.explain(&Ask { host: None, path: "/a", query: Some(&query), via: None }).await.unwrap();
+    let last = told.lines.iter().find(|(name, _)| name == "last answer").unwrap();
+    assert!(last.1.contains("206"), "{last:?}");
+}
+
+#[tokio::test]
 async fn explain_is_no_use() {
     let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
     origin.put("/held", Object::made(1000, 6).header("Cache-Control", "max-age=60"));

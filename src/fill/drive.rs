@@ -407,7 +407,7 @@ impl Owner {
     }
 
     async fn source_failed(&mut self, url: &str, error: upstream::Error) -> Option<End> {
-        self.inner.note_answer(&self.shared.key, error.to_string());
+        self.inner.note_answer(&self.shared.key, url, error.to_string());
         // Before the pause of a host: what is in could not be continued after it.
         if must_be_one_answer(&self.pinned) && !self.shared.lock().covered.is_empty() {
             return Some(self.changed(&error).await);

@@ -21,6 +21,8 @@ use crate::origin::{Fault, Object, Origin};
 mod node_process;
 #[path = "support/origin.rs"]
 mod origin;
+#[path = "cli/paused.rs"]
+mod paused;
 #[path = "cli/preflight.rs"]
 mod preflight;
 
@@ -505,7 +507,11 @@ async fn without_the_node_the_directory_says_the_same() {
     site.well(&["content", "unpin", &a]);
     site.well(&["content", "remove", &a]);
     assert_eq!(site.json(&["content", "list"])["rows"].as_array().unwrap().len(), 1);
-    assert_eq!(site.json(&["restore", backup.to_str().unwrap()])["epoch"], 2);
+    let restored = site.json(&["restore", backup.to_str().unwrap()]);
+    assert_eq!((&restored["epoch"], &restored["dropped_count"]), (&2.into(), &1.into()), "{restored}");
+    assert_eq!(restored["dropped"][0]["names"][0].as_str(), a.strip_prefix("http://"), "{restored}");
+    let again = site.well(&["restore", backup.to_str().unwrap()]);
+    assert!(again.contains("not there any more: 1\n") && again.contains("/a.cab ("), "{again}");
     let index = std::fs::read(site.data.path().join("node.redb")).unwrap();
     let refused = site.ill(1, &["store", "rebuild"]);
     assert!(refused.contains("--force") && refused.contains("pins"), "{refused}");

@@ -54,7 +54,7 @@ pub use self::error::Error;
 pub use self::flow::Flow;
 pub use self::lane::Lane;
 pub use self::limit::Limit;
-pub use self::report::Report;
+pub use self::report::{Pause, Report};
 pub use self::schedule::Schedule;
 pub use self::zone::Zone;
 
@@ -177,6 +177,16 @@ impl Governor {
     /// Whether nothing of the class may flow for now.
     pub fn is_paused(&self, class: Class) -> bool {
         self.inner.paused.load(ORDER) & class.bit() != 0
+    }
+
+    /// The pause of a class, if nothing of it may flow for now.
+    pub fn pause(&self, class: Class) -> Option<Pause> {
+        if !self.is_paused(class) {
+            return None;
+        }
+        let guarded = self.lock();
+        let zone = guarded.state.config().zone.clone();
+        Some(Pause { class, until: guarded.state.standing(class).until, zone })
     }
 
     /// A host that is asked has answered, `took` after the question. What it says of the way there lets the background give

@@ -103,8 +103,8 @@ pub use crate::store::pins::Pin;
 pub use crate::store::quarantine::Quarantined;
 pub use crate::store::reader::Listed;
 pub use crate::store::rebuild::{index_opens, rebuild};
-pub use crate::store::restore::restore;
-pub use crate::store::shelves::Rebuilt;
+pub use crate::store::restore::{Restored, restore};
+pub use crate::store::shelves::{Dropped, Rebuilt};
 pub use crate::store::space::Space;
 pub use crate::store::survey::{Survey, survey};
 

@@ -5,8 +5,13 @@
 //! and length and drops the bytes. Criterion's time is therefore that of a whole exchange, client included; what the
 //! node's side of it costs is printed beside it, in seconds of the reactor thread (kernel included) for every GB.
 //! The payload lies in the page cache, and the ranges are the same in every run, in an order that is not the payload's.
-#![allow(missing_docs)] // criterion's macros make public functions without a comment.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)] // A bench stops and tells at the terminal.
+#![allow(missing_docs, reason = "criterion's macros make public functions without a comment")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a bench stops and tells at the terminal"
+)]
 
 use std::fs;
 use std::io::{Read as _, Write as _};

@@ -3,7 +3,7 @@
 //!
 //! `cargo bench --bench link -- [single] [shuffled] [range] [cut] [slow]`; without a name the first three. Prints figures and
 //! judges nothing.
-#![allow(clippy::unwrap_used, clippy::print_stdout)] // A bench stops at the terminal, and prints there.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a bench stops at the terminal, and prints there")]
 
 #[path = "../tests/support/shaped_origin.rs"]
 mod shaped_origin;

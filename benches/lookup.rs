@@ -2,8 +2,13 @@
 //! file, and not finding it. How the index is made stands in `grown`; a million payloads are in `benches/million.rs`.
 //!
 //! The names are the same in every run, and are asked for in an order that no cache can guess.
-#![allow(missing_docs)] // criterion's macros make public functions without a comment.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)] // A bench stops and tells at the terminal.
+#![allow(missing_docs, reason = "criterion's macros make public functions without a comment")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a bench stops and tells at the terminal"
+)]
 
 mod grown;
 

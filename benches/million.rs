@@ -4,7 +4,12 @@
 //! Measured is the program itself, by what it answers on its sockets; only `store.find` is timed in this process. It
 //! prints figures and fails where a start takes longer than [`START_MAX`]. `WAYSTATION_PAYLOADS` is another number of
 //! payloads.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)] // A bench stops and tells at the terminal.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a bench stops and tells at the terminal"
+)]
 
 mod grown;
 

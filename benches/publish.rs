@@ -4,8 +4,13 @@
 //! Criterion gives the wall time, which on most machines is the disk's (two fsyncs of 256 MiB). What the work itself costs
 //! is printed beside it, in GB for every second of processor time of the whole process, all threads, kernel included.
 //! The bytes are the same in every run; they come out of memory; the data directory lies in the target directory.
-#![allow(missing_docs)] // criterion's macros make public functions without a comment.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)] // A bench stops and tells at the terminal.
+#![allow(missing_docs, reason = "criterion's macros make public functions without a comment")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a bench stops and tells at the terminal"
+)]
 
 use std::path::Path;
 use std::sync::Arc;

@@ -2,8 +2,8 @@
 //! dearest that one may send.
 //!
 //! Nothing here touches a socket or a file, and every header is the same in every run.
-#![allow(missing_docs)] // criterion's macros make public functions without a comment.
-#![allow(clippy::unwrap_used)] // A bench stops at the terminal.
+#![allow(missing_docs, reason = "criterion's macros make public functions without a comment")]
+#![allow(clippy::unwrap_used, reason = "a bench stops at the terminal")]
 
 use std::fmt::Write as _;
 use std::hint::black_box;

@@ -16,12 +16,15 @@ use waystation::cli::args::Cli;
 use crate::node_process::{NodeProcess, program, verb as run};
 use crate::origin::{Fault, Object, Origin};
 
-// Other tests use other parts of it.
-#[allow(dead_code)]
+#[allow(dead_code, reason = "other tests use other parts of it")]
 #[path = "support/node_process.rs"]
 mod node_process;
 #[path = "support/origin.rs"]
 mod origin;
+#[path = "cli/paused.rs"]
+mod paused;
+#[path = "cli/preflight.rs"]
+mod preflight;
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -515,14 +518,18 @@ async fn without_the_node_the_directory_says_the_same() {
     site.well(&["content", "unpin", &a]);
     site.well(&["content", "remove", &a]);
     assert_eq!(site.json(&["content", "list"])["rows"].as_array().unwrap().len(), 1);
-    assert_eq!(site.json(&["restore", backup.to_str().unwrap()])["epoch"], 2);
+    let restored = site.json(&["restore", backup.to_str().unwrap()]);
+    assert_eq!((&restored["epoch"], &restored["dropped_count"]), (&2.into(), &1.into()), "{restored}");
+    assert_eq!(restored["dropped"][0]["names"][0].as_str(), a.strip_prefix("http://"), "{restored}");
+    let again = site.well(&["restore", backup.to_str().unwrap()]);
+    assert!(again.contains("not there any more: 1\n") && again.contains("/a.cab ("), "{again}");
     let index = std::fs::read(site.data.path().join("node.redb")).unwrap();
     let refused = site.ill(1, &["store", "rebuild"]);
     assert!(refused.contains("--force") && refused.contains("pins"), "{refused}");
     assert_eq!(std::fs::read(site.data.path().join("node.redb")).unwrap(), index, "it was rebuilt all the same");
     let rebuilt = site.json(&["store", "rebuild", "--force"]);
     assert_eq!(std::fs::read(rebuilt["old_index"].as_str().unwrap()).unwrap(), index);
-    assert_eq!((rebuilt["payloads"].as_u64(), rebuilt["epoch"].as_u64()), (Some(1), Some(3)), "{rebuilt}");
+    assert_eq!((rebuilt["payloads"].as_u64(), rebuilt["epoch"].as_u64()), (Some(1), Some(4)), "{rebuilt}");
     assert_eq!(site.json(&["content", "show", &sha256(b"by hand")])["size"], 7);
     site.ill(69, &["store", "verify", "--repair"]);
 }

@@ -1,8 +1,8 @@
 //! The configuration from outside: layers, places, refusals, the template and the reference, and what is found before
 //! the start; and the life of a node as a process.
 
-// A test that cannot go on must panic, and one that is not tried must say so.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says where by panicking")]
+#![allow(clippy::print_stderr, reason = "a test that is not tried must say so")]
 
 #[path = "app/life.rs"]
 mod life;

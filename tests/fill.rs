@@ -1173,6 +1173,23 @@ async fn explain_tells_rule_state_and_map() {
 }
 
 #[tokio::test]
+async fn explain_tells_of_an_address_what_came_from_it_for_a_digest() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    origin.put("/a", Object::made(1000, 6));
+    let node = Node::open(dir.path(), Setup::default(), &[&origin]);
+    let target = node.target(&origin, "/a");
+    let wrong = Digest::Sha256(Sha256::new([9; 32]));
+    let expected = Some(Published::one(wrong, Authority::Operator));
+    // As `fetch --sha256` asks: the address's bytes, for a digest that they do not have.
+    let asked = Target { name: Name::Digest(wrong), expected, ..target };
+    node.fill.prefetch(&asked).await.unwrap_err();
+    let query = format!("cacheHostOrigin={}", origin.address());
+    let told = node.fill.explain(&Ask { host: None, path: "/a", query: Some(&query), via: None }).await.unwrap();
+    let last = told.lines.iter().find(|(name, _)| name == "last answer").unwrap();
+    assert!(last.1.contains("206"), "{last:?}");
+}
+
+#[tokio::test]
 async fn explain_is_no_use() {
     let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
     origin.put("/held", Object::made(1000, 6).header("Cache-Control", "max-age=60"));
@@ -1345,6 +1362,47 @@ async fn a_paused_background_holds_no_connection_and_ends_for_who_waits() {
     let found = tokio::time::timeout(Duration::from_mins(1), prefetch).await.unwrap().unwrap().unwrap();
     assert_eq!(read_held(&found, None).await, object.all());
     assert!(governor.counters().bytes(pace::Class::Upstream) >= 27 << 20);
+    node.close().await;
+    stop.cancel();
+    governing.await.unwrap();
+}
+
+/// As a plain file server answers: the whole, whatever was asked for.
+#[tokio::test]
+async fn an_origin_without_ranges_is_held_and_counted_as_the_background() {
+    let object = Object::made(24 << 20, 17).etag("\"v\"");
+    let origin = Origin::start().await;
+    origin.put("/a.cab", object.clone());
+    origin.always("/a.cab", [Fault::IgnoreRange]);
+    let rules = pace::Config::default().with(pace::Class::Prefetch, &["paused"]).unwrap();
+    let (governor, stop) = (Governor::new(rules, Arc::new(SystemClock)), CancellationToken::new());
+    let governing = tokio::spawn(governor.clone().run(stop.clone()));
+    while !governor.is_paused(pace::Class::Prefetch) {
+        tokio::task::yield_now().await;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::open(dir.path(), Setup { pace: governor.clone(), ..Setup::default() }, &[&origin]);
+    let (fill, target) = (node.fill.clone(), node.target(&origin, "/a.cab"));
+    let prefetch = tokio::spawn(async move { fill.prefetch(&target).await });
+    let paused = async {
+        loop {
+            match node.fill.flights().pop() {
+                Some(flight) if flight.step == "paused" => return flight,
+                _ => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    };
+    let flight = tokio::time::timeout(Duration::from_mins(1), paused).await.unwrap();
+    assert_eq!((flight.bytes_per_s, flight.covered), (0, 0));
+    assert_eq!(flight.pause.unwrap().to_string(), "prefetch is paused");
+    // A rate instead of the pause: it comes, and no faster.
+    let began = Instant::now();
+    governor.set_config(pace::Config::default().with(pace::Class::Prefetch, &["16 MB/s"]).unwrap());
+    let found = tokio::time::timeout(Duration::from_mins(1), prefetch).await.unwrap().unwrap().unwrap();
+    assert!(began.elapsed() > Duration::from_secs(1), "25 MB at 16 MB/s took {:?}", began.elapsed());
+    same(&read_held(&found, None).await, &object.all());
+    let bytes = |class| governor.counters().bytes(class);
+    assert_eq!((bytes(pace::Class::Prefetch), bytes(pace::Class::Demand)), (24 << 20, 0));
     node.close().await;
     stop.cancel();
     governing.await.unwrap();

@@ -1,7 +1,7 @@
 //! The content face end to end: a node on a real socket, a scripted origin behind it, a client at byte level before it.
 
 // A test that cannot go on must panic.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says where by panicking")]
 
 #[path = "support/origin.rs"]
 mod origin;
@@ -947,7 +947,7 @@ fn recorded() -> Option<PathBuf> {
 #[tokio::test]
 async fn recorded_requests_are_answered_alike() {
     let Some(folder) = recorded() else {
-        #[allow(clippy::print_stderr)] // Whoever reads the test's output must see that it did not run.
+        #[allow(clippy::print_stderr, reason = "whoever reads the test's output must see that it did not run")]
         {
             eprintln!("skipped: no recorded data; set WAYSTATION_RECORDED to the folder that holds content-headers");
         }

@@ -1,7 +1,6 @@
 //! Asking others, end to end: a scripted origin and scripted proxies over real sockets, one test per named fault.
 
-// A helper that cannot do its work must fail the test.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a helper that cannot do its work must fail the test")]
 
 #[path = "support/authority.rs"]
 mod authority;

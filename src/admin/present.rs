@@ -115,6 +115,7 @@ pub fn job(job: board::View) -> view::Job {
             bytes: job.progress.bytes,
             bytes_per_s: job.progress.bytes_per_s,
             current: job.progress.current,
+            waits: job.progress.waits,
         },
         result: job.result,
         lines: job.lines.into_iter().map(line).collect(),

@@ -62,6 +62,7 @@ fn flying(handles: &Handles, access: Access) -> Vec<view::Flight> {
         bytes_per_s: flight.bytes_per_s,
         source: flight.source,
         step: flight.step.to_owned(),
+        pause: flight.pause.map(|pause| pause.to_string()),
     });
     flights.collect()
 }

@@ -21,7 +21,7 @@ use crate::app::{AppError, Loaded, build, offline};
 use crate::base::disk::RealDisk;
 use crate::base::time::{Clock, SystemClock};
 use crate::jobs::Jobs;
-use crate::store::{self, Rebuilt, Store};
+use crate::store::{self, Rebuilt, Restored, Store};
 
 /// A data directory at work without a node.
 #[derive(Debug)]
@@ -105,8 +105,8 @@ fn own(loaded: &Loaded) -> Result<(), AppError> {
     offline::become_owner(data)
 }
 
-/// Puts a backup in place of the index; returns the store's new epoch.
-pub fn restore(loaded: &Loaded, from: &std::path::Path) -> Result<u64, AppError> {
+/// Puts a backup in place of the index.
+pub fn restore(loaded: &Loaded, from: &std::path::Path) -> Result<Restored, AppError> {
     own(loaded)?;
     match store::restore(&rooms::store(&loaded.typed()?), &RealDisk, from) {
         // The file's fault, and not that of the store.

@@ -13,12 +13,13 @@ use crate::app::config::{rooms, secret};
 use crate::app::offline::become_owner;
 use crate::app::{AppError, ConfigError, Loaded};
 use crate::base::disk::RealDisk;
-use crate::base::time::SystemClock;
+use crate::base::time::{Clock, SystemClock};
 use crate::net;
-use crate::net::tls::ca::{CERT_FILE, KEY_FILE};
+use crate::net::tls::ca::{self, CERT_FILE, KEY_FILE};
 use crate::net::tls::csr::{self, KeyKind};
 use crate::net::tls::files;
 use crate::net::tls::import::{self, Importer};
+use crate::net::tls::leaf;
 use crate::net::tls::lock;
 use crate::net::tls::names::{self, SiteName};
 use crate::net::tls::scope::Scope;
@@ -39,7 +40,7 @@ pub fn show(loaded: &Loaded) -> Result<Certificates, AppError> {
     }
     let imported = import::kept(&config.dir).into_iter().map(|pair| read(&pair.cert)).filter_map(Result::transpose);
     let mut imported = imported.collect::<Result<Vec<_>, _>>()?;
-    let own = read(&config.dir.join("leaf.pem"))?;
+    let own = read(&config.dir.join(leaf::FILE))?;
     if !imported.is_empty() {
         // The own one stands behind an RSA one, for clients that take ECDSA alone.
         let rsa_alone = imported.iter().all(|certificate| certificate.key_type.starts_with("RSA"));
@@ -110,10 +111,36 @@ pub fn ca_show(loaded: &Loaded) -> Result<Option<SiteCa>, AppError> {
     Ok(site_ca_of(&rooms::tls(&loaded.typed()?)?)?)
 }
 
-/// Whether there is a site CA, or what is left of one.
-pub fn ca_is_there(loaded: &Loaded) -> Result<bool, AppError> {
+/// What there is of a site CA.
+#[derive(Debug)]
+pub enum CaState {
+    /// Nothing: the first start makes one.
+    None,
+    /// One that can sign, or its key, for which a start makes the certificate.
+    Usable,
+    /// Something is left of one that cannot sign any more.
+    Damaged {
+        /// What is wrong with it, and how it can be mended.
+        why: String,
+        /// Until when the certificate that it signed can be served; `None` where there is none.
+        served_until: Option<Time>,
+    },
+}
+
+/// Whether there is a site CA, and whether it can sign. Changes nothing.
+pub fn ca_state(loaded: &Loaded) -> Result<CaState, AppError> {
     let dir = rooms::tls(&loaded.typed()?)?.dir;
-    Ok([CERT_FILE, KEY_FILE].iter().any(|file| dir.join(file).exists()))
+    match ca::SiteCa::existing(&RealDisk, &dir) {
+        Ok(Some(_)) => Ok(CaState::Usable),
+        Ok(None) if dir.join(KEY_FILE).exists() => Ok(CaState::Usable),
+        Ok(None) => Ok(CaState::None),
+        // That it cannot be looked at says nothing about it.
+        Err(error @ net::Error::File { .. }) => Err(error.into()),
+        Err(error) => Ok(CaState::Damaged {
+            why: error.to_string(),
+            served_until: leaf::good_until(&RealDisk, &dir, SystemClock.now()).map(Time),
+        }),
+    }
 }
 
 /// A site CA that was made.

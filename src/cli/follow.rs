@@ -17,6 +17,8 @@ const LOOK_LARGE: Duration = Duration::from_secs(2);
 
 /// What to do where a host may not be asked.
 const LIST_IT: &str = "add the host to [origins] allow in the configuration, or correct the address";
+/// How often is asked again soon, where nobody looks on.
+const FIRST_LOOKS: u32 = 3;
 
 /// Lines from which on a job counts as large.
 const LARGE: usize = 500;
@@ -99,8 +101,15 @@ fn only(job: &Job) -> Option<&Line> {
 pub(in crate::cli) async fn to_the_end(node: &Node, id: u64, out: Out, ours: bool) -> Result<Job, Fail> {
     let mut screen = Screen::new(out);
     let mut interrupted = false;
+    let mut looks = 0_u32;
     loop {
-        let wait = if screen.bars.are_seen() { 0 } else { 10 };
+        // What is said soon, such as that it waits, is not said ten seconds late.
+        let wait = match (screen.bars.are_seen(), looks) {
+            (true, _) => 0,
+            (false, 0..FIRST_LOOKS) => 1,
+            (false, _) => 10,
+        };
+        looks = looks.saturating_add(1);
         let path = format!("/api/v1/jobs/{id}?wait={wait}");
         let job: Job = tokio::select! {
             job = node.get(&path) => job?,
@@ -140,6 +149,8 @@ struct Screen {
     items: HashMap<usize, Item>,
     /// Which lines have been told already, each when it had ended.
     told: Vec<bool>,
+    /// What it was told to wait for last.
+    waits: Option<String>,
 }
 
 struct Item {
@@ -149,7 +160,7 @@ struct Item {
 
 impl Screen {
     fn new(out: Out) -> Self {
-        Self { out, bars: out.progress(), whole: None, items: HashMap::new(), told: Vec::new() }
+        Self { out, bars: out.progress(), whole: None, items: HashMap::new(), told: Vec::new(), waits: None }
     }
 
     fn show(&mut self, job: &Job) {
@@ -167,6 +178,12 @@ impl Screen {
                 }
             } else if line.state == "running" && self.bars.are_seen() {
                 self.item(at, line);
+            }
+        }
+        if job.is_running() && self.waits != job.progress.waits {
+            self.waits.clone_from(&job.progress.waits);
+            if !self.out.is_json() {
+                self.bars.line(&printable(self.waits.as_deref().unwrap_or("goes on")));
             }
         }
         if self.bars.are_seen() && job.is_running() {
@@ -204,7 +221,10 @@ impl Screen {
         });
         whole.set_length(progress.total.unwrap_or_default());
         let current = progress.current.as_deref().map(|text| short(text, 40)).unwrap_or_default();
-        let rate = format!("{}, {}/s", size::bytes(progress.bytes), size::bytes(progress.bytes_per_s));
+        let rate = match &progress.waits {
+            Some(_) => format!("{}, -", size::bytes(progress.bytes)),
+            None => format!("{}, {}/s", size::bytes(progress.bytes), size::bytes(progress.bytes_per_s)),
+        };
         whole.set_message(if bytes { short(&current, self.bars.name_width()) } else { format!("{rate}  {current}") });
         whole.set_position(progress.done);
     }

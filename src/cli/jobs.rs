@@ -49,7 +49,16 @@ pub(in crate::cli) fn list(jobs: &[Job]) -> String {
             job.title.clone(),
         ]);
     }
-    if grid.is_empty() { "no jobs\n".to_owned() } else { grid.text() }
+    if grid.is_empty() {
+        return "no jobs\n".to_owned();
+    }
+    let mut text = grid.text();
+    for job in jobs {
+        if let Some(why) = &job.progress.waits {
+            add(&mut text, format_args!("job {} {why}\n", job.id));
+        }
+    }
+    text
 }
 
 fn one(job: &Job) -> String {
@@ -84,6 +93,7 @@ fn progress(progress: &Progress) -> String {
         None => number(progress.done),
     };
     match progress.bytes_per_s {
+        _ if progress.waits.is_some() => format!("{done}, waits"),
         0 => done,
         rate => format!("{done}, {}/s", size::bytes(rate)),
     }

@@ -95,13 +95,16 @@ fn people(status: &Status) -> String {
             grid.row([
                 flight.name.clone(),
                 format!("{} of {size}", size::bytes(flight.covered)),
-                format!("{}/s", size::bytes(flight.bytes_per_s)),
+                if flight.pause.is_some() { "-".to_owned() } else { format!("{}/s", size::bytes(flight.bytes_per_s)) },
                 size::count(flight.waiting),
-                flight.step.clone(),
+                flight.pause.as_ref().unwrap_or(&flight.step).clone(),
                 flight.source.clone(),
             ]);
         }
         add(&mut text, format_args!("\n{}", grid.text()));
+        if status.flights.iter().any(|flight| flight.pause.is_some()) {
+            text.push_str("what is paused goes on by itself: `waystation bandwidth show` says by which rule\n");
+        }
     }
     if !status.upstream.is_empty() {
         let mut grid = Grid::new(&["origin", "state", ">answered", ">failed", ">received", ">answers in", "last"]);

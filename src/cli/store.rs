@@ -6,9 +6,13 @@ use crate::admin::view::{BackupRequest, ImportRequest, Started, VerifyRequest};
 use crate::app::{self, Loaded};
 use crate::cli::fail::Fail;
 use crate::cli::node::Node;
-use crate::cli::print::{Out, add};
+use crate::cli::print::{Out, add, printable};
 use crate::cli::verbs::{Import, StoreVerb};
 use crate::cli::{follow, size};
+use crate::model::name::Name;
+
+/// Entries that a restore dropped which are named to a person.
+const DROPPED_SHOWN: usize = 10;
 
 pub(in crate::cli) fn run(loaded: &Loaded, verb: StoreVerb, out: Out) -> Result<(), Fail> {
     match verb {
@@ -50,13 +54,46 @@ pub(in crate::cli) fn backup(loaded: &Loaded, file: &Path, out: Out) -> Result<(
 
 pub(in crate::cli) fn restore(loaded: &Loaded, file: &Path, out: Out) -> Result<(), Fail> {
     Node::none(loaded)?;
-    let epoch = app::alone::restore(loaded, &absolute(file)?)?;
-    out.both(&serde_json::json!({ "epoch": epoch }), |_| {
-        format!(
-            "the index is restored, and the store's epoch is {epoch} now; start the node with `waystation serve`\nan index \
-             that it replaced is kept in {} as node.redb.old-TIME: delete it when all is well\n",
-            loaded.data_dir().display()
-        )
+    let restored = app::alone::restore(loaded, &absolute(file)?)?;
+    let dropped: Vec<(String, u64, Vec<String>)> = restored
+        .dropped
+        .iter()
+        .map(|gone| (gone.blake3.to_string(), gone.size, gone.names.iter().map(Name::shown).collect()))
+        .collect();
+    let listed: Vec<_> = dropped
+        .iter()
+        .map(|(blake3, size, names)| serde_json::json!({ "blake3": blake3, "size": size, "names": names }))
+        .collect();
+    let value = serde_json::json!({
+        "epoch": restored.epoch, "payloads": restored.payloads, "dropped_count": restored.dropped_count, "dropped": listed,
+    });
+    out.both(&value, |_| {
+        let mut text = format!(
+            "the index is restored with {} payloads, and the store's epoch is {} now; start the node with `waystation \
+             serve`\n",
+            size::count(restored.payloads),
+            restored.epoch
+        );
+        if restored.dropped_count > 0 {
+            let count = size::count(restored.dropped_count);
+            add(&mut text, format_args!("entries dropped, since their payloads are not there any more: {count}\n"));
+            for (blake3, bytes, names) in dropped.iter().take(DROPPED_SHOWN) {
+                let name = names.first().map_or_else(|| format!("blake3-{blake3}"), |name| printable(name));
+                add(&mut text, format_args!("  {name} ({})\n", size::bytes(*bytes)));
+            }
+            let more = restored.dropped_count.saturating_sub(DROPPED_SHOWN as u64);
+            if more > 0 {
+                add(&mut text, format_args!("  and {} more: --json names them\n", size::count(more)));
+            }
+        }
+        add(
+            &mut text,
+            format_args!(
+                "an index that it replaced is kept in {} as node.redb.old-TIME: delete it when all is well\n",
+                loaded.data_dir().display()
+            ),
+        );
+        text
     })
 }
 

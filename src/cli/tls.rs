@@ -1,7 +1,7 @@
 //! `tls ...`: the certificate that endpoints see, and the site CA. Works on files, then tells the running node to look.
 
 use crate::admin::view::{Certificate, Pending, Reloaded, SiteCa};
-use crate::app::tls;
+use crate::app::tls::{self, CaState};
 use crate::app::{AppError, Loaded};
 use crate::cli::fail::Fail;
 use crate::cli::node::Node;
@@ -78,11 +78,8 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: TlsVerb, out: Out) -> Result<()
             out.both(&ca, site_ca)
         }
         TlsVerb::Ca(CaVerb::Create { domains, replace }) => {
-            if !replace && tls::ca_is_there(loaded)? {
-                return Err(Fail::new(
-                    "there is a site CA already, and endpoints that trust it would refuse a certificate of another one",
-                    "look at it with `waystation tls ca show`; --replace makes another one and keeps the old files",
-                ));
+            if !replace {
+                refuse_to_replace(tls::ca_state(loaded).map_err(fail)?)?;
             }
             let tls::Made { ca, kept, nameless } = tls::ca_create(loaded, &domains).map_err(fail)?;
             let taken = Taken::by(loaded);
@@ -112,6 +109,28 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: TlsVerb, out: Out) -> Result<()
         TlsVerb::Ca(CaVerb::Export) => {
             let pem = tls::ca_export(loaded)?.ok_or_else(no_ca)?;
             if out.is_json() { out.json(&serde_json::json!({ "pem": pem })) } else { out.raw(pem) }
+        }
+    }
+}
+
+/// Another CA is made by itself only where there is none.
+fn refuse_to_replace(state: CaState) -> Result<(), Fail> {
+    match state {
+        CaState::None => Ok(()),
+        CaState::Usable => Err(Fail::new(
+            "there is a site CA already, and endpoints that trust it would refuse a certificate of another one",
+            "look at it with `waystation tls ca show`; --replace makes another one and keeps the old files",
+        )),
+        CaState::Damaged { why, served_until } => {
+            let till = served_until.map_or_else(
+                || "nothing that it signed can be served".to_owned(),
+                |until| format!("the certificate that it signed is served until {until} and cannot be renewed"),
+            );
+            Err(Fail::new(
+                format!("the site CA that is there is damaged: {why}; {till}"),
+                "--replace makes another CA and a certificate of it, which is served at once, and keeps the damaged files under \
+                 other names; endpoints trust it once they have its certificate (`waystation tls ca export`)",
+            ))
         }
     }
 }

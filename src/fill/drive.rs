@@ -78,11 +78,16 @@ impl Owner {
         }
     }
 
-    /// Which bandwidth the fetches have: of what responses wait for, or of what nobody waits for. An answer that cannot be
-    /// taken up again is not put off.
-    fn choose_lane(&mut self) {
+    /// Which bandwidth the fetches have: of what responses wait for, or of what nobody waits for. A pause does not break off
+    /// an answer of which nothing could be kept: it would come from its first byte on once more.
+    pub(super) fn choose_lane(&mut self) {
         let now = Instant::now();
-        if self.sequential || !self.shared.lock().waiting(now).is_empty() {
+        let (waited_for, begun) = {
+            let state = self.shared.lock();
+            (!state.waiting(now).is_empty(), self.pumps > 0 || !state.covered.is_empty())
+        };
+        let all_or_nothing = begun && must_be_one_answer(&self.pinned);
+        if waited_for || (all_or_nothing && self.shared.lane.background_is_paused()) {
             self.demanded_until = now + DEMAND_LINGERS;
         }
         let demanded = now < self.demanded_until;
@@ -407,7 +412,7 @@ impl Owner {
     }
 
     async fn source_failed(&mut self, url: &str, error: upstream::Error) -> Option<End> {
-        self.inner.note_answer(&self.shared.key, error.to_string());
+        self.inner.note_answer(&self.shared.key, url, error.to_string());
         // Before the pause of a host: what is in could not be continued after it.
         if must_be_one_answer(&self.pinned) && !self.shared.lock().covered.is_empty() {
             return Some(self.changed(&error).await);

@@ -96,7 +96,10 @@ impl Inner {
         if gathered.generation > 1 {
             line("generation", format!("{}: bytes of earlier flights were wrong", gathered.generation));
         }
-        let last = self.memory.last_answer(&target.name).or_else(|| self.memory.last_answer(&gathered.key));
+        // A digest's own flight, and what `fetch --sha256` asked of this address for a digest that it does not have.
+        let own = target.locations.iter().filter_map(|location| self.memory.last_answer_of(&location.url));
+        let named = [&target.name, &gathered.key].into_iter().filter_map(|name| self.memory.last_answer(name));
+        let last = named.chain(own).max_by_key(|last| last.at);
         line(
             "last answer",
             last.map_or("none since the start".to_owned(), |last| format!("{}: {}", last.at, last.text)),

@@ -51,7 +51,7 @@ pub(super) struct Inner {
     pub(super) memory: Arc<Memory>,
     pub(super) counters: Counters,
     pub(super) flights: Mutex<HashMap<Name, Arc<Shared>>>,
-    pub(super) renewals: Mutex<HashMap<Name, watch::Receiver<Option<Verdict>>>>,
+    pub(super) renewals: Mutex<HashMap<Name, watch::Sender<Option<Verdict>>>>,
     pub(super) tracker: Tasks,
     pub(super) closing: CancellationToken,
 }
@@ -353,8 +353,8 @@ impl Inner {
         }
     }
 
-    pub(super) fn note_answer(&self, name: &Name, text: String) {
-        self.memory.answered(name, self.clock.now(), text);
+    pub(super) fn note_answer(&self, name: &Name, url: &str, text: String) {
+        self.memory.answered(name, url, self.clock.now(), text);
     }
 
     pub(super) async fn close(&self) {

@@ -67,6 +67,8 @@ pub(super) struct Memory {
     blames: Cache<(Name, String), Blame>,
     changes: Cache<Name, (u32, Instant)>,
     answers: Cache<Name, LastAnswer>,
+    /// The same by the address that was asked, which may be one place of a payload that goes by its digest.
+    answers_of: Cache<String, LastAnswer>,
     /// Names whose origin could not be asked for a revalidation, and until when it is left alone.
     pauses: Cache<Name, Instant>,
     rates: Cache<String, u64>,
@@ -109,6 +111,7 @@ impl Memory {
             blames: Cache::new(MEMORY_MAX),
             changes: Cache::new(MEMORY_MAX),
             answers: Cache::new(MEMORY_MAX),
+            answers_of: Cache::new(MEMORY_MAX),
             pauses: Cache::new(MEMORY_MAX),
             rates: Cache::new(MEMORY_MAX),
             https: Cache::new(MEMORY_MAX),
@@ -158,12 +161,21 @@ impl Memory {
         self.changes(key) > CHANGES_MAX
     }
 
-    pub(super) fn answered(&self, name: &Name, at: Timestamp, text: String) {
-        self.answers.insert(name.clone(), LastAnswer { at, text });
+    /// What came of asking `url` for the object of this name.
+    pub(super) fn answered(&self, name: &Name, url: &str, at: Timestamp, text: String) {
+        let last = LastAnswer { at, text };
+        self.answers_of.insert(url.to_owned(), last.clone());
+        self.answers.insert(name.clone(), last);
     }
 
+    /// What came last, for the object of this name.
     pub(super) fn last_answer(&self, name: &Name) -> Option<LastAnswer> {
         self.answers.get(name)
+    }
+
+    /// What came last from this address, for an object of whatever name.
+    pub(super) fn last_answer_of(&self, url: &str) -> Option<LastAnswer> {
+        self.answers_of.get(url)
     }
 
     pub(super) fn pause(&self, name: &Name, wait: Duration) {

@@ -223,7 +223,11 @@ async fn learn_object(inner: &Inner, shared: &Shared, start: &mut Start) -> Open
                 return Opened::End(End::Idle);
             };
             if let Some(lesson) = secured {
-                inner.note_answer(&start.target.name, format!("{}, {} bytes", lesson.answer.status, lesson.size));
+                inner.note_answer(
+                    &start.target.name,
+                    &location.url,
+                    format!("{}, {} bytes", lesson.answer.status, lesson.size),
+                );
                 {
                     let mut state = shared.lock();
                     state.forgive_resting();
@@ -247,17 +251,21 @@ async fn learn_object(inner: &Inner, shared: &Shared, start: &mut Start) -> Open
         };
         match learnt {
             Learnt::Object(lesson) => {
-                inner.note_answer(&start.target.name, format!("{}, {} bytes", lesson.answer.status, lesson.size));
+                inner.note_answer(
+                    &start.target.name,
+                    &location.url,
+                    format!("{}, {} bytes", lesson.answer.status, lesson.size),
+                );
                 shared.lock().forgive_resting();
                 return begin(inner, shared, how, *lesson).await;
             }
             Learnt::NoLength(answer) => {
-                inner.note_answer(&start.target.name, format!("{}, no length", answer.status));
+                inner.note_answer(&start.target.name, &location.url, format!("{}, no length", answer.status));
                 inner.memory.forbid(&shared.key);
                 return passed("the origin sends no length", Some(*answer));
             }
             Learnt::Failed(error) => {
-                inner.note_answer(&start.target.name, error.to_string());
+                inner.note_answer(&start.target.name, &location.url, error.to_string());
                 shared.lock().refuse(&location.url, &error);
             }
         }

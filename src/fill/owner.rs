@@ -26,6 +26,7 @@ use crate::fill::locate::Target;
 use crate::fill::opening::{Opened, must_be_one_answer, open};
 use crate::fill::pump::{Pumped, host_of};
 use crate::fill::state::Writers;
+use crate::fill::view::FILLING;
 use crate::model::payload::{Alias, Location};
 use crate::store::{self, Draft, DraftSpec};
 use crate::upstream::{self, Answer, Pinned};
@@ -131,6 +132,8 @@ impl Owner {
         if owner.spec.size > 0 {
             owner.shared.announce(&owner.spec, resumed);
         }
+        // Before the first byte is counted.
+        owner.choose_lane();
         if let Some(lesson) = lesson {
             owner.take_lesson(*lesson);
         }
@@ -221,7 +224,7 @@ impl Owner {
             });
         }
         state.open(self.draft.clone(), self.spec.size);
-        state.step = "filling";
+        state.step = FILLING;
         let host = state.current().map(|candidate| host_of(&candidate.location.url).to_owned());
         if let Some(rate) = host.and_then(|host| self.inner.memory.rate(&host)) {
             state.meter.preset(rate);
@@ -242,6 +245,10 @@ impl Owner {
             return;
         }
         self.sequential |= answer.status == 200 && span.len() == size;
+        if self.shared.lane.is_paused() {
+            // Nothing of it may come now; it is asked for again when it may.
+            return;
+        }
         let pump = self.pump(location, span);
         self.spawn(pump, span, move |pump| Box::pin(pump.pour(span, answer.body, permit)));
     }

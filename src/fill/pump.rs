@@ -16,6 +16,7 @@ use crate::base::span::Span;
 use crate::fill::config::{BATCH, CHUNKS_QUEUED, HELD_BACK};
 use crate::fill::flight::Shared;
 use crate::fill::gate::Permit;
+use crate::fill::opening::must_be_one_answer;
 use crate::fill::state::Extent;
 use crate::model::payload::Location;
 use crate::store::{self, Draft, Store, Tally};
@@ -86,6 +87,8 @@ impl Pump {
     /// Writes a body that carries `span`. Bytes that are in already are not written again.
     pub(super) async fn pour(self, span: Span, mut body: Body, permit: Permit) -> Pumped {
         body.keep_to(&self.shared.lane);
+        // One of which nothing could be kept goes on: see `Owner::choose_lane`.
+        let may_pause = !must_be_one_answer(&self.pinned);
         let (chunks, arrived) = mpsc::channel(CHUNKS_QUEUED);
         let reader = read(body, chunks);
         let writer = self.write(span, arrived);
@@ -96,7 +99,7 @@ impl Pump {
                 biased;
                 pumped = &mut writer => break pumped,
                 () = &mut reader, if reading => reading = false,
-                () = self.shared.lane.paused() => break Pumped::Cut,
+                () = self.shared.lane.paused(), if may_pause => break Pumped::Cut,
             }
         };
         drop(permit);

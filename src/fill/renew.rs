@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use crate::base::span::Span;
 use crate::fill::Obtained;
-use crate::fill::config::{EXTENT_FIRST, REVALIDATION_PAUSE};
+use crate::fill::config::{EXTENT_FIRST, LEARNING_LINGER, REVALIDATION_PAUSE};
 use crate::fill::error::Error;
 use crate::fill::fresh;
 use crate::fill::gate::Class;
@@ -32,15 +32,44 @@ pub(super) enum Verdict {
     Failed(Error),
 }
 
-/// Takes the question off the list on every path.
+/// A question on the list, for whoever waits for its verdict; it is taken off the list on every path.
 struct Listed {
     inner: Arc<Inner>,
     name: Name,
+    /// Whoever waits holds a receiver.
+    tell: watch::Sender<Option<Verdict>>,
+}
+
+impl Listed {
+    /// What `asking` brings; `None` once nobody has waited for the verdict for [`LEARNING_LINGER`].
+    async fn while_claimed<T>(&self, asking: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            told = asking => Some(told),
+            () = async { while !self.is_left().await {} } => None,
+        }
+    }
+
+    /// Waits until everybody has left, and a while. `true`: nobody came back, and from now on nobody can.
+    async fn is_left(&self) -> bool {
+        self.tell.closed().await;
+        tokio::time::sleep(LEARNING_LINGER).await;
+        let mut renewals = self.inner.renewals.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = self.tell.is_closed();
+        if left {
+            renewals.remove(&self.name);
+        }
+        left
+    }
 }
 
 impl Drop for Listed {
     fn drop(&mut self) {
-        self.inner.renewals.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
+        let mut renewals = self.inner.renewals.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that nobody waited for is off the list, and another one may stand there.
+        if renewals.get(&self.name).is_some_and(|listed| listed.same_channel(&self.tell)) {
+            renewals.remove(&self.name);
+        }
     }
 }
 
@@ -71,7 +100,7 @@ impl Inner {
         }
     }
 
-    /// Joins or starts the question; it goes on whoever leaves.
+    /// Joins or starts the question; it goes on whoever leaves, as long as somebody is left or comes again soon.
     pub(super) fn ask_again(
         self: &Arc<Self>,
         target: &Target,
@@ -79,18 +108,18 @@ impl Inner {
     ) -> (watch::Receiver<Option<Verdict>>, bool) {
         let mut renewals = self.renewals.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(running) = renewals.get(&target.name) {
-            return (running.clone(), true);
+            return (running.subscribe(), true);
         }
         let (tell, told) = watch::channel(None);
-        renewals.insert(target.name.clone(), told.clone());
+        renewals.insert(target.name.clone(), tell.clone());
         drop(renewals);
         self.counters.revalidations.inc();
-        let listed = Listed { inner: Arc::clone(self), name: target.name.clone() };
+        let listed = Listed { inner: Arc::clone(self), name: target.name.clone(), tell };
         let (inner, target, found) = (Arc::clone(self), target.clone(), found.clone());
         self.tracker.spawn(async move {
             let verdict = tokio::select! {
                 () = inner.closing.cancelled() => Verdict::Failed(Error::Closing),
-                verdict = inner.revalidate(&target, &found) => verdict,
+                verdict = inner.revalidate(&target, &found, &listed) => verdict,
             };
             if let Verdict::Failed(error) = &verdict {
                 tracing::info!(name = target.name.shown(), %error, "revalidation failed");
@@ -99,13 +128,14 @@ impl Inner {
                     inner.memory.pause(&target.name, REVALIDATION_PAUSE);
                 }
             }
+            let tell = listed.tell.clone();
             drop(listed);
             tell.send_replace(Some(verdict));
         });
         (told, false)
     }
 
-    async fn revalidate(self: &Arc<Self>, target: &Target, found: &Found) -> Verdict {
+    async fn revalidate(self: &Arc<Self>, target: &Target, found: &Found, listed: &Listed) -> Verdict {
         let Some(location) = target.locations.first() else {
             return Verdict::Failed(Error::unavailable("no place is known to ask"));
         };
@@ -121,35 +151,40 @@ impl Inner {
             revalidate: conditional.then(|| known.clone()),
             via: target.via.clone(),
         };
-        // Given back before a flight begins: that one stands in line itself.
-        let permit = self.gates.enter(host_of(&location.url), Class::Demand).await.ok();
         let secure = self.known_secure(location);
-        let asked = match &secure {
-            Some(secure) => self.source.ask(ask(secure)).await,
-            None => self.source.ask(ask(location)).await,
+        let asking = async {
+            // Given back before a flight begins: that one stands in line itself.
+            let _permit = self.gates.enter(host_of(&location.url), Class::Demand).await.ok();
+            let asked = match &secure {
+                Some(secure) => self.source.ask(ask(secure)).await,
+                None => self.source.ask(ask(location)).await,
+            };
+            // What HTTPS does not give now is asked for as the client meant it.
+            match (asked, &secure) {
+                (Err(_), Some(_)) => (self.source.ask(ask(location)).await, location),
+                (asked, secure) => (asked, secure.as_ref().unwrap_or(location)),
+            }
         };
-        // What HTTPS does not give now is asked for as the client meant it.
-        let (asked, location) = match (asked, &secure) {
-            (Err(_), Some(_)) => (self.source.ask(ask(location)).await, location),
-            (asked, secure) => (asked, secure.as_ref().unwrap_or(location)),
+        // Its place in line and its connection are for those who still want to know.
+        let Some((asked, asked_at)) = listed.while_claimed(asking).await else {
+            return Verdict::Failed(Error::unavailable("nobody waits for it any more"));
         };
-        drop(permit);
         let answer = match asked {
             Ok(answer) => answer,
             Err(error) => {
-                self.note_answer(&target.name, error.to_string());
+                self.note_answer(&target.name, &location.url, error.to_string());
                 return Verdict::Failed(Error::of_origin(&error));
             }
         };
-        self.note_answer(&target.name, answer.status.to_string());
+        self.note_answer(&target.name, &location.url, answer.status.to_string());
         let same = answer.status == 304
             || (known.strong_etag().is_some()
                 && answer.validators.strong_etag() == known.strong_etag()
                 && answer.total == Some(size));
         if same {
-            self.keep_on(target, found, location, (answer.status, answer.headers, answer.validators)).await
+            self.keep_on(target, found, asked_at, (answer.status, answer.headers, answer.validators)).await
         } else {
-            self.replace(target, answer, location).await
+            self.replace(target, answer, asked_at).await
         }
     }
 

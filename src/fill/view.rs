@@ -6,6 +6,10 @@ use crate::fill::inner::Inner;
 use crate::fill::pump::host_of;
 use crate::fill::state::Proof;
 use crate::model::name::Name;
+use crate::pace::Pause;
+
+/// The step of a flight whose bytes come in.
+pub(super) const FILLING: &str = "filling";
 
 /// One flight, now.
 #[derive(Clone, Debug)]
@@ -24,8 +28,10 @@ pub struct FlightView {
     pub bytes_per_s: u64,
     /// The host that is asked.
     pub source: String,
-    /// What it is doing, in a word: opening, asking, known, filling, proving, publishing, ended.
+    /// What it is doing, in a word: opening, asking, known, filling, paused, proving, publishing, ended.
     pub step: &'static str,
+    /// Why nothing comes although it fills, while nobody waits for it.
+    pub pause: Option<Pause>,
 }
 
 impl Inner {
@@ -40,18 +46,20 @@ impl Inner {
                     (Some(draft), _) => draft.hashed(),
                     (None, _) => 0,
                 };
+                let pause = if state.step == FILLING { shared.lane.pause() } else { None };
                 FlightView {
                     name: shared.key.clone(),
                     size: state.draft.is_some().then_some(state.size),
                     covered: state.covered.total(),
                     hashed,
                     waiting: state.clients(),
-                    bytes_per_s: state.rate(),
+                    bytes_per_s: if pause.is_some() { 0 } else { state.rate() },
                     source: state
                         .current()
                         .map(|candidate| host_of(&candidate.location.url).to_owned())
                         .unwrap_or_default(),
-                    step: state.step,
+                    step: if pause.is_some() { "paused" } else { state.step },
+                    pause,
                 }
             })
             .collect();

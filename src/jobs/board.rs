@@ -115,7 +115,8 @@ struct Live {
 
 impl Record {
     fn new(id: u64, work: &Work, by: &str, started_at: Timestamp, cancel: CancellationToken) -> Self {
-        let progress = Progress { done: 0, total: None, unit: Unit::Items, bytes: 0, bytes_per_s: 0, current: None };
+        let progress =
+            Progress { done: 0, total: None, unit: Unit::Items, bytes: 0, bytes_per_s: 0, current: None, waits: None };
         let live = Live {
             state: State::Running,
             ended_at: None,

@@ -20,6 +20,7 @@ use crate::jobs::error::Error;
 use crate::jobs::work::{Fetch, FetchItem};
 use crate::model::name::Name;
 use crate::model::payload::{Authority, Class, Published};
+use crate::pace::Pause;
 use crate::store::Found;
 
 pub(in crate::jobs) async fn run(shared: &Arc<Shared>, record: &Arc<Record>, work: Fetch) -> Result<String, Error> {
@@ -274,7 +275,10 @@ pub(in crate::jobs) fn follow(view: &mut View, flights: &[FlightView]) {
     for line in &mut view.lines {
         let Some(flight) = line.name.as_ref().and_then(|name| flights.get(name)) else { continue };
         (line.done, line.total) = (flight.covered, flight.size);
-        line.text = format!("{} from {}", flight.step, flight.source);
+        line.text = match &flight.pause {
+            Some(pause) => waits(pause),
+            None => format!("{} from {}", flight.step, flight.source),
+        };
     }
 }
 
@@ -285,8 +289,11 @@ pub(in crate::jobs) fn sum_up(progress: &mut Progress, lines: &[Line], flights: 
     }
     let flights = by_name(flights);
     let (mut bytes, mut rate, mut current) = (0, 0, None);
+    let (mut pause, mut moves) = (None, false);
     for line in lines {
         let Some(flight) = line.name.as_ref().and_then(|name| flights.get(name)) else { continue };
+        moves |= flight.pause.is_none();
+        pause = pause.or(flight.pause.as_ref());
         bytes += flight.covered;
         rate += flight.bytes_per_s;
         current.get_or_insert_with(|| line.item.clone());
@@ -295,7 +302,13 @@ pub(in crate::jobs) fn sum_up(progress: &mut Progress, lines: &[Line], flights: 
         progress.bytes += bytes;
         progress.bytes_per_s = rate;
         progress.current = current;
+        progress.waits = pause.filter(|_| !moves).map(waits);
     }
+}
+
+/// Why nothing comes, and where more of it is told.
+fn waits(pause: &Pause) -> String {
+    format!("waits: {pause} (`waystation bandwidth show`)")
 }
 
 fn by_name(flights: &[FlightView]) -> HashMap<&Name, &FlightView> {

@@ -58,6 +58,8 @@ pub struct Progress {
     pub bytes_per_s: u64,
     /// What it is at.
     pub current: Option<String>,
+    /// What all that is under way waits for, where nothing of it moves.
+    pub waits: Option<String>,
 }
 
 /// How one item is doing.

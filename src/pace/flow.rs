@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use crate::pace::Governor;
 use crate::pace::class::Class;
 use crate::pace::lane::Lane;
-use crate::pace::state::Who;
+use crate::pace::ticket::Who;
 
 /// See the head of this file. Dropped while it stands in line, it leaves the line, and nothing is lost.
 pub struct Flow {

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use crate::pace::Governor;
 use crate::pace::class::Class;
 use crate::pace::flow::Flow;
+use crate::pace::report::Pause;
 
 // The class stands for itself; whoever must act on a change is told of it besides.
 const ORDER: Ordering = Ordering::Relaxed;
@@ -40,6 +41,16 @@ impl Lane {
     /// Whether nothing may flow on it for now.
     pub fn is_paused(&self) -> bool {
         self.governor.is_paused(self.class())
+    }
+
+    /// Whether nothing of what nobody waits for may flow for now, whatever its class is.
+    pub fn background_is_paused(&self) -> bool {
+        self.governor.is_paused(Class::Prefetch)
+    }
+
+    /// Its pause, if nothing may flow on it for now.
+    pub fn pause(&self) -> Option<Pause> {
+        self.governor.pause(self.class())
     }
 
     /// Ends when nothing may flow on it any more, so that a connection is not held for a pause of hours.

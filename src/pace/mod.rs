@@ -3,11 +3,11 @@
 //! What has bytes to move holds a [`Flow`] and asks it, grain by grain, how many may go. A question goes this way:
 //!
 //! 1. [`Flow::is_free`]: where nothing limits the flow's class, that is one relaxed load, and the answer is "all".
-//! 2. `state`: otherwise the flow goes through its gates, from the narrow one to the wide one: its network's, its class's,
+//! 2. `state`, `ticket`: otherwise the flow goes through its gates, from the narrow one to the wide one: its network's, its class's,
 //!    the one that gives way, the site's link.
-//! 3. `gate`: each is a [`bucket`] with a line before it, first come, first served, a grain at a time. A grain shrinks with the
+//! 3. `gate`, `gates`: each is a [`bucket`] with a line before it, first come, first served, a grain at a time. A grain shrinks with the
 //!    number of those who share the rate, so that each has its turn about once a second and none falls silent.
-//! 4. [`Governor::run`] is the one task that waits, with one timer, however many stand in line: it lets through whoever is due,
+//! 4. [`Governor::run`] (`driver`) is the one task that waits, with one timer, however many stand in line: it lets through whoever is due,
 //!    and wakes them. It does not need those whom it serves, so that a client that does not read holds up nobody.
 //! 5. `schedule`, [`window`], [`zone`]: the same task sees which rules are in force, at each edge of a window, and at least
 //!    once a minute, since clocks are put right.
@@ -23,15 +23,18 @@ pub mod class;
 pub mod config;
 pub mod counters;
 mod delay;
+mod driver;
 pub mod error;
 mod flow;
 mod gate;
+mod gates;
 mod lane;
 pub mod limit;
 pub mod network;
 pub mod report;
 pub mod schedule;
 mod state;
+mod ticket;
 pub mod window;
 pub mod zone;
 
@@ -45,7 +48,6 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 pub use self::class::Class;
 pub use self::config::Config;
@@ -54,24 +56,15 @@ pub use self::error::Error;
 pub use self::flow::Flow;
 pub use self::lane::Lane;
 pub use self::limit::Limit;
-pub use self::report::Report;
+pub use self::report::{Pause, Report};
 pub use self::schedule::Schedule;
 pub use self::zone::Zone;
 
 use crate::base::time::{Clock, SystemClock, Timestamp};
 use crate::pace::delay::Delay;
 use crate::pace::report::{ClassReport, NetworkReport};
-use crate::pace::state::{State, Who};
-
-/// The driver sleeps at least so long: finer timers wake the machine for grains that can go together, and buckets hold
-/// twenty times as much.
-const TICK_MIN: Duration = Duration::from_millis(5);
-
-/// It looks at the clock on the wall at least so often: that can be put forward or back.
-const TICK_MAX: Duration = Duration::from_mins(1);
-
-/// How often it looks whether the background has to give way.
-const DELAY_TICK: Duration = Duration::from_secs(1);
+use crate::pace::state::State;
+use crate::pace::ticket::Who;
 
 // Hints that are right soon: whoever acts on one looks again under the lock.
 const ORDER: Ordering = Ordering::Relaxed;
@@ -179,6 +172,16 @@ impl Governor {
         self.inner.paused.load(ORDER) & class.bit() != 0
     }
 
+    /// The pause of a class, if nothing of it may flow for now.
+    pub fn pause(&self, class: Class) -> Option<Pause> {
+        if !self.is_paused(class) {
+            return None;
+        }
+        let guarded = self.lock();
+        let zone = guarded.state.config().zone.clone();
+        Some(Pause { class, until: guarded.state.standing(class).until, zone })
+    }
+
     /// A host that is asked has answered, `took` after the question. What it says of the way there lets the background give
     /// way. Costs one relaxed load where that is off.
     pub fn answered(&self, host: &str, took: Duration) {
@@ -219,114 +222,6 @@ impl Governor {
             give_way: config.give_way,
             gives_way_to: guarded.delay.cap(),
         }
-    }
-
-    /// Governs until `stop`; then everyone is let through. Once is enough.
-    pub async fn run(self, stop: CancellationToken) {
-        let _end = Running::begin(&self);
-        loop {
-            let kicked = self.inner.kick.notified();
-            let rest = self.round();
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(TICK_MIN.min(rest)) => {}
-            }
-            // Whatever came within the least rest is looked at together.
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => return,
-                () = kicked => {}
-                () = tokio::time::sleep(rest.saturating_sub(TICK_MIN)) => {}
-            }
-        }
-    }
-
-    /// Looks at everything once; how long until that is to be done again.
-    fn round(&self) -> Duration {
-        let (now, wall) = (self.now(), self.inner.clock.now());
-        let mut woken = Vec::new();
-        let mut guarded = self.lock();
-        let due = guarded.next.is_some_and(|next| wall >= next);
-        // A clock that was put back is in another window, too.
-        if due || wall < guarded.looked {
-            self.look(&mut guarded, now, &mut woken);
-        }
-        guarded.looked = wall;
-        if self.inner.lanes_changed.swap(false, ORDER) {
-            guarded.state.change_lanes(now, &mut woken);
-        }
-        let watching = self.give_way(&mut guarded, now);
-        if now.saturating_sub(guarded.swept) >= TICK_MAX {
-            guarded.state.sweep(now);
-            guarded.swept = now;
-        }
-        let served = guarded.state.serve(now, &mut woken);
-        for class in Class::ALL {
-            self.inner.counters.in_line(class, guarded.state.waiting(class));
-        }
-        let next = guarded.next;
-        drop(guarded);
-        woken.into_iter().for_each(Waker::wake);
-        let rests = [
-            served.map(|due| due.saturating_sub(now)),
-            next.map(|next| next.since(wall)),
-            watching.then_some(DELAY_TICK),
-        ];
-        rests.into_iter().flatten().fold(TICK_MAX, Duration::min).max(TICK_MIN)
-    }
-
-    /// Lets the background give way, or come back. Whether that is to be looked at again soon.
-    fn give_way(&self, guarded: &mut Guarded, now: Duration) -> bool {
-        if !self.inner.gives_way.load(ORDER) {
-            if guarded.delay.cap().is_some() {
-                guarded.delay.clear();
-                guarded.state.set_give_way(None, now);
-                self.publish(guarded);
-            }
-            return false;
-        }
-        let background = self.counters().bytes(Class::Sync).saturating_add(self.counters().bytes(Class::Prefetch));
-        let before = guarded.delay.cap();
-        if guarded.delay.step(background, now) {
-            self.counters().gave_way.inc();
-            tracing::debug!(
-                bytes_per_s = guarded.delay.cap(),
-                "the way to the origins fills up: the background slows down"
-            );
-        }
-        if guarded.delay.cap() != before {
-            guarded.state.set_give_way(guarded.delay.cap(), now);
-            self.publish(guarded);
-        }
-        self.inner.background.swap(background, ORDER) != background || guarded.delay.cap().is_some()
-    }
-
-    /// Sees which rules are in force.
-    fn look(&self, guarded: &mut Guarded, now: Duration, woken: &mut Vec<Waker>) {
-        if !guarded.running {
-            return;
-        }
-        let wall = self.inner.clock.now();
-        guarded.next = guarded.state.look_at_the_clock(wall, now, woken);
-        guarded.looked = wall;
-        for class in Class::ALL {
-            let rate = match guarded.state.standing(class).limit {
-                Limit::Unlimited => -1,
-                Limit::Rate(rate) => i64::try_from(rate).unwrap_or(i64::MAX),
-                Limit::Paused => 0,
-            };
-            self.inner.counters.in_force(class, rate);
-        }
-        guarded.state.serve(now, woken);
-        self.publish(guarded);
-    }
-
-    /// Lets everyone see who has to ask.
-    fn publish(&self, guarded: &Guarded) {
-        self.inner.governed.store(guarded.state.governed(), ORDER);
-        self.inner.paused.store(guarded.state.paused(), ORDER);
-        self.inner.changed.notify_waiters();
     }
 
     fn now(&self) -> Duration {
@@ -375,36 +270,6 @@ impl Governor {
 impl fmt::Debug for Governor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Governor").field("governed", &self.inner.governed.load(ORDER)).finish_non_exhaustive()
-    }
-}
-
-/// While it lives, limits hold.
-struct Running<'a>(&'a Governor);
-
-impl<'a> Running<'a> {
-    fn begin(governor: &'a Governor) -> Self {
-        let (now, mut woken) = (governor.now(), Vec::new());
-        let mut guarded = governor.lock();
-        guarded.running = true;
-        governor.inner.gives_way.store(guarded.state.config().give_way, ORDER);
-        governor.look(&mut guarded, now, &mut woken);
-        drop(guarded);
-        woken.into_iter().for_each(Waker::wake);
-        Self(governor)
-    }
-}
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        let (now, mut woken) = (self.0.now(), Vec::new());
-        let mut guarded = self.0.lock();
-        guarded.running = false;
-        self.0.inner.gives_way.store(false, ORDER);
-        guarded.delay.clear();
-        guarded.state.open_all(now, &mut woken);
-        self.0.publish(&guarded);
-        drop(guarded);
-        woken.into_iter().for_each(Waker::wake);
     }
 }
 

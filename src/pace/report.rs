@@ -1,6 +1,6 @@
 //! What is in force and why, for people.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 use crate::base::time::Timestamp;
 use crate::pace::class::Class;
@@ -49,6 +49,27 @@ pub struct NetworkReport {
     pub parts: usize,
     /// Flows that wait for their turn.
     pub waiting: usize,
+}
+
+/// A class of which nothing flows for now.
+#[derive(Clone, Debug)]
+pub struct Pause {
+    /// Which.
+    pub class: Class,
+    /// When that changes, if ever.
+    pub until: Option<Timestamp>,
+    /// The site's time zone.
+    pub zone: Zone,
+}
+
+impl fmt::Display for Pause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is paused", self.class.word())?;
+        match self.until {
+            Some(until) => write!(f, " until {} ({})", self.zone.show(until), self.zone),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Standing {

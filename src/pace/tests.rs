@@ -1,5 +1,8 @@
 //! The governor at work, under tokio's paused clock: time goes on only when all wait.
 
+use tokio_util::sync::CancellationToken;
+
+use super::driver::{TICK_MAX, TICK_MIN};
 use super::*;
 
 /// A wall clock that goes with tokio's.

@@ -17,7 +17,7 @@
 //! 3. A complete draft is held against everything published for it (`notes`, `judge`).
 //! 4. It is published: intent, sync, proof, rename, commit (`publish`); the rows that go together are kept so by
 //!    `entries`, by the one thread that writes (`writer`).
-//! 5. What is held can be pinned (`pins`), verified (`verify`), mended by a new draft over the old file (and `withheld` until then), given up when
+//! 5. What is held (`keeping`) can be pinned (`pins`), verified (`verify`), mended by a new draft over the old file (and `withheld` until then), given up when
 //!    room is needed (`space`), deleted or put into quarantine (`remove`; looked at and thrown out by `quarantine`).
 //! 6. The index is copied while in use (`backup`), put back (`restore`), or made anew from the proofs (`rebuild`).
 //!
@@ -43,6 +43,7 @@ mod identity;
 mod import;
 mod index;
 mod judge;
+mod keeping;
 mod keys;
 mod layout;
 mod ledger;
@@ -67,16 +68,14 @@ mod restore;
 mod settle;
 mod shelves;
 mod space;
+mod survey;
 mod tables;
 mod verify;
 mod withheld;
 mod writer;
 
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
-
-use tokio::sync::Notify;
 
 use crate::base::digest::Blake3;
 use crate::base::disk::Disk;
@@ -85,7 +84,6 @@ use crate::base::time::Clock;
 use crate::model::name::Name;
 use crate::model::payload::{Alias, Freshness, Location, Published, Validators};
 use crate::store::core::Core;
-use crate::store::remove::Fate;
 use crate::store::tables::{AliasRow, name_key};
 use crate::store::writer::Room;
 
@@ -102,9 +100,10 @@ pub use crate::store::pins::Pin;
 pub use crate::store::quarantine::Quarantined;
 pub use crate::store::reader::Listed;
 pub use crate::store::rebuild::{index_opens, rebuild};
-pub use crate::store::restore::restore;
-pub use crate::store::shelves::Rebuilt;
+pub use crate::store::restore::{Restored, restore};
+pub use crate::store::shelves::{Dropped, Rebuilt};
 pub use crate::store::space::Space;
+pub use crate::store::survey::{Survey, survey};
 
 /// A cheap handle; clones share the store. [`Store::close`] ends it; a store that is merely dropped is one that crashed,
 /// and loses the recency and the account of the last half minute.
@@ -290,113 +289,6 @@ impl Store {
     pub async fn show(&self, name: &Name) -> Result<Option<Listed>, Error> {
         let (core, name) = (Arc::clone(&self.core), name.clone());
         self.core.reads.run(move || core.show(&name)).await?
-    }
-
-    /// Keeps a held payload from being given up.
-    pub async fn pin(&self, blake3: Blake3, by: &str) -> Result<(), Error> {
-        let (by, at) = (by.to_owned(), self.core.clock.now().ms());
-        self.core.writer.change(Room::Adds, move |tx| pins::pin(tx, blake3.as_bytes(), &by, at)).await?;
-        self.core.cache.drop_payload(&blake3, None);
-        Ok(())
-    }
-
-    /// Takes the pin away; an unproven payload gets an end again.
-    pub async fn unpin(&self, blake3: Blake3) -> Result<(), Error> {
-        let end = self.core.clock.now().after(self.core.config.unproven).ms();
-        self.core.writer.change(Room::Frees, move |tx| pins::unpin(tx, &blake3, end)).await?;
-        self.core.cache.drop_payload(&blake3, None);
-        Ok(())
-    }
-
-    /// Deletes a payload; whoever is being served from it keeps its bytes. `Gone` where it is not held.
-    pub async fn remove(&self, blake3: Blake3) -> Result<(), Error> {
-        let core = Arc::clone(&self.core);
-        self.core.steps.run(move || core.remove(blake3, &Fate::Deleted)).await?
-    }
-
-    /// As `remove`, but the files go to `quarantine/` with the reason. A pin waits for the same bytes to come again.
-    pub async fn quarantine(&self, blake3: Blake3, why: &str) -> Result<(), Error> {
-        let (core, fate) = (Arc::clone(&self.core), Fate::Damaged(why.to_owned()));
-        self.core.steps.run(move || core.remove(blake3, &fate)).await?
-    }
-
-    /// Takes a payload of which bytes are known to be bad out of service until it is mended: it is found under none of its
-    /// names, and what comes in with its digest takes the place of its file. Entry, names, pin and file stay, also over a
-    /// restart. `Gone` where it is not held.
-    pub async fn withhold(&self, blake3: Blake3, why: &str) -> Result<(), Error> {
-        let (core, why) = (Arc::clone(&self.core), why.to_owned());
-        self.core.steps.run(move || core.withhold(blake3, &why)).await?
-    }
-
-    /// Puts a payload that was read again and is good back into service; one that was not withheld is fine.
-    pub async fn release(&self, blake3: Blake3) -> Result<(), Error> {
-        if !self.core.withheld.has(&blake3) {
-            return Ok(());
-        }
-        let core = Arc::clone(&self.core);
-        self.core.steps.run(move || core.release(blake3)).await?
-    }
-
-    /// The payloads that wait to be mended, in order.
-    pub fn withheld(&self) -> Vec<Blake3> {
-        self.core.withheld.all()
-    }
-
-    /// What lies in quarantine, the oldest first: at most some dozens, for at most a month.
-    pub async fn quarantined(&self) -> Result<Vec<Quarantined>, Error> {
-        let core = Arc::clone(&self.core);
-        self.core.reads.run(move || core.quarantined()).await?
-    }
-
-    /// Throws out all that lies in quarantine; returns how many there were and the bytes that it freed.
-    pub async fn empty_quarantine(&self) -> Result<(u64, u64), Error> {
-        let core = Arc::clone(&self.core);
-        self.core.steps.run(move || core.empty_quarantine()).await?
-    }
-
-    /// What is used and what is free.
-    pub async fn space(&self) -> Result<Space, Error> {
-        let core = Arc::clone(&self.core);
-        self.core.reads.run(move || core.space()).await?
-    }
-
-    /// One eviction step, at most 50 ms: what is past its end, then as much as `wanted` more bytes need. Returns the
-    /// bytes freed; 0 where nothing more can or need go.
-    pub async fn evict_step(&self, wanted: u64) -> Result<u64, Error> {
-        let core = Arc::clone(&self.core);
-        self.core.evictor.run(move || core.evict_step(wanted)).await?
-    }
-
-    /// One step as [`Store::evict_step`], for room that nobody needs yet: proven payloads stay.
-    pub async fn ease_step(&self, wanted: u64) -> Result<u64, Error> {
-        let core = Arc::clone(&self.core);
-        self.core.evictor.run(move || core.ease_step(wanted)).await?
-    }
-
-    /// Told whenever somebody had to wait for room: whoever keeps house should make some ahead.
-    pub fn shortage(&self) -> Arc<Notify> {
-        Arc::clone(&self.core.short)
-    }
-
-    /// Re-reads a payload against its proof and returns what is bad: all of it where its file is missing. A proof that is
-    /// missing or damaged is made again from a payload that is well, which its own BLAKE3 tells. `each` is told of every
-    /// group read (for progress and rate: it may sleep). Dropped, it ends after the group that it is at.
-    pub async fn verify(&self, blake3: Blake3, mut each: Box<dyn FnMut(u64) + Send>) -> Result<SpanSet, Error> {
-        let core = Arc::clone(&self.core);
-        let job = move |wanted: &dyn Fn() -> bool| {
-            core.verify(&blake3, &mut |bytes| {
-                each(bytes);
-                if wanted() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-            })
-        };
-        self.core.verifying.run_watched(job).await?
-    }
-
-    /// A consistent copy of the index while running, as the new file `to`, which must not be there. Dropped, it ends soon
-    /// and leaves nothing.
-    pub async fn backup(&self, to: PathBuf) -> Result<(), Error> {
-        let core = Arc::clone(&self.core);
-        self.core.bulk.run_watched(move |wanted| core.index.copy(&*core.disk, &to, wanted)).await?
     }
 
     /// A small document of another room.

@@ -10,7 +10,7 @@
 //!    payloads are found by their digests and the names in their proofs, nothing is written, and health says what to do.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -119,7 +119,7 @@ pub(crate) fn open(
 }
 
 /// Whether payloads may be well although this failed.
-fn is_of_the_index(error: &Error) -> bool {
+pub(crate) fn is_of_the_index(error: &Error) -> bool {
     matches!(error, Error::Index { .. } | Error::Row { .. } | Error::Redb(_) | Error::Unavailable { .. })
 }
 
@@ -218,12 +218,7 @@ fn stand_in(
 
 /// Step 2. Says why only reading is possible, if so.
 fn make_directories(disk: &dyn Disk, layout: &Layout) -> Result<Option<String>, Error> {
-    for path in [layout.content(), layout.drafts(), layout.quarantine()] {
-        if disk.facts(&path).ok().flatten().is_some_and(|facts| !facts.is_dir) {
-            let what = format!("{} must be a directory and is a file: move it away, then start again", path.display());
-            return Err(Error::Invalid { what });
-        }
-    }
+    files_in_the_way(disk, layout)?;
     let make = || {
         for path in [layout.root().to_owned(), layout.content(), layout.drafts(), layout.quarantine()] {
             disk.create_dir(&path)?;
@@ -254,7 +249,18 @@ fn make_directories(disk: &dyn Disk, layout: &Layout) -> Result<Option<String>, 
     }
 }
 
-/// Step 3.
+/// Refuses what lies where a directory must be.
+pub(crate) fn files_in_the_way(disk: &dyn Disk, layout: &Layout) -> Result<(), Error> {
+    for path in [layout.content(), layout.drafts(), layout.quarantine()] {
+        if disk.facts(&path).ok().flatten().is_some_and(|facts| !facts.is_dir) {
+            let what = format!("{} must be a directory and is a file: move it away, then start again", path.display());
+            return Err(Error::Invalid { what });
+        }
+    }
+    Ok(())
+}
+
+/// Step 3. [`crate::store::survey`] judges in the same way: change both together.
 fn open_index(
     disk: &dyn Disk,
     layout: &Layout,
@@ -281,27 +287,21 @@ fn open_index(
         };
         let (found, epoch) = index.read(read_meta).map_err(|error| broken(&path, &error))?;
         if found != id {
-            let why = format!("it belongs to store {}, this is {}", identity::text(&found), identity::text(&id));
-            return Err(Error::Index { path, why });
+            return Err(foreign(path, &found, &id));
         }
         let opened = Opened { epoch, ..Opened::default() };
         let known = index.read(read_count).map_err(|error| broken(&path, &error))?;
         if read_only.is_some() || known == 0 || has_shelves(disk, layout)? {
             return Ok((index, opened));
         }
-        let why = format!(
-            "{} is empty, but the index knows {known} payloads: is everything mounted? Nothing is kept meanwhile; mount it, \
-             then restart the node. If they are lost, stop the node and run `waystation store rebuild --force`",
-            layout.content().display()
-        );
+        let why = unmounted(layout, known);
         tracing::error!("{why}");
         drop(index);
         return Ok((Index::open(&path, Arc::clone(medium), Access::Read, config.index_cache, Some(why))?, opened));
     }
     let folder = layout.content();
     if !disk.list(&folder).map_err(|error| Error::at(&folder, &error))?.is_empty() {
-        let why = "there is content, but no store-id beside it".into();
-        return Err(Error::Index { path, why });
+        return Err(Error::Index { path, why: NO_ID.into() });
     }
     // A creation that was cut off left an index without content: it may be damaged, and nothing is in it.
     let index = match open(Access::Create) {
@@ -330,12 +330,36 @@ fn open_index(
     Ok((index, Opened { epoch, created: true, ..Opened::default() }))
 }
 
-/// Whether any directory of payloads lies in `content/`. Of those there are 256 at most, however many payloads.
-fn has_shelves(disk: &dyn Disk, layout: &Layout) -> Result<bool, Error> {
-    let folder = layout.content();
-    Ok(disk.list(&folder).map_err(|error| Error::at(&folder, &error))?.iter().any(|(_, facts)| facts.is_dir))
+/// What is said of content that belongs to nothing.
+pub(crate) const NO_ID: &str = "there is content, but no store-id beside it";
+
+/// What is said where none of the `known` payloads is there.
+pub(crate) fn unmounted(layout: &Layout, known: u64) -> String {
+    let content = layout.content();
+    format!(
+        "{} has no payloads, but the index knows {known} payloads: is everything mounted? Nothing is kept meanwhile; mount it, \
+         then restart the node. If they are lost, stop the node and run `waystation store rebuild --force`",
+        content.display()
+    )
 }
 
-fn broken(path: &Path, error: &Error) -> Error {
+/// An index of another store than its directory.
+pub(crate) fn foreign(path: PathBuf, found: &[u8; 16], id: &[u8; 16]) -> Error {
+    let why = format!("it belongs to store {}, this is {}", identity::text(found), identity::text(id));
+    Error::Index { path, why }
+}
+
+/// Whether any directory of payloads lies in `content/`, which may be missing. Of those there are 256 at most, however many
+/// payloads.
+pub(crate) fn has_shelves(disk: &dyn Disk, layout: &Layout) -> Result<bool, Error> {
+    let folder = layout.content();
+    match disk.list(&folder) {
+        Ok(found) => Ok(found.iter().any(|(_, facts)| facts.is_dir)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::at(&folder, &error)),
+    }
+}
+
+pub(crate) fn broken(path: &Path, error: &Error) -> Error {
     Error::Index { path: path.to_owned(), why: format!("it cannot be read: {error}") }
 }

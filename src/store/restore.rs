@@ -19,15 +19,27 @@ use crate::store::identity;
 use crate::store::index;
 use crate::store::layout::Layout;
 use crate::store::lock;
-use crate::store::shelves::{self, Terms};
+use crate::store::shelves::{self, Dropped, Terms};
 use crate::store::tables::{DOOMED, DRAFTS, INTENTS, PIECES};
 
 /// Cache of the database that is being read or written.
 pub(crate) const CACHE: usize = 64 << 20;
 
+/// What came of a restore.
+#[derive(Clone, Debug)]
+pub struct Restored {
+    /// The store's new epoch.
+    pub epoch: u64,
+    /// Payloads in the index now: those of the backup that are there, and those that came after it.
+    pub payloads: u64,
+    /// Entries of the backup that were left out, since their payloads are not there any more.
+    pub dropped_count: u64,
+    /// The first hundred thousand of them.
+    pub dropped: Vec<Dropped>,
+}
+
 /// Puts a backup in place of the index (the old one is kept beside it), bumps the store epoch. No node may run. Blocks.
-/// Returns the new epoch.
-pub fn restore(config: &Config, disk: &dyn Disk, from: &Path) -> Result<u64, Error> {
+pub fn restore(config: &Config, disk: &dyn Disk, from: &Path) -> Result<Restored, Error> {
     let layout = Layout::new(&config.path);
     let _lock = lock::take_first(disk, layout.root(), &layout.lock())?;
     prepare(disk, &layout)?;
@@ -64,7 +76,7 @@ pub fn restore(config: &Config, disk: &dyn Disk, from: &Path) -> Result<u64, Err
     drop(source);
     forget_work(&db)?;
     let terms = Terms { now: Timestamp::from_ms(now), unproven: config.unproven };
-    shelves::reconcile(&db, disk, &layout, terms, &mut |_| {})?;
+    let told = shelves::reconcile(&db, disk, &layout, terms, &mut |_| {})?;
     // Where the old epoch cannot be read, seconds since 1970 are above every epoch that was ever counted up to.
     let epoch = match old_epoch(&layout) {
         0 => epoch.saturating_add(1).max(now / 1000),
@@ -74,7 +86,7 @@ pub fn restore(config: &Config, disk: &dyn Disk, from: &Path) -> Result<u64, Err
     db.close()?;
     put_in_place(disk, &layout, &new, now)?;
     identity::write(disk, &layout, &id)?;
-    Ok(epoch)
+    Ok(Restored { epoch, payloads: told.payloads, dropped_count: told.dropped_count, dropped: told.dropped })
 }
 
 /// Step 2.

@@ -17,8 +17,8 @@ use crate::store::evidence;
 use crate::store::layout::Layout;
 use crate::store::publish::read_proof;
 use crate::store::tables::{
-    AliasRow, Id, META, META_EPOCH, META_ID, PAYLOAD_COUNT, PAYLOADS, PayloadRow, TOTALS, authority_code, class_code,
-    name_key,
+    AliasRow, Id, META, META_EPOCH, META_ID, NAMES, PAYLOAD_COUNT, PAYLOADS, PayloadRow, TOTALS, authority_code,
+    class_code, name_key, name_of,
 };
 
 /// Payloads entered in one commit.
@@ -34,6 +34,10 @@ pub struct Rebuilt {
     pub unproven: u64,
     /// Proofs that cannot be read; their payloads are not in the index.
     pub bad_proofs: Vec<PathBuf>,
+    /// Entries that were taken out, since their payloads are not there; those told in `dropped` are some of them.
+    pub dropped_count: u64,
+    /// The first hundred thousand of them.
+    pub dropped: Vec<Dropped>,
     /// Payloads without a proof, and proofs without their whole payload; not in the index, left where they are.
     pub without_proof: Vec<PathBuf>,
     /// The epoch of the store from now on.
@@ -41,6 +45,21 @@ pub struct Rebuilt {
     /// Where the index that was replaced is kept, if there was one.
     pub old_index: Option<PathBuf>,
 }
+
+/// An entry that was taken out, since its payload is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dropped {
+    /// What it was.
+    pub blake3: Blake3,
+    /// Its length in bytes.
+    pub size: u64,
+    /// What pointed to it, digests left out.
+    pub names: Vec<Name>,
+}
+
+/// Entries that are told one by one: a store whose payloads are all gone has more than anybody reads, at a few hundred
+/// bytes each.
+const DROPPED_TOLD_MAX: usize = 100_000;
 
 /// What lies on the shelves under one digest.
 struct Lying {
@@ -72,7 +91,7 @@ pub(crate) fn reconcile(
     for first in 0..=u8::MAX {
         let shelf = layout.shelf(&Blake3::new([first; 32]));
         let lying = look(disk, &shelf, &mut told)?;
-        drop_missing(db, first, &lying)?;
+        drop_missing(db, first, &lying, &mut told)?;
         for batch in lying.chunks(BATCH) {
             let tx = db.begin_write()?;
             for lying in batch {
@@ -88,7 +107,8 @@ pub(crate) fn reconcile(
     Ok(told)
 }
 
-fn count(db: &Database) -> Result<u64, Error> {
+/// Rows of payloads, counted.
+pub(crate) fn count(db: &Database) -> Result<u64, Error> {
     use redb::ReadableTableMetadata;
     Ok(db.begin_read()?.open_table(PAYLOADS)?.len()?)
 }
@@ -117,13 +137,13 @@ fn look(disk: &dyn Disk, shelf: &Path, told: &mut Rebuilt) -> Result<Vec<Lying>,
 }
 
 /// Takes out the entries of one shelf whose payload does not lie there.
-fn drop_missing(db: &Database, first: u8, lying: &[Lying]) -> Result<(), Error> {
+fn drop_missing(db: &Database, first: u8, lying: &[Lying], told: &mut Rebuilt) -> Result<(), Error> {
     let mut from: Id = [0; 32];
     let mut to: Id = [0xff; 32];
     (from[0], to[0]) = (first, first);
     let missing: Vec<Id> = {
         let tx = db.begin_read()?;
-        let table = tx.open_table(PAYLOADS)?;
+        let (table, names) = (tx.open_table(PAYLOADS)?, tx.open_table(NAMES)?);
         let mut missing = Vec::new();
         for row in table.range::<&Id>(&from..=&to)? {
             let (id, row) = row?;
@@ -132,6 +152,13 @@ fn drop_missing(db: &Database, first: u8, lying: &[Lying]) -> Result<(), Error> 
             let is_whole = there.and_then(|at| lying.get(at)).and_then(|lying| lying.payload);
             if is_whole.is_none_or(|(len, _)| len != row.size) {
                 missing.push(*id.value());
+                told.dropped_count += 1;
+                if told.dropped.len() < DROPPED_TOLD_MAX {
+                    let named = entries::names_in(&names, id.value())?;
+                    let names = named.iter().filter_map(|key| name_of(key).ok());
+                    let names = names.filter(|name| matches!(name, Name::Origin(_))).collect();
+                    told.dropped.push(Dropped { blake3: Blake3::new(*id.value()), size: row.size, names });
+                }
             }
         }
         missing

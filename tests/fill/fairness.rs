@@ -7,7 +7,8 @@ use super::*;
 /// How many first questions of a flight one host, or one subnet, may leave open.
 const LEARNING_MAX: u8 = u8::MAX;
 
-/// Hosts whose name begins with `mute` take every question and say nothing.
+/// Hosts whose name begins with `mute` take every question and say nothing; so does every host for a path that ends in
+/// `revalidated`, once it was answered.
 #[derive(Debug)]
 struct Mute {
     object: Object,
@@ -18,10 +19,12 @@ impl upstream::Source for Mute {
     fn ask(&self, ask: upstream::Ask) -> upstream::Asking<'_> {
         self.asked.lock().unwrap().push(ask.location.url.clone());
         Box::pin(async move {
-            if ask.location.url.starts_with("http://mute") {
+            let again = ask.revalidate.is_some() && ask.location.url.ends_with("revalidated");
+            if ask.location.url.starts_with("http://mute") || again {
                 return std::future::pending().await;
             }
-            Ok(given(&self.object, &ask).await)
+            let headers = vec![("cache-control".to_owned(), "max-age=60".to_owned())];
+            Ok(upstream::Answer { headers, ..given(&self.object, &ask).await })
         })
     }
 
@@ -35,12 +38,16 @@ impl upstream::Source for Mute {
 }
 
 fn muted(dir: &Path) -> (Arc<Node>, Arc<Mute>) {
+    muted_with(dir, Config::default())
+}
+
+fn muted_with(dir: &Path, config: Config) -> (Arc<Node>, Arc<Mute>) {
     let source = Arc::new(Mute { object: Object::made(3 * PIECE, 6), asked: Mutex::default() });
     let mut node = Node::open(dir, Setup::default(), &[]);
     // At ports of their own: nothing of HTTPS is tried there.
     let entries = ["mute1", "mute2", "good"].map(|host| format!("http://{host}.example.org:8000"));
     let allow = Arc::new(AllowList::new(&entries).unwrap());
-    node.fill = Fill::new(Config::default(), node.store.clone(), source.clone(), allow, node.clock.clone());
+    node.fill = Fill::new(config, node.store.clone(), source.clone(), allow, node.clock.clone());
     (Arc::new(node), source)
 }
 
@@ -74,6 +81,41 @@ async fn a_question_that_nobody_waits_for_is_given_up() {
     let after = left.elapsed();
     assert!(after > Duration::from_secs(10), "whoever was told to come again finds it: {after:?}");
     assert!(after < Duration::from_secs(15), "a client that waits gets the connection in time: {after:?}");
+}
+
+#[tokio::test]
+async fn a_revalidation_that_nobody_waits_for_gives_its_connection_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (node, source) = muted_with(dir.path(), Config { connections_per_host: 1, ..Config::default() });
+    let target = at(&node, "good", "/revalidated");
+    node.until_held(&target).await;
+    node.clock.0.fetch_add(120_000, Ordering::Relaxed);
+    let before = source.asked.lock().unwrap().len();
+    // It may not be served as it is once it was asked for anew, so that whoever asks waits.
+    let (asker, again) = (Arc::clone(&node), target.clone());
+    let client = tokio::spawn(async move { asker.fill.refresh(&again).await.map(|_| ()) });
+    until(|| source.asked.lock().unwrap().len() > before).await;
+    client.abort();
+    assert!(client.await.unwrap_err().is_cancelled());
+    // The host's one connection: whoever asks next has to wait for it, and gets it in time.
+    let (asker, other) = (Arc::clone(&node), at(&node, "good", "/other"));
+    let next = tokio::spawn(async move { asker.fill.obtain(&other, whole()).await });
+    until(|| node.fill.flights().len() == 1).await;
+    let (left, asked) = (Instant::now(), source.asked.lock().unwrap().len());
+    // From here on the clock runs by itself, until the line moves: no disk is waited for meanwhile.
+    tokio::time::pause();
+    until(|| source.asked.lock().unwrap().len() > asked).await;
+    tokio::time::resume();
+    let after = left.elapsed();
+    assert!(after > Duration::from_secs(10) && after < Duration::from_secs(15), "{after:?}");
+    let Obtained::Flying { facts, flight, .. } = next.await.unwrap().unwrap() else { panic!("a flight was due") };
+    same(&read(&flight, Span::new(0, facts.size), super::client(1)).await.1.unwrap(), &source.object.all());
+    // Whoever asks of it again begins anew.
+    let before = source.asked.lock().unwrap().len();
+    let (asker, again) = (Arc::clone(&node), target.clone());
+    let client = tokio::spawn(async move { asker.fill.refresh(&again).await.map(|_| ()) });
+    until(|| source.asked.lock().unwrap().len() > before).await;
+    client.abort();
 }
 
 #[tokio::test]

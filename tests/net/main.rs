@@ -1,9 +1,12 @@
 //! The net room over real sockets: connections and their limits, bodies, drains, binding, TLS.
 
-// Everything in here is a test or serves one: a failed unwrap is a failed test, and nobody reads its documentation.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub)]
-// A skipped test says so.
-#![allow(clippy::print_stderr)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap is a failed test")]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    reason = "everything in here is a test or serves one: nobody reads its documentation"
+)]
+#![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
 mod bench;
 mod bind;

@@ -260,7 +260,10 @@ async fn a_backup_brings_back_what_proofs_cannot() {
     assert!(matches!(error, Error::Locked { .. }), "{error}");
     store.close().await.unwrap();
 
-    assert_eq!(store::restore(&config(&data), &RealDisk, &backup).unwrap(), 2);
+    let restored = store::restore(&config(&data), &RealDisk, &backup).unwrap();
+    assert_eq!((restored.epoch, restored.payloads, restored.dropped_count), (2, 2, 1));
+    let gone = store::Dropped { blake3: blake3_of(&a), size: 1000, names: vec![url("a")] };
+    assert_eq!(restored.dropped, [gone]);
     let (store, opened) = open(&data);
     assert_eq!(opened.epoch, 2);
     assert!(store.find(&url("a")).await.unwrap().is_none(), "its file is gone");
@@ -275,7 +278,7 @@ async fn a_backup_brings_back_what_proofs_cannot() {
     assert_eq!(old.count(), 1);
     // What the epoch was is lost with the index: no later one may be below it.
     std::fs::write(data.join("node.redb"), b"nothing").unwrap();
-    assert!(store::restore(&config(&data), &RealDisk, &backup).unwrap() > 1_000_000);
+    assert!(store::restore(&config(&data), &RealDisk, &backup).unwrap().epoch > 1_000_000);
     // The backup of another store is refused, and so is what is no backup.
     let (other, _) = open(&dir.path().join("other"));
     other.close().await.unwrap();

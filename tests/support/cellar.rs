@@ -1,5 +1,5 @@
 //! A store in a directory of its own, and ways to fill it and to damage it.
-#![allow(dead_code)] // Not every test that includes this uses all of it.
+#![allow(dead_code, reason = "not every test that includes this uses all of it")]
 
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;

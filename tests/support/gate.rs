@@ -1,5 +1,5 @@
 //! A gate before the deletes and copies of a disk: they can be held up, slowed down or refused.
-#![allow(dead_code)] // Not every test that includes this uses all of it.
+#![allow(dead_code, reason = "not every test that includes this uses all of it")]
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex};

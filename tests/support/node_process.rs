@@ -111,7 +111,7 @@ impl NodeProcess {
     }
 
     /// All lines of the log that were not looked at yet, up to its end.
-    #[allow(dead_code)] // Not every test that includes this reads that far.
+    #[allow(dead_code, reason = "not every test that includes this reads that far")]
     pub(crate) fn rest(&self) -> Vec<String> {
         self.log.iter().collect()
     }

@@ -13,8 +13,8 @@
 //! Objects are looked up by path, without the query. What is not there is 404. Dropping the origin closes every
 //! connection. Include it with `#[path = "support/origin.rs"] mod origin;`.
 
-// Every test binary includes this file and uses another part of it; a helper that cannot do its work must panic.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
+#![allow(dead_code, unreachable_pub, reason = "every test binary includes this file and uses another part of it")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a helper that cannot do its work must panic")]
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;

@@ -1,8 +1,8 @@
 //! A plain HTTP/1.1 client written at byte level over a real socket, and a parser of `multipart/byteranges` that shares no
 //! code with the product. Include it with `#[path = "support/plain_client.rs"] mod plain_client;`.
 
-// Every test binary includes this file and uses another part of it; a helper that cannot do its work must panic.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
+#![allow(dead_code, unreachable_pub, reason = "every test binary includes this file and uses another part of it")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a helper that cannot do its work must panic")]
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;

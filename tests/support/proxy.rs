@@ -4,8 +4,8 @@
 //!
 //! Include it with `#[path = "support/proxy.rs"] mod proxy;`.
 
-// Every test binary includes this file and uses another part of it; a helper that cannot do its work must panic.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
+#![allow(dead_code, unreachable_pub, reason = "every test binary includes this file and uses another part of it")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a helper that cannot do its work must panic")]
 
 use std::collections::HashMap;
 use std::io;

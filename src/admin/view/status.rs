@@ -163,6 +163,9 @@ pub struct Flight {
     pub source: String,
     /// What it is at.
     pub step: String,
+    /// Why nothing comes, where its step is `paused`.
+    #[serde(default)]
+    pub pause: Option<String>,
 }
 
 /// A host that is asked.

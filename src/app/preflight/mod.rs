@@ -2,10 +2,12 @@
 //!
 //! [`network`]: ports, origins, the upstream, networks. [`bandwidth`]: rates that starve clients. [`host`]: directory,
 //! space, limits, clock. These are pure: [`Machine`] was looked at before. [`tried`]: ports, certificates and CA files,
-//! which only tell when they are tried. [`authority`]: the site CA's files. Nothing here changes any.
+//! which only tell when they are tried. [`authority`]: the site CA's files. [`held`]: index and content. Nothing here changes
+//! any.
 
 pub(crate) mod authority;
 pub(crate) mod bandwidth;
+pub(crate) mod held;
 pub(crate) mod host;
 pub(crate) mod network;
 pub(crate) mod tried;
@@ -60,9 +62,10 @@ pub(crate) fn findings(typed: &Typed, settings: &Settings, machine: &Machine, ru
     tried::authorities(typed, &mut found);
     network::networks(typed, &mut found);
     network::without_effect(typed, settings, &mut found);
-    authority::site_ca(typed, &mut found);
+    authority::site_ca(typed, machine.now, &mut found);
     bandwidth::rates(typed, &mut found);
     host::directory(typed, machine, &mut found);
+    held::store(typed, runs, &mut found);
     host::space(typed, settings, machine, &mut found);
     host::limits(typed, machine, &mut found);
     host::clock(machine, &mut found);

@@ -3,7 +3,7 @@
 //! The certificate is found in this order:
 //! 1. the files that the configuration names (one pair, or an RSA pair beside an ECDSA one);
 //! 2. what was imported ([`import`]): kept in `<data>/tls/imported-ecdsa.pem` and `imported-rsa.pem`;
-//! 3. a leaf that the node's own site CA ([`ca`]) signs, made at the first start and renewed in the last third of its
+//! 3. a leaf ([`leaf`]) that the node's own site CA ([`ca`]) signs, made at the first start and renewed in the last third of its
 //!    life and whenever the node's names change. Where the CA cannot be used it is served as it is, as long as it is good.
 //!
 //! Where 1 or 2 give an RSA pair alone, the leaf of 3 stands behind it for clients that take ECDSA only (Windows Server
@@ -21,6 +21,7 @@ pub mod ca;
 pub mod csr;
 pub mod files;
 pub mod import;
+pub mod leaf;
 pub mod lock;
 pub mod names;
 pub mod resolver;
@@ -45,12 +46,11 @@ use crate::net::tls::ca::SiteCa;
 use crate::net::tls::csr::KeyKind;
 use crate::net::tls::files::{Pair, Stamp};
 use crate::net::tls::import::{Imported, Importer};
+use crate::net::tls::leaf::Leaf;
 use crate::net::tls::names::SiteName;
 use crate::net::tls::resolver::Resolver;
 use crate::net::tls::scope::Scope;
 use crate::net::tls::show::Shown;
-
-const LEAF_FILE: &str = "leaf.pem";
 
 /// How often the machine's names and the leaf's life are looked at where nothing else changes.
 const RENEWAL_CHECK: Duration = Duration::from_hours(1);
@@ -213,7 +213,7 @@ impl Tls {
         let _held = self.hold()?;
         let kept = ca::keep_old(&*self.disk, &self.config.dir, &*self.clock)?;
         let made = SiteCa::create(&*self.disk, &self.config.dir, &*self.clock, &scope)?;
-        self.own_leaf()?;
+        self.leaf(&self.names()).ready()?;
         // The CA and its leaf stand whatever else is configured or was imported; that has its own complaint.
         if let Err(error) = self.load_held(&mut seen) {
             tracing::warn!(%error, "what is configured or imported cannot be served with");
@@ -277,7 +277,7 @@ impl Tls {
 
     /// The stamps of every file that a change can come from.
     fn stamps(&self) -> Vec<Option<Stamp>> {
-        let own = [LEAF_FILE, ca::CERT_FILE, ca::KEY_FILE].map(|file| self.config.dir.join(file));
+        let own = [leaf::FILE, ca::CERT_FILE, ca::KEY_FILE].map(|file| self.config.dir.join(file));
         let pairs = self
             .config
             .pairs
@@ -297,7 +297,7 @@ impl Tls {
                 pairs.push(files::load(&*self.disk, pair, &self.provider)?);
             }
             if pairs.is_empty() {
-                pairs.push(self.own_leaf()?);
+                pairs.push(self.leaf(&self.names()).ready()?);
             }
         } else {
             for pair in &self.config.pairs {
@@ -326,7 +326,8 @@ impl Tls {
         if pairs.iter().any(|pair| pair.key.algorithm() == SignatureAlgorithm::ECDSA) {
             return None;
         }
-        self.own_leaf()
+        self.leaf(&self.names())
+            .ready()
             .inspect_err(|error| {
                 tracing::warn!(
                     %error,
@@ -336,78 +337,16 @@ impl Tls {
             .ok()
     }
 
-    /// The leaf that the site CA signed, made anew where there is none or it has had its time.
-    fn own_leaf(&self) -> Result<Arc<CertifiedKey>, Error> {
-        let path = self.config.dir.join(LEAF_FILE);
-        let names = self.names();
-        let (disk, clock) = (&*self.disk, &*self.clock);
-        let pair = Pair { cert: path.clone(), key: path.clone() };
-        let site_ca = match SiteCa::open(disk, &self.config.dir, clock, &Scope::around(&names)) {
-            Ok(site_ca) => site_ca,
-            Err(error) => return self.without_ca(&pair, error),
-        };
-        let names = self.signable(names, &site_ca);
-        let old = match files::read(disk, &path)? {
-            Some(_) => files::load(disk, &pair, &self.provider)
-                .inspect_err(|error| tracing::warn!(%error, "the node's own certificate is made anew"))
-                .ok(),
-            None => None,
-        };
-        if let Some(old) = &old
-            && self.is_current(old, &site_ca, &names)?
-        {
-            return Ok(old.clone());
+    /// The leaf of the site CA for `names`, which are the node's.
+    fn leaf<'a>(&'a self, names: &'a [SiteName]) -> Leaf<'a> {
+        Leaf {
+            disk: &*self.disk,
+            dir: &self.config.dir,
+            clock: &*self.clock,
+            provider: &self.provider,
+            names,
+            configured: !self.config.names.is_empty(),
         }
-        let written = site_ca.leaf(clock, &names).and_then(|leaf| files::write(disk, &path, leaf.as_bytes()));
-        match (written, old) {
-            (Ok(()), _) => files::load(disk, &pair, &self.provider),
-            (Err(error @ Error::File { .. }), Some(old)) => {
-                tracing::error!(%error, "the node's own certificate cannot be renewed, the old one stays");
-                Ok(old)
-            }
-            (Err(error), _) => Err(error),
-        }
-    }
-
-    /// The leaf that is there, where the CA that signed it cannot be used: it is as good as it was, until it ends. The error is
-    /// passed on where there is none that clients would take.
-    fn without_ca(&self, leaf: &Pair, error: Error) -> Result<Arc<CertifiedKey>, Error> {
-        let Ok(old) = files::load(&*self.disk, leaf, &self.provider) else { return Err(error) };
-        let expires = Shown::of(old.end_entity_cert()?)?.not_after;
-        if expires < self.clock.now() {
-            return Err(error);
-        }
-        tracing::error!(
-            %error, %expires,
-            "the site CA cannot be used: the certificate that it signed is served until it ends, and cannot be renewed"
-        );
-        Ok(old)
-    }
-
-    /// Configured names stay, so that one that the CA may not sign for is refused; of the machine's own, which come and
-    /// go, only those are taken that it may sign for.
-    fn signable(&self, mut names: Vec<SiteName>, site_ca: &SiteCa) -> Vec<SiteName> {
-        if self.config.names.is_empty() {
-            let scope = site_ca.scope();
-            for name in names.iter().filter(|name| !scope.permits(name)) {
-                tracing::warn!(%name, %scope, "left out of the certificate: the site CA may not sign for it");
-            }
-            names.retain(|name| scope.permits(name));
-        }
-        names.sort();
-        names.dedup();
-        names
-    }
-
-    fn is_current(&self, leaf: &CertifiedKey, site_ca: &SiteCa, names: &[SiteName]) -> Result<bool, Error> {
-        let cert = leaf.end_entity_cert()?;
-        let parsed = show::parse(cert)?;
-        let shown = Shown::of(cert)?;
-        let mut have = show::names_of(&parsed);
-        have.sort();
-        let life = shown.not_after.since(shown.not_before);
-        let left = shown.not_after.since(self.clock.now());
-        Ok(have == names && site_ca.signed(&parsed) && left > life / 3)
     }
 }
 

@@ -24,7 +24,7 @@ struct Connection {
 }
 
 /// Serves until it is killed.
-#[allow(unsafe_code)] // A memory map has no safe form; the file is the run's own and nobody changes it.
+#[allow(unsafe_code, reason = "a memory map has no safe form; the file is the run's own and nobody changes it")]
 pub(crate) fn serve(port: u16, file: &Path) -> io::Result<()> {
     let file = File::open(file)?;
     // SAFETY: the file belongs to this run and is not written again.

@@ -3,7 +3,7 @@
 //!
 //! `waystation-compare [--json FILE] [--rounds N] [--seconds N] [--seed N] [--quick] PROGRAM FOLDER [SCENARIO ..]`; best
 //! called by `tools/compare/run`, which builds and installs what is needed. `FOLDER` is made and emptied.
-#![allow(clippy::print_stdout, clippy::print_stderr)] // A table on standard output is what this program is for.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a table on standard output is what this program is for")]
 
 mod bytes;
 mod cold;

@@ -24,7 +24,7 @@ fn sizes() -> Vec<u64> {
     sizes
 }
 
-pub fn check(what: bool, text: impl FnOnce() -> String) -> io::Result<()> {
+pub(crate) fn check(what: bool, text: impl FnOnce() -> String) -> io::Result<()> {
     if what { Ok(()) } else { Err(io::Error::other(text())) }
 }
 
@@ -79,7 +79,7 @@ fn everything(stage: &Stage, node: &Node, nginx: &Nginx, objects: &[Object], dig
     Ok(())
 }
 
-pub fn branch(stage: &Stage) -> io::Result<String> {
+pub(crate) fn branch(stage: &Stage) -> io::Result<String> {
     let root = stage.folder.join("root");
     let (objects, digests) = lay_out(&root)?;
     let mut nginx = Nginx::start(&stage.folder, &root)?;
@@ -122,7 +122,7 @@ pub fn branch(stage: &Stage) -> io::Result<String> {
     ))
 }
 
-pub fn killed(stage: &Stage) -> io::Result<String> {
+pub(crate) fn killed(stage: &Stage) -> io::Result<String> {
     let root = stage.folder.join("root");
     fs::create_dir_all(root.join("c/msdownload/update"))?;
     let objects = vec![

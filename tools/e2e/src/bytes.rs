@@ -1,10 +1,12 @@
 //! Content that can be made at any offset without being kept: every 8-byte word is a mix of a seed and its index.
 
+use std::fmt::Write;
+
 use sha2::{Digest, Sha256};
 
 /// A file of an origin: its content follows from its seed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Object {
+pub(crate) struct Object {
     pub path: String,
     pub size: u64,
     pub seed: u64,
@@ -18,12 +20,12 @@ fn word(seed: u64, index: u64) -> [u8; 8] {
 }
 
 impl Object {
-    pub fn new(path: impl Into<String>, size: u64, seed: u64) -> Self {
+    pub(crate) fn new(path: impl Into<String>, size: u64, seed: u64) -> Self {
         Self { path: path.into(), size, seed }
     }
 
     /// Fills `buf` with the bytes from `offset` on.
-    pub fn read(&self, offset: u64, buf: &mut [u8]) {
+    pub(crate) fn read(&self, offset: u64, buf: &mut [u8]) {
         let mut at = offset;
         let mut filled = 0;
         while filled < buf.len() {
@@ -37,14 +39,14 @@ impl Object {
     }
 
     /// Whether `bytes` are what stands at `offset`.
-    pub fn matches(&self, offset: u64, bytes: &[u8]) -> bool {
+    pub(crate) fn matches(&self, offset: u64, bytes: &[u8]) -> bool {
         let mut expected = vec![0; bytes.len()];
         self.read(offset, &mut expected);
         expected == bytes
     }
 
     /// Writes the whole to `path`, and gives its SHA-256.
-    pub fn write(&self, path: &std::path::Path) -> std::io::Result<String> {
+    pub(crate) fn write(&self, path: &std::path::Path) -> std::io::Result<String> {
         use std::io::Write;
         let mut file = std::io::BufWriter::with_capacity(1 << 20, std::fs::File::create(path)?);
         let mut hash = Sha256::new();
@@ -62,7 +64,7 @@ impl Object {
     }
 
     /// SHA-256 of the whole.
-    pub fn sha256(&self) -> String {
+    pub(crate) fn sha256(&self) -> String {
         let mut hash = Sha256::new();
         let mut buf = vec![0; 1 << 20];
         let mut at = 0;
@@ -76,28 +78,32 @@ impl Object {
     }
 }
 
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
-pub fn sha256(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
 /// A small seeded generator: the same run every time.
-pub struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    pub fn below(&mut self, n: u64) -> u64 {
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
         self.0 = self.0.wrapping_add(1);
         u64::from_le_bytes(word(0x5eed, self.0)) % n.max(1)
     }
 
-    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
         for at in (1..items.len()).rev() {
             items.swap(at, self.below(at as u64 + 1) as usize);
         }

@@ -7,18 +7,18 @@ use std::sync::Mutex;
 use crate::bytes::{Dice, Object};
 use crate::http::Connection;
 
-pub const PIECE: u64 = 1 << 20;
+pub(crate) const PIECE: u64 = 1 << 20;
 
 /// What one client saw.
 #[derive(Default, Debug)]
-pub struct Seen {
+pub(crate) struct Seen {
     pub pieces: u64,
     pub bytes: u64,
 }
 
 /// One client: pulls the given pieces of the objects (`(object, piece)`) over `connections` keep-alive connections in
 /// shuffled order, and holds every byte against what the origin has.
-pub fn pull(
+pub(crate) fn pull(
     node: SocketAddr,
     origin: SocketAddr,
     objects: &[Object],
@@ -86,7 +86,7 @@ fn one(connection: &mut Connection, origin: SocketAddr, object: &Object, piece: 
 }
 
 /// All pieces of all objects; an empty object has one.
-pub fn all_pieces(objects: &[Object]) -> Vec<(usize, u64)> {
+pub(crate) fn all_pieces(objects: &[Object]) -> Vec<(usize, u64)> {
     objects
         .iter()
         .enumerate()

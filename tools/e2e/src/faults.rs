@@ -36,7 +36,7 @@ fn held(node: &Node, nginx: &Nginx, object: &Object) -> io::Result<()> {
 }
 
 /// The content files of a data directory, largest first, proofs left out.
-pub fn payloads(data: &Path) -> io::Result<Vec<PathBuf>> {
+pub(crate) fn payloads(data: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for folder in fs::read_dir(data.join("content"))? {
         for entry in fs::read_dir(folder?.path())? {
@@ -50,7 +50,7 @@ pub fn payloads(data: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found.into_iter().rev().map(|(_, path)| path).collect())
 }
 
-pub fn flip(path: &Path, offset: u64) -> io::Result<()> {
+pub(crate) fn flip(path: &Path, offset: u64) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o644))?;
     let file = fs::OpenOptions::new().read(true).write(true).open(path)?;
     let mut byte = [0];
@@ -61,7 +61,7 @@ pub fn flip(path: &Path, offset: u64) -> io::Result<()> {
 }
 
 /// A flipped bit is found, and only its group is fetched again.
-pub fn rot(stage: &Stage) -> io::Result<String> {
+pub(crate) fn rot(stage: &Stage) -> io::Result<String> {
     let root = stage.folder.join("root");
     let big = object(&root, "big.cab", 40 * MIB + 5, 21)?;
     let small = object(&root, "small.cab", 3 * MIB, 22)?;
@@ -107,7 +107,7 @@ pub fn rot(stage: &Stage) -> io::Result<String> {
 }
 
 /// The index is lost or corrupt: the node says so and what to do, and serves what it holds; doing it makes it whole.
-pub fn index(stage: &Stage) -> io::Result<String> {
+pub(crate) fn index(stage: &Stage) -> io::Result<String> {
     let root = stage.folder.join("root");
     let one = object(&root, "one.cab", 5 * MIB + 1, 31)?;
     let mut nginx = Nginx::start(&stage.folder, &root)?;
@@ -158,7 +158,7 @@ impl Drop for Mounted {
 }
 
 /// A disk that is full, and then one that cannot be written at all: clients get their bytes, held payloads stay.
-pub fn disk(stage: &Stage) -> io::Result<String> {
+pub(crate) fn disk(stage: &Stage) -> io::Result<String> {
     let root = stage.folder.join("root");
     let small = object(&root, "small.cab", 4 * MIB, 41)?;
     let large = object(&root, "large.cab", 150 * MIB, 42)?;

@@ -43,7 +43,7 @@ struct Field {
     failure: Mutex<Option<io::Error>>,
 }
 
-pub fn hostile(stage: &Stage) -> io::Result<String> {
+pub(crate) fn hostile(stage: &Stage) -> io::Result<String> {
     println!("     seed {}, {} s", stage.seed, stage.seconds);
     let root = stage.folder.join("root");
     fs::create_dir_all(root.join("c/msdownload/update"))?;
@@ -255,7 +255,7 @@ fn noise(dice: &mut Dice, most: u64) -> Vec<u8> {
 
 /// Changes a few bytes, takes some out, puts some in, or repeats some.
 fn mutate(dice: &mut Dice, bytes: &mut Vec<u8>) {
-    for _ in 0..1 + dice.below(6) {
+    for _ in 0..=dice.below(6) {
         if bytes.is_empty() {
             return;
         }
@@ -281,7 +281,7 @@ fn mutate(dice: &mut Dice, bytes: &mut Vec<u8>) {
 /// One to four requests in a row, each somewhere between odd and impossible.
 fn requests(field: &Field, dice: &mut Dice) -> Vec<u8> {
     let mut all = Vec::new();
-    for _ in 0..1 + dice.below(4) {
+    for _ in 0..=dice.below(4) {
         let mut one = request(field, dice);
         if dice.below(5) < 2 {
             mutate(dice, &mut one);
@@ -488,7 +488,7 @@ fn hello(field: &Field, dice: &mut Dice) -> Vec<u8> {
     match dice.below(8) {
         0 => noise(dice, 3000),
         // Records of every kind and length, one after the other.
-        1 => (0..1 + dice.below(40))
+        1 => (0..=dice.below(40))
             .flat_map(|_| {
                 let body = noise(dice, 300);
                 let kind = pick(dice, &[&20, &21, &22, &23, &24, &255]).to_owned();

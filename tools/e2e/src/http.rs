@@ -6,27 +6,27 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 /// A response under 4000 bytes a second for 20 seconds is given up, as Delivery Optimization does.
-pub const SLOW_BYTES_PER_S: u64 = 4000;
-pub const SLOW_FOR: Duration = Duration::from_secs(20);
+pub(crate) const SLOW_BYTES_PER_S: u64 = 4000;
+pub(crate) const SLOW_FOR: Duration = Duration::from_secs(20);
 
-pub struct Connection {
+pub(crate) struct Connection {
     reader: BufReader<TcpStream>,
     host: String,
 }
 
 #[derive(Debug)]
-pub struct Head {
+pub(crate) struct Head {
     pub status: u16,
     pub headers: Vec<(String, String)>,
 }
 
 impl Head {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
     /// `Content-Length`.
-    pub fn length(&self) -> Option<u64> {
+    pub(crate) fn length(&self) -> Option<u64> {
         self.header("content-length")?.parse().ok()
     }
 }
@@ -48,12 +48,14 @@ impl std::fmt::Display for Unanswered {
 impl std::error::Error for Unanswered {}
 
 /// Whether a question failed before any answer came.
-pub fn is_unanswered(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<Unanswered>())
+pub(crate) fn is_unanswered(error: &io::Error) -> bool {
+    error
+        .get_ref()
+        .is_some_and(<dyn std::error::Error + std::marker::Send + std::marker::Sync + 'static>::is::<Unanswered>)
 }
 
 impl Connection {
-    pub fn open(to: SocketAddr) -> io::Result<Self> {
+    pub(crate) fn open(to: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&to, Duration::from_secs(5))?;
         stream.set_nodelay(true)?;
         // One tick of the slow-response watch.
@@ -62,20 +64,18 @@ impl Connection {
     }
 
     /// A GET as Delivery Optimization sends it; every piece of the body goes to `each`, with the head that it came under.
-    pub fn get(
+    pub(crate) fn get(
         &mut self,
         target: &str,
         range: Option<(u64, u64)>,
         mut each: impl FnMut(&Head, &[u8]) -> io::Result<()>,
     ) -> io::Result<Head> {
-        let mut request = format!("GET {target} HTTP/1.1\r\nConnection: Keep-Alive\r\nAccept: */*\r\n");
-        if let Some((first, last)) = range {
-            request.push_str(&format!("Range: bytes={first}-{last}\r\n"));
-        }
-        request.push_str(&format!(
-            "User-Agent: Microsoft-Delivery-Optimization/10.1\r\nMS-CV: e2e.1\r\nContent-Length: 0\r\nHost: {}\r\n\r\n",
+        let range = range.map_or_else(String::new, |(first, last)| format!("Range: bytes={first}-{last}\r\n"));
+        let request = format!(
+            "GET {target} HTTP/1.1\r\nConnection: Keep-Alive\r\nAccept: */*\r\n{range}\
+             User-Agent: Microsoft-Delivery-Optimization/10.1\r\nMS-CV: e2e.1\r\nContent-Length: 0\r\nHost: {}\r\n\r\n",
             self.host
-        ));
+        );
         let head = self.ask(&request)?;
         let length = head.length().ok_or_else(|| bad(format!("no Content-Length in {head:?}")))?;
         self.body(length, |bytes| each(&head, bytes))?;
@@ -83,12 +83,12 @@ impl Connection {
     }
 
     /// The host that the connection goes to, for a request's `Host`.
-    pub fn host(&self) -> &str {
+    pub(crate) fn host(&self) -> &str {
         &self.host
     }
 
     /// Sends a request as it stands, and reads the head of the answer.
-    pub fn ask(&mut self, request: &str) -> io::Result<Head> {
+    pub(crate) fn ask(&mut self, request: &str) -> io::Result<Head> {
         let asked = self.reader.get_mut().write_all(request.as_bytes());
         asked
             .and_then(|()| self.head(&mut Watch::new()))
@@ -96,7 +96,7 @@ impl Connection {
     }
 
     /// Reads `left` bytes of a body.
-    pub fn body(&mut self, mut left: u64, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    pub(crate) fn body(&mut self, mut left: u64, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
         let mut watch = Watch::new();
         while left > 0 {
             let buf = match self.reader.fill_buf() {
@@ -118,7 +118,7 @@ impl Connection {
     }
 
     /// Reads a chunked body (RFC 9112, section 7.1) to its end.
-    pub fn chunks(&mut self, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    pub(crate) fn chunks(&mut self, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
         loop {
             let line = self.line(&mut Watch::new())?;
             let size = line.split(';').next().unwrap_or_default().trim();
@@ -198,14 +198,14 @@ impl Watch {
 }
 
 /// One GET on a connection of its own, body in memory.
-pub fn fetch(to: SocketAddr, target: &str, range: Option<(u64, u64)>) -> io::Result<(Head, Vec<u8>)> {
+pub(crate) fn fetch(to: SocketAddr, target: &str, range: Option<(u64, u64)>) -> io::Result<(Head, Vec<u8>)> {
     let mut body = Vec::new();
     let head = Connection::open(to)?.get(target, range, |_, bytes| body.write_all(bytes))?;
     Ok((head, body))
 }
 
 /// A bare GET for the control listener: any framing, read to the end of the connection.
-pub fn peek(to: SocketAddr, target: &str) -> io::Result<(u16, String)> {
+pub(crate) fn peek(to: SocketAddr, target: &str) -> io::Result<(u16, String)> {
     let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(2))?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     write!(stream, "GET {target} HTTP/1.0\r\nHost: {to}\r\n\r\n")?;

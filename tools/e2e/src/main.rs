@@ -5,6 +5,12 @@
 //! with one line that says how many passed and failed. `FOLDER` is made and emptied. `--full` runs the long ones too,
 //! `--soak=SECONDS` and `--hostile=SECONDS` say how long they are, `--seed=NUMBER` repeats a run of them.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "what passed and what failed is what this program is for"
+)]
+
 mod branch;
 mod bytes;
 mod client;
@@ -25,7 +31,9 @@ use std::time::{Instant, SystemTime};
 
 /// What every scenario is given: the program under test and a folder of its own.
 pub struct Stage {
+    /// The node's program.
     pub program: PathBuf,
+    /// Where the scenario may write; there and empty.
     pub folder: PathBuf,
     /// What a long scenario chooses by.
     pub seed: u64,

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 
 use crate::node::{free_port, wait_for};
 
-pub struct Nginx {
+pub(crate) struct Nginx {
     pub address: SocketAddr,
     folder: PathBuf,
     child: Option<Child>,
@@ -18,14 +18,14 @@ pub struct Nginx {
 
 /// What was read of one file: spans `[from, to)` and how many bytes in all.
 #[derive(Default, Debug)]
-pub struct Read {
+pub(crate) struct Read {
     pub spans: Vec<(u64, u64)>,
     pub bytes: u64,
 }
 
 impl Nginx {
     /// Serves `root` on a free loopback port.
-    pub fn start(folder: &Path, root: &Path) -> io::Result<Self> {
+    pub(crate) fn start(folder: &Path, root: &Path) -> io::Result<Self> {
         let address = free_port()?;
         let folder = folder.join("nginx");
         fs::create_dir_all(&folder)?;
@@ -63,7 +63,7 @@ http {{
         Ok(nginx)
     }
 
-    pub fn run(&mut self) -> io::Result<()> {
+    pub(crate) fn run(&mut self) -> io::Result<()> {
         let child = Command::new("nginx")
             .args(["-p", &self.folder.to_string_lossy(), "-c", &self.folder.join("nginx.conf").to_string_lossy()])
             .stdout(Stdio::null())
@@ -74,7 +74,7 @@ http {{
         wait_for("nginx to listen", || std::net::TcpStream::connect(address).is_ok())
     }
 
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
             let _ = child.wait();
@@ -82,7 +82,7 @@ http {{
     }
 
     /// What was read since the log was last emptied, by path.
-    pub fn reads(&self) -> io::Result<BTreeMap<String, Read>> {
+    pub(crate) fn reads(&self) -> io::Result<BTreeMap<String, Read>> {
         let mut found: BTreeMap<String, Read> = BTreeMap::new();
         for line in fs::read_to_string(self.folder.join("access.log"))?.lines() {
             let mut words = line.splitn(4, ' ');
@@ -109,7 +109,7 @@ http {{
     }
 
     /// Forgets what was read so far.
-    pub fn empty_log(&self) -> io::Result<()> {
+    pub(crate) fn empty_log(&self) -> io::Result<()> {
         fs::OpenOptions::new().write(true).truncate(true).open(self.folder.join("access.log")).map(drop)
     }
 }
@@ -122,7 +122,7 @@ impl Drop for Nginx {
 
 impl Read {
     /// Bytes that were read more than once.
-    pub fn repeated(&self) -> u64 {
+    pub(crate) fn repeated(&self) -> u64 {
         let mut spans = self.spans.clone();
         spans.sort_unstable();
         let (mut end, mut twice) = (0, 0);

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use crate::http;
 
 /// A loopback address with a port that was free a moment ago.
-pub fn free_port() -> io::Result<SocketAddr> {
+pub(crate) fn free_port() -> io::Result<SocketAddr> {
     TcpListener::bind("127.0.0.1:0")?.local_addr()
 }
 
 /// Asks again every 20 ms until `ready` says yes; 30 s at most.
-pub fn wait_for(what: &str, mut ready: impl FnMut() -> bool) -> io::Result<()> {
+pub(crate) fn wait_for(what: &str, mut ready: impl FnMut() -> bool) -> io::Result<()> {
     let end = Instant::now() + Duration::from_secs(30);
     while !ready() {
         if Instant::now() > end {
@@ -26,7 +26,7 @@ pub fn wait_for(what: &str, mut ready: impl FnMut() -> bool) -> io::Result<()> {
     Ok(())
 }
 
-pub struct Node {
+pub(crate) struct Node {
     pub http: SocketAddr,
     pub https: SocketAddr,
     pub control: SocketAddr,
@@ -38,7 +38,7 @@ pub struct Node {
 
 impl Node {
     /// A node with its data in `folder/data`, allowed to ask `origins`; `more` is further configuration.
-    pub fn start(program: &Path, folder: &Path, origins: &[SocketAddr], more: &str) -> io::Result<Self> {
+    pub(crate) fn start(program: &Path, folder: &Path, origins: &[SocketAddr], more: &str) -> io::Result<Self> {
         let (http, https, control) = (free_port()?, free_port()?, free_port()?);
         fs::create_dir_all(folder)?;
         let allow: Vec<String> = origins.iter().map(|origin| format!("\"{origin}\"")).collect();
@@ -56,17 +56,17 @@ impl Node {
         Ok(node)
     }
 
-    pub fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.folder.join("data")
     }
 
     /// Starts the process and waits until it says that it is ready.
-    pub fn run(&mut self) -> io::Result<()> {
+    pub(crate) fn run(&mut self) -> io::Result<()> {
         self.run_until("/readyz")
     }
 
     /// Starts the process and waits until it lives, ready or not.
-    pub fn run_unready(&mut self) -> io::Result<()> {
+    pub(crate) fn run_unready(&mut self) -> io::Result<()> {
         self.run_until("/healthz")
     }
 
@@ -100,7 +100,7 @@ impl Node {
     }
 
     /// SIGKILL: nothing is flushed, nothing is said.
-    pub fn kill(&mut self) -> io::Result<()> {
+    pub(crate) fn kill(&mut self) -> io::Result<()> {
         if let Some(mut child) = self.child.take() {
             child.kill()?;
             child.wait()?;
@@ -109,7 +109,7 @@ impl Node {
     }
 
     /// SIGTERM; the node must end by itself with success.
-    pub fn stop(&mut self) -> io::Result<()> {
+    pub(crate) fn stop(&mut self) -> io::Result<()> {
         if let Some(mut child) = self.child.take() {
             Command::new("kill").args(["-TERM", &child.id().to_string()]).status()?;
             let end = Instant::now() + Duration::from_secs(40);
@@ -129,12 +129,12 @@ impl Node {
     }
 
     /// Where an origin's object is asked for at the node.
-    pub fn target(origin: SocketAddr, path: &str) -> String {
+    pub(crate) fn target(origin: SocketAddr, path: &str) -> String {
         format!("{path}?cacheHostOrigin={origin}")
     }
 
     /// A verb of the command line against this node; its output.
-    pub fn verb(&self, words: &[&str]) -> io::Result<String> {
+    pub(crate) fn verb(&self, words: &[&str]) -> io::Result<String> {
         let out = self.line().run(words)?;
         if !out.status.success() {
             return Err(io::Error::other(format!(
@@ -148,27 +148,27 @@ impl Node {
     }
 
     /// The command line for this node, for threads of their own.
-    pub fn line(&self) -> Line {
+    pub(crate) fn line(&self) -> Line {
         Line { program: self.program.clone(), data: self.data(), config: self.config.clone() }
     }
 
     /// The process, while it runs.
-    pub fn pid(&self) -> Option<u32> {
+    pub(crate) fn pid(&self) -> Option<u32> {
         self.child.as_ref().map(Child::id)
     }
 
     /// Whether the process has ended by itself.
-    pub fn has_ended(&mut self) -> Option<std::process::ExitStatus> {
+    pub(crate) fn has_ended(&mut self) -> Option<std::process::ExitStatus> {
         self.child.as_mut().and_then(|child| child.try_wait().ok().flatten())
     }
 
     /// Where the process writes.
-    pub fn log(&self) -> PathBuf {
+    pub(crate) fn log(&self) -> PathBuf {
         self.folder.join("node.log")
     }
 
     /// Puts `text` at the end of the configuration and lets the node read it again; the next one takes the place of this.
-    pub fn reload_with(&mut self, text: &str) -> io::Result<()> {
+    pub(crate) fn reload_with(&mut self, text: &str) -> io::Result<()> {
         let whole = fs::read_to_string(&self.config)?;
         let kept = whole.split("# reloaded\n").next().unwrap_or_default();
         fs::write(&self.config, format!("{kept}# reloaded\n{text}\n"))?;
@@ -181,7 +181,7 @@ impl Node {
 
 /// How verbs are run for one node.
 #[derive(Clone)]
-pub struct Line {
+pub(crate) struct Line {
     program: PathBuf,
     data: PathBuf,
     config: PathBuf,
@@ -189,7 +189,7 @@ pub struct Line {
 
 impl Line {
     /// Runs a verb; one that does not end in 150 s is killed.
-    pub fn run(&self, words: &[&str]) -> io::Result<Output> {
+    pub(crate) fn run(&self, words: &[&str]) -> io::Result<Output> {
         Command::new("timeout")
             .args(["-s", "KILL", "150"])
             .arg(&self.program)

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::bytes::Object;
 
-pub struct Origin {
+pub(crate) struct Origin {
     pub address: SocketAddr,
     link: Arc<Link>,
 }
@@ -27,7 +27,7 @@ struct Link {
 const CELL: u64 = 1460;
 
 impl Origin {
-    pub fn start(objects: Vec<Object>, rate: u64) -> io::Result<Self> {
+    pub(crate) fn start(objects: Vec<Object>, rate: u64) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
         let link = Arc::new(Link {
@@ -55,11 +55,11 @@ impl Origin {
     }
 
     /// Body bytes that crossed the link.
-    pub fn sent(&self) -> u64 {
+    pub(crate) fn sent(&self) -> u64 {
         self.link.sent.load(Ordering::Relaxed)
     }
 
-    pub fn requests(&self) -> u64 {
+    pub(crate) fn requests(&self) -> u64 {
         self.link.requests.load(Ordering::Relaxed)
     }
 }

@@ -12,7 +12,7 @@ use crate::origin::Origin;
 const MIB: u64 = 1 << 20;
 
 /// 24 MiB over 2 Mbit/s: the client gives up on any response under 4 kB/s for 20 s, so it must see every one move.
-pub fn thin_link(stage: &Stage) -> io::Result<String> {
+pub(crate) fn thin_link(stage: &Stage) -> io::Result<String> {
     let objects = vec![Object::new("/c/msdownload/update/thin.cab", 24 * MIB, 5)];
     let origin = Origin::start(objects.clone(), 2_000_000 / 8)?;
     let mut node = Node::start(&stage.program, &stage.folder, &[origin.address], "")?;
@@ -36,7 +36,7 @@ pub fn thin_link(stage: &Stage) -> io::Result<String> {
 }
 
 /// A client of a 4 GiB object that wants 3 % of it, in runs as an express update reads them.
-pub fn thin_demand(stage: &Stage) -> io::Result<String> {
+pub(crate) fn thin_demand(stage: &Stage) -> io::Result<String> {
     let objects = vec![Object::new("/c/msdownload/update/large.psf", 4096 * MIB, 6)];
     let origin = Origin::start(objects.clone(), 0)?;
     let mut node = Node::start(&stage.program, &stage.folder, &[origin.address], "")?;
@@ -55,7 +55,7 @@ pub fn thin_demand(stage: &Stage) -> io::Result<String> {
     node.stop()?;
     let sent = origin.sent();
     if seen.bytes != bytes || sent > bytes + bytes / 4 {
-        return Err(io::Error::other(format!("{} bytes were wanted, {sent} crossed the link", bytes)));
+        return Err(io::Error::other(format!("{bytes} bytes were wanted, {sent} crossed the link")));
     }
     Ok(format!(
         "     {} MiB wanted, {:.1} MiB crossed the link in {} requests",

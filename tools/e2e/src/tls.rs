@@ -10,7 +10,7 @@ use crate::bytes::{Object, sha256};
 use crate::nginx::Nginx;
 use crate::node::Node;
 
-pub fn tls(stage: &Stage) -> io::Result<String> {
+pub(crate) fn tls(stage: &Stage) -> io::Result<String> {
     let root = stage.folder.join("root");
     fs::create_dir_all(root.join("c/msdownload/update"))?;
     let object = Object::new("/c/msdownload/update/tls.cab", (9 << 20) + 3, 51);

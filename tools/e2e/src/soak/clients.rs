@@ -16,12 +16,12 @@ use crate::http::{Connection, Head, is_unanswered};
 use crate::soak::world::{Thing, is_wrong, wrong};
 
 /// The manners of asking, in the order of [`Tally::well`].
-pub const MANNERS: [&str; 9] =
+pub(super) const MANNERS: [&str; 9] =
     ["pieces", "whole", "HTTP/1.0", "several ranges", "open and suffix", "conditional", "HTTP/2", "went away", "slow"];
 
 /// What all clients saw.
 #[derive(Default)]
-pub struct Tally {
+pub(super) struct Tally {
     /// Answers that ended well, by manner.
     pub well: [AtomicU64; MANNERS.len()],
     /// Answers with an error status.
@@ -37,7 +37,7 @@ pub struct Tally {
 }
 
 /// What every client is given.
-pub struct Field<'a> {
+pub(super) struct Field<'a> {
     pub things: &'a [Arc<Thing>],
     pub http: SocketAddr,
     pub https: SocketAddr,
@@ -52,7 +52,7 @@ pub struct Field<'a> {
 }
 
 /// One client until the soak ends; it returns what must never be.
-pub fn live(field: &Field<'_>, seed: u64) -> io::Result<()> {
+pub(super) fn live(field: &Field<'_>, seed: u64) -> io::Result<()> {
     let mut dice = Dice::new(seed);
     while !field.stop.load(Ordering::SeqCst) {
         if field.quiet.load(Ordering::SeqCst) {

@@ -26,7 +26,7 @@ const FAULTS: &[(&str, u64)] = &[
     ("chunks that break off", 15),
 ];
 
-pub struct Faulty {
+pub(super) struct Faulty {
     pub address: SocketAddr,
     state: Arc<State>,
 }
@@ -42,7 +42,7 @@ struct State {
 
 impl Faulty {
     /// Listens; serves once it is told of what.
-    pub fn start(seed: u64) -> io::Result<Self> {
+    pub(super) fn start(seed: u64) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
         let state = Arc::new(State {
@@ -69,17 +69,17 @@ impl Faulty {
         Ok(Self { address, state })
     }
 
-    pub fn serves(&self, things: Vec<Arc<Thing>>) {
+    pub(super) fn serves(&self, things: Vec<Arc<Thing>>) {
         let _ = self.state.things.set(things);
     }
 
     /// Whether every answer is a good one.
-    pub fn calm(&self, calm: bool) {
+    pub(super) fn calm(&self, calm: bool) {
         self.state.calm.store(calm, Ordering::SeqCst);
     }
 
     /// Good answers, and each fault with how often it was done.
-    pub fn done(&self) -> (u64, Vec<(&'static str, u64)>) {
+    pub(super) fn done(&self) -> (u64, Vec<(&'static str, u64)>) {
         let faults = FAULTS.iter().zip(&self.state.faults);
         (
             self.state.answers.load(Ordering::Relaxed),

@@ -13,7 +13,7 @@
 mod clients;
 mod faulty;
 mod verbs;
-pub mod watch;
+pub(crate) mod watch;
 mod world;
 
 use std::fs;
@@ -93,7 +93,7 @@ struct Done {
     most: Sample,
 }
 
-pub fn soak(stage: &Stage) -> io::Result<String> {
+pub(crate) fn soak(stage: &Stage) -> io::Result<String> {
     println!("     seed {}, {} s", stage.seed, stage.seconds);
     let mut dice = Dice::new(stage.seed);
     let soak = build(stage, &mut dice)?;
@@ -293,7 +293,7 @@ fn damage(soak: &Soak, node: &Node, dice: &mut Dice) -> io::Result<u64> {
 /// Starts the node again after a kill. A verb that found none meanwhile works on the directory itself, and has its lock for as
 /// long as that takes: whoever keeps a service running tries again.
 fn back(node: &mut Node) -> io::Result<()> {
-    let end = Instant::now() + Duration::from_secs(60);
+    let end = Instant::now() + Duration::from_mins(1);
     loop {
         match node.run() {
             Err(error) if Instant::now() < end && error.to_string().contains("another waystation process") => {
@@ -313,7 +313,7 @@ fn rest(soak: &Soak, node: &mut Node, done: &mut Done) -> io::Result<Sample> {
         std::thread::sleep(Duration::from_millis(50));
     }
     // A flight that nobody waits for ends once its origin has answered or its patience is over.
-    let end = Instant::now() + Duration::from_secs(120);
+    let end = Instant::now() + Duration::from_mins(2);
     loop {
         let (_, flights) = http::peek(node.control, "/api/v1/flights")?;
         if flights.trim() == "[]" {

@@ -12,14 +12,14 @@ use crate::soak::world::wrong;
 
 /// How verbs ended.
 #[derive(Default)]
-pub struct Ended {
+pub(super) struct Ended {
     pub well: AtomicU64,
     /// With an error that says why: the node was being killed, the origin failed, nothing of that name is held.
     pub refused: AtomicU64,
 }
 
 /// One verb after another until the soak ends; it returns what must never be.
-pub fn live(field: &Field<'_>, line: &Line, folder: &Path, ended: &Ended, seed: u64) -> io::Result<()> {
+pub(super) fn live(field: &Field<'_>, line: &Line, folder: &Path, ended: &Ended, seed: u64) -> io::Result<()> {
     let mut dice = Dice::new(seed);
     let backup = folder.join(format!("backup-{seed}.redb"));
     while !field.stop.load(Ordering::SeqCst) {

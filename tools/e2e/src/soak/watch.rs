@@ -11,7 +11,7 @@ use crate::http;
 
 /// What a process takes.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Sample {
+pub(crate) struct Sample {
     /// Memory of its own, in MiB: mapped payloads are the page cache's.
     pub own: u64,
     /// Resident memory, mapped files included, in MiB.
@@ -25,7 +25,7 @@ const MOST: Sample = Sample { own: 512, resident: 2048, files: 900, threads: 160
 
 impl Sample {
     /// Of process `pid`; `None` once it has ended.
-    pub fn of(pid: u32) -> Option<Self> {
+    pub(crate) fn of(pid: u32) -> Option<Self> {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
         let field = |name: &str| {
             let line = status.lines().find(|line| line.starts_with(name))?;
@@ -40,7 +40,7 @@ impl Sample {
     }
 
     /// The larger of each.
-    pub fn most(self, other: Self) -> Self {
+    pub(crate) fn most(self, other: Self) -> Self {
         Self {
             own: self.own.max(other.own),
             resident: self.resident.max(other.resident),
@@ -50,7 +50,7 @@ impl Sample {
     }
 
     /// Fails where it is more than any such node may take.
-    pub fn bounded(self) -> io::Result<()> {
+    pub(crate) fn bounded(self) -> io::Result<()> {
         let within = self.own <= MOST.own
             && self.resident <= MOST.resident
             && self.files <= MOST.files
@@ -59,7 +59,7 @@ impl Sample {
     }
 
     /// Fails where a process at rest takes more than it took at an earlier rest, by more than noise.
-    pub fn has_not_grown(self, since: Self) -> io::Result<()> {
+    pub(crate) fn has_not_grown(self, since: Self) -> io::Result<()> {
         let same = self.own <= since.own + since.own / 4 + 32
             && self.files <= since.files + 24
             && self.threads <= since.threads + 8;
@@ -78,7 +78,7 @@ impl std::fmt::Display for Sample {
 }
 
 /// Bytes allocated below `folder`.
-pub fn allocated(folder: &Path) -> io::Result<u64> {
+pub(crate) fn allocated(folder: &Path) -> io::Result<u64> {
     let mut sum = 0;
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
@@ -90,7 +90,7 @@ pub fn allocated(folder: &Path) -> io::Result<u64> {
 }
 
 /// A gauge of `/metrics`, named as it stands there.
-pub fn metric(control: SocketAddr, name: &str) -> io::Result<u64> {
+pub(crate) fn metric(control: SocketAddr, name: &str) -> io::Result<u64> {
     let (_, text) = http::peek(control, "/metrics")?;
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.and_then(|value| value.trim().parse::<f64>().ok())
@@ -99,7 +99,7 @@ pub fn metric(control: SocketAddr, name: &str) -> io::Result<u64> {
 }
 
 /// What the log says that it must never say.
-pub fn panics(log: &Path) -> io::Result<Vec<String>> {
+pub(crate) fn panics(log: &Path) -> io::Result<Vec<String>> {
     let bytes = fs::read(log)?;
     let text = String::from_utf8_lossy(&bytes);
     Ok(text.lines().filter(|line| line.contains("panicked")).map(str::to_owned).collect())

@@ -11,11 +11,11 @@ use crate::http::Head;
 use crate::node::Node;
 
 /// How far off a total is that a faulty origin names.
-pub const WRONG_TOTAL: u64 = 7;
+pub(super) const WRONG_TOTAL: u64 = 7;
 
 /// An object of an origin. Its content follows from its seed and its version.
 #[derive(Debug)]
-pub struct Thing {
+pub(super) struct Thing {
     pub origin: SocketAddr,
     first: Object,
     /// The version that the origin has now; only what changes leaves 0.
@@ -29,38 +29,38 @@ pub struct Thing {
 }
 
 impl Thing {
-    pub fn new(origin: SocketAddr, first: Object, changes: bool) -> Self {
+    pub(super) fn new(origin: SocketAddr, first: Object, changes: bool) -> Self {
         let sha256 = if changes { String::new() } else { first.sha256() };
         Self { origin, first, version: AtomicU64::new(0), changes, sha256, tags: Mutex::default() }
     }
 
-    pub fn path(&self) -> &str {
+    pub(super) fn path(&self) -> &str {
         &self.first.path
     }
 
     /// As the origin has it now.
-    pub fn now(&self) -> Object {
+    pub(super) fn now(&self) -> Object {
         self.at(self.version.load(Ordering::SeqCst))
     }
 
     /// As it was in `version`: every third one is of another length.
-    pub fn at(&self, version: u64) -> Object {
+    pub(super) fn at(&self, version: u64) -> Object {
         let size = self.first.size + version % 3 * 4097;
         Object::new(self.first.path.clone(), size, self.first.seed.wrapping_add(version.wrapping_mul(0x1_0000_0001)))
     }
 
     /// The URL for verbs of the command line.
-    pub fn url(&self) -> String {
+    pub(super) fn url(&self) -> String {
         format!("http://{}{}", self.origin, self.first.path)
     }
 
     /// Where it is asked for at the node.
-    pub fn target(&self) -> String {
+    pub(super) fn target(&self) -> String {
         Node::target(self.origin, &self.first.path)
     }
 
     /// A check of an answer's bytes from `from` on; `size` is that of the object, where the answer tells it.
-    pub fn check(&self, head: &Head, from: u64, size: Option<u64>) -> Check<'_> {
+    pub(super) fn check(&self, head: &Head, from: u64, size: Option<u64>) -> Check<'_> {
         // The origin may take the next version while this answer is under way.
         let known = 0..=self.version.load(Ordering::SeqCst) + 1;
         // A wrong total is told to clients as long as nothing contradicts it: what is passed on, and what is being filled.
@@ -80,7 +80,7 @@ impl Thing {
 }
 
 /// Holds an answer's bytes against every version that they may be of.
-pub struct Check<'a> {
+pub(super) struct Check<'a> {
     thing: &'a Thing,
     versions: Vec<u64>,
     at: u64,
@@ -92,17 +92,17 @@ pub struct Check<'a> {
 }
 
 /// What must never be: the soak fails with it. Anything else that a client meets may come of the faults.
-pub fn wrong(text: String) -> io::Error {
+pub(super) fn wrong(text: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
-pub fn is_wrong(error: &io::Error) -> bool {
+pub(super) fn is_wrong(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::InvalidData
 }
 
 impl Check<'_> {
     /// The next bytes of the answer.
-    pub fn take(&mut self, bytes: &[u8]) {
+    pub(super) fn take(&mut self, bytes: &[u8]) {
         let (thing, at) = (self.thing, self.at);
         self.versions.retain(|version| {
             let object = thing.at(*version);
@@ -113,12 +113,12 @@ impl Check<'_> {
     }
 
     /// The next part of the same answer begins at `from`.
-    pub fn seek(&mut self, from: u64) {
+    pub(super) fn seek(&mut self, from: u64) {
         self.at = from;
     }
 
     /// The answer has ended well: its bytes are of one version, and of one that this tag has stood for all the time.
-    pub fn end(mut self) -> io::Result<()> {
+    pub(super) fn end(mut self) -> io::Result<()> {
         let (thing, at) = (self.thing, self.at);
         if self.to_the_end {
             self.versions.retain(|version| thing.at(*version).size == at);

@@ -1,0 +1,118 @@
+//! What `check-config` says of a data directory, held against what a start then does.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::node_process::{NodeProcess, program, verb as run};
+use crate::origin::Object;
+use crate::{Site, sha256, text};
+
+/// Its exit code, and the finding of one check.
+fn found(data: &Path, check: &str, args: &[&str]) -> (Option<i32>, Value) {
+    let free = ["check-config", "--json", "--set", "listen.http=127.0.0.1:0", "--set", "listen.control=127.0.0.1:0"];
+    let output = run(data, &[&free[..], args].concat());
+    let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let one = value["findings"].as_array().unwrap().iter().find(|finding| finding["check"] == check).cloned();
+    (output.status.code(), one.unwrap_or_default())
+}
+
+#[test]
+fn a_damaged_site_ca_is_bad_only_where_a_start_would_end() {
+    let data = tempfile::tempdir().unwrap();
+    let create = ["tls", "ca", "create", "--for", "site.example"];
+    let names = ["--set", "advertise.names=patches.site.example"];
+    let https = [&["--set", "listen.https=127.0.0.1:0"][..], &names].concat();
+    assert!(run(data.path(), &[&create[..], &names].concat()).status.success());
+    std::fs::write(data.path().join("tls/site-ca.key"), "nothing").unwrap();
+
+    let (code, finding) = found(data.path(), "site-ca", &https);
+    assert_eq!((code, finding["verdict"].as_str()), (Some(0), Some("warning")), "{finding}");
+    assert!(finding["advice"].as_str().unwrap().contains("is served till then"), "{finding}");
+    drop(NodeProcess::start(data.path(), &names));
+    let refused = run(data.path(), &[&create[..], &names].concat());
+    let said = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    for part in ["is damaged", "holds no usable key", "is served until", "--replace makes another CA", "other names"] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+
+    let leaf = data.path().join("tls/leaf.pem");
+    let kept = std::fs::read(&leaf).unwrap();
+    // A leaf that cannot be read is none.
+    for left in [None, Some(&b"nothing"[..])] {
+        std::fs::remove_file(&leaf).unwrap();
+        if let Some(left) = left {
+            std::fs::write(&leaf, left).unwrap();
+        }
+        let (code, finding) = found(data.path(), "site-ca", &https);
+        assert_eq!((code, finding["verdict"].as_str()), (Some(78), Some("bad")), "{finding}");
+        let mut node = NodeProcess::spawn(data.path(), &names);
+        assert!(!node.ended().success());
+        std::fs::write(&leaf, &kept).unwrap();
+    }
+    std::fs::remove_file(&leaf).unwrap();
+    // Who listens for no TLS needs none.
+    let (code, finding) = found(data.path(), "site-ca", &["--set", "listen.https="]);
+    assert_eq!((code, finding["verdict"].as_str()), (Some(0), Some("warning")), "{finding}");
+    let replaced = run(data.path(), &[&create[..], &["--replace"], &names].concat());
+    assert!(replaced.status.success(), "{}", text(&replaced.stderr));
+    assert_eq!(found(data.path(), "site-ca", &https).1["verdict"], "good");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn content_that_is_not_there_is_said_before_the_start_as_after_it() {
+    let mut site = Site::new().await;
+    let object = Object::made(100_000, 7);
+    let digest = sha256(&object.all());
+    site.origin.put("/a.cab", object);
+    site.well(&["fetch", &site.origin.url("/a.cab"), "--sha256", &digest]);
+    let data = site.data.path().to_owned();
+    let (content, elsewhere) = (data.join("content"), data.join("elsewhere"));
+    std::fs::rename(&content, &elsewhere).unwrap();
+    let (_, running) = found(&data, "store", &[]);
+    assert_eq!(running["verdict"], "warning", "under a running node: {running}");
+    std::fs::rename(&elsewhere, &content).unwrap();
+    assert_eq!(found(&data, "store", &[]).1["verdict"], "skipped");
+    site.stop();
+
+    let https = ["--set", "listen.https=127.0.0.1:0"];
+    let (code, whole) = found(&data, "store", &https);
+    assert_eq!((code, whole["verdict"].as_str()), (Some(0), Some("good")), "{whole}");
+    assert!(whole["seen"].as_str().unwrap().contains("1 payload"), "{whole}");
+
+    // A mount that is not there, an index that is not: the check says what the started node says of its health.
+    let index = data.join("node.redb");
+    for (path, part) in [(&content, "has no payloads"), (&index, "it is missing")] {
+        std::fs::rename(path, &elsewhere).unwrap();
+        let before = entries(&data);
+        let (code, finding) = found(&data, "store", &https);
+        assert_eq!((code, finding["verdict"].as_str()), (Some(0), Some("warning")), "{finding}");
+        assert!(finding["seen"].as_str().unwrap().contains(part), "{finding}");
+        assert_eq!(entries(&data), before, "the check made something");
+        let mut node = NodeProcess::start(&data, &[]);
+        let health = program(&data, &["health"]).output().unwrap();
+        let told = format!("{}{}", text(&health.stdout), text(&health.stderr));
+        assert!(!health.status.success() && told.contains(part), "{told}");
+        node.signal(rustix::process::Signal::TERM);
+        assert!(node.ended().success());
+        if path.is_dir() {
+            std::fs::remove_dir(path).unwrap();
+        }
+        std::fs::rename(&elsewhere, path).unwrap();
+    }
+
+    // What a start ends with.
+    std::fs::write(data.join("store-id"), "x").unwrap();
+    let (code, bad) = found(&data, "store", &https);
+    assert_eq!((code, bad["verdict"].as_str()), (Some(78), Some("bad")), "{bad}");
+    let mut node = NodeProcess::spawn(&data, &[]);
+    assert!(!node.ended().success());
+}
+
+/// What lies in a directory, by name.
+fn entries(path: &Path) -> Vec<std::ffi::OsString> {
+    let mut names: Vec<_> = std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    names
+}

@@ -18,6 +18,7 @@ use crate::store::layout::Layout;
 use crate::store::ledger::Ledger;
 use crate::store::lock::Lock;
 use crate::store::pool::Pool;
+use crate::store::shelf::Shelved;
 use crate::store::space::Sums;
 use crate::store::withheld::Withheld;
 use crate::store::writer::Writer;
@@ -59,6 +60,7 @@ pub(crate) struct Core {
     pub(crate) sums: Sums,
     pub(crate) book: Book,
     pub(crate) keys: Keys,
+    pub(crate) shelved: Shelved,
     pub(crate) withheld: Withheld,
     pub(crate) ledger: Ledger,
     /// Above every id that a draft or a thing in quarantine has.

@@ -65,6 +65,7 @@ mod recover;
 mod remove;
 mod restore;
 mod settle;
+mod shelf;
 mod shelves;
 mod space;
 mod tables;

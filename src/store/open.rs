@@ -34,6 +34,7 @@ use crate::store::lock;
 use crate::store::medium::{Access, Medium};
 use crate::store::pool::Pool;
 use crate::store::restore::old_epoch;
+use crate::store::shelf::Shelved;
 use crate::store::shelves::{self, read_count, read_meta};
 use crate::store::space::Sums;
 use crate::store::tables::{META, META_EPOCH, META_ID};
@@ -163,6 +164,7 @@ fn start(
         sums: Sums::default(),
         book: Book::default(),
         keys: Keys::default(),
+        shelved: Shelved::default(),
         withheld: Withheld::default(),
         ledger,
         next: AtomicU64::new(1),
@@ -216,6 +218,19 @@ fn stand_in(
     Ok((index, Opened { epoch, ..Opened::default() }))
 }
 
+/// Makes the name of the data directory itself durable. Where its parent may not be read it cannot be done, and is left to
+/// whoever made the directory.
+fn sync_name(disk: &dyn Disk, root: &Path) -> std::io::Result<()> {
+    let parent = root.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match disk.sync_dir(parent) {
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            tracing::debug!(path = %parent.display(), %error, "the directory above the data directory cannot be synced");
+            Ok(())
+        }
+        other => other,
+    }
+}
+
 /// Step 2. Says why only reading is possible, if so.
 fn make_directories(disk: &dyn Disk, layout: &Layout) -> Result<Option<String>, Error> {
     for path in [layout.content(), layout.drafts(), layout.quarantine()] {
@@ -228,6 +243,7 @@ fn make_directories(disk: &dyn Disk, layout: &Layout) -> Result<Option<String>, 
         for path in [layout.root().to_owned(), layout.content(), layout.drafts(), layout.quarantine()] {
             disk.create_dir(&path)?;
         }
+        sync_name(disk, layout.root())?;
         disk.sync_dir(layout.root())?;
         // Directories that are there already prove nothing: only a file that can be made does.
         let probe = layout.root().join("probe");

@@ -185,7 +185,7 @@ impl Store {
 
     /// Lets another name point to a held payload; `Gone` where it is not held, `Full` where it has too many names.
     pub async fn alias(&self, blake3: Blake3, name: Name, alias: Alias) -> Result<(), Error> {
-        let key = name_key(&name);
+        let (key, cache) = (name_key(&name), Arc::clone(&self.core.cache));
         let change = move |tx: &redb::WriteTransaction| {
             let id = blake3.as_bytes();
             entries::payload(tx, id)?.ok_or(Error::Gone)?;
@@ -196,9 +196,7 @@ impl Store {
             }
             entries::put_alias(tx, &key, &AliasRow::of(id, &alias))
         };
-        self.core.writer.change(Room::Adds, change).await?;
-        self.core.cache.drop_name(&name);
-        Ok(())
+        self.core.writer.change_and_tell(Room::Adds, change, move || cache.drop_name(&name)).await
     }
 
     /// New freshness after a revalidation; `Gone` where the name points to nothing.
@@ -208,23 +206,20 @@ impl Store {
         freshness: Option<Freshness>,
         validators: Validators,
     ) -> Result<(), Error> {
-        let key = name_key(name);
+        let (key, name, cache) = (name_key(name), name.clone(), Arc::clone(&self.core.cache));
         let change = move |tx: &redb::WriteTransaction| {
             let old = entries::alias(tx, &key)?.ok_or(Error::Gone)?;
             let alias = Alias { validators, freshness, ..old.alias() };
             entries::put_alias(tx, &key, &AliasRow::of(&old.blake3, &alias))
         };
-        self.core.writer.change(Room::Adds, change).await?;
-        self.core.cache.drop_name(name);
-        Ok(())
+        self.core.writer.change_and_tell(Room::Adds, change, move || cache.drop_name(&name)).await
     }
 
     /// Takes a name away (the payload goes when no origin or digest wants it: by eviction).
     pub async fn forget(&self, name: &Name) -> Result<(), Error> {
-        let key = name_key(name);
-        self.core.writer.change(Room::Frees, move |tx| entries::take_alias(tx, &key).map(drop)).await?;
-        self.core.cache.drop_name(name);
-        Ok(())
+        let (key, name, cache) = (name_key(name), name.clone(), Arc::clone(&self.core.cache));
+        let change = move |tx: &redb::WriteTransaction| entries::take_alias(tx, &key).map(drop);
+        self.core.writer.change_and_tell(Room::Frees, change, move || cache.drop_name(&name)).await
     }
 
     /// What was said of a name before it was held.
@@ -295,18 +290,16 @@ impl Store {
 
     /// Keeps a held payload from being given up.
     pub async fn pin(&self, blake3: Blake3, by: &str) -> Result<(), Error> {
-        let (by, at) = (by.to_owned(), self.core.clock.now().ms());
-        self.core.writer.change(Room::Adds, move |tx| pins::pin(tx, blake3.as_bytes(), &by, at)).await?;
-        self.core.cache.drop_payload(&blake3, None);
-        Ok(())
+        let (by, at, cache) = (by.to_owned(), self.core.clock.now().ms(), Arc::clone(&self.core.cache));
+        let change = move |tx: &redb::WriteTransaction| pins::pin(tx, blake3.as_bytes(), &by, at);
+        self.core.writer.change_and_tell(Room::Adds, change, move || cache.drop_payload(&blake3, None)).await
     }
 
     /// Takes the pin away; an unproven payload gets an end again.
     pub async fn unpin(&self, blake3: Blake3) -> Result<(), Error> {
-        let end = self.core.clock.now().after(self.core.config.unproven).ms();
-        self.core.writer.change(Room::Frees, move |tx| pins::unpin(tx, &blake3, end)).await?;
-        self.core.cache.drop_payload(&blake3, None);
-        Ok(())
+        let (end, cache) = (self.core.clock.now().after(self.core.config.unproven).ms(), Arc::clone(&self.core.cache));
+        let change = move |tx: &redb::WriteTransaction| pins::unpin(tx, &blake3, end);
+        self.core.writer.change_and_tell(Room::Frees, change, move || cache.drop_payload(&blake3, None)).await
     }
 
     /// Deletes a payload; whoever is being served from it keeps its bytes. `Gone` where it is not held.

@@ -33,6 +33,9 @@ pub(crate) const LONG_THREADS: usize = 4;
 pub(crate) const VERIFY_THREADS: usize = 4;
 /// Threads for imports and for copies of the index.
 pub(crate) const BULK_THREADS: usize = 2;
+/// Threads that hash what passes through without being kept: with the largest pieces each takes some milliseconds, and a
+/// core does more than a gigabit a second.
+pub(crate) const PASSING_THREADS: usize = 2;
 /// One thread gives up payloads and promises room: two that look for victims would find the same.
 pub(crate) const EVICT_THREADS: usize = 1;
 
@@ -51,6 +54,7 @@ pub(crate) struct Core {
     pub(crate) long: Pool,
     pub(crate) verifying: Pool,
     pub(crate) bulk: Pool,
+    pub(crate) passing: Pool,
     pub(crate) evictor: Pool,
     /// Told whenever room may have been let go of.
     pub(crate) freed: Arc<Notify>,

@@ -148,6 +148,7 @@ impl Store {
         let closed = tokio::task::spawn_blocking(move || {
             core.verifying.close();
             core.bulk.close();
+            core.passing.close();
             core.long.close();
             core.steps.close();
             core.evictor.close();
@@ -411,6 +412,11 @@ impl Store {
     pub async fn documents(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, Error> {
         let (core, prefix) = (Arc::clone(&self.core), prefix.to_owned());
         self.core.reads.run(move || core.index.read(|tx| documents::starting_with(tx, &prefix))).await?
+    }
+
+    /// Hashes what passes through without being kept, on threads that nothing else can hold up.
+    pub async fn hash_passing<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+        self.core.passing.run(job).await
     }
 
     /// The account of requests.

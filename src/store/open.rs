@@ -22,7 +22,9 @@ use crate::base::time::Clock;
 use crate::store::book::Book;
 use crate::store::cache::{OpenCache, RecencyTick};
 use crate::store::config::Config;
-use crate::store::core::{BULK_THREADS, Core, EVICT_THREADS, LONG_THREADS, READ_THREADS, STEP_THREADS, VERIFY_THREADS};
+use crate::store::core::{
+    BULK_THREADS, Core, EVICT_THREADS, LONG_THREADS, PASSING_THREADS, READ_THREADS, STEP_THREADS, VERIFY_THREADS,
+};
 use crate::store::entries;
 use crate::store::error::{Error, is_full, is_read_only};
 use crate::store::identity;
@@ -157,6 +159,7 @@ fn start(
         long: Pool::new(LONG_THREADS),
         verifying: Pool::new(VERIFY_THREADS),
         bulk: Pool::new(BULK_THREADS),
+        passing: Pool::new(PASSING_THREADS),
         evictor: Pool::new(EVICT_THREADS),
         freed,
         short: Arc::default(),

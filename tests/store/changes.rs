@@ -92,7 +92,8 @@ impl Run {
     }
 
     async fn step(&mut self, step: usize) -> Result<(), Error> {
-        let (a, d, i, u, e) = (bytes(1, 200_000), bytes(2, 150_000), bytes(3, 5000), bytes(4, 3000), bytes(5, 4000));
+        let (a, d, brought, wrong, short) =
+            (bytes(1, 200_000), bytes(2, 150_000), bytes(3, 5000), bytes(4, 3000), bytes(5, 4000));
         let store = self.store.clone();
         match step {
             0 => self.draft = Some(store.start_draft(spec(&url("a"), &a, None)).await?),
@@ -146,18 +147,18 @@ impl Run {
             }
             16 => self.draft()?.disown(Span::new(10, 20), 2, "another tag".into()).await?,
             CONTRADICT => {
-                publish(&store, &url("u"), &u, None).await?;
-                store.expect(&url("u"), claim(&e, Authority::Catalog), vec![]).await?;
+                publish(&store, &url("u"), &wrong, None).await?;
+                store.expect(&url("u"), claim(&short, Authority::Catalog), vec![]).await?;
             }
             18 => {
                 let named = vec![(url("i"), alias_of("brought", "1"))];
-                let expected = claim(&i, Authority::Operator);
+                let expected = claim(&brought, Authority::Operator);
                 store.import(self.file.clone(), false, Some(expected), named).await?;
             }
             19 => store.set_document("test/1", Some(vec![7; 5000])).await?,
-            20 => store.expect(&url("x"), claim(&e, Authority::Operator), vec![]).await?,
+            20 => store.expect(&url("x"), claim(&short, Authority::Operator), vec![]).await?,
             21 => drop(store.unbind(&url("x")).await?),
-            PUBLISH => drop(publish(&store, &url("e"), &e, None).await?),
+            PUBLISH => drop(publish(&store, &url("e"), &short, None).await?),
             // It ends now. What was proved meanwhile, and what is pinned, does not.
             TIME_GOES_ON => self.clock.forward(DAY + HOUR),
             24 => {

@@ -114,6 +114,17 @@ fn raw_string(rest: &str) -> Option<usize> {
     after[hashes..].starts_with('"').then_some(hashes)
 }
 
+/// Stands for a glob of the crate's root, which names every room at once; no table allows it.
+const EVERYTHING: &str = "*";
+/// Stands for another name of the crate's root, under which any room can be named unseen; no table allows it.
+const RENAMED: &str = "crate as";
+
+/// Whether what follows a name gives it another one.
+fn is_renamed(rest: &str) -> bool {
+    let after = rest.trim_start();
+    after.len() < rest.len() && after.strip_prefix("as").is_some_and(|name| name.starts_with(char::is_whitespace))
+}
+
 /// What `crate::` paths name, two segments deep where the second is plain: `store`, `admin::view`.
 fn imports(code: &str) -> BTreeSet<String> {
     fn ident(text: &str) -> &str {
@@ -121,6 +132,9 @@ fn imports(code: &str) -> BTreeSet<String> {
         &text[..end]
     }
     fn path(text: &str) -> Option<String> {
+        if text.starts_with('*') {
+            return Some(EVERYTHING.to_owned());
+        }
         let first = ident(text);
         if first.is_empty() {
             return None;
@@ -129,6 +143,12 @@ fn imports(code: &str) -> BTreeSet<String> {
         Some(if second.is_empty() { first.to_owned() } else { format!("{first}::{second}") })
     }
     let mut found = BTreeSet::new();
+    for (at, _) in code.match_indices("crate") {
+        let word = !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '$');
+        if word && is_renamed(&code[at + "crate".len()..]) || code[..at].trim_end().ends_with("extern") {
+            found.insert(RENAMED.to_owned());
+        }
+    }
     for (at, _) in code.match_indices("crate::") {
         if code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '$') {
             continue;
@@ -173,17 +193,22 @@ fn climbs(file: &str, code: &str) -> BTreeSet<String> {
     while let Some(c) = code[at..].chars().next() {
         let rest = &code[at..];
         let fresh = !code[..at].ends_with(|c| word(c) || c == ':');
-        if fresh && rest.starts_with("super::") {
+        if fresh && rest.starts_with("super") {
             let mut path = rest;
             let mut climbed = 0;
             while let Some(after) = path.strip_prefix("super::") {
                 path = after;
                 climbed += 1;
             }
-            if climbed == floors + open.iter().filter(|module| **module).count() {
+            let renamed = path.strip_prefix("super").is_some_and(is_renamed);
+            let root = floors + open.iter().filter(|module| **module).count();
+            if renamed && climbed + 1 == root {
+                found.insert(RENAMED.to_owned());
+            }
+            if climbed > 0 && climbed == root {
                 found.extend(imports(&format!("crate::{path}")));
             }
-            at += rest.len() - path.len();
+            at += (rest.len() - path.len()).max("super".len());
             continue;
         }
         match c {
@@ -308,6 +333,26 @@ fn the_reader_of_paths_reads_what_is_there() {
     let expected: BTreeSet<String> =
         ["admin::view", "base::digest", "model", "pace", "store"].into_iter().map(String::from).collect();
     assert_eq!(found.iter().map(|p| p.trim_end_matches("::").to_owned()).collect::<BTreeSet<_>>(), expected);
+}
+
+#[test]
+fn the_root_has_one_name_and_is_never_taken_whole() {
+    let found = |code| imports(&code_only(code)).into_iter().collect::<Vec<_>>();
+    assert_eq!(found("use crate::*;"), [EVERYTHING]);
+    assert_eq!(found("use crate::{*, base::time};"), [EVERYTHING, "base::time"]);
+    assert_eq!(found("use crate as house; fn f() { house::net::go() }"), [RENAMED]);
+    assert_eq!(found("use {std::io, crate as house};"), [RENAMED]);
+    assert_eq!(found("extern crate self as house;"), [RENAMED]);
+    assert_eq!(found("use crate::{self as house};"), ["self"]);
+    assert_eq!(found("use crate::base::disk as place; let x = crates as u8;"), ["base::disk"]);
+    let climbed = |file, code| climbs(file, code).into_iter().collect::<Vec<_>>();
+    assert_eq!(climbed("store/mod.rs", "use super::*;"), [EVERYTHING]);
+    assert_eq!(climbed("store/blob.rs", "use super::super::{*};"), [EVERYTHING]);
+    assert_eq!(climbed("store/mod.rs", "use super as house;"), [RENAMED]);
+    assert_eq!(climbed("store/blob.rs", "use super::super as house;"), [RENAMED]);
+    // The room itself may be named as one likes, and tests may take all that they test.
+    assert_eq!(climbed("store/blob.rs", "use super as room; mod tests { use super::*; }"), [""; 0]);
+    assert_eq!(climbed("cli.rs", "pub(super) fn f() {} mod tests { use super::*; }"), [""; 0]);
 }
 
 #[test]

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where by panicking")]
 #![allow(clippy::print_stdout, reason = "a test that is skipped says so")]
 
+#[path = "store/changes.rs"]
+mod changes;
 #[path = "store/crash.rs"]
 mod crash;
 #[path = "support/fault_disk.rs"]
@@ -12,6 +14,8 @@ mod fault_disk;
 mod faults;
 #[path = "store/room.rs"]
 mod room;
+#[path = "store/shelves.rs"]
+mod shelves;
 #[path = "store/upkeep.rs"]
 mod upkeep;
 #[path = "store/walk.rs"]

@@ -259,7 +259,10 @@ fn bounded(path: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, net::Error> {
     let failed = |source| net::Error::File { action: "read", path: path.to_owned(), source };
     let mut bytes = zeroize::Zeroizing::new(Vec::new());
     let file = std::fs::File::open(path).map_err(failed)?;
-    file.take(FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(failed)?;
+    let read = file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if read as u64 > FILE_BYTES_MAX {
+        return Err(failed(std::io::Error::other(format!("it is no file of at most {FILE_BYTES_MAX} bytes"))));
+    }
     Ok(bytes)
 }
 

@@ -41,17 +41,30 @@ pub(in crate::cli) fn run(loaded: &Loaded, fetch: &Fetch, out: Out) -> Result<()
 fn list(path: &Path) -> Result<Vec<FetchItem>, Fail> {
     let failed = |error: io::Error| Fail::new(format!("{}: {error}", path.display()), "name a file that can be read");
     if path == Path::new("-") {
-        return read(io::stdin().lock().take(LIST_BYTES_MAX), path);
+        return read(io::stdin().lock(), path);
     }
     let file = std::fs::File::open(path).map_err(failed)?;
-    read(BufReader::new(file).take(LIST_BYTES_MAX), path)
+    read(BufReader::new(file), path)
 }
 
 fn read(list: impl BufRead, path: &Path) -> Result<Vec<FetchItem>, Fail> {
     let mut items = Vec::new();
-    for (at, line) in list.lines().enumerate() {
-        let place = format!("{}:{}", path.display(), at + 1);
-        let line = line.map_err(|error| Fail::new(format!("{place}: {error}"), ""))?;
+    // One byte more than may be there, so that a list which is too long is told from one that just fits.
+    let mut list = list.take(LIST_BYTES_MAX + 1);
+    let mut line = String::new();
+    for at in 1_u64.. {
+        let place = format!("{}:{at}", path.display());
+        line.clear();
+        let read = list.read_line(&mut line);
+        // Before anything else: what was cut there may be half an address, or half a character.
+        if list.limit() == 0 {
+            let what =
+                format!("{} is longer than {LIST_BYTES_MAX} bytes, the longest list that is read", path.display());
+            return Err(Fail::usage(what, "split it, and give the parts one after the other; nothing was asked for"));
+        }
+        if read.map_err(|error| Fail::new(format!("{place}: {error}"), ""))? == 0 {
+            break;
+        }
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
             continue;
@@ -86,6 +99,17 @@ mod tests {
         for wrong in ["http://h/a b c", "http://h/a 12ab"] {
             let fail = read(wrong.as_bytes(), Path::new("l")).unwrap_err();
             assert!(fail.what.starts_with("l:1: "), "{}", fail.what);
+        }
+    }
+
+    #[test]
+    fn a_list_that_is_too_long_is_refused_and_never_cut() {
+        let list = |remark: usize| format!("#{}\nhttp://h/a", "x".repeat(remark));
+        let most = usize::try_from(LIST_BYTES_MAX).unwrap() - list(0).len();
+        assert_eq!(read(list(most).as_bytes(), Path::new("l")).unwrap()[0].url, "http://h/a");
+        for more in [1, 2, 8, 1 << 20] {
+            let fail = read(list(most + more).as_bytes(), Path::new("l")).unwrap_err();
+            assert!(fail.what.contains("16777216"), "{}", fail.what);
         }
     }
 }

@@ -17,6 +17,7 @@ const LOOK_LARGE: Duration = Duration::from_secs(2);
 
 /// What to do where a host may not be asked.
 const LIST_IT: &str = "add the host to [origins] allow in the configuration, or correct the address";
+
 /// How often is asked again soon, where nobody looks on.
 const FIRST_LOOKS: u32 = 3;
 

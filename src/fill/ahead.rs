@@ -128,6 +128,7 @@ impl Inner {
             name,
             None,
             true,
+            self.store.clone(),
             Arc::clone(&self.source),
             Arc::clone(&self.memory),
             Arc::clone(&self.gates),

@@ -16,10 +16,12 @@ use crate::fill::error::Error;
 use crate::fill::inner::Inner;
 use crate::fill::locate::{Keeping, Target};
 use crate::model::payload::Published;
-use crate::store::Draft;
+use crate::store::{Draft, Store};
 
 /// The digests of what passed so far, from the first byte on.
 pub(super) struct Check {
+    /// Whose threads hash.
+    store: Store,
     expected: Published,
     sha256: Option<sha2::Sha256>,
     /// The one that notices the traces of known collision attacks.
@@ -36,9 +38,10 @@ impl fmt::Debug for Check {
 }
 
 impl Check {
-    pub(super) fn new(expected: Published) -> Self {
+    pub(super) fn new(store: &Store, expected: Published) -> Self {
         let sha1 = || Box::new(sha1_checked::Sha1::builder().safe_hash(false).build());
         Self {
+            store: store.clone(),
             expected,
             sha256: expected.sha256.map(|_| sha2::Sha256::new()),
             sha1: expected.sha1.map(|_| sha1()),
@@ -49,8 +52,8 @@ impl Check {
     }
 
     /// Begins with the bytes before `at`, which the client has had out of the draft.
-    pub(super) async fn after(expected: Published, draft: &Draft, at: u64) -> Result<Self, Error> {
-        let mut check = Self::new(expected);
+    pub(super) async fn after(store: &Store, expected: Published, draft: &Draft, at: u64) -> Result<Self, Error> {
+        let mut check = Self::new(store, expected);
         while check.seen < at {
             let bytes = draft.read(Span::new(check.seen, at.min(check.seen + TAIL_READ))).await?;
             if bytes.is_empty() {
@@ -68,9 +71,11 @@ impl Check {
         self.seen
     }
 
-    /// Takes in the next bytes and gives those that may leave: sometimes none. Hashes off the reactor.
+    /// Takes in the next bytes and gives those that may leave: sometimes none. Hashes off the reactor, and not on tokio's
+    /// blocking pool: name look-ups that hang would stop every checked body there.
     pub(super) async fn take(self, bytes: Bytes) -> Result<(Self, Bytes), Error> {
-        let taken = tokio::task::spawn_blocking(move || self.take_now(&bytes)).await;
+        let store = self.store.clone();
+        let taken = store.hash_passing(move || self.take_now(&bytes)).await;
         taken.map_err(|error| Error::unavailable(format!("hashing broke off: {error}")))
     }
 
@@ -153,6 +158,40 @@ mod tests {
     use crate::base::digest::Digest;
     use crate::model::payload::Authority;
 
+    fn store(dir: &tempfile::TempDir) -> Store {
+        let config = crate::store::Config {
+            path: dir.path().to_owned(),
+            max_size: 1 << 30,
+            min_free: 0,
+            unproven: std::time::Duration::from_hours(24),
+            index_cache: 4 << 20,
+            open_payloads: 8,
+            io_threads: 1,
+        };
+        let disk = std::sync::Arc::new(crate::base::disk::RealDisk);
+        Store::open(config, disk, std::sync::Arc::new(crate::base::time::SystemClock)).unwrap().0
+    }
+
+    #[test]
+    fn name_look_ups_that_hang_hold_no_check_up() {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(&dir);
+        let bytes = Bytes::from(vec![7_u8; 10_000]);
+        let digest = Digest::Blake3(Blake3::new(*blake3::hash(&bytes).as_bytes()));
+        let (answer, hangs) = std::sync::mpsc::channel::<()>();
+        let taken = runtime.block_on(async {
+            tokio::task::spawn_blocking(move || drop(hangs.recv()));
+            let check = Check::new(&store, Published::one(digest, Authority::Address));
+            tokio::time::timeout(std::time::Duration::from_secs(20), check.take(bytes)).await
+        });
+        drop(answer);
+        let (check, out) = taken.unwrap().unwrap();
+        assert_eq!((out.len(), check.finish().unwrap().len()), (10_000 - 4096, 4096));
+        runtime.block_on(store.close()).unwrap();
+    }
+
     #[tokio::test]
     async fn the_end_leaves_only_when_the_digest_matches() {
         let bytes = Bytes::from(vec![7_u8; 10_000]);
@@ -161,16 +200,19 @@ mod tests {
             Digest::Sha1(Sha1::new(sha1::Sha1::digest(&bytes).into())),
             Digest::Blake3(Blake3::new(*blake3::hash(&bytes).as_bytes())),
         ];
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(&dir);
         for digest in right {
-            let check = Check::new(Published::one(digest, Authority::Address));
+            let check = Check::new(&store, Published::one(digest, Authority::Address));
             let (check, some) = check.take(bytes.slice(..3000)).await.unwrap();
             assert!(some.is_empty());
             let (check, some) = check.take(bytes.slice(3000..)).await.unwrap();
             assert_eq!((some.len(), check.seen()), (10_000 - 4096, 10_000));
             assert_eq!(check.finish().unwrap().len(), 4096);
             let (short, _) =
-                Check::new(Published::one(digest, Authority::Address)).take(bytes.slice(1..)).await.unwrap();
+                Check::new(&store, Published::one(digest, Authority::Address)).take(bytes.slice(1..)).await.unwrap();
             assert!(matches!(short.finish(), Err(Error::Mismatch { .. })));
         }
+        store.close().await.unwrap();
     }
 }

@@ -21,7 +21,7 @@ use crate::fill::tail::Tail;
 use crate::model::name::Name;
 use crate::model::payload::Location;
 use crate::pace::{Class, Lane};
-use crate::store::{DraftSpec, Found};
+use crate::store::{DraftSpec, Found, Store};
 use crate::upstream::{Answer, Pinned, Source};
 
 /// What every client of a flight is told before any byte.
@@ -83,6 +83,7 @@ pub(super) struct Shared {
     /// Who began it; nobody for what is fetched ahead.
     pub(super) starter: Option<Subnet>,
     pub(super) strict: bool,
+    pub(super) store: Store,
     pub(super) source: Arc<dyn Source>,
     pub(super) memory: Arc<Memory>,
     pub(super) gates: Arc<Gates>,
@@ -146,6 +147,7 @@ impl Shared {
         key: Name,
         starter: Option<Subnet>,
         strict: bool,
+        store: Store,
         source: Arc<dyn Source>,
         memory: Arc<Memory>,
         gates: Arc<Gates>,
@@ -154,6 +156,7 @@ impl Shared {
             key,
             starter,
             strict,
+            store,
             lane: source.pace().lane(Class::Demand),
             source,
             memory,

@@ -293,6 +293,7 @@ impl Inner {
             key.clone(),
             starter,
             strict,
+            self.store.clone(),
             Arc::clone(&self.source),
             Arc::clone(&self.memory),
             Arc::clone(&self.gates),

@@ -59,7 +59,7 @@ impl fmt::Debug for Through {
 impl Through {
     /// The same bytes; their end only if they match.
     pub(super) fn checked(self, expected: Published) -> Self {
-        Self { checking: Checking::Yes(Box::new(Check::new(expected))), ..self }
+        Self { checking: Checking::Yes(Box::new(Check::new(&self.store, expected))), ..self }
     }
 
     /// The next bytes; `None` at the end. An error means: cut the response.

@@ -187,9 +187,9 @@ impl Tail {
             && (self.start, self.end) == (0, size)
         {
             self.check = Some(match draft {
-                Some(draft) => Check::after(expected, &draft, self.at).await?,
+                Some(draft) => Check::after(&self.lease.shared.store, expected, &draft, self.at).await?,
                 // No draft could be made: nothing has left.
-                None => Check::new(expected),
+                None => Check::new(&self.lease.shared.store, expected),
             });
         }
         Ok((answer.body, passage))

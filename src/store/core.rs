@@ -18,6 +18,7 @@ use crate::store::layout::Layout;
 use crate::store::ledger::Ledger;
 use crate::store::lock::Lock;
 use crate::store::pool::Pool;
+use crate::store::shelf::Shelved;
 use crate::store::space::Sums;
 use crate::store::withheld::Withheld;
 use crate::store::writer::Writer;
@@ -32,6 +33,9 @@ pub(crate) const LONG_THREADS: usize = 4;
 pub(crate) const VERIFY_THREADS: usize = 4;
 /// Threads for imports and for copies of the index.
 pub(crate) const BULK_THREADS: usize = 2;
+/// Threads that hash what passes through without being kept: with the largest pieces each takes some milliseconds, and a
+/// core does more than a gigabit a second.
+pub(crate) const PASSING_THREADS: usize = 2;
 /// One thread gives up payloads and promises room: two that look for victims would find the same.
 pub(crate) const EVICT_THREADS: usize = 1;
 
@@ -50,6 +54,7 @@ pub(crate) struct Core {
     pub(crate) long: Pool,
     pub(crate) verifying: Pool,
     pub(crate) bulk: Pool,
+    pub(crate) passing: Pool,
     pub(crate) evictor: Pool,
     /// Told whenever room may have been let go of.
     pub(crate) freed: Arc<Notify>,
@@ -59,6 +64,7 @@ pub(crate) struct Core {
     pub(crate) sums: Sums,
     pub(crate) book: Book,
     pub(crate) keys: Keys,
+    pub(crate) shelved: Shelved,
     pub(crate) withheld: Withheld,
     pub(crate) ledger: Ledger,
     /// Above every id that a draft or a thing in quarantine has.

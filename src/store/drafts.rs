@@ -166,7 +166,7 @@ impl Draft {
     /// authority spoke before).
     pub async fn amend(&self, whole: bool, locations: Vec<Location>, expected: Option<Published>) -> Result<(), Error> {
         let state = Arc::clone(&self.state);
-        let row = {
+        let expected = {
             let mut row = state.row();
             row.whole |= whole;
             if !locations.is_empty() {
@@ -178,12 +178,12 @@ impl Draft {
             {
                 row.expected = Some(ClaimRow::of(&expected));
             }
-            row.clone()
+            row.expected.as_ref().map(ClaimRow::claim)
         };
-        let id = state.id;
-        if reach(&state.name, row.expected.as_ref().map(ClaimRow::claim).as_ref()) == Reach::All {
+        let (id, row) = (state.id, Arc::clone(&state.row));
+        if reach(&state.name, expected.as_ref()) == Reach::All {
             state.core.book.vouch(id);
         }
-        self.state.core.writer.change(Room::Adds, move |tx| put_row(tx, id, &row)).await
+        self.state.core.writer.change(Room::Adds, move |tx| put_row(tx, id, &row, None)).await
     }
 }

@@ -42,7 +42,8 @@ pub(crate) struct DraftState {
     pub(super) core: Arc<Core>,
     pub(super) id: u64,
     pub(super) file: DraftFile,
-    pub(super) row: Mutex<DraftRow>,
+    /// As it is to be. What is written of it is copied where it is written, so that no older one follows a newer one.
+    pub(super) row: Arc<Mutex<DraftRow>>,
     pub(super) name: Name,
     pub(super) phase: RwLock<Phase>,
     pub(super) demand_at: AtomicU64,
@@ -167,12 +168,7 @@ impl DraftState {
     /// other bytes are answered under the old tag, and the old ones under none.
     pub(super) fn disown(&self, span: Span, generation: u32, tag: String) -> Result<(), Error> {
         self.uncover(span)?;
-        let row = {
-            let mut row = self.row();
-            row.alias.tag = tag;
-            row.clone()
-        };
-        self.checkpoint_and(Some((row, generation)))
+        self.checkpoint_and(Some((tag, generation)))
     }
 
     fn uncover(&self, span: Span) -> Result<(), Error> {
@@ -191,11 +187,14 @@ impl DraftState {
         self.checkpoint_and(None)
     }
 
-    /// A checkpoint, and with it another row of the draft and the least generation of its name.
-    fn checkpoint_and(&self, answered: Option<(DraftRow, u32)>) -> Result<(), Error> {
+    /// A checkpoint, and with it another tag of the draft and the least generation of its name.
+    fn checkpoint_and(&self, answered: Option<(String, u32)>) -> Result<(), Error> {
         let _one = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
         if matches!(*self.phase(), Phase::Gone) {
             return Err(Error::Gone);
+        }
+        if let Some((tag, _)) = &answered {
+            self.row().alias.tag.clone_from(tag);
         }
         let durable = match self.file.sync() {
             Ok(durable) => durable,
@@ -230,19 +229,19 @@ impl DraftState {
         self.core.freed.notify_waiters();
     }
 
-    fn save(&self, held: &SpanSet, answered: Option<(DraftRow, u32)>) -> Result<(), Error> {
+    fn save(&self, held: &SpanSet, answered: Option<(String, u32)>) -> Result<(), Error> {
         let allocated = self.file.allocated().map_err(|error| self.io(&error))?;
         let demand = Timestamp::from_ms(self.demand_at.load(Ordering::Relaxed));
         let spans = held.iter().map(|span| (span.start(), span.end())).collect();
         let row = PiecesRow { spans, demand_at: demand.ms(), allocated };
-        let (id, name) = (self.id, name_key(&self.name));
+        let (id, name, whole_row) = (self.id, name_key(&self.name), Arc::clone(&self.row));
         self.core.writer.write(Room::Adds, move |tx| {
             // A draft that was discarded meanwhile must not come back as a row without one.
             if tx.open_table(DRAFTS)?.get(id)?.is_none() {
                 return Err(Error::Gone);
             }
-            if let Some((row, generation)) = &answered {
-                put_row(tx, id, row)?;
+            if let Some((tag, generation)) = &answered {
+                put_row(tx, id, &whole_row, Some(tag))?;
                 raise_generation(tx, &name, |old| old.max(*generation))?;
             }
             put_pieces(tx, id, &row)
@@ -296,6 +295,11 @@ impl DraftState {
                 *phase = Phase::Gone;
                 drop(phase);
                 self.give_up();
+            } else if !self.core.book.has(self.id) {
+                // Its file is the payload's by now, though the commit failed: there is nothing to publish again.
+                *phase = Phase::Gone;
+                drop(phase);
+                self.let_go();
             }
             return Err(error);
         }
@@ -397,12 +401,16 @@ pub(crate) fn spec_of(name: Name, row: &DraftRow) -> DraftSpec {
     }
 }
 
-pub(super) fn put_row(tx: &WriteTransaction, id: u64, row: &DraftRow) -> Result<(), Error> {
+/// Writes the row of a draft as it is by now: two changes may come here in another order than they were made in, and the
+/// last one to come has both. The tag alone stays as it was written unless another is given, since it may change only
+/// together with the map of the bytes that are answered under it.
+pub(super) fn put_row(tx: &WriteTransaction, id: u64, row: &Mutex<DraftRow>, tag: Option<&str>) -> Result<(), Error> {
     let mut drafts = tx.open_table(DRAFTS)?;
-    if drafts.get(id)?.is_none() {
-        return Err(Error::Gone);
-    }
-    drafts.insert(id, encode(row)?.as_slice())?;
+    let old = drafts.get(id)?.map(|old| decode::<DraftRow>("drafts.1", old.value())).transpose()?;
+    let old = old.ok_or(Error::Gone)?;
+    let mut row = row.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    row.alias.tag = tag.map_or(old.alias.tag, Into::into);
+    drafts.insert(id, encode(&row)?.as_slice())?;
     Ok(())
 }
 

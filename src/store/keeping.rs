@@ -17,18 +17,16 @@ use crate::store::{Error, Quarantined, Space, Store};
 impl Store {
     /// Keeps a held payload from being given up.
     pub async fn pin(&self, blake3: Blake3, by: &str) -> Result<(), Error> {
-        let (by, at) = (by.to_owned(), self.core.clock.now().ms());
-        self.core.writer.change(Room::Adds, move |tx| pins::pin(tx, blake3.as_bytes(), &by, at)).await?;
-        self.core.cache.drop_payload(&blake3, None);
-        Ok(())
+        let (by, at, cache) = (by.to_owned(), self.core.clock.now().ms(), Arc::clone(&self.core.cache));
+        let change = move |tx: &redb::WriteTransaction| pins::pin(tx, blake3.as_bytes(), &by, at);
+        self.core.writer.change_and_tell(Room::Adds, change, move || cache.drop_payload(&blake3, None)).await
     }
 
     /// Takes the pin away; an unproven payload gets an end again.
     pub async fn unpin(&self, blake3: Blake3) -> Result<(), Error> {
-        let end = self.core.clock.now().after(self.core.config.unproven).ms();
-        self.core.writer.change(Room::Frees, move |tx| pins::unpin(tx, &blake3, end)).await?;
-        self.core.cache.drop_payload(&blake3, None);
-        Ok(())
+        let (end, cache) = (self.core.clock.now().after(self.core.config.unproven).ms(), Arc::clone(&self.core.cache));
+        let change = move |tx: &redb::WriteTransaction| pins::unpin(tx, &blake3, end);
+        self.core.writer.change_and_tell(Room::Frees, change, move || cache.drop_payload(&blake3, None)).await
     }
 
     /// Deletes a payload; whoever is being served from it keeps its bytes. `Gone` where it is not held.

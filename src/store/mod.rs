@@ -66,6 +66,7 @@ mod recover;
 mod remove;
 mod restore;
 mod settle;
+mod shelf;
 mod shelves;
 mod space;
 mod survey;
@@ -146,6 +147,7 @@ impl Store {
         let closed = tokio::task::spawn_blocking(move || {
             core.verifying.close();
             core.bulk.close();
+            core.passing.close();
             core.long.close();
             core.steps.close();
             core.evictor.close();
@@ -183,7 +185,7 @@ impl Store {
 
     /// Lets another name point to a held payload; `Gone` where it is not held, `Full` where it has too many names.
     pub async fn alias(&self, blake3: Blake3, name: Name, alias: Alias) -> Result<(), Error> {
-        let key = name_key(&name);
+        let (key, cache) = (name_key(&name), Arc::clone(&self.core.cache));
         let change = move |tx: &redb::WriteTransaction| {
             let id = blake3.as_bytes();
             entries::payload(tx, id)?.ok_or(Error::Gone)?;
@@ -194,9 +196,7 @@ impl Store {
             }
             entries::put_alias(tx, &key, &AliasRow::of(id, &alias))
         };
-        self.core.writer.change(Room::Adds, change).await?;
-        self.core.cache.drop_name(&name);
-        Ok(())
+        self.core.writer.change_and_tell(Room::Adds, change, move || cache.drop_name(&name)).await
     }
 
     /// New freshness after a revalidation; `Gone` where the name points to nothing.
@@ -206,23 +206,20 @@ impl Store {
         freshness: Option<Freshness>,
         validators: Validators,
     ) -> Result<(), Error> {
-        let key = name_key(name);
+        let (key, name, cache) = (name_key(name), name.clone(), Arc::clone(&self.core.cache));
         let change = move |tx: &redb::WriteTransaction| {
             let old = entries::alias(tx, &key)?.ok_or(Error::Gone)?;
             let alias = Alias { validators, freshness, ..old.alias() };
             entries::put_alias(tx, &key, &AliasRow::of(&old.blake3, &alias))
         };
-        self.core.writer.change(Room::Adds, change).await?;
-        self.core.cache.drop_name(name);
-        Ok(())
+        self.core.writer.change_and_tell(Room::Adds, change, move || cache.drop_name(&name)).await
     }
 
     /// Takes a name away (the payload goes when no origin or digest wants it: by eviction).
     pub async fn forget(&self, name: &Name) -> Result<(), Error> {
-        let key = name_key(name);
-        self.core.writer.change(Room::Frees, move |tx| entries::take_alias(tx, &key).map(drop)).await?;
-        self.core.cache.drop_name(name);
-        Ok(())
+        let (key, name, cache) = (name_key(name), name.clone(), Arc::clone(&self.core.cache));
+        let change = move |tx: &redb::WriteTransaction| entries::take_alias(tx, &key).map(drop);
+        self.core.writer.change_and_tell(Room::Frees, change, move || cache.drop_name(&name)).await
     }
 
     /// What was said of a name before it was held.
@@ -309,6 +306,11 @@ impl Store {
     pub async fn documents(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, Error> {
         let (core, prefix) = (Arc::clone(&self.core), prefix.to_owned());
         self.core.reads.run(move || core.index.read(|tx| documents::starting_with(tx, &prefix))).await?
+    }
+
+    /// Hashes what passes through without being kept, on threads that nothing else can hold up.
+    pub async fn hash_passing<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+        self.core.passing.run(job).await
     }
 
     /// The account of requests.

@@ -22,7 +22,9 @@ use crate::base::time::Clock;
 use crate::store::book::Book;
 use crate::store::cache::{OpenCache, RecencyTick};
 use crate::store::config::Config;
-use crate::store::core::{BULK_THREADS, Core, EVICT_THREADS, LONG_THREADS, READ_THREADS, STEP_THREADS, VERIFY_THREADS};
+use crate::store::core::{
+    BULK_THREADS, Core, EVICT_THREADS, LONG_THREADS, PASSING_THREADS, READ_THREADS, STEP_THREADS, VERIFY_THREADS,
+};
 use crate::store::entries;
 use crate::store::error::{Error, is_full, is_read_only};
 use crate::store::identity;
@@ -34,6 +36,7 @@ use crate::store::lock;
 use crate::store::medium::{Access, Medium};
 use crate::store::pool::Pool;
 use crate::store::restore::old_epoch;
+use crate::store::shelf::Shelved;
 use crate::store::shelves::{self, read_count, read_meta};
 use crate::store::space::Sums;
 use crate::store::tables::{META, META_EPOCH, META_ID};
@@ -156,6 +159,7 @@ fn start(
         long: Pool::new(LONG_THREADS),
         verifying: Pool::new(VERIFY_THREADS),
         bulk: Pool::new(BULK_THREADS),
+        passing: Pool::new(PASSING_THREADS),
         evictor: Pool::new(EVICT_THREADS),
         freed,
         short: Arc::default(),
@@ -163,6 +167,7 @@ fn start(
         sums: Sums::default(),
         book: Book::default(),
         keys: Keys::default(),
+        shelved: Shelved::default(),
         withheld: Withheld::default(),
         ledger,
         next: AtomicU64::new(1),
@@ -216,6 +221,19 @@ fn stand_in(
     Ok((index, Opened { epoch, ..Opened::default() }))
 }
 
+/// Makes the name of the data directory itself durable. Where its parent may not be read it cannot be done, and is left to
+/// whoever made the directory.
+fn sync_name(disk: &dyn Disk, root: &Path) -> std::io::Result<()> {
+    let parent = root.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match disk.sync_dir(parent) {
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            tracing::debug!(path = %parent.display(), %error, "the directory above the data directory cannot be synced");
+            Ok(())
+        }
+        other => other,
+    }
+}
+
 /// Step 2. Says why only reading is possible, if so.
 fn make_directories(disk: &dyn Disk, layout: &Layout) -> Result<Option<String>, Error> {
     files_in_the_way(disk, layout)?;
@@ -223,6 +241,7 @@ fn make_directories(disk: &dyn Disk, layout: &Layout) -> Result<Option<String>, 
         for path in [layout.root().to_owned(), layout.content(), layout.drafts(), layout.quarantine()] {
             disk.create_dir(&path)?;
         }
+        sync_name(disk, layout.root())?;
         disk.sync_dir(layout.root())?;
         // Directories that are there already prove nothing: only a file that can be made does.
         let probe = layout.root().join("probe");

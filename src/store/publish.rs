@@ -5,8 +5,9 @@
 //!    that commit adds the names, promotes, takes the draft's rows away, and all is done.
 //! 3. The draft is synced and sealed.
 //! 4. The proof is written beside it and synced.
-//! 5. Proof and payload get their names by rename, the payload last.
-//! 6. Their directory is synced, and `content/` where the directory is new.
+//! 5. Their directory is made where it is missing, and its own name synced (`shelf`). Proof and payload get their names by
+//!    rename, the payload last.
+//! 6. The directory is synced.
 //! 7. One commit turns the intent into the entry with its names, and takes the draft's rows away.
 //!
 //! An intent that is not fulfilled is settled by [`Core::settle`] (in `settle`), here or on open: finished where both files have their
@@ -192,15 +193,11 @@ impl Core {
         let temporary = layout.draft_proof(finished.draft);
         self.write_proof(&proof, &temporary)?;
 
-        let shelf = layout.shelf(blake3);
-        if self.facts(&shelf)?.is_none() {
-            self.disk.create_dir(&shelf).map_err(|error| Error::at(&shelf, &error))?;
-            self.sync_dir(&layout.content())?;
-        }
+        self.make_shelf(blake3)?;
         for (from, to) in [(temporary.as_path(), layout.proof(blake3)), (draft, layout.payload(blake3))] {
             self.disk.rename(from, &to).map_err(|error| Error::at(&to, &error))?;
         }
-        self.sync_dir(&shelf)
+        self.sync_dir(&layout.shelf(blake3))
     }
 
     /// Step 4. Written to `temporary`, synced and sealed.

@@ -232,7 +232,7 @@ impl Core {
             core: Arc::clone(self),
             id,
             file,
-            row: Mutex::new(row),
+            row: Arc::new(Mutex::new(row)),
             name,
             phase: RwLock::new(Phase::Filling),
             demand_at: AtomicU64::new(self.clock.now().ms()),

@@ -38,6 +38,8 @@ impl Core {
                 if draft_moved { drop_draft_rows(tx, number) } else { Ok(()) }
             })?;
             if draft_moved {
+                // Without rows and file it is no draft any more, whoever has a handle of it.
+                self.forget_draft(number);
                 // Whoever comes next gets the file that lies there now, not the map of the one it replaced.
                 self.cache.drop_payload(&blake3, Some(entry.allocated));
             }
@@ -45,6 +47,8 @@ impl Core {
         }
         let is_there = self.facts(&payload)?.is_some_and(|facts| facts.len == intent.payload.size);
         if is_there && may_finish && self.read_proof(&blake3).is_ok_and(|proof| proof.size == intent.payload.size) {
+            // The rename came after the sync of its directory's name, by this version; by an earlier one perhaps not.
+            self.make_shelf(&blake3)?;
             self.sync_dir(&self.layout.shelf(&blake3))?;
             self.enter(id, intent.clone(), || 0)?;
             return Ok(Settled::Finished);

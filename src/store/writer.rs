@@ -193,6 +193,25 @@ impl Writer {
         answer.await.unwrap_or_else(|_| Err(closed()))
     }
 
+    /// As [`Writer::change`], and then tells of it those who remember what was before: on the writer's thread, before the
+    /// next commit, whether or not the caller is still there. `told` must not block.
+    pub(crate) async fn change_and_tell<T: Send + 'static>(
+        &self,
+        room: Room,
+        change: impl FnOnce(&WriteTransaction) -> Result<T, Error> + Send + 'static,
+        told: impl FnOnce() + Send + 'static,
+    ) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        let answered = move |result: Result<T, Error>| {
+            if result.is_ok() {
+                told();
+            }
+            drop(reply.send(result));
+        };
+        self.send(room, change, Box::new(answered))?;
+        answer.await.unwrap_or_else(|_| Err(closed()))
+    }
+
     /// Why nothing that adds can be committed now, as of the last commit or tick.
     pub(crate) fn lack(&self) -> Option<String> {
         self.shared.lack.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -1,6 +1,8 @@
 //! The HTTP clients: one for each way (direct or through the proxy, public addresses only or any), so that a connection
 //! that one may use is never lent to another.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +30,9 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// Certificates in one PEM file: a whole bundle of public roots has about 150.
 const PEM_CERTIFICATES_MAX: usize = 1000;
+
+/// Bytes of one PEM file: more than so many certificates take, and a device or a wrong path is not read into memory.
+const PEM_BYTES_MAX: u64 = 4 << 20;
 
 /// A way to an origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,7 +143,13 @@ pub(super) fn read_roots(files: &[PathBuf]) -> Result<Vec<CertificateDer<'static
 }
 
 fn read_pem(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let text = std::fs::read(file).map_err(|error| format!("the CA file cannot be read: {error}"))?;
+    let mut text = Vec::new();
+    let opened = File::open(file).map_err(|error| format!("the CA file cannot be read: {error}"))?;
+    let read = opened.take(PEM_BYTES_MAX + 1).read_to_end(&mut text);
+    let read = read.map_err(|error| format!("the CA file cannot be read: {error}"))?;
+    if read as u64 > PEM_BYTES_MAX {
+        return Err(format!("it is larger than {PEM_BYTES_MAX} bytes, which no list of authorities is"));
+    }
     let mut found = Vec::new();
     for certificate in CertificateDer::pem_slice_iter(&text) {
         found.push(certificate.map_err(|error| format!("it is no PEM file: {error}"))?);
@@ -150,4 +161,25 @@ fn read_pem(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
         return Err("it holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)".to_owned());
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_is_read_of_a_ca_file_than_one_can_have() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ca.pem");
+        let file = File::create(&path).unwrap();
+        for (len, why) in [(PEM_BYTES_MAX, "it holds no certificate"), (PEM_BYTES_MAX + 1, "it is larger than 4194304")]
+        {
+            file.set_len(len).unwrap();
+            let error = authorities_in(&path).unwrap_err();
+            assert!(error.starts_with(why), "{len}: {error}");
+        }
+        // One that never ends is no different.
+        let error = authorities_in(Path::new("/dev/zero")).unwrap_err();
+        assert!(error.starts_with("it is larger than"), "{error}");
+    }
 }

@@ -12,8 +12,8 @@ use super::*;
 
 /// What was acknowledged, and what was under way when the power went.
 #[derive(Debug, Default)]
-struct Acked {
-    held: BTreeMap<Name, Bytes>,
+pub(super) struct Acked {
+    pub(super) held: BTreeMap<Name, Bytes>,
     gone: BTreeSet<Name>,
     drafts: BTreeMap<Name, (Bytes, Vec<Span>)>,
     documents: BTreeMap<String, Vec<u8>>,
@@ -41,7 +41,7 @@ impl Acked {
 }
 
 /// Publish, delete, repair, quarantine, checkpoint, commit: everything that writes.
-async fn workload(store: &Store, acked: &mut Acked) -> Result<(), Error> {
+pub(super) async fn workload(store: &Store, acked: &mut Acked) -> Result<(), Error> {
     let (a, b, c, d) = (bytes(1, 200_000), bytes(2, 100), bytes(3, 70_000), bytes(4, 150_000));
     let (na, nb, nc, nd, ne) = (url("a"), url("b"), url("c"), url("d"), url("e"));
 
@@ -197,7 +197,7 @@ pub(super) fn check_rows(root: &Path) -> Result<(), String> {
     ensure(std::fs::read_dir(root.join("drafts")).unwrap().count() == drafts.len(), "a file of no draft")
 }
 
-async fn check_acked(store: &Store, acked: &Acked) -> Result<(), String> {
+pub(super) async fn check_acked(store: &Store, acked: &Acked) -> Result<(), String> {
     for (name, bytes) in &acked.held {
         let found = store.find(name).await.map_err(|error| error.to_string())?;
         match found {

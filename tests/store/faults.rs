@@ -496,7 +496,12 @@ async fn a_repair_that_fails_after_the_rename_serves_the_new_file() {
     let proved = draft.prove().await.unwrap();
     let shelf = dir.path().join("content").join(&blake3.to_string()[..2]);
     disk.set_faults(Faults { folder_sync_fails: Some(shelf), ..Faults::default() });
-    draft.publish(proved, vec![]).await.unwrap_err();
+    draft.publish(proved.clone(), vec![]).await.unwrap_err();
+    // It is no draft any more, and nothing of it is counted.
+    assert!(matches!(draft.publish(proved, vec![]).await, Err(Error::Gone)));
+    let space = store.space().await.unwrap();
+    assert_eq!((space.drafts, space.drafts_count), (0, 0));
+    assert!(store.draft(&Digest::Blake3(blake3).into()).await.unwrap().is_none());
     let after = store.find(&url("a")).await.unwrap().unwrap();
     assert!(!Arc::ptr_eq(&held.held, &after.held), "the map of the replaced file is still handed out");
     assert_eq!(served(&after), content);

@@ -102,6 +102,8 @@ pub(crate) struct Faults {
     pub(crate) sync_fails_below: Option<PathBuf>,
     /// The next sync of this directory fails.
     pub(crate) folder_sync_fails: Option<PathBuf>,
+    /// Syncs of this directory, and of files below it, pass the gate for syncs first.
+    pub(crate) sync_waits: Option<PathBuf>,
     /// No file below `drafts/` can be given a length.
     pub(crate) resize_fails: bool,
     /// Somebody tries to open for writing what is moved here from elsewhere.
@@ -128,6 +130,8 @@ pub(crate) struct FaultDisk {
     world: Arc<Mutex<World>>,
     /// Where deletes and copies pass.
     pub(crate) gate: Gate,
+    /// Where the syncs pass that [`Faults::sync_waits`] names.
+    pub(crate) sync_gate: Gate,
 }
 
 impl fmt::Debug for FaultDisk {
@@ -214,7 +218,12 @@ impl FaultDisk {
                 }
             }
         }
-        Self { root: root.to_owned(), world: Arc::new(Mutex::new(world)), gate: Gate::default() }
+        Self {
+            root: root.to_owned(),
+            world: Arc::new(Mutex::new(world)),
+            gate: Gate::default(),
+            sync_gate: Gate::default(),
+        }
     }
 
     fn world(&self) -> MutexGuard<'_, World> {
@@ -234,6 +243,12 @@ impl FaultDisk {
     /// The power goes off now.
     pub(crate) fn off(&self) {
         self.world().off = true;
+    }
+
+    /// The power is on again and nothing was lost: it was the process alone that ended.
+    pub(crate) fn on(&self) {
+        let mut world = self.world();
+        (world.off, world.off_at) = (false, None);
     }
 
     pub(crate) fn set_faults(&self, faults: Faults) {
@@ -336,6 +351,10 @@ impl DiskFile for FaultFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        let waits = self.disk.world().faults.sync_waits.clone();
+        if waits.is_some_and(|below| self.path.starts_with(below)) {
+            self.disk.sync_gate.pass()?;
+        }
         let mut world = self.disk.world();
         if world.faults.sync_fails_below.as_ref().is_some_and(|below| self.path.starts_with(below)) {
             world.faults.sync_fails_below = None;
@@ -429,6 +448,10 @@ impl Disk for FaultDisk {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        let waits = self.world().faults.sync_waits.clone();
+        if waits.as_deref() == Some(path) {
+            self.sync_gate.pass()?;
+        }
         let mut world = self.world();
         world.count_sync()?;
         let world = &mut *world;

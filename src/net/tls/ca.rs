@@ -106,8 +106,7 @@ impl SiteCa {
     /// The old certificate goes first: a power cut in between leaves a key without a certificate, never a certificate
     /// with the wrong key.
     pub fn create(disk: &dyn Disk, dir: &Path, clock: &dyn Clock, scope: &Scope) -> Result<Self, Error> {
-        let fail = |source| Error::File { action: "write", path: dir.into(), source };
-        disk.create_dir(dir).map_err(fail)?;
+        files::make_dir(disk, dir)?;
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         files::remove(disk, &dir.join(CERT_FILE))?;
         files::write(disk, &dir.join(KEY_FILE), Zeroizing::new(key.serialize_pem()).as_bytes())?;

@@ -55,7 +55,7 @@ pub fn make(disk: &dyn Disk, dir: &Path, names: &[SiteName], kind: KeyKind, repl
     params.distinguished_name = common_name(names);
     params.subject_alt_names = alternative_names(names)?;
     let request = params.serialize_request(&key)?.pem()?;
-    disk.create_dir(dir).map_err(|source| Error::File { action: "write", path: dir.into(), source })?;
+    files::make_dir(disk, dir)?;
     files::write(disk, &dir.join(kind.key_file()), Zeroizing::new(key.serialize_pem()).as_bytes())?;
     Ok(request)
 }

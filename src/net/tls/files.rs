@@ -100,6 +100,15 @@ pub fn write(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(), Error> {
     steps().map_err(fail)
 }
 
+/// Makes the directory `dir` where it is missing. Its own name is durable when this returns well, also where another
+/// process made it: what is written into it is of no use in a directory that a power cut takes away.
+pub(super) fn make_dir(disk: &dyn Disk, dir: &Path) -> Result<(), Error> {
+    let fail = |source| Error::File { action: "write", path: dir.into(), source };
+    disk.create_dir(dir).map_err(fail)?;
+    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    disk.sync_dir(parent).map_err(fail)
+}
+
 /// Removes a file; that there is none is fine.
 pub fn remove(disk: &dyn Disk, path: &Path) -> Result<(), Error> {
     match disk.unlink(path) {

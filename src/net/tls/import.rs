@@ -120,11 +120,7 @@ impl Importer<'_> {
             text.push_str(&pem_of("CERTIFICATE", cert));
         }
         let file = if pair.key.algorithm() == SignatureAlgorithm::RSA { RSA_FILE } else { ECDSA_FILE };
-        self.disk.create_dir(self.dir).map_err(|source| Error::File {
-            action: "write",
-            path: self.dir.into(),
-            source,
-        })?;
+        files::make_dir(self.disk, self.dir)?;
         files::write(self.disk, &self.dir.join(file), text.as_bytes())?;
         Ok(imported)
     }

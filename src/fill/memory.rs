@@ -25,8 +25,12 @@ const BACKOFF_MAX: Duration = Duration::from_mins(15);
 /// cause two requests each time, the one that shows it and the client's own.
 const NOT_KEPT: Duration = Duration::from_mins(1);
 
-/// For how long it is believed that a host has HTTPS, or none.
+/// For how long it is believed that a host has HTTPS.
 const HTTPS_KNOWN: Duration = Duration::from_hours(24);
+
+/// For how long it is believed that it has none. Shorter: the way to it may only have been down for a moment, and what is
+/// fetched meanwhile comes over plain HTTP.
+const NO_HTTPS_KNOWN: Duration = Duration::from_hours(1);
 
 /// How often charges are held against the drafts that are there: a subnet above its share asks many times a second.
 const COMPARED_EVERY: Duration = Duration::from_secs(10);
@@ -70,7 +74,7 @@ pub(super) struct Memory {
     /// Names whose origin could not be asked for a revalidation, and until when it is left alone.
     pauses: Cache<Name, Instant>,
     rates: Cache<String, u64>,
-    /// Whether hosts answered over HTTPS, and when that was found out.
+    /// Whether hosts have HTTPS, and when that was found out.
     https: Cache<String, (bool, Instant)>,
     /// Objects that their origin did not let be kept, and until when that is taken for so.
     not_kept: Cache<Name, Instant>,
@@ -229,9 +233,10 @@ impl Memory {
         self.https.insert(host.to_owned(), (offers, Instant::now()));
     }
 
-    /// Whether the host answers over HTTPS, where that is known.
+    /// Whether the host has HTTPS, where that is known.
     pub(super) fn offers_https(&self, host: &str) -> Option<bool> {
-        self.https.get(host).filter(|(_, at)| at.elapsed() < HTTPS_KNOWN).map(|(offers, _)| offers)
+        let (offers, at) = self.https.get(host)?;
+        (at.elapsed() < if offers { HTTPS_KNOWN } else { NO_HTTPS_KNOWN }).then_some(offers)
     }
 
     /// `bytes` more of `key`, for which nobody published a digest, were asked for by a client.

@@ -61,8 +61,13 @@ pub async fn doctor(
 
 /// `GET /api/v1/settings`.
 pub async fn settings(State(handles): State<Arc<Handles>>) -> Result<Json<Vec<view::Setting>>, Problem> {
+    in_force(&handles).await.map(Json)
+}
+
+/// The settings as they are in force now, read where that holds up no reactor.
+pub(super) async fn in_force(handles: &Handles) -> Result<Vec<view::Setting>, Problem> {
     let view = Arc::clone(&handles.settings);
-    tokio::task::spawn_blocking(move || view()).await.map(Json).map_err(|error| {
+    tokio::task::spawn_blocking(move || view()).await.map_err(|error| {
         let title = format!("the look at the settings broke off: {error}");
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, title, "report it with the log of this node")
     })

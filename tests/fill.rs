@@ -1288,6 +1288,31 @@ async fn explain_is_no_use() {
 }
 
 #[tokio::test]
+async fn explain_finds_the_pin_under_a_name_that_nobody_has_used_yet() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    let object = Object::made(3 * PIECE, 6);
+    origin.put("/a", object.clone());
+    let node = Node::open(dir.path(), Setup::default(), &[&origin]);
+    let blake3 = node.until_held(&node.target(&origin, "/a")).await.held.payload().digests.blake3;
+    node.store.pin(blake3, "root").await.unwrap();
+    let other = node.target(&origin, "/other");
+    node.store.expect(&other.name, operator(sha256_of(&object.all())), Vec::new()).await.unwrap();
+    let query = format!("cacheHostOrigin={}", origin.address());
+    let ask = Ask { host: None, path: "/other", query: Some(&query), via: None };
+    let told = node.fill.explain(&ask).await.unwrap();
+    let line = |what: &str| told.lines.iter().find(|(name, _)| name == what).map(|(_, is)| is.clone());
+    assert_eq!((told.state.as_str(), told.payload), ("held", Some(blake3)));
+    assert!(line("pinned").unwrap().starts_with("by root at "), "{:?}", line("pinned"));
+    assert_eq!(line("withheld"), None);
+    // Nothing is served of it until it is mended, and who asks why is told.
+    node.store.withhold(blake3, "a group differs").await.unwrap();
+    let told = node.fill.explain(&ask).await.unwrap();
+    let line = |what: &str| told.lines.iter().find(|(name, _)| name == what).map(|(_, is)| is.clone());
+    assert_eq!((told.state.as_str(), told.payload), ("absent", Some(blake3)));
+    assert!(line("withheld").unwrap().contains("waits to be mended"));
+}
+
+#[tokio::test]
 async fn closing_ends_every_flight_and_keeps_its_draft() {
     let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
     let object = Object::made(50 * PIECE, 6);

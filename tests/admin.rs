@@ -457,6 +457,25 @@ async fn dear_questions_take_turns() {
     plane.close().await;
 }
 
+#[tokio::test]
+async fn no_question_reads_the_configuration_on_its_reactor() {
+    let mut plane = Plane::new();
+    let (settings, threads) = (Arc::clone(&plane.handles.settings), Arc::new(std::sync::Mutex::new(Vec::new())));
+    let seen = Arc::clone(&threads);
+    plane.handles.settings = Arc::new(move || {
+        seen.lock().unwrap().push(std::thread::current().id());
+        settings()
+    });
+    for path in ["/api/v1/settings", "/api/v1/bandwidth", "/api/v1/status"] {
+        plane.get(path).await;
+    }
+    // This runtime has one thread, and that is ours.
+    let threads = threads.lock().unwrap().clone();
+    assert_eq!(threads.len(), 3);
+    assert!(threads.iter().all(|thread| *thread != std::thread::current().id()), "{threads:?}");
+    plane.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn status_metrics_and_readiness_tell_the_same() {
     let plane = Plane::new();

@@ -114,6 +114,19 @@ impl Node {
         Self { fill, store, clock }
     }
 
+    /// With a source in the place of origins, of which `dl.example.org` may be asked.
+    fn asking(dir: &Path, config: Config, source: Arc<dyn upstream::Source>) -> Self {
+        let mut node = Self::open(dir, Setup::default(), &[]);
+        let allow = Arc::new(AllowList::new(&["dl.example.org".to_owned()]).unwrap());
+        node.fill = Fill::new(config, node.store.clone(), source, allow, node.clock.clone());
+        node
+    }
+
+    /// A path at `dl.example.org`.
+    fn at_example(&self, path: &str) -> Target {
+        self.fill.locate(&Ask { host: Some("dl.example.org"), path, query: None, via: None }).unwrap()
+    }
+
     async fn close(self) {
         self.fill.close().await;
         self.store.close().await.unwrap();
@@ -1082,6 +1095,20 @@ struct Schemes {
     object: Object,
     https: bool,
     asked: std::sync::Mutex<Vec<String>>,
+    /// An address that ends in `/slow` is answered when there is a permit.
+    slow: tokio::sync::Semaphore,
+}
+
+impl Schemes {
+    fn new(object: &Object, https: bool) -> Arc<Self> {
+        let (asked, slow) = (std::sync::Mutex::default(), tokio::sync::Semaphore::new(0));
+        Arc::new(Self { object: object.clone(), https, asked, slow })
+    }
+
+    /// How many addresses were asked for that begin so.
+    fn asked(&self, start: &str) -> usize {
+        self.asked.lock().unwrap().iter().filter(|url| url.starts_with(start)).count()
+    }
 }
 
 impl upstream::Source for Schemes {
@@ -1091,6 +1118,13 @@ impl upstream::Source for Schemes {
             if ask.location.url.starts_with("https") && !self.https {
                 let (host, why) = ("dl.example.org".to_owned(), "refused".to_owned());
                 return Err(upstream::Error::Unavailable { host, why, retry_after: None });
+            }
+            if ask.location.url.ends_with("/missing") {
+                let host = "dl.example.org".to_owned();
+                return Err(upstream::Error::Status { host, status: 404, challenges: Vec::new() });
+            }
+            if ask.location.url.ends_with("/slow") {
+                self.slow.acquire().await.unwrap().forget();
             }
             Ok(given(&self.object, &ask).await)
         })
@@ -1110,12 +1144,9 @@ async fn what_no_digest_proves_comes_over_https_where_that_is_offered() {
     for https in [true, false] {
         let dir = tempfile::tempdir().unwrap();
         let object = Object::made(3 * PIECE, 6);
-        let source = Arc::new(Schemes { object: object.clone(), https, asked: std::sync::Mutex::default() });
-        let mut node = Node::open(dir.path(), Setup::default(), &[]);
-        let allow = Arc::new(AllowList::new(&["dl.example.org".to_owned()]).unwrap());
-        node.fill = Fill::new(Config::default(), node.store.clone(), source.clone(), allow, node.clock.clone());
-        let locate =
-            |path| node.fill.locate(&Ask { host: Some("dl.example.org"), path, query: None, via: None }).unwrap();
+        let source = Schemes::new(&object, https);
+        let node = Node::asking(dir.path(), Config::default(), source.clone());
+        let locate = |path| node.at_example(path);
         for path in ["/a", "/b"] {
             same(&node.get(&locate(path), None, client(1)).await.unwrap(), &object.all());
         }
@@ -1123,8 +1154,7 @@ async fn what_no_digest_proves_comes_over_https_where_that_is_offered() {
         node.store.expect(&proven.name, operator(sha256_of(&object.all())), Vec::new()).await.unwrap();
         node.store.remove(node.until_held(&locate("/a")).await.held.payload().digests.blake3).await.unwrap();
         same(&node.get(&proven, None, client(1)).await.unwrap(), &object.all());
-        let asked = source.asked.lock().unwrap().clone();
-        let of = |start: &str| asked.iter().filter(|url| url.starts_with(start)).count();
+        let (of, asked) = (|start| source.asked(start), &source.asked);
         if https {
             assert!(of("https://dl.example.org/a") > 0 && of("https://dl.example.org/b") > 0);
             assert_eq!(of("http://dl.example.org/a") + of("http://dl.example.org/b"), 0, "{asked:?}");
@@ -1134,6 +1164,65 @@ async fn what_no_digest_proves_comes_over_https_where_that_is_offered() {
         assert_eq!(of("https://dl.example.org/c"), 0, "a digest judges it");
         node.close().await;
     }
+}
+
+#[tokio::test]
+async fn what_is_not_there_takes_https_from_nothing_else() {
+    let (dir, object) = (tempfile::tempdir().unwrap(), Object::made(3 * PIECE, 6));
+    let source = Schemes::new(&object, true);
+    let node = Node::asking(dir.path(), Config::default(), source.clone());
+    assert!(matches!(node.get(&node.at_example("/missing"), None, client(1)).await, Err(Error::Origin(_, 404))));
+    same(&node.get(&node.at_example("/a"), None, client(1)).await.unwrap(), &object.all());
+    assert!(source.asked("https://dl.example.org/missing") > 0 && source.asked("https://dl.example.org/a") > 0);
+    assert_eq!(source.asked("http://dl.example.org/a"), 0, "{:?}", source.asked);
+    node.close().await;
+}
+
+#[tokio::test]
+async fn the_line_at_a_busy_host_does_not_count_against_its_https() {
+    let (dir, object) = (tempfile::tempdir().unwrap(), Object::made(3 * PIECE, 6));
+    let source = Schemes::new(&object, true);
+    let config = Config { connections_per_host: 1, ..Config::default() };
+    let node = Node::asking(dir.path(), config, source.clone());
+    // A digest judges this one, so that it is asked for as it is, and holds the only connection.
+    let slow = node.at_example("/slow");
+    node.store.expect(&slow.name, operator(sha256_of(&object.all())), Vec::new()).await.unwrap();
+    let other = node.at_example("/a");
+    let mut both = std::pin::pin!(async {
+        tokio::join!(node.get(&slow, None, client(1)), async {
+            until(|| source.asked("http://dl.example.org/slow") == 1).await;
+            node.get(&other, None, client(2)).await
+        })
+    });
+    let in_line = until(|| node.fill.flights().iter().filter(|flight| flight.step == "asking").count() == 2);
+    tokio::select! {
+        biased;
+        _ = &mut both => panic!("nobody has been answered"),
+        () = in_line => {}
+    }
+    // Longer than HTTPS may take to answer.
+    tokio::time::pause();
+    tokio::select! {
+        biased;
+        _ = &mut both => panic!("nobody has been answered"),
+        () = tokio::time::advance(Duration::from_secs(5)) => {}
+    }
+    tokio::time::resume();
+    source.slow.add_permits(100);
+    let (first, second) = both.await;
+    same(&first.unwrap(), &object.all());
+    same(&second.unwrap(), &object.all());
+    assert_eq!(source.asked("http://dl.example.org/a"), 0, "{:?}", source.asked);
+}
+
+/// Looks again whenever something else has had its turn.
+async fn until(mut is_so: impl FnMut() -> bool) {
+    let looking = async {
+        while !is_so() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), looking).await.expect("took too long");
 }
 
 #[tokio::test]
@@ -1213,6 +1302,31 @@ async fn explain_is_no_use() {
     assert_eq!(told("/held").await.state, "absent", "past its end");
     node.store.evict_step(0).await.unwrap();
     assert_eq!(told("/part").await.state, "absent");
+}
+
+#[tokio::test]
+async fn explain_finds_the_pin_under_a_name_that_nobody_has_used_yet() {
+    let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::start().await);
+    let object = Object::made(3 * PIECE, 6);
+    origin.put("/a", object.clone());
+    let node = Node::open(dir.path(), Setup::default(), &[&origin]);
+    let blake3 = node.until_held(&node.target(&origin, "/a")).await.held.payload().digests.blake3;
+    node.store.pin(blake3, "root").await.unwrap();
+    let other = node.target(&origin, "/other");
+    node.store.expect(&other.name, operator(sha256_of(&object.all())), Vec::new()).await.unwrap();
+    let query = format!("cacheHostOrigin={}", origin.address());
+    let ask = Ask { host: None, path: "/other", query: Some(&query), via: None };
+    let told = node.fill.explain(&ask).await.unwrap();
+    let line = |what: &str| told.lines.iter().find(|(name, _)| name == what).map(|(_, is)| is.clone());
+    assert_eq!((told.state.as_str(), told.payload), ("held", Some(blake3)));
+    assert!(line("pinned").unwrap().starts_with("by root at "), "{:?}", line("pinned"));
+    assert_eq!(line("withheld"), None);
+    // Nothing is served of it until it is mended, and who asks why is told.
+    node.store.withhold(blake3, "a group differs").await.unwrap();
+    let told = node.fill.explain(&ask).await.unwrap();
+    let line = |what: &str| told.lines.iter().find(|(name, _)| name == what).map(|(_, is)| is.clone());
+    assert_eq!((told.state.as_str(), told.payload), ("absent", Some(blake3)));
+    assert!(line("withheld").unwrap().contains("waits to be mended"));
 }
 
 #[tokio::test]

@@ -817,6 +817,26 @@ mod tls {
     }
 
     #[tokio::test]
+    async fn whatever_is_answered_over_tls_shows_that_there_is_tls() {
+        let authority = Authority::new("Site CA");
+        let (origin, _) = secure(&authority, &["127.0.0.1"]).await;
+        let begun = tokio::time::Instant::now();
+        let trusting = upstream(Config { extra_ca: vec![authority.pem()], ..config() }, &[&origin.entry()]);
+        let doubting = client(&origin);
+        let (missing, there) = (origin.url("/missing"), origin.url("/a"));
+        assert_eq!((trusting.tls_seen(&missing, begun), doubting.tls_seen(&missing, begun)), (None, None));
+        assert!(matches!(refusal(&trusting, get(missing.as_str())).await, Error::Status { status: 404, .. }));
+        assert_eq!(trusting.tls_seen(&there, begun), Some(true));
+        // No handshake that is worth anything comes about.
+        refusal(&doubting, get(there.as_str())).await;
+        assert_eq!(doubting.tls_seen(&there, begun), Some(false));
+        let later = tokio::time::Instant::now();
+        assert_eq!(trusting.tls_seen(&there, later), None);
+        fetch(&trusting, get(there.as_str())).await.unwrap();
+        assert_eq!(trusting.tls_seen(&there, later), Some(true));
+    }
+
+    #[tokio::test]
     async fn an_extra_authority_is_trusted() {
         let authority = Authority::new("Site CA");
         let (origin, object) = secure(&authority, &["127.0.0.1"]).await;

@@ -10,7 +10,9 @@ use serde::Deserialize;
 use crate::admin::error::Problem;
 use crate::admin::extract::Asked;
 use crate::admin::{Access, Handles, present, view};
+use crate::base::digest::Digest;
 use crate::jobs::error::Error;
+use crate::model::name::Name;
 
 /// What to explain.
 #[derive(Debug, Deserialize)]
@@ -27,8 +29,12 @@ pub async fn explain(
     Asked(ask): Asked<Ask>,
 ) -> Result<Json<view::Explained>, Problem> {
     let told = handles.jobs.explain(&ask.url).await?;
-    let content = match &told.name {
-        Some(name) => handles.store.show(name).await?.map(|listed| present::content(listed, access)),
+    let content = match told.payload {
+        Some(blake3) => handles
+            .store
+            .show(&Name::Digest(Digest::Blake3(blake3)))
+            .await?
+            .map(|listed| present::content(listed, access)),
         None => None,
     };
     Ok(Json(present::explained(&ask.url, told, content, access)))
@@ -61,8 +67,13 @@ pub async fn doctor(
 
 /// `GET /api/v1/settings`.
 pub async fn settings(State(handles): State<Arc<Handles>>) -> Result<Json<Vec<view::Setting>>, Problem> {
+    in_force(&handles).await.map(Json)
+}
+
+/// The settings as they are in force now, read where that holds up no reactor.
+pub(super) async fn in_force(handles: &Handles) -> Result<Vec<view::Setting>, Problem> {
     let view = Arc::clone(&handles.settings);
-    tokio::task::spawn_blocking(move || view()).await.map(Json).map_err(|error| {
+    tokio::task::spawn_blocking(move || view()).await.map_err(|error| {
         let title = format!("the look at the settings broke off: {error}");
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, title, "report it with the log of this node")
     })

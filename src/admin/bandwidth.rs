@@ -10,6 +10,7 @@ use axum::extract::State;
 use http::StatusCode;
 use serde::Deserialize;
 
+use crate::admin::ask;
 use crate::admin::error::Problem;
 use crate::admin::extract::{Given, Named};
 use crate::admin::view::bandwidth as view;
@@ -75,8 +76,8 @@ impl From<Refused> for Problem {
 }
 
 /// `GET /api/v1/bandwidth`.
-pub async fn show(State(handles): State<Arc<Handles>>) -> Json<view::Bandwidth> {
-    Json(present(&handles))
+pub async fn show(State(handles): State<Arc<Handles>>) -> Result<Json<view::Bandwidth>, Problem> {
+    present(&handles).await.map(Json)
 }
 
 /// The rules of one key.
@@ -126,13 +127,13 @@ async fn change(
         ));
     };
     changing(key, value, by).await?;
-    Ok(Json(present(handles)))
+    present(handles).await.map(Json)
 }
 
 /// The governor's report with where each key's value comes from.
-pub(super) fn present(handles: &Handles) -> view::Bandwidth {
+pub(super) async fn present(handles: &Handles) -> Result<view::Bandwidth, Problem> {
+    let settings = ask::in_force(handles).await?;
     let Report { zone, now: _, classes, networks, give_way, gives_way_to } = handles.bandwidth.governor.report();
-    let settings = (handles.settings)();
     let set = |key: &str| {
         let found = settings.iter().find(|setting| setting.key.strip_prefix("bandwidth.") == Some(key));
         let place = |setting: &crate::admin::view::Setting| match setting.place.as_str() {
@@ -160,7 +161,7 @@ pub(super) fn present(handles: &Handles) -> view::Bandwidth {
         waiting: network.waiting as u64,
     };
     debug_assert_eq!(classes.len(), Class::ALL.len());
-    view::Bandwidth {
+    Ok(view::Bandwidth {
         timezone: zone.to_string(),
         timezone_set: set("timezone"),
         classes: classes.into_iter().map(class).collect(),
@@ -169,5 +170,5 @@ pub(super) fn present(handles: &Handles) -> view::Bandwidth {
         give_way,
         give_way_set: set("give_way"),
         background_held_to: gives_way_to,
-    }
+    })
 }

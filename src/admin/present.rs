@@ -61,7 +61,7 @@ pub fn space(space: &Space) -> view::Use {
         drafts: space.drafts,
         drafts_count: space.drafts_count,
         quarantine: space.quarantine,
-        allocated: space.payloads.saturating_add(space.drafts),
+        allocated: space.used(),
         max_size: space.max_size,
         disk_free: space.disk_free,
         min_free: space.min_free,
@@ -168,6 +168,21 @@ pub fn explained(address: &str, told: Explained, content: Option<view::Content>,
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_allocated_is_what_the_limit_counts() {
+        let full = Space {
+            payloads: 600,
+            payloads_count: 2,
+            drafts: 300,
+            drafts_count: 1,
+            quarantine: 100,
+            max_size: 1000,
+            disk_free: 1 << 30,
+            min_free: 0,
+        };
+        assert_eq!(space(&full).allocated, full.max_size);
+    }
 
     #[test]
     fn refused_requests_do_not_spoil_the_ratio_and_nothing_is_saved_below_zero() {

@@ -43,7 +43,7 @@ pub async fn status(State(handles): State<Arc<Handles>>, access: Access) -> Resu
         upstream: handles.jobs.upstream().into_iter().map(view::Upstream::from).collect(),
         jobs: running.map(present::job).collect(),
         scrub: handles.jobs.scrub().await?.map(present::scrub),
-        bandwidth: bandwidth::present(&handles),
+        bandwidth: bandwidth::present(&handles).await?,
     }))
 }
 

@@ -208,6 +208,14 @@ pub(super) const SUBNET_BYTES_MIN: u64 = 1 << 30;
 /// What a client is told to wait after `Unavailable`, where the origin named nothing.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(10);
 
+/// Drafts for which one subnet is charged, each by its name: as many as there can be. With so many charged, some are of
+/// drafts that are gone, or the subnet takes part in all that there are.
+pub(super) const CHARGES_OF_SUBNET_MAX: usize = MEMORY_MAX;
+
+/// The same for all subnets together: a long name takes kilobytes, and who has an IPv6 network has many subnets. What comes
+/// when there are so many is not charged; the store's own limits hold.
+pub(super) const CHARGES_MAX: usize = 4 * CHARGES_OF_SUBNET_MAX;
+
 // A hold-back must fit into one batch, or an extent's end could not be written in one go; pumps must get to write
 // between two checkpoints.
 const _: () = assert!(

@@ -1,6 +1,7 @@
 //! What the node makes of an address: the rule, the key, what is held, who is asked and what was answered last. No secret
 //! leaves: places are told without their queries.
 
+use crate::base::digest::{Blake3, Digest};
 use crate::base::span::{Span, SpanSet};
 use crate::fill::error::Error;
 use crate::fill::inner::Inner;
@@ -19,6 +20,8 @@ pub struct Explained {
     pub rule: String,
     /// The key in the store.
     pub name: Option<Name>,
+    /// The payload that is there, whatever it is called.
+    pub payload: Option<Blake3>,
     /// `held`, `partial`, `absent`, `never kept`, `refused`.
     pub state: String,
     /// Further findings: what, and what it is.
@@ -31,7 +34,8 @@ impl Inner {
             Ok(target) => target,
             Err(refusal) => {
                 let rule = refusal.to_string();
-                return Ok(Explained { rule, name: None, state: "refused".to_owned(), lines: Vec::new() });
+                let state = "refused".to_owned();
+                return Ok(Explained { rule, name: None, payload: None, state, lines: Vec::new() });
             }
         };
         let mut lines = Vec::new();
@@ -61,6 +65,15 @@ impl Inner {
                 draft = self.store.peek_draft(&target.name).await?;
             }
         }
+        // By its own digest: the name asked for is written down with the first answer under it.
+        let listed = match &found {
+            Some((payload, _)) => self.store.show(&Name::Digest(Digest::Blake3(payload.digests.blake3))).await?,
+            None => match self.store.show(&target.name).await? {
+                None => self.store.show(&gathered.key).await?,
+                listed => listed,
+            },
+        };
+        let payload = listed.as_ref().map(|listed| listed.payload.digests.blake3);
         let mut state = if target.keeping == Keeping::Never { "never kept" } else { "absent" };
         if let Some((payload, alias)) = found {
             state = "held";
@@ -84,7 +97,7 @@ impl Inner {
             if let Some(freshness) = &alias.freshness {
                 line("fresh until", freshness.until.to_string());
             }
-            let pinned = self.store.show(&target.name).await?.and_then(|listed| listed.pinned);
+            let pinned = listed.and_then(|listed| listed.pinned);
             line("pinned", pinned.map_or("no".to_owned(), |pin| format!("by {} at {}", pin.by, pin.at)));
         } else if let Some((spec, covered)) = draft {
             state = "partial";
@@ -92,6 +105,12 @@ impl Inner {
             line("covered", covered.total().to_string());
             line("map", map(&covered, spec.size));
             line("tag", spec.tag);
+        }
+        // Only where it is not found: of one that is found this cannot be.
+        if state != "held"
+            && let Some(blake3) = payload.filter(|blake3| self.store.withheld().contains(blake3))
+        {
+            line("withheld", format!("{blake3}: some of its bytes are bad, and it waits to be mended"));
         }
         if gathered.generation > 1 {
             line("generation", format!("{}: bytes of earlier flights were wrong", gathered.generation));
@@ -110,7 +129,7 @@ impl Inner {
                 line("trouble", format!("{}: {error}", health.host));
             }
         }
-        Ok(Explained { rule: target.rule.to_owned(), name: Some(target.name), state: state.to_owned(), lines })
+        Ok(Explained { rule: target.rule.to_owned(), name: Some(target.name), payload, state: state.to_owned(), lines })
     }
 }
 

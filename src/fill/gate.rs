@@ -14,6 +14,10 @@ const PASSED_PER_HOST: usize = 64;
 /// The same for one client: more than the seven connections that Windows opens.
 const PASSED_PER_CLIENT: usize = 8;
 
+/// A line of so many is looked through for those who have left: while nobody gives a place back (an origin that hangs),
+/// nothing else takes them out.
+const LINE_SWEPT: usize = 64;
+
 /// Why a connection is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
@@ -102,8 +106,18 @@ impl Gates {
             debug_assert!(unclaimed.is_ok(), "the receiver is in our hands");
         } else {
             match class {
-                Class::Demand => state.demand.push_back((Instant::now(), sender)),
-                Class::Ahead => state.ahead.push_back(sender),
+                Class::Demand => {
+                    if is_to_be_swept(state.demand.len()) {
+                        state.demand.retain(|(_, sender)| !sender.is_closed());
+                    }
+                    state.demand.push_back((Instant::now(), sender));
+                }
+                Class::Ahead => {
+                    if is_to_be_swept(state.ahead.len()) {
+                        state.ahead.retain(|sender| !sender.is_closed());
+                    }
+                    state.ahead.push_back(sender);
+                }
             }
         }
         receiver
@@ -115,6 +129,12 @@ impl Gates {
         let state = gate.lock();
         state.demand.iter().find(|(_, sender)| !sender.is_closed()).map(|(since, _)| since.elapsed())
     }
+}
+
+/// Each time that a line has doubled: it is never longer than twice those who are really in it, and a place in a long one
+/// costs no more than in a short one.
+fn is_to_be_swept(length: usize) -> bool {
+    length >= LINE_SWEPT && length.is_power_of_two()
 }
 
 impl Permit {
@@ -173,6 +193,29 @@ mod tests {
         assert_eq!(gates.waited("a"), Some(Duration::from_secs(5)));
         drop(gone);
         assert_eq!((gates.waited("a"), gates.waited("b")), (Some(Duration::from_secs(3)), None));
+    }
+
+    #[tokio::test]
+    async fn who_has_left_does_not_lengthen_the_line() {
+        let gates = Gates::new(1);
+        let held = gates.enter("a", Class::Demand).await.unwrap();
+        let (mut demand, mut ahead) = (Vec::new(), Vec::new());
+        for at in 0..10_000 {
+            let (first, second) = (gates.enter("a", Class::Demand), gates.enter("a", Class::Ahead));
+            if at % 200 == 0 {
+                demand.push(first);
+                ahead.push(second);
+            }
+        }
+        {
+            let hosts = gates.hosts.lock().unwrap();
+            let state = hosts["a"].lock();
+            for (length, staying) in [(state.demand.len(), demand.len()), (state.ahead.len(), ahead.len())] {
+                assert!((staying..=2 * staying + LINE_SWEPT).contains(&length), "{length} for {staying}");
+            }
+        }
+        drop(held);
+        assert!(demand[0].try_recv().is_ok(), "who stayed is still the first");
     }
 
     #[tokio::test]

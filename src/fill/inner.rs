@@ -227,19 +227,24 @@ impl Inner {
         if let Health::ReadOnly { why } = self.store.health() {
             return Some(why);
         }
-        if gathered.expected.is_none() && self.memory.charged(client) > SUBNET_BYTES_MIN {
+        if gathered.expected.is_none() { self.is_over_its_share(client).await } else { None }
+    }
+
+    /// Why the client's subnet may begin no more of what nobody published a digest for.
+    async fn is_over_its_share(&self, client: IpAddr) -> Option<String> {
+        let memory = &self.memory;
+        let share = if memory.charged(client) > SUBNET_BYTES_MIN {
             let share = self.store.space().await.map_or(0, |space| space.max_size / SUBNET_SHARE);
-            if self.memory.charged(client) > share {
-                if self.memory.may_compare() {
-                    let drafts = self.store.drafts().await.ok()?;
-                    self.memory.settle_unless(|name| drafts.iter().any(|(spec, _)| spec.name == *name));
-                }
-                if self.memory.charged(client) > share.max(SUBNET_BYTES_MIN) {
-                    return Some(format!("the subnet of {client} has too many bytes in unproven drafts"));
-                }
-            }
+            share.max(SUBNET_BYTES_MIN)
+        } else {
+            u64::MAX
+        };
+        let is_over = || memory.charged(client) > share || memory.is_charged_full(client);
+        if (is_over() || memory.are_charges_full()) && memory.may_compare() {
+            let drafts = self.store.drafts().await.ok()?;
+            memory.settle_but(&drafts.into_iter().map(|(spec, _)| spec.name).collect());
         }
-        None
+        is_over().then(|| format!("the subnet of {client} has too much in unproven drafts"))
     }
 
     /// Waits until a flight that has ended is off the map: what it still does (quarantine, a last checkpoint) must be done

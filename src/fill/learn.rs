@@ -51,6 +51,17 @@ pub(super) async fn ask(
 ) -> Learnt {
     // Without a receiver's permit (the gates are never closed) there would be no limit, which is better than no answer.
     let permit = gates.enter(host_of(&location.url), Class::Demand).await.ok();
+    ask_with(permit, source, location, first, via).await
+}
+
+/// Asks one place, over the connection that `permit` stands for.
+pub(super) async fn ask_with(
+    permit: Option<Permit>,
+    source: &dyn Source,
+    location: &Location,
+    first: First,
+    via: Option<&str>,
+) -> Learnt {
     let question = |method, span| Ask {
         location: location.clone(),
         method,

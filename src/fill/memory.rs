@@ -2,7 +2,7 @@
 //! how fast hosts are, and which subnet has how many bytes in unproven drafts. All of it bounded, none of it needed
 //! after a restart.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use quick_cache::sync::Cache;
 use tokio::time::Instant;
 
 use crate::base::time::Timestamp;
-use crate::fill::config::{CHANGES_FORGOTTEN, CHANGES_MAX, MEMORY_MAX};
+use crate::fill::config::{CHANGES_FORGOTTEN, CHANGES_MAX, CHARGES_MAX, CHARGES_OF_SUBNET_MAX, MEMORY_MAX};
 use crate::fill::state::Writers;
 use crate::model::name::Name;
 use crate::store::DraftSpec;
@@ -25,8 +25,12 @@ const BACKOFF_MAX: Duration = Duration::from_mins(15);
 /// cause two requests each time, the one that shows it and the client's own.
 const NOT_KEPT: Duration = Duration::from_mins(1);
 
-/// For how long it is believed that a host has HTTPS, or none.
+/// For how long it is believed that a host has HTTPS.
 const HTTPS_KNOWN: Duration = Duration::from_hours(24);
+
+/// For how long it is believed that it has none. Shorter: the way to it may only have been down for a moment, and what is
+/// fetched meanwhile comes over plain HTTP.
+const NO_HTTPS_KNOWN: Duration = Duration::from_hours(1);
 
 /// How often charges are held against the drafts that are there: a subnet above its share asks many times a second.
 const COMPARED_EVERY: Duration = Duration::from_secs(10);
@@ -72,7 +76,7 @@ pub(super) struct Memory {
     /// Names whose origin could not be asked for a revalidation, and until when it is left alone.
     pauses: Cache<Name, Instant>,
     rates: Cache<String, u64>,
-    /// Whether hosts answered over HTTPS, and when that was found out.
+    /// Whether hosts have HTTPS, and when that was found out.
     https: Cache<String, (bool, Instant)>,
     /// Objects that their origin did not let be kept, and until when that is taken for so.
     not_kept: Cache<Name, Instant>,
@@ -82,9 +86,17 @@ pub(super) struct Memory {
     writers: Cache<Name, Writers>,
     /// Payloads of which several hosts together gave wrong bytes, so that nobody knows whose were wrong.
     alone: Cache<Name, ()>,
-    charges: Mutex<HashMap<Subnet, BTreeMap<Name, u64>>>,
+    charges: Mutex<Charges>,
     /// When the charges were last held against the drafts that are there.
     compared: Mutex<Option<Instant>>,
+}
+
+/// What subnets have in unproven drafts.
+#[derive(Debug, Default)]
+struct Charges {
+    of: HashMap<Subnet, BTreeMap<Name, u64>>,
+    /// Names in all of them.
+    names: usize,
 }
 
 /// The clients that are counted together: a /24 or a /64.
@@ -241,30 +253,55 @@ impl Memory {
         self.https.insert(host.to_owned(), (offers, Instant::now()));
     }
 
-    /// Whether the host answers over HTTPS, where that is known.
+    /// Whether the host has HTTPS, where that is known.
     pub(super) fn offers_https(&self, host: &str) -> Option<bool> {
-        self.https.get(host).filter(|(_, at)| at.elapsed() < HTTPS_KNOWN).map(|(offers, _)| offers)
+        let (offers, at) = self.https.get(host)?;
+        (at.elapsed() < if offers { HTTPS_KNOWN } else { NO_HTTPS_KNOWN }).then_some(offers)
     }
 
     /// `bytes` more of `key`, for which nobody published a digest, were asked for by a client.
     /// No more than its `size` is charged for it: a draft outlives its flights, and takes no more room than that.
     pub(super) fn charge(&self, client: IpAddr, key: &Name, bytes: u64, size: u64) {
         let mut charges = self.charges.lock().unwrap_or_else(PoisonError::into_inner);
-        if charges.len() < MEMORY_MAX || charges.contains_key(&Subnet::of(client)) {
-            let charged = charges.entry(Subnet::of(client)).or_default().entry(key.clone()).or_default();
+        let Charges { of, names } = &mut *charges;
+        let subnet = Subnet::of(client);
+        if let Some(charged) = of.get_mut(&subnet).and_then(|own| own.get_mut(key)) {
             *charged = charged.saturating_add(bytes).min(size);
+            return;
+        }
+        let own = of.get(&subnet).map(BTreeMap::len);
+        let is_room = own.map_or(of.len() < MEMORY_MAX, |own| own < CHARGES_OF_SUBNET_MAX);
+        if is_room && *names < CHARGES_MAX {
+            of.entry(subnet).or_default().insert(key.clone(), bytes.min(size));
+            *names += 1;
         }
     }
 
     /// What the client's subnet has in unproven drafts.
     pub(super) fn charged(&self, client: IpAddr) -> u64 {
         let charges = self.charges.lock().unwrap_or_else(PoisonError::into_inner);
-        charges.get(&Subnet::of(client)).map_or(0, |names| names.values().sum())
+        charges.of.get(&Subnet::of(client)).map_or(0, |names| names.values().sum())
+    }
+
+    /// Whether no further name is charged to the client's subnet.
+    pub(super) fn is_charged_full(&self, client: IpAddr) -> bool {
+        let charges = self.charges.lock().unwrap_or_else(PoisonError::into_inner);
+        charges.of.get(&Subnet::of(client)).is_some_and(|names| names.len() >= CHARGES_OF_SUBNET_MAX)
+    }
+
+    /// Whether no further name is charged to anybody.
+    pub(super) fn are_charges_full(&self) -> bool {
+        self.charges.lock().unwrap_or_else(PoisonError::into_inner).names >= CHARGES_MAX
     }
 
     /// The draft is gone: published, discarded or evicted.
     pub(super) fn settle(&self, key: &Name) {
-        self.settle_unless(|name| name != key);
+        let mut charges = self.charges.lock().unwrap_or_else(PoisonError::into_inner);
+        let Charges { of, names } = &mut *charges;
+        of.retain(|_, own| {
+            *names -= usize::from(own.remove(key).is_some());
+            !own.is_empty()
+        });
     }
 
     /// Whether it is time to hold the charges against the drafts that are there, which reads a row of each.
@@ -278,12 +315,14 @@ impl Memory {
     }
 
     /// Keeps only the charges for drafts that are still there.
-    pub(super) fn settle_unless(&self, there: impl Fn(&Name) -> bool) {
+    pub(super) fn settle_but(&self, there: &BTreeSet<Name>) {
         let mut charges = self.charges.lock().unwrap_or_else(PoisonError::into_inner);
-        charges.retain(|_, names| {
-            names.retain(|name, _| there(name));
-            !names.is_empty()
+        let Charges { of, names } = &mut *charges;
+        of.retain(|_, own| {
+            own.retain(|name, _| there.contains(name));
+            !own.is_empty()
         });
+        *names = of.values().map(BTreeMap::len).sum();
     }
 }
 
@@ -326,6 +365,32 @@ mod tests {
         assert_eq!(memory.charged(client("10.1.3.3")), 0);
         memory.settle(&name("a/b"));
         assert_eq!((memory.charged(client("10.1.2.3")), memory.charged(client("2001:db8::1"))), (7, 0));
+    }
+
+    #[test]
+    fn charges_are_for_so_many_names_and_no_more() {
+        let memory = Memory::new();
+        let client = |subnet: u64| IpAddr::from([0x2001, 0xdb8, 0, u16::try_from(subnet).unwrap(), 0, 0, 0, 1]);
+        let charged = |number: usize| name(&format!("a/{number}"));
+        for number in 0..CHARGES_OF_SUBNET_MAX + 100 {
+            assert_eq!(memory.is_charged_full(client(0)), number >= CHARGES_OF_SUBNET_MAX);
+            memory.charge(client(0), &charged(number), 1, 9);
+        }
+        memory.charge(client(0), &charged(0), 1, 9);
+        assert_eq!(memory.charged(client(0)), CHARGES_OF_SUBNET_MAX as u64 + 1, "what is charged goes on");
+        assert!(!memory.is_charged_full(client(1)) && !memory.are_charges_full());
+        for number in 0..CHARGES_MAX {
+            memory.charge(client(1 + number as u64 / 1000), &charged(number), 1, 9);
+        }
+        assert!(memory.are_charges_full());
+        let held = |memory: &Memory| memory.charges.lock().unwrap().of.values().map(BTreeMap::len).sum::<usize>();
+        assert_eq!((held(&memory), memory.charges.lock().unwrap().names), (CHARGES_MAX, CHARGES_MAX));
+        // One of them is gone, then all but two.
+        memory.settle(&charged(0));
+        assert_eq!((held(&memory), memory.charges.lock().unwrap().names), (CHARGES_MAX - 2, CHARGES_MAX - 2));
+        memory.settle_but(&[charged(1), charged(5000)].into());
+        assert_eq!((held(&memory), memory.charges.lock().unwrap().names), (3, 3));
+        assert!(!memory.is_charged_full(client(0)) && !memory.are_charges_full());
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,17 +1,22 @@
 //! What no digest proves is fetched over HTTPS where its host offers that: there at least nobody on the way can change it.
 //!
-//! Whether a host does is tried once and remembered, so that one without HTTPS costs one failed try and no more.
+//! Whether a host does is tried and remembered, so that one without HTTPS costs one failed try an hour. Only what says that
+//! there is no TLS counts as none: a client that asks for what is not there must not move a whole host to plain HTTP.
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
+use crate::fill::gate::Class;
 use crate::fill::inner::Inner;
 use crate::fill::learn::{self, First, Learnt, Lesson};
 use crate::fill::pump::host_of;
 use crate::model::origin::{AllowList, Host};
 use crate::model::payload::{Location, Standing};
+use crate::upstream;
 
-/// How long HTTPS may take to answer before the host counts as having none: many firewalls swallow what goes to port 443,
-/// and a client waits.
+/// How long HTTPS may take to answer before the object is asked for over plain HTTP: many firewalls swallow what goes to
+/// port 443, and a client waits.
 const WAIT: Duration = Duration::from_secs(3);
 
 /// The same place over HTTPS, if it is plain HTTP at its ordinary port and the allow-list lets that through.
@@ -25,15 +30,35 @@ fn secured(allow: &AllowList, location: &Location) -> Option<Location> {
     Some(Location { url: format!("https://{name}{path}"), standing: location.standing })
 }
 
+/// What is known of a host's HTTPS after it was asked (`None`: in [`WAIT`] nothing was said), from `seen`, what the
+/// attempts at it showed; `None`: what was known before.
+fn known_after(learnt: Option<&Learnt>, seen: Option<bool>, before: Option<bool>) -> Option<bool> {
+    match learnt {
+        Some(Learnt::Object(_) | Learnt::NoLength(_)) => Some(true),
+        Some(Learnt::Failed(error)) => match error {
+            upstream::Error::Status { .. } | upstream::Error::Changed { .. } | upstream::Error::Lied { .. } => {
+                Some(true)
+            }
+            // It was not asked at all, or was asked and led elsewhere.
+            upstream::Error::Resting { .. }
+            | upstream::Error::NotAllowed { .. }
+            | upstream::Error::Looped { .. }
+            | upstream::Error::Config { .. } => seen,
+            upstream::Error::Unavailable { .. } => known_after(None, seen, before),
+        },
+        // Silence of a host that is known to have HTTPS may be that of one slow object.
+        None => seen.or(if before == Some(true) { None } else { Some(false) }),
+    }
+}
+
 impl Inner {
     /// The same place over HTTPS, where its host is known to offer that.
     pub(super) fn known_secure(&self, location: &Location) -> Option<Location> {
         let secure = secured(&self.allow, location)?;
-        (self.memory.offers_https(host_of(&location.url)) == Some(true)).then_some(secure)
+        (self.memory.offers_https(host_of(&secure.url)) == Some(true)).then_some(secure)
     }
 
-    /// Asks the place over HTTPS what the object is; `None` where its host offers none, or not for this object. Of several
-    /// who come at once one finds out, and the others ask as they would have.
+    /// Asks the place over HTTPS what the object is; `None` where its host offers none, or not for this object.
     pub(super) async fn learn_securely(
         &self,
         location: &Location,
@@ -41,21 +66,29 @@ impl Inner {
         via: Option<&str>,
     ) -> Option<Box<Lesson>> {
         let secure = secured(&self.allow, location)?;
-        let host = host_of(&location.url);
+        let host = host_of(&secure.url);
         if self.memory.offers_https(host) == Some(false) {
             return None;
         }
-        self.memory.set_https(host, false);
-        let asking = learn::ask(self.source.as_ref(), &self.gates, &secure, first, via);
-        match tokio::time::timeout(WAIT, asking).await {
-            Ok(Learnt::Object(lesson)) => {
-                self.memory.set_https(host, true);
-                Some(lesson)
+        // The line at the host's gate says nothing of its HTTPS, so it does not count against it.
+        let permit = self.gates.enter(host, Class::Demand).await.ok();
+        let before = self.memory.offers_https(host);
+        if before == Some(false) {
+            return None;
+        }
+        let begun = Instant::now();
+        let asking = learn::ask_with(permit, self.source.as_ref(), &secure, first, via);
+        let learnt = tokio::time::timeout(WAIT, asking).await.ok();
+        let seen = self.source.tls_seen(&secure.url, begun);
+        if let Some(offers) = known_after(learnt.as_ref(), seen, before) {
+            self.memory.set_https(host, offers);
+            if !offers {
+                tracing::info!(host, "no answer over HTTPS: asked over plain HTTP for an hour");
             }
-            Ok(Learnt::NoLength(_) | Learnt::Failed(_)) | Err(_) => {
-                tracing::info!(host, "no answer over HTTPS: asked over plain HTTP from now on");
-                None
-            }
+        }
+        match learnt {
+            Some(Learnt::Object(lesson)) => Some(lesson),
+            Some(Learnt::NoLength(_) | Learnt::Failed(_)) | None => None,
         }
     }
 }
@@ -78,5 +111,26 @@ mod tests {
         assert_eq!(at("http://plain.example.org:8000/a"), None);
         assert_eq!(at("http://other.example.org/a"), None);
         assert_eq!(of("http://dl.example.org/a", Standing::Upstream), None);
+    }
+
+    #[test]
+    fn only_what_says_that_there_is_no_tls_counts_as_none() {
+        let host = || "dl.example.org".to_owned();
+        let failed = |error| Some(Learnt::Failed(error));
+        let status = || failed(upstream::Error::Status { host: host(), status: 404, challenges: Vec::new() });
+        let lied = || failed(upstream::Error::Lied { host: host(), why: String::new() });
+        let busy = || failed(upstream::Error::Unavailable { host: host(), why: String::new(), retry_after: None });
+        let resting =
+            || failed(upstream::Error::Resting { host: host(), why: String::new(), retry_after: Duration::ZERO });
+        let after = |learnt: Option<Learnt>, seen, before| known_after(learnt.as_ref(), seen, before);
+        for before in [None, Some(true)] {
+            assert_eq!((after(status(), None, before), after(lied(), None, before)), (Some(true), Some(true)));
+            assert_eq!(after(resting(), None, before), None);
+            for (seen, known) in [(Some(true), Some(true)), (Some(false), Some(false))] {
+                assert_eq!((after(busy(), seen, before), after(None, seen, before)), (known, known));
+            }
+        }
+        assert_eq!((after(None, None, None), after(busy(), None, None)), (Some(false), Some(false)));
+        assert_eq!((after(None, None, Some(true)), after(busy(), None, Some(true))), (None, None));
     }
 }

@@ -11,6 +11,7 @@ use crate::jobs::Jobs;
 use crate::jobs::address::{Address, digests};
 use crate::jobs::error::Error;
 use crate::model::name::{Name, OriginKey};
+use crate::model::payload::Published;
 use crate::model::report::{Finding, HostHealth};
 use crate::store::Listed;
 
@@ -71,6 +72,16 @@ impl Jobs {
         for name in self.names(text)? {
             if let Some(listed) = self.shared.store.show(&name).await? {
                 return Ok(listed);
+            }
+        }
+        // It may be held under a digest that the address is known by, and not be written down under the address yet.
+        if let (Some(fill), Ok(address)) = (&self.shared.fill, Address::parse(text))
+            && let Ok(target) = fill.locate(&address.ask())
+        {
+            for digest in target.expected.iter().flat_map(Published::digests) {
+                if let Some(listed) = self.shared.store.show(&Name::Digest(digest)).await? {
+                    return Ok(listed);
+                }
             }
         }
         let weak = if matches!(found[..], [Digest::Sha1(_)]) {

@@ -93,8 +93,7 @@ pub async fn sweep(store: &Store, evicted: &Evicted, ahead: bool, cancel: &Cance
 
 /// How many bytes are too many.
 pub fn excess(space: &Space) -> u64 {
-    let used = space.payloads.saturating_add(space.drafts).saturating_add(space.quarantine);
-    let over = used.saturating_sub(space.max_size);
+    let over = space.used().saturating_sub(space.max_size);
     let short = space.min_free.saturating_sub(space.disk_free);
     over.max(short)
 }

@@ -26,9 +26,10 @@ pub struct Config {
     pub stall_max: Duration,
     /// What a client must take within [`Config::stall_max`]; far below the 4 kB/s at which Windows clients give up.
     pub stall_bytes_min: u64,
-    /// Header fields of a request; hyper answers 431 beyond that.
+    /// Header fields of a request; beyond that the answer is 431.
     pub headers_max: usize,
-    /// Bytes of a request's head in all, the target included; hyper answers 431 beyond that.
+    /// Bytes of a request's head in all, the target included, counted as in RFC 9113 (6.5.2) where it comes over HTTP/2;
+    /// beyond that the answer is 431.
     pub header_bytes_max: usize,
     /// Requests at once on one HTTP/2 connection.
     pub streams_max: u32,

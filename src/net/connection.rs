@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use http::{HeaderValue, Method, Request, Response, Version, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -32,6 +32,13 @@ use crate::net::guard::Guard;
 use crate::net::pulse::{Pulse, Verdict, Visit, Watch};
 use crate::net::{Peer, Shared};
 use crate::pace::Governor;
+
+/// The HTTP/2 library takes heads so many times as long as [`Config::header_bytes_max`]: what it takes is judged in the
+/// door, refused there with a record and forgotten. What is longer still it refuses by itself, and tells nobody.
+const HEAD_READ: usize = 4;
+
+/// What HTTP/2 counts for a field beside its bytes (RFC 9113, 6.5.2).
+const FIELD_BYTES: usize = 32;
 
 /// The address that stands for our own end where the socket is gone already.
 const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -107,7 +114,8 @@ async fn serve_http1<S>(stream: S, peer: Peer, shared: &Arc<Shared>, config: Arc
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let door = Door { shared: shared.clone(), peer, pulse: pulse.clone(), pace: config.pace.clone() };
+    let (judged, pace) = (None, config.pace.clone());
+    let door = Door { shared: shared.clone(), peer, pulse: pulse.clone(), judged, pace };
     // `pipeline_flush` stays off: with it hyper would buffer whole bodies for slow readers. hyper's own header timeout
     // also runs while a connection is idle, so it stands behind our two clocks and not in their place.
     let connection = http1::Builder::new()
@@ -125,14 +133,15 @@ async fn serve_http2<S>(stream: S, peer: Peer, shared: &Arc<Shared>, config: Arc
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let door = Door { shared: shared.clone(), peer, pulse: pulse.clone(), pace: config.pace.clone() };
+    let (judged, pace) = (Some(config.clone()), config.pace.clone());
+    let door = Door { shared: shared.clone(), peer, pulse: pulse.clone(), judged, pace };
     let over = CancellationToken::new();
     // Streams run as tasks of their own; when the connection ends, however it does, so do they.
     let _streams_end_with_it = over.clone().drop_guard();
     let connection = http2::Builder::new(Streams { drain: shared.drain.clone(), over })
         .timer(TokioTimer::new())
         .max_concurrent_streams(config.streams_max)
-        .max_header_list_size(u32::try_from(config.header_bytes_max).unwrap_or(u32::MAX))
+        .max_header_list_size(u32::try_from(config.header_bytes_max.saturating_mul(HEAD_READ)).unwrap_or(u32::MAX))
         .serve_connection(TokioIo::new(stream), door);
     watch(connection, Watch::new(&config, false, Instant::now(), &pulse.sample()), config.tick(), peer, shared, &pulse)
         .await;
@@ -264,7 +273,42 @@ struct Door {
     shared: Arc<Shared>,
     peer: Peer,
     pulse: Arc<Pulse>,
+    /// By what heads are judged here; `None` where hyper has done so.
+    judged: Option<Arc<Config>>,
     pace: Governor,
+}
+
+impl Door {
+    /// Whether the request's head is longer than it may be: refused then, counted and told of, as hyper does it for HTTP/1.
+    fn refuses(&self, request: &Request<Incoming>) -> bool {
+        let Some(config) = &self.judged else { return false };
+        let (bytes, fields) = (head_bytes(request), request.headers().len());
+        let why = if bytes > config.header_bytes_max {
+            format!("a head of {bytes} bytes, and at most {} are read", config.header_bytes_max)
+        } else if fields > config.headers_max {
+            format!("{fields} header fields, and at most {} are read", config.headers_max)
+        } else {
+            return false;
+        };
+        tracing::debug!(client = %self.peer.remote, why, "request refused");
+        self.shared.counters.refuse_request(Reason::TooLarge);
+        self.shared.handler.unread(self.peer, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.as_u16(), &why);
+        true
+    }
+}
+
+/// The size of a request's head as HTTP/2 counts it (RFC 9113, 6.5.2), the target included.
+fn head_bytes<B>(request: &Request<B>) -> usize {
+    let uri = request.uri();
+    let target = [
+        (":method", Some(request.method().as_str())),
+        (":scheme", uri.scheme_str()),
+        (":authority", uri.authority().map(http::uri::Authority::as_str)),
+        (":path", uri.path_and_query().map(http::uri::PathAndQuery::as_str)),
+    ];
+    let target = target.iter().filter_map(|(name, value)| value.map(|value| name.len() + value.len() + FIELD_BYTES));
+    let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD_BYTES);
+    target.chain(fields).sum()
 }
 
 impl hyper::service::Service<Request<Incoming>> for Door {
@@ -273,10 +317,16 @@ impl hyper::service::Service<Request<Incoming>> for Door {
     type Future = Answering;
 
     fn call(&self, request: Request<Incoming>) -> Answering {
-        self.shared.counters.requests.inc();
         let head = request.method() == Method::HEAD;
         let old_client = request.version() <= Version::HTTP_10;
-        let answer = self.shared.handler.clone().handle(self.peer, request);
+        let answer = if self.refuses(&request) {
+            let mut refusal = Response::new(Body::empty());
+            *refusal.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            Box::pin(std::future::ready(refusal))
+        } else {
+            self.shared.counters.requests.inc();
+            self.shared.handler.clone().handle(self.peer, request)
+        };
         let visit = Visit::begin(self.pulse.clone());
         let (pace, client) = (self.pace.clone(), self.peer.remote.ip());
         Answering { answer, visit: Some(visit), shared: self.shared.clone(), head, old_client, pace, client }

@@ -97,7 +97,7 @@ impl Counters {
         registry.register("requests", "Requests begun", self.requests.clone());
         registry.register(
             "requests_refused",
-            "Requests that could not be read as HTTP/1",
+            "Requests whose head could not be read or was too long",
             self.requests_refused.clone(),
         );
         registry.register("bodies_cut", "Response bodies that ended short", self.bodies_cut.clone());

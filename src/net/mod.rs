@@ -64,7 +64,8 @@ pub struct Peer {
 /// What answers requests.
 ///
 /// Every request whose head can be read and fits [`Config::header_bytes_max`] gets here; of others [`Handler::unread`] is
-/// told, so that none is answered without being recorded.
+/// told, so that none is answered without being recorded; but for a head over HTTP/2 that is more than four times too long,
+/// which the HTTP/2 library refuses by itself, and tells nobody.
 /// Its target may be that long, and its body may be of any length: the body may be ignored, and is to be read with a limit,
 /// as [`body::collect`] has one.
 pub trait Handler: Send + Sync + 'static {

@@ -47,6 +47,13 @@ pub struct Space {
     pub min_free: u64,
 }
 
+impl Space {
+    /// What `max_size` limits: payloads, drafts and quarantine together.
+    pub fn used(&self) -> u64 {
+        self.payloads.saturating_add(self.drafts).saturating_add(self.quarantine)
+    }
+}
+
 /// How long one eviction step may take.
 pub(crate) const STEP: Duration = Duration::from_millis(50);
 /// Payloads doomed in one commit of a step: keeps the step short on a slow disk.
@@ -154,9 +161,8 @@ impl Core {
     pub(crate) fn excess(&self, more: u64, beside: Beside) -> Result<u64, Error> {
         let sums = self.sums.now();
         let space = self.space_of(&sums)?;
-        let used = space.payloads.saturating_add(space.drafts).saturating_add(space.quarantine);
         let more = more.saturating_add(beside.promised(&sums));
-        let over = used.saturating_add(more).saturating_sub(space.max_size);
+        let over = space.used().saturating_add(more).saturating_sub(space.max_size);
         let short = space.min_free.saturating_add(more).saturating_sub(space.disk_free);
         Ok(over.max(short))
     }

@@ -232,6 +232,27 @@ impl Cause {
         }
     }
 
+    /// What it shows of a host that was asked over https: that it speaks TLS, that no TLS connection to it can be had, or
+    /// neither.
+    pub(super) fn shows_tls(&self) -> Option<bool> {
+        match self {
+            Self::Busy { .. } | Self::Status(_) | Self::Unauthorized(_) | Self::Changed(_) | Self::Lied(_) => {
+                Some(true)
+            }
+            Self::Refused | Self::Connect(_) | Self::ConnectSlow(_) | Self::Issuer | Self::Tls(_) => Some(false),
+            Self::Name(_)
+            | Self::NoName(_)
+            | Self::Silent(_)
+            | Self::Stalled { .. }
+            | Self::Cut { .. }
+            | Self::ProxyCredentials { .. }
+            | Self::Proxy { .. }
+            | Self::Impatient(_)
+            | Self::NoResume { .. }
+            | Self::NotAllowed(_) => None,
+        }
+    }
+
     /// How long the origin asked to be left alone.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {

@@ -49,6 +49,8 @@ struct State {
     scouted: bool,
     /// `last_error` is of an attempt that is made again.
     retrying: bool,
+    /// Whether it spoke TLS when that was last seen, and when that was.
+    tls: Option<(bool, Instant)>,
 }
 
 /// Leave to ask a host. Dropped without a word (the asker went away), it says nothing of the host. Who looks whether the
@@ -99,6 +101,13 @@ impl Book {
         host
     }
 
+    /// Whether the host was seen to speak TLS, or not to, since then.
+    pub(super) fn tls_seen(&self, name: &str, since: Instant) -> Option<bool> {
+        let hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        let (speaks, at) = hosts.get(name)?.state().tls?;
+        (at >= since).then_some(speaks)
+    }
+
     /// All of them, the one asked last first.
     pub(super) fn report(&self) -> Vec<HostHealth> {
         let hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -130,6 +139,11 @@ impl Host {
         }
         let why = state.last_error.clone().unwrap_or_default();
         Err((left.max(Duration::from_secs(1)), why))
+    }
+
+    /// What an attempt over https showed.
+    pub(super) fn saw_tls(&self, speaks: bool) {
+        self.state().tls = Some((speaks, Instant::now()));
     }
 
     /// Body bytes came.
@@ -296,6 +310,19 @@ mod tests {
         }
         assert!(host.turn().is_ok());
         assert_eq!((book.report()[0].failed, book.report()[0].last_status), (10, Some(404)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_seen_of_tls_has_its_time() {
+        let book = Book::default();
+        let begun = Instant::now();
+        assert_eq!(book.tls_seen("h", begun), None);
+        book.host("h").answered(200, Duration::ZERO);
+        assert_eq!(book.tls_seen("h", begun), None);
+        book.host("h").saw_tls(false);
+        assert_eq!(book.tls_seen("h", begun), Some(false));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(book.tls_seen("h", Instant::now()), None, "that was before");
     }
 
     #[tokio::test]

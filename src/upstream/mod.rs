@@ -38,7 +38,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::base::span::Span;
 use crate::model::origin::AllowList;
-use crate::model::payload::{Location, Validators};
+use crate::model::payload::{Location, Standing, Validators};
 use crate::model::report::{Finding, HostHealth};
 use crate::pace::Governor;
 use crate::upstream::client::Clients;
@@ -152,6 +152,11 @@ pub trait Source: Send + Sync + fmt::Debug + 'static {
     fn pace(&self) -> Governor {
         Governor::default()
     }
+    /// Whether the host of this https address was seen to speak TLS (whatever it answered) or not to (no connection, no
+    /// handshake), since then; `None` where neither was seen. Told at once, while an ask is still being repeated.
+    fn tls_seen(&self, _url: &str, _since: Instant) -> Option<bool> {
+        None
+    }
     /// What each host answered lately, for status and explain.
     fn health(&self) -> Vec<HostHealth>;
     /// The path tests of `doctor` against one location that serves a known or any object.
@@ -211,6 +216,12 @@ impl Source for Upstream {
         self.core.pace.clone()
     }
 
+    fn tls_seen(&self, url: &str, since: Instant) -> Option<bool> {
+        // As the allow-list lets it through or not: nothing is asked here.
+        let hop = hop(&self.core, url, Standing::Allowed).ok()?;
+        self.core.book.tls_seen(&hop.label, since)
+    }
+
     fn health(&self) -> Vec<HostHealth> {
         self.core.book.report()
     }
@@ -257,6 +268,7 @@ async fn put(core: &Arc<Core>, ask: Ask) -> Result<Answer, Error> {
         revalidate: ask.revalidate,
         via,
     };
+    let secure = first.url.scheme() == "https";
     let mut trying = Trying::new(core.config.patience);
     let (head, response) = loop {
         let asked_at = Instant::now();
@@ -264,11 +276,19 @@ async fn put(core: &Arc<Core>, ask: Ask) -> Result<Answer, Error> {
             Ok((head, response)) => {
                 let took = asked_at.elapsed();
                 host.answered(head.status, took);
+                if secure {
+                    host.saw_tls(true);
+                }
                 core.pace.answered(&first.label, took);
                 break (head, response);
             }
             Err(failure) => failure,
         };
+        // Where another host failed, this one has answered with a redirect to it.
+        let shown = if failure.host == first.label { failure.cause.shows_tls() } else { Some(true) };
+        if let (true, Some(speaks)) = (secure, shown) {
+            host.saw_tls(speaks);
+        }
         // No range of an empty object can be satisfied; asked without one it answers.
         if failure.cause == Cause::Status(416) && question.span.is_some_and(|span| span.start() == 0) {
             question.span = None;

@@ -34,6 +34,8 @@ pub struct Answers {
     pub go: Notify,
     /// `/crowd` answers when so many are there.
     pub crowd: Barrier,
+    /// The statuses of requests that never came here.
+    pub unread: std::sync::Mutex<Vec<u16>>,
 }
 
 /// `size` bytes, a mebibyte at a time, then whatever `end` says.
@@ -66,6 +68,10 @@ fn zeros(left: u64) -> Box<dyn Frames> {
 }
 
 impl Handler for Answers {
+    fn unread(&self, _: Peer, status: u16, _: &str) {
+        self.unread.lock().unwrap().push(status);
+    }
+
     fn handle(
         self: Arc<Self>,
         peer: Peer,
@@ -132,8 +138,13 @@ impl Bench {
 
     pub fn with(config: Config, bound: Bound) -> Self {
         let (tell, ended) = mpsc::unbounded_channel();
-        let answers =
-            Arc::new(Answers { ended: tell, came: Notify::new(), go: Notify::new(), crowd: Barrier::new(CROWD) });
+        let answers = Arc::new(Answers {
+            ended: tell,
+            came: Notify::new(),
+            go: Notify::new(),
+            crowd: Barrier::new(CROWD),
+            unread: std::sync::Mutex::default(),
+        });
         let counters = Counters::default();
         let server = Server::start(config, vec![bound], answers.clone(), counters.clone()).unwrap();
         let address = server.addresses().first().copied().unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));

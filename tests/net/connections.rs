@@ -215,6 +215,40 @@ async fn http2_carries_many_at_once_over_tls() {
 }
 
 #[tokio::test]
+async fn a_head_that_is_too_long_is_refused_and_told_of_over_http2_too() {
+    let site = Site::new(&["patches.site.example"]);
+    let bound = Bound::tcp("127.0.0.1:0".parse().unwrap()).unwrap().with_tls(site.tls.server_config());
+    let bench = Bench::with(Config::default(), bound);
+    let (mut sender, connection) = h2_over(site.connect(&bench, "patches.site.example").await.unwrap()).await;
+    let connection = tokio::spawn(connection);
+    let request = |path: &str, fields: usize, bytes: usize| {
+        let mut request = http::Request::get(format!("https://patches.site.example{path}"));
+        for number in 0..fields {
+            request = request.header(format!("x-{number}"), "a".repeat(bytes / fields));
+        }
+        request.body(Empty::<bytes::Bytes>::new()).unwrap()
+    };
+    let limits = Config::default();
+    let long_path = format!("/{}", "a".repeat(limits.header_bytes_max - 4000));
+    for (refused, request, status) in [
+        (0, request("/hello", 4, limits.header_bytes_max - 1000), 200),
+        (1, request("/hello", 1, 80_000), 431),
+        (2, request("/hello", limits.headers_max + 1, 2000), 431),
+        (3, request(&long_path, 1, 5000), 431),
+        (3, request("/hello", limits.headers_max, 2000), 200),
+    ] {
+        let answer = soon(sender.send_request(request)).await.unwrap();
+        assert_eq!(answer.status(), status);
+        soon(answer.into_body().collect()).await.unwrap();
+        let why = waystation::net::counters::Why { reason: Reason::TooLarge };
+        assert_eq!(bench.counters.requests_refused.get_or_create(&why).get(), refused);
+        assert_eq!(*bench.answers.unread.lock().unwrap(), vec![431; usize::try_from(refused).unwrap()]);
+    }
+    assert_eq!((bench.counters.requests.get(), bench.counters.accepted.get()), (2, 1), "what is read is begun");
+    connection.abort();
+}
+
+#[tokio::test]
 async fn http2_streams_that_nobody_reads_are_cut() {
     let site = Site::new(&["patches.site.example"]);
     let bound = Bound::tcp("127.0.0.1:0".parse().unwrap()).unwrap().with_tls(site.tls.server_config());

@@ -101,7 +101,7 @@ pub struct Use {
     pub drafts_count: u64,
     /// Allocated in quarantine.
     pub quarantine: u64,
-    /// Allocated by payloads and drafts together: what `max_size` limits.
+    /// Allocated by payloads, drafts and quarantine together: what `max_size` limits.
     pub allocated: u64,
     /// The limit.
     pub max_size: u64,

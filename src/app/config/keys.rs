@@ -196,7 +196,7 @@ table! {
         /// The data directory, `--data` on the command line. Without it: /var/lib/waystation for root, else
         /// $XDG_DATA_HOME/waystation (or ~/.local/share/waystation). Relative paths elsewhere in this file begin here.
         path: Directory = text("/var/lib/waystation"), Startup;
-        /// The most that payloads and drafts may take, counted in blocks really allocated. Without it: 500 GiB, but at
+        /// The most that payloads, drafts and quarantine may take, in blocks really allocated. Without it: 500 GiB, but at
         /// most nine tenths of the file system.
         max_size: SizeWithin<MAX_SIZE_MIN, { u64::MAX }> = text("500 GiB"), Startup;
         /// What stays free on the file system. Without it: 10 GiB, but at most a twentieth of the file system.

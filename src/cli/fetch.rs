@@ -1,6 +1,6 @@
 //! `fetch`: payloads are filled before anyone asks.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 
 use crate::admin::view::{FetchItem, FetchRequest, Started};

@@ -65,7 +65,7 @@ impl Planes {
                 .build()
                 .map_err(|source| AppError::System { what: "threads", source })
         };
-        Ok(Self { data: runtime("data", cores.max(2))?, control: runtime("control", CONTROL_THREADS)? })
+        Ok(Self { data: runtime("data", cores)?, control: runtime("control", CONTROL_THREADS)? })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Wall-clock time as the product keeps it, and the clock seam.
 
+use std::cell::Cell;
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -48,9 +49,30 @@ impl From<SystemTime> for Timestamp {
 impl fmt::Display for Timestamp {
     /// RFC 3339 in UTC, to the second.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Most times that are printed are now, to the second: a thread remembers how the last one looked.
+        thread_local! {
+            static LAST: Cell<Option<(u64, [u8; 20])>> = const { Cell::new(None) };
+        }
+        let second = self.0 / 1000;
+        if let Some((known, text)) = LAST.get()
+            && known == second
+            && let Ok(text) = std::str::from_utf8(&text)
+        {
+            return f.write_str(text);
+        }
+        let text = self.second();
+        if let Ok(text) = text.as_bytes().try_into() {
+            LAST.set(Some((second, text)));
+        }
+        f.write_str(&text)
+    }
+}
+
+impl Timestamp {
+    fn second(self) -> String {
         match i64::try_from(self.0).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()) {
-            Some(time) => write!(f, "{time:.0}"),
-            None => write!(f, "{} ms", self.0),
+            Some(time) => format!("{time:.0}"),
+            None => format!("{} ms", self.0),
         }
     }
 }
@@ -80,6 +102,10 @@ mod tests {
     #[test]
     fn prints_in_utc_and_survives_any_value() {
         assert_eq!(Timestamp::from_ms(1_700_000_000_999).to_string(), "2023-11-14T22:13:20Z");
+        // The next ones are known by heart, but not for another second.
+        for (ms, text) in [(1_700_000_000_000, "2023-11-14T22:13:20Z"), (1_700_000_001_000, "2023-11-14T22:13:21Z")] {
+            assert_eq!(Timestamp::from_ms(ms).to_string(), text);
+        }
         assert_eq!(Timestamp::from_ms(u64::MAX).to_string(), format!("{} ms", u64::MAX));
         assert_eq!(Timestamp::from_ms(5).since(Timestamp::from_ms(9)), Duration::ZERO);
     }

@@ -84,7 +84,7 @@ impl Name {
     pub fn shown(&self) -> String {
         match self {
             Self::Digest(digest) => digest.to_string(),
-            Self::Origin(key) => shown::target(key.as_str()),
+            Self::Origin(key) => shown::target(key.as_str()).into_owned(),
         }
     }
 }

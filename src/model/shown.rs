@@ -18,10 +18,17 @@ const SECRET_PARTS: [&str; 7] = ["sig", "token", "secret", "credential", "passw"
 
 /// A path with its query, or a key that ends in one.
 #[must_use]
-pub fn target(text: &str) -> String {
-    let text = without_user_info(text);
+pub fn target(text: &str) -> Cow<'_, str> {
+    match without_user_info(text) {
+        Cow::Borrowed(text) if !text.contains('?') => escape(text.as_bytes(), TEXT_CHARS_MAX),
+        text => Cow::Owned(escape(without_secrets(&text).as_bytes(), TEXT_CHARS_MAX).into_owned()),
+    }
+}
+
+/// A path with the secrets of its query hidden.
+fn without_secrets(text: &str) -> Cow<'_, str> {
     let Some((path, query)) = text.split_once('?') else {
-        return escape(text.as_bytes(), TEXT_CHARS_MAX);
+        return Cow::Borrowed(text);
     };
     let mut shown = String::with_capacity(text.len());
     shown.push_str(path);
@@ -41,7 +48,7 @@ pub fn target(text: &str) -> String {
             _ => shown.push_str(pair),
         }
     }
-    escape(shown.as_bytes(), TEXT_CHARS_MAX)
+    Cow::Owned(shown)
 }
 
 /// Hides a name and a password that someone put before the host of a URL, of a bare authority, or of a `host/path`. Each
@@ -78,7 +85,12 @@ pub fn behind_user_info(authority: &str) -> Option<&str> {
 
 /// Printable ASCII as it is, anything else, quotes and backslashes as `\xNN`; cut to `limit` characters.
 #[must_use]
-pub fn escape(text: &[u8], limit: usize) -> String {
+pub fn escape(text: &[u8], limit: usize) -> Cow<'_, str> {
+    // Nearly all that is recorded is plain. Without an early end the look is made of wide steps.
+    let plain = text.len() <= limit && text.iter().fold(true, |plain, byte| plain & is_plain(*byte));
+    if let (true, Ok(text)) = (plain, std::str::from_utf8(text)) {
+        return Cow::Borrowed(text);
+    }
     let mut shown = String::with_capacity(text.len().min(limit));
     for byte in text {
         let width = if is_plain(*byte) { 1 } else { 4 };
@@ -93,7 +105,7 @@ pub fn escape(text: &[u8], limit: usize) -> String {
             let _ = write!(shown, "\\x{byte:02x}");
         }
     }
-    shown
+    Cow::Owned(shown)
 }
 
 const fn is_plain(byte: u8) -> bool {

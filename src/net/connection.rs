@@ -55,14 +55,14 @@ pub(crate) async fn run(
     let local = socket.local_addr().unwrap_or(NOWHERE);
     let peer = Peer { remote: canonical(remote), local: canonical(local), secure: tls.is_some() };
     let pulse = Arc::new(Pulse::default());
-    let guard = Guard::new(socket, pulse.clone(), shared.counters.clone());
+    let guard = Guard::new(socket, pulse.clone(), shared.counters.clone(), &config);
     let _counted = Counted::new(&shared.counters, seat);
     match tls {
         None => serve_http1(guard, peer, &shared, config, pulse).await,
         Some(acceptor) => {
             let handshake = tokio::time::timeout(config.handshake_max, acceptor.accept(guard));
             let shaken = tokio::select! {
-                () = shared.drain.stop().cancelled() => None,
+                () = shared.drain.stop().raised() => None,
                 shaken = handshake => Some(shaken),
             };
             match shaken {
@@ -173,8 +173,8 @@ where
 /// Drives `connection` until it ends, is judged, or the server ends.
 async fn watch(connection: impl Http, mut watch: Watch, every: Duration, peer: Peer, shared: &Shared, pulse: &Pulse) {
     let mut connection = pin!(connection);
-    let mut stop = pin!(shared.drain.stop().cancelled());
-    let mut cut = pin!(shared.drain.cut().cancelled());
+    let mut stop = pin!(shared.drain.stop().raised());
+    let mut cut = pin!(shared.drain.cut().raised());
     let mut tick = tokio::time::interval(every);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let (mut stopping, mut leaving) = (false, false);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::{Domain, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
@@ -18,6 +18,7 @@ use crate::net::config::Config;
 use crate::net::connection;
 use crate::net::counters::Reason;
 use crate::net::error::Error;
+use crate::net::guard::limit_unsent;
 
 /// Connections that the kernel holds until they are accepted: a fleet that wakes at once. The kernel lowers it to its
 /// own limit (`net.core.somaxconn`).
@@ -98,7 +99,7 @@ pub(crate) async fn accept_all(listener: Listener, shared: Arc<Shared>) {
     loop {
         let accepted = tokio::select! {
             biased;
-            () = shared.drain.stop().cancelled() => return,
+            () = shared.drain.stop().raised() => return,
             accepted = listener.listener.accept() => accepted,
         };
         match accepted {
@@ -111,7 +112,7 @@ pub(crate) async fn accept_all(listener: Listener, shared: Arc<Shared>) {
                     tracing::warn!(%error, "cannot accept connections; raise the limit of open files (LimitNOFILE)");
                 }
                 tokio::select! {
-                    () = shared.drain.stop().cancelled() => return,
+                    () = shared.drain.stop().raised() => return,
                     () = tokio::time::sleep(BACK_OFF) => {}
                 }
             }
@@ -144,10 +145,11 @@ fn take_in(stream: TcpStream, remote: SocketAddr, tls: Option<&TlsAcceptor>, sha
             return;
         }
     };
-    if let Err(error) = prepare(&stream, config.unsent_bytes_max) {
+    if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(client = %remote, %error, "connection broke while it was accepted");
         return;
     }
+    limit_unsent(&stream, config.unsent_bytes_max);
     shared.counters.accepted.inc();
     let run = connection::run(stream, remote, tls.cloned(), shared.clone(), config, seat);
     shared.drain.spawn(run);
@@ -171,12 +173,4 @@ fn complain(reason: Reason, client: IpAddr, config: &Config, shared: &Shared) {
             "connections turned away: as many are open as there may be (for clients that is limits.connections)"
         );
     }
-}
-
-fn prepare(stream: &TcpStream, unsent_bytes_max: u32) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    // Linux alone has it; elsewhere a slow reader costs a whole send buffer.
-    #[cfg(target_os = "linux")]
-    SockRef::from(stream).set_tcp_notsent_lowat(unsent_bytes_max)?;
-    Ok(())
 }

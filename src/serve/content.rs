@@ -73,7 +73,8 @@ pub(super) async fn answer(
     let want = Want { head, first, last, exact, client: peer.remote.ip(), until };
     let mut again = RESTARTS_MAX;
     loop {
-        match face.fill.obtain(&target, want).await? {
+        // Boxed: what is at hand, which is nearly all, does not pay for the room that filling wants.
+        match Box::pin(face.fill.obtain(&target, want)).await? {
             Obtained::Held { found, status } => {
                 record.answered(status);
                 return held(face, request, &found, status, now).await;
@@ -82,7 +83,7 @@ pub(super) async fn answer(
                 record.answered(status);
                 let object =
                     Object { size: facts.size, tag: &facts.tag, last_modified: facts.last_modified.as_deref(), now };
-                match flying(peer, request, &object, &flight, status, until).await {
+                match Box::pin(flying(peer, request, &object, &flight, status, until)).await {
                     // No byte has left: what was said of the object is said anew, and its client hears only that.
                     Err(Error::Fill(fill::Error::Changed { .. })) if again > 0 => again -= 1,
                     answer => return answer,
@@ -92,7 +93,7 @@ pub(super) async fn answer(
                 let detail = Some(Detail::Passed);
                 let status = CacheStatus { outcome: Outcome::Miss, stored: false, collapsed: false, detail };
                 record.answered(status);
-                let first = passed::first(request, &mut passed, until, face.config.retry_after).await?;
+                let first = Box::pin(passed::first(request, &mut passed, until, face.config.retry_after)).await?;
                 return passed::answer(request, passed, first, status, now);
             }
         }

@@ -116,38 +116,39 @@ impl Record {
     }
 
     fn write(&self, duration: Duration) {
-        let show = |value: &Option<HeaderValue>, limit| {
-            value.as_ref().map(|value| shown::escape(value.as_bytes(), limit)).unwrap_or_default()
-        };
+        fn show(value: Option<&HeaderValue>, limit: usize) -> Cow<'_, str> {
+            value.map(|value| shown::escape(value.as_bytes(), limit)).unwrap_or_default()
+        }
         let host = match (self.uri.authority(), &self.host) {
             (Some(authority), _) => Cow::Borrowed(authority.as_str()),
             (None, Some(host)) => String::from_utf8_lossy(host.as_bytes()),
             (None, None) => Cow::default(),
         };
-        let host = shown::escape(shown::without_user_info(&host).as_bytes(), FIELD_CHARS_MAX);
+        let host = shown::without_user_info(&host);
+        let host = shown::escape(host.as_bytes(), FIELD_CHARS_MAX);
         tracing::info!(
             target: "access",
             at = %self.started_at,
             client = %self.peer.remote,
             secure = self.peer.secure,
-            method = shown::escape(self.method.as_str().as_bytes(), METHOD_CHARS_MAX),
-            host,
-            path = shown::target(self.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str)),
+            method = shown::escape(self.method.as_str().as_bytes(), METHOD_CHARS_MAX).as_ref(),
+            host = host.as_ref(),
+            path = shown::target(self.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str)).as_ref(),
             key = self.name.as_ref().map(Name::shown).unwrap_or_default(),
             rule = self.rule,
             outcome = self.cache.outcome.word(),
             detail = self.cache.detail.map_or("", Detail::word),
             status = self.status,
-            range = show(&self.range, FIELD_CHARS_MAX),
+            range = show(self.range.as_ref(), FIELD_CHARS_MAX).as_ref(),
             sent = self.sent,
             ended = if self.whole { "whole" } else { "cut" },
             duration_ms = millis(duration),
             first_byte_ms = self.first_byte.map(millis),
-            agent = show(&self.agent, AGENT_CHARS_MAX),
+            agent = show(self.agent.as_ref(), AGENT_CHARS_MAX).as_ref(),
             fault = self.why.as_ref().map_or("", |(fault, _)| fault.word()),
             // Our own words, whose quotes would be escaped as a stranger's are.
             why = (self.why.as_ref())
-                .map(|(_, why)| shown::escape(why.replace('"', "'").as_bytes(), FIELD_CHARS_MAX))
+                .map(|(_, why)| shown::escape(why.replace('"', "'").as_bytes(), FIELD_CHARS_MAX).into_owned())
                 .unwrap_or_default(),
         );
     }
@@ -174,7 +175,7 @@ pub(super) fn unread(at: Timestamp, peer: Peer, status: u16, why: &str) {
         duration_ms = 0,
         agent = "",
         fault = Fault::Client.word(),
-        why = shown::escape(why.as_bytes(), FIELD_CHARS_MAX),
+        why = shown::escape(why.as_bytes(), FIELD_CHARS_MAX).as_ref(),
     );
 }
 

@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use crate::base::span::Span;
 use crate::fill;
-use crate::model::outcome::CacheStatus;
+use crate::model::outcome::{CacheStatus, Detail, Outcome};
 use crate::serve::Error;
 use crate::wire::conditional::{self, Decision, Object};
 use crate::wire::multipart::{self, Boundary, Multipart};
@@ -22,6 +22,10 @@ const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const OCTETS: HeaderValue = HeaderValue::from_static(multipart::PART_TYPE);
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const OURSELVES: HeaderValue = HeaderValue::from_static("waystation");
+
+/// What nearly all answers say; its text is made beforehand.
+const HIT_PROVEN: CacheStatus =
+    CacheStatus { outcome: Outcome::Hit, stored: false, collapsed: false, detail: Some(Detail::Proven) };
 
 /// The longest wait that `Retry-After` names: a wrong number from an origin must not send a site's clients away for a day.
 const RETRY_AFTER_MAX: Duration = Duration::from_mins(10);
@@ -85,11 +89,15 @@ pub(super) fn content(choice: &Choice, object: &Object<'_>, status: CacheStatus)
     headers.reserve(10);
     headers.insert(SERVER, OURSELVES);
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    insert_text(headers, ETAG, format!("\"{}\"", object.tag));
+    insert_text(headers, ETAG, ["\"", object.tag, "\""].concat());
     if let Some(modified) = object.last_modified {
         insert_text(headers, LAST_MODIFIED, modified.to_owned());
     }
-    insert_text(headers, CACHE_STATUS, status.to_string());
+    if status == HIT_PROVEN {
+        headers.insert(CACHE_STATUS, HeaderValue::from_static("waystation; hit; detail=proven"));
+    } else {
+        insert_text(headers, CACHE_STATUS, status.to_string());
+    }
     let code = match choice {
         Choice::Whole => {
             headers.insert(CONTENT_TYPE, OCTETS);
@@ -264,7 +272,6 @@ mod tests {
 
     use super::*;
     use crate::base::time::Timestamp;
-    use crate::model::outcome::{Detail, Outcome};
     use crate::serve::record::REFUSED;
     use crate::store;
 

@@ -2,13 +2,15 @@
 //! its fields go straight into the line. All other events are formatted by `tracing_subscriber`, and the lines look alike.
 
 use std::fmt::{self, Debug, Write};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
+
+use crate::base::time::Timestamp;
 
 /// The target of the access record.
 const ACCESS: &str = "access";
@@ -56,11 +58,11 @@ fn record(look: Look, out: &mut Writer<'_>, event: &Event<'_>) -> fmt::Result {
     match look {
         Look::Json => {
             out.write_str("{\"timestamp\":\"")?;
-            SystemTime.format_time(out)?;
+            write_now(out)?;
             write!(out, "\",\"level\":\"{level}\"")?;
         }
         Look::Timed => {
-            SystemTime.format_time(out)?;
+            write_now(out)?;
             write!(out, " {level:>5} {ACCESS}:")?;
         }
         Look::Untimed => write!(out, "{level:>5} {ACCESS}:")?,
@@ -72,6 +74,14 @@ fn record(look: Look, out: &mut Writer<'_>, event: &Event<'_>) -> fmt::Result {
         write!(out, ",\"target\":\"{ACCESS}\"}}")?;
     }
     out.write_char('\n')
+}
+
+/// RFC 3339 in UTC to the microsecond, as `tracing_subscriber` writes it.
+fn write_now(out: &mut Writer<'_>) -> fmt::Result {
+    let now = SystemTime::now();
+    let micros = now.duration_since(UNIX_EPOCH).unwrap_or_default().subsec_micros();
+    let second = Timestamp::from(now).to_string();
+    write!(out, "{}.{micros:06}Z", second.trim_end_matches('Z'))
 }
 
 /// Writes fields as they come; after an error nothing more.
@@ -136,10 +146,18 @@ fn quoted(out: &mut Writer<'_>, write: impl FnOnce(&mut Escaped<'_, '_>) -> fmt:
 
 struct Escaped<'a, 'w>(&'a mut Writer<'w>);
 
+const fn is_special(byte: u8) -> bool {
+    byte < 0x20 || byte == b'"' || byte == b'\\'
+}
+
 impl Write for Escaped<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
+        // Without an early end the look is made of wide steps, and nearly no text needs more.
+        if !text.bytes().fold(false, |found, byte| found | is_special(byte)) {
+            return self.0.write_str(text);
+        }
         let mut rest = text;
-        while let Some(at) = rest.bytes().position(|byte| byte < 0x20 || byte == b'"' || byte == b'\\') {
+        while let Some(at) = rest.bytes().position(is_special) {
             // All of these are single bytes, so that the text is cut between characters.
             let (plain, from) = rest.split_at(at);
             self.0.write_str(plain)?;

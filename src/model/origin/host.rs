@@ -1,7 +1,7 @@
 //! Canonical hosts: one spelling for one host.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use crate::model::origin::OriginError;
 
@@ -25,6 +25,10 @@ impl Host {
         }
         if is_canonical(text) {
             return Self::domain(text, text);
+        }
+        // Strictly dotted decimals, without leading zeros: what the parser below would print.
+        if text.parse::<Ipv4Addr>().is_ok() {
+            return Ok(Self(text.into()));
         }
         if text.contains('@') {
             return fail("user info is not allowed; give the host alone");

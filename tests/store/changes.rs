@@ -158,7 +158,8 @@ impl Run {
             19 => store.set_document("test/1", Some(vec![7; 5000])).await?,
             20 => store.expect(&url("x"), claim(&short, Authority::Operator), vec![]).await?,
             21 => drop(store.unbind(&url("x")).await?),
-            PUBLISH => drop(publish(&store, &url("e"), &short, None).await?),
+            // Of these nobody says anything.
+            PUBLISH => drop(publish(&store, &url("e"), &bytes(6, 4500), None).await?),
             // It ends now. What was proved meanwhile, and what is pinned, does not.
             TIME_GOES_ON => self.clock.forward(DAY + HOUR),
             24 => {

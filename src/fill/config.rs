@@ -115,6 +115,11 @@ pub(super) const ASKED_MAX: usize = 4096;
 /// What a pump writes at once at most.
 pub(super) const BATCH: u64 = 1 << 20;
 
+/// Less than this waits for more before it is written ...
+pub(super) const GATHER: u64 = 64 << 10;
+/// ... for so long at most: a client does not notice it.
+pub(super) const GATHER_FOR: Duration = Duration::from_millis(3);
+
 /// Chunks that wait between socket and disk in one pump: bounds memory when the disk is slower than the link.
 pub(super) const CHUNKS_QUEUED: usize = 32;
 
@@ -132,8 +137,8 @@ pub(super) const TRICKLE_BYTES_MIN: u64 = 2560;
 /// A step of the trickle.
 pub(super) const TRICKLE_EVERY: Duration = Duration::from_millis(500);
 
-/// The most a tail reads back from a draft at once.
-pub(super) const TAIL_READ: u64 = 512 << 10;
+/// The most a tail reads back from a draft at once: as much as the kernel takes unsent, and as is read without waiting.
+pub(super) const TAIL_READ: u64 = 128 << 10;
 
 /// A draft is made durable after so many new bytes or so long, whichever comes first ...
 pub(super) const CHECKPOINT_BYTES: u64 = 16 << 20;

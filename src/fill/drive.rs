@@ -8,7 +8,9 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::base::span::Span;
-use crate::fill::config::{CHECKPOINT_BYTES, CHECKPOINT_EVERY, EXTENT_FIRST, LINGER, RESTING_MAX, RESTING_STEP};
+use crate::fill::config::{
+    CHECKPOINT_BYTES, CHECKPOINT_EVERY, Complete, EXTENT_FIRST, LINGER, RESTING_MAX, RESTING_STEP,
+};
 use crate::fill::error::Error;
 use crate::fill::flight::End;
 use crate::fill::gate::{Class, Permit};
@@ -192,7 +194,7 @@ impl Owner {
         }
         let rests = self.resting_until.is_some_and(|until| Instant::now() < until) || self.shared.lane.is_paused();
         if !rests
-            && (self.pending.is_none() || matches!(self.pending, Some((_, Class::Ahead))))
+            && !matches!(self.pending, Some((_, Class::Demand)))
             && self.pumps < most
             && let Some(class) = self.next_span().map(|span| self.class_of(span))
             && self.pending.as_ref().is_none_or(|(_, pending)| *pending != class)
@@ -217,9 +219,17 @@ impl Owner {
     /// Whether a response waits for the span's first byte. The rest of a payload does not become urgent because a response
     /// of the same flight is being served.
     fn class_of(&self, span: Span) -> Class {
-        let waiting = self.shared.lock().waiting(Instant::now());
+        let state = self.shared.lock();
+        let waiting = state.waiting(Instant::now());
         let waits = waiting.iter().any(|waiting| waiting.at <= span.start() && span.start() < waiting.end);
-        if waits || self.sequential && !waiting.is_empty() { Class::Demand } else { Class::Ahead }
+        let is_wanted = state.whole || self.inner.config.complete == Complete::Always;
+        if waits || self.sequential && !waiting.is_empty() {
+            Class::Demand
+        } else if is_wanted || !waiting.is_empty() {
+            Class::Ahead
+        } else {
+            Class::Rest
+        }
     }
 
     /// Frees a connection where responses of other flights have been in line too long.

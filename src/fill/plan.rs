@@ -3,7 +3,7 @@
 //! 1. The response that has been silent longest comes first, then the others in turn; a response counts as served while
 //!    its bytes are in flight and will be there in time.
 //! 2. Spare connections fetch further demanded bytes, in the same turn.
-//! 3. If the whole is wanted, the rest follows in order; on a link that serves all who wait within a second, half of the
+//! 3. If the whole is wanted, the rest follows in order, once a lone response has what it waits for; on a link that serves all who wait within a second, half of the
 //!    connections begin with that at once, so that the hashing, which goes from front to end, does not wait for the last
 //!    of many scattered ranges.
 //!
@@ -114,7 +114,10 @@ fn extent_min(scene: &Scene<'_>) -> u64 {
 /// The next span to ask for, or `None` if nothing is wanted that is not in or in flight already.
 pub(super) fn next(scene: &Scene<'_>) -> Option<Span> {
     let whole = wants_whole(scene);
-    if whole && let Some(at) = front(scene) {
+    if whole
+        && !leaves_the_link(scene)
+        && let Some(at) = front(scene)
+    {
         return Some(grow(scene, at, whole));
     }
     for response in scene.waiting {
@@ -133,10 +136,18 @@ pub(super) fn next(scene: &Scene<'_>) -> Option<Span> {
             return Some(grow(scene, at, whole));
         }
     }
-    if whole {
+    if whole && !leaves_the_link(scene) {
         return first_free(scene, Span::new(0, scene.size)).map(|at| grow(scene, at, whole));
     }
     None
+}
+
+/// Whether what nobody waits for is put off: all that the few who wait for little wait for is on its way, and what is
+/// asked for beside it would only take from it.
+fn leaves_the_link(scene: &Scene<'_>) -> bool {
+    let missing = |response: &Waiting| scene.covered.gaps(Span::new(response.at, response.end)).map(|gap| gap.len());
+    let left: u64 = scene.waiting.iter().flat_map(missing).sum();
+    !scene.waiting.is_empty() && scene.waiting.len() * 4 <= scene.connections && left <= 2 * PIECE
 }
 
 /// Where to cut which extent in flight (its place in the scene, and its new end), so that a response that has been

@@ -16,6 +16,7 @@ use crate::store::core::Core;
 use crate::store::draft::DraftFile;
 use crate::store::drafts::{DraftSpec, HASH_STEP, Proved};
 use crate::store::error::{Error, is_full};
+use crate::store::lent::BUFFER;
 use crate::store::promise::{Promise, Written};
 use crate::store::proving::Ready;
 use crate::store::publish::Finished;
@@ -93,7 +94,7 @@ impl DraftState {
         reach(&self.name, row.expected.as_ref().map(ClaimRow::claim).as_ref())
     }
 
-    pub(super) fn write(self: &Arc<Self>, offset: u64, bytes: &[u8]) -> Result<Written, Error> {
+    pub(super) fn write(self: &Arc<Self>, offset: u64, parts: &[Bytes]) -> Result<Written, Error> {
         let phase = match self.phase.try_read() {
             Ok(phase) => phase,
             // It is being published, which may take as long as an fsync of all of it: a late duplicate must not hold a
@@ -108,7 +109,7 @@ impl DraftState {
             Phase::Gone => return Err(Error::Gone),
         }
         let size = self.row().size;
-        let len = bytes.len() as u64;
+        let len: u64 = parts.iter().map(|part| part.len() as u64).sum();
         if offset.checked_add(len).is_none_or(|end| end > size) {
             let what = format!("{len} bytes at {offset} do not fit into an object of {size} bytes");
             return Err(Error::Invalid { what });
@@ -118,7 +119,8 @@ impl DraftState {
         }
         // It counts already. Where the disk takes less of it, the next checkpoint sets that right.
         self.core.book.grow(self.id, len);
-        self.file.write(offset, bytes).map_err(|error| self.io(&error))?;
+        let parts: Vec<&[u8]> = parts.iter().map(|part| &part[..]).collect();
+        self.file.write_parts(offset, &parts).map_err(|error| self.io(&error))?;
         self.ask();
         drop(phase);
         if self.file.is_complete() {
@@ -150,11 +152,25 @@ impl DraftState {
     }
 
     pub(super) fn read(&self, span: Span) -> Result<Bytes, Error> {
-        if span.len() > WINDOW {
+        let len = usize::try_from(span.len()).ok().filter(|_| span.len() <= WINDOW);
+        let Some(len) = len else {
             return Err(Error::Invalid { what: format!("{} bytes at once, at most {WINDOW} can be read", span.len()) });
-        }
+        };
         self.ask();
-        self.file.read(span).map(Bytes::from).map_err(|error| self.io(&error))
+        let mut lent = self.core.buffers.lend(len);
+        self.file.read(span.start(), lent.room()).map_err(|error| self.io(&error))?;
+        Ok(lent.freeze())
+    }
+
+    /// The same without waiting for the disk; `None` where it would have to.
+    pub(super) fn read_at_once(&self, span: Span) -> Option<Bytes> {
+        let len = usize::try_from(span.len()).ok().filter(|len| *len <= BUFFER)?;
+        let mut lent = self.core.buffers.lend(len);
+        let is_there = self.file.read_at_once(span.start(), lent.room());
+        is_there.then(|| {
+            self.ask();
+            lent.freeze()
+        })
     }
 
     pub(super) fn drop_span(&self, span: Span) -> Result<(), Error> {

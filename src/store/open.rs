@@ -30,6 +30,7 @@ use crate::store::index::{Health, Index};
 use crate::store::keys::Keys;
 use crate::store::layout::Layout;
 use crate::store::ledger::{Account, Ledger, LedgerTick};
+use crate::store::lent::Buffers;
 use crate::store::lock;
 use crate::store::medium::{Access, Medium};
 use crate::store::pool::Pool;
@@ -165,6 +166,8 @@ fn start(
         keys: Keys::default(),
         withheld: Withheld::default(),
         ledger,
+        buffers: Buffers::default(),
+        looking: Arc::default(),
         next: AtomicU64::new(1),
         lock: Mutex::new(None),
     });

@@ -101,6 +101,21 @@ pub(super) const SERVED_WITHIN: Duration = Duration::from_secs(7);
 /// A response that has been silent for this long may have extents of others cut short in its favour.
 pub(super) const RELIEF_AFTER: Duration = Duration::from_secs(3);
 
+/// Where more responses wait than there are connections, an extent carries what they wait for, and beyond that at most what
+/// a connection carries in this time: three times what an origin takes to answer over a good line.
+pub(super) const BUSY: Duration = Duration::from_millis(60);
+
+/// One n-th of the connections fetches from the front, so that the hashing, which goes from front to end, has little left at
+/// the end; all others fetch what somebody waits for.
+pub(super) const FRONT_SHARE: usize = 4;
+
+/// So few responses (one n-th of the connections), of which no more than this is missing, have the link to themselves ...
+pub(super) const LONE_SHARE: usize = 4;
+/// ... (two pieces: what a fast link brings within a blink) ...
+pub(super) const LONE_MAX: u64 = 2 << 20;
+/// ... unless one has been silent for so long.
+pub(super) const LONE_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Below this rate (bytes a second, the whole flight) spare connections stay unused: parallel extents of one response
 /// would only starve the one whose bytes are waited for.
 pub(super) const THIN_LINK: u64 = 48 << 10;

@@ -246,8 +246,8 @@ mod tests {
         assert_eq!(waited_for.len(), 6);
         drop(entered);
         let last = demands[6].try_recv().unwrap();
-        let more = rests.iter_mut().filter_map(|rest| rest.try_recv().ok()).count();
-        assert_eq!(more, 1, "one connection was left, and one is theirs");
+        let more: Vec<Permit> = rests.iter_mut().filter_map(|rest| rest.try_recv().ok()).collect();
+        assert_eq!(more.len(), 1, "one connection was left, and it is theirs");
         drop((waited_for, last));
     }
 }

@@ -32,6 +32,7 @@ mod core;
 mod documents;
 mod draft;
 mod drafts;
+mod ended;
 mod entries;
 mod error;
 mod evidence;

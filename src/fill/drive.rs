@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::base::span::Span;
-use crate::fill::config::{CHECKPOINT_BYTES, CHECKPOINT_EVERY, Complete, EXTENT_FIRST, LINGER};
+use crate::fill::config::{CHECKPOINT_BYTES, CHECKPOINT_EVERY, Complete, EXTENT_FIRST, LINGER, RELIEF_AFTER};
 use crate::fill::error::Error;
 use crate::fill::flight::End;
 use crate::fill::gate::{Class, Permit};
@@ -82,7 +82,7 @@ impl Owner {
     /// taken up again is not put off.
     fn choose_lane(&mut self) {
         let now = Instant::now();
-        if self.sequential || !self.shared.lock().waiting(now).is_empty() {
+        if self.sequential || self.shared.lock().is_waited_for() {
             self.demanded_until = now + DEMAND_LINGERS;
         }
         let demanded = now < self.demanded_until;
@@ -290,6 +290,9 @@ impl Owner {
         // In line at a gate that others hold, no connection is free whatever our own count says.
         let free = if self.pending.is_some() { 0 } else { most.saturating_sub(self.pumps) };
         let mut state = self.shared.lock();
+        if !state.is_silent_for(RELIEF_AFTER) {
+            return;
+        }
         let Some((place, end)) = self.with_scene(&state, |scene| plan::relief(scene, free)) else {
             return;
         };
@@ -314,13 +317,12 @@ impl Owner {
 
     /// Ends the flight when nobody has wanted anything for a while.
     async fn end_if_idle(&mut self) -> Option<End> {
-        let (leases, whole) = {
+        let claimed = {
             let state = self.shared.lock();
-            (state.leases(), self.with_scene(&state, plan::wants_whole))
+            // A whole body that nobody wants any more is not read to its end for the sake of one byte.
+            state.leases() > 0 || self.pumps > 0 && (!self.sequential || self.with_scene(&state, plan::wants_whole))
         };
-        // A whole body that nobody wants any more is not read to its end for the sake of one byte.
-        let pumping = self.pumps > 0 && (whole || !self.sequential);
-        if leases > 0 || pumping || self.pending.is_some() {
+        if claimed || self.pending.is_some() {
             self.idle_since = None;
             return None;
         }

@@ -103,6 +103,17 @@ impl State {
         self.repeats.delivered(demand.client, got, self.size);
     }
 
+    /// Whether any response wants more than is in.
+    pub(in crate::fill) fn is_waited_for(&self) -> bool {
+        self.demands.values().any(|demand| demand.at + self.covered.run_at(demand.at) < demand.end)
+    }
+
+    /// Whether any response may have been silent for so long; [`State::waiting`] tells for want of what.
+    pub(in crate::fill) fn is_silent_for(&self, time: Duration) -> bool {
+        let now = Instant::now();
+        self.demands.values().any(|demand| now.saturating_duration_since(demand.fed_at) >= time)
+    }
+
     /// What the planner looks at: responses that want more than is in, the longest silent first. A response whose next
     /// bytes are in is not silent for want of them, however long its client does not read.
     pub(in crate::fill) fn waiting(&self, now: Instant) -> Vec<Waiting> {

@@ -266,7 +266,8 @@ fn a_long_extent_gives_way_to_responses_of_other_flights() {
 fn a_link_that_collapses_does_not_leave_a_response_behind_a_long_extent() {
     let size = 256 << 20;
     let link = |time: Duration| if time < Duration::from_secs(8) { 20_000_000 } else { 250_000 };
-    let mut world = World::new(size, link, dealt(&shuffled(size, 3), 7));
+    // No more than there are connections: beside a crowd extents are short.
+    let mut world = World::new(size, link, dealt(&shuffled(size, 3), 4));
     for _ in 0..9000 {
         world.step();
     }
@@ -450,5 +451,5 @@ fn on_a_fast_link_the_front_is_filled_beside_scattered_demands() {
         }
         flying.iter().filter(|flying| flying.at < 200 * PIECE).count()
     };
-    assert_eq!((fly(120_000_000), fly(20_000_000)), (4, 0));
+    assert_eq!((fly(120_000_000), fly(20_000_000)), (2, 0));
 }

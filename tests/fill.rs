@@ -1028,7 +1028,7 @@ async fn a_response_with_bytes_of_a_dropped_piece_is_cut() {
 #[tokio::test]
 async fn what_a_client_did_not_take_was_not_delivered_to_it() {
     let dir = tempfile::tempdir().unwrap();
-    let (origin, object, node, target) = piece_by_piece(dir.path()).await;
+    let (_origin, object, node, target) = piece_by_piece(dir.path()).await;
     let (piece, two) = (Span::at(7 * PIECE, PIECE), Span::at(7 * PIECE, 2 * PIECE));
     node.get(&target, Some(two), client(2)).await.unwrap();
     let (_, flight, _) = node.fly(&target, part(two)).await;

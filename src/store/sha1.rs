@@ -124,13 +124,11 @@ impl Core {
         })?;
         self.cache.drop_payload(&blake3, None);
         self.cache.drop_name(&name);
-        match state {
-            Sha1State::Clean => self.judge_published(&[name], &row.digests(&id)),
-            _ => {
-                tracing::warn!(%blake3, %computed, "a payload was made to collide with others of its SHA-1: it is not answered under it");
-                Ok(())
-            }
+        if state == Sha1State::Clean {
+            return self.judge_published(&[name], &row.digests(&id));
         }
+        tracing::warn!(%blake3, %computed, "a payload was made to collide with others of its SHA-1: it is not answered under it");
+        Ok(())
     }
 
     /// The SHA-1 of a payload, and whether its bytes bear the marks of a collision. Ends early where the store closes.

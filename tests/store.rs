@@ -264,14 +264,14 @@ async fn a_sha1_names_only_what_nobody_can_have_made_two_of() {
         sha1: Some(sha1_of(content)),
         ..Published::one(Digest::Sha256(sha256_of(content)), authority)
     };
-    // Proven by its SHA-256 alone: nobody looked for a collision.
+    // Proven by its SHA-256 alone: nobody looked for a collision, and a name in an address vouches for nothing.
     let plain = bytes(1, 5000);
     publish(&store, &url("plain"), &plain, Some(Authority::Catalog)).await.unwrap();
-    assert!(store.find(&under(&plain)).await.unwrap().is_none());
-    // A name in an address vouches for nothing; a catalog that has both does, also afterwards.
     store.expect(&url("plain"), both(&plain, Authority::FileName), vec![]).await.unwrap();
-    assert!(store.find(&under(&plain)).await.unwrap().is_none());
+    assert_eq!(names_of(&store, &plain).await, 3);
+    // A catalog that has both does, also afterwards.
     store.expect(&url("plain"), both(&plain, Authority::Catalog), vec![]).await.unwrap();
+    assert_eq!(names_of(&store, &plain).await, 4);
     assert_eq!(served(&store.find(&under(&plain)).await.unwrap().unwrap()), plain);
     // And before.
     let known = bytes(2, 5000);
@@ -281,10 +281,87 @@ async fn a_sha1_names_only_what_nobody_can_have_made_two_of() {
     let proved = draft.prove().await.unwrap();
     draft.publish(proved, vec![]).await.unwrap();
     assert_eq!(served(&store.find(&under(&known)).await.unwrap().unwrap()), known);
-    // Where nobody says anything a collision is looked for.
+    // Where nobody says anything a collision is looked for once somebody asks for the SHA-1. It is shown before.
     let unknown = bytes(3, 5000);
     publish(&store, &url("unknown"), &unknown, None).await.unwrap();
-    assert!(store.find(&under(&unknown)).await.unwrap().is_some());
+    assert_eq!(names_of(&store, &unknown).await, 3);
+    let shown = store.show(&under(&unknown)).await.unwrap().unwrap();
+    assert_eq!(shown.payload.digests.blake3, blake3_of(&unknown));
+    assert_eq!(served(&store.find(&under(&unknown)).await.unwrap().unwrap()), unknown);
+    assert!(store.hot(&under(&unknown)).is_some() && names_of(&store, &unknown).await == 4);
+    store.close().await.unwrap();
+}
+
+/// How many names a held payload has.
+async fn names_of(store: &Store, content: &Bytes) -> usize {
+    store.show(&Digest::Blake3(blake3_of(content)).into()).await.unwrap().unwrap().names.len()
+}
+
+/// The first 320 bytes of the two PDF files of the SHAttered attack (2017) differ and have one SHA-1.
+fn collision() -> [Bytes; 2] {
+    let prefix = "255044462d312e330a25e2e3cfd30a0a0a312030206f626a0a3c3c2f57696474682032203020522f4865696768742033203\
+                  020522f547970652034203020522f537562747970652035203020522f46696c7465722036203020522f436f6c6f725370616\
+                  3652037203020522f4c656e6774682038203020522f42697473506572436f6d706f6e656e7420383e3e0a73747265616d0af\
+                  fd8fffe00245348412d3120697320646561642121212121852fec092339759c39b1a1c63c4c97e1fffe01";
+    let one = "7f46dc93a6b67e013b029aaa1db2560b45ca67d688c7f84b8c4c791fe02b3df614f86db1690901c56b45c1530afedfb76038e97\
+               2722fe7ad728f0e4904e046c230570fe9d41398abe12ef5bc942be33542a4802d98b5d70f2a332ec37fac3514e74ddc0f2cc1a\
+               874cd0c78305a21566461309789606bd0bf3f98cda8044629a1";
+    let other = "7346dc9166b67e118f029ab621b2560ff9ca67cca8c7f85ba84c79030c2b3de218f86db3a90901d5df45c14f26fedfb3dc38e9\
+                 6ac22fe7bd728f0e45bce046d23c570feb141398bb552ef5a0a82be331fea48037b8b5d71f0e332edf93ac3500eb4ddc0decc\
+                 1a864790c782c76215660dd309791d06bd0af3f98cda4bc4629b1";
+    [one, other].map(|tail| {
+        let text = format!("{prefix}{tail}");
+        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+    })
+}
+
+#[tokio::test]
+async fn bytes_made_for_a_collision_are_never_named_by_their_sha1() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let [one, other] = collision();
+    let short = Name::Digest(Digest::Sha1(sha1_of(&one)));
+    assert_eq!((sha1_of(&one), one == other), (sha1_of(&other), false));
+    publish(&store, &url("one"), &one, None).await.unwrap();
+    publish(&store, &url("other"), &other, Some(Authority::Catalog)).await.unwrap();
+    for _ in 0..2 {
+        assert!(store.find(&short).await.unwrap().is_none());
+    }
+    assert_eq!((names_of(&store, &one).await, names_of(&store, &other).await), (3, 3));
+    assert!(store.show(&short).await.unwrap().is_none(), "nobody will look again");
+    // Nor does a SHA-1 alone prove them, before anybody looked or after.
+    let file = dir.path().with_extension("in");
+    std::fs::write(&file, &one).unwrap();
+    let claim = Published::one(Digest::Sha1(sha1_of(&one)), Authority::Operator);
+    let refused = store.import(file.clone(), false, Some(claim), vec![]).await;
+    assert!(matches!(refused, Err(Error::Mismatch { .. })), "{refused:?}");
+    std::fs::remove_file(file).unwrap();
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_sha1_that_is_published_later_proves_what_is_read_once_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let [asked, published, listed] = [bytes(1, 200_000), bytes(2, 200_000), bytes(3, 200_000)];
+    let claim = |content: &Bytes| Published::one(Digest::Sha1(sha1_of(content)), Authority::Catalog);
+    for (name, content) in [("a", &asked), ("b", &published), ("c", &listed)] {
+        let found = publish(&store, &url(name), content, None).await.unwrap();
+        assert_eq!(found.held.payload().class, Class::Unproven);
+    }
+    // By its address, and by the digest alone.
+    store.expect(&url("b"), claim(&published), vec![]).await.unwrap();
+    assert_eq!(class_of(&store, &url("b")).await, Some(Class::Proven));
+    store.expect(&Digest::Sha1(sha1_of(&listed)).into(), claim(&listed), vec![]).await.unwrap();
+    assert_eq!(class_of(&store, &url("c")).await, Some(Class::Proven));
+    // A restart knows what nobody has looked at.
+    store.close().await.unwrap();
+    let (store, _) = open(dir.path());
+    assert_eq!(class_of(&store, &Digest::Sha1(sha1_of(&asked)).into()).await, Some(Class::Unproven));
+    assert_eq!(class_of(&store, &Digest::Sha1(sha1_of(&published)).into()).await, Some(Class::Proven));
+    // What is removed is not looked for any more.
+    store.remove(blake3_of(&asked)).await.unwrap();
+    assert!(store.find(&Digest::Sha1(sha1_of(&asked)).into()).await.unwrap().is_none());
     store.close().await.unwrap();
 }
 

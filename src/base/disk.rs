@@ -23,6 +23,11 @@ pub struct Facts {
 pub trait DiskFile: Send + Sync + fmt::Debug {
     /// Fills `buf` from `offset` on; an end of file before that is `UnexpectedEof`.
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()>;
+    /// The same where that takes no waiting for the disk, and `true`; else `false`, and anything may be in `buf`. For
+    /// threads that must not block.
+    fn read_at_once(&self, _buf: &mut [u8], _offset: u64) -> bool {
+        false
+    }
     /// Writes all of `bytes` at `offset`.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     /// Sets the length; new bytes read as zero and take no blocks.
@@ -89,6 +94,21 @@ fn facts_of(meta: &fs::Metadata) -> Facts {
 impl DiskFile for RealFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         self.0.read_exact_at(buf, offset)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn read_at_once(&self, buf: &mut [u8], offset: u64) -> bool {
+        use rustix::io::{ReadWriteFlags, preadv2};
+        let mut done = 0;
+        while done < buf.len() {
+            let rest = &mut [io::IoSliceMut::new(&mut buf[done..])];
+            // What is not in memory ends the read there; nothing at all is in memory, or any error: somebody else waits.
+            match preadv2(&self.0, rest, offset + done as u64, ReadWriteFlags::NOWAIT) {
+                Ok(read) if read > 0 => done += read,
+                _ => return false,
+            }
+        }
+        true
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {

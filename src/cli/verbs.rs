@@ -200,8 +200,8 @@ Examples:
 /// One payload.
 #[derive(Debug, Args)]
 pub struct Which {
-    /// A digest in hex (BLAKE3, or at least 8 of its first digits, as lists show it; SHA-256; SHA-1 where that was checked
-    /// for collisions), or an address that points to it
+    /// A digest in hex (BLAKE3, or at least 8 of its first digits, as lists show it; SHA-256; SHA-1), or an address that
+    /// points to it
     #[arg(value_name = "DIGEST|URL")]
     pub name: String,
 }

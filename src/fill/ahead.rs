@@ -8,7 +8,7 @@ use crate::fill::Obtained;
 use crate::fill::config::{CHANGES_MAX, EXTENT_FIRST};
 use crate::fill::error::Error;
 use crate::fill::flight::{End, Flight, Phase, Shared};
-use crate::fill::gather::own;
+use crate::fill::gather::{Gathered, own};
 use crate::fill::inner::{Inner, own_error};
 use crate::fill::learn::First;
 use crate::fill::locate::{self, Keeping, Target};
@@ -38,36 +38,48 @@ impl Inner {
             if let Some(Obtained::Held { found, .. }) = self.held_by_digest(target, &gathered).await? {
                 return Ok(found);
             }
-            let first = First::Bytes(Span::new(0, EXTENT_FIRST));
-            let Some((flight, _)) = self.join_or_start(target, &gathered, None, first, &mut None)? else {
-                self.until_gone(target, &gathered).await?;
-                continue;
-            };
-            flight.lease.shared.want_whole();
-            match self.until_end(&flight).await {
-                End::Published(found) => return Ok(own(found, target, &gathered)),
-                End::Passed(spare) => {
-                    return Err(Error::unavailable(format!("it cannot be kept: {}", spare.why)));
-                }
-                End::Spilled(error, ..) => return Err(Error::Store(error)),
-                End::Failed(error) | End::Changed(error) => {
-                    let times = self.memory.changes(&gathered.key);
-                    if times > changes && times <= CHANGES_MAX {
-                        changes = times;
-                        continue;
-                    }
-                    let error = own_error(&flight, target, &error).unwrap_or(error);
-                    drop(flight);
-                    // Who is told of wrong bytes finds them in quarantine. If that takes too long, the fault is still this.
-                    if matches!(error, Error::Mismatch { .. })
-                        && let Err(slow) = self.until_gone(target, &gathered).await
-                    {
-                        tracing::warn!(%slow, "wrong bytes are told of before they are in quarantine");
-                    }
-                    return Err(error);
-                }
-                End::Idle => {}
+            if let Some(found) = self.filled(target, &gathered, "it", &mut changes).await? {
+                return Ok(found);
             }
+        }
+    }
+
+    /// Joins the flight of what was gathered, or begins one, and waits until all of it is there. `None`: look again. `what`
+    /// is said of what cannot be kept; `changes` counts how often the origin had another version meanwhile.
+    pub(super) async fn filled(
+        self: &Arc<Self>,
+        target: &Target,
+        gathered: &Gathered,
+        what: &str,
+        changes: &mut u32,
+    ) -> Result<Option<Found>, Error> {
+        let first = First::Bytes(Span::new(0, EXTENT_FIRST));
+        let Some((flight, _)) = self.join_or_start(target, gathered, None, first, &mut None)? else {
+            self.until_gone(target, gathered).await?;
+            return Ok(None);
+        };
+        flight.lease.shared.want_whole();
+        match self.until_end(&flight).await {
+            End::Published(found) => Ok(Some(own(found, target, gathered))),
+            End::Passed(spare) => Err(Error::unavailable(format!("{what} cannot be kept: {}", spare.why))),
+            End::Spilled(error, ..) => Err(Error::Store(error)),
+            End::Failed(error) | End::Changed(error) => {
+                let times = self.memory.changes(&gathered.key);
+                if times > *changes && times <= CHANGES_MAX {
+                    *changes = times;
+                    return Ok(None);
+                }
+                let error = own_error(&flight, target, &error).unwrap_or(error);
+                drop(flight);
+                // Who is told of wrong bytes finds them in quarantine. If that takes too long, the fault is still this.
+                if matches!(error, Error::Mismatch { .. })
+                    && let Err(slow) = self.until_gone(target, gathered).await
+                {
+                    tracing::warn!(%slow, "wrong bytes are told of before they are in quarantine");
+                }
+                Err(error)
+            }
+            End::Idle => Ok(None),
         }
     }
 

@@ -101,6 +101,21 @@ pub(super) const SERVED_WITHIN: Duration = Duration::from_secs(7);
 /// A response that has been silent for this long may have extents of others cut short in its favour.
 pub(super) const RELIEF_AFTER: Duration = Duration::from_secs(3);
 
+/// Where more responses wait than there are connections, an extent carries what they wait for, and beyond that at most what
+/// a connection carries in this time: three times what an origin takes to answer over a good line.
+pub(super) const BUSY: Duration = Duration::from_millis(60);
+
+/// One n-th of the connections fetches from the front, so that the hashing, which goes from front to end, has little left at
+/// the end; all others fetch what somebody waits for.
+pub(super) const FRONT_SHARE: usize = 4;
+
+/// So few responses (one n-th of the connections), of which no more than this is missing, have the link to themselves ...
+pub(super) const LONE_SHARE: usize = 4;
+/// ... (two pieces: what a fast link brings within a blink) ...
+pub(super) const LONE_MAX: u64 = 2 << 20;
+/// ... unless one has been silent for so long.
+pub(super) const LONE_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Below this rate (bytes a second, the whole flight) spare connections stay unused: parallel extents of one response
 /// would only starve the one whose bytes are waited for.
 pub(super) const THIN_LINK: u64 = 48 << 10;
@@ -114,6 +129,11 @@ pub(super) const ASKED_MAX: usize = 4096;
 
 /// What a pump writes at once at most.
 pub(super) const BATCH: u64 = 1 << 20;
+
+/// Less than this waits for more before it is written ...
+pub(super) const GATHER: u64 = 64 << 10;
+/// ... for so long at most: a client does not notice it.
+pub(super) const GATHER_FOR: Duration = Duration::from_millis(3);
 
 /// Chunks that wait between socket and disk in one pump: bounds memory when the disk is slower than the link.
 pub(super) const CHUNKS_QUEUED: usize = 32;
@@ -132,8 +152,8 @@ pub(super) const TRICKLE_BYTES_MIN: u64 = 2560;
 /// A step of the trickle.
 pub(super) const TRICKLE_EVERY: Duration = Duration::from_millis(500);
 
-/// The most a tail reads back from a draft at once.
-pub(super) const TAIL_READ: u64 = 512 << 10;
+/// The most a tail reads back from a draft at once: as much as the kernel takes unsent, and as is read without waiting.
+pub(super) const TAIL_READ: u64 = 128 << 10;
 
 /// A draft is made durable after so many new bytes or so long, whichever comes first ...
 pub(super) const CHECKPOINT_BYTES: u64 = 16 << 20;

@@ -1,4 +1,5 @@
-//! Connections to one host, shared by all flights: first come, first served, and demand before what is fetched ahead.
+//! Connections to one host, shared by all flights: first come, first served; demand before what is fetched ahead, and that
+//! before the rest of what was asked for in part, which leaves most of the link to others.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -23,9 +24,14 @@ const LINE_SWEPT: usize = 64;
 pub(super) enum Class {
     /// A response waits for it.
     Demand,
-    /// Nobody waits: a prefetch, or the rest of a payload.
+    /// Nobody waits, but all of it is wanted: a prefetch, or what lies before and behind of what is waited for.
     Ahead,
+    /// Nobody waits, and nobody said that it is wanted: the rest of a payload of which much was asked for.
+    Rest,
 }
+
+/// One n-th of a host's connections may carry rests: who asks for something new finds most of the link free.
+const REST_SHARE: usize = 4;
 
 /// The gates of all hosts.
 #[derive(Debug)]
@@ -45,15 +51,19 @@ struct Gate {
 #[derive(Debug)]
 struct State {
     free: usize,
+    /// Connections that carry rests.
+    resting: usize,
     /// With when each one came.
     demand: VecDeque<(Instant, oneshot::Sender<Permit>)>,
     ahead: VecDeque<oneshot::Sender<Permit>>,
+    rest: VecDeque<oneshot::Sender<Permit>>,
 }
 
 /// The right to use one connection. Dropping it lets the next one through.
 #[derive(Debug)]
 pub(super) struct Permit {
     gate: Option<Arc<Gate>>,
+    class: Class,
 }
 
 /// The right to pass one response through.
@@ -91,20 +101,20 @@ impl Gates {
                 hosts.retain(|_, gate| gate.lock().free < gate.limit);
             }
             let fresh = || {
-                let state = State { free: limit, demand: VecDeque::new(), ahead: VecDeque::new() };
-                Arc::new(Gate { host: host.to_owned(), limit, state: Mutex::new(state) })
+                let state = Mutex::new(State {
+                    free: limit,
+                    resting: 0,
+                    demand: VecDeque::new(),
+                    ahead: VecDeque::new(),
+                    rest: VecDeque::new(),
+                });
+                Arc::new(Gate { host: host.to_owned(), limit, state })
             };
             Arc::clone(hosts.entry(host.to_owned()).or_insert_with(fresh))
         };
         let (sender, receiver) = oneshot::channel();
-        let mut state = gate.lock();
-        if state.free > 0 {
-            // With a connection free nobody is in line: whoever frees one serves the line first.
-            state.free -= 1;
-            drop(state);
-            let unclaimed = sender.send(Permit { gate: Some(gate) });
-            debug_assert!(unclaimed.is_ok(), "the receiver is in our hands");
-        } else {
+        {
+            let mut state = gate.lock();
             match class {
                 Class::Demand => {
                     if is_to_be_swept(state.demand.len()) {
@@ -112,14 +122,16 @@ impl Gates {
                     }
                     state.demand.push_back((Instant::now(), sender));
                 }
-                Class::Ahead => {
-                    if is_to_be_swept(state.ahead.len()) {
-                        state.ahead.retain(|sender| !sender.is_closed());
+                Class::Ahead | Class::Rest => {
+                    let line = if class == Class::Ahead { &mut state.ahead } else { &mut state.rest };
+                    if is_to_be_swept(line.len()) {
+                        line.retain(|sender| !sender.is_closed());
                     }
-                    state.ahead.push_back(sender);
+                    line.push_back(sender);
                 }
             }
         }
+        gate.serve();
         receiver
     }
 
@@ -148,31 +160,57 @@ impl Gate {
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Lets in who may enter now.
+    fn serve(self: &Arc<Self>) {
+        loop {
+            let (next, class) = {
+                let mut state = self.lock();
+                let Some((next, class)) = state.next(self.limit.div_ceil(REST_SHARE)) else {
+                    return;
+                };
+                state.free -= 1;
+                state.resting += usize::from(class == Class::Rest);
+                (next, class)
+            };
+            // That one has left the line: its permit must not run this loop again from inside.
+            if let Err(mut back) = next.send(Permit { gate: Some(Arc::clone(self)), class }) {
+                back.gate = None;
+                self.lock().give_back(class);
+            }
+        }
+    }
+}
+
+impl State {
+    /// The first in line, if there is a connection for it.
+    fn next(&mut self, rests: usize) -> Option<(oneshot::Sender<Permit>, Class)> {
+        if self.free == 0 {
+            return None;
+        }
+        if let Some((_, next)) = self.demand.pop_front() {
+            return Some((next, Class::Demand));
+        }
+        if let Some(next) = self.ahead.pop_front() {
+            return Some((next, Class::Ahead));
+        }
+        if self.resting >= rests {
+            return None;
+        }
+        self.rest.pop_front().map(|next| (next, Class::Rest))
+    }
+
+    fn give_back(&mut self, class: Class) {
+        self.free += 1;
+        self.resting -= usize::from(class == Class::Rest);
+    }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let Some(gate) = self.gate.take() else {
-            return;
-        };
-        loop {
-            let next = {
-                let mut state = gate.lock();
-                let next = state.demand.pop_front().map(|(_, sender)| sender).or_else(|| state.ahead.pop_front());
-                if next.is_none() {
-                    state.free += 1;
-                    return;
-                }
-                next
-            };
-            let Some(next) = next else {
-                return;
-            };
-            match next.send(Permit { gate: Some(Arc::clone(&gate)) }) {
-                Ok(()) => return,
-                // That one has left the line. Its permit must not run this loop again from inside.
-                Err(mut back) => back.gate = None,
-            }
+        if let Some(gate) = self.gate.take() {
+            gate.lock().give_back(self.class);
+            gate.serve();
         }
     }
 }
@@ -238,5 +276,21 @@ mod tests {
         drop((third, fourth));
         let (mut one, mut two) = (gates.enter("a", Class::Ahead), gates.enter("a", Class::Ahead));
         assert!(one.try_recv().is_ok() && two.try_recv().is_ok());
+    }
+
+    #[tokio::test]
+    async fn rests_leave_most_connections_to_others() {
+        let gates = Gates::new(8);
+        let mut rests: Vec<_> = (0..8).map(|_| gates.enter("a", Class::Rest)).collect();
+        let entered: Vec<Permit> = rests.iter_mut().filter_map(|rest| rest.try_recv().ok()).collect();
+        assert_eq!(entered.len(), 2);
+        let mut demands: Vec<_> = (0..7).map(|_| gates.enter("a", Class::Demand)).collect();
+        let waited_for: Vec<Permit> = demands.iter_mut().filter_map(|demand| demand.try_recv().ok()).collect();
+        assert_eq!(waited_for.len(), 6);
+        drop(entered);
+        let last = demands[6].try_recv().unwrap();
+        let more: Vec<Permit> = rests.iter_mut().filter_map(|rest| rest.try_recv().ok()).collect();
+        assert_eq!(more.len(), 1, "one connection was left, and it is theirs");
+        drop((waited_for, last));
     }
 }

@@ -12,10 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::base::limits::{OBJECT_BYTES_MAX, PIECE};
 use crate::base::span::Span;
 use crate::base::time::Clock;
-use crate::fill::config::{
-    CHANGES_MAX, Config, EXTENT_MIN, FLIGHTS_MAX, LEARNING_MAX, LEARNING_OF_SUBNET_MAX, NAMES_MAX, SUBNET_BYTES_MIN,
-    SUBNET_SHARE, TURN, Verify,
-};
+use crate::fill::config::{CHANGES_MAX, Config, EXTENT_MIN, NAMES_MAX, SUBNET_BYTES_MIN, SUBNET_SHARE, TURN};
 use crate::fill::counters::Counters;
 use crate::fill::error::Error;
 use crate::fill::flight::{End, Flight, Known, Phase, Shared};
@@ -23,8 +20,7 @@ use crate::fill::gate::Gates;
 use crate::fill::gather::{Gathered, own};
 use crate::fill::learn::{self, First};
 use crate::fill::locate::{Keeping, Target};
-use crate::fill::memory::{Memory, Subnet};
-use crate::fill::owner::{self, Start};
+use crate::fill::memory::Memory;
 use crate::fill::pump::host_of;
 use crate::fill::renew::Verdict;
 use crate::fill::tasks::Tasks;
@@ -34,7 +30,7 @@ use crate::model::origin::AllowList;
 use crate::model::outcome::{CacheStatus, Detail, Outcome};
 use crate::model::payload::{Class, Location};
 use crate::store::{Draft, Found, Health, Store};
-use crate::upstream::{self, Answer, Source};
+use crate::upstream::{self, Source};
 
 /// How often a request that finds a flight just ended looks again: more often than an object may change.
 const TRIES: usize = CHANGES_MAX as usize + 3;
@@ -247,90 +243,6 @@ impl Inner {
         is_over().then(|| format!("the subnet of {client} has too much in unproven drafts"))
     }
 
-    /// Waits until a flight that has ended is off the map: what it still does (quarantine, a last checkpoint) must be done
-    /// before the next one looks at the draft and at the name's generation.
-    pub(super) async fn until_gone(&self, target: &Target, gathered: &Gathered) -> Result<(), Error> {
-        let ending: Vec<Arc<Shared>> = {
-            let flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
-            [&gathered.key, &target.name].into_iter().filter_map(|key| flights.get(key).cloned()).collect()
-        };
-        for shared in ending.iter().filter(|shared| shared.is_over()) {
-            tokio::time::timeout(self.config.silence, shared.gone.cancelled())
-                .await
-                .map_err(|_| Error::unavailable("the flight before is still being wound up"))?;
-        }
-        Ok(())
-    }
-
-    /// Step 4: one flight per payload. `None`: one has ended and is not off the map yet. `answer` is taken by a new flight.
-    pub(super) fn join_or_start(
-        self: &Arc<Self>,
-        target: &Target,
-        gathered: &Gathered,
-        client: Option<IpAddr>,
-        first: First,
-        answer: &mut Option<(Answer, Location)>,
-    ) -> Result<Option<(Flight, bool)>, Error> {
-        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
-        for key in [&gathered.key, &target.name] {
-            let Some(shared) = flights.get(key).cloned() else {
-                continue;
-            };
-            if let Some(flight) = shared.lease() {
-                join(&shared, target, gathered);
-                return Ok(Some((flight, true)));
-            }
-            return Ok(None);
-        }
-        if self.closing.is_cancelled() {
-            return Err(Error::Closing);
-        }
-        if flights.len() >= FLIGHTS_MAX {
-            return Err(Error::unavailable(format!("{FLIGHTS_MAX} flights are under way, which is the most")));
-        }
-        let starter = client.map(Subnet::of);
-        if let Some(starter) = starter {
-            within_share(&flights, starter, gathered)?;
-        }
-        let strict = self.config.verify == Verify::Strict;
-        let key = gathered.key.clone();
-        let shared = Arc::new(Shared::new(
-            key.clone(),
-            starter,
-            strict,
-            self.store.clone(),
-            Arc::clone(&self.source),
-            Arc::clone(&self.memory),
-            Arc::clone(&self.gates),
-        ));
-        {
-            let mut state = shared.lock();
-            state.expected = gathered.expected;
-            state.generation = gathered.generation;
-            for location in &gathered.locations {
-                state.add_source(location);
-            }
-            learn::order(&mut state.sources, |host| self.memory.blamed(&key, host).is_some());
-            state.source = 0;
-        }
-        join(&shared, target, gathered);
-        let Some(flight) = shared.lease() else {
-            return Err(Error::unavailable("a flight ended before it began"));
-        };
-        flights.insert(key, Arc::clone(&shared));
-        drop(flights);
-        self.counters.flights.inc();
-        let start = Start {
-            target: target.clone(),
-            generation: gathered.generation,
-            first,
-            answer: answer.take(),
-            draft: None,
-        };
-        self.tracker.spawn(owner::fly(Arc::clone(self), shared, start));
-        Ok(Some((flight, false)))
-    }
-
     /// Step 5: what the origin says of the object, or the flight's end; 503 from `until` on, while the flight goes on.
     async fn await_facts(&self, flight: &Flight, until: Instant) -> Result<Phase, Error> {
         let shared = &flight.lease.shared;
@@ -380,48 +292,6 @@ fn first_of(want: Want, reach: u64) -> First {
     }
     let end = want.last.map_or(u64::MAX, |last| last.saturating_add(1));
     First::Bytes(Span::new(want.first, end.min(want.first.saturating_add(reach))))
-}
-
-/// Whether a client of this subnet may begin one more flight: see [`LEARNING_MAX`] and [`LEARNING_OF_SUBNET_MAX`].
-fn within_share(flights: &HashMap<Name, Arc<Shared>>, starter: Subnet, gathered: &Gathered) -> Result<(), Error> {
-    // With so few there is nothing to count.
-    if flights.len() < LEARNING_OF_SUBNET_MAX {
-        return Ok(());
-    }
-    let host = gathered.locations.first().map(|first| host_of(&first.url)).unwrap_or_default();
-    let (mut of_host, mut of_subnet) = (0, 0);
-    for shared in flights.values() {
-        if let Some(asked) = shared.asks() {
-            of_host += usize::from(asked == host);
-            of_subnet += usize::from(shared.starter == Some(starter));
-        }
-    }
-    if of_host >= LEARNING_MAX {
-        return Err(Error::unavailable(format!("{host} has not answered {of_host} questions yet, which is the most")));
-    }
-    if of_subnet >= LEARNING_OF_SUBNET_MAX {
-        let why = format!("nothing is known yet of {of_subnet} objects that this subnet asked for, which is the most");
-        return Err(Error::unavailable(why));
-    }
-    Ok(())
-}
-
-/// Adds what another request knows to a flight.
-fn join(shared: &Shared, target: &Target, gathered: &Gathered) {
-    let mut state = shared.lock();
-    for location in &gathered.locations {
-        state.add_source(location);
-    }
-    if target.name != shared.key {
-        let tag = learn::tag_of(target, &gathered.key, gathered.generation.max(state.generation), "");
-        state.add_name(&target.name, &tag);
-    }
-    if state.expected.is_none() && gathered.expected.is_some() {
-        state.expected = gathered.expected;
-        state.amended = state.draft.is_some();
-    }
-    drop(state);
-    shared.owner.notify_one();
 }
 
 fn flying(

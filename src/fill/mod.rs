@@ -31,6 +31,8 @@ mod fresh;
 mod gate;
 mod gather;
 mod inner;
+mod joining;
+mod landed;
 mod learn;
 mod locate;
 mod measure;

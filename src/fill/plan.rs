@@ -3,21 +3,22 @@
 //! 1. The response that has been silent longest comes first, then the others in turn; a response counts as served while
 //!    its bytes are in flight and will be there in time.
 //! 2. Spare connections fetch further demanded bytes, in the same turn.
-//! 3. If the whole is wanted, the rest follows in order; on a link that serves all who wait within a second, half of the
-//!    connections begin with that at once, so that the hashing, which goes from front to end, does not wait for the last
-//!    of many scattered ranges.
+//! 3. If the whole is wanted, the rest follows in order, once a lone response has what it waits for; on a link that serves
+//!    all who wait within a second, a quarter of the connections begins with that at once, so that the hashing, which goes
+//!    from front to end, does not wait for the last of many scattered ranges.
 //!
-//! An extent grows over neighbouring missing bytes that are demanded too (or wanted), and over bounded read-ahead, up to
-//! a length that a connection carries within [`TURN`]: eight mebibytes on a fast link, 64 KiB on a slow one, less where many wait. No byte
-//! that is in or in flight is ever asked for. Where a long extent keeps a silent response waiting, [`relief`] says where
-//! to cut it short.
+//! An extent grows over neighbouring missing bytes that are demanded too (or wanted, unless a crowd waits for others), and
+//! over bounded read-ahead, up to a length that a connection carries within [`TURN`]: eight mebibytes on a fast link, 64 KiB
+//! on a slow one, less where many wait. No byte that is in or in flight is ever asked for. Where a long extent keeps a
+//! silent response waiting, [`relief`] says where to cut it short.
 
 use std::time::Duration;
 
 use crate::base::limits::PIECE;
 use crate::base::span::{Span, SpanSet};
 use crate::fill::config::{
-    Complete, EXTENT_FIRST, EXTENT_FLOOR, EXTENT_MIN, RELIEF_AFTER, ROUND, SERVED_WITHIN, SMALL_REST, THIN_LINK, TURN,
+    BUSY, Complete, EXTENT_FIRST, EXTENT_FLOOR, EXTENT_MIN, FRONT_SHARE, LONE_MAX, LONE_PATIENCE, LONE_SHARE,
+    RELIEF_AFTER, ROUND, SERVED_WITHIN, SMALL_REST, THIN_LINK, TURN,
 };
 
 /// An open response that waits for bytes.
@@ -114,13 +115,18 @@ fn extent_min(scene: &Scene<'_>) -> u64 {
 /// The next span to ask for, or `None` if nothing is wanted that is not in or in flight already.
 pub(super) fn next(scene: &Scene<'_>) -> Option<Span> {
     let whole = wants_whole(scene);
-    if whole && let Some(at) = front(scene) {
+    if whole
+        && !leaves_the_link(scene)
+        && let Some(at) = front(scene)
+    {
         return Some(grow(scene, at, whole));
     }
+    // Where more wait than there are connections, what somebody waits for comes before what lies behind it.
+    let beyond = whole && scene.waiting.len() <= scene.connections;
     for response in scene.waiting {
         let at = response.at + scene.covered.run_at(response.at);
         if at < response.end && flying_at(scene, at).is_none() {
-            return Some(grow(scene, at, whole));
+            return Some(grow(scene, at, beyond));
         }
     }
     // On a thin link a second extent for a response that is being served would take from it what it waits for.
@@ -130,13 +136,24 @@ pub(super) fn next(scene: &Scene<'_>) -> Option<Span> {
     }
     for response in scene.waiting {
         if let Some(at) = first_free(scene, Span::new(response.at, response.end)) {
-            return Some(grow(scene, at, whole));
+            return Some(grow(scene, at, beyond));
         }
     }
-    if whole {
+    if whole && !leaves_the_link(scene) {
         return first_free(scene, Span::new(0, scene.size)).map(|at| grow(scene, at, whole));
     }
     None
+}
+
+/// Whether what nobody waits for is put off: all that the few who wait for little wait for is on its way, and what is
+/// asked for beside it would only take from it.
+fn leaves_the_link(scene: &Scene<'_>) -> bool {
+    let missing = |response: &Waiting| scene.covered.gaps(Span::new(response.at, response.end)).map(|gap| gap.len());
+    let left: u64 = scene.waiting.iter().flat_map(missing).sum();
+    // One that gets nothing may wait on a dead connection, which is known by others that are not.
+    let is_fed = scene.waiting.iter().all(|response| response.silent < LONE_PATIENCE);
+    let are_few = !scene.waiting.is_empty() && scene.waiting.len() * LONE_SHARE <= scene.connections;
+    are_few && is_fed && left <= LONE_MAX
 }
 
 /// Where to cut which extent in flight (its place in the scene, and its new end), so that a response that has been
@@ -196,7 +213,7 @@ fn front(scene: &Scene<'_>) -> Option<u64> {
     }
     let first = first_free(scene, Span::new(0, scene.size))?;
     let before = scene.flying.iter().filter(|flying| flying.at < first).count();
-    (before < scene.connections / 2).then_some(first)
+    (before < scene.connections.div_ceil(FRONT_SHARE)).then_some(first)
 }
 
 fn flying_at(scene: &Scene<'_>, at: u64) -> Option<usize> {
@@ -225,7 +242,7 @@ fn grow(scene: &Scene<'_>, start: u64, whole: bool) -> Span {
     if whole {
         return Span::new(start, free);
     }
-    let mut budget = read_ahead_left(scene);
+    let mut budget = if wants_whole(scene) { worth_asking(scene) } else { read_ahead_left(scene) };
     let mut end = start;
     for wanted in scene.asked.within(Span::new(start, free)) {
         let hole = wanted.start() - end;
@@ -237,6 +254,12 @@ fn grow(scene: &Scene<'_>, start: u64, whole: bool) -> Span {
     }
     // Beyond the last demanded byte only whole pieces are read ahead: a part of one would have to be asked for twice.
     Span::new(start, (end + budget / PIECE * PIECE).min(free))
+}
+
+/// How far an extent may go beyond what a crowd waits for, so that asking for little does not cost a connection its time.
+fn worth_asking(scene: &Scene<'_>) -> u64 {
+    let each = scene.rate.unwrap_or(0) / scene.connections.max(1) as u64;
+    u64::try_from(u128::from(each) * BUSY.as_millis() / 1000).unwrap_or(u64::MAX)
 }
 
 /// How many bytes that nobody asked for may be fetched: an eighth of what was asked for, less what was already.

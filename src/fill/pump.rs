@@ -1,7 +1,8 @@
 //! One extent: from the source to the draft.
 //!
 //! 1. Ask for the span, of the pinned version. An origin that sends the whole instead is handed back to the owner.
-//! 2. Read and write at the same time: what arrives while a write runs is batched for the next one, up to 1 MiB.
+//! 2. Read and write at the same time: what arrives while a write runs is batched for the next one, up to 1 MiB; little
+//!    is gathered for a moment, for a write costs two threads a change of what they do.
 //! 3. What is written is marked, and tails may read it at once. The end of the extent is written in one go, so that
 //!    enough can be held back of what completes a draft.
 //! 4. Stop where the planner has cut the extent short.
@@ -9,11 +10,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::base::span::Span;
-use crate::fill::config::{BATCH, CHUNKS_QUEUED, HELD_BACK};
+use crate::fill::config::{BATCH, CHUNKS_QUEUED, GATHER, GATHER_FOR, HELD_BACK};
 use crate::fill::flight::Shared;
 use crate::fill::gate::Permit;
 use crate::fill::opening::must_be_one_answer;
@@ -117,8 +119,11 @@ impl Pump {
             }
             // The extent's end is written in one go, everything else as soon as there is something.
             let enough = |len: u64| at + len >= end || (len > 0 && at + len + HELD_BACK <= end) || len > HELD_BACK;
+            let mut gathered = None;
             while over.is_none() && pending.len < BATCH {
-                let next = if enough(pending.len) {
+                let until = *gathered.get_or_insert_with(|| Instant::now() + GATHER_FOR);
+                let is_due = pending.len >= GATHER || at + pending.len >= end || Instant::now() >= until;
+                let next = if enough(pending.len) && is_due {
                     match arrived.try_recv() {
                         Ok(next) => Some(next),
                         Err(mpsc::error::TryRecvError::Empty) => break,
@@ -127,6 +132,7 @@ impl Pump {
                 } else {
                     tokio::select! {
                         next = arrived.recv() => next,
+                        () = tokio::time::sleep_until(until), if enough(pending.len) => continue,
                         // What little has come since the last write is not worth keeping: it is being asked for anew.
                         () = self.until_over() => return Pumped::Cut,
                     }
@@ -152,15 +158,15 @@ impl Pump {
                     None => continue,
                 }
             }
-            let bytes = pending.take(len);
-            if let Err(error) = self.store_bytes(at, bytes).await {
+            let parts = pending.take(len);
+            if let Err(error) = self.store_bytes(at, parts).await {
                 return Pumped::Disk(error);
             }
             at += len;
             let mut state = self.shared.lock();
             if let Some(extent) = state.extents.get_mut(&self.id) {
                 extent.at = at;
-                extent.fed_at = Some(tokio::time::Instant::now());
+                extent.fed_at = Some(Instant::now());
             }
         }
     }
@@ -177,16 +183,14 @@ impl Pump {
     }
 
     /// Writes those of the bytes that are not in, and marks them.
-    async fn store_bytes(&self, at: u64, bytes: Bytes) -> Result<(), store::Error> {
-        let span = Span::at(at, bytes.len() as u64);
+    async fn store_bytes(&self, at: u64, parts: Vec<Bytes>) -> Result<(), store::Error> {
+        let span = Span::at(at, total(&parts));
         let gaps: Vec<Span> = self.shared.lock().writable(span);
         for gap in gaps {
             self.shared.until_room().await;
-            let from = usize::try_from(gap.start() - at).unwrap_or(usize::MAX).min(bytes.len());
-            let to = usize::try_from(gap.end() - at).unwrap_or(usize::MAX).min(bytes.len());
             // Before the write: one that breaks off may have written some of it.
             self.shared.lock().writers.wrote(host_of(&self.location.url), gap);
-            self.draft.write(gap.start(), bytes.slice(from..to)).await?;
+            self.draft.write_parts(gap.start(), cut(&parts, at, gap)).await?;
             self.shared.mark(gap);
         }
         Ok(())
@@ -206,8 +210,8 @@ impl Pending {
         self.chunks.push_back(chunk);
     }
 
-    /// The first `len` bytes (at most what is there) in one piece; a single chunk is not copied.
-    fn take(&mut self, len: u64) -> Bytes {
+    /// The first `len` bytes (at most what is there), uncopied.
+    fn take(&mut self, len: u64) -> Vec<Bytes> {
         let mut left = usize::try_from(len).unwrap_or(usize::MAX);
         let mut parts: Vec<Bytes> = Vec::new();
         while left > 0 {
@@ -221,17 +225,28 @@ impl Pending {
             }
             parts.push(part);
         }
-        let total = parts.iter().map(Bytes::len).sum::<usize>();
-        self.len -= total as u64;
-        if let [one] = parts.as_slice() {
-            return one.clone();
-        }
-        let mut joined = BytesMut::with_capacity(total);
-        for part in &parts {
-            joined.extend_from_slice(part);
-        }
-        joined.freeze()
+        self.len -= total(&parts);
+        parts
     }
+}
+
+fn total(parts: &[Bytes]) -> u64 {
+    parts.iter().map(|part| part.len() as u64).sum()
+}
+
+/// The bytes of `span` out of `parts`, which begin at `at`; uncopied.
+fn cut(parts: &[Bytes], mut at: u64, span: Span) -> Vec<Bytes> {
+    let mut inside = Vec::with_capacity(parts.len());
+    for part in parts {
+        let here = Span::at(at, part.len() as u64).intersect(&span);
+        if !here.is_empty() {
+            // Both are inside the part, whose length is a usize.
+            let place = |offset: u64| usize::try_from(offset - at).unwrap_or(part.len());
+            inside.push(part.slice(place(here.start())..place(here.end())));
+        }
+        at += part.len() as u64;
+    }
+    inside
 }
 
 /// Hands chunks on until the body ends; the writer's going away ends it too.
@@ -273,11 +288,19 @@ mod tests {
         for chunk in ["ab", "cde", "f"] {
             pending.push(Bytes::from_static(chunk.as_bytes()));
         }
-        assert_eq!(pending.take(1), "a");
-        assert_eq!(pending.take(3), "bcd");
+        assert_eq!(pending.take(1), ["a"]);
+        assert_eq!(pending.take(3), ["b", "cd"]);
         assert_eq!(pending.len, 2);
-        assert_eq!(pending.take(9), "ef");
+        assert_eq!(pending.take(9), ["e", "f"]);
         assert_eq!((pending.len, pending.take(1).len()), (0, 0));
+    }
+
+    #[test]
+    fn the_bytes_of_a_span_out_of_parts() {
+        let parts = ["ab", "cde", "f"].map(|part| Bytes::from_static(part.as_bytes()));
+        assert_eq!(cut(&parts, 10, Span::new(11, 14)), ["b", "cd"]);
+        assert_eq!(cut(&parts, 10, Span::new(12, 16)), ["cde", "f"]);
+        assert_eq!(cut(&parts, 10, Span::new(13, 14)), ["d"]);
     }
 
     #[test]

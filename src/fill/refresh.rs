@@ -7,13 +7,8 @@
 
 use std::sync::Arc;
 
-use crate::base::span::Span;
-use crate::fill::config::EXTENT_FIRST;
 use crate::fill::error::Error;
-use crate::fill::flight::End;
-use crate::fill::gather::own;
-use crate::fill::inner::{Inner, own_error};
-use crate::fill::learn::First;
+use crate::fill::inner::Inner;
 use crate::fill::locate::{Keeping, Target};
 use crate::fill::renew::Verdict;
 use crate::model::name::Name;
@@ -71,30 +66,19 @@ impl Inner {
 
     /// The new version, whose flight has begun and may have ended.
     async fn replacement(self: &Arc<Self>, target: &Target, before: &Found) -> Result<Found, Error> {
-        let old = before.held.payload().digests.blake3;
+        let (old, mut changes) = (before.held.payload().digests.blake3, 0);
         loop {
+            if self.closing.is_cancelled() {
+                return Err(Error::Closing);
+            }
             if let Some(found) = self.store.find(&target.name).await?
                 && found.held.payload().digests.blake3 != old
             {
                 return Ok(found);
             }
             let gathered = self.gather(target).await?;
-            let first = First::Bytes(Span::new(0, EXTENT_FIRST));
-            let Some((flight, _)) = self.join_or_start(target, &gathered, None, first, &mut None)? else {
-                self.until_gone(target, &gathered).await?;
-                continue;
-            };
-            flight.lease.shared.want_whole();
-            match self.until_end(&flight).await {
-                End::Published(found) => return Ok(own(found, target, &gathered)),
-                End::Passed(spare) => {
-                    return Err(Error::unavailable(format!("the new version cannot be kept: {}", spare.why)));
-                }
-                End::Spilled(error, ..) => return Err(Error::Store(error)),
-                End::Failed(error) | End::Changed(error) => {
-                    return Err(own_error(&flight, target, &error).unwrap_or(error));
-                }
-                End::Idle => {}
+            if let Some(found) = self.filled(target, &gathered, "the new version", &mut changes).await? {
+                return Ok(found);
             }
         }
     }

@@ -227,7 +227,11 @@ impl Tail {
 }
 
 async fn read(draft: &Draft, span: Span) -> Result<Bytes, Error> {
-    let bytes = draft.read(span).await?;
+    // Most of what is asked for has just come in.
+    let bytes = match draft.read_at_once(span) {
+        Some(bytes) => bytes,
+        None => draft.read(span).await?,
+    };
     if bytes.is_empty() {
         return Err(Error::unavailable("the draft gave no bytes where there should be some"));
     }

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::ops::Bound;
 use std::path::Path;
 
-use redb::{Database, Key, ReadTransaction, ReadableTable, TableDefinition, Value};
+use redb::{Database, Key, ReadTransaction, ReadableTable, TableDefinition, TableError, Value};
 
 use crate::base::disk::Disk;
 use crate::store::error::Error;
@@ -13,7 +13,7 @@ use crate::store::identity;
 use crate::store::index;
 use crate::store::tables::{
     ALIASES, DOCUMENTS, DOOMED, DRAFTS, EXPIRY, INTENTS, LEDGER, META, NAMES, NOTES, PAYLOADS, PIECES, PINS,
-    QUARANTINE, RECENCY, TOTALS, USED,
+    QUARANTINE, RECENCY, TOTALS, UNCHECKED, USED,
 };
 
 /// The cache of the database that is being written.
@@ -69,6 +69,7 @@ pub(crate) fn tables(tx: &ReadTransaction, db: &Database, wanted: &dyn Fn() -> b
     table(tx, db, PAYLOADS, wanted)?;
     table(tx, db, ALIASES, wanted)?;
     table(tx, db, NAMES, wanted)?;
+    table(tx, db, UNCHECKED, wanted)?;
     table(tx, db, USED, wanted)?;
     table(tx, db, RECENCY, wanted)?;
     table(tx, db, EXPIRY, wanted)?;
@@ -89,7 +90,11 @@ fn table<K: Key + 'static, V: Value + 'static>(
     definition: TableDefinition<'static, K, V>,
     wanted: &dyn Fn() -> bool,
 ) -> Result<(), Error> {
-    let from = tx.open_table(definition)?;
+    let from = match tx.open_table(definition) {
+        // An index that was made before there was this table: it is empty.
+        Err(TableError::TableDoesNotExist(_)) => return Ok(()),
+        from => from?,
+    };
     let into = db.begin_write()?;
     {
         let mut into = into.open_table(definition)?;

@@ -16,6 +16,7 @@ use crate::store::index::{Health, Index};
 use crate::store::keys::Keys;
 use crate::store::layout::Layout;
 use crate::store::ledger::Ledger;
+use crate::store::lent::Buffers;
 use crate::store::lock::Lock;
 use crate::store::pool::Pool;
 use crate::store::shelf::Shelved;
@@ -61,12 +62,16 @@ pub(crate) struct Core {
     /// Told whenever room had to be made while somebody waited.
     pub(crate) short: Arc<Notify>,
     pub(crate) cache: Arc<OpenCache>,
+    /// What drafts are read into.
+    pub(crate) buffers: Buffers,
     pub(crate) sums: Sums,
     pub(crate) book: Book,
     pub(crate) keys: Keys,
     pub(crate) shelved: Shelved,
     pub(crate) withheld: Withheld,
     pub(crate) ledger: Ledger,
+    /// Held while a payload is read to find out what its SHA-1 is worth: one at a time.
+    pub(crate) looking: Arc<tokio::sync::Mutex<()>>,
     /// Above every id that a draft or a thing in quarantine has.
     pub(crate) next: AtomicU64,
     pub(crate) lock: Mutex<Option<Lock>>,

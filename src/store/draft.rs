@@ -130,8 +130,14 @@ impl DraftFile {
     /// Stores what of `bytes` is not covered yet. When it returns well, all of it is covered and can be read back; on an
     /// error, what had been stored before it. Hashes nothing: call [`Self::hash_some`] later.
     pub(crate) fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let span = Span::at(offset, bytes.len() as u64);
-        if span.end() > self.size || span.len() != bytes.len() as u64 {
+        self.write_parts(offset, &[bytes])
+    }
+
+    /// The same for bytes that come in parts, one after the other.
+    pub(crate) fn write_parts(&self, offset: u64, parts: &[&[u8]]) -> io::Result<()> {
+        let len: u64 = parts.iter().map(|part| part.len() as u64).sum();
+        let span = Span::at(offset, len);
+        if span.end() > self.size || span.len() != len {
             let what = format!("bytes {span:?} of a draft of {} bytes", self.size);
             return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         }
@@ -147,23 +153,35 @@ impl DraftFile {
         drop(cover);
         let _writing = Writing { draft: self, span };
         for gap in gaps {
-            // Both are inside `bytes`, whose length is a usize.
-            let (from, to) = ((gap.start() - offset) as usize, (gap.end() - offset) as usize);
-            self.file()?.write_at(&bytes[from..to], gap.start())?;
+            let mut at = offset;
+            for part in parts {
+                let here = Span::at(at, part.len() as u64).intersect(&gap);
+                if !here.is_empty() {
+                    // Both are inside the part, whose length is a usize.
+                    let (from, to) = ((here.start() - at) as usize, (here.end() - at) as usize);
+                    self.file()?.write_at(&part[from..to], here.start())?;
+                }
+                at += part.len() as u64;
+            }
             self.cover().store(gap, self.size);
         }
         Ok(())
     }
 
-    /// The bytes of `span`, all of which must be covered. Allocates as much: the caller bounds it.
-    pub(crate) fn read(&self, span: Span) -> io::Result<Vec<u8>> {
+    /// Fills `buf` with the bytes from `offset` on, all of which must be covered.
+    pub(crate) fn read(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        let span = Span::at(offset, buf.len() as u64);
         if !self.cover().covered.covers(&span) {
             let what = format!("bytes {span:?} of the draft are not in");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         }
-        let mut bytes = vec![0; usize::try_from(span.len()).map_err(io::Error::other)?];
-        self.file()?.read_at(&mut bytes, span.start())?;
-        Ok(bytes)
+        self.file()?.read_at(buf, offset)
+    }
+
+    /// The same without ever waiting for the disk; `false` where it would have to, and where bytes are not in.
+    pub(crate) fn read_at_once(&self, offset: u64, buf: &mut [u8]) -> bool {
+        let span = Span::at(offset, buf.len() as u64);
+        self.cover().covered.covers(&span) && self.file().is_ok_and(|file| file.read_at_once(buf, offset))
     }
 
     /// Takes `span` for bad: it is no longer covered, and no digest remembers it. The bytes stay in the file until they

@@ -103,13 +103,24 @@ impl Draft {
     /// that were begun later have it; `Full` where the disk or `max_size` says no. What comes after the draft was found
     /// complete is dropped.
     pub async fn write(&self, offset: u64, bytes: Bytes) -> Result<(), Error> {
-        self.state.write_in_turn(offset, bytes).await
+        self.write_parts(offset, vec![bytes]).await
+    }
+
+    /// The same for bytes that came in parts, one after the other.
+    pub async fn write_parts(&self, offset: u64, parts: Vec<Bytes>) -> Result<(), Error> {
+        self.state.write_in_turn(offset, parts).await
     }
 
     /// Reads covered bytes back (at most [`WINDOW`] at once).
     pub async fn read(&self, span: Span) -> Result<Bytes, Error> {
         let state = Arc::clone(&self.state);
         self.state.core.io.run(move || state.read(span)).await?
+    }
+
+    /// Reads covered bytes back if they are in memory, as what was just written is; `None` where the disk would have to be
+    /// waited for, where some are not in, and for more than a response takes at once (128 KiB). Never blocks.
+    pub fn read_at_once(&self, span: Span) -> Option<Bytes> {
+        self.state.read_at_once(span)
     }
 
     /// Takes a span for bad: it is no longer covered, now and after a restart.

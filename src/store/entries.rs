@@ -7,9 +7,10 @@ use crate::base::digest::Blake3;
 use crate::model::name::Name;
 use crate::model::payload::Class;
 use crate::store::error::Error;
+use crate::store::judge::Sha1State;
 use crate::store::tables::{
     ALIASES, AliasRow, EXPIRY, Id, NAMES, PAYLOAD_BYTES, PAYLOAD_COUNT, PAYLOADS, PINS, PayloadRow, RECENCY, TOTALS,
-    USED, class_code, decode, encode, name_of, names_end, names_key, time_key, use_key,
+    UNCHECKED, USED, class_code, decode, encode, name_of, names_end, names_key, sha1_key, time_key, use_key,
 };
 use crate::store::withheld;
 
@@ -35,6 +36,12 @@ pub(crate) fn put_payload(tx: &WriteTransaction, id: &Id, row: &PayloadRow, used
     let old = payload(tx, id)?;
     tx.open_table(PAYLOADS)?.insert(id, encode(row)?.as_slice())?;
     let pinned = tx.open_table(PINS)?.get(id)?.is_some();
+    let mut unchecked = tx.open_table(UNCHECKED)?;
+    if row.sha1_state == Sha1State::Unchecked.code() {
+        unchecked.insert(&sha1_key(&row.sha1, id), ())?;
+    } else {
+        unchecked.remove(&sha1_key(&row.sha1, id))?;
+    }
     let mut used = tx.open_table(USED)?;
     let was = used.get(id)?.map(|ms| ms.value());
     let now = was.map_or(used_at, |was| was.max(used_at));
@@ -63,6 +70,7 @@ pub(crate) fn take_payload(tx: &WriteTransaction, id: &Id) -> Result<Option<Payl
     let Some(row) = payload(tx, id)? else { return Ok(None) };
     tx.open_table(PAYLOADS)?.remove(id)?;
     tx.open_table(PINS)?.remove(id)?;
+    tx.open_table(UNCHECKED)?.remove(&sha1_key(&row.sha1, id))?;
     withheld::release(tx, id)?;
     let used = tx.open_table(USED)?.remove(id)?.map_or(0, |ms| ms.value());
     tx.open_table(RECENCY)?.remove(&use_key(row.class, used, id))?;
@@ -192,6 +200,7 @@ pub(crate) fn create_tables(tx: &WriteTransaction) -> Result<(), Error> {
     tx.open_table(PAYLOADS)?;
     tx.open_table(ALIASES)?;
     tx.open_table(NAMES)?;
+    tx.open_table(UNCHECKED)?;
     tx.open_table(USED)?;
     tx.open_table(RECENCY)?;
     tx.open_table(EXPIRY)?;

@@ -10,17 +10,14 @@ use crate::base::limits::WINDOW;
 use crate::base::span::{Span, SpanSet};
 use crate::base::time::Timestamp;
 use crate::model::name::Name;
-use crate::model::payload::{Alias, Authority, Published};
-use crate::store::cache::Found;
+use crate::model::payload::{Authority, Published};
 use crate::store::core::Core;
 use crate::store::draft::DraftFile;
-use crate::store::drafts::{DraftSpec, HASH_STEP, Proved};
+use crate::store::drafts::{DraftSpec, HASH_STEP};
 use crate::store::error::{Error, is_full};
+use crate::store::lent::BUFFER;
 use crate::store::promise::{Promise, Written};
 use crate::store::proving::Ready;
-use crate::store::publish::Finished;
-use crate::store::quarantine::why_of;
-use crate::store::remove::put_quarantine;
 use crate::store::space::{Beside, Reach, shift};
 use crate::store::tables::{
     ClaimRow, DRAFTS, DraftRow, NOTES, NoteRow, PIECES, PiecesRow, PlaceRow, decode, encode, name_key,
@@ -94,7 +91,7 @@ impl DraftState {
         reach(&self.name, row.expected.as_ref().map(ClaimRow::claim).as_ref())
     }
 
-    pub(super) fn write(self: &Arc<Self>, offset: u64, bytes: &[u8]) -> Result<Written, Error> {
+    pub(super) fn write(self: &Arc<Self>, offset: u64, parts: &[Bytes]) -> Result<Written, Error> {
         let phase = match self.phase.try_read() {
             Ok(phase) => phase,
             // It is being published, which may take as long as an fsync of all of it: a late duplicate must not hold a
@@ -109,7 +106,7 @@ impl DraftState {
             Phase::Gone => return Err(Error::Gone),
         }
         let size = self.row().size;
-        let len = bytes.len() as u64;
+        let len: u64 = parts.iter().map(|part| part.len() as u64).sum();
         if offset.checked_add(len).is_none_or(|end| end > size) {
             let what = format!("{len} bytes at {offset} do not fit into an object of {size} bytes");
             return Err(Error::Invalid { what });
@@ -119,7 +116,8 @@ impl DraftState {
         }
         // It counts already. Where the disk takes less of it, the next checkpoint sets that right.
         self.core.book.grow(self.id, len);
-        self.file.write(offset, bytes).map_err(|error| self.io(&error))?;
+        let parts: Vec<&[u8]> = parts.iter().map(|part| &part[..]).collect();
+        self.file.write_parts(offset, &parts).map_err(|error| self.io(&error))?;
         self.ask();
         drop(phase);
         if self.file.is_complete() {
@@ -151,11 +149,25 @@ impl DraftState {
     }
 
     pub(super) fn read(&self, span: Span) -> Result<Bytes, Error> {
-        if span.len() > WINDOW {
+        let len = usize::try_from(span.len()).ok().filter(|_| span.len() <= WINDOW);
+        let Some(len) = len else {
             return Err(Error::Invalid { what: format!("{} bytes at once, at most {WINDOW} can be read", span.len()) });
-        }
+        };
         self.ask();
-        self.file.read(span).map(Bytes::from).map_err(|error| self.io(&error))
+        let mut lent = self.core.buffers.lend(len);
+        self.file.read(span.start(), lent.room()).map_err(|error| self.io(&error))?;
+        Ok(lent.freeze())
+    }
+
+    /// The same without waiting for the disk; `None` where it would have to.
+    pub(super) fn read_at_once(&self, span: Span) -> Option<Bytes> {
+        let len = usize::try_from(span.len()).ok().filter(|len| *len <= BUFFER)?;
+        let mut lent = self.core.buffers.lend(len);
+        let is_there = self.file.read_at_once(span.start(), lent.room());
+        is_there.then(|| {
+            self.ask();
+            lent.freeze()
+        })
     }
 
     pub(super) fn drop_span(&self, span: Span) -> Result<(), Error> {
@@ -255,117 +267,6 @@ impl DraftState {
         drop(phase);
         Ok(())
     }
-
-    pub(super) fn publish(&self, proved: &Proved, aliases: Vec<(Name, Alias)>) -> Result<Found, Error> {
-        // Nothing else may happen to the draft meanwhile; readers of its file are not held up.
-        let mut phase = self.set_phase();
-        let ready = match &*phase {
-            Phase::Proved(ready) if ready.hashed.digests == proved.digests => Arc::clone(ready),
-            Phase::Gone => return Err(Error::Gone),
-            _ => return Err(Error::Invalid { what: "a draft is proved before it is published".into() }),
-        };
-        let (spec, repairs) = {
-            let row = self.row();
-            (spec_of(self.name.clone(), &row), row.repairs)
-        };
-        let own = Alias {
-            tag: spec.tag,
-            last_modified: spec.last_modified,
-            validators: spec.validators,
-            freshness: spec.freshness,
-        };
-        // A repair was never answered under a name of its own: the names of the payload stay as they are.
-        let mut names = if repairs.is_some() { Vec::new() } else { vec![(self.name.clone(), own)] };
-        names.extend(aliases);
-        let judged: Vec<Name> = names.iter().map(|(name, _)| name).chain([&self.name]).cloned().collect();
-        let finished = Finished {
-            draft: self.id,
-            file: &self.file,
-            hashed: &ready.hashed,
-            sha1: ready.sha1,
-            sha1_vouched: ready.sha1_vouched,
-            verdict: ready.verdict,
-            names,
-            repairs,
-            imported: None,
-        };
-        if let Err(error) = self.core.publish(&finished) {
-            // A sync that failed fails for good; where it is fine, or the disk was merely full, it can be tried again.
-            if self.file.sync().is_err_and(|error| !is_full(&error)) {
-                *phase = Phase::Gone;
-                drop(phase);
-                self.give_up();
-            } else if !self.core.book.has(self.id) {
-                // Its file is the payload's by now, though the commit failed: there is nothing to publish again.
-                *phase = Phase::Gone;
-                drop(phase);
-                self.let_go();
-            }
-            return Err(error);
-        }
-        *phase = Phase::Gone;
-        drop(phase);
-        self.core.forget_draft(self.id);
-        self.let_go();
-        self.core.judge_published(&judged, &ready.hashed.digests)?;
-        self.core.find(&self.name)?.ok_or(Error::Gone)
-    }
-
-    pub(super) fn discard(&self) -> Result<(), Error> {
-        let mut phase = self.set_phase();
-        match *phase {
-            Phase::Gone => return Ok(()),
-            Phase::Proving => return Err(Error::Busy { queued: 1 }),
-            Phase::Filling | Phase::Proved(_) => *phase = Phase::Gone,
-        }
-        drop(phase);
-        let dropped = self.core.drop_draft(self.id);
-        self.let_go();
-        dropped
-    }
-
-    /// The rows first: after a crash in between the file is swept, and the generation stands.
-    pub(super) fn quarantine(&self, why: &str) -> Result<(), Error> {
-        let mut phase = self.set_phase();
-        if matches!(*phase, Phase::Gone) {
-            return Err(Error::Gone);
-        }
-        *phase = Phase::Gone;
-        drop(phase);
-        let core = &self.core;
-        let allocated = self.file.allocated().unwrap_or(0);
-        let (id, place, at) = (self.id, core.next_id(), core.clock.now().ms());
-        let (name, origin, why) = (
-            name_key(&self.name),
-            match &self.name {
-                Name::Origin(key) => Some(key.to_string()),
-                Name::Digest(_) => None,
-            },
-            why.to_owned(),
-        );
-        let why = core.writer.write(Room::Frees, move |tx| {
-            let row =
-                tx.open_table(DRAFTS)?.get(id)?.map(|row| decode::<DraftRow>("drafts.1", row.value())).transpose()?;
-            // Under a digest it was filled from a place.
-            let place_of = |row: &DraftRow| row.places.first().map(|place| place.location().url);
-            let url = origin.or_else(|| row.as_ref().and_then(place_of));
-            let why = why_of(&why, url.as_deref().map(|url| url.split_once("://").map_or(url, |(_, rest)| rest)));
-            drop_draft_rows(tx, id)?;
-            raise_generation(tx, &name, |old| old.saturating_add(1))?;
-            put_quarantine(tx, place, at, allocated, &why)?;
-            Ok(why)
-        })?;
-        let was_draft = core.book.take(self.id).unwrap_or(0);
-        core.sums.change(|sums| {
-            shift(&mut sums.quarantine, allocated, 0);
-            shift(&mut sums.drafts, 0, was_draft);
-        });
-        self.let_go();
-        core.explain(place, &format!("draft of {}\n{why}\n", self.name))?;
-        let to = core.layout.quarantined(place, "");
-        core.disk.rename(self.file.path(), &to).map_err(|error| Error::at(&to, &error))?;
-        core.sync_dir(&core.layout.quarantine())
-    }
 }
 
 /// How far eviction may go for bytes that come under `name`: to the end where somebody who counts vouches for them.
@@ -375,7 +276,7 @@ pub(super) fn reach(name: &Name, expected: Option<&Published>) -> Reach {
 }
 
 /// Another generation of a name.
-fn raise_generation(tx: &WriteTransaction, name: &[u8], next: impl FnOnce(u32) -> u32) -> Result<(), Error> {
+pub(super) fn raise_generation(tx: &WriteTransaction, name: &[u8], next: impl FnOnce(u32) -> u32) -> Result<(), Error> {
     let mut notes = tx.open_table(NOTES)?;
     let mut note: NoteRow = match notes.get(name)? {
         Some(row) => decode("notes.1", row.value())?,

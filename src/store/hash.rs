@@ -97,19 +97,15 @@ pub(crate) struct Running {
 enum RunningSha1 {
     Plain(sha1::Sha1),
     /// Looks for the traces of known collision attacks, in software, at about a third of the speed: only where nothing
-    /// but a SHA-1 is published. Boxed because its state is some kilobytes.
-    Checked(Box<sha1_checked::Sha1>),
+    /// but a SHA-1 is published.
+    Checked(CheckedSha1),
 }
 
 impl Running {
     /// At the first byte. `checked_sha1` where a SHA-1 is all that anybody published.
     pub(crate) fn new(checked_sha1: bool) -> Self {
-        let sha1 = if checked_sha1 {
-            // The plain SHA-1 is wanted even of a collision: the digest is compared and shown, the verdict stands beside.
-            RunningSha1::Checked(Box::new(sha1_checked::Sha1::builder().safe_hash(false).build()))
-        } else {
-            RunningSha1::Plain(sha1::Sha1::new())
-        };
+        let sha1 =
+            if checked_sha1 { RunningSha1::Checked(CheckedSha1::new()) } else { RunningSha1::Plain(sha1::Sha1::new()) };
         Self { sha256: sha2::Sha256::new(), sha1, at: 0 }
     }
 
@@ -142,13 +138,32 @@ impl Running {
     pub(crate) fn finish(self, leaves: Vec<Leaf>) -> Hashed {
         let (sha1, collision) = match self.sha1 {
             RunningSha1::Plain(sha1) => (Sha1::new(sha1.finalize().into()), false),
-            RunningSha1::Checked(sha1) => {
-                let result = sha1.try_finalize();
-                (Sha1::new((*result.hash()).into()), result.has_collision())
-            }
+            RunningSha1::Checked(sha1) => sha1.finish(),
         };
         let sha256 = Sha256::new(self.sha256.finalize().into());
         Hashed { digests: Digests { blake3: root(&leaves), sha1, sha256 }, leaves, collision }
+    }
+}
+
+/// A SHA-1 alone, with collision detection. Boxed because its state is some kilobytes. The digest is wanted even of a
+/// collision: it is compared and shown, the verdict stands beside.
+#[derive(Clone)]
+pub(crate) struct CheckedSha1(Box<sha1_checked::Sha1>);
+
+impl CheckedSha1 {
+    pub(crate) fn new() -> Self {
+        Self(Box::new(sha1_checked::Sha1::builder().safe_hash(false).build()))
+    }
+
+    /// Takes in the next bytes.
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest, and whether the bytes bear the marks of a collision attack.
+    pub(crate) fn finish(self) -> (Sha1, bool) {
+        let result = self.0.try_finalize();
+        (Sha1::new((*result.hash()).into()), result.has_collision())
     }
 }
 

@@ -27,7 +27,7 @@ use crate::store::drafts::HASH_STEP;
 use crate::store::error::Error;
 use crate::store::filling::drop_draft_rows;
 use crate::store::hash::Hashed;
-use crate::store::judge::{Verdict, judge, vouches_sha1};
+use crate::store::judge::{Verdict, judge, rests_on_sha1, vouches_sha1};
 use crate::store::promise::Promise;
 use crate::store::proving::sha1_state;
 use crate::store::publish::Finished;
@@ -282,11 +282,16 @@ impl Core {
     ) -> Result<Found, Error> {
         let here = self.layout.draft(id);
         let at = |error: io::Error| Error::at(&here, &error);
-        // For reading alone: one who opens it for writing is who must not be there. With collision detection whatever is
-        // expected: nobody waits for these bytes, and most of them will be asked for by their SHA-1, which is a name only
-        // where it was checked.
-        let file = DraftFile::whole(&self.disk, &here, size, true).map_err(at)?;
-        let hashed = hash_while(&file, wanted).map_err(at)?;
+        // A SHA-1 that the administrator gives it as a name must be worth that.
+        let is_named = names.iter().any(|(name, _)| matches!(name, Name::Digest(Digest::Sha1(_))));
+        let mut checked = is_named || rests_on_sha1(None, expected.as_slice());
+        // For reading alone: one who opens it for writing is who must not be there.
+        let file = Arc::new(DraftFile::whole(&self.disk, &here, size, checked).map_err(at)?);
+        let theirs = Arc::clone(&file);
+        // What was copied goes to the disk while it is hashed, where a thread is free for that. A sync that fails is told by
+        // the one before the publish.
+        self.bulk.post(move || drop(theirs.sync()));
+        let mut hashed = hash_while(&file, wanted).map_err(at)?;
         let digests = hashed.digests;
         if let Some(published) = expected.and_then(|expected| expected.contradiction(&digests)) {
             return Err(Error::Mismatch { published, computed: digests });
@@ -297,7 +302,12 @@ impl Core {
             claims.extend(self.claims(name, &digests, None)?);
         }
         claims.extend(self.claims(&name, &digests, None)?);
-        let sha1 = sha1_state(true, &hashed);
+        if !checked && rests_on_sha1(None, &claims) {
+            // Only what it turned out to be says so. It is read once more; that is rare.
+            hashed = self.hash_checked(&here, &hashed)?;
+            checked = true;
+        }
+        let sha1 = sha1_state(checked, &hashed);
         // Not by the name: that its own digest matches proves nothing.
         let verdict = judge(None, &claims, &digests, sha1);
         if let Verdict::Contradicted(published, _) = verdict {

@@ -93,8 +93,11 @@ pub(crate) fn rests_on_sha1(name: Option<&Name>, claims: &[Published]) -> bool {
         claims.push(Published::one(*digest, Authority::Address));
     }
     claims.retain(|claim| claim.authority > Authority::Unauthenticated && claim.digests().next().is_some());
-    let strongest = claims.iter().map(|claim| claim.authority).max();
-    claims.iter().filter(|claim| Some(claim.authority) == strongest).all(Published::only_sha1)
+    let Some(strongest) = claims.iter().map(|claim| claim.authority).max() else {
+        // Nobody who counts says anything: there is nothing to prove.
+        return false;
+    };
+    claims.iter().filter(|claim| claim.authority == strongest).all(Published::only_sha1)
 }
 
 /// Whether an operator or a catalog published this SHA-1 together with a stronger digest of the same bytes: then it is
@@ -145,6 +148,8 @@ mod tests {
             (&[sha1(Catalog), right(Catalog)], false),
             (&[sha1(FileName), right(Unauthenticated)], true),
             (&[right(FileName)], false),
+            (&[sha1(Unauthenticated)], false),
+            (&[], false),
         ] {
             assert_eq!(rests_on_sha1(None, claims), rests, "{claims:?}");
         }

@@ -14,7 +14,7 @@
 //! 1. `find` asks the open payloads, then the index (`cache`, `reader`).
 //! 2. What is missing becomes a draft with a row (`drafts`, `filling`, `quota`, `book`) and a file (`draft`), written, hashed and
 //!    checkpointed as the bytes come in.
-//! 3. A complete draft is held against everything published for it (`notes`, `judge`).
+//! 3. A complete draft is held against everything published for it (`notes`, `judge`, and `sha1` for what a SHA-1 is worth).
 //! 4. It is published: intent, sync, proof, rename, commit (`publish`); the rows that go together are kept so by
 //!    `entries`, by the one thread that writes (`writer`).
 //! 5. What is held (`keeping`) can be pinned (`pins`), verified (`verify`), mended by a new draft over the old file (and `withheld` until then), given up when
@@ -32,6 +32,7 @@ mod core;
 mod documents;
 mod draft;
 mod drafts;
+mod ended;
 mod entries;
 mod error;
 mod evidence;
@@ -47,6 +48,7 @@ mod keeping;
 mod keys;
 mod layout;
 mod ledger;
+mod lent;
 mod lock;
 mod medium;
 mod notes;
@@ -66,6 +68,7 @@ mod recover;
 mod remove;
 mod restore;
 mod settle;
+mod sha1;
 mod shelf;
 mod shelves;
 mod space;
@@ -78,7 +81,7 @@ mod writer;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
-use crate::base::digest::Blake3;
+use crate::base::digest::{Blake3, Digest};
 use crate::base::disk::Disk;
 use crate::base::span::SpanSet;
 use crate::base::time::Clock;
@@ -174,12 +177,25 @@ impl Store {
         self.core.cache.hot(name)
     }
 
-    /// Looks up, opens, maps, and counts the use.
+    /// Looks up, opens, maps, and counts the use. The first to ask for a SHA-1 that nobody has looked at yet waits until the
+    /// payload was read with collision detection, which takes some 2 s a GB; dropped, the reading goes on.
     pub async fn find(&self, name: &Name) -> Result<Option<Found>, Error> {
         if let Some(found) = self.hot(name) {
             return Ok(Some(found));
         }
-        let (core, name) = (Arc::clone(&self.core), name.clone());
+        let found = self.look_up(name.clone()).await?;
+        let (None, Name::Digest(Digest::Sha1(sha1))) = (&found, name) else { return Ok(found) };
+        let (core, sha1) = (Arc::clone(&self.core), *sha1);
+        let unchecked = self.core.reads.run(move || core.index.read(|tx| sha1::unchecked(tx, &sha1))).await??;
+        if unchecked.is_empty() || self.core.writable().is_err() {
+            return Ok(None);
+        }
+        self.core.look_at(unchecked).await?;
+        self.look_up(name.clone()).await
+    }
+
+    async fn look_up(&self, name: Name) -> Result<Option<Found>, Error> {
+        let core = Arc::clone(&self.core);
         self.core.reads.run(move || core.find(&name)).await?
     }
 
@@ -229,10 +245,17 @@ impl Store {
     }
 
     /// Registers what must match under `name` (and under each of its digests) and where it may be asked for.
-    /// A held unproven payload that matches is promoted, one that does not is quarantined (both unless unauthenticated).
+    /// A held unproven payload that matches is promoted, one that does not is quarantined (both unless unauthenticated). Where
+    /// all that is published is a SHA-1, one that matches is read with collision detection first.
     pub async fn expect(&self, name: &Name, expected: Published, locations: Vec<Location>) -> Result<(), Error> {
+        let (core, theirs) = (Arc::clone(&self.core), name.clone());
+        let unchecked = self.core.steps.run(move || core.expect(&theirs, &expected, &locations)).await??;
+        if unchecked.is_empty() {
+            return Ok(());
+        }
+        self.core.look_at(unchecked).await?;
         let (core, name) = (Arc::clone(&self.core), name.clone());
-        self.core.steps.run(move || core.expect(&name, &expected, &locations)).await?
+        self.core.steps.run(move || core.hold(&name, &expected)).await?
     }
 
     /// Takes back what the operator said of `name` ([`Store::expect`] with the operator's authority), and the name itself

@@ -9,18 +9,18 @@
 
 use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, WriteTransaction};
 
-use crate::base::digest::{Digest, Digests};
+use crate::base::digest::{Blake3, Digest, Digests};
 use crate::model::name::Name;
 use crate::model::payload::{Authority, Location, Published};
 use crate::store::core::Core;
 use crate::store::drafts::PLACES_MAX;
 use crate::store::entries;
 use crate::store::error::Error;
-use crate::store::judge::{Sha1State, Verdict, judge, vouches_sha1};
+use crate::store::judge::{Sha1State, Verdict, judge};
 use crate::store::publish::proven_by;
 use crate::store::remove::Fate;
 use crate::store::tables::{
-    ALIASES, AliasRow, ClaimRow, NOTES, NoteRow, PINS, PlaceRow, authority_code, class_code, decode, encode, name_key,
+    ClaimRow, NOTES, NoteRow, PINS, PlaceRow, authority_code, class_code, decode, encode, name_key,
 };
 use crate::store::writer::Room;
 
@@ -120,48 +120,32 @@ impl Core {
         Ok(own.into_iter().chain(noted).collect())
     }
 
-    /// Registers what must match under `name` and its digests, and judges what is held.
-    pub(crate) fn expect(&self, name: &Name, expected: &Published, locations: &[Location]) -> Result<(), Error> {
-        let mut names = vec![name.clone()];
-        names.extend(expected.digests().map(Name::Digest).filter(|digest| digest != name));
+    /// Registers what must match under `name` and its digests, and judges what is held. Returns the payloads of which it
+    /// must be found out first what their SHA-1 is worth; then [`Core::hold`] says more.
+    pub(crate) fn expect(
+        &self,
+        name: &Name,
+        expected: &Published,
+        locations: &[Location],
+    ) -> Result<Vec<Blake3>, Error> {
+        let names = names_of(name, expected);
         let keys: Vec<_> = names.iter().map(name_key).collect();
         let (claim, places): (_, Vec<_>) =
             (ClaimRow::of(expected), locations.iter().take(PLACES_MAX).map(PlaceRow::of).collect());
         self.writer.write(Room::Adds, move |tx| keys.iter().try_for_each(|key| add(tx, key, &claim, &places)))?;
         if expected.authority == Authority::Unauthenticated {
-            return Ok(());
+            return Ok(Vec::new());
         }
-        for name in &names {
-            self.hold_against(name, Some(*expected))?;
-        }
-        self.name_by_sha1(expected)
+        self.hold(name, expected)?;
+        self.name_by_sha1(expected)?;
+        self.to_look_at(&names, expected)
     }
 
-    /// A SHA-1 that was published together with a stronger digest of what is held is a name of it from now on, if it has
-    /// none like it yet.
-    fn name_by_sha1(&self, expected: &Published) -> Result<(), Error> {
-        let strong = expected.sha256.map(Digest::Sha256).or(expected.blake3.map(Digest::Blake3));
-        let (Some(sha1), Some(strong)) = (expected.sha1, strong) else { return Ok(()) };
-        let (key, name) = (name_key(&strong.into()), Name::Digest(Digest::Sha1(sha1)));
-        let short = name_key(&name);
-        let held = self.index.read(|tx| {
-            let named = tx.open_table(ALIASES)?.get(short.as_slice())?.is_some();
-            Ok(entries::look_up(tx, &key)?.filter(|_| !named))
-        })?;
-        let Some((blake3, row, alias)) = held else { return Ok(()) };
-        let digests = row.digests(blake3.as_bytes());
-        if row.sha1_state == Sha1State::Collision.code() || !vouches_sha1(&[*expected], &digests) {
-            return Ok(());
+    /// Judges what is held under `name` and under the digests published for it.
+    pub(crate) fn hold(&self, name: &Name, expected: &Published) -> Result<(), Error> {
+        for name in &names_of(name, expected) {
+            self.hold_against(name, Some(*expected))?;
         }
-        let alias = AliasRow { tag: name.to_string(), ..alias };
-        self.writer.write(Room::Adds, move |tx| {
-            let is_free = entries::alias(tx, &short)?.is_none();
-            if is_free && entries::payload(tx, blake3.as_bytes())?.is_some() {
-                entries::put_alias(tx, &short, &alias)?;
-            }
-            Ok(())
-        })?;
-        self.cache.drop_name(&name);
         Ok(())
     }
 
@@ -244,6 +228,12 @@ impl Core {
             }
         }
     }
+}
+
+/// The name, and the digests published for it.
+fn names_of(name: &Name, expected: &Published) -> Vec<Name> {
+    let digests = expected.digests().map(Name::Digest).filter(|digest| digest != name);
+    std::iter::once(name.clone()).chain(digests).collect()
 }
 
 fn digests_of(digests: &Digests) -> [Digest; 3] {

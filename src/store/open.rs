@@ -32,6 +32,7 @@ use crate::store::index::{Health, Index};
 use crate::store::keys::Keys;
 use crate::store::layout::Layout;
 use crate::store::ledger::{Account, Ledger, LedgerTick};
+use crate::store::lent::Buffers;
 use crate::store::lock;
 use crate::store::medium::{Access, Medium};
 use crate::store::pool::Pool;
@@ -170,6 +171,8 @@ fn start(
         shelved: Shelved::default(),
         withheld: Withheld::default(),
         ledger,
+        buffers: Buffers::default(),
+        looking: Arc::default(),
         next: AtomicU64::new(1),
         lock: Mutex::new(None),
     });

@@ -179,6 +179,11 @@ impl Pool {
         }
     }
 
+    /// Whether what runs should come to an end.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.slots.is_closed()
+    }
+
     fn push(&self, slot: OwnedSemaphorePermit, job: impl FnOnce() + Send + 'static) -> Result<(), Error> {
         let mut queue = self.shared.queue();
         if queue.closed {

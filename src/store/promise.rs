@@ -162,11 +162,12 @@ impl Core {
 
 impl DraftState {
     /// Steps 3 to 5.
-    pub(super) async fn write_in_turn(self: &Arc<Self>, offset: u64, bytes: Bytes) -> Result<(), Error> {
-        let len = bytes.len() as u64;
+    pub(super) async fn write_in_turn(self: &Arc<Self>, offset: u64, parts: Vec<Bytes>) -> Result<(), Error> {
+        let len = parts.iter().map(|part| part.len() as u64).sum();
+        let parts: Arc<[Bytes]> = parts.into();
         let begun = Instant::now();
         loop {
-            let (state, theirs) = (Arc::clone(self), bytes.clone());
+            let (state, theirs) = (Arc::clone(self), Arc::clone(&parts));
             if self.core.io.run(move || state.write(offset, &theirs)).await?? == Written::Done {
                 return Ok(());
             }

@@ -3,9 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::base::digest::Digest;
 use crate::model::name::Name;
-use crate::model::payload::{Authority, Published};
+use crate::model::payload::Published;
 use crate::store::core::Core;
 use crate::store::draft::DraftFile;
 use crate::store::drafts::Proved;
@@ -101,12 +100,9 @@ pub(super) fn sha1_state(checked: bool, hashed: &Hashed) -> Sha1State {
     }
 }
 
-/// Whether a SHA-1 may have to prove the bytes alone: only where no stronger digest is known is the slower computing
-/// worth it.
+/// Whether a SHA-1 may have to prove the bytes alone, by what is known when they begin to come: only there is the slower
+/// computing worth it.
 pub(super) fn needs_checked_sha1(expected: Option<&Published>, name: &Name) -> bool {
-    let by_name = matches!(name, Name::Digest(Digest::Sha256(_) | Digest::Blake3(_)));
-    let by_claim = expected.is_some_and(|claim| {
-        claim.authority > Authority::Unauthenticated && (claim.sha256.is_some() || claim.blake3.is_some())
-    });
-    !by_name && !by_claim
+    let claims: Vec<Published> = expected.into_iter().copied().collect();
+    rests_on_sha1(Some(name), &claims)
 }

@@ -359,32 +359,33 @@ fn put_entry(tx: &WriteTransaction, id: &Id, intent: &IntentRow, now: u64) -> Re
         row.expires_at = None;
     }
     entries::put_payload(tx, id, &row, now)?;
-    for (name, alias) in &intent.names {
-        let mut alias = alias.clone();
-        if let Some(old) = entries::alias(tx, name)? {
-            let is_digest = matches!(name_of(name)?, Name::Digest(_));
-            if is_digest && old.blake3 == *id {
-                // Tag and Last-Modified of a name are fixed when it is first answered.
-                continue;
-            }
-            let other = entries::payload(tx, &old.blake3)?;
-            if is_digest && other.as_ref().is_some_and(entries::is_proven) {
-                // Two payloads with one SHA-1: the proven one keeps it, and of two the first.
-                continue;
-            }
+    intent.names.iter().try_for_each(|(name, alias)| put_name(tx, id, name, alias.clone()))
+}
+
+/// Lets `name` point to a payload that is there, unless it is a digest's and points somewhere for good.
+pub(crate) fn put_name(tx: &WriteTransaction, id: &Id, name: &[u8], mut alias: AliasRow) -> Result<(), Error> {
+    if let Some(old) = entries::alias(tx, name)? {
+        let is_digest = matches!(name_of(name)?, Name::Digest(_));
+        if is_digest && old.blake3 == *id {
+            // Tag and Last-Modified of a name are fixed when it is first answered.
+            return Ok(());
         }
-        // Whoever asked for it under this name is to be answered.
-        entries::make_place(tx, id, name)?;
-        if alias.tag == name_of(name)?.to_string() {
-            let note = tx.open_table(NOTES)?.get(name.as_slice())?.map(|row| decode::<NoteRow>("notes.1", row.value()));
-            let generation = note.transpose()?.map_or(0, |note| note.generation);
-            if generation > 1 {
-                alias.tag = format!("{}-{generation}", alias.tag);
-            }
+        let other = entries::payload(tx, &old.blake3)?;
+        if is_digest && other.as_ref().is_some_and(entries::is_proven) {
+            // Two payloads with one SHA-1: the proven one keeps it, and of two the first.
+            return Ok(());
         }
-        entries::put_alias(tx, name, &alias)?;
     }
-    Ok(())
+    // Whoever asked for it under this name is to be answered.
+    entries::make_place(tx, id, name)?;
+    if alias.tag == name_of(name)?.to_string() {
+        let note = tx.open_table(NOTES)?.get(name)?.map(|row| decode::<NoteRow>("notes.1", row.value()));
+        let generation = note.transpose()?.map_or(0, |note| note.generation);
+        if generation > 1 {
+            alias.tag = format!("{}-{generation}", alias.tag);
+        }
+    }
+    entries::put_alias(tx, name, &alias)
 }
 
 /// The authority that proved a payload, if any did.

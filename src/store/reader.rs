@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use redb::ReadTransaction;
 
-use crate::base::digest::Blake3;
+use crate::base::digest::{Blake3, Digest};
 use crate::base::time::Timestamp;
 use crate::model::name::Name;
 use crate::model::payload::Payload;
@@ -23,6 +23,7 @@ use crate::store::error::Error;
 use crate::store::index::Health;
 use crate::store::pins::Pin;
 use crate::store::remove::Fate;
+use crate::store::sha1::unchecked;
 use crate::store::tables::{Id, NAMES, PAYLOADS, PINS, PayloadRow, PinRow, USED, decode, name_key, name_of};
 
 /// How often a look-up starts again while names change under it; then it answers without caching.
@@ -139,8 +140,14 @@ impl Core {
     pub(crate) fn show(&self, name: &Name) -> Result<Option<Listed>, Error> {
         let key = name_key(name);
         self.index.read(|tx| {
-            let Some((blake3, row, _)) = entries::look_up(tx, &key)? else { return Ok(None) };
-            listed(tx, blake3.as_bytes(), &row).map(Some)
+            if let Some((blake3, row, _)) = entries::look_up(tx, &key)? {
+                return listed(tx, blake3.as_bytes(), &row).map(Some);
+            }
+            // To show it is to answer nobody under it: nothing need be looked at.
+            let Name::Digest(Digest::Sha1(sha1)) = name else { return Ok(None) };
+            let Some(blake3) = unchecked(tx, sha1)?.into_iter().next() else { return Ok(None) };
+            let row = tx.open_table(PAYLOADS)?.get(blake3.as_bytes())?.map(|row| decode("payloads.1", row.value()));
+            row.transpose()?.map(|row| listed(tx, blake3.as_bytes(), &row)).transpose()
         })
     }
 }

@@ -24,6 +24,9 @@ pub(crate) type UseKey = [u8; 41];
 /// Milliseconds (big endian), BLAKE3.
 pub(crate) type TimeKey = [u8; 40];
 
+/// SHA-1, BLAKE3.
+pub(crate) type Sha1Key = [u8; 52];
+
 /// Facts of the store itself: `id` (16 bytes), `epoch` (u64 LE).
 pub(crate) const META: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("meta.1");
 /// Running sums, so that nothing is counted at start.
@@ -34,6 +37,8 @@ pub(crate) const PAYLOADS: TableDefinition<'static, &Id, &[u8]> = TableDefinitio
 pub(crate) const ALIASES: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("aliases.1");
 /// BLAKE3 followed by name key -> nothing: the way back from a payload to its names.
 pub(crate) const NAMES: TableDefinition<'static, &[u8], ()> = TableDefinition::new("names.1");
+/// [`Sha1Key`] -> nothing: payloads whose SHA-1 was computed without collision detection.
+pub(crate) const UNCHECKED: TableDefinition<'static, &Sha1Key, ()> = TableDefinition::new("unchecked.1");
 /// BLAKE3 -> milliseconds of the last use known.
 pub(crate) const USED: TableDefinition<'static, &Id, u64> = TableDefinition::new("used.1");
 /// [`UseKey`] -> nothing. Pinned payloads are not in it.
@@ -269,6 +274,20 @@ pub(crate) fn time_key(ms: u64, blake3: &Id) -> TimeKey {
     key[..8].copy_from_slice(&ms.to_be_bytes());
     key[8..].copy_from_slice(blake3);
     key
+}
+
+pub(crate) fn sha1_key(sha1: &[u8; 20], blake3: &Id) -> Sha1Key {
+    let mut key = [0; 52];
+    key[..20].copy_from_slice(sha1);
+    key[20..].copy_from_slice(blake3);
+    key
+}
+
+/// The BLAKE3 in a [`Sha1Key`].
+pub(crate) fn of_sha1_key(key: &Sha1Key) -> Id {
+    let mut id = [0; 32];
+    id.copy_from_slice(&key[20..]);
+    id
 }
 
 /// The milliseconds and the digest in a [`TimeKey`].

@@ -1,8 +1,11 @@
 //! What a flight knows, by itself: places, demands, extents and the last stretch.
 
+use std::net::IpAddr;
+
 use super::*;
-use crate::fill::config::SOURCES_MAX;
-use crate::model::payload::Standing;
+use crate::base::limits::GROUP;
+use crate::fill::config::{ASKED_MAX, SOURCES_MAX};
+use crate::model::payload::{Authority, Standing};
 
 #[test]
 fn a_fresh_address_takes_the_place_of_the_one_refused_first() {

@@ -173,10 +173,9 @@ fn bandwidth(times: usize) {
 }
 
 fn take_in(data: &Path, mib: usize) {
-    let (content, sha256) = bytes(mib << 20);
     let folder = tempfile::tempdir_in(data).unwrap();
-    let file = folder.path().join("payload");
-    fs::write(&file, content).unwrap();
+    let file = data.join(format!("{mib} MiB"));
+    let sha256 = Sha256::new(fs::read(file.with_extension("sha256")).unwrap().try_into().unwrap());
     let runtime = runtime();
     let _inside = runtime.enter();
     let store = grown::open(&folder.path().join("store"), 16);
@@ -226,6 +225,12 @@ fn lay(data: &Path) {
         node.hold(held.join("payload"), sha256).await;
         node.stop().await;
     });
+    for mib in [2, 6] {
+        let (content, sha256) = bytes(mib << 20);
+        let file = data.join(format!("{mib} MiB"));
+        fs::write(&file, content).unwrap();
+        fs::write(file.with_extension("sha256"), sha256.as_bytes()).unwrap();
+    }
     fs::create_dir(data.join("grown")).unwrap();
     grown::fill(&runtime, &data.join("grown"), PAYLOADS);
 }

@@ -282,9 +282,16 @@ mod os {
         unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETLEASE) == libc::F_RDLCK }
     }
 
+    /// Bytes of a page of memory. From libc, since rustix looks for it where a program under valgrind may not look.
+    fn page_size() -> usize {
+        static SIZE: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
+        // SAFETY: it takes a number and touches no memory of ours.
+        *SIZE.get_or_init(|| usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096))
+    }
+
     /// One bit a page from the kernel, for as many pages at a time as a window of 1 MiB has with pages of 4 KiB.
     fn mincore(map: &Mmap, start: usize, end: usize) -> bool {
-        let page = rustix::param::page_size();
+        let page = page_size();
         let end = end.min(map.len());
         let mut at = start / page * page;
         let mut flags = [0_u8; 257];
@@ -302,7 +309,7 @@ mod os {
     }
 
     fn reads_at_once(file: &File, start: usize, end: usize) -> bool {
-        let page = rustix::param::page_size();
+        let page = page_size();
         let mut byte = [0];
         // The first byte of every page; of the first page the byte asked for, so that none lies beyond the end.
         std::iter::once(start).chain((start / page * page + page..end).step_by(page)).all(|at| {

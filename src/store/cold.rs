@@ -31,6 +31,9 @@ const BUFFERS_MAX: usize = 64;
 /// Buffers that are kept when nobody needs them, so that a busy hour does not take pages from the system for every window.
 const KEPT_MAX: usize = 32;
 
+/// What the process may use where that cannot be read: the least that a node should have.
+const MEMORY: u64 = 1 << 30;
+
 /// What is shorter always goes through the page cache.
 const PAST_CACHE_MIN: u64 = 256 << 10;
 
@@ -72,7 +75,7 @@ pub(crate) struct Last(OnceLock<Box<[AtomicU32]>>);
 impl Cold {
     /// For the memory that this process may use: half of it is left to others.
     pub(crate) fn of_machine() -> Self {
-        Self::new(memory::limit().unwrap_or(0) / 2 / WINDOW)
+        Self::new(memory::limit().unwrap_or(MEMORY) / 2 / WINDOW)
     }
 
     fn new(reach: u64) -> Self {

@@ -29,6 +29,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
+use socket2::{Domain, Socket, Type};
 use tokio::runtime::Runtime;
 use waystation::app::{LogFormat, Logs};
 use waystation::base::digest::{Digest, Sha256};
@@ -38,16 +39,19 @@ use waystation::pace::Governor;
 
 use held::Node;
 
-/// How much more than the baseline a scenario may take, in parts of a hundred. Two runs of one build differ by less than one
-/// (when the kernel takes more at a time, fewer turns are needed), and what is worth a look is more than three.
+/// How much more than the baseline a scenario may take, in parts of a hundred. Two runs of one build differ by less than one,
+/// and what is worth a look is more than three.
 const TOLERANCE: f64 = 3.0;
 
 const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.baseline");
 
 /// Length of the payload that ranges are asked of.
 const SIZE: usize = 4 << 20;
-/// Payloads in the index that is looked into, and in the order in which they are asked for a step that shares no factor with it.
+/// What the client's socket takes in before it is read, in bytes: less than any system allows at most.
+const WINDOW: usize = 200_000;
+/// Payloads in the index that is looked into.
 const PAYLOADS: usize = 2000;
+/// From one asked for to the next; it shares no factor with their number.
 const STRIDE: usize = 617;
 
 struct Scenario {
@@ -93,7 +97,11 @@ fn ranges(data: &Path, len: usize, times: usize) {
     let _logs = Logs::start("info", LogFormat::Json).unwrap();
     let node = runtime.block_on(Node::start(data, net::Config::default()));
     let address = node.server.addresses()[0];
-    let mut client = TcpStream::connect(address).unwrap();
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    // Left to itself the kernel would choose by the time that things take, and each choice makes other turns.
+    socket.set_recv_buffer_size(WINDOW).unwrap();
+    socket.connect(&address.into()).unwrap();
+    let mut client = TcpStream::from(socket);
     client.set_nodelay(true).unwrap();
     client.set_nonblocking(true).unwrap();
     let mut answer = vec![0; 2 << 20];
@@ -106,7 +114,7 @@ fn ranges(data: &Path, len: usize, times: usize) {
         });
     };
     // The first ones make what later ones find: the open payload, label sets, buffers, the socket's window.
-    let first = 10;
+    let first = 20;
     for number in 0..first + times {
         let start = number * 3 * len % SIZE;
         client.write_all(held::request(&address.to_string(), start, len).as_bytes()).unwrap();

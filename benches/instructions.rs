@@ -15,7 +15,7 @@
 //!
 //! `cargo bench --bench instructions -- --renew` takes what it counts for the new baseline.
 #![allow(missing_docs)] // A program of its own.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)] // A bench stops and tells at the terminal.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr)] // A bench stops and tells at the terminal.
 
 mod grown;
 mod held;
@@ -121,9 +121,9 @@ fn ranges(data: &Path, len: usize, times: usize) {
         let (mut have, mut whole) = (0, usize::MAX);
         while have < whole {
             if number < first {
-                turn()
+                turn();
             } else {
-                counted(&mut turn)
+                counted(&mut turn);
             }
             match client.read(&mut answer[have..]) {
                 Ok(0) => panic!("the server has closed the connection"),

@@ -13,112 +13,30 @@
     reason = "a bench stops and tells at the terminal"
 )]
 
+mod held;
+
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use waystation::base::digest::{Digest, Sha256};
-use waystation::base::disk::RealDisk;
-use waystation::base::time::SystemClock;
-use waystation::fill::{self, Ask, Fill};
-use waystation::model::origin::AllowList;
-use waystation::model::payload::{Alias, Authority, Published, Validators};
-use waystation::net::{self, Bound, Server};
-use waystation::serve::{self, Face};
-use waystation::store::{self, Store};
-use waystation::upstream::{self, Upstream};
+use waystation::base::digest::Sha256;
+use waystation::net;
+
+use held::Node;
 
 /// Length of the payload.
 const SIZE: usize = 64 << 20;
 /// From one range to the next, in ranges: odd, so that every range of a payload of a power of two gets its turn.
 const STRIDE: usize = 9871;
 
-const PATH: &str = "/filestreamingservice/files/1f6b6f6e-2a5b-4b0e-9d5c-7f0a3c1f9e21";
-const QUERY: &str = "P1=1790003600&P2=404&P3=2&P4=Jh5W4nq0m3sHk8VvY0b7c2LrT6e9xZ1dQwUoGpAiFsN5tCyR3uKaE8jBzM4lXvD7gHfS2oWq9iPn\
-                     T1yJ6rVbQ%3d%3d&cacheHostOrigin=msedge.b.tlu.dl.delivery.mp.microsoft.com";
-
-/// A node as far as held payloads need one.
-struct Node {
-    server: Server,
-    store: Store,
-    fill: Fill,
-}
-
-impl Node {
-    async fn start(data: &Path) -> Self {
-        let config = store::Config {
-            path: data.join("store"),
-            max_size: 4 << 30,
-            min_free: 0,
-            unproven: Duration::from_hours(24),
-            index_cache: 16 << 20,
-            open_payloads: 64,
-            io_threads: 4,
-        };
-        let opening = move || Store::open(config, Arc::new(RealDisk), Arc::new(SystemClock));
-        let (store, _) = tokio::task::spawn_blocking(opening).await.unwrap().unwrap();
-        let config = upstream::Config {
-            proxy: upstream::Proxy::default(),
-            extra_ca: Vec::new(),
-            connect_timeout: Duration::from_secs(2),
-            stall_timeout: Duration::from_secs(5),
-            patience: Duration::from_secs(5),
-            node: "bench".into(),
-            hops_max: 5,
-            own_addresses: Vec::new(),
-        };
-        let allow = Arc::new(AllowList::new(&[]).unwrap());
-        let source = Arc::new(Upstream::new(config, Arc::clone(&allow)).unwrap());
-        let config = fill::Config {
-            complete: fill::Complete::Always,
-            verify: fill::Verify::Stream,
-            extent: 8 << 20,
-            connections_per_host: 4,
-            upstream: None,
-            upstream_is_wsus: false,
-            silence: Duration::from_secs(2),
-        };
-        let fill = Fill::new(config, store.clone(), source, allow, Arc::new(SystemClock));
-        let (clock, suspect) = (Arc::new(SystemClock), Box::new(|suspicion| panic!("{suspicion:?}")));
-        let face = Face::new(serve::Config::default(), fill.clone(), store.clone(), clock, suspect);
-        let bound = Bound::tcp(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-        let server =
-            Server::start(net::Config::default(), vec![bound], Arc::new(face), net::Counters::default()).unwrap();
-        Self { server, store, fill }
-    }
-
-    /// Takes the payload in, proven, under the name that a request for it leads to.
-    async fn hold(&self, file: PathBuf, sha256: Sha256) {
-        let address = self.server.addresses()[0].to_string();
-        let ask = Ask { host: Some(&address), path: PATH, query: Some(QUERY), via: None };
-        let name = self.fill.locate(&ask).unwrap().name;
-        let alias = Alias {
-            tag: format!("sha256-{sha256}"),
-            last_modified: Some("Wed, 02 Sep 2026 08:30:53 GMT".into()),
-            validators: Validators::default(),
-            freshness: None,
-        };
-        let expected = Published::one(Digest::Sha256(sha256), Authority::Catalog);
-        self.store.import(file, true, Some(expected), vec![(name, alias)]).await.unwrap();
-    }
-
-    async fn stop(self) {
-        self.server.drain(Duration::from_secs(1)).await;
-        self.fill.close().await;
-        self.store.close().await.unwrap();
-    }
-}
-
 /// A connection that is kept open.
 struct Client {
     stream: TcpStream,
     address: String,
-    request: Vec<u8>,
     answer: Vec<u8>,
 }
 
@@ -126,22 +44,13 @@ impl Client {
     fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_nodelay(true).unwrap();
-        Self { stream, address: address.to_string(), request: Vec::new(), answer: vec![0; 2 << 20] }
+        Self { stream, address: address.to_string(), answer: vec![0; 2 << 20] }
     }
 
     /// Asks for a range; gives the head and the body of the answer once the last byte is here.
     fn range(&mut self, start: usize, len: usize) -> (&str, &[u8]) {
-        self.request.clear();
-        write!(
-            self.request,
-            "GET {PATH}?{QUERY} HTTP/1.1\r\nHost: {}\r\nConnection: Keep-Alive\r\nAccept: */*\r\n\
-             User-Agent: Microsoft-Delivery-Optimization/10.0\r\nMS-CV: wp0wVbPZWUqjLx6o.2.1.4.2.9\r\n\
-             Range: bytes={start}-{}\r\n\r\n",
-            self.address,
-            start + len - 1
-        )
-        .unwrap();
-        self.stream.write_all(&self.request).unwrap();
+        let request = held::request(&self.address, start, len);
+        self.stream.write_all(request.as_bytes()).unwrap();
         let (mut have, mut head) = (0, None);
         loop {
             let more = self.stream.read(&mut self.answer[have..]).unwrap();
@@ -191,7 +100,7 @@ fn content(c: &mut Criterion) {
     let file = dir.path().join("payload");
     fs::write(&file, &bytes).unwrap();
     let node = runtime.block_on(async {
-        let node = Node::start(dir.path()).await;
+        let node = Node::start(dir.path(), net::Config::default()).await;
         node.hold(file, sha256).await;
         node
     });

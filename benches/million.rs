@@ -126,8 +126,10 @@ fn ask(node: &Node, payloads: usize) -> Vec<Duration> {
         .map(|turn| {
             let text = grown::text(turn * STRIDE % payloads);
             let (host, path) = text.split_once('/').unwrap();
+            // Written at once: in parts, each would be a packet that wakes the node.
+            let request = format!("HEAD /{path}?cacheHostOrigin={host} HTTP/1.1\r\nHost: {}\r\n\r\n", node.http);
             let began = Instant::now();
-            write!(stream, "HEAD /{path}?cacheHostOrigin={host} HTTP/1.1\r\nHost: {}\r\n\r\n", node.http).unwrap();
+            stream.write_all(request.as_bytes()).unwrap();
             let mut got = 0;
             while !buf[..got].ends_with(b"\r\n\r\n") {
                 let more = stream.read(&mut buf[got..]).unwrap();

@@ -898,6 +898,9 @@ async fn cold_windows_are_brought_in() {
     assert!(piece.status == 206 && piece.body == all[5 << 20..6 << 20]);
     let whole = client.get(&target, &[]).await;
     assert!(whole.status == 200 && whole.body == all);
+    // What is asked for twice stays.
+    let again = client.get(&target, &[]).await;
+    assert!(again.status == 200 && again.body == all);
     assert!(held.resident(Span::new(0, all.len() as u64)));
     let several = client.get(&target, &[("Range", "bytes=0-9,2097152-4194303,-5")]).await;
     let spans = [Span::new(0, 10), Span::new(2 * MIB, 4 * MIB), Span::new(6 * MIB + 94, 6 * MIB + 99)];

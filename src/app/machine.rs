@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
 
+use crate::base::memory;
 use crate::base::time::Timestamp;
 
 /// The kind of the file system that the data directory lies on.
@@ -65,8 +66,8 @@ impl Machine {
                 .map(|stat| (stat.f_blocks.saturating_mul(stat.f_frsize), stat.f_bavail.saturating_mul(stat.f_frsize))),
             descriptors: (limits.current, limits.maximum),
             maps: number("/proc/sys/vm/max_map_count"),
-            memory: memory(),
-            memory_group: memory_group(),
+            memory: memory::machine(),
+            memory_group: memory::group(),
             free_ports_from: number("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap_or(1024),
             binds_low_ports: may_bind_low_ports(),
             base,
@@ -150,25 +151,6 @@ pub(crate) fn is_locked(path: &Path) -> bool {
 fn line(path: &str, name: &str) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     text.lines().find_map(|line| line.strip_prefix(name)).map(|rest| rest.trim().to_owned())
-}
-
-fn memory() -> Option<u64> {
-    let text = line("/proc/meminfo", "MemTotal:")?;
-    text.strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
-}
-
-/// The tightest limit of our control group and those above it (version 2; then version 1, which says a huge number for
-/// none).
-fn memory_group() -> Option<u64> {
-    let group = line("/proc/self/cgroup", "0::").unwrap_or_default();
-    let root = Path::new("/sys/fs/cgroup");
-    let own = root.join(group.trim_start_matches('/'));
-    let tightest = own
-        .ancestors()
-        .take_while(|path| path.starts_with(root))
-        .filter_map(|path| number(path.join("memory.max").to_str()?))
-        .min();
-    tightest.or_else(|| number("/sys/fs/cgroup/memory/memory.limit_in_bytes")).filter(|limit: &u64| *limit < 1 << 60)
 }
 
 /// CAP_NET_BIND_SERVICE (capabilities(7)), number 10, in the effective set.

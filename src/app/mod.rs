@@ -37,7 +37,7 @@ use crate::app::config::kinds::network::Address;
 use crate::app::config::layers::Errors;
 use crate::app::config::{layers, rooms, template};
 pub use crate::app::error::{AppError, ConfigError, Problem};
-pub use crate::app::logs::LogFormat;
+pub use crate::app::logs::{LogFormat, Logs};
 use crate::app::machine::Machine;
 use crate::base::time::{Clock, SystemClock};
 use crate::model::report::{Finding, Verdict};

@@ -1,10 +1,11 @@
-//! Floor 0: the words of the language. Digests, byte spans, time, the disk seam, limits, secrets.
+//! Floor 0: the words of the language. Digests, byte spans, time, the disk seam, limits, memory, secrets.
 //!
 //! Nothing here knows about patches, HTTP or the store, and nothing here imports another room.
 
 pub mod digest;
 pub mod disk;
 pub mod limits;
+pub mod memory;
 pub mod secret;
 pub mod span;
 pub mod time;

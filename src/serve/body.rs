@@ -1,7 +1,7 @@
 //! Bodies: small state machines that give frames of at most a window.
 //!
 //! - [`Windows`]: a span of a held payload. A window goes out only when its pages are in memory; if they are not, the store's
-//!   pool brings them in. The window after it is prepared while it is sent, and no more than that one: a slow reader pins two
+//!   pool reads it. The window after it is prepared while it is sent, and no more than that one: a slow reader pins two
 //!   windows at most.
 //! - [`Following`]: a span of a flight, as its bytes come in.
 //! - [`Passing`]: the body of a response that is passed on.
@@ -34,37 +34,41 @@ pub(super) struct Windows {
     face: Arc<Face>,
     held: Arc<Held>,
     left: Span,
-    /// The window that is being brought in, if any; its future is polled until it is done, and never after.
+    /// The window that is being read, if any; its future is polled until it is done, and never after.
     coming: Option<Span>,
-    /// The next window was brought in on demand, not ahead of time.
+    /// The next window was read on demand, not ahead of time.
     demanded: bool,
-    populate: Option<ReusableBoxFuture<'static, Result<(), store::Error>>>,
+    reading: Option<ReusableBoxFuture<'static, Result<store::Read, store::Error>>>,
+    /// The next window, where it was read.
+    ready: Option<store::Read>,
 }
 
 impl Windows {
-    pub(super) fn new(face: Arc<Face>, held: Arc<Held>, span: Span) -> Self {
-        Self { face, held, left: span, coming: None, demanded: false, populate: None }
+    /// `first` is the first window, where it is at hand.
+    pub(super) fn new(face: Arc<Face>, held: Arc<Held>, span: Span, first: Option<Bytes>) -> Self {
+        let ready = first.map(|bytes| store::Read { bytes, stays: false });
+        Self { face, held, left: span, coming: None, demanded: ready.is_some(), reading: None, ready }
     }
 
-    /// Starts to bring `window` in; [`Windows::poll_coming`] does the work.
+    /// Starts to read `window`; [`Windows::poll_coming`] does the work.
     fn start(&mut self, window: Span) {
         let held = Arc::clone(&self.held);
-        let bring = async move { held.populate(window).await };
-        match &mut self.populate {
-            Some(populate) => populate.set(bring),
-            None => self.populate = Some(ReusableBoxFuture::new(bring)),
+        let read = async move { held.read(window).await };
+        match &mut self.reading {
+            Some(reading) => reading.set(read),
+            None => self.reading = Some(ReusableBoxFuture::new(read)),
         }
         self.coming = Some(window);
     }
 
-    /// Ready when nothing is being brought in any more.
+    /// Ready when nothing is being read any more.
     fn poll_coming(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cut>> {
-        let (Some(window), Some(populate)) = (self.coming, &mut self.populate) else {
+        let (Some(window), Some(reading)) = (self.coming, &mut self.reading) else {
             return Poll::Ready(Ok(()));
         };
-        let outcome = ready!(populate.poll(cx));
+        let outcome = ready!(reading.poll(cx));
         self.coming = None;
-        Poll::Ready(outcome.map_err(|error| {
+        Poll::Ready(outcome.map(|read| self.ready = Some(read)).map_err(|error| {
             self.face.unreadable(&self.held, window, &error);
             Cut(format!("a held payload cannot be read at {window:?}: {error}"))
         }))
@@ -78,20 +82,21 @@ impl Frames for Windows {
             return Poll::Ready(None);
         }
         let window = first_window(this.left);
-        loop {
+        let frame = loop {
             if let Err(cut) = ready!(this.poll_coming(cx)) {
                 return Poll::Ready(Some(Err(cut)));
             }
-            // What was read ahead may be gone again when a slow reader asks for it. What has just been brought in on demand is
-            // not asked again: under memory pressure that could go on for ever.
-            if this.demanded || this.held.resident(window) {
-                break;
+            match this.ready.take() {
+                // Pages that were read ahead may be gone again when a slow reader asks for them. What has just been read on
+                // demand is not asked again: under memory pressure that could go on for ever.
+                Some(read) if read.stays || this.demanded => break read.bytes,
+                _ if this.held.resident(window) => break this.held.window(window),
+                _ => {}
             }
             this.demanded = true;
             this.start(window);
-        }
+        };
         this.demanded = false;
-        let frame = this.held.window(window);
         this.left = Span::new(window.end(), this.left.end());
 
         let next = first_window(this.left);

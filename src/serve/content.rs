@@ -170,13 +170,14 @@ async fn held(
         Choice::Single(span) => held_span(face, held, span).await?,
         Choice::Multi(parts) => {
             // What cannot be read at the start still gets a status.
-            if let Some(first) = parts.spans().first() {
-                bring(face, held, first_window(*first)).await?;
-            }
+            let mut first = match parts.spans().first() {
+                Some(first) => Some(bring(face, held, first_window(*first)).await?),
+                None => None,
+            };
             let length = parts.content_length();
             let spans = parts.spans().iter().enumerate();
             let pieces = spans.flat_map(|(at, span)| {
-                let windows = Windows::new(Arc::clone(face), Arc::clone(held), *span);
+                let windows = Windows::new(Arc::clone(face), Arc::clone(held), *span, first.take());
                 [Part::Text(parts.head(*span, at == 0).into()), Part::Body(Box::pin(windows))]
             });
             let all = Parts::new(pieces.chain([Part::Text(parts.tail().into())]));
@@ -197,20 +198,20 @@ async fn held_span(face: &Arc<Face>, held: &Arc<Held>, span: Span) -> Result<Bod
     if span.is_empty() {
         return Ok(Body::empty());
     }
-    bring(face, held, first_window(span)).await?;
+    let first = bring(face, held, first_window(span)).await?;
     Ok(if span.len() <= WINDOW {
-        Body::full(held.window(span))
+        Body::full(first)
     } else {
-        Body::frames(span.len(), Box::new(Windows::new(Arc::clone(face), Arc::clone(held), span)))
+        Body::frames(span.len(), Box::new(Windows::new(Arc::clone(face), Arc::clone(held), span, Some(first))))
     })
 }
 
-/// Sees to it that a window is in memory before the head goes out, so that a bad disk gets a status and not a cut.
-async fn bring(face: &Face, held: &Arc<Held>, window: Span) -> Result<(), Error> {
+/// A window, in memory before the head goes out, so that a bad disk gets a status and not a cut.
+async fn bring(face: &Face, held: &Arc<Held>, window: Span) -> Result<Bytes, Error> {
     if held.resident(window) {
-        return Ok(());
+        return Ok(held.window(window));
     }
-    held.populate(window).await.map_err(|error| {
+    held.read(window).await.map(|read| read.bytes).map_err(|error| {
         face.unreadable(held, window, &error);
         Error::Store(error)
     })

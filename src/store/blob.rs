@@ -5,7 +5,7 @@
 //! truncated or rewritten, only replaced by rename or unlinked, and neither changes the inode that a map holds on to).
 //! A file that the store did not make itself is published only while a [`Still`] says that nobody has it open for writing.
 //! What makes it harmless to a reactor: nobody touches a window before [`Blob::resident`] said yes or [`Blob::populate`]
-//! brought it in on a pool; a bad disk is then an error of `populate` and not a signal. A page may still be taken away
+//! brought it in on a pool (mostly neither: what is not in memory is read into buffers, see `cold`); a bad disk is then an error of `populate` and not a signal. A page may still be taken away
 //! between question and use: that costs one stalled read, and on a disk that fails in just that moment a signal, which
 //! is why the windows are small and used at once.
 //!
@@ -145,6 +145,21 @@ impl Blob {
         }
     }
 
+    /// Reads into `into` from `offset` on, through the page cache, until it is full or the payload at its end: how many bytes.
+    /// Blocks.
+    pub(crate) fn read(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
+        let Some(open) = &self.open else { return Ok(0) };
+        os::read_ahead(open.file.as_file(), offset, into.len());
+        read_full(open.file.as_file(), into, offset)
+    }
+
+    /// The same past the page cache. Address, offset and length must be multiples of a sector; `InvalidInput` or `Unsupported`
+    /// where the file system cannot.
+    pub(crate) fn read_past_cache(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
+        let Some(open) = &self.open else { return Ok(0) };
+        read_full(&os::past_cache(open.file.as_file())?, into, offset)
+    }
+
     /// `span` as indices into the map, cut off at its end.
     fn range(&self, span: Span) -> (usize, usize) {
         let len = self.open.as_ref().map_or(0, |open| open.map.len());
@@ -165,6 +180,20 @@ impl fmt::Debug for Blob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Blob").field("len", &self.len()).finish_non_exhaustive()
     }
+}
+
+/// Reads until `into` is full or the file at its end.
+fn read_full(file: &File, into: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut have = 0;
+    while have < into.len() {
+        match file.read_at(&mut into[have..], offset + have as u64) {
+            Ok(0) => break,
+            Ok(more) => have += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(have)
 }
 
 /// Reads `start..end` and throws it away: the kernel keeps the pages, and an error of the disk is an error here.
@@ -253,9 +282,16 @@ mod os {
         unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETLEASE) == libc::F_RDLCK }
     }
 
+    /// Bytes of a page of memory. From libc, since rustix looks for it where a program under valgrind may not look.
+    fn page_size() -> usize {
+        static SIZE: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
+        // SAFETY: it takes a number and touches no memory of ours.
+        *SIZE.get_or_init(|| usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096))
+    }
+
     /// One bit a page from the kernel, for as many pages at a time as a window of 1 MiB has with pages of 4 KiB.
     fn mincore(map: &Mmap, start: usize, end: usize) -> bool {
-        let page = rustix::param::page_size();
+        let page = page_size();
         let end = end.min(map.len());
         let mut at = start / page * page;
         let mut flags = [0_u8; 257];
@@ -273,13 +309,26 @@ mod os {
     }
 
     fn reads_at_once(file: &File, start: usize, end: usize) -> bool {
-        let page = rustix::param::page_size();
+        let page = page_size();
         let mut byte = [0];
         // The first byte of every page; of the first page the byte asked for, so that none lies beyond the end.
         std::iter::once(start).chain((start / page * page + page..end).step_by(page)).all(|at| {
             preadv2(file, &mut [IoSliceMut::new(&mut byte)], at as u64, ReadWriteFlags::NOWAIT)
                 .is_ok_and(|got| got == 1)
         })
+    }
+
+    /// The file once more, to be read past the page cache. Opened anew each time: that takes far less time than such a read,
+    /// and a second descriptor for every open payload would be too many.
+    pub(super) fn past_cache(file: &File) -> io::Result<File> {
+        use std::os::unix::fs::OpenOptionsExt;
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        File::options().read(true).custom_flags(libc::O_DIRECT).open(path)
+    }
+
+    /// Asks for all of it in large requests. Only a hint.
+    pub(super) fn read_ahead(file: &File, offset: u64, len: usize) {
+        let _ = rustix::fs::fadvise(file, offset, std::num::NonZeroU64::new(len as u64), rustix::fs::Advice::WillNeed);
     }
 
     pub(super) fn populate(map: &Mmap, file: &File, start: usize, end: usize) -> io::Result<()> {
@@ -402,6 +451,12 @@ mod os {
     pub(super) fn is_leased(_: &File) -> bool {
         false
     }
+
+    pub(super) fn past_cache(_: &File) -> io::Result<File> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(super) fn read_ahead(_: &File, _: u64, _: usize) {}
 
     pub(super) fn populate(_: &Mmap, file: &File, start: usize, end: usize) -> io::Result<()> {
         read_through(file, start, end)

@@ -22,6 +22,7 @@ use crate::base::time::{Clock, Timestamp};
 use crate::model::name::Name;
 use crate::model::payload::{Alias, Class, Payload};
 use crate::store::blob::Blob;
+use crate::store::cold::{Cold, Last, Read};
 use crate::store::entries;
 use crate::store::error::Error;
 use crate::store::pool::Pool;
@@ -45,6 +46,8 @@ pub struct Held {
     payload: Payload,
     blob: Arc<Blob>,
     io: Arc<Pool>,
+    cold: Arc<Cold>,
+    last: Last,
     used: AtomicU64,
     /// The last use that the index has been told of.
     told: AtomicU64,
@@ -65,7 +68,7 @@ impl Held {
     }
 
     /// The mapped bytes, without a copy. `span` must lie inside the payload (else it is cut). Touching cold pages of the
-    /// result blocks on the disk: ask [`Held::resident`] and [`Held::populate`] first.
+    /// result blocks on the disk: ask [`Held::resident`] first, and where it says no, [`Held::read`].
     pub fn window(self: &Arc<Self>, span: Span) -> Bytes {
         self.blob.bytes(span)
     }
@@ -75,7 +78,14 @@ impl Held {
         self.blob.resident(span)
     }
 
-    /// Brings the pages of `span` in, on the I/O pool. A bad disk is an error here, not a signal.
+    /// Reads `span` (at most a window), which is not in memory, on the I/O pool. A bad disk is an error here, not a signal.
+    /// It need not be in memory afterwards for anybody else.
+    pub async fn read(self: &Arc<Self>, span: Span) -> Result<Read, Error> {
+        let held = Arc::clone(self);
+        Ok(self.io.run(move || held.cold.read(&held.blob, &held.last, span)).await??)
+    }
+
+    /// Brings the pages of `span` in under the map, on the I/O pool. A bad disk is an error here, not a signal.
     pub async fn populate(self: &Arc<Self>, span: Span) -> Result<(), Error> {
         let blob = Arc::clone(&self.blob);
         Ok(self.io.run(move || blob.populate(span)).await??)
@@ -150,6 +160,7 @@ pub(crate) struct OpenCache {
     mark: AtomicU64,
     recency: Arc<Recency>,
     io: Arc<Pool>,
+    cold: Arc<Cold>,
     clock: Arc<dyn Clock>,
     /// Rung when a payload is served to nobody any more.
     freed: Arc<Notify>,
@@ -169,6 +180,7 @@ impl OpenCache {
             mark: AtomicU64::new(0),
             recency: Arc::default(),
             io,
+            cold: Arc::new(Cold::of_machine()),
             clock,
             freed,
         }
@@ -210,6 +222,8 @@ impl OpenCache {
             payload,
             blob: Arc::new(blob.ends_on(&self.io)),
             io: Arc::clone(&self.io),
+            cold: Arc::clone(&self.cold),
+            last: Last::default(),
             used: AtomicU64::new(now),
             told: AtomicU64::new(0),
             recency: Arc::clone(&self.recency),

@@ -11,7 +11,8 @@
 //!   goes on to its end even where the caller goes away.
 //!
 //! How a payload goes through it, each step in the file named:
-//! 1. `find` asks the open payloads, then the index (`cache`, `reader`).
+//! 1. `find` asks the open payloads, then the index (`cache`, `reader`). What is not in memory of a payload is read by
+//!    `cold`.
 //! 2. What is missing becomes a draft with a row (`drafts`, `filling`, `quota`, `book`) and a file (`draft`), written, hashed and
 //!    checkpointed as the bytes come in.
 //! 3. A complete draft is held against everything published for it (`notes`, `judge`, and `sha1` for what a SHA-1 is worth).
@@ -27,6 +28,7 @@ mod backup;
 mod blob;
 mod book;
 mod cache;
+mod cold;
 mod config;
 mod core;
 mod documents;
@@ -92,6 +94,7 @@ use crate::store::tables::{AliasRow, name_key};
 use crate::store::writer::Room;
 
 pub use crate::store::cache::{Found, Held};
+pub use crate::store::cold::Read;
 pub use crate::store::config::Config;
 pub use crate::store::drafts::{Draft, DraftSpec, Proved};
 pub use crate::store::error::{Error, Fault};

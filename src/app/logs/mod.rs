@@ -74,14 +74,14 @@ fn journal() -> bool {
 }
 
 /// The running log. Dropping it writes out what waits.
-pub(crate) struct Logs {
+pub struct Logs {
     level: Option<reload::Handle<EnvFilter, Registry>>,
     queue: Queue,
 }
 
 impl Logs {
     /// Starts to log. Where the process has a log already (it was started inside another program), that one stays.
-    pub(crate) fn start(level: &str, format: LogFormat) -> io::Result<Self> {
+    pub fn start(level: &str, format: LogFormat) -> io::Result<Self> {
         let filter = EnvFilter::builder().parse(level).map_err(io::Error::other)?;
         let (filter, handle) = reload::Layer::new(filter);
         let queue = Queue::start()?;

@@ -36,8 +36,8 @@ pub struct Config {
     /// How much of what was not sent yet the kernel takes for a TCP connection: bounds what a slow reader costs and
     /// makes its progress visible early.
     pub unsent_bytes_max: u32,
-    /// The same while a client reads fast ([`crate::net::guard`] tells when): a whole piece then goes out in one call. Who
-    /// falls silent with so much on its way is still seen to move within [`Config::stall_max`] at 17 kB/s.
+    /// The same while a client reads fast ([`crate::net::guard`] tells when): a whole piece then goes out in one call. It may
+    /// then seem to stand still for three times [`Config::stall_max`], so that one that becomes slow is not cut.
     pub unsent_bytes_max_fast: u32,
     /// How fast answers may go out; one that limits nothing unless told otherwise.
     pub pace: Governor,

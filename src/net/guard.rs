@@ -75,6 +75,7 @@ impl Guard {
             Poll::Ready(Ok(bytes)) => {
                 if let Some(room) = self.room.took(*bytes) {
                     limit_unsent(&self.socket, room);
+                    self.pulse.set_roomy(self.room.is_fast);
                 }
                 self.pulse.add_written(*bytes);
                 self.counters.sent_bytes.inc_by(*bytes as u64);

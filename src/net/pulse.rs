@@ -13,6 +13,10 @@ use crate::net::counters::Reason;
 // Each value is told on its own and read by a tick that comes again: no order between them is relied on.
 const ORDER: Ordering = Ordering::Relaxed;
 
+/// How many times as long a client may seem to stand still of which the kernel holds up to 1 MiB unsent. It says that there
+/// is room again when half of that has left: with the shipped times whoever takes 3 kB/s or more is seen to move.
+const ROOMY_PATIENCE: u32 = 3;
+
 /// What is told about one connection.
 #[derive(Debug, Default)]
 pub struct Pulse {
@@ -20,6 +24,7 @@ pub struct Pulse {
     read_at_rest: AtomicU64,
     written: AtomicU64,
     blocked: AtomicBool,
+    roomy: AtomicBool,
     begun: AtomicU64,
     in_flight: AtomicU32,
     ours: AtomicU32,
@@ -37,6 +42,8 @@ pub struct Sample {
     pub written: u64,
     /// The socket did not take the last write.
     pub blocked: bool,
+    /// The kernel takes much unsent, since the client read fast: it is longer until the socket takes more.
+    pub roomy: bool,
     /// Requests begun.
     pub begun: u64,
     /// Requests whose answer has not ended: it is being made, or not all of it has left.
@@ -61,6 +68,11 @@ impl Pulse {
         self.blocked.store(true, ORDER);
     }
 
+    /// Whether the kernel takes much unsent from now on.
+    pub(crate) fn set_roomy(&self, roomy: bool) {
+        self.roomy.store(roomy, ORDER);
+    }
+
     /// The socket is to be closed by a reset: the client is not to take what it has got for whole, or does not take
     /// what it should and must not keep the kernel's memory.
     pub(crate) fn demand_reset(&self) {
@@ -78,6 +90,7 @@ impl Pulse {
             read_at_rest: self.read_at_rest.load(ORDER),
             written: self.written.load(ORDER),
             blocked: self.blocked.load(ORDER),
+            roomy: self.roomy.load(ORDER),
             begun: self.begun.load(ORDER),
             in_flight: self.in_flight.load(ORDER),
             ours: self.ours.load(ORDER),
@@ -186,7 +199,8 @@ impl Watch {
         match self.stall {
             _ if !waits_for_client => self.stall = None,
             Some((since, written)) if sample.written.saturating_sub(written) < self.stall_bytes_min => {
-                if now.saturating_duration_since(since) >= self.stall_max {
+                let patience = if sample.roomy { self.stall_max * ROOMY_PATIENCE } else { self.stall_max };
+                if now.saturating_duration_since(since) >= patience {
                     return Verdict::Cut(Reason::Stalled);
                 }
             }
@@ -272,6 +286,18 @@ mod tests {
         assert_eq!(judged(watch(start), start, at(0, 0, true)), (60, Verdict::Cut(Reason::Stalled)));
         assert_eq!(judged(watch(start), start, at(200, 0, true)), (60, Verdict::Cut(Reason::Stalled)));
         assert_eq!(judged(watch(start), start, at(400, 0, true)), (1000, Verdict::Go));
+        // The kernel holds 1 MiB of a client that was fast: at 4 kB/s it takes more after two minutes only.
+        let was_fast = |second: u64| Sample {
+            written: second / 131 * (512 << 10),
+            in_flight: 1,
+            begun: 1,
+            blocked: true,
+            roomy: true,
+            ..Sample::default()
+        };
+        assert_eq!(judged(watch(start), start, was_fast), (1000, Verdict::Go));
+        let silent = |_| Sample { written: 0, ..was_fast(0) };
+        assert_eq!(judged(watch(start), start, silent), (180, Verdict::Cut(Reason::Stalled)));
         // HTTP/2: the stream's window is shut though the socket is not.
         assert_eq!(judged(watch(start), start, at(0, 0, false)), (60, Verdict::Cut(Reason::Stalled)));
         // The next frame is still being fetched: nobody's fault.

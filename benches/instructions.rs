@@ -14,8 +14,14 @@
 //! was asked for.
 //!
 //! `cargo bench --bench instructions -- --renew` takes what it counts for the new baseline.
-#![allow(missing_docs)] // A program of its own.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr)] // A bench stops and tells at the terminal.
+#![allow(missing_docs, reason = "a program of its own")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a bench stops and tells at the terminal"
+)]
 
 mod grown;
 mod held;

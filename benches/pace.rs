@@ -4,8 +4,13 @@
 //!
 //! It prints the rates and fails where one is off by more than a twentieth. It takes no criterion flags. What the governor
 //! costs where it has no rules is counted by `benches/instructions.rs`.
-#![allow(missing_docs)] // A program of its own.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)] // A bench stops and tells at the terminal.
+#![allow(missing_docs, reason = "a program of its own")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a bench stops and tells at the terminal"
+)]
 
 mod held;
 

@@ -33,11 +33,7 @@ impl Signal {
 
     /// Ready when it is raised, and from then on.
     pub(crate) fn raised(&self) -> Raised {
-        Raised {
-            raised: Arc::clone(&self.raised),
-            waiting: Box::pin(self.token.clone().cancelled_owned()),
-            waker: None,
-        }
+        Raised { flag: Arc::clone(&self.raised), waiting: Box::pin(self.token.clone().cancelled_owned()), waker: None }
     }
 }
 
@@ -45,7 +41,7 @@ impl Signal {
 /// connections share, and is asked once.
 #[derive(Debug)]
 pub(crate) struct Raised {
-    raised: Arc<AtomicBool>,
+    flag: Arc<AtomicBool>,
     waiting: Pin<Box<WaitForCancellationFutureOwned>>,
     waker: Option<Waker>,
 }
@@ -54,7 +50,7 @@ impl Future for Raised {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if self.raised.load(Ordering::Acquire) {
+        if self.flag.load(Ordering::Acquire) {
             return Poll::Ready(());
         }
         // A waker is kept below only after the token's future was polled with it and was not ready, and such a poll leaves it

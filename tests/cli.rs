@@ -394,11 +394,6 @@ async fn repair_fetches_the_bad_group_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_mended_now_is_withheld_and_mended_later() {
     let site = Site::with(&["--set", "upstream.patience=1 s"]).await;
-    let object = Object::made(3 << 20, 19);
-    site.origin.put("/a.cab", object.clone());
-    let a = site.origin.url("/a.cab");
-    site.well(&["fetch", &a, "--sha256", &sha256(&object.all())]);
-    let blake3 = site.json(&["content", "show", &a])["blake3"].as_str().unwrap().to_owned();
     let place = |blake3: &str| site.data.path().join("content").join(&blake3[..2]).join(blake3);
     let flip = |blake3: &str, at: u64| {
         let path = place(blake3);
@@ -408,16 +403,31 @@ async fn what_cannot_be_mended_now_is_withheld_and_mended_later() {
         file.read_exact_at(&mut byte, at).unwrap();
         file.write_all_at(&[!byte[0]], at).unwrap();
     };
-    flip(&blake3, 1 << 20);
-    // One that nobody knows a place for.
     let outside = tempfile::tempdir().unwrap();
-    let file = outside.path().join("file");
-    std::fs::write(&file, b"by hand").unwrap();
-    site.well(&["import", file.to_str().unwrap()]);
-    let lonely = site.json(&["content", "show", &sha256(b"by hand")])["blake3"].as_str().unwrap().to_owned();
+    let import = |bytes: &[u8]| {
+        let file = outside.path().join("file");
+        std::fs::write(&file, bytes).unwrap();
+        site.well(&["import", file.to_str().unwrap()]);
+        site.json(&["content", "show", &sha256(bytes)])["blake3"].as_str().unwrap().to_owned()
+    };
+    // The only one that is held, and nobody knows a place for it.
+    flip(&import(b"the only one"), 0);
+    let put_away = site.ill(1, &["store", "verify", "--repair"]);
+    assert!(put_away.contains("`waystation content quarantine list`"), "{put_away}");
+
+    let object = Object::made(3 << 20, 19);
+    site.origin.put("/a.cab", object.clone());
+    let a = site.origin.url("/a.cab");
+    site.well(&["fetch", &a, "--sha256", &sha256(&object.all())]);
+    let blake3 = site.json(&["content", "show", &a])["blake3"].as_str().unwrap().to_owned();
+    flip(&blake3, 1 << 20);
+    site.origin.always("/a.cab", [Fault::Status(503)]);
+    let withheld = site.ill(1, &["store", "verify", "--repair"]);
+    assert!(withheld.contains("`waystation doctor`") && !withheld.contains("quarantine"), "{withheld}");
+    // Another one that nobody knows a place for.
+    let lonely = import(b"by hand");
     flip(&lonely, 0);
 
-    site.origin.always("/a.cab", [Fault::Status(503)]);
     site.ill(1, &["store", "verify", "--repair"]);
     assert!(place(&blake3).exists(), "the good groups are kept");
     assert!(!place(&lonely).exists(), "what cannot be mended is in quarantine");
@@ -841,6 +851,10 @@ fn the_glossary_has_the_words_that_are_printed() {
     for word in outcomes.iter().chain(&details).chain(&classes).chain(&others) {
         let row = glossary.lines().any(|line| line.split('|').nth(1).is_some_and(|cell| cell.contains(word)));
         assert!(row, "{word} has no row in the glossary");
+    }
+    let steps = glossary.lines().find(|line| line.starts_with("| step |")).unwrap();
+    for step in ["opening", "asking", "known", "filling", "paused", "proving", "publishing"] {
+        assert!(steps.contains(step), "{step} is no step in the glossary");
     }
 }
 

@@ -17,7 +17,7 @@ mod versions;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use fault_disk::{FaultDisk, Faults};
@@ -1103,12 +1103,16 @@ struct Schemes {
     asked: std::sync::Mutex<Vec<String>>,
     /// An address that ends in `/slow` is answered when there is a permit.
     slow: tokio::sync::Semaphore,
+    /// From now on what goes to the port of HTTPS is swallowed, which shows after [`Config::connect_timeout`].
+    dark: AtomicBool,
+    shown: AtomicBool,
 }
 
 impl Schemes {
     fn new(object: &Object, https: bool) -> Arc<Self> {
         let (asked, slow) = (std::sync::Mutex::default(), tokio::sync::Semaphore::new(0));
-        Arc::new(Self { object: object.clone(), https, asked, slow })
+        let (dark, shown) = (AtomicBool::new(false), AtomicBool::new(false));
+        Arc::new(Self { object: object.clone(), https, asked, slow, dark, shown })
     }
 
     /// How many addresses were asked for that begin so.
@@ -1121,6 +1125,11 @@ impl upstream::Source for Schemes {
     fn ask(&self, ask: upstream::Ask) -> upstream::Asking<'_> {
         self.asked.lock().unwrap().push(ask.location.url.clone());
         Box::pin(async move {
+            if ask.location.url.starts_with("https") && self.dark.load(Ordering::Relaxed) {
+                tokio::time::sleep(Config::default().connect_timeout).await;
+                self.shown.store(true, Ordering::Relaxed);
+                std::future::pending::<()>().await;
+            }
             if ask.location.url.starts_with("https") && !self.https {
                 let (host, why) = ("dl.example.org".to_owned(), "refused".to_owned());
                 return Err(upstream::Error::Unavailable { host, why, retry_after: None });
@@ -1132,8 +1141,16 @@ impl upstream::Source for Schemes {
             if ask.location.url.ends_with("/slow") {
                 self.slow.acquire().await.unwrap().forget();
             }
-            Ok(given(&self.object, &ask).await)
+            let mut answer = given(&self.object, &ask).await;
+            if ask.location.url.ends_with("/brief") {
+                answer.headers = vec![("cache-control".to_owned(), "max-age=60, must-revalidate".to_owned())];
+            }
+            Ok(answer)
         })
+    }
+
+    fn tls_seen(&self, _: &str, _: Instant) -> Option<bool> {
+        self.shown.load(Ordering::Relaxed).then_some(false)
     }
 
     fn health(&self) -> Vec<waystation::model::report::HostHealth> {
@@ -1219,6 +1236,46 @@ async fn the_line_at_a_busy_host_does_not_count_against_its_https() {
     same(&first.unwrap(), &object.all());
     same(&second.unwrap(), &object.all());
     assert_eq!(source.asked("http://dl.example.org/a"), 0, "{:?}", source.asked);
+}
+
+#[tokio::test]
+async fn a_host_whose_https_goes_dark_is_found_out_by_the_first_who_asks() {
+    // By a new object, and by one that must not be served stale.
+    for fresh in [true, false] {
+        let (dir, object) = (tempfile::tempdir().unwrap(), Object::made(3 * PIECE, 6));
+        let source = Schemes::new(&object, true);
+        let node = Node::asking(dir.path(), Config::default(), source.clone());
+        let brief = node.at_example("/brief");
+        node.until_held(&brief).await;
+        assert!(source.asked("https://") > 0 && source.asked("http://") == 0, "{:?}", source.asked);
+        source.dark.store(true, Ordering::Relaxed);
+        node.clock.0.fetch_add(61_000, Ordering::Relaxed);
+        let (before, target) = (source.asked("https://"), if fresh { node.at_example("/a") } else { brief });
+        let mut getting = std::pin::pin!(node.get(&target, None, client(1)));
+        let passes = |seconds| async move {
+            tokio::time::pause();
+            tokio::time::advance(Duration::from_secs(seconds)).await;
+            tokio::time::resume();
+        };
+        tokio::select! {
+            biased;
+            _ = &mut getting => panic!("its origin says nothing"),
+            () = until(|| source.asked("https://") > before) => {}
+        }
+        // As long as a host may take of which nothing is known, and then until the connection has failed.
+        for seconds in [4, 3] {
+            assert_eq!(source.asked("http://"), 0, "{:?}", source.asked);
+            tokio::select! {
+                biased;
+                _ = &mut getting => panic!("its origin says nothing"),
+                () = passes(seconds) => {}
+            }
+        }
+        same(&getting.await.unwrap(), &object.all());
+        let asked = source.asked("https://");
+        same(&node.get(&node.at_example("/b"), None, client(1)).await.unwrap(), &object.all());
+        assert_eq!(source.asked("https://"), asked, "{:?}", source.asked);
+    }
 }
 
 /// Looks again whenever something else has had its turn.

@@ -80,6 +80,7 @@ impl Node {
             upstream: None,
             upstream_is_wsus: false,
             silence: Duration::from_secs(2),
+            connect_timeout: Duration::from_secs(2),
         };
         let fill = Fill::new(config, store.clone(), source, allow, Arc::new(SystemClock));
         let suspicions = Arc::new(Mutex::new(Vec::new()));

@@ -830,8 +830,15 @@ mod tls {
         // No handshake that is worth anything comes about.
         refusal(&doubting, get(there.as_str())).await;
         assert_eq!(doubting.tls_seen(&there, begun), Some(false));
+        // What it redirected to says nothing against it, also where that is itself.
         let later = tokio::time::Instant::now();
         assert_eq!(trusting.tls_seen(&there, later), None);
+        origin.always("/led", [Fault::Redirect(302, there.clone())]);
+        origin.always("/a", [Fault::HangUp]);
+        refusal(&trusting, get(origin.url("/led"))).await;
+        assert_eq!(trusting.tls_seen(&there, later), Some(true));
+        origin.always("/a", []);
+        let later = tokio::time::Instant::now();
         fetch(&trusting, get(there.as_str())).await.unwrap();
         assert_eq!(trusting.tls_seen(&there, later), Some(true));
     }

@@ -64,6 +64,7 @@ impl Node {
             upstream: None,
             upstream_is_wsus: false,
             silence: Duration::from_secs(2),
+            connect_timeout: Duration::from_secs(2),
         };
         let fill = Fill::new(config, store.clone(), source, allow, Arc::new(SystemClock));
         let (clock, suspect) = (Arc::new(SystemClock), Box::new(|suspicion| panic!("{suspicion:?}")));

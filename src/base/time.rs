@@ -60,7 +60,8 @@ impl fmt::Display for Timestamp {
         {
             return f.write_str(text);
         }
-        let text = self.second();
+        // Outside of the calendar two values of one second look different.
+        let Some(text) = self.second() else { return write!(f, "{} ms", self.0) };
         if let Ok(text) = text.as_bytes().try_into() {
             LAST.set(Some((second, text)));
         }
@@ -69,11 +70,10 @@ impl fmt::Display for Timestamp {
 }
 
 impl Timestamp {
-    fn second(self) -> String {
-        match i64::try_from(self.0).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()) {
-            Some(time) => format!("{time:.0}"),
-            None => format!("{} ms", self.0),
-        }
+    /// As RFC 3339 has it; `None` beyond the end of the calendar.
+    fn second(self) -> Option<String> {
+        let time = jiff::Timestamp::from_millisecond(i64::try_from(self.0).ok()?).ok()?;
+        Some(format!("{time:.0}"))
     }
 }
 
@@ -106,7 +106,10 @@ mod tests {
         for (ms, text) in [(1_700_000_000_000, "2023-11-14T22:13:20Z"), (1_700_000_001_000, "2023-11-14T22:13:21Z")] {
             assert_eq!(Timestamp::from_ms(ms).to_string(), text);
         }
-        assert_eq!(Timestamp::from_ms(u64::MAX).to_string(), format!("{} ms", u64::MAX));
+        // As long as a time of the calendar, and two of one second.
+        for ms in [10_000_000_000_000_000, 10_000_000_000_000_001, u64::MAX] {
+            assert_eq!(Timestamp::from_ms(ms).to_string(), format!("{ms} ms"));
+        }
         assert_eq!(Timestamp::from_ms(5).since(Timestamp::from_ms(9)), Duration::ZERO);
     }
 }

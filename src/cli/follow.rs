@@ -82,7 +82,13 @@ pub(in crate::cli) fn outcome(job: &Job) -> Result<(), Fail> {
                      bytes is in `waystation content quarantine list`"
                 }
                 (true, "import") if alone => "mend what is named, then import it again",
-                (true, "verify" | "scrub") if alone => "`waystation content quarantine list` shows what was put away",
+                (true, "verify" | "scrub") if alone && result.contains("in quarantine") => {
+                    "`waystation content quarantine list` shows what was put away"
+                }
+                (true, "verify" | "scrub") if alone && result.contains("mended yet") => {
+                    "`waystation doctor` tests the way to the origins"
+                }
+                (true, "verify" | "scrub") if alone => "the node's log says more",
                 (true, _) => "the lines above say why",
             };
             Err(Fail::new(result, next))

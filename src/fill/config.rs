@@ -43,6 +43,8 @@ pub struct Config {
     pub upstream_is_wsus: bool,
     /// Silence before a waiting client is answered 503: below the 20 s after which Windows counts a timeout.
     pub silence: Duration,
+    /// How long the upstream room tries to connect: with less time, silence shows nothing of a host.
+    pub connect_timeout: Duration,
 }
 
 impl Config {
@@ -71,6 +73,7 @@ impl Default for Config {
             upstream: None,
             upstream_is_wsus: false,
             silence: Duration::from_secs(15),
+            connect_timeout: Duration::from_secs(5),
         }
     }
 }

@@ -151,19 +151,16 @@ impl Inner {
             revalidate: conditional.then(|| known.clone()),
             via: target.via.clone(),
         };
-        let secure = self.known_secure(location);
         let asking = async {
             // Given back before a flight begins: that one stands in line itself.
             let _permit = self.gates.enter(host_of(&location.url), Class::Demand).await.ok();
-            let asked = match &secure {
-                Some(secure) => self.source.ask(ask(secure)).await,
-                None => self.source.ask(ask(location)).await,
-            };
-            // What HTTPS does not give now is asked for as the client meant it.
-            match (asked, &secure) {
-                (Err(_), Some(_)) => (self.source.ask(ask(location)).await, location),
-                (asked, secure) => (asked, secure.as_ref().unwrap_or(location)),
+            if let Some(secure) = self.known_secure(location)
+                && let Some(answer) = self.ask_securely(ask(&secure)).await
+            {
+                return (Ok(answer), secure);
             }
+            // What HTTPS does not give now is asked for as the client meant it.
+            (self.source.ask(ask(location)).await, location.clone())
         };
         // Its place in line and its connection are for those who still want to know.
         let Some((asked, asked_at)) = listed.while_claimed(asking).await else {
@@ -182,9 +179,9 @@ impl Inner {
                 && answer.validators.strong_etag() == known.strong_etag()
                 && answer.total == Some(size));
         if same {
-            self.keep_on(target, found, asked_at, (answer.status, answer.headers, answer.validators)).await
+            self.keep_on(target, found, &asked_at, (answer.status, answer.headers, answer.validators)).await
         } else {
-            self.replace(target, answer, asked_at).await
+            self.replace(target, answer, &asked_at).await
         }
     }
 

@@ -2,6 +2,8 @@
 //!
 //! Whether a host does is tried and remembered, so that one without HTTPS costs one failed try an hour. Only what says that
 //! there is no TLS counts as none: a client that asks for what is not there must not move a whole host to plain HTTP.
+//! A host that is known to have it gets the time that a failed connection takes to show itself, so that one whose port has
+//! gone dark is found out by the first question.
 
 use std::time::Duration;
 
@@ -13,11 +15,23 @@ use crate::fill::learn::{self, First, Learnt, Lesson};
 use crate::fill::pump::host_of;
 use crate::model::origin::{AllowList, Host};
 use crate::model::payload::{Location, Standing};
-use crate::upstream;
+use crate::upstream::{self, Answer, Ask};
 
 /// How long HTTPS may take to answer before the object is asked for over plain HTTP: many firewalls swallow what goes to
 /// port 443, and a client waits.
 const WAIT: Duration = Duration::from_secs(3);
+
+/// The same for a host that is known to have HTTPS, at most: plain HTTP must still have its turn before a client gives up
+/// at 15 s. With a longer `upstream.connect_timeout`, silence goes on saying nothing.
+const WAIT_KNOWN_MAX: Duration = Duration::from_secs(10);
+
+/// What is left to an attempt at a connection, beyond its time limit, to be noted as failed.
+const NOTED: Duration = Duration::from_secs(1);
+
+/// How long HTTPS may take to answer, from what is known of the host's.
+fn wait(before: Option<bool>, connect_timeout: Duration) -> Duration {
+    if before == Some(true) { connect_timeout.saturating_add(NOTED).clamp(WAIT, WAIT_KNOWN_MAX) } else { WAIT }
+}
 
 /// The same place over HTTPS, if it is plain HTTP at its ordinary port and the allow-list lets that through.
 fn secured(allow: &AllowList, location: &Location) -> Option<Location> {
@@ -30,7 +44,7 @@ fn secured(allow: &AllowList, location: &Location) -> Option<Location> {
     Some(Location { url: format!("https://{name}{path}"), standing: location.standing })
 }
 
-/// What is known of a host's HTTPS after it was asked (`None`: in [`WAIT`] nothing was said), from `seen`, what the
+/// What is known of a host's HTTPS after it was asked (`None`: in the time of [`wait`] nothing was said), from `seen`, what the
 /// attempts at it showed; `None`: what was known before.
 fn known_after(learnt: Option<&Learnt>, seen: Option<bool>, before: Option<bool>) -> Option<bool> {
     match learnt {
@@ -78,17 +92,34 @@ impl Inner {
         }
         let begun = Instant::now();
         let asking = learn::ask_with(permit, self.source.as_ref(), &secure, first, via);
-        let learnt = tokio::time::timeout(WAIT, asking).await.ok();
+        let learnt = tokio::time::timeout(wait(before, self.config.connect_timeout), asking).await.ok();
         let seen = self.source.tls_seen(&secure.url, begun);
         if let Some(offers) = known_after(learnt.as_ref(), seen, before) {
-            self.memory.set_https(host, offers);
-            if !offers {
-                tracing::info!(host, "no answer over HTTPS: asked over plain HTTP for an hour");
-            }
+            self.note_https(host, offers);
         }
         match learnt {
             Some(Learnt::Object(lesson)) => Some(lesson),
             Some(Learnt::NoLength(_) | Learnt::Failed(_)) | None => None,
+        }
+    }
+
+    /// Asks over HTTPS of a host that is known to have it; `None` where it gives nothing now.
+    pub(super) async fn ask_securely(&self, ask: Ask) -> Option<Answer> {
+        let (url, begun) = (ask.location.url.clone(), Instant::now());
+        let limit = wait(Some(true), self.config.connect_timeout);
+        if let Ok(Ok(answer)) = tokio::time::timeout(limit, self.source.ask(ask)).await {
+            return Some(answer);
+        }
+        if self.source.tls_seen(&url, begun) == Some(false) {
+            self.note_https(host_of(&url), false);
+        }
+        None
+    }
+
+    fn note_https(&self, host: &str, offers: bool) {
+        self.memory.set_https(host, offers);
+        if !offers {
+            tracing::info!(host, "no answer over HTTPS: asked over plain HTTP for an hour");
         }
     }
 }
@@ -111,6 +142,13 @@ mod tests {
         assert_eq!(at("http://plain.example.org:8000/a"), None);
         assert_eq!(at("http://other.example.org/a"), None);
         assert_eq!(of("http://dl.example.org/a", Standing::Upstream), None);
+    }
+
+    #[test]
+    fn a_host_with_https_gets_the_time_to_show_that_it_has_none_any_more() {
+        let after = |before, connect| wait(before, Duration::from_secs(connect)).as_secs();
+        assert_eq!((after(None, 5), after(Some(true), 5)), (3, 6));
+        assert_eq!((after(Some(true), 1), after(Some(true), 60)), (3, 10));
     }
 
     #[test]

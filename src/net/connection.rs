@@ -35,6 +35,8 @@ use crate::pace::Governor;
 
 /// The HTTP/2 library takes heads so many times as long as [`Config::header_bytes_max`]: what it takes is judged in the
 /// door, refused there with a record and forgotten. What is longer still it refuses by itself, and tells nobody.
+/// The library also tells the peer this length (`SETTINGS_MAX_HEADER_LIST_SIZE`), which is advice: heads between the two are
+/// answered 431 all the same.
 const HEAD_READ: usize = 4;
 
 /// What HTTP/2 counts for a field beside its bytes (RFC 9113, 6.5.2).
@@ -189,8 +191,7 @@ async fn watch(connection: impl Http, mut watch: Watch, every: Duration, peer: P
                 }
                 return;
             }
-            // A cut is never without a stop, and comes after it: one of the two is waited for at a time, since each
-            // look at such a signal takes a lock that all connections share.
+            // A cut is never without a stop, and comes after it: one of the two is waited for at a time.
             () = &mut stop, if !stopping => {
                 stopping = true;
                 let now = pulse.sample();

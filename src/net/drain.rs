@@ -53,6 +53,9 @@ impl Future for Raised {
         if self.flag.load(Ordering::Acquire) {
             return Poll::Ready(());
         }
+        // A waker is kept below only after the token's future was polled with it and was not ready, and such a poll leaves it
+        // registered: the future takes part in no budget of tokio's, which could make it wait without looking. Were that to
+        // change, this would lose the wake-up.
         if self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             return Poll::Pending;
         }

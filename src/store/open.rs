@@ -10,6 +10,7 @@
 //!    payloads are found by their digests and the names in their proofs, nothing is written, and health says what to do.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -224,16 +225,19 @@ fn stand_in(
     Ok((index, Opened { epoch, ..Opened::default() }))
 }
 
-/// Makes the name of the data directory itself durable. Where its parent may not be read it cannot be done, and is left to
-/// whoever made the directory.
-fn sync_name(disk: &dyn Disk, root: &Path) -> std::io::Result<()> {
+/// Makes the name of the data directory itself durable, where that can be done: the directory above may be one that must
+/// not be read, of a file system that cannot sync directories or cannot be written to, or of another disk that fails. That is
+/// said, and decides nothing of what the store can do on its own disk.
+fn sync_name(disk: &dyn Disk, root: &Path) {
     let parent = root.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    match disk.sync_dir(parent) {
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-            tracing::debug!(path = %parent.display(), %error, "the directory above the data directory cannot be synced");
-            Ok(())
-        }
-        other => other,
+    let Err(error) = disk.sync_dir(parent) else { return };
+    let (path, what) = (parent.display(), "the directory above the data directory cannot be synced");
+    match error.kind() {
+        ErrorKind::PermissionDenied
+        | ErrorKind::InvalidInput
+        | ErrorKind::Unsupported
+        | ErrorKind::ReadOnlyFilesystem => tracing::debug!(%path, %error, what),
+        _ => tracing::warn!(%path, %error, what),
     }
 }
 
@@ -244,7 +248,7 @@ fn make_directories(disk: &dyn Disk, layout: &Layout) -> Result<Option<String>, 
         for path in [layout.root().to_owned(), layout.content(), layout.drafts(), layout.quarantine()] {
             disk.create_dir(&path)?;
         }
-        sync_name(disk, layout.root())?;
+        sync_name(disk, layout.root());
         disk.sync_dir(layout.root())?;
         // Directories that are there already prove nothing: only a file that can be made does.
         let probe = layout.root().join("probe");
@@ -377,7 +381,7 @@ pub(crate) fn has_shelves(disk: &dyn Disk, layout: &Layout) -> Result<bool, Erro
     let folder = layout.content();
     match disk.list(&folder) {
         Ok(found) => Ok(found.iter().any(|(_, facts)| facts.is_dir)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         Err(error) => Err(Error::at(&folder, &error)),
     }
 }

@@ -172,11 +172,13 @@ pub(super) enum Cause {
 pub(super) struct Failure {
     pub(super) host: String,
     pub(super) cause: Cause,
+    /// The first hop had answered, be it with a redirect to where this happened.
+    pub(super) answered: bool,
 }
 
 impl Cause {
     pub(super) fn at(self, host: &str) -> Failure {
-        Failure { host: host.to_owned(), cause: self }
+        Failure { host: host.to_owned(), cause: self, answered: false }
     }
 
     /// Whether another attempt may do better.
@@ -320,7 +322,7 @@ impl fmt::Display for Cause {
 }
 
 impl From<Failure> for Error {
-    fn from(Failure { host, cause }: Failure) -> Self {
+    fn from(Failure { host, cause, .. }: Failure) -> Self {
         match cause {
             Cause::Status(status) => Self::Status { host, status, challenges: Vec::new() },
             Cause::Unauthorized(challenges) => Self::Status { host, status: 401, challenges },

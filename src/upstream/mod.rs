@@ -284,8 +284,8 @@ async fn put(core: &Arc<Core>, ask: Ask) -> Result<Answer, Error> {
             }
             Err(failure) => failure,
         };
-        // Where another host failed, this one has answered with a redirect to it.
-        let shown = if failure.host == first.label { failure.cause.shows_tls() } else { Some(true) };
+        // What it redirected to may have failed, be that the same host at its other port.
+        let shown = if failure.answered { Some(true) } else { failure.cause.shows_tls() };
         if let (true, Some(speaks)) = (secure, shown) {
             host.saw_tls(speaks);
         }

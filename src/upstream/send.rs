@@ -110,10 +110,14 @@ pub(super) async fn send(
     deadline: Instant,
 ) -> Result<(Response, Hop), Failure> {
     let mut hop = hop(core, &location.url, location.standing)?;
-    for _ in 0..=REDIRECTS_MAX {
-        let response = once(core, clients, &hop, method, fields, deadline).await?;
+    for followed in 0..=REDIRECTS_MAX {
+        let response = once(core, clients, &hop, method, fields, deadline)
+            .await
+            .map_err(|failure| Failure { answered: followed > 0, ..failure })?;
         match response.status().as_u16() {
-            301 | 302 | 303 | 307 | 308 => hop = follow(core, &hop, &response)?,
+            301 | 302 | 303 | 307 | 308 => {
+                hop = follow(core, &hop, &response).map_err(|failure| Failure { answered: true, ..failure })?;
+            }
             407 => {
                 // Only a proxy may answer so; an origin that does is passed on as any other refusal.
                 return match core.through.as_ref().filter(|_| hop.way.proxied) {
@@ -185,7 +189,7 @@ pub(super) async fn attempt(core: &Core, question: &Question, deadline: Instant)
     let (response, hop) = send(core, &core.clients, &question.location, question.method, &fields, deadline).await?;
     judge(&expect, response.status().as_u16(), response.headers(), SystemTime::now())
         .map(|head| (head, response))
-        .map_err(|cause| cause.at(&hop.label))
+        .map_err(|cause| Failure { answered: true, ..cause.at(&hop.label) })
 }
 
 /// The fields that are sent, and what the answer must fit.

@@ -464,6 +464,19 @@ async fn one_bad_row_costs_its_own_payload_and_no_other() {
 }
 
 #[tokio::test]
+async fn a_directory_above_that_cannot_be_synced_keeps_no_store_from_its_work() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let disk = FaultDisk::new(&data);
+    disk.set_faults(Faults { folder_sync_fails: Some(dir.path().to_owned()), ..Faults::default() });
+    let (store, _) = open_on(&disk, &data).unwrap();
+    assert_eq!(store.health(), Health::Ready);
+    publish(&store, &url("a"), &bytes(1, 5000), None).await.unwrap();
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_file_that_is_moved_in_survives_a_failed_sync() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");

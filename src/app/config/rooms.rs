@@ -160,6 +160,7 @@ pub(crate) fn fill(typed: &Typed) -> fill::Config {
         upstream,
         upstream_is_wsus: typed.upstream.kind == UpstreamKind::Wsus,
         silence: fill.silence.0,
+        connect_timeout: typed.upstream.connect_timeout.0,
     }
 }
 

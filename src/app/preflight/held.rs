@@ -34,7 +34,10 @@ pub(super) fn store(typed: &Typed, runs: bool, found: &mut Found) {
     }
     match survey(path, &RealDisk) {
         Ok(Survey::New) => {}
-        Ok(Survey::Whole { payloads }) => found.good(CHECK, &subject, format!("the index knows {payloads} payloads")),
+        Ok(Survey::Whole { payloads }) => {
+            let noun = if payloads == 1 { "payload" } else { "payloads" };
+            found.good(CHECK, &subject, format!("the index knows {payloads} {noun}"));
+        }
         Ok(Survey::Stunted { why }) => found.warn(
             CHECK,
             &subject,

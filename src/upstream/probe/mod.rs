@@ -61,7 +61,7 @@ impl Report {
 pub(super) async fn probe(core: &Arc<Core>, location: &Location) -> Vec<Finding> {
     let hop = match hop(core, &location.url, location.standing) {
         Ok(hop) => hop,
-        Err(Failure { host, cause }) => {
+        Err(Failure { host, cause, .. }) => {
             let mut report = Report { subject: host, findings: Vec::new() };
             report.add("allow", Verdict::Bad, cause.to_string(), "list it in [origins] allow, or ask for another one");
             return report.findings;

@@ -132,7 +132,7 @@ async fn connect(what: &str, addresses: &[IpAddr], port: u16, limit: Duration, r
 /// Whose word the certificate's trust stands on. `first` is what came of an ask that trusts the added authorities too.
 pub(super) async fn tls(asking: &Asking<'_>, first: &Result<(Response, Hop), Failure>, report: &mut Report) {
     match first {
-        Err(Failure { cause: cause @ (Cause::Issuer | Cause::Tls(_)), host }) => {
+        Err(Failure { cause: cause @ (Cause::Issuer | Cause::Tls(_)), host, .. }) => {
             let advice = match cause {
                 Cause::Issuer => {
                     "a proxy that inspects TLS signs with a CA of its own: add it to [upstream] extra_ca, or exempt the host \

@@ -241,7 +241,7 @@ fn check_config_refuses_a_name_that_the_site_ca_may_not_sign_for_as_serve_does()
     assert!(create.status.success(), "{}", text(&create.stderr));
     let told = text(&create.stdout);
     assert!(told.contains("No name of the node lies in site.example"), "{told}");
-    assert!(told.contains(r#"[advertise] names = ["patches.site.example"]"#), "{told}");
+    assert!(told.contains("\n[advertise]\nnames = [\"patches.site.example\"]\n"), "{told}");
     assert!(!told.contains("lies in localhost"), "{told}");
     let named = ["--replace", "--set", "advertise.names=site.example"];
     let again = run(data.path(), &[&["tls", "ca", "create", "--for", "site.example"][..], &named].concat());

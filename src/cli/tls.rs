@@ -98,7 +98,8 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: TlsVerb, out: Out) -> Result<()
                             &mut text,
                             format_args!(
                                 "No name of the node lies in {name}, and its certificate has none: write what clients call \
-                                 it, such as [advertise] names = [\"patches.{name}\"], and start it again.\n"
+                                 it into waystation.toml, such as\n\n[advertise]\nnames = [\"patches.{name}\"]\n\nand start \
+                                 it again.\n"
                             ),
                         );
                     }

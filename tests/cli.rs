@@ -158,6 +158,7 @@ fn a_directory_that_cannot_be_worked_on_ends_every_verb_with_the_same_code() {
             "{args:?}: {error}"
         );
         assert!(!none.exists(), "{args:?} made it");
+        assert_eq!(error.contains("while it is empty"), args[0] == "restore", "{args:?}: {error}");
     }
     let more = [&["serve"][..], &["status"]];
     for args in verbs.into_iter().chain(more) {
@@ -521,8 +522,15 @@ async fn without_the_node_the_directory_says_the_same() {
     let restored = site.json(&["restore", backup.to_str().unwrap()]);
     assert_eq!((&restored["epoch"], &restored["dropped_count"]), (&2.into(), &1.into()), "{restored}");
     assert_eq!(restored["dropped"][0]["names"][0].as_str(), a.strip_prefix("http://"), "{restored}");
+    assert_eq!(
+        (&restored["dropped_pinned"], &restored["dropped"][0]["pinned"]),
+        (&1.into(), &true.into()),
+        "{restored}"
+    );
+    assert!(std::path::Path::new(restored["old_index"].as_str().unwrap()).exists(), "{restored}");
     let again = site.well(&["restore", backup.to_str().unwrap()]);
     assert!(again.contains("not there any more: 1\n") && again.contains("/a.cab ("), "{again}");
+    assert!(again.contains(", pinned)") && again.contains("fetch --pin"), "{again}");
     let index = std::fs::read(site.data.path().join("node.redb")).unwrap();
     let refused = site.ill(1, &["store", "rebuild"]);
     assert!(refused.contains("--force") && refused.contains("pins"), "{refused}");

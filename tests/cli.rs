@@ -244,6 +244,14 @@ fn check_config_refuses_a_name_that_the_site_ca_may_not_sign_for_as_serve_does()
     assert!(told.contains("No name of the node lies in site.example"), "{told}");
     assert!(told.contains("\n[advertise]\nnames = [\"patches.site.example\"]\n"), "{told}");
     assert!(!told.contains("lies in localhost"), "{told}");
+    assert_eq!(text(&create.stderr), "");
+    let wide = run(data.path(), &["tls", "ca", "create", "--for", "com", "--for", "lan", "--replace"]);
+    let told = text(&wide.stderr);
+    assert!(wide.status.success() && told.starts_with("warning: ") && told.contains("below com;"), "{told}");
+    assert!(!told.contains("below lan"), "{told}");
+    let output = run(data.path(), &["check-config", "--json", "--set", "listen.http=127.0.0.1:0"]);
+    let told = text(&output.stdout);
+    assert!(told.contains("may sign for all names below com"), "{told}");
     let named = ["--replace", "--set", "advertise.names=site.example"];
     let again = run(data.path(), &[&["tls", "ca", "create", "--for", "site.example"][..], &named].concat());
     assert!(again.status.success() && !text(&again.stdout).contains("No name"), "{}", text(&again.stdout));
@@ -419,7 +427,11 @@ async fn what_cannot_be_mended_now_is_withheld_and_mended_later() {
     flip(&lonely, 0);
 
     site.origin.always("/a.cab", [Fault::Status(503)]);
-    site.ill(1, &["store", "verify", "--repair"]);
+    let told = run(site.data.path(), &["store", "verify", "--repair"]);
+    assert_eq!(told.status.code(), Some(1));
+    let (lines, error) = (text(&told.stdout) + &text(&told.stderr), text(&told.stderr));
+    assert!(lines.contains("in quarantine, and no address of it is known: import the file again"), "{lines}");
+    assert!(error.contains("\n next: what was put away is in `waystation content quarantine list`"), "{error}");
     assert!(place(&blake3).exists(), "the good groups are kept");
     assert!(!place(&lonely).exists(), "what cannot be mended is in quarantine");
     assert_eq!(site.json(&["content", "show", &a])["blake3"].as_str(), Some(blake3.as_str()));
@@ -602,7 +614,15 @@ async fn a_dead_origin_fails_the_fetch_and_doctor_says_why() {
     let a = site.origin.url("/a.cab");
     let error = site.ill(1, &["fetch", &a]);
     assert!(error.starts_with(&format!("error: {a}: ")) && error.contains("403"), "the line alone: {error}");
-    assert!(error.contains("\n next: `waystation doctor URL`") && !error.contains("FAILED"), "{error}");
+    assert!(error.contains("\n next: the origin refuses this node") && !error.contains("FAILED"), "{error}");
+    let output = run(site.data.path(), &["doctor", &a]);
+    let told = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("answered 403\n") && told.contains("-> the origin or a proxy before it refuses"), "{told}");
+    let told = site.well(&["doctor", &site.origin.url("/")]);
+    assert!(told.contains("it answered 404: reached"), "{told}");
+    let output = run(site.data.path(), &["doctor", "http://unknown.example/a.cab"]);
+    assert!(text(&output.stdout).contains("-> add the host to [origins] allow"), "{}", text(&output.stdout));
     let error = site.ill(1, &["fetch", "http://unknown.example/a.cab"]);
     assert!(error.contains("allow-list") && error.contains("[origins] allow") && !error.contains("doctor"), "{error}");
     assert!(error.starts_with(r#"error: http://unknown.example/a.cab: host "unknown.example" is not on"#), "{error}");
@@ -611,6 +631,10 @@ async fn a_dead_origin_fails_the_fetch_and_doctor_says_why() {
         told.contains("none matches: host \"unknown.example\"") && told.contains("\nnext     add the host"),
         "{told}"
     );
+    let told = site.json(&["explain", "http://unknown.example/a.cab"]);
+    assert!(told["next"].as_str().unwrap().contains("[origins] allow"), "{told}");
+    let told = site.json(&["explain", "/Content/AB/1.cab"]);
+    assert!(told["next"].as_str().unwrap().contains("cacheHostOrigin=HOST"), "{told}");
     let both = site.ill(1, &["fetch", &a, "http://unknown.example/a.cab"]);
     assert!(
         both.contains(&format!("FAILED {a}: ")) && both.contains("error: 2 of 2 failed\n next: the lines"),

@@ -155,6 +155,15 @@ pub fn scrub(scrub: Scrub) -> view::Scrub {
 
 /// What `explain` found, as `access` may see it.
 pub fn explained(address: &str, told: Explained, content: Option<view::Content>, access: Access) -> view::Explained {
+    let next = match told.state.as_str() {
+        "refused" if told.rule.contains("host \"\" is not on the allow-list") => {
+            Some("give the whole address, or the path with ?cacheHostOrigin=HOST behind it, as it stands in the log")
+        }
+        "refused" if told.rule.contains("not on the allow-list") => Some(
+            "add the host to [origins] allow in the configuration if it may be asked; until then clients get a 404",
+        ),
+        _ => None,
+    };
     view::Explained {
         address: address.to_owned(),
         rule: told.rule,
@@ -162,6 +171,7 @@ pub fn explained(address: &str, told: Explained, content: Option<view::Content>,
         state: told.state,
         content,
         facts: told.lines.into_iter().map(|(key, value)| view::Fact { key, value }).collect(),
+        next: next.map(str::to_owned),
     }
 }
 

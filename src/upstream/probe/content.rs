@@ -62,8 +62,8 @@ fn advice_of(status: u16) -> &'static str {
     match status {
         401 => "the origin wants a name and a password, which this node never sends: let it in by its address",
         403 => {
-            "the origin refuses this node: see its log, who may ask it, whether it can read the file, and whether the \
-             address is signed and has run out"
+            "the origin or a proxy before it refuses this node: see its log, who may ask it, whether it can read the file, \
+             and whether the address is signed and has run out"
         }
         404 | 410 => "the origin has nothing there: correct the address",
         _ => "the origin's log says why",

@@ -356,6 +356,7 @@ async fn what_is_fetched_is_held_shown_pinned_and_removed() {
     assert_eq!((output.status.code(), job["state"].as_str()), (Some(1), Some("failed")), "{job}");
     let states: Vec<_> = job["lines"].as_array().unwrap().iter().map(|line| line["state"].as_str().unwrap()).collect();
     assert_eq!(states, ["failed", "failed", "done"], "{job}");
+    assert_eq!((&job["lines"][0]["class"], &job["lines"][2]["outcome"]), (&Value::Null, &"held".into()), "{job}");
     assert_eq!(site.origin.sent("/a.cab"), 3 << 20, "what was held was fetched again");
 
     let rows = site.json(&["content", "list"])["rows"].clone();
@@ -782,7 +783,10 @@ async fn an_imported_file_is_answered_under_the_address_it_is_given() {
         node_process::get(site.node.address("http"), &target)
     };
     let url = site.origin.url("/tool.iso");
-    let told = site.json(&["import", file, "--url", &url])["lines"][0]["text"].clone();
+    let line = site.json(&["import", file, "--url", &url])["lines"][0].clone();
+    assert_eq!((&line["class"], &line["outcome"]), (&"unproven".into(), &"taken".into()), "{line}");
+    assert_eq!(line["sha256"], sha256(b"by hand"), "{line}");
+    let told = line["text"].clone();
     assert!(told.as_str().unwrap().contains("/tool.iso: the origin is asked from"), "{told}");
     let answer = ask(&site, "/tool.iso");
     assert!(answer.contains("waystation; hit") && answer.ends_with("by hand"), "{answer}");

@@ -125,7 +125,17 @@ pub fn job(job: board::View) -> view::Job {
 
 fn line(line: board::Line) -> view::Line {
     let state = line.step.word().to_owned();
-    view::Line { item: line.item, state, done: line.done, total: line.total, text: line.text }
+    view::Line {
+        item: line.item,
+        state,
+        done: line.done,
+        total: line.total,
+        text: line.text,
+        class: line.kept.map(|kept| class(kept.class).to_owned()),
+        sha256: line.kept.map(|kept| kept.sha256.to_string()),
+        blake3: line.kept.map(|kept| kept.blake3.to_string()),
+        outcome: line.kept.map(|kept| kept.outcome.to_owned()),
+    }
 }
 
 /// How the scheduled scrub stands.

@@ -56,13 +56,14 @@ fn meant(name: &str) -> Option<String> {
     let parts: Vec<_> = rest.split(['_', '.', '-']).filter(|part| !part.is_empty()).collect();
     let flat = parts.join("_");
     let variable = |path: &str| format!("WAYSTATION__{}", path.to_ascii_uppercase().replace('.', "__"));
+    if let Some(section) = parts.first().and_then(|first| keys::section(first)) {
+        let name = nearest(&parts[1..].join("_"), section.keys.iter().map(|key| key.name)).unwrap_or("key");
+        return Some(variable(&format!("{}.{name}", section.name)));
+    }
     let paths: Vec<(String, &str)> = keys::all().map(|key| (key.path.replace('.', "_"), key.path)).collect();
     let near = nearest(&flat, paths.iter().map(|(flat, _)| flat.as_str()).filter(|path| close(&flat, path)));
     if let Some((_, path)) = paths.iter().find(|(path, _)| Some(path.as_str()) == near) {
         return Some(variable(path));
-    }
-    if let Some(section) = parts.first().and_then(|first| keys::section(first)) {
-        return Some(format!("WAYSTATION__{}__KEY", section.name.to_ascii_uppercase()));
     }
     keys::all().find(|key| key.name.contains('_') && key.name == flat).map(|key| variable(key.path))
 }

@@ -158,6 +158,7 @@ fn a_directory_that_cannot_be_worked_on_ends_every_verb_with_the_same_code() {
             "{args:?}: {error}"
         );
         assert!(!none.exists(), "{args:?} made it");
+        assert_eq!(error.contains("while it is empty"), args[0] == "restore", "{args:?}: {error}");
     }
     let more = [&["serve"][..], &["status"]];
     for args in verbs.into_iter().chain(more) {
@@ -241,8 +242,16 @@ fn check_config_refuses_a_name_that_the_site_ca_may_not_sign_for_as_serve_does()
     assert!(create.status.success(), "{}", text(&create.stderr));
     let told = text(&create.stdout);
     assert!(told.contains("No name of the node lies in site.example"), "{told}");
-    assert!(told.contains(r#"[advertise] names = ["patches.site.example"]"#), "{told}");
+    assert!(told.contains("\n[advertise]\nnames = [\"patches.site.example\"]\n"), "{told}");
     assert!(!told.contains("lies in localhost"), "{told}");
+    assert_eq!(text(&create.stderr), "");
+    let wide = run(data.path(), &["tls", "ca", "create", "--for", "com", "--for", "lan", "--replace"]);
+    let told = text(&wide.stderr);
+    assert!(wide.status.success() && told.starts_with("warning: ") && told.contains("below com;"), "{told}");
+    assert!(!told.contains("below lan"), "{told}");
+    let output = run(data.path(), &["check-config", "--json", "--set", "listen.http=127.0.0.1:0"]);
+    let told = text(&output.stdout);
+    assert!(told.contains("may sign for all names below com"), "{told}");
     let named = ["--replace", "--set", "advertise.names=site.example"];
     let again = run(data.path(), &[&["tls", "ca", "create", "--for", "site.example"][..], &named].concat());
     assert!(again.status.success() && !text(&again.stdout).contains("No name"), "{}", text(&again.stdout));
@@ -347,6 +356,7 @@ async fn what_is_fetched_is_held_shown_pinned_and_removed() {
     assert_eq!((output.status.code(), job["state"].as_str()), (Some(1), Some("failed")), "{job}");
     let states: Vec<_> = job["lines"].as_array().unwrap().iter().map(|line| line["state"].as_str().unwrap()).collect();
     assert_eq!(states, ["failed", "failed", "done"], "{job}");
+    assert_eq!((&job["lines"][0]["class"], &job["lines"][2]["outcome"]), (&Value::Null, &"held".into()), "{job}");
     assert_eq!(site.origin.sent("/a.cab"), 3 << 20, "what was held was fetched again");
 
     let rows = site.json(&["content", "list"])["rows"].clone();
@@ -428,7 +438,11 @@ async fn what_cannot_be_mended_now_is_withheld_and_mended_later() {
     let lonely = import(b"by hand");
     flip(&lonely, 0);
 
-    site.ill(1, &["store", "verify", "--repair"]);
+    let told = run(site.data.path(), &["store", "verify", "--repair"]);
+    assert_eq!(told.status.code(), Some(1));
+    let (lines, error) = (text(&told.stdout) + &text(&told.stderr), text(&told.stderr));
+    assert!(lines.contains("in quarantine, and no address of it is known: import the file again"), "{lines}");
+    assert!(error.contains("\n next: what was put away is in `waystation content quarantine list`"), "{error}");
     assert!(place(&blake3).exists(), "the good groups are kept");
     assert!(!place(&lonely).exists(), "what cannot be mended is in quarantine");
     assert_eq!(site.json(&["content", "show", &a])["blake3"].as_str(), Some(blake3.as_str()));
@@ -531,8 +545,15 @@ async fn without_the_node_the_directory_says_the_same() {
     let restored = site.json(&["restore", backup.to_str().unwrap()]);
     assert_eq!((&restored["epoch"], &restored["dropped_count"]), (&2.into(), &1.into()), "{restored}");
     assert_eq!(restored["dropped"][0]["names"][0].as_str(), a.strip_prefix("http://"), "{restored}");
+    assert_eq!(
+        (&restored["dropped_pinned"], &restored["dropped"][0]["pinned"]),
+        (&1.into(), &true.into()),
+        "{restored}"
+    );
+    assert!(std::path::Path::new(restored["old_index"].as_str().unwrap()).exists(), "{restored}");
     let again = site.well(&["restore", backup.to_str().unwrap()]);
     assert!(again.contains("not there any more: 1\n") && again.contains("/a.cab ("), "{again}");
+    assert!(again.contains(", pinned)") && again.contains("fetch --pin"), "{again}");
     let index = std::fs::read(site.data.path().join("node.redb")).unwrap();
     let refused = site.ill(1, &["store", "rebuild"]);
     assert!(refused.contains("--force") && refused.contains("pins"), "{refused}");
@@ -604,7 +625,15 @@ async fn a_dead_origin_fails_the_fetch_and_doctor_says_why() {
     let a = site.origin.url("/a.cab");
     let error = site.ill(1, &["fetch", &a]);
     assert!(error.starts_with(&format!("error: {a}: ")) && error.contains("403"), "the line alone: {error}");
-    assert!(error.contains("\n next: `waystation doctor URL`") && !error.contains("FAILED"), "{error}");
+    assert!(error.contains("\n next: the origin refuses this node") && !error.contains("FAILED"), "{error}");
+    let output = run(site.data.path(), &["doctor", &a]);
+    let told = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("answered 403\n") && told.contains("-> the origin or a proxy before it refuses"), "{told}");
+    let told = site.well(&["doctor", &site.origin.url("/")]);
+    assert!(told.contains("it answered 404: reached"), "{told}");
+    let output = run(site.data.path(), &["doctor", "http://unknown.example/a.cab"]);
+    assert!(text(&output.stdout).contains("-> add the host to [origins] allow"), "{}", text(&output.stdout));
     let error = site.ill(1, &["fetch", "http://unknown.example/a.cab"]);
     assert!(error.contains("allow-list") && error.contains("[origins] allow") && !error.contains("doctor"), "{error}");
     assert!(error.starts_with(r#"error: http://unknown.example/a.cab: host "unknown.example" is not on"#), "{error}");
@@ -613,6 +642,10 @@ async fn a_dead_origin_fails_the_fetch_and_doctor_says_why() {
         told.contains("none matches: host \"unknown.example\"") && told.contains("\nnext     add the host"),
         "{told}"
     );
+    let told = site.json(&["explain", "http://unknown.example/a.cab"]);
+    assert!(told["next"].as_str().unwrap().contains("[origins] allow"), "{told}");
+    let told = site.json(&["explain", "/Content/AB/1.cab"]);
+    assert!(told["next"].as_str().unwrap().contains("cacheHostOrigin=HOST"), "{told}");
     let both = site.ill(1, &["fetch", &a, "http://unknown.example/a.cab"]);
     assert!(
         both.contains(&format!("FAILED {a}: ")) && both.contains("error: 2 of 2 failed\n next: the lines"),
@@ -760,7 +793,10 @@ async fn an_imported_file_is_answered_under_the_address_it_is_given() {
         node_process::get(site.node.address("http"), &target)
     };
     let url = site.origin.url("/tool.iso");
-    let told = site.json(&["import", file, "--url", &url])["lines"][0]["text"].clone();
+    let line = site.json(&["import", file, "--url", &url])["lines"][0].clone();
+    assert_eq!((&line["class"], &line["outcome"]), (&"unproven".into(), &"taken".into()), "{line}");
+    assert_eq!(line["sha256"], sha256(b"by hand"), "{line}");
+    let told = line["text"].clone();
     assert!(told.as_str().unwrap().contains("/tool.iso: the origin is asked from"), "{told}");
     let answer = ask(&site, "/tool.iso");
     assert!(answer.contains("waystation; hit") && answer.ends_with("by hand"), "{answer}");

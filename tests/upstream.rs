@@ -1153,7 +1153,12 @@ mod probes {
     async fn no_object_at_the_path() {
         let (origin, _) = dated().await;
         let upstream = client(&origin);
-        assert_eq!(probed(&upstream, allowed(origin.url("/none")), "range").await.verdict, Verdict::Skipped);
+        assert_eq!(probed(&upstream, allowed(origin.url("/")), "range").await.verdict, Verdict::Skipped);
+        for status in [401, 403, 404, 410] {
+            origin.always("/a", [Fault::Status(status)]);
+            let finding = probed(&upstream, allowed(origin.url("/a")), "answer").await;
+            assert_eq!(finding.verdict, Verdict::Warning, "{finding:#?}");
+        }
         origin.always("/a", [Fault::Status(502)]);
         assert_eq!(verdict(&origin, "answer").await, Verdict::Bad);
     }

@@ -125,7 +125,17 @@ pub fn job(job: board::View) -> view::Job {
 
 fn line(line: board::Line) -> view::Line {
     let state = line.step.word().to_owned();
-    view::Line { item: line.item, state, done: line.done, total: line.total, text: line.text }
+    view::Line {
+        item: line.item,
+        state,
+        done: line.done,
+        total: line.total,
+        text: line.text,
+        class: line.kept.map(|kept| class(kept.class).to_owned()),
+        sha256: line.kept.map(|kept| kept.sha256.to_string()),
+        blake3: line.kept.map(|kept| kept.blake3.to_string()),
+        outcome: line.kept.map(|kept| kept.outcome.to_owned()),
+    }
 }
 
 /// How the scheduled scrub stands.
@@ -155,6 +165,15 @@ pub fn scrub(scrub: Scrub) -> view::Scrub {
 
 /// What `explain` found, as `access` may see it.
 pub fn explained(address: &str, told: Explained, content: Option<view::Content>, access: Access) -> view::Explained {
+    let next = match told.state.as_str() {
+        "refused" if told.rule.contains("host \"\" is not on the allow-list") => {
+            Some("give the whole address, or the path with ?cacheHostOrigin=HOST behind it, as it stands in the log")
+        }
+        "refused" if told.rule.contains("not on the allow-list") => Some(
+            "add the host to [origins] allow in the configuration if it may be asked; until then clients get a 404",
+        ),
+        _ => None,
+    };
     view::Explained {
         address: address.to_owned(),
         rule: told.rule,
@@ -162,6 +181,7 @@ pub fn explained(address: &str, told: Explained, content: Option<view::Content>,
         state: told.state,
         content,
         facts: told.lines.into_iter().map(|(key, value)| view::Fact { key, value }).collect(),
+        next: next.map(str::to_owned),
     }
 }
 

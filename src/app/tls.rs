@@ -21,7 +21,7 @@ use crate::net::tls::files;
 use crate::net::tls::import::{self, Importer};
 use crate::net::tls::leaf;
 use crate::net::tls::lock;
-use crate::net::tls::names::{self, SiteName};
+use crate::net::tls::names::SiteName;
 use crate::net::tls::scope::Scope;
 use crate::net::tls::show::Shown;
 use crate::net::tls::{Config, Tls};
@@ -54,7 +54,7 @@ pub fn show(loaded: &Loaded) -> Result<Certificates, AppError> {
 /// waits is forgotten with `replace`, and else an error.
 pub fn csr(loaded: &Loaded, given: &[String], rsa: bool, replace: bool) -> Result<String, AppError> {
     let config = rooms::tls(&loaded.typed()?)?;
-    let names = if given.is_empty() { own_names(&config) } else { parse(given)? };
+    let names = if given.is_empty() { config.own_names() } else { parse(given)? };
     own(loaded)?;
     let kind = if rsa { KeyKind::Rsa } else { KeyKind::Ecdsa };
     let _held = lock::hold(&RealDisk, &config.dir)?;
@@ -83,7 +83,7 @@ pub fn import(
         .transpose()?;
     own(loaded)?;
     let _held = lock::hold(&RealDisk, &config.dir)?;
-    let (names, provider) = (own_names(&config), aws_lc_rs::default_provider());
+    let (names, provider) = (config.own_names(), aws_lc_rs::default_provider());
     let importer =
         Importer { disk: &RealDisk, dir: &config.dir, clock: &SystemClock, provider: &provider, names: &names };
     let pem = bytes.windows(11).any(|window| window == b"-----BEGIN ");
@@ -152,6 +152,8 @@ pub struct Made {
     pub kept: Vec<PathBuf>,
     /// Those of its domains that no name of the node lies in, so that its certificate has none of them.
     pub nameless: Vec<String>,
+    /// Those of its domains that may be top-level ones, below which everybody's names lie.
+    pub tops: Vec<String>,
 }
 
 /// Makes a new site CA for these domains, and a certificate from it.
@@ -163,8 +165,9 @@ pub fn ca_create(loaded: &Loaded, domains: &[String]) -> Result<Made, AppError> 
     // Not opened: what is there may be the reason why another CA is wanted.
     let tls = Tls::unloaded(config, std::sync::Arc::new(RealDisk), std::sync::Arc::new(SystemClock))?;
     let (_, kept) = tls.create_ca(&domains)?;
+    let names = again.own_names();
+    let tops = Scope::of_domains(&domains, &[]).tops(&names).into_iter().map(str::to_owned).collect();
     let ca = site_ca_of(&again)?.ok_or_else(|| AppError::NoStore { path: again.dir.clone() })?;
-    let names = own_names(&again);
     let is_nameless = |domain: &&SiteName| {
         let scope = Scope::of_domains(std::slice::from_ref(*domain), &[]);
         // Every scope takes `localhost` in, which no other machine calls the node.
@@ -174,7 +177,7 @@ pub fn ca_create(loaded: &Loaded, domains: &[String]) -> Result<Made, AppError> 
         !names.iter().any(inside)
     };
     let nameless = domains.iter().filter(is_nameless).map(ToString::to_string).collect();
-    Ok(Made { ca, kept, nameless })
+    Ok(Made { ca, kept, nameless, tops })
 }
 
 /// The site CA's certificate in PEM; `None` before the first start.
@@ -190,7 +193,7 @@ fn site_ca_of(config: &Config) -> Result<Option<SiteCa>, net::Error> {
     let chain = files::certificates(&pem, &path.display().to_string())?;
     let Some(cert) = chain.first() else { return Ok(None) };
     let scope = Scope::of_der(cert)?;
-    let uncovered = own_names(config).iter().filter(|name| !scope.permits(name)).map(ToString::to_string).collect();
+    let uncovered = config.own_names().iter().filter(|name| !scope.permits(name)).map(ToString::to_string).collect();
     Ok(Some(SiteCa {
         certificate: certificate(Shown::of(cert)?),
         may_sign_for: scope.to_string(),
@@ -237,10 +240,6 @@ fn own(loaded: &Loaded) -> Result<(), AppError> {
         return Err(AppError::NoStore { path: data.to_owned() });
     }
     become_owner(data)
-}
-
-fn own_names(config: &Config) -> Vec<SiteName> {
-    if config.names.is_empty() { names::of_this_machine() } else { config.names.clone() }
 }
 
 fn parse(names: &[String]) -> Result<Vec<SiteName>, net::Error> {

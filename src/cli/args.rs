@@ -217,8 +217,10 @@ without, the origin is asked in time whether it has another version.")]
 Examples:
   waystation backup /backup/waystation-$(date +%F).redb
 
-The copy has everything but the payloads: names, digests, pins, settings, the
-account. Payloads can be fetched again.")]
+The copy has the index and no payload: names, digests, pins, bandwidth settings,
+the account. Of a payload that is lost too nothing can be brought back: restore
+drops its entry and its pin, and says so. Not in it are waystation.toml and the
+directory tls with the site CA: copy those beside it.")]
     Backup {
         /// The file to write; it must not be there yet
         #[arg(value_hint = ValueHint::FilePath)]
@@ -230,8 +232,13 @@ account. Payloads can be fetched again.")]
 Examples:
   waystation restore /backup/waystation-2026-01-31.redb
 
-The index that was there is kept beside the new one. The store's epoch goes up
-by one, so that clients see that something went back in time.")]
+The index that was there is kept beside the new one. The store's epoch goes up,
+so that clients see that something went back in time. Entries whose payloads are
+not there are dropped with their pins, and told.
+
+On a new disk make the data directory, owned by the user that the node runs as,
+and restore into it while it is empty: a node that was started there first has
+made another store, and the backup is refused.")]
     Restore {
         /// A file that `waystation backup` wrote
         #[arg(value_hint = ValueHint::FilePath)]

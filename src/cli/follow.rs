@@ -76,6 +76,13 @@ pub(in crate::cli) fn outcome(job: &Job) -> Result<(), Fail> {
                 {
                     "the origin has nothing there: correct the address"
                 }
+                (true, "fetch") if alone && ["answered 401", "answered 403"].iter().any(|no| result.contains(no)) => {
+                    "the origin refuses this node: see its log, who may ask it, whether it can read the file, and whether \
+                     the address is signed and has run out"
+                }
+                (true, "fetch") if alone && result.contains("another file's digest") => {
+                    "compare the digest with the publisher's"
+                }
                 (true, "fetch") if alone => "`waystation doctor URL` tests the way to the origin",
                 (true, "fetch") => {
                     "the lines above say why; `waystation doctor` tests the way to the origins, and what came with wrong \
@@ -89,6 +96,10 @@ pub(in crate::cli) fn outcome(job: &Job) -> Result<(), Fail> {
                     "`waystation doctor` tests the way to the origins"
                 }
                 (true, "verify" | "scrub") if alone => "the node's log says more",
+                (true, "verify" | "scrub") => {
+                    "what was put away is in `waystation content quarantine list`; `waystation store verify --repair` mends \
+                     what is bad instead, where it can be fetched again"
+                }
                 (true, _) => "the lines above say why",
             };
             Err(Fail::new(result, next))

@@ -30,11 +30,8 @@ pub(in crate::cli) fn explain(loaded: &Loaded, url: &str, out: Out) -> Result<()
                 _ => row(&fact.key, &fact.value),
             }
         }
-        if told.state == "refused" && told.rule.contains("not on the allow-list") {
-            row(
-                "next",
-                "add the host to [origins] allow in the configuration if it may be asked; until then clients get a 404",
-            );
+        if let Some(next) = &told.next {
+            row("next", next);
         }
         grid.text()
     })

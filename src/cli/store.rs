@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::admin::view::{BackupRequest, ImportRequest, Started, VerifyRequest};
-use crate::app::{self, Loaded};
+use crate::app::{self, AppError, Loaded};
 use crate::cli::fail::Fail;
 use crate::cli::node::Node;
 use crate::cli::print::{Out, add, printable};
@@ -54,18 +54,34 @@ pub(in crate::cli) fn backup(loaded: &Loaded, file: &Path, out: Out) -> Result<(
 
 pub(in crate::cli) fn restore(loaded: &Loaded, file: &Path, out: Out) -> Result<(), Fail> {
     Node::none(loaded)?;
-    let restored = app::alone::restore(loaded, &absolute(file)?)?;
-    let dropped: Vec<(String, u64, Vec<String>)> = restored
-        .dropped
-        .iter()
-        .map(|gone| (gone.blake3.to_string(), gone.size, gone.names.iter().map(Name::shown).collect()))
-        .collect();
+    let restored = match app::alone::restore(loaded, &absolute(file)?) {
+        Err(AppError::NoStore { path }) => {
+            let path = path.display();
+            return Err(Fail::no_store(
+                format!("there is no store in {path}"),
+                format!(
+                    "name the right data directory with --data; on a new disk make it first (`mkdir {path}`, owned by the \
+                     user that the node runs as), and restore into it while it is empty, before the first start"
+                ),
+            ));
+        }
+        restored => restored?,
+    };
+    // What was pinned first: somebody wanted that kept.
+    let mut dropped: Vec<_> = restored.dropped.iter().collect();
+    dropped.sort_by_key(|gone| !gone.pinned);
     let listed: Vec<_> = dropped
         .iter()
-        .map(|(blake3, size, names)| serde_json::json!({ "blake3": blake3, "size": size, "names": names }))
+        .map(|gone| {
+            let names: Vec<_> = gone.names.iter().map(Name::shown).collect();
+            serde_json::json!({
+                "blake3": gone.blake3.to_string(), "size": gone.size, "names": names, "pinned": gone.pinned,
+            })
+        })
         .collect();
     let value = serde_json::json!({
-        "epoch": restored.epoch, "payloads": restored.payloads, "dropped_count": restored.dropped_count, "dropped": listed,
+        "epoch": restored.epoch, "payloads": restored.payloads, "dropped_count": restored.dropped_count,
+        "dropped_pinned": restored.dropped_pinned, "dropped": listed, "old_index": restored.old_index,
     });
     out.both(&value, |_| {
         let mut text = format!(
@@ -77,22 +93,33 @@ pub(in crate::cli) fn restore(loaded: &Loaded, file: &Path, out: Out) -> Result<
         if restored.dropped_count > 0 {
             let count = size::count(restored.dropped_count);
             add(&mut text, format_args!("entries dropped, since their payloads are not there any more: {count}\n"));
-            for (blake3, bytes, names) in dropped.iter().take(DROPPED_SHOWN) {
-                let name = names.first().map_or_else(|| format!("blake3-{blake3}"), |name| printable(name));
-                add(&mut text, format_args!("  {name} ({})\n", size::bytes(*bytes)));
+            for gone in dropped.iter().take(DROPPED_SHOWN) {
+                let name = gone.names.first();
+                let name = name.map_or_else(|| format!("blake3-{}", gone.blake3), |name| printable(&name.shown()));
+                let pinned = if gone.pinned { ", pinned" } else { "" };
+                add(&mut text, format_args!("  {name} ({}{pinned})\n", size::bytes(gone.size)));
             }
             let more = restored.dropped_count.saturating_sub(DROPPED_SHOWN as u64);
             if more > 0 {
                 add(&mut text, format_args!("  and {} more: --json names them\n", size::count(more)));
             }
+            if restored.dropped_pinned > 0 {
+                add(
+                    &mut text,
+                    format_args!(
+                        "of these {} were pinned, and their pins are gone with them: `waystation fetch --pin` brings both \
+                         back\n",
+                        size::count(restored.dropped_pinned)
+                    ),
+                );
+            }
         }
-        add(
-            &mut text,
-            format_args!(
-                "an index that it replaced is kept in {} as node.redb.old-TIME: delete it when all is well\n",
-                loaded.data_dir().display()
-            ),
-        );
+        if let Some(old) = &restored.old_index {
+            add(
+                &mut text,
+                format_args!("the index that was there is kept: {}: delete it when all is well\n", old.display()),
+            );
+        }
         text
     })
 }

@@ -81,7 +81,14 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: TlsVerb, out: Out) -> Result<()
             if !replace {
                 refuse_to_replace(tls::ca_state(loaded).map_err(fail)?)?;
             }
-            let tls::Made { ca, kept, nameless } = tls::ca_create(loaded, &domains).map_err(fail)?;
+            let tls::Made { ca, kept, nameless, tops } = tls::ca_create(loaded, &domains).map_err(fail)?;
+            for top in &tops {
+                out.warn(&format!(
+                    "this CA may sign for all names below {top}; if that is a top-level domain such as com, whoever gets the \
+                     CA's key can pose as any site in it to the clients that trust it: make another with --replace for your \
+                     own domain, such as --for site.{top}"
+                ));
+            }
             let taken = Taken::by(loaded);
             out.both(&ca, |ca| {
                 let mut text = site_ca(ca);
@@ -98,7 +105,8 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: TlsVerb, out: Out) -> Result<()
                             &mut text,
                             format_args!(
                                 "No name of the node lies in {name}, and its certificate has none: write what clients call \
-                                 it, such as [advertise] names = [\"patches.{name}\"], and start it again.\n"
+                                 it into waystation.toml, such as\n\n[advertise]\nnames = [\"patches.{name}\"]\n\nand start \
+                                 it again.\n"
                             ),
                         );
                     }

@@ -348,7 +348,8 @@ Examples:
   waystation tls ca create --for site.example
   waystation tls ca create --for site.example --for lab.example --replace
 
-Where there is one already --replace is needed: endpoints that trust the old one
+Name your own domain: a warning tells where a single label may be a top-level
+one. Where there is one already --replace is needed: endpoints that trust the old one
 must be given the new one (`waystation tls ca export`). The old files are kept
 in the directory tls of the data directory, with .old- and the time behind.")]
     Create {

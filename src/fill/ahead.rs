@@ -116,9 +116,7 @@ impl Inner {
             locations.extend(all.iter().filter_map(|digest| locate::upstream_location(above, digest, extension)));
         }
         if locations.is_empty() {
-            return Err(Error::unavailable(format!(
-                "no place is known where {blake3} could be had; import it, or remove it and let clients ask for it"
-            )));
+            return Err(Error::unavailable(format!("no place is known where {blake3} could be had")));
         }
         let expected = Published {
             blake3: Some(blake3),

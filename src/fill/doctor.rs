@@ -47,7 +47,14 @@ impl Inner {
         for url in urls.iter().take(URLS_MAX) {
             match self.allowed(url) {
                 Ok(location) => locations.push(location),
-                Err(why) => findings.push(skipped(url, &why, "give an absolute URL of an allow-listed host")),
+                Err(why) => {
+                    let advice = if why.contains("allow-list") {
+                        "add the host to [origins] allow in the configuration if it may be asked, or correct the address"
+                    } else {
+                        "give an absolute URL, with http:// or https://"
+                    };
+                    findings.push(skipped(url, &why, advice));
+                }
             }
         }
         if urls.len() > URLS_MAX {
@@ -55,7 +62,14 @@ impl Inner {
             findings.push(skipped("origins", &seen, "test them in a second call"));
         }
         for location in &locations {
-            findings.extend(self.source.probe(location).await);
+            let mut told = self.source.probe(location).await;
+            // Who named an address wants the object there, and not only a host that answers.
+            for finding in told.iter_mut().filter(|finding| !urls.is_empty() && finding.check == "answer") {
+                if finding.verdict == Verdict::Warning {
+                    finding.verdict = Verdict::Bad;
+                }
+            }
+            findings.extend(told);
         }
         findings
     }

@@ -11,12 +11,13 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use crate::base::digest::{Digest, Sha256};
+use crate::base::digest::{Blake3, Digest, Sha256};
 use crate::fill::{self, Fill, FlightView, Keeping, Refreshed, Target};
 use crate::jobs::Shared;
 use crate::jobs::address::Address;
 use crate::jobs::board::{Line, Progress, Record, Step, Unit, View};
 use crate::jobs::error::Error;
+use crate::jobs::view::Kept;
 use crate::jobs::work::{Fetch, FetchItem};
 use crate::model::name::Name;
 use crate::model::payload::{Authority, Class, Published};
@@ -84,6 +85,7 @@ fn record_result(record: &Record, at: usize, result: Result<Filled, Error>) -> O
                 line.step = Step::Done;
                 (line.done, line.total) = (filled.size, Some(filled.size));
                 line.text = filled.text();
+                line.kept = Some(filled.kept());
             }
             Err(error) => {
                 line.step = Step::Failed;
@@ -102,6 +104,7 @@ struct Filled {
     size: u64,
     class: Class,
     sha256: Sha256,
+    blake3: Blake3,
     held_before: bool,
     /// What the operator should know of how the digest was bound; empty where all is as usual.
     remark: String,
@@ -110,7 +113,13 @@ struct Filled {
 impl Filled {
     fn of(found: &Found, held_before: bool, remark: String) -> Self {
         let payload = found.held.payload();
-        Self { size: payload.size, class: payload.class, sha256: payload.digests.sha256, held_before, remark }
+        let (sha256, blake3) = (payload.digests.sha256, payload.digests.blake3);
+        Self { size: payload.size, class: payload.class, sha256, blake3, held_before, remark }
+    }
+
+    fn kept(&self) -> Kept {
+        let outcome = if self.held_before { "held" } else { "filled" };
+        Kept { class: self.class, sha256: self.sha256, blake3: self.blake3, outcome }
     }
 
     fn text(&self) -> String {

@@ -13,6 +13,7 @@ use crate::jobs::Shared;
 use crate::jobs::address::Address;
 use crate::jobs::board::{Line, Record, Step, Unit};
 use crate::jobs::error::Error;
+use crate::jobs::view::Kept;
 use crate::jobs::work::Import;
 use crate::model::name::Name;
 use crate::model::payload::{Alias, Authority, Class, Published};
@@ -58,13 +59,19 @@ pub(in crate::jobs) async fn run(shared: &Arc<Shared>, record: &Arc<Record>, wor
                 let payload = found.held.payload();
                 let class = match payload.class {
                     Class::Proven => "proven",
-                    Class::Unproven => "unproven: give its digest with --sha256",
+                    Class::Unproven => "unproven (--sha256 with the publisher's digest proves it)",
                 };
-                let mut text = format!("{class}, sha256-{}{answered}", payload.digests.sha256);
+                let mut text = format!("{class}, its own digest is sha256-{}{answered}", payload.digests.sha256);
                 if work.take && still_there(path).await? {
                     text.push_str("; taken in as a copy: the file may not be deleted or is open for writing, so delete it by hand");
                 }
-                (Line::ended(item, Step::Done, payload.size, text), payload.size)
+                let kept = Kept {
+                    class: payload.class,
+                    sha256: payload.digests.sha256,
+                    blake3: payload.digests.blake3,
+                    outcome: "taken",
+                };
+                (Line { kept: Some(kept), ..Line::ended(item, Step::Done, payload.size, text) }, payload.size)
             }
             Err(error) => {
                 failed += 1;

@@ -180,14 +180,20 @@ async fn treat(shared: &Shared, work: &Verify, blake3: Blake3, spans: SpanSet) -
             Err(error) => unmended = format!(", could not be mended ({error})"),
         }
     }
-    // The names go with it.
+    // The names go with it, and with them what says where it could be had.
+    let has_source = has_source(shared, blake3).await;
     let listed = shared.store.show(&Name::Digest(Digest::Blake3(blake3))).await.ok().flatten();
     let address = listed.and_then(|listed| listed.names.into_iter().find(|name| matches!(name, Name::Origin(_))));
     if let Some(address) = address {
         unmended = format!("{unmended}, which was {}", address.shown());
     }
     let text = match shared.store.quarantine(blake3, &what).await {
-        Ok(()) => format!("{what}{unmended}: it is in quarantine and is fetched anew when it is asked for"),
+        Ok(()) if has_source => {
+            format!("{what}{unmended}: it is in quarantine and is fetched anew when it is asked for")
+        }
+        Ok(()) => {
+            format!("{what}{unmended}: it is in quarantine, and no address of it is known: import the file again")
+        }
         Err(error) => format!("{what}{unmended}, and could not be put into quarantine: {error}"),
     };
     (Line::ended(item, Step::Failed, 0, text), false)

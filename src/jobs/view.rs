@@ -1,8 +1,10 @@
 //! A job as it is seen from outside: the words for how it and its items are doing.
 
+use crate::base::digest::{Blake3, Sha256};
 use crate::base::time::Timestamp;
 use crate::jobs::work::Kind;
 use crate::model::name::Name;
+use crate::model::payload::Class;
 
 /// How a job is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +92,19 @@ impl Step {
     }
 }
 
+/// What is kept of an item.
+#[derive(Clone, Copy, Debug)]
+pub struct Kept {
+    /// Whether it was proven.
+    pub class: Class,
+    /// Its own SHA-256.
+    pub sha256: Sha256,
+    /// Its BLAKE3.
+    pub blake3: Blake3,
+    /// `filled` (fetched now), `held` (was here already) or `taken` (from a file).
+    pub outcome: &'static str,
+}
+
 /// One item of a job.
 #[derive(Clone, Debug)]
 pub struct Line {
@@ -103,6 +118,8 @@ pub struct Line {
     pub total: Option<u64>,
     /// What came of it, in words.
     pub text: String,
+    /// What is kept of it, once that is known.
+    pub kept: Option<Kept>,
     /// Under which name the flight goes, while one does.
     pub(in crate::jobs) name: Option<Name>,
 }
@@ -110,12 +127,12 @@ pub struct Line {
 impl Line {
     /// A line about `item` that is not begun.
     pub(in crate::jobs) fn waiting(item: String) -> Self {
-        Self { item, step: Step::Waiting, done: 0, total: None, text: String::new(), name: None }
+        Self { item, step: Step::Waiting, done: 0, total: None, text: String::new(), kept: None, name: None }
     }
 
     /// A line about `item` that has ended.
     pub(in crate::jobs) fn ended(item: String, step: Step, size: u64, text: String) -> Self {
-        Self { item, step, done: size, total: Some(size), text, name: None }
+        Self { item, step, done: size, total: Some(size), text, kept: None, name: None }
     }
 }
 

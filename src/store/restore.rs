@@ -34,8 +34,12 @@ pub struct Restored {
     pub payloads: u64,
     /// Entries of the backup that were left out, since their payloads are not there any more.
     pub dropped_count: u64,
+    /// How many of those were pinned; their pins are gone with them.
+    pub dropped_pinned: u64,
     /// The first hundred thousand of them.
     pub dropped: Vec<Dropped>,
+    /// Where the index that was replaced is kept, if there was one.
+    pub old_index: Option<PathBuf>,
 }
 
 /// Puts a backup in place of the index (the old one is kept beside it), bumps the store epoch. No node may run. Blocks.
@@ -63,7 +67,8 @@ pub fn restore(config: &Config, disk: &dyn Disk, from: &Path) -> Result<Restored
         && known != id
     {
         return Err(named(&format!(
-            "it is the index of store {}, but {} holds store {}",
+            "it is the index of store {}, but {} holds store {}; where the disk is a new one, empty that directory or name \
+             another empty one, and restore before the first start",
             identity::text(&id),
             layout.root().display(),
             identity::text(&known)
@@ -84,9 +89,16 @@ pub fn restore(config: &Config, disk: &dyn Disk, from: &Path) -> Result<Restored
     };
     shelves::put_meta(&db, &id, epoch)?;
     db.close()?;
-    put_in_place(disk, &layout, &new, now)?;
+    let old_index = put_in_place(disk, &layout, &new, now)?;
     identity::write(disk, &layout, &id)?;
-    Ok(Restored { epoch, payloads: told.payloads, dropped_count: told.dropped_count, dropped: told.dropped })
+    Ok(Restored {
+        epoch,
+        payloads: told.payloads,
+        dropped_count: told.dropped_count,
+        dropped_pinned: told.dropped_pinned,
+        dropped: told.dropped,
+        old_index,
+    })
 }
 
 /// Step 2.

@@ -17,7 +17,7 @@ use crate::store::evidence;
 use crate::store::layout::Layout;
 use crate::store::publish::read_proof;
 use crate::store::tables::{
-    AliasRow, Id, META, META_EPOCH, META_ID, NAMES, PAYLOAD_COUNT, PAYLOADS, PayloadRow, TOTALS, authority_code,
+    AliasRow, Id, META, META_EPOCH, META_ID, NAMES, PAYLOAD_COUNT, PAYLOADS, PINS, PayloadRow, TOTALS, authority_code,
     class_code, name_key, name_of,
 };
 
@@ -36,6 +36,8 @@ pub struct Rebuilt {
     pub bad_proofs: Vec<PathBuf>,
     /// Entries that were taken out, since their payloads are not there; those told in `dropped` are some of them.
     pub dropped_count: u64,
+    /// How many of those were pinned.
+    pub dropped_pinned: u64,
     /// The first hundred thousand of them.
     pub dropped: Vec<Dropped>,
     /// Payloads without a proof, and proofs without their whole payload; not in the index, left where they are.
@@ -55,6 +57,8 @@ pub struct Dropped {
     pub size: u64,
     /// What pointed to it, digests left out.
     pub names: Vec<Name>,
+    /// Somebody had pinned it. The pin goes with the entry.
+    pub pinned: bool,
 }
 
 /// Entries that are told one by one: a store whose payloads are all gone has more than anybody reads, at a few hundred
@@ -143,7 +147,7 @@ fn drop_missing(db: &Database, first: u8, lying: &[Lying], told: &mut Rebuilt) -
     (from[0], to[0]) = (first, first);
     let missing: Vec<Id> = {
         let tx = db.begin_read()?;
-        let (table, names) = (tx.open_table(PAYLOADS)?, tx.open_table(NAMES)?);
+        let (table, names, pins) = (tx.open_table(PAYLOADS)?, tx.open_table(NAMES)?, tx.open_table(PINS)?);
         let mut missing = Vec::new();
         for row in table.range::<&Id>(&from..=&to)? {
             let (id, row) = row?;
@@ -153,11 +157,13 @@ fn drop_missing(db: &Database, first: u8, lying: &[Lying], told: &mut Rebuilt) -
             if is_whole.is_none_or(|(len, _)| len != row.size) {
                 missing.push(*id.value());
                 told.dropped_count += 1;
+                let pinned = pins.get(id.value())?.is_some();
+                told.dropped_pinned += u64::from(pinned);
                 if told.dropped.len() < DROPPED_TOLD_MAX {
                     let named = entries::names_in(&names, id.value())?;
                     let names = named.iter().filter_map(|key| name_of(key).ok());
                     let names = names.filter(|name| matches!(name, Name::Origin(_))).collect();
-                    told.dropped.push(Dropped { blake3: Blake3::new(*id.value()), size: row.size, names });
+                    told.dropped.push(Dropped { blake3: Blake3::new(*id.value()), size: row.size, names, pinned });
                 }
             }
         }

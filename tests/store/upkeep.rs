@@ -262,7 +262,7 @@ async fn a_backup_brings_back_what_proofs_cannot() {
 
     let restored = store::restore(&config(&data), &RealDisk, &backup).unwrap();
     assert_eq!((restored.epoch, restored.payloads, restored.dropped_count), (2, 2, 1));
-    let gone = store::Dropped { blake3: blake3_of(&a), size: 1000, names: vec![url("a")] };
+    let gone = store::Dropped { blake3: blake3_of(&a), size: 1000, names: vec![url("a")], pinned: false };
     assert_eq!(restored.dropped, [gone]);
     let (store, opened) = open(&data);
     assert_eq!(opened.epoch, 2);
@@ -284,6 +284,15 @@ async fn a_backup_brings_back_what_proofs_cannot() {
     other.close().await.unwrap();
     let error = store::restore(&config(&dir.path().join("other")), &RealDisk, &backup).unwrap_err().to_string();
     assert!(error.contains("holds store") && !error.contains("waystation restore"), "{error}");
+    assert!(error.contains("restore before the first start"), "{error}");
+    // On a new disk nothing is there: the pinned payload is told as that.
+    let fresh = dir.path().join("fresh");
+    std::fs::create_dir(&fresh).unwrap();
+    let restored = store::restore(&config(&fresh), &RealDisk, &backup).unwrap();
+    assert_eq!((restored.payloads, restored.dropped_count, restored.dropped_pinned), (0, 2, 1));
+    assert_eq!(restored.old_index, None);
+    let pinned: Vec<_> = restored.dropped.iter().filter(|gone| gone.pinned).map(|gone| gone.blake3).collect();
+    assert_eq!(pinned, [blake3_of(&b)]);
     let noise = dir.path().join("noise");
     std::fs::write(&noise, bytes(4, 9000)).unwrap();
     let error = store::restore(&config(&data), &RealDisk, &noise).unwrap_err().to_string();

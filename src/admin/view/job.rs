@@ -76,6 +76,18 @@ pub struct Line {
     pub total: Option<u64>,
     /// What came of it.
     pub text: String,
+    /// `proven` or `unproven`, where it is kept now.
+    #[serde(default)]
+    pub class: Option<String>,
+    /// Its own SHA-256 in hex, where it is kept now.
+    #[serde(default)]
+    pub sha256: Option<String>,
+    /// Its BLAKE3 in hex, where it is kept now.
+    #[serde(default)]
+    pub blake3: Option<String>,
+    /// `filled`, `held` (it was here already) or `taken` (from a file), where it is kept now.
+    #[serde(default)]
+    pub outcome: Option<String>,
 }
 
 /// The answer to a `POST` that starts a job.

@@ -64,6 +64,9 @@ pub struct Explained {
     pub content: Option<Content>,
     /// Everything else that is known.
     pub facts: Vec<Fact>,
+    /// What to do next, where the address is refused; an older node says nothing here.
+    #[serde(default)]
+    pub next: Option<String>,
 }
 
 /// A word and what is known of it.

@@ -25,7 +25,11 @@ pub(crate) fn read(name: &str, text: &str, problems: &mut Vec<Problem>) -> Vec<G
     let (root, errors) = DeTable::parse_recoverable(text);
     let broken = errors.first().map(|error| {
         let at = error.span().map_or(0, |span| span.start);
-        Problem { place: place(at), what: format!("this is not TOML: {}", error.message().replace('\n', ", ")) }
+        let mut what = format!("this is not TOML: {}", error.message().replace('\n', ", "));
+        if behind_a_section(text, at) {
+            what.push_str("; [section] stands on a line of its own, and each key on one below it");
+        }
+        Problem { place: place(at), what }
     });
     let mut unsure = Vec::new();
     let problems = match broken {
@@ -66,6 +70,13 @@ pub(crate) fn read(name: &str, text: &str, problems: &mut Vec<Problem>) -> Vec<G
 /// The line of a byte, from 1.
 fn line(text: &str, at: usize) -> usize {
     1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count()
+}
+
+/// Whether the byte at `at` stands on one line with a `[section]`, behind it.
+fn behind_a_section(text: &str, at: usize) -> bool {
+    let before = text.as_bytes().get(..at).unwrap_or_default();
+    let line = before.rsplit(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii_start();
+    line.starts_with(b"[") && line.contains(&b']')
 }
 
 /// What is said of a section that does not exist.
@@ -183,7 +194,10 @@ mod tests {
     fn what_is_not_toml_is_told_by_line() {
         let told = problems("[listen]\nhttp = \n");
         assert!(told[0].starts_with("w.toml:2: this is not TOML: "), "{told:?}");
+        assert!(!told[0].contains("[section]"), "{told:?}");
         assert_eq!(told.len(), 1);
+        let told = problems("[listen] http = \"0.0.0.0:80\"\n");
+        assert!(told[0].ends_with("; [section] stands on a line of its own, and each key on one below it"), "{told:?}");
     }
 
     #[test]

@@ -11,15 +11,28 @@ use crate::model::settings::{Raw, nearest};
 /// What the variables' names begin with.
 const PREFIX: &str = "WAYSTATION__";
 
-/// The values that variables give: `WAYSTATION__SECTION__KEY`. All other variables are none of ours.
+/// What the names of those begin with that may have been meant as settings, in any case.
+const LIKE_PREFIX: &str = "WAYSTATION_";
+
+/// The values that variables give: `WAYSTATION__SECTION__KEY`. A variable whose name is nearly that of a key is refused;
+/// all others (`WAYSTATION_PORT_3698_TCP`, as Kubernetes sets beside a service of the name) are none of ours.
 pub(crate) fn environment(
     variables: impl IntoIterator<Item = (OsString, OsString)>,
     problems: &mut Vec<Problem>,
 ) -> Vec<Given> {
     let mut given = Vec::new();
     for (name, value) in variables {
-        let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else { continue };
+        let Some(name) = name.to_str() else { continue };
         let place: String = name.chars().take(120).collect();
+        if !name.starts_with(PREFIX) {
+            if let Some(meant) = meant(name) {
+                let what = format!(
+                    "no setting is read from it; the name of a variable is WAYSTATION__SECTION__KEY, here {meant}"
+                );
+                problems.push(Problem { place, what });
+            }
+            continue;
+        }
         let rest = name[PREFIX.len()..].to_ascii_lowercase();
         let Some((section, rest)) = rest.split_once("__") else {
             let what = "the name of a variable is WAYSTATION__SECTION__KEY, such as WAYSTATION__STORE__MAX_SIZE";
@@ -33,6 +46,31 @@ pub(crate) fn environment(
         take(section, rest, value, place, &mut given, problems);
     }
     given
+}
+
+/// The variable that somebody meant who wrote `name`, which does not begin as ours do: other underscores, small letters, a
+/// key without its section, a slip of the pen.
+fn meant(name: &str) -> Option<String> {
+    let front = name.get(..LIKE_PREFIX.len()).filter(|front| front.eq_ignore_ascii_case(LIKE_PREFIX))?;
+    let rest = name[front.len()..].to_ascii_lowercase();
+    let parts: Vec<_> = rest.split(['_', '.', '-']).filter(|part| !part.is_empty()).collect();
+    let flat = parts.join("_");
+    let variable = |path: &str| format!("WAYSTATION__{}", path.to_ascii_uppercase().replace('.', "__"));
+    if let Some(section) = parts.first().and_then(|first| keys::section(first)) {
+        let name = nearest(&parts[1..].join("_"), section.keys.iter().map(|key| key.name)).unwrap_or("key");
+        return Some(variable(&format!("{}.{name}", section.name)));
+    }
+    let paths: Vec<(String, &str)> = keys::all().map(|key| (key.path.replace('.', "_"), key.path)).collect();
+    let near = nearest(&flat, paths.iter().map(|(flat, _)| flat.as_str()).filter(|path| close(&flat, path)));
+    if let Some((_, path)) = paths.iter().find(|(path, _)| Some(path.as_str()) == near) {
+        return Some(variable(path));
+    }
+    keys::all().find(|key| key.name.contains('_') && key.name == flat).map(|key| variable(key.path))
+}
+
+/// Whether two names have nearly one length: what is much shorter or longer was not meant as the other.
+fn close(name: &str, path: &str) -> bool {
+    name.len().abs_diff(path.len()) <= 2
 }
 
 /// The values that flags give.
@@ -130,6 +168,10 @@ mod tests {
             ("WAYSTATION__LISTEN__HTTP", "0.0.0.0:80, [::1]:3698"),
             ("WAYSTATION__ORIGINS__ALLOW", "[\"a.example\", \"b.example\"]"),
             ("WAYSTATION_RECORDED", "/x"),
+            ("WAYSTATION_PORT", "tcp://10.0.0.1:3698"),
+            ("WAYSTATION_PORT_3698_TCP_ADDR", "10.0.0.1"),
+            ("WAYSTATION_SERVICE_HOST", "10.0.0.1"),
+            ("WAYSTATION_SERVICE_PORT_HTTP", "3698"),
             ("HOME", "/root"),
         ]);
         assert_eq!(problems, Vec::<String>::new());
@@ -153,6 +195,22 @@ mod tests {
         assert_eq!(problems[1], "WAYSTATION__STOR__MAX_SIZE: there is no section \"stor\"; did you mean \"store\"?");
         assert!(problems[2].contains("WAYSTATION__SECTION__KEY"));
         assert!(problems[3].contains("store.max_size is \"lots\"; expected a size"));
+    }
+
+    #[test]
+    fn a_variable_that_was_meant_as_a_setting_is_refused() {
+        for (name, meant) in [
+            ("WAYSTATION_STORE__MAX_SIZE", "WAYSTATION__STORE__MAX_SIZE"),
+            ("WAYSTATION_STORE_MAX_SIZE", "WAYSTATION__STORE__MAX_SIZE"),
+            ("WAYSTATION_MAX_SIZE", "WAYSTATION__STORE__MAX_SIZE"),
+            ("WAYSTATION_STOER_MAX_SIZE", "WAYSTATION__STORE__MAX_SIZE"),
+            ("waystation__store__max_size", "WAYSTATION__STORE__MAX_SIZE"),
+            ("WAYSTATION_LISTEN_FROB", "WAYSTATION__LISTEN__KEY"),
+        ] {
+            let (given, problems) = read(&[(name, "1 GiB")]);
+            assert_eq!((given.len(), problems.len()), (0, 1), "{name}: {problems:?}");
+            assert!(problems[0].starts_with(name) && problems[0].ends_with(&format!("here {meant}")), "{problems:?}");
+        }
     }
 
     #[test]

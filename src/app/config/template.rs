@@ -78,8 +78,9 @@ const HEAD: &str = "\
 5. flags: `--data`, `--log`, `--log-format`, and `--set section.key=value` for all the rest, once for each item of a list.
 
 What the file, the environment or a flag says is *locked*: it cannot be changed at run time, and `config show` says where it
-is fixed. Unknown sections, keys and variables are refused by name and line. `waystation check-config` prints what would run,
-where each value comes from, and what will not work; `waystation config template` prints a commented file to begin with.
+is fixed. Unknown sections, keys and variables are refused by name and line, also a variable that is nearly one
+(`WAYSTATION_STORE_MAX_SIZE`). `waystation check-config` prints what would run, where each value comes from, and what will
+not work; `waystation config template` prints a commented file to begin with.
 
 A single value may stand where a list can. Sizes are written `\"500 GiB\"` (B, KiB, MiB, GiB, TiB, KB, MB, GB, TB), times
 `\"75 s\"` (ms, s, min, h, days). No secret stands in the file: passwords are read from files of their own.

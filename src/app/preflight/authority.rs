@@ -26,8 +26,21 @@ pub(super) fn site_ca(typed: &Typed, now: Timestamp, found: &mut Found) {
         Ok(Some(ca)) => {
             let outside: Vec<_> =
                 config.names.iter().filter(|name| !ca.scope().permits(name)).map(ToString::to_string).collect();
+            let tops = ca.scope().tops(&config.own_names());
+            if !tops.is_empty() {
+                found.add(
+                    Verdict::Warning,
+                    "site-ca",
+                    &key,
+                    format!("may sign for all names below {}", tops.join(", ")),
+                    "where that is a top-level domain whoever gets its key can pose as any site in it to your clients: make \
+                     another for your own domain with `waystation tls ca create --for DOMAIN --replace`",
+                );
+            }
             if outside.is_empty() {
-                found.good("site-ca", &key, format!("may sign for {}", ca.scope()));
+                if tops.is_empty() {
+                    found.good("site-ca", &key, format!("may sign for {}", ca.scope()));
+                }
                 return;
             }
             found.add(

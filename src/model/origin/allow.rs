@@ -173,21 +173,25 @@ impl Listed {
         self.warnings.clone()
     }
 
-    /// The configured hosts that are let through by name or literally, with scheme and port as `scheme://host[:port]`: what
-    /// `doctor` tests where nothing else is said. Wildcards name no host that could be asked.
+    /// The configured hosts that are let through by name or literally, each with every scheme and port that an entry gives
+    /// it, as `scheme://host[:port]`: what `doctor` tests where nothing else is said. Wildcards name no host that could be
+    /// asked.
     pub(super) fn configured_hosts(&self) -> Vec<String> {
         let hosts = self.configured.exact.keys().filter_map(|host| Host::parse(host).ok());
+        let url = |host: &Host, entry: &Entry| match (entry.https(), entry.ordinary_port()) {
+            (true, true) => format!("https://{host}"),
+            (false, true) => format!("http://{host}"),
+            (true, false) => format!("https://{host}:{}", entry.port()),
+            (false, false) => format!("http://{host}:{}", entry.port()),
+        };
         let mut urls: Vec<String> = hosts
-            .filter_map(|host| self.permit(&host, None).map(|permit| (host, permit)))
-            .map(|(host, permit)| {
-                let scheme = if permit.https { "https" } else { "http" };
-                match (permit.https, permit.port) {
-                    (true, 443) | (false, 80) => format!("{scheme}://{host}"),
-                    (_, port) => format!("{scheme}://{host}:{port}"),
-                }
+            .flat_map(|host| {
+                let entries = self.find(&host).unwrap_or_default().iter().filter(|entry| !entry.removes);
+                entries.map(|entry| url(&host, entry)).collect::<Vec<_>>()
             })
             .collect();
         urls.sort();
+        urls.dedup();
         urls
     }
 

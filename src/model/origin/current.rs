@@ -45,8 +45,8 @@ impl AllowList {
         self.listed.load().warnings()
     }
 
-    /// The configured hosts that are let through by name or literally, with scheme and port as `scheme://host[:port]`: what
-    /// `doctor` tests where nothing else is said.
+    /// The configured hosts that are let through by name or literally, each with every scheme and port that an entry gives
+    /// it, as `scheme://host[:port]`: what `doctor` tests where nothing else is said.
     pub fn configured_hosts(&self) -> Vec<String> {
         self.listed.load().configured_hosts()
     }

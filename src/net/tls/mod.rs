@@ -76,6 +76,11 @@ impl Config {
     pub fn new(dir: PathBuf) -> Self {
         Self { dir, names: Vec::new(), pairs: Vec::new(), poll_every: Duration::from_secs(10) }
     }
+
+    /// The names that the node goes by: those configured, else those of this machine.
+    pub fn own_names(&self) -> Vec<SiteName> {
+        if self.names.is_empty() { names::of_this_machine() } else { self.names.clone() }
+    }
 }
 
 /// The node's TLS side. Its methods block on the disk, but for [`Tls::watch`] and [`Tls::server_config`].
@@ -133,7 +138,7 @@ impl Tls {
 
     /// The names that the node goes by: those configured, else those of this machine.
     pub fn names(&self) -> Vec<SiteName> {
-        if self.config.names.is_empty() { names::of_this_machine() } else { self.config.names.clone() }
+        self.config.own_names()
     }
 
     /// Looks at the files and at the leaf's life once; `true` where another certificate is served from now on. After an error the

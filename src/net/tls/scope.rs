@@ -85,6 +85,14 @@ impl Scope {
         }
     }
 
+    /// Those of its domains that are one label, no name of this node and none that sites use among themselves: they may be
+    /// the top of names all over the world (`com`), and a CA that clients trust must not reach that far.
+    pub fn tops(&self, own: &[SiteName]) -> Vec<&str> {
+        let is_own = |domain: &str| own.iter().any(|name| matches!(name, SiteName::Dns(dns) if dns == domain));
+        let domains = self.domains.iter().map(String::as_str);
+        domains.filter(|domain| !domain.contains('.') && !LOCAL.contains(domain) && !is_own(domain)).collect()
+    }
+
     pub(crate) fn constraints(&self) -> NameConstraints {
         let domains = self.domains.iter().cloned().map(GeneralSubtree::DnsName);
         let networks = self.networks.iter().map(|network| {
@@ -115,6 +123,22 @@ fn domain_of(name: &str) -> &str {
         .any(|parent| bare.strip_suffix(parent).is_some_and(|below| below.is_empty() || below.ends_with('.')));
     if top.len() == 2 || is_shared { bare } else { rest }
 }
+
+/// Names of one label below which nobody registers anything: kept for such use (RFC 2606, 6761 and 6762; `internal` by ICANN), or in use at so many sites that they are never given out (`corp`, `home`, `lan`).
+const LOCAL: [&str; 12] = [
+    "corp",
+    "example",
+    "home",
+    "internal",
+    "intranet",
+    "invalid",
+    "lan",
+    "local",
+    "localdomain",
+    "localhost",
+    "private",
+    "test",
+];
 
 /// Parents below which everybody can have a name (dynamic DNS, hosting), as far as their top is not a country's.
 const SHARED: [&str; 40] = [

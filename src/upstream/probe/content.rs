@@ -34,18 +34,40 @@ pub(super) async fn content(asking: &Asking<'_>, first: Response, report: &mut R
             let advice = "the origin or a proxy before it is in trouble; try again later";
             return report.add("answer", Verdict::Bad, format!("it answered {status}"), advice);
         }
-        _ => {
-            // The host is reached; only what needs an object cannot be tried.
-            report.good("answer", format!("it answered {status}: reached, but nothing to fetch lies at that path"));
-            for check in ["range", "body", "mtu"] {
-                report.skipped(check, format!("it answered {status}; name an object: waystation doctor URL"));
-            }
-            return;
-        }
+        _ => return refused(asking, status, report),
     }
     let total = range(status, &fields, report);
     let small = body(asking, total, report).await;
     mtu(asking, total, small, report).await;
+}
+
+/// What a refusal says. The host is reached; what needs an object cannot be tried.
+fn refused(asking: &Asking<'_>, status: u16, report: &mut Report) {
+    // Nobody expects an object at the root of a host, which is asked where no address was given.
+    let is_root = url::Url::parse(&asking.location.url).is_ok_and(|url| url.path() == "/" && url.query().is_none());
+    let why = if is_root {
+        report.good("answer", format!("it answered {status}: reached, but nothing to fetch lies at that path"));
+        format!("it answered {status}; name an object: waystation doctor URL")
+    } else {
+        report.add("answer", Verdict::Warning, format!("it is reached, and answered {status}"), advice_of(status));
+        format!("it answered {status}, so that there is no object to try it with")
+    };
+    for check in ["range", "body", "mtu"] {
+        report.skipped(check, why.clone());
+    }
+}
+
+/// What to do about an answer that gives no object.
+fn advice_of(status: u16) -> &'static str {
+    match status {
+        401 => "the origin wants a name and a password, which this node never sends: let it in by its address",
+        403 => {
+            "the origin or a proxy before it refuses this node: see its log, who may ask it, whether it can read the file, \
+             and whether the address is signed and has run out"
+        }
+        404 | 410 => "the origin has nothing there: correct the address",
+        _ => "the origin's log says why",
+    }
 }
 
 fn text<'a>(fields: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {

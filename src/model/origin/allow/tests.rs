@@ -167,6 +167,23 @@ fn configured_entries_lie_on_top_of_the_shipped_ones() {
 }
 
 #[test]
+fn every_port_of_a_configured_host_is_told() {
+    let list = list(&[
+        "10.0.0.1:8001",
+        "10.0.0.1:8000",
+        "https://10.0.0.1",
+        "10.0.0.1:8001",
+        "b.example",
+        "!c.example",
+        "*.d.example",
+    ]);
+    assert_eq!(
+        list.configured_hosts(),
+        ["http://10.0.0.1:8000", "http://10.0.0.1:8001", "http://b.example", "https://10.0.0.1"]
+    );
+}
+
+#[test]
 fn refuses_what_is_no_entry() {
     for entry in [
         "",

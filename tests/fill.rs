@@ -1505,18 +1505,24 @@ fn a_flight_flies_on_the_runtime_of_the_room() {
     assert_eq!(origin.sent("/a.cab"), 3 << 20, "the same flight went on");
 }
 
-#[tokio::test]
-async fn a_paused_background_holds_no_connection_and_ends_for_who_waits() {
-    let (object, other) = (Object::made(24 << 20, 17).etag("\"v\""), Object::made(3 << 20, 18).etag("\"w\""));
-    let origin = Origin::start().await;
-    origin.put("/a.cab", object.clone());
-    origin.put("/b.cab", other.clone());
+/// A governor at work that lets nothing through which nobody waits for; what ends it, and its task.
+async fn paused_background() -> (Governor, CancellationToken, tokio::task::JoinHandle<()>) {
     let rules = pace::Config::default().with(pace::Class::Prefetch, &["paused"]).unwrap();
     let (governor, stop) = (Governor::new(rules, Arc::new(SystemClock)), CancellationToken::new());
     let governing = tokio::spawn(governor.clone().run(stop.clone()));
     while !governor.is_paused(pace::Class::Prefetch) {
         tokio::task::yield_now().await;
     }
+    (governor, stop, governing)
+}
+
+#[tokio::test]
+async fn a_paused_background_holds_no_connection_and_ends_for_who_waits() {
+    let (object, other) = (Object::made(24 << 20, 17).etag("\"v\""), Object::made(3 << 20, 18).etag("\"w\""));
+    let origin = Origin::start().await;
+    origin.put("/a.cab", object.clone());
+    origin.put("/b.cab", other.clone());
+    let (governor, stop, governing) = paused_background().await;
     let dir = tempfile::tempdir().unwrap();
     let setup = Setup {
         // One that waited for its turn with a connection in hand would keep all others out.
@@ -1551,12 +1557,7 @@ async fn an_origin_without_ranges_is_held_and_counted_as_the_background() {
     let origin = Origin::start().await;
     origin.put("/a.cab", object.clone());
     origin.always("/a.cab", [Fault::IgnoreRange]);
-    let rules = pace::Config::default().with(pace::Class::Prefetch, &["paused"]).unwrap();
-    let (governor, stop) = (Governor::new(rules, Arc::new(SystemClock)), CancellationToken::new());
-    let governing = tokio::spawn(governor.clone().run(stop.clone()));
-    while !governor.is_paused(pace::Class::Prefetch) {
-        tokio::task::yield_now().await;
-    }
+    let (governor, stop, governing) = paused_background().await;
     let dir = tempfile::tempdir().unwrap();
     let node = Node::open(dir.path(), Setup { pace: governor.clone(), ..Setup::default() }, &[&origin]);
     let (fill, target) = (node.fill.clone(), node.target(&origin, "/a.cab"));

@@ -1,4 +1,4 @@
-//! Floor 1: the domain, pure. Payloads and how they are named, origins and who may be asked, settings and their layers,
+//! Floor 1: the domain, pure. Payloads and how they are named, updates, origins and who may be asked, settings and their layers,
 //! and the words for what became of a request. No I/O, no async, no HTTP types.
 
 pub mod name;
@@ -8,3 +8,4 @@ pub mod payload;
 pub mod report;
 pub mod settings;
 pub mod shown;
+pub mod update;

@@ -20,8 +20,11 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
 use rustix::fs::{Advice, fadvise};
 use rustix::process::{Pid, Signal, kill_process};
+use waystation::store::Store;
 
 /// What a start may take.
 const START_MAX: Duration = Duration::from_secs(2);
@@ -117,6 +120,25 @@ fn tell(what: &str, mut times: Vec<Duration>) {
     eprintln!("{what}: p50 {:.1?}, p99 {:.1?}, p99.9 {:.1?}, most {:.1?}", at(0.5), at(0.99), at(0.999), at(1.0));
 }
 
+/// What the store itself says of its look-ups: how many of them took no longer than each of these times. The hand-over to the
+/// thread that does it and back is not in it.
+fn said(store: &Store) {
+    let mut registry = Registry::default();
+    store.counters().register(&mut registry);
+    let mut text = String::new();
+    encode(&mut text, &registry).unwrap();
+    let row = |line: &str| {
+        let (edge, count) = line.strip_prefix("lookup_seconds_bucket{le=\"")?.split_once("\"} ")?;
+        Some((edge.to_owned(), count.parse::<u64>().ok()?))
+    };
+    let rows: Vec<(String, u64)> = text.lines().filter_map(row).collect();
+    let all = rows.last().map_or(0, |(_, count)| *count);
+    assert_eq!(all, ASKED as u64, "each look-up is counted");
+    for (edge, count) in rows {
+        eprintln!("look-ups within {edge} s: {:.2} %", count as f64 * 100.0 / all as f64);
+    }
+}
+
 /// HEADs over one keep-alive connection.
 fn ask(node: &Node, payloads: usize) -> Vec<Duration> {
     let mut stream = TcpStream::connect(node.http).unwrap();
@@ -161,7 +183,8 @@ fn main() {
             began.elapsed()
         })
         .collect();
-    tell("store.find, opened and mapped", times);
+    tell("store.find, opened and mapped, asked for and answered", times);
+    said(&store);
     runtime.block_on(store.close()).unwrap();
     drop(store);
 

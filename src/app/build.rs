@@ -215,6 +215,7 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
     face.counters().register(&mut registry);
     let counters = net::Counters::default();
     counters.register(registry.sub_registry_with_prefix("net"));
+    store.counters().register(registry.sub_registry_with_prefix("store"));
     let control_counters = net::Counters::default();
     control_counters.register(registry.sub_registry_with_prefix("control"));
     governor.counters().register(registry.sub_registry_with_prefix("bandwidth"));

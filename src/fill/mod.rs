@@ -167,6 +167,12 @@ impl Fill {
         locate::locate(ask, &self.inner.allow, self.inner.config.above())
     }
 
+    /// Which rules [`Fill::locate`] goes by: another number after the allow-list was replaced. All else that it goes by stays
+    /// as it was at the start.
+    pub fn rules_revision(&self) -> u64 {
+        self.inner.allow.revision()
+    }
+
     /// Held bytes, a flight, or a response passed through. Answers before `want.until`, whatever has to be waited for on the
     /// way; what was begun goes on.
     pub async fn obtain(&self, target: &Target, want: Want) -> Result<Obtained, Error> {

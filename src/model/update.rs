@@ -259,6 +259,7 @@ pub struct Driver {
 
 /// What the metadata document of one revision says. Derived from the document and from nothing else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a yes or no of the document, and none excludes another")]
 pub struct Update {
     /// Which revision of which update.
     pub identity: Identity,

@@ -39,6 +39,9 @@ use crate::pace::Governor;
 /// answered 431 all the same.
 const HEAD_READ: usize = 4;
 
+/// How many header fields the HTTP/1 library takes where nobody says how many.
+const HEADERS_USUAL: usize = 100;
+
 /// What HTTP/2 counts for a field beside its bytes (RFC 9113, 6.5.2).
 const FIELD_BYTES: usize = 32;
 
@@ -120,10 +123,14 @@ where
     let door = Door { shared: shared.clone(), peer, pulse: pulse.clone(), judged, pace };
     // `pipeline_flush` stays off: with it hyper would buffer whole bodies for slow readers. hyper's own header timeout
     // also runs while a connection is idle, so it stands behind our two clocks and not in their place.
-    let connection = http1::Builder::new()
+    let mut http1 = http1::Builder::new();
+    // Told its own number the library would take room from the heap for each head.
+    if config.headers_max != HEADERS_USUAL {
+        http1.max_headers(config.headers_max);
+    }
+    let connection = http1
         .timer(TokioTimer::new())
         .header_read_timeout(config.idle_max + config.header_read_max)
-        .max_headers(config.headers_max)
         .max_header_size(config.header_bytes_max)
         .keep_alive(true)
         .serve_connection(TokioIo::new(stream), door);

@@ -44,12 +44,14 @@ pub(super) async fn answer(
     let ask = ask(request, via.as_deref())?;
 
     // 2. What does it ask for?
-    let target = face.fill.locate(&ask)?;
-    record.located(target.name.clone(), target.rule);
+    let whole = request.uri.path_and_query().map_or(ask.path, http::uri::PathAndQuery::as_str);
+    let asked = face.lately.find(&face.fill, &ask, whole)?;
+    record.located(Arc::clone(&asked));
+    let target = &asked.target;
 
     // 3. Is it at hand?
     let now = record.started_at();
-    if let Some(found) = hot(face, &target, now) {
+    if let Some(found) = hot(face, target, now) {
         let status = CacheStatus {
             outcome: Outcome::Hit,
             stored: false,
@@ -74,7 +76,7 @@ pub(super) async fn answer(
     let mut again = RESTARTS_MAX;
     loop {
         // Boxed: what is at hand, which is nearly all, does not pay for the room that filling wants.
-        match Box::pin(face.fill.obtain(&target, want)).await? {
+        match Box::pin(face.fill.obtain(target, want)).await? {
             Obtained::Held { found, status } => {
                 record.answered(status);
                 return held(face, request, &found, status, now).await;

@@ -2,7 +2,7 @@
 //!
 //! The content face answers GET and HEAD for the digest forms and the origin forms, and 404 at once for all else:
 //! 1. Refuse what is not its own: methods, malformed or overlong targets. (`content`)
-//! 2. Map the request to a target: `fill` knows the rules. (`content`)
+//! 2. Map the request to a target: `fill` knows the rules, what was asked for lately is remembered. (`content`, `asked`)
 //! 3. If the payload is open and fresh, serve it: no index, no lock, one slice of the map for a piece. (`content`)
 //! 4. Else let `fill` look it up, join its flight, start one, or pass the request on. (`content`)
 //! 5. Decide what of it goes out: `wire::conditional`, and the head of it: `reply`.
@@ -29,6 +29,7 @@ use crate::fill::Fill;
 use crate::net::{Body, Handler, Peer};
 use crate::store::{self, Held, Store};
 
+mod asked;
 mod body;
 mod config;
 mod content;
@@ -42,6 +43,7 @@ pub use config::Config;
 pub use counters::Counters;
 pub use error::{Error, Fault};
 
+use asked::Lately;
 use record::Record;
 
 /// A held payload that the disk could not give: it should be verified.
@@ -66,12 +68,13 @@ pub struct Face {
     clock: Arc<dyn Clock>,
     counters: Counters,
     suspect: Suspect,
+    lately: Lately,
 }
 
 impl Face {
     /// The face of this store and this fill. `suspect` is told of payloads that should be verified.
     pub fn new(config: Config, fill: Fill, store: Store, clock: Arc<dyn Clock>, suspect: Suspect) -> Self {
-        Self { config, fill, store, clock, counters: Counters::default(), suspect }
+        Self { config, fill, store, clock, counters: Counters::default(), suspect, lately: Lately::new() }
     }
 
     /// What it counts.

@@ -13,10 +13,10 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Uri};
 
 use crate::base::time::Timestamp;
-use crate::model::name::Name;
 use crate::model::outcome::{CacheStatus, Detail, Outcome};
 use crate::model::shown;
 use crate::net::Peer;
+use crate::serve::asked::{Asked, shown_host};
 use crate::serve::{Error, Face, Fault};
 use crate::store::Tally;
 
@@ -26,7 +26,7 @@ const METHOD_CHARS_MAX: usize = 32;
 /// The most characters of a user agent.
 const AGENT_CHARS_MAX: usize = 200;
 
-/// The most characters of a Range, of a host, and of a reason.
+/// The most characters of a Range and of a reason.
 const FIELD_CHARS_MAX: usize = 300;
 
 /// What a request is recorded with that was not answered with content.
@@ -45,8 +45,7 @@ pub(super) struct Record {
     agent: Option<HeaderValue>,
     started_at: Timestamp,
     started: Instant,
-    name: Option<Name>,
-    rule: &'static str,
+    asked: Option<Arc<Asked>>,
     cache: CacheStatus,
     status: u16,
     why: Option<(Fault, String)>,
@@ -69,8 +68,7 @@ impl Record {
             agent: header(USER_AGENT),
             started_at: face.clock.now(),
             started: Instant::now(),
-            name: None,
-            rule: "",
+            asked: None,
             cache: REFUSED,
             status: 0,
             why: None,
@@ -87,9 +85,8 @@ impl Record {
     }
 
     /// What it asks for.
-    pub(super) fn located(&mut self, name: Name, rule: &'static str) {
-        self.name = Some(name);
-        self.rule = rule;
+    pub(super) fn located(&mut self, asked: Arc<Asked>) {
+        self.asked = Some(asked);
     }
 
     /// How it is answered, as soon as that is known.
@@ -115,17 +112,33 @@ impl Record {
         self.whole = whole;
     }
 
+    /// The host of what was not located, whatever bytes it has.
+    fn refused_host(&self) -> String {
+        match (self.uri.authority(), &self.host) {
+            (Some(authority), _) => shown_host(authority.as_str()),
+            (None, Some(host)) => shown_host(&String::from_utf8_lossy(host.as_bytes())),
+            (None, None) => String::new(),
+        }
+    }
+
     fn write(&self, duration: Duration) {
         fn show(value: Option<&HeaderValue>, limit: usize) -> Cow<'_, str> {
             value.map(|value| shown::escape(value.as_bytes(), limit)).unwrap_or_default()
         }
-        let host = match (self.uri.authority(), &self.host) {
-            (Some(authority), _) => Cow::Borrowed(authority.as_str()),
-            (None, Some(host)) => String::from_utf8_lossy(host.as_bytes()),
-            (None, None) => Cow::default(),
+        let (host, path, key, rule) = match &self.asked {
+            Some(asked) => (
+                Cow::Borrowed(asked.host.as_str()),
+                Cow::Borrowed(asked.path.as_str()),
+                asked.key.as_str(),
+                asked.target.rule,
+            ),
+            None => (
+                Cow::Owned(self.refused_host()),
+                shown::target(self.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str)),
+                "",
+                "",
+            ),
         };
-        let host = shown::without_user_info(&host);
-        let host = shown::escape(host.as_bytes(), FIELD_CHARS_MAX);
         tracing::info!(
             target: "access",
             at = %self.started_at,
@@ -133,9 +146,9 @@ impl Record {
             secure = self.peer.secure,
             method = shown::escape(self.method.as_str().as_bytes(), METHOD_CHARS_MAX).as_ref(),
             host = host.as_ref(),
-            path = shown::target(self.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str)).as_ref(),
-            key = self.name.as_ref().map(Name::shown).unwrap_or_default(),
-            rule = self.rule,
+            path = path.as_ref(),
+            key,
+            rule,
             outcome = self.cache.outcome.word(),
             detail = self.cache.detail.map_or("", Detail::word),
             status = self.status,

@@ -26,6 +26,7 @@ use crate::store::cold::{Cold, Last, Read};
 use crate::store::entries;
 use crate::store::error::Error;
 use crate::store::pool::Pool;
+use crate::store::seen::Seen;
 use crate::store::writer::Tick;
 
 /// Uses of a payload closer together than this are one to the index, so that a popular payload does not cost a row
@@ -48,6 +49,7 @@ pub struct Held {
     io: Arc<Pool>,
     cold: Arc<Cold>,
     last: Last,
+    seen: Seen,
     used: AtomicU64,
     /// The last use that the index has been told of.
     told: AtomicU64,
@@ -73,9 +75,9 @@ impl Held {
         self.blob.bytes(span)
     }
 
-    /// Whether all pages of `span` are in memory. Never blocks (about 1 us for 1 MiB).
+    /// Whether all pages of `span` are in memory, or were a few milliseconds ago. Never blocks (about 1 us for 1 MiB).
     pub fn resident(&self, span: Span) -> bool {
-        self.blob.resident(span)
+        self.seen.resident(span, |span| self.blob.resident(span))
     }
 
     /// Reads `span` (at most a window), which is not in memory, on the I/O pool. A bad disk is an error here, not a signal.
@@ -219,6 +221,7 @@ impl OpenCache {
     pub(crate) fn hold(&self, payload: Payload, blob: Blob) -> Arc<Held> {
         let now = self.clock.now().ms();
         Arc::new(Held {
+            seen: Seen::new(payload.size),
             payload,
             blob: Arc::new(blob.ends_on(&self.io)),
             io: Arc::clone(&self.io),

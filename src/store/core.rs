@@ -11,6 +11,7 @@ use crate::base::time::Clock;
 use crate::store::book::Book;
 use crate::store::cache::OpenCache;
 use crate::store::config::Config;
+use crate::store::counters::Counters;
 use crate::store::error::Error;
 use crate::store::index::{Health, Index};
 use crate::store::keys::Keys;
@@ -70,6 +71,7 @@ pub(crate) struct Core {
     pub(crate) shelved: Shelved,
     pub(crate) withheld: Withheld,
     pub(crate) ledger: Ledger,
+    pub(crate) counters: Counters,
     /// Held while a payload is read to find out what its SHA-1 is worth: one at a time.
     pub(crate) looking: Arc<tokio::sync::Mutex<()>>,
     /// Above every id that a draft or a thing in quarantine has.

@@ -11,7 +11,7 @@
 //!   goes on to its end even where the caller goes away.
 //!
 //! How a payload goes through it, each step in the file named:
-//! 1. `find` asks the open payloads, then the index (`cache`, `reader`). What is not in memory of a payload is read by
+//! 1. `find` asks the open payloads, then the index (`cache`, `reader`). What is not in memory of a payload (`seen`) is read by
 //!    `cold`.
 //! 2. What is missing becomes a draft with a row (`drafts`, `filling`, `quota`, `book`) and a file (`draft`), written, hashed and
 //!    checkpointed as the bytes come in.
@@ -31,6 +31,7 @@ mod cache;
 mod cold;
 mod config;
 mod core;
+mod counters;
 mod documents;
 mod draft;
 mod drafts;
@@ -69,6 +70,7 @@ mod rebuild;
 mod recover;
 mod remove;
 mod restore;
+mod seen;
 mod settle;
 mod sha1;
 mod shelf;
@@ -82,6 +84,7 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 
 use crate::base::digest::{Blake3, Digest};
 use crate::base::disk::Disk;
@@ -96,6 +99,7 @@ use crate::store::writer::Room;
 pub use crate::store::cache::{Found, Held};
 pub use crate::store::cold::Read;
 pub use crate::store::config::Config;
+pub use crate::store::counters::Counters;
 pub use crate::store::drafts::{Draft, DraftSpec, Proved};
 pub use crate::store::error::{Error, Fault};
 pub use crate::store::index::Health;
@@ -199,7 +203,13 @@ impl Store {
 
     async fn look_up(&self, name: Name) -> Result<Option<Found>, Error> {
         let core = Arc::clone(&self.core);
-        self.core.reads.run(move || core.find(&name)).await?
+        let found = move || {
+            let began = Instant::now();
+            let found = core.find(&name);
+            core.counters.lookup.observe(began.elapsed().as_secs_f64());
+            found
+        };
+        self.core.reads.run(found).await?
     }
 
     /// Lets another name point to a held payload; `Gone` where it is not held, `Full` where it has too many names.
@@ -337,6 +347,11 @@ impl Store {
     /// Hashes what passes through without being kept, on threads that nothing else can hold up.
     pub async fn hash_passing<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
         self.core.passing.run(job).await
+    }
+
+    /// What it counts.
+    pub fn counters(&self) -> &Counters {
+        &self.core.counters
     }
 
     /// The account of requests.

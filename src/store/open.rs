@@ -26,6 +26,7 @@ use crate::store::config::Config;
 use crate::store::core::{
     BULK_THREADS, Core, EVICT_THREADS, LONG_THREADS, PASSING_THREADS, READ_THREADS, STEP_THREADS, VERIFY_THREADS,
 };
+use crate::store::counters::Counters;
 use crate::store::entries;
 use crate::store::error::{Error, is_full, is_read_only};
 use crate::store::identity;
@@ -172,6 +173,7 @@ fn start(
         shelved: Shelved::default(),
         withheld: Withheld::default(),
         ledger,
+        counters: Counters::default(),
         buffers: Buffers::default(),
         looking: Arc::default(),
         next: AtomicU64::new(1),

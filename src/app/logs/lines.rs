@@ -53,123 +53,141 @@ where
     }
 }
 
+/// Room for a usual line.
+const LINE_BYTES: usize = 768;
+
 fn record(look: Look, out: &mut Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    // Gathered in a text of its own: the writer takes each piece by a call that nothing can see through.
+    let mut line = String::with_capacity(LINE_BYTES);
     let level = event.metadata().level();
     match look {
         Look::Json => {
-            out.write_str("{\"timestamp\":\"")?;
-            write_now(out)?;
-            write!(out, "\",\"level\":\"{level}\"")?;
+            line.push_str("{\"timestamp\":\"");
+            write_now(&mut line)?;
+            line.push_str("\",\"level\":\"");
+            line.push_str(level.as_str());
+            line.push('"');
         }
         Look::Timed => {
-            write_now(out)?;
-            write!(out, " {level:>5} {ACCESS}:")?;
+            write_now(&mut line)?;
+            write!(line, " {level:>5} {ACCESS}:")?;
         }
-        Look::Untimed => write!(out, "{level:>5} {ACCESS}:")?,
+        Look::Untimed => write!(line, "{level:>5} {ACCESS}:")?,
     }
-    let mut fields = Fields { out, json: look == Look::Json, result: Ok(()) };
+    let mut fields = Fields { line: &mut line, json: look == Look::Json, result: Ok(()) };
     event.record(&mut fields);
     fields.result?;
     if look == Look::Json {
-        write!(out, ",\"target\":\"{ACCESS}\"}}")?;
+        line.push_str(",\"target\":\"");
+        line.push_str(ACCESS);
+        line.push_str("\"}");
     }
-    out.write_char('\n')
+    line.push('\n');
+    out.write_str(&line)
 }
 
 /// RFC 3339 in UTC to the microsecond, as `tracing_subscriber` writes it.
-fn write_now(out: &mut Writer<'_>) -> fmt::Result {
+fn write_now(line: &mut String) -> fmt::Result {
     let now = SystemTime::now();
     let micros = now.duration_since(UNIX_EPOCH).unwrap_or_default().subsec_micros();
-    let second = Timestamp::from(now).to_string();
-    write!(out, "{}.{micros:06}Z", second.trim_end_matches('Z'))
+    write!(line, "{}", Timestamp::from(now))?;
+    // The second ends in `Z`, which comes last.
+    line.pop();
+    write!(line, ".{micros:06}Z")
 }
 
 /// Writes fields as they come; after an error nothing more.
-struct Fields<'a, 'w> {
-    out: &'a mut Writer<'w>,
+struct Fields<'a> {
+    line: &'a mut String,
     json: bool,
     result: fmt::Result,
 }
 
-impl Fields<'_, '_> {
-    fn add(&mut self, field: &Field, json: impl FnOnce(&mut Writer<'_>) -> fmt::Result, text: &dyn Debug) {
+impl Fields<'_> {
+    fn add(&mut self, field: &Field, json: impl FnOnce(&mut String) -> fmt::Result, text: &dyn Debug) {
         if self.result.is_err() {
             return;
         }
         let name = field.name();
         self.result = if self.json {
             // Names of fields are words of the program.
-            self.out.write_str(",\"").and_then(|()| self.out.write_str(name)).and_then(|()| {
-                self.out.write_str("\":")?;
-                json(self.out)
-            })
+            self.line.push_str(",\"");
+            self.line.push_str(name);
+            self.line.push_str("\":");
+            json(self.line)
         } else {
-            write!(self.out, " {name}={text:?}")
+            write!(self.line, " {name}={text:?}")
         };
     }
 }
 
-impl Visit for Fields<'_, '_> {
+impl Visit for Fields<'_> {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.add(field, |out| quoted(out, |text| text.write_str(value)), &value);
+        self.add(field, |line| quoted(line, |text| text.write_str(value)), &value);
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.add(field, |out| write!(out, "{value}"), &value);
+        self.add(field, |line| write!(line, "{value}"), &value);
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.add(field, |out| write!(out, "{value}"), &value);
+        self.add(field, |line| write!(line, "{value}"), &value);
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.add(field, |out| write!(out, "{value}"), &value);
+        let json = |line: &mut String| {
+            line.push_str(if value { "true" } else { "false" });
+            Ok(())
+        };
+        self.add(field, json, &value);
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        let json =
-            |out: &mut Writer<'_>| if value.is_finite() { write!(out, "{value}") } else { out.write_str("null") };
+        let json = |line: &mut String| if value.is_finite() { write!(line, "{value}") } else { line.write_str("null") };
         self.add(field, json, &value);
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.add(field, |out| quoted(out, |text| write!(text, "{value:?}")), &value);
+        self.add(field, |line| quoted(line, |text| write!(text, "{value:?}")), &value);
     }
 }
 
 /// What `write` writes, as a string of JSON (RFC 8259, section 7).
-fn quoted(out: &mut Writer<'_>, write: impl FnOnce(&mut Escaped<'_, '_>) -> fmt::Result) -> fmt::Result {
-    out.write_char('"')?;
-    write(&mut Escaped(out))?;
-    out.write_char('"')
+fn quoted(line: &mut String, write: impl FnOnce(&mut Escaped<'_>) -> fmt::Result) -> fmt::Result {
+    line.push('"');
+    write(&mut Escaped(line))?;
+    line.push('"');
+    Ok(())
 }
 
-struct Escaped<'a, 'w>(&'a mut Writer<'w>);
+struct Escaped<'a>(&'a mut String);
 
 const fn is_special(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\'
 }
 
-impl Write for Escaped<'_, '_> {
+impl Write for Escaped<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         // Without an early end the look is made of wide steps, and nearly no text needs more.
         if !text.bytes().fold(false, |found, byte| found | is_special(byte)) {
-            return self.0.write_str(text);
+            self.0.push_str(text);
+            return Ok(());
         }
         let mut rest = text;
         while let Some(at) = rest.bytes().position(is_special) {
             // All of these are single bytes, so that the text is cut between characters.
             let (plain, from) = rest.split_at(at);
-            self.0.write_str(plain)?;
+            self.0.push_str(plain);
             let (special, after) = from.split_at(1);
             match special {
-                "\"" => self.0.write_str("\\\"")?,
-                "\\" => self.0.write_str("\\\\")?,
+                "\"" => self.0.push_str("\\\""),
+                "\\" => self.0.push_str("\\\\"),
                 other => other.bytes().try_for_each(|byte| write!(self.0, "\\u{byte:04x}"))?,
             }
             rest = after;
         }
-        self.0.write_str(rest)
+        self.0.push_str(rest);
+        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! The allow-list in force. It can be replaced while it is asked: a question sees the old list or the new one, whole.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
@@ -11,19 +12,28 @@ use crate::model::origin::{Host, OriginError};
 #[derive(Default)]
 pub struct AllowList {
     listed: ArcSwap<Listed>,
+    /// How often it was replaced.
+    replaced: AtomicU64,
 }
 
 impl AllowList {
     /// The shipped list and then `entries` on top: `*.host`, `host`, `https://host`, `host:port`, `!host` removes.
     pub fn new(entries: &[String]) -> Result<Self, OriginError> {
-        Ok(Self { listed: ArcSwap::from_pointee(Listed::new(entries)?) })
+        Ok(Self { listed: ArcSwap::from_pointee(Listed::new(entries)?), replaced: AtomicU64::default() })
     }
 
     /// The shipped list with other entries on top, from now on and for all who share this one. What cannot be read
     /// changes nothing.
     pub fn replace(&self, entries: &[String]) -> Result<(), OriginError> {
         self.listed.store(Listed::new(entries)?.into());
+        self.replaced.fetch_add(1, Ordering::Release);
         Ok(())
+    }
+
+    /// Another number after each replacement. An answer is of the list of this number or of a later one, where the number was
+    /// asked for first.
+    pub fn revision(&self) -> u64 {
+        self.replaced.load(Ordering::Acquire)
     }
 
     /// The permit for `host`; `port` where the asker named one (`None`: the entry's, else 80).
@@ -55,7 +65,7 @@ impl AllowList {
 impl Clone for AllowList {
     /// A list of its own: replacing one leaves the other.
     fn clone(&self) -> Self {
-        Self { listed: ArcSwap::new(self.listed.load_full()) }
+        Self { listed: ArcSwap::new(self.listed.load_full()), replaced: AtomicU64::default() }
     }
 }
 

@@ -156,6 +156,5 @@ fn tell(sim: &Sim, character: Character, as_json: bool, took: Duration) {
     );
     println!("\nIn waystation.toml:\n\n  [upstream]\n  kind = \"{kind}\"\n  url = \"{url}\"\n");
     println!("  [origins]\n  allow = [\"{address}\"]\n");
-    println!("  [store]\n  # its own files, so that nothing of it is taken for Microsoft's");
     println!("\nWhat it should lead to: {url}/_sim/state   What was asked: {url}/_sim/log   More: --help");
 }

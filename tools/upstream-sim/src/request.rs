@@ -22,10 +22,6 @@ impl Element {
         self.children.iter().find(|child| child.name == name)
     }
 
-    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Element> + 'a {
-        self.children.iter().filter(move |child| child.name == name)
-    }
-
     pub(crate) fn text_of(&self, name: &str) -> Option<&str> {
         self.child(name).map(|child| child.text.trim())
     }
@@ -92,17 +88,15 @@ pub(crate) fn read(body: &[u8]) -> Result<Request, String> {
         }
     }
     let root = open.into_iter().next().unwrap_or_default();
-    let envelope = root.child("Envelope").ok_or("there is no Envelope")?;
-    let call = envelope.child("Body").and_then(|body| body.children.first()).ok_or("the Body is empty")?;
-    let call = Element { name: call.name.clone(), text: call.text.clone(), children: copy(&call.children) };
+    let envelope = take(root, "Envelope").ok_or("there is no Envelope")?;
+    let body = take(envelope, "Body").ok_or("there is no Body")?;
+    let call = body.children.into_iter().next().ok_or("the Body is empty")?;
     Ok(Request { soap12: text.contains("http://www.w3.org/2003/05/soap-envelope"), call })
 }
 
-fn copy(elements: &[Element]) -> Vec<Element> {
-    elements
-        .iter()
-        .map(|one| Element { name: one.name.clone(), text: one.text.clone(), children: copy(&one.children) })
-        .collect()
+/// The first child of that name.
+fn take(element: Element, name: &str) -> Option<Element> {
+    element.children.into_iter().find(|child| child.name == name)
 }
 
 fn local(name: impl AsRef<[u8]>) -> String {

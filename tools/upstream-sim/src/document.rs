@@ -117,7 +117,7 @@ impl World {
 
     fn detectoid(&self, at: u32, (id, revision): &Identity) -> String {
         let mut out = String::with_capacity(2048);
-        let mut choice = Choices::of(&[self.seed, 0xde7ec7, u64::from(at), u64::from(*revision)]);
+        let mut choice = Choices::of(&[self.seed, 0x00de_7ec7, u64::from(at), u64::from(*revision)]);
         put!(
             out,
             r#"<upd:Update xmlns:pub="{MSUS}/Publishing" xmlns:lar="{MSUS}/LogicalApplicabilityRules" xmlns:bar="{MSUS}/BaseApplicabilityRules" xmlns:upd="{MSUS}/Update"><upd:UpdateIdentity UpdateID="{id}" RevisionNumber="{revision}" /><upd:Properties DefaultPropertiesLanguage="en" UpdateType="Detectoid" ExplicitlyDeployable="false" IsPublic="false" DetectoidType="Application Locale" PublicationState="Published" CreationDate="{}" PublisherID="{}"></upd:Properties><upd:LocalizedPropertiesCollection><upd:LocalizedProperties><upd:Language>en</upd:Language><upd:Title>Simulated detectoid {at}</upd:Title></upd:LocalizedProperties></upd:LocalizedPropertiesCollection>"#,
@@ -360,7 +360,7 @@ impl World {
         out.push_str("<upd:Prerequisites>");
         let mut choice = Choices::of(&[self.seed, 0x9e9, u64::from(number), u64::from(member)]);
         if group.role(member) != Role::InnerBundle {
-            for _ in 0..1 + choice.below(3) {
+            for _ in 0..=choice.below(3) {
                 if let Some(detectoid) = choice.one(&self.detectoids) {
                     put!(out, r#"<upd:UpdateIdentity UpdateID="{}" />"#, detectoid.id);
                 }

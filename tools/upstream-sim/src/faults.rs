@@ -178,7 +178,7 @@ impl Faults {
 
     /// Whether an update is one that makes calls fail; `unknown-id` chooses here.
     pub(crate) fn is_poison(&mut self, id: Guid) -> bool {
-        self.of_document(id, |kind| kind == "unknown-id").iter().any(|kind| *kind == "unknown-id")
+        self.of_document(id, |kind| kind == "unknown-id").contains(&"unknown-id")
     }
 
     /// The faults that the document of `id` has; `fits` says which kinds it can have.

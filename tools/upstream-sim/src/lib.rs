@@ -3,7 +3,7 @@
 //!
 //! Nothing here is shared with the node: requests are read and answers written by this crate alone, so that what both
 //! understand is the protocol. The catalog follows from a seed; documents and files are made when they are asked for, so that
-//! 100,000 updates take some tens of MB.
+//! 100,000 updates take about 100 MB.
 //!
 //! 1. [`Sim::start`] makes the catalog, listens, and serves on threads of its own until it is dropped.
 //! 2. A node synchronises with [`Sim::url`]; tests compare it with [`Sim::state`] and [`Sim::identities`].

@@ -49,7 +49,7 @@ async fn connection(stream: TcpStream, shared: Arc<Shared>) {
     });
     let _ = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_secs(300))
+        .header_read_timeout(Duration::from_mins(5))
         .serve_connection(TokioIo::new(stream), service)
         .await;
 }

@@ -16,7 +16,7 @@ use crate::guid::{Guid, Identity};
 use crate::options::Blobs;
 use crate::random::join;
 use crate::request::{self, Element, Request};
-use crate::shared::{Pass, Shared, lock, real_time};
+use crate::shared::{COUNTER, Pass, Shared, lock, real_time};
 use crate::sick;
 use crate::world::{Filter, World};
 
@@ -129,7 +129,7 @@ impl Shared {
             (
                 Service::Sync,
                 name @ ("GetDeployments" | "GetDriverIdList" | "GetDriverSetData" | "GetUpdateDecryptionData"),
-            ) => Ok(answers::empty(name, &anchor(self.counter(), self.tick()))),
+            ) => Ok(answers::empty(name, &anchor(COUNTER, self.tick()))),
             _ => fault("InvalidParameters", "method"),
         }
     }
@@ -172,7 +172,7 @@ impl Shared {
         if given.is_some_and(|text| anchor_time(text).is_none()) {
             return fault("InvalidParameters", "configAnchor");
         }
-        Ok(answers::config_data(self.microsoft(), self.counter(), self.tick(), given.is_none()))
+        Ok(answers::config_data(self.microsoft(), COUNTER, self.tick(), given.is_none()))
     }
 
     fn revision_id_list(&self, call: &Element, faults: &[Order], note: &mut Note) -> Result<String, Fault> {
@@ -192,7 +192,7 @@ impl Shared {
             found = found.iter().flat_map(|identity| [*identity, *identity]).collect();
         }
         note.details["listed"] = json!(found.len());
-        Ok(answers::revision_id_list(self.counter(), now, &found))
+        Ok(answers::revision_id_list(COUNTER, now, &found))
     }
 
     fn filter(&self, element: &Element) -> Result<Filter, Fault> {

@@ -157,8 +157,9 @@ impl World {
         world.sow(options.updates);
         let mut made = 0;
         while made < options.updates {
-            let at = BASE - i64::from(HISTORY) * MONTH
-                + (i64::from(HISTORY) * MONTH - MONTH / 30) * made as i64 / options.updates as i64;
+            let span = i64::from(HISTORY) * MONTH;
+            let gone = (span - MONTH / 30) as f64 * made as f64 / options.updates as f64;
+            let at = BASE - span + gone as i64;
             made += world.publish(at, options.updates - made, true);
         }
         world.swell(options.huge);
@@ -288,11 +289,10 @@ impl World {
         };
         let (shape, members) = if wanted as usize > room { (Shape::Single, 1) } else { (shape, wanted as u8) };
         let severity = match (class, choice.below(100)) {
-            (class::SECURITY, 0..20) => 4,
+            (class::SECURITY, 0..20) | (class::CRITICAL, 0..10) => 4,
             (class::SECURITY, 20..70) => 3,
             (class::SECURITY, 70..85) => 2,
             (class::SECURITY, 85..90) | (class::UPDATES, 0..5) => 1,
-            (class::CRITICAL, 0..10) => 4,
             _ => 0,
         };
         let series = join(&[u64::from(product), u64::from(class), shape as u64, choice.below(4)]);
@@ -304,7 +304,7 @@ impl World {
         let mut events = Vec::new();
         if past {
             let span = (BASE - at).max(2) as u64;
-            let mut later = || at + 1 + choice.below(span - 1) as i64;
+            let mut later = || at + 1 + choice.below(span - 1).cast_signed();
             let (one, two) = (later(), later());
             let (one, two) = (one.min(two), one.max(two).max(one.min(two) + 1));
             match choice.below(100) {
@@ -345,7 +345,7 @@ impl World {
         self.month += 1;
         let end = BASE + i64::from(self.month) * MONTH;
         let mut choice = Choices::of(&[self.seed, SALT_MONTH, self.month as u64]);
-        let mut when = move || end - choice.below(MONTH as u64 / 2) as i64;
+        let mut when = move || end - choice.below(MONTH as u64 / 2).cast_signed();
         let mut choice = Choices::of(&[self.seed, SALT_MONTH, self.month as u64, 1]);
         let number = self.categories.len() as u32;
         let family = choice.below(FAMILIES.len() as u64) as u32 + 1 + CLASSIFICATIONS.len() as u32;

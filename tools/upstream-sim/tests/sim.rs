@@ -138,12 +138,12 @@ impl<'a> Client<'a> {
     }
 
     fn ids(of: &[(String, u32)]) -> String {
-        let all: String = of
-            .iter()
-            .map(|(id, revision)| {
-                format!("<UpdateIdentity><UpdateID>{id}</UpdateID><RevisionNumber>{revision}</RevisionNumber></UpdateIdentity>")
-            })
-            .collect();
+        let one = |(id, revision): &(String, u32)| {
+            format!(
+                "<UpdateIdentity><UpdateID>{id}</UpdateID><RevisionNumber>{revision}</RevisionNumber></UpdateIdentity>"
+            )
+        };
+        let all = of.iter().map(one).collect::<Vec<_>>().concat();
         format!("<updateIds>{all}</updateIds>")
     }
 
@@ -173,19 +173,16 @@ fn documents(xml: &str) -> Vec<((String, u32), String)> {
     let mut found = Vec::new();
     for item in texts(xml, "ServerSyncUpdateData") {
         let identity = (texts(&item, "UpdateID").remove(0), texts(&item, "RevisionNumber")[0].parse().unwrap());
-        let text = match texts(&item, "XmlUpdateBlob").pop() {
-            Some(text) => {
-                assert!(!item.contains("XmlUpdateBlobCompressed"));
-                unescape(&text)
-            }
-            None => {
-                let bytes = BASE64.decode(&texts(&item, "XmlUpdateBlobCompressed")[0]).unwrap();
-                let mut blob = Vec::new();
-                let mut cabinet = cab::Cabinet::new(Cursor::new(bytes)).unwrap();
-                cabinet.read_file("blob").unwrap().read_to_end(&mut blob).unwrap();
-                let units: Vec<u16> = blob.as_chunks::<2>().0.iter().map(|unit| u16::from_le_bytes(*unit)).collect();
-                String::from_utf16(&units).unwrap()
-            }
+        let text = if let Some(text) = texts(&item, "XmlUpdateBlob").pop() {
+            assert!(!item.contains("XmlUpdateBlobCompressed"));
+            unescape(&text)
+        } else {
+            let bytes = BASE64.decode(&texts(&item, "XmlUpdateBlobCompressed")[0]).unwrap();
+            let mut blob = Vec::new();
+            let mut cabinet = cab::Cabinet::new(Cursor::new(bytes)).unwrap();
+            cabinet.read_file("blob").unwrap().read_to_end(&mut blob).unwrap();
+            let units: Vec<u16> = blob.as_chunks::<2>().0.iter().map(|unit| u16::from_le_bytes(*unit)).collect();
+            String::from_utf16(&units).unwrap()
         };
         found.push((identity, text));
     }
@@ -256,10 +253,8 @@ const WINDOWS: &str = "6964aab4-c5b5-43bd-a17d-ffb4346a8e1d";
 
 fn filter(products: &[(&str, bool)], classes: &[(&str, bool)]) -> String {
     let list = |name: &str, all: &[(&str, bool)]| {
-        let inside: String = all
-            .iter()
-            .map(|(id, delta)| format!("<IdAndDelta><Id>{id}</Id><Delta>{delta}</Delta></IdAndDelta>"))
-            .collect();
+        let one = |(id, delta): &(&str, bool)| format!("<IdAndDelta><Id>{id}</Id><Delta>{delta}</Delta></IdAndDelta>");
+        let inside = all.iter().map(one).collect::<Vec<_>>().concat();
         if all.is_empty() { String::new() } else { format!("<{name}>{inside}</{name}>") }
     };
     format!("{}{}", list("Categories", products), list("Classifications", classes))
@@ -519,7 +514,7 @@ fn file_of(text: &str) -> Option<(Vec<u8>, Vec<u8>, usize, String)> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
 }
 
 #[test]

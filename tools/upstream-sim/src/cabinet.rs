@@ -1,12 +1,13 @@
 //! Documents as cabinets: one folder, one member named `blob`, UTF-16LE without a byte order mark, no date ([MS-CAB], and
 //! what was recorded of real servers).
 //!
-//! MSZIP comes from the `cab` crate. LZX is written as stored blocks (MS-PATCH section 2.2 and 2.6): as large as the text, but
-//! whoever reads it goes the way of the real ones.
+//! MSZIP comes from the `cab` crate, LZX from an encoder of this crate.
 
 use std::io::{self, Cursor, Write};
 
 use cab::{CabinetBuilder, CompressionType};
+
+use crate::lzx::{self, Encoder, FRAME};
 
 /// What the member is called.
 const MEMBER: &str = "blob";
@@ -77,30 +78,24 @@ fn checksum(seed: u32, bytes: &[u8]) -> u32 {
     sum ^ rest.iter().fold(0, |word, byte| word << 8 | u32::from(*byte))
 }
 
-/// The text as an LZX cabinet of stored blocks, window 21.
-pub(crate) fn lzx(text: &str) -> Vec<u8> {
+/// The text as an LZX cabinet, window 21; `stored` leaves its blocks uncompressed.
+pub(crate) fn lzx(text: &str, stored: bool) -> Vec<u8> {
     let size = length(text) as u32;
     let mut blocks = 0u16;
-    let mut data = Vec::with_capacity(size as usize + 1024);
-    let mut bytes = units(text).peekable();
-    while bytes.peek().is_some() {
-        let part: Vec<u8> = bytes.by_ref().take(BLOCK).collect();
-        let mut frame = Vec::with_capacity(part.len() + 24);
-        // One stored block in each frame: no translation (only said in the first), type 3, 24 bits of size, then padding to
-        // 16 bits; bits fill 16-bit little-endian words from the top.
-        let bits = (3u32 << 24 | part.len() as u32) << if blocks == 0 { 4 } else { 5 };
-        frame.extend(((bits >> 16) as u16).to_le_bytes());
-        frame.extend((bits as u16).to_le_bytes());
-        for _ in 0..3 {
-            frame.extend(1u32.to_le_bytes());
+    let mut data = Vec::new();
+    let mut encoder = Encoder::new();
+    let mut bytes = units(text);
+    let mut part = Vec::with_capacity(FRAME);
+    loop {
+        part.clear();
+        part.extend(bytes.by_ref().take(FRAME));
+        if part.is_empty() {
+            break;
         }
-        frame.extend(&part);
-        if part.len() % 2 == 1 {
-            frame.push(0);
-        }
-        let mut lengths = Vec::with_capacity(4);
-        lengths.extend((frame.len() as u16).to_le_bytes());
-        lengths.extend((part.len() as u16).to_le_bytes());
+        let frame = if stored { lzx::stored(&part, blocks == 0) } else { encoder.frame(&part) };
+        let mut lengths = [0; 4];
+        lengths[..2].copy_from_slice(&(frame.len() as u16).to_le_bytes());
+        lengths[2..].copy_from_slice(&(part.len() as u16).to_le_bytes());
         let sum = checksum(checksum(0, &frame), &lengths);
         data.extend(sum.to_le_bytes());
         data.extend(lengths);
@@ -143,6 +138,7 @@ pub(crate) fn read(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::random::Choices;
 
     #[test]
     fn both_forms_come_back_whole() {
@@ -150,15 +146,32 @@ mod tests {
             let text: String = (0..length).map(|at| if at % 7 == 0 { '日' } else { 'x' }).collect();
             assert_eq!(read(&mszip(&text).unwrap()), text, "MSZIP {length}");
             if length > 0 {
-                assert_eq!(read(&lzx(&text)), text, "LZX {length}");
+                assert_eq!(read(&lzx(&text, true)), text, "stored {length}");
+                assert_eq!(read(&lzx(&text, false)), text, "LZX {length}");
             }
         }
         assert_eq!(mszip("the same").unwrap(), mszip("the same").unwrap());
     }
 
     #[test]
+    fn lzx_brings_back_documents_and_noise_and_shrinks_documents() {
+        let mut rules = String::new();
+        crate::rules::expression(&mut Choices::of(&[1]), 300_000, &mut rules);
+        crate::rules::manifest(&mut Choices::of(&[2]), 900_000, &mut rules);
+        let packed = lzx(&rules, false);
+        assert_eq!(read(&packed), rules);
+        assert!(packed.len() * 6 < length(&rules), "{} of {}", packed.len(), length(&rules));
+        let mut choice = Choices::of(&[3]);
+        let noise: String = (0..70_000).filter_map(|_| char::from_u32(choice.below(0xd800) as u32)).collect();
+        assert_eq!(read(&lzx(&noise, false)), noise);
+        for text in ["x", "xxxxxxxx", "abcabcabcabcabcabcabc"] {
+            assert_eq!(read(&lzx(text, false)), text);
+        }
+    }
+
+    #[test]
     fn header_and_layout_are_those_of_real_ones() {
-        let bytes = lzx("<upd:Update />");
+        let bytes = lzx("<upd:Update />", false);
         assert_eq!(&bytes[..4], b"MSCF");
         assert_eq!(u32::from_le_bytes(bytes[36..40].try_into().unwrap()), 65);
         assert_eq!(&bytes[60..65], b"blob\0");

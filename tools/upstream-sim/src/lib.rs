@@ -22,6 +22,7 @@ mod faults;
 mod files;
 mod guid;
 mod log;
+mod lzx;
 mod names;
 mod options;
 mod random;

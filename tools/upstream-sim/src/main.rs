@@ -60,7 +60,7 @@ struct Arguments {
     /// Factor for file sizes, which are 4 KiB to 2 MiB, most of them small
     #[arg(long, default_value_t = 1.0, value_name = "F")]
     file_scale: f64,
-    /// How documents above 5,120 bytes of UTF-16 travel: lzx and plain cost this server least
+    /// How documents above 5,120 bytes of UTF-16 travel
     #[arg(long, value_enum, default_value = "mixed")]
     blobs: Blobs,
     /// Milliseconds that a file stays missing after DownloadFiles named it (wsus)

@@ -18,9 +18,9 @@ pub enum Character {
 pub enum Blobs {
     /// MSZIP cabinets.
     Mszip,
-    /// LZX cabinets (window 21, as the real servers send) of stored blocks: large but quick.
+    /// LZX cabinets, window 21, as real servers send.
     Lzx,
-    /// MSZIP and LZX by turns, chosen by the id.
+    /// LZX, MSZIP and stored LZX by turns, chosen by the id.
     Mixed,
     /// As text, always.
     Plain,

@@ -323,15 +323,17 @@ impl Shared {
             || (self.options.blobs != Blobs::Plain && cabinet::length(&text) > PLAIN_MAX);
         let blob = if compress {
             let failed = |_| ("InternalServerError", String::new());
-            let lzx = match self.options.blobs {
-                Blobs::Mixed => identity.0.0[0].is_multiple_of(2) && !large,
-                Blobs::Lzx => true,
-                Blobs::Mszip | Blobs::Plain => false,
+            // By turns, so that whoever reads meets all: MSZIP, LZX, LZX that is only stored.
+            let turn = identity.0.0[0] % 16;
+            let (lzx, stored) = match self.options.blobs {
+                Blobs::Mixed => (turn > 2 || large, turn == 15 && !large),
+                Blobs::Lzx => (true, false),
+                Blobs::Mszip | Blobs::Plain => (false, false),
             };
             let mut bytes = if kinds.contains(&"cabinet-bomb") {
                 cabinet::bomb(512 << 20).map_err(failed)?
             } else if lzx {
-                cabinet::lzx(&text)
+                cabinet::lzx(&text, stored)
             } else {
                 cabinet::mszip(&text).map_err(failed)?
             };

@@ -3,7 +3,7 @@
 
 use std::fmt::Debug;
 use std::fs;
-use std::io::{Cursor, Read};
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use waystation::base::digest::Sha1;

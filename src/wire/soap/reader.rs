@@ -171,8 +171,10 @@ impl<R: BufRead> Reader<R> {
             })?;
             match self.markup()? {
                 Markup::End => return Ok(count),
-                Markup::Start(_) => {
-                    return Err(self.malformed(&format!("<{}> stands where only text may stand", shown(&self.name))));
+                Markup::Start(empty) => {
+                    self.empty = empty;
+                    let got = format!("<{}>", shown(&self.name));
+                    return Err(Error::Value { field: "the text of an element".to_owned(), got, wanted: "text alone" });
                 }
                 Markup::Section(section) => {
                     count += section.len() as u64;
@@ -242,8 +244,8 @@ impl<R: BufRead> Reader<R> {
 
     /// From the beginning into the first element of the body.
     fn envelope(&mut self) -> Result<()> {
-        if self.step()? != Step::Start {
-            return Err(self.truncated());
+        if !self.child()? {
+            return Err(self.malformed("it begins with an end tag"));
         }
         let Space::Envelope(version) = self.space else {
             return Err(Error::Unexpected { wanted: "a SOAP envelope".to_owned(), got: shown(&self.name) });
@@ -253,7 +255,7 @@ impl<R: BufRead> Reader<R> {
         }
         self.version = version;
         loop {
-            if self.step()? != Step::Start {
+            if !self.child()? {
                 return Err(self.malformed("the envelope has no body"));
             }
             if self.space == Space::Envelope(version) && self.name == "Body" {
@@ -261,7 +263,7 @@ impl<R: BufRead> Reader<R> {
             }
             self.skip()?;
         }
-        if self.step()? != Step::Start {
+        if !self.child()? {
             return Err(self.malformed("the body of the envelope is empty"));
         }
         if self.space == Space::Other {

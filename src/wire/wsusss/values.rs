@@ -73,14 +73,25 @@ impl Time {
         &self.0
     }
 
-    /// When it is. Without a zone it is taken for UTC; before 1970 is 1970.
+    /// When it is. Without a zone it is taken for UTC; before 1970 is 1970, and what stands for never is the end of the
+    /// calendar.
     pub fn at(&self) -> Option<Timestamp> {
-        let ms = match self.0.parse::<jiff::Timestamp>() {
-            Ok(time) => time.as_millisecond(),
-            Err(_) => self.0.parse::<jiff::civil::DateTime>().ok()?.in_tz("UTC").ok()?.timestamp().as_millisecond(),
+        if let Ok(time) = self.0.parse::<jiff::Timestamp>() {
+            return Some(since_1970(time));
+        }
+        let local = self.0.strip_suffix('Z').unwrap_or(&self.0).parse::<jiff::civil::DateTime>().ok()?;
+        // The last hours of the year 9999 are beyond the calendar in some zone, so that they are no time of UTC.
+        let time = match local.to_zoned(jiff::tz::TimeZone::UTC) {
+            Ok(time) => time.timestamp(),
+            Err(_) if local.year() > 1970 => jiff::Timestamp::MAX,
+            Err(_) => jiff::Timestamp::UNIX_EPOCH,
         };
-        Some(Timestamp::from_ms(u64::try_from(ms).unwrap_or_default()))
+        Some(since_1970(time))
     }
+}
+
+fn since_1970(time: jiff::Timestamp) -> Timestamp {
+    Timestamp::from_ms(u64::try_from(time.as_millisecond()).unwrap_or_default())
 }
 
 impl Field for Time {

@@ -170,7 +170,7 @@ fn lists_of_revisions() {
         let mut out = RevisionsWriter::begin(Vec::new(), Version::V11, &anchor).unwrap();
         let mut read = Vec::new();
         assert_eq!(list.anchor(), None, "not before the end");
-        while let Some(item) = list.next().unwrap() {
+        while let Some(item) = list.next_item().unwrap() {
             let Listed::Revision(identity) = item else { panic!("{item:?}") };
             out.revision(identity).unwrap();
             read.push(identity);
@@ -203,7 +203,7 @@ fn documents_packed_and_plain() {
         let Answer::Done(mut answer) = updates::open(input, Limits::STREAM).unwrap() else { panic!("a fault") };
         let mut out = UpdatesWriter::begin(Vec::new(), Version::V11).unwrap();
         let mut document = Vec::new();
-        let Some(Given::Update(update)) = answer.next(&mut document).unwrap() else { panic!("no update") };
+        let Some(Given::Update(update)) = answer.next_item(&mut document).unwrap() else { panic!("no update") };
         assert_eq!(update.identity, identity(id, 200));
         assert_eq!(update.bytes, document.len() as u64);
         assert_eq!(document, whole.updates[0].bytes);
@@ -212,7 +212,7 @@ fn documents_packed_and_plain() {
             assert_eq!((update.form, update.files.as_slice()), (Form::Cabinet, &[digest][..]));
             let packed = fs::read(folder.join(format!("../cabinets/{id}-r200.cab"))).unwrap();
             assert_eq!(document, packed);
-            let Some(Given::Url(url)) = answer.next(&mut Vec::new()).unwrap() else { panic!("no address") };
+            let Some(Given::Url(url)) = answer.next_item(&mut Vec::new()).unwrap() else { panic!("no address") };
             assert_eq!(url.digest, digest);
             assert_eq!(
                 url.microsoft.as_deref().unwrap(),
@@ -229,7 +229,7 @@ fn documents_packed_and_plain() {
             assert!(text.contains("Defender MpSigStub 1.1.24010.2001 for EngineBroad"));
             assert!(text.ends_with("</upd:BundledUpdates></upd:Relationships></upd:Update>"));
         }
-        assert!(answer.next(&mut Vec::new()).unwrap().is_none());
+        assert!(answer.next_item(&mut Vec::new()).unwrap().is_none());
         assert_eq!(String::from_utf8(out.finish().unwrap()).unwrap(), String::from_utf8(came).unwrap());
     }
 }
@@ -394,16 +394,16 @@ fn the_example_conversation_of_the_specification() {
     let Answer::Done(mut answer) = updates::open(message("GetUpdateData() Response"), Limits::STREAM).unwrap() else {
         panic!("a fault")
     };
-    let Some(Given::Bad { identity: Some(cut), error }) = answer.next(&mut Vec::new()).unwrap() else {
+    let Some(Given::Bad { identity: Some(cut), error }) = answer.next_item(&mut Vec::new()).unwrap() else {
         panic!("not bad")
     };
     assert_eq!(cut, identity("0fa1201d-4330-4fa8-8ae9-b877473b6441", 1));
     assert!(error.to_string().contains("base64"), "{error}");
-    let Some(Given::Bad { identity: Some(plain), .. }) = answer.next(&mut Vec::new()).unwrap() else {
+    let Some(Given::Bad { identity: Some(plain), .. }) = answer.next_item(&mut Vec::new()).unwrap() else {
         panic!("not bad")
     };
     assert_eq!(plain, identity("17e993cd-cf5a-4276-9944-6af62ff7139c", 100));
-    assert!(answer.next(&mut Vec::new()).unwrap().is_none());
+    assert!(answer.next_item(&mut Vec::new()).unwrap().is_none());
 
     let Request::Deployments(asked) = decode_request(message("GetDeployments() Request")).unwrap().1 else {
         panic!("another request")

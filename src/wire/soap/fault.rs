@@ -70,11 +70,10 @@ pub(super) fn read<R: BufRead>(reader: &mut Reader<R>) -> Result<Fault> {
             // SOAP 1.1, 4.4.
             "faultcode" => code = reader.text()?,
             "faultstring" => fault.text = reader.text()?,
-            "faultactor" => fault.actor = reader.text()?,
             // SOAP 1.2 part 1, 5.4.
             "Code" => code = inner(reader, "Value")?.unwrap_or(code),
             "Reason" => fault.text = inner(reader, "Text")?.unwrap_or_default(),
-            "Role" | "Node" => fault.actor = reader.text()?,
+            "faultactor" | "Role" | "Node" => fault.actor = reader.text()?,
             "detail" | "Detail" => fault.detail = detail(reader)?,
             _ => reader.skip()?,
         }

@@ -24,7 +24,7 @@ const WHAT: &str = "a SOAP message";
 #[derive(Debug)]
 pub enum Message<R> {
     /// An operation, its element entered.
-    Operation(Reader<R>),
+    Operation(Box<Reader<R>>),
     /// The other side refused.
     Fault(Fault),
 }
@@ -81,7 +81,7 @@ impl<R> std::fmt::Debug for Reader<R> {
 pub fn open<R: BufRead>(input: R, limits: Limits) -> Result<Message<R>> {
     let mut xml = NsReader::from_reader(Meter::new(input, limits.bytes));
     xml.resolver_mut().set_max_namespace_bindings(BINDINGS_MAX);
-    let mut reader = Reader {
+    let mut reader = Box::new(Reader {
         xml,
         limits,
         version: Version::V11,
@@ -94,7 +94,7 @@ pub fn open<R: BufRead>(input: R, limits: Limits) -> Result<Message<R>> {
         empty: false,
         buffer: Vec::new(),
         unescaper: Unescaper::default(),
-    };
+    });
     reader.envelope()?;
     if reader.name == "Fault" && matches!(reader.space, Space::Envelope(_)) {
         let fault = fault::read(&mut reader)?;

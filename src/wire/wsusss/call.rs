@@ -45,10 +45,10 @@ pub enum Answer<T> {
 
 impl<T> Answer<T> {
     /// What was asked for, or the refusal.
-    pub fn into_result(self) -> std::result::Result<T, Fault> {
+    pub fn into_result(self) -> std::result::Result<T, Box<Fault>> {
         match self {
             Self::Done(answer) => Ok(answer),
-            Self::Fault(fault) => Err(fault),
+            Self::Fault(fault) => Err(Box::new(fault)),
         }
     }
 }
@@ -194,7 +194,7 @@ pub fn decode_answer<C: Call, R: BufRead>(input: R) -> Result<Answer<C::Answer>>
 }
 
 /// An answer up to the element around its result, which has been entered.
-pub(super) fn open_response<R: BufRead>(input: R, limits: Limits, method: Method) -> Result<Answer<Reader<R>>> {
+pub(super) fn open_response<R: BufRead>(input: R, limits: Limits, method: Method) -> Result<Answer<Box<Reader<R>>>> {
     let reader = match soap::open(input, limits)? {
         Message::Operation(reader) => reader,
         Message::Fault(fault) => return Ok(Answer::Fault(fault)),

@@ -104,7 +104,7 @@ enum Place {
 /// The answer, item by item.
 #[derive(Debug)]
 pub struct Revisions<R> {
-    reader: Reader<R>,
+    reader: Box<Reader<R>>,
     place: Place,
     anchor: Option<String>,
 }
@@ -119,7 +119,7 @@ pub fn open<R: BufRead>(input: R, limits: Limits) -> Result<Answer<Revisions<R>>
 
 impl<R: BufRead> Revisions<R> {
     /// The next item; `None` once the message has ended, whole.
-    pub fn next(&mut self) -> Result<Option<Listed>> {
+    pub fn next_item(&mut self) -> Result<Option<Listed>> {
         let reader = &mut self.reader;
         loop {
             match self.place {
@@ -168,7 +168,7 @@ impl<R: BufRead> Revisions<R> {
         }
     }
 
-    /// What the next request gives, once [`Self::next`] has said that the message has ended. It must not be kept before
+    /// What the next request gives, once [`Self::next_item`] has said that the message has ended. It must not be kept before
     /// everything that the list names has been fetched.
     pub fn anchor(&self) -> Option<&str> {
         match self.place {

@@ -36,8 +36,8 @@ fn identity(byte: u8) -> Identity {
     Identity { id: id(byte), revision: u32::from(byte) }
 }
 
-fn cookie() -> Option<Cookie> {
-    Some(Cookie { expiration: Time::new(Timestamp::from_ms(1_791_146_006_650)), data: Some(Opaque::new(b"secret")) })
+fn cookie() -> Cookie {
+    Cookie { expiration: Time::new(Timestamp::from_ms(1_791_146_006_650)), data: Some(Opaque::new(b"secret")) }
 }
 
 /// Both directions of a request, in both SOAPs.
@@ -75,7 +75,7 @@ fn every_request_is_read_as_it_was_written() {
         vec![AuthorizationCookie { plug_in_id: "DssTargeting".into(), data: Opaque::new(&[1, 2, 3, 4]) }];
     let old = Some(Cookie { expiration: Time::new(Timestamp::from_ms(0)), data: None });
     asked(&GetCookie { authorization, old, protocol_version: "1.20".into() }, Request::Cookie);
-    asked(&GetConfigData { cookie: cookie(), anchor: Some("1,x & <y>".into()) }, Request::ConfigData);
+    asked(&GetConfigData { cookie: Some(cookie()), anchor: Some("1,x & <y>".into()) }, Request::ConfigData);
     let products = vec![IdAndDelta { id: id(2), delta: true }, IdAndDelta { id: id(3), delta: false }];
     let filter = Filter {
         dss_protocol_version: Some(Mark),
@@ -86,8 +86,8 @@ fn every_request_is_read_as_it_was_written() {
         classifications: Some(Vec::new()),
         languages: Some(vec![LanguageAndDelta { id: 1033, delta: true }]),
     };
-    asked(&GetRevisionIdList { cookie: cookie(), filter }, Request::RevisionIdList);
-    asked(&GetUpdateData { cookie: cookie(), updates: vec![identity(4), identity(4)] }, Request::UpdateData);
+    asked(&GetRevisionIdList { cookie: Some(cookie()), filter }, Request::RevisionIdList);
+    asked(&GetUpdateData { cookie: Some(cookie()), updates: vec![identity(4), identity(4)] }, Request::UpdateData);
     let filter = DriverFilter {
         dss_protocol_version: None,
         anchor: None,
@@ -95,14 +95,17 @@ fn every_request_is_read_as_it_was_written() {
         computers: products,
         devices: vec![HardwareIdAndDelta { id: "PCI\\VEN_8086&DEV_1".into(), delta: true }],
     };
-    asked(&GetDriverIdList { cookie: cookie(), filter }, Request::DriverIdList);
-    asked(&GetDriverSetData { cookie: cookie(), sets: vec![id(5)] }, Request::DriverSetData);
-    asked(&GetRelatedRevisionsForUpdates { cookie: cookie(), updates: vec![id(6)] }, Request::RelatedRevisions);
+    asked(&GetDriverIdList { cookie: Some(cookie()), filter }, Request::DriverIdList);
+    asked(&GetDriverSetData { cookie: Some(cookie()), sets: vec![id(5)] }, Request::DriverSetData);
+    asked(&GetRelatedRevisionsForUpdates { cookie: Some(cookie()), updates: vec![id(6)] }, Request::RelatedRevisions);
     let anchor = Some("1,a".to_owned());
-    asked(&GetDeployments { cookie: cookie(), anchor: anchor.clone(), sync_anchor: anchor }, Request::Deployments);
-    asked(&DownloadFiles { cookie: cookie(), digests: vec![Sha1::new([7; 20])] }, Request::DownloadFiles);
+    asked(
+        &GetDeployments { cookie: Some(cookie()), anchor: anchor.clone(), sync_anchor: anchor },
+        Request::Deployments,
+    );
+    asked(&DownloadFiles { cookie: Some(cookie()), digests: vec![Sha1::new([7; 20])] }, Request::DownloadFiles);
     asked(&Ping { level: -1 }, Request::Ping);
-    asked(&GetUpdateDecryptionData { cookie: cookie(), updates: vec![identity(8)] }, Request::DecryptionData);
+    asked(&GetUpdateDecryptionData { cookie: Some(cookie()), updates: vec![identity(8)] }, Request::DecryptionData);
 }
 
 #[test]
@@ -241,7 +244,7 @@ fn a_bad_item_is_set_aside_and_the_others_come() {
     ));
     let Answer::Done(mut items) = revisions::open(text.as_bytes(), Limits::STREAM).unwrap() else { panic!("a fault") };
     let mut found = Vec::new();
-    while let Some(item) = items.next().unwrap() {
+    while let Some(item) = items.next_item().unwrap() {
         found.push(matches!(item, Listed::Revision(_)));
     }
     assert_eq!(found, [true, false, false, false, true]);
@@ -268,7 +271,7 @@ fn a_bad_item_is_set_aside_and_the_others_come() {
     let Answer::Done(mut items) = updates::open(text.as_bytes(), Limits::STREAM).unwrap() else { panic!("a fault") };
     let mut found = Vec::new();
     let mut document = Vec::new();
-    while let Some(item) = items.next(&mut document).unwrap() {
+    while let Some(item) = items.next_item(&mut document).unwrap() {
         match item {
             Given::Update(update) => {
                 assert_eq!(update.bytes, document.len() as u64);
@@ -301,7 +304,7 @@ fn a_bad_item_is_set_aside_and_the_others_come() {
     let cut = &text.as_bytes()[..text.len() - 1];
     let Answer::Done(mut items) = updates::open(cut, Limits::STREAM).unwrap() else { panic!("a fault") };
     let error = loop {
-        match items.next(&mut std::io::sink()) {
+        match items.next_item(&mut std::io::sink()) {
             Ok(Some(_)) => {}
             Ok(None) => panic!("half a message was taken for whole"),
             Err(error) => break error,
@@ -320,7 +323,7 @@ fn a_document_that_never_ends_is_not_held() {
     let limits = Limits { bytes: 80 << 20, elements: 100 };
     let input = std::io::BufReader::with_capacity(64 << 10, endless);
     let Answer::Done(mut items) = updates::open(input, limits).unwrap() else { panic!("a fault") };
-    let error = items.next(&mut std::io::sink()).unwrap_err();
+    let error = items.next_item(&mut std::io::sink()).unwrap_err();
     assert!(matches!(error, Error::Limit { unit: "bytes", .. }), "{error}");
 }
 
@@ -398,10 +401,10 @@ fn times_are_read_in_every_form() {
 fn drain(bytes: &[u8]) {
     let _ = decode_request(bytes);
     if let Ok(Answer::Done(mut list)) = revisions::open(bytes, Limits::REQUEST) {
-        while let Ok(Some(_)) = list.next() {}
+        while let Ok(Some(_)) = list.next_item() {}
     }
     if let Ok(Answer::Done(mut list)) = updates::open(bytes, Limits::REQUEST) {
-        while let Ok(Some(_)) = list.next(&mut std::io::sink()) {}
+        while let Ok(Some(_)) = list.next_item(&mut std::io::sink()) {}
     }
     let _ = decode_answer::<GetConfigData, _>(bytes);
     let _ = decode_answer::<GetDeployments, _>(bytes);
@@ -455,7 +458,7 @@ proptest! {
         for mut bytes in [
             encode_answer::<GetUpdateData>(&documents, Version::V11),
             encode_answer::<GetRevisionIdList>(&list, Version::V12),
-            encode_request(&GetRevisionIdList { cookie: cookie(), filter }, Version::V11),
+            encode_request(&GetRevisionIdList { cookie: Some(cookie()), filter }, Version::V11),
         ] {
             for (at, byte) in &changes {
                 let at = at.index(bytes.len());

@@ -104,7 +104,7 @@ enum Place {
 /// for the others.
 #[derive(Debug)]
 pub struct Updates<R> {
-    reader: Reader<R>,
+    reader: Box<Reader<R>>,
     place: Place,
 }
 
@@ -118,7 +118,7 @@ pub fn open<R: BufRead>(input: R, limits: Limits) -> Result<Answer<Updates<R>>> 
 
 impl<R: BufRead> Updates<R> {
     /// The next item, its document handed to `document`, which should be empty; `None` once the message has ended, whole.
-    pub fn next(&mut self, document: &mut dyn Write) -> Result<Option<Given>> {
+    pub fn next_item(&mut self, document: &mut dyn Write) -> Result<Option<Given>> {
         loop {
             let entered = match self.place {
                 Place::End => return Ok(None),

@@ -1,3 +1,5 @@
+//! Cabinets of every packing, bombs, cut ones, and any bytes at all.
+
 use std::io::{Cursor, Read, Write};
 
 use cab::{CabinetBuilder, CompressionType};

@@ -1,3 +1,5 @@
+//! Envelopes in every style, what is hostile, and that what is written is read again.
+
 use std::io::{BufReader, Read};
 
 use proptest::prelude::*;

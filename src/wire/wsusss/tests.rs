@@ -1,3 +1,5 @@
+//! Every message in both directions, bad items among good ones, and what a refusal means.
+
 use std::io::Read;
 
 use base64::Engine as _;

@@ -317,9 +317,18 @@ fn same_filter(folder: &Path, number: u32, asked: GetRevisionIdList) -> Option<S
 /// The messages of section 4 as XML: its notes are cut out, and line breaks that its layout put into words are taken back.
 fn example() -> Option<Vec<(String, String)>> {
     let folder = recorded("specification")?;
-    let text = fs::read_to_string(folder.join("ms-wsusss-section4-example-conversation.txt")).unwrap();
-    let text =
-        text.replace("-\n->", "-->").replace("</Xml\nUpdate", "</XmlUpdate").replace("<\n/", "</").replace("\n>", ">");
+    let mut text = fs::read_to_string(folder.join("ms-wsusss-section4-example-conversation.txt")).unwrap();
+    // The file wraps lines wherever they are full.
+    for (wrapped, whole) in [
+        ("-\n->", "-->"),
+        ("</Xml\nUpdate", "</XmlUpdate"),
+        ("</faultst\nring", "</faultstring"),
+        ("</\n", "</"),
+        ("<\n/", "</"),
+        ("\n>", ">"),
+    ] {
+        text = text.replace(wrapped, whole);
+    }
     let mut messages = Vec::new();
     for part in text.split("PHASE: ").skip(1) {
         let (title, rest) = part.split_once("-->").unwrap();

@@ -1,7 +1,16 @@
-//! Codecs: bytes <-> values. Pure functions, no I/O, no async, and no panic on any bytes.
+//! Codecs: bytes <-> values. Pure functions of what they read, no I/O of their own, no async, and no panic on any bytes.
 //!
 //! 1. [`conditional`] decides what a request's method, preconditions and ranges select of an object (RFC 9110, 13 and 14).
 //! 2. [`multipart`] frames several selected ranges as one `multipart/byteranges` body of a length known ahead.
+//! 3. [`soap`] reads and writes SOAP envelopes and faults, bounded, as a stream of elements.
+//! 4. [`wsusss`] are the messages of the server-to-server protocol (MS-WSUSSS) in both directions.
+//! 5. [`cabinet`] unpacks the cabinets that update documents come in, and packs them.
+//!
+//! [`error`] says what is wrong with bytes that came from outside, and whose fault it is.
 
+pub mod cabinet;
 pub mod conditional;
+pub mod error;
 pub mod multipart;
+pub mod soap;
+pub mod wsusss;

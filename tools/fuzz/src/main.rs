@@ -9,6 +9,7 @@ mod pure;
 mod store;
 mod tls;
 mod upstream;
+mod wire;
 
 use std::sync::OnceLock;
 
@@ -23,6 +24,8 @@ const TARGETS: &[(&str, Target)] = &[
     ("proof", store::proof),
     ("rows", store::rows),
     ("answer", upstream::answer),
+    ("soap", wire::soap),
+    ("cabinet", wire::cabinet),
 ];
 
 static CHOSEN: OnceLock<Target> = OnceLock::new();

@@ -70,6 +70,7 @@ pub(crate) struct Core {
     pub(crate) shelved: Shelved,
     pub(crate) withheld: Withheld,
     pub(crate) ledger: Ledger,
+    pub(crate) catalog: crate::store::catalog::Shared,
     /// Held while a payload is read to find out what its SHA-1 is worth: one at a time.
     pub(crate) looking: Arc<tokio::sync::Mutex<()>>,
     /// Above every id that a draft or a thing in quarantine has.

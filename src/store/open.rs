@@ -172,6 +172,7 @@ fn start(
         shelved: Shelved::default(),
         withheld: Withheld::default(),
         ledger,
+        catalog: crate::store::catalog::Shared::default(),
         buffers: Buffers::default(),
         looking: Arc::default(),
         next: AtomicU64::new(1),

@@ -21,7 +21,7 @@ use crate::store::catalog::pack::Dictionaries;
 use crate::store::catalog::prepare::{Ready, files};
 use crate::store::catalog::search::Delta;
 use crate::store::catalog::tables::{
-    BlobRow, ClockKey, FileRow, GONE, GONE_COUNT, GENERATION, HERE, LAST_NUMBER, PACKED, PART_FACTS, REVISION_COUNT,
+    BlobRow, ClockKey, FileRow, GENERATION, GONE, GONE_COUNT, HERE, LAST_NUMBER, PACKED, PART_FACTS, REVISION_COUNT,
     RefusedRow, RevisionRow, SetRow, Tables, UPDATE_COUNT, UpdateRow, clock_key, identity_key, long_key,
 };
 use crate::store::catalog::value::Applied;

@@ -154,8 +154,7 @@ impl Core {
         let Some(blob) = dead else { return Ok(false) };
         self.writer.write(Room::Frees, move |tx| {
             let mut rows = tx.open_table(BLOBS)?;
-            let row: Option<BlobRow> =
-                rows.get(blob)?.map(|row| decode("catalog-blobs.1", row.value())).transpose()?;
+            let row: Option<BlobRow> = rows.get(blob)?.map(|row| decode("catalog-blobs.1", row.value())).transpose()?;
             if row.is_none_or(|row| row.owner.is_some()) {
                 return Ok(());
             }

@@ -241,7 +241,10 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Update, Error> {
         }),
         secured: facts.secured,
         prerequisites: (facts.prerequisites.into_iter())
-            .map(|(any_of, is_category)| Clause { any_of: any_of.into_iter().map(UpdateId::new).collect(), is_category })
+            .map(|(any_of, is_category)| Clause {
+                any_of: any_of.into_iter().map(UpdateId::new).collect(),
+                is_category,
+            })
             .collect(),
         bundles: (facts.bundles.into_iter())
             .map(|members| Members {

@@ -165,9 +165,8 @@ impl Core {
             let (mut found, mut held) = (Vec::with_capacity(numbers.len().min(ANSWER_MAX)), 0);
             for number in numbers.iter().take(ANSWER_MAX) {
                 let row = row_of(tx, *number)?;
-                let part = row.and_then(|row| {
-                    row.parts.into_iter().find(|part| part.part == code && part.language == language)
-                });
+                let part = row
+                    .and_then(|row| row.parts.into_iter().find(|part| part.part == code && part.language == language));
                 found.push(match part {
                     None => None,
                     Some(PartRow { blob: Some(blob), len, .. }) => {
@@ -268,7 +267,8 @@ impl Core {
                 FileDigest::Sha1(sha1) => vec![sha1],
                 FileDigest::Sha256(sha256) => {
                     let Some(table) = read(tx, SHA256S)? else { return Ok(vec![]) };
-                    let (from, to) = (sha256_key(sha256.as_bytes(), &[0; 20]), sha256_key(sha256.as_bytes(), &[255; 20]));
+                    let (from, to) =
+                        (sha256_key(sha256.as_bytes(), &[0; 20]), sha256_key(sha256.as_bytes(), &[255; 20]));
                     let rows = table.range::<&Sha256Key>(&from..=&to)?.take(USERS_MAX);
                     rows.map(|row| {
                         let mut sha1 = [0; 20];
@@ -308,11 +308,8 @@ impl Core {
             let (Some(log), Some(numbers)) = (read(tx, LOG)?, read(tx, NUMBERS)?) else {
                 return Ok(Changes::default());
             };
-            let mut page = Changes {
-                floor: number(&numbers, LOG_FLOOR)?,
-                clock: number(&numbers, CLOCK)?,
-                ..Changes::default()
-            };
+            let mut page =
+                Changes { floor: number(&numbers, LOG_FLOOR)?, clock: number(&numbers, CLOCK)?, ..Changes::default() };
             let after = clock_key(after.0, after.1);
             for row in log.range::<&ClockKey>(&after..)? {
                 let (key, kind) = row?;
@@ -356,7 +353,8 @@ impl Core {
     /// How the catalog stands.
     pub(crate) fn standing(&self) -> Result<Standing, Error> {
         self.index.read(|tx| {
-            let (Some(numbers), Some(state), Some(refused)) = (read(tx, NUMBERS)?, read(tx, STATE)?, read(tx, REFUSED)?)
+            let (Some(numbers), Some(state), Some(refused)) =
+                (read(tx, NUMBERS)?, read(tx, STATE)?, read(tx, REFUSED)?)
             else {
                 return Ok(Standing::default());
             };

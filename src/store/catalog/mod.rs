@@ -197,10 +197,8 @@ impl Catalog {
 
     /// Puts a revision into quarantine for good: it is not taken, and where it is held it must not be offered.
     pub async fn refuse(&self, identity: Identity, reason: String) -> Result<(), Error> {
-        self.step(move |core| {
-            core.catalog_write(Room::Adds, move |t, w| t.refuse(w, identity, reason, true)).map(drop)
-        })
-        .await
+        self.step(move |core| core.catalog_write(Room::Adds, move |t, w| t.refuse(w, identity, reason, true)).map(drop))
+            .await
     }
 
     /// Takes it out of quarantine; says whether it was in. What is not held comes with the next list that names it.

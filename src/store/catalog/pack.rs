@@ -106,11 +106,7 @@ impl Dictionaries {
     }
 
     /// What a pack holds; dictionaries that are not ready yet are taken from `table`.
-    pub(crate) fn unpack(
-        &self,
-        pack: &[u8],
-        table: &impl ReadableTable<u32, &'static [u8]>,
-    ) -> Result<Vec<u8>, Error> {
+    pub(crate) fn unpack(&self, pack: &[u8], table: &impl ReadableTable<u32, &'static [u8]>) -> Result<Vec<u8>, Error> {
         let (version, rest) = pack.split_first_chunk::<4>().ok_or_else(|| broken("it is cut"))?;
         let (len, frame) = rest.split_first_chunk::<4>().ok_or_else(|| broken("it is cut"))?;
         let (version, len) = (u32::from_le_bytes(*version), u32::from_le_bytes(*len) as usize);

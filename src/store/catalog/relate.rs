@@ -21,17 +21,16 @@ impl Tables<'_> {
     /// Whether a bundle of a held revision names this revision.
     pub(crate) fn is_member(&self, identity: Identity) -> Result<bool, Error> {
         let key = identity_key(identity);
-        Ok(self.parents.range::<&LongKey>(&long_key(&key, 0)..=&long_key(&key, u32::MAX))?.next().transpose()?.is_some())
+        Ok(self
+            .parents
+            .range::<&LongKey>(&long_key(&key, 0)..=&long_key(&key, u32::MAX))?
+            .next()
+            .transpose()?
+            .is_some())
     }
 
     /// What is said of every held revision.
-    pub(crate) fn relate(
-        &mut self,
-        w: &Work<'_>,
-        number: u32,
-        row: &RevisionRow,
-        ready: &Ready,
-    ) -> Result<(), Error> {
+    pub(crate) fn relate(&mut self, w: &Work<'_>, number: u32, row: &RevisionRow, ready: &Ready) -> Result<(), Error> {
         for member in ready.update.members() {
             self.parents.insert(&long_key(&identity_key(member), number), ())?;
         }

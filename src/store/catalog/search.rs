@@ -112,7 +112,8 @@ impl Lines {
         let categories = categories.collect();
         let expired = row.publication != 0;
         // Once each, as they are counted.
-        let supersedes: BTreeSet<Guid> = if expired { BTreeSet::new() } else { row.supersedes.iter().copied().collect() };
+        let supersedes: BTreeSet<Guid> =
+            if expired { BTreeSet::new() } else { row.supersedes.iter().copied().collect() };
         for id in &supersedes {
             *self.superseded.entry(*id).or_insert(0) += 1;
         }
@@ -256,10 +257,10 @@ impl Core {
         let limit = query.limit.clamp(1, PAGE_MAX);
         let more = found.len() > limit;
         found.truncate(limit);
-        let next = found.last().filter(|_| more).map(|(Reverse((created, number)), _)| Cursor {
-            created: *created,
-            number: *number,
-        });
+        let next = found
+            .last()
+            .filter(|_| more)
+            .map(|(Reverse((created, number)), _)| Cursor { created: *created, number: *number });
         self.index.read(|tx| {
             let Some(table) = read(tx, REVISIONS)? else { return Ok(Page::default()) };
             let mut hits = Vec::new();

@@ -41,7 +41,9 @@ pub(crate) fn upstream_of(row: UpstreamRow) -> Result<Upstream, Error> {
         1 => UpstreamKind::Microsoft,
         2 => UpstreamKind::Wsus,
         3 => UpstreamKind::Parent,
-        other => return Err(Error::Row { what: format!("the catalog names upstream kind {other}, which is not known") }),
+        other => {
+            return Err(Error::Row { what: format!("the catalog names upstream kind {other}, which is not known") });
+        }
     };
     Ok(Upstream { kind, address: row.address, unauthenticated: row.unauthenticated })
 }
@@ -140,7 +142,8 @@ impl Core {
 
     fn to_prune(&self) -> Result<BTreeSet<Guid>, Error> {
         self.index.read(|tx| {
-            let (Some(updates), Some(numbers), Some(state)) = (read(tx, UPDATES)?, read(tx, NUMBERS)?, read(tx, STATE)?)
+            let (Some(updates), Some(numbers), Some(state)) =
+                (read(tx, UPDATES)?, read(tx, NUMBERS)?, read(tx, STATE)?)
             else {
                 return Ok(BTreeSet::new());
             };

@@ -111,7 +111,9 @@ impl Core {
         check_anchor(&pending)?;
         self.catalog_write(Room::Adds, move |_, w| {
             if w.sets.len() >= SETS_MAX && !w.sets.contains_key(&set) {
-                return Err(invalid(format!("there are {SETS_MAX} filter sets already: forget those that are not used")));
+                return Err(invalid(format!(
+                    "there are {SETS_MAX} filter sets already: forget those that are not used"
+                )));
             }
             let row = w.sets.entry(set).or_default();
             (row.pending, row.listed) = (Some(pending), false);

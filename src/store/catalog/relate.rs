@@ -9,7 +9,7 @@ use crate::model::update::{Identity, Update};
 use crate::store::catalog::apply::Work;
 use crate::store::catalog::prepare::{Ready, files};
 use crate::store::catalog::tables::{
-    FileRow, IdKey, LongKey, RevisionRow, Tables, id_key, identity_key, kb_key, long_key, sha256_key,
+    FileRow, IdKey, LongKey, RevisionRow, Tables, id_key, identity_key, kb_key, long_key, of_long_key, sha256_key,
 };
 use crate::store::error::Error;
 use crate::store::tables::encode;
@@ -18,15 +18,16 @@ use crate::store::tables::encode;
 const URLS_MAX: usize = 8;
 
 impl Tables<'_> {
-    /// Whether a bundle of a held revision names this revision.
+    /// Whether a bundle of another held revision names this revision.
     pub(crate) fn is_member(&self, identity: Identity) -> Result<bool, Error> {
         let key = identity_key(identity);
-        Ok(self
-            .parents
-            .range::<&LongKey>(&long_key(&key, 0)..=&long_key(&key, u32::MAX))?
-            .next()
-            .transpose()?
-            .is_some())
+        let own = self.identities.get(&key)?.map(|number| number.value());
+        for row in self.parents.range::<&LongKey>(&long_key(&key, 0)..=&long_key(&key, u32::MAX))? {
+            if Some(of_long_key(row?.0.value())) != own {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// What is said of every held revision.

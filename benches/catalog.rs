@@ -65,8 +65,22 @@ fn identity(at: u64) -> Identity {
 }
 
 const WORDS: [&str; 16] = [
-    "Cumulative", "Security", "Update", "Windows", "Server", "Office", "Driver", "Intel", "Preview", ".NET", "Framework",
-    "x64-based", "Systems", "Edge", "Defender", "Definition",
+    "Cumulative",
+    "Security",
+    "Update",
+    "Windows",
+    "Server",
+    "Office",
+    "Driver",
+    "Intel",
+    "Preview",
+    ".NET",
+    "Framework",
+    "x64-based",
+    "Systems",
+    "Edge",
+    "Defender",
+    "Definition",
 ];
 
 fn rules(dice: &mut Dice, len: usize, text: &mut String) {
@@ -175,7 +189,11 @@ fn made(at: u64) -> Incoming {
             vec![category(dice.roll(CLASSIFICATIONS)), category(CLASSIFICATIONS + dice.roll(PRODUCTS))]
         },
         bundles: if is_bundle { vec![Members { any_of: vec![identity(at - 1)] }] } else { vec![] },
-        supersedes: if at > 3000 { (1..=dice.roll(4)).map(|back| id(at - 900 * back / 3 * 3)).collect() } else { vec![] },
+        supersedes: if at > 3000 {
+            (1..=dice.roll(4)).map(|back| id(at - 900 * back / 3 * 3)).collect()
+        } else {
+            vec![]
+        },
         files,
         drivers: vec![],
     };
@@ -213,7 +231,8 @@ fn made(at: u64) -> Incoming {
     rules(&mut dice, bulk, &mut applicability);
     let head = format!("<UpdateIdentity UpdateID=\"{}\" RevisionNumber=\"200\" />", update.identity.id);
     let plain = |text: &str| text.replace("upd:", "").replace("lar:", "").replace("bar:", "b.").replace("cbs:", "");
-    let texts: String = localized.iter().map(|(_, text)| text.replace('<', "<upd:").replace("<upd:/", "</upd:")).collect();
+    let texts: String =
+        localized.iter().map(|(_, text)| text.replace('<', "<upd:").replace("<upd:/", "</upd:")).collect();
     let document = format!(
         "<upd:Update xmlns:upd=\"http://schemas.microsoft.com/msus/2002/12/Update\" xmlns:lar=\"http://schemas.microsoft.com/\
          msus/2002/12/LogicalApplicabilityRules\" xmlns:bar=\"http://schemas.microsoft.com/msus/2002/12/BaseApplicabilityRules\">\
@@ -224,7 +243,10 @@ fn made(at: u64) -> Incoming {
     let core = format!("{head}<Properties UpdateType=\"Software\" />{}{}", plain(&relations), plain(&applicability));
     let extended = format!("<ExtendedProperties DefaultPropertiesLanguage=\"en\" />{}", plain(&files));
     let url = |file: &File| {
-        format!("http://download.windowsupdate.com/c/msdownload/update/software/secu/2026/10/{}_{}.cab", file.name, file.sha1)
+        format!(
+            "http://download.windowsupdate.com/c/msdownload/update/software/secu/2026/10/{}_{}.cab",
+            file.name, file.sha1
+        )
     };
     Incoming {
         document: document.into(),

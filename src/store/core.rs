@@ -37,6 +37,8 @@ pub(crate) const BULK_THREADS: usize = 2;
 /// Threads that hash what passes through without being kept: with the largest pieces each takes some milliseconds, and a
 /// core does more than a gigabit a second.
 pub(crate) const PASSING_THREADS: usize = 2;
+/// Threads that pack and commit revisions of the catalog: the workers of a sync must not take those that publish.
+pub(crate) const SYNC_THREADS: usize = 2;
 /// One thread gives up payloads and promises room: two that look for victims would find the same.
 pub(crate) const EVICT_THREADS: usize = 1;
 
@@ -56,6 +58,7 @@ pub(crate) struct Core {
     pub(crate) verifying: Pool,
     pub(crate) bulk: Pool,
     pub(crate) passing: Pool,
+    pub(crate) syncing: Pool,
     pub(crate) evictor: Pool,
     /// Told whenever room may have been let go of.
     pub(crate) freed: Arc<Notify>,

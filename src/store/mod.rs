@@ -156,6 +156,7 @@ impl Store {
             core.verifying.close();
             core.bulk.close();
             core.passing.close();
+            core.syncing.close();
             core.long.close();
             core.steps.close();
             core.evictor.close();

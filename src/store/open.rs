@@ -24,7 +24,8 @@ use crate::store::book::Book;
 use crate::store::cache::{OpenCache, RecencyTick};
 use crate::store::config::Config;
 use crate::store::core::{
-    BULK_THREADS, Core, EVICT_THREADS, LONG_THREADS, PASSING_THREADS, READ_THREADS, STEP_THREADS, VERIFY_THREADS,
+    BULK_THREADS, Core, EVICT_THREADS, LONG_THREADS, PASSING_THREADS, READ_THREADS, STEP_THREADS, SYNC_THREADS,
+    VERIFY_THREADS,
 };
 use crate::store::entries;
 use crate::store::error::{Error, is_full, is_read_only};
@@ -162,6 +163,7 @@ fn start(
         verifying: Pool::new(VERIFY_THREADS),
         bulk: Pool::new(BULK_THREADS),
         passing: Pool::new(PASSING_THREADS),
+        syncing: Pool::new(SYNC_THREADS),
         evictor: Pool::new(EVICT_THREADS),
         freed,
         short: Arc::default(),

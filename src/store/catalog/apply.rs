@@ -163,12 +163,11 @@ impl Tables<'_> {
             orphans.push(row.identity());
         }
         let given = self.identities.get(&identity_key(identity))?.map(|number| number.value());
-        let number = match given {
-            Some(number) => number,
-            None => {
-                let next = self.next(LAST_NUMBER)?;
-                u32::try_from(next).map_err(|_| Error::Row { what: "all revision numbers are given away".into() })?
-            }
+        let number = if let Some(number) = given {
+            number
+        } else {
+            let next = self.next(LAST_NUMBER)?;
+            u32::try_from(next).map_err(|_| Error::Row { what: "all revision numbers are given away".into() })?
         };
         self.identities.insert(&identity_key(identity), number)?;
         let mut row = ready.row.clone();

@@ -219,7 +219,7 @@ impl Stage {
         let (raw, mut hash) = (std::mem::take(&mut self.buffer), self.hash.clone());
         let (claim, hash) = self
             .core
-            .steps
+            .syncing
             .run(move || {
                 let claim = claim.map_or_else(|| core.claim(), Ok)?;
                 hash.update(&raw);
@@ -240,7 +240,7 @@ impl Stage {
         }
         let Some(claim) = self.claim.take() else { return Err(Error::Gone) };
         let (core, blob, len, chunks) = (Arc::clone(&self.core), claim.blob, self.len, self.chunks);
-        self.core.steps.run(move || core.put_length(blob, len, chunks)).await??;
+        self.core.syncing.run(move || core.put_length(blob, len, chunks)).await??;
         Ok(Staged { claim, len, digest: Blake3::new(*self.hash.finalize().as_bytes()) })
     }
 }

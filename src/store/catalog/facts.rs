@@ -28,6 +28,7 @@ struct FileFacts {
 
 /// Fields in the order of [`Update`].
 #[derive(Serialize, Deserialize)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own, as the document states it")]
 struct Facts {
     id: Id,
     revision: u32,

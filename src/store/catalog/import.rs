@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::model::update::Identity;
 use crate::store::catalog::apply::{Outcome, Work};
-use crate::store::catalog::pack::Dictionaries;
+use crate::store::catalog::pack::{Dictionaries, Training};
 use crate::store::catalog::prepare::Ready;
 use crate::store::catalog::search::Search;
 use crate::store::catalog::tables::{
@@ -97,7 +97,7 @@ impl Core {
         refused: Vec<(Identity, String)>,
     ) -> Result<Applied, Error> {
         let set = set.to_owned();
-        let (_, applied) = self.catalog_write(Room::Adds, move |t, w| {
+        let ((), applied) = self.catalog_write(Room::Adds, move |t, w| {
             for one in &ready {
                 t.take(w, one, &set)?;
             }
@@ -140,7 +140,11 @@ impl Core {
             let Some(numbers) = read(tx, NUMBERS)? else { return Ok((0, 0)) };
             Ok((number(&numbers, PACKED)?, number(&numbers, TRAINED_AT)?))
         })?;
-        let Some(made) = self.catalog.dictionaries.train(packed, trained_at) else { return Ok(()) };
+        let made = match self.catalog.dictionaries.train(packed, trained_at) {
+            Training::NotYet => return Ok(()),
+            Training::Kept => None,
+            Training::Made(version, dictionary) => Some((version, dictionary)),
+        };
         let theirs = made.clone();
         let (is_new, _) = self.catalog_write(Room::Adds, move |t, _| {
             t.set_number(TRAINED_AT, packed)?;

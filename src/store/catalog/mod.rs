@@ -102,7 +102,7 @@ impl Catalog {
         job: impl FnOnce(&Arc<Core>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         self.core.writable()?;
-        self.on(|core| &core.steps, job).await
+        self.on(|core| &core.syncing, job).await
     }
 
     /// How it stands: counts, upstream, anchors, lists.

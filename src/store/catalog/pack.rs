@@ -51,6 +51,17 @@ struct Samples {
     bytes: usize,
 }
 
+/// What came of looking whether another dictionary is wanted.
+#[derive(Clone, Debug)]
+pub(crate) enum Training {
+    /// It is not time for one.
+    NotYet,
+    /// One was tried, and the old one is as good.
+    Kept,
+    /// Here is the next version.
+    Made(u32, Vec<u8>),
+}
+
 /// Dictionaries that are ready for use, and samples for the next one.
 #[derive(Default)]
 pub(crate) struct Dictionaries {
@@ -158,15 +169,15 @@ impl Dictionaries {
     }
 
     /// The next dictionary, where it is time for one (`packed` revisions in all, `trained_at` when the last one was made)
-    /// and it is worth it. `None` otherwise; `Some(None)`: it was tried, and the old one is as good.
-    pub(crate) fn train(&self, packed: u64, trained_at: u64) -> Option<Option<(u32, Vec<u8>)>> {
+    /// and it is worth it.
+    pub(crate) fn train(&self, packed: u64, trained_at: u64) -> Training {
         if packed < SAMPLES_MIN.max(trained_at.saturating_mul(AGAIN)) {
-            return None;
+            return Training::NotYet;
         }
         let version = self.version().saturating_add(1);
         let mut samples = lock(&self.samples);
         if (samples.kept.len() as u64) < SAMPLES_MIN / 2 || version > VERSIONS_MAX {
-            return None;
+            return Training::NotYet;
         }
         let (kept, _) = (std::mem::take(&mut samples.kept), std::mem::take(&mut samples.bytes));
         drop(samples);
@@ -176,7 +187,7 @@ impl Dictionaries {
             Ok(dictionary) => dictionary,
             Err(error) => {
                 tracing::debug!(%error, "no dictionary came of {} samples", learnt.len());
-                return Some(None);
+                return Training::Kept;
             }
         };
         let new = EncoderDictionary::copy(&dictionary, LEVEL);
@@ -190,7 +201,7 @@ impl Dictionaries {
         };
         let now = size(&new);
         tracing::debug!(version, old, now, samples = learnt.len(), "a dictionary for the catalog was trained");
-        (now < old - old / 20).then_some((version, dictionary)).map_or(Some(None), |made| Some(Some(made)))
+        if now < old - old / 20 { Training::Made(version, dictionary) } else { Training::Kept }
     }
 }
 
@@ -220,9 +231,9 @@ mod tests {
             for at in 0..1000 {
                 dictionaries.sample(&text(round * 1000 + at));
             }
-            assert!(dictionaries.train(SAMPLES_MIN - 1, trained_at).is_none());
+            assert!(matches!(dictionaries.train(SAMPLES_MIN - 1, trained_at), Training::NotYet));
             let packed = SAMPLES_MIN.max(trained_at * 8);
-            if let Some(Some((version, dictionary))) = dictionaries.train(packed, trained_at) {
+            if let Training::Made(version, dictionary) = dictionaries.train(packed, trained_at) {
                 let tx = db.begin_write().unwrap();
                 tx.open_table(DICTIONARIES).unwrap().insert(version, dictionary.as_slice()).unwrap();
                 tx.commit().unwrap();

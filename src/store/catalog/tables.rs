@@ -106,6 +106,7 @@ pub(crate) struct PartRow {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own, and they combine")]
 pub(crate) struct RevisionRow {
     pub(crate) id: Guid,
     pub(crate) revision: u32,

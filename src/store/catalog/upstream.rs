@@ -94,11 +94,11 @@ impl Core {
     /// Step 2; refused while anything of a list is still to come.
     pub(crate) fn settle_upstream(&self) -> Result<bool, Error> {
         self.catalog_write(Room::Adds, |t, w| {
+            let Some(row) = t.upstream(ARRIVING)? else { return Ok(false) };
             if let Some((name, row)) = w.sets.iter().find(|(_, row)| row.pending.is_some() || row.wanted > 0) {
                 let what = format!("filter set {name:?} still waits for {} revisions: finish a run first", row.wanted);
                 return Err(Error::Invalid { what });
             }
-            let Some(row) = t.upstream(ARRIVING)? else { return Ok(false) };
             if w.sets.values().all(|row| row.anchor.is_none()) {
                 return Err(Error::Invalid { what: "the new upstream has not sent anything yet".into() });
             }

@@ -93,6 +93,7 @@ impl Applied {
 
 /// What is known of a revision without reading its texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own, and they combine")]
 pub struct Summary {
     /// Its local number: never given to another revision.
     pub number: u32,

@@ -147,7 +147,7 @@ impl Core {
     /// Step 3. Says whether the anchor moved at once, because nothing is to be fetched.
     pub(crate) fn close_list(&self, set: String) -> Result<bool, Error> {
         let name = set.clone();
-        let (_, applied) = self.catalog_write(Room::Adds, move |_, w| {
+        let ((), applied) = self.catalog_write(Room::Adds, move |_, w| {
             let open = w.sets.get_mut(&set).filter(|row| row.pending.is_some());
             let row = open.ok_or_else(|| invalid(format!("no list of filter set {set:?} is open")))?;
             row.listed = true;

@@ -1,8 +1,8 @@
 //! Searching for views: a small index in memory of every revision that counts, walked from the newest to the oldest.
 //!
 //! Views ask for parts of words of titles and for any mix of conditions; no order of rows answers that, and walking the rows
-//! themselves would read tens of MB for each question. 100,000 updates take some 30 MB here and a walk over all of them a few
-//! milliseconds (`benches/catalog.rs` measures both). What is shown of a page is then read from the rows.
+//! themselves would read tens of MB for each question. What it costs in memory and time at 100,000 updates is measured by
+//! `benches/catalog.rs`. What is shown of a page is then read from the rows.
 //!
 //! 1. Nothing is built before the first search; then it is built from a snapshot, beside the changes of commits that come
 //!    meanwhile, which may be in it already: each of them says the same twice without harm.

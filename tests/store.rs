@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where by panicking")]
 #![allow(clippy::print_stdout, reason = "a test that is skipped says so")]
 
+#[path = "store/catalog.rs"]
+mod catalog;
 #[path = "store/changes.rs"]
 mod changes;
 #[path = "store/crash.rs"]

@@ -8,6 +8,7 @@ use std::path::Path;
 use redb::{Database, Key, ReadTransaction, ReadableTable, TableDefinition, TableError, Value};
 
 use crate::base::disk::Disk;
+use crate::store::catalog::tables as catalog;
 use crate::store::error::Error;
 use crate::store::identity;
 use crate::store::index;
@@ -81,7 +82,28 @@ pub(crate) fn tables(tx: &ReadTransaction, db: &Database, wanted: &dyn Fn() -> b
     table(tx, db, NOTES, wanted)?;
     table(tx, db, QUARANTINE, wanted)?;
     table(tx, db, LEDGER, wanted)?;
-    table(tx, db, DOCUMENTS, wanted)
+    table(tx, db, DOCUMENTS, wanted)?;
+    table(tx, db, catalog::REVISIONS, wanted)?;
+    table(tx, db, catalog::PACKS, wanted)?;
+    table(tx, db, catalog::UPDATES, wanted)?;
+    table(tx, db, catalog::IDENTITIES, wanted)?;
+    table(tx, db, catalog::DEPENDENTS, wanted)?;
+    table(tx, db, catalog::PARENTS, wanted)?;
+    table(tx, db, catalog::SUPERSEDED, wanted)?;
+    table(tx, db, catalog::KBS, wanted)?;
+    table(tx, db, catalog::FILES, wanted)?;
+    table(tx, db, catalog::USERS, wanted)?;
+    table(tx, db, catalog::SHA256S, wanted)?;
+    table(tx, db, catalog::LOG, wanted)?;
+    table(tx, db, catalog::CHUNKS, wanted)?;
+    table(tx, db, catalog::BLOBS, wanted)?;
+    table(tx, db, catalog::DICTIONARIES, wanted)?;
+    table(tx, db, catalog::NUMBERS, wanted)?;
+    table(tx, db, catalog::STATE, wanted)?;
+    table(tx, db, catalog::SETS, wanted)?;
+    table(tx, db, catalog::WANTED, wanted)?;
+    table(tx, db, catalog::REFUSED, wanted)?;
+    table(tx, db, catalog::RUNS, wanted)
 }
 
 fn table<K: Key + 'static, V: Value + 'static>(

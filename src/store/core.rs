@@ -38,6 +38,8 @@ pub(crate) const BULK_THREADS: usize = 2;
 /// Threads that hash what passes through without being kept: with the largest pieces each takes some milliseconds, and a
 /// core does more than a gigabit a second.
 pub(crate) const PASSING_THREADS: usize = 2;
+/// Threads that pack and commit revisions of the catalog: the workers of a sync must not take those that publish.
+pub(crate) const SYNC_THREADS: usize = 2;
 /// One thread gives up payloads and promises room: two that look for victims would find the same.
 pub(crate) const EVICT_THREADS: usize = 1;
 
@@ -57,6 +59,7 @@ pub(crate) struct Core {
     pub(crate) verifying: Pool,
     pub(crate) bulk: Pool,
     pub(crate) passing: Pool,
+    pub(crate) syncing: Pool,
     pub(crate) evictor: Pool,
     /// Told whenever room may have been let go of.
     pub(crate) freed: Arc<Notify>,
@@ -72,6 +75,7 @@ pub(crate) struct Core {
     pub(crate) withheld: Withheld,
     pub(crate) ledger: Ledger,
     pub(crate) counters: Counters,
+    pub(crate) catalog: crate::store::catalog::Shared,
     /// Held while a payload is read to find out what its SHA-1 is worth: one at a time.
     pub(crate) looking: Arc<tokio::sync::Mutex<()>>,
     /// Above every id that a draft or a thing in quarantine has.

@@ -213,5 +213,5 @@ pub(crate) fn create_tables(tx: &WriteTransaction) -> Result<(), Error> {
     tx.open_table(QUARANTINE)?;
     tx.open_table(LEDGER)?;
     tx.open_table(DOCUMENTS)?;
-    Ok(())
+    crate::store::catalog::tables::create(tx)
 }

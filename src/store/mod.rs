@@ -20,7 +20,8 @@
 //!    `entries`, by the one thread that writes (`writer`).
 //! 5. What is held (`keeping`) can be pinned (`pins`), verified (`verify`), mended by a new draft over the old file (and `withheld` until then), given up when
 //!    room is needed (`space`), deleted or put into quarantine (`remove`; looked at and thrown out by `quarantine`).
-//! 6. The index is copied while in use (`backup`), put back (`restore`), or made anew from the proofs (`rebuild`).
+//! 6. Which updates there are, and which files they are made of, is the business of `catalog`.
+//! 7. The index is copied while in use (`backup`), put back (`restore`), or made anew from the proofs (`rebuild`).
 //!
 //! Every byte on the disk is described in `docs/store-format.md`.
 
@@ -28,6 +29,7 @@ mod backup;
 mod blob;
 mod book;
 mod cache;
+pub mod catalog;
 mod cold;
 mod config;
 mod core;
@@ -158,6 +160,7 @@ impl Store {
             core.verifying.close();
             core.bulk.close();
             core.passing.close();
+            core.syncing.close();
             core.long.close();
             core.steps.close();
             core.evictor.close();
@@ -352,6 +355,11 @@ impl Store {
     /// What it counts.
     pub fn counters(&self) -> &Counters {
         &self.core.counters
+    }
+
+    /// The catalog of updates.
+    pub fn catalog(&self) -> catalog::Catalog {
+        catalog::Catalog::new(Arc::clone(&self.core))
     }
 
     /// The account of requests.

@@ -24,7 +24,8 @@ use crate::store::book::Book;
 use crate::store::cache::{OpenCache, RecencyTick};
 use crate::store::config::Config;
 use crate::store::core::{
-    BULK_THREADS, Core, EVICT_THREADS, LONG_THREADS, PASSING_THREADS, READ_THREADS, STEP_THREADS, VERIFY_THREADS,
+    BULK_THREADS, Core, EVICT_THREADS, LONG_THREADS, PASSING_THREADS, READ_THREADS, STEP_THREADS, SYNC_THREADS,
+    VERIFY_THREADS,
 };
 use crate::store::counters::Counters;
 use crate::store::entries;
@@ -163,6 +164,7 @@ fn start(
         verifying: Pool::new(VERIFY_THREADS),
         bulk: Pool::new(BULK_THREADS),
         passing: Pool::new(PASSING_THREADS),
+        syncing: Pool::new(SYNC_THREADS),
         evictor: Pool::new(EVICT_THREADS),
         freed,
         short: Arc::default(),
@@ -174,6 +176,7 @@ fn start(
         withheld: Withheld::default(),
         ledger,
         counters: Counters::default(),
+        catalog: crate::store::catalog::Shared::default(),
         buffers: Buffers::default(),
         looking: Arc::default(),
         next: AtomicU64::new(1),

@@ -1,8 +1,8 @@
 //! Making a new index out of the proofs, reading no payload. No node may run.
 //!
 //! What comes back: every payload with a good proof, its class, digests and the names known when it was published. What
-//! does not: names and validators learnt later, pins, recency, notes, documents, the account; they come back with a
-//! backup, or by being learnt again.
+//! does not: names and validators learnt later, pins, recency, notes, documents, the account, the catalog; they come back with
+//! a backup, or by being learnt again (the catalog by a run: anchors are gone with it, so that everything is asked for).
 
 use std::sync::Arc;
 

@@ -182,6 +182,25 @@ impl Writer {
         answer.recv().unwrap_or_else(|_| Err(closed()))
     }
 
+    /// As [`Writer::write`], and then tells of it those who remember what was before: on the writer's thread, before the
+    /// next commit. `told` must not block.
+    pub(crate) fn write_and_tell<T: Send + 'static>(
+        &self,
+        room: Room,
+        change: impl FnOnce(&WriteTransaction) -> Result<T, Error> + Send + 'static,
+        told: impl FnOnce(&mut T) + Send + 'static,
+    ) -> Result<T, Error> {
+        let (reply, answer) = std::sync::mpsc::sync_channel(1);
+        let answered = move |mut result: Result<T, Error>| {
+            if let Ok(value) = &mut result {
+                told(value);
+            }
+            drop(reply.send(result));
+        };
+        self.send(room, change, Box::new(answered))?;
+        answer.recv().unwrap_or_else(|_| Err(closed()))
+    }
+
     /// The same without blocking a thread. A caller that goes away leaves the change standing.
     pub(crate) async fn change<T: Send + 'static>(
         &self,

@@ -1,0 +1,198 @@
+//! From a batch to small transactions.
+//!
+//! 1. Revisions are packed one after the other on a thread of a pool; one that cannot be taken is refused by itself.
+//! 2. As soon as [`STEP_UPDATES`], [`STEP_BYTES`] or [`STEP_ROWS`] are together they are committed, so that a publish waits
+//!    for one small transaction and not for a batch.
+//! 3. When it is time for another dictionary it is trained, and committed for what comes next.
+
+use std::sync::Arc;
+
+use crate::model::update::Identity;
+use crate::store::catalog::apply::{Outcome, Work};
+use crate::store::catalog::pack::{Dictionaries, Training};
+use crate::store::catalog::prepare::Ready;
+use crate::store::catalog::search::Search;
+use crate::store::catalog::tables::{
+    DICTIONARIES, GONE, GONE_COUNT, LOG_FLOOR, NUMBERS, PACKED, TRAINED_AT, Tables, number, of_clock_key, read,
+};
+use crate::store::catalog::value::{Applied, Batch};
+use crate::store::catalog::work::check_set;
+use crate::store::core::Core;
+use crate::store::error::Error;
+use crate::store::writer::Room;
+
+/// Revisions of one transaction.
+const STEP_UPDATES: usize = 50;
+/// Bytes of their packs.
+const STEP_BYTES: usize = 512 << 10;
+/// Rows of their relations, about.
+const STEP_ROWS: usize = 2000;
+/// Reasons are sentences.
+const REASON_MAX: usize = 2000;
+/// Lines of the log that tell of what went; some years of an upstream's changes.
+const GONE_MAX: u64 = 200_000;
+/// Lines of them that one transaction forgets.
+const FORGET_STEP: usize = 1000;
+
+impl Core {
+    /// One transaction on the catalog's tables; what changed is told to searches before anybody is answered. Blocks.
+    pub(crate) fn catalog_write<T: Send + 'static>(
+        &self,
+        room: Room,
+        change: impl FnOnce(&mut Tables<'_>, &mut Work<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<(T, Applied), Error> {
+        let dictionaries: Arc<Dictionaries> = Arc::clone(&self.catalog.dictionaries);
+        let search: Arc<Search> = Arc::clone(&self.catalog.search);
+        let now = self.clock.now().ms();
+        let (value, outcome) = self.writer.write_and_tell(
+            room,
+            move |tx| {
+                let mut tables = Tables::open(tx)?;
+                let mut work = Work::begin(&tables, &dictionaries, now)?;
+                let value = change(&mut tables, &mut work)?;
+                Ok((value, work.end(&mut tables)?))
+            },
+            move |(_, outcome): &mut (T, Outcome)| search.push(std::mem::take(&mut outcome.deltas)),
+        )?;
+        Ok((value, outcome.applied))
+    }
+
+    /// Steps 1 to 3. What was committed before an error stays.
+    pub(crate) fn import_catalog(self: &Arc<Self>, batch: Batch) -> Result<Applied, Error> {
+        let Batch { run, set, updates, refused } = batch;
+        if !set.is_empty() {
+            check_set(&set)?;
+        }
+        self.load_dictionary()?;
+        let mut applied = Applied::default();
+        let mut refused: Vec<(Identity, String)> = refused;
+        let (mut ready, mut bytes, mut rows) = (Vec::new(), 0, 0);
+        for incoming in updates {
+            let identity = incoming.update.identity;
+            match self.prepare(incoming) {
+                Ok(one) => {
+                    (bytes, rows) = (bytes + one.pack.len(), rows + one.related);
+                    ready.push(one);
+                }
+                Err(Error::Invalid { what }) => refused.push((identity, what)),
+                Err(error) => return Err(error),
+            }
+            if ready.len() >= STEP_UPDATES || bytes >= STEP_BYTES || rows >= STEP_ROWS {
+                applied.add(self.commit_step(run, &set, std::mem::take(&mut ready), std::mem::take(&mut refused))?);
+                (bytes, rows) = (0, 0);
+            }
+        }
+        if !ready.is_empty() || !refused.is_empty() {
+            applied.add(self.commit_step(run, &set, ready, refused)?);
+        }
+        self.train()?;
+        Ok(applied)
+    }
+
+    fn commit_step(
+        &self,
+        run: Option<u64>,
+        set: &str,
+        ready: Vec<Ready>,
+        refused: Vec<(Identity, String)>,
+    ) -> Result<Applied, Error> {
+        let set = set.to_owned();
+        let ((), applied) = self.catalog_write(Room::Adds, move |t, w| {
+            for one in &ready {
+                t.take(w, one, &set)?;
+            }
+            for (identity, mut reason) in refused {
+                let mut end = reason.len().min(REASON_MAX);
+                while !reason.is_char_boundary(end) {
+                    end -= 1;
+                }
+                reason.truncate(end);
+                t.refuse(w, identity, reason, false)?;
+            }
+            if let Some(run) = run {
+                t.count_applied(run, &w.applied)?;
+            }
+            // Their blobs belong to somebody now.
+            drop(ready);
+            Ok(())
+        })?;
+        Ok(applied)
+    }
+
+    /// The newest dictionary of the store is used, once in a process.
+    fn load_dictionary(&self) -> Result<(), Error> {
+        if self.catalog.dictionaries.version() > 0 {
+            return Ok(());
+        }
+        let newest = self.index.read(|tx| {
+            let Some(table) = read(tx, DICTIONARIES)? else { return Ok(None) };
+            Ok(redb::ReadableTable::last(&table)?.map(|(version, row)| (version.value(), row.value().to_vec())))
+        })?;
+        if let Some((version, dictionary)) = newest {
+            self.catalog.dictionaries.adopt(version, &dictionary);
+        }
+        Ok(())
+    }
+
+    /// Step 3.
+    fn train(&self) -> Result<(), Error> {
+        let (packed, trained_at) = self.index.read(|tx| {
+            let Some(numbers) = read(tx, NUMBERS)? else { return Ok((0, 0)) };
+            Ok((number(&numbers, PACKED)?, number(&numbers, TRAINED_AT)?))
+        })?;
+        let made = match self.catalog.dictionaries.train(packed, trained_at) {
+            Training::NotYet => return Ok(()),
+            Training::Kept => None,
+            Training::Made(version, dictionary) => Some((version, dictionary)),
+        };
+        let theirs = made.clone();
+        let (is_new, _) = self.catalog_write(Room::Adds, move |t, _| {
+            t.set_number(TRAINED_AT, packed)?;
+            let Some((version, dictionary)) = theirs else { return Ok(false) };
+            // Two that trained at once: the first one's stands, since packs may refer to it already.
+            if redb::ReadableTable::get(&t.dictionaries, version)?.is_some() {
+                return Ok(false);
+            }
+            t.dictionaries.insert(version, dictionary.as_slice())?;
+            Ok(true)
+        })?;
+        if let (Some((version, dictionary)), true) = (made, is_new) {
+            self.catalog.dictionaries.adopt(version, &dictionary);
+        }
+        Ok(())
+    }
+
+    /// What a crash or a replaced revision left, in small transactions; the log of what went is cut. Says whether there
+    /// may be more. Blocks.
+    pub(crate) fn sweep_catalog(&self) -> Result<bool, Error> {
+        if self.sweep_blobs()? {
+            return Ok(true);
+        }
+        let gone = self.index.read(|tx| {
+            let Some(numbers) = read(tx, NUMBERS)? else { return Ok(0) };
+            number(&numbers, GONE_COUNT)
+        })?;
+        if gone <= GONE_MAX {
+            return Ok(false);
+        }
+        self.catalog_write(Room::Frees, |t, _| {
+            let mut old = Vec::new();
+            for row in redb::ReadableTable::iter(&t.log)? {
+                let (key, kind) = row?;
+                if kind.value() == GONE {
+                    old.push(*key.value());
+                }
+                if old.len() >= FORGET_STEP {
+                    break;
+                }
+            }
+            for key in &old {
+                t.log.remove(key)?;
+                t.count(GONE_COUNT, -1)?;
+                t.set_number(LOG_FLOOR, of_clock_key(key).0)?;
+            }
+            Ok(())
+        })?;
+        Ok(true)
+    }
+}

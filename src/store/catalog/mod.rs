@@ -1,0 +1,333 @@
+//! The catalog: which updates there are, what they consist of, and how far an upstream has told of them.
+//!
+//! What it promises:
+//! - A revision is there whole or not at all; a higher one takes the place of a lower one in one transaction.
+//! - An anchor is never ahead of what is committed, wherever the power goes; a run goes on where it was cut off.
+//! - A revision number means one revision for ever, and the clock of the change log only goes up.
+//! - What an upstream that proves nothing says never takes the place of what one that does has said of the same thing.
+//! - No transaction is large, so that a publish never waits long for a sync; no text of tens of MB is held whole.
+//!
+//! How a revision goes through it, each step in the file named:
+//! 1. A list names it: it is wanted, unless it is held (`work`).
+//! 2. Its texts come as values, the large ones in pieces (`blobs`).
+//! 3. It is checked and packed (`prepare`, `facts`; `pack` for the dictionaries), and committed with others (`import`).
+//! 4. The transaction puts it in the place of what it replaces (`apply`), with the rows by which it is found (`relate`),
+//!    takes it off the work list, moves the anchor if it was the last one, and counts it in the run (`runs`).
+//! 5. It is looked up (`look`) and searched for (`search`), read, and told to others by the change log.
+//! 6. When the upstream changes, what the new one does not have goes at last (`upstream`).
+//!
+//! It can all be had from an upstream again: a rebuild of the index begins with an empty catalog. Tables and rows are in
+//! `tables`, what goes in and comes out in `value`.
+
+mod apply;
+mod blobs;
+mod facts;
+mod import;
+mod look;
+mod pack;
+mod prepare;
+mod relate;
+mod runs;
+mod search;
+pub(crate) mod tables;
+mod upstream;
+mod value;
+mod work;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::model::update::{Identity, Kind, UpdateId};
+use crate::store::catalog::blobs::Staging;
+use crate::store::catalog::pack::Dictionaries;
+use crate::store::catalog::search::Search;
+use crate::store::core::Core;
+use crate::store::error::Error;
+use crate::store::pool::Pool;
+use crate::store::writer::Room;
+
+pub use crate::store::catalog::blobs::{Reading, Stage, Staged};
+pub use crate::store::catalog::search::PAGE_MAX;
+pub use crate::store::catalog::value::{
+    Applied, Batch, Body, Change, Changes, Counts, Cursor, FileDigest, Hit, Incoming, KnownFile, Outcome, Page, Part,
+    Query, Refused, Revision, Run, Set, Standing, State, Summary, Text, Upstream, UpstreamKind,
+};
+
+/// What the catalog keeps in memory.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    dictionaries: Arc<Dictionaries>,
+    search: Arc<Search>,
+    staging: Staging,
+}
+
+/// The catalog of a store; clones share it.
+#[derive(Clone, Debug)]
+pub struct Catalog {
+    core: Arc<Core>,
+}
+
+impl Catalog {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core }
+    }
+
+    async fn on<T: Send + 'static>(
+        &self,
+        pool: impl Fn(&Core) -> &Pool,
+        job: impl FnOnce(&Arc<Core>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let core = Arc::clone(&self.core);
+        pool(&self.core).run(move || job(&core)).await?
+    }
+
+    /// A look-up: soon done.
+    async fn look<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Arc<Core>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.on(|core| &core.reads, job).await
+    }
+
+    /// A walk over many rows: must not hold up look-ups.
+    async fn walk<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Arc<Core>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.on(|core| &core.long, job).await
+    }
+
+    async fn step<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Arc<Core>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.core.writable()?;
+        self.on(|core| &core.syncing, job).await
+    }
+
+    /// How it stands: counts, upstream, anchors, lists.
+    pub async fn standing(&self) -> Result<Standing, Error> {
+        self.look(|core| core.standing()).await
+    }
+
+    // What a sync writes.
+
+    /// From now on everything comes from `upstream`. Where that is another one than before, anchors and lists are
+    /// forgotten, and what is held stays until [`Catalog::settle_upstream`]; says whether it is.
+    pub async fn begin_upstream(&self, upstream: Upstream) -> Result<bool, Error> {
+        self.step(move |core| core.begin_upstream(&upstream)).await
+    }
+
+    /// The first run from a new upstream is committed; says whether there was a new one. `Invalid` while a list is not done.
+    pub async fn settle_upstream(&self) -> Result<bool, Error> {
+        self.step(|core| core.settle_upstream()).await
+    }
+
+    /// Takes out what the upstream did not name since it is the upstream, unless what stays needs it; says how many updates
+    /// went. Dropped, it stops soon.
+    pub async fn prune(&self, run: Option<u64>) -> Result<u64, Error> {
+        self.core.writable()?;
+        let core = Arc::clone(&self.core);
+        self.core.long.run_watched(move |wanted| core.prune(run, wanted)).await?
+    }
+
+    /// The upstream does not know our anchors any more: all of them, and the lists, are forgotten. What is held stays.
+    pub async fn reset_anchors(&self) -> Result<(), Error> {
+        self.step(|core| core.reset_sets(None)).await
+    }
+
+    /// A filter set is not used any more.
+    pub async fn forget_set(&self, set: String) -> Result<(), Error> {
+        self.step(move |core| core.reset_sets(Some(&set))).await
+    }
+
+    /// The anchor of the upstream's configuration.
+    pub async fn set_config_anchor(&self, anchor: Option<String>) -> Result<(), Error> {
+        if let Some(anchor) = &anchor {
+            work::check_anchor(anchor)?;
+        }
+        self.step(move |core| {
+            let change = move |t: &mut tables::Tables<'_>, _: &mut apply::Work<'_>| {
+                match anchor {
+                    Some(anchor) => {
+                        t.state.insert(tables::CONFIG_ANCHOR, crate::store::tables::encode(&anchor)?.as_slice())?;
+                    }
+                    None => drop(t.state.remove(tables::CONFIG_ANCHOR)?),
+                }
+                Ok(())
+            };
+            core.catalog_write(Room::Adds, change).map(drop)
+        })
+        .await
+    }
+
+    /// A list of a filter set is about to be put in; `pending` becomes the set's anchor when all of it is committed. What
+    /// earlier lists left on the work list stays there.
+    pub async fn open_list(&self, set: String, pending: String) -> Result<(), Error> {
+        self.step(move |core| core.open_list(set, pending)).await
+    }
+
+    /// Puts part of the list in, in small transactions; says how many revisions are to be fetched. What is held is not, but
+    /// counts as named by the upstream; what is quarantined is not either. `Invalid` where no list is open.
+    pub async fn list(&self, set: String, identities: Vec<Identity>) -> Result<u64, Error> {
+        self.step(move |core| core.list_wanted(&set, &identities)).await
+    }
+
+    /// The list is all in; says whether the anchor moved at once.
+    pub async fn close_list(&self, set: String) -> Result<bool, Error> {
+        self.step(move |core| core.close_list(set)).await
+    }
+
+    /// What is still to be fetched for a set, in the order of identities, behind `after`.
+    pub async fn wanted(&self, set: String, after: Option<Identity>, limit: usize) -> Result<Vec<Identity>, Error> {
+        self.look(move |core| core.wanted(&set, after, limit.min(look::ANSWER_MAX))).await
+    }
+
+    /// A large text that is written in pieces.
+    pub fn stage(&self) -> Stage {
+        Stage::new(Arc::clone(&self.core))
+    }
+
+    /// Takes revisions in, in small transactions, with everything that belongs together in the same one. What was committed
+    /// before an error stays, and so does what was handed over before the caller went away. Revisions of one update in one
+    /// batch may stand in any order; a bundle should not stand behind the lower revisions that it names.
+    pub async fn import(&self, batch: Batch) -> Result<Applied, Error> {
+        self.step(move |core| core.import_catalog(batch)).await
+    }
+
+    /// Puts a revision into quarantine for good: it is not taken, and where it is held it must not be offered.
+    pub async fn refuse(&self, identity: Identity, reason: String) -> Result<(), Error> {
+        self.step(move |core| core.catalog_write(Room::Adds, move |t, w| t.refuse(w, identity, reason, true)).map(drop))
+            .await
+    }
+
+    /// Takes it out of quarantine; says whether it was in. What is not held comes with the next list that names it.
+    pub async fn pardon(&self, identity: Identity) -> Result<bool, Error> {
+        self.step(move |core| {
+            let change = move |t: &mut tables::Tables<'_>, w: &mut apply::Work<'_>| {
+                let was = t.refused.remove(&tables::identity_key(identity))?.is_some();
+                if let Some((number, row)) = t.held(identity)? {
+                    t.set_refused(w, number, row, false)?;
+                }
+                Ok(was)
+            };
+            core.catalog_write(Room::Adds, change).map(|(was, _)| was)
+        })
+        .await
+    }
+
+    /// Takes away what crashes and replaced revisions left behind. Dropped, it ends with the transaction under way.
+    pub async fn sweep(&self) -> Result<(), Error> {
+        while self.step(|core| core.sweep_catalog()).await? {}
+        Ok(())
+    }
+
+    // The history.
+
+    /// A run begins; one that never ended was cut off.
+    pub async fn start_run(&self, upstream: String) -> Result<u64, Error> {
+        self.step(move |core| core.start_run(upstream)).await
+    }
+
+    /// Adds to what a run did; what [`Catalog::import`] and [`Catalog::prune`] count they count themselves.
+    pub async fn add_to_run(&self, run: u64, counts: Counts) -> Result<(), Error> {
+        self.step(move |core| core.add_to_run(run, counts)).await
+    }
+
+    /// A run ended.
+    pub async fn end_run(&self, run: u64, outcome: Outcome, reason: String) -> Result<(), Error> {
+        self.step(move |core| core.end_run(run, outcome, reason)).await
+    }
+
+    /// The newest runs first, those before `before`.
+    pub async fn runs(&self, before: Option<u64>, limit: usize) -> Result<Vec<Run>, Error> {
+        self.look(move |core| core.runs(before, limit.min(look::ANSWER_MAX))).await
+    }
+
+    // Looking up.
+
+    /// The number of a revision that is, or once was, held.
+    pub async fn number(&self, identity: Identity) -> Result<Option<u32>, Error> {
+        self.look(move |core| core.number_of(identity)).await
+    }
+
+    /// The number of the revision of an update that counts.
+    pub async fn current(&self, id: UpdateId) -> Result<Option<u32>, Error> {
+        self.look(move |core| core.current(id)).await
+    }
+
+    /// A revision with all that its document says.
+    pub async fn revision(&self, number: u32) -> Result<Option<Revision>, Error> {
+        self.look(move |core| core.revision(number)).await
+    }
+
+    /// The short of some revisions, those that are held; at most 10,000.
+    pub async fn summaries(&self, numbers: Vec<u32>) -> Result<Vec<Summary>, Error> {
+        self.look(move |core| core.summaries(&numbers)).await
+    }
+
+    /// One text of each of these revisions, in this order. `Invalid` where they are too much to hold at once.
+    pub async fn texts(&self, numbers: Vec<u32>, part: Part) -> Result<Vec<Option<Text>>, Error> {
+        self.look(move |core| core.texts(&numbers, &part)).await
+    }
+
+    /// A text of a revision; `None` where it is not held or has no such text.
+    pub async fn text(&self, number: u32, part: Part) -> Result<Option<Text>, Error> {
+        Ok(self.texts(vec![number], part).await?.pop().flatten())
+    }
+
+    /// Current revisions that name a KB (digits only).
+    pub async fn by_kb(&self, kb: String) -> Result<Vec<u32>, Error> {
+        self.look(move |core| core.by_kb(&kb)).await
+    }
+
+    /// Current revisions of a category, by number, behind `after`; at most 10,000.
+    pub async fn by_category(&self, id: UpdateId, after: Option<u32>, limit: usize) -> Result<Vec<u32>, Error> {
+        self.look(move |core| core.dependents(id, true, after, limit)).await
+    }
+
+    /// Current revisions that name an update as a prerequisite, as their category or not, behind `after`.
+    pub async fn dependents(&self, id: UpdateId, after: Option<u32>, limit: usize) -> Result<Vec<u32>, Error> {
+        self.look(move |core| core.dependents(id, false, after, limit)).await
+    }
+
+    /// For each of these updates whether it is a leaf: no update of the catalog names it as a prerequisite, in any clause.
+    pub async fn leaves(&self, ids: Vec<UpdateId>) -> Result<Vec<bool>, Error> {
+        self.look(move |core| core.leaves(&ids)).await
+    }
+
+    /// Revisions that bundle this one.
+    pub async fn parents(&self, identity: Identity) -> Result<Vec<u32>, Error> {
+        self.look(move |core| core.parents(identity)).await
+    }
+
+    /// Current, offered revisions that supersede an update.
+    pub async fn superseded_by(&self, id: UpdateId) -> Result<Vec<u32>, Error> {
+        self.look(move |core| core.superseded_by(id)).await
+    }
+
+    /// What the catalog knows of a file: its digests, length, addresses, and who has it.
+    pub async fn files(&self, digest: FileDigest) -> Result<Vec<KnownFile>, Error> {
+        self.look(move |core| core.known_files(digest)).await
+    }
+
+    /// The change log behind a line of it (0 and 0 for all); at most 10,000 lines.
+    pub async fn changes(&self, after: u64, number: u32, limit: usize) -> Result<Changes, Error> {
+        self.look(move |core| core.changes((after, number), limit)).await
+    }
+
+    /// What is in quarantine, in the order of identities, behind `after`; at most 10,000.
+    pub async fn refused(&self, after: Option<Identity>, limit: usize) -> Result<Vec<Refused>, Error> {
+        self.look(move |core| core.refusals(after, limit)).await
+    }
+
+    /// A page of what is searched for, the newest first. The first search after a start reads every row once.
+    pub async fn search(&self, query: Query) -> Result<Page, Error> {
+        self.walk(move |core| core.search(&query)).await
+    }
+
+    /// How many current revisions there are of each kind and state.
+    pub async fn census(&self) -> Result<BTreeMap<(Kind, State), u64>, Error> {
+        self.walk(|core| core.census()).await
+    }
+}

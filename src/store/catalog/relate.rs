@@ -1,0 +1,146 @@
+//! The rows by which revisions are found: what names what, and who has which file. They come in and go out with their
+//! revision, in its transaction.
+//!
+//! Files and members are those of every held revision; all else is said only of the one that counts of its update.
+
+use redb::ReadableTable;
+
+use crate::model::update::{Identity, Update};
+use crate::store::catalog::apply::Work;
+use crate::store::catalog::prepare::{Ready, files};
+use crate::store::catalog::tables::{
+    FileRow, IdKey, LongKey, RevisionRow, Tables, id_key, identity_key, kb_key, long_key, of_long_key, sha256_key,
+};
+use crate::store::error::Error;
+use crate::store::tables::encode;
+
+/// Addresses of one file; an upstream names one, and a change of upstream adds one.
+const URLS_MAX: usize = 8;
+
+impl Tables<'_> {
+    /// Whether a bundle of another held revision names this revision.
+    pub(crate) fn is_member(&self, identity: Identity) -> Result<bool, Error> {
+        let key = identity_key(identity);
+        let own = self.identities.get(&key)?.map(|number| number.value());
+        for row in self.parents.range::<&LongKey>(&long_key(&key, 0)..=&long_key(&key, u32::MAX))? {
+            if Some(of_long_key(row?.0.value())) != own {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// What is said of every held revision.
+    pub(crate) fn relate(&mut self, w: &Work<'_>, number: u32, row: &RevisionRow, ready: &Ready) -> Result<(), Error> {
+        for member in ready.update.members() {
+            self.parents.insert(&long_key(&identity_key(member), number), ())?;
+        }
+        for file in files(&ready.update) {
+            let sha1 = file.sha1.as_bytes();
+            self.users.insert(&long_key(sha1, number), ())?;
+            let mut new = FileRow {
+                sha256: file.sha256.map(|sha256| *sha256.as_bytes()),
+                size: file.size,
+                name: file.name.clone(),
+                modified: file.modified.map(crate::base::time::Timestamp::ms),
+                encrypted: file.encrypted,
+                urls: Vec::new(),
+                unauthenticated: row.unauthenticated,
+            };
+            let old = self.file(&file.sha1)?;
+            if let Some(old) = &old {
+                if w.unauthenticated && !old.unauthenticated {
+                    continue;
+                }
+                new.urls.clone_from(&old.urls);
+                if old.size == new.size {
+                    new.sha256 = new.sha256.or(old.sha256);
+                }
+                if let Some(sha256) = &old.sha256
+                    && new.sha256 != old.sha256
+                {
+                    self.sha256s.remove(&sha256_key(sha256, sha1))?;
+                }
+            }
+            for (_, url) in ready.urls.iter().filter(|(of, _)| *of == file.sha1) {
+                if !new.urls.contains(url) {
+                    // The newest first: an upstream that was left may not answer any more.
+                    new.urls.insert(0, url.clone());
+                    new.urls.truncate(URLS_MAX);
+                }
+            }
+            if old.as_ref() == Some(&new) {
+                continue;
+            }
+            if let Some(sha256) = &new.sha256 {
+                self.sha256s.insert(&sha256_key(sha256, sha1), ())?;
+            }
+            self.files.insert(sha1, encode(&new)?.as_slice())?;
+        }
+        Ok(())
+    }
+
+    /// The opposite; returns the members.
+    pub(crate) fn unrelate(&mut self, number: u32, update: &Update) -> Result<Vec<Identity>, Error> {
+        for member in update.members() {
+            self.parents.remove(&long_key(&identity_key(member), number))?;
+        }
+        for file in files(update) {
+            let sha1 = file.sha1.as_bytes();
+            self.users.remove(&long_key(sha1, number))?;
+            let mut users = self.users.range::<&LongKey>(&long_key(sha1, 0)..=&long_key(sha1, u32::MAX))?;
+            if users.next().transpose()?.is_some() {
+                continue;
+            }
+            drop(users);
+            if let Some(row) = self.file(&file.sha1)? {
+                if let Some(sha256) = &row.sha256 {
+                    self.sha256s.remove(&sha256_key(sha256, sha1))?;
+                }
+                self.files.remove(sha1)?;
+            }
+        }
+        Ok(update.members().collect())
+    }
+
+    /// What is said of the revision that counts. Returns how many held updates are superseded now and were not before.
+    pub(crate) fn relate_current(&mut self, number: u32, row: &RevisionRow, update: &Update) -> Result<u64, Error> {
+        for clause in &update.prerequisites {
+            for id in &clause.any_of {
+                let key = id_key(id.bytes(), number);
+                let was_category = self.dependents.get(&key)?.is_some_and(|flag| flag.value() == 1);
+                self.dependents.insert(&key, u8::from(clause.is_category || was_category))?;
+            }
+        }
+        for kb in &row.kbs {
+            self.kbs.insert(kb_key(kb, number).as_slice(), ())?;
+        }
+        let mut superseded = 0;
+        // What was withdrawn makes nothing superfluous.
+        if row.publication == 0 {
+            for id in &row.supersedes {
+                let (from, to) = (id_key(id, 0), id_key(id, u32::MAX));
+                let was = self.superseded.range::<&IdKey>(&from..=&to)?.next().transpose()?.is_some();
+                if !was && self.updates.get(id)?.is_some() {
+                    superseded += 1;
+                }
+                self.superseded.insert(&id_key(id, number), ())?;
+            }
+        }
+        Ok(superseded)
+    }
+
+    /// The opposite.
+    pub(crate) fn unrelate_current(&mut self, number: u32, row: &RevisionRow, update: &Update) -> Result<(), Error> {
+        for id in update.prerequisites.iter().flat_map(|clause| &clause.any_of) {
+            self.dependents.remove(&id_key(id.bytes(), number))?;
+        }
+        for kb in &row.kbs {
+            self.kbs.remove(kb_key(kb, number).as_slice())?;
+        }
+        for id in &row.supersedes {
+            self.superseded.remove(&id_key(id, number))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,229 @@
+//! The work list of a sync and its anchors, in the same transactions as the data.
+//!
+//! An upstream gives its list once and never in pages, so the list is kept: what is still to be fetched of it outlives the
+//! process. 1. A list is opened with the anchor that it stands for, which is pending from then on. 2. Its identities are put
+//! in; what is held is left out and counts as named. 3. It is closed. 4. Every revision that is taken or refused leaves the
+//! list; the transaction that takes the last one makes the pending anchor the anchor. Nothing else ever sets an anchor.
+
+use std::collections::BTreeMap;
+
+use redb::ReadableTable;
+
+use crate::model::update::Identity;
+use crate::store::catalog::apply::Work;
+use crate::store::catalog::tables::{CONFIG_ANCHOR, SetRow, Tables, WANTED, of_wanted_key, read, wanted_key};
+use crate::store::core::Core;
+use crate::store::error::Error;
+use crate::store::tables::{decode, encode};
+use crate::store::writer::Room;
+
+/// Filter sets: one for categories and one for each filter that was ever synchronised.
+const SETS_MAX: usize = 64;
+/// Its name is made of short words or a digest.
+const SET_NAME_MAX: usize = 128;
+/// An anchor is a counter and a time; nobody's has more than some hundred bytes.
+const ANCHOR_MAX: usize = 4 << 10;
+/// Revisions on one work list; the largest catalog known has less than a tenth of it.
+const WANTED_MAX: u64 = 8 << 20;
+/// Identities put in or taken out by one transaction.
+pub(crate) const LIST_STEP: usize = 1000;
+
+fn invalid(what: String) -> Error {
+    Error::Invalid { what }
+}
+
+/// Refuses a name that cannot be one.
+pub(crate) fn check_set(set: &str) -> Result<(), Error> {
+    if set.is_empty() || set.len() > SET_NAME_MAX || set.contains('\0') {
+        return Err(invalid(format!("a filter set needs a name of 1 to {SET_NAME_MAX} bytes without zero bytes")));
+    }
+    Ok(())
+}
+
+/// Refuses an anchor that no upstream gives.
+pub(crate) fn check_anchor(anchor: &str) -> Result<(), Error> {
+    if anchor.len() > ANCHOR_MAX {
+        return Err(invalid(format!("an anchor of {} bytes, and {ANCHOR_MAX} is the most", anchor.len())));
+    }
+    Ok(())
+}
+
+impl Tables<'_> {
+    pub(crate) fn load_sets(&self) -> Result<BTreeMap<String, SetRow>, Error> {
+        self.sets
+            .iter()?
+            .map(|row| {
+                let (name, row) = row?;
+                Ok((name.value().to_owned(), decode("catalog-sets.1", row.value())?))
+            })
+            .collect()
+    }
+
+    /// Step 4, at the end of every transaction that touched the list.
+    pub(crate) fn store_sets(&mut self, w: &mut Work<'_>) -> Result<(), Error> {
+        for (name, row) in &mut w.sets {
+            if row.listed
+                && row.wanted == 0
+                && let Some(anchor) = row.pending.take()
+            {
+                (row.anchor, row.listed, row.at) = (Some(anchor), false, Some(w.now));
+                w.applied.anchored.push(name.clone());
+            }
+            self.sets.insert(name.as_str(), encode(row)?.as_slice())?;
+        }
+        Ok(())
+    }
+
+    /// Puts a revision on the list unless it is held as well as it could be, or refused. Says whether it is new there.
+    pub(crate) fn want(&mut self, w: &mut Work<'_>, set: &str, identity: Identity) -> Result<bool, Error> {
+        if self.refusal(identity)?.is_some() {
+            return Ok(false);
+        }
+        if let Some((_, row)) = self.held(identity)? {
+            self.mark(w, &row.id)?;
+            if !row.unauthenticated || w.unauthenticated {
+                return Ok(false);
+            }
+        }
+        let row = w.sets.entry(set.to_owned()).or_default();
+        if row.wanted >= WANTED_MAX || self.wanted.insert(wanted_key(set, identity).as_slice(), ())?.is_some() {
+            return Ok(false);
+        }
+        row.wanted += 1;
+        Ok(true)
+    }
+
+    /// A revision came or is refused: nobody waits for it any more.
+    pub(crate) fn got(&mut self, w: &mut Work<'_>, identity: Identity) -> Result<(), Error> {
+        for (name, row) in &mut w.sets {
+            if row.wanted > 0 && self.wanted.remove(wanted_key(name, identity).as_slice())?.is_some() {
+                row.wanted -= 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Core {
+    /// Step 1. What an earlier list left to be fetched stays on the list.
+    pub(crate) fn open_list(&self, set: String, pending: String) -> Result<(), Error> {
+        check_set(&set)?;
+        check_anchor(&pending)?;
+        self.catalog_write(Room::Adds, move |_, w| {
+            if w.sets.len() >= SETS_MAX && !w.sets.contains_key(&set) {
+                return Err(invalid(format!(
+                    "there are {SETS_MAX} filter sets already: forget those that are not used"
+                )));
+            }
+            let row = w.sets.entry(set).or_default();
+            (row.pending, row.listed) = (Some(pending), false);
+            Ok(())
+        })
+        .map(drop)
+    }
+
+    /// Step 2. Says how many of them are on the list now and were not before.
+    pub(crate) fn list_wanted(&self, set: &str, identities: &[Identity]) -> Result<u64, Error> {
+        check_set(set)?;
+        let mut new = 0;
+        for step in identities.chunks(LIST_STEP) {
+            let (set, step) = (set.to_owned(), step.to_vec());
+            new += self
+                .catalog_write(Room::Adds, move |t, w| {
+                    if w.sets.get(&set).is_none_or(|row| row.pending.is_none() || row.listed) {
+                        return Err(invalid(format!("no list of filter set {set:?} is open")));
+                    }
+                    let mut new = 0;
+                    for identity in step {
+                        new += u64::from(t.want(w, &set, identity)?);
+                    }
+                    Ok(new)
+                })?
+                .0;
+        }
+        Ok(new)
+    }
+
+    /// Step 3. Says whether the anchor moved at once, because nothing is to be fetched.
+    pub(crate) fn close_list(&self, set: String) -> Result<bool, Error> {
+        let name = set.clone();
+        let ((), applied) = self.catalog_write(Room::Adds, move |_, w| {
+            let open = w.sets.get_mut(&set).filter(|row| row.pending.is_some());
+            let row = open.ok_or_else(|| invalid(format!("no list of filter set {set:?} is open")))?;
+            row.listed = true;
+            Ok(())
+        })?;
+        Ok(applied.anchored.contains(&name))
+    }
+
+    /// What is on the list of a set, in the order of identities, behind `after`.
+    pub(crate) fn wanted(&self, set: &str, after: Option<Identity>, limit: usize) -> Result<Vec<Identity>, Error> {
+        check_set(set)?;
+        let prefix = [set.as_bytes(), &[0]].concat();
+        let (end, from) = ([set.as_bytes(), &[1]].concat(), after.map_or(prefix, |after| wanted_key(set, after)));
+        self.index.read(|tx| {
+            let Some(table) = read(tx, WANTED)? else { return Ok(vec![]) };
+            let mut found = Vec::new();
+            for row in table.range::<&[u8]>(from.as_slice()..end.as_slice())? {
+                let (key, _) = row?;
+                let identity = of_wanted_key(key.value());
+                let identity =
+                    identity.ok_or_else(|| Error::Row { what: "a key of catalog-wanted.1 is too short".into() })?;
+                if Some(identity) == after {
+                    continue;
+                }
+                if found.len() >= limit {
+                    break;
+                }
+                found.push(identity);
+            }
+            Ok(found)
+        })
+    }
+
+    /// Forgets what upstream anchors stand for, and the lists; with a name that of one set alone, and the set itself. What
+    /// is held stays.
+    pub(crate) fn reset_sets(&self, only: Option<&str>) -> Result<(), Error> {
+        let name = only.map(ToOwned::to_owned);
+        self.catalog_write(Room::Frees, move |t, w| {
+            // First, so that no list that is being emptied makes its anchor come true.
+            for (_, row) in w.sets.iter_mut().filter(|(set, _)| name.as_ref().is_none_or(|name| name == *set)) {
+                (row.anchor, row.pending, row.listed, row.at) = (None, None, false, None);
+            }
+            if name.is_none() {
+                t.state.remove(CONFIG_ANCHOR)?;
+            }
+            Ok(())
+        })?;
+        let sets: Vec<String> = match only {
+            Some(set) => vec![set.to_owned()],
+            None => self.index.read(|tx| Ok(super::look::sets(tx)?.into_iter().map(|set| set.name).collect()))?,
+        };
+        for set in sets {
+            loop {
+                let step = self.wanted(&set, None, LIST_STEP)?;
+                if step.is_empty() {
+                    break;
+                }
+                let name = set.clone();
+                self.catalog_write(Room::Frees, move |t, w| {
+                    let Some(row) = w.sets.get_mut(&name) else { return Ok(()) };
+                    for identity in step {
+                        if t.wanted.remove(wanted_key(&name, identity).as_slice())?.is_some() {
+                            row.wanted = row.wanted.saturating_sub(1);
+                        }
+                    }
+                    Ok(())
+                })?;
+            }
+            if only.is_some() {
+                self.catalog_write(Room::Frees, move |t, w| {
+                    w.sets.remove(&set);
+                    t.sets.remove(set.as_str())?;
+                    Ok(())
+                })?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,870 @@
+//! The catalog: the life of a revision, changes of upstream, power that goes at any sync, and a random walk beside a plain
+//! model.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use waystation::base::digest::Sha1;
+use waystation::model::update::{
+    CategoryKind, Clause, File, Identity, Kind, Members, Publication, Reboot, Severity, Text as Words, Update, UpdateId,
+};
+use waystation::store::catalog::{
+    Applied, Batch, Body, Catalog, FileDigest, Incoming, Outcome, PAGE_MAX, Part, Query, State, Text, Upstream,
+    UpstreamKind,
+};
+
+use super::*;
+
+fn id(at: u64) -> UpdateId {
+    let mut bytes = [0; 16];
+    bytes[8..].copy_from_slice(&at.to_be_bytes());
+    bytes[0] = at as u8;
+    UpdateId::new(bytes)
+}
+
+fn identity(at: u64, revision: u32) -> Identity {
+    Identity { id: id(at), revision }
+}
+
+fn sha1_of(at: u64) -> Sha1 {
+    Sha1::new(blake3::hash(&at.to_le_bytes()).as_bytes()[..20].try_into().unwrap())
+}
+
+fn file(at: u64) -> File {
+    File {
+        sha1: sha1_of(at),
+        sha256: Some(sha256_of(&at.to_le_bytes())),
+        name: format!("windows-{at}.cab"),
+        size: 1000 + at,
+        modified: Some(Timestamp::from_ms(at)),
+        patching: "SelfContained".into(),
+        encrypted: false,
+    }
+}
+
+fn update(at: u64, revision: u32) -> Update {
+    Update {
+        identity: identity(at, revision),
+        kind: Kind::Software,
+        publication: Publication::Published,
+        created: Some(Timestamp::from_ms(1_700_000_000_000 + at)),
+        texts: vec![Words {
+            language: "en".into(),
+            title: format!("Security Update {at} (KB{at})"),
+            description: "d".into(),
+        }],
+        kbs: vec![at.to_string()],
+        severity: Severity::Important,
+        bulletins: vec![],
+        cves: vec!["CVE-2026-0001".into()],
+        more_info: None,
+        languages: vec!["en".into()],
+        deployable: true,
+        locally_published: false,
+        release_version: None,
+        handler: "Cbs".into(),
+        reboot: Reboot::CanRequest,
+        asks_user: false,
+        removable: true,
+        eula: None,
+        secured: vec![],
+        prerequisites: vec![],
+        bundles: vec![],
+        supersedes: vec![],
+        files: vec![],
+        drivers: vec![],
+    }
+}
+
+/// A document of some size that is like no other's.
+fn document(of: Identity, salt: u64, len: usize) -> String {
+    let mut text = format!("<upd:Update id=\"{of}\" salt=\"{salt}\">");
+    while text.len() < len {
+        let tail = text.len() - 32;
+        let hash = blake3::hash(&text.as_bytes()[tail..]).to_hex();
+        text.push_str(&hash);
+    }
+    text
+}
+
+fn incoming(update: Update, salt: u64, len: usize) -> Incoming {
+    let document = document(update.identity, salt, len);
+    Incoming {
+        document: document.clone().into(),
+        cabinet: salt == 1,
+        core: format!("core of {document}").into(),
+        extended: format!("extended of {}", update.identity).into(),
+        localized: vec![("en".into(), "in English".to_owned().into()), ("de".into(), "auf Deutsch".to_owned().into())],
+        urls: update.files.iter().map(|file| (file.sha1, format!("http://dl.example/{}", file.name))).collect(),
+        update,
+    }
+}
+
+fn small(update: Update) -> Incoming {
+    incoming(update, 0, 2000)
+}
+
+fn bundle(of: &[Identity]) -> Vec<Members> {
+    of.iter().map(|member| Members { any_of: vec![*member] }).collect()
+}
+
+async fn text_of(catalog: &Catalog, number: u32, part: Part) -> Option<String> {
+    match catalog.text(number, part).await.unwrap()? {
+        Text::Whole(bytes) => Some(String::from_utf8(bytes.to_vec()).unwrap()),
+        Text::Long(mut reading) => {
+            let mut all = Vec::new();
+            while let Some(piece) = reading.next().await.unwrap() {
+                all.extend_from_slice(&piece);
+            }
+            assert_eq!(all.len() as u64, reading.len());
+            Some(String::from_utf8(all).unwrap())
+        }
+    }
+}
+
+fn microsoft() -> Upstream {
+    Upstream {
+        kind: UpstreamKind::Microsoft,
+        address: "https://sws.update.microsoft.com".into(),
+        unauthenticated: false,
+    }
+}
+
+fn wsus() -> Upstream {
+    Upstream { kind: UpstreamKind::Wsus, address: "http://wsus:8530".into(), unauthenticated: true }
+}
+
+async fn import(catalog: &Catalog, updates: Vec<Incoming>) -> Applied {
+    catalog.import(Batch { set: "all".into(), updates, ..Batch::default() }).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_revision_is_found_by_all_that_it_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let catalog = store.catalog();
+    catalog.begin_upstream(microsoft()).await.unwrap();
+    let product = Update { kind: Kind::Category(CategoryKind::Product), deployable: false, ..update(1, 1) };
+    let detectoid = Update { kind: Kind::Detectoid, deployable: false, ..update(2, 1) };
+    let old = Update { files: vec![file(7)], ..update(3, 1) };
+    let new = Update {
+        prerequisites: vec![
+            Clause { any_of: vec![id(1)], is_category: true },
+            Clause { any_of: vec![id(2), id(9)], is_category: false },
+        ],
+        bundles: bundle(&[identity(3, 1)]),
+        supersedes: vec![id(3)],
+        files: vec![file(7), file(8)],
+        severity: Severity::Critical,
+        ..update(4, 200)
+    };
+    let applied = import(&catalog, vec![small(product), small(detectoid), small(old), small(new.clone())]).await;
+    assert_eq!((applied.new, applied.changed, applied.superseded, applied.wanted), (4, 0, 1, 0));
+    let number = catalog.number(identity(4, 200)).await.unwrap().unwrap();
+    assert_eq!(number, 4);
+    let revision = catalog.revision(number).await.unwrap().unwrap();
+    assert_eq!(revision.update, new);
+    assert!(
+        revision.summary.current && !revision.summary.unauthenticated && revision.summary.languages == ["en", "de"]
+    );
+    let text = document(new.identity, 0, 2000);
+    assert_eq!(revision.summary.digest, blake3_of(text.as_bytes()));
+    assert_eq!(text_of(&catalog, number, Part::Document).await.unwrap(), text);
+    assert_eq!(text_of(&catalog, number, Part::Core).await.unwrap(), format!("core of {text}"));
+    assert_eq!(text_of(&catalog, number, Part::Localized("de".into())).await.unwrap(), "auf Deutsch");
+    assert!(text_of(&catalog, number, Part::Localized("fr".into())).await.is_none());
+    assert_eq!(catalog.by_kb("4".into()).await.unwrap(), [4]);
+    assert_eq!(catalog.by_category(id(1), None, 10).await.unwrap(), [4]);
+    assert!(catalog.by_category(id(2), None, 10).await.unwrap().is_empty());
+    assert_eq!(catalog.dependents(id(9), None, 10).await.unwrap(), [4]);
+    assert_eq!(
+        catalog.leaves(vec![id(1), id(2), id(3), id(4), id(9)]).await.unwrap(),
+        [false, false, true, true, false]
+    );
+    assert_eq!(catalog.parents(identity(3, 1)).await.unwrap(), [4]);
+    assert_eq!(catalog.superseded_by(id(3)).await.unwrap(), [4]);
+    for digest in [FileDigest::Sha1(sha1_of(7)), FileDigest::Sha256(sha256_of(&7u64.to_le_bytes()))] {
+        let known = catalog.files(digest).await.unwrap();
+        assert_eq!((known.len(), &known[0].users[..], known[0].urls.len()), (1, &[3, 4][..], 1));
+        assert_eq!((known[0].file.sha256, known[0].file.size), (file(7).sha256, 1007));
+    }
+    let page = catalog.search(Query { text: "UPDATE secu".into(), limit: 10, ..Query::default() }).await.unwrap();
+    let states: Vec<_> = page.hits.iter().map(|hit| (hit.summary.number, hit.state)).collect();
+    assert_eq!(states, [(4, State::Current), (3, State::Superseded)]);
+    // A withdrawn revision supersedes nothing.
+    let gone = Update { publication: Publication::Expired, ..Update { identity: identity(4, 201), ..new } };
+    let applied = import(&catalog, vec![small(gone)]).await;
+    assert_eq!((applied.new, applied.changed, applied.expired), (0, 1, 1));
+    let page = catalog.search(Query { product: Some(id(1)), limit: 10, ..Query::default() }).await.unwrap();
+    let states: Vec<_> = page.hits.iter().map(|hit| (hit.summary.number, hit.state)).collect();
+    assert_eq!(states, [(5, State::Expired)]);
+    assert!(catalog.superseded_by(id(3)).await.unwrap().is_empty());
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_higher_revision_counts_and_a_lower_one_stays_where_a_bundle_names_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let catalog = store.catalog();
+    import(
+        &catalog,
+        vec![small(update(1, 100)), small(Update { bundles: bundle(&[identity(1, 100)]), ..update(2, 1) })],
+    )
+    .await;
+    let kept = catalog.number(identity(1, 100)).await.unwrap().unwrap();
+    let applied = import(&catalog, vec![small(update(1, 101)), small(update(1, 99)), small(update(1, 101))]).await;
+    assert_eq!((applied.changed, applied.left_out, applied.unchanged), (1, 1, 1));
+    assert!(!catalog.revision(kept).await.unwrap().unwrap().summary.current);
+    let now = catalog.current(id(1)).await.unwrap().unwrap();
+    assert_eq!(catalog.revision(now).await.unwrap().unwrap().summary.identity, identity(1, 101));
+    assert_eq!(catalog.by_kb("1".into()).await.unwrap(), [now]);
+    // The bundle goes on to the new one: nothing names the old one any more.
+    import(&catalog, vec![small(Update { bundles: bundle(&[identity(1, 101)]), ..update(2, 2) })]).await;
+    assert!(catalog.revision(kept).await.unwrap().is_none());
+    // It comes back under its old number, as a bundle wants it.
+    let applied = import(&catalog, vec![small(Update { bundles: bundle(&[identity(1, 100)]), ..update(3, 1) })]).await;
+    assert_eq!(applied.wanted, 1);
+    assert_eq!(catalog.wanted("all".into(), None, 10).await.unwrap(), [identity(1, 100)]);
+    import(&catalog, vec![small(update(1, 100))]).await;
+    assert_eq!(catalog.number(identity(1, 100)).await.unwrap(), Some(kept));
+    assert!(!catalog.revision(kept).await.unwrap().unwrap().summary.current);
+    assert!(catalog.wanted("all".into(), None, 10).await.unwrap().is_empty());
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn large_documents_go_in_and_out_in_pieces() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let catalog = store.catalog();
+    let text = document(identity(1, 1), 0, 3_000_000);
+    let mut stage = catalog.stage();
+    for piece in text.as_bytes().chunks(70_001) {
+        stage.write(piece).await.unwrap();
+    }
+    let staged = stage.finish().await.unwrap();
+    assert_eq!(staged.len(), text.len() as u64);
+    // One that is never used, and one that is still being written.
+    drop(import(&catalog, vec![]).await);
+    let mut left = catalog.stage();
+    left.write(&vec![b'x'; 600_000]).await.unwrap();
+    drop(left);
+    let mut open_one = catalog.stage();
+    open_one.write(&vec![b'y'; 600_000]).await.unwrap();
+    catalog.sweep().await.unwrap();
+    let incoming = Incoming { document: Body::Staged(staged), core: text.clone().into(), ..small(update(1, 1)) };
+    import(&catalog, vec![incoming]).await;
+    open_one.write(b"z").await.unwrap();
+    let other = open_one.finish().await.unwrap();
+    let incoming = Incoming { document: Body::Staged(other), ..small(update(2, 1)) };
+    import(&catalog, vec![incoming]).await;
+    catalog.sweep().await.unwrap();
+    assert_eq!(text_of(&catalog, 1, Part::Document).await.unwrap(), text);
+    assert_eq!(text_of(&catalog, 1, Part::Core).await.unwrap(), text);
+    assert_eq!(
+        text_of(&catalog, 1, Part::Extended).await.unwrap(),
+        "extended of ".to_owned() + &identity(1, 1).to_string()
+    );
+    assert_eq!(text_of(&catalog, 2, Part::Document).await.unwrap().len(), 600_001);
+    let Some(Text::Long(mut reading)) = catalog.text(1, Part::Document).await.unwrap() else { panic!("not in pieces") };
+    reading.next().await.unwrap().unwrap();
+    import(&catalog, vec![small(update(1, 2))]).await;
+    catalog.sweep().await.unwrap();
+    assert!(matches!(reading.next().await, Err(Error::Gone)), "what went ends a reading, and never wrongly");
+    store.close().await.unwrap();
+    assert_eq!(blobs_in(dir.path()), 1);
+}
+
+fn blobs_in(path: &Path) -> u64 {
+    use redb::{ReadableDatabase, ReadableTableMetadata};
+    let db = redb::Database::open(path.join("node.redb")).unwrap();
+    let table: redb::TableDefinition<'_, u64, &[u8]> = redb::TableDefinition::new("catalog-blobs.1");
+    db.begin_read().unwrap().open_table(table).unwrap().len().unwrap()
+}
+
+#[tokio::test]
+async fn an_anchor_moves_with_the_last_of_its_data_and_not_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let catalog = store.catalog();
+    let set = async || catalog.standing().await.unwrap().sets[0].clone();
+    assert!(catalog.list("all".into(), vec![identity(1, 1)]).await.is_err(), "no list is open");
+    let run = catalog.start_run("Microsoft".into()).await.unwrap();
+    catalog.open_list("all".into(), "a1".into()).await.unwrap();
+    let listed = catalog.list("all".into(), (1..=3).map(|at| identity(at, 1)).collect()).await.unwrap();
+    assert_eq!(listed, 3);
+    import(&catalog, (1..=2).map(|at| small(update(at, 1))).collect()).await;
+    assert!(!catalog.close_list("all".into()).await.unwrap());
+    assert_eq!((set().await.anchor, set().await.pending.as_deref(), set().await.wanted), (None, Some("a1"), 1));
+    let refused = vec![(identity(3, 1), "its cabinet is damaged".to_owned())];
+    let batch = Batch { run: Some(run), set: "all".into(), refused, ..Batch::default() };
+    assert_eq!(catalog.import(batch).await.unwrap().anchored, ["all"]);
+    assert_eq!((set().await.anchor.as_deref(), set().await.pending, set().await.wanted), (Some("a1"), None, 0));
+    let refused = catalog.refused(None, 10).await.unwrap();
+    assert_eq!((refused[0].identity, refused[0].reason.as_str()), (identity(3, 1), "its cabinet is damaged"));
+    // Nothing new: the anchor moves at once, and what is quarantined is not asked for again.
+    catalog.open_list("all".into(), "a2".into()).await.unwrap();
+    assert_eq!(catalog.list("all".into(), (1..=3).map(|at| identity(at, 1)).collect()).await.unwrap(), 0);
+    assert!(catalog.close_list("all".into()).await.unwrap());
+    assert!(catalog.pardon(identity(3, 1)).await.unwrap());
+    catalog.end_run(run, Outcome::Failed, "no route".into()).await.unwrap();
+    let next = catalog.start_run("Microsoft".into()).await.unwrap();
+    catalog.start_run("Microsoft".into()).await.unwrap();
+    let runs = catalog.runs(None, 10).await.unwrap();
+    assert_eq!(
+        runs.iter().map(|run| run.outcome).collect::<Vec<_>>(),
+        [Outcome::Running, Outcome::CutOff, Outcome::Failed]
+    );
+    assert_eq!((runs[1].id, runs[2].reason.as_str(), runs[2].counts.refused), (next, "no route", 1));
+    catalog.set_config_anchor(Some("c".into())).await.unwrap();
+    catalog.reset_anchors().await.unwrap();
+    assert_eq!((set().await.anchor, catalog.standing().await.unwrap().config_anchor), (None, None));
+    catalog.forget_set("all".into()).await.unwrap();
+    assert!(catalog.standing().await.unwrap().sets.is_empty());
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_new_upstream_does_not_have_goes_only_when_its_first_run_is_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let catalog = store.catalog();
+    assert!(catalog.begin_upstream(wsus()).await.unwrap() && !catalog.begin_upstream(wsus()).await.unwrap());
+    let with_category = Update {
+        prerequisites: vec![Clause { any_of: vec![id(5)], is_category: true }],
+        bundles: bundle(&[identity(6, 1)]),
+        ..update(1, 1)
+    };
+    let circle = |at: u64, to: u64| Update { bundles: bundle(&[identity(to, 1)]), ..update(at, 1) };
+    let mut all = vec![small(update(5, 1)), small(update(6, 1)), small(with_category.clone()), small(update(2, 1))];
+    all.extend([small(circle(7, 8)), small(circle(8, 7))]);
+    catalog.open_list("all".into(), "w".into()).await.unwrap();
+    catalog.list("all".into(), all.iter().map(|one| one.update.identity).collect()).await.unwrap();
+    catalog.close_list("all".into()).await.unwrap();
+    import(&catalog, all).await;
+    assert!(catalog.settle_upstream().await.unwrap());
+    assert_eq!(catalog.prune(None).await.unwrap(), 0);
+    assert!(catalog.revision(1).await.unwrap().unwrap().summary.unauthenticated);
+
+    assert!(catalog.begin_upstream(microsoft()).await.unwrap());
+    let standing = catalog.standing().await.unwrap();
+    assert_eq!((standing.upstream, standing.arriving, standing.updates), (Some(wsus()), Some(microsoft()), 6));
+    assert!(catalog.settle_upstream().await.is_err(), "nothing came yet");
+    catalog.open_list("all".into(), "m".into()).await.unwrap();
+    // What is held proves nothing: it is fetched again.
+    assert_eq!(catalog.list("all".into(), vec![identity(1, 1), identity(3, 1)]).await.unwrap(), 2);
+    catalog.close_list("all".into()).await.unwrap();
+    assert!(catalog.settle_upstream().await.is_err(), "something is still wanted");
+    assert_eq!(catalog.prune(None).await.unwrap(), 0, "not before it is settled");
+    let applied = import(&catalog, vec![small(with_category), small(update(3, 1))]).await;
+    assert_eq!((applied.new, applied.changed, applied.wanted), (1, 1, 1), "its member must be fetched again too");
+    import(&catalog, vec![small(update(6, 1))]).await;
+    assert!(catalog.settle_upstream().await.unwrap());
+    let run = catalog.start_run("Microsoft".into()).await.unwrap();
+    assert_eq!(catalog.prune(Some(run)).await.unwrap(), 3, "2, and the two that only bundle each other");
+    assert_eq!(catalog.runs(None, 1).await.unwrap()[0].counts.pruned, 3);
+    for (at, held) in [(1, true), (2, false), (3, true), (5, true), (6, true), (7, false), (8, false)] {
+        assert_eq!(catalog.current(id(at)).await.unwrap().is_some(), held, "{at}");
+    }
+    let number = catalog.number(identity(2, 1)).await.unwrap().unwrap();
+    let changes = catalog.changes(0, 0, 100).await.unwrap();
+    assert!(changes.changes.iter().any(|change| change.number == number && !change.held));
+    assert_eq!(catalog.standing().await.unwrap().updates, 4);
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn who_proves_nothing_changes_nothing_that_was_proven() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let catalog = store.catalog();
+    catalog.begin_upstream(microsoft()).await.unwrap();
+    import(&catalog, vec![small(Update { files: vec![file(1)], ..update(1, 1) })]).await;
+    catalog.begin_upstream(wsus()).await.unwrap();
+    let lie = File { sha256: Some(sha256_of(b"a lie")), ..file(1) };
+    let applied = import(
+        &catalog,
+        vec![incoming(update(1, 1), 5, 2000), small(Update { files: vec![lie.clone()], ..update(2, 1) })],
+    )
+    .await;
+    assert_eq!((applied.refused.len(), applied.new, applied.changed), (2, 0, 0));
+    assert_eq!(catalog.files(FileDigest::Sha1(sha1_of(1))).await.unwrap()[0].file.sha256, file(1).sha256);
+    import(&catalog, vec![small(Update { files: vec![File { sha1: sha1_of(2), ..lie }], ..update(3, 1) })]).await;
+    let known = catalog.files(FileDigest::Sha1(sha1_of(2))).await.unwrap();
+    assert!(known[0].unauthenticated);
+    // The better one wins, and the old digest leads nowhere any more.
+    catalog.begin_upstream(microsoft()).await.unwrap();
+    let applied = import(&catalog, vec![small(Update { files: vec![file(2)], ..update(4, 1) })]).await;
+    assert_eq!(applied.new, 1, "{applied:?}");
+    assert!(!catalog.files(FileDigest::Sha1(sha1_of(2))).await.unwrap()[0].unauthenticated);
+    assert!(catalog.files(FileDigest::Sha256(sha256_of(b"a lie"))).await.unwrap().is_empty());
+    // Refused for good: not taken, not offered.
+    catalog.refuse(identity(4, 1), "differs from Microsoft's".into()).await.unwrap();
+    let number = catalog.current(id(4)).await.unwrap().unwrap();
+    assert!(catalog.revision(number).await.unwrap().unwrap().summary.refused);
+    let page = catalog.search(Query { states: vec![State::Refused], limit: 5, ..Query::default() }).await.unwrap();
+    assert_eq!(page.total, 1);
+    assert_eq!(import(&catalog, vec![incoming(update(4, 1), 9, 2000)]).await.refused.len(), 1);
+    catalog.pardon(identity(4, 1)).await.unwrap();
+    assert!(!catalog.revision(number).await.unwrap().unwrap().summary.refused);
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn nonsense_is_refused_by_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let catalog = store.catalog();
+    let many = Update { supersedes: vec![id(9); 30_000], ..update(1, 1) };
+    let twice = Update { files: vec![file(1), File { size: 5, ..file(1) }], ..update(2, 1) };
+    let kb = Update { kbs: vec!["1\u{0}2".into()], ..update(3, 1) };
+    let mut language = small(update(4, 1));
+    language.localized.push(("en".into(), "again".to_owned().into()));
+    let itself = Update {
+        bundles: bundle(&[identity(5, 1)]),
+        prerequisites: vec![Clause { any_of: vec![id(5)], is_category: false }],
+        supersedes: vec![id(5)],
+        ..update(5, 1)
+    };
+    let applied =
+        import(&catalog, vec![small(many), small(twice), small(kb), language, small(itself), small(update(6, 1))])
+            .await;
+    assert_eq!((applied.refused.len(), applied.new), (4, 2), "{applied:?}");
+    assert_eq!(catalog.refused(None, 10).await.unwrap().len(), 4);
+    import(&catalog, vec![small(update(5, 2))]).await;
+    assert!(catalog.number(identity(5, 1)).await.unwrap().is_some());
+    assert_eq!(catalog.standing().await.unwrap().revisions, 2);
+    for bad in ["", "a\0b"] {
+        assert!(catalog.open_list(bad.into(), "a".into()).await.is_err());
+    }
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn pages_of_a_search_show_everything_once_and_dictionaries_outlive_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let catalog = store.catalog();
+    // Enough for the first dictionary.
+    for part in 0..6 {
+        import(&catalog, (part * 100..part * 100 + 100).map(|at| small(update(at, 1))).collect()).await;
+    }
+    let pages = async |catalog: &Catalog, limit: usize| {
+        let (mut seen, mut query) = (Vec::new(), Query { text: "security".into(), limit, ..Query::default() });
+        loop {
+            let page = catalog.search(query.clone()).await.unwrap();
+            assert_eq!(page.total, 600);
+            seen.extend(page.hits.iter().map(|hit| hit.summary.identity));
+            let Some(next) = page.next else { return seen };
+            query.after = Some(next);
+        }
+    };
+    let wanted: Vec<_> = (0..600).rev().map(|at| identity(at, 1)).collect();
+    assert_eq!(pages(&catalog, 7).await, wanted);
+    assert_eq!(pages(&catalog, PAGE_MAX + 1).await, wanted);
+    store.close().await.unwrap();
+    let (store, _) = open(dir.path());
+    let catalog = store.catalog();
+    import(&catalog, vec![small(update(600, 1))]).await;
+    for at in [0, 599, 600] {
+        let number = catalog.current(id(at)).await.unwrap().unwrap();
+        assert_eq!(text_of(&catalog, number, Part::Document).await.unwrap(), document(identity(at, 1), 0, 2000));
+        assert_eq!(catalog.revision(number).await.unwrap().unwrap().update, update(at, 1));
+    }
+    store.close().await.unwrap();
+    use redb::{ReadableDatabase, ReadableTableMetadata};
+    let db = redb::Database::open(dir.path().join("node.redb")).unwrap();
+    let table: redb::TableDefinition<'_, u32, &[u8]> = redb::TableDefinition::new("catalog-dictionaries.1");
+    assert_eq!(db.begin_read().unwrap().open_table(table).unwrap().len().unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_backup_holds_the_catalog_and_a_rebuild_begins_with_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, copy) = (dir.path().join("data"), dir.path().join("copy"));
+    std::fs::create_dir(&data).unwrap();
+    let (store, _) = open(&data);
+    let catalog = store.catalog();
+    let big = incoming(update(1, 1), 0, 1_200_000);
+    import(&catalog, vec![big, small(Update { files: vec![file(1)], ..update(2, 1) })]).await;
+    catalog.open_list("all".into(), "a".into()).await.unwrap();
+    catalog.list("all".into(), vec![identity(3, 1)]).await.unwrap();
+    let standing = catalog.standing().await.unwrap();
+    store.backup(copy.clone()).await.unwrap();
+    store.close().await.unwrap();
+    waystation::store::rebuild(&config(&data), Arc::new(RealDisk), Hand::new(), &mut |_| {}).unwrap();
+    let (store, _) = open(&data);
+    assert_eq!(store.catalog().standing().await.unwrap().updates, 0);
+    assert_eq!(import(&store.catalog(), vec![small(update(9, 1))]).await.new, 1);
+    store.close().await.unwrap();
+    waystation::store::restore(&config(&data), &RealDisk, &copy).unwrap();
+    let (store, _) = open(&data);
+    let catalog = store.catalog();
+    assert_eq!(catalog.standing().await.unwrap(), standing);
+    assert_eq!(text_of(&catalog, 1, Part::Document).await.unwrap(), document(identity(1, 1), 0, 1_200_000));
+    assert_eq!(catalog.files(FileDigest::Sha1(sha1_of(1))).await.unwrap().len(), 1);
+    store.close().await.unwrap();
+}
+
+/// What the workload brings: 60 updates, so that a batch takes more than one transaction, one of them large; each bundles
+/// the one before it.
+fn brought(at: u64, revision: u32) -> Incoming {
+    let update = Update {
+        bundles: if at > 1 { bundle(&[identity(at - 1, revision)]) } else { vec![] },
+        files: vec![file(at)],
+        ..update(at, revision)
+    };
+    incoming(update, 0, if at == 30 { 1_100_000 } else { 1500 })
+}
+
+const BROUGHT: u64 = 60;
+
+fn listed(revision: u32) -> Vec<Identity> {
+    (1..=BROUGHT).map(|at| identity(at, revision)).collect()
+}
+
+/// One run: a list, its data, and what was acknowledged.
+async fn one_run(catalog: &Catalog, revision: u32, acked: &mut BTreeSet<Identity>) -> Result<(), Error> {
+    let run = catalog.start_run("Microsoft".into()).await?;
+    let set = catalog.standing().await?.sets.into_iter().find(|set| set.name == "all");
+    if set.is_none_or(|set| !set.listed && set.anchor.as_deref() != Some(&format!("a{revision}"))) {
+        catalog.open_list("all".into(), format!("a{revision}")).await?;
+        catalog.list("all".into(), listed(revision)).await?;
+        catalog.close_list("all".into()).await?;
+    }
+    loop {
+        let wanted = catalog.wanted("all".into(), None, 55).await?;
+        if wanted.is_empty() {
+            break;
+        }
+        let mut updates = Vec::new();
+        for identity in &wanted {
+            let at = u64::from_be_bytes(identity.id.bytes()[8..].try_into().unwrap());
+            updates.push(brought(at, identity.revision));
+        }
+        catalog.import(Batch { run: Some(run), set: "all".into(), updates, ..Batch::default() }).await?;
+        acked.extend(wanted);
+    }
+    catalog.end_run(run, Outcome::Successful, String::new()).await
+}
+
+async fn workload(store: &Store, acked: &mut BTreeSet<Identity>) -> Result<(), Error> {
+    let catalog = store.catalog();
+    catalog.begin_upstream(microsoft()).await?;
+    one_run(&catalog, 1, acked).await?;
+    catalog.settle_upstream().await?;
+    one_run(&catalog, 2, acked).await?;
+    catalog.sweep().await
+}
+
+async fn check_catalog(store: &Store, acked: &BTreeSet<Identity>) -> Result<(), String> {
+    let catalog = store.catalog();
+    let standing = catalog.standing().await.unwrap();
+    let mut held = BTreeMap::new();
+    for at in 1..=BROUGHT {
+        for revision in 1..=2 {
+            let Some(number) = catalog.number(identity(at, revision)).await.unwrap() else { continue };
+            let Some(found) = catalog.revision(number).await.map_err(|error| error.to_string())? else { continue };
+            let wanted = brought(at, revision);
+            if found.update != wanted.update {
+                return Err(format!("{} is half of this and half of that", found.summary.identity));
+            }
+            let Body::Text(text) = wanted.document else { unreachable!() };
+            if text_of(&catalog, number, Part::Document).await.as_ref() != Some(&text) {
+                return Err(format!("the document of {} is another", found.summary.identity));
+            }
+            held.insert(found.summary.identity, found.summary);
+        }
+        let current = catalog.current(id(at)).await.unwrap();
+        let highest = held.values().filter(|one| one.identity.id == id(at)).map(|one| one.identity.revision).max();
+        let number = match highest {
+            Some(highest) => catalog.number(identity(at, highest)).await.unwrap(),
+            None => None,
+        };
+        if current != number {
+            return Err(format!("{at}: {current:?} counts, {number:?} is the highest"));
+        }
+    }
+    for one in acked {
+        let later = identity(u64::from_be_bytes(one.id.bytes()[8..].try_into().unwrap()), 2);
+        if !held.contains_key(one) && !held.contains_key(&later) {
+            return Err(format!("{one} was acknowledged and is lost"));
+        }
+    }
+    let changes = catalog.changes(0, 0, 1000).await.unwrap();
+    let lines: BTreeMap<u32, u64> =
+        changes.changes.iter().filter(|line| line.held).map(|line| (line.number, line.at)).collect();
+    if lines != held.values().map(|one| (one.number, one.changed)).collect() {
+        return Err("the log does not tell of what is held".into());
+    }
+    if changes.changes.iter().any(|line| line.at > changes.clock) {
+        return Err("the log is ahead of its clock".into());
+    }
+    let Some(set) = standing.sets.first() else { return Ok(()) };
+    let wanted: BTreeSet<_> = catalog.wanted("all".into(), None, 1000).await.unwrap().into_iter().collect();
+    if set.wanted != wanted.len() as u64 {
+        return Err(format!("{} are wanted, and {} are counted", wanted.len(), set.wanted));
+    }
+    for revision in 1..=2 {
+        let name = format!("a{revision}");
+        let is_in = |one: &Identity| held.contains_key(one) || held.contains_key(&Identity { revision: 2, ..*one });
+        if set.anchor.as_ref() == Some(&name) && !listed(revision).iter().all(is_in) {
+            return Err(format!("anchor {name} is ahead of its data"));
+        }
+        if set.pending.as_ref() == Some(&name)
+            && set.listed
+            && !listed(revision).iter().all(|one| is_in(one) || wanted.contains(one))
+        {
+            return Err(format!("something of list {name} is neither held nor wanted"));
+        }
+    }
+    let runs = catalog.runs(None, 100).await.unwrap();
+    let (new, changed) = runs.iter().fold((0, 0), |sum, run| (sum.0 + run.counts.new, sum.1 + run.counts.changed));
+    let of_second = held.keys().filter(|one| one.revision == 2).count() as u64;
+    if (new, changed) != (standing.updates, of_second) {
+        return Err(format!(
+            "the history counts {new} new and {changed} changed, held are {} and {of_second}",
+            standing.updates
+        ));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn power_that_goes_during_a_sync_keeps_the_old_or_the_new() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultDisk::new(dir.path());
+    let (store, _) = open_on(&disk, dir.path()).unwrap();
+    let mut acked = BTreeSet::new();
+    let begun = disk.syncs();
+    workload(&store, &mut acked).await.unwrap();
+    check_catalog(&store, &acked).await.unwrap();
+    let whole = store.catalog().standing().await.unwrap();
+    assert_eq!((whole.updates, whole.revisions, whole.sets[0].anchor.as_deref()), (60, 60, Some("a2")));
+    store.close().await.unwrap();
+    let syncs = disk.syncs();
+    assert!(syncs - begun > 40, "the workload has only {} syncs", syncs - begun);
+    let mut wrong = Vec::new();
+    for sync in begun..syncs {
+        {
+            let seed = 1000 + sync;
+            let before = tempfile::tempdir().unwrap();
+            let disk = FaultDisk::new(before.path());
+            disk.off_at(sync);
+            let mut acked = BTreeSet::new();
+            let (store, _) = open_on(&disk, before.path()).unwrap();
+            if workload(&store, &mut acked).await.is_ok() {
+                drop(store.close().await);
+            }
+            drop(store);
+            let after = tempfile::tempdir().unwrap();
+            disk.crash(seed, after.path());
+            let (store, _) = open(after.path());
+            if let Err(what) = check_catalog(&store, &acked).await {
+                wrong.push(format!("sync {sync}, seed {seed}: {what}"));
+                continue;
+            }
+            // It goes on where it was, and ends as if nothing had been.
+            workload(&store, &mut acked).await.unwrap();
+            if let Err(what) = check_catalog(&store, &acked).await {
+                wrong.push(format!("sync {sync}, seed {seed}, gone on: {what}"));
+            }
+            let now = store.catalog().standing().await.unwrap();
+            if (now.updates, now.revisions, &now.sets[0].anchor) != (60, 60, &whole.sets[0].anchor) {
+                wrong.push(format!("sync {sync}, seed {seed}: {now:?}"));
+            }
+            store.close().await.unwrap();
+            if blobs_in(after.path()) != 2 {
+                wrong.push(format!("sync {sync}, seed {seed}: {} blobs are left", blobs_in(after.path())));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} crashes went wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// What the model knows of a held revision.
+#[derive(Clone, Debug, PartialEq)]
+struct Known {
+    update: Update,
+    salt: u64,
+}
+
+#[derive(Debug, Default)]
+struct Model {
+    held: BTreeMap<Identity, Known>,
+    numbers: BTreeMap<Identity, u32>,
+    wanted: BTreeSet<Identity>,
+}
+
+impl Model {
+    fn current(&self, of: UpdateId) -> Option<Identity> {
+        self.held.keys().filter(|one| one.id == of).max().copied()
+    }
+
+    fn is_member(&self, one: Identity) -> bool {
+        self.held.values().any(|known| known.update.members().any(|member| member == one))
+    }
+
+    fn take(&mut self, update: &Update, salt: u64) {
+        let one = update.identity;
+        self.wanted.remove(&one);
+        if self.held.get(&one).is_some_and(|known| known.salt == salt) {
+            return;
+        }
+        if self.current(one.id).is_some_and(|current| current > one) && !self.is_member(one) {
+            return;
+        }
+        self.held.insert(one, Known { update: update.clone(), salt });
+        let missing: Vec<_> = update.members().filter(|member| !self.held.contains_key(member)).collect();
+        self.wanted.extend(missing);
+        // What does not count and is named by nobody goes, and then what only that named.
+        while let Some(lost) =
+            (self.held.keys().copied()).find(|one| self.current(one.id) != Some(*one) && !self.is_member(*one))
+        {
+            self.held.remove(&lost);
+        }
+    }
+}
+
+async fn agree(catalog: &Catalog, model: &mut Model, step: u64) {
+    let (mut held, mut lines) = (0, BTreeMap::new());
+    for at in 0..10 {
+        let current = model.current(id(at));
+        let number = catalog.current(id(at)).await.unwrap();
+        assert_eq!(number.is_some(), current.is_some(), "step {step}: {at}");
+        for revision in 1..=4 {
+            let one = identity(at, revision);
+            let number = catalog.number(one).await.unwrap();
+            if let (Some(known), Some(number)) = (model.numbers.get(&one), number) {
+                assert_eq!(*known, number, "step {step}: a number changed");
+            }
+            let found = match number {
+                Some(number) => catalog.revision(number).await.unwrap(),
+                None => None,
+            };
+            let known = model.held.get(&one);
+            assert_eq!(
+                found.as_ref().map(|found| &found.update),
+                known.map(|known| &known.update),
+                "step {step}: {one}"
+            );
+            let (Some(found), Some(known)) = (found, known) else { continue };
+            held += 1;
+            let number = found.summary.number;
+            model.numbers.insert(one, number);
+            lines.insert(number, found.summary.changed);
+            assert_eq!(found.summary.current, current == Some(one), "step {step}: {one}");
+            let text = text_of(catalog, number, Part::Document).await.unwrap();
+            assert_eq!(text, document(one, known.salt, 2000), "step {step}");
+        }
+        let namers = |say: &dyn Fn(&Update) -> bool, also_old: bool| -> BTreeSet<u32> {
+            let all = model
+                .held
+                .iter()
+                .filter(|(one, known)| (also_old || model.current(one.id) == Some(**one)) && say(&known.update));
+            all.map(|(one, _)| model.numbers.get(one).copied().unwrap_or_default()).collect()
+        };
+        // Numbers of those behind `at` may be new: they are asked for in the second half.
+        if model.held.keys().any(|one| !model.numbers.contains_key(one)) {
+            continue;
+        }
+        let set = |found: Vec<u32>| found.into_iter().collect::<BTreeSet<_>>();
+        let of = id(at);
+        let needs = |update: &Update| update.prerequisites.iter().any(|clause| clause.any_of.contains(&of));
+        let supersedes =
+            |update: &Update| update.publication == Publication::Published && update.supersedes.contains(&of);
+        assert_eq!(set(catalog.dependents(of, None, 100).await.unwrap()), namers(&needs, false), "step {step}");
+        assert_eq!(catalog.leaves(vec![of]).await.unwrap(), [namers(&needs, false).is_empty()], "step {step}");
+        assert_eq!(set(catalog.superseded_by(of).await.unwrap()), namers(&supersedes, false), "step {step}");
+        let kb = |update: &Update| update.kbs.contains(&at.to_string());
+        assert_eq!(set(catalog.by_kb(at.to_string()).await.unwrap()), namers(&kb, false), "step {step}");
+        let bundles = |update: &Update| update.members().any(|member| member == identity(at, 1));
+        assert_eq!(set(catalog.parents(identity(at, 1)).await.unwrap()), namers(&bundles, true), "step {step}");
+        let has = |update: &Update| update.files.contains(&file(at));
+        let known = catalog.files(FileDigest::Sha256(sha256_of(&at.to_le_bytes()))).await.unwrap();
+        let users = known.into_iter().flat_map(|known| known.users).collect::<Vec<_>>();
+        assert_eq!(set(users), namers(&has, true), "step {step}");
+        let shown = catalog.search(Query { kb: Some(at.to_string()), limit: 10, ..Query::default() }).await.unwrap();
+        let state = |hit: &waystation::store::catalog::Hit| {
+            let of = hit.summary.identity.id;
+            let update = &model.held[&hit.summary.identity].update;
+            if update.publication == Publication::Expired {
+                State::Expired
+            } else if (model.held.iter()).any(|(one, known)| {
+                model.current(one.id) == Some(*one)
+                    && known.update.publication == Publication::Published
+                    && known.update.supersedes.contains(&of)
+            }) {
+                State::Superseded
+            } else {
+                State::Current
+            }
+        };
+        assert_eq!(shown.total, current.map_or(0, |_| 1), "step {step}");
+        for hit in &shown.hits {
+            assert_eq!(hit.state, state(hit), "step {step}: {hit:?}");
+        }
+    }
+    let standing = catalog.standing().await.unwrap();
+    assert_eq!(standing.revisions, held, "step {step}");
+    let changes = catalog.changes(0, 0, 10_000).await.unwrap().changes;
+    assert!(changes.is_sorted_by_key(|line| (line.at, line.number)), "step {step}");
+    let told: BTreeMap<_, _> = changes.iter().filter(|line| line.held).map(|line| (line.number, line.at)).collect();
+    assert_eq!(told, lines, "step {step}: the log");
+    let wanted: BTreeSet<_> = catalog.wanted("all".into(), None, 1000).await.unwrap().into_iter().collect();
+    assert_eq!(wanted, model.wanted, "step {step}: the work list");
+}
+
+async fn walk_of(seed: u64, steps: u64) {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(dir.path());
+    store.catalog().begin_upstream(microsoft()).await.unwrap();
+    let mut dice = Dice::new(seed);
+    let mut model = Model::default();
+    let mut clock = 0;
+    for step in 0..steps {
+        if dice.roll(12) == 0 {
+            if dice.roll(2) == 0 {
+                store.close().await.unwrap();
+            }
+            drop(store);
+            store = open(dir.path()).0;
+        }
+        let mut updates = Vec::new();
+        for _ in 0..=dice.roll(4) {
+            let at = dice.roll(10);
+            let some = |dice: &mut Dice| (0..dice.roll(3)).map(|_| dice.roll(10)).collect::<BTreeSet<_>>();
+            let revision = 1 + dice.roll(4) as u32;
+            let (needs, members, old, files) = (some(&mut dice), some(&mut dice), some(&mut dice), some(&mut dice));
+            let any_of: Vec<_> = needs.into_iter().map(id).collect();
+            let members: Vec<_> =
+                members.into_iter().filter(|of| *of != at).map(|of| identity(of, 1 + dice.roll(2) as u32)).collect();
+            let update = Update {
+                prerequisites: vec![Clause { any_of, is_category: dice.roll(2) == 0 }],
+                bundles: bundle(&members),
+                supersedes: old.into_iter().map(id).collect(),
+                files: files.into_iter().map(file).collect(),
+                publication: if dice.roll(5) == 0 { Publication::Expired } else { Publication::Published },
+                ..update(at, revision)
+            };
+            let salt = step * 10 + updates.len() as u64;
+            model.take(&update, salt);
+            updates.push(incoming(update, salt, 2000));
+        }
+        import(&store.catalog(), updates).await;
+        // Twice: the first look learns the numbers of what is new.
+        agree(&store.catalog(), &mut model, step).await;
+        agree(&store.catalog(), &mut model, step).await;
+        let now = store.catalog().standing().await.unwrap().clock;
+        assert!(now > clock || step == 0 || now == clock, "step {step}: the clock went back");
+        clock = now;
+    }
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_random_walk_of_the_catalog_agrees_with_a_plain_model() {
+    for seed in 0..4 {
+        walk_of(seed, 60).await;
+    }
+}

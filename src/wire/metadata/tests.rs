@@ -286,45 +286,50 @@ fn no_document_is_deeper_or_richer_than_the_limits() {
 }
 
 /// A document whose middle is one text repeated, never in memory as a whole.
-fn repeated(head: String, text: &'static str, times: u64, tail: String) -> impl std::io::BufRead {
-    let middle = (0..times).map(move |_| text);
-    struct Texts<I>(I, &'static [u8]);
-    impl<I: Iterator<Item = &'static str>> Read for Texts<I> {
+fn repeated(head: &str, text: &str, times: u64, tail: &str) -> impl std::io::BufRead {
+    struct Texts {
+        block: Vec<u8>,
+        at: usize,
+        left: u64,
+    }
+    impl Read for Texts {
         fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
-            if self.1.is_empty() {
-                self.1 = self.0.next().unwrap_or("").as_bytes();
+            if self.left == 0 {
+                return Ok(0);
             }
-            let count = self.1.len().min(into.len());
-            into[..count].copy_from_slice(&self.1[..count]);
-            self.1 = &self.1[count..];
+            let count = (self.block.len() - self.at).min(into.len());
+            into[..count].copy_from_slice(&self.block[self.at..self.at + count]);
+            self.at += count;
+            if self.at == self.block.len() {
+                (self.at, self.left) = (0, self.left - 1);
+            }
             Ok(count)
         }
     }
-    let head = std::io::Cursor::new(head.into_bytes());
-    let tail = std::io::Cursor::new(tail.into_bytes());
-    BufReader::with_capacity(1 << 16, head.chain(Texts(middle, b"")).chain(tail))
+    let in_block = (1 << 16) / text.len() + 1;
+    let texts = Texts { block: text.repeat(in_block).into_bytes(), at: 0, left: times / in_block as u64 };
+    let part = |text: &str| std::io::Cursor::new(text.as_bytes().to_vec());
+    BufReader::with_capacity(1 << 16, part(head).chain(texts).chain(part(tail)))
 }
 
 #[test]
 fn a_bomb_is_stopped_and_a_large_document_is_not() {
     const PART: &str =
         "<package identity='Package_for_KB5013943~31bf3856ad364e35~amd64~~10.0.1.1' applicable='true'><a/></package>";
-    let (head, tail) = document("<u:ApplicabilityRules><u:Metadata>|</u:Metadata></u:ApplicabilityRules>")
-        .split_once('|')
-        .map(|(head, tail)| (head.to_owned(), tail.to_owned()))
-        .unwrap();
-    let times = (47 << 20) / PART.len() as u64;
-    let update = read(repeated(head.clone(), PART, times, tail.clone())).unwrap();
+    let frame = document("<u:ApplicabilityRules><u:Metadata>|</u:Metadata></u:ApplicabilityRules>");
+    let (head, tail) = frame.split_once('|').unwrap();
+    let update = read(repeated(head, PART, (47 << 20) / PART.len() as u64, tail)).unwrap();
     assert_eq!(update.identity.revision, 200);
-    let endless = read(repeated(head.clone(), "<!-- nothing that is kept -->", u64::MAX, String::new()));
+    let remark = format!("<!-- {} -->", "nothing that is kept ".repeat(50_000));
+    let endless = read(repeated(head, &remark, u64::MAX, ""));
     assert!(matches!(endless, Err(Error::Limit { max: DOCUMENT_BYTES_MAX, .. })), "{endless:?}");
-    let token = read(repeated(head.clone(), "a", u64::MAX, String::new()));
+    let token = read(repeated(head, "a", u64::MAX, ""));
     assert!(matches!(token, Err(Error::Limit { max: TOKEN_BYTES_MAX, .. })), "{token:?}");
-    let tag = read(repeated(format!("{head}<a b='"), "aaaaaaaaaaaaaaaa", u64::MAX, String::new()));
+    let tag = read(repeated(&format!("{head}<a b='"), "a", u64::MAX, ""));
     assert!(matches!(tag, Err(Error::Limit { max: TOKEN_BYTES_MAX, .. })), "{tag:?}");
-    let title = document("<u:LocalizedPropertiesCollection><u:LocalizedProperties><u:Title>");
-    let title = title.split_once("</u:Update>").unwrap().0.to_owned();
-    let words = read(repeated(title, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa&lt;", u64::MAX, String::new()));
+    let title = document("<u:LocalizedPropertiesCollection><u:LocalizedProperties><u:Title>|");
+    let title = title.split_once('|').unwrap().0;
+    let words = read(repeated(title, &format!("{}&lt;", "a".repeat(4000)), u64::MAX, ""));
     assert!(matches!(words, Err(Error::Limit { max: HELD_BYTES_MAX, .. })), "{words:?}");
 }
 

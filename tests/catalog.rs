@@ -1,0 +1,8 @@
+//! The catalog from outside: recorded documents and messages, and the rooms that read, keep and fetch them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says where by panicking")]
+
+#[path = "catalog/documents.rs"]
+mod documents;
+#[path = "support/recorded.rs"]
+mod recorded;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// A folder of it, if it is there; says what did not run where it is not.
-pub fn recorded(folder: &str) -> Option<PathBuf> {
+pub(crate) fn recorded(folder: &str) -> Option<PathBuf> {
     let root = std::env::var_os("WAYSTATION_RECORDED")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/protocol/data"), PathBuf::from);
     let found = root.join(folder);

@@ -5,6 +5,7 @@ pub mod name;
 pub mod origin;
 pub mod outcome;
 pub mod payload;
+pub mod relations;
 pub mod report;
 pub mod settings;
 pub mod shown;

@@ -9,3 +9,4 @@ pub mod memory;
 pub mod secret;
 pub mod span;
 pub mod time;
+pub mod zone;

@@ -5,6 +5,7 @@
 //! or a socket. A panic anywhere, in any thread, is a finding; so is an overflow, which this build checks.
 #![no_main]
 
+mod catalog;
 mod pure;
 mod store;
 mod tls;
@@ -23,6 +24,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("proof", store::proof),
     ("rows", store::rows),
     ("answer", upstream::answer),
+    ("metadata", catalog::metadata),
 ];
 
 static CHOSEN: OnceLock<Target> = OnceLock::new();

@@ -4,5 +4,3 @@
 
 #[path = "catalog/documents.rs"]
 mod documents;
-#[path = "support/recorded.rs"]
-mod recorded;

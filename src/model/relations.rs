@@ -157,6 +157,7 @@ fn targets(update: &Update, follow: Follow) -> Vec<Target> {
 
 /// An update with all that it consists of: what a person who approves it wants to know.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::struct_excessive_bools, reason = "each is an answer of its own, and none excludes another")]
 pub struct Whole {
     /// All its revisions, itself first.
     pub revisions: Vec<Identity>,

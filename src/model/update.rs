@@ -295,6 +295,7 @@ pub struct FeatureScore {
 
 /// What the metadata document of one revision says. Derived from the document and from nothing else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a statement of the document, and none excludes another")]
 pub struct Update {
     /// Which revision of which update.
     pub identity: Identity,

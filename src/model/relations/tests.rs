@@ -48,6 +48,7 @@ impl Catalog {
         Self(updates.into_iter().map(|update| (update.identity, update)).collect())
     }
 
+    #[allow(clippy::unnecessary_wraps, reason = "a look-up may fail, and this one stands for those that do")]
     fn look(&self, target: Target) -> Result<Option<&Update>, Infallible> {
         Ok(match target {
             Target::Revision(identity) => self.0.get(&identity),

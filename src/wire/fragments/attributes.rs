@@ -78,10 +78,12 @@ fn kept(open: &Open<'_>, out: &mut String, keep: impl Fn(&Attribute<'_>) -> bool
     }
 }
 
-/// What an attribute is called in a fragment; nothing for the declaration of a prefix. `xml:` needs none and stays.
+/// What an attribute is called in a fragment; nothing for the declaration of a prefix, and for that of a default namespace which
+/// the names of its elements show ([`prefix`]). `xml:` needs none and stays.
 fn name<'a>(attribute: &Attribute<'a>) -> Option<&'a str> {
     match attribute.key.as_namespace_binding() {
         Some(PrefixDeclaration::Named(_)) => None,
+        Some(PrefixDeclaration::Default) if Space::of(&attribute.value) != Space::Other => None,
         Some(PrefixDeclaration::Default) => Some(attribute.key.0),
         None if attribute.key.0.starts_with("xml:") => Some(attribute.key.0),
         None => Some(attribute.key.local_name().into_inner()),

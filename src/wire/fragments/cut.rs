@@ -220,14 +220,14 @@ impl<C: Write, E: Write> Cutter<C, E> {
             (2, Region::Language) => {
                 let text = std::mem::take(&mut self.piece);
                 let language = self.language.trim().to_owned();
-                self.room(self.localized.len())?;
+                room(self.localized.len())?;
                 if !self.localized.iter().any(|known| known.language.eq_ignore_ascii_case(&language)) {
                     self.localized.push(Localized { language, text });
                 }
                 self.region = Region::Collection;
             }
             (2, Region::Licence) => {
-                self.room(self.licences.len())?;
+                room(self.licences.len())?;
                 self.licences.push(Licence {
                     language: std::mem::take(&mut self.language),
                     region: std::mem::take(&mut self.region_code),
@@ -239,11 +239,6 @@ impl<C: Write, E: Write> Cutter<C, E> {
             _ => {}
         }
         Ok(())
-    }
-
-    fn room(&self, count: usize) -> Result<(), Error> {
-        let max = u64::try_from(LANGUAGES_MAX).unwrap_or(u64::MAX);
-        if count < LANGUAGES_MAX { Ok(()) } else { Err(Error::Limit { what: "languages", max }) }
     }
 
     /// Writes the line to where the region says.
@@ -270,4 +265,9 @@ impl<C: Write, E: Write> Cutter<C, E> {
             }
         }
     }
+}
+
+fn room(count: usize) -> Result<(), Error> {
+    let max = u64::try_from(LANGUAGES_MAX).unwrap_or(u64::MAX);
+    if count < LANGUAGES_MAX { Ok(()) } else { Err(Error::Limit { what: "languages", max }) }
 }

@@ -62,6 +62,7 @@ fn names_go_by_namespace_and_the_rest_is_text() {
         <drv:WindowsDriverMetaData xmlns:drv='http://schemas.microsoft.com/msus/2002/12/UpdateHandlers/WindowsDriver'>\
         <drv:FeatureScore/></drv:WindowsDriverMetaData>\
         <lar:And xmlns:lar='urn:l'>x &lt; y &#x41; <![CDATA[<&>]]><!-- kept --></lar:And>\
+        <RegSz xmlns='http://schemas.microsoft.com/msus/2002/12/BaseApplicabilityRules'/>\
         <z:odd xmlns:z='urn:z' z:a='1' a='2' z:b='3' xml:lang='en' xsi:type='z:T'/></upd:ApplicabilityRules>";
     assert_eq!(
         core(rules),
@@ -70,6 +71,7 @@ fn names_go_by_namespace_and_the_rest_is_text() {
          </MsiPatch></m.MsiProductInstalled>\
          <d.WindowsDriverMetaData><d.FeatureScore /></d.WindowsDriverMetaData>\
          <And>x &lt; y &#x41; <![CDATA[<&>]]><!-- kept --></And>\
+         <b.RegSz />\
          <odd a=\"2\" b=\"3\" xml:lang=\"en\" type=\"z:T\" /></ApplicabilityRules>"
     );
 }

@@ -88,7 +88,11 @@ impl Builder {
                     None => return Err(Error::NotAnUpdate { found: quoted(open.local()) }),
                 };
                 self.open(place, open)?;
-                if open.empty { self.close(place) } else { Ok(self.path.push(place)) }
+                if open.empty {
+                    return self.close(place);
+                }
+                self.path.push(place);
+                Ok(())
             }
             Token::Close(_) => match self.path.pop() {
                 Some(place) => self.close(place),
@@ -158,7 +162,7 @@ impl Builder {
             Place::Handler => {
                 let found = open.attributes().find(|attribute| attribute.key.local_name().into_inner() == "type");
                 let kind = found.and_then(|attribute| pull::value(&attribute).ok()).unwrap_or_default();
-                self.update.handler = kind.rsplit(':').next().unwrap_or_default().to_owned();
+                kind.rsplit(':').next().unwrap_or_default().clone_into(&mut self.update.handler);
                 self.hold(kind.len())?;
             }
             Place::CategoryInformation => {
@@ -363,15 +367,13 @@ impl Builder {
                 let (language, region) = std::mem::take(&mut self.licence);
                 self.licences.push(EulaFile { language, region, file });
             }
-            Place::PrerequisiteClause => {
-                if self.update.prerequisites.last().is_none_or(|clause| clause.any_of.is_empty()) {
-                    return Err(Error::Missing { element: "Prerequisites/AtLeastOne", what: "UpdateIdentity" });
-                }
+            Place::PrerequisiteClause
+                if self.update.prerequisites.last().is_none_or(|clause| clause.any_of.is_empty()) =>
+            {
+                return Err(Error::Missing { element: "Prerequisites/AtLeastOne", what: "UpdateIdentity" });
             }
-            Place::BundledClause => {
-                if self.update.bundles.last().is_none_or(|clause| clause.any_of.is_empty()) {
-                    return Err(Error::Missing { element: "BundledUpdates/AtLeastOne", what: "UpdateIdentity" });
-                }
+            Place::BundledClause if self.update.bundles.last().is_none_or(|clause| clause.any_of.is_empty()) => {
+                return Err(Error::Missing { element: "BundledUpdates/AtLeastOne", what: "UpdateIdentity" });
             }
             _ => {}
         }

@@ -39,6 +39,13 @@ const SPACES: [(&str, Space); 5] = [
     ("http://schemas.microsoft.com/msus/2002/12/UpdateHandlers/Category", Space::Category),
 ];
 
+impl Space {
+    /// The namespace with this URI.
+    pub(in crate::wire) fn of(uri: &str) -> Self {
+        SPACES.iter().find(|(known, _)| *known == uri).map_or(Self::Other, |(_, space)| *space)
+    }
+}
+
 /// One token. Text is as it stands in the document, escapes and all.
 #[derive(Debug)]
 pub(in crate::wire) enum Token<'a> {
@@ -246,7 +253,7 @@ fn legal(text: Cow<'_, str>, at: u64) -> Result<Cow<'_, str>, Error> {
 
 fn space(found: &ResolveResult<'_>) -> Space {
     let ResolveResult::Bound(Namespace(uri)) = found else { return Space::Other };
-    SPACES.iter().find(|(known, _)| known == uri).map_or(Space::Other, |(_, space)| *space)
+    Space::of(uri)
 }
 
 /// Control characters that XML 1.0 has no place for (section 2.2).

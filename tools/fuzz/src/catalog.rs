@@ -37,7 +37,9 @@ fn again(fragment: &[u8]) {
     match derived {
         Ok(_) => {
             let text = String::from_utf8(core).expect("fragments are text");
-            let inner = text.split_once("<ApplicabilityRules>").map(|(_, rest)| rest.trim_end_matches("</ApplicabilityRules>"));
+            let inner = text
+                .split_once("<ApplicabilityRules>")
+                .and_then(|(_, rest)| rest.strip_suffix("</ApplicabilityRules>"));
             assert_eq!(inner.map(str::as_bytes), Some(fragment));
         }
         Err(waystation::wire::metadata::Error::Limit { .. }) => {}

@@ -4,3 +4,5 @@
 
 #[path = "catalog/documents.rs"]
 mod documents;
+#[path = "support/recorded.rs"]
+mod recorded;

@@ -333,9 +333,17 @@ impl Builder {
         let system = open.attribute("OperatingSystem").unwrap_or_default();
         self.hold(system.len())?;
         let text = open.attribute("FeatureScore").unwrap_or_default();
-        // One to two hex or decimal digits in different sources; the specification says an integer from 0 to 255.
-        let score = text::number("FeatureScore", "FeatureScore", &text, 255)?;
-        if let (Some(driver), Ok(score)) = (self.update.drivers.last_mut(), u8::try_from(score)) {
+        // An integer from 0 to 255 (MS-WUSP 3.1.1); the vendor's own samples read it as hex digits, as driver files have it.
+        let digits = text.trim();
+        let digits = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")).unwrap_or(digits);
+        let score = u8::from_str_radix(digits, 16).ok().filter(|_| !digits.starts_with('+'));
+        let score = score.ok_or_else(|| Error::Number {
+            element: "FeatureScore",
+            what: "a score in hex",
+            text: quoted(&text),
+            max: 255,
+        })?;
+        if let Some(driver) = self.update.drivers.last_mut() {
             driver.scores.push(FeatureScore { system, score });
         }
         Ok(())

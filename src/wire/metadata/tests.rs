@@ -111,7 +111,7 @@ fn drivers_are_read_with_what_ranks_them() {
          <drv:WindowsDriverMetaData xmlns:drv='http://schemas.microsoft.com/msus/2002/12/UpdateHandlers/WindowsDriver' HardwareID='pci\\ven_1' \
          DriverVerDate='2026-01-02' DriverVerVersion='1.2.3.4' Class='Net' Manufacturer='M' Provider='P' Model='X' Company='C' \
          WhqlDriverID='77'><drv:CompatibleProvider>Old</drv:CompatibleProvider>\
-         <drv:FeatureScore OperatingSystem='AMD64.10.0' FeatureScore='128'/><DistributionComputerHardwareId>d</DistributionComputerHardwareId>\
+         <drv:FeatureScore OperatingSystem='AMD64.10.0' FeatureScore='FE'/><DistributionComputerHardwareId>d</DistributionComputerHardwareId>\
          <drv:TargetComputerHardwareId>t</drv:TargetComputerHardwareId></drv:WindowsDriverMetaData>\
          <drv:WindowsDriverMetaData xmlns:drv='http://schemas.microsoft.com/msus/2002/12/UpdateHandlers/WindowsDriver' HardwareID='b'/>\
          </u:Metadata></u:ApplicabilityRules>",
@@ -126,7 +126,7 @@ fn drivers_are_read_with_what_ranks_them() {
     assert_eq!((first.class.as_str(), first.manufacturer.as_str(), first.provider.as_str()), ("Net", "M", "P"));
     assert_eq!((first.model.as_str(), first.company.as_str(), first.whql_id), ("X", "C", Some(77)));
     assert_eq!(first.compatible_providers, ["Old"]);
-    assert_eq!((first.scores[0].system.as_str(), first.scores[0].score), ("AMD64.10.0", 128));
+    assert_eq!((first.scores[0].system.as_str(), first.scores[0].score), ("AMD64.10.0", 254));
     assert_eq!(
         (first.distribution_computers.clone(), first.target_computers.clone()),
         (vec!["d".into()], vec!["t".into()])

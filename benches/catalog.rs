@@ -162,27 +162,17 @@ fn made(at: u64) -> Incoming {
         _ => Kind::Software,
     };
     let update = Update {
-        identity: identity(at),
-        kind,
         publication: if dice.roll(30) == 0 { Publication::Expired } else { Publication::Published },
         created: Some(Timestamp::from_ms(1_500_000_000_000 + dice.roll(300_000_000_000))),
         texts: vec![text("en"), text("de")],
         kbs: vec![(5_000_000 + at / 4).to_string()],
         severity: [Severity::Unspecified, Severity::Low, Severity::Moderate, Severity::Important, Severity::Critical]
             [dice.roll(5) as usize],
-        bulletins: vec![],
-        cves: vec![],
         more_info: Some(format!("https://support.microsoft.com/help/{}", 5_000_000 + at / 4)),
-        languages: vec![],
         deployable: at % 3 != 1,
-        locally_published: false,
-        release_version: None,
         handler: "Cbs".into(),
         reboot: Reboot::CanRequest,
-        asks_user: false,
         removable: true,
-        eula: None,
-        secured: vec![],
         prerequisites: if is_category {
             vec![]
         } else {
@@ -195,7 +185,7 @@ fn made(at: u64) -> Incoming {
             vec![]
         },
         files,
-        drivers: vec![],
+        ..Update::new(identity(at), kind)
     };
     let mut localized = Vec::new();
     for text in &update.texts {

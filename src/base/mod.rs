@@ -1,4 +1,4 @@
-//! Floor 0: the words of the language. Digests, byte spans, time, the disk seam, limits, memory, secrets.
+//! Floor 0: the words of the language. Digests, byte spans, time, time zones, the disk seam, limits, memory, secrets.
 //!
 //! Nothing here knows about patches, HTTP or the store, and nothing here imports another room.
 
@@ -9,3 +9,4 @@ pub mod memory;
 pub mod secret;
 pub mod span;
 pub mod time;
+pub mod zone;

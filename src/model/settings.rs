@@ -379,7 +379,7 @@ pub fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<
 }
 
 /// The edit distance (insert, delete, replace), in bytes: names are ASCII.
-fn distance(a: &str, b: &str) -> usize {
+pub(in crate::model) fn distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.bytes().enumerate() {
         let mut corner = i;

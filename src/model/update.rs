@@ -174,6 +174,19 @@ pub enum Reboot {
     Always,
 }
 
+/// How much installing gets in the way of other work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Impact {
+    /// Hardly: it may be installed at once.
+    Minor,
+    /// As usual.
+    #[default]
+    Normal,
+    /// Nothing else may be installed with it.
+    Exclusive,
+}
+
 /// One clause of what must hold before an update is evaluated: one of these updates is installed. All clauses must hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Clause {
@@ -223,6 +236,8 @@ pub struct Eula {
 pub struct EulaFile {
     /// The language, as published (`en`, `zh-hk`).
     pub language: String,
+    /// The region that it is for, as three letters of ISO 3166; empty for the rest of the world.
+    pub region: String,
     /// The text.
     pub file: File,
 }
@@ -238,8 +253,8 @@ pub struct Text {
     pub description: String,
 }
 
-/// What a driver says of itself (MS-WUSP, applicability rule metadata), one for each device that it is for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What a driver says of itself (MS-WUSP 3.1.1, driver tables), one for each device that it is for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Driver {
     /// The hardware id that it is for.
     pub hardware_id: String,
@@ -255,11 +270,32 @@ pub struct Driver {
     pub provider: String,
     /// Which device.
     pub model: String,
+    /// Who signed the driver.
+    pub company: String,
+    /// The number under which it was certified; a higher one was submitted later.
+    pub whql_id: Option<u32>,
+    /// Providers of older drivers that it may replace; of use for printers only.
+    pub compatible_providers: Vec<String>,
+    /// How well it fits, for one system each.
+    pub scores: Vec<FeatureScore>,
+    /// Computers that it is meant for, by choice of the service: GUIDs as published.
+    pub distribution_computers: Vec<String>,
+    /// Computers that it is meant for, by choice of the driver itself: GUIDs as published.
+    pub target_computers: Vec<String>,
+}
+
+/// How well a driver fits on one system; a lower score is better.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeatureScore {
+    /// Architecture and version of the system (`AMD64.10.0`), as published.
+    pub system: String,
+    /// 0 to 255.
+    pub score: u8,
 }
 
 /// What the metadata document of one revision says. Derived from the document and from nothing else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a yes or no of the document, and none excludes another")]
+#[allow(clippy::struct_excessive_bools, reason = "each is a statement of the document, and none excludes another")]
 pub struct Update {
     /// Which revision of which update.
     pub identity: Identity,
@@ -269,7 +305,7 @@ pub struct Update {
     pub publication: Publication,
     /// When it was made, as published.
     pub created: Option<Timestamp>,
-    /// Title and description, the default language first; at least one.
+    /// Title and description, the default language first; none where the document has none.
     pub texts: Vec<Text>,
     /// Knowledge base articles, digits only.
     pub kbs: Vec<String>,
@@ -281,6 +317,8 @@ pub struct Update {
     pub cves: Vec<String>,
     /// Where to read more; the first one of the document.
     pub more_info: Option<String>,
+    /// Where to ask for help; the first one of the document.
+    pub support: Option<String>,
     /// Languages of what it installs; empty where nothing is said.
     pub languages: Vec<String>,
     /// Whether it can be approved by itself; what cannot is there as part of others.
@@ -293,6 +331,18 @@ pub struct Update {
     pub handler: String,
     /// Whether installing it wants a restart; of this document alone, not of what it bundles.
     pub reboot: Reboot,
+    /// How much installing it gets in the way.
+    pub impact: Impact,
+    /// Whether installing it needs the network.
+    pub needs_network: bool,
+    /// Whether it is a new version of the operating system.
+    pub os_upgrade: bool,
+    /// The least that an endpoint fetches of its files, in bytes, as published; 0 where nothing is said and for bundles.
+    pub download_min: u64,
+    /// The most that an endpoint fetches of its files, in bytes, as published; 0 where nothing is said and for bundles.
+    pub download_max: u64,
+    /// The lowest protocol version of a downstream server that may have it, as published; empty where nothing is said.
+    pub compatible_protocol: String,
     /// Whether installing it may ask the user something.
     pub asks_user: bool,
     /// Whether it can be removed again.
@@ -314,6 +364,44 @@ pub struct Update {
 }
 
 impl Update {
+    /// A revision of which nothing else is known.
+    pub fn new(identity: Identity, kind: Kind) -> Self {
+        Self {
+            identity,
+            kind,
+            publication: Publication::default(),
+            created: None,
+            texts: Vec::new(),
+            kbs: Vec::new(),
+            severity: Severity::default(),
+            bulletins: Vec::new(),
+            cves: Vec::new(),
+            more_info: None,
+            support: None,
+            languages: Vec::new(),
+            deployable: false,
+            locally_published: false,
+            release_version: None,
+            handler: String::new(),
+            reboot: Reboot::default(),
+            impact: Impact::default(),
+            needs_network: false,
+            os_upgrade: false,
+            download_min: 0,
+            download_max: 0,
+            compatible_protocol: String::new(),
+            asks_user: false,
+            removable: false,
+            eula: None,
+            secured: Vec::new(),
+            prerequisites: Vec::new(),
+            bundles: Vec::new(),
+            supersedes: Vec::new(),
+            files: Vec::new(),
+            drivers: Vec::new(),
+        }
+    }
+
     /// Its title in the language that the document takes for its own.
     pub fn title(&self) -> &str {
         self.texts.first().map_or("", |text| text.title.as_str())

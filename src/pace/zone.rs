@@ -6,6 +6,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 use crate::base::time::Timestamp;
+use crate::base::zone;
 use crate::pace::error::Error;
 
 /// A time zone.
@@ -25,32 +26,15 @@ impl Default for Zone {
 impl Zone {
     /// Reads an IANA name, a POSIX time zone, or nothing for the machine's own. Reads the machine's database.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        let text = text.trim();
-        if text.is_empty() {
-            return Ok(Self::machine());
-        }
-        let wrong = |why: String| Error::Zone { text: text.chars().take(80).collect(), why };
-        // Every POSIX zone has a number for its offset, and no name that may be meant has one beside a comma or at its end.
-        let zone = match TimeZone::get(text) {
-            Ok(zone) => zone,
-            Err(error) if text.contains(|letter: char| letter.is_ascii_digit()) => {
-                TimeZone::posix(text).map_err(|_| wrong(error.to_string()))?
-            }
-            Err(error) => return Err(wrong(error.to_string())),
-        };
-        let name = zone.iana_name().unwrap_or(text).to_owned();
+        let wrong = |why: String| Error::Zone { text: text.trim().chars().take(80).collect(), why };
+        let (zone, name) = zone::parse(text).map_err(wrong)?;
         Ok(Self { zone, name })
     }
 
     /// The machine's own; UTC where it has none.
     pub fn machine() -> Self {
-        match TimeZone::try_system() {
-            Ok(zone) => {
-                let name = zone.iana_name().unwrap_or("the machine's own").to_owned();
-                Self { zone, name }
-            }
-            Err(_) => Self::default(),
-        }
+        let (zone, name) = zone::machine();
+        Self { zone, name }
     }
 
     /// What a clock on the wall shows. Times that no calendar has are the first there is.

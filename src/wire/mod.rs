@@ -5,12 +5,16 @@
 //! 3. [`soap`] reads and writes SOAP envelopes and faults, bounded, as a stream of elements.
 //! 4. [`wsusss`] are the messages of the server-to-server protocol (MS-WSUSSS) in both directions.
 //! 5. [`cabinet`] unpacks the cabinets that update documents come in, and packs them.
+//! 6. [`metadata`] reads the document of an update (MS-WSUSSS, MS-WUSP 3.1.1.1).
+//! 7. [`fragments`] cuts from it what endpoints are given (MS-WUSP 3.1.1.1).
 //!
-//! [`error`] says what is wrong with bytes that came from outside, and whose fault it is.
+//! [`error`] says what is wrong with messages that came from outside, and whose fault it is.
 
 pub mod cabinet;
 pub mod conditional;
 pub mod error;
+pub mod fragments;
+pub mod metadata;
 pub mod multipart;
 pub mod soap;
 pub mod wsusss;

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use waystation::base::digest::Sha1;
 use waystation::model::update::{
-    CategoryKind, Clause, File, Identity, Kind, Members, Publication, Reboot, Severity, Text as Words, Update, UpdateId,
+    CategoryKind, Clause, Driver, FeatureScore, File, Identity, Impact, Kind, Members, Publication, Reboot, Severity,
+    Text as Words, Update, UpdateId,
 };
 use waystation::store::catalog::{
     Applied, Batch, Body, Catalog, FileDigest, Incoming, Outcome, PAGE_MAX, Part, Query, State, Text, Upstream,
@@ -65,13 +66,27 @@ fn update(at: u64, revision: u32) -> Update {
         reboot: Reboot::CanRequest,
         asks_user: false,
         removable: true,
+        support: Some("https://support.example.org".into()),
+        impact: Impact::Exclusive,
+        needs_network: true,
+        os_upgrade: true,
+        download_min: at,
+        download_max: 2 * at,
+        compatible_protocol: "3.1".into(),
         eula: None,
-        secured: vec![],
+        secured: vec!["FileURL".into()],
         prerequisites: vec![],
         bundles: vec![],
         supersedes: vec![],
         files: vec![],
-        drivers: vec![],
+        drivers: vec![Driver {
+            hardware_id: format!("pci\\ven_{at}"),
+            version: "1.2.3.4".into(),
+            whql_id: Some(7),
+            scores: vec![FeatureScore { system: "AMD64.10.0".into(), score: 0xff }],
+            target_computers: vec!["b3d3c1f0-0000-4000-8000-000000000001".into()],
+            ..Driver::default()
+        }],
     }
 }
 

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::base::digest::{Sha1, Sha256};
 use crate::base::time::Timestamp;
 use crate::model::update::{
-    CategoryKind, Clause, Driver, Eula, EulaFile, File, Identity, Kind, Members, Publication, Reboot, Severity, Text,
-    Update, UpdateId,
+    CategoryKind, Clause, Driver, Eula, EulaFile, FeatureScore, File, Identity, Impact, Kind, Members, Publication,
+    Reboot, Severity, Text, Update, UpdateId,
 };
 use crate::store::error::Error;
 use crate::store::tables::{decode, encode};
@@ -14,6 +14,8 @@ use crate::store::tables::{decode, encode};
 const TABLE: &str = "catalog-packs.1";
 
 type Id = [u8; 16];
+/// Language, region, text.
+type EulaFacts = (String, String, FileFacts);
 
 #[derive(Serialize, Deserialize)]
 struct FileFacts {
@@ -24,6 +26,24 @@ struct FileFacts {
     modified: Option<u64>,
     patching: String,
     encrypted: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct DriverFacts {
+    hardware_id: String,
+    version: String,
+    date: String,
+    class: String,
+    manufacturer: String,
+    provider: String,
+    model: String,
+    company: String,
+    whql_id: Option<u32>,
+    compatible_providers: Vec<String>,
+    /// System and score.
+    scores: Vec<(String, u8)>,
+    distribution_computers: Vec<String>,
+    target_computers: Vec<String>,
 }
 
 /// Fields in the order of [`Update`].
@@ -42,6 +62,7 @@ struct Facts {
     bulletins: Vec<String>,
     cves: Vec<String>,
     more_info: Option<String>,
+    support: Option<String>,
     languages: Vec<String>,
     deployable: bool,
     locally_published: bool,
@@ -49,16 +70,22 @@ struct Facts {
     handler: String,
     /// 0 never, 1 can request, 2 always.
     reboot: u8,
+    /// 0 minor, 1 normal, 2 exclusive.
+    impact: u8,
+    needs_network: bool,
+    os_upgrade: bool,
+    download_min: u64,
+    download_max: u64,
+    compatible_protocol: String,
     asks_user: bool,
     removable: bool,
-    eula: Option<(Id, Vec<(String, FileFacts)>)>,
+    eula: Option<(Id, Vec<EulaFacts>)>,
     secured: Vec<String>,
     prerequisites: Vec<(Vec<Id>, bool)>,
     bundles: Vec<Vec<(Id, u32)>>,
     supersedes: Vec<Id>,
     files: Vec<FileFacts>,
-    /// Hardware id, version, date, class, manufacturer, provider, model.
-    drivers: Vec<[String; 7]>,
+    drivers: Vec<DriverFacts>,
 }
 
 /// The number of a kind.
@@ -158,6 +185,43 @@ fn file_out(file: FileFacts) -> File {
     }
 }
 
+fn driver_in(driver: &Driver) -> DriverFacts {
+    let driver = driver.clone();
+    DriverFacts {
+        hardware_id: driver.hardware_id,
+        version: driver.version,
+        date: driver.date,
+        class: driver.class,
+        manufacturer: driver.manufacturer,
+        provider: driver.provider,
+        model: driver.model,
+        company: driver.company,
+        whql_id: driver.whql_id,
+        compatible_providers: driver.compatible_providers,
+        scores: driver.scores.into_iter().map(|score| (score.system, score.score)).collect(),
+        distribution_computers: driver.distribution_computers,
+        target_computers: driver.target_computers,
+    }
+}
+
+fn driver_out(facts: DriverFacts) -> Driver {
+    Driver {
+        hardware_id: facts.hardware_id,
+        version: facts.version,
+        date: facts.date,
+        class: facts.class,
+        manufacturer: facts.manufacturer,
+        provider: facts.provider,
+        model: facts.model,
+        company: facts.company,
+        whql_id: facts.whql_id,
+        compatible_providers: facts.compatible_providers,
+        scores: facts.scores.into_iter().map(|(system, score)| FeatureScore { system, score }).collect(),
+        distribution_computers: facts.distribution_computers,
+        target_computers: facts.target_computers,
+    }
+}
+
 /// An update as it is kept.
 pub(crate) fn write(update: &Update) -> Result<Vec<u8>, Error> {
     encode(&Facts {
@@ -174,6 +238,7 @@ pub(crate) fn write(update: &Update) -> Result<Vec<u8>, Error> {
         bulletins: update.bulletins.clone(),
         cves: update.cves.clone(),
         more_info: update.more_info.clone(),
+        support: update.support.clone(),
         languages: update.languages.clone(),
         deployable: update.deployable,
         locally_published: update.locally_published,
@@ -184,10 +249,21 @@ pub(crate) fn write(update: &Update) -> Result<Vec<u8>, Error> {
             Reboot::CanRequest => 1,
             Reboot::Always => 2,
         },
+        impact: match update.impact {
+            Impact::Minor => 0,
+            Impact::Normal => 1,
+            Impact::Exclusive => 2,
+        },
+        needs_network: update.needs_network,
+        os_upgrade: update.os_upgrade,
+        download_min: update.download_min,
+        download_max: update.download_max,
+        compatible_protocol: update.compatible_protocol.clone(),
         asks_user: update.asks_user,
         removable: update.removable,
         eula: update.eula.as_ref().map(|eula| {
-            (*eula.id.bytes(), eula.files.iter().map(|text| (text.language.clone(), file_in(&text.file))).collect())
+            let text = |text: &EulaFile| (text.language.clone(), text.region.clone(), file_in(&text.file));
+            (*eula.id.bytes(), eula.files.iter().map(text).collect())
         }),
         secured: update.secured.clone(),
         prerequisites: (update.prerequisites.iter())
@@ -198,12 +274,7 @@ pub(crate) fn write(update: &Update) -> Result<Vec<u8>, Error> {
             .collect(),
         supersedes: update.supersedes.iter().map(|id| *id.bytes()).collect(),
         files: update.files.iter().map(file_in).collect(),
-        drivers: (update.drivers.iter().cloned())
-            .map(|driver| {
-                let Driver { hardware_id, version, date, class, manufacturer, provider, model } = driver;
-                [hardware_id, version, date, class, manufacturer, provider, model]
-            })
-            .collect(),
+        drivers: update.drivers.iter().map(driver_in).collect(),
     })
 }
 
@@ -223,6 +294,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Update, Error> {
         bulletins: facts.bulletins,
         cves: facts.cves,
         more_info: facts.more_info,
+        support: facts.support,
         languages: facts.languages,
         deployable: facts.deployable,
         locally_published: facts.locally_published,
@@ -234,11 +306,24 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Update, Error> {
             2 => Reboot::Always,
             other => return Err(unknown("reboot", other)),
         },
+        impact: match facts.impact {
+            0 => Impact::Minor,
+            1 => Impact::Normal,
+            2 => Impact::Exclusive,
+            other => return Err(unknown("impact", other)),
+        },
+        needs_network: facts.needs_network,
+        os_upgrade: facts.os_upgrade,
+        download_min: facts.download_min,
+        download_max: facts.download_max,
+        compatible_protocol: facts.compatible_protocol,
         asks_user: facts.asks_user,
         removable: facts.removable,
         eula: facts.eula.map(|(id, files)| Eula {
             id: UpdateId::new(id),
-            files: files.into_iter().map(|(language, file)| EulaFile { language, file: file_out(file) }).collect(),
+            files: (files.into_iter())
+                .map(|(language, region, file)| EulaFile { language, region, file: file_out(file) })
+                .collect(),
         }),
         secured: facts.secured,
         prerequisites: (facts.prerequisites.into_iter())
@@ -256,16 +341,6 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Update, Error> {
             .collect(),
         supersedes: facts.supersedes.into_iter().map(UpdateId::new).collect(),
         files: facts.files.into_iter().map(file_out).collect(),
-        drivers: (facts.drivers.into_iter())
-            .map(|[hardware_id, version, date, class, manufacturer, provider, model]| Driver {
-                hardware_id,
-                version,
-                date,
-                class,
-                manufacturer,
-                provider,
-                model,
-            })
-            .collect(),
+        drivers: facts.drivers.into_iter().map(driver_out).collect(),
     })
 }

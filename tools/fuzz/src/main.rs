@@ -5,6 +5,7 @@
 //! or a socket. A panic anywhere, in any thread, is a finding; so is an overflow, which this build checks.
 #![no_main]
 
+mod catalog;
 mod pure;
 mod store;
 mod tls;
@@ -26,6 +27,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("answer", upstream::answer),
     ("soap", wire::soap),
     ("cabinet", wire::cabinet),
+    ("metadata", catalog::metadata),
 ];
 
 static CHOSEN: OnceLock<Target> = OnceLock::new();

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says where by panicking")]
 
+#[path = "catalog/conversation.rs"]
+mod conversation;
 #[path = "catalog/messages.rs"]
 mod messages;
 #[path = "support/recorded.rs"]

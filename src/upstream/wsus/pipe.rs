@@ -82,6 +82,7 @@ pub(super) async fn pump(core: &Core, mut response: Response, parts: mpsc::Sende
             biased;
             () = core.lane.paused() => return Some(Trouble::Paused),
             came = timeout(stall, response.chunk()) => came,
+            () = parts.closed() => return None,
         };
         let mut bytes = match came {
             Ok(Ok(Some(bytes))) => bytes,

@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
+use url::Url;
 
 use crate::base::time::Timestamp;
 use crate::upstream::wsus::Core;
@@ -15,7 +16,6 @@ use crate::upstream::wsus::error::Error;
 use crate::upstream::wsus::patience::{Step, Tries};
 use crate::wire::wsusss::authorize::{Cookie, GetAuthConfig, GetAuthorizationCookie, GetCookie};
 use crate::wire::wsusss::{Answer, Call, Method};
-use url::Url;
 
 /// The version of the protocol that this node speaks: that of WSUS 10, which is told of every update (MS-WSUSSS 3.1.4.3).
 const PROTOCOL_VERSION: &str = "1.20";
@@ -112,8 +112,8 @@ impl<'a> Visitor<'a> {
         self.held = None;
     }
 
-    /// Asks what needs a cookie and is answered in one piece. `Err` in the inner result is what bisection is to deal with.
-    pub(super) async fn ask<C: Call>(
+    /// Asks what needs a cookie and is answered in one piece.
+    pub(super) async fn ask<C: Call + 'static>(
         &mut self,
         tries: &mut Tries<'_>,
         make: impl Fn(Cookie) -> C,
@@ -169,7 +169,12 @@ async fn authorize(core: &Core) -> Result<Held, Error> {
 }
 
 /// One question of the authorization; `None` where it is to begin anew.
-async fn step<C: Call>(core: &Core, url: &Url, call: &C, tries: &mut Tries<'_>) -> Result<Option<C::Answer>, Error>
+async fn step<C: Call + 'static>(
+    core: &Core,
+    url: &Url,
+    call: &C,
+    tries: &mut Tries<'_>,
+) -> Result<Option<C::Answer>, Error>
 where
     C::Answer: Send + 'static,
 {

@@ -350,6 +350,18 @@ async fn cookies_are_renewed_in_mid_run_and_nothing_is_asked_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_old_cookies_cost_one_refusal_each() {
+    let sim = sim(Character::Wsus);
+    let (wsus, _folder) = client_with(&sim, |config| config.parallel = 6);
+    let ids = list(&wsus, false).await.0;
+    all(&wsus, &ids, 10).await.unwrap();
+    // All that lie in the pool are void at once; more of them than one question may be refused.
+    sim.fault(&json!({ "fault": "expired-cookie", "method": "GetConfigData" })).unwrap();
+    wsus.config(None).await.unwrap();
+    assert_eq!(all(&wsus, &ids, 10).await.unwrap().came(), set(&ids));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_revisions_that_spoil_a_batch_are_found_and_the_others_come() {
     let sim = sim(Character::Wsus);
     let (wsus, _folder) = client(&sim);

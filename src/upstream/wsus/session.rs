@@ -85,23 +85,27 @@ impl Pool {
 pub(super) struct Visitor<'a> {
     core: &'a Core,
     held: Option<Held>,
+    /// One was refused: those that lie in the pool may be as old, and each would cost a question.
+    wants_new: bool,
 }
 
 impl<'a> Visitor<'a> {
     pub(super) fn new(core: &'a Core) -> Self {
-        Self { core, held: None }
+        Self { core, held: None, wants_new: false }
     }
 
     /// A cookie that is good now; authorizes where there is none.
     pub(super) async fn cookie(&mut self) -> Result<Cookie, Error> {
-        if let Some(held) =
-            self.held.take().filter(|held| held.good_until > Instant::now()).or_else(|| self.core.cookies.take())
-        {
-            let cookie = held.cookie.clone();
-            self.held = Some(held);
-            return Ok(cookie);
+        let now = Instant::now();
+        let mut held = self.held.take().filter(|held| held.good_until > now);
+        if held.is_none() && !self.wants_new {
+            held = self.core.cookies.take();
         }
-        let held = authorize(self.core).await?;
+        let held = match held {
+            Some(held) => held,
+            None => authorize(self.core).await?,
+        };
+        self.wants_new = false;
         let cookie = held.cookie.clone();
         self.held = Some(held);
         Ok(cookie)
@@ -110,6 +114,7 @@ impl<'a> Visitor<'a> {
     /// The server refused it.
     pub(super) fn forget(&mut self) {
         self.held = None;
+        self.wants_new = true;
     }
 
     /// Asks what needs a cookie and is answered in one piece.

@@ -6,5 +6,7 @@
 mod conversation;
 #[path = "catalog/messages.rs"]
 mod messages;
+#[path = "support/proxy.rs"]
+mod proxy;
 #[path = "support/recorded.rs"]
 mod recorded;

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -11,15 +12,20 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use upstream_sim::{Blobs, Character, Options, Sim};
 use waystation::base::digest::Sha1;
+use waystation::base::secret::Secret;
+use waystation::base::time::SystemClock;
 use waystation::model::update::{Identity, UpdateId};
-use waystation::pace::{Class, Governor};
+use waystation::pace::{Class, Config as Rules, Governor};
 use waystation::upstream::wsus::{Config, Document, Documents, Error, Listed, Names, Patience, Pick, Wanted, Wsus};
 use waystation::upstream::{Blame, Proxy};
 use waystation::wire::cabinet;
 use waystation::wire::wsusss::Method;
 use waystation::wire::wsusss::updates::Form;
+
+use crate::proxy::{Kind, Proxy as Scripted};
 
 /// Longer than anything takes here on a busy machine.
 const SOON: Duration = Duration::from_secs(60);
@@ -570,6 +576,78 @@ async fn what_comes_is_counted_in_its_class() {
     let sent = sim.log(0)["bytes"].as_u64().unwrap();
     assert!(governor.counters().bytes(Class::Sync) >= sent, "{sent}");
     assert_eq!(governor.counters().bytes(Class::Demand), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_way_leads_through_the_proxy() {
+    let sim = sim(Character::Wsus);
+    for (kind, scheme) in [(Kind::Http, "http"), (Kind::Socks, "socks5h")] {
+        let proxy = Scripted::start(kind, Some(("user", "pass"))).await;
+        proxy.route("wsus.example.org", sim.address());
+        for (password, is_right) in [("pass", true), ("wrong", false)] {
+            let folder = tempfile::tempdir().unwrap();
+            let mut config = config("http://wsus.example.org:8530", folder.path().to_owned());
+            config.http.proxy = Proxy {
+                url: Some(format!("{scheme}://{}", proxy.address())),
+                username: Some("user".to_owned()),
+                password: Some(Secret::new(password.to_owned())),
+                no_proxy: Vec::new(),
+            };
+            let wsus = Wsus::new(config, &Governor::default()).unwrap();
+            match wsus.revisions(&Wanted::default(), Vec::new()).await {
+                Ok((names, _)) => assert!(is_right && !names.is_empty()),
+                Err(error) => {
+                    assert!(!is_right && matches!(error, Error::Unavailable { .. }), "{scheme}: {error}");
+                    assert!(error.to_string().contains("asks for credentials or refuses those given"), "{error}");
+                }
+            }
+        }
+        assert!(proxy.log().len() >= 2, "{:?}", proxy.log());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_asked_while_the_class_is_paused() {
+    let sim = sim(Character::Wsus);
+    let folder = tempfile::tempdir().unwrap();
+    let paused = Rules::default().with(Class::Sync, &["paused"]).unwrap();
+    let governor = Governor::new(paused.clone(), Arc::new(SystemClock));
+    let stop = CancellationToken::new();
+    let running = tokio::spawn({
+        let (governor, stop) = (governor.clone(), stop.clone());
+        async move { governor.run(stop).await }
+    });
+    timeout(SOON, async {
+        while !governor.is_paused(Class::Sync) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    })
+    .await
+    .unwrap();
+    let wsus = Wsus::new(config(&sim.url(), folder.path().to_owned()), &governor).unwrap();
+    let wanted = Wanted::default();
+    let mut listing = std::pin::pin!(wsus.revisions(&wanted, Counting::default()));
+    assert!(timeout(Duration::from_millis(300), &mut listing).await.is_err());
+    assert_eq!(sim.log(0)["requests"], 0);
+
+    // Once more in the middle of the answer: it is given up, and asked for anew when bytes may flow.
+    sim.fault(&json!({ "fault": "slow", "method": "GetRevisionIdList", "bytes_per_second": 200 })).unwrap();
+    governor.set_config(Rules::default());
+    let meanwhile = async {
+        while count(&sim, "methods", "GetRevisionIdList") == 0 || wsus.tasks() == 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        governor.set_config(paused);
+        while wsus.tasks() > 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        governor.set_config(Rules::default());
+    };
+    let (names, ()) = timeout(SOON, async { tokio::join!(listing, meanwhile) }).await.unwrap();
+    let (names, listed) = names.unwrap();
+    assert_eq!((names.begun, names.names.len() as u64), (2, listed.count));
+    stop.cancel();
+    running.await.unwrap();
 }
 
 /// Answers every request with this, and closes.

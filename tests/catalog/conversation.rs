@@ -613,10 +613,7 @@ async fn nothing_is_asked_while_the_class_is_paused() {
     let paused = Rules::default().with(Class::Sync, &["paused"]).unwrap();
     let governor = Governor::new(paused.clone(), Arc::new(SystemClock));
     let stop = CancellationToken::new();
-    let running = tokio::spawn({
-        let (governor, stop) = (governor.clone(), stop.clone());
-        async move { governor.run(stop).await }
-    });
+    let running = tokio::spawn(governor.clone().run(stop.clone()));
     timeout(SOON, async {
         while !governor.is_paused(Class::Sync) {
             tokio::time::sleep(Duration::from_millis(2)).await;

@@ -124,6 +124,13 @@ fn count(sim: &Sim, what: &str, name: &str) -> u64 {
     sim.log(0)[what][name].as_u64().unwrap_or_default()
 }
 
+/// Cuts answers in their middle; slowed, since the simulator would otherwise break off before the first byte has left.
+fn cut(sim: &Sim, method: &str, count: u32) {
+    for kind in ["truncated-body", "slow"] {
+        sim.fault(&json!({ "fault": kind, "method": method, "count": count, "bytes_per_second": 400_000 })).unwrap();
+    }
+}
+
 fn is_document_fault(kind: &str) -> bool {
     matches!(
         kind,
@@ -417,7 +424,7 @@ async fn answers_that_always_break_off_are_asked_in_halves() {
     let (wsus, _folder) = client_with(&sim, |config| config.parallel = 1);
     let ids = list(&wsus, false).await.0;
     // The whole batch three times, then its first half comes.
-    sim.fault(&json!({ "fault": "truncated-body", "method": "GetUpdateData", "count": 3 })).unwrap();
+    cut(&sim, "GetUpdateData", 3);
     let found = all(&wsus, &ids[..40], 100).await.unwrap();
     assert_eq!(found.came(), set(&ids[..40]));
     assert_eq!((found.batches, count(&sim, "methods", "GetUpdateData")), (2, 5));
@@ -459,7 +466,11 @@ async fn a_list_that_breaks_off_begins_anew() {
     let (wsus, _folder) = client(&sim);
     let whole = list(&wsus, false).await.0;
     for kind in ["truncated-body", "half-answer", "expired-cookie", "server-busy"] {
-        sim.fault(&json!({ "fault": kind, "method": "GetRevisionIdList" })).unwrap();
+        if kind == "truncated-body" {
+            cut(&sim, "GetRevisionIdList", 1);
+        } else {
+            sim.fault(&json!({ "fault": kind, "method": "GetRevisionIdList" })).unwrap();
+        }
         let (names, listed) = wsus.revisions(&Wanted::default(), Counting::default()).await.unwrap();
         assert_eq!((names.names == whole, names.begun, listed.count), (true, 2, whole.len() as u64), "{kind}");
     }

@@ -173,7 +173,7 @@ async fn work(core: &Arc<Core>, queue: &Queue, out: &mpsc::Sender<Result<Batch, 
                 (0, _) => {}
                 (_, true) => stack.push(left),
                 (1, false) => {
-                    batch.refused.extend(left.into_iter().map(|identity| Refused { identity, why: why.clone() }))
+                    batch.refused.extend(left.into_iter().map(|identity| Refused { identity, why: why.clone() }));
                 }
                 (count, false) => {
                     let mut first = left;

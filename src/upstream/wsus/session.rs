@@ -50,7 +50,7 @@ impl Held {
 /// How long a cookie with this end is used.
 fn good_for(end: Option<Timestamp>, now: Timestamp) -> Duration {
     let left = end.map(|end| end.since(now)).unwrap_or_default().min(LIFE_MAX);
-    if left.is_zero() { SKEWED } else { left - MARGIN_MAX.min(left / 10) }
+    if left.is_zero() { SKEWED } else { left.saturating_sub(MARGIN_MAX.min(left / 10)) }
 }
 
 /// Cookies that nobody uses just now.
@@ -207,7 +207,7 @@ mod tests {
         let ends_in = |time: Duration| good_for(Some(now.after(time)), now);
         assert_eq!(ends_in(Duration::from_hours(1)), Duration::from_mins(58));
         assert_eq!(ends_in(Duration::from_secs(10)), Duration::from_secs(9));
-        assert_eq!(ends_in(Duration::from_hours(1000)), LIFE_MAX - MARGIN_MAX);
+        assert_eq!(ends_in(Duration::from_hours(1000)), LIFE_MAX.saturating_sub(MARGIN_MAX));
         assert_eq!(good_for(Some(Timestamp::from_ms(0)), now), SKEWED);
         assert_eq!(good_for(None, now), SKEWED);
     }

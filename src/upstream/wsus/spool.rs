@@ -138,19 +138,16 @@ impl Spool {
 
     /// Keeps the document at hand.
     pub(super) fn keep(&mut self) -> io::Result<Content> {
-        let place = match self.spilled {
-            None => {
-                self.memory_left = self.memory_left.saturating_sub(self.gathered.len());
-                Place::Memory(Arc::from(self.gathered.as_slice()))
-            }
-            Some(_) => {
-                self.spill()?;
-                let len = self.spilled.unwrap_or_default();
-                let start = self.end;
-                self.end += len;
-                let file = Arc::clone(self.file()?);
-                Place::File { file, start, len }
-            }
+        let place = if self.spilled.is_none() {
+            self.memory_left = self.memory_left.saturating_sub(self.gathered.len());
+            Place::Memory(Arc::from(self.gathered.as_slice()))
+        } else {
+            self.spill()?;
+            let len = self.spilled.unwrap_or_default();
+            let start = self.end;
+            self.end += len;
+            let file = Arc::clone(self.file()?);
+            Place::File { file, start, len }
         };
         self.discard();
         Ok(Content { place })

@@ -131,8 +131,8 @@ mod tests {
     fn the_root_that_ships_is_the_published_one() {
         use sha2::Digest as _;
         let root = CertificateDer::from_pem_slice(MICROSOFT_ROOT).unwrap();
-        let digest: String = sha2::Sha256::digest(&root).iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(digest, "847df6a78497943f27fc72eb93f9a637320a02b561d0a91b09e87a7807ed7c61");
+        let digest = crate::base::digest::Sha256::new(sha2::Sha256::digest(&root).into());
+        assert_eq!(digest.to_string(), "847df6a78497943f27fc72eb93f9a637320a02b561d0a91b09e87a7807ed7c61");
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         assert!(ByName::microsoft(&[], &provider).is_ok());
     }

@@ -4,7 +4,11 @@
 
 #[path = "catalog/documents.rs"]
 mod documents;
+#[path = "catalog/conversation.rs"]
+mod conversation;
 #[path = "catalog/messages.rs"]
 mod messages;
+#[path = "support/proxy.rs"]
+mod proxy;
 #[path = "support/recorded.rs"]
 mod recorded;

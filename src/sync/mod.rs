@@ -25,12 +25,13 @@ mod read;
 mod run;
 pub mod tree;
 
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
 use crate::base::time::Clock;
-use crate::model::filter::Filters;
+use crate::model::filter::Selection;
 use crate::model::update::Identity;
 use crate::store::Store;
 use crate::store::catalog::{Counts, Outcome, Run, Standing, Upstream, UpstreamKind};
@@ -40,8 +41,8 @@ use crate::upstream::wsus::Wsus;
 
 pub use crate::sync::progress::{Progress, Step};
 
-/// Where the filters lie among the store's documents, as JSON of [`Filters`]. Without it the defaults hold.
-pub const FILTERS: &str = "catalog.filters";
+/// What of Microsoft's catalog is wanted, as it is set when a run asks.
+pub type Chosen = Arc<dyn Fn() -> Selection + Send + Sync>;
 
 /// Runs, one at a time. Clones share them.
 #[derive(Clone, Debug)]
@@ -49,14 +50,21 @@ pub struct Runner {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
 struct Shared {
     upstream: Upstream,
     store: Store,
     wsus: Wsus,
+    chosen: Chosen,
     clock: Arc<dyn Clock>,
     turn: tokio::sync::Mutex<()>,
+    /// Of the run that is under way, or else of the last one.
     board: Mutex<Option<Arc<Board>>>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("upstream", &self.upstream).finish_non_exhaustive()
+    }
 }
 
 impl Shared {
@@ -66,22 +74,28 @@ impl Shared {
     }
 }
 
-/// Takes the board away when a run is over, however it ended.
-struct Seen<'a>(&'a Shared);
+/// Says on the board that the run is over, however it ended.
+struct Seen(Arc<Board>);
 
-impl Drop for Seen<'_> {
+impl Drop for Seen {
     fn drop(&mut self) {
-        *self.0.board() = None;
+        self.0.end();
     }
 }
 
 impl Runner {
-    /// For an upstream of this kind, which `wsus` speaks with.
-    pub fn new(kind: UpstreamKind, address: &str, store: Store, wsus: Wsus, clock: Arc<dyn Clock>) -> Self {
+    /// For an upstream of this kind at this address, which `wsus` speaks with. `chosen` counts for Microsoft's alone.
+    pub fn new(
+        kind: UpstreamKind,
+        address: &str,
+        wsus: Wsus,
+        store: Store,
+        chosen: Chosen,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let upstream = Upstream { kind, address: address.to_owned(), unauthenticated: !wsus.is_authenticated() };
-        let shared =
-            Shared { upstream, store, wsus, clock, turn: tokio::sync::Mutex::new(()), board: Mutex::new(None) };
-        Self { shared: Arc::new(shared) }
+        let (turn, board) = (tokio::sync::Mutex::new(()), Mutex::new(None));
+        Self { shared: Arc::new(Shared { upstream, store, wsus, chosen, clock, turn, board }) }
     }
 
     /// From whom.
@@ -100,7 +114,7 @@ impl Runner {
         let id = catalog.start_run(in_words(&shared.upstream)).await?;
         let board = Arc::new(Board::new(id, shared.clock.now()));
         *shared.board() = Some(Arc::clone(&board));
-        let _seen = Seen(shared);
+        let _seen = Seen(Arc::clone(&board));
         let ended = run::Work::new(shared, Arc::clone(&board), cancel.clone()).to_the_end().await;
         let (outcome, reason) = match &ended {
             Ok(()) => (Outcome::Successful, String::new()),
@@ -115,10 +129,10 @@ impl Runner {
 
     /// The run that is under way.
     pub fn progress(&self) -> Option<Progress> {
-        self.shared.board().as_ref().map(|board| board.look())
+        self.shared.board().as_ref().and_then(|board| board.look())
     }
 
-    /// What the run that is under way has refused, behind the first `from`; the first thousand are told.
+    /// What the run that is under way, or else the last one, has refused, behind the first `from`; the first thousand are told.
     pub fn refused(&self, from: usize) -> Vec<(Identity, String)> {
         self.shared.board().as_ref().map(|board| board.refused(from)).unwrap_or_default()
     }
@@ -131,15 +145,6 @@ impl Runner {
     /// How the catalog stands.
     pub async fn standing(&self) -> Result<Standing, Error> {
         Ok(self.shared.store.catalog().standing().await?)
-    }
-}
-
-/// The filters that are set, or the defaults.
-async fn filters(store: &Store) -> Result<Filters, Error> {
-    match store.document(FILTERS).await? {
-        None => Ok(Filters::default()),
-        Some(bytes) => serde_json::from_slice(&bytes)
-            .map_err(|error| Error::Kept { what: "the record of the filters".to_owned(), why: error.to_string() }),
     }
 }
 

@@ -87,6 +87,7 @@ struct Live {
     total: u64,
     counts: Counts,
     refused: Vec<(Identity, String)>,
+    ended: bool,
 }
 
 impl Board {
@@ -98,6 +99,7 @@ impl Board {
             total: 0,
             counts: Counts::default(),
             refused: Vec::new(),
+            ended: false,
         };
         Self { run, started, live: Mutex::new(live) }
     }
@@ -151,15 +153,24 @@ impl Board {
         self.live().refused.get(from..).unwrap_or_default().to_vec()
     }
 
-    pub(in crate::sync) fn look(&self) -> Progress {
+    /// The run is over. What it refused can still be read.
+    pub(in crate::sync) fn end(&self) {
+        self.live().ended = true;
+    }
+
+    /// How far it is, while it runs.
+    pub(in crate::sync) fn look(&self) -> Option<Progress> {
         let live = self.live();
+        if live.ended {
+            return None;
+        }
         let passed = live.since.elapsed();
         let rate = (passed >= RATE_AFTER && live.done > 0).then(|| live.done as f64 / passed.as_secs_f64());
         let left = rate.map(|rate| {
             let seconds = live.total.saturating_sub(live.done) as f64 / rate;
             Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
         });
-        Progress {
+        Some(Progress {
             run: self.run,
             started: self.started,
             step: live.step,
@@ -168,7 +179,7 @@ impl Board {
             per_minute: rate.map(|rate| (rate * 60.0) as u64),
             left,
             counts: live.counts,
-        }
+        })
     }
 }
 
@@ -180,11 +191,14 @@ mod tests {
     async fn the_expected_end_follows_from_what_is_done() {
         let board = Board::new(1, Timestamp::from_ms(0));
         board.step(Step::FetchingUpdates, 100);
-        assert_eq!((board.look().per_minute, board.look().left), (None, None), "nothing is known yet");
+        let seen = board.look().unwrap();
+        assert_eq!((seen.per_minute, seen.left), (None, None), "nothing is known yet");
         tokio::time::advance(Duration::from_secs(10)).await;
         board.applied(&Applied { wanted: 20, ..Applied::default() }, 40, 0, 0);
-        let seen = board.look();
+        let seen = board.look().unwrap();
         assert_eq!((seen.done, seen.total, seen.per_minute), (40, 120, Some(240)));
         assert_eq!(seen.left, Some(Duration::from_secs(20)));
+        board.end();
+        assert_eq!(board.look(), None);
     }
 }

@@ -71,9 +71,12 @@ impl<'a> Work<'a> {
         let categories = |anchor| Wanted { categories: true, anchor, ..Wanted::default() };
         self.list(CATEGORIES, Step::ListingCategories, Step::FetchingCategories, categories).await?;
         if self.shared.upstream.kind == UpstreamKind::Microsoft {
-            let filters = crate::sync::filters(&self.shared.store).await?;
-            let wanted = filters.wanted(&tree::of(&self.catalog).await?);
-            self.filtered(&wanted).await?;
+            let tree = tree::of(&self.catalog).await?;
+            let (filters, left_out) = plan::in_force(&(self.shared.chosen)(), &tree);
+            for error in left_out {
+                tracing::warn!(%error, "a filter is left out");
+            }
+            self.filtered(&filters.wanted(&tree)).await?;
             beyond::fetch(self).await?;
         } else {
             let everything = |anchor| Wanted { anchor, ..Wanted::default() };

@@ -8,6 +8,8 @@ mod conversation;
 mod documents;
 #[path = "catalog/messages.rs"]
 mod messages;
+#[path = "support/proxy.rs"]
+mod proxy;
 #[path = "support/recorded.rs"]
 mod recorded;
 #[path = "catalog/sync.rs"]

@@ -53,7 +53,7 @@ pub(super) fn settle<T>(decoded: Result<T, Trouble>, broken: Option<Trouble>) ->
 }
 
 /// An exchange whose answer is small and held whole.
-pub(super) async fn whole<C: Call>(core: &Core, url: &Url, call: &C) -> Result<Answer<C::Answer>, Trouble>
+pub(super) async fn whole<C: Call + 'static>(core: &Core, url: &Url, call: &C) -> Result<Answer<C::Answer>, Trouble>
 where
     C::Answer: Send + 'static,
 {

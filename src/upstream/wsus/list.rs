@@ -1,6 +1,7 @@
 //! Which revisions there are (MS-WSUSSS 3.1.4.5): what is asked for, and the list as it comes, name by name.
 
 use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::model::update::{Identity, UpdateId};
 use crate::upstream::wsus::Core;
@@ -48,9 +49,8 @@ impl Wanted {
     fn filter(&self) -> Filter {
         let anchored = self.anchor.is_some();
         let delta = |is_new: bool| anchored && !is_new;
-        let ids = |picks: &Option<Vec<Pick<UpdateId>>>| {
-            let ids = picks.as_ref()?.iter().map(|pick| IdAndDelta { id: pick.id, delta: delta(pick.is_new) });
-            Some(ids.collect())
+        let ids = |picks: Option<&[Pick<UpdateId>]>| -> Option<Vec<IdAndDelta>> {
+            Some(picks?.iter().map(|pick| IdAndDelta { id: pick.id, delta: delta(pick.is_new) }).collect())
         };
         let languages = self.languages.as_ref().map(|picks| {
             picks.iter().map(|pick| LanguageAndDelta { id: pick.id, delta: delta(pick.is_new) }).collect()
@@ -60,8 +60,8 @@ impl Wanted {
             anchor: self.anchor.clone(),
             config: self.categories,
             get_63_languages_only: Some(false),
-            categories: ids(&self.products),
-            classifications: ids(&self.classifications),
+            categories: ids(self.products.as_deref()),
+            classifications: ids(self.classifications.as_deref()),
             languages,
         }
     }
@@ -113,7 +113,10 @@ pub(super) async fn revisions<N: Names>(core: &Core, wanted: &Wanted, mut names:
         let cookie = visitor.cookie().await?;
         let (back, outcome) = once(core, cookie, filter.clone(), names).await;
         let Some(back) = back else {
-            let why = outcome.err().map_or_else(|| "the sink was lost".to_owned(), |trouble| format!("{trouble:?}"));
+            let why = match outcome {
+                Err(Trouble::NotKept(why)) => why,
+                _ => "the sink was lost".to_owned(),
+            };
             return Err(Error::NotKept { why });
         };
         names = back;
@@ -138,8 +141,8 @@ async fn once<N: Names>(
 ) -> (Option<N>, Result<Answer<Listed>, Trouble>) {
     let call = GetRevisionIdList { cookie: Some(cookie), filter };
     // Shared, so that it comes back also where nothing was ever asked.
-    let shelf = std::sync::Arc::new(std::sync::Mutex::new(Some(names)));
-    let taken = std::sync::Arc::clone(&shelf);
+    let shelf = Arc::new(Mutex::new(Some(names)));
+    let taken = Arc::clone(&shelf);
     let decode = move |pipe: Pipe| {
         let Some(mut names) = lock(&taken).take() else {
             return Err(Trouble::NotKept("the sink is in use".to_owned()));
@@ -156,9 +159,9 @@ async fn once<N: Names>(
     (names, outcome)
 }
 
-fn lock<N>(shelf: &std::sync::Mutex<Option<N>>) -> std::sync::MutexGuard<'_, Option<N>> {
+fn lock<N>(shelf: &Mutex<Option<N>>) -> MutexGuard<'_, Option<N>> {
     // The option is whole between any two calls.
-    shelf.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    shelf.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn read<N: Names>(pipe: Pipe, names: &mut N) -> Result<Answer<Listed>, Trouble> {

@@ -11,9 +11,9 @@
 //! [`patience`] says what is repeated and how often, [`error`] what is told in the end. [`trust`] is whom TLS believes.
 //!
 //! What holds:
-//! - No body is held. A worker holds less than 2 MiB of what came, 2 MiB of documents and 4 MiB of addresses and digests of
-//!   the batch at hand; one more batch waits for the taker. With 4 workers that is 40 MiB at the worst, however large
-//!   documents are; what is beyond lies in a file without a name in [`Config::spool`].
+//! - No body is held. A worker holds less than 2 MiB of what came, 4 MiB of documents and 4 MiB of addresses and digests of
+//!   the batch at hand; one more batch waits for the taker. With 4 workers that is 50 MiB at the worst, however large
+//!   documents are; what is beyond lies in a file without a name in [`Config::spool`]. Real answers end at 2 MB.
 //! - Dropping a future or [`Documents`] ends everything that it began; [`Wsus::drained`] returns when it has ended.
 //! - Bytes flow in the bandwidth class `sync`, and nothing is asked while that is paused.
 //! - No redirect is followed: what the configuration names is asked, and nothing else.

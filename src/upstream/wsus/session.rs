@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
+use url::Url;
 
 use crate::base::time::Timestamp;
 use crate::upstream::wsus::Core;
@@ -15,7 +16,6 @@ use crate::upstream::wsus::error::Error;
 use crate::upstream::wsus::patience::{Step, Tries};
 use crate::wire::wsusss::authorize::{Cookie, GetAuthConfig, GetAuthorizationCookie, GetCookie};
 use crate::wire::wsusss::{Answer, Call, Method};
-use url::Url;
 
 /// The version of the protocol that this node speaks: that of WSUS 10, which is told of every update (MS-WSUSSS 3.1.4.3).
 const PROTOCOL_VERSION: &str = "1.20";
@@ -85,23 +85,27 @@ impl Pool {
 pub(super) struct Visitor<'a> {
     core: &'a Core,
     held: Option<Held>,
+    /// One was refused: those that lie in the pool may be as old, and each would cost a question.
+    wants_new: bool,
 }
 
 impl<'a> Visitor<'a> {
     pub(super) fn new(core: &'a Core) -> Self {
-        Self { core, held: None }
+        Self { core, held: None, wants_new: false }
     }
 
     /// A cookie that is good now; authorizes where there is none.
     pub(super) async fn cookie(&mut self) -> Result<Cookie, Error> {
-        if let Some(held) =
-            self.held.take().filter(|held| held.good_until > Instant::now()).or_else(|| self.core.cookies.take())
-        {
-            let cookie = held.cookie.clone();
-            self.held = Some(held);
-            return Ok(cookie);
+        let now = Instant::now();
+        let mut held = self.held.take().filter(|held| held.good_until > now);
+        if held.is_none() && !self.wants_new {
+            held = self.core.cookies.take();
         }
-        let held = authorize(self.core).await?;
+        let held = match held {
+            Some(held) => held,
+            None => authorize(self.core).await?,
+        };
+        self.wants_new = false;
         let cookie = held.cookie.clone();
         self.held = Some(held);
         Ok(cookie)
@@ -110,10 +114,11 @@ impl<'a> Visitor<'a> {
     /// The server refused it.
     pub(super) fn forget(&mut self) {
         self.held = None;
+        self.wants_new = true;
     }
 
-    /// Asks what needs a cookie and is answered in one piece. `Err` in the inner result is what bisection is to deal with.
-    pub(super) async fn ask<C: Call>(
+    /// Asks what needs a cookie and is answered in one piece.
+    pub(super) async fn ask<C: Call + 'static>(
         &mut self,
         tries: &mut Tries<'_>,
         make: impl Fn(Cookie) -> C,
@@ -169,7 +174,12 @@ async fn authorize(core: &Core) -> Result<Held, Error> {
 }
 
 /// One question of the authorization; `None` where it is to begin anew.
-async fn step<C: Call>(core: &Core, url: &Url, call: &C, tries: &mut Tries<'_>) -> Result<Option<C::Answer>, Error>
+async fn step<C: Call + 'static>(
+    core: &Core,
+    url: &Url,
+    call: &C,
+    tries: &mut Tries<'_>,
+) -> Result<Option<C::Answer>, Error>
 where
     C::Answer: Send + 'static,
 {

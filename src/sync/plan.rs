@@ -44,10 +44,14 @@ pub(in crate::sync) fn name_of(wanted: &filter::Wanted) -> String {
     let mut hash = blake3::Hasher::new();
     // The sets are in order, and each is followed by what none of its members can be.
     for ids in [&wanted.products, &wanted.classifications] {
-        ids.iter().for_each(|id| drop(hash.update(id.bytes())));
+        for id in ids {
+            hash.update(id.bytes());
+        }
         hash.update(b"|");
     }
-    wanted.languages.iter().for_each(|language| drop(hash.update(&language.to_be_bytes())));
+    for language in &wanted.languages {
+        hash.update(&language.to_be_bytes());
+    }
     format!("{EVERYTHING}-{}", &hash.finalize().to_hex()[..32])
 }
 

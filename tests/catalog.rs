@@ -12,3 +12,5 @@ mod messages;
 mod proxy;
 #[path = "support/recorded.rs"]
 mod recorded;
+#[path = "catalog/sync.rs"]
+mod sync;

@@ -27,6 +27,7 @@ pub mod quarantine;
 pub mod router;
 pub mod socket;
 pub mod status;
+pub mod sync;
 pub mod tls;
 pub mod view;
 pub mod work;

@@ -11,8 +11,8 @@ use http::{Method, StatusCode, Uri, header};
 
 use crate::admin::error::Problem;
 use crate::admin::{
-    Access, BODY_BYTES_MAX, Handles, ask, bandwidth, bind, content, guard, health, metrics, quarantine, status, tls,
-    work,
+    Access, BODY_BYTES_MAX, Handles, ask, bandwidth, bind, content, guard, health, metrics, quarantine, status, sync,
+    tls, work,
 };
 
 /// Every address: method, path, and what it answers; for the reference.
@@ -46,6 +46,10 @@ pub const ADDRESSES: &[(&str, &str, &str)] = &[
     ("GET", "/api/v1/jobs", "the jobs that run, and the last hundred that ran"),
     ("GET", "/api/v1/jobs/{id}", "one job; with `wait=30` once it has ended, or after so many seconds"),
     ("POST", "/api/v1/jobs/{id}/stop", "stops a job"),
+    ("GET", "/api/v1/sync", "how the catalog is synchronised: the run under way, the last one, the next one"),
+    ("GET", "/api/v1/sync/history", "the runs, newest first, by page: `before`, `limit`"),
+    ("POST", "/api/v1/sync/start", "starts a run as a job"),
+    ("POST", "/api/v1/sync/stop", "stops the run that is under way"),
     ("POST", "/api/v1/tls/reload", "looks at the certificate's files now, and answers what is served then"),
     ("GET", "/api/v1/explain", "what the node makes of the address in `url`"),
     ("GET", "/api/v1/doctor", "tests the way to the origins, or to those in `url`"),
@@ -77,6 +81,10 @@ pub fn router(handles: Handles, access: Access) -> Router {
         .route("/fetch", post(work::fetch))
         .route("/store/verify", post(work::verify))
         .route("/store/backup", post(work::backup))
+        .route("/sync", get(sync::state))
+        .route("/sync/history", get(sync::history))
+        .route("/sync/start", post(sync::start))
+        .route("/sync/stop", post(sync::stop))
         .route("/tls/reload", post(tls::reload))
         .route("/bandwidth", get(bandwidth::show))
         .route("/bandwidth/{key}", post(bandwidth::set).merge(delete(bandwidth::clear)))

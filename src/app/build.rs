@@ -35,13 +35,17 @@ use crate::base::time::{Clock, SystemClock};
 use crate::fill::Fill;
 use crate::jobs::Jobs;
 use crate::jobs::work::{Verify, Work};
+use crate::model::filter::Selection;
 use crate::model::origin::AllowList;
 use crate::model::settings::{LOCAL_DOCUMENTS, Layer, Settings};
 use crate::net::tls::Tls;
 use crate::net::{self, Bound, Server};
 use crate::pace::Governor;
 use crate::serve;
+use crate::store::catalog::UpstreamKind;
 use crate::store::{Health, Opened, Store};
+use crate::sync::Runner;
+use crate::upstream::wsus::Wsus;
 use crate::upstream::{Source, Upstream};
 
 /// Threads of the control plane: one for a slow question, one for the others.
@@ -198,7 +202,11 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
     let upstream = Upstream::paced(rooms::upstream(&typed, &id)?, Arc::clone(&allow), governor.clone())?;
     let upstream: Arc<dyn Source> = Arc::new(upstream);
     let fill = Fill::new(rooms::fill(&typed), store.clone(), upstream, Arc::clone(&allow), Arc::clone(&clock));
-    let jobs = Jobs::new(rooms::jobs(&typed), store.clone(), fill.clone(), Arc::clone(&clock));
+    let for_jobs = rooms::jobs(&typed, &id);
+    let jobs = match runner(&typed, &id, &store, &governor, &clock).await? {
+        Some(sync) => Jobs::with_catalog(for_jobs, store.clone(), fill.clone(), sync, Arc::clone(&clock)),
+        None => Jobs::new(for_jobs, store.clone(), fill.clone(), Arc::clone(&clock)),
+    };
 
     let suspects = jobs.clone();
     let suspect = move |suspicion: serve::Suspicion| {
@@ -327,6 +335,32 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
         http: http_addresses,
         https: https_addresses,
     })
+}
+
+/// The runs of the catalog; `None` below a parent.
+async fn runner(
+    typed: &Typed,
+    id: &str,
+    store: &Store,
+    governor: &Governor,
+    clock: &Arc<dyn Clock>,
+) -> Result<Option<Runner>, AppError> {
+    let Some((kind, config)) = rooms::sync(typed, id)? else { return Ok(None) };
+    let (address, governor) = (config.url.clone(), governor.clone());
+    // Reads the files of authorities.
+    let opening = tokio::task::spawn_blocking(move || Wsus::new(config, &governor));
+    let wsus = opening
+        .await
+        .map_err(|error| AppError::System {
+            what: "preparing the synchronisation",
+            source: std::io::Error::other(error.to_string()),
+        })?
+        .map_err(|error| {
+            let key = if kind == UpstreamKind::Microsoft { "sync.microsoft" } else { "upstream.url" };
+            crate::app::ConfigError::one(key, error.to_string())
+        })?;
+    let chosen = Arc::new(Selection::default);
+    Ok(Some(Runner::new(kind, &address, wsus, store.clone(), chosen, Arc::clone(clock))))
 }
 
 /// Finds or makes the node's certificate. Where the data directory cannot be written and none is there, the node goes

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
 use crate::app::LogFormat;
-use crate::cli::verbs::{BandwidthVerb, ConfigVerb, ContentVerb, Fetch, Import, JobsVerb, StoreVerb, TlsVerb};
+use crate::cli::verbs::{BandwidthVerb, ConfigVerb, ContentVerb, Fetch, Import, JobsVerb, StoreVerb, SyncVerb, TlsVerb};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -277,6 +277,23 @@ Examples:
   waystation bandwidth clear prefetch"
     )]
     Bandwidth(BandwidthVerb),
+
+    /// Fetch the catalog of updates from above, and see how that went
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  waystation sync start
+  waystation sync status
+  waystation sync history
+  waystation sync stop
+
+The catalog says which updates there are, what they consist of and which digests
+their files have. It comes from Microsoft, of which `[filters]` says what is
+wanted, or from a WSUS server, of which everything is taken ([upstream] kind and
+url). The schedule stands in [sync]."
+    )]
+    Sync(SyncVerb),
 
     /// See and stop long work
     #[command(

@@ -24,6 +24,7 @@ pub mod question;
 pub mod size;
 pub mod status;
 pub mod store;
+pub mod sync;
 pub mod tls;
 pub mod verbs;
 
@@ -86,6 +87,7 @@ fn dispatch(cli: Cli, out: Out) -> Result<(), Fail> {
         Verb::Store(verb) => store::run(&reach(&flags, out)?, verb, out),
         Verb::Tls(verb) => tls::run(&load(&flags)?, verb, out),
         Verb::Bandwidth(verb) => bandwidth::run(&reach(&flags, out)?, &verb, out),
+        Verb::Sync(verb) => sync::run(&reach(&flags, out)?, &verb, out),
         Verb::Jobs(verb) => jobs::run(&reach(&flags, out)?, &verb, out),
     }
 }

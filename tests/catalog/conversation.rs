@@ -38,7 +38,7 @@ fn sim(character: Character) -> Sim {
     Sim::start(options(character)).unwrap()
 }
 
-fn config(url: &str, spool: PathBuf) -> Config {
+pub(crate) fn config(url: &str, spool: PathBuf) -> Config {
     let http = waystation::upstream::Config {
         proxy: Proxy::default(),
         extra_ca: Vec::new(),

@@ -8,6 +8,7 @@ mod content;
 mod job;
 mod requests;
 mod status;
+mod sync;
 mod tls;
 
 use std::fmt;
@@ -22,6 +23,7 @@ pub use self::content::{Content, Emptied, Page, Pinned, Quarantined, Unbound};
 pub use self::job::{Job, Line, Progress, Started};
 pub use self::requests::{BackupRequest, FetchItem, FetchRequest, ImportRequest, VerifyRequest};
 pub use self::status::{Flight, Health, Hour, Listening, Node, Scrub, Status, Traffic, Upstream, Use};
+pub use self::sync::{Sync, SyncCounts, SyncHistory, SyncRun, SyncRunning, SyncStopped, SyncUpstream};
 pub use self::tls::{Certificate, Certificates, Pending, Reloaded, SiteCa};
 
 /// A point in time as the API writes it.

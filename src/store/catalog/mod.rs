@@ -24,6 +24,7 @@ mod blobs;
 mod facts;
 mod import;
 mod look;
+mod missing;
 mod pack;
 mod prepare;
 mod relate;
@@ -294,6 +295,11 @@ impl Catalog {
     /// For each of these updates whether it is a leaf: no update of the catalog names it as a prerequisite, in any clause.
     pub async fn leaves(&self, ids: Vec<UpdateId>) -> Result<Vec<bool>, Error> {
         self.look(move |core| core.leaves(&ids)).await
+    }
+
+    /// Updates that are named as prerequisites and not held, in order; at most 10,000.
+    pub async fn missing_prerequisites(&self) -> Result<Vec<UpdateId>, Error> {
+        self.walk(|core| core.missing_prerequisites()).await
     }
 
     /// Revisions that bundle this one.

@@ -115,6 +115,7 @@ impl Plane {
             turns: Turns::default(),
             tls: None,
             bandwidth: waystation::admin::bandwidth::Bandwidth::default(),
+            filters: None,
         };
         Self { handles, data, files: tempfile::tempdir().unwrap() }
     }

@@ -25,7 +25,7 @@ const KEYS: &str = "the keys are upstream, sync, prefetch, demand, clients, node
 /// The future of a change.
 pub type Change = Pin<Box<dyn Future<Output = Result<(), Refused>> + Send>>;
 
-/// Sets one key of `[bandwidth]` at run time (or takes it back) for someone.
+/// Sets one key of a section at run time (or takes it back) for someone.
 pub type Changing = Arc<dyn Fn(String, Option<Raw>, String) -> Change + Send + Sync>;
 
 /// What governs the bandwidth, and the way to change its rules. Without a node there is neither.

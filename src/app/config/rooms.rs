@@ -10,6 +10,7 @@ use crate::app::config::kinds::network::ProxyChoice;
 use crate::app::config::kinds::word::UpstreamKind;
 use crate::app::config::secret;
 use crate::app::error::{ConfigError, Problem};
+use crate::model::filter::Selection;
 use crate::model::payload::{Location, Standing};
 use crate::net::tls::files::Pair;
 use crate::net::tls::names::SiteName;
@@ -168,6 +169,16 @@ pub(crate) fn fill(typed: &Typed) -> fill::Config {
 pub(crate) fn jobs(typed: &Typed) -> jobs::Config {
     let every = typed.store.scrub.0;
     jobs::Config { scrub_every: (!every.is_zero()).then_some(every), ..jobs::Config::default() }
+}
+
+/// What of the catalog is wanted, as it was written.
+pub(crate) fn filters(typed: &Typed) -> Selection {
+    let filters = &typed.filters;
+    Selection {
+        products: filters.products.0.clone(),
+        classifications: filters.classifications.0.clone(),
+        languages: filters.languages.0.clone(),
+    }
 }
 
 /// For the bandwidth governor.

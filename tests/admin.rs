@@ -24,6 +24,11 @@ use waystation::model::name::{Name, OriginKey};
 use waystation::model::payload::{Alias, Validators};
 use waystation::store::{self, Store};
 
+#[path = "admin/catalog.rs"]
+mod catalog;
+#[path = "support/made_catalog.rs"]
+mod made_catalog;
+
 struct Plane {
     handles: Handles,
     data: tempfile::TempDir,

@@ -21,6 +21,10 @@ use crate::origin::{Fault, Object, Origin};
 mod node_process;
 #[path = "support/origin.rs"]
 mod origin;
+#[path = "cli/catalog.rs"]
+mod catalog;
+#[path = "support/made_catalog.rs"]
+mod made_catalog;
 #[path = "cli/paused.rs"]
 mod paused;
 #[path = "cli/preflight.rs"]

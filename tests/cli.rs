@@ -16,15 +16,15 @@ use waystation::cli::args::Cli;
 use crate::node_process::{NodeProcess, program, verb as run};
 use crate::origin::{Fault, Object, Origin};
 
+#[path = "cli/catalog.rs"]
+mod catalog;
+#[path = "support/made_catalog.rs"]
+mod made_catalog;
 #[allow(dead_code, reason = "other tests use other parts of it")]
 #[path = "support/node_process.rs"]
 mod node_process;
 #[path = "support/origin.rs"]
 mod origin;
-#[path = "cli/catalog.rs"]
-mod catalog;
-#[path = "support/made_catalog.rs"]
-mod made_catalog;
 #[path = "cli/paused.rs"]
 mod paused;
 #[path = "cli/preflight.rs"]

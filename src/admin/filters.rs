@@ -69,7 +69,10 @@ pub async fn reset(
 }
 
 /// `DELETE /api/v1/filters`: all of them, but those that are fixed elsewhere.
-pub async fn reset_all(State(handles): State<Arc<Handles>>, Caller(by): Caller) -> Result<Json<view::Filters>, Problem> {
+pub async fn reset_all(
+    State(handles): State<Arc<Handles>>,
+    Caller(by): Caller,
+) -> Result<Json<view::Filters>, Problem> {
     let settings = ask::in_force(&handles).await?;
     for key in KEYS {
         let locked = setting(&settings, key).is_some_and(|setting| setting.locked);
@@ -98,9 +101,7 @@ async fn change(handles: &Handles, key: &str, value: Option<Raw>, by: String) ->
         ));
     };
     changing(key.to_owned(), value, by).await.map_err(|refused| match refused {
-        Refused::Value(title) => {
-            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, title, "correct it and send it again")
-        }
+        Refused::Value(title) => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, title, "correct it and send it again"),
         Refused::Setting(SettingError::Startup { .. } | SettingError::Unknown { .. }) => {
             Problem::new(StatusCode::NOT_FOUND, refused.to_string(), LOOK)
         }
@@ -149,10 +150,11 @@ fn changed(key: &str, asked: &SetRequest, now: &Filters, tree: &Tree) -> Result<
     let emptied = key == "languages" && asked.how == How::Remove && !all && list.is_empty();
     if emptied || (key != "languages" && list.is_empty()) {
         let example = if key == "products" { "Windows 11" } else { "Security Updates" };
-        let title = match emptied {
-            true => "no language would be left, which stands for all".to_owned(),
-            false => Error::Empty { what: if key == "products" { "products" } else { "classifications" }, example }
-                .to_string(),
+        let title = if emptied {
+            "no language would be left, which stands for all".to_owned()
+        } else {
+            let what = if key == "products" { "products" } else { "classifications" };
+            Error::Empty { what, example }.to_string()
         };
         let next = if emptied { "`waystation filters set languages all` takes all" } else { LOOK };
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, title, next));
@@ -361,14 +363,15 @@ mod tests {
     #[test]
     fn the_tree_is_told_from_the_top_and_circles_end() {
         let rows = rows(&tree(), &now());
-        let own: Vec<_> =
-            rows.iter().take(4).map(|row| (row.name.as_str(), row.depth, row.chosen)).collect();
+        let own: Vec<_> = rows.iter().take(4).map(|row| (row.name.as_str(), row.depth, row.chosen)).collect();
         assert_eq!(
             own,
             [("Contoso", 0, false), ("Desktop", 1, false), ("Writer 10", 2, true), ("Writer 11", 2, false)]
         );
         assert_eq!(rows[3].path, "Contoso > Desktop > Writer 11");
-        assert!(rows.last().is_some_and(|row| row.kind == "classification") && rows.iter().all(|row| row.name != "Circle"));
+        assert!(
+            rows.last().is_some_and(|row| row.kind == "classification") && rows.iter().all(|row| row.name != "Circle")
+        );
     }
 
     #[test]
@@ -388,7 +391,8 @@ mod tests {
         ];
         let told = told(&settings, &tree(), false);
         assert!(told.without_effect.is_some_and(|why| why.contains("WSUS")));
-        let names: Vec<_> = told.products.entries.iter().map(|entry| (entry.name.clone(), entry.kind.as_str())).collect();
+        let names: Vec<_> =
+            told.products.entries.iter().map(|entry| (entry.name.clone(), entry.kind.as_str())).collect();
         assert_eq!(names, [(id(77).to_string(), "unknown"), ("Desktop".to_owned(), "family")]);
         assert!(told.products.wrong.len() == 1 && told.products.wrong[0].contains("Writer 11"), "{:?}", told.products);
         assert_eq!((told.products_count, told.products.set.locked), (3, true));

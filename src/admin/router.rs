@@ -11,8 +11,8 @@ use http::{Method, StatusCode, Uri, header};
 
 use crate::admin::error::Problem;
 use crate::admin::{
-    Access, BODY_BYTES_MAX, Handles, ask, bandwidth, bind, content, filters, guard, health, metrics, quarantine, status,
-    tls, updates, work,
+    Access, BODY_BYTES_MAX, Handles, ask, bandwidth, bind, content, filters, guard, health, metrics, quarantine,
+    status, tls, updates, work,
 };
 
 /// Every address: method, path, and what it answers; for the reference.
@@ -55,7 +55,11 @@ pub const ADDRESSES: &[(&str, &str, &str)] = &[
         "updates of the catalog, the newest first, by page: `after`, `limit` (at most 500), `text`, `kb`, `severity`, \
          `classification`, `product`, `state`, `kind`, `from`, `until`, `hidden`",
     ),
-    ("GET", "/api/v1/updates/{name}", "one update with all that hangs on it, by id, `id/revision` (percent-encoded) or KB"),
+    (
+        "GET",
+        "/api/v1/updates/{name}",
+        "one update with all that hangs on it, by id, `id/revision` (percent-encoded) or KB",
+    ),
     ("GET", "/api/v1/filters", "what of Microsoft's catalog is wanted, by name, and who set it"),
     ("GET", "/api/v1/filters/available", "the categories that the catalog has, as a tree"),
     (

@@ -38,8 +38,7 @@ const FILES_MAX: usize = 2000;
 const STRIDE: usize = 50;
 
 /// What to do about a catalog in which nothing stands.
-pub(super) const EMPTY: &str =
-    "the catalog is empty until it has been synchronised: `waystation sync start` does it, `waystation sync status` \
+pub(super) const EMPTY: &str = "the catalog is empty until it has been synchronised: `waystation sync start` does it, `waystation sync status` \
      tells how far it is";
 
 /// `GET /api/v1/updates`.
@@ -122,10 +121,7 @@ async fn held(catalog: &Catalog, mut numbers: Vec<u32>) -> Result<view::First<vi
 }
 
 /// The first of what relations point to, held or not; and whether any of those came from who proves nothing.
-async fn pointed(
-    catalog: &Catalog,
-    mut targets: Vec<Target>,
-) -> Result<(view::First<view::Reference>, bool), Problem> {
+async fn pointed(catalog: &Catalog, mut targets: Vec<Target>) -> Result<(view::First<view::Reference>, bool), Problem> {
     let count = targets.len() as u64;
     targets.truncate(RELATED_MAX);
     let shorts: Vec<Option<Summary>> = catalog.shorts(targets.clone()).await?;

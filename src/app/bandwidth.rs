@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::admin::bandwidth::{Changing, Refused};
+use crate::app::config::keys::Typed;
 use crate::app::config::rooms;
 use crate::app::run_time::RunTime;
 use crate::model::settings::Raw;
@@ -19,7 +20,7 @@ impl Changer {
     /// Sets `bandwidth.{name}` for `by`, or, with `None`, lets what stands beneath it hold again.
     pub(crate) async fn change(&self, name: &str, value: Option<Raw>, by: &str) -> Result<(), Refused> {
         let path = format!("bandwidth.{name}");
-        let judge = |typed: &_| rooms::pace(typed).map_err(|error| error.to_string());
+        let judge = |typed: &Typed| rooms::pace(typed).map_err(|error| error.to_string());
         self.settings.change(&path, value, by, judge, |config| self.governor.set_config(config)).await
     }
 

@@ -72,7 +72,8 @@ fn people(filters: &Filters) -> String {
 /// What can be said of the catalog that names are looked up in.
 fn known(filters: &Filters) -> String {
     match filters.catalog_categories {
-        0 => "the catalog is empty, so that few products are known: `waystation sync start` brings the others\n".to_owned(),
+        0 => "the catalog is empty, so that few products are known: `waystation sync start` brings the others\n"
+            .to_owned(),
         _ => "`waystation filters list --available` shows what there is to choose from\n".to_owned(),
     }
 }
@@ -105,7 +106,8 @@ fn sifted(all: Vec<Available>, filter: Option<&str>) -> Vec<Available> {
         let depth = usize::try_from(row.depth).unwrap_or(usize::MAX);
         above.truncate(depth);
         if row.name.to_lowercase().contains(&wanted) {
-            shown.append(&mut above.iter().filter(|parent| !shown.contains(parent)).cloned().collect());
+            let missing: Vec<Available> = above.iter().filter(|parent| !shown.contains(parent)).cloned().collect();
+            shown.extend(missing);
             shown.push(row.clone());
         }
         above.push(row);
@@ -154,7 +156,8 @@ mod tests {
 
     #[test]
     fn what_fits_is_shown_below_what_it_stands_below() {
-        let all = vec![row("C", 0), row("F", 1), row("Paper", 2), row("Pen", 2), row("G", 1), row("Lamp", 2), row("D", 0)];
+        let all =
+            vec![row("C", 0), row("F", 1), row("Paper", 2), row("Pen", 2), row("G", 1), row("Lamp", 2), row("D", 0)];
         let names = |filter| sifted(all.clone(), Some(filter)).into_iter().map(|row| row.name).collect::<Vec<_>>();
         assert_eq!(names("P"), ["C", "F", "Paper", "Pen", "G", "Lamp"]);
         assert_eq!(names("lamp"), ["C", "G", "Lamp"]);

@@ -21,8 +21,7 @@ const SHORT: usize = 8;
 /// What to do about an empty catalog.
 const EMPTY: &str = "the catalog is empty: begin with `waystation sync start`\n";
 
-const UNAUTHENTICATED: &str =
-    "* unauthenticated: it came over plain HTTP, so that nothing proves who said it, and its digests prove no payload\n";
+const UNAUTHENTICATED: &str = "* unauthenticated: it came over plain HTTP, so that nothing proves who said it, and its digests prove no payload\n";
 
 pub(in crate::cli) fn run(loaded: &Loaded, verb: UpdatesVerb, out: Out) -> Result<(), Fail> {
     let is_both = |sieve: &Sieve| sieve.csv && out.is_json();
@@ -100,15 +99,18 @@ async fn list(node: &Node, words: &str, sieve: &Sieve, out: Out) -> Result<(), F
 fn people(all: &Updates, is_sifted: bool) -> String {
     if all.catalog.updates == 0 {
         return match &all.catalog.arriving {
-            Some(from) => format!("the catalog is empty, and is being taken from {from}: `waystation sync status` tells more\n"),
+            Some(from) => {
+                format!("the catalog is empty, and is being taken from {from}: `waystation sync status` tells more\n")
+            }
             None => EMPTY.to_owned(),
         };
     }
     if all.rows.is_empty() {
         let hidden = "what cannot be approved by itself is shown with --hidden";
-        return match is_sifted {
-            true => format!("nothing fits among {}; {hidden}\n", size::counted(all.catalog.updates, "update")),
-            false => format!("there is nothing that can be approved by itself; {hidden}\n"),
+        return if is_sifted {
+            format!("nothing fits among {}; {hidden}\n", size::counted(all.catalog.updates, "update"))
+        } else {
+            format!("there is nothing that can be approved by itself; {hidden}\n")
         };
     }
     let mut grid = Grid::new(&["update", "kb", "made", "severity", "classification", "state", "title"]);
@@ -126,10 +128,7 @@ fn people(all: &Updates, is_sifted: bool) -> String {
     let mut text = grid.text();
     if let Some(next) = &all.next {
         let (shown, total) = (size::count(all.rows.len() as u64), size::count(all.total));
-        add(
-            &mut text,
-            format_args!("{shown} of {total}; the next ones with --after {next}, all with --limit 0\n"),
-        );
+        add(&mut text, format_args!("{shown} of {total}; the next ones with --after {next}, all with --limit 0\n"));
     }
     if all.rows.iter().any(|row| row.unauthenticated) {
         text.push_str(UNAUTHENTICATED);
@@ -161,8 +160,20 @@ fn table(rows: &[Update]) -> String {
     csv::row(
         &mut text,
         [
-            "id", "revision", "kb", "title", "created", "severity", "classification", "products", "state", "kind",
-            "deployable", "files", "bytes", "unauthenticated",
+            "id",
+            "revision",
+            "kb",
+            "title",
+            "created",
+            "severity",
+            "classification",
+            "products",
+            "state",
+            "kind",
+            "deployable",
+            "files",
+            "bytes",
+            "unauthenticated",
         ],
     );
     for row in rows {
@@ -381,7 +392,9 @@ mod tests {
         assert!(lines.next().is_some_and(|head| head.starts_with("id,revision,kb,title,")));
         assert_eq!(
             lines.next(),
-            Some("i,1,5031234,\"'=HYPERLINK(\"\"http://x\"\")\",,unspecified,,\"a; b\",published,software,true,2,3,true")
+            Some(
+                "i,1,5031234,\"'=HYPERLINK(\"\"http://x\"\")\",,unspecified,,\"a; b\",published,software,true,2,3,true"
+            )
         );
     }
 }

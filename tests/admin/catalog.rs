@@ -48,7 +48,7 @@ async fn updates_are_found_by_all_that_is_said_of_them() {
     assert_eq!(found("state=refused").await, ["14"]);
     assert_eq!(found("from=2026-01-13&until=2026-01-13").await.len(), 5);
     assert_eq!(found("from=2026-01-14").await.len(), 0);
-    assert_eq!(found("from=2026-01-13T00:00:20Z").await, ["15"]);
+    assert_eq!(found("from=2026-01-13T00:00:21Z").await, ["15"]);
     assert_eq!(found("until=2026-01-13T00:00:17Z").await, ["10"]);
     assert_eq!(found("kind=category").await, ["05", "04", "03", "02", "01"]);
     let row = plane.get("/api/v1/updates?kb=KB5031234").await["rows"][0].clone();

@@ -92,7 +92,10 @@ async fn csv_is_for_spreadsheets_and_runs_nothing_there() {
     let output = run(data, &["updates", "list", "--csv", "--json"]);
     assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
     let listed = well(data, &["updates", "list"]);
-    assert!(listed.contains("published *") && listed.contains("* unauthenticated: it came over plain HTTP"), "{listed}");
+    assert!(
+        listed.contains("published *") && listed.contains("* unauthenticated: it came over plain HTTP"),
+        "{listed}"
+    );
     assert!(well(data, &["updates", "show", "KB5031234"]).contains("unauthenticated"));
 }
 
@@ -125,7 +128,11 @@ async fn filters_are_set_by_name_kept_by_id_and_outlive_a_restart() {
     assert!(error.contains("did you mean \"Paper\"?") && error.contains("\"Hotfixes\" is a classification"), "{error}");
     let error = ill(data, &["filters", "set", "products", "--remove", "paper", "pen"]);
     assert!(error.contains("no products are chosen"), "{error}");
-    assert_eq!(names(&node.json(&["filters", "list"]), "products"), ["Paper", "Pen"], "what was refused changed nothing");
+    assert_eq!(
+        names(&node.json(&["filters", "list"]), "products"),
+        ["Paper", "Pen"],
+        "what was refused changed nothing"
+    );
 
     node.signal(Signal::TERM);
     assert!(node.ended().success());
@@ -152,7 +159,8 @@ fn an_empty_catalog_says_how_to_fill_it() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path();
     let _node = NodeProcess::start(data, &[]);
-    for args in [&["updates", "list"][..], &["updates", "search", "x", "--severity", "critical"], &["filters", "list"]] {
+    for args in [&["updates", "list"][..], &["updates", "search", "x", "--severity", "critical"], &["filters", "list"]]
+    {
         assert!(well(data, args).contains("waystation sync start"), "{args:?}");
     }
     assert!(ill(data, &["updates", "show", "KB5031234"]).contains("waystation sync start"));

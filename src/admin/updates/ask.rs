@@ -150,11 +150,7 @@ fn kinds_of(text: &str) -> Result<Vec<Kind>, &'static str> {
 }
 
 /// Words with commas between them.
-fn listed<T>(
-    text: Option<&str>,
-    key: &str,
-    read: impl Fn(&str) -> Result<T, &'static str>,
-) -> Result<Vec<T>, Problem> {
+fn listed<T>(text: Option<&str>, key: &str, read: impl Fn(&str) -> Result<T, &'static str>) -> Result<Vec<T>, Problem> {
     let words = text.into_iter().flat_map(|text| text.split(',')).map(str::trim).filter(|word| !word.is_empty());
     // There are four words of each kind; a longer list only repeats some.
     let words = words.take(16);
@@ -170,7 +166,9 @@ fn not_one(key: &str, text: &str, known: &str) -> Problem {
 fn moment(key: &str, text: &str, is_end: bool) -> Result<Timestamp, Problem> {
     let bad = || {
         let shown: String = text.chars().take(40).collect();
-        Problem::malformed(format!("{key}: {shown:?} is neither a day like 2026-01-31 nor a time like 2026-01-31T12:00:00Z"))
+        Problem::malformed(format!(
+            "{key}: {shown:?} is neither a day like 2026-01-31 nor a time like 2026-01-31T12:00:00Z"
+        ))
     };
     // What is longer than a day is a time, and must say in which zone.
     let time = if text.len() <= 10 {
@@ -189,9 +187,9 @@ pub(super) fn cursor(cursor: Cursor) -> String {
 }
 
 fn place(text: &str) -> Result<Cursor, Problem> {
-    let read = text.split_once('-').and_then(|(created, number)| {
-        Some(Cursor { created: created.parse().ok()?, number: number.parse().ok()? })
-    });
+    let read = text
+        .split_once('-')
+        .and_then(|(created, number)| Some(Cursor { created: created.parse().ok()?, number: number.parse().ok()? }));
     read.ok_or_else(|| {
         let shown: String = text.chars().take(40).collect();
         Problem::malformed(format!("after: {shown:?} is not the `next` of a page"))
@@ -222,7 +220,8 @@ mod tests {
 
     #[test]
     fn days_are_whole_and_times_are_exact() {
-        let ask = |from: &str, until: &str| Ask { from: Some(from.into()), until: Some(until.into()), ..Ask::default() };
+        let ask =
+            |from: &str, until: &str| Ask { from: Some(from.into()), until: Some(until.into()), ..Ask::default() };
         let query = ask("2026-01-31", "2026-01-31").query(&Tree::new([])).unwrap();
         let (from, until) = (query.from.unwrap(), query.until.unwrap());
         assert_eq!((from.to_string(), until.since(from).as_secs()), ("2026-01-31T00:00:00Z".into(), 86_400));

@@ -126,9 +126,7 @@ async fn unheld(catalog: &Catalog, name: &str, target: Option<Target>) -> Proble
         );
     }
     match catalog.standing().await {
-        Ok(standing) if standing.updates == 0 => {
-            Problem::new(StatusCode::NOT_FOUND, "the catalog is empty", EMPTY)
-        }
+        Ok(standing) if standing.updates == 0 => Problem::new(StatusCode::NOT_FOUND, "the catalog is empty", EMPTY),
         Ok(_) => absent(name),
         Err(error) => error.into(),
     }

@@ -10,7 +10,8 @@ use crate::model::settings::Settings;
 
 /// Tells of filters that somebody wrote and that are without effect, wrong, or not known before there is a catalog.
 pub(super) fn written(typed: &Typed, settings: &Settings, found: &mut Found) {
-    if ["filters.products", "filters.classifications", "filters.languages"].iter().all(|key| is_shipped(settings, key)) {
+    if ["filters.products", "filters.classifications", "filters.languages"].iter().all(|key| is_shipped(settings, key))
+    {
         return;
     }
     if typed.upstream.kind != UpstreamKind::Microsoft {

@@ -164,8 +164,7 @@ impl Lines {
         let (Some(classification), Some(product)) = (category(query.classification), category(query.product)) else {
             return (Vec::new(), 0);
         };
-        let any_of: Vec<u32> =
-            query.any_of.iter().filter_map(|id| self.categories.get(id.bytes()).copied()).collect();
+        let any_of: Vec<u32> = query.any_of.iter().filter_map(|id| self.categories.get(id.bytes()).copied()).collect();
         let kinds: Vec<u8> = query.kinds.iter().map(|kind| kind_code(*kind)).collect();
         let severity = query.severity.map_or(0, severity_code);
         let limit = query.limit.clamp(1, PAGE_MAX);

@@ -7,7 +7,7 @@ use redb::ReadableTable;
 
 use crate::model::filter::{Category, Tree};
 use crate::model::relations::{self, Target, Whole};
-use crate::model::update::{CategoryKind, Identity, Kind, UpdateId};
+use crate::model::update::{CategoryKind, Identity, Kind, Update, UpdateId};
 use crate::store::catalog::look::{ANSWER_MAX, row_of, summary};
 use crate::store::catalog::search::PAGE_MAX;
 use crate::store::catalog::tables::{
@@ -77,7 +77,7 @@ impl Core {
             let (Some(identities), Some(updates)) = (read(tx, IDENTITIES)?, read(tx, UPDATES)?) else {
                 return Ok(vec![None; targets.len().min(ANSWER_MAX)]);
             };
-            let short = |target: &Target| {
+            let short = |target: &Target| -> Result<Option<Summary>, Error> {
                 let at = match target {
                     Target::Revision(identity) => identities.get(&identity_key(*identity))?.map(|at| at.value()),
                     Target::Newest(id) => match updates.get(id.bytes())? {
@@ -94,9 +94,9 @@ impl Core {
 
     /// What a revision comes to with all that it bundles.
     pub(crate) fn whole(&self, root: Identity) -> Result<Whole, Error> {
-        let look = |identity| match self.number_of(identity)? {
-            Some(at) => Ok(self.revision(at)?.map(|revision| Box::new(revision.update))),
-            None => Ok(None),
+        let look = |identity: Identity| -> Result<Option<Box<Update>>, Error> {
+            let Some(at) = self.number_of(identity)? else { return Ok(None) };
+            Ok(self.revision(at)?.map(|revision| Box::new(revision.update)))
         };
         relations::whole(root, look).map_err(|error| match error {
             relations::Error::Lookup(error) => error,

@@ -36,8 +36,7 @@ impl Kind for Languages {
     }
     fn read(raw: &Raw) -> Result<Self, String> {
         let items = items(raw)?;
-        let short =
-            |text: &str| language(text).map(|known| known.short.to_owned()).map_err(|error| error.to_string());
+        let short = |text: &str| language(text).map(|known| known.short.to_owned()).map_err(|error| error.to_string());
         items.into_iter().map(short).collect::<Result<_, _>>().map(Self)
     }
 }

@@ -22,7 +22,6 @@ use crate::admin::extract::{Asked, Named};
 use crate::admin::updates::ask::Ask;
 use crate::admin::view::updates as view;
 use crate::base::digest::Digest;
-use crate::model::filter::Tree;
 use crate::model::name::Name;
 use crate::model::relations::{Target, Whole};
 use crate::model::update::File;

@@ -132,6 +132,8 @@ pub(crate) async fn import(catalog: &Catalog, updates: Vec<Update>, from_wsus: b
         Upstream { kind: UpstreamKind::Microsoft, address, unauthenticated: false }
     };
     catalog.begin_upstream(upstream).await.unwrap();
+    // What the bundle names and nobody has.
+    catalog.refuse(identity(0x99, 1), "it is not to be had".into()).await.unwrap();
     let many = updates.len() as u64;
     let updates = updates.into_iter().map(incoming).collect();
     let applied = catalog.import(Batch { set: "all".into(), updates, ..Batch::default() }).await.unwrap();

@@ -3,8 +3,6 @@
 
 use std::sync::{Arc, PoisonError};
 
-use redb::ReadableTable;
-
 use crate::model::filter::{Category, Tree};
 use crate::model::relations::{self, Target, Whole};
 use crate::model::update::{CategoryKind, Identity, Kind, Update, UpdateId};

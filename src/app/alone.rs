@@ -59,6 +59,7 @@ impl Alone {
             turns: Turns::default(),
             tls: None,
             bandwidth: Bandwidth::default(),
+            filters: None,
         };
         let who = Caller(format!("the command line, uid {}", rustix::process::getuid().as_raw()));
         let router = router::router(handles, Access::Full).layer(axum::Extension(who));

@@ -29,7 +29,8 @@ use crate::app::bandwidth::Changer;
 use crate::app::config::keys::Typed;
 use crate::app::config::rooms;
 use crate::app::machine::{self, FileSystem};
-use crate::app::{AppError, Loaded, load, preflight, settings};
+use crate::app::run_time::RunTime;
+use crate::app::{AppError, Loaded, filters, load, preflight, settings};
 use crate::base::disk::RealDisk;
 use crate::base::time::{Clock, SystemClock};
 use crate::fill::Fill;
@@ -275,13 +276,8 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
     });
     let settings = Arc::new(ArcSwap::from_pointee(loaded.settings().clone()));
     let (seen, started, flags) = (Arc::clone(&settings), loaded.settings().clone(), loaded.flags.clone());
-    let changer = Changer {
-        store: store.clone(),
-        settings: Arc::clone(&settings),
-        governor: governor.clone(),
-        clock: Arc::clone(&clock),
-        turn: tokio::sync::Mutex::new(()),
-    };
+    let run_time = Arc::new(RunTime::new(store.clone(), Arc::clone(&settings), Arc::clone(&clock)));
+    let changer = Changer { settings: Arc::clone(&run_time), governor: governor.clone() };
     let handles = Handles {
         store: store.clone(),
         jobs: jobs.clone(),
@@ -292,6 +288,7 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
         turns: Turns::default(),
         tls: certificate.clone(),
         bandwidth: Bandwidth { governor: governor.clone(), changing: Some(changer.changing()) },
+        filters: Some(filters::changing(run_time)),
     };
 
     let stop = CancellationToken::new();

@@ -13,8 +13,10 @@ pub mod args;
 pub mod bandwidth;
 pub mod config;
 pub mod content;
+mod csv;
 pub mod fail;
 pub mod fetch;
+pub mod filters;
 pub mod follow;
 pub mod jobs;
 mod listener;
@@ -26,6 +28,7 @@ pub mod status;
 pub mod store;
 pub mod sync;
 pub mod tls;
+pub mod updates;
 pub mod verbs;
 
 use std::ffi::OsString;
@@ -88,6 +91,8 @@ fn dispatch(cli: Cli, out: Out) -> Result<(), Fail> {
         Verb::Tls(verb) => tls::run(&load(&flags)?, verb, out),
         Verb::Bandwidth(verb) => bandwidth::run(&reach(&flags, out)?, &verb, out),
         Verb::Sync(verb) => sync::run(&reach(&flags, out)?, &verb, out),
+        Verb::Updates(verb) => updates::run(&reach(&flags, out)?, verb, out),
+        Verb::Filters(verb) => filters::run(&reach(&flags, out)?, verb, out),
         Verb::Jobs(verb) => jobs::run(&reach(&flags, out)?, &verb, out),
     }
 }

@@ -1,5 +1,7 @@
 //! The verbs that have verbs or much to say of their own.
 
+pub mod catalog;
+
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueHint};

@@ -289,7 +289,8 @@ async fn what_cannot_be_used_is_quarantined_and_the_run_goes_on() {
     let all = wanted(&sim, &json!({}));
     let mut software = all.iter().filter(|(_, (kind, _))| *kind == "driver").map(|(identity, _)| *identity);
     let mut next = || software.next().unwrap();
-    let faults = ["wrong-identity", "entity-bomb", "bad-digest", "deep-xml", "many-attributes", "bad-cabinet", "unknown-id"];
+    let faults =
+        ["wrong-identity", "entity-bomb", "bad-digest", "deep-xml", "many-attributes", "bad-cabinet", "unknown-id"];
     let sick: BTreeMap<Identity, &str> = faults.into_iter().map(|fault| (next(), fault)).collect();
     for (identity, fault) in &sick {
         sim.fault(&json!({ "fault": fault, "ids": [identity.id.to_string()] })).unwrap();
@@ -324,7 +325,9 @@ async fn another_upstream_takes_the_place_of_the_first_when_its_run_is_done() {
     let before = node.held().await;
     let dir = node.close().await;
     let second = sim(Character::Wsus, 13, 300);
-    second.fault(&json!({ "fault": "invalid-parameters", "method": "GetUpdateData", "after": 4, "count": 1_000 })).unwrap();
+    second
+        .fault(&json!({ "fault": "invalid-parameters", "method": "GetUpdateData", "after": 4, "count": 1_000 }))
+        .unwrap();
     let node = Node::on(dir, &second, UpstreamKind::Wsus);
     let error = node.run().await.unwrap_err();
     assert_eq!(error.fault(), Fault::Upstream, "{error}");

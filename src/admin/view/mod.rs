@@ -5,11 +5,13 @@
 
 pub mod bandwidth;
 mod content;
+pub mod filters;
 mod job;
 mod requests;
 mod status;
 mod sync;
 mod tls;
+pub mod updates;
 
 use std::fmt;
 
@@ -106,6 +108,11 @@ pub struct Setting {
     /// Another value that waits to be taken; absent where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<NextValue>,
+}
+
+/// Where a setting's value comes from, in words: its place, or its layer where that has none.
+pub fn settings_place(setting: &Setting) -> String {
+    if setting.place.is_empty() { setting.layer.clone() } else { setting.place.clone() }
 }
 
 /// A value that stands in the configuration and is not in force yet.

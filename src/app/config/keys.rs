@@ -1,6 +1,7 @@
 //! The table of sections and keys: name, kind, default, effect and explanation of each, standing once. The template, the
 //! reference, the checks and the typed form all come from here. Names are part of the product's face: none is renamed.
 
+use crate::app::config::kinds::filter::{self, Chosen, Languages};
 use crate::app::config::kinds::network::{
     Address, Addresses, HostNames, Networks, OriginEntries, ProxyChoice, ProxyUrl, UrlText, Urls,
 };
@@ -311,6 +312,18 @@ table! {
         parallel: Count<1, 16> = Raw::Number(4), Restart;
         /// The address of Microsoft's sync service, where `upstream.kind` is "microsoft". Another one is of use for tests.
         microsoft: UrlText = text("https://sws.update.microsoft.com"), Restart;
+    }
+    /// What of Microsoft's catalog is wanted: an update is, when it has one of the products and one of the classifications.
+    /// `waystation filters` shows what the catalog has, and changes these. Below a WSUS or a parent they have no effect:
+    /// all that those offer is taken.
+    filters: Filters {
+        /// Companies, families and products, by name ("Windows 11"), path where a name is not unique ("Microsoft > Windows"),
+        /// or id. In the environment give ids: names have commas in them.
+        products: Chosen = filter::products(), Live;
+        /// Classifications, by name or id. Drivers and upgrades are many and large, and not in the default.
+        classifications: Chosen = filter::classifications(), Live;
+        /// Languages ("en", "zh-tw"); [] for all. Most current updates have all of them in one file.
+        languages: Languages = list(&[]), Live;
     }
     /// The scan face for Windows Update Agents.
     scan: Scan {

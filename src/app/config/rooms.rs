@@ -10,6 +10,7 @@ use crate::app::config::kinds::network::ProxyChoice;
 use crate::app::config::kinds::word::UpstreamKind;
 use crate::app::config::secret;
 use crate::app::error::{ConfigError, Problem};
+use crate::model::filter::Selection;
 use crate::model::payload::{Location, Standing};
 use crate::model::schedule::{JITTER_MINUTES_MAX, Schedule};
 use crate::model::update::UpdateId;
@@ -227,6 +228,16 @@ fn account(store: &str) -> UpdateId {
         *byte = u8::from_str_radix(pair, 16).unwrap_or_default();
     }
     UpdateId::new(bytes)
+}
+
+/// What of the catalog is wanted, as it was written.
+pub(crate) fn filters(typed: &Typed) -> Selection {
+    let filters = &typed.filters;
+    Selection {
+        products: filters.products.0.clone(),
+        classifications: filters.classifications.0.clone(),
+        languages: filters.languages.0.clone(),
+    }
 }
 
 /// For the bandwidth governor.

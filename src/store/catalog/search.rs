@@ -164,6 +164,7 @@ impl Lines {
         let (Some(classification), Some(product)) = (category(query.classification), category(query.product)) else {
             return (Vec::new(), 0);
         };
+        let any_of: Vec<u32> = query.any_of.iter().filter_map(|id| self.categories.get(id.bytes()).copied()).collect();
         let kinds: Vec<u8> = query.kinds.iter().map(|kind| kind_code(*kind)).collect();
         let severity = query.severity.map_or(0, severity_code);
         let limit = query.limit.clamp(1, PAGE_MAX);
@@ -177,6 +178,7 @@ impl Lines {
                 || !(kinds.is_empty() || kinds.contains(&entry.kind))
                 || classification.is_some_and(|wanted| !entry.categories.contains(&wanted))
                 || product.is_some_and(|wanted| !entry.categories.contains(&wanted))
+                || !(query.any_of.is_empty() || any_of.iter().any(|wanted| entry.categories.contains(wanted)))
                 || query.kb.as_ref().is_some_and(|kb| !entry.kbs.iter().any(|known| **known == **kb))
                 || !words.iter().all(|word| entry.title.contains(word))
             {

@@ -13,8 +13,8 @@ use std::fs::DirBuilder;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use prometheus_client::registry::Registry;
@@ -38,14 +38,14 @@ use crate::jobs::Jobs;
 use crate::jobs::work::{Verify, Work};
 use crate::model::filter::Selection;
 use crate::model::origin::AllowList;
-use crate::model::settings::{LOCAL_DOCUMENTS, Layer, Settings};
+use crate::model::settings::{LOCAL_DOCUMENTS, Layer, Raw, Settings};
 use crate::net::tls::Tls;
 use crate::net::{self, Bound, Server};
 use crate::pace::Governor;
 use crate::serve;
 use crate::store::catalog::UpstreamKind;
 use crate::store::{Health, Opened, Store};
-use crate::sync::Runner;
+use crate::sync::{Chosen, Runner};
 use crate::upstream::wsus::Wsus;
 use crate::upstream::{Source, Upstream};
 
@@ -204,7 +204,12 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
     let upstream: Arc<dyn Source> = Arc::new(upstream);
     let fill = Fill::new(rooms::fill(&typed), store.clone(), upstream, Arc::clone(&allow), Arc::clone(&clock));
     let for_jobs = rooms::jobs(&typed, &id);
-    let jobs = match runner(&typed, &id, &store, &governor, &clock).await? {
+    // The settings in force are known further below; no run begins before that.
+    let in_force: Arc<OnceLock<Arc<ArcSwap<Settings>>>> = Arc::default();
+    let asked = Arc::clone(&in_force);
+    let chosen: Chosen =
+        Arc::new(move || asked.get().map_or_else(Selection::default, |settings| selection(&settings.load())));
+    let jobs = match runner(&typed, &id, &store, &governor, chosen, &clock).await? {
         Some(sync) => Jobs::with_catalog(for_jobs, store.clone(), fill.clone(), sync, Arc::clone(&clock)),
         None => Jobs::new(for_jobs, store.clone(), fill.clone(), Arc::clone(&clock)),
     };
@@ -293,6 +298,8 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
 
     let stop = CancellationToken::new();
     let pace = Pace { governing: tokio::spawn(governor.clone().run(stop.clone())), governor, stop };
+    // Set once, here.
+    let _ = in_force.set(Arc::clone(&settings));
     jobs.keep_house();
     let (control_server, socket) = {
         let _control = control.enter();
@@ -340,6 +347,7 @@ async fn runner(
     id: &str,
     store: &Store,
     governor: &Governor,
+    chosen: Chosen,
     clock: &Arc<dyn Clock>,
 ) -> Result<Option<Runner>, AppError> {
     let Some((kind, config)) = rooms::sync(typed, id)? else { return Ok(None) };
@@ -356,8 +364,22 @@ async fn runner(
             let key = if kind == UpstreamKind::Microsoft { "sync.microsoft" } else { "upstream.url" };
             crate::app::ConfigError::one(key, error.to_string())
         })?;
-    let chosen = Arc::new(Selection::default);
     Ok(Some(Runner::new(kind, &address, wsus, store.clone(), chosen, Arc::clone(clock))))
+}
+
+/// What of Microsoft's catalog is wanted, as `[filters]` says now; what is not said there is as it is shipped.
+fn selection(settings: &Settings) -> Selection {
+    let list = |key: &str| match settings.get(key)?.value() {
+        Raw::List(items) => Some(items.clone()),
+        Raw::Text(item) => Some(vec![item.clone()]),
+        _ => None,
+    };
+    let shipped = Selection::default();
+    Selection {
+        products: list("filters.products").unwrap_or(shipped.products),
+        classifications: list("filters.classifications").unwrap_or(shipped.classifications),
+        languages: list("filters.languages").unwrap_or(shipped.languages),
+    }
 }
 
 /// Finds or makes the node's certificate. Where the data directory cannot be written and none is there, the node goes

@@ -139,13 +139,9 @@ fn in_words(seen: &Progress) -> String {
 /// What a run did, for people.
 fn summary(counts: &Counts) -> String {
     let Counts { new, changed, expired, superseded, files, refused, pruned, .. } = *counts;
-    let mut text = format!("{new} new, {changed} changed, {expired} withdrawn, {superseded} superseded; {files} files");
-    for (count, word) in [(refused, "refused"), (pruned, "gone")] {
-        if count > 0 {
-            text.push_str(&format!("; {count} {word}"));
-        }
-    }
-    text
+    let rare = [(refused, "refused"), (pruned, "gone")].into_iter().filter(|(count, _)| *count > 0);
+    let first = format!("{new} new, {changed} changed, {expired} withdrawn, {superseded} superseded; {files} files");
+    std::iter::once(first).chain(rare.map(|(count, word)| format!("{count} {word}"))).collect::<Vec<_>>().join("; ")
 }
 
 /// Starts a run whenever the schedule says so. Returns after `cancel`.

@@ -115,7 +115,7 @@ impl Runner {
         let board = Arc::new(Board::new(id, shared.clock.now()));
         *shared.board() = Some(Arc::clone(&board));
         let _seen = Seen(Arc::clone(&board));
-        let ended = run::Work::new(shared, Arc::clone(&board), cancel.clone()).to_the_end().await;
+        let ended = run::Work::new(shared, Arc::clone(&board), cancel.clone()).finish().await;
         let (outcome, reason) = match &ended {
             Ok(()) => (Outcome::Successful, String::new()),
             Err(Error::Stopped) => (Outcome::Stopped, Error::Stopped.to_string()),

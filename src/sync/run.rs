@@ -38,7 +38,7 @@ impl<'a> Work<'a> {
     }
 
     /// The whole run. Begins anew where the upstream turns out to be another one than before.
-    pub(in crate::sync) async fn to_the_end(mut self) -> Result<(), Error> {
+    pub(in crate::sync) async fn finish(mut self) -> Result<(), Error> {
         let mut resets = 0;
         loop {
             let why = match self.phases().await {

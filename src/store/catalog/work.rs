@@ -2,16 +2,21 @@
 //!
 //! An upstream gives its list once and never in pages, so the list is kept: what is still to be fetched of it outlives the
 //! process. 1. A list is opened with the anchor that it stands for, which is pending from then on. 2. Its identities are put
-//! in; what is held is left out and counts as named. 3. It is closed. 4. Every revision that is taken or refused leaves the
+//! in; what is held is left out and counts as named. A list names everything that there is, and nearly all of it is held and
+//! was named before: that much of it is settled by snapshots, and only the rest by transactions. 3. It is closed. 4. Every revision that is taken or refused leaves the
 //! list; the transaction that takes the last one makes the pending anchor the anchor. Nothing else ever sets an anchor.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use redb::ReadableTable;
 
 use crate::model::update::Identity;
 use crate::store::catalog::apply::Work;
-use crate::store::catalog::tables::{CONFIG_ANCHOR, SetRow, Tables, WANTED, of_wanted_key, read, wanted_key};
+use crate::store::catalog::tables::{
+    ARRIVING, CONFIG_ANCHOR, GENERATION, IDENTITIES, NUMBERS, REFUSED, SETS, STATE, SetRow, Tables, UPDATES, UPSTREAM,
+    UpdateRow, UpstreamRow, WANTED, identity_key, number, of_wanted_key, read, wanted_key,
+};
 use crate::store::core::Core;
 use crate::store::error::Error;
 use crate::store::tables::{decode, encode};
@@ -27,9 +32,65 @@ const ANCHOR_MAX: usize = 4 << 10;
 const WANTED_MAX: u64 = 8 << 20;
 /// Identities put in or taken out by one transaction.
 pub(crate) const LIST_STEP: usize = 1000;
+/// Identities that one snapshot compares with what is held.
+const COMPARE_STEP: usize = 50_000;
+/// Rows that are stepped over before it is better to look for the next one from the root of its tree.
+const STEPS: usize = 16;
 
 fn invalid(what: String) -> Error {
     Error::Invalid { what }
+}
+
+fn not_open(set: &str) -> Error {
+    invalid(format!("no list of filter set {set:?} is open"))
+}
+
+impl SetRow {
+    /// Whether a list is being put in.
+    fn is_open(&self) -> bool {
+        self.pending.is_some() && !self.listed
+    }
+}
+
+/// Looks up keys that come in the order of the table, going along with it instead of beginning at its root for each.
+struct Along<'t, K: redb::Key + 'static, V: redb::Value + 'static> {
+    table: &'t redb::ReadOnlyTable<K, V>,
+    rows: Option<redb::Range<'static, K, V>>,
+    /// The first row that is not before the last key.
+    ahead: Option<(redb::AccessGuard<'static, K>, redb::AccessGuard<'static, V>)>,
+}
+
+impl<'t, const N: usize, V: redb::Value + 'static> Along<'t, &'static [u8; N], V> {
+    fn of(table: &'t redb::ReadOnlyTable<&'static [u8; N], V>) -> Self {
+        Self { table, rows: None, ahead: None }
+    }
+
+    /// What `get` makes of the value of `key`, which is not before the last one that was looked for.
+    fn find<T>(
+        &mut self,
+        key: &[u8; N],
+        get: impl FnOnce(V::SelfType<'_>) -> Result<T, Error>,
+    ) -> Result<Option<T>, Error> {
+        let mut steps = 0;
+        loop {
+            match &self.ahead {
+                Some((ahead, value)) => match ahead.value().cmp(key) {
+                    Ordering::Equal => return get(value.value()).map(Some),
+                    Ordering::Greater => return Ok(None),
+                    Ordering::Less => {}
+                },
+                // Behind the last row.
+                None if self.rows.is_some() => return Ok(None),
+                None => {}
+            }
+            let rows = match &mut self.rows {
+                Some(rows) if steps < STEPS => rows,
+                rows => rows.insert(self.table.range::<&[u8; N]>(key..)?),
+            };
+            self.ahead = rows.next().transpose()?;
+            steps += 1;
+        }
+    }
 }
 
 /// Refuses a name that cannot be one.
@@ -122,26 +183,79 @@ impl Core {
         .map(drop)
     }
 
+    /// Of `identities`, which are in order, those for which a transaction would write anything: a snapshot of what
+    /// [`Tables::want`] looks at. What it leaves out was settled at the time of the snapshot, as by a transaction of then.
+    fn unsettled(&self, set: &str, identities: &[Identity]) -> Result<Vec<Identity>, Error> {
+        self.index.read(|tx| {
+            let (Some(sets), Some(refused), Some(held), Some(updates), Some(numbers), Some(state)) = (
+                read(tx, SETS)?,
+                read(tx, REFUSED)?,
+                read(tx, IDENTITIES)?,
+                read(tx, UPDATES)?,
+                read(tx, NUMBERS)?,
+                read(tx, STATE)?,
+            ) else {
+                return Ok(identities.to_vec());
+            };
+            let row: Option<SetRow> = sets.get(set)?.map(|row| decode("catalog-sets.1", row.value())).transpose()?;
+            if !row.is_some_and(|row| row.is_open()) {
+                return Err(not_open(set));
+            }
+            let generation = number(&numbers, GENERATION)?;
+            let source: Option<UpstreamRow> = (state.get(ARRIVING)?.or(state.get(UPSTREAM)?))
+                .map(|row| decode("catalog-state.1", row.value()))
+                .transpose()?;
+            let unauthenticated = source.is_none_or(|upstream| upstream.unauthenticated);
+            let (mut refused, mut held, mut updates) = (Along::of(&refused), Along::of(&held), Along::of(&updates));
+            let mut left = Vec::new();
+            for identity in identities {
+                let key = identity_key(*identity);
+                if refused.find(&key, |_| Ok(()))?.is_some() {
+                    continue;
+                }
+                let given = held.find(&key, |number| Ok(number))?;
+                let update: Option<UpdateRow> =
+                    updates.find(identity.id.bytes(), |row| decode("catalog-updates.1", row))?;
+                let is_settled = update.is_some_and(|update| {
+                    Some(update.current) == given
+                        && update.generation == generation
+                        && (unauthenticated || !update.unauthenticated)
+                });
+                if !is_settled {
+                    left.push(*identity);
+                }
+            }
+            Ok(left)
+        })
+    }
+
     /// Step 2. Says how many of them are on the list now and were not before.
-    pub(crate) fn list_wanted(&self, set: &str, identities: &[Identity]) -> Result<u64, Error> {
+    pub(crate) fn list_wanted(&self, set: &str, mut identities: Vec<Identity>) -> Result<u64, Error> {
         check_set(set)?;
+        // In the order of the tables.
+        identities.sort_unstable();
         let mut new = 0;
-        for step in identities.chunks(LIST_STEP) {
-            let (set, step) = (set.to_owned(), step.to_vec());
-            new += self
-                .catalog_write(Room::Adds, move |t, w| {
-                    if w.sets.get(&set).is_none_or(|row| row.pending.is_none() || row.listed) {
-                        return Err(invalid(format!("no list of filter set {set:?} is open")));
-                    }
-                    let mut new = 0;
-                    for identity in step {
-                        new += u64::from(t.want(w, &set, identity)?);
-                    }
-                    Ok(new)
-                })?
-                .0;
+        for many in identities.chunks(COMPARE_STEP) {
+            let left = self.unsettled(set, many)?;
+            for step in left.chunks(LIST_STEP) {
+                new += self.list_step(set.to_owned(), step.to_vec())?;
+            }
         }
         Ok(new)
+    }
+
+    fn list_step(&self, set: String, step: Vec<Identity>) -> Result<u64, Error> {
+        self.catalog_write(Room::Adds, move |t, w| {
+            if !w.sets.get(&set).is_some_and(SetRow::is_open) {
+                return Err(not_open(&set));
+            }
+            let mut new = 0;
+            for identity in step {
+                new += u64::from(t.want(w, &set, identity)?);
+            }
+            Ok(new)
+        })
+        .map(|(new, _)| new)
     }
 
     /// Step 3. Says whether the anchor moved at once, because nothing is to be fetched.
@@ -225,5 +339,42 @@ impl Core {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    use redb::backends::InMemoryBackend;
+    use redb::{Database, ReadableDatabase, TableDefinition};
+
+    const TABLE: TableDefinition<'static, &[u8; 4], u32> = TableDefinition::new("t");
+
+    proptest::proptest! {
+        #[test]
+        fn going_along_finds_what_looking_up_finds(
+            held: BTreeSet<u16>, mut keys in proptest::collection::vec(0_u32..70_000, 0..300)
+        ) {
+            let db = Database::builder().create_with_backend(InMemoryBackend::new()).unwrap();
+            let tx = db.begin_write().unwrap();
+            for key in &held {
+                tx.open_table(TABLE).unwrap().insert(&u32::from(*key).to_be_bytes(), u32::from(*key) + 1).unwrap();
+            }
+            drop(tx.open_table(TABLE).unwrap());
+            tx.commit().unwrap();
+            let tx = db.begin_read().unwrap();
+            let table = tx.open_table(TABLE).unwrap();
+            // Some that are there, some next to them, each now and then twice, in order.
+            keys.extend(held.iter().step_by(2).flat_map(|key| [u32::from(*key), u32::from(*key), u32::from(*key) + 1]));
+            keys.sort_unstable();
+            let mut along = Along::of(&table);
+            for key in keys {
+                let found = along.find(&key.to_be_bytes(), Ok).unwrap();
+                let is_held = u16::try_from(key).is_ok_and(|key| held.contains(&key));
+                proptest::prop_assert_eq!(found, is_held.then_some(key + 1));
+            }
+        }
     }
 }

@@ -8,7 +8,7 @@
 //! - No transaction is large, so that a publish never waits long for a sync; no text of tens of MB is held whole.
 //!
 //! How a revision goes through it, each step in the file named:
-//! 1. A list names it: it is wanted, unless it is held (`work`).
+//! 1. A list names it: it is wanted, unless it is held (`work`, `along`).
 //! 2. Its texts come as values, the large ones in pieces (`blobs`).
 //! 3. It is checked and packed (`prepare`, `facts`; `pack` for the dictionaries), and committed with others (`import`).
 //! 4. The transaction puts it in the place of what it replaces (`apply`), with the rows by which it is found (`relate`),
@@ -19,6 +19,7 @@
 //! It can all be had from an upstream again: a rebuild of the index begins with an empty catalog. Tables and rows are in
 //! `tables`, what goes in and comes out in `value`.
 
+mod along;
 mod apply;
 mod blobs;
 mod facts;

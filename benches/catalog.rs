@@ -31,7 +31,8 @@ use waystation::model::update::{
 use waystation::store::catalog::{Batch, Body, Catalog, Incoming, Query, Upstream, UpstreamKind};
 use waystation::store::{Config, Store};
 
-/// Where a process finds the catalog that another one made for it.
+/// The directory of a catalog: made there where there is none, and kept, and else used as it is. A process that imported
+/// starts another one on what it made.
 const MADE: &str = "WAYSTATION_CATALOG_MADE";
 /// Texts above it are written in pieces.
 const STAGED_FROM: usize = 1_000_000;
@@ -441,13 +442,14 @@ async fn used(path: &Path, updates: u64) {
 fn main() {
     let updates: u64 = std::env::var("WAYSTATION_UPDATES").map_or(10_000, |text| text.parse().unwrap());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    if let Some(path) = std::env::var_os(MADE) {
-        runtime.block_on(used(Path::new(&path), updates));
-        return;
+    let kept = std::env::var_os(MADE).map(std::path::PathBuf::from);
+    if let Some(path) = kept.as_deref().filter(|path| path.join("node.redb").exists()) {
+        return runtime.block_on(used(path, updates));
     }
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    runtime.block_on(work(dir.path(), updates));
+    let path = kept.as_deref().unwrap_or(dir.path());
+    runtime.block_on(work(path, updates));
     let program = std::env::current_exe().unwrap();
-    let status = std::process::Command::new(program).env(MADE, dir.path()).status().unwrap();
+    let status = std::process::Command::new(program).env(MADE, path).status().unwrap();
     assert!(status.success(), "{status}");
 }

@@ -241,3 +241,31 @@ impl Core {
         counted.into_iter().map(|((kind, state), many)| Ok(((kind_of(kind)?, state), many))).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notes_are_taken_from_the_opening_on_and_too_many_are_given_up() {
+        let search = Search::default();
+        let touched = |many: u32| Touched { numbers: (0..many).collect(), superseded: vec![[1; 16]] };
+        search.push(touched(1));
+        assert!(search.notes().is_none(), "nobody wants them yet");
+        search.open();
+        assert!(search.notes().is_some_and(|notes| notes.numbers.is_empty()));
+        search.push(touched(2));
+        search.push(touched(3));
+        let notes = search.notes().unwrap();
+        assert_eq!((notes.numbers.as_slice(), notes.superseded.len()), ([0, 1, 0, 1, 2].as_slice(), 2));
+        search.push(touched(u32::try_from(NOTES_MAX).unwrap() - 10));
+        search.push(touched(20));
+        assert!(search.notes().is_none(), "some were lost");
+        search.push(touched(1));
+        assert!(search.notes().is_none(), "and they stay lost until the index is built again");
+        assert_eq!(search.queue().notes.numbers.capacity(), 0, "what is of no use takes no memory");
+        search.open();
+        search.push(touched(1));
+        assert_eq!(search.notes().unwrap().numbers, [0]);
+    }
+}

@@ -14,8 +14,6 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use redb::ReadableTable;
-
 use crate::model::update::Kind;
 use crate::store::catalog::facts::kind_of;
 use crate::store::catalog::lines::Lines;

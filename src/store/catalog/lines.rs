@@ -100,7 +100,7 @@ impl Line {
 /// All lines. Loading leaves them out of order: [`Lines::arrange`] must follow before anything is found.
 #[derive(Default)]
 pub(crate) struct Lines {
-    lines: Vec<Line>,
+    all: Vec<Line>,
     texts: Texts,
     /// Numbers of categories, and of sets of those numbers.
     categories: HashMap<Guid, u32>,
@@ -131,16 +131,16 @@ fn text_of(row: &ShownRow<'_>) -> (String, usize) {
 
 impl Lines {
     pub(crate) fn with_room(lines: usize) -> Self {
-        Self { lines: Vec::with_capacity(lines), ..Self::default() }
+        Self { all: Vec::with_capacity(lines), ..Self::default() }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.lines.len()
+        self.all.len()
     }
 
     /// Takes out what was loaded since there were `len` lines.
     pub(crate) fn cut(&mut self, len: usize) {
-        for line in self.lines.drain(len.min(self.lines.len())..) {
+        for line in self.all.drain(len.min(self.all.len())..) {
             self.texts.wasted += line.text_len();
         }
     }
@@ -181,14 +181,14 @@ impl Lines {
             deployable: row.deployable,
             superseded: superseded(&row.id)?,
         };
-        self.lines.push(line);
+        self.all.push(line);
         Ok(())
     }
 
     /// Takes out the lines of `numbers`, which are sorted.
     pub(crate) fn forget(&mut self, numbers: &[u32]) {
         let wasted = &mut self.texts.wasted;
-        self.lines.retain(|line| {
+        self.all.retain(|line| {
             let goes = numbers.binary_search(&line.number).is_ok();
             if goes {
                 *wasted += line.text_len();
@@ -199,7 +199,7 @@ impl Lines {
 
     /// Whether anything supersedes these updates, sorted by id.
     pub(crate) fn set_superseded(&mut self, of: &[(Guid, bool)]) {
-        for line in &mut self.lines {
+        for line in &mut self.all {
             if let Ok(at) = of.binary_search_by(|(id, _)| id.cmp(&line.id))
                 && let Some((_, superseded)) = of.get(at)
             {
@@ -210,14 +210,14 @@ impl Lines {
 
     /// Lines in the order of ids, for [`Lines::supersede`].
     pub(crate) fn arrange_by_id(&mut self) {
-        self.lines.sort_unstable_by_key(|line| line.id);
+        self.all.sort_unstable_by_key(|line| line.id);
     }
 
     /// Something supersedes `id`. Lines must be in the order of ids.
     pub(crate) fn supersede(&mut self, id: &Guid) {
-        let at = self.lines.partition_point(|line| line.id < *id);
+        let at = self.all.partition_point(|line| line.id < *id);
         // Two, where one took the place of the other while they were loaded.
-        for line in self.lines.iter_mut().skip(at).take_while(|line| line.id == *id) {
+        for line in self.all.iter_mut().skip(at).take_while(|line| line.id == *id) {
             line.superseded = true;
         }
     }
@@ -225,7 +225,7 @@ impl Lines {
     /// Brings lines that were loaded into their places, and throws waste away where it is half of the text.
     pub(crate) fn arrange(&mut self) -> Result<(), Error> {
         // Stable, as it is the one that takes advantage of a long part that is in order already.
-        self.lines.sort_by_key(|line| Reverse(line.place()));
+        self.all.sort_by_key(|line| Reverse(line.place()));
         if self.texts.wasted > CHUNK && self.texts.wasted > self.texts.used / 2 {
             self.repack()?;
         }
@@ -235,7 +235,7 @@ impl Lines {
     /// Writes the text anew, in the order of lines.
     pub(crate) fn repack(&mut self) -> Result<(), Error> {
         let mut texts = Texts::default();
-        for line in &mut self.lines {
+        for line in &mut self.all {
             line.text = texts.put(self.texts.get(line.text, line.text_len()))?;
         }
         self.texts = texts;
@@ -244,7 +244,7 @@ impl Lines {
 
     /// Whether so much is left of what went that it is better to begin anew.
     pub(crate) fn is_stale(&self) -> bool {
-        self.sets.len() > self.lines.len() + SETS_SPARE
+        self.sets.len() > self.all.len() + SETS_SPARE
     }
 
     /// For each set of categories whether it has all that is asked for; `None` where nothing is.
@@ -273,11 +273,11 @@ impl Lines {
         let sets = self.sets_with([query.classification, query.product]);
         let kinds: Vec<u8> = query.kinds.iter().map(|kind| kind_code(*kind)).collect();
         let severity = query.severity.map_or(0, severity_code);
-        let behind = |time: u64| self.lines.partition_point(|line| line.created >= time);
+        let behind = |time: u64| self.all.partition_point(|line| line.created >= time);
         let from = query.until.map_or(0, |until| behind(until.ms()));
-        let to = query.from.map_or(self.lines.len(), |from| behind(from.ms()));
+        let to = query.from.map_or(self.all.len(), |from| behind(from.ms()));
         let (mut found, mut total) = (Vec::new(), 0);
-        for line in self.lines.get(from..to).unwrap_or_default() {
+        for line in self.all.get(from..to).unwrap_or_default() {
             if !(query.hidden || line.deployable)
                 || line.severity < severity
                 || !(kinds.is_empty() || kinds.contains(&line.kind))
@@ -311,7 +311,7 @@ impl Lines {
     /// How many there are of each kind (as its number) and state.
     pub(crate) fn census(&self) -> BTreeMap<(u8, State), u64> {
         let mut census = BTreeMap::new();
-        for line in &self.lines {
+        for line in &self.all {
             *census.entry((line.kind, line.state())).or_insert(0) += 1;
         }
         census
@@ -332,7 +332,7 @@ mod tests {
             revision: salt,
             publication: u8::from(at % 11 == 3),
             severity: u8::try_from(at % 5).unwrap(),
-            created: (at % 7 != 0).then_some(u64::from(at * 7919 % 500)),
+            created: (!at.is_multiple_of(7)).then_some(u64::from(at * 7919 % 500)),
             title: format!("Ünique {} Update {at} of {salt}", ["Security", "Preview", "Driver"][at as usize % 3]),
             kbs: (0..at % 3).map(|more| format!("50{}", at / 2 + more)).collect(),
             categories: vec![category(at % 4), category(100 + at % 9), category(at % 4)],
@@ -426,7 +426,7 @@ mod tests {
             }
             assert_eq!(lines.census().values().sum::<u64>(), lines.len() as u64);
         }
-        let held: usize = lines.lines.iter().map(Line::text_len).sum();
+        let held: usize = lines.all.iter().map(Line::text_len).sum();
         assert_eq!(lines.texts.used - lines.texts.wasted, held);
         assert!(lines.texts.wasted <= (lines.texts.used / 2).max(CHUNK), "waste is thrown away");
     }
@@ -438,16 +438,16 @@ mod tests {
             load(&mut lines, at, &RevisionRow { current: true, ..row(at, 1) });
         }
         lines.set_superseded(&{
-            let mut all: Vec<_> = lines.lines.iter().map(|line| (line.id, false)).collect();
+            let mut all: Vec<_> = lines.all.iter().map(|line| (line.id, false)).collect();
             all.sort_unstable();
             all
         });
-        assert!(lines.lines.iter().all(|line| !line.superseded));
+        assert!(lines.all.iter().all(|line| !line.superseded));
         lines.arrange_by_id();
         lines.supersede(&row(17, 1).id);
         lines.supersede(&[9; 16]);
         lines.arrange().unwrap();
-        let superseded: Vec<_> = lines.lines.iter().filter(|line| line.superseded).map(|line| line.number).collect();
+        let superseded: Vec<_> = lines.all.iter().filter(|line| line.superseded).map(|line| line.number).collect();
         assert_eq!(superseded, [17]);
     }
 

@@ -170,7 +170,7 @@ impl Core {
                 if refused.find(&key, |_| Ok(()))?.is_some() {
                     continue;
                 }
-                let given = held.find(&key, |number| Ok(number))?;
+                let given = held.find(&key, Ok)?;
                 let update: Option<UpdateRow> =
                     updates.find(identity.id.bytes(), |row| decode("catalog-updates.1", row))?;
                 let is_settled = update.is_some_and(|update| {

@@ -8,7 +8,6 @@
 mod words;
 
 use redb::TableDefinition;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::base::digest::{Blake3, Digest, Sha1, Sha256};
@@ -193,7 +192,7 @@ pub(crate) fn encode<T: Serialize>(row: &T) -> Result<Vec<u8>, Error> {
 }
 
 /// A row read back; an unknown version or damaged bytes are an error of this row alone, never a panic.
-pub(crate) fn decode<T: DeserializeOwned>(table: &str, bytes: &[u8]) -> Result<T, Error> {
+pub(crate) fn decode<'a, T: Deserialize<'a>>(table: &str, bytes: &'a [u8]) -> Result<T, Error> {
     let broken = |why: String| Error::Row { what: format!("a row of table {table} cannot be read: {why}") };
     match bytes.split_first() {
         Some((&ROW_VERSION, rest)) => postcard::from_bytes(rest).map_err(|error| broken(error.to_string())),

@@ -389,6 +389,45 @@ async fn what_a_new_upstream_does_not_have_goes_only_when_its_first_run_is_in() 
 }
 
 #[tokio::test]
+async fn a_list_of_another_upstream_marks_what_is_held_and_fetches_nothing_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let catalog = store.catalog();
+    catalog.begin_upstream(microsoft()).await.unwrap();
+    let all: Vec<_> = (0..60).map(|at| identity(at, 1)).collect();
+    let run = async |anchor: &str, named: &[Identity]| {
+        catalog.open_list("all".into(), anchor.into()).await.unwrap();
+        let wanted = catalog.list("all".into(), named.to_vec()).await.unwrap();
+        (wanted, catalog.close_list("all".into()).await.unwrap())
+    };
+    assert_eq!(run("a1", &all).await, (60, false));
+    assert!(catalog.list("all".into(), all.clone()).await.is_err(), "the list is closed");
+    import(&catalog, (0..60).map(|at| small(update(at, 1))).collect()).await;
+    catalog.settle_upstream().await.unwrap();
+    // Backwards, and with one that nobody has.
+    let named: Vec<_> = all.iter().rev().copied().chain([identity(100, 1)]).collect();
+    assert_eq!(run("a2", &named).await, (1, false));
+    import(&catalog, vec![small(update(100, 1))]).await;
+    // Another one that proves itself names half of it: that half is marked as its own, and nothing is fetched.
+    let other = Upstream { kind: UpstreamKind::Wsus, address: "https://wsus:8531".into(), unauthenticated: false };
+    assert!(catalog.begin_upstream(other).await.unwrap());
+    let half: Vec<_> = all.iter().step_by(2).copied().collect();
+    assert_eq!(run("w1", &half).await, (0, true));
+    assert!(catalog.settle_upstream().await.unwrap());
+    assert_eq!(catalog.prune(None).await.unwrap(), 31);
+    for one in &all {
+        assert_eq!(catalog.current(one.id).await.unwrap().is_some(), half.contains(one), "{one}");
+    }
+    // A proven catalog is not fetched again from who proves nothing, and an unproven one is from who does.
+    assert!(catalog.begin_upstream(wsus()).await.unwrap());
+    assert_eq!(run("u1", &half).await, (0, true));
+    import(&catalog, vec![small(update(200, 1))]).await;
+    assert!(catalog.begin_upstream(microsoft()).await.unwrap());
+    assert_eq!(run("m1", &[half.clone(), vec![identity(200, 1)]].concat()).await, (1, false));
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
 async fn who_proves_nothing_changes_nothing_that_was_proven() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = open(dir.path());
@@ -844,6 +883,14 @@ async fn walk_of(seed: u64, steps: u64) {
             }
             drop(store);
             store = open(dir.path()).0;
+        }
+        if dice.roll(3) == 0 {
+            let named: Vec<_> = (0..dice.roll(30)).map(|_| identity(dice.roll(12), 1 + dice.roll(4) as u32)).collect();
+            let missing: BTreeSet<_> = named.iter().filter(|one| !model.held.contains_key(one)).copied().collect();
+            let new = missing.difference(&model.wanted).count() as u64;
+            store.catalog().open_list("all".into(), "anchor".into()).await.unwrap();
+            assert_eq!(store.catalog().list("all".into(), named).await.unwrap(), new, "step {step}: a list");
+            model.wanted.extend(missing);
         }
         let mut updates = Vec::new();
         for _ in 0..=dice.roll(4) {

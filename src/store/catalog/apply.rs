@@ -19,7 +19,7 @@ use crate::store::catalog::blobs::unpack_chunk;
 use crate::store::catalog::facts;
 use crate::store::catalog::pack::Dictionaries;
 use crate::store::catalog::prepare::{Ready, files};
-use crate::store::catalog::search::Delta;
+use crate::store::catalog::search::Touched;
 use crate::store::catalog::tables::{
     BlobRow, ClockKey, FileRow, GENERATION, GONE, GONE_COUNT, HERE, LAST_NUMBER, PACKED, PART_FACTS, REVISION_COUNT,
     RefusedRow, RevisionRow, SetRow, Tables, UPDATE_COUNT, UpdateRow, clock_key, identity_key, long_key,
@@ -39,13 +39,13 @@ pub(crate) struct Work<'a> {
     pub(crate) unauthenticated: bool,
     pub(crate) sets: BTreeMap<String, SetRow>,
     pub(crate) applied: Applied,
-    pub(crate) deltas: Vec<Delta>,
+    pub(crate) touched: Touched,
 }
 
 /// What is told of a transaction after its commit.
 pub(crate) struct Outcome {
     pub(crate) applied: Applied,
-    pub(crate) deltas: Vec<Delta>,
+    pub(crate) touched: Touched,
 }
 
 impl<'a> Work<'a> {
@@ -59,13 +59,13 @@ impl<'a> Work<'a> {
             unauthenticated: t.source()?.is_none_or(|upstream| upstream.unauthenticated),
             sets: t.load_sets()?,
             applied: Applied::default(),
-            deltas: Vec::new(),
+            touched: Touched::default(),
         })
     }
 
     pub(crate) fn end(mut self, t: &mut Tables<'_>) -> Result<Outcome, Error> {
         t.store_sets(&mut self)?;
-        Ok(Outcome { applied: self.applied, deltas: self.deltas })
+        Ok(Outcome { applied: self.applied, touched: self.touched })
     }
 }
 
@@ -156,10 +156,10 @@ impl Tables<'_> {
             && row.revision != identity.revision
         {
             let update = self.facts(w, number, &row)?;
-            self.unrelate_current(number, &row, &update)?;
+            self.unrelate_current(w, number, &row, &update)?;
             row.current = false;
             self.revisions.insert(number, encode(&row)?.as_slice())?;
-            w.deltas.push(Delta::Remove(number));
+            w.touched.numbers.push(number);
             orphans.push(row.identity());
         }
         let given = self.identities.get(&identity_key(identity))?.map(|number| number.value());
@@ -176,9 +176,9 @@ impl Tables<'_> {
         row.unauthenticated = w.unauthenticated;
         self.relate(w, number, &row, ready)?;
         if is_current {
-            let superseded = self.relate_current(number, &row, &ready.update)?;
+            let superseded = self.relate_current(w, number, &row, &ready.update)?;
             w.applied.superseded += superseded;
-            let row = UpdateRow { current: number, generation: w.generation };
+            let row = UpdateRow { current: number, generation: w.generation, unauthenticated: row.unauthenticated };
             self.updates.insert(&id, encode(&row)?.as_slice())?;
             if old.is_none() {
                 self.count(UPDATE_COUNT, 1)?;
@@ -197,7 +197,7 @@ impl Tables<'_> {
         self.count(REVISION_COUNT, 1)?;
         self.count(PACKED, 1)?;
         if is_current {
-            w.deltas.push(Delta::Put(number, Box::new(row)));
+            w.touched.numbers.push(number);
         }
         for id in ready.update.prerequisites.iter().flat_map(|clause| &clause.any_of) {
             self.mark(w, id.bytes())?;
@@ -291,7 +291,7 @@ impl Tables<'_> {
         self.log.insert(&clock_key(row.changed, number), HERE)?;
         self.revisions.insert(number, encode(&row)?.as_slice())?;
         if row.current {
-            w.deltas.push(Delta::Put(number, Box::new(row)));
+            w.touched.numbers.push(number);
         }
         Ok(())
     }
@@ -326,8 +326,8 @@ impl Tables<'_> {
     ) -> Result<(), Error> {
         let update = self.facts(w, number, row)?;
         if row.current {
-            self.unrelate_current(number, row, &update)?;
-            w.deltas.push(Delta::Remove(number));
+            self.unrelate_current(w, number, row, &update)?;
+            w.touched.numbers.push(number);
         }
         orphans.extend(self.unrelate(number, &update)?);
         self.packs.remove(number)?;

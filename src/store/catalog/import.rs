@@ -5,15 +5,16 @@
 //!    for one small transaction and not for a batch.
 //! 3. When it is time for another dictionary it is trained, and committed for what comes next.
 
-use std::sync::Arc;
+use std::sync::{Arc, TryLockError};
 
 use crate::model::update::Identity;
 use crate::store::catalog::apply::{Outcome, Work};
-use crate::store::catalog::pack::{Dictionaries, Training};
+use crate::store::catalog::pack::Dictionaries;
 use crate::store::catalog::prepare::Ready;
 use crate::store::catalog::search::Search;
 use crate::store::catalog::tables::{
-    DICTIONARIES, GONE, GONE_COUNT, LOG_FLOOR, NUMBERS, PACKED, TRAINED_AT, Tables, number, of_clock_key, read,
+    DICTIONARIES, GONE, GONE_COUNT, LAST_NUMBER, LOG_FLOOR, NUMBERS, PACKED, PACKS, TRAINED_AT, Tables, number,
+    of_clock_key, read,
 };
 use crate::store::catalog::value::{Applied, Batch};
 use crate::store::catalog::work::check_set;
@@ -52,13 +53,19 @@ impl Core {
                 let value = change(&mut tables, &mut work)?;
                 Ok((value, work.end(&mut tables)?))
             },
-            move |(_, outcome): &mut (T, Outcome)| search.push(std::mem::take(&mut outcome.deltas)),
+            move |(_, outcome): &mut (T, Outcome)| search.push(std::mem::take(&mut outcome.touched)),
         )?;
         Ok((value, outcome.applied))
     }
 
     /// Steps 1 to 3. What was committed before an error stays.
     pub(crate) fn import_catalog(self: &Arc<Self>, batch: Batch) -> Result<Applied, Error> {
+        let applied = self.import_steps(batch);
+        self.catalog.dictionaries.rest();
+        applied
+    }
+
+    fn import_steps(self: &Arc<Self>, batch: Batch) -> Result<Applied, Error> {
         let Batch { run, set, updates, refused } = batch;
         if !set.is_empty() {
             check_set(&set)?;
@@ -136,15 +143,25 @@ impl Core {
 
     /// Step 3.
     fn train(&self) -> Result<(), Error> {
-        let (packed, trained_at) = self.index.read(|tx| {
-            let Some(numbers) = read(tx, NUMBERS)? else { return Ok((0, 0)) };
-            Ok((number(&numbers, PACKED)?, number(&numbers, TRAINED_AT)?))
-        })?;
-        let made = match self.catalog.dictionaries.train(packed, trained_at) {
-            Training::NotYet => return Ok(()),
-            Training::Kept => None,
-            Training::Made(version, dictionary) => Some((version, dictionary)),
+        let dictionaries = &self.catalog.dictionaries;
+        let _training = match dictionaries.training.try_lock() {
+            Ok(training) => training,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            // Somebody is at it.
+            Err(TryLockError::WouldBlock) => return Ok(()),
         };
+        let (packed, trained_at, last) = self.index.read(|tx| {
+            let Some(numbers) = read(tx, NUMBERS)? else { return Ok((0, 0, 0)) };
+            Ok((number(&numbers, PACKED)?, number(&numbers, TRAINED_AT)?, number(&numbers, LAST_NUMBER)?))
+        })?;
+        if !dictionaries.is_due(packed, trained_at) {
+            return Ok(());
+        }
+        let samples = self.index.read(|tx| {
+            let (Some(packs), Some(table)) = (read(tx, PACKS)?, read(tx, DICTIONARIES)?) else { return Ok(vec![]) };
+            dictionaries.samples(u32::try_from(last).unwrap_or(u32::MAX), &packs, &table)
+        })?;
+        let made = dictionaries.train(samples);
         let theirs = made.clone();
         let (is_new, _) = self.catalog_write(Room::Adds, move |t, _| {
             t.set_number(TRAINED_AT, packed)?;

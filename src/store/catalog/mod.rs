@@ -8,21 +8,23 @@
 //! - No transaction is large, so that a publish never waits long for a sync; no text of tens of MB is held whole.
 //!
 //! How a revision goes through it, each step in the file named:
-//! 1. A list names it: it is wanted, unless it is held (`work`).
+//! 1. A list names it: it is wanted, unless it is held (`work`, `along`).
 //! 2. Its texts come as values, the large ones in pieces (`blobs`).
 //! 3. It is checked and packed (`prepare`, `facts`; `pack` for the dictionaries), and committed with others (`import`).
 //! 4. The transaction puts it in the place of what it replaces (`apply`), with the rows by which it is found (`relate`),
 //!    takes it off the work list, moves the anchor if it was the last one, and counts it in the run (`runs`).
-//! 5. It is looked up (`look`) and searched for (`search`), read, and told to others by the change log.
+//! 5. It is looked up (`look`) and searched for (`search`, `lines`), read, and told to others by the change log.
 //! 6. When the upstream changes, what the new one does not have goes at last (`upstream`).
 //!
 //! It can all be had from an upstream again: a rebuild of the index begins with an empty catalog. Tables and rows are in
 //! `tables`, what goes in and comes out in `value`.
 
+mod along;
 mod apply;
 mod blobs;
 mod facts;
 mod import;
+mod lines;
 mod look;
 mod missing;
 mod pack;
@@ -173,10 +175,10 @@ impl Catalog {
         self.step(move |core| core.open_list(set, pending)).await
     }
 
-    /// Puts part of the list in, in small transactions; says how many revisions are to be fetched. What is held is not, but
+    /// Puts part of the list in, in any order and in small transactions; says how many revisions are to be fetched. What is held is not, but
     /// counts as named by the upstream; what is quarantined is not either. `Invalid` where no list is open.
     pub async fn list(&self, set: String, identities: Vec<Identity>) -> Result<u64, Error> {
-        self.step(move |core| core.list_wanted(&set, &identities)).await
+        self.step(move |core| core.list_wanted(&set, identities)).await
     }
 
     /// The list is all in; says whether the anchor moved at once.

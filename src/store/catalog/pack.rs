@@ -6,18 +6,21 @@
 //! plain deflate of their UTF-8, long before a dictionary; the document is the same either way, and whoever wants a cabinet
 //! again gets one made from it.
 //!
-//! 1. The first [`SAMPLES_MIN`] revisions are packed without a dictionary (version 0), and samples of them are kept.
-//! 2. A dictionary is trained on three quarters of the samples, and tried on the rest: it becomes the next version where it
-//!    makes them smaller by a twentieth.
+//! 1. The first [`SAMPLES_MIN`] revisions are packed without a dictionary (version 0).
+//! 2. Packs from all over the catalog are read back as samples; nothing is kept in memory for that. A dictionary is trained
+//!    on three quarters of them, and tried on the rest: it becomes the next version where it makes them smaller by a
+//!    twentieth.
 //! 3. That is done again when [`AGAIN`] times as many revisions were packed; so there are few versions however many
 //!    revisions come, and every one of them stays as a row for what was packed with it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redb::ReadableTable;
-use zstd::bulk::{Compressor, Decompressor};
+use zstd::bulk::Compressor;
 use zstd::dict::{DecoderDictionary, EncoderDictionary};
+use zstd::zstd_safe::{CCtx, DCtx, compress_bound, get_error_name};
 
 use crate::store::error::Error;
 
@@ -29,8 +32,9 @@ pub(crate) const PACK_MAX: usize = 512 << 10;
 pub(crate) const SAMPLES_MIN: u64 = 400;
 /// From one training to the next, in revisions packed.
 const AGAIN: u64 = 8;
-/// Bytes of samples that are kept in memory; a dictionary wants some hundred times its size at most.
-const SAMPLES_BYTES: usize = 6 << 20;
+/// Samples that are read, and their bytes; a dictionary wants some hundred times its size at most.
+const SAMPLES: u32 = 480;
+const SAMPLES_BYTES: usize = 8 << 20;
 /// The largest single sample: a large text would push out many small ones.
 const SAMPLE_MAX: usize = 64 << 10;
 /// zstd's own default.
@@ -39,35 +43,24 @@ const DICTIONARY_MAX: usize = 110 << 10;
 const VERSIONS_MAX: u32 = 24;
 /// Prepared dictionaries that are kept.
 const PREPARED_MAX: usize = 8;
+/// What (un)packs is some hundred KiB that would be asked of the system and given back for each pack: as many are kept as
+/// there are threads that do little else.
+const CONTEXTS_KEPT: usize = 2;
 
 struct Current {
     version: u32,
     encoder: Arc<EncoderDictionary<'static>>,
 }
 
-#[derive(Default)]
-struct Samples {
-    kept: VecDeque<Vec<u8>>,
-    bytes: usize,
-}
-
-/// What came of looking whether another dictionary is wanted.
-#[derive(Clone, Debug)]
-pub(crate) enum Training {
-    /// It is not time for one.
-    NotYet,
-    /// One was tried, and the old one is as good.
-    Kept,
-    /// Here is the next version.
-    Made(u32, Vec<u8>),
-}
-
-/// Dictionaries that are ready for use, and samples for the next one.
+/// Dictionaries that are ready for use.
 #[derive(Default)]
 pub(crate) struct Dictionaries {
     current: Mutex<Option<Current>>,
     prepared: Mutex<BTreeMap<u32, Arc<DecoderDictionary<'static>>>>,
-    samples: Mutex<Samples>,
+    packing: Mutex<Vec<CCtx<'static>>>,
+    unpacking: Mutex<Vec<DCtx<'static>>>,
+    /// Held while a dictionary is trained: one at a time.
+    pub(crate) training: Mutex<()>,
 }
 
 impl std::fmt::Debug for Dictionaries {
@@ -85,7 +78,26 @@ fn broken(what: &str) -> Error {
     Error::Row { what: format!("a pack of the catalog cannot be read: {what}") }
 }
 
+/// One that is kept, or a new one.
+fn reuse<T>(kept: &Mutex<Vec<T>>, make: fn() -> Option<T>) -> Result<T, Error> {
+    let old = lock(kept).pop();
+    Ok(old.or_else(make).ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory))?)
+}
+
+/// Keeps one for later; one that met an error is not.
+fn keep<T>(kept: &Mutex<Vec<T>>, one: T) {
+    let mut kept = lock(kept);
+    if kept.len() < CONTEXTS_KEPT {
+        kept.push(one);
+    }
+}
+
 impl Dictionaries {
+    /// Gives back what packing needed; reading goes on at any time, packing does not.
+    pub(crate) fn rest(&self) {
+        lock(&self.packing).clear();
+    }
+
     /// The version that is used now; 0: none.
     pub(crate) fn version(&self) -> u32 {
         lock(&self.current).as_ref().map_or(0, |current| current.version)
@@ -102,12 +114,15 @@ impl Dictionaries {
     /// A pack of `raw`: version and length (u32 little endian each), and the frame.
     pub(crate) fn pack(&self, raw: &[u8]) -> Result<Vec<u8>, Error> {
         let current = lock(&self.current).as_ref().map(|current| (current.version, Arc::clone(&current.encoder)));
-        let (version, frame) = match current {
-            Some((version, encoder)) => {
-                (version, Compressor::with_prepared_dictionary(&encoder).and_then(|mut with| with.compress(raw))?)
-            }
-            None => (0, zstd::bulk::compress(raw, LEVEL)?),
+        let mut with = reuse(&self.packing, CCtx::try_create)?;
+        let mut frame = Vec::with_capacity(compress_bound(raw.len()));
+        let version = current.as_ref().map_or(0, |(version, _)| *version);
+        let packed = match &current {
+            Some((_, encoder)) => with.compress_using_cdict(&mut frame, raw, encoder.as_cdict()),
+            None => with.compress(&mut frame, raw, LEVEL),
         };
+        packed.map_err(|code| io::Error::other(get_error_name(code)))?;
+        keep(&self.packing, with);
         let len = u32::try_from(raw.len()).map_err(|_| Error::Invalid { what: "a pack is too large".into() })?;
         let mut pack = Vec::with_capacity(8 + frame.len());
         pack.extend_from_slice(&version.to_le_bytes());
@@ -124,13 +139,16 @@ impl Dictionaries {
         if len > PACK_MAX {
             return Err(broken("it says that it is too long"));
         }
-        let raw = if version == 0 {
-            zstd::bulk::decompress(frame, len)
+        let mut with = reuse(&self.unpacking, DCtx::try_create)?;
+        let mut raw = Vec::with_capacity(len);
+        let unpacked = if version == 0 {
+            with.decompress(&mut raw, frame)
         } else {
             let dictionary = self.prepared(version, table)?;
-            Decompressor::with_prepared_dictionary(&dictionary).and_then(|mut with| with.decompress(frame, len))
+            with.decompress_using_ddict(&mut raw, frame, dictionary.as_ddict())
         };
-        let raw = raw.map_err(|error| broken(&error.to_string()))?;
+        unpacked.map_err(|code| broken(get_error_name(code)))?;
+        keep(&self.unpacking, with);
         if raw.len() == len { Ok(raw) } else { Err(broken("its length is another")) }
     }
 
@@ -153,41 +171,55 @@ impl Dictionaries {
         Ok(ready)
     }
 
-    /// Keeps a sample of what was packed; old ones go.
-    pub(crate) fn sample(&self, raw: &[u8]) {
-        if raw.len() > SAMPLE_MAX {
-            return;
-        }
-        let mut samples = lock(&self.samples);
-        samples.bytes += raw.len();
-        samples.kept.push_back(raw.to_vec());
-        while samples.bytes > SAMPLES_BYTES
-            && let Some(old) = samples.kept.pop_front()
+    /// Packs from all over the catalog, whose last revision number is `last`, as they were before they were packed. Large
+    /// ones are left out.
+    pub(crate) fn samples(
+        &self,
+        last: u32,
+        packs: &impl ReadableTable<u32, &'static [u8]>,
+        table: &impl ReadableTable<u32, &'static [u8]>,
+    ) -> Result<Vec<Vec<u8>>, Error> {
+        let (mut samples, mut bytes, mut from) = (Vec::new(), 0, 0);
+        let stride = last.div_ceil(SAMPLES).max(1);
+        while bytes < SAMPLES_BYTES
+            && let Some(row) = packs.range(from..)?.next()
         {
-            samples.bytes -= old.len();
+            let (number, pack) = row?;
+            let raw_len = pack.value().get(4..8).and_then(|len| <[u8; 4]>::try_from(len).ok());
+            if raw_len.is_some_and(|len| u32::from_le_bytes(len) as usize <= SAMPLE_MAX) {
+                match self.unpack(pack.value(), table) {
+                    Ok(raw) => {
+                        bytes += raw.len();
+                        samples.push(raw);
+                    }
+                    // Whoever reads it is told; nothing has to be learnt from it.
+                    Err(Error::Row { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            from = number.value().saturating_add(stride);
         }
+        Ok(samples)
     }
 
-    /// The next dictionary, where it is time for one (`packed` revisions in all, `trained_at` when the last one was made)
-    /// and it is worth it.
-    pub(crate) fn train(&self, packed: u64, trained_at: u64) -> Training {
-        if packed < SAMPLES_MIN.max(trained_at.saturating_mul(AGAIN)) {
-            return Training::NotYet;
+    /// Whether it is time for another dictionary: `packed` revisions in all, `trained_at` when the last one was made.
+    pub(crate) fn is_due(&self, packed: u64, trained_at: u64) -> bool {
+        packed >= SAMPLES_MIN.max(trained_at.saturating_mul(AGAIN)) && self.version() < VERSIONS_MAX
+    }
+
+    /// The next version and its dictionary, where the samples show that it is worth it.
+    pub(crate) fn train(&self, samples: Vec<Vec<u8>>) -> Option<(u32, Vec<u8>)> {
+        if (samples.len() as u64) < SAMPLES_MIN / 2 {
+            return None;
         }
         let version = self.version().saturating_add(1);
-        let mut samples = lock(&self.samples);
-        if (samples.kept.len() as u64) < SAMPLES_MIN / 2 || version > VERSIONS_MAX {
-            return Training::NotYet;
-        }
-        let (kept, _) = (std::mem::take(&mut samples.kept), std::mem::take(&mut samples.bytes));
-        drop(samples);
-        let (tried, learnt): (Vec<_>, Vec<_>) = kept.into_iter().enumerate().partition(|(at, _)| at % 4 == 3);
+        let (tried, learnt): (Vec<_>, Vec<_>) = samples.into_iter().enumerate().partition(|(at, _)| at % 4 == 3);
         let learnt: Vec<_> = learnt.into_iter().map(|(_, sample)| sample).collect();
         let dictionary = match zstd::dict::from_samples(&learnt, DICTIONARY_MAX) {
             Ok(dictionary) => dictionary,
             Err(error) => {
                 tracing::debug!(%error, "no dictionary came of {} samples", learnt.len());
-                return Training::Kept;
+                return None;
             }
         };
         let new = EncoderDictionary::copy(&dictionary, LEVEL);
@@ -201,16 +233,18 @@ impl Dictionaries {
         };
         let now = size(&new);
         tracing::debug!(version, old, now, samples = learnt.len(), "a dictionary for the catalog was trained");
-        if now < old - old / 20 { Training::Made(version, dictionary) } else { Training::Kept }
+        (now < old - old / 20).then_some((version, dictionary))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
+
     use redb::{Database, ReadableDatabase, backends::InMemoryBackend};
 
-    use crate::store::catalog::tables::DICTIONARIES;
+    use crate::store::catalog::tables::{DICTIONARIES, PACKS};
 
     fn text(at: u64) -> Vec<u8> {
         let id = blake3::hash(&at.to_le_bytes()).to_hex();
@@ -228,30 +262,29 @@ mod tests {
         let mut packs = vec![(text(0), dictionaries.pack(&text(0)).unwrap())];
         let mut trained_at = 0;
         for round in 0..2 {
-            for at in 0..1000 {
-                dictionaries.sample(&text(round * 1000 + at));
-            }
-            assert!(matches!(dictionaries.train(SAMPLES_MIN - 1, trained_at), Training::NotYet));
+            let samples = (0..1000).map(|at| text(round * 1000 + at)).collect();
+            assert!(!dictionaries.is_due(SAMPLES_MIN - 1, trained_at));
             let packed = SAMPLES_MIN.max(trained_at * 8);
-            if let Training::Made(version, dictionary) = dictionaries.train(packed, trained_at) {
+            assert!(dictionaries.is_due(packed, trained_at));
+            if let Some((version, dictionary)) = dictionaries.train(samples) {
                 let tx = db.begin_write().unwrap();
                 tx.open_table(DICTIONARIES).unwrap().insert(version, dictionary.as_slice()).unwrap();
                 tx.commit().unwrap();
                 dictionaries.adopt(version, &dictionary);
             }
-            // Samples are used once.
-            assert!(matches!(dictionaries.train(packed, trained_at), Training::NotYet));
             trained_at = packed;
+            assert!(!dictionaries.is_due(packed, trained_at));
             packs.push((text(round), dictionaries.pack(&text(round)).unwrap()));
         }
         assert!(dictionaries.version() >= 1, "no dictionary was made");
         // Nothing can be learnt from noise: the old one stays.
-        for at in 0..1000_u64 {
+        let noise = |at: u64| {
             let mut noise = vec![0; 1000];
             blake3::Hasher::new().update(&at.to_le_bytes()).finalize_xof().fill(&mut noise);
-            dictionaries.sample(&noise);
-        }
-        assert!(matches!(dictionaries.train(u64::MAX, trained_at), Training::Kept));
+            noise
+        };
+        assert!(dictionaries.train((0..1000).map(noise).collect()).is_none());
+        assert!(dictionaries.train((0..10).map(text).collect()).is_none(), "ten are too few to learn from");
         assert!(packs[1].1.len() * 2 < packs[0].1.len(), "{} and {}", packs[1].1.len(), packs[0].1.len());
         let fresh = Dictionaries::default();
         let tx = db.begin_read().unwrap();
@@ -259,6 +292,31 @@ mod tests {
         for (raw, pack) in &packs {
             assert_eq!(fresh.unpack(pack, &table).unwrap(), *raw);
         }
+    }
+
+    #[test]
+    fn samples_come_from_all_over_the_catalog() {
+        let dictionaries = Dictionaries::default();
+        let db = Database::builder().create_with_backend(InMemoryBackend::new()).unwrap();
+        let tx = db.begin_write().unwrap();
+        {
+            let (mut packs, table) = (tx.open_table(PACKS).unwrap(), tx.open_table(DICTIONARIES).unwrap());
+            assert!(dictionaries.samples(0, &packs, &table).unwrap().is_empty());
+            for number in 1..=5000 {
+                // A hole of pruned ones, and large ones.
+                let raw = if number % 5 == 1 { vec![1; SAMPLE_MAX + 1] } else { text(number.into()) };
+                if !(2000..3000).contains(&number) {
+                    packs.insert(number, dictionaries.pack(&raw).unwrap().as_slice()).unwrap();
+                }
+            }
+            let samples = dictionaries.samples(5000, &packs, &table).unwrap();
+            assert!((SAMPLES_MIN as usize / 2..=SAMPLES as usize).contains(&samples.len()), "{}", samples.len());
+            assert!(samples.iter().all(|raw| raw.len() <= SAMPLE_MAX));
+            let second_half: BTreeSet<Vec<u8>> = (3000..=5000).map(text).collect();
+            let late = samples.iter().filter(|raw| second_half.contains(*raw)).count();
+            assert!((samples.len() / 3..samples.len() * 2 / 3).contains(&late), "{late} of {}", samples.len());
+        }
+        tx.abort().unwrap();
     }
 
     #[test]

@@ -148,7 +148,6 @@ impl Core {
         }
         let Packer { raw, parts, blobs, .. } = packer;
         let pack = self.catalog.dictionaries.pack(&raw)?;
-        self.catalog.dictionaries.sample(&raw);
         let distinct: BTreeSet<_> = files(&update).map(|file| (file.sha1, file.size)).collect();
         let row = RevisionRow {
             id: *update.identity.id.bytes(),

@@ -104,7 +104,13 @@ impl Tables<'_> {
     }
 
     /// What is said of the revision that counts. Returns how many held updates are superseded now and were not before.
-    pub(crate) fn relate_current(&mut self, number: u32, row: &RevisionRow, update: &Update) -> Result<u64, Error> {
+    pub(crate) fn relate_current(
+        &mut self,
+        w: &mut Work<'_>,
+        number: u32,
+        row: &RevisionRow,
+        update: &Update,
+    ) -> Result<u64, Error> {
         for clause in &update.prerequisites {
             for id in &clause.any_of {
                 let key = id_key(id.bytes(), number);
@@ -125,13 +131,20 @@ impl Tables<'_> {
                     superseded += 1;
                 }
                 self.superseded.insert(&id_key(id, number), ())?;
+                w.touched.superseded.push(*id);
             }
         }
         Ok(superseded)
     }
 
     /// The opposite.
-    pub(crate) fn unrelate_current(&mut self, number: u32, row: &RevisionRow, update: &Update) -> Result<(), Error> {
+    pub(crate) fn unrelate_current(
+        &mut self,
+        w: &mut Work<'_>,
+        number: u32,
+        row: &RevisionRow,
+        update: &Update,
+    ) -> Result<(), Error> {
         for id in update.prerequisites.iter().flat_map(|clause| &clause.any_of) {
             self.dependents.remove(&id_key(id.bytes(), number))?;
         }
@@ -139,7 +152,9 @@ impl Tables<'_> {
             self.kbs.remove(kb_key(kb, number).as_slice())?;
         }
         for id in &row.supersedes {
-            self.superseded.remove(&id_key(id, number))?;
+            if self.superseded.remove(&id_key(id, number))?.is_some() {
+                w.touched.superseded.push(*id);
+            }
         }
         Ok(())
     }

@@ -146,11 +146,39 @@ impl RevisionRow {
     }
 }
 
+/// The beginning of a [`RevisionRow`] as it lies in the index, without a copy of its texts: fields in the same order.
+#[derive(Debug, Deserialize)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own, and they combine")]
+#[allow(dead_code, reason = "a field is read by its place, so that those before the last one wanted must all be here")]
+pub(crate) struct ShownRow<'a> {
+    pub(crate) id: Guid,
+    pub(crate) revision: u32,
+    pub(crate) kind: u8,
+    pub(crate) publication: u8,
+    pub(crate) severity: u8,
+    pub(crate) created: Option<u64>,
+    pub(crate) title: &'a str,
+    #[serde(borrow)]
+    pub(crate) kbs: Vec<&'a str>,
+    pub(crate) categories: Vec<Guid>,
+    pub(crate) supersedes: Vec<Guid>,
+    pub(crate) deployable: bool,
+    pub(crate) files: u32,
+    pub(crate) bytes: u64,
+    pub(crate) current: bool,
+    pub(crate) changed: u64,
+    pub(crate) unauthenticated: bool,
+    pub(crate) refused: bool,
+}
+
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct UpdateRow {
     pub(crate) current: u32,
     /// The generation in which an upstream last named it.
     pub(crate) generation: u64,
+    /// The current revision came over a connection that proves nothing, as its own row says too: a list is compared with
+    /// what is held without reading those.
+    pub(crate) unauthenticated: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,7 +2,8 @@
 //!
 //! An upstream gives its list once and never in pages, so the list is kept: what is still to be fetched of it outlives the
 //! process. 1. A list is opened with the anchor that it stands for, which is pending from then on. 2. Its identities are put
-//! in; what is held is left out and counts as named. 3. It is closed. 4. Every revision that is taken or refused leaves the
+//! in; what is held is left out and counts as named. A list names everything that there is, and nearly all of it is held and
+//! was named before: that much of it is settled by snapshots, and only the rest by transactions. 3. It is closed. 4. Every revision that is taken or refused leaves the
 //! list; the transaction that takes the last one makes the pending anchor the anchor. Nothing else ever sets an anchor.
 
 use std::collections::BTreeMap;
@@ -10,8 +11,12 @@ use std::collections::BTreeMap;
 use redb::ReadableTable;
 
 use crate::model::update::Identity;
+use crate::store::catalog::along::Along;
 use crate::store::catalog::apply::Work;
-use crate::store::catalog::tables::{CONFIG_ANCHOR, SetRow, Tables, WANTED, of_wanted_key, read, wanted_key};
+use crate::store::catalog::tables::{
+    ARRIVING, CONFIG_ANCHOR, GENERATION, IDENTITIES, NUMBERS, REFUSED, SETS, STATE, SetRow, Tables, UPDATES, UPSTREAM,
+    UpdateRow, UpstreamRow, WANTED, identity_key, number, of_wanted_key, read, wanted_key,
+};
 use crate::store::core::Core;
 use crate::store::error::Error;
 use crate::store::tables::{decode, encode};
@@ -27,9 +32,22 @@ const ANCHOR_MAX: usize = 4 << 10;
 const WANTED_MAX: u64 = 8 << 20;
 /// Identities put in or taken out by one transaction.
 pub(crate) const LIST_STEP: usize = 1000;
+/// Identities that one snapshot compares with what is held.
+const COMPARE_STEP: usize = 50_000;
 
 fn invalid(what: String) -> Error {
     Error::Invalid { what }
+}
+
+fn not_open(set: &str) -> Error {
+    invalid(format!("no list of filter set {set:?} is open"))
+}
+
+impl SetRow {
+    /// Whether a list is being put in.
+    fn is_open(&self) -> bool {
+        self.pending.is_some() && !self.listed
+    }
 }
 
 /// Refuses a name that cannot be one.
@@ -122,26 +140,79 @@ impl Core {
         .map(drop)
     }
 
+    /// Of `identities`, which are in order, those for which a transaction would write anything: a snapshot of what
+    /// [`Tables::want`] looks at. What it leaves out was settled at the time of the snapshot, as by a transaction of then.
+    fn unsettled(&self, set: &str, identities: &[Identity]) -> Result<Vec<Identity>, Error> {
+        self.index.read(|tx| {
+            let (Some(sets), Some(refused), Some(held), Some(updates), Some(numbers), Some(state)) = (
+                read(tx, SETS)?,
+                read(tx, REFUSED)?,
+                read(tx, IDENTITIES)?,
+                read(tx, UPDATES)?,
+                read(tx, NUMBERS)?,
+                read(tx, STATE)?,
+            ) else {
+                return Ok(identities.to_vec());
+            };
+            let row: Option<SetRow> = sets.get(set)?.map(|row| decode("catalog-sets.1", row.value())).transpose()?;
+            if !row.is_some_and(|row| row.is_open()) {
+                return Err(not_open(set));
+            }
+            let generation = number(&numbers, GENERATION)?;
+            let source: Option<UpstreamRow> = (state.get(ARRIVING)?.or(state.get(UPSTREAM)?))
+                .map(|row| decode("catalog-state.1", row.value()))
+                .transpose()?;
+            let unauthenticated = source.is_none_or(|upstream| upstream.unauthenticated);
+            let (mut refused, mut held, mut updates) = (Along::of(&refused), Along::of(&held), Along::of(&updates));
+            let mut left = Vec::new();
+            for identity in identities {
+                let key = identity_key(*identity);
+                if refused.find(&key, |_| Ok(()))?.is_some() {
+                    continue;
+                }
+                let given = held.find(&key, Ok)?;
+                let update: Option<UpdateRow> =
+                    updates.find(identity.id.bytes(), |row| decode("catalog-updates.1", row))?;
+                let is_settled = update.is_some_and(|update| {
+                    Some(update.current) == given
+                        && update.generation == generation
+                        && (unauthenticated || !update.unauthenticated)
+                });
+                if !is_settled {
+                    left.push(*identity);
+                }
+            }
+            Ok(left)
+        })
+    }
+
     /// Step 2. Says how many of them are on the list now and were not before.
-    pub(crate) fn list_wanted(&self, set: &str, identities: &[Identity]) -> Result<u64, Error> {
+    pub(crate) fn list_wanted(&self, set: &str, mut identities: Vec<Identity>) -> Result<u64, Error> {
         check_set(set)?;
+        // In the order of the tables.
+        identities.sort_unstable();
         let mut new = 0;
-        for step in identities.chunks(LIST_STEP) {
-            let (set, step) = (set.to_owned(), step.to_vec());
-            new += self
-                .catalog_write(Room::Adds, move |t, w| {
-                    if w.sets.get(&set).is_none_or(|row| row.pending.is_none() || row.listed) {
-                        return Err(invalid(format!("no list of filter set {set:?} is open")));
-                    }
-                    let mut new = 0;
-                    for identity in step {
-                        new += u64::from(t.want(w, &set, identity)?);
-                    }
-                    Ok(new)
-                })?
-                .0;
+        for many in identities.chunks(COMPARE_STEP) {
+            let left = self.unsettled(set, many)?;
+            for step in left.chunks(LIST_STEP) {
+                new += self.list_step(set.to_owned(), step.to_vec())?;
+            }
         }
         Ok(new)
+    }
+
+    fn list_step(&self, set: String, step: Vec<Identity>) -> Result<u64, Error> {
+        self.catalog_write(Room::Adds, move |t, w| {
+            if !w.sets.get(&set).is_some_and(SetRow::is_open) {
+                return Err(not_open(&set));
+            }
+            let mut new = 0;
+            for identity in step {
+                new += u64::from(t.want(w, &set, identity)?);
+            }
+            Ok(new)
+        })
+        .map(|(new, _)| new)
     }
 
     /// Step 3. Says whether the anchor moved at once, because nothing is to be fetched.

@@ -72,9 +72,9 @@ impl Ask {
             text: words.join(" "),
             kb,
             severity: self.severity.as_deref().map(severity).transpose()?,
-            classification: classification.map_err(unknown)?,
+            classification: classification.map_err(|error| unknown(&error))?,
             product: None,
-            any_of: product.map_err(unknown)?.map(|id| within(tree, id)).unwrap_or_default(),
+            any_of: product.map_err(|error| unknown(&error))?.map(|id| within(tree, id)).unwrap_or_default(),
             kinds,
             from: self.from.as_deref().map(|text| moment("from", text, false)).transpose()?,
             until: self.until.as_deref().map(|text| moment("until", text, true)).transpose()?,
@@ -96,7 +96,7 @@ fn within(tree: &Tree, id: UpdateId) -> Vec<UpdateId> {
 }
 
 /// A name that the catalog does not have.
-fn unknown(error: filter::Error) -> Problem {
+fn unknown(error: &filter::Error) -> Problem {
     let next = "`waystation filters list --available` shows what the catalog has";
     Problem::new(http::StatusCode::UNPROCESSABLE_ENTITY, error.to_string(), next)
 }

@@ -28,12 +28,11 @@ pub(super) async fn number(catalog: &Catalog, name: &str) -> Result<u32, Problem
     {
         return of_article(catalog, name, digits).await;
     }
-    let found = match id.parse::<UpdateId>() {
-        Ok(id) => vec![id],
-        Err(_) => {
-            let (first, last) = beginning(id).ok_or_else(|| malformed(name))?;
-            catalog.ids(first, last, NAMED_MAX + 1).await?
-        }
+    let found = if let Ok(id) = id.parse::<UpdateId>() {
+        vec![id]
+    } else {
+        let (first, last) = beginning(id).ok_or_else(|| malformed(name))?;
+        catalog.ids(first, last, NAMED_MAX + 1).await?
     };
     let target = match (found.as_slice(), revision) {
         ([id], Some(revision)) => Target::Revision(Identity { id: *id, revision }),

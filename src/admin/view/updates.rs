@@ -65,6 +65,7 @@ pub struct Update {
 
 /// `GET /api/v1/updates/{name}`: one update with all that hangs on it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::struct_excessive_bools, reason = "each is an answer of its own, and none excludes another")]
 pub struct Whole {
     /// The short of it. Here `unauthenticated` counts what it bundles too.
     #[serde(flatten)]

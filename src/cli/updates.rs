@@ -117,7 +117,7 @@ fn people(all: &Updates, is_sifted: bool) -> String {
     for row in &all.rows {
         grid.row([
             row.id.chars().take(SHORT).collect(),
-            row.kbs.join(" "),
+            if row.kbs.is_empty() { "-".to_owned() } else { row.kbs.join(" ") },
             made(row).unwrap_or_else(|| "-".to_owned()),
             said(&row.severity),
             row.classification.clone().unwrap_or_else(|| "-".to_owned()),

@@ -47,7 +47,7 @@ async fn updates_are_listed_searched_and_shown_without_a_node() {
     let listed = well(data, &["updates", "list"]);
     let line = |text: &str, part: &str| text.lines().find(|line| line.contains(part)).unwrap_or_default().to_owned();
     let row = line(&listed, "(KB5031234)");
-    assert!(row.starts_with("00000010  5031234  2026-01-13  critical  Hotfixes"), "{listed}");
+    assert!(row.starts_with("00000010  5031234  2026-01-13  critical   Hotfixes"), "{listed}");
     assert!(!listed.contains("00000011") && !listed.contains("plain HTTP"), "{listed}");
     let found = well(data, &["updates", "search", "cumulative", "paper", "--state", "superseded"]);
     assert!(found.contains("KB5030001") && !found.contains("KB5031234"), "{found}");

@@ -134,6 +134,10 @@ pub(crate) async fn import(catalog: &Catalog, updates: Vec<Update>, from_wsus: b
     catalog.begin_upstream(upstream).await.unwrap();
     // What the bundle names and nobody has.
     catalog.refuse(identity(0x99, 1), "it is not to be had".into()).await.unwrap();
+    let named = updates.iter().map(|update| update.identity).collect();
+    catalog.open_list("all".into(), "an anchor".into()).await.unwrap();
+    catalog.list("all".into(), named).await.unwrap();
+    catalog.close_list("all".into()).await.unwrap();
     let many = updates.len() as u64;
     let updates = updates.into_iter().map(incoming).collect();
     let applied = catalog.import(Batch { set: "all".into(), updates, ..Batch::default() }).await.unwrap();

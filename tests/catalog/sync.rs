@@ -47,7 +47,15 @@ impl Node {
     }
 
     fn with(dir: Arc<TempDir>, sim: &Sim, kind: UpstreamKind, chosen: Selection) -> Self {
-        let config = Config::new(dir.path().join("data"));
+        let config = Config {
+            path: dir.path().join("data"),
+            max_size: 1 << 40,
+            min_free: 0,
+            unproven: Duration::from_secs(86_400),
+            index_cache: 16 << 20,
+            open_payloads: 16,
+            io_threads: 2,
+        };
         let (store, _) = Store::open(config, Arc::new(RealDisk), Arc::new(SystemClock)).unwrap();
         let mut config = conversation::config(&sim.url(), dir.path().to_owned());
         // Small, so that a run has many batches.

@@ -95,11 +95,7 @@ fn upstream(upstream: Upstream) -> view::SyncUpstream {
         UpstreamKind::Wsus => "wsus",
         UpstreamKind::Parent => "parent",
     };
-    view::SyncUpstream {
-        kind: kind.to_owned(),
-        address: upstream.address,
-        unauthenticated: upstream.unauthenticated,
-    }
+    view::SyncUpstream { kind: kind.to_owned(), address: upstream.address, unauthenticated: upstream.unauthenticated }
 }
 
 fn run(run: Run) -> view::SyncRun {

@@ -6,7 +6,9 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
 use crate::app::LogFormat;
-use crate::cli::verbs::{BandwidthVerb, ConfigVerb, ContentVerb, Fetch, Import, JobsVerb, StoreVerb, SyncVerb, TlsVerb};
+use crate::cli::verbs::{
+    BandwidthVerb, ConfigVerb, ContentVerb, Fetch, Import, JobsVerb, StoreVerb, SyncVerb, TlsVerb,
+};
 
 const EXIT_CODES: &str = "\
 Exit codes:

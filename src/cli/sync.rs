@@ -107,8 +107,20 @@ fn words(counts: &SyncCounts) -> String {
 
 fn history(page: &SyncHistory) -> String {
     let mut grid = Grid::new(&[
-        ">run", "started", ">took", "outcome", ">new", ">changed", ">withdrawn", ">superseded", ">files", ">received",
-        ">refused", ">gone", ">errors", "upstream",
+        ">run",
+        "started",
+        ">took",
+        "outcome",
+        ">new",
+        ">changed",
+        ">withdrawn",
+        ">superseded",
+        ">files",
+        ">received",
+        ">refused",
+        ">gone",
+        ">errors",
+        "upstream",
     ]);
     for run in &page.runs {
         let counts = &run.counts;

@@ -65,7 +65,9 @@ pub enum Error {
     #[error("this needs a running node, with its rules and its way to the origins: start one with `waystation serve`")]
     NeedsNode,
     /// This node does not synchronise a catalog.
-    #[error("this node synchronises no catalog: below a parent the parent does; set [upstream] kind to microsoft or wsus")]
+    #[error(
+        "this node synchronises no catalog: below a parent the parent does; set [upstream] kind to microsoft or wsus"
+    )]
     NoCatalog,
     /// A run of the catalog's synchronisation did not end well.
     #[error(transparent)]

@@ -144,13 +144,7 @@ impl Jobs {
         Self::with(config, store, None, None, clock)
     }
 
-    fn with(
-        config: Config,
-        store: Store,
-        fill: Option<Fill>,
-        sync: Option<Runner>,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
+    fn with(config: Config, store: Store, fill: Option<Fill>, sync: Option<Runner>, clock: Arc<dyn Clock>) -> Self {
         let shared = Shared {
             config,
             wake: store.shortage(),

@@ -61,8 +61,7 @@ pub(in crate::sync) async fn fetch(work: &Work<'_>) -> Result<(), Error> {
     let (mut listed, mut pending) = list(work, anchor.filter(|_| !whole)).await?;
     let mut wanted: BTreeSet<UpdateId> = record.found.union(&missing).copied().collect();
     for _ in 0..STEPS_MAX {
-        let picked: Vec<(UpdateId, u32)> =
-            wanted.iter().filter_map(|id| Some((*id, *listed.get(id)?))).collect();
+        let picked: Vec<(UpdateId, u32)> = wanted.iter().filter_map(|id| Some((*id, *listed.get(id)?))).collect();
         record.found.extend(picked.iter().map(|(id, _)| *id).take(REMEMBERED_MAX));
         keep(store, &record).await?;
         work.want(BEYOND, pending.clone(), &plan::in_order(picked)).await?;

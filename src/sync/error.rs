@@ -16,7 +16,9 @@ pub enum Error {
     #[error(transparent)]
     Upstream(#[from] wsus::Error),
     /// The upstream forgets who it is again and again.
-    #[error("the upstream says again and again that it is another one than before ({why}); several servers behind one name look like this")]
+    #[error(
+        "the upstream says again and again that it is another one than before ({why}); several servers behind one name look like this"
+    )]
     Unsteady {
         /// What it said last.
         why: String,
@@ -33,7 +35,9 @@ pub enum Error {
     #[error(transparent)]
     Store(#[from] store::Error),
     /// What is kept of former runs cannot be read.
-    #[error("{what} cannot be read ({why}); `waystation sync start` after a restore of the index asks for everything again")]
+    #[error(
+        "{what} cannot be read ({why}); `waystation sync start` after a restore of the index asks for everything again"
+    )]
     Kept {
         /// Which record.
         what: String,

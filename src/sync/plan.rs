@@ -62,7 +62,11 @@ pub(in crate::sync) fn is_of_updates(name: &str) -> bool {
 
 /// What is asked of the upstream for these filters. `known` are those that the anchor is of: of what is new since them everything is
 /// listed.
-pub(in crate::sync) fn asked(wanted: &filter::Wanted, known: Option<&filter::Wanted>, anchor: Option<String>) -> Wanted {
+pub(in crate::sync) fn asked(
+    wanted: &filter::Wanted,
+    known: Option<&filter::Wanted>,
+    anchor: Option<String>,
+) -> Wanted {
     fn picks<T: Copy + Ord, U>(
         wanted: &BTreeSet<T>,
         known: Option<&BTreeSet<T>>,
@@ -125,7 +129,12 @@ mod tests {
 
     #[test]
     fn other_filters_have_another_name() {
-        let all = [filters(&[1], &[2], &[]), filters(&[1, 2], &[], &[]), filters(&[], &[1, 2], &[]), filters(&[1], &[2], &[9])];
+        let all = [
+            filters(&[1], &[2], &[]),
+            filters(&[1, 2], &[], &[]),
+            filters(&[], &[1, 2], &[]),
+            filters(&[1], &[2], &[9]),
+        ];
         let names: BTreeSet<String> = all.iter().map(name_of).collect();
         assert_eq!(names.len(), all.len());
         assert!(names.iter().all(|name| is_of_updates(name)) && is_of_updates(EVERYTHING));
@@ -136,7 +145,8 @@ mod tests {
     fn what_is_added_is_listed_whole() {
         let (before, now) = (filters(&[1], &[5], &[9]), filters(&[1, 2], &[5], &[9, 7]));
         let asked = asked(&now, Some(&before), Some("a".into()));
-        let new = |picks: Option<Vec<Pick<UpdateId>>>| picks.unwrap().iter().map(|pick| pick.is_new).collect::<Vec<_>>();
+        let new =
+            |picks: Option<Vec<Pick<UpdateId>>>| picks.unwrap().iter().map(|pick| pick.is_new).collect::<Vec<_>>();
         assert_eq!((new(asked.products), new(asked.classifications)), (vec![false, true], vec![false]));
         let languages: Vec<_> = asked.languages.unwrap().iter().map(|pick| (pick.id, pick.is_new)).collect();
         assert_eq!(languages, [(7, true), (9, false)]);

@@ -54,7 +54,11 @@ impl<'a> Work<'a> {
             if resets > RESETS_MAX {
                 return Err(Error::Unsteady { why });
             }
-            tracing::warn!(upstream = self.shared.wsus.label(), why, "the upstream is not what it was: everything is listed anew");
+            tracing::warn!(
+                upstream = self.shared.wsus.label(),
+                why,
+                "the upstream is not what it was: everything is listed anew"
+            );
             self.catalog.reset_anchors().await?;
             beyond::forget(&self.shared.store).await?;
         }
@@ -111,7 +115,9 @@ impl<'a> Work<'a> {
             if set.name == name || !plan::is_of_updates(&set.name) {
                 continue;
             }
-            let Some(record) = self.shared.store.document(&format!("{FILTERS_OF}{}", set.name)).await? else { continue };
+            let Some(record) = self.shared.store.document(&format!("{FILTERS_OF}{}", set.name)).await? else {
+                continue;
+            };
             // One that cannot be read costs a longer list and nothing else.
             let Ok(known) = serde_json::from_slice::<filter::Wanted>(&record) else { continue };
             if plan::can_follow(wanted, &known) {
@@ -160,7 +166,12 @@ impl<'a> Work<'a> {
         let (named, listed) = self.until_stopped(self.shared.wsus.revisions(wanted, Vec::new())).await?;
         if listed.bad > 0 {
             let first = listed.bad_told.first().map_or("", String::as_str);
-            tracing::warn!(upstream = self.shared.wsus.label(), items = listed.bad, first, "a list has items that are none");
+            tracing::warn!(
+                upstream = self.shared.wsus.label(),
+                items = listed.bad,
+                first,
+                "a list has items that are none"
+            );
             self.count(Counts { errors: listed.bad, ..Counts::default() }).await?;
         }
         Ok((named, listed.anchor))

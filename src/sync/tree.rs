@@ -2,8 +2,8 @@
 
 use crate::model::filter::{Category, Tree};
 use crate::model::update::{CategoryKind, Kind, Publication};
-use crate::store::catalog::{Catalog, PAGE_MAX, Query, Summary};
 use crate::store::Error;
+use crate::store::catalog::{Catalog, PAGE_MAX, Query, Summary};
 
 /// Categories that are taken: a real catalog has some hundred.
 const CATEGORIES_MAX: usize = 100_000;

@@ -425,7 +425,7 @@ impl World {
     fn driver(&self, out: &mut String, number: u32) {
         put!(
             out,
-            r#"<upd:Metadata><drv:WindowsDriverMetaData HardwareID="pci\ven_10de&amp;dev_{:04x}" DriverVerDate="{}" DriverVerVersion="31.0.15.{}" WhqlDriverID="{number}" Class="Display" Company="Simulated" Provider="Simulated" Manufacturer="Simulated" Model="Simulated Adapter {}" xmlns:drv="{MSUS}/UpdateHandlers/WindowsDriver"><drv:FeatureScore OperatingSystem="Windows" FeatureScore="{}" /></drv:WindowsDriverMetaData></upd:Metadata>"#,
+            r#"<upd:Metadata><drv:WindowsDriverMetaData HardwareID="pci\ven_10de&amp;dev_{:04x}" DriverVerDate="{}" DriverVerVersion="31.0.15.{}" WhqlDriverID="{number}" Class="Display" Company="Simulated" Provider="Simulated" Manufacturer="Simulated" Model="Simulated Adapter {}" xmlns:drv="{MSUS}/UpdateHandlers/WindowsDriver"><drv:FeatureScore OperatingSystem="Windows" FeatureScore="{:02X}" /></drv:WindowsDriverMetaData></upd:Metadata>"#,
             number % 60,
             self.group(number).map_or_else(String::new, |group| form(group.born, "%Y-%m-%d")),
             number,

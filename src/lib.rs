@@ -14,5 +14,6 @@ pub mod net;
 pub mod pace;
 pub mod serve;
 pub mod store;
+pub mod sync;
 pub mod upstream;
 pub mod wire;

@@ -24,6 +24,11 @@ use waystation::model::name::{Name, OriginKey};
 use waystation::model::payload::{Alias, Validators};
 use waystation::store::{self, Store};
 
+#[path = "admin/catalog.rs"]
+mod catalog;
+#[path = "support/made_catalog.rs"]
+mod made_catalog;
+
 struct Plane {
     handles: Handles,
     data: tempfile::TempDir,
@@ -115,6 +120,7 @@ impl Plane {
             turns: Turns::default(),
             tls: None,
             bandwidth: waystation::admin::bandwidth::Bandwidth::default(),
+            filters: None,
         };
         Self { handles, data, files: tempfile::tempdir().unwrap() }
     }

@@ -2,9 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says where by panicking")]
 
+#[path = "catalog/conversation.rs"]
+mod conversation;
 #[path = "catalog/documents.rs"]
 mod documents;
 #[path = "catalog/messages.rs"]
 mod messages;
+#[path = "support/proxy.rs"]
+mod proxy;
 #[path = "support/recorded.rs"]
 mod recorded;
+#[path = "catalog/sync.rs"]
+mod sync;

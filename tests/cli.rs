@@ -16,6 +16,10 @@ use waystation::cli::args::Cli;
 use crate::node_process::{NodeProcess, program, verb as run};
 use crate::origin::{Fault, Object, Origin};
 
+#[path = "cli/catalog.rs"]
+mod catalog;
+#[path = "support/made_catalog.rs"]
+mod made_catalog;
 #[allow(dead_code, reason = "other tests use other parts of it")]
 #[path = "support/node_process.rs"]
 mod node_process;
@@ -38,6 +42,25 @@ fn walk(command: &clap::Command, path: &str, each: &mut dyn FnMut(&str, &clap::C
     }
 }
 
+/// The words of a line up to the first operator of the shell.
+fn shell_words(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote): (Vec<String>, Option<String>, Option<char>) = (Vec::new(), None, None);
+    for letter in line.chars() {
+        match (quote, letter) {
+            (Some(open), letter) if letter == open => quote = None,
+            (None, '"' | '\'') => {
+                quote = Some(letter);
+                word.get_or_insert_default();
+            }
+            (None, ' ') => words.extend(word.take()),
+            (None, '>' | '|' | '&') if word.is_none() => return words,
+            (_, letter) => word.get_or_insert_default().push(letter),
+        }
+    }
+    words.extend(word);
+    words
+}
+
 #[test]
 fn the_command_line_is_sound() {
     Cli::command().debug_assert();
@@ -57,17 +80,7 @@ fn every_verb_teaches_with_an_example_that_parses() {
             after.lines().filter_map(|line| line.strip_prefix("  ")).filter(|line| line.starts_with("waystation "))
         {
             let line = line.replace("$SHA256", &"ab".repeat(32)).replace("$(date +%F)", "2026-01-31");
-            // What stands behind a shell's operators is not ours; quotes are only used around one word here.
-            let line = line.split(" > ").next().unwrap().split(" | ").next().unwrap().split(" && ").next().unwrap();
-            let words = line.split_whitespace().map(|word| word.trim_matches('\'').replace('"', ""));
-            let words = words.fold(Vec::<String>::new(), |mut words, word| {
-                // `"200 GiB"` is one word to a shell.
-                match words.last_mut() {
-                    Some(last) if word == "GiB" => last.push_str(" GiB"),
-                    _ => words.push(word),
-                }
-                words
-            });
+            let words = shell_words(&line);
             own += u32::from(line.starts_with(path));
             if let Err(error) = Cli::try_parse_from(&words) {
                 panic!("{path}: the example {line:?} does not parse: {error}");

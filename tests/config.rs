@@ -211,6 +211,27 @@ fn keys_without_effect_are_found() {
 }
 
 #[test]
+fn filters_that_do_nothing_or_are_wrong_are_told() {
+    let data = tempfile::tempdir().unwrap();
+    let seen = |file: &str| {
+        let found = found(&load(data.path(), file, &[], &[]).unwrap(), "filters").into_iter();
+        found.map(|finding| (finding.verdict, finding.seen)).collect::<Vec<_>>()
+    };
+    assert_eq!(seen(""), []);
+    assert_eq!(seen("[filters]\nproducts = [\"windows 11\"]\nlanguages = [\"German\"]\n"), []);
+    let wsus = "[upstream]\nkind = \"wsus\"\nurl = \"http://wsus:8530\"\n";
+    assert_eq!(seen(wsus), [], "what is shipped is nobody's wish");
+    let idle = seen(&format!("{wsus}[filters]\nlanguages = \"de\"\n"));
+    assert!(matches!(&idle[..], [(Verdict::Warning, seen)] if seen.contains("no effect")), "{idle:?}");
+    let odd = seen("[filters]\nproducts = [\"Windows 7\", \"Security Updates\"]\n");
+    assert!(matches!(&odd[..], [(Verdict::Note, _), (Verdict::Warning, _)]), "{odd:?}");
+    assert!(odd[0].1.contains("\"Windows 7\"") && odd[1].1.contains("is a classification"), "{odd:?}");
+    for line in ["products = []", "languages = \"Klingon\"", "classifications = \"\""] {
+        assert!(load(data.path(), &format!("[filters]\n{line}\n"), &[], &[]).is_err(), "{line}");
+    }
+}
+
+#[test]
 fn bandwidth_that_starves_clients_is_found_and_nonsense_refused() {
     let data = tempfile::tempdir().unwrap();
     let seen = |file: &str| {

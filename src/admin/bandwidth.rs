@@ -13,7 +13,7 @@ use serde::Deserialize;
 use crate::admin::ask;
 use crate::admin::error::Problem;
 use crate::admin::extract::{Given, Named};
-use crate::admin::view::bandwidth as view;
+use crate::admin::view::{bandwidth as view, settings_place};
 use crate::admin::{Caller, Handles};
 use crate::model::settings::{Raw, SettingError};
 use crate::pace::{Class, Governor, Report};
@@ -25,7 +25,7 @@ const KEYS: &str = "the keys are upstream, sync, prefetch, demand, clients, node
 /// The future of a change.
 pub type Change = Pin<Box<dyn Future<Output = Result<(), Refused>> + Send>>;
 
-/// Sets one key of `[bandwidth]` at run time (or takes it back) for someone.
+/// Sets one key of a section at run time (or takes it back) for someone.
 pub type Changing = Arc<dyn Fn(String, Option<Raw>, String) -> Change + Send + Sync>;
 
 /// What governs the bandwidth, and the way to change its rules. Without a node there is neither.
@@ -136,13 +136,9 @@ pub(super) async fn present(handles: &Handles) -> Result<view::Bandwidth, Proble
     let Report { zone, now: _, classes, networks, give_way, gives_way_to } = handles.bandwidth.governor.report();
     let set = |key: &str| {
         let found = settings.iter().find(|setting| setting.key.strip_prefix("bandwidth.") == Some(key));
-        let place = |setting: &crate::admin::view::Setting| match setting.place.as_str() {
-            "" => setting.layer.clone(),
-            place => place.to_owned(),
-        };
         view::Set {
             value: found.map(|setting| setting.value.clone()).unwrap_or_default(),
-            from: found.map(place).unwrap_or_default(),
+            from: found.map(settings_place).unwrap_or_default(),
             layer: found.map(|setting| setting.layer.clone()).unwrap_or_default(),
             locked: found.is_some_and(|setting| setting.locked),
         }

@@ -6,7 +6,7 @@
 //! 1. it comes in over TCP ([`face`]) or the socket ([`socket`]), each with the [`Access`] that it grants;
 //! 2. [`guard`] refuses what the access does not allow, foreign hosts and cross-site calls, and bounds the time;
 //! 3. [`router`] finds the handler; each noun has a file: [`status`], [`content`], [`work`] (jobs), [`ask`] (explain,
-//!    doctor, settings), [`bandwidth`], [`health`], [`metrics`];
+//!    doctor, settings), [`bandwidth`], [`updates`] and [`filters`] (the catalog), [`health`], [`metrics`];
 //! 4. the handler asks the store or `jobs`, and [`present`] turns their values into the words of [`view`];
 //! 5. whatever went wrong is a [`error::Problem`]: a status, what is wrong, and what to do next.
 //!
@@ -19,6 +19,7 @@ pub mod content;
 pub mod error;
 pub mod extract;
 pub mod face;
+pub mod filters;
 pub mod guard;
 pub mod health;
 pub mod metrics;
@@ -27,7 +28,9 @@ pub mod quarantine;
 pub mod router;
 pub mod socket;
 pub mod status;
+pub mod sync;
 pub mod tls;
+pub mod updates;
 pub mod view;
 pub mod work;
 
@@ -39,7 +42,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
 
-use crate::admin::bandwidth::Bandwidth;
+use crate::admin::bandwidth::{Bandwidth, Changing};
 use crate::base::time::{Clock, Timestamp};
 use crate::jobs::Jobs;
 use crate::model::name::Name;
@@ -73,6 +76,8 @@ pub struct Handles {
     pub tls: Option<Arc<Tls>>,
     /// See [`Bandwidth`].
     pub bandwidth: Bandwidth,
+    /// The way to change what of the catalog is wanted; without a node there is none.
+    pub filters: Option<Changing>,
 }
 
 /// Turns at questions that are dear, one asker at a time, whichever way they came in. Clones share them.

@@ -11,8 +11,8 @@ use http::{Method, StatusCode, Uri, header};
 
 use crate::admin::error::Problem;
 use crate::admin::{
-    Access, BODY_BYTES_MAX, Handles, ask, bandwidth, bind, content, guard, health, metrics, quarantine, status, tls,
-    work,
+    Access, BODY_BYTES_MAX, Handles, ask, bandwidth, bind, content, filters, guard, health, metrics, quarantine,
+    status, sync, tls, updates, work,
 };
 
 /// Every address: method, path, and what it answers; for the reference.
@@ -46,9 +46,33 @@ pub const ADDRESSES: &[(&str, &str, &str)] = &[
     ("GET", "/api/v1/jobs", "the jobs that run, and the last hundred that ran"),
     ("GET", "/api/v1/jobs/{id}", "one job; with `wait=30` once it has ended, or after so many seconds"),
     ("POST", "/api/v1/jobs/{id}/stop", "stops a job"),
+    ("GET", "/api/v1/sync", "how the catalog is synchronised: the run under way, the last one, the next one"),
+    ("GET", "/api/v1/sync/history", "the runs, newest first, by page: `before`, `limit`"),
+    ("POST", "/api/v1/sync/start", "starts a run as a job"),
+    ("POST", "/api/v1/sync/stop", "stops the run that is under way"),
     ("POST", "/api/v1/tls/reload", "looks at the certificate's files now, and answers what is served then"),
     ("GET", "/api/v1/explain", "what the node makes of the address in `url`"),
     ("GET", "/api/v1/doctor", "tests the way to the origins, or to those in `url`"),
+    (
+        "GET",
+        "/api/v1/updates",
+        "updates of the catalog, the newest first, by page: `after`, `limit` (at most 500), `text`, `kb`, `severity`, \
+         `classification`, `product`, `state`, `kind`, `from`, `until`, `hidden`",
+    ),
+    (
+        "GET",
+        "/api/v1/updates/{name}",
+        "one update with all that hangs on it, by id, `id/revision` (percent-encoded) or KB",
+    ),
+    ("GET", "/api/v1/filters", "what of Microsoft's catalog is wanted, by name, and who set it"),
+    ("GET", "/api/v1/filters/available", "the categories that the catalog has, as a tree"),
+    (
+        "POST",
+        "/api/v1/filters/{key}",
+        "sets products, classifications or languages: `{\"values\": [\"Windows 11\"], \"how\": \"replace\"}` (or `add`, `remove`)",
+    ),
+    ("DELETE", "/api/v1/filters/{key}", "takes back what was set at run time"),
+    ("DELETE", "/api/v1/filters", "takes all of that back"),
     ("GET", "/api/v1/bandwidth", "which bandwidth rules hold, until when, and what waits"),
     ("POST", "/api/v1/bandwidth/{key}", "sets a key of [bandwidth] at run time: `{\"rules\": [\"20 Mbit/s\"]}`"),
     ("DELETE", "/api/v1/bandwidth/{key}", "takes back what was set at run time"),
@@ -77,9 +101,18 @@ pub fn router(handles: Handles, access: Access) -> Router {
         .route("/fetch", post(work::fetch))
         .route("/store/verify", post(work::verify))
         .route("/store/backup", post(work::backup))
+        .route("/sync", get(sync::state))
+        .route("/sync/history", get(sync::history))
+        .route("/sync/start", post(sync::start))
+        .route("/sync/stop", post(sync::stop))
         .route("/tls/reload", post(tls::reload))
         .route("/bandwidth", get(bandwidth::show))
         .route("/bandwidth/{key}", post(bandwidth::set).merge(delete(bandwidth::clear)))
+        .route("/updates", get(updates::list))
+        .route("/updates/{name}", get(updates::show))
+        .route("/filters", get(filters::show).merge(delete(filters::reset_all)))
+        .route("/filters/available", get(filters::available))
+        .route("/filters/{key}", post(filters::set).merge(delete(filters::reset)))
         .route("/explain", get(ask::explain))
         .route("/doctor", get(ask::doctor))
         .route("/settings", get(ask::settings));

@@ -36,10 +36,11 @@ impl Alone {
     pub fn open(loaded: &Loaded) -> Result<Self, AppError> {
         let store = crate::app::open_offline(loaded)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let jobs = Jobs::offline(rooms::jobs(&loaded.typed()?), store.clone(), Arc::clone(&clock));
+        let id = build::store_id(loaded.data_dir());
+        let jobs = Jobs::offline(rooms::jobs(&loaded.typed()?, &id), store.clone(), Arc::clone(&clock));
         let node = NodeFacts {
             version: env!("CARGO_PKG_VERSION"),
-            id: build::store_id(loaded.data_dir()),
+            id,
             // Only an opening node bumps or tells it; without one there is nothing to compare it with.
             epoch: 0,
             data: loaded.data_dir().to_owned(),
@@ -58,6 +59,7 @@ impl Alone {
             turns: Turns::default(),
             tls: None,
             bandwidth: Bandwidth::default(),
+            filters: None,
         };
         let who = Caller(format!("the command line, uid {}", rustix::process::getuid().as_raw()));
         let router = router::router(handles, Access::Full).layer(axum::Extension(who));

@@ -13,8 +13,8 @@ use std::fs::DirBuilder;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use prometheus_client::registry::Registry;
@@ -29,19 +29,24 @@ use crate::app::bandwidth::Changer;
 use crate::app::config::keys::Typed;
 use crate::app::config::rooms;
 use crate::app::machine::{self, FileSystem};
-use crate::app::{AppError, Loaded, load, preflight, settings};
+use crate::app::run_time::RunTime;
+use crate::app::{AppError, Loaded, filters, load, preflight, settings};
 use crate::base::disk::RealDisk;
 use crate::base::time::{Clock, SystemClock};
 use crate::fill::Fill;
 use crate::jobs::Jobs;
 use crate::jobs::work::{Verify, Work};
+use crate::model::filter::Selection;
 use crate::model::origin::AllowList;
-use crate::model::settings::{LOCAL_DOCUMENTS, Layer, Settings};
+use crate::model::settings::{LOCAL_DOCUMENTS, Layer, Raw, Settings};
 use crate::net::tls::Tls;
 use crate::net::{self, Bound, Server};
 use crate::pace::Governor;
 use crate::serve;
+use crate::store::catalog::UpstreamKind;
 use crate::store::{Health, Opened, Store};
+use crate::sync::{Chosen, Runner};
+use crate::upstream::wsus::Wsus;
 use crate::upstream::{Source, Upstream};
 
 /// Threads of the control plane: one for a slow question, one for the others.
@@ -198,7 +203,16 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
     let upstream = Upstream::paced(rooms::upstream(&typed, &id)?, Arc::clone(&allow), governor.clone())?;
     let upstream: Arc<dyn Source> = Arc::new(upstream);
     let fill = Fill::new(rooms::fill(&typed), store.clone(), upstream, Arc::clone(&allow), Arc::clone(&clock));
-    let jobs = Jobs::new(rooms::jobs(&typed), store.clone(), fill.clone(), Arc::clone(&clock));
+    let for_jobs = rooms::jobs(&typed, &id);
+    // The settings in force are known further below; no run begins before that.
+    let in_force: Arc<OnceLock<Arc<ArcSwap<Settings>>>> = Arc::default();
+    let asked = Arc::clone(&in_force);
+    let chosen: Chosen =
+        Arc::new(move || asked.get().map_or_else(Selection::default, |settings| selection(&settings.load())));
+    let jobs = match runner(&typed, &id, &store, &governor, chosen, &clock).await? {
+        Some(sync) => Jobs::with_catalog(for_jobs, store.clone(), fill.clone(), sync, Arc::clone(&clock)),
+        None => Jobs::new(for_jobs, store.clone(), fill.clone(), Arc::clone(&clock)),
+    };
 
     let suspects = jobs.clone();
     let suspect = move |suspicion: serve::Suspicion| {
@@ -267,13 +281,8 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
     });
     let settings = Arc::new(ArcSwap::from_pointee(loaded.settings().clone()));
     let (seen, started, flags) = (Arc::clone(&settings), loaded.settings().clone(), loaded.flags.clone());
-    let changer = Changer {
-        store: store.clone(),
-        settings: Arc::clone(&settings),
-        governor: governor.clone(),
-        clock: Arc::clone(&clock),
-        turn: tokio::sync::Mutex::new(()),
-    };
+    let run_time = Arc::new(RunTime::new(store.clone(), Arc::clone(&settings), Arc::clone(&clock)));
+    let changer = Changer { settings: Arc::clone(&run_time), governor: governor.clone() };
     let handles = Handles {
         store: store.clone(),
         jobs: jobs.clone(),
@@ -284,10 +293,13 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
         turns: Turns::default(),
         tls: certificate.clone(),
         bandwidth: Bandwidth { governor: governor.clone(), changing: Some(changer.changing()) },
+        filters: Some(filters::changing(run_time)),
     };
 
     let stop = CancellationToken::new();
     let pace = Pace { governing: tokio::spawn(governor.clone().run(stop.clone())), governor, stop };
+    // Set once, here.
+    let _ = in_force.set(Arc::clone(&settings));
     jobs.keep_house();
     let (control_server, socket) = {
         let _control = control.enter();
@@ -327,6 +339,47 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
         http: http_addresses,
         https: https_addresses,
     })
+}
+
+/// The runs of the catalog; `None` below a parent.
+async fn runner(
+    typed: &Typed,
+    id: &str,
+    store: &Store,
+    governor: &Governor,
+    chosen: Chosen,
+    clock: &Arc<dyn Clock>,
+) -> Result<Option<Runner>, AppError> {
+    let Some((kind, config)) = rooms::sync(typed, id)? else { return Ok(None) };
+    let (address, governor) = (config.url.clone(), governor.clone());
+    // Reads the files of authorities.
+    let opening = tokio::task::spawn_blocking(move || Wsus::new(config, &governor));
+    let wsus = opening
+        .await
+        .map_err(|error| AppError::System {
+            what: "preparing the synchronisation",
+            source: std::io::Error::other(error.to_string()),
+        })?
+        .map_err(|error| {
+            let key = if kind == UpstreamKind::Microsoft { "sync.microsoft" } else { "upstream.url" };
+            crate::app::ConfigError::one(key, error.to_string())
+        })?;
+    Ok(Some(Runner::new(kind, &address, wsus, store.clone(), chosen, Arc::clone(clock))))
+}
+
+/// What of Microsoft's catalog is wanted, as `[filters]` says now; what is not said there is as it is shipped.
+fn selection(settings: &Settings) -> Selection {
+    let list = |key: &str| match settings.get(key)?.value() {
+        Raw::List(items) => Some(items.clone()),
+        Raw::Text(item) => Some(vec![item.clone()]),
+        _ => None,
+    };
+    let shipped = Selection::default();
+    Selection {
+        products: list("filters.products").unwrap_or(shipped.products),
+        classifications: list("filters.classifications").unwrap_or(shipped.classifications),
+        languages: list("filters.languages").unwrap_or(shipped.languages),
+    }
 }
 
 /// Finds or makes the node's certificate. Where the data directory cannot be written and none is there, the node goes

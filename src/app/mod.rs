@@ -17,6 +17,7 @@ pub(crate) mod banner;
 pub(crate) mod build;
 pub(crate) mod config;
 pub(crate) mod error;
+pub(crate) mod filters;
 pub(crate) mod logs;
 pub(crate) mod machine;
 pub(crate) mod notify;
@@ -24,6 +25,7 @@ pub(crate) mod offline;
 pub(crate) mod preflight;
 pub(crate) mod reload;
 pub(crate) mod run;
+pub(crate) mod run_time;
 pub(crate) mod settings;
 pub mod tls;
 

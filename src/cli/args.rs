@@ -6,7 +6,10 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
 use crate::app::LogFormat;
-use crate::cli::verbs::{BandwidthVerb, ConfigVerb, ContentVerb, Fetch, Import, JobsVerb, StoreVerb, TlsVerb};
+use crate::cli::verbs::catalog::{FiltersVerb, UpdatesVerb};
+use crate::cli::verbs::{
+    BandwidthVerb, ConfigVerb, ContentVerb, Fetch, Import, JobsVerb, StoreVerb, SyncVerb, TlsVerb,
+};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -277,6 +280,46 @@ Examples:
   waystation bandwidth clear prefetch"
     )]
     Bandwidth(BandwidthVerb),
+
+    /// Fetch the catalog of updates from above, and see how that went
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  waystation sync start
+  waystation sync status
+  waystation sync history
+  waystation sync stop
+
+The catalog says which updates there are, what they consist of and which digests
+their files have. It comes from Microsoft, of which `[filters]` says what is
+wanted, or from a WSUS server, of which everything is taken ([upstream] kind and
+url). The schedule stands in [sync]."
+    )]
+    Sync(SyncVerb),
+
+    /// Look at what the catalog knows: updates, what they mend, what they supersede, their files
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  waystation updates list --severity critical
+  waystation updates search cumulative x64
+  waystation updates show KB5031234"
+    )]
+    Updates(UpdatesVerb),
+
+    /// See and change what of Microsoft's catalog is wanted
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  waystation filters list
+  waystation filters list --available
+  waystation filters set products --add 'Windows Server 2019'
+  waystation filters reset"
+    )]
+    Filters(FiltersVerb),
 
     /// See and stop long work
     #[command(

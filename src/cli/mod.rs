@@ -13,8 +13,10 @@ pub mod args;
 pub mod bandwidth;
 pub mod config;
 pub mod content;
+mod csv;
 pub mod fail;
 pub mod fetch;
+pub mod filters;
 pub mod follow;
 pub mod jobs;
 mod listener;
@@ -24,7 +26,9 @@ pub mod question;
 pub mod size;
 pub mod status;
 pub mod store;
+pub mod sync;
 pub mod tls;
+pub mod updates;
 pub mod verbs;
 
 use std::ffi::OsString;
@@ -86,6 +90,9 @@ fn dispatch(cli: Cli, out: Out) -> Result<(), Fail> {
         Verb::Store(verb) => store::run(&reach(&flags, out)?, verb, out),
         Verb::Tls(verb) => tls::run(&load(&flags)?, verb, out),
         Verb::Bandwidth(verb) => bandwidth::run(&reach(&flags, out)?, &verb, out),
+        Verb::Sync(verb) => sync::run(&reach(&flags, out)?, &verb, out),
+        Verb::Updates(verb) => updates::run(&reach(&flags, out)?, verb, out),
+        Verb::Filters(verb) => filters::run(&reach(&flags, out)?, verb, out),
         Verb::Jobs(verb) => jobs::run(&reach(&flags, out)?, &verb, out),
     }
 }

@@ -1,5 +1,7 @@
 //! The verbs that have verbs or much to say of their own.
 
+pub mod catalog;
+
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueHint};
@@ -366,6 +368,61 @@ Examples:
   waystation tls ca export > site-ca.pem
   certutil -addstore -f Root site-ca.pem          (on a Windows machine; group policy does it for all)")]
     Export,
+}
+
+/// `sync ...`
+#[derive(Debug, Subcommand)]
+pub enum SyncVerb {
+    /// Start a run now, and show how it goes until it has ended
+    #[command(after_help = "\
+Examples:
+  waystation sync start
+  waystation sync start --detach && waystation sync status
+
+The first run lists everything that is wanted and fetches its documents, which
+takes from minutes to an hour; the next ones fetch what has changed. Files of
+updates are not fetched by it. Ctrl-C stops the run: what it has committed
+stays, and the next one goes on from there. An update that cannot be used is
+quarantined with the reason, and the run goes on.")]
+    Start {
+        /// Start the run, print its job's number, and do not wait for it
+        #[arg(long)]
+        detach: bool,
+    },
+    /// Stop the run that is under way; what it has committed stays
+    #[command(after_help = "\
+Examples:
+  waystation sync stop")]
+    Stop,
+    /// Show the upstream, the run under way with its expected end, the last run and the next one
+    #[command(after_help = "\
+Examples:
+  waystation sync status
+  waystation sync status --json | jq '.last | {outcome, reason}'")]
+    Status,
+    /// List the runs, newest first: how each ended, why, and what it did
+    #[command(after_help = "\
+Examples:
+  waystation sync history
+  waystation sync history --limit 5 --json
+  waystation sync history --before 120
+
+successful  everything was fetched and committed
+failed      it could not go on; the reason stands below the table
+stopped     somebody stopped it, or the node was told to stop
+cut off     the node ended under it
+withdrawn   updates that the publisher took back in this run
+gone        updates that only a former upstream had
+
+The last thousand runs are kept.")]
+    History {
+        /// Runs to show at most
+        #[arg(long, value_name = "RUNS", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        limit: u16,
+        /// Only runs before the one with this number
+        #[arg(long, value_name = "RUN")]
+        before: Option<u64>,
+    },
 }
 
 /// `jobs ...`

@@ -1,6 +1,6 @@
 //! What can go wrong with a job or a question, whose fault it is, and what to do next.
 
-use crate::store;
+use crate::{store, sync};
 
 /// Whose fault an error is; `admin` makes a status of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +64,14 @@ pub enum Error {
     /// No origin can be asked, since no node runs.
     #[error("this needs a running node, with its rules and its way to the origins: start one with `waystation serve`")]
     NeedsNode,
+    /// This node does not synchronise a catalog.
+    #[error(
+        "this node synchronises no catalog: below a parent the parent does; set [upstream] kind to microsoft or wsus"
+    )]
+    NoCatalog,
+    /// A run of the catalog's synchronisation did not end well.
+    #[error(transparent)]
+    Sync(sync::error::Error),
     /// Items of the job failed.
     #[error("{}", if *total == 1 { "it failed".to_owned() } else { format!("{failed} of {total} failed") })]
     Items {
@@ -97,15 +105,31 @@ pub enum Error {
     Broken(String),
 }
 
+impl From<sync::error::Error> for Error {
+    fn from(error: sync::error::Error) -> Self {
+        match error {
+            sync::error::Error::Stopped => Self::Stopped,
+            sync::error::Error::Store(error) => Self::Store(error),
+            other => Self::Sync(other),
+        }
+    }
+}
+
 impl Error {
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
         match self {
             Self::Unknown { .. } | Self::Absent(_) | Self::Unbound(_) => Fault::Absent,
             Self::Full { .. } | Self::Busy { .. } | Self::Closing | Self::Stopped => Fault::Busy,
-            Self::Input(_) | Self::Refused { .. } | Self::NeedsNode => Fault::Caller,
+            Self::Input(_) | Self::Refused { .. } | Self::NeedsNode | Self::NoCatalog => Fault::Caller,
             Self::Items { .. } | Self::Upstream(_) => Fault::Upstream,
             Self::Store(_) | Self::Disk { .. } => Fault::Disk,
+            Self::Sync(error) => match error.fault() {
+                sync::error::Fault::Caller => Fault::Busy,
+                sync::error::Fault::Upstream => Fault::Upstream,
+                sync::error::Fault::Disk => Fault::Disk,
+                sync::error::Fault::Us => Fault::Us,
+            },
             Self::Broken(_) => Fault::Us,
         }
     }

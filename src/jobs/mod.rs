@@ -9,7 +9,8 @@
 //! 4. it writes its progress and one line an item into its record, where `list` and `get` read them;
 //! 5. it ends as done, failed or stopped, also when it panics, and everyone who waits for it is woken.
 //!
-//! Beside the jobs that people start, [`clock`] runs the housekeeping: eviction all the time, a slow scrub once a quarter.
+//! Beside the jobs that people start, [`clock`] runs the housekeeping: eviction all the time, a slow scrub once a quarter; and
+//! [`sync`] the runs of the catalog that its schedule asks for.
 //! Explain, doctor and the mapping of an address to a name are plain calls, offered here so that the control plane needs
 //! to know neither `fill` nor `upstream`.
 //!
@@ -24,6 +25,7 @@ pub mod clock;
 pub mod error;
 pub mod fetch;
 pub mod import;
+pub mod sync;
 pub mod verify;
 pub mod view;
 pub mod work;
@@ -45,7 +47,9 @@ use crate::jobs::work::Work;
 use crate::keep::evict::Evicted;
 use crate::keep::progress::Progress;
 use crate::keep::schedule;
+use crate::model::schedule::Schedule;
 use crate::store::Store;
+use crate::sync::Runner;
 
 /// What this room needs to know.
 #[derive(Clone, Debug)]
@@ -54,12 +58,17 @@ pub struct Config {
     pub fetch_parallel: usize,
     /// How often everything is read against its proofs; `None` switches the scheduled scrub off.
     pub scrub_every: Option<Duration>,
+    /// When the catalog is synchronised by itself.
+    pub sync: Schedule,
+    /// A number that other nodes do not have: it spreads what they begin at one time of the clock.
+    pub seed: u64,
 }
 
 impl Default for Config {
     /// Four payloads at a time keep a link busy while one of them is being proven.
     fn default() -> Self {
-        Self { fetch_parallel: 4, scrub_every: Some(schedule::EVERY) }
+        let sync = Schedule { enabled: false, ..Schedule::default() };
+        Self { fetch_parallel: 4, scrub_every: Some(schedule::EVERY), sync, seed: 0 }
     }
 }
 
@@ -77,6 +86,7 @@ pub(in crate::jobs) struct Shared {
     pub(in crate::jobs) config: Config,
     pub(in crate::jobs) store: Store,
     pub(in crate::jobs) fill: Option<Fill>,
+    pub(in crate::jobs) sync: Option<Runner>,
     pub(in crate::jobs) clock: Arc<dyn Clock>,
     board: Board,
     /// Pulled by the store when somebody waits for room, so that eviction does not wait for its tick.
@@ -106,26 +116,41 @@ impl Shared {
     pub(in crate::jobs) fn fill(&self) -> Result<&Fill, Error> {
         self.fill.as_ref().ok_or(Error::NeedsNode)
     }
+
+    /// The runs of the catalog, or the error that says why there are none.
+    pub(in crate::jobs) fn sync(&self) -> Result<&Runner, Error> {
+        match (&self.sync, &self.fill) {
+            (Some(sync), _) => Ok(sync),
+            (None, Some(_)) => Err(Error::NoCatalog),
+            (None, None) => Err(Error::NeedsNode),
+        }
+    }
 }
 
 impl Jobs {
     /// For a node: everything works. Jobs run on the runtime that this is called in, also those that are started from
     /// another one, so that what is fetched for an operator loads the data plane and not the console.
     pub fn new(config: Config, store: Store, fill: Fill, clock: Arc<dyn Clock>) -> Self {
-        Self::with(config, store, Some(fill), clock)
+        Self::with(config, store, Some(fill), None, clock)
+    }
+
+    /// For a node that keeps a catalog too.
+    pub fn with_catalog(config: Config, store: Store, fill: Fill, sync: Runner, clock: Arc<dyn Clock>) -> Self {
+        Self::with(config, store, Some(fill), Some(sync), clock)
     }
 
     /// For a data directory that no node runs on: no origin can be asked.
     pub fn offline(config: Config, store: Store, clock: Arc<dyn Clock>) -> Self {
-        Self::with(config, store, None, clock)
+        Self::with(config, store, None, None, clock)
     }
 
-    fn with(config: Config, store: Store, fill: Option<Fill>, clock: Arc<dyn Clock>) -> Self {
+    fn with(config: Config, store: Store, fill: Option<Fill>, sync: Option<Runner>, clock: Arc<dyn Clock>) -> Self {
         let shared = Shared {
             config,
             wake: store.shortage(),
             store,
             fill,
+            sync,
             clock,
             board: Board::default(),
             evicted: Arc::new(Evicted::default()),
@@ -137,11 +162,14 @@ impl Jobs {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Starts the housekeeping: eviction, and the scheduled scrub. Once is enough.
+    /// Starts the housekeeping: eviction, the scheduled scrub, the scheduled runs of the catalog. Once is enough.
     pub fn keep_house(&self) {
         self.shared.spawn(clock::evict(Arc::clone(&self.shared), self.shared.cancel.child_token()));
         if let Some(every) = self.shared.config.scrub_every {
             self.shared.spawn(clock::scrub(self.clone(), every, self.shared.cancel.child_token()));
+        }
+        if self.shared.sync.is_some() && self.shared.config.sync.enabled {
+            self.shared.spawn(sync::by_the_clock(self.clone(), self.shared.cancel.child_token()));
         }
     }
 
@@ -155,6 +183,9 @@ impl Jobs {
         if work.needs_origins() {
             self.shared.fill()?;
         }
+        if matches!(work, Work::Sync) {
+            self.shared.sync()?;
+        }
         let record = self.shared.board.begin(&work, by, self.shared.clock.now(), &self.shared.cancel, RUNNING_MAX)?;
         let shared = Arc::clone(&self.shared);
         let id = record.id();
@@ -166,6 +197,7 @@ impl Jobs {
                 Work::Verify(work) => verify::run(&shared, &record, work).await,
                 Work::Import(work) => import::run(&shared, &record, work).await,
                 Work::Backup(work) => backup::run(&shared, &record, work).await,
+                Work::Sync => sync::run(&shared, &record).await,
             };
             record.end(ended, shared.clock.now());
             drop(ending);

@@ -25,6 +25,8 @@ pub enum Kind {
     Import,
     /// Copies the index.
     Backup,
+    /// Brings the catalog up to what the upstream has.
+    Sync,
 }
 
 impl Kind {
@@ -36,6 +38,7 @@ impl Kind {
             Self::Scrub => "scrub",
             Self::Import => "import",
             Self::Backup => "backup",
+            Self::Sync => "sync",
         }
     }
 }
@@ -51,6 +54,8 @@ pub enum Work {
     Import(Import),
     /// See [`Backup`].
     Backup(Backup),
+    /// One run of the catalog's synchronisation.
+    Sync,
 }
 
 /// Fill these ahead of time.
@@ -116,6 +121,7 @@ impl Work {
             Self::Verify(_) => Kind::Verify,
             Self::Import(_) => Kind::Import,
             Self::Backup(_) => Kind::Backup,
+            Self::Sync => Kind::Sync,
         }
     }
 
@@ -126,6 +132,7 @@ impl Work {
             Self::Verify(Verify { only: Some(blake3), .. }) => Some(format!("verify {blake3}")),
             Self::Verify(_) => Some("verify".to_owned()),
             Self::Backup(_) => Some("backup".to_owned()),
+            Self::Sync => Some("sync".to_owned()),
         }
     }
 
@@ -154,6 +161,7 @@ impl Work {
                 many => format!("{} paths", many.len()),
             },
             Self::Backup(work) => work.to.display().to_string(),
+            Self::Sync => "the catalog".to_owned(),
         }
     }
 
@@ -171,7 +179,7 @@ impl Work {
             Self::Verify(Verify { rate: Some(0), .. }) => {
                 refuse("a rate of 0 bytes a second would never end: give at least 1".to_owned())
             }
-            Self::Verify(_) => Ok(()),
+            Self::Verify(_) | Self::Sync => Ok(()),
             Self::Import(work) if work.paths.is_empty() => {
                 refuse("nothing to import: give at least one path".to_owned())
             }

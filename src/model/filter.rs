@@ -133,6 +133,34 @@ impl Selection {
     }
 }
 
+impl Selection {
+    /// The ids that are meant, for whoever uses what was accepted before: an id that the tree does not know stays, since the catalog
+    /// that has it may be yet to come. A name that the tree does not know is left out and told.
+    pub fn in_force(&self, tree: &Tree) -> (Filters, Vec<Error>) {
+        let mut wrong = Vec::new();
+        let mut ids = |texts: &[String], find: &dyn Fn(&str) -> Result<UpdateId, Error>| {
+            let mut ids = BTreeSet::new();
+            for text in texts.iter().take(ENTRIES_MAX) {
+                match find(text) {
+                    Ok(id) | Err(Error::UnknownId { id, .. }) => drop(ids.insert(id)),
+                    Err(error) => wrong.push(error),
+                }
+            }
+            ids
+        };
+        let products = ids(&self.products, &|text| tree.product(text));
+        let classifications = ids(&self.classifications, &|text| tree.classification(text));
+        let mut languages = BTreeSet::new();
+        for text in self.languages.iter().take(ENTRIES_MAX) {
+            match language(text) {
+                Ok(language) => drop(languages.insert(language.short.to_owned())),
+                Err(error) => wrong.push(error),
+            }
+        }
+        (Filters { products, classifications, languages }, wrong)
+    }
+}
+
 impl Filters {
     /// Refuses what would find nothing.
     pub fn check(&self) -> Result<(), Error> {

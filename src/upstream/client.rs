@@ -18,6 +18,7 @@ use crate::upstream::Config;
 use crate::upstream::error::Error;
 use crate::upstream::proxy::Through;
 use crate::upstream::resolve::Checked;
+use crate::upstream::wsus::trust::ByName;
 
 /// How long an idle connection is kept: under the minute after which many servers and firewalls drop theirs.
 const IDLE: Duration = Duration::from_secs(45);
@@ -69,6 +70,22 @@ impl Clients {
         let clients = self.proxied.as_ref().filter(|_| way.proxied).unwrap_or(&self.direct);
         &clients[usize::from(way.private)]
     }
+}
+
+/// A client for the one sync service that the configuration names: wherever its name leads, and with the root certificate
+/// of Microsoft's service beside the others, for its names. Blocks for the files of certificates.
+pub(super) fn for_sync(config: &Config, through: Option<&Through>) -> Result<Client, Error> {
+    let roots = read_roots(&config.extra_ca)?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let verifier = ByName::microsoft(&roots, &provider)?;
+    let mut tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Error::Config { what: "TLS".to_owned(), why: error.to_string() })?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    client(config, &tls, through, true)
 }
 
 fn client(

@@ -233,7 +233,7 @@ fn same_version(version: &Version, now: &Validators, if_range: bool) -> Result<(
 }
 
 /// Seconds, or a date (RFC 9110 10.2.3).
-fn retry_after(fields: &HeaderMap, now: SystemTime) -> Option<Duration> {
+pub(super) fn retry_after(fields: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let value = text(fields, &header::RETRY_AFTER)?.trim();
     match digits(value) {
         Some(seconds) => Some(Duration::from_secs(seconds)),

@@ -11,6 +11,9 @@
 //! 8. `body`: bytes are counted; a transfer that is cut or falls silent is resumed at its place, same version only; what
 //!    comes is read no faster than [`crate::pace`] allows.
 //!
+//! [`wsus`] is the conversation of a sync run with the one upstream that the configuration names; it shares the proxies, the
+//! resolver and the causes of failures, and has a client, a patience and errors of its own.
+//!
 //! Invariants: no text (error, log line, health) carries a query string, for it may be signed; two versions of an object
 //! are never joined, unless a known digest judges them in the end; nothing is asked with a content coding.
 
@@ -25,6 +28,7 @@ mod resolve;
 mod retry;
 mod send;
 mod via;
+pub mod wsus;
 
 use std::fmt;
 use std::future::Future;

@@ -1,4 +1,5 @@
-//! When another attempt is made, and when it is enough. The only place in the program where asking others is repeated.
+//! When another attempt is made, and when it is enough. The only place in the program where asking others for content is
+//! repeated; how conversations are repeated is for [`crate::upstream::wsus`] to say.
 
 use std::time::Duration;
 
@@ -86,7 +87,7 @@ pub(super) fn bounded(retry_after: Option<Duration>) -> Option<Duration> {
 }
 
 /// Between half of it and all of it, so that those who failed together do not ask again together.
-fn jitter(wait: Duration) -> Duration {
+pub(super) fn jitter(wait: Duration) -> Duration {
     // Without randomness there is no jitter, and that is all.
     let share = getrandom::u32().map_or(1.0, |word| f64::from(word) / f64::from(u32::MAX));
     wait.mul_f64(0.5 + share / 2.0)

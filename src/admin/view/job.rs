@@ -9,7 +9,7 @@ use crate::admin::view::Time;
 pub struct Job {
     /// Its number.
     pub id: u64,
-    /// `fetch`, `verify`, `scrub`, `import` or `backup`.
+    /// `fetch`, `verify`, `scrub`, `import`, `backup` or `sync`.
     pub kind: String,
     /// What it does.
     pub title: String,

@@ -5,10 +5,13 @@
 
 pub mod bandwidth;
 mod content;
+pub mod filters;
 mod job;
 mod requests;
 mod status;
+mod sync;
 mod tls;
+pub mod updates;
 
 use std::fmt;
 
@@ -22,6 +25,7 @@ pub use self::content::{Content, Emptied, Page, Pinned, Quarantined, Unbound};
 pub use self::job::{Job, Line, Progress, Started};
 pub use self::requests::{BackupRequest, FetchItem, FetchRequest, ImportRequest, VerifyRequest};
 pub use self::status::{Flight, Health, Hour, Listening, Node, Scrub, Status, Traffic, Upstream, Use};
+pub use self::sync::{Sync, SyncCounts, SyncHistory, SyncRun, SyncRunning, SyncStopped, SyncUpstream};
 pub use self::tls::{Certificate, Certificates, Pending, Reloaded, SiteCa};
 
 /// A point in time as the API writes it.
@@ -104,6 +108,11 @@ pub struct Setting {
     /// Another value that waits to be taken; absent where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<NextValue>,
+}
+
+/// Where a setting's value comes from, in words: its place, or its layer where that has none.
+pub fn settings_place(setting: &Setting) -> String {
+    if setting.place.is_empty() { setting.layer.clone() } else { setting.place.clone() }
 }
 
 /// A value that stands in the configuration and is not in force yet.

@@ -1,12 +1,13 @@
 //! The table of sections and keys: name, kind, default, effect and explanation of each, standing once. The template, the
 //! reference, the checks and the typed form all come from here. Names are part of the product's face: none is renamed.
 
+use crate::app::config::kinds::filter::{self, Chosen, Languages};
 use crate::app::config::kinds::network::{
     Address, Addresses, HostNames, Networks, OriginEntries, ProxyChoice, ProxyUrl, UrlText, Urls,
 };
 use crate::app::config::kinds::pace::{BackgroundRules, NetworkRules, SiteZone, SteadyRules};
 use crate::app::config::kinds::quantity::{Count, Size, SizeWithin, Switch, Time};
-use crate::app::config::kinds::word::{Directory, FilePath, FilePaths, LogLevel, Text, Texts, UpstreamKind};
+use crate::app::config::kinds::word::{Days, Directory, FilePath, FilePaths, LogLevel, Text, Texts, UpstreamKind};
 use crate::app::config::kinds::{Kind, shown};
 use crate::app::error::{ConfigError, Problem};
 use crate::app::logs::LogFormat;
@@ -278,7 +279,7 @@ table! {
         timezone: SiteZone = text(""), Live;
         /// All that is fetched from above, for whatever end: the site's own link. What endpoints wait for goes first.
         upstream: SteadyRules = list(&[]), Live;
-        /// Fetching the catalog. May be "paused". Has no effect in this version, which syncs nothing.
+        /// Fetching the catalog. May be "paused": a run then waits, and keeps what it has.
         sync: BackgroundRules = list(&[]), Live;
         /// What is fetched while no endpoint waits for it: `waystation fetch`, and the rest of a payload. May be "paused".
         /// An origin that knows no ranges sends the whole in its first answer: that is counted and held as `demand`.
@@ -294,6 +295,35 @@ table! {
         networks: NetworkRules = list(&[]), Live;
         /// Whether sync and prefetch slow down when origins take longer to answer than they did: then a line is full.
         give_way: Switch = Raw::Switch(true), Live;
+    }
+    /// The catalog: which updates there are, fetched from Microsoft or from a WSUS server ([upstream] kind).
+    /// `waystation sync` starts and stops a run, and shows how the runs went.
+    sync: Synchronisation {
+        /// Whether the schedule starts runs. A person can start one at any time.
+        enabled: Switch = Raw::Switch(false), Restart;
+        /// When: "daily 02:00", "every 4 hours from 00:30", "weekly Tue, Fri 22:15", "monthly last 03:00", or
+        /// "monthly second Tuesday + 3 days 03:00", by the clock of `bandwidth.timezone`.
+        schedule: Days = text("daily 02:00"), Restart;
+        /// Each run begins up to this many minutes later, each time another number, so that many nodes do not ask at once.
+        jitter_minutes: Count<0, 720> = Raw::Number(60), Restart;
+        /// Whether a run that was missed, since the node was off, is made up for when it is on again.
+        run_if_missed: Switch = Raw::Switch(true), Restart;
+        /// Questions for documents that are under way at the same time.
+        parallel: Count<1, 16> = Raw::Number(4), Restart;
+        /// The address of Microsoft's sync service, where `upstream.kind` is "microsoft". Another one is of use for tests.
+        microsoft: UrlText = text("https://sws.update.microsoft.com"), Restart;
+    }
+    /// What of Microsoft's catalog is wanted: an update is, when it has one of the products and one of the classifications.
+    /// `waystation filters` shows what the catalog has, and changes these. Below a WSUS or a parent they have no effect:
+    /// all that those offer is taken.
+    filters: Filters {
+        /// Companies, families and products, by name ("Windows 11"), path where a name is not unique ("Microsoft > Windows"),
+        /// or id. In the environment give ids: names have commas in them.
+        products: Chosen = filter::products(), Live;
+        /// Classifications, by name or id. Drivers and upgrades are many and large, and not in the default.
+        classifications: Chosen = filter::classifications(), Live;
+        /// Languages ("en", "zh-tw"); [] for all. Most current updates have all of them in one file.
+        languages: Languages = list(&[]), Live;
     }
     /// The scan face for Windows Update Agents.
     scan: Scan {

@@ -10,10 +10,14 @@ use crate::app::config::kinds::network::ProxyChoice;
 use crate::app::config::kinds::word::UpstreamKind;
 use crate::app::config::secret;
 use crate::app::error::{ConfigError, Problem};
+use crate::model::filter::Selection;
 use crate::model::payload::{Location, Standing};
+use crate::model::schedule::{JITTER_MINUTES_MAX, Schedule};
+use crate::model::update::UpdateId;
 use crate::net::tls::files::Pair;
 use crate::net::tls::names::SiteName;
 use crate::pace::Class;
+use crate::store::catalog;
 use crate::{fill, jobs, net, pace, store, upstream};
 
 /// Hops that a request may have made when it comes here: a chain of nodes has four or five, a loop has more.
@@ -164,10 +168,76 @@ pub(crate) fn fill(typed: &Typed) -> fill::Config {
     }
 }
 
-/// For jobs.
-pub(crate) fn jobs(typed: &Typed) -> jobs::Config {
+/// For jobs, over the store with the id `store`.
+pub(crate) fn jobs(typed: &Typed, store: &str) -> jobs::Config {
     let every = typed.store.scrub.0;
-    jobs::Config { scrub_every: (!every.is_zero()).then_some(every), ..jobs::Config::default() }
+    let sync = &typed.sync;
+    let schedule = Schedule {
+        enabled: sync.enabled.0,
+        when: sync.schedule.0.clone(),
+        zone: typed.bandwidth.timezone.1.clone(),
+        jitter_minutes: u32::try_from(sync.jitter_minutes.0).unwrap_or(JITTER_MINUTES_MAX),
+        run_if_missed: sync.run_if_missed.0,
+    };
+    jobs::Config {
+        scrub_every: (!every.is_zero()).then_some(every),
+        sync: schedule,
+        seed: seed(store),
+        ..jobs::Config::default()
+    }
+}
+
+/// A number that follows from the store's id.
+fn seed(store: &str) -> u64 {
+    u64::from_str_radix(store.get(..16).unwrap_or_default(), 16).unwrap_or_default()
+}
+
+/// For the catalog: what stands above, and how it is spoken with. `None` below a parent, which does that for its children.
+pub(crate) fn sync(
+    typed: &Typed,
+    store: &str,
+) -> Result<Option<(catalog::UpstreamKind, upstream::wsus::Config)>, ConfigError> {
+    let id = account(store);
+    let (kind, url, name) = match typed.upstream.kind {
+        UpstreamKind::Parent => return Ok(None),
+        // It wants no name, so that it is told none.
+        UpstreamKind::Microsoft => {
+            let url = typed.sync.microsoft.0.clone();
+            let url = url.unwrap_or_else(|| upstream::wsus::MICROSOFT_URL.to_owned());
+            (catalog::UpstreamKind::Microsoft, url, id.to_string())
+        }
+        UpstreamKind::Wsus => {
+            let url = typed.upstream.url.0.first().cloned().unwrap_or_default();
+            let name = node_name(typed);
+            // A WSUS takes only what looks like a full name.
+            let name = if name.contains('.') { name } else { format!("{name}.local") };
+            (catalog::UpstreamKind::Wsus, url, name)
+        }
+    };
+    let http = upstream(typed, store)?;
+    let mut config = upstream::wsus::Config::new(&url, &name, id, http, typed.store.path.0.clone());
+    config.parallel = count(typed.sync.parallel.0);
+    Ok(Some((kind, config)))
+}
+
+/// The id by which an upstream knows this node: that of its store.
+fn account(store: &str) -> UpdateId {
+    let mut bytes = [0; 16];
+    let digits = store.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap_or_default());
+    for (byte, pair) in bytes.iter_mut().zip(digits) {
+        *byte = u8::from_str_radix(pair, 16).unwrap_or_default();
+    }
+    UpdateId::new(bytes)
+}
+
+/// What of the catalog is wanted, as it was written.
+pub(crate) fn filters(typed: &Typed) -> Selection {
+    let filters = &typed.filters;
+    Selection {
+        products: filters.products.0.clone(),
+        classifications: filters.classifications.0.clone(),
+        languages: filters.languages.0.clone(),
+    }
 }
 
 /// For the bandwidth governor.
@@ -235,6 +305,14 @@ pub(crate) fn tls(typed: &Typed) -> Result<net::tls::Config, ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_upstream_knows_a_store_by_its_id() {
+        let store = "0fa1201d43304fa88ae9b877473b6441";
+        assert_eq!(account(store).to_string(), "0fa1201d-4330-4fa8-8ae9-b877473b6441");
+        assert_eq!(seed(store), 0x0fa1_201d_4330_4fa8);
+        assert_eq!((account("").bytes(), seed("é")), (&[0; 16], 0));
+    }
 
     #[test]
     fn via_is_a_token_and_differs_between_stores() {

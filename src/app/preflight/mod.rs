@@ -1,12 +1,13 @@
 //! What would not work, or will hurt, before it does: the settings held against the machine.
 //!
-//! [`network`]: ports, origins, the upstream, networks. [`bandwidth`]: rates that starve clients. [`host`]: directory,
-//! space, limits, clock. These are pure: [`Machine`] was looked at before. [`tried`]: ports, certificates and CA files,
+//! [`network`]: ports, origins, the upstream, networks. [`bandwidth`]: rates that starve clients. [`filters`]: what of
+//! the catalog is wanted. [`host`]: directory, space, limits, clock. These are pure: [`Machine`] was looked at before. [`tried`]: ports, certificates and CA files,
 //! which only tell when they are tried. [`authority`]: the site CA's files. [`held`]: index and content. Nothing here changes
 //! any.
 
 pub(crate) mod authority;
 pub(crate) mod bandwidth;
+pub(crate) mod filters;
 pub(crate) mod held;
 pub(crate) mod host;
 pub(crate) mod network;
@@ -64,6 +65,7 @@ pub(crate) fn findings(typed: &Typed, settings: &Settings, machine: &Machine, ru
     network::without_effect(typed, settings, &mut found);
     authority::site_ca(typed, machine.now, &mut found);
     bandwidth::rates(typed, &mut found);
+    filters::written(typed, settings, &mut found);
     host::directory(typed, machine, &mut found);
     held::store(typed, runs, &mut found);
     host::space(typed, settings, machine, &mut found);

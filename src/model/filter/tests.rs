@@ -55,6 +55,18 @@ fn names_ids_and_paths_resolve() {
 }
 
 #[test]
+fn what_was_accepted_once_is_used_as_far_as_it_is_known() {
+    let chosen = selection(&["Writer 10", "Writr 11", &id(77).to_string()], &["Desktop", "Hotfixes"], &["de", "tlh"]);
+    let (filters, wrong) = chosen.in_force(&tree());
+    assert_eq!(filters.products, BTreeSet::from([id(3), id(77)]), "an id may come with the next catalog");
+    assert_eq!((filters.classifications.len(), filters.languages.len()), (1, 1));
+    assert!(
+        matches!(&wrong[..], [Error::Unknown { .. }, Error::Misplaced { .. }, Error::Unknown { what: "language", .. }]),
+        "{wrong:?}"
+    );
+}
+
+#[test]
 fn a_family_has_the_products_that_come_later() {
     let filters = selection(&["Desktop"], &["Hotfixes"], &[]).resolve(&tree()).unwrap();
     let mut later: Vec<Category> = tree().categories().cloned().collect();

@@ -172,6 +172,11 @@ impl Tree {
         self.all.values()
     }
 
+    /// The category of this id.
+    pub fn get(&self, id: UpdateId) -> Option<&Category> {
+        self.all.get(&id)
+    }
+
     /// What stands directly below a category.
     pub fn children(&self, id: UpdateId) -> impl Iterator<Item = &Category> {
         self.children.get(&id).into_iter().flatten().filter_map(|child| self.all.get(child))

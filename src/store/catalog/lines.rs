@@ -247,21 +247,22 @@ impl Lines {
         self.sets.len() > self.all.len() + SETS_SPARE
     }
 
-    /// For each set of categories whether it has all that is asked for; `None` where nothing is.
-    fn sets_with(&self, wanted: [Option<UpdateId>; 2]) -> Option<Vec<bool>> {
-        let mut fits = None;
-        for id in wanted.into_iter().flatten() {
-            let fits = fits.get_or_insert_with(|| vec![true; self.sets.len()]);
-            let known = self.categories.get(id.bytes());
-            for (set, number) in &self.sets {
-                if known.is_none_or(|known| !set.contains(known))
-                    && let Some(fits) = fits.get_mut(*number as usize)
-                {
-                    *fits = false;
-                }
+    /// For each set of categories whether it has what is asked for; `None` where nothing is.
+    fn sets_with(&self, query: &Query) -> Option<Vec<bool>> {
+        if query.classification.is_none() && query.product.is_none() && query.any_of.is_empty() {
+            return None;
+        }
+        let known = |id: &UpdateId| self.categories.get(id.bytes()).copied();
+        let all = [query.classification, query.product].map(|id| id.map(|id| known(&id)));
+        let any: Vec<u32> = query.any_of.iter().filter_map(known).collect();
+        let mut fits = vec![false; self.sets.len()];
+        for (set, number) in &self.sets {
+            if let Some(fits) = fits.get_mut(*number as usize) {
+                let has_all = all.iter().flatten().all(|wanted| wanted.is_some_and(|wanted| set.contains(&wanted)));
+                *fits = has_all && (query.any_of.is_empty() || any.iter().any(|wanted| set.contains(wanted)));
             }
         }
-        fits
+        Some(fits)
     }
 
     /// The places of a page with their states, and of one line more where there is one; and how many there are in all.
@@ -270,7 +271,7 @@ impl Lines {
         let mut words: Vec<&str> = text.split_whitespace().take(WORDS_MAX).collect();
         // The longest is the rarest, as a rule.
         words.sort_by_key(|word| Reverse(word.len()));
-        let sets = self.sets_with([query.classification, query.product]);
+        let sets = self.sets_with(query);
         let kinds: Vec<u8> = query.kinds.iter().map(|kind| kind_code(*kind)).collect();
         let severity = query.severity.map_or(0, severity_code);
         let behind = |time: u64| self.all.partition_point(|line| line.created >= time);
@@ -359,6 +360,7 @@ mod tests {
                     && row.severity >= query.severity.map_or(0, severity_code)
                     && has(row, query.product)
                     && has(row, query.classification)
+                    && (query.any_of.is_empty() || query.any_of.iter().any(|id| has(row, Some(*id))))
                     && query.kb.as_ref().is_none_or(|kb| row.kbs.contains(kb))
                     && words.split_whitespace().all(|word| row.title.to_lowercase().contains(word))
                     && query.from.is_none_or(|from| created >= from)
@@ -411,6 +413,8 @@ mod tests {
                 Query { text: format!("ünique of {round}"), ..base.clone() },
                 Query { text: "50".into(), product: category(2), classification: category(103), ..base.clone() },
                 Query { product: category(250), ..base.clone() },
+                Query { any_of: [1, 250, 104].map(|of| UpdateId::new([of; 16])).to_vec(), ..base.clone() },
+                Query { any_of: vec![UpdateId::new([250; 16])], ..base.clone() },
                 Query { kb: Some("5033".into()), ..base.clone() },
                 Query { severity: Some(crate::model::update::Severity::Important), ..Query::default() },
                 Query { states: vec![State::Superseded, State::Refused], ..base.clone() },

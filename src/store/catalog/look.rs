@@ -64,7 +64,8 @@ pub(crate) fn summary(number: u32, row: RevisionRow) -> Result<Summary, Error> {
     })
 }
 
-fn row_of(tx: &ReadTransaction, number: u32) -> Result<Option<RevisionRow>, Error> {
+/// The row of a revision.
+pub(super) fn row_of(tx: &ReadTransaction, number: u32) -> Result<Option<RevisionRow>, Error> {
     let Some(table) = read(tx, REVISIONS)? else { return Ok(None) };
     table.get(number)?.map(|row| decode("catalog-revisions.1", row.value())).transpose()
 }

@@ -26,6 +26,7 @@ mod facts;
 mod import;
 mod lines;
 mod look;
+mod missing;
 mod pack;
 mod prepare;
 mod relate;
@@ -34,11 +35,14 @@ mod search;
 pub(crate) mod tables;
 mod upstream;
 mod value;
+mod views;
 mod work;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
+use crate::model::filter::Tree;
+use crate::model::relations::{Target, Whole};
 use crate::model::update::{Identity, Kind, UpdateId};
 use crate::store::catalog::blobs::Staging;
 use crate::store::catalog::pack::Dictionaries;
@@ -61,6 +65,8 @@ pub(crate) struct Shared {
     dictionaries: Arc<Dictionaries>,
     search: Arc<Search>,
     staging: Staging,
+    /// The tree of the categories, and the clock of the change log when it was made.
+    tree: Mutex<Option<(u64, Arc<Tree>)>>,
 }
 
 /// The catalog of a store; clones share it.
@@ -298,6 +304,11 @@ impl Catalog {
         self.look(move |core| core.leaves(&ids)).await
     }
 
+    /// Updates that are named as prerequisites and not held, in order; at most 10,000.
+    pub async fn missing_prerequisites(&self) -> Result<Vec<UpdateId>, Error> {
+        self.walk(|core| core.missing_prerequisites()).await
+    }
+
     /// Revisions that bundle this one.
     pub async fn parents(&self, identity: Identity) -> Result<Vec<u32>, Error> {
         self.look(move |core| core.parents(identity)).await
@@ -331,5 +342,32 @@ impl Catalog {
     /// How many current revisions there are of each kind and state.
     pub async fn census(&self) -> Result<BTreeMap<(Kind, State), u64>, Error> {
         self.walk(|core| core.census()).await
+    }
+
+    // For views.
+
+    /// The tree of the categories that are offered. The first one after a start, and after each commit, takes a search.
+    pub async fn tree(&self) -> Result<Arc<Tree>, Error> {
+        self.walk(|core| core.tree()).await
+    }
+
+    /// The short of what each of these points to, in the same order; the first 10,000.
+    pub async fn shorts(&self, targets: Vec<Target>) -> Result<Vec<Option<Summary>>, Error> {
+        self.look(move |core| core.shorts(&targets)).await
+    }
+
+    /// What a revision comes to with all that it bundles; `Invalid` where that is beyond all reason.
+    pub async fn whole(&self, root: Identity) -> Result<Whole, Error> {
+        self.walk(move |core| core.whole(root)).await
+    }
+
+    /// Ids of held updates from `first` to `last`; at most 10,000.
+    pub async fn ids(&self, first: UpdateId, last: UpdateId, limit: usize) -> Result<Vec<UpdateId>, Error> {
+        self.look(move |core| core.ids(first, last, limit)).await
+    }
+
+    /// Why a revision is in quarantine; `None` where it is not.
+    pub async fn refusal(&self, identity: Identity) -> Result<Option<Refused>, Error> {
+        self.look(move |core| core.refusal(identity)).await
     }
 }

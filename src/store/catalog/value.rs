@@ -373,6 +373,8 @@ pub struct Query {
     pub classification: Option<UpdateId>,
     /// A category of the update: a product or family.
     pub product: Option<UpdateId>,
+    /// Categories of which the update has at least one, such as the products of a family; none given: any.
+    pub any_of: Vec<UpdateId>,
     /// What it is.
     pub kinds: Vec<Kind>,
     /// Made at this time or later.

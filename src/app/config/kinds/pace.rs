@@ -58,9 +58,9 @@ impl Kind for NetworkRules {
     }
 }
 
-/// The site's time zone.
+/// The site's time zone, and as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct SiteZone(pub(crate) Zone);
+pub(crate) struct SiteZone(pub(crate) Zone, pub(crate) String);
 
 impl Kind for SiteZone {
     fn expected() -> String {
@@ -69,7 +69,8 @@ impl Kind for SiteZone {
             .into()
     }
     fn read(raw: &Raw) -> Result<Self, String> {
-        Zone::parse(text(raw)?).map(Self).map_err(|error| error.to_string())
+        let text = text(raw)?;
+        Zone::parse(text).map(|zone| Self(zone, text.to_owned())).map_err(|error| error.to_string())
     }
 }
 

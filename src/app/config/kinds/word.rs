@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::app::config::kinds::{Kind, items, text};
 use crate::app::logs::LogFormat;
 use crate::fill::{Complete, Verify};
+use crate::model::schedule::{When, WhenError};
 use crate::model::settings::Raw;
 
 /// Any texts; the room that takes them judges them.
@@ -31,6 +32,21 @@ impl Kind for Text {
     }
     fn read(raw: &Raw) -> Result<Self, String> {
         text(raw).map(|text| Self(text.to_owned()))
+    }
+}
+
+/// Days and times at which something is done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Days(pub(crate) When);
+
+impl Kind for Days {
+    fn expected() -> String {
+        "days and times such as \"daily 02:00\", \"every 4 hours from 00:30\", \"weekly Tue, Fri 22:15\", \"monthly last 03:00\" \
+         or \"monthly second Tuesday + 3 days 03:00\""
+            .into()
+    }
+    fn read(raw: &Raw) -> Result<Self, String> {
+        text(raw)?.parse().map(Self).map_err(|error: WhenError| error.why)
     }
 }
 

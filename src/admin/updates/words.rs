@@ -1,0 +1,166 @@
+//! From the catalog's values to the words of the API. Pure.
+
+use crate::admin::present;
+use crate::admin::updates::state_word;
+use crate::admin::view::Time;
+use crate::admin::view::updates as view;
+use crate::model::filter::Tree;
+use crate::model::payload::Class;
+use crate::model::relations::Target;
+use crate::model::update::{self, CategoryKind, Impact, Kind, Publication, Reboot, Severity, UpdateId};
+use crate::store::catalog::{Standing, State, Summary, Upstream, UpstreamKind};
+
+/// How the catalog stands.
+pub(super) fn catalog(standing: &Standing) -> view::Catalog {
+    let told = |upstream: &Upstream| {
+        let kind = match upstream.kind {
+            UpstreamKind::Microsoft => "microsoft",
+            UpstreamKind::Wsus => "wsus",
+            UpstreamKind::Parent => "parent",
+        };
+        format!("{kind} {}", upstream.address).trim_end().to_owned()
+    };
+    view::Catalog {
+        updates: standing.updates,
+        upstream: standing.upstream.as_ref().map(told),
+        unauthenticated: standing.upstream.as_ref().is_some_and(|upstream| upstream.unauthenticated),
+        arriving: standing.arriving.as_ref().map(told),
+    }
+}
+
+/// An update as lists show it.
+pub(super) fn short(summary: Summary, state: State, tree: &Tree) -> view::Update {
+    let named = |wanted: &dyn Fn(CategoryKind) -> bool| {
+        let known = summary.categories.iter().filter_map(|id| tree.get(*id)).filter(|category| wanted(category.kind));
+        known.map(|category| category.name.clone()).collect::<Vec<_>>()
+    };
+    let classification = named(&|kind| kind == CategoryKind::Classification).into_iter().next();
+    let products = named(&|kind| kind == CategoryKind::Product);
+    view::Update {
+        id: summary.identity.id.to_string(),
+        revision: summary.identity.revision,
+        kind: kind(summary.kind).to_owned(),
+        title: summary.title,
+        kbs: summary.kbs,
+        severity: severity(summary.severity).to_owned(),
+        classification,
+        products,
+        created: summary.created.map(Time),
+        state: state_word(state).to_owned(),
+        deployable: summary.deployable,
+        files: summary.files,
+        bytes: summary.bytes,
+        unauthenticated: summary.unauthenticated,
+    }
+}
+
+/// What an update is shown as: the first that fits, as a search has it.
+pub(super) fn state(summary: &Summary, is_superseded: bool) -> State {
+    match (summary.refused, summary.publication, is_superseded) {
+        (true, _, _) => State::Refused,
+        (false, Publication::Expired, _) => State::Expired,
+        (false, Publication::Published, true) => State::Superseded,
+        (false, Publication::Published, false) => State::Current,
+    }
+}
+
+/// Another update that is held.
+pub(super) fn reference(short: &Summary) -> view::Reference {
+    view::Reference {
+        id: short.identity.id.to_string(),
+        revision: Some(short.identity.revision),
+        title: Some(short.title.clone()),
+        expired: short.publication == Publication::Expired,
+    }
+}
+
+/// Another update that is not held.
+pub(super) fn not_held(target: Target) -> view::Reference {
+    let (id, revision) = match target {
+        Target::Revision(identity) => (identity.id, Some(identity.revision)),
+        Target::Newest(id) => (id, None),
+    };
+    view::Reference { id: id.to_string(), revision, title: None, expired: false }
+}
+
+/// A category with its path.
+pub(super) fn category(id: UpdateId, tree: &Tree) -> view::Category {
+    let known = tree.get(id);
+    view::Category {
+        id: id.to_string(),
+        kind: known.map_or("unknown", |category| category_kind(category.kind)).to_owned(),
+        path: known.map_or_else(|| id.to_string(), |_| tree.path(id)),
+    }
+}
+
+/// Words in one language.
+pub(super) fn texts(text: update::Text) -> view::Words {
+    view::Words { language: text.language, title: text.title, description: text.description }
+}
+
+/// A licence.
+pub(super) fn eula(eula: &update::Eula) -> view::Eula {
+    let language = |file: &update::EulaFile| match file.region.as_str() {
+        "" => file.language.clone(),
+        region => format!("{}/{region}", file.language),
+    };
+    view::Eula { id: eula.id.to_string(), languages: eula.files.iter().map(language).collect() }
+}
+
+/// A file, and the class of its payload where that is held.
+pub(super) fn file(file: &update::File, class: Option<Class>) -> view::File {
+    view::File {
+        name: file.name.clone(),
+        size: file.size,
+        sha1: file.sha1.to_string(),
+        sha256: file.sha256.map(|sha256| sha256.to_string()),
+        patching: file.patching.clone(),
+        held: class.map_or("no", present::class).to_owned(),
+    }
+}
+
+const fn kind(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Software => "software",
+        Kind::Driver => "driver",
+        Kind::Detectoid => "detectoid",
+        Kind::Category(kind) => category_kind(kind),
+    }
+}
+
+/// The word for what a category is.
+pub(in crate::admin) const fn category_kind(kind: CategoryKind) -> &'static str {
+    match kind {
+        CategoryKind::Company => "company",
+        CategoryKind::Family => "family",
+        CategoryKind::Product => "product",
+        CategoryKind::Classification => "classification",
+        CategoryKind::Other => "category",
+    }
+}
+
+const fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Unspecified => "unspecified",
+        Severity::Low => "low",
+        Severity::Moderate => "moderate",
+        Severity::Important => "important",
+        Severity::Critical => "critical",
+    }
+}
+
+pub(super) const fn reboot(reboot: Reboot) -> &'static str {
+    match reboot {
+        Reboot::Never => "never",
+        Reboot::CanRequest => "can-request",
+        Reboot::Always => "always",
+    }
+}
+
+pub(super) const fn impact(impact: Impact) -> &'static str {
+    match impact {
+        Impact::Minor => "minor",
+        Impact::Normal => "normal",
+        Impact::Exclusive => "exclusive",
+    }
+}

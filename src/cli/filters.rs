@@ -1,0 +1,167 @@
+//! `filters list|set|reset`: what of Microsoft's catalog is wanted.
+
+use crate::admin::view::filters::{Available, Chosen, Filters, How, SetRequest};
+use crate::app::Loaded;
+use crate::cli::fail::Fail;
+use crate::cli::node::segment;
+use crate::cli::print::{Out, add, printable};
+use crate::cli::size;
+use crate::cli::verbs::catalog::FiltersVerb;
+
+const KEYS: [&str; 3] = ["products", "classifications", "languages"];
+
+pub(in crate::cli) fn run(loaded: &Loaded, verb: FiltersVerb, out: Out) -> Result<(), Fail> {
+    super::with(super::running(loaded)?, async |node| match verb {
+        FiltersVerb::List { available: false, .. } => {
+            let filters: Filters = node.get("/api/v1/filters").await?;
+            out.both(&filters, people)
+        }
+        FiltersVerb::List { available: true, filter } => {
+            let all: Vec<Available> = node.get("/api/v1/filters/available").await?;
+            let shown = sifted(all, filter.as_deref());
+            let filters: Filters = node.get("/api/v1/filters").await?;
+            out.both(&shown, |shown| tree(shown, &filters))
+        }
+        FiltersVerb::Set { key, values, add, remove } => {
+            let how = match (add, remove) {
+                (true, _) => How::Add,
+                (_, true) => How::Remove,
+                _ => How::Replace,
+            };
+            let path = format!("/api/v1/filters/{}", segment(&key));
+            let filters: Filters = node.post(&path, &SetRequest { values, how }).await?;
+            out.both(&filters, people)
+        }
+        FiltersVerb::Reset { key } => {
+            let before: Filters = node.get("/api/v1/filters").await?;
+            let key = key.map(|key| format!("/{}", segment(&key))).unwrap_or_default();
+            let after: Filters = node.delete(&format!("/api/v1/filters{key}")).await?;
+            out.both(&after, |after| format!("{}\n{}", taken_back(&before, after), people(after)))
+        }
+    })
+}
+
+/// What was set at run time and is not any more.
+fn taken_back(before: &Filters, after: &Filters) -> String {
+    let is_local = |filters: &Filters, key: &str| filters.key(key).is_some_and(|list| list.set.layer == "local");
+    let gone: Vec<&str> = KEYS.into_iter().filter(|key| is_local(before, key) && !is_local(after, key)).collect();
+    if gone.is_empty() {
+        return "nothing was set at run time, so that there is nothing to take back\n".to_owned();
+    }
+    format!("taken back: {}\n", gone.join(", "))
+}
+
+fn people(filters: &Filters) -> String {
+    let mut text = String::new();
+    if let Some(why) = &filters.without_effect {
+        add(&mut text, format_args!("these filters have no effect here: {}\n\n", printable(why)));
+    }
+    let products = size::counted(filters.products_count, "product");
+    list(&mut text, "products", &format!("{products} with those of families and companies"), &filters.products);
+    let many = size::count(filters.classifications.entries.len() as u64);
+    list(&mut text, "classifications", &many, &filters.classifications);
+    let many = match filters.languages.entries.len() {
+        0 => "all".to_owned(),
+        many => size::count(many as u64),
+    };
+    list(&mut text, "languages", &many, &filters.languages);
+    text.push_str(&known(filters));
+    text
+}
+
+/// What can be said of the catalog that names are looked up in.
+fn known(filters: &Filters) -> String {
+    match filters.catalog_categories {
+        0 => "the catalog is empty, so that few products are known: `waystation sync start` brings the others\n"
+            .to_owned(),
+        _ => "`waystation filters list --available` shows what there is to choose from\n".to_owned(),
+    }
+}
+
+fn list(text: &mut String, key: &str, many: &str, list: &Chosen) {
+    let locked = if list.set.locked { ", locked" } else { "" };
+    add(text, format_args!("{key} ({many}; set by {}{locked}):\n", printable(&list.set.from)));
+    for entry in &list.entries {
+        let kind = match entry.kind.as_str() {
+            "product" | "classification" => String::new(),
+            "language" => format!(" ({})", entry.id),
+            "unknown" => " (not in the catalog yet)".to_owned(),
+            kind => format!(" ({kind}: all its products)"),
+        };
+        add(text, format_args!("  {}{kind}\n", printable(&entry.name)));
+    }
+    for wrong in &list.wrong {
+        add(text, format_args!("  left out: {}\n", printable(wrong)));
+    }
+    text.push('\n');
+}
+
+/// Those with the text in their names, and what they stand below.
+fn sifted(all: Vec<Available>, filter: Option<&str>) -> Vec<Available> {
+    let Some(wanted) = filter.map(str::to_lowercase) else { return all };
+    let mut shown: Vec<Available> = Vec::new();
+    // Those above the one at hand, in order.
+    let mut above: Vec<Available> = Vec::new();
+    for row in all {
+        let depth = usize::try_from(row.depth).unwrap_or(usize::MAX);
+        above.truncate(depth);
+        if row.name.to_lowercase().contains(&wanted) {
+            let missing: Vec<Available> = above.iter().filter(|parent| !shown.contains(parent)).cloned().collect();
+            shown.extend(missing);
+            shown.push(row.clone());
+        }
+        above.push(row);
+    }
+    shown
+}
+
+fn tree(rows: &[Available], filters: &Filters) -> String {
+    if rows.is_empty() {
+        return format!("nothing is called so\n{}", known(filters));
+    }
+    let mut text = String::new();
+    let mut in_classifications = false;
+    for row in rows {
+        if row.kind == "classification" && !in_classifications {
+            in_classifications = true;
+            if !text.is_empty() {
+                text.push('\n');
+            }
+            text.push_str("classifications:\n");
+        }
+        let depth = usize::try_from(row.depth).unwrap_or(0).min(16);
+        let mark = if row.chosen { "x" } else { " " };
+        add(&mut text, format_args!("[{mark}] {:indent$}{}\n", "", printable(&row.name), indent = 2 * depth));
+    }
+    if filters.catalog_categories == 0 {
+        add(&mut text, format_args!("\n{}", known(filters)));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(name: &str, depth: u32) -> Available {
+        Available {
+            id: name.to_owned(),
+            name: name.to_owned(),
+            kind: "product".to_owned(),
+            depth,
+            path: name.to_owned(),
+            chosen: depth == 2,
+        }
+    }
+
+    #[test]
+    fn what_fits_is_shown_below_what_it_stands_below() {
+        let all =
+            vec![row("C", 0), row("F", 1), row("Paper", 2), row("Pen", 2), row("G", 1), row("Lamp", 2), row("D", 0)];
+        let names = |filter| sifted(all.clone(), Some(filter)).into_iter().map(|row| row.name).collect::<Vec<_>>();
+        assert_eq!(names("P"), ["C", "F", "Paper", "Pen", "G", "Lamp"]);
+        assert_eq!(names("lamp"), ["C", "G", "Lamp"]);
+        assert_eq!(names("d"), ["D"]);
+        assert_eq!(sifted(all.clone(), None).len(), 7);
+    }
+}

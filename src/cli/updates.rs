@@ -1,0 +1,400 @@
+//! `updates list|search|show`: what the catalog knows.
+
+use crate::admin::view::updates::{Catalog, First, Reference, Update, Updates, Whole};
+use crate::app::Loaded;
+use crate::cli::csv;
+use crate::cli::fail::Fail;
+use crate::cli::node::{Node, segment};
+use crate::cli::print::{Grid, Out, add};
+use crate::cli::size;
+use crate::cli::verbs::catalog::{Sieve, UpdatesVerb};
+
+/// Rows that are asked for at a time: the most that a page has.
+const PAGE: usize = 500;
+
+/// Files, and updates of each relation, that are shown to people; the JSON has more.
+const SHOWN_MAX: usize = 20;
+
+/// Digits of an id that lists show.
+const SHORT: usize = 8;
+
+/// What to do about an empty catalog.
+const EMPTY: &str = "the catalog is empty: begin with `waystation sync start`\n";
+
+const UNAUTHENTICATED: &str = "* unauthenticated: it came over plain HTTP, so that nothing proves who said it, and its digests prove no payload\n";
+
+pub(in crate::cli) fn run(loaded: &Loaded, verb: UpdatesVerb, out: Out) -> Result<(), Fail> {
+    let is_both = |sieve: &Sieve| sieve.csv && out.is_json();
+    if let UpdatesVerb::List(sieve) | UpdatesVerb::Search { sieve, .. } = &verb
+        && is_both(sieve)
+    {
+        return Err(Fail::usage("--csv and --json cannot both be printed", "leave one of them out"));
+    }
+    super::with(Node::any(loaded, false)?, async |node| match verb {
+        UpdatesVerb::List(sieve) => list(node, "", &sieve, out).await,
+        UpdatesVerb::Search { words, sieve } => list(node, &words.join(" "), &sieve, out).await,
+        UpdatesVerb::Show { update } => {
+            let whole: Whole = node.get(&format!("/api/v1/updates/{}", segment(&update))).await?;
+            out.both(&whole, one)
+        }
+    })
+}
+
+/// The query string, page and limit left out.
+fn query(words: &str, sieve: &Sieve) -> String {
+    let mut query = String::new();
+    let states = (!sieve.state.is_empty()).then(|| sieve.state.join(","));
+    let kinds = (!sieve.kind.is_empty()).then(|| sieve.kind.join(","));
+    for (key, value) in [
+        ("text", (!words.is_empty()).then_some(words)),
+        ("kb", sieve.kb.as_deref()),
+        ("severity", sieve.severity.as_deref()),
+        ("classification", sieve.classification.as_deref()),
+        ("product", sieve.product.as_deref()),
+        ("state", states.as_deref()),
+        ("kind", kinds.as_deref()),
+        ("from", sieve.from.as_deref()),
+        ("until", sieve.until.as_deref()),
+        ("hidden", sieve.hidden.then_some("true")),
+    ] {
+        if let Some(value) = value {
+            add(&mut query, format_args!("&{key}={}", segment(value)));
+        }
+    }
+    query
+}
+
+async fn list(node: &Node, words: &str, sieve: &Sieve, out: Out) -> Result<(), Fail> {
+    let (query, limit) = (query(words, sieve), sieve.limit);
+    let mut after = sieve.after.clone();
+    let mut all: Option<Updates> = None;
+    loop {
+        let have = all.as_ref().map_or(0, |all| all.rows.len());
+        let wanted = if limit == 0 { PAGE } else { limit.saturating_sub(have).clamp(1, PAGE) };
+        let behind = after.take().map(|after| format!("&after={}", segment(&after))).unwrap_or_default();
+        let page: Updates = node.get(&format!("/api/v1/updates?limit={wanted}{query}{behind}")).await?;
+        after.clone_from(&page.next);
+        let all = match &mut all {
+            Some(all) => {
+                all.rows.extend(page.rows);
+                all.next = page.next;
+                all
+            }
+            None => all.insert(page),
+        };
+        if after.is_none() || (limit > 0 && all.rows.len() >= limit) {
+            break;
+        }
+    }
+    let Some(all) = all else { return Ok(()) };
+    if sieve.csv {
+        if all.catalog.updates == 0 {
+            out.warn(EMPTY.trim_end());
+        }
+        return out.raw(table(&all.rows));
+    }
+    out.both(&all, |all| people(all, !query.is_empty()))
+}
+
+fn people(all: &Updates, is_sifted: bool) -> String {
+    if all.catalog.updates == 0 {
+        return match &all.catalog.arriving {
+            Some(from) => {
+                format!("the catalog is empty, and is being taken from {from}: `waystation sync status` tells more\n")
+            }
+            None => EMPTY.to_owned(),
+        };
+    }
+    if all.rows.is_empty() {
+        let hidden = "what cannot be approved by itself is shown with --hidden";
+        return if is_sifted {
+            format!("nothing fits among {}; {hidden}\n", size::counted(all.catalog.updates, "update"))
+        } else {
+            format!("there is nothing that can be approved by itself; {hidden}\n")
+        };
+    }
+    let mut grid = Grid::new(&["update", "kb", "made", "severity", "classification", "state", "title"]);
+    for row in &all.rows {
+        grid.row([
+            row.id.chars().take(SHORT).collect(),
+            row.kbs.join(" "),
+            made(row).unwrap_or_else(|| "-".to_owned()),
+            said(&row.severity),
+            row.classification.clone().unwrap_or_else(|| "-".to_owned()),
+            if row.unauthenticated { format!("{} *", row.state) } else { row.state.clone() },
+            if row.title.is_empty() { row.id.clone() } else { row.title.clone() },
+        ]);
+    }
+    let mut text = grid.text();
+    if let Some(next) = &all.next {
+        let (shown, total) = (size::count(all.rows.len() as u64), size::count(all.total));
+        add(&mut text, format_args!("{shown} of {total}; the next ones with --after {next}, all with --limit 0\n"));
+    }
+    if all.rows.iter().any(|row| row.unauthenticated) {
+        text.push_str(UNAUTHENTICATED);
+    }
+    changing(&mut text, &all.catalog);
+    text
+}
+
+/// Tells that the upstream has been changed and what is shown is of the one before.
+fn changing(text: &mut String, catalog: &Catalog) {
+    if let (Some(arriving), Some(upstream)) = (&catalog.arriving, &catalog.upstream) {
+        add(text, format_args!("this is the catalog of {upstream}; that of {arriving} has not arrived whole yet\n"));
+    }
+}
+
+/// The day on which it was made.
+fn made(row: &Update) -> Option<String> {
+    row.created.map(|time| time.to_string().chars().take(10).collect())
+}
+
+/// A dash for what the vendor did not say.
+fn said(severity: &str) -> String {
+    if severity == "unspecified" { "-".to_owned() } else { severity.to_owned() }
+}
+
+/// All rows as CSV.
+fn table(rows: &[Update]) -> String {
+    let mut text = String::new();
+    csv::row(
+        &mut text,
+        [
+            "id",
+            "revision",
+            "kb",
+            "title",
+            "created",
+            "severity",
+            "classification",
+            "products",
+            "state",
+            "kind",
+            "deployable",
+            "files",
+            "bytes",
+            "unauthenticated",
+        ],
+    );
+    for row in rows {
+        csv::row(
+            &mut text,
+            [
+                row.id.clone(),
+                row.revision.to_string(),
+                row.kbs.join(" "),
+                row.title.clone(),
+                row.created.map(|time| time.to_string()).unwrap_or_default(),
+                row.severity.clone(),
+                row.classification.clone().unwrap_or_default(),
+                row.products.join("; "),
+                row.state.clone(),
+                row.kind.clone(),
+                row.deployable.to_string(),
+                row.files.to_string(),
+                row.bytes.to_string(),
+                row.unauthenticated.to_string(),
+            ],
+        );
+    }
+    text
+}
+
+/// One update for people.
+fn one(whole: &Whole) -> String {
+    let short = &whole.short;
+    let mut grid = Grid::new(&["", ""]);
+    let mut row = |key: &str, value: String| grid.row([key.to_owned(), value]);
+    row("title", if short.title.is_empty() { "-".to_owned() } else { short.title.clone() });
+    let revision = if whole.current { "" } else { ", not the newest" };
+    row("id", format!("{}, revision {}{revision}", short.id, short.revision));
+    let part = if short.deployable { "" } else { ", cannot be approved by itself" };
+    row("kind", format!("{}{part}", short.kind));
+    row("state", state(whole));
+    if short.unauthenticated {
+        row("", "unauthenticated: it, or a part of it, came over plain HTTP; nothing proves who said it".to_owned());
+    }
+    if let Some(created) = short.created {
+        row("made", created.to_string());
+    }
+    row("severity", said(&short.severity));
+    let lists = [
+        ("kb", short.kbs.iter().map(|kb| format!("KB{kb}")).collect::<Vec<_>>()),
+        ("bulletins", whole.bulletins.clone()),
+        ("cves", whole.cves.clone()),
+        ("languages", whole.languages.clone()),
+    ];
+    for (key, list) in lists {
+        if !list.is_empty() {
+            row(key, list.join(", "));
+        }
+    }
+    for (at, category) in whole.categories.iter().enumerate() {
+        row(if at == 0 { "categories" } else { "" }, format!("{}: {}", category.kind, category.path));
+    }
+    if let Some(text) = whole.texts.first().filter(|text| !text.description.is_empty()) {
+        row("for", text.description.clone());
+    }
+    if whole.texts.len() > 1 {
+        let others: Vec<&str> = whole.texts.iter().map(|text| text.language.as_str()).collect();
+        row("described in", others.join(", "));
+    }
+    if let Some(eula) = &whole.eula {
+        row("licence", format!("must be accepted ({}); its text is in {}", eula.id, eula.languages.join(", ")));
+    }
+    row("restart", restart(&whole.reboot).to_owned());
+    let mut ways = vec![match whole.impact.as_str() {
+        "minor" => "hardly gets in the way",
+        "exclusive" => "nothing else may be installed with it",
+        _ => "installed as usual",
+    }];
+    for (is, word) in [
+        (whole.asks_user, "may ask the user something"),
+        (whole.needs_network, "needs the network"),
+        (whole.removable, "can be removed again"),
+    ] {
+        if is {
+            ways.push(word);
+        }
+    }
+    row("installing", ways.join(", "));
+    for (key, value) in [("more", &whole.more_info), ("help", &whole.support)] {
+        if let Some(value) = value {
+            row(key, value.clone());
+        }
+    }
+    let mut text = grid.text();
+    if whole.circular {
+        text.push_str("it bundles itself: nothing below can be relied upon\n");
+    }
+    related(&mut text, "superseded by", &whole.superseded_by);
+    related(&mut text, "supersedes", &whole.supersedes);
+    related(&mut text, "bundles", &whole.bundles);
+    related(&mut text, "is part of", &whole.bundled_by);
+    files(&mut text, whole);
+    text
+}
+
+fn state(whole: &Whole) -> String {
+    match (whole.short.state.as_str(), &whole.refused) {
+        ("refused", Some(why)) => format!("refused, and not offered: {why}"),
+        ("expired", _) => "expired: withdrawn, nobody should install it any more".to_owned(),
+        ("superseded", _) => "superseded: something newer does the same".to_owned(),
+        (state, _) => state.to_owned(),
+    }
+}
+
+fn restart(word: &str) -> &'static str {
+    match word {
+        "always" => "always",
+        "can-request" => "perhaps",
+        _ => "never",
+    }
+}
+
+fn related(text: &mut String, what: &str, list: &First<Reference>) {
+    if list.count == 0 {
+        return;
+    }
+    let mut grid = Grid::new(&["", "", ""]);
+    for row in list.rows.iter().take(SHOWN_MAX) {
+        let title = match (&row.title, row.expired) {
+            (None, _) => "(not in the catalog)".to_owned(),
+            (Some(title), true) => format!("{title} (expired)"),
+            (Some(title), false) => title.clone(),
+        };
+        // What is not held is found nowhere by the first digits.
+        let id = if row.title.is_some() { row.id.chars().take(SHORT).collect() } else { row.id.clone() };
+        grid.row([String::new(), id, title]);
+    }
+    add(text, format_args!("\n{what} ({}):\n{}", size::count(list.count), grid.text()));
+    left_out(text, list.count);
+}
+
+fn left_out(text: &mut String, count: u64) {
+    let more = count.saturating_sub(SHOWN_MAX as u64);
+    if more > 0 {
+        add(text, format_args!("  and {} more, of which --json tells\n", size::count(more)));
+    }
+}
+
+fn files(text: &mut String, whole: &Whole) {
+    let all = &whole.all_files;
+    if all.count == 0 {
+        text.push_str("\nno files\n");
+        return;
+    }
+    let mut grid = Grid::new(&["held", ">size", "file", "digest"]);
+    for file in all.rows.iter().take(SHOWN_MAX) {
+        let digest = match &file.sha256 {
+            Some(sha256) => format!("sha256-{sha256}"),
+            None => format!("sha1-{}", file.sha1),
+        };
+        grid.row([file.held.clone(), size::bytes(file.size), file.name.clone(), digest]);
+    }
+    let (count, bytes) = (size::counted(all.count, "file"), size::bytes(whole.all_bytes));
+    let looked_at = all.rows.len() as u64;
+    let held = match (whole.files_held, all.count == looked_at) {
+        (0, true) => "none held".to_owned(),
+        (held, true) if held == all.count => "all held".to_owned(),
+        (held, true) => format!("{} held", size::count(held)),
+        (held, false) => format!("{} of the first {} held", size::count(held), size::count(looked_at)),
+    };
+    add(text, format_args!("\n{count}, {bytes}, {held}:\n{}", grid.text()));
+    left_out(text, all.count);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn update(id: &str, title: &str) -> Update {
+        Update {
+            id: id.to_owned(),
+            revision: 1,
+            kind: "software".to_owned(),
+            title: title.to_owned(),
+            kbs: vec!["5031234".to_owned()],
+            severity: "unspecified".to_owned(),
+            classification: None,
+            products: vec!["a".to_owned(), "b".to_owned()],
+            created: None,
+            state: "published".to_owned(),
+            deployable: true,
+            files: 2,
+            bytes: 3,
+            unauthenticated: true,
+        }
+    }
+
+    fn found(rows: Vec<Update>, updates: u64) -> Updates {
+        let catalog = Catalog { updates, upstream: None, unauthenticated: true, arriving: None };
+        Updates { total: rows.len() as u64, rows, next: None, catalog }
+    }
+
+    #[test]
+    fn an_empty_catalog_says_what_to_do_and_a_narrow_question_does_not() {
+        assert!(people(&found(vec![], 0), true).contains("waystation sync start"));
+        let told = people(&found(vec![], 7), true);
+        assert!(told.contains("nothing fits among 7 updates") && !told.contains("sync start"), "{told}");
+    }
+
+    #[test]
+    fn what_nobody_vouches_for_is_marked_and_explained() {
+        let told = people(&found(vec![update("0fa1201d-4330-4fa8-8ae9-b877473b6441", "T")], 1), false);
+        assert!(told.contains("0fa1201d ") && told.contains("published *") && told.contains("plain HTTP"), "{told}");
+    }
+
+    #[test]
+    fn a_title_is_no_formula_in_csv() {
+        let text = table(&[update("i", "=HYPERLINK(\"http://x\")")]);
+        let mut lines = text.split("\r\n");
+        assert!(lines.next().is_some_and(|head| head.starts_with("id,revision,kb,title,")));
+        assert_eq!(
+            lines.next(),
+            Some(
+                "i,1,5031234,\"'=HYPERLINK(\"\"http://x\"\")\",,unspecified,,\"a; b\",published,software,true,2,3,true"
+            )
+        );
+    }
+}

@@ -1,0 +1,163 @@
+//! The verbs of the catalog: `updates ...` and `filters ...`.
+
+use clap::{Args, Subcommand};
+
+/// `updates ...`
+#[derive(Debug, Subcommand)]
+pub enum UpdatesVerb {
+    /// List updates, the newest first
+    #[command(after_help = "\
+Examples:
+  waystation updates list
+  waystation updates list --severity important --classification 'Security Updates' --from 2026-01-01
+  waystation updates list --product Windows --state published --limit 0 --csv > updates.csv
+  waystation updates list --state expired,superseded --json")]
+    List(Sieve),
+    /// Search for updates by words of their titles, or by KB
+    #[command(after_help = "\
+Examples:
+  waystation updates search cumulative x64 'Windows 11'
+  waystation updates search KB5031234
+  waystation updates search defender --kind software --limit 10
+
+Each word must stand somewhere in the title, as a part of a word too; case does
+not count. A word like KB5031234 finds what names that article, wherever its
+title has it. The flags of `updates list` hold here too.")]
+    Search {
+        /// Words, all of which must be found
+        #[arg(value_name = "WORD", required = true)]
+        words: Vec<String>,
+        /// What else must fit.
+        #[command(flatten)]
+        sieve: Sieve,
+    },
+    /// Show one update: what it is for, what it supersedes, its files and which of them are held
+    #[command(after_help = "\
+Examples:
+  waystation updates show 0fa1201d-4330-4fa8-8ae9-b877473b6441
+  waystation updates show 0fa1201d
+  waystation updates show KB5031234
+  waystation updates show 0fa1201d-4330-4fa8-8ae9-b877473b6441/201 --json
+
+An update is named by its id, the first 8 digits of it or more (as lists show
+them), a knowledge base article that no other update names, or its id with a
+slash and a revision where another one than the newest is meant. Files, restart
+and size are those of all that it bundles.")]
+    Show {
+        /// Id, beginning of an id, id/revision, or KB
+        #[arg(value_name = "ID|KB")]
+        update: String,
+    },
+}
+
+/// Which updates are listed, and how.
+#[derive(Debug, Args)]
+pub struct Sieve {
+    /// Only those that name this knowledge base article, such as KB5031234
+    #[arg(long, value_name = "KB")]
+    pub kb: Option<String>,
+    /// Only those at least this severe
+    #[arg(long, value_name = "LEVEL", value_parser = ["low", "moderate", "important", "critical"])]
+    pub severity: Option<String>,
+    /// Only those of this classification, by name or id
+    #[arg(long, value_name = "NAME|ID")]
+    pub classification: Option<String>,
+    /// Only those for this product, or for a product of this family or company, by name, path or id
+    #[arg(long, value_name = "NAME|ID")]
+    pub product: Option<String>,
+    /// Only those in one of these states: published, expired (withdrawn), superseded, refused
+    #[arg(
+        long,
+        value_name = "STATE",
+        value_delimiter = ',',
+        value_parser = ["published", "expired", "superseded", "refused"]
+    )]
+    pub state: Vec<String>,
+    /// Only these kinds: software, driver; with detectoid or category also what nobody approves
+    #[arg(
+        long,
+        value_name = "KIND",
+        value_delimiter = ',',
+        value_parser = ["software", "driver", "detectoid", "category"]
+    )]
+    pub kind: Vec<String>,
+    /// Only those made on this day (2026-01-31, UTC) or later
+    #[arg(long, value_name = "DAY")]
+    pub from: Option<String>,
+    /// Only those made on this day or earlier
+    #[arg(long, value_name = "DAY")]
+    pub until: Option<String>,
+    /// Also what cannot be approved by itself: parts of bundles, detectoids, categories
+    #[arg(long)]
+    pub hidden: bool,
+    /// Rows to show at most; 0 for all
+    #[arg(long, value_name = "ROWS", default_value_t = 100)]
+    pub limit: usize,
+    /// Go on behind a page that was shown before, as that said
+    #[arg(long, value_name = "PLACE")]
+    pub after: Option<String>,
+    /// Print CSV for spreadsheets (RFC 4180); texts that a spreadsheet would take for a formula get a ' before them
+    #[arg(long)]
+    pub csv: bool,
+}
+
+/// `filters ...`
+#[derive(Debug, Subcommand)]
+pub enum FiltersVerb {
+    /// List what of Microsoft's catalog is wanted, or what there is to choose from
+    #[command(after_help = "\
+Examples:
+  waystation filters list
+  waystation filters list --available
+  waystation filters list --available --filter server
+  waystation filters list --json
+
+An update is wanted when it has one of the products and one of the
+classifications. With a WSUS or a parent above the node the filters have no
+effect: all that those offer is taken.")]
+    List {
+        /// List the product tree and the classifications of the catalog; what is chosen has a mark
+        #[arg(long)]
+        available: bool,
+        /// Of what is available only names with this text in them, and what they stand below
+        #[arg(long, value_name = "TEXT", requires = "available")]
+        filter: Option<String>,
+    },
+    /// Choose products, classifications or languages; the next synchronisation goes by it
+    #[command(after_help = "\
+Examples:
+  waystation filters set products 'Windows 11' 'Windows Server 2019'
+  waystation filters set products --add 'Microsoft > Windows'
+  waystation filters set classifications --remove 'Feature Packs'
+  waystation filters set languages de en
+  waystation filters set languages all
+
+Names in any case, ids, or paths where a name is not unique. A family or company
+stands for all its products, those that come later too. Kept in the store with
+who and when; what the configuration file, the environment or a flag sets cannot
+be changed here.")]
+    Set {
+        /// products, classifications or languages
+        #[arg(value_name = "KEY", value_parser = ["products", "classifications", "languages"])]
+        key: String,
+        /// What is wanted
+        #[arg(value_name = "NAME|ID", required = true)]
+        values: Vec<String>,
+        /// Add them to what is chosen, instead of putting them in its place
+        #[arg(long, conflicts_with = "remove")]
+        add: bool,
+        /// Take them out of what is chosen
+        #[arg(long)]
+        remove: bool,
+    },
+    /// Take back what was set; the configuration or the default holds again
+    #[command(after_help = "\
+Examples:
+  waystation filters reset
+  waystation filters reset products")]
+    Reset {
+        /// products, classifications or languages [default: all three]
+        #[arg(value_name = "KEY", value_parser = ["products", "classifications", "languages"])]
+        key: Option<String>,
+    },
+}

@@ -1,0 +1,101 @@
+//! Prerequisites beyond the filters. Filters find an update by its product and classification; what must be installed before it may be
+//! of others, is named without a revision, and stands in none of the lists that were asked for. Without it no endpoint can judge the
+//! update (MS-WUSP 3.1.1.1, "prerequisites").
+//!
+//! 1. The catalog says which prerequisites it does not have.
+//! 2. Where there are new ones the list of everything is asked for, without filters; else, as long as something was ever found here,
+//!    what changed in it since the last time.
+//! 3. What is missing and what was found here before is taken out of the list, and fetched.
+//! 4. So it goes on with the prerequisites of what came, until nothing is missing but what the upstream does not have. That is
+//!    remembered, so that the long list is not asked for in vain at every run.
+
+use std::collections::{BTreeSet, HashMap};
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::update::UpdateId;
+use crate::store::Store;
+use crate::sync::error::Error;
+use crate::sync::plan::{self, BEYOND};
+use crate::sync::progress::Step;
+use crate::sync::run::Work;
+use crate::upstream::wsus::Wanted;
+
+/// Where it is kept among the store's documents.
+const RECORD: &str = "sync.beyond";
+
+/// Updates that are remembered of each kind: their ids take 40 bytes each in a record that may have 4 MiB.
+const REMEMBERED_MAX: usize = 20_000;
+
+/// How long a chain of prerequisites is followed. Real ones have a few steps; each costs a commit.
+const STEPS_MAX: usize = 64;
+
+/// What former runs found.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Record {
+    /// Fetched although no filter finds it; its later revisions are to be fetched too.
+    found: BTreeSet<UpdateId>,
+    /// Named, and not to be had.
+    absent: BTreeSet<UpdateId>,
+}
+
+/// Another upstream may have what this one has not.
+pub(in crate::sync) async fn forget(store: &Store) -> Result<(), Error> {
+    Ok(store.set_document(RECORD, None).await?)
+}
+
+/// Steps 1 to 4.
+pub(in crate::sync) async fn fetch(work: &Work<'_>) -> Result<(), Error> {
+    let store = &work.shared.store;
+    // One that cannot be read costs a longer list and nothing else.
+    let record = store.document(RECORD).await?.and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
+    let mut record = record.unwrap_or_default();
+    // What a former run left behind is asked for anew below, from its anchor.
+    let anchor = work.set(BEYOND).await?.anchor.filter(|anchor| !anchor.is_empty());
+    let mut missing = missing(work).await?;
+    let is_new = |missing: &BTreeSet<UpdateId>, record: &Record| !missing.is_subset(&record.absent);
+    if missing.is_empty() && record.found.is_empty() {
+        return Ok(());
+    }
+    let mut whole = is_new(&missing, &record) || anchor.is_none();
+    let (mut listed, mut pending) = list(work, anchor.filter(|_| !whole)).await?;
+    let mut wanted: BTreeSet<UpdateId> = record.found.union(&missing).copied().collect();
+    for _ in 0..STEPS_MAX {
+        let picked: Vec<(UpdateId, u32)> = wanted.iter().filter_map(|id| Some((*id, *listed.get(id)?))).collect();
+        record.found.extend(picked.iter().map(|(id, _)| *id).take(REMEMBERED_MAX));
+        keep(store, &record).await?;
+        work.want(BEYOND, pending.clone(), &plan::in_order(picked)).await?;
+        work.fetch(BEYOND, Step::Prerequisites).await?;
+        let before = std::mem::replace(&mut missing, self::missing(work).await?);
+        let further: BTreeSet<UpdateId> = missing.difference(&before).copied().collect();
+        if further.is_subset(&record.absent) {
+            break;
+        }
+        if !whole {
+            (listed, pending) = list(work, None).await?;
+            whole = true;
+        }
+        wanted = further;
+    }
+    record.absent = missing.into_iter().take(REMEMBERED_MAX).collect();
+    if !record.absent.is_empty() {
+        tracing::info!(updates = record.absent.len(), "prerequisites are named that the upstream does not have");
+    }
+    keep(store, &record).await
+}
+
+/// Step 1. What is quarantined is missing too, and is not asked for.
+async fn missing(work: &Work<'_>) -> Result<BTreeSet<UpdateId>, Error> {
+    Ok(work.catalog.missing_prerequisites().await?.into_iter().collect())
+}
+
+/// Step 2.
+async fn list(work: &Work<'_>, anchor: Option<String>) -> Result<(HashMap<UpdateId, u32>, Option<String>), Error> {
+    let (named, anchor) = work.ask(Step::Prerequisites, &Wanted { anchor, ..Wanted::default() }).await?;
+    Ok((plan::highest(named), anchor))
+}
+
+async fn keep(store: &Store, record: &Record) -> Result<(), Error> {
+    let bytes = serde_json::to_vec(record).map_err(|error| Error::Broken(error.to_string()))?;
+    Ok(store.set_document(RECORD, Some(bytes)).await?)
+}

@@ -1,0 +1,86 @@
+//! Why a run ends before it is done.
+
+use crate::store;
+use crate::upstream::{Blame, wsus};
+
+/// What ends a run. What was committed before it stays, and the next run goes on behind it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Somebody stopped it.
+    #[error("stopped; what was committed stays, and the next run goes on from there")]
+    Stopped,
+    /// Another run is under way.
+    #[error("a run is under way already; stop it first, or wait for its end")]
+    Running,
+    /// The upstream, or the way to it.
+    #[error(transparent)]
+    Upstream(#[from] wsus::Error),
+    /// The upstream forgets who it is again and again.
+    #[error(
+        "the upstream says again and again that it is another one than before ({why}); several servers behind one name look like this"
+    )]
+    Unsteady {
+        /// What it said last.
+        why: String,
+    },
+    /// Asked for these the upstream gives nothing, run after run.
+    #[error("{left} revisions are wanted and do not come: the upstream left them out of {rounds} answers in a row")]
+    Stuck {
+        /// How many are left.
+        left: u64,
+        /// How often they were asked for.
+        rounds: u32,
+    },
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// What is kept of former runs cannot be read.
+    #[error(
+        "{what} cannot be read ({why}); `waystation sync start` after a restore of the index asks for everything again"
+    )]
+    Kept {
+        /// Which record.
+        what: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A fault of the program.
+    #[error("{0}")]
+    Broken(String),
+}
+
+/// Whose fault an error is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Whoever asked, or stopped it.
+    Caller,
+    /// The upstream, or the way to it.
+    Upstream,
+    /// The store, or the disk below it.
+    Disk,
+    /// The program or its configuration.
+    Us,
+}
+
+impl Error {
+    /// Whose fault it is.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Stopped | Self::Running => Fault::Caller,
+            Self::Upstream(error) if error.fault() == Blame::Us => Fault::Us,
+            Self::Upstream(_) | Self::Unsteady { .. } | Self::Stuck { .. } => Fault::Upstream,
+            Self::Store(_) | Self::Kept { .. } => Fault::Disk,
+            Self::Broken(_) => Fault::Us,
+        }
+    }
+
+    /// Whether the same run, begun again later, can go well.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Stopped | Self::Running | Self::Stuck { .. } | Self::Unsteady { .. } => true,
+            Self::Upstream(error) => error.is_retryable(),
+            Self::Store(error) => matches!(error, store::Error::Busy { .. } | store::Error::Full { .. }),
+            Self::Kept { .. } | Self::Broken(_) => false,
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! From the work list to the catalog: documents are asked for in batches, read, and committed, until the list is empty.
+//!
+//! 1. A page of the work list is asked for; the conversation asks with several workers.
+//! 2. Each batch that comes is read and committed by a task of its own, while the next one is on its way. A commit that has begun goes
+//!    on to its end, also where the run is stopped.
+//! 3. A document that may have been spoilt on its way is asked for once more, and then refused.
+//! 4. What came or was refused has left the list; what bundles brought along is on it. So it goes on until nothing is left.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
+
+use crate::model::update::Identity;
+use crate::store;
+use crate::store::catalog::{Batch, Catalog, Counts, Incoming};
+use crate::sync::error::Error;
+use crate::sync::progress::{Board, Step};
+use crate::sync::read::{self, Bad, Ready, Urls};
+use crate::sync::run::Work;
+use crate::upstream::wsus;
+
+/// Revisions of the work list that are looked at together.
+const PAGE: usize = 10_000;
+
+/// Batches that are read and committed at the same time: one is read while another waits for its commit.
+const TAKERS_MAX: usize = 2;
+
+/// Bytes of texts that one commit may hold in memory.
+const GROUP_BYTES_MAX: usize = 4 << 20;
+
+/// Pages in a row of which nothing comes and nothing is refused, after which it is given up.
+const ROUNDS_MAX: u32 = 3;
+
+/// Documents that were spoilt once.
+type Spoilt = Arc<Mutex<HashSet<Identity>>>;
+
+impl Work<'_> {
+    /// Fetches what is wanted for a set until nothing is.
+    pub(in crate::sync) async fn fetch(&self, set: &str, step: Step) -> Result<(), Error> {
+        let mut left = self.set(set).await?.wanted;
+        self.board.step(step, left);
+        let spoilt = Spoilt::default();
+        let mut rounds = 0;
+        while left > 0 {
+            if self.cancel.is_cancelled() {
+                return Err(Error::Stopped);
+            }
+            let page = self.catalog.wanted(set.to_owned(), None, PAGE).await?;
+            let spoilt_before = count(&spoilt);
+            let done = self.page(set, &page, &spoilt).await?;
+            left = self.set(set).await?.wanted;
+            rounds = if done > 0 || count(&spoilt) > spoilt_before { 0 } else { rounds + 1 };
+            if rounds >= ROUNDS_MAX {
+                return Err(Error::Stuck { left, rounds });
+            }
+        }
+        Ok(())
+    }
+
+    /// Steps 1 to 3 for a page. Says how many revisions left the list.
+    async fn page(&self, set: &str, page: &[Identity], spoilt: &Spoilt) -> Result<u64, Error> {
+        let mut documents = self.shared.wsus.documents(page, self.at_once);
+        let mut takers: JoinSet<Result<u64, Error>> = JoinSet::new();
+        let (mut done, mut ended) = (0, Ok(()));
+        while ended.is_ok() {
+            let batch = match self.until_stopped(documents.next()).await {
+                Ok(Some(batch)) => batch,
+                Ok(None) => break,
+                Err(error) => {
+                    ended = Err(error);
+                    break;
+                }
+            };
+            if takers.len() >= TAKERS_MAX {
+                match joined(takers.join_next().await) {
+                    Ok(more) => done += more,
+                    Err(error) => ended = Err(error),
+                }
+            }
+            let taker = Taker {
+                catalog: self.catalog.clone(),
+                board: Arc::clone(&self.board),
+                set: set.to_owned(),
+                spoilt: Arc::clone(spoilt),
+            };
+            takers.spawn(taker.take(batch));
+        }
+        documents.stop().await;
+        while !takers.is_empty() {
+            match joined(takers.join_next().await) {
+                Ok(more) => done += more,
+                // The first error is the one that counts.
+                Err(error) => ended = ended.and(Err(error)),
+            }
+        }
+        ended.map(|()| done)
+    }
+}
+
+fn joined(taker: Option<Result<Result<u64, Error>, tokio::task::JoinError>>) -> Result<u64, Error> {
+    match taker {
+        None => Ok(0),
+        Some(Ok(done)) => done,
+        Some(Err(error)) => Err(Error::Broken(format!("reading what came broke off: {error}"))),
+    }
+}
+
+fn count(spoilt: &Spoilt) -> usize {
+    spoilt.lock().unwrap_or_else(PoisonError::into_inner).len()
+}
+
+/// What one task needs to take a batch in.
+struct Taker {
+    catalog: Catalog,
+    board: Arc<Board>,
+    set: String,
+    spoilt: Spoilt,
+}
+
+/// Revisions that are committed together.
+#[derive(Default)]
+struct Group {
+    updates: Vec<Incoming>,
+    refused: Vec<(Identity, String)>,
+    failed: Option<store::Error>,
+    held: usize,
+    files: u64,
+    bytes: u64,
+}
+
+impl Taker {
+    /// Reads and commits a batch; says how many of its revisions left the work list.
+    async fn take(self, batch: wsus::Batch) -> Result<u64, Error> {
+        let refused = batch.refused.into_iter().map(|refused| (refused.identity, refused.why)).collect();
+        let mut group = Group { refused, ..Group::default() };
+        let mut documents = batch.documents.into_iter();
+        let urls = Arc::new(read::urls(batch.urls));
+        let mut done = 0;
+        loop {
+            let (catalog, runtime) = (self.catalog.clone(), Handle::current());
+            let (urls, spoilt) = (Arc::clone(&urls), Arc::clone(&self.spoilt));
+            let reading = tokio::task::spawn_blocking(move || {
+                while group.held < GROUP_BYTES_MAX && group.failed.is_none() {
+                    let Some(document) = documents.next() else { break };
+                    group.add(&catalog, &runtime, &document, &urls, &spoilt);
+                }
+                (documents, group)
+            });
+            let (left, mut read) =
+                reading.await.map_err(|error| Error::Broken(format!("reading a document broke off: {error}")))?;
+            if let Some(failed) = read.failed.take() {
+                return Err(failed.into());
+            }
+            done += self.commit(read).await?;
+            if left.as_slice().is_empty() {
+                return Ok(done);
+            }
+            (documents, group) = (left, Group::default());
+        }
+    }
+
+    async fn commit(&self, group: Group) -> Result<u64, Error> {
+        let Group { updates, refused, files, bytes, .. } = group;
+        let done = (updates.len() + refused.len()) as u64;
+        if done == 0 {
+            return Ok(0);
+        }
+        let run = self.board.run();
+        let applied = self.catalog.import(Batch { run: Some(run), set: self.set.clone(), updates, refused }).await?;
+        self.catalog.add_to_run(run, Counts { files, bytes, ..Counts::default() }).await?;
+        for (identity, reason) in &applied.refused {
+            tracing::warn!(%identity, reason, "an update is not taken");
+        }
+        self.board.applied(&applied, done, files, bytes);
+        Ok(done)
+    }
+}
+
+impl Group {
+    fn add(&mut self, catalog: &Catalog, runtime: &Handle, document: &wsus::Document, urls: &Urls, spoilt: &Spoilt) {
+        let identity = document.identity;
+        match read::read(catalog, runtime, document, urls) {
+            Ok(Ready { incoming, held }) => {
+                self.held += held;
+                self.files += read::files(&incoming.update).count() as u64;
+                self.bytes += document.content.len();
+                self.updates.push(incoming);
+            }
+            // Step 3: the first time it stays on the list.
+            Err(Bad::Document { why, again: true })
+                if spoilt.lock().unwrap_or_else(PoisonError::into_inner).insert(identity) =>
+            {
+                tracing::debug!(%identity, why, "a document is asked for once more");
+            }
+            Err(Bad::Document { why, .. }) => self.refused.push((identity, why)),
+            Err(Bad::Store(error)) => self.failed = Some(error),
+        }
+    }
+}

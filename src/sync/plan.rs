@@ -1,0 +1,163 @@
+//! What is to be asked for: which lists, under which names their anchors are kept, and what of a list is fetched. Pure.
+
+use std::collections::{BTreeSet, HashMap};
+
+use crate::model::filter::{self, ENTRIES_MAX, Error, Filters, Selection, Tree, language};
+use crate::model::update::{Identity, UpdateId};
+use crate::upstream::wsus::{Pick, Wanted};
+
+/// The list of categories and detectoids.
+pub(in crate::sync) const CATEGORIES: &str = "categories";
+/// The list of all updates, for an upstream that has only what is wanted.
+pub(in crate::sync) const EVERYTHING: &str = "updates";
+/// The list of all updates, of which only what is named elsewhere is taken.
+pub(in crate::sync) const BEYOND: &str = "prerequisites";
+
+/// The ids that are meant, and what is wrong with the rest. An id that the tree does not know stays: the catalog that has it may be
+/// yet to come. A name that it does not know is left out, so that a run is not lost for a product that was renamed.
+pub(in crate::sync) fn in_force(chosen: &Selection, tree: &Tree) -> (Filters, Vec<Error>) {
+    let mut wrong = Vec::new();
+    let mut ids = |texts: &[String], find: &dyn Fn(&str) -> Result<UpdateId, Error>| {
+        let mut ids = BTreeSet::new();
+        for text in texts.iter().take(ENTRIES_MAX) {
+            match find(text) {
+                Ok(id) | Err(Error::UnknownId { id, .. }) => drop(ids.insert(id)),
+                Err(error) => wrong.push(error),
+            }
+        }
+        ids
+    };
+    let products = ids(&chosen.products, &|text| tree.product(text));
+    let classifications = ids(&chosen.classifications, &|text| tree.classification(text));
+    let mut languages = BTreeSet::new();
+    for text in chosen.languages.iter().take(ENTRIES_MAX) {
+        match language(text) {
+            Ok(language) => drop(languages.insert(language.short.to_owned())),
+            Err(error) => wrong.push(error),
+        }
+    }
+    (Filters { products, classifications, languages }, wrong)
+}
+
+/// The name under which the anchor of what these filters find is kept: other filters, another anchor.
+pub(in crate::sync) fn name_of(wanted: &filter::Wanted) -> String {
+    let mut hash = blake3::Hasher::new();
+    // The sets are in order, and each is followed by what none of its members can be.
+    for ids in [&wanted.products, &wanted.classifications] {
+        for id in ids {
+            hash.update(id.bytes());
+        }
+        hash.update(b"|");
+    }
+    for language in &wanted.languages {
+        hash.update(&language.to_be_bytes());
+    }
+    format!("{EVERYTHING}-{}", &hash.finalize().to_hex()[..32])
+}
+
+/// Whether an anchor of this name is one of a list of updates, whatever the filters were.
+pub(in crate::sync) fn is_of_updates(name: &str) -> bool {
+    name == EVERYTHING || name.strip_prefix(EVERYTHING).is_some_and(|rest| rest.starts_with('-'))
+}
+
+/// What is asked of the upstream for these filters. `known` are those that the anchor is of: of what is new since them everything is
+/// listed.
+pub(in crate::sync) fn asked(
+    wanted: &filter::Wanted,
+    known: Option<&filter::Wanted>,
+    anchor: Option<String>,
+) -> Wanted {
+    fn picks<T: Copy + Ord, U>(
+        wanted: &BTreeSet<T>,
+        known: Option<&BTreeSet<T>>,
+        id: impl Fn(T) -> Option<U>,
+    ) -> Vec<Pick<U>> {
+        let is_new = |one: &T| known.is_some_and(|known| !known.contains(one));
+        wanted.iter().filter_map(|one| Some(Pick { id: id(*one)?, is_new: is_new(one) })).collect()
+    }
+    // No languages mean all of them, so that one that is added to none is not new.
+    let languages_known = known.map(|known| &known.languages).filter(|known| !known.is_empty());
+    let languages = picks(&wanted.languages, languages_known, |id| i32::try_from(id).ok());
+    Wanted {
+        categories: false,
+        anchor,
+        products: Some(picks(&wanted.products, known.map(|known| &known.products), Some)),
+        classifications: Some(picks(&wanted.classifications, known.map(|known| &known.classifications), Some)),
+        languages: (!languages.is_empty()).then_some(languages),
+    }
+}
+
+/// Whether the anchor of a list with the filters `known` says anything of one with `wanted`: not where languages grow from some to
+/// all, since all cannot be told from what was there before.
+pub(in crate::sync) fn can_follow(wanted: &filter::Wanted, known: &filter::Wanted) -> bool {
+    !wanted.languages.is_empty() || known.languages.is_empty()
+}
+
+/// Of each update the highest revision that a list names. Lower ones are of use only where a bundle names them, and then they are
+/// fetched because it does.
+pub(in crate::sync) fn highest(listed: Vec<Identity>) -> HashMap<UpdateId, u32> {
+    let mut highest: HashMap<UpdateId, u32> = HashMap::with_capacity(listed.len());
+    for identity in listed {
+        let known = highest.entry(identity.id).or_insert(identity.revision);
+        *known = identity.revision.max(*known);
+    }
+    highest
+}
+
+/// In the order of their ids, which is the one that they are fetched in.
+pub(in crate::sync) fn in_order(of: impl IntoIterator<Item = (UpdateId, u32)>) -> Vec<Identity> {
+    let mut all: Vec<Identity> = of.into_iter().map(|(id, revision)| Identity { id, revision }).collect();
+    all.sort_unstable();
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(byte: u8) -> UpdateId {
+        UpdateId::new([byte; 16])
+    }
+
+    fn filters(products: &[u8], classifications: &[u8], languages: &[u32]) -> filter::Wanted {
+        filter::Wanted {
+            products: products.iter().map(|byte| id(*byte)).collect(),
+            classifications: classifications.iter().map(|byte| id(*byte)).collect(),
+            languages: languages.iter().copied().collect(),
+        }
+    }
+
+    #[test]
+    fn other_filters_have_another_name() {
+        let all = [
+            filters(&[1], &[2], &[]),
+            filters(&[1, 2], &[], &[]),
+            filters(&[], &[1, 2], &[]),
+            filters(&[1], &[2], &[9]),
+        ];
+        let names: BTreeSet<String> = all.iter().map(name_of).collect();
+        assert_eq!(names.len(), all.len());
+        assert!(names.iter().all(|name| is_of_updates(name)) && is_of_updates(EVERYTHING));
+        assert!(!is_of_updates(CATEGORIES) && !is_of_updates(BEYOND));
+    }
+
+    #[test]
+    fn what_is_added_is_listed_whole() {
+        let (before, now) = (filters(&[1], &[5], &[9]), filters(&[1, 2], &[5], &[9, 7]));
+        let asked = asked(&now, Some(&before), Some("a".into()));
+        let new =
+            |picks: Option<Vec<Pick<UpdateId>>>| picks.unwrap().iter().map(|pick| pick.is_new).collect::<Vec<_>>();
+        assert_eq!((new(asked.products), new(asked.classifications)), (vec![false, true], vec![false]));
+        let languages: Vec<_> = asked.languages.unwrap().iter().map(|pick| (pick.id, pick.is_new)).collect();
+        assert_eq!(languages, [(7, true), (9, false)]);
+        assert!(can_follow(&now, &before) && !can_follow(&filters(&[1], &[5], &[]), &before));
+        assert!(super::asked(&filters(&[1], &[5], &[]), None, None).languages.is_none());
+    }
+
+    #[test]
+    fn one_revision_of_each_is_fetched() {
+        let listed = [(1, 200), (2, 1), (1, 100), (2, 101)].map(|(byte, revision)| Identity { id: id(byte), revision });
+        let found = in_order(highest(listed.to_vec()));
+        assert_eq!(found, [Identity { id: id(1), revision: 200 }, Identity { id: id(2), revision: 101 }]);
+    }
+}

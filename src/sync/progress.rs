@@ -1,0 +1,204 @@
+//! How far a run is: written by the run, read by everyone.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::base::time::Timestamp;
+use crate::model::update::Identity;
+use crate::store::catalog::{Applied, Counts};
+
+/// Refusals of one run that are told; the others are in the catalog's quarantine all the same.
+const REFUSED_TOLD_MAX: usize = 1_000;
+
+/// Shorter than this a step has no rate.
+const RATE_AFTER: Duration = Duration::from_secs(2);
+
+/// What a run is at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Step {
+    /// Who it is that is asked, and what it allows.
+    #[default]
+    Asking,
+    /// Which categories and detectoids there are.
+    ListingCategories,
+    /// Their documents.
+    FetchingCategories,
+    /// Which updates there are.
+    ListingUpdates,
+    /// Their documents.
+    FetchingUpdates,
+    /// Prerequisites beyond the filters: which there are, and their documents.
+    Prerequisites,
+    /// What the upstream does not have any more goes; what was left behind is swept.
+    Tidying,
+}
+
+impl Step {
+    /// The words for people and the API.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Asking => "asking the upstream",
+            Self::ListingCategories => "listing categories",
+            Self::FetchingCategories => "fetching categories",
+            Self::ListingUpdates => "listing updates",
+            Self::FetchingUpdates => "fetching updates",
+            Self::Prerequisites => "fetching prerequisites",
+            Self::Tidying => "tidying up",
+        }
+    }
+}
+
+/// A run as it is seen from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Its number in the history.
+    pub run: u64,
+    /// When it began.
+    pub started: Timestamp,
+    /// What it is at.
+    pub step: Step,
+    /// Revisions of this step that are done.
+    pub done: u64,
+    /// Revisions of this step, as far as is known: bundles bring members with them.
+    pub total: u64,
+    /// Revisions a minute in this step, where it has gone on for some seconds.
+    pub per_minute: Option<u64>,
+    /// How long this step will take at that rate.
+    pub left: Option<Duration>,
+    /// What the run did so far.
+    pub counts: Counts,
+}
+
+/// Where the run writes.
+#[derive(Debug)]
+pub(in crate::sync) struct Board {
+    run: u64,
+    started: Timestamp,
+    live: Mutex<Live>,
+}
+
+#[derive(Debug)]
+struct Live {
+    step: Step,
+    since: Instant,
+    done: u64,
+    total: u64,
+    counts: Counts,
+    refused: Vec<(Identity, String)>,
+    ended: bool,
+}
+
+impl Board {
+    pub(in crate::sync) fn new(run: u64, started: Timestamp) -> Self {
+        let live = Live {
+            step: Step::default(),
+            since: Instant::now(),
+            done: 0,
+            total: 0,
+            counts: Counts::default(),
+            refused: Vec::new(),
+            ended: false,
+        };
+        Self { run, started, live: Mutex::new(live) }
+    }
+
+    fn live(&self) -> MutexGuard<'_, Live> {
+        // Every change is whole when the lock is given back, so that a panic elsewhere has broken nothing.
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(in crate::sync) fn run(&self) -> u64 {
+        self.run
+    }
+
+    /// Another step begins, with so many revisions to do.
+    pub(in crate::sync) fn step(&self, step: Step, total: u64) {
+        let mut live = self.live();
+        (live.step, live.since, live.done, live.total) = (step, Instant::now(), 0, total);
+        tracing::debug!(run = self.run, step = step.word(), total, "a sync goes on");
+    }
+
+    /// Something was committed, that came with so many files.
+    pub(in crate::sync) fn applied(&self, applied: &Applied, done: u64, files: u64, bytes: u64) {
+        let mut live = self.live();
+        live.done += done;
+        live.total = (live.total + applied.wanted).max(live.done);
+        let counts = &mut live.counts;
+        counts.new += applied.new;
+        counts.changed += applied.changed;
+        counts.expired += applied.expired;
+        counts.superseded += applied.superseded;
+        counts.refused += applied.refused.len() as u64;
+        counts.files += files;
+        counts.bytes += bytes;
+        let room = REFUSED_TOLD_MAX.saturating_sub(live.refused.len());
+        live.refused.extend(applied.refused.iter().take(room).cloned());
+    }
+
+    /// Errors of the upstream that were got over, and updates that went.
+    pub(in crate::sync) fn count(&self, more: Counts) {
+        let counts = &mut self.live().counts;
+        counts.errors += more.errors;
+        counts.pruned += more.pruned;
+    }
+
+    pub(in crate::sync) fn counts(&self) -> Counts {
+        self.live().counts
+    }
+
+    /// What was refused so far, behind the first `from`.
+    pub(in crate::sync) fn refused(&self, from: usize) -> Vec<(Identity, String)> {
+        self.live().refused.get(from..).unwrap_or_default().to_vec()
+    }
+
+    /// The run is over. What it refused can still be read.
+    pub(in crate::sync) fn end(&self) {
+        self.live().ended = true;
+    }
+
+    /// How far it is, while it runs.
+    pub(in crate::sync) fn look(&self) -> Option<Progress> {
+        let live = self.live();
+        if live.ended {
+            return None;
+        }
+        let passed = live.since.elapsed();
+        let rate = (passed >= RATE_AFTER && live.done > 0).then(|| live.done as f64 / passed.as_secs_f64());
+        let left = rate.map(|rate| {
+            let seconds = live.total.saturating_sub(live.done) as f64 / rate;
+            Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+        });
+        Some(Progress {
+            run: self.run,
+            started: self.started,
+            step: live.step,
+            done: live.done,
+            total: live.total,
+            per_minute: rate.map(|rate| (rate * 60.0) as u64),
+            left,
+            counts: live.counts,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_expected_end_follows_from_what_is_done() {
+        let board = Board::new(1, Timestamp::from_ms(0));
+        board.step(Step::FetchingUpdates, 100);
+        let seen = board.look().unwrap();
+        assert_eq!((seen.per_minute, seen.left), (None, None), "nothing is known yet");
+        tokio::time::advance(Duration::from_secs(10)).await;
+        board.applied(&Applied { wanted: 20, ..Applied::default() }, 40, 0, 0);
+        let seen = board.look().unwrap();
+        assert_eq!((seen.done, seen.total, seen.per_minute), (40, 120, Some(240)));
+        assert_eq!(seen.left, Some(Duration::from_secs(20)));
+        board.end();
+        assert_eq!(board.look(), None);
+    }
+}

@@ -1,0 +1,234 @@
+//! One run from its beginning to its end: steps 1 to 6 of this room's head.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::model::filter;
+use crate::model::update::Identity;
+use crate::store::catalog::{Catalog, Counts, Set, UpstreamKind};
+use crate::sync::error::Error;
+use crate::sync::plan::{self, BEYOND, CATEGORIES, EVERYTHING};
+use crate::sync::progress::{Board, Step};
+use crate::sync::{Shared, beyond, tree};
+use crate::upstream::wsus::{self, Wanted};
+
+/// How often in one run an upstream may say that it is another one than before.
+const RESETS_MAX: u32 = 2;
+
+/// Identities that go onto the work list at a time; between two of them a run can be stopped.
+const LIST_STEP: usize = 10_000;
+
+/// Where the filters that an anchor is of lie among the store's documents.
+const FILTERS_OF: &str = "sync.filters-of.";
+
+/// A run under way.
+pub(in crate::sync) struct Work<'a> {
+    pub(in crate::sync) shared: &'a Shared,
+    pub(in crate::sync) catalog: Catalog,
+    pub(in crate::sync) board: Arc<Board>,
+    pub(in crate::sync) cancel: CancellationToken,
+    /// Revisions that the upstream takes in one question.
+    pub(in crate::sync) at_once: u32,
+}
+
+impl<'a> Work<'a> {
+    pub(in crate::sync) fn new(shared: &'a Shared, board: Arc<Board>, cancel: CancellationToken) -> Self {
+        Self { shared, catalog: shared.store.catalog(), board, cancel, at_once: 0 }
+    }
+
+    /// The whole run. Begins anew where the upstream turns out to be another one than before.
+    pub(in crate::sync) async fn finish(mut self) -> Result<(), Error> {
+        let mut resets = 0;
+        loop {
+            let why = match self.phases().await {
+                Err(Error::Upstream(wsus::Error::ServerChanged { why, .. })) => why,
+                Err(error @ Error::Upstream(_)) => {
+                    self.count(Counts { errors: 1, ..Counts::default() }).await?;
+                    return Err(error);
+                }
+                other => return other,
+            };
+            self.count(Counts { errors: 1, ..Counts::default() }).await?;
+            resets += 1;
+            if resets > RESETS_MAX {
+                return Err(Error::Unsteady { why });
+            }
+            tracing::warn!(
+                upstream = self.shared.wsus.label(),
+                why,
+                "the upstream is not what it was: everything is listed anew"
+            );
+            self.catalog.reset_anchors().await?;
+            beyond::forget(&self.shared.store).await?;
+        }
+    }
+
+    async fn phases(&mut self) -> Result<(), Error> {
+        self.board.step(Step::Asking, 0);
+        if self.catalog.begin_upstream(self.shared.upstream.clone()).await? {
+            beyond::forget(&self.shared.store).await?;
+        }
+        let anchor = self.catalog.standing().await?.config_anchor;
+        let config = self.until_stopped(self.shared.wsus.config(anchor.as_deref())).await?;
+        self.at_once = config.updates_max;
+        let categories = |anchor| Wanted { categories: true, anchor, ..Wanted::default() };
+        self.list(CATEGORIES, Step::ListingCategories, Step::FetchingCategories, categories).await?;
+        if self.shared.upstream.kind == UpstreamKind::Microsoft {
+            let tree = tree::of(&self.catalog).await?;
+            let (filters, left_out) = plan::in_force(&(self.shared.chosen)(), &tree);
+            for error in left_out {
+                tracing::warn!(%error, "a filter is left out");
+            }
+            self.filtered(&filters.wanted(&tree)).await?;
+            beyond::fetch(self).await?;
+        } else {
+            let everything = |anchor| Wanted { anchor, ..Wanted::default() };
+            self.list(EVERYTHING, Step::ListingUpdates, Step::FetchingUpdates, everything).await?;
+            self.forget_others(EVERYTHING).await?;
+            self.catalog.forget_set(BEYOND.to_owned()).await?;
+        }
+        self.catalog.set_config_anchor(config.anchor.filter(|anchor| !anchor.is_empty())).await?;
+        self.tidy().await
+    }
+
+    /// Step 3 for filters.
+    async fn filtered(&self, wanted: &filter::Wanted) -> Result<(), Error> {
+        let name = plan::name_of(wanted);
+        let former = self.former(&name, wanted).await?;
+        let record = serde_json::to_vec(wanted).map_err(|error| Error::Broken(error.to_string()))?;
+        self.shared.store.set_document(&format!("{FILTERS_OF}{name}"), Some(record)).await?;
+        let ask = |own: Option<String>| match (own, &former) {
+            (Some(anchor), _) => plan::asked(wanted, Some(wanted), Some(anchor)),
+            (None, Some((known, anchor))) => plan::asked(wanted, Some(known), Some(anchor.clone())),
+            (None, None) => plan::asked(wanted, None, None),
+        };
+        self.list(&name, Step::ListingUpdates, Step::FetchingUpdates, ask).await?;
+        self.forget_others(&name).await
+    }
+
+    /// Other filters, the list of which was committed to its end, and their anchor: what these have in common with them need not be
+    /// listed anew.
+    async fn former(&self, name: &str, wanted: &filter::Wanted) -> Result<Option<(filter::Wanted, String)>, Error> {
+        for set in self.catalog.standing().await?.sets {
+            let Some(anchor) = set.anchor.filter(|anchor| !anchor.is_empty()) else { continue };
+            if set.name == name || !plan::is_of_updates(&set.name) {
+                continue;
+            }
+            let Some(record) = self.shared.store.document(&format!("{FILTERS_OF}{}", set.name)).await? else {
+                continue;
+            };
+            // One that cannot be read costs a longer list and nothing else.
+            let Ok(known) = serde_json::from_slice::<filter::Wanted>(&record) else { continue };
+            if plan::can_follow(wanted, &known) {
+                return Ok(Some((known, anchor)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The anchors of other filters are of no use any more.
+    async fn forget_others(&self, name: &str) -> Result<(), Error> {
+        for set in self.catalog.standing().await?.sets {
+            if set.name != name && plan::is_of_updates(&set.name) {
+                self.shared.store.set_document(&format!("{FILTERS_OF}{}", set.name), None).await?;
+                self.catalog.forget_set(set.name).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Steps 3 and 4 for one list: what a former run left of it, then what the upstream says now.
+    async fn list(
+        &self,
+        set: &str,
+        listing: Step,
+        fetching: Step,
+        wanted: impl Fn(Option<String>) -> Wanted,
+    ) -> Result<(), Error> {
+        let left = self.set(set).await?;
+        if left.pending.is_some() && left.listed {
+            self.fetch(set, fetching).await?;
+        }
+        let anchor = self.set(set).await?.anchor.filter(|anchor| !anchor.is_empty());
+        let (named, anchor) = self.ask(listing, &wanted(anchor)).await?;
+        self.want(set, anchor, &plan::in_order(plan::highest(named))).await?;
+        self.fetch(set, fetching).await
+    }
+
+    /// A list as the upstream gives it, and its anchor.
+    pub(in crate::sync) async fn ask(
+        &self,
+        step: Step,
+        wanted: &Wanted,
+    ) -> Result<(Vec<Identity>, Option<String>), Error> {
+        self.board.step(step, 0);
+        let (named, listed) = self.until_stopped(self.shared.wsus.revisions(wanted, Vec::new())).await?;
+        if listed.bad > 0 {
+            let first = listed.bad_told.first().map_or("", String::as_str);
+            tracing::warn!(
+                upstream = self.shared.wsus.label(),
+                items = listed.bad,
+                first,
+                "a list has items that are none"
+            );
+            self.count(Counts { errors: listed.bad, ..Counts::default() }).await?;
+        }
+        Ok((named, listed.anchor))
+    }
+
+    /// Puts a list onto the work list. One without an anchor is asked from its beginning the next time.
+    pub(in crate::sync) async fn want(
+        &self,
+        set: &str,
+        anchor: Option<String>,
+        identities: &[Identity],
+    ) -> Result<(), Error> {
+        self.catalog.open_list(set.to_owned(), anchor.unwrap_or_default()).await?;
+        for step in identities.chunks(LIST_STEP) {
+            if self.cancel.is_cancelled() {
+                return Err(Error::Stopped);
+            }
+            self.catalog.list(set.to_owned(), step.to_vec()).await?;
+        }
+        self.catalog.close_list(set.to_owned()).await?;
+        Ok(())
+    }
+
+    /// Step 6.
+    async fn tidy(&self) -> Result<(), Error> {
+        self.board.step(Step::Tidying, 0);
+        if self.catalog.settle_upstream().await? {
+            tracing::info!(upstream = self.shared.wsus.label(), "the catalog is this upstream's now");
+        }
+        let pruned = self.until_stopped(self.catalog.prune(Some(self.board.run()))).await?;
+        // The catalog has counted them in the history.
+        self.board.count(Counts { pruned, ..Counts::default() });
+        self.until_stopped(self.catalog.sweep()).await
+    }
+
+    /// What is known of a list.
+    pub(in crate::sync) async fn set(&self, name: &str) -> Result<Set, Error> {
+        let sets = self.catalog.standing().await?.sets;
+        let found = sets.into_iter().find(|set| set.name == name);
+        Ok(found.unwrap_or_else(|| Set { name: name.to_owned(), ..Set::default() }))
+    }
+
+    /// Counts what the catalog does not count itself.
+    pub(in crate::sync) async fn count(&self, counts: Counts) -> Result<(), Error> {
+        self.board.count(counts);
+        Ok(self.catalog.add_to_run(self.board.run(), counts).await?)
+    }
+
+    /// What is waited for until somebody stops the run.
+    pub(in crate::sync) async fn until_stopped<T, E: Into<Error>>(
+        &self,
+        what: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Error> {
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(Error::Stopped),
+            done = what => done.map_err(Into::into),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! One exchange: a request in its envelope, the head of the answer, and the body through a decoder on a thread that may
+//! block. Nothing is repeated here.
+
+use std::time::SystemTime;
+
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use reqwest::Response;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use url::Url;
+
+use crate::upstream::error::{Cause, cause_of};
+use crate::upstream::head::retry_after;
+use crate::upstream::wsus::Core;
+use crate::upstream::wsus::error::Trouble;
+use crate::upstream::wsus::pipe::{CHUNKS, Pipe, pump};
+use crate::wire::soap::Version;
+use crate::wire::wsusss::{Answer, Call, decode_answer, encode_request};
+
+const SOAP_ACTION: HeaderName = HeaderName::from_static("soapaction");
+
+/// Asks `call` at `url` and gives the body to `decode`. The second value says what was wrong with the body, where it broke
+/// off: it tells more than what the decoder makes of it.
+pub(super) async fn exchange<C: Call, T: Send + 'static>(
+    core: &Core,
+    url: &Url,
+    call: &C,
+    decode: impl FnOnce(Pipe) -> T + Send + 'static,
+) -> Result<(T, Option<Trouble>), Trouble> {
+    let request = encode_request(call, Version::V11);
+    // Waits here while the class is paused, so that no server waits for a reader.
+    let mut flow = core.lane.flow();
+    let mut left = request.len() as u64;
+    while left > 0 {
+        left = left.saturating_sub(flow.take(left).await);
+    }
+    let response = send(core, url, fields::<C>(), request).await?;
+    let (sender, receiver) = mpsc::channel(CHUNKS);
+    let decoding = core.tasks.spawn_blocking(move || decode(Pipe::new(receiver)));
+    let broken = pump(core, response, sender).await;
+    match decoding.await {
+        Ok(decoded) => Ok((decoded, broken)),
+        Err(error) => Err(Trouble::NotKept(format!("reading the answer failed: {error}"))),
+    }
+}
+
+/// What became of an exchange: a decoder that had all it wanted is right whatever the connection did then.
+pub(super) fn settle<T>(decoded: Result<T, Trouble>, broken: Option<Trouble>) -> Result<T, Trouble> {
+    match (decoded, broken) {
+        (Err(Trouble::Answer(error)), Some(broken)) if error.is_retryable() => Err(broken),
+        (decoded, _) => decoded,
+    }
+}
+
+/// An exchange whose answer is small and held whole.
+pub(super) async fn whole<C: Call + 'static>(core: &Core, url: &Url, call: &C) -> Result<Answer<C::Answer>, Trouble>
+where
+    C::Answer: Send + 'static,
+{
+    let decode = |pipe: Pipe| decode_answer::<C, _>(pipe).map_err(Trouble::from);
+    let (decoded, broken) = exchange(core, url, call, decode).await?;
+    settle(decoded, broken)
+}
+
+/// What real downstream servers send, but for `Accept-Encoding`: nothing packed is asked for (MS-WSUSSS 2.1).
+fn fields<C: Call>() -> HeaderMap {
+    let mut fields = HeaderMap::new();
+    let action = format!("\"{}\"", C::METHOD.action());
+    fields.insert(CONTENT_TYPE, HeaderValue::from_static("text/xml; charset=utf-8"));
+    if let Ok(action) = HeaderValue::from_str(&action) {
+        fields.insert(SOAP_ACTION, action);
+    }
+    fields
+}
+
+async fn send(core: &Core, url: &Url, fields: HeaderMap, request: Vec<u8>) -> Result<Response, Trouble> {
+    let limit = core.config.answer_timeout;
+    let sending = core.client.post(url.clone()).headers(fields).body(request).send();
+    let response = match timeout(limit, sending).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => {
+            return Err(Trouble::Path(cause_of(error, core.proxy.as_deref(), core.config.http.connect_timeout)));
+        }
+        Err(_) => return Err(Trouble::Path(Cause::Silent(limit))),
+    };
+    let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let is_xml = kind.to_ascii_lowercase().contains("xml");
+    match response.status().as_u16() {
+        // Faults come with 500 (SOAP 1.1, 6.2), with 400 where SOAP 1.2 blames the one who asks (part 2, 7.5.2.2).
+        200 | 400 | 500 if is_xml => Ok(response),
+        200 => Err(Trouble::NoSoap(format!(
+            "it is {:?} instead of SOAP; a sign-in page or a proxy on the way speaks in its place, or the url is another \
+             service's",
+            kind.chars().take(60).collect::<String>()
+        ))),
+        status @ (408 | 425 | 429 | 500..=599) => {
+            Err(Trouble::Path(Cause::Busy { status, retry_after: retry_after(response.headers(), SystemTime::now()) }))
+        }
+        status @ 300..=399 => {
+            let target =
+                response.headers().get(LOCATION).and_then(|to| to.to_str().ok()).and_then(|to| url.join(to).ok());
+            let target = target.map_or_else(|| "nowhere".to_owned(), |to| to.origin().ascii_serialization());
+            let why =
+                format!("it answered {status} and leads to {target}; set that as the upstream's url if it is meant");
+            Err(Trouble::Path(Cause::NotAllowed(why)))
+        }
+        407 => Err(Trouble::Path(match &core.proxy {
+            Some(proxy) => Cause::ProxyCredentials { proxy: proxy.clone() },
+            None => Cause::Status(407),
+        })),
+        status => Err(Trouble::Path(Cause::Status(status))),
+    }
+}

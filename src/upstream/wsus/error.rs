@@ -1,0 +1,136 @@
+//! What can end a conversation with a sync service, and what is wrong with a single exchange of it.
+
+use std::time::Duration;
+
+use crate::upstream::Blame;
+use crate::upstream::error::Cause;
+use crate::wire::error::Error as WireError;
+use crate::wire::wsusss::Method;
+
+/// Why a question to a sync service has no answer, repeats included. No text carries a cookie.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The configuration cannot be used. Only from [`crate::upstream::wsus::Wsus::new`].
+    #[error("{what} cannot be used: {why}")]
+    Config {
+        /// The key or file.
+        what: String,
+        /// What is wrong and what would be right.
+        why: String,
+    },
+    /// It cannot be reached, is busy, or its answers break off. The repeats are over; later it may do.
+    #[error("{host} cannot be asked for {method}: {why}")]
+    Unavailable {
+        /// Who was asked.
+        host: String,
+        /// For what.
+        method: Method,
+        /// The last attempt's cause and what to do next.
+        why: String,
+        /// When asking again makes sense, where it said so.
+        retry_after: Option<Duration>,
+    },
+    /// It refuses, and asking again will not help.
+    #[error("{host} refuses {method}: {why}")]
+    Refused {
+        /// Who was asked.
+        host: String,
+        /// For what.
+        method: Method,
+        /// Its fault or status, and what to do next.
+        why: String,
+    },
+    /// It gives out cookies and refuses them, again and again.
+    #[error("{host} does not take the cookie that it gave for {method}: {why}")]
+    Unauthorized {
+        /// Who was asked.
+        host: String,
+        /// For what.
+        method: Method,
+        /// Its last fault, and what to look at.
+        why: String,
+    },
+    /// It is another server than before, was set back, or does not know the anchor: all anchors (configuration, revisions,
+    /// deployments) are void, and everything is to be listed again.
+    #[error("{host} is not what it was ({method}: {why}); its anchors are to be forgotten and everything listed again")]
+    ServerChanged {
+        /// Who was asked.
+        host: String,
+        /// For what.
+        method: Method,
+        /// Its fault.
+        why: String,
+    },
+    /// What it answers is no message of the protocol, or one beyond all limits.
+    #[error("{host} answers {method} with what cannot be used: {why}")]
+    Unusable {
+        /// Who was asked.
+        host: String,
+        /// For what.
+        method: Method,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// What came could not be kept: the caller's sink, or the folder for large documents.
+    #[error("what came could not be kept: {why}")]
+    NotKept {
+        /// What failed.
+        why: String,
+    },
+}
+
+impl Error {
+    /// Whose fault it is.
+    pub fn fault(&self) -> Blame {
+        match self {
+            Self::Config { .. } | Self::NotKept { .. } => Blame::Us,
+            Self::Unavailable { .. } => Blame::Path,
+            Self::Refused { .. } | Self::Unauthorized { .. } | Self::ServerChanged { .. } | Self::Unusable { .. } => {
+                Blame::Origin
+            }
+        }
+    }
+
+    /// Whether the same question can have another answer later. This room has repeated what it may; a later run may do better.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Unavailable { .. } | Self::Unauthorized { .. } | Self::Unusable { .. } | Self::NotKept { .. } => true,
+            Self::Config { .. } | Self::Refused { .. } | Self::ServerChanged { .. } => false,
+        }
+    }
+}
+
+/// What is wrong with one exchange.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// The way there, or an HTTP status.
+    Path(Cause),
+    /// Something else than SOAP: a portal or a proxy on the way speaks in its place.
+    NoSoap(String),
+    /// The body broke off or cannot be read.
+    Answer(WireError),
+    /// It could not be kept here.
+    NotKept(String),
+    /// The bandwidth class may not flow for now.
+    Paused,
+}
+
+impl Trouble {
+    /// Whether an answer had begun, and what came after its head is what is wrong: then fewer documents at once may do.
+    pub(super) fn is_answers(&self) -> bool {
+        match self {
+            Self::Answer(_) => true,
+            Self::Path(cause) => matches!(cause, Cause::Cut { at: Some(_), .. } | Cause::Stalled { .. }),
+            Self::NoSoap(_) | Self::NotKept(_) | Self::Paused => false,
+        }
+    }
+}
+
+impl From<WireError> for Trouble {
+    fn from(error: WireError) -> Self {
+        match error {
+            WireError::Write(error) => Self::NotKept(error.to_string()),
+            other => Self::Answer(other),
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! When an exchange is repeated, how often, and what each refusal means (MS-WSUSSS 2.2.9.3). Every reason to repeat has a
+//! bound of its own, since each of them can repeat itself for ever.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::upstream::error::Cause;
+use crate::upstream::retry::{bounded, jitter};
+use crate::upstream::wsus::Core;
+use crate::upstream::wsus::error::{Error, Trouble};
+use crate::wire::soap::Fault;
+use crate::wire::wsusss::{FaultCode, Method, Reaction, reaction};
+
+/// Authorizations that one question may cost: one since the cookie has ended, one since the new one met a restart, and one
+/// to be sure.
+const AUTHORIZATIONS_MAX: u32 = 3;
+
+/// Attempts at an answer that is whole and cannot be read: more than one, for something on the way may have spoilt it.
+const UNREADABLE_MAX: u32 = 2;
+
+/// How long and how often what may pass is asked again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// Attempts at one question, the first one counted. Microsoft's service is known to time out several times in a row.
+    pub attempts_max: u32,
+    /// The wait before the second attempt; each further one doubles it, with jitter.
+    pub first: Duration,
+    /// The longest wait between two attempts, where the server does not ask for more.
+    pub longest: Duration,
+}
+
+impl Default for Patience {
+    /// Two minutes of waiting in all, after which an upstream is down rather than busy.
+    fn default() -> Self {
+        Self { attempts_max: 8, first: Duration::from_secs(1), longest: Duration::from_mins(1) }
+    }
+}
+
+/// What to do after a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// The same again.
+    Again,
+    /// The same again with a new cookie.
+    Reauthorize,
+    /// Fewer at once.
+    Bisect,
+}
+
+/// The attempts at one question.
+#[derive(Debug)]
+pub(super) struct Tries<'a> {
+    core: &'a Core,
+    method: Method,
+    /// An anchor was sent, which may be what is refused.
+    anchored: bool,
+    /// Attempts at an answer that breaks off.
+    answers_max: u32,
+    failures: u32,
+    broken: u32,
+    unreadable: u32,
+    authorizations: u32,
+}
+
+impl<'a> Tries<'a> {
+    pub(super) fn new(core: &'a Core, method: Method) -> Self {
+        Self {
+            core,
+            method,
+            anchored: false,
+            answers_max: core.config.patience.attempts_max,
+            failures: 0,
+            broken: 0,
+            unreadable: 0,
+            authorizations: 0,
+        }
+    }
+
+    pub(super) fn anchored(self, anchored: bool) -> Self {
+        Self { anchored, ..self }
+    }
+
+    pub(super) fn answers_max(self, answers_max: u32) -> Self {
+        Self { answers_max: answers_max.min(self.answers_max), ..self }
+    }
+
+    /// Another operation of the same question.
+    pub(super) fn now(&mut self, method: Method) {
+        self.method = method;
+    }
+
+    /// Waits until it may be asked again; the error where it was enough.
+    pub(super) async fn failed(&mut self, trouble: Trouble) -> Result<(), Error> {
+        let is_answers = trouble.is_answers();
+        match trouble {
+            // Nothing has failed; the next attempt waits until bytes may flow.
+            Trouble::Paused => Ok(()),
+            Trouble::NotKept(why) => Err(Error::NotKept { why }),
+            Trouble::NoSoap(why) => {
+                if self.wait(None).await {
+                    Ok(())
+                } else {
+                    Err(self.unusable(why))
+                }
+            }
+            Trouble::Answer(error) => {
+                let why = error.to_string();
+                if !error.is_retryable() {
+                    self.unreadable += 1;
+                    if self.unreadable >= UNREADABLE_MAX {
+                        return Err(self.unusable(why));
+                    }
+                }
+                self.broke(true, None, why).await
+            }
+            Trouble::Path(Cause::Status(status)) => {
+                Err(self.refused(format!("it answered {status}; {}", hint(status))))
+            }
+            Trouble::Path(cause @ Cause::ProxyCredentials { .. }) => Err(self.unavailable(cause.to_string(), None)),
+            Trouble::Path(cause) => {
+                let why = cause.to_string();
+                if cause.may_pass() {
+                    self.broke(is_answers, cause.retry_after(), why).await
+                } else {
+                    Err(self.refused(why))
+                }
+            }
+        }
+    }
+
+    async fn broke(&mut self, is_answers: bool, retry_after: Option<Duration>, why: String) -> Result<(), Error> {
+        self.broken += u32::from(is_answers);
+        if (is_answers && self.broken >= self.answers_max) || !self.wait(retry_after).await {
+            return Err(self.unavailable(why, retry_after));
+        }
+        tracing::debug!(host = self.core.label, method = %self.method, why, "asked again");
+        Ok(())
+    }
+
+    /// What to do about a refusal; waits where it is to be waited for.
+    pub(super) async fn refusal(&mut self, fault: &Fault) -> Result<Step, Error> {
+        let why = fault.to_string();
+        match reaction(self.method, fault) {
+            Reaction::Reauthorize => {
+                self.authorizations += 1;
+                if self.authorizations > AUTHORIZATIONS_MAX {
+                    let why =
+                        format!("{why}; several servers behind one name that do not share their keys look like this");
+                    return Err(Error::Unauthorized { host: self.host(), method: self.method, why });
+                }
+                Ok(Step::Reauthorize)
+            }
+            Reaction::ResetAnchors => {
+                let said = fault.detail.as_ref().and_then(|detail| FaultCode::of(&detail.code));
+                if self.anchored || said == Some(FaultCode::ServerChanged) {
+                    Err(Error::ServerChanged { host: self.host(), method: self.method, why })
+                } else {
+                    Err(self.refused(format!("{why}, though no anchor was sent; check the filters")))
+                }
+            }
+            Reaction::BackOff if self.wait(None).await => Ok(Step::Again),
+            Reaction::BackOff => Err(self.unavailable(format!("{why}, again and again; try later"), None)),
+            Reaction::Bisect => Ok(Step::Bisect),
+            Reaction::Restart | Reaction::Stop => Err(self.refused(why)),
+        }
+    }
+
+    /// Waits before the next attempt; false where there is none.
+    pub(super) async fn wait(&mut self, retry_after: Option<Duration>) -> bool {
+        let Patience { attempts_max, first, longest } = self.core.config.patience;
+        self.failures += 1;
+        if self.failures >= attempts_max {
+            return false;
+        }
+        let back_off = first.saturating_mul(1 << (self.failures - 1).min(16)).min(longest);
+        sleep(jitter(back_off).max(bounded(retry_after).unwrap_or_default())).await;
+        true
+    }
+
+    fn host(&self) -> String {
+        self.core.label.clone()
+    }
+
+    pub(super) fn refused(&self, why: String) -> Error {
+        Error::Refused { host: self.host(), method: self.method, why }
+    }
+
+    pub(super) fn unusable(&self, why: String) -> Error {
+        Error::Unusable { host: self.host(), method: self.method, why }
+    }
+
+    fn unavailable(&self, why: String, retry_after: Option<Duration>) -> Error {
+        Error::Unavailable { host: self.host(), method: self.method, why, retry_after: bounded(retry_after) }
+    }
+}
+
+/// What to look at after a status.
+fn hint(status: u16) -> &'static str {
+    match status {
+        404 | 405 => "there is no sync service at this address; check the upstream's url and port",
+        401 | 403 => "it lets this node not in; check its access rules, and whether it wants TLS",
+        _ => "check the upstream's url, and what stands on the way",
+    }
+}

@@ -1,0 +1,180 @@
+//! The catalog through the API: searched, shown, and the filters beside it.
+
+use super::*;
+use crate::made_catalog::{file, id, identity, import, updates};
+
+fn ids(page: &Value) -> Vec<String> {
+    let rows = page["rows"].as_array().unwrap();
+    rows.iter().map(|row| row["id"].as_str().unwrap()[6..8].to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_catalog_is_told_as_that() {
+    let plane = Plane::new();
+    let page = plane.get("/api/v1/updates").await;
+    assert_eq!((&page["rows"], &page["catalog"]["updates"]), (&json!([]), &json!(0)));
+    let (status, problem) = plane.json(Method::GET, "/api/v1/updates/KB5031234", Value::Null).await;
+    assert_eq!((status.as_u16(), problem["title"].as_str()), (404, Some("the catalog is empty")));
+    assert!(problem["detail"].as_str().unwrap().contains("waystation sync start"), "{problem}");
+    // What a new node knows by heart can be searched for and chosen from.
+    assert_eq!(plane.get("/api/v1/updates?product=windows%2011").await["total"], 0);
+    let available = plane.get("/api/v1/filters/available").await;
+    assert!(available.as_array().unwrap().iter().any(|row| row["name"] == "Windows 11"), "{available}");
+    plane.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn updates_are_found_by_all_that_is_said_of_them() {
+    let plane = Plane::new();
+    let catalog = plane.handles.store.catalog();
+    import(&catalog, updates(b"some bytes"), false).await;
+    catalog.refuse(identity(0x14, 200), "differs from Microsoft's".into()).await.unwrap();
+    let found = async |query: &str| {
+        let page = plane.get(&format!("/api/v1/updates?{query}")).await;
+        assert_eq!(page["total"], page["rows"].as_array().unwrap().len(), "{query}: {page}");
+        ids(&page)
+    };
+    assert_eq!(found("").await, ["15", "14", "13", "12", "10"], "the newest first, hidden ones left out");
+    assert_eq!(found("text=cumulative%20paper").await, ["12", "10"]);
+    assert_eq!(found("text=KB5031234").await, ["10"]);
+    assert_eq!(found("kb=5031234&hidden=true").await, ["11", "10"]);
+    assert_eq!(found("severity=important").await, ["12", "10"]);
+    assert_eq!(found("severity=critical").await, ["10"]);
+    assert_eq!(found("classification=hotfixes&product=pen").await, ["14", "13"]);
+    assert_eq!(found("product=desk").await, ["15", "12", "10"], "a family stands for its products");
+    assert_eq!(found("product=Contoso").await, ["15", "14", "13", "12", "10"]);
+    assert_eq!(found("product=Contoso%20%3E%20Desk%20%3E%20Paper&state=published").await, ["15", "10"]);
+    assert_eq!(found("state=expired,superseded").await, ["13", "12"]);
+    assert_eq!(found("state=refused").await, ["14"]);
+    assert_eq!(found("from=2026-01-13&until=2026-01-13").await.len(), 5);
+    assert_eq!(found("from=2026-01-14").await.len(), 0);
+    assert_eq!(found("from=2026-01-13T00:00:21Z").await, ["15"]);
+    assert_eq!(found("until=2026-01-13T00:00:17Z").await, ["10"]);
+    assert_eq!(found("kind=category").await, ["05", "04", "03", "02", "01"]);
+    let row = plane.get("/api/v1/updates?kb=KB5031234").await["rows"][0].clone();
+    assert_eq!(
+        (&row["classification"], &row["products"], &row["severity"], &row["state"], &row["unauthenticated"]),
+        (&json!("Hotfixes"), &json!(["Paper"]), &json!("critical"), &json!("published"), &json!(false))
+    );
+    plane.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_have_every_update_once() {
+    let plane = Plane::new();
+    import(&plane.handles.store.catalog(), updates(b"some bytes"), false).await;
+    let (mut seen, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = plane.get(&format!("/api/v1/updates?limit=2&hidden=true{after}")).await;
+        assert_eq!(page["total"], 11);
+        seen.extend(ids(&page));
+        let Some(next) = page["next"].as_str() else { break };
+        after = format!("&after={next}");
+    }
+    assert_eq!(seen, ["15", "14", "13", "12", "11", "10", "05", "04", "03", "02", "01"]);
+    for query in ["limit=0", "limit=501", "after=x", "nonsense=1", "state=gone", "from=2026-13-01"] {
+        let (status, _) = plane.json(Method::GET, &format!("/api/v1/updates?{query}"), Value::Null).await;
+        assert_eq!(status, 400, "{query}");
+    }
+    let (status, problem) = plane.json(Method::GET, "/api/v1/updates?product=Papers", Value::Null).await;
+    assert_eq!(status, 422, "{problem}");
+    assert!(problem["title"].as_str().unwrap().contains("did you mean \"Paper\"?"), "{problem}");
+    plane.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_is_shown_with_all_that_hangs_on_it() {
+    let plane = Plane::new();
+    import(&plane.handles.store.catalog(), updates(b"some bytes"), false).await;
+    let shown = plane.get("/api/v1/updates/KB5031234").await;
+    assert_eq!(shown["all_files"]["rows"][0]["held"], "no");
+    let content = plane.import("a", b"some bytes").await;
+    // By the beginning of its id, the id, and the id with a revision: the same.
+    let full = id(0x10).to_string();
+    for name in [full[..8].to_owned(), full.clone(), format!("{full}%2F200"), full.to_uppercase()] {
+        let again = plane.get(&format!("/api/v1/updates/{name}")).await;
+        assert_eq!((&again["id"], &again["files_held"]), (&shown["id"], &json!(1)), "{name}");
+    }
+    let shown = plane.get(&format!("/api/v1/updates/{full}")).await;
+    let held = &shown["all_files"]["rows"][0];
+    assert_eq!(
+        (&held["held"], &held["sha256"], &held["sha1"], &shown["all_bytes"]),
+        (&json!("proven"), &json!(content.sha256), &json!(file(b"some bytes").sha1.to_string()), &json!(10))
+    );
+    assert_eq!((&shown["reboot"], &shown["removable"]), (&json!("always"), &json!(true)), "as its part has it");
+    let paths: Vec<_> =
+        shown["categories"].as_array().unwrap().iter().map(|category| category["path"].as_str().unwrap()).collect();
+    assert_eq!(paths, ["Contoso > Desk > Paper", "Hotfixes"]);
+    assert_eq!(shown["texts"][0]["description"], "About 2026-01 Cumulative Update for Paper (KB5031234).");
+    assert_eq!((&shown["cves"], &shown["eula"]["languages"]), (&json!(["CVE-2026-0001"]), &json!(["en"])));
+    // What is not held is told with its id alone.
+    let (parts, older) = (&shown["bundles"], &shown["supersedes"]);
+    assert_eq!((&parts["count"], &parts["rows"][0]["title"]), (&json!(2), &json!("=part of an update")));
+    assert_eq!((&parts["rows"][1]["title"], &parts["rows"][1]["revision"]), (&Value::Null, &json!(1)));
+    assert_eq!(older["rows"][0]["title"], "2025-12 Cumulative Update for Paper (KB5030001)");
+    assert_eq!(older["rows"][1]["id"], id(0x98).to_string());
+    let old = plane.get("/api/v1/updates/KB5030001").await;
+    assert_eq!((&old["state"], &old["superseded_by"]["rows"][0]["id"]), (&json!("superseded"), &json!(full)));
+    let part = plane.get(&format!("/api/v1/updates/{}", id(0x11))).await;
+    assert_eq!((&part["deployable"], &part["bundled_by"]["rows"][0]["id"]), (&json!(false), &json!(full)));
+    plane.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_names_none_or_several_is_told_apart() {
+    let plane = Plane::new();
+    let catalog = plane.handles.store.catalog();
+    import(&catalog, updates(b"some bytes"), false).await;
+    let ill = async |name: &str| {
+        let (status, problem) = plane.json(Method::GET, &format!("/api/v1/updates/{name}"), Value::Null).await;
+        (status.as_u16(), format!("{} | {}", problem["title"], problem["detail"]))
+    };
+    let (status, told) = ill("KB5031111").await;
+    assert!(status == 422 && told.contains(&id(0x14).to_string()) && told.contains("for Paper"), "{told}");
+    assert_eq!(ill("KB9999999").await.0, 404);
+    assert_eq!(ill(&id(0x77).to_string()).await.0, 404);
+    assert_eq!(ill(&format!("{}%2F1", id(0x10))).await.0, 404);
+    assert_eq!(ill("0000001").await.0, 422, "too short for a beginning");
+    assert_eq!(ill("rather%20not").await.0, 422);
+    catalog.refuse(identity(0x77, 5), "half a document".into()).await.unwrap();
+    let (status, told) = ill(&format!("{}%2F5", id(0x77))).await;
+    assert!(status == 404 && told.contains("half a document"), "{told}");
+    catalog.refuse(identity(0x10, 200), "differs".into()).await.unwrap();
+    let shown = plane.get(&format!("/api/v1/updates/{}", id(0x10))).await;
+    assert_eq!((&shown["state"], &shown["refused"]), (&json!("refused"), &json!("differs")));
+    plane.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_over_plain_http_is_marked() {
+    let plane = Plane::new();
+    import(&plane.handles.store.catalog(), updates(b"some bytes"), true).await;
+    let page = plane.get("/api/v1/updates").await;
+    assert_eq!(page["catalog"]["upstream"], "wsus http://wsus:8530");
+    assert_eq!(page["catalog"]["unauthenticated"], true);
+    assert!(page["rows"].as_array().unwrap().iter().all(|row| row["unauthenticated"] == true), "{page}");
+    assert_eq!(plane.get("/api/v1/updates/KB5031234").await["unauthenticated"], true);
+    plane.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tree_follows_the_catalog() {
+    let plane = Plane::new();
+    let catalog = plane.handles.store.catalog();
+    let names = async || {
+        let rows = plane.get("/api/v1/filters/available").await;
+        let rows = rows.as_array().unwrap().iter();
+        let own = rows.filter(|row| row["path"].as_str().unwrap().starts_with("Contoso"));
+        own.map(|row| format!("{} {}", row["depth"], row["name"].as_str().unwrap())).collect::<Vec<_>>()
+    };
+    assert!(names().await.is_empty());
+    import(&catalog, updates(b"some bytes"), false).await;
+    assert_eq!(names().await, ["0 Contoso", "1 Desk", "2 Paper", "1 Pen"]);
+    // Without a node nothing can be kept as set at run time, and it is said so.
+    let body = json!({ "values": ["Paper"] });
+    let (status, problem) = plane.json(Method::POST, "/api/v1/filters/products", body).await;
+    assert!(status == 422 && problem["detail"].as_str().unwrap().contains("waystation.toml"), "{problem}");
+    let (status, problem) = plane.json(Method::POST, "/api/v1/filters/vendors", json!({ "values": ["x"] })).await;
+    assert_eq!(status, 404, "{problem}");
+    plane.close().await;
+}

@@ -1,0 +1,392 @@
+//! Runs of the catalog, end to end: a store on a disk, the conversation over real sockets, and the simulator in both characters.
+//! What the node holds in the end is compared with what the simulator says that it should hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use upstream_sim::{Character, Options, Sim};
+use waystation::base::disk::RealDisk;
+use waystation::base::time::SystemClock;
+use waystation::model::filter::{Filters, Selection};
+use waystation::model::update::{Identity, Kind, Publication, UpdateId};
+use waystation::pace::Governor;
+use waystation::store::catalog::{Catalog, Counts, Outcome, Part, State, UpstreamKind};
+use waystation::store::{Config, Store};
+use waystation::sync::Runner;
+use waystation::sync::error::{Error, Fault};
+use waystation::upstream::wsus::Wsus;
+
+use crate::conversation;
+
+/// Longer than anything takes here on a busy machine.
+const SOON: Duration = Duration::from_secs(120);
+
+fn sim(character: Character, seed: u64, updates: usize) -> Sim {
+    Sim::start(Options { character, seed, updates, file_scale: 0.02, ..Options::default() }).unwrap()
+}
+
+/// A node's store and its way to an upstream. Dropped without `close` it is one that was killed.
+struct Node {
+    dir: Arc<TempDir>,
+    store: Store,
+    runner: Runner,
+}
+
+impl Node {
+    fn new(sim: &Sim, kind: UpstreamKind) -> Self {
+        Self::on(Arc::new(tempfile::tempdir().unwrap()), sim, kind)
+    }
+
+    fn on(dir: Arc<TempDir>, sim: &Sim, kind: UpstreamKind) -> Self {
+        Self::with(dir, sim, kind, Selection::default())
+    }
+
+    fn with(dir: Arc<TempDir>, sim: &Sim, kind: UpstreamKind, chosen: Selection) -> Self {
+        let config = Config::new(dir.path().join("data"));
+        let (store, _) = Store::open(config, Arc::new(RealDisk), Arc::new(SystemClock)).unwrap();
+        let mut config = conversation::config(&sim.url(), dir.path().to_owned());
+        // Small, so that a run has many batches.
+        config.batch_max = 25;
+        let wsus = Wsus::new(config, &Governor::default()).unwrap();
+        let chosen = Arc::new(move || chosen.clone());
+        let runner = Runner::new(kind, &sim.url(), wsus, store.clone(), chosen, Arc::new(SystemClock));
+        Self { dir, store, runner }
+    }
+
+    fn catalog(&self) -> Catalog {
+        self.store.catalog()
+    }
+
+    async fn run(&self) -> Result<Counts, Error> {
+        timeout(SOON, self.runner.run(&CancellationToken::new())).await.expect("a run ends")
+    }
+
+    /// Identity of every update that counts, its kind as the simulator calls it, and whether it was withdrawn.
+    async fn held(&self) -> BTreeMap<Identity, (&'static str, bool)> {
+        let catalog = self.catalog();
+        let (mut held, mut after) = (BTreeMap::new(), (0, 0));
+        loop {
+            let page = catalog.changes(after.0, after.1, 5_000).await.unwrap();
+            let numbers = page.changes.iter().filter(|change| change.held).map(|change| change.number).collect();
+            for summary in catalog.summaries(numbers).await.unwrap() {
+                let kind = match summary.kind {
+                    Kind::Software => "software",
+                    Kind::Driver => "driver",
+                    Kind::Category(_) => "category",
+                    Kind::Detectoid => "detectoid",
+                };
+                if summary.current {
+                    held.insert(summary.identity, (kind, summary.publication == Publication::Expired));
+                }
+            }
+            match page.changes.last() {
+                Some(last) if page.more => after = (last.at, last.number),
+                _ => return held,
+            }
+        }
+    }
+
+    /// Closes it as a node that is told to stop.
+    async fn close(self) -> Arc<TempDir> {
+        self.store.close().await.unwrap();
+        self.dir
+    }
+}
+
+/// What a node with these filters should hold, by the simulator.
+fn wanted(sim: &Sim, filter: &Value) -> BTreeMap<Identity, (&'static str, bool)> {
+    let identities = sim.identities(filter);
+    let one = |value: &Value| {
+        let identity = Identity {
+            id: value["id"].as_str().unwrap().parse().unwrap(),
+            revision: u32::try_from(value["revision"].as_u64().unwrap()).unwrap(),
+        };
+        let kind = ["software", "driver", "category", "detectoid"].into_iter().find(|kind| value["kind"] == **kind);
+        (identity, (kind.unwrap(), value["expired"].as_bool().unwrap()))
+    };
+    identities.as_array().unwrap().iter().map(one).collect()
+}
+
+fn default_filter() -> Value {
+    filter_of(&Filters::default().products, &Filters::default().classifications)
+}
+
+fn filter_of(products: &BTreeSet<UpdateId>, classifications: &BTreeSet<UpdateId>) -> Value {
+    let texts = |ids: &BTreeSet<UpdateId>| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
+    json!({ "products": texts(products), "classifications": texts(classifications) })
+}
+
+#[track_caller]
+fn assert_same(
+    held: &BTreeMap<Identity, (&'static str, bool)>,
+    wanted: &BTreeMap<Identity, (&'static str, bool)>,
+    when: &str,
+) {
+    let missing: Vec<_> = wanted.iter().filter(|(id, what)| held.get(id) != Some(what)).take(5).collect();
+    let surplus: Vec<_> = held.keys().filter(|id| !wanted.contains_key(id)).take(5).collect();
+    assert!(
+        missing.is_empty() && surplus.is_empty() && !held.is_empty(),
+        "{when}: {} held, {} wanted; missing {missing:?}; too much {surplus:?}",
+        held.len(),
+        wanted.len()
+    );
+}
+
+/// Identities that GetUpdateData was asked for, in the order of the questions.
+fn asked(sim: &Sim) -> Vec<Vec<Identity>> {
+    let log = sim.log(2_000);
+    let lines = log["lines"].as_array().unwrap().iter().filter(|line| line["method"] == "GetUpdateData");
+    let identity = |text: &Value| {
+        let (id, revision) = text.as_str().unwrap().split_once('/').unwrap();
+        Identity { id: id.parse().unwrap(), revision: revision.parse().unwrap() }
+    };
+    lines.map(|line| line["ids"].as_array().unwrap().iter().map(identity).collect()).collect()
+}
+
+fn count(sim: &Sim, method: &str) -> u64 {
+    sim.log(0)["methods"][method].as_u64().unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_run_three_months_and_a_run_without_change() {
+    let sim = sim(Character::Microsoft, 7, 1_500);
+    let node = Node::new(&sim, UpstreamKind::Microsoft);
+    let counts = node.run().await.unwrap();
+    let held = node.held().await;
+    assert_same(&held, &wanted(&sim, &default_filter()), "after the first run");
+    assert_eq!((counts.new, counts.changed, counts.refused), (held.len() as u64, 0, 0));
+    assert!(counts.files > 0 && counts.bytes > 0, "{counts:?}");
+    assert_eq!(sim.log(0)["updates"]["asked_more_than_once"], 0, "nothing is asked for twice");
+    let standing = node.catalog().standing().await.unwrap();
+    assert!(standing.upstream.unwrap().unauthenticated, "plain HTTP proves nothing");
+    assert!(standing.sets.iter().all(|set| set.wanted == 0 && set.anchor.is_some()), "{:?}", standing.sets);
+
+    // States as a person sees them.
+    let census = node.catalog().census().await.unwrap();
+    let state = sim.state(&default_filter());
+    let count_of = |wanted: State| {
+        let of_state = census.iter().filter(|((_, state), _)| *state == wanted);
+        of_state.map(|(_, count)| *count).sum::<u64>()
+    };
+    assert_eq!(count_of(State::Expired), state["updates"]["expired"].as_u64().unwrap());
+
+    sim.reset_log();
+    let counts = node.run().await.unwrap();
+    assert_eq!(counts, Counts::default(), "nothing has changed");
+    assert_eq!(count(&sim, "GetUpdateData"), 0);
+
+    for month in 1..=3 {
+        sim.advance(1);
+        sim.reset_log();
+        let counts = node.run().await.unwrap();
+        assert_same(&node.held().await, &wanted(&sim, &default_filter()), &format!("after month {month}"));
+        assert!(counts.new > 0 && counts.changed > 0, "month {month}: {counts:?}");
+        assert_eq!(sim.log(0)["updates"]["asked_more_than_once"], 0, "month {month}");
+        let asked: usize = asked(&sim).iter().map(Vec::len).sum();
+        assert!(asked < held.len() / 4, "month {month} is a change and no full list: {asked}");
+    }
+    let runs = node.runner.history(None, 10).await.unwrap();
+    assert!(runs.iter().all(|run| run.outcome == Outcome::Successful && run.reason.is_empty()), "{runs:?}");
+    assert_eq!(runs.len(), 5);
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn below_a_wsus_everything_is_taken() {
+    let sim = sim(Character::Wsus, 8, 400);
+    let node = Node::new(&sim, UpstreamKind::Wsus);
+    node.run().await.unwrap();
+    assert_same(&node.held().await, &wanted(&sim, &json!({})), "all of it");
+    // What is kept is what was sent: a fragment can be had, and every file has an address.
+    let catalog = node.catalog();
+    let (identity, _) = node.held().await.into_iter().find(|(_, (kind, _))| *kind == "software").unwrap();
+    let number = catalog.number(identity).await.unwrap().unwrap();
+    assert!(catalog.text(number, Part::Core).await.unwrap().is_some());
+    sim.advance(2);
+    node.run().await.unwrap();
+    assert_same(&node.held().await, &wanted(&sim, &json!({})), "after two months");
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_killed_goes_on_where_it_was() {
+    let sim = sim(Character::Microsoft, 9, 1_000);
+    let mut dir = Arc::new(tempfile::tempdir().unwrap());
+    let mut lives = 0;
+    loop {
+        let node = Node::on(Arc::clone(&dir), &sim, UpstreamKind::Microsoft);
+        let before: BTreeSet<Identity> = node.held().await.into_keys().collect();
+        sim.reset_log();
+        let cancel = CancellationToken::new();
+        let (runner, all) = (node.runner.clone(), cancel.clone());
+        let run = tokio::spawn(async move { runner.run(&all).await });
+        // Killed after so many revisions were committed, another number each time.
+        let enough = before.len() + 40 + 17 * lives;
+        let ended = loop {
+            if run.is_finished() {
+                break true;
+            }
+            if node.catalog().standing().await.unwrap().updates as usize >= enough {
+                run.abort();
+                break run.is_finished();
+            }
+            tokio::task::yield_now().await;
+        };
+        let result = run.await;
+        let again: Vec<Identity> = asked(&sim).into_iter().flatten().filter(|id| before.contains(id)).collect();
+        assert!(again.is_empty(), "life {lives}: what was committed is asked for again: {again:?}");
+        assert_eq!(sim.log(0)["updates"]["asked_more_than_once"], 0, "life {lives}");
+        if ended && result.is_ok_and(|run| run.is_ok()) {
+            assert_same(&node.held().await, &wanted(&sim, &default_filter()), "at last");
+            let runs = node.runner.history(None, 100).await.unwrap();
+            assert_eq!(runs[0].outcome, Outcome::Successful);
+            assert!(runs[1..].iter().all(|run| run.outcome == Outcome::CutOff), "{runs:?}");
+            assert!(lives >= 5, "it was killed only {lives} times");
+            node.close().await;
+            return;
+        }
+        lives += 1;
+        assert!(lives < 100, "it comes to no end");
+        // The store that lost its process: nothing is flushed but what was committed.
+        dir = Arc::clone(&node.dir);
+        node.store.close().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_stopped_keeps_what_it_has() {
+    let sim = sim(Character::Wsus, 10, 600);
+    let node = Node::new(&sim, UpstreamKind::Wsus);
+    let cancel = CancellationToken::new();
+    let (runner, token) = (node.runner.clone(), cancel.clone());
+    let run = tokio::spawn(async move { runner.run(&token).await });
+    while node.catalog().standing().await.unwrap().updates < 100 {
+        tokio::task::yield_now().await;
+    }
+    assert!(matches!(node.run().await, Err(Error::Running)), "one run at a time");
+    assert!(node.runner.progress().is_some());
+    cancel.cancel();
+    let error = timeout(SOON, run).await.unwrap().unwrap().unwrap_err();
+    assert!(matches!(error, Error::Stopped) && error.fault() == Fault::Caller, "{error}");
+    assert!(node.runner.progress().is_none());
+    let runs = node.runner.history(None, 1).await.unwrap();
+    assert_eq!(runs[0].outcome, Outcome::Stopped);
+    let held = node.held().await.len() as u64;
+    assert!(held >= 100 && runs[0].counts.new == held, "{held} held, {:?}", runs[0].counts);
+    node.run().await.unwrap();
+    assert_same(&node.held().await, &wanted(&sim, &json!({})), "after the second run");
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_used_is_quarantined_and_the_run_goes_on() {
+    let sim = sim(Character::Wsus, 11, 300);
+    let all = wanted(&sim, &json!({}));
+    let mut software = all.iter().filter(|(_, (kind, _))| *kind == "software").map(|(identity, _)| *identity);
+    let mut next = || software.next().unwrap();
+    let faults = ["wrong-identity", "entity-bomb", "deep-xml", "many-attributes", "bad-cabinet", "unknown-id"];
+    let sick: BTreeMap<Identity, &str> = faults.into_iter().map(|fault| (next(), fault)).collect();
+    for (identity, fault) in &sick {
+        sim.fault(&json!({ "fault": fault, "ids": [identity.id.to_string()] })).unwrap();
+    }
+    // Spoilt on its way, and well the next time.
+    let passing = next();
+    sim.fault(&json!({ "fault": "half-document", "ids": [passing.id.to_string()], "times": 1 })).unwrap();
+    let node = Node::new(&sim, UpstreamKind::Wsus);
+    let counts = node.run().await.unwrap();
+    let refused = node.catalog().refused(None, 100).await.unwrap();
+    let quarantined: BTreeSet<Identity> = refused.iter().map(|refused| refused.identity).collect();
+    assert_eq!(quarantined, sick.keys().copied().collect::<BTreeSet<_>>(), "{refused:?}");
+    assert!(refused.iter().all(|refused| refused.reason.len() > 10), "{refused:?}");
+    assert_eq!(counts.refused, sick.len() as u64);
+    assert_eq!(node.runner.refused(0).len(), sick.len());
+    let expected = all.into_iter().filter(|(identity, _)| !sick.contains_key(identity)).collect();
+    let held = node.held().await;
+    assert!(held.contains_key(&passing));
+    assert_same(&held, &expected, "but for what was refused");
+    // It is not asked for again by itself, and the anchor has moved.
+    sim.reset_log();
+    node.run().await.unwrap();
+    assert_eq!(count(&sim, "GetUpdateData"), 0);
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_upstream_takes_the_place_of_the_first_when_its_run_is_done() {
+    let first = sim(Character::Microsoft, 12, 300);
+    let node = Node::new(&first, UpstreamKind::Microsoft);
+    node.run().await.unwrap();
+    let before = node.held().await;
+    let dir = node.close().await;
+    let second = sim(Character::Wsus, 13, 300);
+    second.fault(&json!({ "fault": "server-busy", "method": "GetUpdateData", "after": 4, "count": 1_000 })).unwrap();
+    let node = Node::on(dir, &second, UpstreamKind::Wsus);
+    let error = node.run().await.unwrap_err();
+    assert_eq!(error.fault(), Fault::Upstream, "{error}");
+    let runs = node.runner.history(None, 1).await.unwrap();
+    assert_eq!((runs[0].outcome, runs[0].reason.clone()), (Outcome::Failed, error.to_string()));
+    let held = node.held().await;
+    let ids: BTreeSet<UpdateId> = held.keys().map(|identity| identity.id).collect();
+    assert!(before.keys().all(|identity| ids.contains(&identity.id)), "nothing goes before the new one is all there");
+    second.clear_faults();
+    let counts = node.run().await.unwrap();
+    assert!(counts.pruned > 0);
+    assert_same(&node.held().await, &wanted(&second, &json!({})), "of the second one alone");
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_is_not_what_it_was_is_listed_anew() {
+    let sim = sim(Character::Wsus, 14, 200);
+    let node = Node::new(&sim, UpstreamKind::Wsus);
+    node.run().await.unwrap();
+    sim.advance(1);
+    sim.reset_log();
+    sim.fault(&json!({ "fault": "server-changed", "method": "GetRevisionIdList", "after": 1 })).unwrap();
+    let counts = node.run().await.unwrap();
+    assert_eq!(counts.errors, 1);
+    assert_same(&node.held().await, &wanted(&sim, &json!({})), "all the same");
+    assert_eq!(sim.log(0)["updates"]["asked_more_than_once"], 0, "what is held is not fetched again");
+    // One that says so again and again is given up.
+    sim.fault(&json!({ "fault": "server-changed", "method": "GetRevisionIdList", "count": 100 })).unwrap();
+    let error = node.run().await.unwrap_err();
+    assert!(matches!(error, Error::Unsteady { .. }), "{error}");
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_filters_cost_what_they_add() {
+    let sim = sim(Character::Microsoft, 15, 800);
+    let chosen = |classifications: &[&str]| Selection {
+        classifications: classifications.iter().map(|name| (*name).to_owned()).collect(),
+        ..Selection::default()
+    };
+    let filter = |classifications: &[&str]| {
+        let tree = waystation::model::filter::Tree::new([]);
+        let ids = classifications.iter().map(|name| tree.classification(name).unwrap()).collect();
+        filter_of(&Filters::default().products, &ids)
+    };
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let some = &["Security Updates"];
+    let node = Node::with(dir, &sim, UpstreamKind::Microsoft, chosen(some));
+    node.run().await.unwrap();
+    let before = node.held().await;
+    assert_same(&before, &wanted(&sim, &filter(some)), "with one classification");
+    let dir = node.close().await;
+    let more = &["Security Updates", "Critical Updates", "Definition Updates"];
+    sim.advance(1);
+    sim.reset_log();
+    let node = Node::with(dir, &sim, UpstreamKind::Microsoft, chosen(more));
+    node.run().await.unwrap();
+    assert_same(&node.held().await, &wanted(&sim, &filter(more)), "with three");
+    let again = asked(&sim).into_iter().flatten().filter(|identity| before.contains_key(identity)).count();
+    assert_eq!(again, 0, "what was held is not fetched again");
+    let sets = node.catalog().standing().await.unwrap().sets;
+    assert!(sets.len() <= 3, "the anchor of the former filters is forgotten: {sets:?}");
+    node.close().await;
+}

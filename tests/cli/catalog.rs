@@ -1,0 +1,170 @@
+//! The verbs of the catalog: `updates ..` with and without a node, `filters ..` over a restart.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use waystation::base::disk::RealDisk;
+use waystation::base::time::SystemClock;
+use waystation::store::{Config, Store};
+
+use super::*;
+use crate::made_catalog::{id, import, updates};
+
+/// Puts a catalog into a data directory on which no node runs.
+async fn stock(data: &Path, from_wsus: bool) {
+    let config = Config {
+        path: data.to_owned(),
+        max_size: 1 << 30,
+        min_free: 0,
+        unproven: Duration::from_hours(24),
+        index_cache: 1 << 20,
+        open_payloads: 16,
+        io_threads: 2,
+    };
+    let (store, _) = Store::open(config, Arc::new(RealDisk), Arc::new(SystemClock)).unwrap();
+    import(&store.catalog(), updates(b"some bytes"), from_wsus).await;
+    store.close().await.unwrap();
+}
+
+fn well(data: &Path, args: &[&str]) -> String {
+    let output = run(data, args);
+    assert!(output.status.success(), "{args:?}: {}{}", text(&output.stdout), text(&output.stderr));
+    text(&output.stdout)
+}
+
+fn ill(data: &Path, args: &[&str]) -> String {
+    let output = run(data, args);
+    assert!(!output.status.success(), "{args:?}: {}", text(&output.stdout));
+    text(&output.stderr)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn updates_are_listed_searched_and_shown_without_a_node() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path();
+    stock(data, false).await;
+    let listed = well(data, &["updates", "list"]);
+    let line = |text: &str, part: &str| text.lines().find(|line| line.contains(part)).unwrap_or_default().to_owned();
+    let row = line(&listed, "(KB5031234)");
+    assert!(row.starts_with("00000010  5031234  2026-01-13  critical  Hotfixes"), "{listed}");
+    assert!(!listed.contains("00000011") && !listed.contains("plain HTTP"), "{listed}");
+    let found = well(data, &["updates", "search", "cumulative", "paper", "--state", "superseded"]);
+    assert!(found.contains("KB5030001") && !found.contains("KB5031234"), "{found}");
+    let some = well(data, &["updates", "list", "--limit", "2"]);
+    let place = some.split("--after ").nth(1).and_then(|rest| rest.split(',').next()).unwrap().to_owned();
+    assert!(some.contains("2 of 5;"), "{some}");
+    let rest = well(data, &["updates", "list", "--after", &place]);
+    assert!(!rest.contains("00000015") && rest.contains("00000010") && !rest.contains("--after"), "{rest}");
+    assert!(well(data, &["updates", "search", "nowhere"]).contains("nothing fits among 11 updates"));
+    let error = ill(data, &["updates", "list", "--product", "Papr"]);
+    assert!(error.contains("did you mean \"Paper\"?") && error.contains("filters list --available"), "{error}");
+
+    let shown = well(data, &["updates", "show", "KB5031234"]);
+    for part in [
+        "Contoso > Desk > Paper",
+        "CVE-2026-0001",
+        "restart     always",
+        "can be removed again",
+        "licence",
+        "supersedes (2):",
+        "(not in the catalog)",
+        "bundles (2):",
+        "1 file, 10 B, none held:",
+        "windows-x64.cab",
+    ] {
+        assert!(shown.contains(part), "{part:?} in {shown}");
+    }
+    let whole: Value = serde_json::from_str(&well(data, &["updates", "show", "00000010", "--json"])).unwrap();
+    assert_eq!((&whole["id"], &whole["files_held"]), (&id(0x10).to_string().into(), &0.into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn csv_is_for_spreadsheets_and_runs_nothing_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path();
+    stock(data, true).await;
+    let csv = well(data, &["updates", "list", "--hidden", "--limit", "0", "--csv"]);
+    assert_eq!(csv.matches("\r\n").count(), 12, "{csv}");
+    assert!(csv.starts_with("id,revision,kb,title,created,severity,"), "{csv}");
+    assert!(csv.contains(",\"'=SUM(A1), \"\"Pen\"\" driver update\",2026-01-13T00:00:19Z,"), "{csv}");
+    assert!(csv.contains(",\"'=part of an update\","), "{csv}");
+    let output = run(data, &["updates", "list", "--csv", "--json"]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+    let listed = well(data, &["updates", "list"]);
+    assert!(
+        listed.contains("published *") && listed.contains("* unauthenticated: it came over plain HTTP"),
+        "{listed}"
+    );
+    assert!(well(data, &["updates", "show", "KB5031234"]).contains("unauthenticated"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn filters_are_set_by_name_kept_by_id_and_outlive_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path();
+    stock(data, false).await;
+    let mut node = NodeProcess::start(data, &[]);
+    let names = |filters: &Value, key: &str| {
+        let entries = filters[key]["entries"].as_array().unwrap();
+        entries.iter().map(|entry| entry["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let shipped = node.json(&["filters", "list"]);
+    assert!(names(&shipped, "products").contains(&"Windows 11".to_owned()), "{shipped}");
+    assert!(!names(&shipped, "classifications").contains(&"Drivers".to_owned()), "{shipped}");
+    assert_eq!(shipped["products"]["set"]["layer"], "default");
+
+    let set = node.json(&["filters", "set", "products", "paper", "Contoso > Pen"]);
+    assert_eq!(names(&set, "products"), ["Paper", "Pen"]);
+    let from = set["products"]["set"]["from"].as_str().unwrap();
+    assert!(from.starts_with("run time, by ") && from.contains(", at 20"), "{from}");
+    assert_eq!(set["products"]["set"]["value"], serde_json::json!([id(3).to_string(), id(4).to_string()]));
+    node.json(&["filters", "set", "classifications", "--add", "Hotfixes"]);
+    assert_eq!(names(&node.json(&["filters", "set", "languages", "German", "en"]), "languages"), ["German", "English"]);
+    let listed = well(data, &["filters", "list", "--available", "--filter", "pap"]);
+    assert_eq!(listed, "[ ] Contoso\n[ ]   Desk\n[x]     Paper\n");
+
+    let error = ill(data, &["filters", "set", "products", "--add", "Papr", "Hotfixes"]);
+    assert!(error.contains("did you mean \"Paper\"?") && error.contains("\"Hotfixes\" is a classification"), "{error}");
+    let error = ill(data, &["filters", "set", "products", "--remove", "paper", "pen"]);
+    assert!(error.contains("no products are chosen"), "{error}");
+    assert_eq!(
+        names(&node.json(&["filters", "list"]), "products"),
+        ["Paper", "Pen"],
+        "what was refused changed nothing"
+    );
+
+    node.signal(Signal::TERM);
+    assert!(node.ended().success());
+    // The file's word counts more, and what stands there wrong is told; below a WSUS all of it counts nothing.
+    std::fs::write(
+        data.join("waystation.toml"),
+        "[upstream]\nkind = \"wsus\"\nurl = \"http://127.0.0.1:9\"\n[filters]\nclassifications = [\"Hotfixes\", \"Hotfixs\"]\n",
+    )
+    .unwrap();
+    let node = NodeProcess::start(data, &[]);
+    let listed = well(data, &["filters", "list"]);
+    assert!(listed.starts_with("these filters have no effect here: the upstream is a WSUS"), "{listed}");
+    assert!(listed.contains("waystation.toml:5, locked):\n  Hotfixes\n  left out: no classification"), "{listed}");
+    assert_eq!(names(&node.json(&["filters", "list"]), "products"), ["Paper", "Pen"]);
+    assert!(ill(data, &["filters", "set", "classifications", "Hotfixes"]).contains("locked by waystation.toml:5"));
+    let reset = well(data, &["filters", "reset"]);
+    assert!(reset.starts_with("taken back: products, languages\n"), "{reset}");
+    assert_eq!(names(&node.json(&["filters", "list"]), "products"), names(&shipped, "products"));
+    assert!(well(data, &["filters", "reset", "products"]).starts_with("nothing was set at run time"));
+}
+
+#[test]
+fn an_empty_catalog_says_how_to_fill_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path();
+    let _node = NodeProcess::start(data, &[]);
+    for args in [&["updates", "list"][..], &["updates", "search", "x", "--severity", "critical"], &["filters", "list"]]
+    {
+        assert!(well(data, args).contains("waystation sync start"), "{args:?}");
+    }
+    assert!(ill(data, &["updates", "show", "KB5031234"]).contains("waystation sync start"));
+    let csv = run(data, &["updates", "list", "--csv"]);
+    assert!(csv.status.success() && text(&csv.stdout).lines().count() == 1, "{csv:?}");
+    assert!(text(&csv.stderr).starts_with("warning: the catalog is empty"), "{csv:?}");
+}

@@ -26,7 +26,7 @@ use waystation::upstream::wsus::Wsus;
 use crate::conversation;
 
 /// Longer than anything takes here on a busy machine.
-const SOON: Duration = Duration::from_secs(120);
+const SOON: Duration = Duration::from_mins(2);
 
 fn sim(character: Character, seed: u64, updates: usize) -> Sim {
     Sim::start(Options { character, seed, updates, file_scale: 0.02, ..Options::default() }).unwrap()
@@ -53,7 +53,7 @@ impl Node {
             path: dir.path().join("data"),
             max_size: 1 << 40,
             min_free: 0,
-            unproven: Duration::from_secs(86_400),
+            unproven: Duration::from_hours(24),
             index_cache: 16 << 20,
             open_payloads: 16,
             io_threads: 2,

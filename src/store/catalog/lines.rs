@@ -8,6 +8,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 
+use crate::model::update::UpdateId;
 use crate::store::catalog::facts::{kind_code, severity_code};
 use crate::store::catalog::tables::{Guid, ShownRow};
 use crate::store::catalog::value::{Cursor, Query, State};
@@ -246,23 +247,22 @@ impl Lines {
         self.sets.len() > self.all.len() + SETS_SPARE
     }
 
-    /// For each set of categories whether it has all that is asked for; `None` where nothing is.
+    /// For each set of categories whether it has what is asked for; `None` where nothing is.
     fn sets_with(&self, query: &Query) -> Option<Vec<bool>> {
-        let each = [query.classification, query.product].into_iter().flatten().map(|id| vec![id]);
-        let any = Some(query.any_of.clone()).filter(|any| !any.is_empty());
-        let mut fits = None;
-        for wanted in each.chain(any) {
-            let fits = fits.get_or_insert_with(|| vec![true; self.sets.len()]);
-            let known: Vec<_> = wanted.iter().filter_map(|id| self.categories.get(id.bytes())).collect();
-            for (set, number) in &self.sets {
-                if !known.iter().any(|known| set.contains(*known))
-                    && let Some(fits) = fits.get_mut(*number as usize)
-                {
-                    *fits = false;
-                }
+        if query.classification.is_none() && query.product.is_none() && query.any_of.is_empty() {
+            return None;
+        }
+        let known = |id: &UpdateId| self.categories.get(id.bytes()).copied();
+        let all = [query.classification, query.product].map(|id| id.map(|id| known(&id)));
+        let any: Vec<u32> = query.any_of.iter().filter_map(known).collect();
+        let mut fits = vec![false; self.sets.len()];
+        for (set, number) in &self.sets {
+            if let Some(fits) = fits.get_mut(*number as usize) {
+                let has_all = all.iter().flatten().all(|wanted| wanted.is_some_and(|wanted| set.contains(&wanted)));
+                *fits = has_all && (query.any_of.is_empty() || any.iter().any(|wanted| set.contains(wanted)));
             }
         }
-        fits
+        Some(fits)
     }
 
     /// The places of a page with their states, and of one line more where there is one; and how many there are in all.
@@ -323,7 +323,6 @@ impl Lines {
 mod tests {
     use super::*;
     use crate::base::time::Timestamp;
-    use crate::model::update::UpdateId;
     use crate::store::catalog::tables::RevisionRow;
     use crate::store::tables::encode;
 
@@ -361,7 +360,7 @@ mod tests {
                     && row.severity >= query.severity.map_or(0, severity_code)
                     && has(row, query.product)
                     && has(row, query.classification)
-                    && (query.any_of.is_empty() || query.any_of.iter().any(|id| row.categories.contains(id.bytes())))
+                    && (query.any_of.is_empty() || query.any_of.iter().any(|id| has(row, Some(*id))))
                     && query.kb.as_ref().is_none_or(|kb| row.kbs.contains(kb))
                     && words.split_whitespace().all(|word| row.title.to_lowercase().contains(word))
                     && query.from.is_none_or(|from| created >= from)
@@ -414,7 +413,7 @@ mod tests {
                 Query { text: format!("ünique of {round}"), ..base.clone() },
                 Query { text: "50".into(), product: category(2), classification: category(103), ..base.clone() },
                 Query { product: category(250), ..base.clone() },
-                Query { any_of: vec![UpdateId::new([2; 16]), UpdateId::new([250; 16])], ..base.clone() },
+                Query { any_of: [1, 250, 104].map(|of| UpdateId::new([of; 16])).to_vec(), ..base.clone() },
                 Query { any_of: vec![UpdateId::new([250; 16])], ..base.clone() },
                 Query { kb: Some("5033".into()), ..base.clone() },
                 Query { severity: Some(crate::model::update::Severity::Important), ..Query::default() },

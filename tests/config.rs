@@ -106,14 +106,14 @@ fn later_layers_win_and_the_place_is_known() {
 #[test]
 fn everything_wrong_is_told_at_once_with_its_place() {
     let data = tempfile::tempdir().unwrap();
-    let file = "[store]\nmax_sise = \"1 GiB\"\nmin_free = true\n\n[sync]\nevery = \"1 day\"\n[fill]\nextent = 9\n\
+    let file = "[store]\nmax_sise = \"1 GiB\"\nmin_free = true\n\n[peers]\nevery = \"1 day\"\n[fill]\nextent = 9\n\
                 [origins]\nallow = [\"ftp://a.example\"]\n";
     let error = load(data.path(), file, &[("WAYSTATION__LOG__LEVL", "info")], &[("fill", "x")]).unwrap_err();
     let told = error.to_string();
     for part in [
         "waystation.toml:2: there is no key \"max_sise\" in [store]; did you mean \"max_size\"?",
         "waystation.toml:3: store.min_free is true; expected a size such as \"500 GiB\"",
-        "waystation.toml:5: there is no section [sync]",
+        "waystation.toml:5: there is no section [peers]",
         "waystation.toml:8: fill.extent is 9 (it must be at least \"64 KiB\" (a number without a unit counts bytes))",
         "waystation.toml:10: origins.allow is [\"ftp://a.example\"] (\"ftp://a.example\" is no origin: the scheme of an",
         "WAYSTATION__LOG__LEVL: there is no key \"levl\" in [log]; did you mean \"level\"?",

@@ -3,8 +3,8 @@
 //! What a run does ([`run`]), each step in the file named:
 //! 1. It is written into the history. The catalog learns from whom everything comes from now on; limits and languages are asked.
 //! 2. Categories and detectoids are listed and fetched, so that filters mean what they mean today.
-//! 3. What is wanted is turned into a list of updates to ask for ([`plan`]): the filters, resolved against the tree of the catalog
-//!    ([`tree`]), of Microsoft; all that it has of a WSUS server. A list is asked as a change since the last one where that was
+//! 3. What is wanted is turned into a list of updates to ask for ([`plan`]): the filters, resolved against the tree of the
+//!    catalog, of Microsoft; all that it has of a WSUS server. A list is asked as a change since the last one where that was
 //!    committed to its end.
 //! 4. A list goes onto the catalog's work list, and what is on that is fetched ([`fetch`]) in batches. Each document is read on a
 //!    thread that may block ([`read`]) and committed with some others; what cannot be used is quarantined with the reason, and the run
@@ -23,7 +23,6 @@ mod plan;
 mod progress;
 mod read;
 mod run;
-pub mod tree;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::model::filter::{self, ENTRIES_MAX, Error, Filters, Selection, Tree, language};
+use crate::model::filter;
 use crate::model::update::{Identity, UpdateId};
 use crate::upstream::wsus::{Pick, Wanted};
 
@@ -12,32 +12,6 @@ pub(in crate::sync) const CATEGORIES: &str = "categories";
 pub(in crate::sync) const EVERYTHING: &str = "updates";
 /// The list of all updates, of which only what is named elsewhere is taken.
 pub(in crate::sync) const BEYOND: &str = "prerequisites";
-
-/// The ids that are meant, and what is wrong with the rest. An id that the tree does not know stays: the catalog that has it may be
-/// yet to come. A name that it does not know is left out, so that a run is not lost for a product that was renamed.
-pub(in crate::sync) fn in_force(chosen: &Selection, tree: &Tree) -> (Filters, Vec<Error>) {
-    let mut wrong = Vec::new();
-    let mut ids = |texts: &[String], find: &dyn Fn(&str) -> Result<UpdateId, Error>| {
-        let mut ids = BTreeSet::new();
-        for text in texts.iter().take(ENTRIES_MAX) {
-            match find(text) {
-                Ok(id) | Err(Error::UnknownId { id, .. }) => drop(ids.insert(id)),
-                Err(error) => wrong.push(error),
-            }
-        }
-        ids
-    };
-    let products = ids(&chosen.products, &|text| tree.product(text));
-    let classifications = ids(&chosen.classifications, &|text| tree.classification(text));
-    let mut languages = BTreeSet::new();
-    for text in chosen.languages.iter().take(ENTRIES_MAX) {
-        match language(text) {
-            Ok(language) => drop(languages.insert(language.short.to_owned())),
-            Err(error) => wrong.push(error),
-        }
-    }
-    (Filters { products, classifications, languages }, wrong)
-}
 
 /// The name under which the anchor of what these filters find is kept: other filters, another anchor.
 pub(in crate::sync) fn name_of(wanted: &filter::Wanted) -> String {

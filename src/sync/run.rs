@@ -10,7 +10,7 @@ use crate::store::catalog::{Catalog, Counts, Set, UpstreamKind};
 use crate::sync::error::Error;
 use crate::sync::plan::{self, BEYOND, CATEGORIES, EVERYTHING};
 use crate::sync::progress::{Board, Step};
-use crate::sync::{Shared, beyond, tree};
+use crate::sync::{Shared, beyond};
 use crate::upstream::wsus::{self, Wanted};
 
 /// How often in one run an upstream may say that it is another one than before.
@@ -75,8 +75,8 @@ impl<'a> Work<'a> {
         let categories = |anchor| Wanted { categories: true, anchor, ..Wanted::default() };
         self.list(CATEGORIES, Step::ListingCategories, Step::FetchingCategories, categories).await?;
         if self.shared.upstream.kind == UpstreamKind::Microsoft {
-            let tree = tree::of(&self.catalog).await?;
-            let (filters, left_out) = plan::in_force(&(self.shared.chosen)(), &tree);
+            let tree = self.catalog.tree().await?;
+            let (filters, left_out) = (self.shared.chosen)().in_force(&tree);
             for error in left_out {
                 tracing::warn!(%error, "a filter is left out");
             }

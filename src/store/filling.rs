@@ -38,7 +38,8 @@ pub(super) enum Phase {
 pub(crate) struct DraftState {
     pub(super) core: Arc<Core>,
     pub(super) id: u64,
-    pub(super) file: DraftFile,
+    /// Hashing holds it longer than anybody has the draft open; see [`Self::hash_later`].
+    pub(super) file: Arc<DraftFile>,
     /// As it is to be. What is written of it is copied where it is written, so that no older one follows a newer one.
     pub(super) row: Arc<Mutex<DraftRow>>,
     pub(super) name: Name,
@@ -47,7 +48,7 @@ pub(crate) struct DraftState {
     /// One checkpoint at a time, so that an older piece map never overwrites a newer one.
     pub(super) saving: Mutex<()>,
     /// Whether a job to hash is waiting.
-    pub(super) hashing: AtomicBool,
+    pub(super) hashing: Arc<AtomicBool>,
     /// Room for what is to come.
     pub(super) promise: Promise,
 }
@@ -91,7 +92,7 @@ impl DraftState {
         reach(&self.name, row.expected.as_ref().map(ClaimRow::claim).as_ref())
     }
 
-    pub(super) fn write(self: &Arc<Self>, offset: u64, parts: &[Bytes]) -> Result<Written, Error> {
+    pub(super) fn write(&self, offset: u64, parts: &[Bytes]) -> Result<Written, Error> {
         let phase = match self.phase.try_read() {
             Ok(phase) => phase,
             // It is being published, which may take as long as an fsync of all of it: a late duplicate must not hold a
@@ -127,25 +128,10 @@ impl DraftState {
         Ok(Written::Done)
     }
 
-    /// Lets the hashing catch up behind what the pool has to do first. One such job a draft waits at a time.
-    pub(super) fn hash_later(self: &Arc<Self>) {
-        if self.hashing.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let state = Arc::clone(self);
-        let posted = self.core.io.post(move || {
-            // Before the work: what is written while it runs posts another.
-            state.hashing.store(false, Ordering::Release);
-            match state.file.hash_some(HASH_STEP) {
-                Ok(true) => state.hash_later(),
-                Ok(false) => {}
-                // Proving reads it again, and says so to somebody.
-                Err(error) => tracing::warn!(draft = state.id, %error, "a draft cannot be hashed"),
-            }
-        });
-        if !posted {
-            self.hashing.store(false, Ordering::Release);
-        }
+    /// Lets the hashing catch up behind what the pool has to do first. One such job a draft waits at a time. It has the
+    /// file and not the draft, so that a draft that everybody has left counts as left, and its promise is free, at once.
+    pub(super) fn hash_later(&self) {
+        hash_later(&self.core, self.id, &self.file, &self.hashing);
     }
 
     pub(super) fn read(&self, span: Span) -> Result<Bytes, Error> {
@@ -266,6 +252,26 @@ impl DraftState {
         }
         drop(phase);
         Ok(())
+    }
+}
+
+fn hash_later(core: &Arc<Core>, id: u64, file: &Arc<DraftFile>, hashing: &Arc<AtomicBool>) {
+    if hashing.swap(true, Ordering::AcqRel) {
+        return;
+    }
+    let (own, its, waits) = (Arc::clone(core), Arc::clone(file), Arc::clone(hashing));
+    let posted = core.io.post(move || {
+        // Before the work: what is written while it runs posts another.
+        waits.store(false, Ordering::Release);
+        match its.hash_some(HASH_STEP) {
+            Ok(true) => hash_later(&own, id, &its, &waits),
+            Ok(false) => {}
+            // Proving reads it again, and says so to somebody.
+            Err(error) => tracing::warn!(draft = id, %error, "a draft cannot be hashed"),
+        }
+    });
+    if !posted {
+        hashing.store(false, Ordering::Release);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Instant;
 
@@ -231,13 +231,13 @@ impl Core {
         Arc::new(DraftState {
             core: Arc::clone(self),
             id,
-            file,
+            file: Arc::new(file),
             row: Arc::new(Mutex::new(row)),
             name,
             phase: RwLock::new(Phase::Filling),
             demand_at: AtomicU64::new(self.clock.now().ms()),
             saving: Mutex::default(),
-            hashing: AtomicBool::new(false),
+            hashing: Arc::default(),
             promise,
         })
     }

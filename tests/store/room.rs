@@ -1,6 +1,7 @@
 //! Room: who gets it where not all can, and that nobody else waits while it is made.
 
 use super::*;
+use crate::fault_disk::Faults;
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
@@ -52,6 +53,24 @@ async fn a_draft_that_was_left_is_opened_only_where_the_rest_of_it_fits() {
     draft.discard().await.unwrap();
     let draft = store.draft(&url("left")).await.unwrap().unwrap();
     fill(&draft, &left).await.unwrap();
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_draft_that_was_left_keeps_no_room_while_it_is_still_hashed() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultDisk::new(dir.path());
+    let config = Config { max_size: MIB as u64, io_threads: 2, ..config(dir.path()) };
+    let (store, _) = Store::open_with(config, Arc::new(disk.clone()), Hand::new(), &disk.medium()).unwrap();
+    disk.set_faults(Faults { read_waits: Some(dir.path().join("drafts")), ..Faults::default() });
+    disk.read_gate.shut();
+    let (left, other) = (bytes(1, 600 * KIB), bytes(2, 700 * KIB));
+    let draft = store.start_draft(spec(&url("left"), &left, None)).await.unwrap();
+    draft.write(0, left.slice(..100 * KIB)).await.unwrap();
+    disk.read_gate.arrival().await;
+    drop(draft);
+    store.start_draft(spec(&url("other"), &other, None)).await.unwrap();
+    disk.read_gate.open_up();
     store.close().await.unwrap();
 }
 

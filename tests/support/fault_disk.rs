@@ -104,6 +104,8 @@ pub(crate) struct Faults {
     pub(crate) folder_sync_fails: Option<PathBuf>,
     /// Syncs of this directory, and of files below it, pass the gate for syncs first.
     pub(crate) sync_waits: Option<PathBuf>,
+    /// Reads of files below this path pass the gate for reads first.
+    pub(crate) read_waits: Option<PathBuf>,
     /// No file below `drafts/` can be given a length.
     pub(crate) resize_fails: bool,
     /// Somebody tries to open for writing what is moved here from elsewhere.
@@ -132,6 +134,8 @@ pub(crate) struct FaultDisk {
     pub(crate) gate: Gate,
     /// Where the syncs pass that [`Faults::sync_waits`] names.
     pub(crate) sync_gate: Gate,
+    /// Where the reads pass that [`Faults::read_waits`] names.
+    pub(crate) read_gate: Gate,
 }
 
 impl fmt::Debug for FaultDisk {
@@ -223,6 +227,7 @@ impl FaultDisk {
             world: Arc::new(Mutex::new(world)),
             gate: Gate::default(),
             sync_gate: Gate::default(),
+            read_gate: Gate::default(),
         }
     }
 
@@ -327,7 +332,14 @@ struct FaultFile {
 
 impl DiskFile for FaultFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        self.disk.world().alive()?;
+        let waits = {
+            let world = self.disk.world();
+            world.alive()?;
+            world.faults.read_waits.clone()
+        };
+        if waits.is_some_and(|below| self.path.starts_with(below)) {
+            self.disk.read_gate.pass()?;
+        }
         self.real.read_at(buf, offset)
     }
 

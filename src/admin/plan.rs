@@ -65,10 +65,7 @@ pub async fn show(State(handles): State<Arc<Handles>>, Asked(ask): Asked<Ask>) -
 }
 
 /// `POST /api/v1/plan/confirm`.
-pub async fn confirm(
-    State(handles): State<Arc<Handles>>,
-    Caller(by): Caller,
-) -> Result<Json<view::Plan>, Problem> {
+pub async fn confirm(State(handles): State<Arc<Handles>>, Caller(by): Caller) -> Result<Json<view::Plan>, Problem> {
     let plan = handles.jobs.confirm_plan(&by).await?;
     Ok(Json(present(&handles, &plan)))
 }
@@ -123,7 +120,9 @@ fn in_short(policy: &Written) -> String {
 fn waits(agreement: &Agreement) -> Option<String> {
     match agreement {
         Agreement::NotNeeded | Agreement::Given(_) => None,
-        Agreement::Missing => Some(format!("the policy \"all\" is not confirmed, and is as \"asked\" until then: {CONFIRM}")),
+        Agreement::Missing => {
+            Some(format!("the policy \"all\" is not confirmed, and is as \"asked\" until then: {CONFIRM}"))
+        }
         Agreement::Outgrown(_) => Some(format!(
             "what the policy \"all\" wants has grown far beyond what was confirmed, and it is as \"asked\" until then: {CONFIRM}"
         )),

@@ -25,9 +25,9 @@ use crate::admin::updates::ask::Ask;
 use crate::admin::view::updates as view;
 use crate::base::digest::Digest;
 use crate::model::name::Name;
+use crate::model::policy::Decision;
 use crate::model::relations::{Target, Whole};
 use crate::model::update::File;
-use crate::model::policy::Decision;
 use crate::store::catalog::{Catalog, Hit, Revision, State as Shown, Summary};
 
 /// Updates that are listed of each relation. What has more is of interest as a number.

@@ -68,7 +68,8 @@ mod tests {
             decision: Some("approved".to_owned()),
             files: Some(FilesWanted { wants: wants.to_owned(), why: why.to_owned() }),
         };
-        let rows = vec![row("a", "everything", "x"), row("b", "nothing", "the policy"), row("c", "nothing", "the policy")];
+        let rows =
+            vec![row("a", "everything", "x"), row("b", "nothing", "the policy"), row("c", "nothing", "the policy")];
         let told = people(&Decided { changed: 2, rows });
         assert!(told.contains("aaaaaaaa  approved  wanted") && !told.contains(": x"), "{told}");
         assert_eq!(told.matches("files not wanted: the policy").count(), 1, "{told}");

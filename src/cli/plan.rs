@@ -21,7 +21,8 @@ pub(in crate::cli) fn run(loaded: &Loaded, given: &PlanArgs, out: Out) -> Result
             let mut query = String::new();
             for (key, value) in [("policy", &given.policy), ("severity", &given.severity)] {
                 if let Some(value) = value {
-                    add(&mut query, format_args!("{}{key}={value}", if query.is_empty() { "?" } else { "&" }));
+                    let mark = if query.is_empty() { "?" } else { "&" };
+                    add(&mut query, format_args!("{mark}{key}={value}"));
                 }
             }
             node.get(&format!("/api/v1/plan{query}")).await?
@@ -151,7 +152,9 @@ fn people(plan: &Plan, confirmed: bool) -> String {
     groups(&mut text, "product", &plan.by_product);
     match &plan.next {
         Some(next) => add(&mut text, format_args!("\nnext: {next}\n")),
-        None if confirmed => text.push_str("\nit is confirmed, and what is missing is on its way: `waystation prefetch status`\n"),
+        None if confirmed => {
+            text.push_str("\nit is confirmed, and what is missing is on its way: `waystation prefetch status`\n")
+        }
         None => {}
     }
     text

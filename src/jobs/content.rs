@@ -241,8 +241,7 @@ impl Shared {
         let _counting = self.planned.counting.lock().await;
         let (count, left_out) = self.count(&policy, true).await?;
         let agreement = self.agreement(&policy, count.all.wanted).await?;
-        let now =
-            if agreement.is_awaited() { self.count(&policy, false).await?.0.all } else { count.all };
+        let now = if agreement.is_awaited() { self.count(&policy, false).await?.0.all } else { count.all };
         let tree = self.store.catalog().tree().await?;
         Ok(Plan {
             policy,

@@ -108,7 +108,11 @@ pub(in crate::jobs) async fn run(shared: &Arc<Shared>, record: &Arc<Record>) -> 
 }
 
 /// One walk over all that is wanted. `None`: something else is wanted by now.
-async fn pass(shared: &Arc<Shared>, record: &Arc<Record>, revision: u64) -> Result<Option<Result<String, Error>>, Error> {
+async fn pass(
+    shared: &Arc<Shared>,
+    record: &Arc<Record>,
+    revision: u64,
+) -> Result<Option<Result<String, Error>>, Error> {
     let plan = shared.plan_anew().await?;
     let missing = plan.now.missing();
     record.progress(|progress| {
@@ -323,7 +327,9 @@ async fn one(
         Ok(found) => Ok(found.held.payload().size),
         Err(fill::Error::Closing) => Err(Failed::All(Error::Stopped)),
         Err(fill::Error::Store(error)) => Err(match &*error {
-            store::Error::Full { .. } | store::Error::Busy { .. } | store::Error::Gone => Failed::Later(error.to_string()),
+            store::Error::Full { .. } | store::Error::Busy { .. } | store::Error::Gone => {
+                Failed::Later(error.to_string())
+            }
             store::Error::Mismatch { .. } | store::Error::Invalid { .. } => Failed::Never(error.to_string()),
             _ => Failed::All(Error::Kept(error)),
         }),

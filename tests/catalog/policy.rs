@@ -247,9 +247,8 @@ async fn critical_updates_come_and_decisions_and_supersedence_count() {
     assert!(names(&later).is_subset(&node.held().await));
     // Somebody who wants them all the same can have that.
     node.set(Written { decline_superseded: false, ..by_severity(Severity::Critical) });
-    let with_superseded = files(&catalog, |update| {
-        !is(update, "expired") && !is(update, "parts") && update["severity"] == "critical"
-    });
+    let with_superseded =
+        files(&catalog, |update| !is(update, "expired") && !is(update, "parts") && update["severity"] == "critical");
     assert_eq!(node.plan().await.all.wanted.files, with_superseded.len() as u64);
     node.close().await;
 }
@@ -292,8 +291,13 @@ async fn all_waits_for_a_person_and_goes_on_after_a_restart() {
     assert!(node.plan().await.agreement.is_given(), "the agreement is kept");
     node.prefetch().await;
     assert_eq!(node.held().await, names(&wanted));
-    let asked: u64 = sim.log(5_000)["lines"].as_array().unwrap().iter().filter(|line| line["sha1"].is_string()).count() as u64;
-    assert!(asked < 2 * (wanted.len() - before.len()) as u64 + 10, "{asked} questions for {} files", wanted.len() - before.len());
+    let asked: u64 =
+        sim.log(5_000)["lines"].as_array().unwrap().iter().filter(|line| line["sha1"].is_string()).count() as u64;
+    assert!(
+        asked < 2 * (wanted.len() - before.len()) as u64 + 10,
+        "{asked} questions for {} files",
+        wanted.len() - before.len()
+    );
     // A policy that has nothing of it needs no agreement.
     node.set(mode(Mode::Approved));
     assert!(node.jobs.confirm_plan("ada").await.is_err());

@@ -2,8 +2,8 @@
 
 use crate::admin::present;
 use crate::admin::updates::state_word;
-use crate::admin::view::{Time, policy};
 use crate::admin::view::updates as view;
+use crate::admin::view::{Time, policy};
 use crate::model::filter::Tree;
 use crate::model::payload::Class;
 use crate::model::policy::{Decision, Word, Written};

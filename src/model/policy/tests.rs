@@ -123,7 +123,8 @@ fn what_is_written_is_resolved_and_what_is_unknown_is_told() {
     assert_eq!(policy.rules[&id(7)], choice, "without a level it is the node's");
     assert_eq!(wrong.len(), 1);
     assert!(!policy.confirmed);
-    for wrong in ["Hotfixes", "Hotfixes: most", ": all", "Hotfixes: all critical", "Hotfixes: severity bad", "H: all x y"]
+    for wrong in
+        ["Hotfixes", "Hotfixes: most", ": all", "Hotfixes: all critical", "Hotfixes: severity bad", "H: all x y"]
     {
         assert!(rule(wrong).is_err(), "{wrong}");
     }
@@ -152,7 +153,10 @@ fn a_file_is_like_that_of_another_month_and_of_no_other_machine() {
     let like = |a: &str, b: &str| likeness(a) == likeness(b) && !likeness(a).is_empty();
     let digest = "0a1b2c3d4e5f60718293a4b5c6d7e8f901234567";
     assert!(like("Windows11.0-KB5031234-x64.cab", "windows11.0-kb5035678-x64.cab"));
-    assert!(like(&format!("windows11.0-kb5031234-x64_{digest}.cab"), &format!("windows11.0-kb1-x64_{}.cab", "f".repeat(40))));
+    assert!(like(
+        &format!("windows11.0-kb5031234-x64_{digest}.cab"),
+        &format!("windows11.0-kb1-x64_{}.cab", "f".repeat(40))
+    ));
     assert!(like("AM_Delta_Patch_1.399.12.0.exe", "am_delta_patch_1.401.7.0.exe"));
     assert!(!like("Windows11.0-KB5031234-x64.cab", "Windows11.0-KB5031234-arm64.cab"));
     assert!(!like("Windows10.0-KB5031234-x64.cab", "Windows11.0-KB5031234-x64.cab"));

@@ -51,7 +51,7 @@ fn sha1_of(tx: &ReadTransaction, name: &Name) -> Result<Option<Sha1>, Error> {
             let Some(table) = read(tx, SHA256S)? else { return Ok(None) };
             let (from, to) = (sha256_key(sha256.as_bytes(), &[0; 20]), sha256_key(sha256.as_bytes(), &[255; 20]));
             let first = table.range::<&Sha256Key>(&from..=&to)?.next().transpose()?;
-            first.and_then(|(key, ())| key.value().last_chunk::<20>().copied()).map(Sha1::new)
+            first.and_then(|(key, _)| key.value().last_chunk::<20>().copied()).map(Sha1::new)
         }
         Name::Digest(Digest::Blake3(_)) => None,
         Name::Origin(key) => {

@@ -3,7 +3,7 @@
 //! A decision is of an update in all its revisions, held or not: one that comes back finds it. So far there is one group, that of
 //! all endpoints ([`Group::ALL_ENDPOINTS`]); the key has room for others.
 
-use redb::{ReadTransaction, ReadableTableMetadata};
+use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata};
 
 use crate::base::time::Timestamp;
 use crate::model::policy::{Decision, Group, Word};
@@ -49,7 +49,9 @@ fn decision_of(row: DecisionRow) -> Result<Decision, Error> {
         1 => Word::Approved,
         2 => Word::Declined,
         other => {
-            return Err(Error::Row { what: format!("a row of {TABLE} says {other}, which this program does not know") });
+            return Err(Error::Row {
+                what: format!("a row of {TABLE} says {other}, which this program does not know"),
+            });
         }
     };
     let DecisionRow { all_files, though_superseded, by, at, why, .. } = row;
@@ -91,10 +93,7 @@ impl Core {
                     };
                     let (from, to) = (id_key(id.bytes(), 0), id_key(id.bytes(), u32::MAX));
                     let though_superseded = word == 1
-                        && redb::ReadableTable::range::<&IdKey>(&t.superseded, &from..=&to)?
-                            .next()
-                            .transpose()?
-                            .is_some();
+                        && t.superseded.range::<&IdKey>(&from..=&to)?.next().transpose()?.is_some();
                     let row = DecisionRow {
                         word,
                         all_files,
@@ -140,10 +139,10 @@ impl Core {
     /// What was wanted when a run had ended; kept as long as the run is.
     pub(crate) fn set_run_files(&self, run: u64, files: u64, bytes: u64) -> Result<(), Error> {
         self.catalog_write(Room::Adds, move |t, _| {
-            if redb::ReadableTable::get(&t.runs, run)?.is_some() {
+            if t.runs.get(run)?.is_some() {
                 t.run_files.insert(run, encode(&RunFilesRow { files, bytes })?.as_slice())?;
             }
-            let first = redb::ReadableTable::first(&t.runs)?.map_or(run, |(first, _)| first.value());
+            let first = t.runs.first()?.map_or(run, |(first, _)| first.value());
             t.run_files.retain_in(..first, |_, _| false)?;
             Ok(())
         })
@@ -154,7 +153,6 @@ impl Core {
 /// What was wanted when a run had ended: files and bytes; `None` where nobody counted.
 pub(super) fn run_files(tx: &ReadTransaction, run: u64) -> Result<Option<(u64, u64)>, Error> {
     let Some(table) = read(tx, RUN_FILES)? else { return Ok(None) };
-    let row: Option<RunFilesRow> =
-        table.get(run)?.map(|row| decode("catalog-run-files.1", row.value())).transpose()?;
+    let row: Option<RunFilesRow> = table.get(run)?.map(|row| decode("catalog-run-files.1", row.value())).transpose()?;
     Ok(row.map(|row| (row.files, row.bytes)))
 }

@@ -394,13 +394,7 @@ impl Catalog {
 
     /// Writes what somebody decided of these updates, for all endpoints; all or none. Says of how many it is another decision
     /// than before.
-    pub async fn decide(
-        &self,
-        ids: Vec<UpdateId>,
-        deciding: Deciding,
-        by: String,
-        why: String,
-    ) -> Result<u64, Error> {
+    pub async fn decide(&self, ids: Vec<UpdateId>, deciding: Deciding, by: String, why: String) -> Result<u64, Error> {
         self.step(move |core| core.decide(ids, &deciding, by, why)).await
     }
 

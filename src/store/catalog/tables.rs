@@ -66,8 +66,7 @@ pub(crate) const RUNS: TableDefinition<'static, u64, &[u8]> = TableDefinition::n
 /// Run -> [`RunFilesRow`].
 pub(crate) const RUN_FILES: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("catalog-run-files.1");
 /// Update, group -> [`DecisionRow`].
-pub(crate) const DECISIONS: TableDefinition<'static, &DecisionKey, &[u8]> =
-    TableDefinition::new("catalog-decisions.1");
+pub(crate) const DECISIONS: TableDefinition<'static, &DecisionKey, &[u8]> = TableDefinition::new("catalog-decisions.1");
 /// What the name of a file is like that an endpoint asked for -> when it was asked for last.
 pub(crate) const ASKED: TableDefinition<'static, &str, u64> = TableDefinition::new("catalog-asked.1");
 

@@ -47,7 +47,8 @@ pub(crate) fn answer(shared: &Shared, method: &Method, name: &str, given: &Value
             return (StatusCode::METHOD_NOT_ALLOWED, json!({ "error": format!("{name} does not take {method}") }));
         }
         _ => {
-            let known = "GET state, GET identities, GET deployable, GET|DELETE log, GET|POST|DELETE fault, POST advance";
+            let known =
+                "GET state, GET identities, GET deployable, GET|DELETE log, GET|POST|DELETE fault, POST advance";
             return (StatusCode::NOT_FOUND, json!({ "error": format!("there is no {name}; there are {known}") }));
         }
     };

@@ -38,6 +38,9 @@ const REST_FIRST: Duration = Duration::from_secs(15);
 /// Files that wait to be tried again; what fails beyond them is told, and tried by the next job.
 const AGAIN_MAX: usize = 10_000;
 
+/// A block of a file system.
+const BLOCK: u64 = 4 << 10;
+
 /// Lines for files that came well; those of what failed have the rest of the job's lines.
 const LINES_MAX: u64 = 1_000;
 
@@ -175,9 +178,15 @@ async fn pass(
 /// for it, and is, by its age.
 fn room(space: &Space, now: &Tally) -> u64 {
     let reach = space.used().saturating_add(space.disk_free.saturating_sub(space.min_free)).min(space.max_size);
-    // Proofs, the last blocks of files, and what endpoints ask for meanwhile.
+    // What endpoints ask for meanwhile has some too.
     let reach = reach - reach / 20;
-    reach.saturating_sub(now.held.bytes)
+    reach.saturating_sub(now.held.bytes.saturating_add(now.held.files.saturating_mul(2 * BLOCK)))
+}
+
+/// What a payload of this length takes on the disk: its last block is whole, and its proof has a leaf for each 64 KiB.
+fn footprint(size: u64) -> u64 {
+    let blocks = |bytes: u64| bytes.div_ceil(BLOCK).max(1).saturating_mul(BLOCK);
+    blocks(size).saturating_add(blocks(size / 2048))
 }
 
 struct Bringing<'a> {
@@ -211,12 +220,12 @@ impl Bringing<'_> {
         }
         let size = item.file.file.size;
         if item.tried == 0 {
-            if size > self.room {
+            let Some(room) = self.room.checked_sub(footprint(size)) else {
                 self.sums.roomless += 1;
                 self.sums.roomless_bytes = self.sums.roomless_bytes.saturating_add(size);
                 return Ok(());
-            }
-            self.room -= size;
+            };
+            self.room = room;
         }
         let shown = format!("{} ({})", item.file.file.name, item.file.file.sha1);
         let at = if item.tried == 0 && self.sums.lines < LINES_MAX {

@@ -340,16 +340,20 @@ async fn it_begins_by_itself_and_tells_what_does_not_come() {
 async fn what_has_no_room_is_left_out_and_told() {
     let sim = sim(Character::Wsus, 21, 900);
     let wanted = files(&sim.deployable(&json!({})), critical);
-    let all = wanted.values().sum::<u64>();
+    // As much as they take in whole blocks with their proofs.
+    let all: u64 = wanted.values().map(|size| size.next_multiple_of(4096) + 4096).sum();
     let dir = Arc::new(tempfile::tempdir().unwrap());
-    // Blocks of a file and its proof count too, so that this has room for a part.
     let node = Node::on(dir, &sim, UpstreamKind::Wsus, by_severity(Severity::Critical), all / 2);
     node.sync().await;
     let ended = node.job(Work::Prefetch).await;
     let told = ended.result.unwrap();
     assert!(ended.state == State::Failed && told.contains("have no room") && told.contains("store.max_size"), "{told}");
     let space = node.store.space().await.unwrap();
-    assert!(space.used() <= space.max_size, "{space:?}");
+    assert!(space.used() <= space.max_size && space.payloads_count > 0, "{space:?}");
+    // What it has stays what it has: nothing is given up for the next.
+    let before = node.held().await;
+    node.job(Work::Prefetch).await;
+    assert_eq!(node.held().await, before);
     node.close().await;
 }
 

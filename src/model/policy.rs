@@ -327,7 +327,7 @@ pub enum Why {
     Approved,
     /// A person approved it, and endpoints read parts of its files.
     ApprovedParts,
-    /// The filters do not find it; it is there because another update needs it.
+    /// The filters do not find it: it is there because another update needs it, or they were others.
     BeyondFilters,
     /// Nobody approved it.
     NotApproved,
@@ -359,7 +359,7 @@ impl Why {
                 "it was approved; endpoints read its express, PSF or UUP files in parts, so that they come when asked for \
                  (approve it with --all-files to have all)"
             }
-            Self::BeyondFilters => "the filters do not find it: it is there because another update needs it",
+            Self::BeyondFilters => "the filters do not find it, and nobody has approved it",
             Self::NotApproved => "nobody has approved it",
             Self::Severity => "it is severe enough for the policy",
             Self::BelowSeverity => "it is not severe enough for the policy, and nobody has approved it",
@@ -424,12 +424,10 @@ impl Policy {
                 Verdict { wants: Wants::Everything, why: Why::Approved }
             };
         }
-        if !facts.in_filters {
-            return nothing(Why::BeyondFilters);
-        }
         let why = match choice.mode {
             Mode::Metadata => return nothing(Why::Metadata),
             Mode::Approved => return nothing(Why::NotApproved),
+            _ if !facts.in_filters => return nothing(Why::BeyondFilters),
             Mode::Asked => return Verdict { wants: Wants::Asked, why: Why::Asked },
             Mode::Severity if facts.severity < choice.level => return nothing(Why::BelowSeverity),
             Mode::Severity => Why::Severity,

@@ -1,3 +1,5 @@
+//! The table of decisions, and what holds for all of them.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -59,6 +61,7 @@ fn the_table_of_decisions() {
         (Approved, critical, Nothing, Why::NotApproved),
         (Approved, approved, Everything, Why::Approved),
         (Approved, Facts { in_filters: false, ..approved }, Everything, Why::Approved),
+        (Approved, Facts { in_filters: false, ..critical }, Nothing, Why::NotApproved),
         (Approved, Facts { has_parts: true, ..approved }, OnDemand, Why::ApprovedParts),
         (Approved, Facts { decision: Some(&whole), ..parts }, Everything, Why::Approved),
         (Approved, Facts { refused: true, ..approved }, Nothing, Why::Refused),

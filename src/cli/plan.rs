@@ -153,7 +153,7 @@ fn people(plan: &Plan, confirmed: bool) -> String {
     match &plan.next {
         Some(next) => add(&mut text, format_args!("\nnext: {next}\n")),
         None if confirmed => {
-            text.push_str("\nit is confirmed, and what is missing is on its way: `waystation prefetch status`\n")
+            text.push_str("\nit is confirmed, and what is missing is on its way: `waystation prefetch status`\n");
         }
         None => {}
     }

@@ -226,7 +226,9 @@ impl Shared {
         let (sift, mut walk, mut count) = (Arc::new(sift), Walk::default(), Count::default());
         while !walk.is_ended() {
             let (next, found) = catalog.wanted_step(Arc::clone(&sift), walk).await?;
-            found.iter().for_each(|update| count.add(update, &tree));
+            for update in &found {
+                count.add(update, &tree);
+            }
             walk = next;
         }
         Ok((count, left_out))

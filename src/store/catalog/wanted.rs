@@ -99,6 +99,9 @@ pub struct WantedFile {
     pub held: bool,
 }
 
+/// What a bundle comes to: its files, and how many parts of it are missing.
+type Bundle = (Vec<Gathered>, u64);
+
 /// A file on the way through a step.
 struct Gathered {
     file: File,
@@ -151,7 +154,7 @@ fn weigh(
     dictionaries: &Dictionaries,
     sift: &Sift,
     row: &ShownRow<'_>,
-) -> Result<(Verdict, Option<(Vec<Gathered>, u64)>), Error> {
+) -> Result<(Verdict, Option<Bundle>), Error> {
     let categories: Vec<UpdateId> = row.categories.iter().copied().map(UpdateId::new).collect();
     let decision = decision_in(tx, &row.id)?;
     let superseded = match read(tx, SUPERSEDED)? {
@@ -182,12 +185,7 @@ fn weigh(
 }
 
 /// Step 3.
-fn gather(
-    tx: &ReadTransaction,
-    dictionaries: &Dictionaries,
-    sift: &Sift,
-    root: Identity,
-) -> Result<(Vec<Gathered>, u64), Error> {
+fn gather(tx: &ReadTransaction, dictionaries: &Dictionaries, sift: &Sift, root: Identity) -> Result<Bundle, Error> {
     let identities = read(tx, IDENTITIES)?;
     let look = |target: Target| -> Result<Option<Box<Update>>, Error> {
         let (Target::Revision(identity), Some(identities)) = (target, &identities) else { return Ok(None) };

@@ -37,7 +37,7 @@ impl World {
                     if spec.key.licence {
                         continue;
                     }
-                    parts |= spec.patching == "Express" || spec.name.ends_with(".esd");
+                    parts |= spec.patching == "Express" || spec.extension().eq_ignore_ascii_case("esd");
                     let digests = files.digests(self.seed, &spec);
                     own.push(json!({
                         "sha1": hex(&digests.sha1), "sha256": hex(&digests.sha256), "size": spec.size, "name": spec.name,

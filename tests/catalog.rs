@@ -8,6 +8,8 @@ mod conversation;
 mod documents;
 #[path = "catalog/messages.rs"]
 mod messages;
+#[path = "catalog/policy.rs"]
+mod policy;
 #[path = "support/proxy.rs"]
 mod proxy;
 #[path = "support/recorded.rs"]

@@ -35,6 +35,7 @@ use crate::base::disk::RealDisk;
 use crate::base::time::{Clock, SystemClock};
 use crate::fill::Fill;
 use crate::jobs::Jobs;
+use crate::jobs::content::Content;
 use crate::jobs::work::{Verify, Work};
 use crate::model::filter::Selection;
 use crate::model::origin::AllowList;
@@ -203,12 +204,18 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
     let upstream = Upstream::paced(rooms::upstream(&typed, &id)?, Arc::clone(&allow), governor.clone())?;
     let upstream: Arc<dyn Source> = Arc::new(upstream);
     let fill = Fill::new(rooms::fill(&typed), store.clone(), upstream, Arc::clone(&allow), Arc::clone(&clock));
-    let for_jobs = rooms::jobs(&typed, &id);
+    let mut for_jobs = rooms::jobs(&typed, &id);
     // The settings in force are known further below; no run begins before that.
     let in_force: Arc<OnceLock<Arc<ArcSwap<Settings>>>> = Arc::default();
     let asked = Arc::clone(&in_force);
     let chosen: Chosen =
         Arc::new(move || asked.get().map_or_else(Selection::default, |settings| selection(&settings.load())));
+    let (asked, started_with) = (Arc::clone(&in_force), rooms::content(&typed));
+    for_jobs.content = Content(Arc::new(move || {
+        // What cannot be read was refused when it was set.
+        let now = asked.get().and_then(|settings| Typed::read(&settings.load()).ok());
+        now.map_or_else(|| started_with.clone(), |typed| rooms::content(&typed))
+    }));
     let jobs = match runner(&typed, &id, &store, &governor, chosen, &clock).await? {
         Some(sync) => Jobs::with_catalog(for_jobs, store.clone(), fill.clone(), sync, Arc::clone(&clock)),
         None => Jobs::new(for_jobs, store.clone(), fill.clone(), Arc::clone(&clock)),

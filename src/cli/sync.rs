@@ -7,7 +7,7 @@ use crate::app::Loaded;
 use crate::cli::fail::Fail;
 use crate::cli::print::{Grid, Out, add};
 use crate::cli::verbs::SyncVerb;
-use crate::cli::{follow, size};
+use crate::cli::{follow, plan, size};
 
 pub(in crate::cli) fn run(loaded: &Loaded, verb: &SyncVerb, out: Out) -> Result<(), Fail> {
     super::with(super::running(loaded)?, async |node| match *verb {
@@ -59,6 +59,9 @@ fn people(state: &Sync) -> String {
         add(&mut held, format_args!(", {} in quarantine", size::count(state.refused)));
     }
     row("catalog", held);
+    for (key, text) in state.content.as_ref().map(plan::rows).unwrap_or_default() {
+        row(key, text);
+    }
     grid.text()
 }
 
@@ -116,6 +119,7 @@ fn history(page: &SyncHistory) -> String {
         ">withdrawn",
         ">superseded",
         ">files",
+        ">wanted",
         ">received",
         ">refused",
         ">gone",
@@ -136,6 +140,7 @@ fn history(page: &SyncHistory) -> String {
             number(counts.expired),
             number(counts.superseded),
             number(counts.files),
+            run.wanted.map_or_else(|| "-".to_owned(), |wanted| size::bytes(wanted.bytes)),
             size::bytes(counts.bytes),
             number(counts.refused),
             number(counts.pruned),

@@ -9,8 +9,8 @@
 //! 4. it writes its progress and one line an item into its record, where `list` and `get` read them;
 //! 5. it ends as done, failed or stopped, also when it panics, and everyone who waits for it is woken.
 //!
-//! Beside the jobs that people start, [`clock`] runs the housekeeping: eviction all the time, a slow scrub once a quarter; and
-//! [`sync`] the runs of the catalog that its schedule asks for.
+//! Beside the jobs that people start, [`clock`] runs the housekeeping: eviction all the time, a slow scrub once a quarter;
+//! [`sync`] the runs of the catalog that its schedule asks for; [`prefetch`] brings what the content policy wants ([`content`]).
 //! Explain, doctor and the mapping of an address to a name are plain calls, offered here so that the control plane needs
 //! to know neither `fill` nor `upstream`.
 //!
@@ -22,10 +22,13 @@ pub mod backup;
 pub mod bind;
 pub mod board;
 pub mod clock;
+pub mod content;
 pub mod error;
 pub mod fetch;
 pub mod import;
+pub mod prefetch;
 pub mod sync;
+mod target;
 pub mod verify;
 pub mod view;
 pub mod work;
@@ -42,6 +45,7 @@ use tokio_util::task::TaskTracker;
 use crate::base::time::Clock;
 use crate::fill::Fill;
 use crate::jobs::board::{Board, Record, View};
+use crate::jobs::content::{Content, Planned};
 use crate::jobs::error::Error;
 use crate::jobs::work::Work;
 use crate::keep::evict::Evicted;
@@ -60,6 +64,8 @@ pub struct Config {
     pub scrub_every: Option<Duration>,
     /// When the catalog is synchronised by itself.
     pub sync: Schedule,
+    /// Which files of the catalog are brought ahead of time.
+    pub content: Content,
     /// A number that other nodes do not have: it spreads what they begin at one time of the clock.
     pub seed: u64,
 }
@@ -68,7 +74,7 @@ impl Default for Config {
     /// Four payloads at a time keep a link busy while one of them is being proven.
     fn default() -> Self {
         let sync = Schedule { enabled: false, ..Schedule::default() };
-        Self { fetch_parallel: 4, scrub_every: Some(schedule::EVERY), sync, seed: 0 }
+        Self { fetch_parallel: 4, scrub_every: Some(schedule::EVERY), sync, content: Content::default(), seed: 0 }
     }
 }
 
@@ -93,6 +99,7 @@ pub(in crate::jobs) struct Shared {
     wake: Arc<Notify>,
     evicted: Arc<Evicted>,
     scrub: Arc<Progress>,
+    pub(in crate::jobs) planned: Planned,
     tasks: TaskTracker,
     /// Where jobs run, whichever runtime the question came from; `None` where the façade was made outside of one.
     runtime: Option<Handle>,
@@ -155,6 +162,7 @@ impl Jobs {
             board: Board::default(),
             evicted: Arc::new(Evicted::default()),
             scrub: Arc::new(Progress::default()),
+            planned: Planned::default(),
             tasks: TaskTracker::new(),
             runtime: Handle::try_current().ok(),
             cancel: CancellationToken::new(),
@@ -162,7 +170,7 @@ impl Jobs {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Starts the housekeeping: eviction, the scheduled scrub, the scheduled runs of the catalog. Once is enough.
+    /// Starts the housekeeping: eviction, the scheduled scrub, the scheduled runs of the catalog, the prefetch. Once is enough.
     pub fn keep_house(&self) {
         self.shared.spawn(clock::evict(Arc::clone(&self.shared), self.shared.cancel.child_token()));
         if let Some(every) = self.shared.config.scrub_every {
@@ -170,6 +178,9 @@ impl Jobs {
         }
         if self.shared.sync.is_some() && self.shared.config.sync.enabled {
             self.shared.spawn(sync::by_the_clock(self.clone(), self.shared.cancel.child_token()));
+        }
+        if self.shared.sync.is_some() {
+            self.shared.spawn(prefetch::by_itself(self.clone(), self.shared.cancel.child_token()));
         }
     }
 
@@ -183,7 +194,7 @@ impl Jobs {
         if work.needs_origins() {
             self.shared.fill()?;
         }
-        if matches!(work, Work::Sync) {
+        if matches!(work, Work::Sync | Work::Prefetch) {
             self.shared.sync()?;
         }
         let record = self.shared.board.begin(&work, by, self.shared.clock.now(), &self.shared.cancel, RUNNING_MAX)?;
@@ -198,6 +209,7 @@ impl Jobs {
                 Work::Import(work) => import::run(&shared, &record, work).await,
                 Work::Backup(work) => backup::run(&shared, &record, work).await,
                 Work::Sync => sync::run(&shared, &record).await,
+                Work::Prefetch => prefetch::run(&shared, &record).await,
             };
             record.end(ended, shared.clock.now());
             drop(ending);

@@ -118,13 +118,28 @@ pub(in crate::jobs) async fn run(shared: &Shared, record: &Record) -> Result<Str
     let running = sync.run(record.cancel());
     tokio::pin!(running);
     let mut ticks = tokio::time::interval(LOOK);
-    let counts = loop {
+    let ended = loop {
         tokio::select! {
-            ended = &mut running => break ended?,
+            ended = &mut running => break ended,
             _ = ticks.tick() => look(),
         }
     };
+    // What a run that failed has committed may be wanted too.
+    shared.content_changed();
+    let counts = ended?;
+    if let Err(error) = count_wanted(shared).await {
+        tracing::warn!(%error, "what files are wanted after a run of the catalog is not counted");
+    }
     Ok(summary(&counts))
+}
+
+/// Writes into the history how much the content policy wants after the last run.
+async fn count_wanted(shared: &Shared) -> Result<(), Error> {
+    let wanted = shared.plan_anew().await?.now.wanted;
+    if let Some(run) = shared.sync()?.history(None, 1).await?.first() {
+        shared.store.catalog().set_run_files(run.id, wanted.files, wanted.bytes).await?;
+    }
+    Ok(())
 }
 
 /// What a run is at, for people.

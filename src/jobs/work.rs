@@ -27,6 +27,8 @@ pub enum Kind {
     Backup,
     /// Brings the catalog up to what the upstream has.
     Sync,
+    /// Brings files that the content policy wants.
+    Prefetch,
 }
 
 impl Kind {
@@ -39,6 +41,7 @@ impl Kind {
             Self::Import => "import",
             Self::Backup => "backup",
             Self::Sync => "sync",
+            Self::Prefetch => "prefetch",
         }
     }
 }
@@ -56,6 +59,8 @@ pub enum Work {
     Backup(Backup),
     /// One run of the catalog's synchronisation.
     Sync,
+    /// Bring what the content policy wants and is not held.
+    Prefetch,
 }
 
 /// Fill these ahead of time.
@@ -122,6 +127,7 @@ impl Work {
             Self::Import(_) => Kind::Import,
             Self::Backup(_) => Kind::Backup,
             Self::Sync => Kind::Sync,
+            Self::Prefetch => Kind::Prefetch,
         }
     }
 
@@ -133,6 +139,7 @@ impl Work {
             Self::Verify(_) => Some("verify".to_owned()),
             Self::Backup(_) => Some("backup".to_owned()),
             Self::Sync => Some("sync".to_owned()),
+            Self::Prefetch => Some("prefetch".to_owned()),
         }
     }
 
@@ -141,7 +148,10 @@ impl Work {
         // An address is mapped as clients' requests are, which only a node with its rules can.
         matches!(
             self,
-            Self::Fetch(_) | Self::Verify(Verify { repair: true, .. }) | Self::Import(Import { address: Some(_), .. })
+            Self::Fetch(_)
+                | Self::Prefetch
+                | Self::Verify(Verify { repair: true, .. })
+                | Self::Import(Import { address: Some(_), .. })
         )
     }
 
@@ -162,6 +172,7 @@ impl Work {
             },
             Self::Backup(work) => work.to.display().to_string(),
             Self::Sync => "the catalog".to_owned(),
+            Self::Prefetch => "what the content policy wants".to_owned(),
         }
     }
 
@@ -179,7 +190,7 @@ impl Work {
             Self::Verify(Verify { rate: Some(0), .. }) => {
                 refuse("a rate of 0 bytes a second would never end: give at least 1".to_owned())
             }
-            Self::Verify(_) | Self::Sync => Ok(()),
+            Self::Verify(_) | Self::Sync | Self::Prefetch => Ok(()),
             Self::Import(work) if work.paths.is_empty() => {
                 refuse("nothing to import: give at least one path".to_owned())
             }

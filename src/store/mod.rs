@@ -362,6 +362,11 @@ impl Store {
         catalog::Catalog::new(Arc::clone(&self.core))
     }
 
+    /// An endpoint asked for what is not held whole: files of later updates that are like it may come ahead of time.
+    pub fn asked(&self, name: &Name) {
+        self.core.catalog.asked(name);
+    }
+
     /// The account of requests.
     pub fn ledger(&self) -> &Ledger {
         &self.core.ledger

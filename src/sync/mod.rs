@@ -30,7 +30,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
 
 use crate::base::time::Clock;
-use crate::model::filter::Selection;
+use crate::model::filter::{self, Filters, Selection};
 use crate::model::update::Identity;
 use crate::store::Store;
 use crate::store::catalog::{Counts, Outcome, Run, Standing, Upstream, UpstreamKind};
@@ -100,6 +100,16 @@ impl Runner {
     /// From whom.
     pub fn upstream(&self) -> &Upstream {
         &self.shared.upstream
+    }
+
+    /// What of the catalog is wanted now, where that is chosen here: of Microsoft's. Of another upstream all is taken.
+    pub async fn filters(&self) -> Result<Option<(filter::Wanted, Filters)>, Error> {
+        if self.shared.upstream.kind != UpstreamKind::Microsoft {
+            return Ok(None);
+        }
+        let tree = self.shared.store.catalog().tree().await?;
+        let (filters, _) = (self.shared.chosen)().in_force(&tree);
+        Ok(Some((filters.wanted(&tree), filters)))
     }
 
     /// One run, to its end or until `cancel`. It says what it did; the history says the same.

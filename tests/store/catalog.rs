@@ -15,6 +15,9 @@ use waystation::store::catalog::{
 
 use super::*;
 
+#[path = "wanted.rs"]
+mod wanted;
+
 fn id(at: u64) -> UpdateId {
     let mut bytes = [0; 16];
     bytes[8..].copy_from_slice(&at.to_be_bytes());

@@ -6,13 +6,16 @@ use crate::app::config::kinds::network::{
     Address, Addresses, HostNames, Networks, OriginEntries, ProxyChoice, ProxyUrl, UrlText, Urls,
 };
 use crate::app::config::kinds::pace::{BackgroundRules, NetworkRules, SiteZone, SteadyRules};
+use crate::app::config::kinds::policy::Rules;
 use crate::app::config::kinds::quantity::{Count, Size, SizeWithin, Switch, Time};
 use crate::app::config::kinds::word::{Days, Directory, FilePath, FilePaths, LogLevel, Text, Texts, UpstreamKind};
 use crate::app::config::kinds::{Kind, shown};
 use crate::app::error::{ConfigError, Problem};
 use crate::app::logs::LogFormat;
 use crate::fill::{Complete, Verify};
+use crate::model::policy::Mode;
 use crate::model::settings::{Effect, Raw, Settings};
+use crate::model::update::Severity;
 
 /// The least budget of a store: below it not even the piece map of one update fits.
 const MAX_SIZE_MIN: u64 = 16 << 20;
@@ -324,6 +327,25 @@ table! {
         classifications: Chosen = filter::classifications(), Live;
         /// Languages ("en", "zh-tw"); [] for all. Most current updates have all of them in one file.
         languages: Languages = list(&[]), Live;
+    }
+    /// Which files of the catalog's updates are fetched before an endpoint asks for them. `waystation plan` counts what these
+    /// settings want, or what others would; `waystation updates approve` and `decline` say it of single updates, and a person's
+    /// word counts more. What is fetched keeps to `bandwidth.prefetch`.
+    content: Content {
+        /// "metadata": no files. "approved": those of updates that somebody approved. "asked": these, and files that endpoints
+        /// have asked for, or ones like them. "severity": these, and those of updates at least as severe as `severity` says.
+        /// "all": everything in the filters, once `waystation plan --confirm` has agreed to the size.
+        policy: Mode = text("approved"), Live;
+        /// The least severity for the policy "severity": "low", "moderate", "important" or "critical".
+        severity: Severity = text("critical"), Live;
+        /// What holds for single classifications instead: "Definition Updates: all", "Drivers: metadata",
+        /// "Security Updates: severity important".
+        rules: Rules = list(&[]), Live;
+        /// Whether updates that were withdrawn by their publisher are declined automatically.
+        decline_expired: Switch = Raw::Switch(true), Live;
+        /// Whether updates that something newer does the work of are declined automatically, unless they were approved after
+        /// that was known.
+        decline_superseded: Switch = Raw::Switch(true), Live;
     }
     /// The scan face for Windows Update Agents.
     scan: Scan {

@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::config::keys::Typed;
@@ -12,6 +13,7 @@ use crate::app::config::secret;
 use crate::app::error::{ConfigError, Problem};
 use crate::model::filter::Selection;
 use crate::model::payload::{Location, Standing};
+use crate::model::policy::{Choice, Written};
 use crate::model::schedule::{JITTER_MINUTES_MAX, Schedule};
 use crate::model::update::UpdateId;
 use crate::net::tls::files::Pair;
@@ -182,9 +184,15 @@ pub(crate) fn jobs(typed: &Typed, store: &str) -> jobs::Config {
     jobs::Config {
         scrub_every: (!every.is_zero()).then_some(every),
         sync: schedule,
+        content: fixed(content(typed)),
         seed: seed(store),
         ..jobs::Config::default()
     }
+}
+
+/// A policy that stays as it is.
+fn fixed(policy: Written) -> jobs::content::Content {
+    jobs::content::Content(Arc::new(move || policy.clone()))
 }
 
 /// A number that follows from the store's id.
@@ -237,6 +245,17 @@ pub(crate) fn filters(typed: &Typed) -> Selection {
         products: filters.products.0.clone(),
         classifications: filters.classifications.0.clone(),
         languages: filters.languages.0.clone(),
+    }
+}
+
+/// Which files of the catalog are brought ahead of time, as it was written.
+pub(crate) fn content(typed: &Typed) -> Written {
+    let content = &typed.content;
+    Written {
+        choice: Choice { mode: content.policy, level: content.severity },
+        rules: content.rules.0.clone(),
+        decline_expired: content.decline_expired.0,
+        decline_superseded: content.decline_superseded.0,
     }
 }
 

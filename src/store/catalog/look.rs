@@ -7,7 +7,7 @@ use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata};
 
 use crate::base::digest::{Blake3, Sha1, Sha256};
 use crate::base::time::Timestamp;
-use crate::model::update::{File, Identity, UpdateId};
+use crate::model::update::{File, Identity, Update, UpdateId};
 use crate::store::catalog::blobs::{Reading, unpack_chunk};
 use crate::store::catalog::facts::{self, kind_of, publication_of, severity_of};
 use crate::store::catalog::pack::Dictionaries;
@@ -68,6 +68,24 @@ pub(crate) fn summary(number: u32, row: RevisionRow) -> Result<Summary, Error> {
 pub(super) fn row_of(tx: &ReadTransaction, number: u32) -> Result<Option<RevisionRow>, Error> {
     let Some(table) = read(tx, REVISIONS)? else { return Ok(None) };
     table.get(number)?.map(|row| decode("catalog-revisions.1", row.value())).transpose()
+}
+
+/// What the document of a revision says.
+pub(super) fn revision_in(
+    tx: &ReadTransaction,
+    dictionaries: &Dictionaries,
+    number: u32,
+    row: &RevisionRow,
+) -> Result<Update, Error> {
+    let lost = || Error::Row { what: format!("revision {number} of the catalog has lost what it says") };
+    let part = row.parts.iter().find(|part| part.part == PART_FACTS).ok_or_else(lost)?;
+    let Some(blob) = part.blob else { return facts::read(slice(&pack_of(tx, dictionaries, number)?, part)?) };
+    let chunks = tx.open_table(CHUNKS)?;
+    let mut bytes = Vec::new();
+    for chunk in chunks.range::<&ClockKey>(&clock_key(blob, 0)..=&clock_key(blob, u32::MAX))? {
+        bytes.extend_from_slice(&unpack_chunk(chunk?.1.value())?);
+    }
+    facts::read(&bytes)
 }
 
 fn pack_of(tx: &ReadTransaction, dictionaries: &Dictionaries, number: u32) -> Result<Vec<u8>, Error> {
@@ -138,18 +156,7 @@ impl Core {
     pub(crate) fn revision(&self, number: u32) -> Result<Option<Revision>, Error> {
         self.index.read(|tx| {
             let Some(row) = row_of(tx, number)? else { return Ok(None) };
-            let lost = || Error::Row { what: format!("revision {number} of the catalog has lost what it says") };
-            let part = row.parts.iter().find(|part| part.part == PART_FACTS).ok_or_else(lost)?;
-            let update = if let Some(blob) = part.blob {
-                let chunks = tx.open_table(CHUNKS)?;
-                let mut bytes = Vec::new();
-                for chunk in chunks.range::<&ClockKey>(&clock_key(blob, 0)..=&clock_key(blob, u32::MAX))? {
-                    bytes.extend_from_slice(&unpack_chunk(chunk?.1.value())?);
-                }
-                facts::read(&bytes)?
-            } else {
-                facts::read(slice(&pack_of(tx, &self.catalog.dictionaries, number)?, part)?)?
-            };
+            let update = revision_in(tx, &self.catalog.dictionaries, number, &row)?;
             Ok(Some(Revision { summary: summary(number, row)?, update }))
         })
     }

@@ -16,12 +16,17 @@
 //! 5. It is looked up (`look`) and searched for (`search`, `lines`), read, and told to others by the change log.
 //! 6. When the upstream changes, what the new one does not have goes at last (`upstream`).
 //!
-//! It can all be had from an upstream again: a rebuild of the index begins with an empty catalog. Tables and rows are in
+//! Beside what was published stands what this node makes of it: decisions of people (`decisions`), what endpoints asked for
+//! (`asked`), and the files that are wanted by the content policy (`wanted`).
+//!
+//! What was published can all be had from an upstream again: a rebuild of the index begins with an empty catalog. Tables and rows are in
 //! `tables`, what goes in and comes out in `value`.
 
 mod along;
 mod apply;
+mod asked;
 mod blobs;
+mod decisions;
 mod facts;
 mod import;
 mod lines;
@@ -36,14 +41,18 @@ pub(crate) mod tables;
 mod upstream;
 mod value;
 mod views;
+mod wanted;
 mod work;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use crate::model::filter::Tree;
+use crate::model::name::Name;
+use crate::model::policy::{Decision, Verdict};
 use crate::model::relations::{Target, Whole};
 use crate::model::update::{Identity, Kind, UpdateId};
+use crate::store::catalog::asked::Lately;
 use crate::store::catalog::blobs::Staging;
 use crate::store::catalog::pack::Dictionaries;
 use crate::store::catalog::search::Search;
@@ -53,11 +62,13 @@ use crate::store::pool::Pool;
 use crate::store::writer::Room;
 
 pub use crate::store::catalog::blobs::{Reading, Stage, Staged};
+pub use crate::store::catalog::decisions::Deciding;
 pub use crate::store::catalog::search::PAGE_MAX;
 pub use crate::store::catalog::value::{
     Applied, Batch, Body, Change, Changes, Counts, Cursor, FileDigest, Hit, Incoming, KnownFile, Outcome, Page, Part,
     Query, Refused, Revision, Run, Set, Standing, State, Summary, Text, Upstream, UpstreamKind,
 };
+pub use crate::store::catalog::wanted::{Sift, Walk, WantedFile, WantedUpdate};
 
 /// What the catalog keeps in memory.
 #[derive(Debug, Default)]
@@ -65,8 +76,16 @@ pub(crate) struct Shared {
     dictionaries: Arc<Dictionaries>,
     search: Arc<Search>,
     staging: Staging,
+    asked: Lately,
     /// The tree of the categories, and the clock of the change log when it was made.
     tree: Mutex<Option<(u64, Arc<Tree>)>>,
+}
+
+impl Shared {
+    /// See [`Catalog::keep_asked`]. Waits for nothing.
+    pub(crate) fn asked(&self, name: &Name) {
+        self.asked.note(name);
+    }
 }
 
 /// The catalog of a store; clones share it.
@@ -369,5 +388,44 @@ impl Catalog {
     /// Why a revision is in quarantine; `None` where it is not.
     pub async fn refusal(&self, identity: Identity) -> Result<Option<Refused>, Error> {
         self.look(move |core| core.refusal(identity)).await
+    }
+
+    // What this node makes of it.
+
+    /// Writes what somebody decided of these updates, for all endpoints; all or none. Says of how many it is another decision
+    /// than before.
+    pub async fn decide(&self, ids: Vec<UpdateId>, deciding: Deciding, by: String, why: String) -> Result<u64, Error> {
+        self.step(move |core| core.decide(ids, &deciding, by, why)).await
+    }
+
+    /// What was decided of these updates for all endpoints, in the same order; at most 10,000.
+    pub async fn decisions(&self, ids: Vec<UpdateId>) -> Result<Vec<Option<Decision>>, Error> {
+        self.look(move |core| core.decisions(&ids)).await
+    }
+
+    /// Whether anything that counts and is offered supersedes these updates, in the same order; at most 10,000.
+    pub async fn are_superseded(&self, ids: Vec<UpdateId>) -> Result<Vec<bool>, Error> {
+        self.look(move |core| core.are_superseded(&ids)).await
+    }
+
+    /// Keeps what endpoints asked for ([`crate::store::Store::asked`]) since the last time; says how many likenesses of files are new.
+    pub async fn keep_asked(&self) -> Result<u64, Error> {
+        self.step(|core| core.keep_asked()).await
+    }
+
+    /// The next step of a walk over the files that are wanted; the first one of a walk that is new. It is no snapshot of all: what
+    /// changes behind it meanwhile is not seen.
+    pub async fn wanted_step(&self, sift: Arc<Sift>, walk: Walk) -> Result<(Walk, Vec<WantedUpdate>), Error> {
+        self.walk(move |core| core.wanted_step(&sift, walk)).await
+    }
+
+    /// What a policy makes of the revision with this number; `None` where it cannot be approved by itself.
+    pub async fn judge(&self, sift: Arc<Sift>, number: u32) -> Result<Option<Verdict>, Error> {
+        self.walk(move |core| core.judge(&sift, number)).await
+    }
+
+    /// What was wanted when a run had ended: files and their bytes.
+    pub async fn set_run_files(&self, run: u64, files: u64, bytes: u64) -> Result<(), Error> {
+        self.step(move |core| core.set_run_files(run, files, bytes)).await
     }
 }

@@ -4,6 +4,7 @@
 use redb::ReadableTable;
 
 use crate::base::time::Timestamp;
+use crate::store::catalog::decisions::run_files;
 use crate::store::catalog::tables::{LAST_RUN, RUNS, RunRow, Tables, read};
 use crate::store::catalog::value::{Applied, Counts, Outcome, Run};
 use crate::store::core::Core;
@@ -37,7 +38,7 @@ fn code_of(outcome: Outcome) -> u8 {
     }
 }
 
-fn run_of(id: u64, row: RunRow) -> Result<Run, Error> {
+fn run_of(id: u64, row: RunRow, wanted: Option<(u64, u64)>) -> Result<Run, Error> {
     let [new, changed, expired, superseded, files, bytes, errors, refused, pruned] = row.counts;
     Ok(Run {
         id,
@@ -47,6 +48,7 @@ fn run_of(id: u64, row: RunRow) -> Result<Run, Error> {
         outcome: outcome_of(row.outcome)?,
         reason: row.reason,
         counts: Counts { new, changed, expired, superseded, files, bytes, errors, refused, pruned },
+        wanted,
     })
 }
 
@@ -135,7 +137,7 @@ impl Core {
             let rows = table.range(..before.unwrap_or(u64::MAX))?.rev().take(limit);
             rows.map(|row| {
                 let (id, row) = row?;
-                run_of(id.value(), decode("catalog-runs.1", row.value())?)
+                run_of(id.value(), decode("catalog-runs.1", row.value())?, run_files(tx, id.value())?)
             })
             .collect()
         })

@@ -15,6 +15,8 @@ pub(crate) type IdKey = [u8; 20];
 pub(crate) type LongKey = [u8; 24];
 /// SHA-256, SHA-1.
 pub(crate) type Sha256Key = [u8; 52];
+/// Update, group.
+pub(crate) type DecisionKey = [u8; 32];
 /// Logical clock, revision number; or blob, chunk.
 pub(crate) type ClockKey = [u8; 12];
 
@@ -60,6 +62,13 @@ pub(crate) const WANTED: TableDefinition<'static, &[u8], ()> = TableDefinition::
 pub(crate) const REFUSED: TableDefinition<'static, &IdKey, &[u8]> = TableDefinition::new("catalog-refused.1");
 /// Run -> [`RunRow`].
 pub(crate) const RUNS: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("catalog-runs.1");
+
+/// Run -> [`RunFilesRow`].
+pub(crate) const RUN_FILES: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("catalog-run-files.1");
+/// Update, group -> [`DecisionRow`].
+pub(crate) const DECISIONS: TableDefinition<'static, &DecisionKey, &[u8]> = TableDefinition::new("catalog-decisions.1");
+/// What the name of a file is like that an endpoint asked for -> when it was asked for last.
+pub(crate) const ASKED: TableDefinition<'static, &str, u64> = TableDefinition::new("catalog-asked.1");
 
 /// Names in [`NUMBERS`]: what counts up and never down (`LAST_*` is the last one given), and what is counted.
 pub(crate) const LAST_NUMBER: &str = "last-number";
@@ -241,6 +250,34 @@ pub(crate) struct RunRow {
     pub(crate) counts: [u64; 9],
 }
 
+/// What was wanted when a run had ended.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct RunFilesRow {
+    pub(crate) files: u64,
+    pub(crate) bytes: u64,
+}
+
+/// What a person said of an update, for a group of endpoints.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DecisionRow {
+    /// 1 approved, 2 declined.
+    pub(crate) word: u8,
+    /// Files that endpoints read in parts too.
+    pub(crate) all_files: bool,
+    /// Something superseded it already.
+    pub(crate) though_superseded: bool,
+    pub(crate) by: String,
+    pub(crate) at: u64,
+    pub(crate) why: String,
+}
+
+pub(crate) fn decision_key(id: &Guid, group: &Guid) -> DecisionKey {
+    let mut key = [0; 32];
+    key[..16].copy_from_slice(id);
+    key[16..].copy_from_slice(group);
+    key
+}
+
 pub(crate) fn id_key(id: &Guid, number: u32) -> IdKey {
     let mut key = [0; 20];
     key[..16].copy_from_slice(id);
@@ -365,6 +402,9 @@ pub(crate) struct Tables<'tx> {
     pub(crate) wanted: Table<'tx, &'static [u8], ()>,
     pub(crate) refused: Table<'tx, &'static IdKey, &'static [u8]>,
     pub(crate) runs: Table<'tx, u64, &'static [u8]>,
+    pub(crate) run_files: Table<'tx, u64, &'static [u8]>,
+    pub(crate) decisions: Table<'tx, &'static DecisionKey, &'static [u8]>,
+    pub(crate) asked: Table<'tx, &'static str, u64>,
 }
 
 impl<'tx> Tables<'tx> {
@@ -391,6 +431,9 @@ impl<'tx> Tables<'tx> {
             wanted: tx.open_table(WANTED)?,
             refused: tx.open_table(REFUSED)?,
             runs: tx.open_table(RUNS)?,
+            run_files: tx.open_table(RUN_FILES)?,
+            decisions: tx.open_table(DECISIONS)?,
+            asked: tx.open_table(ASKED)?,
         })
     }
 

@@ -345,6 +345,8 @@ pub struct Run {
     pub reason: String,
     /// What it did.
     pub counts: Counts,
+    /// Files that the content policy wanted when it had ended, and their bytes; absent where nobody counted.
+    pub wanted: Option<(u64, u64)>,
 }
 
 /// What a view shows an update as; an update is only one of these, the first that fits in this order.

@@ -10,6 +10,7 @@ use crate::app::config::kinds::network::ProxyChoice;
 use crate::app::config::kinds::word::UpstreamKind;
 use crate::app::config::secret;
 use crate::app::error::{ConfigError, Problem};
+use crate::base::secret::Secret;
 use crate::model::filter::Selection;
 use crate::model::payload::{Location, Standing};
 use crate::model::schedule::{JITTER_MINUTES_MAX, Schedule};
@@ -22,6 +23,11 @@ use crate::{fill, jobs, net, pace, store, upstream};
 
 /// Hops that a request may have made when it comes here: a chain of nodes has four or five, a loop has more.
 const HOPS_MAX: u32 = 8;
+
+/// How long a WSUS server may think about which files it is to fetch (it fetches later), and how often it is asked: a client
+/// is told to come again after 15 s, and finds what came of it.
+const LAZY_ANSWER: Duration = Duration::from_secs(30);
+const LAZY_ATTEMPTS: u32 = 3;
 
 /// Refuses settings that contradict each other.
 pub(crate) fn consistent(typed: &Typed) -> Result<(), ConfigError> {
@@ -47,7 +53,25 @@ pub(crate) fn consistent(typed: &Typed) -> Result<(), ConfigError> {
         "upstream.url",
         "this kind of upstream needs its address, such as \"http://wsus.example.org:8530\"",
     );
+    if typed.upstream.kind == UpstreamKind::Wsus {
+        for bare in typed.upstream.url.0.iter().filter_map(|url| beyond_port(url)) {
+            let what =
+                format!("a WSUS server is named by scheme, host and port, and its paths are known: write {bare:?}");
+            refuse(true, "upstream.url", &what);
+        }
+    }
+    if let Some(bare) = typed.sync.microsoft.0.as_deref().and_then(beyond_port) {
+        let what = format!("a sync service is named by scheme, host and port, and its paths are known: write {bare:?}");
+        refuse(true, "sync.microsoft", &what);
+    }
     if problems.is_empty() { Ok(()) } else { Err(ConfigError { problems }) }
+}
+
+/// The same URL without what stands behind its port, where something does.
+fn beyond_port(text: &str) -> Option<String> {
+    let url = url::Url::parse(text).ok()?;
+    let bare = matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none();
+    (!bare).then(|| url.origin().ascii_serialization())
 }
 
 /// A path of the file, from the data directory where it is relative.
@@ -84,15 +108,46 @@ pub(crate) fn proxy(typed: &Typed) -> Result<upstream::Proxy, ConfigError> {
         ProxyChoice::Global => proxy.url.0.clone(),
         ProxyChoice::Url(url) => Some(url.clone()),
     };
-    let password = match &proxy.password_file.0 {
+    let (username, password) = credentials(typed, "proxy", &proxy.username.0, proxy.password_file.0.as_deref())?;
+    Ok(upstream::Proxy { url, username, password, no_proxy: proxy.no_proxy.0.clone() })
+}
+
+/// The proxy that the sync service is asked through: that of the origins, or its own.
+pub(crate) fn sync_proxy(typed: &Typed) -> Result<upstream::Proxy, ConfigError> {
+    let sync = &typed.sync;
+    let mut found = match &sync.proxy.0 {
+        None => proxy(typed)?,
+        Some(ProxyChoice::Url(url)) => upstream::Proxy { url: Some(url.clone()), ..upstream::Proxy::default() },
+        Some(choice) => {
+            let mut as_chosen = typed.clone();
+            as_chosen.upstream.proxy = choice.clone();
+            proxy(&as_chosen)?
+        }
+    };
+    let file = sync.proxy_password_file.0.as_deref();
+    let (username, password) = credentials(typed, "sync.proxy", &sync.proxy_username.0, file)?;
+    if found.url.is_some() && username.is_some() {
+        (found.username, found.password) = (username, password);
+    }
+    Ok(found)
+}
+
+/// The user at a proxy and the password out of its file. `keys` is how their keys begin.
+fn credentials(
+    typed: &Typed,
+    keys: &str,
+    username: &str,
+    password_file: Option<&Path>,
+) -> Result<(Option<String>, Option<Secret>), ConfigError> {
+    let password = match password_file {
         Some(path) => {
+            let mark = if keys.contains('.') { '_' } else { '.' };
             let read = secret::read(&from_data(typed, path));
-            Some(read.map_err(|what| ConfigError::one("proxy.password_file", what))?)
+            Some(read.map_err(|what| ConfigError::one(format!("{keys}{mark}password_file"), what))?)
         }
         None => None,
     };
-    let username = (!proxy.username.0.is_empty()).then(|| proxy.username.0.clone());
-    Ok(upstream::Proxy { url, username, password, no_proxy: proxy.no_proxy.0.clone() })
+    Ok(((!username.is_empty()).then(|| username.to_owned()), password))
 }
 
 /// The files with further certificate authorities.
@@ -214,10 +269,20 @@ pub(crate) fn sync(
             (catalog::UpstreamKind::Wsus, url, name)
         }
     };
-    let http = upstream(typed, store)?;
+    let http = upstream::Config { proxy: sync_proxy(typed)?, ..upstream(typed, store)? };
     let mut config = upstream::wsus::Config::new(&url, &name, id, http, typed.store.path.0.clone());
     config.parallel = count(typed.sync.parallel.0);
     Ok(Some((kind, config)))
+}
+
+/// For telling the WSUS server above to fetch files; `None` below anything else. Somebody waits: it is asked in the bandwidth of
+/// what is waited for, and an upstream that is down is told of soon.
+pub(crate) fn lazy(typed: &Typed, store: &str) -> Result<Option<upstream::wsus::Config>, ConfigError> {
+    let Some((catalog::UpstreamKind::Wsus, mut config)) = sync(typed, store)? else { return Ok(None) };
+    config.class = Class::Demand;
+    config.answer_timeout = LAZY_ANSWER;
+    config.patience.attempts_max = LAZY_ATTEMPTS;
+    Ok(Some(config))
 }
 
 /// The id by which an upstream knows this node: that of its store.

@@ -88,7 +88,7 @@ impl Inner {
     }
 
     /// Where the upstream of the configuration has the catalog's files: those that the address does not name itself.
-    fn of_upstream(&self, mentions: &[Mention]) -> Vec<Location> {
+    pub(super) fn of_upstream(&self, mentions: &[Mention]) -> Vec<Location> {
         let Some(above) = self.config.above() else { return Vec::new() };
         let file = |mention: &Mention| {
             let extension = mention.file.name.rsplit_once('.').map(|(_, extension)| extension);

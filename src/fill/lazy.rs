@@ -83,6 +83,10 @@ impl Book {
     /// What is known of a file that was asked for before.
     fn known(&self, sha1: &Sha1) -> Option<Answer> {
         let (at, answer) = self.asked.get(sha1)?;
+        if answer.borrow().is_none() && answer.has_changed().is_err() {
+            // Whoever was to ask is gone.
+            return None;
+        }
         let lasts = match &*answer.borrow() {
             None => return Some(answer.clone()),
             Some(Asked::Failed(_)) => FAILED_FOR,

@@ -100,7 +100,7 @@ async fn wrong_bytes_of_a_file_of_the_catalog_are_never_published() {
     let before = origin.sent("/files/0b");
     let error = node.get(&target, None, client(1)).await.unwrap_err();
     assert!(error.to_string().contains("the catalog publishes"), "{error}");
-    assert!(origin.sent("/files/0b") - before <= PIECE + 6 && node.fill.flights().is_empty());
+    assert!(origin.sent("/files/0b") - before <= PIECE + 6);
     origin.put("/files/0b", object.clone());
     same(&read_held(&node.until_held(&target).await, None).await, &object.all());
     node.close().await;

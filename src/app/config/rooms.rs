@@ -102,13 +102,19 @@ fn count(number: u64) -> usize {
 
 /// The proxy that origins are asked through, with its password.
 pub(crate) fn proxy(typed: &Typed) -> Result<upstream::Proxy, ConfigError> {
+    through(typed, &typed.upstream.proxy)
+}
+
+/// The proxy of a choice; a URL is told the user of `[proxy]` too.
+fn through(typed: &Typed, choice: &ProxyChoice) -> Result<upstream::Proxy, ConfigError> {
     let proxy = &typed.proxy;
-    let url = match &typed.upstream.proxy {
+    let url = match choice {
         ProxyChoice::None => return Ok(upstream::Proxy::default()),
         ProxyChoice::Global => proxy.url.0.clone(),
         ProxyChoice::Url(url) => Some(url.clone()),
     };
-    let (username, password) = credentials(typed, "proxy", &proxy.username.0, proxy.password_file.0.as_deref())?;
+    let password = password(typed, "proxy.password_file", proxy.password_file.0.as_deref())?;
+    let username = (!proxy.username.0.is_empty()).then(|| proxy.username.0.clone());
     Ok(upstream::Proxy { url, username, password, no_proxy: proxy.no_proxy.0.clone() })
 }
 
@@ -118,36 +124,19 @@ pub(crate) fn sync_proxy(typed: &Typed) -> Result<upstream::Proxy, ConfigError> 
     let mut found = match &sync.proxy.0 {
         None => proxy(typed)?,
         Some(ProxyChoice::Url(url)) => upstream::Proxy { url: Some(url.clone()), ..upstream::Proxy::default() },
-        Some(choice) => {
-            let mut as_chosen = typed.clone();
-            as_chosen.upstream.proxy = choice.clone();
-            proxy(&as_chosen)?
-        }
+        Some(choice) => through(typed, choice)?,
     };
-    let file = sync.proxy_password_file.0.as_deref();
-    let (username, password) = credentials(typed, "sync.proxy", &sync.proxy_username.0, file)?;
-    if found.url.is_some() && username.is_some() {
-        (found.username, found.password) = (username, password);
+    let password = password(typed, "sync.proxy_password_file", sync.proxy_password_file.0.as_deref())?;
+    if found.url.is_some() && !sync.proxy_username.0.is_empty() {
+        (found.username, found.password) = (Some(sync.proxy_username.0.clone()), password);
     }
     Ok(found)
 }
 
-/// The user at a proxy and the password out of its file. `keys` is how their keys begin.
-fn credentials(
-    typed: &Typed,
-    keys: &str,
-    username: &str,
-    password_file: Option<&Path>,
-) -> Result<(Option<String>, Option<Secret>), ConfigError> {
-    let password = match password_file {
-        Some(path) => {
-            let mark = if keys.contains('.') { '_' } else { '.' };
-            let read = secret::read(&from_data(typed, path));
-            Some(read.map_err(|what| ConfigError::one(format!("{keys}{mark}password_file"), what))?)
-        }
-        None => None,
-    };
-    Ok(((!username.is_empty()).then(|| username.to_owned()), password))
+/// The password out of the file that `key` names, if it names one.
+fn password(typed: &Typed, key: &str, path: Option<&Path>) -> Result<Option<Secret>, ConfigError> {
+    let read = path.map(|path| secret::read(&from_data(typed, path))).transpose();
+    read.map_err(|what| ConfigError::one(key, what))
 }
 
 /// The files with further certificate authorities.
@@ -377,6 +366,40 @@ mod tests {
         assert_eq!(account(store).to_string(), "0fa1201d-4330-4fa8-8ae9-b877473b6441");
         assert_eq!(seed(store), 0x0fa1_201d_4330_4fa8);
         assert_eq!((account("").bytes(), seed("é")), (&[0; 16], 0));
+    }
+
+    fn typed(set: &[(&str, &str)]) -> Typed {
+        let data = tempfile::tempdir().unwrap();
+        let set = set.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let flags = crate::app::Flags { data: Some(data.path().to_owned()), set, ..crate::app::Flags::default() };
+        crate::app::load_with(&flags, []).unwrap().typed().unwrap()
+    }
+
+    #[test]
+    fn the_sync_service_may_have_a_way_of_its_own() {
+        let through = |set: &[(&str, &str)]| {
+            let typed = typed(set);
+            let (content, sync) = (proxy(&typed).unwrap(), sync_proxy(&typed).unwrap());
+            [(content.url, content.username), (sync.url, sync.username)]
+                .map(|(url, user)| (url.unwrap_or_default(), user.unwrap_or_default()))
+        };
+        let way = |url: &str, user: &str| (url.to_owned(), user.to_owned());
+        let (out, other) = ("http://out:3128", "http://other:3128");
+        let global = [("proxy.url", out), ("proxy.username", "kim")];
+        let with = |more: &[(&'static str, &'static str)]| through(&[&global[..], more].concat());
+        assert_eq!(through(&[]), [way("", ""), way("", "")]);
+        assert_eq!(with(&[]), [way(out, "kim"), way(out, "kim")]);
+        assert_eq!(with(&[("sync.proxy", "none")]), [way(out, "kim"), way("", "")]);
+        assert_eq!(with(&[("sync.proxy", other)]), [way(out, "kim"), way(other, "")]);
+        assert_eq!(
+            with(&[("sync.proxy", other), ("sync.proxy_username", "sync")]),
+            [way(out, "kim"), way(other, "sync")]
+        );
+        assert_eq!(with(&[("upstream.proxy", "none")]), [way("", ""), way("", "")]);
+        assert_eq!(
+            with(&[("upstream.proxy", "none"), ("sync.proxy", "global"), ("sync.proxy_username", "sync")]),
+            [way("", ""), way(out, "sync")]
+        );
     }
 
     #[test]

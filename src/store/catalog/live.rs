@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use redb::{ReadOnlyTable, ReadTransaction, ReadableTable};
+use redb::{ReadOnlyTable, ReadTransaction};
 
 use crate::base::digest::Sha1;
 use crate::store::catalog::tables::{

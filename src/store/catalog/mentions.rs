@@ -9,7 +9,7 @@
 //!   plain bytes, and what comes is not those.
 //! - One address that is named for several files says that one of them must come.
 
-use redb::{ReadTransaction, ReadableTable};
+use redb::ReadTransaction;
 
 use crate::base::digest::{Digest, Digests, Sha1, Sha256};
 use crate::base::time::Timestamp;

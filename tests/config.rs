@@ -302,7 +302,9 @@ fn no_secret_is_shown() {
     let other = data.path().join("other");
     fs::write(&other, "hunter2\n").unwrap();
     fs::set_permissions(&other, fs::Permissions::from_mode(0o644)).unwrap();
-    let own = format!("{file}[sync]\nproxy = \"http://out:3128\"\nproxy_username = \"sync\"\nproxy_password_file = \"other\"\n");
+    let own = format!(
+        "{file}[sync]\nproxy = \"http://out:3128\"\nproxy_username = \"sync\"\nproxy_password_file = \"other\"\n"
+    );
     let loaded = load(data.path(), &own, &[], &[]).unwrap();
     let refused: Vec<_> = found(&loaded, "proxy").into_iter().filter(|found| found.verdict == Verdict::Bad).collect();
     assert!(refused.len() == 1 && refused[0].subject.contains("waystation.toml:8"), "{refused:?}");

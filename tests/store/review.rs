@@ -186,7 +186,7 @@ async fn what_only_superseded_and_withdrawn_updates_have_goes_first() {
     clock.forward(60_000);
     drop(store.find(&url(&path(6))).await.unwrap().unwrap());
     let held = async || {
-        let mut held = Vec::new();
+        let mut held: Vec<usize> = Vec::new();
         for number in 0..8 {
             if store.show(&url(&path(number))).await.unwrap().is_some() {
                 held.push(number);
@@ -194,7 +194,7 @@ async fn what_only_superseded_and_withdrawn_updates_have_goes_first() {
         }
         held
     };
-    let mut order = Vec::new();
+    let mut order: Vec<usize> = Vec::new();
     let mut before = held().await;
     while order.len() < 5 {
         let space = store.space().await.unwrap();

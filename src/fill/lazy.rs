@@ -253,9 +253,9 @@ mod tests {
         let tell = book.waiting.pop_first().unwrap().1;
         tell.send_replace(Some(Asked::Fetches));
         assert_eq!(*answer.borrow(), Some(Asked::Fetches));
-        tokio::time::advance(ASKED_FOR - Duration::from_secs(1)).await;
+        tokio::time::advance(ASKED_FOR.mul_f64(0.9)).await;
         assert!(book.known(&sha1(1)).is_some());
-        tokio::time::advance(Duration::from_secs(2)).await;
+        tokio::time::advance(ASKED_FOR.mul_f64(0.2)).await;
         assert!(book.known(&sha1(1)).is_none());
 
         book.add(sha1(2)).unwrap();

@@ -164,7 +164,7 @@ async fn a_lazy_wsus_is_told_once_to_fetch_what_many_clients_miss() {
             match fill.obtain(&target, within(SOON)).await.unwrap() {
                 Obtained::Flying { facts, .. } => assert_eq!(facts.size, size),
                 Obtained::Held { found, .. } => assert_eq!(found.held.payload().size, size),
-                other => panic!("{other:?}"),
+                other @ Obtained::Passed(_) => panic!("{other:?}"),
             }
             let found = fill.prefetch(&target).await.unwrap();
             assert_eq!((found.held.payload().class, found.held.payload().size), (Class::Proven, size));
@@ -177,7 +177,7 @@ async fn a_lazy_wsus_is_told_once_to_fetch_what_many_clients_miss() {
     let questions = lines(&sim, "DownloadFiles");
     let mut named: Vec<&Value> = questions.iter().flat_map(|line| line["digests"].as_array().unwrap()).collect();
     let all = named.len();
-    named.sort_by_key(|digest| digest.to_string());
+    named.sort_by_key(ToString::to_string);
     named.dedup();
     assert_eq!((all, named.len()), (4, 4), "{questions:?}");
     let before = questions.len();

@@ -91,7 +91,7 @@ fn with_sha256(tx: &ReadTransaction, sha256: &Sha256) -> Result<Vec<Sha1>, Error
 
 /// The SHA-1 at the end of a key.
 fn last_sha1(key: &[u8]) -> Sha1 {
-    key.last_chunk().copied().map(Sha1::new).unwrap_or(Sha1::new([0; 20]))
+    key.last_chunk().copied().map_or(Sha1::new([0; 20]), Sha1::new)
 }
 
 /// The SHA-1s of the files that may lie at this address.
@@ -131,12 +131,11 @@ pub(crate) fn mentions(
     if let Some(Name::Origin(key)) = name {
         let is_there = |urls: &[String]| urls.iter().any(|url| key_of(url).as_ref() == Some(key));
         for sha1 in at_address(tx, key)? {
-            match found.iter_mut().find(|known| known.file.sha1 == sha1) {
-                Some(known) => known.by_address |= is_there(&known.urls),
-                None => {
-                    let row = file_of(tx, &sha1)?.filter(|row| is_there(&row.urls));
-                    found.extend(row.map(|row| mention(sha1, row, false)));
-                }
+            if let Some(known) = found.iter_mut().find(|known| known.file.sha1 == sha1) {
+                known.by_address |= is_there(&known.urls);
+            } else {
+                let row = file_of(tx, &sha1)?.filter(|row| is_there(&row.urls));
+                found.extend(row.map(|row| mention(sha1, row, false)));
             }
         }
     }

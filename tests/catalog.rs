@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says where by panicking")]
 
+#[path = "support/authority.rs"]
+mod authority;
+#[path = "catalog/content.rs"]
+mod content;
 #[path = "catalog/conversation.rs"]
 mod conversation;
 #[path = "catalog/documents.rs"]

@@ -48,7 +48,7 @@ use crate::store::catalog::UpstreamKind;
 use crate::store::{Health, Opened, Store};
 use crate::sync::{Chosen, Runner};
 use crate::upstream::wsus::Wsus;
-use crate::upstream::{Source, Upstream};
+use crate::upstream::{self, Source, Upstream};
 
 /// Threads of the control plane: one for a slow question, one for the others.
 const CONTROL_THREADS: usize = 2;
@@ -203,7 +203,11 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
     let governor = Governor::new(rooms::pace(&typed)?, Arc::clone(&clock));
     let upstream = Upstream::paced(rooms::upstream(&typed, &id)?, Arc::clone(&allow), governor.clone())?;
     let upstream: Arc<dyn Source> = Arc::new(upstream);
-    let fill = Fill::new(rooms::fill(&typed), store.clone(), upstream, Arc::clone(&allow), Arc::clone(&clock));
+    let for_fill = rooms::fill(&typed);
+    let fill = match lazy(&typed, &id, &governor).await? {
+        Some(wsus) => Fill::below(for_fill, store.clone(), upstream, Arc::clone(&allow), Arc::clone(&clock), wsus),
+        None => Fill::new(for_fill, store.clone(), upstream, Arc::clone(&allow), Arc::clone(&clock)),
+    };
     let mut for_jobs = rooms::jobs(&typed, &id);
     // The settings in force are known further below; no run begins before that.
     let in_force: Arc<OnceLock<Arc<ArcSwap<Settings>>>> = Arc::default();
@@ -358,20 +362,36 @@ async fn runner(
     clock: &Arc<dyn Clock>,
 ) -> Result<Option<Runner>, AppError> {
     let Some((kind, config)) = rooms::sync(typed, id)? else { return Ok(None) };
-    let (address, governor) = (config.url.clone(), governor.clone());
+    let address = config.url.clone();
+    let wsus = conversation(kind, config, governor).await?;
+    Ok(Some(Runner::new(kind, &address, wsus, store.clone(), chosen, Arc::clone(clock))))
+}
+
+/// The way to tell the WSUS server above to fetch files that a client waits for; `None` below anything else.
+async fn lazy(typed: &Typed, id: &str, governor: &Governor) -> Result<Option<Wsus>, AppError> {
+    match rooms::lazy(typed, id)? {
+        Some(config) => conversation(UpstreamKind::Wsus, config, governor).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Opens a conversation with a sync service.
+async fn conversation(
+    kind: UpstreamKind,
+    config: upstream::wsus::Config,
+    governor: &Governor,
+) -> Result<Wsus, AppError> {
+    let governor = governor.clone();
     // Reads the files of authorities.
     let opening = tokio::task::spawn_blocking(move || Wsus::new(config, &governor));
-    let wsus = opening
-        .await
-        .map_err(|error| AppError::System {
-            what: "preparing the synchronisation",
-            source: std::io::Error::other(error.to_string()),
-        })?
-        .map_err(|error| {
-            let key = if kind == UpstreamKind::Microsoft { "sync.microsoft" } else { "upstream.url" };
-            crate::app::ConfigError::one(key, error.to_string())
-        })?;
-    Ok(Some(Runner::new(kind, &address, wsus, store.clone(), chosen, Arc::clone(clock))))
+    let opened = opening.await.map_err(|error| AppError::System {
+        what: "preparing the synchronisation",
+        source: std::io::Error::other(error.to_string()),
+    })?;
+    opened.map_err(|error| {
+        let key = if kind == UpstreamKind::Microsoft { "sync.microsoft" } else { "upstream.url" };
+        crate::app::ConfigError::one(key, error.to_string()).into()
+    })
 }
 
 /// What of Microsoft's catalog is wanted, as `[filters]` says now; what is not said there is as it is shipped.

@@ -9,8 +9,9 @@
 //! 4. it writes its progress and one line an item into its record, where `list` and `get` read them;
 //! 5. it ends as done, failed or stopped, also when it panics, and everyone who waits for it is woken.
 //!
-//! Beside the jobs that people start, [`clock`] runs the housekeeping: eviction all the time, a slow scrub once a quarter;
-//! [`sync`] the runs of the catalog that its schedule asks for; [`prefetch`] brings what the content policy wants ([`content`]).
+//! Beside the jobs that people start, [`clock`] runs the housekeeping: eviction all the time, a look through what is held when
+//! the catalog has changed, a slow scrub once a quarter; [`sync`] the runs of the catalog that its schedule asks for;
+//! [`prefetch`] brings what the content policy wants ([`content`]).
 //! Explain, doctor and the mapping of an address to a name are plain calls, offered here so that the control plane needs
 //! to know neither `fill` nor `upstream`.
 //!
@@ -97,6 +98,8 @@ pub(in crate::jobs) struct Shared {
     board: Board,
     /// Pulled by the store when somebody waits for room, so that eviction does not wait for its tick.
     wake: Arc<Notify>,
+    /// Pulled when a run of the catalog has ended.
+    review: Arc<Notify>,
     evicted: Arc<Evicted>,
     scrub: Arc<Progress>,
     pub(in crate::jobs) planned: Planned,
@@ -160,6 +163,7 @@ impl Jobs {
             sync,
             clock,
             board: Board::default(),
+            review: Arc::default(),
             evicted: Arc::new(Evicted::default()),
             scrub: Arc::new(Progress::default()),
             planned: Planned::default(),
@@ -170,9 +174,11 @@ impl Jobs {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Starts the housekeeping: eviction, the scheduled scrub, the scheduled runs of the catalog, the prefetch. Once is enough.
+    /// Starts the housekeeping: eviction, holding what is held against the catalog, the scheduled scrub, the scheduled runs of
+    /// the catalog, the prefetch. Once is enough.
     pub fn keep_house(&self) {
         self.shared.spawn(clock::evict(Arc::clone(&self.shared), self.shared.cancel.child_token()));
+        self.shared.spawn(clock::review(Arc::clone(&self.shared), self.shared.cancel.child_token()));
         if let Some(every) = self.shared.config.scrub_every {
             self.shared.spawn(clock::scrub(self.clone(), every, self.shared.cancel.child_token()));
         }

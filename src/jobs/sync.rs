@@ -120,7 +120,11 @@ pub(in crate::jobs) async fn run(shared: &Shared, record: &Record) -> Result<Str
     let mut ticks = tokio::time::interval(LOOK);
     let ended = loop {
         tokio::select! {
-            ended = &mut running => break ended,
+            ended = &mut running => {
+                // However it ended: what it committed counts.
+                shared.review.notify_one();
+                break ended;
+            }
             _ = ticks.tick() => look(),
         }
     };

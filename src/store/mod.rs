@@ -20,6 +20,7 @@
 //!    `entries`, by the one thread that writes (`writer`).
 //! 5. What is held (`keeping`) can be pinned (`pins`), verified (`verify`), mended by a new draft over the old file (and `withheld` until then), given up when
 //!    room is needed (`space`), deleted or put into quarantine (`remove`; looked at and thrown out by `quarantine`).
+//!    What the catalog has come to say of it is found out by going through it (`review`).
 //! 6. Which updates there are, and which files they are made of, is the business of `catalog`.
 //! 7. The index is copied while in use (`backup`), put back (`restore`), or made anew from the proofs (`rebuild`).
 //!
@@ -72,6 +73,7 @@ mod rebuild;
 mod recover;
 mod remove;
 mod restore;
+mod review;
 mod seen;
 mod settle;
 mod sha1;
@@ -114,6 +116,7 @@ pub use crate::store::quarantine::Quarantined;
 pub use crate::store::reader::Listed;
 pub use crate::store::rebuild::{index_opens, rebuild};
 pub use crate::store::restore::{Restored, restore};
+pub use crate::store::review::Reviewed;
 pub use crate::store::shelves::{Dropped, Rebuilt};
 pub use crate::store::space::Space;
 pub use crate::store::survey::{Survey, survey};

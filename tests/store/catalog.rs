@@ -18,14 +18,14 @@ use super::*;
 #[path = "wanted.rs"]
 mod wanted;
 
-fn id(at: u64) -> UpdateId {
+pub(crate) fn id(at: u64) -> UpdateId {
     let mut bytes = [0; 16];
     bytes[8..].copy_from_slice(&at.to_be_bytes());
     bytes[0] = at as u8;
     UpdateId::new(bytes)
 }
 
-fn identity(at: u64, revision: u32) -> Identity {
+pub(crate) fn identity(at: u64, revision: u32) -> Identity {
     Identity { id: id(at), revision }
 }
 
@@ -45,7 +45,7 @@ fn file(at: u64) -> File {
     }
 }
 
-fn update(at: u64, revision: u32) -> Update {
+pub(crate) fn update(at: u64, revision: u32) -> Update {
     Update {
         identity: identity(at, revision),
         kind: Kind::Software,
@@ -117,11 +117,11 @@ fn incoming(update: Update, salt: u64, len: usize) -> Incoming {
     }
 }
 
-fn small(update: Update) -> Incoming {
+pub(crate) fn small(update: Update) -> Incoming {
     incoming(update, 0, 2000)
 }
 
-fn bundle(of: &[Identity]) -> Vec<Members> {
+pub(crate) fn bundle(of: &[Identity]) -> Vec<Members> {
     of.iter().map(|member| Members { any_of: vec![*member] }).collect()
 }
 
@@ -139,7 +139,7 @@ async fn text_of(catalog: &Catalog, number: u32, part: Part) -> Option<String> {
     }
 }
 
-fn microsoft() -> Upstream {
+pub(crate) fn microsoft() -> Upstream {
     Upstream {
         kind: UpstreamKind::Microsoft,
         address: "https://sws.update.microsoft.com".into(),
@@ -147,11 +147,11 @@ fn microsoft() -> Upstream {
     }
 }
 
-fn wsus() -> Upstream {
+pub(crate) fn wsus() -> Upstream {
     Upstream { kind: UpstreamKind::Wsus, address: "http://wsus:8530".into(), unauthenticated: true }
 }
 
-async fn import(catalog: &Catalog, updates: Vec<Incoming>) -> Applied {
+pub(crate) async fn import(catalog: &Catalog, updates: Vec<Incoming>) -> Applied {
     catalog.import(Batch { set: "all".into(), updates, ..Batch::default() }).await.unwrap()
 }
 

@@ -3,7 +3,7 @@
 
 use crate::app::config::kinds::filter::{self, Chosen, Languages};
 use crate::app::config::kinds::network::{
-    Address, Addresses, HostNames, Networks, OriginEntries, ProxyChoice, ProxyUrl, UrlText, Urls,
+    Address, Addresses, HostNames, Networks, OriginEntries, ProxyChoice, ProxyUrl, SyncProxy, UrlText, Urls,
 };
 use crate::app::config::kinds::pace::{BackgroundRules, NetworkRules, SiteZone, SteadyRules};
 use crate::app::config::kinds::policy::Rules;
@@ -315,6 +315,15 @@ table! {
         parallel: Count<1, 16> = Raw::Number(4), Restart;
         /// The address of Microsoft's sync service, where `upstream.kind` is "microsoft". Another one is of use for tests.
         microsoft: UrlText = text("https://sws.update.microsoft.com"), Restart;
+        /// The way to the service that is synchronised with, Microsoft's or the WSUS server's, apart from that to content:
+        /// "upstream" asks as `upstream.proxy` says, "none" directly, "global" through [proxy], a URL through that proxy.
+        /// `proxy.no_proxy` does not count for a URL here.
+        proxy: SyncProxy = text("upstream"), Restart;
+        /// The user at that proxy, where it is another one than `proxy.username`. A proxy that is named by its URL above is
+        /// told this one or none.
+        proxy_username: Text = text(""), Restart;
+        /// A file with the password of that user and nothing else; not readable for others.
+        proxy_password_file: FilePath = text(""), Restart;
     }
     /// What of Microsoft's catalog is wanted: an update is, when it has one of the products and one of the classifications.
     /// `waystation filters` shows what the catalog has, and changes these. Below a WSUS or a parent they have no effect:

@@ -13,7 +13,8 @@
 //! 3. It is checked and packed (`prepare`, `facts`; `pack` for the dictionaries), and committed with others (`import`).
 //! 4. The transaction puts it in the place of what it replaces (`apply`), with the rows by which it is found (`relate`),
 //!    takes it off the work list, moves the anchor if it was the last one, and counts it in the run (`runs`).
-//! 5. It is looked up (`look`) and searched for (`search`, `lines`), read, and told to others by the change log.
+//! 5. It is looked up (`look`; what it says of an object that is to be proven, `mentions`; whether a file is still of use,
+//!    `live`) and searched for (`search`, `lines`), read, and told to others by the change log.
 //! 6. When the upstream changes, what the new one does not have goes at last (`upstream`).
 //!
 //! Beside what was published stands what this node makes of it: decisions of people (`decisions`), what endpoints asked for
@@ -30,7 +31,9 @@ mod decisions;
 mod facts;
 mod import;
 mod lines;
+pub(crate) mod live;
 mod look;
+pub(crate) mod mentions;
 mod missing;
 mod pack;
 mod prepare;
@@ -47,6 +50,7 @@ mod work;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use crate::base::digest::Digest;
 use crate::model::filter::Tree;
 use crate::model::name::Name;
 use crate::model::policy::{Decision, Verdict};
@@ -63,6 +67,7 @@ use crate::store::writer::Room;
 
 pub use crate::store::catalog::blobs::{Reading, Stage, Staged};
 pub use crate::store::catalog::decisions::Deciding;
+pub use crate::store::catalog::mentions::Mention;
 pub use crate::store::catalog::search::PAGE_MAX;
 pub use crate::store::catalog::value::{
     Applied, Batch, Body, Change, Changes, Counts, Cursor, FileDigest, Hit, Incoming, KnownFile, Outcome, Page, Part,
@@ -341,6 +346,12 @@ impl Catalog {
     /// What the catalog knows of a file: its digests, length, addresses, and who has it.
     pub async fn files(&self, digest: FileDigest) -> Result<Vec<KnownFile>, Error> {
         self.look(move |core| core.known_files(digest)).await
+    }
+
+    /// What it says of the object under `name`, which should have `digests`: files that have one of them, and files that lie
+    /// at the address. Each file once.
+    pub async fn mentions(&self, name: Name, digests: Vec<Digest>) -> Result<Vec<Mention>, Error> {
+        self.look(move |core| core.mentions(&name, &digests)).await
     }
 
     /// The change log behind a line of it (0 and 0 for all); at most 10,000 lines.

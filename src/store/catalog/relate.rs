@@ -5,8 +5,10 @@
 
 use redb::ReadableTable;
 
+use crate::base::digest::Sha1;
 use crate::model::update::{Identity, Update};
 use crate::store::catalog::apply::Work;
+use crate::store::catalog::mentions::indexed;
 use crate::store::catalog::prepare::{Ready, files};
 use crate::store::catalog::tables::{
     FileRow, IdKey, LongKey, RevisionRow, Tables, id_key, identity_key, kb_key, long_key, of_long_key, sha256_key,
@@ -52,7 +54,10 @@ impl Tables<'_> {
                 if w.unauthenticated && !old.unauthenticated {
                     continue;
                 }
-                new.urls.clone_from(&old.urls);
+                if old.unauthenticated == new.unauthenticated {
+                    // Where somebody said it lies who proves nothing is forgotten with what he said of it.
+                    new.urls.clone_from(&old.urls);
+                }
                 if old.size == new.size {
                     new.sha256 = new.sha256.or(old.sha256);
                 }
@@ -75,7 +80,20 @@ impl Tables<'_> {
             if let Some(sha256) = &new.sha256 {
                 self.sha256s.insert(&sha256_key(sha256, sha1), ())?;
             }
+            self.index_addresses(&file.sha1, old.as_ref().map_or(&[][..], |old| &old.urls), &new.urls)?;
             self.files.insert(sha1, encode(&new)?.as_slice())?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the table of addresses in step with those of one file.
+    fn index_addresses(&mut self, sha1: &Sha1, old: &[String], new: &[String]) -> Result<(), Error> {
+        for key in old.iter().filter(|url| !new.contains(url)).filter_map(|url| indexed(url, sha1)) {
+            self.addresses.remove(&key)?;
+        }
+        // All of them: two that differ in their scheme alone have one key.
+        for key in new.iter().filter_map(|url| indexed(url, sha1)) {
+            self.addresses.insert(&key, ())?;
         }
         Ok(())
     }
@@ -97,6 +115,7 @@ impl Tables<'_> {
                 if let Some(sha256) = &row.sha256 {
                     self.sha256s.remove(&sha256_key(sha256, sha1))?;
                 }
+                self.index_addresses(&file.sha1, &row.urls, &[])?;
                 self.files.remove(sha1)?;
             }
         }

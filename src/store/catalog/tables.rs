@@ -4,6 +4,7 @@
 use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, TableError, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
+use crate::model::name::OriginKey;
 use crate::model::update::{Identity, UpdateId};
 use crate::store::error::Error;
 
@@ -17,6 +18,8 @@ pub(crate) type LongKey = [u8; 24];
 pub(crate) type Sha256Key = [u8; 52];
 /// Update, group.
 pub(crate) type DecisionKey = [u8; 32];
+/// Half of the BLAKE3 of an address's key, SHA-1.
+pub(crate) type AddressKey = [u8; 36];
 /// Logical clock, revision number; or blob, chunk.
 pub(crate) type ClockKey = [u8; 12];
 
@@ -42,6 +45,8 @@ pub(crate) const FILES: TableDefinition<'static, &[u8; 20], &[u8]> = TableDefini
 pub(crate) const USERS: TableDefinition<'static, &LongKey, ()> = TableDefinition::new("catalog-users.1");
 /// SHA-256, SHA-1 of a file.
 pub(crate) const SHA256S: TableDefinition<'static, &Sha256Key, ()> = TableDefinition::new("catalog-sha256.1");
+/// Address of a file whose name does not say which file it is, SHA-1 of the file.
+pub(crate) const ADDRESSES: TableDefinition<'static, &AddressKey, ()> = TableDefinition::new("catalog-addresses.1");
 /// Logical clock, revision number -> [`HERE`] or [`GONE`].
 pub(crate) const LOG: TableDefinition<'static, &ClockKey, u8> = TableDefinition::new("catalog-log.1");
 /// Blob, chunk -> a zstd frame of at most [`super::blobs::CHUNK`] bytes.
@@ -324,6 +329,15 @@ pub(crate) fn sha256_key(sha256: &[u8; 32], sha1: &[u8; 20]) -> Sha256Key {
     key
 }
 
+/// The key of an address that a file may lie at.
+pub(crate) fn address_key(at: &OriginKey, sha1: &[u8; 20]) -> AddressKey {
+    let mut key = [0; 36];
+    let digest = blake3::hash(at.as_str().as_bytes());
+    key[..16].copy_from_slice(&digest.as_bytes()[..16]);
+    key[16..].copy_from_slice(sha1);
+    key
+}
+
 pub(crate) fn clock_key(clock: u64, number: u32) -> ClockKey {
     let mut key = [0; 12];
     key[..8].copy_from_slice(&clock.to_be_bytes());
@@ -392,6 +406,7 @@ pub(crate) struct Tables<'tx> {
     pub(crate) files: Table<'tx, &'static [u8; 20], &'static [u8]>,
     pub(crate) users: Table<'tx, &'static LongKey, ()>,
     pub(crate) sha256s: Table<'tx, &'static Sha256Key, ()>,
+    pub(crate) addresses: Table<'tx, &'static AddressKey, ()>,
     pub(crate) log: Table<'tx, &'static ClockKey, u8>,
     pub(crate) chunks: Table<'tx, &'static ClockKey, &'static [u8]>,
     pub(crate) blobs: Table<'tx, u64, &'static [u8]>,
@@ -421,6 +436,7 @@ impl<'tx> Tables<'tx> {
             files: tx.open_table(FILES)?,
             users: tx.open_table(USERS)?,
             sha256s: tx.open_table(SHA256S)?,
+            addresses: tx.open_table(ADDRESSES)?,
             log: tx.open_table(LOG)?,
             chunks: tx.open_table(CHUNKS)?,
             blobs: tx.open_table(BLOBS)?,

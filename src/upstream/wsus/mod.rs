@@ -15,7 +15,7 @@
 //!   the batch at hand; one more batch waits for the taker. With 4 workers that is 50 MiB at the worst, however large
 //!   documents are; what is beyond lies in a file without a name in [`Config::spool`]. Real answers end at 2 MB.
 //! - Dropping a future or [`Documents`] ends everything that it began; [`Wsus::drained`] returns when it has ended.
-//! - Bytes flow in the bandwidth class `sync`, and nothing is asked while that is paused.
+//! - Bytes flow in the bandwidth class [`Config::class`], and nothing is asked while that is paused.
 //! - No redirect is followed: what the configuration names is asked, and nothing else.
 //! - Anchors are handed out and taken back as they came; keeping them is the caller's business, after its commit.
 
@@ -91,6 +91,8 @@ pub struct Config {
     pub parallel: usize,
     /// Revisions asked for at once, 1 to [`BATCH_MAX`], where the server does not take fewer.
     pub batch_max: usize,
+    /// The bandwidth class of all that is asked: the run's own, or that of what a client waits for.
+    pub class: Class,
     /// A folder on a disk with room for documents that are too large for memory, for as long as they are under way.
     pub spool: PathBuf,
 }
@@ -113,6 +115,7 @@ impl Config {
             patience: Patience::default(),
             parallel: 4,
             batch_max: 100,
+            class: Class::Sync,
             spool,
         }
     }
@@ -187,7 +190,7 @@ impl Wsus {
             sync_url,
             label,
             proxy: through.map(|through| through.label),
-            lane: governor.lane(Class::Sync),
+            lane: governor.lane(config.class),
             cookies: Pool::default(),
             tasks: TaskTracker::new(),
             config,

@@ -122,13 +122,43 @@ pub(super) async fn revisions<N: Names>(core: &Core, wanted: &Wanted, mut names:
         names = back;
         match outcome {
             Ok(Answer::Done(listed)) => return Ok((names, listed)),
-            Ok(Answer::Fault(fault)) => match tries.refusal(&fault).await? {
-                Step::Again => {}
-                Step::Reauthorize => visitor.forget(),
+            Ok(Answer::Fault(fault)) => match visitor.refusal(&mut tries, &fault).await? {
+                Step::Again | Step::Reauthorize => {}
                 Step::Bisect => return Err(tries.refused(fault.to_string())),
             },
             Err(trouble) => tries.failed(trouble).await?,
         }
+    }
+}
+
+/// Some categories that the server has, by one attempt at their list; else what it did instead. They were published once for
+/// all and no server is without them.
+pub(super) async fn some_categories(core: &Core, cookie: Cookie, count: usize) -> Result<Vec<Identity>, String> {
+    let filter = Wanted { categories: true, ..Wanted::default() }.filter();
+    match once(core, cookie, filter, First { names: Vec::new(), count }).await {
+        (Some(first), Ok(Answer::Done(_))) => Ok(first.names),
+        (_, Ok(Answer::Done(_))) => Err("the sink was lost".to_owned()),
+        (_, Ok(Answer::Fault(fault))) => Err(fault.to_string()),
+        (_, Err(trouble)) => Err(trouble.in_words()),
+    }
+}
+
+/// Keeps the first ones alone.
+struct First {
+    names: Vec<Identity>,
+    count: usize,
+}
+
+impl Names for First {
+    fn begin(&mut self) {
+        self.names.clear();
+    }
+
+    fn name(&mut self, identity: Identity) -> io::Result<()> {
+        if self.names.len() < self.count {
+            self.names.push(identity);
+        }
+        Ok(())
     }
 }
 

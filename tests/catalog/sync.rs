@@ -192,6 +192,10 @@ async fn a_full_run_three_months_and_a_run_without_change() {
     let counts = node.run().await.unwrap();
     assert_eq!(counts, Counts::default(), "nothing has changed");
     assert_eq!(count(&sim, "GetUpdateData"), 0);
+    // What the upstream says of itself comes whole, since nothing of it is kept.
+    let log = sim.log(100);
+    let config = log["lines"].as_array().unwrap().iter().find(|line| line["method"] == "GetConfigData").unwrap();
+    assert!(config["anchor"].is_null(), "{config}");
 
     for month in 1..=3 {
         sim.advance(1);

@@ -231,7 +231,7 @@ impl Wsus {
     /// off. It gets `names` back with what the list said beside.
     ///
     /// # Errors
-    /// [`Error::ServerChanged`] where the anchor is not known; all others end the run.
+    /// [`Error::ServerChanged`] where it is another server than before; all others end the run.
     pub async fn revisions<N: Names>(&self, wanted: &Wanted, names: N) -> Result<(N, Listed), Error> {
         list::revisions(&self.core, wanted, names).await
     }

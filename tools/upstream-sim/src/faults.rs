@@ -45,6 +45,7 @@ pub(crate) const KINDS: &[(&str, Place, &str, &str)] = &[
     ("short-answer", Place::Call, "GetUpdateData", "half of the updates asked for"),
     ("duplicate-items", Place::Call, "GetUpdateData", "every update twice"),
     ("duplicate-identities", Place::Call, "GetRevisionIdList", "every identity twice"),
+    ("spoilt-identity", Place::Call, "GetRevisionIdList", "one identity that is none in the place of the first"),
     ("stray-items", Place::Call, "GetUpdateData", "an update more that nobody asked for"),
     ("skewed-clock", Place::Call, "GetCookie", "the cookie's end is `seconds` (may be negative) beside the right one"),
     ("unknown-id", Place::Document, "", "whatever call names it fails as a whole with InternalServerError"),

@@ -202,7 +202,11 @@ impl Shared {
             found = found.iter().flat_map(|identity| [*identity, *identity]).collect();
         }
         note.details["listed"] = json!(found.len());
-        Ok(answers::revision_id_list(COUNTER, now, &found))
+        let list = answers::revision_id_list(COUNTER, now, &found);
+        match found.first().filter(|_| faults.iter().any(|order| order.kind == "spoilt-identity")) {
+            Some((id, _)) => Ok(list.replacen(&id.to_string(), "spoilt on its way", 1)),
+            None => Ok(list),
+        }
     }
 
     fn filter(&self, element: &Element) -> Result<Filter, Fault> {

@@ -507,8 +507,12 @@ async fn nobody_asks_for_more_before_what_came_is_taken() {
     // What came is there still when it is ended.
     held.clear();
     timeout(SOON, async {
-        while count(&sim, "methods", "GetUpdateData") < 6 || wsus.tasks() > 3 {
+        // All three have asked and are at rest: without a decoder, and for longer than the way of an answer takes.
+        let mut at_rest = 0;
+        while at_rest < 100 {
             tokio::time::sleep(Duration::from_millis(2)).await;
+            let rests = count(&sim, "methods", "GetUpdateData") == 7 && wsus.tasks() == 3;
+            at_rest = if rests { at_rest + 1 } else { 0 };
         }
     })
     .await

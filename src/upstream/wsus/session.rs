@@ -148,14 +148,13 @@ impl<'a> Visitor<'a> {
     pub(super) async fn refusal(&mut self, tries: &mut Tries<'_>, fault: &Fault) -> Result<Step, Error> {
         let step = tries.refusal(fault).await;
         match &step {
-            Ok(Step::Reauthorize) => self.forget(),
             // A server that is busy has nothing against the cookie.
             Ok(Step::Again | Step::Bisect) | Err(Error::Unavailable { .. }) => {}
             Err(Error::ServerChanged { .. } | Error::Unauthorized { .. }) => {
                 self.core.cookies.clear();
                 self.forget();
             }
-            Err(_) => self.forget(),
+            Ok(Step::Reauthorize) | Err(_) => self.forget(),
         }
         step
     }

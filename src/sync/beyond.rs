@@ -75,7 +75,8 @@ pub(in crate::sync) async fn fetch(work: &Work<'_>) -> Result<(), Error> {
             (listed, pending) = list(work, None).await?;
             whole = true;
         }
-        wanted = further;
+        // The anchor is that of this list now: what changed since the former one in what was found before is named by it alone.
+        wanted = record.found.union(&further).copied().collect();
     }
     record.absent = missing.into_iter().take(REMEMBERED_MAX).collect();
     if !record.absent.is_empty() {

@@ -2,15 +2,17 @@
 //!
 //! 1. A page of the work list is asked for; the conversation asks with several workers.
 //! 2. Each batch that comes is read and committed by a task of its own, while the next one is on its way. A commit that has begun goes
-//!    on to its end, also where the run is stopped.
+//!    on to its end, also where the run is stopped; what has come by then is taken too, as far as that takes a few seconds.
 //! 3. A document that may have been spoilt on its way is asked for once more, and then refused.
 //! 4. What came or was refused has left the list; what bundles brought along is on it. So it goes on until nothing is left.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::model::update::Identity;
 use crate::store;
@@ -32,6 +34,10 @@ const GROUP_BYTES_MAX: usize = 4 << 20;
 
 /// Pages in a row of which nothing comes and nothing is refused, after which it is given up.
 const ROUNDS_MAX: u32 = 3;
+
+/// How long a run that is stopped goes on to take what has come. A batch of small documents takes less than a second, one of large
+/// ones minutes.
+const STOPS_IN: Duration = Duration::from_secs(5);
 
 /// Documents that were spoilt once.
 type Spoilt = Arc<Mutex<HashSet<Identity>>>;
@@ -64,6 +70,14 @@ impl Work<'_> {
         let mut documents = self.shared.wsus.documents(page, self.at_once);
         let mut takers: JoinSet<Result<u64, Error>> = JoinSet::new();
         let (mut done, mut ended) = (0, Ok(()));
+        let stopping = Stopping { cancel: self.cancel.clone(), by: Arc::default() };
+        let taker = || Taker {
+            catalog: self.catalog.clone(),
+            board: Arc::clone(&self.board),
+            set: set.to_owned(),
+            spoilt: Arc::clone(spoilt),
+            stopping: stopping.clone(),
+        };
         while ended.is_ok() {
             let batch = match self.until_stopped(documents.next()).await {
                 Ok(Some(batch)) => batch,
@@ -79,16 +93,20 @@ impl Work<'_> {
                     Err(error) => ended = Err(error),
                 }
             }
-            let taker = Taker {
-                catalog: self.catalog.clone(),
-                board: Arc::clone(&self.board),
-                set: set.to_owned(),
-                spoilt: Arc::clone(spoilt),
-            };
-            takers.spawn(taker.take(batch));
+            takers.spawn(taker().take(batch));
         }
-        documents.stop().await;
-        while !takers.is_empty() {
+        // What came before a stop or a failure of the upstream need not be asked for again.
+        let mut rest = documents.finish().await.into_iter();
+        loop {
+            while takers.len() < TAKERS_MAX
+                && matches!(ended, Ok(()) | Err(Error::Stopped | Error::Upstream(_)))
+                && let Some(batch) = rest.next()
+            {
+                takers.spawn(taker().take(batch));
+            }
+            if takers.is_empty() {
+                break;
+            }
             match joined(takers.join_next().await) {
                 Ok(more) => done += more,
                 // The first error is the one that counts.
@@ -117,6 +135,23 @@ struct Taker {
     board: Arc<Board>,
     set: String,
     spoilt: Spoilt,
+    stopping: Stopping,
+}
+
+/// Whether the run is stopped, and how long what has come is taken all the same.
+#[derive(Clone)]
+struct Stopping {
+    cancel: CancellationToken,
+    by: Arc<OnceLock<Instant>>,
+}
+
+impl Stopping {
+    fn is_over(&self) -> bool {
+        self.cancel.is_cancelled() && {
+            let now = Instant::now();
+            *self.by.get_or_init(|| now + STOPS_IN) <= now
+        }
+    }
 }
 
 /// Revisions that are committed together.
@@ -131,18 +166,20 @@ struct Group {
 }
 
 impl Taker {
-    /// Reads and commits a batch; says how many of its revisions left the work list.
+    /// Reads and commits a batch; says how many of its revisions left the work list. What it comes to only after a stop stays there.
     async fn take(self, batch: wsus::Batch) -> Result<u64, Error> {
-        let refused = batch.refused.into_iter().map(|refused| (refused.identity, refused.why)).collect();
+        // The next batch is asked for once this one is committed.
+        let wsus::Batch { documents, urls, refused, turn: _turn } = batch;
+        let refused = refused.into_iter().map(|refused| (refused.identity, refused.why)).collect();
         let mut group = Group { refused, ..Group::default() };
-        let mut documents = batch.documents.into_iter();
-        let urls = Arc::new(read::urls(batch.urls));
+        let mut documents = documents.into_iter();
+        let urls = Arc::new(read::urls(urls));
         let mut done = 0;
         loop {
             let (catalog, runtime) = (self.catalog.clone(), Handle::current());
-            let (urls, spoilt) = (Arc::clone(&urls), Arc::clone(&self.spoilt));
+            let (urls, spoilt, stopping) = (Arc::clone(&urls), Arc::clone(&self.spoilt), self.stopping.clone());
             let reading = tokio::task::spawn_blocking(move || {
-                while group.held < GROUP_BYTES_MAX && group.failed.is_none() {
+                while group.held < GROUP_BYTES_MAX && group.failed.is_none() && !stopping.is_over() {
                     let Some(document) = documents.next() else { break };
                     group.add(&catalog, &runtime, &document, &urls, &spoilt);
                 }
@@ -154,7 +191,7 @@ impl Taker {
                 return Err(failed.into());
             }
             done += self.commit(read).await?;
-            if left.as_slice().is_empty() {
+            if left.as_slice().is_empty() || self.stopping.is_over() {
                 return Ok(done);
             }
             (documents, group) = (left, Group::default());
@@ -197,5 +234,20 @@ impl Group {
             Err(Bad::Document { why, .. }) => self.refused.push((identity, why)),
             Err(Bad::Store(error)) => self.failed = Some(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_come_is_taken_for_a_while_after_a_stop_and_not_before_one() {
+        let stopping = Stopping { cancel: CancellationToken::new(), by: Arc::new(OnceLock::from(Instant::now())) };
+        assert!(!stopping.is_over(), "nobody has stopped it");
+        stopping.cancel.cancel();
+        assert!(stopping.is_over());
+        let stopping = Stopping { by: Arc::default(), ..stopping };
+        assert!(!stopping.is_over(), "it has just been stopped");
     }
 }

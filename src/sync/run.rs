@@ -69,8 +69,8 @@ impl<'a> Work<'a> {
         if self.catalog.begin_upstream(self.shared.upstream.clone()).await? {
             beyond::forget(&self.shared.store).await?;
         }
-        let anchor = self.catalog.standing().await?.config_anchor;
-        let config = self.until_stopped(self.shared.wsus.config(anchor.as_deref())).await?;
+        // Whole each time, some kilobytes: what it says beside the limits is not kept, and would not be said again with an anchor.
+        let config = self.until_stopped(self.shared.wsus.config(None)).await?;
         self.at_once = config.updates_max;
         let categories = |anchor| Wanted { categories: true, anchor, ..Wanted::default() };
         self.list(CATEGORIES, Step::ListingCategories, Step::FetchingCategories, categories).await?;
@@ -88,7 +88,6 @@ impl<'a> Work<'a> {
             self.forget_others(EVERYTHING).await?;
             self.catalog.forget_set(BEYOND.to_owned()).await?;
         }
-        self.catalog.set_config_anchor(config.anchor.filter(|anchor| !anchor.is_empty())).await?;
         self.tidy().await
     }
 

@@ -192,6 +192,10 @@ async fn a_full_run_three_months_and_a_run_without_change() {
     let counts = node.run().await.unwrap();
     assert_eq!(counts, Counts::default(), "nothing has changed");
     assert_eq!(count(&sim, "GetUpdateData"), 0);
+    // What the upstream says of itself comes whole, since nothing of it is kept.
+    let log = sim.log(100);
+    let config = log["lines"].as_array().unwrap().iter().find(|line| line["method"] == "GetConfigData").unwrap();
+    assert!(config["anchor"].is_null(), "{config}");
 
     for month in 1..=3 {
         sim.advance(1);
@@ -231,6 +235,7 @@ async fn a_run_that_is_killed_goes_on_where_it_was() {
     let sim = sim(Character::Microsoft, 9, 1_000);
     let mut dir = Arc::new(tempfile::tempdir().unwrap());
     let mut lives = 0;
+    let (mut lost, mut asked_before) = (0, BTreeSet::new());
     loop {
         let node = Node::on(Arc::clone(&dir), &sim, UpstreamKind::Microsoft);
         let before: BTreeSet<Identity> = node.held().await.into_keys().collect();
@@ -253,6 +258,12 @@ async fn a_run_that_is_killed_goes_on_where_it_was() {
         let result = run.await;
         let again: Vec<Identity> = asked(&sim).into_iter().flatten().filter(|id| before.contains(id)).collect();
         assert!(again.is_empty(), "life {lives}: what was committed is asked for again: {again:?}");
+        // What was under way is, at most a batch of 25 for each of four workers.
+        let asked_now: BTreeSet<Identity> = asked(&sim).into_iter().flatten().collect();
+        let repeated = asked_now.intersection(&asked_before).count();
+        assert!(repeated <= 4 * 25, "life {lives}: {repeated} are asked for again");
+        lost += repeated;
+        asked_before = asked_now;
         assert_eq!(sim.log(0)["updates"]["asked_more_than_once"], 0, "life {lives}");
         if ended && result.is_ok_and(|run| run.is_ok()) {
             assert_same(&node.held().await, &wanted(&sim, &default_filter()), "at last");
@@ -260,6 +271,7 @@ async fn a_run_that_is_killed_goes_on_where_it_was() {
             assert_eq!(runs[0].outcome, Outcome::Successful);
             assert!(runs[1..].iter().all(|run| run.outcome == Outcome::CutOff), "{runs:?}");
             assert!(lives >= 5, "it was killed only {lives} times");
+            println!("{lost} revisions were asked for again after {lives} deaths");
             node.close().await;
             return;
         }
@@ -330,6 +342,22 @@ async fn what_cannot_be_used_is_quarantined_and_the_run_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_weakness_of_the_upstream_quarantines_nothing() {
+    let sim = sim(Character::Wsus, 16, 300);
+    let node = Node::new(&sim, UpstreamKind::Wsus);
+    for kind in ["internal-server-error", "truncated-body", "drop"] {
+        sim.fault(&json!({ "fault": kind, "method": "GetUpdateData", "after": 3, "count": 1_000_000 })).unwrap();
+        let error = node.run().await.unwrap_err();
+        assert!(error.fault() == Fault::Upstream && error.is_retryable(), "{kind}: {error}");
+        assert_eq!(node.catalog().refused(None, 10).await.unwrap().len(), 0, "{kind}");
+        sim.clear_faults();
+    }
+    node.run().await.unwrap();
+    assert_same(&node.held().await, &wanted(&sim, &json!({})), "when it is well again");
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn another_upstream_takes_the_place_of_the_first_when_its_run_is_done() {
     let first = sim(Character::Microsoft, 12, 300);
     let node = Node::new(&first, UpstreamKind::Microsoft);
@@ -373,6 +401,12 @@ async fn an_upstream_that_is_not_what_it_was_is_listed_anew() {
     assert_eq!(counts.errors, 1);
     assert_same(&node.held().await, &wanted(&sim, &json!({})), "all the same");
     assert_eq!(sim.log(0)["updates"]["asked_more_than_once"], 0, "what is held is not fetched again");
+    // It tells by the cookie that it is another one: with a new one it is listed anew, in the same run.
+    sim.advance(1);
+    sim.fault(&json!({ "fault": "another-server", "method": "GetRevisionIdList", "after": 1 })).unwrap();
+    let counts = node.run().await.unwrap();
+    assert_eq!(counts.errors, 1);
+    assert_same(&node.held().await, &wanted(&sim, &json!({})), "another server");
     // One that says so again and again is given up.
     sim.fault(&json!({ "fault": "server-changed", "method": "GetRevisionIdList", "count": 100 })).unwrap();
     let error = node.run().await.unwrap_err();

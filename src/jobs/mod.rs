@@ -43,12 +43,13 @@ use crate::base::time::Clock;
 use crate::fill::Fill;
 use crate::jobs::board::{Board, Record, View};
 use crate::jobs::error::Error;
-use crate::jobs::work::Work;
+use crate::jobs::work::{Kind, Work};
 use crate::keep::evict::Evicted;
 use crate::keep::progress::Progress;
 use crate::keep::schedule;
 use crate::model::schedule::Schedule;
 use crate::store::Store;
+use crate::store::catalog::RunKind;
 use crate::sync::Runner;
 
 /// What this room needs to know.
@@ -60,6 +61,8 @@ pub struct Config {
     pub scrub_every: Option<Duration>,
     /// When the catalog is synchronised by itself.
     pub sync: Schedule,
+    /// When definition updates are, by themselves.
+    pub definitions: Schedule,
     /// A number that other nodes do not have: it spreads what they begin at one time of the clock.
     pub seed: u64,
 }
@@ -68,7 +71,8 @@ impl Default for Config {
     /// Four payloads at a time keep a link busy while one of them is being proven.
     fn default() -> Self {
         let sync = Schedule { enabled: false, ..Schedule::default() };
-        Self { fetch_parallel: 4, scrub_every: Some(schedule::EVERY), sync, seed: 0 }
+        let definitions = sync.clone();
+        Self { fetch_parallel: 4, scrub_every: Some(schedule::EVERY), sync, definitions, seed: 0 }
     }
 }
 
@@ -168,8 +172,12 @@ impl Jobs {
         if let Some(every) = self.shared.config.scrub_every {
             self.shared.spawn(clock::scrub(self.clone(), every, self.shared.cancel.child_token()));
         }
-        if self.shared.sync.is_some() && self.shared.config.sync.enabled {
-            self.shared.spawn(sync::by_the_clock(self.clone(), self.shared.cancel.child_token()));
+        if self.shared.sync.is_some() {
+            for lane in sync::Lane::ALL {
+                if lane.schedule(&self.shared.config).enabled {
+                    self.shared.spawn(sync::by_the_clock(self.clone(), lane, self.shared.cancel.child_token()));
+                }
+            }
         }
     }
 
@@ -183,8 +191,10 @@ impl Jobs {
         if work.needs_origins() {
             self.shared.fill()?;
         }
-        if matches!(work, Work::Sync) {
-            self.shared.sync()?;
+        match work {
+            Work::Sync | Work::Definitions => drop(self.shared.sync()?),
+            Work::Crosscheck => drop(self.shared.sync()?.comparable()?),
+            _ => {}
         }
         let record = self.shared.board.begin(&work, by, self.shared.clock.now(), &self.shared.cancel, RUNNING_MAX)?;
         let shared = Arc::clone(&self.shared);
@@ -197,7 +207,9 @@ impl Jobs {
                 Work::Verify(work) => verify::run(&shared, &record, work).await,
                 Work::Import(work) => import::run(&shared, &record, work).await,
                 Work::Backup(work) => backup::run(&shared, &record, work).await,
-                Work::Sync => sync::run(&shared, &record).await,
+                Work::Sync => sync::run(&shared, &record, RunKind::Catalog).await,
+                Work::Definitions => sync::run(&shared, &record, RunKind::Definitions).await,
+                Work::Crosscheck => sync::run(&shared, &record, RunKind::Crosscheck).await,
             };
             record.end(ended, shared.clock.now());
             drop(ending);
@@ -205,9 +217,15 @@ impl Jobs {
         Ok(id)
     }
 
-    /// Asks a running job to stop; it ends soon after, and says what is left undone.
-    pub fn stop(&self, id: u64) -> Result<(), Error> {
+    /// Asks a running job to stop, for `by`; it ends soon after, and says what is left undone.
+    pub fn stop(&self, id: u64, by: &str) -> Result<(), Error> {
         let record = self.shared.board.get(id).ok_or(Error::Unknown { id })?;
+        if record.is_running() {
+            tracing::info!(job = id, kind = record.kind().word(), by, "job is told to stop");
+            if let (Kind::Sync | Kind::Crosscheck, Some(sync)) = (record.kind(), &self.shared.sync) {
+                sync.stopping(by);
+            }
+        }
         record.stop();
         Ok(())
     }
@@ -243,6 +261,10 @@ impl Jobs {
         self.shared.cancel.cancel();
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
+        // Last, so that the end of a run is told too.
+        if let Some(sync) = &self.shared.sync {
+            sync.close().await;
+        }
     }
 
     fn view(&self, record: &Record) -> View {

@@ -27,6 +27,8 @@ pub enum Kind {
     Backup,
     /// Brings the catalog up to what the upstream has.
     Sync,
+    /// Holds the catalog against Microsoft's.
+    Crosscheck,
 }
 
 impl Kind {
@@ -39,6 +41,7 @@ impl Kind {
             Self::Import => "import",
             Self::Backup => "backup",
             Self::Sync => "sync",
+            Self::Crosscheck => "crosscheck",
         }
     }
 }
@@ -56,6 +59,10 @@ pub enum Work {
     Backup(Backup),
     /// One run of the catalog's synchronisation.
     Sync,
+    /// One of its lane of definition updates.
+    Definitions,
+    /// A comparison of the catalog with Microsoft's.
+    Crosscheck,
 }
 
 /// Fill these ahead of time.
@@ -121,7 +128,8 @@ impl Work {
             Self::Verify(_) => Kind::Verify,
             Self::Import(_) => Kind::Import,
             Self::Backup(_) => Kind::Backup,
-            Self::Sync => Kind::Sync,
+            Self::Sync | Self::Definitions => Kind::Sync,
+            Self::Crosscheck => Kind::Crosscheck,
         }
     }
 
@@ -132,7 +140,8 @@ impl Work {
             Self::Verify(Verify { only: Some(blake3), .. }) => Some(format!("verify {blake3}")),
             Self::Verify(_) => Some("verify".to_owned()),
             Self::Backup(_) => Some("backup".to_owned()),
-            Self::Sync => Some("sync".to_owned()),
+            // They write the same catalog, and the history has one of them at a time.
+            Self::Sync | Self::Definitions | Self::Crosscheck => Some("sync".to_owned()),
         }
     }
 
@@ -162,6 +171,8 @@ impl Work {
             },
             Self::Backup(work) => work.to.display().to_string(),
             Self::Sync => "the catalog".to_owned(),
+            Self::Definitions => "definition updates".to_owned(),
+            Self::Crosscheck => "the catalog, compared with Microsoft's".to_owned(),
         }
     }
 
@@ -179,7 +190,7 @@ impl Work {
             Self::Verify(Verify { rate: Some(0), .. }) => {
                 refuse("a rate of 0 bytes a second would never end: give at least 1".to_owned())
             }
-            Self::Verify(_) | Self::Sync => Ok(()),
+            Self::Verify(_) | Self::Sync | Self::Definitions | Self::Crosscheck => Ok(()),
             Self::Import(work) if work.paths.is_empty() => {
                 refuse("nothing to import: give at least one path".to_owned())
             }

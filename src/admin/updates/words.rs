@@ -108,7 +108,7 @@ pub(super) fn eula(eula: &update::Eula) -> view::Eula {
 }
 
 /// A file, and the class of its payload where that is held.
-pub(super) fn file(file: &update::File, class: Option<Class>) -> view::File {
+pub(super) fn file(file: &update::File, class: Option<Class>, urls: Vec<String>) -> view::File {
     view::File {
         name: file.name.clone(),
         size: file.size,
@@ -116,6 +116,7 @@ pub(super) fn file(file: &update::File, class: Option<Class>) -> view::File {
         sha256: file.sha256.map(|sha256| sha256.to_string()),
         patching: file.patching.clone(),
         held: class.map_or("no", present::class).to_owned(),
+        urls,
     }
 }
 

@@ -60,6 +60,8 @@ pub(crate) const WANTED: TableDefinition<'static, &[u8], ()> = TableDefinition::
 pub(crate) const REFUSED: TableDefinition<'static, &IdKey, &[u8]> = TableDefinition::new("catalog-refused.1");
 /// Run -> [`RunRow`].
 pub(crate) const RUNS: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("catalog-runs.1");
+/// Run -> [`super::value::RunNote`] as JSON, so that it can grow; runs of former versions have none.
+pub(crate) const RUN_NOTES: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("catalog-run-notes.1");
 
 /// Names in [`NUMBERS`]: what counts up and never down (`LAST_*` is the last one given), and what is counted.
 pub(crate) const LAST_NUMBER: &str = "last-number";
@@ -365,6 +367,7 @@ pub(crate) struct Tables<'tx> {
     pub(crate) wanted: Table<'tx, &'static [u8], ()>,
     pub(crate) refused: Table<'tx, &'static IdKey, &'static [u8]>,
     pub(crate) runs: Table<'tx, u64, &'static [u8]>,
+    pub(crate) run_notes: Table<'tx, u64, &'static [u8]>,
 }
 
 impl<'tx> Tables<'tx> {
@@ -391,6 +394,7 @@ impl<'tx> Tables<'tx> {
             wanted: tx.open_table(WANTED)?,
             refused: tx.open_table(REFUSED)?,
             runs: tx.open_table(RUNS)?,
+            run_notes: tx.open_table(RUN_NOTES)?,
         })
     }
 

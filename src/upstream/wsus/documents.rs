@@ -241,7 +241,9 @@ async fn ask(core: &Core, visitor: &mut Visitor<'_>, ids: &[Identity]) -> Result
                 Step::Reauthorize => visitor.forget(),
                 // A server says the same of a revision that it does not know and of a moment of weakness: the one that is
                 // left alone has a second chance.
-                Step::Bisect if alone && !refused_alone && tries.wait(None).await => refused_alone = true,
+                Step::Bisect if alone && !refused_alone && tries.wait(None, &fault.to_string()).await => {
+                    refused_alone = true;
+                }
                 Step::Bisect => return Ok(Taken::nothing(format!("{} refuses it: {fault}", core.label))),
             },
             Err(trouble) => {

@@ -111,10 +111,7 @@ pub async fn crosscheck(
 }
 
 /// `POST /api/v1/sync/stop`: the run ends soon after.
-pub async fn stop(
-    State(handles): State<Arc<Handles>>,
-    Caller(by): Caller,
-) -> Result<Json<view::SyncStopped>, Problem> {
+pub async fn stop(State(handles): State<Arc<Handles>>, Caller(by): Caller) -> Result<Json<view::SyncStopped>, Problem> {
     Ok(Json(view::SyncStopped { job: handles.jobs.stop_sync(&by)? }))
 }
 
@@ -126,7 +123,9 @@ pub async fn retry(
 ) -> Result<Json<view::SyncRetried>, Problem> {
     let id = |text: &String| {
         let id: Result<UpdateId, _> = text.parse();
-        id.map_err(|_| Problem::malformed(format!("{:?} is no id of an update", text.chars().take(80).collect::<String>())))
+        id.map_err(|_| {
+            Problem::malformed(format!("{:?} is no id of an update", text.chars().take(80).collect::<String>()))
+        })
     };
     let named = request.ids.iter().map(id).collect::<Result<Vec<_>, _>>()?;
     let (pardoned, asked) = handles.jobs.retry_sync(named).await?;

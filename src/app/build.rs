@@ -391,13 +391,12 @@ async fn extras(typed: &Typed, id: &str, kind: UpstreamKind, governor: &Governor
         source: std::io::Error::other(error.to_string()),
     })??;
     if let Some(hook) = hook.as_ref().filter(|hook| hook.is_plain()) {
-        tracing::warn!(host = hook.label(), "[sync] webhook is told of runs over plain HTTP: who can read the wire reads it");
+        tracing::warn!(
+            host = hook.label(),
+            "[sync] webhook is told of runs over plain HTTP: who can read the wire reads it"
+        );
     }
-    Ok(Extras {
-        microsoft,
-        definitions: lane.enabled.then_some(lane),
-        teller: hook.map(|hook| Teller { hook, node }),
-    })
+    Ok(Extras { microsoft, definitions: lane.enabled.then_some(lane), teller: hook.map(|hook| Teller { hook, node }) })
 }
 
 /// What of Microsoft's catalog is wanted, as `[filters]` says now; what is not said there is as it is shipped.

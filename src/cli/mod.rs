@@ -22,6 +22,7 @@ pub mod jobs;
 mod listener;
 pub mod node;
 pub mod print;
+mod quarantined;
 pub mod question;
 pub mod size;
 pub mod status;

@@ -8,9 +8,9 @@ use crate::admin::view::{
 };
 use crate::app::Loaded;
 use crate::cli::fail::Fail;
+use crate::cli::node::Node;
 use crate::cli::print::{Grid, Out, add};
 use crate::cli::verbs::{SyncVerb, WebhookVerb};
-use crate::cli::node::Node;
 use crate::cli::{follow, size};
 
 /// What the mark at an upstream means.
@@ -99,7 +99,7 @@ fn pardoned(retried: &SyncRetried) -> String {
 
 fn told(tested: &HookTested) -> String {
     let HookTested { host, status, text, took_ms, .. } = tested;
-    let took = size::time(Duration::from_millis(*took_ms));
+    let took = format!("{} ms", size::count(*took_ms));
     let answer = text.trim();
     match status {
         Some(status) if answer.is_empty() => format!("{host} answered {status} after {took}\n"),
@@ -200,7 +200,11 @@ fn found(compared: &SyncCompared) -> String {
         (absent, "not Microsoft's"),
         (unknown, "not given out there"),
     ];
-    let said: Vec<_> = named.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{} {word}", size::count(*count))).collect();
+    let said: Vec<_> = named
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| format!("{} {word}", size::count(*count)))
+        .collect();
     if said.is_empty() { "nothing to compare".to_owned() } else { said.join(", ") }
 }
 
@@ -273,7 +277,8 @@ fn history(page: &SyncHistory) -> String {
             add(&mut text, format_args!("run {}: {}\n", run.id, found(compared)));
         }
         if !run.troubles.is_empty() {
-            let kinds: Vec<String> = run.troubles.iter().map(|(kind, count)| format!("{} {kind}", size::count(*count))).collect();
+            let kinds: Vec<String> =
+                run.troubles.iter().map(|(kind, count)| format!("{} {kind}", size::count(*count))).collect();
             add(&mut text, format_args!("run {}: errors of the upstream: {}\n", run.id, kinds.join(", ")));
         }
     }

@@ -1,16 +1,17 @@
 //! `updates list|search|show`: what the catalog knows.
 
-use crate::admin::view::updates::{Catalog, First, Quarantine, Reference, Update, Updates, Whole};
+use crate::admin::view::updates::{Catalog, First, Reference, Update, Updates, Whole};
 use crate::app::Loaded;
 use crate::cli::csv;
 use crate::cli::fail::Fail;
 use crate::cli::node::{Node, segment};
 use crate::cli::print::{Grid, Out, add};
+use crate::cli::quarantined;
 use crate::cli::size;
 use crate::cli::verbs::catalog::{Sieve, UpdatesVerb};
 
 /// Rows that are asked for at a time: the most that a page has.
-const PAGE: usize = 500;
+pub(in crate::cli) const PAGE: usize = 500;
 
 /// Files, and updates of each relation, that are shown to people; the JSON has more.
 const SHOWN_MAX: usize = 20;
@@ -20,11 +21,6 @@ const SHORT: usize = 8;
 
 /// What to do about an empty catalog.
 const EMPTY: &str = "the catalog is empty: begin with `waystation sync start`\n";
-
-/// The state that is asked elsewhere, since what was not taken is not searched.
-const QUARANTINED: &str = "quarantined";
-
-const LIST_QUARANTINED: &str = "`waystation updates list --state quarantined` lists all of it, with --limit, --after, --csv and --json";
 
 const UNAUTHENTICATED: &str = "* unauthenticated: it came over plain HTTP, so that nothing proves who said it, and its digests prove no payload\n";
 
@@ -36,12 +32,8 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: UpdatesVerb, out: Out) -> Resul
         return Err(Fail::usage("--csv and --json cannot both be printed", "leave one of them out"));
     }
     super::with(Node::any(loaded, false)?, async |node| match verb {
-        UpdatesVerb::List(sieve) if sieve.state.iter().any(|state| state == QUARANTINED) => {
-            quarantined(node, &sieve, out).await
-        }
-        UpdatesVerb::Search { sieve, .. } if sieve.state.iter().any(|state| state == QUARANTINED) => {
-            Err(Fail::usage("what is quarantined cannot be searched", LIST_QUARANTINED))
-        }
+        UpdatesVerb::List(sieve) if quarantined::is_meant(&sieve) => quarantined::list(node, &sieve, out).await,
+        UpdatesVerb::Search { sieve, .. } if quarantined::is_meant(&sieve) => Err(quarantined::no_search()),
         UpdatesVerb::List(sieve) => list(node, "", &sieve, out).await,
         UpdatesVerb::Search { words, sieve } => list(node, &words.join(" "), &sieve, out).await,
         UpdatesVerb::Show { update } => {
@@ -51,77 +43,8 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: UpdatesVerb, out: Out) -> Resul
     })
 }
 
-/// What was not taken or is not offered, with the reason.
-async fn quarantined(node: &Node, sieve: &Sieve, out: Out) -> Result<(), Fail> {
-    let others = Sieve { state: Vec::new(), ..sieve.clone() };
-    if sieve.state.len() > 1 || !query("", &others).is_empty() {
-        return Err(Fail::usage("what was not taken is not sifted", LIST_QUARANTINED));
-    }
-    let limit = sieve.limit;
-    let mut after = sieve.after.clone();
-    let mut all = Quarantine::default();
-    loop {
-        let wanted = if limit == 0 { PAGE } else { limit.saturating_sub(all.rows.len()).clamp(1, PAGE) };
-        let behind = after.take().map(|after| format!("&after={}", segment(&after))).unwrap_or_default();
-        let page: Quarantine = node.get(&format!("/api/v1/updates/quarantined?limit={wanted}{behind}")).await?;
-        after.clone_from(&page.next);
-        all.rows.extend(page.rows);
-        (all.total, all.next) = (page.total, page.next);
-        if after.is_none() || (limit > 0 && all.rows.len() >= limit) {
-            break;
-        }
-    }
-    if sieve.csv {
-        let mut text = String::new();
-        csv::row(&mut text, ["id", "revision", "since", "held", "stays", "title", "reason"]);
-        for row in &all.rows {
-            csv::row(
-                &mut text,
-                [
-                    row.id.clone(),
-                    row.revision.to_string(),
-                    row.at.to_string(),
-                    row.held.to_string(),
-                    row.stays.to_string(),
-                    row.title.clone().unwrap_or_default(),
-                    row.reason.clone(),
-                ],
-            );
-        }
-        return out.raw(text);
-    }
-    out.both(&all, put_away)
-}
-
-fn put_away(all: &Quarantine) -> String {
-    if all.rows.is_empty() {
-        return "nothing is quarantined\n".to_owned();
-    }
-    let mut grid = Grid::new(&["update", ">revision", "since", "held", "reason"]);
-    for row in &all.rows {
-        grid.row([
-            // Whole: what is not held is found by nothing less.
-            row.id.clone(),
-            row.revision.to_string(),
-            row.at.to_string(),
-            if row.held { "yes, not offered" } else { "no" }.to_owned(),
-            match &row.title {
-                Some(title) if !title.is_empty() => format!("{title}: {}", row.reason),
-                _ => row.reason.clone(),
-            },
-        ]);
-    }
-    let mut text = grid.text();
-    if let Some(next) = &all.next {
-        let (shown, total) = (size::count(all.rows.len() as u64), size::count(all.total));
-        add(&mut text, format_args!("{shown} of {total}; the next ones with --after {next}, all with --limit 0\n"));
-    }
-    text.push_str("`waystation sync retry [ID..]` takes them out and asks the upstream for them again\n");
-    text
-}
-
 /// The query string, page and limit left out.
-fn query(words: &str, sieve: &Sieve) -> String {
+pub(in crate::cli) fn query(words: &str, sieve: &Sieve) -> String {
     let mut query = String::new();
     let states = (!sieve.state.is_empty()).then(|| sieve.state.join(","));
     let kinds = (!sieve.kind.is_empty()).then(|| sieve.kind.join(","));
@@ -383,6 +306,7 @@ fn related(text: &mut String, what: &str, list: &First<Reference>) {
             (Some(title), true) => format!("{title} (expired)"),
             (Some(title), false) => title.clone(),
         };
+        let title = if row.unauthenticated { format!("{title} *") } else { title };
         // What is not held is found nowhere by the first digits.
         let id = if row.title.is_some() { row.id.chars().take(SHORT).collect() } else { row.id.clone() };
         grid.row([String::new(), id, title]);

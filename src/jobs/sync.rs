@@ -232,7 +232,10 @@ fn compared(found: Compared) -> String {
     }
     let rare = [(absent, "not Microsoft's"), (unknown, "that Microsoft does not give out")];
     let rare = rare.into_iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}"));
-    std::iter::once(format!("{agreed} are Microsoft's, {differed} are not and are refused")).chain(rare).collect::<Vec<_>>().join("; ")
+    std::iter::once(format!("{agreed} are Microsoft's, {differed} are not and are refused"))
+        .chain(rare)
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 /// What a run is at, for people.

@@ -21,15 +21,8 @@ pub enum Class {
 
 impl Class {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 7] = [
-        Self::Upstream,
-        Self::Sync,
-        Self::Prefetch,
-        Self::Definitions,
-        Self::Demand,
-        Self::Clients,
-        Self::Nodes,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Upstream, Self::Sync, Self::Prefetch, Self::Definitions, Self::Demand, Self::Clients, Self::Nodes];
 
     /// The word of it in settings, metrics and answers.
     pub const fn word(self) -> &'static str {

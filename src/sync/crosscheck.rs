@@ -76,7 +76,8 @@ pub(in crate::sync) async fn compare(work: &mut Work<'_>, microsoft: &Wsus) -> R
             }
         }
         for identity in &absent {
-            work.board.remark(*identity, "Microsoft does not have it: somebody published it on the upstream".to_owned());
+            work.board
+                .remark(*identity, "Microsoft does not have it: somebody published it on the upstream".to_owned());
         }
         work.board.compared(Compared { absent: absent.len() as u64, ..Compared::default() });
         work.board.done(absent.len() as u64);
@@ -157,7 +158,8 @@ async fn documents(
 
 fn unknown(work: &Work<'_>, identity: Identity, why: String) {
     work.board.compared(Compared { unknown: 1, ..Compared::default() });
-    work.board.remark(identity, format!("Microsoft does not give this revision out, so that nothing is known of it: {why}"));
+    work.board
+        .remark(identity, format!("Microsoft does not give this revision out, so that nothing is known of it: {why}"));
 }
 
 /// Refuses a revision and the bundles that contain it: whoever installs those installs it too.
@@ -209,9 +211,8 @@ fn judge((document, doubtful): &(Document, Doubtful)) -> Verdict {
 /// What is different, in words: digests first, since they say what would have been run.
 fn difference(ours: &Update, theirs: &Update) -> String {
     let mut said = Vec::new();
-    let by_sha1 = |update: &Update| -> BTreeMap<_, File> {
-        read::files(update).map(|file| (file.sha1, file.clone())).collect()
-    };
+    let by_sha1 =
+        |update: &Update| -> BTreeMap<_, File> { read::files(update).map(|file| (file.sha1, file.clone())).collect() };
     let (own, right) = (by_sha1(ours), by_sha1(theirs));
     for (sha1, file) in &own {
         match right.get(sha1) {

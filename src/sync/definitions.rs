@@ -53,12 +53,8 @@ impl Work<'_> {
         let tree = self.catalog.tree().await?;
         let is_product = |id| tree.get(id).is_some_and(|category| category.kind == CategoryKind::Product);
         loop {
-            let query = Query {
-                classification: Some(known::DEFINITION_UPDATES),
-                limit: PAGE_MAX,
-                after,
-                ..Query::default()
-            };
+            let query =
+                Query { classification: Some(known::DEFINITION_UPDATES), limit: PAGE_MAX, after, ..Query::default() };
             let page = self.until_stopped(self.catalog.search(query)).await?;
             for hit in page.hits {
                 let id = hit.summary.identity.id;

@@ -305,7 +305,9 @@ impl Runner {
         let (by, counts, now) = (note.by.as_str(), board.counts(), self.shared.clock.now());
         let Counts { new, changed, expired, refused, errors, .. } = counts;
         match outcome {
-            Outcome::Running => tracing::info!(run = id, kind = ?note.kind, by, upstream, "a run of the catalog begins"),
+            Outcome::Running => {
+                tracing::info!(run = id, kind = ?note.kind, by, upstream, "a run of the catalog begins")
+            }
             Outcome::Successful => tracing::info!(
                 run = id, kind = ?note.kind, by, new, changed, expired, refused, errors, "a run of the catalog ended well"
             ),
@@ -369,8 +371,7 @@ impl Runner {
             after = page.last().map(|refused| refused.identity);
             let is_last = page.len() < RETRY_PAGE;
             for refused in page {
-                let is_meant =
-                    if named.is_empty() { !refused.stays } else { named.contains(&refused.identity.id) };
+                let is_meant = if named.is_empty() { !refused.stays } else { named.contains(&refused.identity.id) };
                 if is_meant && catalog.pardon(refused.identity).await? {
                     pardoned.push(refused.identity);
                 }
@@ -379,7 +380,8 @@ impl Runner {
                 break;
             }
         }
-        let asked = if pardoned.is_empty() { 0 } else { catalog.ask_for(plan::AGAIN.to_owned(), pardoned.clone()).await? };
+        let asked =
+            if pardoned.is_empty() { 0 } else { catalog.ask_for(plan::AGAIN.to_owned(), pardoned.clone()).await? };
         Ok((pardoned, asked))
     }
 

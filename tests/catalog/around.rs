@@ -135,7 +135,10 @@ async fn what_is_not_microsofts_is_refused_and_the_rest_is_authenticated() {
         assert!(summary.refused && row.stays, "{row:?}");
         match altered.get(&row.identity.id).map(String::as_str) {
             Some("altered-digest") => {
-                assert!(row.reason.contains("Microsoft's has no file") && row.reason.contains("it lacks file"), "{row:?}");
+                assert!(
+                    row.reason.contains("Microsoft's has no file") && row.reason.contains("it lacks file"),
+                    "{row:?}"
+                );
             }
             Some(_) => assert!(row.reason.contains("its title differs"), "{row:?}"),
             None => assert!(row.reason.starts_with("it bundles "), "{row:?}"),
@@ -148,7 +151,10 @@ async fn what_is_not_microsofts_is_refused_and_the_rest_is_authenticated() {
     let (doubtful, _) = catalog.doubtful(None).await.unwrap();
     assert_eq!(doubtful.iter().map(|one| one.identity.id).collect::<Vec<_>>(), [local]);
     let run = runner.history(None, 1).await.unwrap().remove(0);
-    assert_eq!((run.note.kind, run.note.compared, run.outcome), (RunKind::Crosscheck, Some(found), Outcome::Successful));
+    assert_eq!(
+        (run.note.kind, run.note.compared, run.outcome),
+        (RunKind::Crosscheck, Some(found), Outcome::Successful)
+    );
 
     // Digests count by who says them.
     let (mut proven, mut taken_back) = (0, 0);
@@ -237,11 +243,8 @@ async fn listener(mut statuses: Vec<u16>) -> (String, mpsc::UnboundedReceiver<He
 
 fn teller(url: &str, dir: &TempDir) -> Teller {
     let http = conversation::config("http://127.0.0.1", dir.path().to_owned()).http;
-    let patience = hook::Patience {
-        attempts_max: 4,
-        first: Duration::from_millis(5),
-        longest: Duration::from_millis(20),
-    };
+    let patience =
+        hook::Patience { attempts_max: 4, first: Duration::from_millis(5), longest: Duration::from_millis(20) };
     let config = hook::Config { url: url.to_owned(), secret: Secret::new("between us".to_owned()), http, patience };
     Teller { hook: Hook::new(config).unwrap(), node: "node.example.org".to_owned() }
 }
@@ -253,7 +256,10 @@ async fn next(heard: &mut mpsc::UnboundedReceiver<Heard>) -> (String, String, Va
     assert_eq!(fields["waystation-signature"], signed);
     assert_eq!(fields["content-type"], "application/json");
     let told: Value = serde_json::from_slice(&body).unwrap();
-    assert_eq!((&told["id"], &told["event"]), (&fields["waystation-delivery"].clone().into(), &fields["waystation-event"].clone().into()));
+    assert_eq!(
+        (&told["id"], &told["event"]),
+        (&fields["waystation-delivery"].clone().into(), &fields["waystation-event"].clone().into())
+    );
     (fields["waystation-event"].clone(), fields["waystation-delivery"].clone(), told)
 }
 
@@ -372,7 +378,13 @@ async fn definition_updates_have_a_lane_of_their_own_and_the_newest_stay() {
     let run = all.history(None, 1).await.unwrap().remove(0);
     assert_eq!((run.note.kind, run.outcome), (RunKind::Definitions, Outcome::Successful));
     let lists = sim.log(2_000);
-    let lists: Vec<_> = lists["lines"].as_array().unwrap().iter().filter(|line| line["method"] == "GetRevisionIdList").cloned().collect();
+    let lists: Vec<_> = lists["lines"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|line| line["method"] == "GetRevisionIdList")
+        .cloned()
+        .collect();
     assert!(lists.len() == 1 && lists[0]["classifications"] == 1, "{lists:?}");
     assert_eq!(lane(all).await.unwrap().new, 0, "from its own anchor");
 
@@ -465,7 +477,10 @@ async fn a_dead_upstream_is_told_at_once_and_counted() {
     cancel.cancel();
     assert!(matches!(timeout(SOON, run).await.unwrap().unwrap(), Err(Error::Stopped)));
     let run = runner.history(None, 1).await.unwrap().remove(0);
-    assert!(run.outcome == Outcome::Stopped && run.reason.starts_with("stopped by root; what was committed"), "{run:?}");
+    assert!(
+        run.outcome == Outcome::Stopped && run.reason.starts_with("stopped by root; what was committed"),
+        "{run:?}"
+    );
     assert_eq!(run.note.troubles, BTreeMap::from([("not reached".to_owned(), 1)]));
     assert_eq!(run.counts.errors, 1);
     store.close().await.unwrap();
@@ -474,7 +489,9 @@ async fn a_dead_upstream_is_told_at_once_and_counted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn errors_that_were_got_over_are_counted_by_kind() {
     let sim = sim(Character::Wsus, 47, 150);
-    for (fault, method) in [("server-busy", "GetRevisionIdList"), ("http-503", "GetUpdateData"), ("drop", "GetUpdateData")] {
+    for (fault, method) in
+        [("server-busy", "GetRevisionIdList"), ("http-503", "GetUpdateData"), ("drop", "GetUpdateData")]
+    {
         sim.fault(&json!({ "fault": fault, "method": method })).unwrap();
     }
     let dir = tempfile::tempdir().unwrap();

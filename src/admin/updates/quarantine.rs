@@ -59,7 +59,9 @@ pub async fn list(
 fn place(text: &str) -> Result<Identity, Problem> {
     let parts = text.split_once('/').and_then(|(id, revision)| Some((id.parse().ok()?, revision.parse().ok()?)));
     let Some((id, revision)) = parts else {
-        return Err(Problem::malformed("`after` is no place in the list: give what a page before said as `next`".to_owned()));
+        return Err(Problem::malformed(
+            "`after` is no place in the list: give what a page before said as `next`".to_owned(),
+        ));
     };
     Ok(Identity { id, revision })
 }

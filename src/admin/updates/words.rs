@@ -71,6 +71,7 @@ pub(super) fn reference(short: &Summary) -> view::Reference {
         revision: Some(short.identity.revision),
         title: Some(short.title.clone()),
         expired: short.publication == Publication::Expired,
+        unauthenticated: short.unauthenticated,
     }
 }
 
@@ -80,7 +81,7 @@ pub(super) fn not_held(target: Target) -> view::Reference {
         Target::Revision(identity) => (identity.id, Some(identity.revision)),
         Target::Newest(id) => (id, None),
     };
-    view::Reference { id: id.to_string(), revision, title: None, expired: false }
+    view::Reference { id: id.to_string(), revision, title: None, expired: false, unauthenticated: false }
 }
 
 /// A category with its path.

@@ -190,6 +190,9 @@ pub struct Reference {
     pub title: Option<String>,
     /// Whether it is held and withdrawn.
     pub expired: bool,
+    /// It is held, and came over a connection that proves nothing.
+    #[serde(default)]
+    pub unauthenticated: bool,
 }
 
 /// A file of an update.

@@ -60,8 +60,9 @@ pub use crate::store::catalog::blobs::{Reading, Stage, Staged};
 pub use crate::store::catalog::search::PAGE_MAX;
 pub use crate::store::catalog::trust::Doubtful;
 pub use crate::store::catalog::value::{
-    Applied, Batch, Body, Change, Changes, Compared, Counts, Cursor, FileDigest, Hit, Incoming, KnownFile, Outcome, Page, Part,
-    Query, Refused, Revision, Run, RunKind, RunNote, Set, Standing, State, Summary, Text, Upstream, UpstreamKind,
+    Applied, Batch, Body, Change, Changes, Compared, Counts, Cursor, FileDigest, Hit, Incoming, KnownFile, Outcome,
+    Page, Part, Query, Refused, Revision, Run, RunKind, RunNote, Set, Standing, State, Summary, Text, Upstream,
+    UpstreamKind,
 };
 
 /// What the catalog keeps in memory.

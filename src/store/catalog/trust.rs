@@ -105,9 +105,8 @@ impl Tables<'_> {
             let number = of_long_key(user?.0.value());
             let Some(row) = self.revision(number)? else { continue };
             let (is_proven, is_offered) = (!row.unauthenticated, !row.refused);
-            let is_better = best
-                .as_ref()
-                .is_none_or(|(proven, offered, ..)| (is_offered, is_proven) > (*offered, *proven));
+            let is_better =
+                best.as_ref().is_none_or(|(proven, offered, ..)| (is_offered, is_proven) > (*offered, *proven));
             if is_better {
                 best = Some((is_proven, is_offered, number, row));
             }
@@ -124,12 +123,7 @@ impl Tables<'_> {
     }
 
     /// Step 3, for what the current revision supersedes.
-    pub(crate) fn settle_superseded(
-        &mut self,
-        w: &mut Work<'_>,
-        number: u32,
-        row: &RevisionRow,
-    ) -> Result<(), Error> {
+    pub(crate) fn settle_superseded(&mut self, w: &mut Work<'_>, number: u32, row: &RevisionRow) -> Result<(), Error> {
         // What was withdrawn makes nothing superfluous, refused or not.
         if !row.current || row.publication != 0 {
             return Ok(());

@@ -224,7 +224,9 @@ impl Core {
             let (set, step) = (set.clone(), step.to_vec());
             let (count, _) = self.catalog_write(Room::Adds, move |t, w| {
                 if w.sets.len() >= SETS_MAX && !w.sets.contains_key(&set) {
-                    return Err(invalid(format!("there are {SETS_MAX} filter sets already: run a synchronisation first")));
+                    return Err(invalid(format!(
+                        "there are {SETS_MAX} filter sets already: run a synchronisation first"
+                    )));
                 }
                 let mut new = 0;
                 for identity in step {

@@ -160,7 +160,9 @@ impl Hook {
             return refuse("it begins with neither http:// nor https://");
         }
         if !url.username().is_empty() || url.password().is_some() {
-            return refuse("it carries a user, which would go over the wire with each event; the signature proves who asks");
+            return refuse(
+                "it carries a user, which would go over the wire with each event; the signature proves who asks",
+            );
         }
         let host = match Host::parse(url.host_str().unwrap_or_default()) {
             Ok(host) => host,
@@ -241,7 +243,12 @@ async fn deliver(shared: Arc<Shared>, mut queue: mpsc::Receiver<Event>) {
     while let Ok(event) = queue.try_recv() {
         let left = until.saturating_duration_since(Instant::now());
         if !matches!(timeout(left, attempt(&shared, &event)).await, Ok(Ok(_))) {
-            tracing::warn!(host = shared.label, event = event.kind, id = event.id, "an event was not told before the end");
+            tracing::warn!(
+                host = shared.label,
+                event = event.kind,
+                id = event.id,
+                "an event was not told before the end"
+            );
         }
     }
 }
@@ -252,7 +259,8 @@ async fn one(shared: &Shared, event: &Event) {
     let (host, kind, id) = (shared.label.as_str(), event.kind, event.id.as_str());
     for number in 1..=attempts_max.max(1) {
         let is_last = number >= attempts_max || shared.closing.is_cancelled();
-        let attempted = timeout(if is_last { LAST_WORDS.max(ATTEMPT_MAX) } else { ATTEMPT_MAX }, attempt(shared, event));
+        let attempted =
+            timeout(if is_last { LAST_WORDS.max(ATTEMPT_MAX) } else { ATTEMPT_MAX }, attempt(shared, event));
         let failure = match attempted.await {
             Ok(Ok(answer)) => {
                 tracing::debug!(host, event = kind, id, status = answer.status, "told the webhook");

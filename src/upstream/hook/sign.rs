@@ -25,11 +25,7 @@ pub fn signature(secret: &Secret, timestamp: u64, body: &[u8]) -> Option<String>
 /// The suite's own HMAC. It takes keys of a block at most; longer ones are hashed first, as RFC 2104 section 2 says.
 fn hmac(key: &[u8], message: &[u8]) -> Option<Vec<u8>> {
     let suite = TLS13_AES_128_GCM_SHA256.tls13()?;
-    let key = if key.len() > OkmBlock::MAX_LEN {
-        OkmBlock::new(&Sha256::digest(key))
-    } else {
-        OkmBlock::new(key)
-    };
+    let key = if key.len() > OkmBlock::MAX_LEN { OkmBlock::new(&Sha256::digest(key)) } else { OkmBlock::new(key) };
     Some(suite.hkdf_provider.hmac_sign(&key, message).as_ref().to_vec())
 }
 
@@ -45,11 +41,7 @@ mod tests {
     #[test]
     fn it_is_the_hmac_of_the_specification() {
         for (key, message, tag) in [
-            (
-                vec![0x0b; 20],
-                b"Hi There".to_vec(),
-                "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7",
-            ),
+            (vec![0x0b; 20], b"Hi There".to_vec(), "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"),
             (
                 b"Jefe".to_vec(),
                 b"what do ya want for nothing?".to_vec(),

@@ -52,7 +52,12 @@ pub(crate) const KINDS: &[(&str, Place, &str, &str)] = &[
     ("lying-size", Place::Document, "", "a file size that is 1,000 too large"),
     ("altered-title", Place::Document, "", "another title: a document that is well and not the published one"),
     ("altered-digest", Place::Document, "", "another SHA-1 of a file, well formed: bytes of somebody else"),
-    ("withheld", Place::Document, "", "it is in no list, and calls that name it fail; wants `ids`, and holds until faults are cleared"),
+    (
+        "withheld",
+        Place::Document,
+        "",
+        "it is in no list, and calls that name it fail; wants `ids`, and holds until faults are cleared",
+    ),
     ("deep-xml", Place::Document, "", "50,000 elements one in the other"),
     ("many-attributes", Place::Document, "", "an element with 50,000 attributes"),
     ("entity-bomb", Place::Document, "", "a document type with entities of entities"),

@@ -1,5 +1,7 @@
 //! Taking updates out that a rule says are not kept any more, and what only they bundled.
 
+use redb::ReadableTable;
+
 use crate::model::update::UpdateId;
 use crate::store::catalog::apply::Work;
 use crate::store::catalog::tables::{Guid, IdKey, LongKey, RunRow, Tables, id_key, long_key, of_id_key, of_long_key};

@@ -10,6 +10,8 @@
 
 use std::ops::Bound;
 
+use redb::ReadableTable;
+
 use crate::base::digest::{Blake3, Sha1};
 use crate::model::update::Identity;
 use crate::store::catalog::apply::Work;

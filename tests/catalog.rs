@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says where by panicking")]
 
+#[path = "catalog/around.rs"]
+mod around;
 #[path = "support/authority.rs"]
 mod authority;
 #[path = "catalog/content.rs"]
@@ -10,6 +12,9 @@ mod content;
 mod conversation;
 #[path = "catalog/documents.rs"]
 mod documents;
+#[allow(dead_code, reason = "this binary needs no crash of the disk, only its faults")]
+#[path = "support/fault_disk.rs"]
+mod fault_disk;
 #[path = "catalog/messages.rs"]
 mod messages;
 #[path = "catalog/policy.rs"]

@@ -29,6 +29,8 @@ mod origin;
 mod paused;
 #[path = "cli/preflight.rs"]
 mod preflight;
+#[path = "cli/sync.rs"]
+mod sync;
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()

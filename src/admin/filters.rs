@@ -20,7 +20,17 @@ use crate::admin::view::{Setting, settings_place};
 use crate::admin::{Caller, Handles, ask};
 use crate::model::filter::{ENTRIES_MAX, Error, Filters, Selection, Tree, language};
 use crate::model::settings::{Raw, SettingError};
-use crate::model::update::{CategoryKind, UpdateId};
+use crate::model::update::{CategoryKind, Kind, UpdateId};
+use crate::store::catalog::{Catalog, PAGE_MAX, Query};
+
+/// What can be chosen, and what it stands below.
+const CATEGORIES: [CategoryKind; 5] = [
+    CategoryKind::Company,
+    CategoryKind::Family,
+    CategoryKind::Product,
+    CategoryKind::Classification,
+    CategoryKind::Other,
+];
 
 /// What there is to set.
 const KEYS: [&str; 3] = ["products", "classifications", "languages"];
@@ -37,9 +47,15 @@ pub async fn show(State(handles): State<Arc<Handles>>) -> Result<Json<view::Filt
 /// `GET /api/v1/filters/available`: the tree, from the top, each behind what it stands below.
 pub async fn available(State(handles): State<Arc<Handles>>) -> Result<Json<Vec<view::Available>>, Problem> {
     let settings = ask::in_force(&handles).await?;
-    let tree = handles.store.catalog().tree().await?;
+    let catalog = handles.store.catalog();
+    let tree = catalog.tree().await?;
     let (filters, _) = selection(&settings).in_force(&tree);
-    Ok(Json(rows(&tree, &filters)))
+    let mut rows = rows(&tree, &filters);
+    let doubtful: BTreeSet<String> = doubtful(&catalog).await?.iter().map(ToString::to_string).collect();
+    for row in &mut rows {
+        row.unauthenticated = doubtful.contains(&row.id);
+    }
+    Ok(Json(rows))
 }
 
 /// `POST /api/v1/filters/{key}`.
@@ -199,7 +215,24 @@ async fn present(handles: &Handles) -> Result<view::Filters, Problem> {
     let catalog = handles.store.catalog();
     let tree = catalog.tree().await?;
     let is_empty = catalog.standing().await?.updates == 0;
-    Ok(told(&settings, &tree, is_empty))
+    let unauthenticated = !doubtful(&catalog).await?.is_empty();
+    Ok(view::Filters { unauthenticated, ..told(&settings, &tree, is_empty) })
+}
+
+/// Categories that nobody proven has said.
+async fn doubtful(catalog: &Catalog) -> Result<BTreeSet<UpdateId>, Problem> {
+    let (mut found, mut after) = (BTreeSet::new(), None);
+    loop {
+        let kinds = CATEGORIES.map(Kind::Category).to_vec();
+        let query = Query { kinds, hidden: true, after, limit: PAGE_MAX, ..Query::default() };
+        let page = catalog.search(query).await?;
+        let doubtful = page.hits.iter().filter(|hit| hit.summary.unauthenticated);
+        found.extend(doubtful.map(|hit| hit.summary.identity.id));
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(found),
+        }
+    }
 }
 
 /// The filters in words.
@@ -243,6 +276,7 @@ fn told(settings: &[Setting], tree: &Tree, is_empty: bool) -> view::Filters {
         products_count: filters.wanted(tree).products.len() as u64,
         without_effect,
         catalog_categories: if is_empty { 0 } else { tree.categories().count() as u64 },
+        unauthenticated: false,
     }
 }
 
@@ -297,6 +331,7 @@ fn rows(tree: &Tree, filters: &Filters) -> Vec<view::Available> {
             depth,
             path: tree.path(id),
             chosen: taken.contains(&id) || filters.products.contains(&id),
+            unauthenticated: false,
         });
         let below = sorted(tree.children(id).map(|child| child.id).collect());
         left.extend(below.into_iter().map(|child| (child, depth + 1)));

@@ -88,8 +88,11 @@ pub async fn start(
 }
 
 /// `POST /api/v1/prefetch/stop`: what has arrived stays.
-pub async fn stop(State(handles): State<Arc<Handles>>) -> Result<Json<view::PrefetchStopped>, Problem> {
-    Ok(Json(view::PrefetchStopped { job: handles.jobs.stop_prefetch()? }))
+pub async fn stop(
+    State(handles): State<Arc<Handles>>,
+    Caller(by): Caller,
+) -> Result<Json<view::PrefetchStopped>, Problem> {
+    Ok(Json(view::PrefetchStopped { job: handles.jobs.stop_prefetch(&by)? }))
 }
 
 fn sum(sum: Sum) -> view::Sum {

@@ -49,7 +49,18 @@ pub const ADDRESSES: &[(&str, &str, &str)] = &[
     ("GET", "/api/v1/sync", "how the catalog is synchronised: the run under way, the last one, the next one"),
     ("GET", "/api/v1/sync/history", "the runs, newest first, by page: `before`, `limit`"),
     ("POST", "/api/v1/sync/start", "starts a run as a job"),
-    ("POST", "/api/v1/sync/stop", "stops the run that is under way"),
+    ("POST", "/api/v1/sync/stop", "stops the run, or the comparison, that is under way"),
+    (
+        "POST",
+        "/api/v1/sync/crosscheck",
+        "compares a catalog that came over plain HTTP with Microsoft's, as a job: what differs is refused",
+    ),
+    (
+        "POST",
+        "/api/v1/sync/retry",
+        "takes updates out of quarantine, for the next run to ask for: `{\"ids\": [..]}`, none for all that were not taken",
+    ),
+    ("POST", "/api/v1/sync/webhook/test", "tells the webhook that this is a test, and what it answered"),
     ("POST", "/api/v1/tls/reload", "looks at the certificate's files now, and answers what is served then"),
     ("GET", "/api/v1/explain", "what the node makes of the address in `url`"),
     ("GET", "/api/v1/doctor", "tests the way to the origins, or to those in `url`"),
@@ -58,6 +69,11 @@ pub const ADDRESSES: &[(&str, &str, &str)] = &[
         "/api/v1/updates",
         "updates of the catalog, the newest first, by page: `after`, `limit` (at most 500), `text`, `kb`, `severity`, \
          `classification`, `product`, `state`, `kind`, `from`, `until`, `hidden`",
+    ),
+    (
+        "GET",
+        "/api/v1/updates/quarantined",
+        "updates that were not taken, or are held and not offered, with the reason, by page: `after`, `limit` (at most 500)",
     ),
     (
         "GET",
@@ -121,6 +137,9 @@ pub fn router(handles: Handles, access: Access) -> Router {
         .route("/sync/history", get(sync::history))
         .route("/sync/start", post(sync::start))
         .route("/sync/stop", post(sync::stop))
+        .route("/sync/crosscheck", post(sync::crosscheck))
+        .route("/sync/retry", post(sync::retry))
+        .route("/sync/webhook/test", post(sync::test_webhook))
         .route("/tls/reload", post(tls::reload))
         .route("/bandwidth", get(bandwidth::show))
         .route("/bandwidth/{key}", post(bandwidth::set).merge(delete(bandwidth::clear)))
@@ -128,6 +147,7 @@ pub fn router(handles: Handles, access: Access) -> Router {
         .route("/updates/approve", post(updates::decide::approve))
         .route("/updates/decline", post(updates::decide::decline))
         .route("/updates/reset", post(updates::decide::reset))
+        .route("/updates/quarantined", get(updates::quarantine::list))
         .route("/updates/{name}", get(updates::show))
         .route("/plan", get(plan::show))
         .route("/plan/confirm", post(plan::confirm))

@@ -8,12 +8,13 @@ use http::StatusCode;
 use serde::Deserialize;
 
 use crate::admin::error::Problem;
-use crate::admin::extract::Asked;
+use crate::admin::extract::{Asked, Given};
 use crate::admin::view::{self, Time};
 use crate::admin::{Caller, Handles, plan};
 use crate::jobs;
 use crate::jobs::work::Work;
-use crate::store::catalog::{Counts, Outcome, Run, Upstream, UpstreamKind};
+use crate::model::update::UpdateId;
+use crate::store::catalog::{Compared, Counts, Outcome, Run, RunKind, Upstream, UpstreamKind};
 
 /// Runs on one page, unless told otherwise, and at most.
 const PAGE: usize = 20;
@@ -29,8 +30,17 @@ pub struct Ask {
 
 /// `GET /api/v1/sync`.
 pub async fn state(State(handles): State<Arc<Handles>>) -> Result<Json<view::Sync>, Problem> {
-    let jobs::sync::State { upstream: asked, running, last, last_success, next, standing } =
-        handles.jobs.sync_state().await?;
+    let jobs::sync::State {
+        upstream: asked,
+        running,
+        last,
+        last_success,
+        last_crosscheck,
+        next,
+        next_definitions,
+        hook,
+        standing,
+    } = handles.jobs.sync_state().await?;
     let running = running.map(|(job, seen)| {
         let mut running = view::SyncRunning {
             job,
@@ -41,12 +51,16 @@ pub async fn state(State(handles): State<Arc<Handles>>) -> Result<Json<view::Syn
             left_s: None,
             started_at: None,
             counts: view::SyncCounts::default(),
+            kind: String::new(),
+            waits: None,
         };
         if let Some(seen) = seen {
             seen.step.word().clone_into(&mut running.step);
             (running.done, running.total, running.per_minute) = (seen.done, seen.total, seen.per_minute);
             running.left_s = seen.left.map(|left| left.as_secs());
             (running.started_at, running.counts) = (Some(Time(seen.started)), counts(seen.counts));
+            kind(seen.kind).clone_into(&mut running.kind);
+            running.waits = seen.waiting.as_ref().map(jobs::sync::waits);
         }
         running
     });
@@ -56,7 +70,10 @@ pub async fn state(State(handles): State<Arc<Handles>>) -> Result<Json<view::Syn
         running,
         last: last.map(run),
         last_success: last_success.map(run),
+        last_crosscheck: last_crosscheck.map(run),
         next_at: next.map(Time),
+        next_definitions_at: next_definitions.map(Time),
+        webhook: hook,
         updates: standing.updates,
         revisions: standing.revisions,
         refused: standing.refused,
@@ -85,9 +102,52 @@ pub async fn start(
     Ok((StatusCode::ACCEPTED, Json(view::Started { job })))
 }
 
+/// `POST /api/v1/sync/crosscheck`: the comparison is a job.
+pub async fn crosscheck(
+    State(handles): State<Arc<Handles>>,
+    Caller(by): Caller,
+) -> Result<(StatusCode, Json<view::Started>), Problem> {
+    let job = handles.jobs.start(Work::Crosscheck, &by)?;
+    Ok((StatusCode::ACCEPTED, Json(view::Started { job })))
+}
+
 /// `POST /api/v1/sync/stop`: the run ends soon after.
-pub async fn stop(State(handles): State<Arc<Handles>>) -> Result<Json<view::SyncStopped>, Problem> {
-    Ok(Json(view::SyncStopped { job: handles.jobs.stop_sync()? }))
+pub async fn stop(State(handles): State<Arc<Handles>>, Caller(by): Caller) -> Result<Json<view::SyncStopped>, Problem> {
+    Ok(Json(view::SyncStopped { job: handles.jobs.stop_sync(&by)? }))
+}
+
+/// `POST /api/v1/sync/retry`: what is quarantined is asked for again by the next run.
+pub async fn retry(
+    State(handles): State<Arc<Handles>>,
+    Caller(by): Caller,
+    Given(request): Given<view::SyncRetry>,
+) -> Result<Json<view::SyncRetried>, Problem> {
+    let id = |text: &String| {
+        let id: Result<UpdateId, _> = text.parse();
+        id.map_err(|_| {
+            Problem::malformed(format!("{:?} is no id of an update", text.chars().take(80).collect::<String>()))
+        })
+    };
+    let named = request.ids.iter().map(id).collect::<Result<Vec<_>, _>>()?;
+    let (pardoned, asked) = handles.jobs.retry_sync(named).await?;
+    tracing::info!(by, updates = pardoned.len(), asked, "updates are taken out of quarantine");
+    Ok(Json(view::SyncRetried { pardoned: pardoned.iter().map(ToString::to_string).collect(), asked, job: None }))
+}
+
+/// `POST /api/v1/sync/webhook/test`: tells it that this is a test, and what it answered.
+pub async fn test_webhook(State(handles): State<Arc<Handles>>) -> Result<Json<view::HookTested>, Problem> {
+    let (host, status, text, took) = handles.jobs.test_hook().await?;
+    let taken = status.is_some_and(|status| (200..300).contains(&status));
+    let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    Ok(Json(view::HookTested { host, taken, status, text, took_ms }))
+}
+
+const fn kind(kind: RunKind) -> &'static str {
+    match kind {
+        RunKind::Catalog => "catalog",
+        RunKind::Definitions => "definitions",
+        RunKind::Crosscheck => "crosscheck",
+    }
 }
 
 fn upstream(upstream: Upstream) -> view::SyncUpstream {
@@ -118,6 +178,16 @@ fn run(run: Run) -> view::SyncRun {
         reason: run.reason,
         counts: counts(run.counts),
         wanted: run.wanted.map(|(files, bytes)| view::policy::Sum { files, bytes }),
+        kind: kind(run.note.kind).to_owned(),
+        by: run.note.by,
+        unauthenticated: run.note.unauthenticated,
+        troubles: run.note.troubles,
+        compared: run.note.compared.map(|Compared { agreed, differed, absent, unknown }| view::SyncCompared {
+            agreed,
+            differed,
+            absent,
+            unknown,
+        }),
     }
 }
 

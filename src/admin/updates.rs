@@ -9,6 +9,7 @@
 pub mod ask;
 pub mod decide;
 mod find;
+pub mod quarantine;
 mod words;
 
 pub(in crate::admin) use self::words::category_kind;
@@ -28,7 +29,7 @@ use crate::model::name::Name;
 use crate::model::policy::Decision;
 use crate::model::relations::{Target, Whole};
 use crate::model::update::File;
-use crate::store::catalog::{Catalog, Hit, Revision, State as Shown, Summary};
+use crate::store::catalog::{Catalog, FileDigest, Hit, Revision, State as Shown, Summary};
 
 /// Updates that are listed of each relation. What has more is of interest as a number.
 const RELATED_MAX: usize = 500;
@@ -165,7 +166,9 @@ async fn files(handles: &Handles, files: &[File]) -> Result<(view::First<view::F
                 }
             }
             many += u64::from(class.is_some());
-            rows.push(words::file(file, class));
+            let known = handles.store.catalog().files(FileDigest::Sha1(file.sha1)).await?;
+            let urls = known.into_iter().flat_map(|known| known.urls).collect();
+            rows.push(words::file(file, class, urls));
         }
     }
     Ok((view::First { count: files.len() as u64, rows }, many))

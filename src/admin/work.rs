@@ -46,8 +46,12 @@ pub async fn show(
 }
 
 /// `POST /api/v1/jobs/{id}/stop`: answers with the job as it is then; it ends soon after.
-pub async fn stop(State(handles): State<Arc<Handles>>, Named(id): Named<u64>) -> Result<Json<view::Job>, Problem> {
-    handles.jobs.stop(id)?;
+pub async fn stop(
+    State(handles): State<Arc<Handles>>,
+    Caller(by): Caller,
+    Named(id): Named<u64>,
+) -> Result<Json<view::Job>, Problem> {
+    handles.jobs.stop(id, &by)?;
     Ok(Json(present::job(handles.jobs.get(id).ok_or(Error::Unknown { id })?)))
 }
 

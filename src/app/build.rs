@@ -46,7 +46,8 @@ use crate::pace::Governor;
 use crate::serve;
 use crate::store::catalog::UpstreamKind;
 use crate::store::{Health, Opened, Store};
-use crate::sync::{Chosen, Runner};
+use crate::sync::{Chosen, Extras, Runner, Teller};
+use crate::upstream::hook::Hook;
 use crate::upstream::wsus::Wsus;
 use crate::upstream::{self, Source, Upstream};
 
@@ -364,7 +365,13 @@ async fn runner(
     let Some((kind, config)) = rooms::sync(typed, id)? else { return Ok(None) };
     let address = config.url.clone();
     let wsus = conversation(kind, config, governor).await?;
-    Ok(Some(Runner::new(kind, &address, wsus, store.clone(), chosen, Arc::clone(clock))))
+    let extras = extras(typed, id, kind, governor).await?;
+    let runner = Runner::with(kind, &address, wsus, store.clone(), chosen, Arc::clone(clock), extras);
+    if let Err(error) = runner.begin().await {
+        // A store that takes nothing new has no runs either.
+        tracing::warn!(%error, "runs of the catalog that were cut off cannot be marked so");
+    }
+    Ok(Some(runner))
 }
 
 /// The way to tell the WSUS server above to fetch files that a client waits for; `None` below anything else.
@@ -392,6 +399,31 @@ async fn conversation(
         let key = if kind == UpstreamKind::Microsoft { "sync.microsoft" } else { "upstream.url" };
         crate::app::ConfigError::one(key, error.to_string()).into()
     })
+}
+
+/// What a runner has beside the upstream. Reads files of authorities and of the secret.
+async fn extras(typed: &Typed, id: &str, kind: UpstreamKind, governor: &Governor) -> Result<Extras, AppError> {
+    let lane = rooms::definitions(typed);
+    let reference = if kind == UpstreamKind::Wsus { Some(rooms::microsoft(typed, id)?) } else { None };
+    let (hook, node, governor) = (rooms::hook(typed, id)?, rooms::node_name(typed), governor.clone());
+    let opening = tokio::task::spawn_blocking(move || {
+        let config = |key: &str, error: String| crate::app::ConfigError::one(key, error);
+        let microsoft = reference.map(|reference| Wsus::new(reference, &governor)).transpose();
+        let microsoft = microsoft.map_err(|error| config("sync.microsoft", error.to_string()))?;
+        let hook = hook.map(Hook::new).transpose().map_err(|error| config("sync.webhook", error.to_string()))?;
+        Ok::<_, crate::app::ConfigError>((microsoft, hook))
+    });
+    let (microsoft, hook) = opening.await.map_err(|error| AppError::System {
+        what: "preparing the synchronisation",
+        source: std::io::Error::other(error.to_string()),
+    })??;
+    if let Some(hook) = hook.as_ref().filter(|hook| hook.is_plain()) {
+        tracing::warn!(
+            host = hook.label(),
+            "[sync] webhook is told of runs over plain HTTP: who can read the wire reads it"
+        );
+    }
+    Ok(Extras { microsoft, definitions: lane.enabled.then_some(lane), teller: hook.map(|hook| Teller { hook, node }) })
 }
 
 /// What of Microsoft's catalog is wanted, as `[filters]` says now; what is not said there is as it is shipped.

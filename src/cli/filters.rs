@@ -8,6 +8,10 @@ use crate::cli::print::{Out, add, printable};
 use crate::cli::size;
 use crate::cli::verbs::catalog::FiltersVerb;
 
+/// What the mark at a name means, and what is said of the list as a whole.
+const UNAUTHENTICATED: &str =
+    "* unauthenticated: names of the catalog came over plain HTTP, and nothing proves who said them\n";
+
 const KEYS: [&str; 3] = ["products", "classifications", "languages"];
 
 pub(in crate::cli) fn run(loaded: &Loaded, verb: FiltersVerb, out: Out) -> Result<(), Fail> {
@@ -66,6 +70,9 @@ fn people(filters: &Filters) -> String {
     };
     list(&mut text, "languages", &many, &filters.languages);
     text.push_str(&known(filters));
+    if filters.unauthenticated {
+        text.push_str(UNAUTHENTICATED);
+    }
     text
 }
 
@@ -131,7 +138,12 @@ fn tree(rows: &[Available], filters: &Filters) -> String {
         }
         let depth = usize::try_from(row.depth).unwrap_or(0).min(16);
         let mark = if row.chosen { "x" } else { " " };
-        add(&mut text, format_args!("[{mark}] {:indent$}{}\n", "", printable(&row.name), indent = 2 * depth));
+        let doubt = if row.unauthenticated { " *" } else { "" };
+        add(&mut text, format_args!("[{mark}] {:indent$}{}{doubt}\n", "", printable(&row.name), indent = 2 * depth));
+    }
+    if rows.iter().any(|row| row.unauthenticated) {
+        text.push('\n');
+        text.push_str(UNAUTHENTICATED);
     }
     if filters.catalog_categories == 0 {
         add(&mut text, format_args!("\n{}", known(filters)));
@@ -151,6 +163,7 @@ mod tests {
             depth,
             path: name.to_owned(),
             chosen: depth == 2,
+            unauthenticated: false,
         }
     }
 

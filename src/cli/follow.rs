@@ -62,6 +62,9 @@ pub(in crate::cli) fn outcome(job: &Job) -> Result<(), Fail> {
                 (false, "backup") if ["is there already", "no directory"].iter().any(|why| result.contains(why)) => {
                     "name a new file, in a directory that is there and that the node's user may write to"
                 }
+                (_, "crosscheck") => {
+                    "what was found stays, and the next comparison goes on with what is left; `waystation doctor` tests the way out"
+                }
                 (_, "sync") => {
                     "what was committed stays, and the next run goes on from there; `waystation sync status` shows how the catalog stands"
                 }

@@ -24,6 +24,7 @@ mod listener;
 pub mod node;
 pub mod plan;
 pub mod print;
+mod quarantined;
 pub mod question;
 pub mod size;
 pub mod status;

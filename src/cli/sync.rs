@@ -1,19 +1,42 @@
-//! `sync start|stop|status|history`: runs of the catalog.
+//! `sync start|stop|status|history|crosscheck|retry|webhook`: runs of the catalog.
 
 use std::time::Duration;
 
-use crate::admin::view::{Started, Sync, SyncCounts, SyncHistory, SyncRun, SyncRunning, SyncStopped};
+use crate::admin::view::{
+    HookTested, Started, Sync, SyncCompared, SyncCounts, SyncHistory, SyncRetried, SyncRetry, SyncRun, SyncRunning,
+    SyncStopped,
+};
 use crate::app::Loaded;
 use crate::cli::fail::Fail;
+use crate::cli::node::Node;
 use crate::cli::print::{Grid, Out, add};
-use crate::cli::verbs::SyncVerb;
+use crate::cli::verbs::{SyncVerb, WebhookVerb};
 use crate::cli::{follow, plan, size};
 
+/// What the mark at an upstream means.
+const UNAUTHENTICATED: &str = "* plain HTTP: nothing proves who said it, and its digests prove no payload\n";
+
 pub(in crate::cli) fn run(loaded: &Loaded, verb: &SyncVerb, out: Out) -> Result<(), Fail> {
-    super::with(super::running(loaded)?, async |node| match *verb {
+    super::with(super::running(loaded)?, async |node| match verb {
         SyncVerb::Start { detach } => {
             let started: Started = node.post("/api/v1/sync/start", &()).await?;
-            follow::started(node, started, detach, out).await
+            follow::started(node, started, *detach, out).await
+        }
+        SyncVerb::Crosscheck { detach } => {
+            let started: Started = node.post("/api/v1/sync/crosscheck", &()).await?;
+            follow::started(node, started, *detach, out).await
+        }
+        SyncVerb::Retry { ids, later } => retry(node, ids, *later, out).await,
+        SyncVerb::Webhook(WebhookVerb::Test) => {
+            let tested: HookTested = node.post("/api/v1/sync/webhook/test", &()).await?;
+            out.both(&tested, told)?;
+            if tested.taken {
+                return Ok(());
+            }
+            Err(Fail::new(
+                "the webhook did not take the event",
+                "correct what it says, or [sync] webhook in the configuration",
+            ))
         }
         SyncVerb::Stop => {
             let stopped: SyncStopped = node.post("/api/v1/sync/stop", &()).await?;
@@ -27,11 +50,62 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: &SyncVerb, out: Out) -> Result<
             out.both(&state, people)
         }
         SyncVerb::History { limit, before } => {
-            let before = before.map(|before| format!("&before={before}")).unwrap_or_default();
+            let before = (*before).map(|before| format!("&before={before}")).unwrap_or_default();
             let page: SyncHistory = node.get(&format!("/api/v1/sync/history?limit={limit}{before}")).await?;
             out.both(&page, history)
         }
     })
+}
+
+/// Out of quarantine, and onto the work list of a run that is started unless one is under way.
+async fn retry(node: &Node, ids: &[String], later: bool, out: Out) -> Result<(), Fail> {
+    let order = SyncRetry { ids: ids.to_vec() };
+    let mut retried: SyncRetried = node.post("/api/v1/sync/retry", &order).await?;
+    if !ids.is_empty() && retried.pardoned.is_empty() {
+        return Err(Fail::new(
+            "none of these is in quarantine",
+            "`waystation updates list --state quarantined` shows what is",
+        ));
+    }
+    let starts = !later && retried.asked > 0;
+    if !starts {
+        return out.both(&retried, pardoned);
+    }
+    let started: Started = node.post("/api/v1/sync/start", &()).await?;
+    if out.is_json() {
+        retried.job = Some(started.job);
+        return out.json(&retried);
+    }
+    out.raw(pardoned(&retried))?;
+    follow::started(node, started, false, out).await
+}
+
+fn pardoned(retried: &SyncRetried) -> String {
+    let count = retried.pardoned.len() as u64;
+    if count == 0 {
+        return "nothing that was not taken is in quarantine\n".to_owned();
+    }
+    let held = count.saturating_sub(retried.asked);
+    let mut text = format!("{} out of quarantine", size::counted(count, "update"));
+    if retried.asked > 0 {
+        add(&mut text, format_args!("; the next run asks for {}", size::count(retried.asked)));
+    }
+    if held > 0 {
+        add(&mut text, format_args!("; {} held, and offered again", size::count(held)));
+    }
+    text.push('\n');
+    text
+}
+
+fn told(tested: &HookTested) -> String {
+    let HookTested { host, status, text, took_ms, .. } = tested;
+    let took = format!("{} ms", size::count(*took_ms));
+    let answer = text.trim();
+    match status {
+        Some(status) if answer.is_empty() => format!("{host} answered {status} after {took}\n"),
+        Some(status) => format!("{host} answered {status} after {took}:\n{answer}\n"),
+        None => format!("{host} did not answer: {answer}\n"),
+    }
 }
 
 fn people(state: &Sync) -> String {
@@ -45,11 +119,22 @@ fn people(state: &Sync) -> String {
     row("run", state.running.as_ref().map_or_else(|| "none is under way".to_owned(), running));
     let next = state.next_at.map_or_else(|| "the schedule is off ([sync] enabled)".to_owned(), |at| at.to_string());
     row("next run", next);
+    if let Some(at) = state.next_definitions_at {
+        row("definitions", format!("next run at {at}"));
+    }
     row("last run", state.last.as_ref().map_or_else(|| "none yet".to_owned(), ended));
     if let Some(run) = state.last_success.as_ref().filter(|run| state.last.as_ref() != Some(run)) {
         row("last success", ended(run));
     } else if state.last_success.is_none() && state.last.is_some() {
         row("last success", "none yet".to_owned());
+    }
+    if let Some(run) = &state.last_crosscheck {
+        row("crosscheck", ended(run));
+    } else if state.upstream.unauthenticated && state.upstream.kind == "wsus" {
+        row("crosscheck", "none yet: `waystation sync crosscheck` compares with Microsoft's catalog".to_owned());
+    }
+    if let Some(host) = &state.webhook {
+        row("webhook", host.clone());
     }
     let mut held = format!("{} updates", size::count(state.updates));
     if state.wanted > 0 {
@@ -67,6 +152,9 @@ fn people(state: &Sync) -> String {
 
 fn running(run: &SyncRunning) -> String {
     let mut text = format!("job {}", run.job);
+    if !matches!(run.kind.as_str(), "catalog" | "") {
+        add(&mut text, format_args!(" ({})", run.kind));
+    }
     if !run.step.is_empty() {
         add(&mut text, format_args!(": {}", run.step));
     }
@@ -79,6 +167,9 @@ fn running(run: &SyncRunning) -> String {
     if let Some(left) = run.left_s {
         add(&mut text, format_args!(", {} left", size::time(Duration::from_secs(left))));
     }
+    if let Some(waits) = &run.waits {
+        add(&mut text, format_args!("; {waits}"));
+    }
     text
 }
 
@@ -87,11 +178,37 @@ fn ended(run: &SyncRun) -> String {
     if let Some(took) = run.took_ms {
         add(&mut text, format_args!(" after {}", size::time(Duration::from_millis(took))));
     }
-    add(&mut text, format_args!("; {}", words(&run.counts)));
+    let did = match &run.compared {
+        Some(compared) => found(compared),
+        None => words(&run.counts),
+    };
+    add(&mut text, format_args!("; {did}"));
+    if !matches!(run.kind.as_str(), "catalog" | "crosscheck" | "") {
+        add(&mut text, format_args!(" ({})", run.kind));
+    }
+    if run.unauthenticated && run.compared.is_none() {
+        text.push_str(" (unauthenticated)");
+    }
     if !run.reason.is_empty() {
         add(&mut text, format_args!(": {}", run.reason));
     }
     text
+}
+
+fn found(compared: &SyncCompared) -> String {
+    let SyncCompared { agreed, differed, absent, unknown } = *compared;
+    let named = [
+        (agreed, "authenticated"),
+        (differed, "refused"),
+        (absent, "not Microsoft's"),
+        (unknown, "not given out there"),
+    ];
+    let said: Vec<_> = named
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| format!("{} {word}", size::count(*count)))
+        .collect();
+    if said.is_empty() { "nothing to compare".to_owned() } else { said.join(", ") }
 }
 
 fn words(counts: &SyncCounts) -> String {
@@ -114,6 +231,7 @@ fn history(page: &SyncHistory) -> String {
         "started",
         ">took",
         "outcome",
+        "kind",
         ">new",
         ">changed",
         ">withdrawn",
@@ -135,6 +253,7 @@ fn history(page: &SyncHistory) -> String {
             run.started_at.to_string(),
             took,
             run.outcome.clone(),
+            if run.kind.is_empty() { "catalog".to_owned() } else { run.kind.clone() },
             number(counts.new),
             number(counts.changed),
             number(counts.expired),
@@ -145,15 +264,28 @@ fn history(page: &SyncHistory) -> String {
             number(counts.refused),
             number(counts.pruned),
             number(counts.errors),
-            run.upstream.clone(),
+            if run.unauthenticated { format!("{} *", run.upstream) } else { run.upstream.clone() },
         ]);
     }
     if grid.is_empty() {
         return "no runs\n".to_owned();
     }
     let mut text = grid.text();
-    for run in page.runs.iter().filter(|run| !run.reason.is_empty()) {
-        add(&mut text, format_args!("run {}: {}\n", run.id, run.reason));
+    if page.runs.iter().any(|run| run.unauthenticated) {
+        text.push_str(UNAUTHENTICATED);
+    }
+    for run in &page.runs {
+        if !run.reason.is_empty() {
+            add(&mut text, format_args!("run {}: {}\n", run.id, run.reason));
+        }
+        if let Some(compared) = &run.compared {
+            add(&mut text, format_args!("run {}: {}\n", run.id, found(compared)));
+        }
+        if !run.troubles.is_empty() {
+            let kinds: Vec<String> =
+                run.troubles.iter().map(|(kind, count)| format!("{} {kind}", size::count(*count))).collect();
+            add(&mut text, format_args!("run {}: errors of the upstream: {}\n", run.id, kinds.join(", ")));
+        }
     }
     if let Some(next) = page.next {
         add(&mut text, format_args!("older ones: waystation sync history --before {next}\n"));

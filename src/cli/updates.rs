@@ -7,11 +7,12 @@ use crate::cli::decide;
 use crate::cli::fail::Fail;
 use crate::cli::node::{Node, segment};
 use crate::cli::print::{Grid, Out, add};
+use crate::cli::quarantined;
 use crate::cli::size;
 use crate::cli::verbs::catalog::{Sieve, UpdatesVerb};
 
 /// Rows that are asked for at a time: the most that a page has.
-const PAGE: usize = 500;
+pub(in crate::cli) const PAGE: usize = 500;
 
 /// Files, and updates of each relation, that are shown to people; the JSON has more.
 const SHOWN_MAX: usize = 20;
@@ -32,6 +33,8 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: UpdatesVerb, out: Out) -> Resul
         return Err(Fail::usage("--csv and --json cannot both be printed", "leave one of them out"));
     }
     super::with(Node::any(loaded, false)?, async |node| match verb {
+        UpdatesVerb::List(sieve) if quarantined::is_meant(&sieve) => quarantined::list(node, &sieve, out).await,
+        UpdatesVerb::Search { sieve, .. } if quarantined::is_meant(&sieve) => Err(quarantined::no_search()),
         UpdatesVerb::List(sieve) => list(node, "", &sieve, out).await,
         UpdatesVerb::Search { words, sieve } => list(node, &words.join(" "), &sieve, out).await,
         UpdatesVerb::Show { update } => {
@@ -45,7 +48,7 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: UpdatesVerb, out: Out) -> Resul
 }
 
 /// The query string, page and limit left out.
-fn query(words: &str, sieve: &Sieve) -> String {
+pub(in crate::cli) fn query(words: &str, sieve: &Sieve) -> String {
     let mut query = String::new();
     let states = (!sieve.state.is_empty()).then(|| sieve.state.join(","));
     let kinds = (!sieve.kind.is_empty()).then(|| sieve.kind.join(","));
@@ -337,6 +340,7 @@ fn related(text: &mut String, what: &str, list: &First<Reference>) {
             (Some(title), true) => format!("{title} (expired)"),
             (Some(title), false) => title.clone(),
         };
+        let title = if row.unauthenticated { format!("{title} *") } else { title };
         // What is not held is found nowhere by the first digits.
         let id = if row.title.is_some() { row.id.chars().take(SHORT).collect() } else { row.id.clone() };
         grid.row([String::new(), id, title]);
@@ -376,6 +380,15 @@ fn files(text: &mut String, whole: &Whole) {
     };
     add(text, format_args!("\n{count}, {bytes}, {held}:\n{}", grid.text()));
     left_out(text, all.count);
+    let mut places = Grid::new(&["file", "address"]);
+    for file in all.rows.iter().take(SHOWN_MAX) {
+        for url in &file.urls {
+            places.row([file.name.clone(), url.clone()]);
+        }
+    }
+    if !places.is_empty() {
+        add(text, format_args!("\naddresses, as the catalog says:\n{}", places.text()));
+    }
 }
 
 #[cfg(test)]

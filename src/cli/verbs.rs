@@ -389,11 +389,55 @@ quarantined with the reason, and the run goes on.")]
         #[arg(long)]
         detach: bool,
     },
-    /// Stop the run that is under way; what it has committed stays
+    /// Stop the run, or the comparison, that is under way; what it has committed stays
     #[command(after_help = "\
 Examples:
-  waystation sync stop")]
+  waystation sync stop
+
+The history says who stopped it.")]
     Stop,
+    /// Compare a catalog that came from a WSUS over plain HTTP with Microsoft's own, and refuse what differs
+    #[command(after_help = "\
+Examples:
+  waystation sync crosscheck
+  waystation sync crosscheck --detach && waystation sync status
+
+Update metadata is not signed: who can change it between the WSUS and this node
+can make endpoints run what he likes. Every revision that nobody vouches for is
+held against Microsoft's over TLS. The same document: it is authenticated from
+now on, and its digests prove payloads. Another one: it is refused with what
+differs, with the bundles that contain it, and is not offered. What Microsoft
+does not have (somebody published it on the WSUS) is told and left as it is.
+Asks [sync] microsoft; everything that is listed there is asked for once, which
+takes some minutes. Ctrl-C stops it: what it found stays, and the next one goes
+on with what is left.")]
+    Crosscheck {
+        /// Start it, print its job's number, and do not wait for it
+        #[arg(long)]
+        detach: bool,
+    },
+    /// Take updates out of quarantine, and ask the upstream for them again
+    #[command(after_help = "\
+Examples:
+  waystation sync retry
+  waystation sync retry 0fa1201d-4330-4fa8-8ae9-b877473b6441
+  waystation sync retry --later
+
+Without ids all that were not taken; an update that is held and was refused
+afterwards (by a comparison) only by its id, since it is offered again then.
+`waystation updates list --state quarantined` shows them with their reasons. What
+cannot be used still is quarantined again.")]
+    Retry {
+        /// Ids of updates, as the list of what is quarantined shows them
+        #[arg(value_name = "ID")]
+        ids: Vec<String>,
+        /// Leave the asking to the next run, instead of starting one
+        #[arg(long)]
+        later: bool,
+    },
+    /// Who is told of runs ([sync] webhook)
+    #[command(subcommand)]
+    Webhook(WebhookVerb),
     /// Show the upstream, the run under way with its expected end, the last run and the next one
     #[command(after_help = "\
 Examples:
@@ -409,12 +453,18 @@ Examples:
 
 successful  everything was fetched and committed
 failed      it could not go on; the reason stands below the table
-stopped     somebody stopped it, or the node was told to stop
+stopped     somebody stopped it, or the node was told to stop: who stands below
 cut off     the node ended under it
 withdrawn   updates that the publisher took back in this run
 files       files of the updates that came
 wanted      what the content policy wanted of all files when it had ended
 gone        updates that only a former upstream had
+gone        updates that only a former upstream had, and definition updates
+            beyond those that are kept
+errors      of the upstream, those that asking again got over among them
+definitions a run of the lane of definition updates
+crosscheck  a comparison with Microsoft's catalog
+*           from an upstream that nothing authenticates (plain HTTP)
 
 The last thousand runs are kept.")]
     History {
@@ -425,6 +475,19 @@ The last thousand runs are kept.")]
         #[arg(long, value_name = "RUN")]
         before: Option<u64>,
     },
+}
+
+/// `sync webhook ...`
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum WebhookVerb {
+    /// Tell it that this is a test, now and once, and show what it answers
+    #[command(after_help = "\
+Examples:
+  waystation sync webhook test
+
+The event is called `test`; it is signed as the others are. See docs/SYNC.md
+for the body and for how the signature is checked.")]
+    Test,
 }
 
 /// `jobs ...`

@@ -230,7 +230,7 @@ impl Record {
         live.state = state;
         live.ended_at = Some(now);
         live.result = Some(text);
-        live.progress.current = None;
+        (live.progress.current, live.progress.waits) = (None, None);
         let seconds = now.since(self.started_at).as_millis().max(1);
         live.progress.bytes_per_s = u64::try_from(u128::from(live.progress.bytes) * 1000 / seconds).unwrap_or(u64::MAX);
         for line in &mut live.lines {

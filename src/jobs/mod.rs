@@ -48,12 +48,13 @@ use crate::fill::Fill;
 use crate::jobs::board::{Board, Record, View};
 use crate::jobs::content::{Content, Planned};
 use crate::jobs::error::Error;
-use crate::jobs::work::Work;
+use crate::jobs::work::{Kind, Work};
 use crate::keep::evict::Evicted;
 use crate::keep::progress::Progress;
 use crate::keep::schedule;
 use crate::model::schedule::Schedule;
 use crate::store::Store;
+use crate::store::catalog::RunKind;
 use crate::sync::Runner;
 
 /// What this room needs to know.
@@ -67,6 +68,8 @@ pub struct Config {
     pub sync: Schedule,
     /// Which files of the catalog are brought ahead of time.
     pub content: Content,
+    /// When definition updates are, by themselves.
+    pub definitions: Schedule,
     /// A number that other nodes do not have: it spreads what they begin at one time of the clock.
     pub seed: u64,
 }
@@ -75,7 +78,15 @@ impl Default for Config {
     /// Four payloads at a time keep a link busy while one of them is being proven.
     fn default() -> Self {
         let sync = Schedule { enabled: false, ..Schedule::default() };
-        Self { fetch_parallel: 4, scrub_every: Some(schedule::EVERY), sync, content: Content::default(), seed: 0 }
+        let definitions = sync.clone();
+        Self {
+            fetch_parallel: 4,
+            scrub_every: Some(schedule::EVERY),
+            sync,
+            definitions,
+            content: Content::default(),
+            seed: 0,
+        }
     }
 }
 
@@ -182,8 +193,12 @@ impl Jobs {
         if let Some(every) = self.shared.config.scrub_every {
             self.shared.spawn(clock::scrub(self.clone(), every, self.shared.cancel.child_token()));
         }
-        if self.shared.sync.is_some() && self.shared.config.sync.enabled {
-            self.shared.spawn(sync::by_the_clock(self.clone(), self.shared.cancel.child_token()));
+        if self.shared.sync.is_some() {
+            for lane in sync::Lane::ALL {
+                if lane.schedule(&self.shared.config).enabled {
+                    self.shared.spawn(sync::by_the_clock(self.clone(), lane, self.shared.cancel.child_token()));
+                }
+            }
         }
         if self.shared.sync.is_some() {
             self.shared.spawn(prefetch::by_itself(self.clone(), self.shared.cancel.child_token()));
@@ -200,8 +215,10 @@ impl Jobs {
         if work.needs_origins() {
             self.shared.fill()?;
         }
-        if matches!(work, Work::Sync | Work::Prefetch) {
-            self.shared.sync()?;
+        match work {
+            Work::Sync | Work::Definitions | Work::Prefetch => drop(self.shared.sync()?),
+            Work::Crosscheck => drop(self.shared.sync()?.comparable()?),
+            _ => {}
         }
         let record = self.shared.board.begin(&work, by, self.shared.clock.now(), &self.shared.cancel, RUNNING_MAX)?;
         let shared = Arc::clone(&self.shared);
@@ -214,7 +231,9 @@ impl Jobs {
                 Work::Verify(work) => verify::run(&shared, &record, work).await,
                 Work::Import(work) => import::run(&shared, &record, work).await,
                 Work::Backup(work) => backup::run(&shared, &record, work).await,
-                Work::Sync => sync::run(&shared, &record).await,
+                Work::Sync => sync::run(&shared, &record, RunKind::Catalog).await,
+                Work::Definitions => sync::run(&shared, &record, RunKind::Definitions).await,
+                Work::Crosscheck => sync::run(&shared, &record, RunKind::Crosscheck).await,
                 Work::Prefetch => prefetch::run(&shared, &record).await,
             };
             record.end(ended, shared.clock.now());
@@ -223,9 +242,15 @@ impl Jobs {
         Ok(id)
     }
 
-    /// Asks a running job to stop; it ends soon after, and says what is left undone.
-    pub fn stop(&self, id: u64) -> Result<(), Error> {
+    /// Asks a running job to stop, for `by`; it ends soon after, and says what is left undone.
+    pub fn stop(&self, id: u64, by: &str) -> Result<(), Error> {
         let record = self.shared.board.get(id).ok_or(Error::Unknown { id })?;
+        if record.is_running() {
+            tracing::info!(job = id, kind = record.kind().word(), by, "job is told to stop");
+            if let (Kind::Sync | Kind::Crosscheck, Some(sync)) = (record.kind(), &self.shared.sync) {
+                sync.stopping(by);
+            }
+        }
         record.stop();
         Ok(())
     }
@@ -261,6 +286,10 @@ impl Jobs {
         self.shared.cancel.cancel();
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
+        // Last, so that the end of a run is told too.
+        if let Some(sync) = &self.shared.sync {
+            sync.close().await;
+        }
     }
 
     fn view(&self, record: &Record) -> View {

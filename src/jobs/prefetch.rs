@@ -71,11 +71,11 @@ impl Jobs {
         Prefetching { running, last: own.find(|record| !record.is_running()).map(|record| record.id()) }
     }
 
-    /// Asks the prefetch that is under way to stop; gives its job, if there is one. It begins again with the next cause.
-    pub fn stop_prefetch(&self) -> Result<Option<u64>, Error> {
+    /// Asks the prefetch that is under way to stop, for `by`; gives its job, if there is one. It begins again with the next cause.
+    pub fn stop_prefetch(&self, by: &str) -> Result<Option<u64>, Error> {
         let running = self.prefetching().running;
         if let Some(job) = running {
-            self.stop(job)?;
+            self.stop(job, by)?;
         }
         Ok(running)
     }

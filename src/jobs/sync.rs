@@ -11,9 +11,11 @@ use crate::base::time::Timestamp;
 use crate::jobs::board::{Line, Record, Step, Unit};
 use crate::jobs::error::Error;
 use crate::jobs::work::{Kind, Work};
-use crate::jobs::{Jobs, Shared};
-use crate::store::catalog::{Counts, Outcome, Run, Standing, Upstream};
-use crate::sync::Progress;
+use crate::jobs::{Config, Jobs, Shared};
+use crate::model::schedule::Schedule;
+use crate::model::update::{Identity, UpdateId};
+use crate::store::catalog::{Compared, Counts, Outcome, Run, RunKind, Standing, Upstream};
+use crate::sync::{Order, Progress, Waiting};
 
 /// How often the record of a run is brought up to date.
 const LOOK: Duration = Duration::from_millis(250);
@@ -27,6 +29,40 @@ const RETRY_AFTER: Duration = Duration::from_mins(1);
 /// Who starts what nobody asked for.
 const CLOCK: &str = "the schedule";
 
+/// What the schedule runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::jobs) enum Lane {
+    /// All that is wanted.
+    Catalog,
+    /// Definition updates, more often.
+    Definitions,
+}
+
+impl Lane {
+    pub(in crate::jobs) const ALL: [Self; 2] = [Self::Catalog, Self::Definitions];
+
+    pub(in crate::jobs) fn schedule(self, config: &Config) -> &Schedule {
+        match self {
+            Self::Catalog => &config.sync,
+            Self::Definitions => &config.definitions,
+        }
+    }
+
+    const fn kind(self) -> RunKind {
+        match self {
+            Self::Catalog => RunKind::Catalog,
+            Self::Definitions => RunKind::Definitions,
+        }
+    }
+
+    const fn work(self) -> Work {
+        match self {
+            Self::Catalog => Work::Sync,
+            Self::Definitions => Work::Definitions,
+        }
+    }
+}
+
 /// How the catalog's synchronisation stands.
 #[derive(Clone, Debug)]
 pub struct State {
@@ -38,8 +74,14 @@ pub struct State {
     pub last: Option<Run>,
     /// The last run that ended well; `None` where none of the last thousand did.
     pub last_success: Option<Run>,
+    /// The last comparison with Microsoft's catalog that ended.
+    pub last_crosscheck: Option<Run>,
     /// When the schedule starts the next one; `None` where it is off.
     pub next: Option<Timestamp>,
+    /// The same of the lane of definition updates.
+    pub next_definitions: Option<Timestamp>,
+    /// The host that is told of runs, if one is.
+    pub hook: Option<String>,
     /// How the catalog stands.
     pub standing: Standing,
 }
@@ -52,15 +94,27 @@ impl Jobs {
     pub async fn sync_state(&self) -> Result<State, Error> {
         let sync = self.shared.sync()?;
         let runs = sync.history(None, LOOKED_THROUGH).await?;
-        let last = runs.iter().find(|run| run.outcome != Outcome::Running).cloned();
-        let last_success = runs.into_iter().find(|run| run.outcome == Outcome::Successful);
+        let ended = |run: &&Run| run.outcome != Outcome::Running;
+        let is_comparison = |run: &&Run| run.note.kind == RunKind::Crosscheck;
+        let last = runs.iter().filter(ended).find(|run| !is_comparison(run)).cloned();
+        let last_crosscheck = runs.iter().filter(ended).find(is_comparison).cloned();
+        let next = |lane: Lane| {
+            let of_lane = runs.iter().find(|run| run.note.kind == lane.kind());
+            self.next_run(lane, of_lane.map(|run| run.started))
+        };
+        let (next, next_definitions) = (next(Lane::Catalog), next(Lane::Definitions));
+        let is_success = |run: &Run| run.outcome == Outcome::Successful && run.note.kind != RunKind::Crosscheck;
+        let last_success = runs.into_iter().find(is_success);
         let job = self.sync_job();
         Ok(State {
             upstream: sync.upstream().clone(),
             running: job.map(|job| (job, sync.progress())),
-            next: self.next_run(last.as_ref().map(|run| run.started)),
+            next,
+            next_definitions,
             last,
             last_success,
+            last_crosscheck,
+            hook: sync.hook().map(str::to_owned),
             standing: sync.standing().await?,
         })
     }
@@ -70,25 +124,45 @@ impl Jobs {
         Ok(self.shared.sync()?.history(before, limit).await?)
     }
 
-    /// Asks the run that is under way to stop; gives its job, if there is one.
-    pub fn stop_sync(&self) -> Result<Option<u64>, Error> {
+    /// Takes these out of quarantine, or all that were not taken where none is named, so that the next run asks for them again. Says
+    /// which, and how many of them are asked for.
+    pub async fn retry_sync(&self, named: Vec<UpdateId>) -> Result<(Vec<Identity>, u64), Error> {
+        Ok(self.shared.sync()?.retry(named).await?)
+    }
+
+    /// Tells the hook that this is a test; its host, and what it answered: the status if there was one, the text, the time that it took.
+    pub async fn test_hook(&self) -> Result<(String, Option<u16>, String, Duration), Error> {
+        let sync = self.shared.sync()?;
+        let (Some(host), Some(tested)) = (sync.hook(), sync.test_hook().await) else {
+            let why = "nobody is told of runs: set webhook and webhook_secret_file in [sync], and restart the node";
+            return Err(Error::Input(why.to_owned()));
+        };
+        let answer = tested.map_err(Error::Broken)?;
+        Ok((host.to_owned(), answer.status, answer.text, answer.took))
+    }
+
+    /// Asks the run that is under way to stop, for `by`; gives its job, if there is one.
+    pub fn stop_sync(&self, by: &str) -> Result<Option<u64>, Error> {
         self.shared.sync()?;
         let job = self.sync_job();
         if let Some(job) = job {
-            self.stop(job)?;
+            self.stop(job, by)?;
         }
         Ok(job)
     }
 
     /// The job of the run that is under way.
     fn sync_job(&self) -> Option<u64> {
-        let running = |record: &&std::sync::Arc<Record>| record.kind() == Kind::Sync && record.is_running();
+        let running = |record: &&std::sync::Arc<Record>| {
+            matches!(record.kind(), Kind::Sync | Kind::Crosscheck) && record.is_running()
+        };
         self.shared.board.all().iter().find(running).map(|record| record.id())
     }
 
-    /// When the schedule starts the next run, if the last one began then.
-    fn next_run(&self, last: Option<Timestamp>) -> Option<Timestamp> {
-        let (schedule, seed, now) = (&self.shared.config.sync, self.shared.config.seed, self.shared.clock.now());
+    /// When the schedule starts the next run of a lane, if the last one began then.
+    fn next_run(&self, lane: Lane, last: Option<Timestamp>) -> Option<Timestamp> {
+        let config = &self.shared.config;
+        let (schedule, seed, now) = (lane.schedule(config), config.seed, self.shared.clock.now());
         if let Some(last) = last
             && schedule.missed(last, now, seed).unwrap_or(false)
         {
@@ -99,25 +173,33 @@ impl Jobs {
     }
 }
 
-pub(in crate::jobs) async fn run(shared: &Shared, record: &Record) -> Result<String, Error> {
+pub(in crate::jobs) async fn run(shared: &Shared, record: &Record, kind: RunKind) -> Result<String, Error> {
     let sync = shared.sync()?.clone();
     record.progress(|progress| progress.unit = Unit::Items);
-    let mut told = 0;
+    let (mut told, mut remarked) = (0, 0);
     let mut look = || {
-        let Some(seen) = sync.progress() else { return };
         for (identity, reason) in sync.refused(told) {
             told += 1;
             record.add(Line::ended(identity.to_string(), Step::Failed, 0, reason));
         }
+        for (identity, text) in sync.remarks(remarked) {
+            remarked += 1;
+            record.add(Line::ended(identity.to_string(), Step::Done, 0, text));
+        }
+        let Some(seen) = sync.progress() else { return };
         record.progress(|progress| {
             (progress.done, progress.total) = (seen.done, Some(seen.total));
             progress.bytes = seen.counts.bytes;
             progress.current = Some(in_words(&seen));
+            progress.waits = seen.waiting.as_ref().map(waits);
         });
     };
-    let running = sync.run(record.cancel());
+    let order = Order { kind, by: record.by().to_owned() };
+    let running = sync.run_as(order, record.cancel());
     tokio::pin!(running);
     let mut ticks = tokio::time::interval(LOOK);
+    // The board is that of the run before until this one has begun, which is at the first look.
+    ticks.reset();
     let ended = loop {
         tokio::select! {
             ended = &mut running => {
@@ -128,13 +210,41 @@ pub(in crate::jobs) async fn run(shared: &Shared, record: &Record) -> Result<Str
             _ = ticks.tick() => look(),
         }
     };
+    // What it refused at last, too.
+    if !matches!(ended, Err(crate::sync::error::Error::Running)) {
+        look();
+    }
     // What a run that failed has committed may be wanted too.
     shared.content_changed();
     let counts = ended?;
     if let Err(error) = count_wanted(shared).await {
         tracing::warn!(%error, "what files are wanted after a run of the catalog is not counted");
     }
-    Ok(summary(&counts))
+    Ok(match kind {
+        RunKind::Crosscheck => compared(sync.found()),
+        RunKind::Catalog | RunKind::Definitions => summary(&counts),
+    })
+}
+
+/// What a run waits for, for people; once for each attempt.
+pub fn waits(waiting: &Waiting) -> String {
+    let Waiting { method, why, attempt, attempts_max, wait } = waiting;
+    let seconds = wait.as_secs_f64();
+    format!("asking for {method} again in {seconds:.1} s (attempt {attempt} of {attempts_max}): {why}")
+}
+
+/// What a comparison found, for people.
+fn compared(found: Compared) -> String {
+    let Compared { agreed, differed, absent, unknown } = found;
+    if found == Compared::default() {
+        return "there is nothing that nobody vouches for".to_owned();
+    }
+    let rare = [(absent, "not Microsoft's"), (unknown, "that Microsoft does not give out")];
+    let rare = rare.into_iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}"));
+    std::iter::once(format!("{agreed} are Microsoft's, {differed} are not and are refused"))
+        .chain(rare)
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 /// Writes into the history how much the content policy wants after the last run.
@@ -163,13 +273,13 @@ fn summary(counts: &Counts) -> String {
     std::iter::once(first).chain(rare.map(|(count, word)| format!("{count} {word}"))).collect::<Vec<_>>().join("; ")
 }
 
-/// Starts a run whenever the schedule says so. Returns after `cancel`.
-pub(in crate::jobs) async fn by_the_clock(jobs: Jobs, cancel: CancellationToken) {
+/// Starts a run of a lane whenever its schedule says so. Returns after `cancel`.
+pub(in crate::jobs) async fn by_the_clock(jobs: Jobs, lane: Lane, cancel: CancellationToken) {
     // Before the first run there is none that could have been missed: it begins when it is due.
     let begun = jobs.shared.clock.now();
     loop {
-        let last = match jobs.sync_history(None, 1).await {
-            Ok(runs) => runs.first().map(|run| run.started),
+        let last = match jobs.sync_history(None, LOOKED_THROUGH).await {
+            Ok(runs) => runs.iter().find(|run| run.note.kind == lane.kind()).map(|run| run.started),
             Err(error) => {
                 tracing::warn!(%error, "the history of the catalog's runs cannot be read, so that none is started");
                 if !nap(RETRY_AFTER, &cancel).await {
@@ -178,7 +288,8 @@ pub(in crate::jobs) async fn by_the_clock(jobs: Jobs, cancel: CancellationToken)
                 continue;
             }
         };
-        let (schedule, seed, now) = (&jobs.shared.config.sync, jobs.shared.config.seed, jobs.shared.clock.now());
+        let config = &jobs.shared.config;
+        let (schedule, seed, now) = (lane.schedule(config), config.seed, jobs.shared.clock.now());
         // A run that was due while the node was off counts only where it is to be made up for.
         let from = match last {
             Some(last) if schedule.run_if_missed => last,
@@ -199,7 +310,7 @@ pub(in crate::jobs) async fn by_the_clock(jobs: Jobs, cancel: CancellationToken)
             }
             continue;
         }
-        match jobs.start(Work::Sync, CLOCK) {
+        match jobs.start(lane.work(), CLOCK) {
             Ok(job) => {
                 if let Some(record) = jobs.shared.board.get(job) {
                     record.ended().await;

@@ -29,6 +29,8 @@ pub enum Kind {
     Sync,
     /// Brings files that the content policy wants.
     Prefetch,
+    /// Holds the catalog against Microsoft's.
+    Crosscheck,
 }
 
 impl Kind {
@@ -42,6 +44,7 @@ impl Kind {
             Self::Backup => "backup",
             Self::Sync => "sync",
             Self::Prefetch => "prefetch",
+            Self::Crosscheck => "crosscheck",
         }
     }
 }
@@ -61,6 +64,10 @@ pub enum Work {
     Sync,
     /// Bring what the content policy wants and is not held.
     Prefetch,
+    /// One of its lane of definition updates.
+    Definitions,
+    /// A comparison of the catalog with Microsoft's.
+    Crosscheck,
 }
 
 /// Fill these ahead of time.
@@ -126,7 +133,8 @@ impl Work {
             Self::Verify(_) => Kind::Verify,
             Self::Import(_) => Kind::Import,
             Self::Backup(_) => Kind::Backup,
-            Self::Sync => Kind::Sync,
+            Self::Sync | Self::Definitions => Kind::Sync,
+            Self::Crosscheck => Kind::Crosscheck,
             Self::Prefetch => Kind::Prefetch,
         }
     }
@@ -138,7 +146,8 @@ impl Work {
             Self::Verify(Verify { only: Some(blake3), .. }) => Some(format!("verify {blake3}")),
             Self::Verify(_) => Some("verify".to_owned()),
             Self::Backup(_) => Some("backup".to_owned()),
-            Self::Sync => Some("sync".to_owned()),
+            // They write the same catalog, and the history has one of them at a time.
+            Self::Sync | Self::Definitions | Self::Crosscheck => Some("sync".to_owned()),
             Self::Prefetch => Some("prefetch".to_owned()),
         }
     }
@@ -173,6 +182,8 @@ impl Work {
             Self::Backup(work) => work.to.display().to_string(),
             Self::Sync => "the catalog".to_owned(),
             Self::Prefetch => "what the content policy wants".to_owned(),
+            Self::Definitions => "definition updates".to_owned(),
+            Self::Crosscheck => "the catalog, compared with Microsoft's".to_owned(),
         }
     }
 
@@ -190,7 +201,7 @@ impl Work {
             Self::Verify(Verify { rate: Some(0), .. }) => {
                 refuse("a rate of 0 bytes a second would never end: give at least 1".to_owned())
             }
-            Self::Verify(_) | Self::Sync | Self::Prefetch => Ok(()),
+            Self::Verify(_) | Self::Sync | Self::Definitions | Self::Crosscheck | Self::Prefetch => Ok(()),
             Self::Import(work) if work.paths.is_empty() => {
                 refuse("nothing to import: give at least one path".to_owned())
             }

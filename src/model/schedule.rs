@@ -164,10 +164,17 @@ impl Definitions {
     /// Which of the definition updates of one product are beyond the newest that are kept. Of those made at one time the one with the
     /// higher id counts as the newer.
     pub fn surplus(&self, known: impl IntoIterator<Item = (UpdateId, Timestamp)>) -> BTreeSet<UpdateId> {
-        let mut known: Vec<(Timestamp, UpdateId)> = known.into_iter().map(|(id, made)| (made, id)).collect();
+        self.beyond(known.into_iter().map(|(id, made)| (id, made, true)))
+    }
+
+    /// The same where some are not offered any more, since they were withdrawn or something newer is there: those go first, however
+    /// new they are.
+    pub fn beyond(&self, known: impl IntoIterator<Item = (UpdateId, Timestamp, bool)>) -> BTreeSet<UpdateId> {
+        let mut known: Vec<(bool, Timestamp, UpdateId)> =
+            known.into_iter().map(|(id, made, is_offered)| (is_offered, made, id)).collect();
         known.sort_unstable_by(|one, other| other.cmp(one));
         let keep = usize::try_from(self.keep).unwrap_or(usize::MAX);
-        known.into_iter().skip(keep).map(|(_, id)| id).collect()
+        known.into_iter().skip(keep).map(|(.., id)| id).collect()
     }
 }
 

@@ -9,6 +9,8 @@ pub enum Class {
     Sync,
     /// What is fetched while no endpoint waits for it: prefetches, and the rest of a payload.
     Prefetch,
+    /// The lane of definition updates: its lists and documents.
+    Definitions,
     /// What endpoints wait for.
     Demand,
     /// Answers to endpoints.
@@ -19,7 +21,8 @@ pub enum Class {
 
 impl Class {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 6] = [Self::Upstream, Self::Sync, Self::Prefetch, Self::Demand, Self::Clients, Self::Nodes];
+    pub const ALL: [Self; 7] =
+        [Self::Upstream, Self::Sync, Self::Prefetch, Self::Definitions, Self::Demand, Self::Clients, Self::Nodes];
 
     /// The word of it in settings, metrics and answers.
     pub const fn word(self) -> &'static str {
@@ -27,6 +30,7 @@ impl Class {
             Self::Upstream => "upstream",
             Self::Sync => "sync",
             Self::Prefetch => "prefetch",
+            Self::Definitions => "definitions",
             Self::Demand => "demand",
             Self::Clients => "clients",
             Self::Nodes => "nodes",
@@ -40,12 +44,12 @@ impl Class {
 
     /// Whether nobody waits for it, so that it may be paused and gives way to others.
     pub const fn is_background(self) -> bool {
-        matches!(self, Self::Sync | Self::Prefetch)
+        matches!(self, Self::Sync | Self::Prefetch | Self::Definitions)
     }
 
     /// Whether it comes from above.
     pub const fn is_fetched(self) -> bool {
-        matches!(self, Self::Upstream | Self::Sync | Self::Prefetch | Self::Demand)
+        matches!(self, Self::Upstream | Self::Sync | Self::Prefetch | Self::Definitions | Self::Demand)
     }
 
     pub(crate) const fn index(self) -> usize {

@@ -54,7 +54,7 @@ mod tests {
     fn only_what_nobody_waits_for_can_be_paused() {
         let paused = |class| Config::default().with(class, &["Mon-Fri: paused"]);
         for class in Class::ALL {
-            assert_eq!(paused(class).is_ok(), matches!(class, Class::Sync | Class::Prefetch), "{class:?}");
+            assert_eq!(paused(class).is_ok(), class.is_background(), "{class:?}");
         }
         assert!(paused(Class::Clients).unwrap_err().to_string().contains("clients cannot be paused"));
     }

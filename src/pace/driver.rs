@@ -84,7 +84,8 @@ impl Governor {
             }
             return false;
         }
-        let background = self.counters().bytes(Class::Sync).saturating_add(self.counters().bytes(Class::Prefetch));
+        let background = Class::ALL.into_iter().filter(|class| class.is_background());
+        let background = background.fold(0_u64, |sum, class| sum.saturating_add(self.counters().bytes(class)));
         let before = guarded.delay.cap();
         if guarded.delay.step(background, now) {
             self.counters().gave_way.inc();

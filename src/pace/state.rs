@@ -221,7 +221,8 @@ impl State {
         let mut next: Option<Duration> = None;
         // From the narrow gates to the wide ones, so that who has passed one is seen by the next in the same round.
         let parts: Vec<Part> = self.parts_busy.iter().copied().collect();
-        let classes = [Class::Clients, Class::Nodes, Class::Sync, Class::Prefetch, Class::Demand].map(Stage::Class);
+        let classes = [Class::Clients, Class::Nodes, Class::Sync, Class::Prefetch, Class::Definitions, Class::Demand];
+        let classes = classes.map(Stage::Class);
         let stages = parts.into_iter().map(Stage::Part).chain(classes).chain([Stage::GiveWay, Stage::Link]);
         for stage in stages {
             let due = self.serve_one(stage, now, woken);

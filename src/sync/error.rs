@@ -31,6 +31,14 @@ pub enum Error {
         /// How often they were asked for.
         rounds: u32,
     },
+    /// The lane of definition updates adds to a catalog, and there is none of this upstream yet.
+    #[error(
+        "there is no catalog of this upstream yet that definition updates could be added to: `waystation sync start` brings it first"
+    )]
+    Early,
+    /// A comparison with Microsoft's catalog proves nothing, or there is nothing to compare.
+    #[error("{0}")]
+    NoComparison(String),
     /// The store.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -66,7 +74,7 @@ impl Error {
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Stopped | Self::Running => Fault::Caller,
+            Self::Stopped | Self::Running | Self::Early | Self::NoComparison(_) => Fault::Caller,
             Self::Upstream(error) if error.fault() == Blame::Us => Fault::Us,
             Self::Upstream(_) | Self::Unsteady { .. } | Self::Stuck { .. } => Fault::Upstream,
             Self::Store(_) | Self::Kept { .. } => Fault::Disk,
@@ -77,10 +85,10 @@ impl Error {
     /// Whether the same run, begun again later, can go well.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Stopped | Self::Running | Self::Stuck { .. } | Self::Unsteady { .. } => true,
+            Self::Stopped | Self::Running | Self::Early | Self::Stuck { .. } | Self::Unsteady { .. } => true,
             Self::Upstream(error) => error.is_retryable(),
             Self::Store(error) => matches!(error, store::Error::Busy { .. } | store::Error::Full { .. }),
-            Self::Kept { .. } | Self::Broken(_) => false,
+            Self::Kept { .. } | Self::NoComparison(_) | Self::Broken(_) => false,
         }
     }
 }

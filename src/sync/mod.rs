@@ -12,33 +12,46 @@
 //! 5. Prerequisites that lie beyond the filters are found in the list of everything and fetched too, to the end ([`beyond`]).
 //! 6. What a former upstream had and this one does not have goes, what was left behind is swept, the run ends in the history.
 //!
+//! Two other kinds of run share the turn, the history and the progress: definition updates alone ([`definitions`]), and the comparison
+//! of what came over plain HTTP with Microsoft's catalog ([`crosscheck`]). What happens to a run is told to who wants to hear it
+//! ([`tell`]).
+//!
 //! What holds: a run that is stopped, fails or is killed keeps what it committed, and the next one goes on behind it without asking
 //! for any of that again. An upstream that says it is another one has its anchors forgotten and is listed anew. Nothing is deleted
 //! before a run has ended well.
 
 mod beyond;
+mod crosscheck;
+mod definitions;
 pub mod error;
 mod fetch;
 mod plan;
 mod progress;
 mod read;
 mod run;
+mod tell;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::base::time::Clock;
+use crate::base::time::{Clock, Timestamp};
 use crate::model::filter::{self, Filters, Selection};
-use crate::model::update::Identity;
+use crate::model::schedule::Definitions;
+use crate::model::update::{Identity, UpdateId};
 use crate::store::Store;
-use crate::store::catalog::{Counts, Outcome, Run, Standing, Upstream, UpstreamKind};
+use crate::store::catalog::{Compared, Counts, Outcome, Run, RunKind, RunNote, Standing, Upstream, UpstreamKind};
 use crate::sync::error::Error;
 use crate::sync::progress::Board;
+use crate::sync::tell::Told;
+use crate::upstream::hook::Answer;
 use crate::upstream::wsus::Wsus;
 
 pub use crate::sync::progress::{Progress, Step};
+pub use crate::sync::tell::Teller;
+pub use crate::upstream::wsus::Waiting;
 
 /// What of Microsoft's catalog is wanted, as it is set when a run asks.
 pub type Chosen = Arc<dyn Fn() -> Selection + Send + Sync>;
@@ -55,9 +68,26 @@ struct Shared {
     wsus: Wsus,
     chosen: Chosen,
     clock: Arc<dyn Clock>,
+    /// Microsoft's catalog, to compare with.
+    microsoft: Option<Wsus>,
+    /// The lane of definition updates, where it is on.
+    definitions: Option<Definitions>,
+    teller: Option<Teller>,
     turn: tokio::sync::Mutex<()>,
+    /// The end of a run that could not be written, such as on a disk without a byte left: the next run writes it first.
+    unwritten: Mutex<Option<Ended>>,
     /// Of the run that is under way, or else of the last one.
     board: Mutex<Option<Arc<Board>>>,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+struct Ended {
+    run: u64,
+    errors: Counts,
+    note: RunNote,
+    outcome: Outcome,
+    reason: String,
 }
 
 impl fmt::Debug for Shared {
@@ -82,6 +112,26 @@ impl Drop for Seen {
     }
 }
 
+/// What a runner is made of beside what every one has.
+#[derive(Clone, Debug, Default)]
+pub struct Extras {
+    /// Microsoft's catalog, to compare one with that came over plain HTTP.
+    pub microsoft: Option<Wsus>,
+    /// The lane of definition updates; `None` where it is off, and nothing is let go of by its rule.
+    pub definitions: Option<Definitions>,
+    /// Who is told of runs.
+    pub teller: Option<Teller>,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Order {
+    /// Which kind of run.
+    pub kind: RunKind,
+    /// Who wants it; empty where that is not known.
+    pub by: String,
+}
+
 impl Runner {
     /// For an upstream of this kind at this address, which `wsus` speaks with. `chosen` counts for Microsoft's alone.
     pub fn new(
@@ -92,9 +142,26 @@ impl Runner {
         chosen: Chosen,
         clock: Arc<dyn Clock>,
     ) -> Self {
+        Self::with(kind, address, wsus, store, chosen, clock, Extras::default())
+    }
+
+    /// The same with more than what every runner has.
+    pub fn with(
+        kind: UpstreamKind,
+        address: &str,
+        wsus: Wsus,
+        store: Store,
+        chosen: Chosen,
+        clock: Arc<dyn Clock>,
+        extras: Extras,
+    ) -> Self {
         let upstream = Upstream { kind, address: address.to_owned(), unauthenticated: !wsus.is_authenticated() };
+        let Extras { microsoft, definitions, teller } = extras;
         let (turn, board) = (tokio::sync::Mutex::new(()), Mutex::new(None));
-        Self { shared: Arc::new(Shared { upstream, store, wsus, chosen, clock, turn, board }) }
+        let unwritten = Mutex::new(None);
+        let shared =
+            Shared { upstream, store, wsus, chosen, clock, microsoft, definitions, teller, turn, unwritten, board };
+        Self { shared: Arc::new(shared) }
     }
 
     /// From whom.
@@ -112,33 +179,241 @@ impl Runner {
         Ok(Some((filters.wanted(&tree), filters)))
     }
 
+    /// Before the first run of a process: those that never ended were cut off, and what happens from now on is told.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn begin(&self) -> Result<(), Error> {
+        if let Some(teller) = &self.shared.teller {
+            teller.hook.start();
+        }
+        let cut_off = self.shared.store.catalog().close_runs().await?;
+        if cut_off > 0 {
+            tracing::warn!(runs = cut_off, "a run of the catalog was cut off; what it has committed stays");
+        }
+        Ok(())
+    }
+
+    /// One whole run, for nobody in particular.
+    ///
+    /// # Errors
+    /// As of [`Runner::run_as`].
+    pub async fn run(&self, cancel: &CancellationToken) -> Result<Counts, Error> {
+        self.run_as(Order::default(), cancel).await
+    }
+
     /// One run, to its end or until `cancel`. It says what it did; the history says the same.
     ///
     /// # Errors
     /// Why it could not go on. What was committed stays.
-    pub async fn run(&self, cancel: &CancellationToken) -> Result<Counts, Error> {
+    pub async fn run_as(&self, order: Order, cancel: &CancellationToken) -> Result<Counts, Error> {
         let shared = &*self.shared;
         let _turn = shared.turn.try_lock().map_err(|_| Error::Running)?;
+        let compared_with = match order.kind {
+            RunKind::Crosscheck => Some(self.comparable()?),
+            RunKind::Catalog | RunKind::Definitions => None,
+        };
+        let asked = compared_with.unwrap_or(&shared.wsus);
+        let upstream = match compared_with {
+            Some(microsoft) => format!("{}, compared with {}", in_words(&shared.upstream), microsoft.label()),
+            None => in_words(&shared.upstream),
+        };
+        self.catch_up().await?;
         let catalog = shared.store.catalog();
-        let id = catalog.start_run(in_words(&shared.upstream)).await?;
-        let board = Arc::new(Board::new(id, shared.clock.now()));
+        let mut note = RunNote {
+            kind: order.kind,
+            by: order.by,
+            unauthenticated: shared.upstream.unauthenticated,
+            ..RunNote::default()
+        };
+        let id = catalog.start_run_as(upstream.clone(), note.clone()).await?;
+        let started = shared.clock.now();
+        let board = Arc::new(Board::new(id, started, note.kind));
         *shared.board() = Some(Arc::clone(&board));
         let _seen = Seen(Arc::clone(&board));
-        let ended = run::Work::new(shared, Arc::clone(&board), cancel.clone()).finish().await;
+        self.tell(id, started, &upstream, &note, Outcome::Running, "", &board);
+        let before = asked.troubles();
+        asked.flow_for_definitions(note.kind == RunKind::Definitions);
+        let mut work = run::Work::new(shared, Arc::clone(&board), cancel.clone());
+        let ended = match compared_with {
+            Some(microsoft) => crosscheck::compare(&mut work, microsoft).await,
+            None => work.finish(note.kind).await,
+        };
+        note.troubles = since(&before, &asked.troubles());
+        note.compared = compared_with.map(|_| board.found());
+        let errors = Counts { errors: note.troubles.values().sum(), ..Counts::default() };
+        board.count(errors);
         let (outcome, reason) = match &ended {
             Ok(()) => (Outcome::Successful, String::new()),
-            Err(Error::Stopped) => (Outcome::Stopped, Error::Stopped.to_string()),
+            Err(Error::Stopped) => {
+                let by = board.stopped_by().unwrap_or_else(|| "the node, which was told to end".to_owned());
+                (Outcome::Stopped, format!("stopped by {by}; {GOES_ON}"))
+            }
             Err(error) => (Outcome::Failed, error.to_string()),
         };
-        let written = catalog.end_run(id, outcome, reason).await;
+        let end = Ended { run: id, errors, note: note.clone(), outcome, reason: reason.clone() };
+        *shared.unwritten.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
+        let written = self.catch_up().await;
+        self.tell(id, started, &upstream, &note, outcome, &reason, &board);
         ended?;
         written?;
         Ok(board.counts())
     }
 
+    /// Writes the end of the last run into the history, if that is not done.
+    async fn catch_up(&self) -> Result<(), Error> {
+        let catalog = self.shared.store.catalog();
+        let unwritten = || self.shared.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(Ended { run, errors, note, outcome, reason }) = unwritten().clone() else { return Ok(()) };
+        catalog.note_run(run, note).await?;
+        catalog.end_run(run, outcome, reason).await?;
+        // Last: were it written again it would count twice.
+        *unwritten() = None;
+        if errors.errors > 0 {
+            catalog.add_to_run(run, errors).await?;
+        }
+        Ok(())
+    }
+
+    /// Microsoft's catalog, where comparing this one with it means anything.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub fn comparable(&self) -> Result<&Wsus, Error> {
+        let refuse = |why: String| Err(Error::NoComparison(why));
+        let upstream = &self.shared.upstream;
+        if upstream.kind != UpstreamKind::Wsus {
+            return refuse(format!(
+                "the catalog comes from {}: a comparison is for one that comes from a WSUS server",
+                in_words(upstream)
+            ));
+        }
+        let Some(microsoft) = &self.shared.microsoft else {
+            return refuse("this node has no way to Microsoft's catalog: see [sync] microsoft".to_owned());
+        };
+        if !microsoft.is_authenticated() {
+            return refuse(format!(
+                "{} would be asked over plain HTTP, which proves nothing: set [sync] microsoft to an address with https",
+                microsoft.label()
+            ));
+        }
+        Ok(microsoft)
+    }
+
+    /// Says in the log and to the hook what happens to a run.
+    #[allow(clippy::too_many_arguments, reason = "these are the facts that are told, each once")]
+    fn tell(
+        &self,
+        id: u64,
+        started: Timestamp,
+        upstream: &str,
+        note: &RunNote,
+        outcome: Outcome,
+        reason: &str,
+        board: &Board,
+    ) {
+        let (by, counts, now) = (note.by.as_str(), board.counts(), self.shared.clock.now());
+        let Counts { new, changed, expired, refused, errors, .. } = counts;
+        match outcome {
+            Outcome::Running => {
+                tracing::info!(run = id, kind = ?note.kind, by, upstream, "a run of the catalog begins")
+            }
+            Outcome::Successful => tracing::info!(
+                run = id, kind = ?note.kind, by, new, changed, expired, refused, errors, "a run of the catalog ended well"
+            ),
+            Outcome::Stopped => tracing::warn!(run = id, kind = ?note.kind, reason, "a run of the catalog was stopped"),
+            Outcome::Failed | Outcome::CutOff => {
+                tracing::error!(run = id, kind = ?note.kind, by, reason, errors, "a run of the catalog failed");
+            }
+        }
+        let Some(teller) = &self.shared.teller else { return };
+        let told = Told {
+            id,
+            kind: note.kind,
+            by,
+            upstream,
+            unauthenticated: note.unauthenticated,
+            started_at: started.to_string(),
+            ended_at: (outcome != Outcome::Running).then(|| now.to_string()),
+            outcome: tell::word(outcome),
+            reason,
+            counts: counts.into(),
+            compared: note.compared,
+        };
+        teller.run(outcome, now, &told);
+    }
+
+    /// Who asks the run under way to stop, for the history; the token of the run is pulled by whoever gave it.
+    pub fn stopping(&self, by: &str) {
+        if let Some(board) = self.shared.board().as_ref() {
+            board.stopping(by);
+        }
+    }
+
+    /// Whether somebody is told of runs, and which host.
+    pub fn hook(&self) -> Option<&str> {
+        self.shared.teller.as_ref().map(|teller| teller.hook.label())
+    }
+
+    /// Tells the hook that this is a test, at once; `None` where there is none.
+    pub async fn test_hook(&self) -> Option<Result<Answer, String>> {
+        let teller = self.shared.teller.as_ref()?;
+        Some(teller.test(self.shared.clock.now()).await)
+    }
+
+    /// Ends what goes on beside runs, and waits for it. Runs are ended by their tokens, before.
+    pub async fn close(&self) {
+        if let Some(teller) = &self.shared.teller {
+            teller.hook.close().await;
+        }
+    }
+
+    /// Takes these out of quarantine, or all that were not taken where none is named, and puts them onto the work list of the next
+    /// run. Says which were in quarantine, and how many of them will be asked for: those that are held are only offered again.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn retry(&self, named: Vec<UpdateId>) -> Result<(Vec<Identity>, u64), Error> {
+        let catalog = self.shared.store.catalog();
+        let (mut pardoned, mut after) = (Vec::new(), None);
+        loop {
+            let page = catalog.refused(after, RETRY_PAGE).await?;
+            after = page.last().map(|refused| refused.identity);
+            let is_last = page.len() < RETRY_PAGE;
+            for refused in page {
+                let is_meant = if named.is_empty() { !refused.stays } else { named.contains(&refused.identity.id) };
+                if is_meant && catalog.pardon(refused.identity).await? {
+                    pardoned.push(refused.identity);
+                }
+            }
+            if is_last {
+                break;
+            }
+        }
+        let asked =
+            if pardoned.is_empty() { 0 } else { catalog.ask_for(plan::AGAIN.to_owned(), pardoned.clone()).await? };
+        Ok((pardoned, asked))
+    }
+
     /// The run that is under way.
     pub fn progress(&self) -> Option<Progress> {
-        self.shared.board().as_ref().and_then(|board| board.look())
+        let mut seen = self.shared.board().as_ref().and_then(|board| board.look())?;
+        let asked = match seen.kind {
+            RunKind::Crosscheck => self.shared.microsoft.as_ref().unwrap_or(&self.shared.wsus),
+            RunKind::Catalog | RunKind::Definitions => &self.shared.wsus,
+        };
+        seen.waiting = asked.waiting();
+        Some(seen)
+    }
+
+    /// What is told of revisions that the run left as they are, behind the first `from`; the first thousand.
+    pub fn remarks(&self, from: usize) -> Vec<(Identity, String)> {
+        self.shared.board().as_ref().map(|board| board.remarks(from)).unwrap_or_default()
+    }
+
+    /// What the comparison that is under way, or else the last one, found.
+    pub fn found(&self) -> Compared {
+        self.shared.board().as_ref().map(|board| board.found()).unwrap_or_default()
     }
 
     /// What the run that is under way, or else the last one, has refused, behind the first `from`; the first thousand are told.
@@ -155,6 +430,21 @@ impl Runner {
     pub async fn standing(&self) -> Result<Standing, Error> {
         Ok(self.shared.store.catalog().standing().await?)
     }
+}
+
+/// Quarantined revisions that are looked at together.
+const RETRY_PAGE: usize = 1_000;
+
+/// What becomes of a run that was stopped.
+const GOES_ON: &str = "what was committed stays, and the next run goes on from there";
+
+/// What was counted between two looks.
+fn since(before: &BTreeMap<&'static str, u64>, now: &BTreeMap<&'static str, u64>) -> BTreeMap<String, u64> {
+    now.iter()
+        .map(|(kind, count)| (*kind, count - before.get(kind).copied().unwrap_or_default().min(*count)))
+        .filter(|(_, more)| *more > 0)
+        .map(|(kind, more)| (kind.to_owned(), more))
+        .collect()
 }
 
 /// From whom, for the history.

@@ -13,6 +13,16 @@ pub(in crate::sync) const EVERYTHING: &str = "updates";
 /// The list of all updates, of which only what is named elsewhere is taken.
 pub(in crate::sync) const BEYOND: &str = "prerequisites";
 
+/// What was quarantined and is asked for again.
+pub(in crate::sync) const AGAIN: &str = "asked-again";
+/// Lists of definition updates alone begin with it.
+pub(in crate::sync) const DEFINITIONS: &str = "definitions-";
+
+/// The name under which the anchor of the definition updates of these filters is kept.
+pub(in crate::sync) fn definitions_name(wanted: &filter::Wanted) -> String {
+    format!("{DEFINITIONS}{}", name_of(wanted).trim_start_matches(EVERYTHING).trim_start_matches('-'))
+}
+
 /// The name under which the anchor of what these filters find is kept: other filters, another anchor.
 pub(in crate::sync) fn name_of(wanted: &filter::Wanted) -> String {
     let mut hash = blake3::Hasher::new();
@@ -112,7 +122,9 @@ mod tests {
         let names: BTreeSet<String> = all.iter().map(name_of).collect();
         assert_eq!(names.len(), all.len());
         assert!(names.iter().all(|name| is_of_updates(name)) && is_of_updates(EVERYTHING));
-        assert!(!is_of_updates(CATEGORIES) && !is_of_updates(BEYOND));
+        assert!(!is_of_updates(CATEGORIES) && !is_of_updates(BEYOND) && !is_of_updates(AGAIN));
+        // The lane's anchor is left alone where those of other filters are forgotten.
+        assert!(all.iter().all(|filters| !is_of_updates(&definitions_name(filters))));
     }
 
     #[test]

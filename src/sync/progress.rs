@@ -7,7 +7,8 @@ use tokio::time::Instant;
 
 use crate::base::time::Timestamp;
 use crate::model::update::Identity;
-use crate::store::catalog::{Applied, Counts};
+use crate::store::catalog::{Applied, Compared, Counts, RunKind};
+use crate::upstream::wsus::Waiting;
 
 /// Refusals of one run that are told; the others are in the catalog's quarantine all the same.
 const REFUSED_TOLD_MAX: usize = 1_000;
@@ -31,6 +32,8 @@ pub enum Step {
     FetchingUpdates,
     /// Prerequisites beyond the filters: which there are, and their documents.
     Prerequisites,
+    /// What is held against Microsoft's.
+    Comparing,
     /// What the upstream does not have any more goes; what was left behind is swept.
     Tidying,
 }
@@ -45,6 +48,7 @@ impl Step {
             Self::ListingUpdates => "listing updates",
             Self::FetchingUpdates => "fetching updates",
             Self::Prerequisites => "fetching prerequisites",
+            Self::Comparing => "comparing with Microsoft's catalog",
             Self::Tidying => "tidying up",
         }
     }
@@ -69,6 +73,12 @@ pub struct Progress {
     pub left: Option<Duration>,
     /// What the run did so far.
     pub counts: Counts,
+    /// Which kind of run it is.
+    pub kind: RunKind,
+    /// What a comparison found so far.
+    pub compared: Compared,
+    /// What is waited for before the upstream is asked again, where it is.
+    pub waiting: Option<Waiting>,
 }
 
 /// Where the run writes.
@@ -76,6 +86,7 @@ pub struct Progress {
 pub(in crate::sync) struct Board {
     run: u64,
     started: Timestamp,
+    kind: RunKind,
     live: Mutex<Live>,
 }
 
@@ -87,11 +98,14 @@ struct Live {
     total: u64,
     counts: Counts,
     refused: Vec<(Identity, String)>,
+    remarks: Vec<(Identity, String)>,
+    compared: Compared,
+    stopped_by: Option<String>,
     ended: bool,
 }
 
 impl Board {
-    pub(in crate::sync) fn new(run: u64, started: Timestamp) -> Self {
+    pub(in crate::sync) fn new(run: u64, started: Timestamp, kind: RunKind) -> Self {
         let live = Live {
             step: Step::default(),
             since: Instant::now(),
@@ -99,9 +113,12 @@ impl Board {
             total: 0,
             counts: Counts::default(),
             refused: Vec::new(),
+            remarks: Vec::new(),
+            compared: Compared::default(),
+            stopped_by: None,
             ended: false,
         };
-        Self { run, started, live: Mutex::new(live) }
+        Self { run, started, kind, live: Mutex::new(live) }
     }
 
     fn live(&self) -> MutexGuard<'_, Live> {
@@ -142,6 +159,58 @@ impl Board {
         let counts = &mut self.live().counts;
         counts.errors += more.errors;
         counts.pruned += more.pruned;
+        counts.refused += more.refused;
+        counts.bytes += more.bytes;
+    }
+
+    /// So many more are done.
+    pub(in crate::sync) fn done(&self, more: u64) {
+        let mut live = self.live();
+        live.done += more;
+        live.total = live.total.max(live.done);
+    }
+
+    /// A held revision was refused.
+    pub(in crate::sync) fn refuse(&self, identity: Identity, reason: String) {
+        let mut live = self.live();
+        if live.refused.len() < REFUSED_TOLD_MAX {
+            live.refused.push((identity, reason));
+        }
+    }
+
+    /// Something is to be told of a revision that is left as it is.
+    pub(in crate::sync) fn remark(&self, identity: Identity, text: String) {
+        let mut live = self.live();
+        if live.remarks.len() < REFUSED_TOLD_MAX {
+            live.remarks.push((identity, text));
+        }
+    }
+
+    /// A comparison found so much more.
+    pub(in crate::sync) fn compared(&self, more: Compared) {
+        let found = &mut self.live().compared;
+        found.agreed += more.agreed;
+        found.differed += more.differed;
+        found.absent += more.absent;
+        found.unknown += more.unknown;
+    }
+
+    pub(in crate::sync) fn found(&self) -> Compared {
+        self.live().compared
+    }
+
+    /// Who told it to stop. The first one counts.
+    pub(in crate::sync) fn stopping(&self, by: &str) {
+        self.live().stopped_by.get_or_insert_with(|| by.to_owned());
+    }
+
+    pub(in crate::sync) fn stopped_by(&self) -> Option<String> {
+        self.live().stopped_by.clone()
+    }
+
+    /// What was remarked so far, behind the first `from`.
+    pub(in crate::sync) fn remarks(&self, from: usize) -> Vec<(Identity, String)> {
+        self.live().remarks.get(from..).unwrap_or_default().to_vec()
     }
 
     pub(in crate::sync) fn counts(&self) -> Counts {
@@ -179,6 +248,9 @@ impl Board {
             per_minute: rate.map(|rate| (rate * 60.0) as u64),
             left,
             counts: live.counts,
+            kind: self.kind,
+            compared: live.compared,
+            waiting: None,
         })
     }
 }
@@ -189,7 +261,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_expected_end_follows_from_what_is_done() {
-        let board = Board::new(1, Timestamp::from_ms(0));
+        let board = Board::new(1, Timestamp::from_ms(0), RunKind::Catalog);
         board.step(Step::FetchingUpdates, 100);
         let seen = board.look().unwrap();
         assert_eq!((seen.per_minute, seen.left), (None, None), "nothing is known yet");

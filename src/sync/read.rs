@@ -155,16 +155,22 @@ fn derive(
     core: &mut Sink<'_>,
     extended: &mut Sink<'_>,
 ) -> Result<fragments::Derived, metadata::Error> {
-    fragments::derive(Tee { stream, whole }, core, extended)
+    fragments::derive(Kept(Tee { stream, copy: whole }), core, extended)
 }
 
 /// Copies what is read of a stream.
-struct Tee<'a, 'b, R> {
+pub(in crate::sync) struct Tee<'a, R, W> {
     stream: R,
-    whole: &'a mut Sink<'b>,
+    copy: &'a mut W,
 }
 
-impl<R: BufRead> Read for Tee<'_, '_, R> {
+impl<'a, R: BufRead, W: Write> Tee<'a, R, W> {
+    pub(in crate::sync) fn new(stream: R, copy: &'a mut W) -> Self {
+        Self { stream, copy }
+    }
+}
+
+impl<R: BufRead, W: Write> Read for Tee<'_, R, W> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let count = self.fill_buf()?.read(into)?;
         self.consume(count);
@@ -172,21 +178,42 @@ impl<R: BufRead> Read for Tee<'_, '_, R> {
     }
 }
 
-impl<R: BufRead> BufRead for Tee<'_, '_, R> {
+impl<R: BufRead, W: Write> BufRead for Tee<'_, R, W> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.whole.failed.is_some() {
-            return Err(io::Error::other("the copy cannot be kept"));
-        }
         self.stream.fill_buf()
     }
 
     fn consume(&mut self, count: usize) {
-        // What is consumed was given out by `fill_buf`, which gives the same again without asking the stream. An error of the copy
-        // is kept, and ends the reading.
+        // What is consumed was given out by `fill_buf`, which gives the same again without asking the stream. A copy that cannot be
+        // kept tells so itself.
         if let Some(bytes) = self.stream.fill_buf().ok().and_then(|bytes| bytes.get(..count)) {
-            let _ = self.whole.write_all(bytes);
+            let _ = self.copy.write_all(bytes);
         }
         self.stream.consume(count);
+    }
+}
+
+/// Ends the reading where the copy cannot be kept.
+struct Kept<'a, 'b, R>(Tee<'a, R, Sink<'b>>);
+
+impl<R: BufRead> Read for Kept<'_, '_, R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.fill_buf()?.read(into)?;
+        self.consume(count);
+        Ok(count)
+    }
+}
+
+impl<R: BufRead> BufRead for Kept<'_, '_, R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.0.copy.failed.is_some() {
+            return Err(io::Error::other("the copy cannot be kept"));
+        }
+        self.0.fill_buf()
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.0.consume(count);
     }
 }
 

@@ -6,9 +6,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::model::filter;
 use crate::model::update::Identity;
-use crate::store::catalog::{Catalog, Counts, Set, UpstreamKind};
+use crate::store::catalog::{Catalog, Counts, RunKind, Set, UpstreamKind};
 use crate::sync::error::Error;
-use crate::sync::plan::{self, BEYOND, CATEGORIES, EVERYTHING};
+use crate::sync::plan::{self, AGAIN, BEYOND, CATEGORIES, EVERYTHING};
 use crate::sync::progress::{Board, Step};
 use crate::sync::{Shared, beyond};
 use crate::upstream::wsus::{self, Wanted};
@@ -38,18 +38,17 @@ impl<'a> Work<'a> {
     }
 
     /// The whole run. Begins anew where the upstream turns out to be another one than before.
-    pub(in crate::sync) async fn finish(mut self) -> Result<(), Error> {
+    pub(in crate::sync) async fn finish(mut self, kind: RunKind) -> Result<(), Error> {
         let mut resets = 0;
         loop {
-            let why = match self.phases().await {
+            let ended = match (kind, self.shared.upstream.kind) {
+                (RunKind::Definitions, UpstreamKind::Microsoft) => self.definitions().await,
+                _ => self.phases().await,
+            };
+            let why = match ended {
                 Err(Error::Upstream(wsus::Error::ServerChanged { why, .. })) => why,
-                Err(error @ Error::Upstream(_)) => {
-                    self.count(Counts { errors: 1, ..Counts::default() }).await?;
-                    return Err(error);
-                }
                 other => return other,
             };
-            self.count(Counts { errors: 1, ..Counts::default() }).await?;
             resets += 1;
             if resets > RESETS_MAX {
                 return Err(Error::Unsteady { why });
@@ -88,7 +87,9 @@ impl<'a> Work<'a> {
             self.forget_others(EVERYTHING).await?;
             self.catalog.forget_set(BEYOND.to_owned()).await?;
         }
-        self.tidy().await
+        self.asked_again().await?;
+        self.tidy().await?;
+        self.let_go().await
     }
 
     /// Step 3 for filters.
@@ -137,8 +138,16 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
+    /// What was quarantined and somebody wants to be tried once more; no list would name it again.
+    pub(in crate::sync) async fn asked_again(&self) -> Result<(), Error> {
+        if self.set(AGAIN).await?.wanted > 0 {
+            self.fetch(AGAIN, Step::FetchingUpdates).await?;
+        }
+        Ok(())
+    }
+
     /// Steps 3 and 4 for one list: what a former run left of it, then what the upstream says now.
-    async fn list(
+    pub(in crate::sync) async fn list(
         &self,
         set: &str,
         listing: Step,

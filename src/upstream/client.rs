@@ -88,6 +88,11 @@ pub(super) fn for_sync(config: &Config, through: Option<&Through>) -> Result<Cli
     client(config, &tls, through, true)
 }
 
+/// A client for one address that the configuration names, wherever its name leads. Blocks for the files of certificates.
+pub(super) fn for_named(config: &Config, through: Option<&Through>) -> Result<Client, Error> {
+    client(config, &tls(&read_roots(&config.extra_ca)?)?, through, true)
+}
+
 fn client(
     config: &Config,
     tls: &rustls::ClientConfig,

@@ -22,6 +22,7 @@ mod client;
 mod error;
 mod head;
 mod health;
+pub mod hook;
 mod probe;
 mod proxy;
 mod resolve;

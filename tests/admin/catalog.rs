@@ -146,6 +146,34 @@ async fn what_names_none_or_several_is_told_apart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_quarantined_is_listed_held_or_not() {
+    let plane = Plane::new();
+    let catalog = plane.handles.store.catalog();
+    import(&catalog, updates(b"some bytes"), false).await;
+    for (at, revision, why) in [(0x10, 200, "differs"), (0x77, 5, "half a document"), (0x78, 1, "no base64")] {
+        catalog.refuse(identity(at, revision), why.into()).await.unwrap();
+    }
+    let page = plane.get("/api/v1/updates/quarantined?limit=2").await;
+    let rows = page["rows"].as_array().unwrap();
+    assert_eq!((rows.len(), &page["total"]), (2, &json!(3)), "{page}");
+    assert_eq!((&rows[0]["reason"], &rows[0]["held"]), (&json!("differs"), &json!(true)));
+    assert!(rows[0]["title"].as_str().unwrap().contains("KB5031234") && rows[0]["at"].is_string(), "{page}");
+    assert_eq!((&rows[1]["held"], &rows[1]["title"], &rows[1]["revision"]), (&json!(false), &Value::Null, &json!(5)));
+    let next = page["next"].as_str().unwrap().replace('/', "%2F");
+    let page = plane.get(&format!("/api/v1/updates/quarantined?after={next}")).await;
+    assert_eq!((page["rows"].as_array().unwrap().len(), &page["next"]), (1, &Value::Null));
+    assert_eq!(page["rows"][0]["reason"], "no base64");
+    let (status, _) = plane.json(Method::GET, "/api/v1/updates/quarantined?after=x", Value::Null).await;
+    assert_eq!(status, 400);
+    // What is refused makes nothing superfluous, until it is pardoned.
+    let state = async || plane.get("/api/v1/updates/KB5030001").await["state"].clone();
+    assert_eq!(state().await, "published");
+    assert!(catalog.pardon(identity(0x10, 200)).await.unwrap());
+    assert_eq!(state().await, "superseded");
+    plane.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_came_over_plain_http_is_marked() {
     let plane = Plane::new();
     import(&plane.handles.store.catalog(), updates(b"some bytes"), true).await;
@@ -153,7 +181,15 @@ async fn what_came_over_plain_http_is_marked() {
     assert_eq!(page["catalog"]["upstream"], "wsus http://wsus:8530");
     assert_eq!(page["catalog"]["unauthenticated"], true);
     assert!(page["rows"].as_array().unwrap().iter().all(|row| row["unauthenticated"] == true), "{page}");
-    assert_eq!(plane.get("/api/v1/updates/KB5031234").await["unauthenticated"], true);
+    let shown = plane.get("/api/v1/updates/KB5031234").await;
+    assert_eq!(
+        (&shown["unauthenticated"], &shown["bundles"]["rows"][0]["unauthenticated"]),
+        (&json!(true), &json!(true))
+    );
+    assert_eq!(plane.get("/api/v1/filters").await["unauthenticated"], true);
+    let available = plane.get("/api/v1/filters/available").await;
+    let row = available.as_array().unwrap().iter().find(|row| row["name"] == "Contoso").unwrap();
+    assert_eq!(row["unauthenticated"], true);
     plane.close().await;
 }
 

@@ -147,6 +147,9 @@ fn is_document_fault(kind: &str) -> bool {
             | "lying-size"
             | "deep-xml"
             | "many-attributes"
+            | "altered-title"
+            | "altered-digest"
+            | "withheld"
             | "entity-bomb"
     )
 }

@@ -281,7 +281,7 @@ async fn all_waits_for_a_person_and_goes_on_after_a_restart() {
     })
     .await
     .unwrap();
-    node.jobs.stop(job).unwrap();
+    node.jobs.stop(job, "a test").unwrap();
     assert_eq!(node.jobs.wait(job, SOON).await.unwrap().state, State::Stopped);
     let dir = node.close().await;
     let node = Node::on(dir, &sim, UpstreamKind::Microsoft, mode(Mode::All), 1 << 40);

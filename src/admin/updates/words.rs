@@ -94,6 +94,7 @@ pub(super) fn reference(short: &Summary) -> view::Reference {
         revision: Some(short.identity.revision),
         title: Some(short.title.clone()),
         expired: short.publication == Publication::Expired,
+        unauthenticated: short.unauthenticated,
     }
 }
 
@@ -103,7 +104,7 @@ pub(super) fn not_held(target: Target) -> view::Reference {
         Target::Revision(identity) => (identity.id, Some(identity.revision)),
         Target::Newest(id) => (id, None),
     };
-    view::Reference { id: id.to_string(), revision, title: None, expired: false }
+    view::Reference { id: id.to_string(), revision, title: None, expired: false, unauthenticated: false }
 }
 
 /// A category with its path.
@@ -131,7 +132,7 @@ pub(super) fn eula(eula: &update::Eula) -> view::Eula {
 }
 
 /// A file, and the class of its payload where that is held.
-pub(super) fn file(file: &update::File, class: Option<Class>) -> view::File {
+pub(super) fn file(file: &update::File, class: Option<Class>, urls: Vec<String>) -> view::File {
     view::File {
         name: file.name.clone(),
         size: file.size,
@@ -139,6 +140,7 @@ pub(super) fn file(file: &update::File, class: Option<Class>) -> view::File {
         sha256: file.sha256.map(|sha256| sha256.to_string()),
         patching: file.patching.clone(),
         held: class.map_or("no", present::class).to_owned(),
+        urls,
     }
 }
 

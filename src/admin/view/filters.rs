@@ -19,6 +19,9 @@ pub struct Filters {
     pub without_effect: Option<String>,
     /// Categories in the catalog; 0 before the first synchronisation.
     pub catalog_categories: u64,
+    /// Some of their names came over plain HTTP, and nobody vouches for them.
+    #[serde(default)]
+    pub unauthenticated: bool,
 }
 
 impl Filters {
@@ -70,6 +73,9 @@ pub struct Available {
     pub path: String,
     /// Whether the filters in force take it, by itself or by what it stands below.
     pub chosen: bool,
+    /// Its name came over plain HTTP, and nobody vouches for it.
+    #[serde(default)]
+    pub unauthenticated: bool,
 }
 
 /// `POST /api/v1/filters/{key}`.

@@ -26,7 +26,10 @@ pub use self::content::{Content, Emptied, Page, Pinned, Quarantined, Unbound};
 pub use self::job::{Job, Line, Progress, Started};
 pub use self::requests::{BackupRequest, FetchItem, FetchRequest, ImportRequest, VerifyRequest};
 pub use self::status::{Flight, Health, Hour, Listening, Node, Scrub, Status, Traffic, Upstream, Use};
-pub use self::sync::{Sync, SyncCounts, SyncHistory, SyncRun, SyncRunning, SyncStopped, SyncUpstream};
+pub use self::sync::{
+    HookTested, Sync, SyncCompared, SyncCounts, SyncHistory, SyncRetried, SyncRetry, SyncRun, SyncRunning, SyncStopped,
+    SyncUpstream,
+};
 pub use self::tls::{Certificate, Certificates, Pending, Reloaded, SiteCa};
 
 /// A point in time as the API writes it.

@@ -1,5 +1,7 @@
 //! How the catalog is synchronised.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::admin::view::{Time, policy};
@@ -18,8 +20,17 @@ pub struct Sync {
     pub last: Option<SyncRun>,
     /// The last run that ended well.
     pub last_success: Option<SyncRun>,
+    /// The last comparison with Microsoft's catalog that ended.
+    #[serde(default)]
+    pub last_crosscheck: Option<SyncRun>,
     /// When the schedule starts the next run; absent where it is off.
     pub next_at: Option<Time>,
+    /// When the lane of definition updates starts the next run; absent where it is off.
+    #[serde(default)]
+    pub next_definitions_at: Option<Time>,
+    /// The host that is told of runs; absent where nobody is.
+    #[serde(default)]
+    pub webhook: Option<String>,
     /// Updates held, categories and detectoids among them.
     pub updates: u64,
     /// Revisions held: bundles may need lower ones of their members.
@@ -63,6 +74,12 @@ pub struct SyncRunning {
     pub started_at: Option<Time>,
     /// What it did so far.
     pub counts: SyncCounts,
+    /// `catalog`, `definitions` or `crosscheck`.
+    #[serde(default)]
+    pub kind: String,
+    /// What went wrong last and when it is tried again, while that is waited for.
+    #[serde(default)]
+    pub waits: Option<String>,
 }
 
 /// What a run did.
@@ -110,6 +127,71 @@ pub struct SyncRun {
     /// Files that the content policy wanted when it had ended; absent where nobody counted.
     #[serde(default)]
     pub wanted: Option<policy::Sum>,
+    /// `catalog` for all that is wanted, `definitions` for definition updates alone, `crosscheck` for a comparison with Microsoft's
+    /// catalog.
+    #[serde(default)]
+    pub kind: String,
+    /// Who asked for it; empty where that is not known.
+    #[serde(default)]
+    pub by: String,
+    /// Nothing proved that the upstream is who it says (plain HTTP).
+    #[serde(default)]
+    pub unauthenticated: bool,
+    /// Errors of the upstream by kind, those that asking again got over among them.
+    #[serde(default)]
+    pub troubles: BTreeMap<String, u64>,
+    /// What a comparison found.
+    #[serde(default)]
+    pub compared: Option<SyncCompared>,
+}
+
+/// What a comparison with Microsoft's catalog found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncCompared {
+    /// Revisions that are the same there; they are authenticated from now on.
+    pub agreed: u64,
+    /// Revisions that are not, and are refused, with the bundles that contain them.
+    pub differed: u64,
+    /// Revisions of updates that Microsoft does not have: left as they are.
+    pub absent: u64,
+    /// Revisions that Microsoft does not give out: left as they are.
+    pub unknown: u64,
+}
+
+/// The order to ask for quarantined updates again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SyncRetry {
+    /// Their ids; none for all that were not taken.
+    #[serde(default)]
+    pub ids: Vec<String>,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncRetried {
+    /// What was in quarantine and is not any more: `id/revision`.
+    pub pardoned: Vec<String>,
+    /// How many of them the next run asks for; the others are held, and offered again.
+    pub asked: u64,
+    /// The job of the run that was started for it; absent where none was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<u64>,
+}
+
+/// What the webhook answered to a test.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookTested {
+    /// Its host.
+    pub host: String,
+    /// Whether it took the event: a status of 2xx.
+    pub taken: bool,
+    /// The status; absent where there was no answer.
+    pub status: Option<u16>,
+    /// The beginning of the answer, or why there is none.
+    pub text: String,
+    /// How long it took.
+    pub took_ms: u64,
 }
 
 /// A page of the history, newest first.

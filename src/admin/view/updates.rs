@@ -127,6 +127,36 @@ pub struct Whole {
     pub eula: Option<Eula>,
 }
 
+/// `GET /api/v1/updates/quarantined`: a page, in the order of ids.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quarantine {
+    /// The rows of this page.
+    pub rows: Vec<Quarantined>,
+    /// How many there are in all.
+    pub total: u64,
+    /// Give it as `after` to get the next page; absent at the end.
+    pub next: Option<String>,
+}
+
+/// A revision that was not taken, or is held and not offered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quarantined {
+    /// The update's id.
+    pub id: String,
+    /// The revision.
+    pub revision: u32,
+    /// When it was put there.
+    pub at: Time,
+    /// Why.
+    pub reason: String,
+    /// It stays there although the upstream sends it again.
+    pub stays: bool,
+    /// Whether it is held all the same.
+    pub held: bool,
+    /// Its title, where it is held.
+    pub title: Option<String>,
+}
+
 /// The first rows of a list that may be long.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct First<T> {
@@ -169,6 +199,9 @@ pub struct Reference {
     pub title: Option<String>,
     /// Whether it is held and withdrawn.
     pub expired: bool,
+    /// It is held, and came over a connection that proves nothing.
+    #[serde(default)]
+    pub unauthenticated: bool,
 }
 
 /// A file of an update.
@@ -186,6 +219,9 @@ pub struct File {
     pub patching: String,
     /// `proven` or `unproven` where its payload is held, else `no`.
     pub held: String,
+    /// Where it lies, as the catalog says; on a WSUS it may be had besides.
+    #[serde(default)]
+    pub urls: Vec<String>,
 }
 
 /// A licence.

@@ -287,6 +287,8 @@ table! {
         /// What is fetched while no endpoint waits for it: `waystation fetch`, and the rest of a payload. May be "paused".
         /// An origin that knows no ranges sends the whole in its first answer: that is counted and held as `demand`.
         prefetch: BackgroundRules = list(&[]), Live;
+        /// The lane of definition updates ([definitions]): its lists and documents. May be "paused".
+        definitions: BackgroundRules = list(&[]), Live;
         /// What is fetched because an endpoint waits for it.
         demand: SteadyRules = list(&[]), Live;
         /// Answers to endpoints. Windows avoids a node for 15 minutes that gives a connection less than 4 kB/s for 20 s.
@@ -313,7 +315,8 @@ table! {
         run_if_missed: Switch = Raw::Switch(true), Restart;
         /// Questions for documents that are under way at the same time.
         parallel: Count<1, 16> = Raw::Number(4), Restart;
-        /// The address of Microsoft's sync service, where `upstream.kind` is "microsoft". Another one is of use for tests.
+        /// The address of Microsoft's sync service: where the catalog comes from where `upstream.kind` is "microsoft", and what
+        /// `waystation sync crosscheck` compares a WSUS' catalog with. Another one is of use behind a mirror and for tests.
         microsoft: UrlText = text("https://sws.update.microsoft.com"), Restart;
         /// The way to the service that is synchronised with, Microsoft's or the WSUS server's, apart from that to content:
         /// "upstream" asks as `upstream.proxy` says, "none" directly, "global" through [proxy], a URL through that proxy.
@@ -324,6 +327,23 @@ table! {
         proxy_username: Text = text(""), Restart;
         /// A file with the password of that user and nothing else; not readable for others.
         proxy_password_file: FilePath = text(""), Restart;
+        /// An address that is told of runs: a POST of JSON when one starts, succeeds, fails or is stopped. "" tells nobody. Over
+        /// plain HTTP who can read the wire reads it.
+        webhook: UrlText = text(""), Restart;
+        /// A file with the secret that these are signed with (HMAC-SHA-256) and nothing else; not readable for others.
+        webhook_secret_file: FilePath = text(""), Restart;
+    }
+    /// A lane of its own for definition updates, which come several times a day. Of Microsoft only they are listed then, and the
+    /// other lists are left alone; a WSUS gives everything as one list, so that a run of the lane fetches all that is new.
+    definitions: DefinitionUpdates {
+        /// Whether the lane is on. The products are those of [filters].
+        enabled: Switch = Raw::Switch(false), Restart;
+        /// When, as of `sync.schedule`.
+        schedule: Days = text("every 4 hours from 00:30"), Restart;
+        /// Each run begins up to this many minutes later, each time another number.
+        jitter_minutes: Count<0, 720> = Raw::Number(20), Restart;
+        /// So many of the newest of each product are kept; older ones leave the catalog, what is withdrawn or superseded first.
+        keep: Count<1, 1000> = Raw::Number(12), Restart;
     }
     /// What of Microsoft's catalog is wanted: an update is, when it has one of the products and one of the classifications.
     /// `waystation filters` shows what the catalog has, and changes these. Below a WSUS or a parent they have no effect:

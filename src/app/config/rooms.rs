@@ -15,7 +15,7 @@ use crate::base::secret::Secret;
 use crate::model::filter::Selection;
 use crate::model::payload::{Location, Standing};
 use crate::model::policy::{Choice, Written};
-use crate::model::schedule::{JITTER_MINUTES_MAX, Schedule};
+use crate::model::schedule::{Definitions, JITTER_MINUTES_MAX, Schedule};
 use crate::model::update::UpdateId;
 use crate::net::tls::files::Pair;
 use crate::net::tls::names::SiteName;
@@ -66,6 +66,11 @@ pub(crate) fn consistent(typed: &Typed) -> Result<(), ConfigError> {
         let what = format!("a sync service is named by scheme, host and port, and its paths are known: write {bare:?}");
         refuse(true, "sync.microsoft", &what);
     }
+    refuse(
+        typed.sync.webhook.0.is_some() && typed.sync.webhook_secret_file.0.is_none(),
+        "sync.webhook",
+        "what is told is signed: name a file with the secret in sync.webhook_secret_file",
+    );
     if problems.is_empty() { Ok(()) } else { Err(ConfigError { problems }) }
 }
 
@@ -227,6 +232,7 @@ pub(crate) fn jobs(typed: &Typed, store: &str) -> jobs::Config {
     };
     jobs::Config {
         scrub_every: (!every.is_zero()).then_some(every),
+        definitions: definitions(typed).schedule(&schedule),
         sync: schedule,
         content: fixed(content(typed)),
         seed: seed(store),
@@ -237,6 +243,17 @@ pub(crate) fn jobs(typed: &Typed, store: &str) -> jobs::Config {
 /// A policy that stays as it is.
 fn fixed(policy: Written) -> jobs::content::Content {
     jobs::content::Content(Arc::new(move || policy.clone()))
+}
+
+/// The lane of definition updates.
+pub(crate) fn definitions(typed: &Typed) -> Definitions {
+    let lane = &typed.definitions;
+    Definitions {
+        enabled: lane.enabled.0,
+        when: lane.schedule.0.clone(),
+        jitter_minutes: u32::try_from(lane.jitter_minutes.0).unwrap_or(JITTER_MINUTES_MAX),
+        keep: u32::try_from(lane.keep.0).unwrap_or(u32::MAX),
+    }
 }
 
 /// A number that follows from the store's id.
@@ -252,12 +269,7 @@ pub(crate) fn sync(
     let id = account(store);
     let (kind, url, name) = match typed.upstream.kind {
         UpstreamKind::Parent => return Ok(None),
-        // It wants no name, so that it is told none.
-        UpstreamKind::Microsoft => {
-            let url = typed.sync.microsoft.0.clone();
-            let url = url.unwrap_or_else(|| upstream::wsus::MICROSOFT_URL.to_owned());
-            (catalog::UpstreamKind::Microsoft, url, id.to_string())
-        }
+        UpstreamKind::Microsoft => return Ok(Some((catalog::UpstreamKind::Microsoft, microsoft(typed, store)?))),
         UpstreamKind::Wsus => {
             let url = typed.upstream.url.0.first().cloned().unwrap_or_default();
             let name = node_name(typed);
@@ -266,10 +278,39 @@ pub(crate) fn sync(
             (catalog::UpstreamKind::Wsus, url, name)
         }
     };
+    Ok(Some((kind, conversation(typed, store, &url, &name, id)?)))
+}
+
+/// For Microsoft's catalog.
+pub(crate) fn microsoft(typed: &Typed, store: &str) -> Result<upstream::wsus::Config, ConfigError> {
+    let id = account(store);
+    let url = typed.sync.microsoft.0.clone();
+    let url = url.unwrap_or_else(|| upstream::wsus::MICROSOFT_URL.to_owned());
+    // It wants no name, so that it is told none.
+    conversation(typed, store, &url, &id.to_string(), id)
+}
+
+fn conversation(
+    typed: &Typed,
+    store: &str,
+    url: &str,
+    name: &str,
+    id: UpdateId,
+) -> Result<upstream::wsus::Config, ConfigError> {
     let http = upstream::Config { proxy: sync_proxy(typed)?, ..upstream(typed, store)? };
-    let mut config = upstream::wsus::Config::new(&url, &name, id, http, typed.store.path.0.clone());
+    let mut config = upstream::wsus::Config::new(url, name, id, http, typed.store.path.0.clone());
     config.parallel = count(typed.sync.parallel.0);
-    Ok(Some((kind, config)))
+    Ok(config)
+}
+
+/// For who is told of runs.
+pub(crate) fn hook(typed: &Typed, store: &str) -> Result<Option<upstream::hook::Config>, ConfigError> {
+    let sync = &typed.sync;
+    let (Some(url), Some(file)) = (&sync.webhook.0, &sync.webhook_secret_file.0) else { return Ok(None) };
+    let read = secret::read(&from_data(typed, file));
+    let secret = read.map_err(|what| ConfigError::one("sync.webhook_secret_file", what))?;
+    let patience = upstream::hook::Patience::default();
+    Ok(Some(upstream::hook::Config { url: url.clone(), secret, http: upstream(typed, store)?, patience }))
 }
 
 /// For telling the WSUS server above to fetch files; `None` below anything else. Somebody waits: it is asked in the bandwidth of
@@ -321,6 +362,7 @@ pub(crate) fn pace(typed: &Typed) -> Result<pace::Config, ConfigError> {
         (Class::Upstream, &rules.upstream.0),
         (Class::Sync, &rules.sync.0),
         (Class::Prefetch, &rules.prefetch.0),
+        (Class::Definitions, &rules.definitions.0),
         (Class::Demand, &rules.demand.0),
         (Class::Clients, &rules.clients.0),
         (Class::Nodes, &rules.nodes.0),

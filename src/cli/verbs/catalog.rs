@@ -11,7 +11,11 @@ Examples:
   waystation updates list
   waystation updates list --severity important --classification 'Security Updates' --from 2026-01-01
   waystation updates list --product Windows --state published --limit 0 --csv > updates.csv
-  waystation updates list --state expired,superseded --json")]
+  waystation updates list --state expired,superseded --json
+  waystation updates list --state quarantined
+
+`quarantined` stands alone: it lists what was not taken, too, with the reason;
+`waystation sync retry` asks for it again.")]
     List(Sieve),
     /// Search for updates by words of their titles, or by KB
     #[command(after_help = "\
@@ -157,7 +161,7 @@ What did not come, and why, stands in the lines of the last job:
 }
 
 /// Which updates are listed, and how.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Sieve {
     /// Only those that name this knowledge base article, such as KB5031234
     #[arg(long, value_name = "KB")]
@@ -171,12 +175,12 @@ pub struct Sieve {
     /// Only those for this product, or for a product of this family or company, by name, path or id
     #[arg(long, value_name = "NAME|ID")]
     pub product: Option<String>,
-    /// Only those in one of these states: published, expired (withdrawn), superseded, refused
+    /// Only those in one of these states: published, expired (withdrawn), superseded, refused; or quarantined, alone
     #[arg(
         long,
         value_name = "STATE",
         value_delimiter = ',',
-        value_parser = ["published", "expired", "superseded", "refused"]
+        value_parser = ["published", "expired", "superseded", "refused", "quarantined"]
     )]
     pub state: Vec<String>,
     /// Only these kinds: software, driver; with detectoid or category also what nobody approves

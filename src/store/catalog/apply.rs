@@ -108,7 +108,7 @@ impl Tables<'_> {
         facts::read(raw.get(from..to).ok_or_else(missing)?)
     }
 
-    fn clock(&mut self, w: &mut Work<'_>) -> Result<u64, Error> {
+    pub(crate) fn clock(&mut self, w: &mut Work<'_>) -> Result<u64, Error> {
         if let Some(clock) = w.clock {
             return Ok(clock);
         }
@@ -230,7 +230,12 @@ impl Tables<'_> {
             let agrees = row.size == file.size && (row.sha256.is_none() || sha256.is_none() || row.sha256 == sha256);
             let is_better = row.unauthenticated && !w.unauthenticated;
             // A revision that replaces the only one that said so may say otherwise.
-            if !agrees && !is_better && !self.is_only_of(ready, &file.sha1)? {
+            // Nor does what nobody may be offered speak against it.
+            if !agrees
+                && !is_better
+                && !self.is_only_of(ready, &file.sha1)?
+                && !self.is_offered_by_nobody(&file.sha1)?
+            {
                 let why = format!("its file {} has another size or SHA-256 in an update that is held", file.sha1);
                 return Ok(Some(why));
             }
@@ -274,7 +279,8 @@ impl Tables<'_> {
         Ok(())
     }
 
-    /// Whether a held revision may be offered; a change of the log.
+    /// Whether a held revision may be offered; a change of the log. What it says of files and of what it supersedes counts, or does
+    /// not count any more.
     pub(crate) fn set_refused(
         &mut self,
         w: &mut Work<'_>,
@@ -293,7 +299,8 @@ impl Tables<'_> {
         if row.current {
             w.touched.numbers.push(number);
         }
-        Ok(())
+        self.settle_superseded(w, number, &row)?;
+        self.settle_files(w, number, &row)
     }
 
     /// An update was named by the upstream of now.

@@ -15,7 +15,9 @@
 //!    takes it off the work list, moves the anchor if it was the last one, and counts it in the run (`runs`).
 //! 5. It is looked up (`look`; what it says of an object that is to be proven, `mentions`; whether a file is still of use,
 //!    `live`) and searched for (`search`, `lines`), read, and told to others by the change log.
-//! 6. When the upstream changes, what the new one does not have goes at last (`upstream`).
+//! 6. When the upstream changes, what the new one does not have goes at last (`upstream`); what a rule keeps no longer goes at once
+//!    (`let_go`).
+//! 7. What came from who proves nothing may be vouched for later, or refused, with what that means for its files (`trust`).
 //!
 //! Beside what was published stands what this node makes of it: decisions of people (`decisions`), what endpoints asked for
 //! (`asked`), and the files that are wanted by the content policy (`wanted`).
@@ -30,6 +32,7 @@ mod blobs;
 mod decisions;
 mod facts;
 mod import;
+mod let_go;
 mod lines;
 pub(crate) mod live;
 mod look;
@@ -41,6 +44,7 @@ mod relate;
 mod runs;
 mod search;
 pub(crate) mod tables;
+mod trust;
 mod upstream;
 mod value;
 mod views;
@@ -69,9 +73,11 @@ pub use crate::store::catalog::blobs::{Reading, Stage, Staged};
 pub use crate::store::catalog::decisions::Deciding;
 pub use crate::store::catalog::mentions::Mention;
 pub use crate::store::catalog::search::PAGE_MAX;
+pub use crate::store::catalog::trust::Doubtful;
 pub use crate::store::catalog::value::{
-    Applied, Batch, Body, Change, Changes, Counts, Cursor, FileDigest, Hit, Incoming, KnownFile, Outcome, Page, Part,
-    Query, Refused, Revision, Run, Set, Standing, State, Summary, Text, Upstream, UpstreamKind,
+    Applied, Batch, Body, Change, Changes, Compared, Counts, Cursor, FileDigest, Hit, Incoming, KnownFile, Outcome,
+    Page, Part, Query, Refused, Revision, Run, RunKind, RunNote, Set, Standing, State, Summary, Text, Upstream,
+    UpstreamKind,
 };
 pub use crate::store::catalog::wanted::{Sift, Walk, WantedFile, WantedUpdate};
 
@@ -248,6 +254,32 @@ impl Catalog {
         .await
     }
 
+    /// Puts revisions onto the work list of a set although no list names them, such as those that were quarantined; says how many are
+    /// to be fetched. The set need not be there.
+    pub async fn ask_for(&self, set: String, identities: Vec<Identity>) -> Result<u64, Error> {
+        self.step(move |core| core.ask_for(set, identities)).await
+    }
+
+    /// Revisions behind `after` that came over a connection that proves nothing and are offered; and where to go on, until there is
+    /// no place.
+    pub async fn doubtful(&self, after: Option<Identity>) -> Result<(Vec<Doubtful>, Option<Identity>), Error> {
+        self.walk(move |core| core.doubtful(after)).await
+    }
+
+    /// Somebody proven has the same documents: these count from now on as if they had come from there. Says how many were still
+    /// held as they were compared.
+    pub async fn vouch_for(&self, agreed: Vec<Doubtful>) -> Result<u64, Error> {
+        self.step(move |core| core.vouch_for(&agreed)).await
+    }
+
+    /// Takes these updates out, unless something that stays needs them, and what only they bundled; says how many went. Dropped, it
+    /// stops soon.
+    pub async fn let_go(&self, ids: Vec<UpdateId>, run: Option<u64>) -> Result<u64, Error> {
+        self.core.writable()?;
+        let core = Arc::clone(&self.core);
+        self.core.long.run_watched(move |wanted| core.let_go(&ids, run, wanted)).await?
+    }
+
     /// Takes away what crashes and replaced revisions left behind. Dropped, it ends with the transaction under way.
     pub async fn sweep(&self) -> Result<(), Error> {
         while self.step(|core| core.sweep_catalog()).await? {}
@@ -256,9 +288,24 @@ impl Catalog {
 
     // The history.
 
-    /// A run begins; one that never ended was cut off.
+    /// A run begins of which nothing is told but from whom; one that never ended was cut off.
     pub async fn start_run(&self, upstream: String) -> Result<u64, Error> {
-        self.step(move |core| core.start_run(upstream)).await
+        self.start_run_as(upstream, RunNote::default()).await
+    }
+
+    /// A run begins; one that never ended was cut off.
+    pub async fn start_run_as(&self, upstream: String, note: RunNote) -> Result<u64, Error> {
+        self.step(move |core| core.start_run(upstream, note)).await
+    }
+
+    /// No run is under way: those that did not end were cut off. Says how many.
+    pub async fn close_runs(&self) -> Result<u64, Error> {
+        self.step(|core| core.close_runs()).await
+    }
+
+    /// What is told of a run beside its counts, in place of what was told before.
+    pub async fn note_run(&self, run: u64, note: RunNote) -> Result<(), Error> {
+        self.step(move |core| core.note_run(run, &note)).await
     }
 
     /// Adds to what a run did; what [`Catalog::import`] and [`Catalog::prune`] count they count themselves.

@@ -58,7 +58,8 @@ impl Tables<'_> {
                     // Where somebody said it lies who proves nothing is forgotten with what he said of it.
                     new.urls.clone_from(&old.urls);
                 }
-                if old.size == new.size {
+                // What nobody proven has said is not lent to what somebody has.
+                if old.size == new.size && (new.unauthenticated || !old.unauthenticated) {
                     new.sha256 = new.sha256.or(old.sha256);
                 }
                 if let Some(sha256) = &old.sha256

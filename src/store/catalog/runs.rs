@@ -5,8 +5,8 @@ use redb::ReadableTable;
 
 use crate::base::time::Timestamp;
 use crate::store::catalog::decisions::run_files;
-use crate::store::catalog::tables::{LAST_RUN, RUNS, RunRow, Tables, read};
-use crate::store::catalog::value::{Applied, Counts, Outcome, Run};
+use crate::store::catalog::tables::{LAST_RUN, RUN_NOTES, RUNS, RunRow, Tables, read};
+use crate::store::catalog::value::{Applied, Counts, Outcome, Run, RunNote};
 use crate::store::core::Core;
 use crate::store::error::Error;
 use crate::store::tables::{decode, encode};
@@ -38,7 +38,7 @@ fn code_of(outcome: Outcome) -> u8 {
     }
 }
 
-fn run_of(id: u64, row: RunRow, wanted: Option<(u64, u64)>) -> Result<Run, Error> {
+fn run_of(id: u64, row: RunRow, wanted: Option<(u64, u64)>, note: RunNote) -> Result<Run, Error> {
     let [new, changed, expired, superseded, files, bytes, errors, refused, pruned] = row.counts;
     Ok(Run {
         id,
@@ -49,7 +49,13 @@ fn run_of(id: u64, row: RunRow, wanted: Option<(u64, u64)>) -> Result<Run, Error
         reason: row.reason,
         counts: Counts { new, changed, expired, superseded, files, bytes, errors, refused, pruned },
         wanted,
+        note,
     })
+}
+
+fn note_row(note: &RunNote) -> Result<Vec<u8>, Error> {
+    let row = serde_json::to_vec(note);
+    row.map_err(|error| Error::Row { what: format!("a note of a run cannot be written: {error}") })
 }
 
 impl RunRow {
@@ -73,6 +79,24 @@ impl Tables<'_> {
         Ok(())
     }
 
+    /// Runs that never ended were cut off.
+    fn end_open_runs(&mut self, now: u64) -> Result<u64, Error> {
+        let mut open = Vec::new();
+        for row in self.runs.iter()? {
+            let (id, row) = row?;
+            let row: RunRow = decode("catalog-runs.1", row.value())?;
+            if row.outcome == 0 {
+                open.push((id.value(), row));
+            }
+        }
+        let count = open.len() as u64;
+        for (id, row) in open {
+            let row = RunRow { outcome: code_of(Outcome::CutOff), ended: Some(now), ..row };
+            self.runs.insert(id, encode(&row)?.as_slice())?;
+        }
+        Ok(count)
+    }
+
     /// Counts what a transaction applied.
     pub(crate) fn count_applied(&mut self, run: u64, applied: &Applied) -> Result<(), Error> {
         let counts = Counts {
@@ -89,39 +113,54 @@ impl Tables<'_> {
 
 impl Core {
     /// A new run; one that never ended was cut off.
-    pub(crate) fn start_run(&self, upstream: String) -> Result<u64, Error> {
+    pub(crate) fn start_run(&self, upstream: String, note: RunNote) -> Result<u64, Error> {
+        let note = note_row(&note)?;
         let (id, _) = self.catalog_write(Room::Adds, move |t, w| {
-            let mut open = Vec::new();
-            for row in t.runs.iter()? {
-                let (id, row) = row?;
-                let row: RunRow = decode("catalog-runs.1", row.value())?;
-                if row.outcome == 0 {
-                    open.push((id.value(), row));
-                }
-            }
-            for (id, row) in open {
-                let row = RunRow { outcome: code_of(Outcome::CutOff), ended: Some(w.now), ..row };
-                t.runs.insert(id, encode(&row)?.as_slice())?;
-            }
+            t.end_open_runs(w.now)?;
             let id = t.next(LAST_RUN)?;
             t.runs.insert(id, encode(&RunRow { started: w.now, upstream, ..RunRow::default() })?.as_slice())?;
-            t.runs.retain_in(..id.saturating_sub(RUNS_MAX), |_, _| false)?;
+            t.run_notes.insert(id, note.as_slice())?;
+            let old = id.saturating_sub(RUNS_MAX);
+            t.runs.retain_in(..old, |_, _| false)?;
+            t.run_notes.retain_in(..old, |_, _| false)?;
             Ok(id)
         })?;
         Ok(id)
     }
 
-    pub(crate) fn add_to_run(&self, run: u64, counts: Counts) -> Result<(), Error> {
-        self.catalog_write(Room::Adds, move |t, _| t.count_run(run, |row| row.add(counts))).map(drop)
+    /// At the start of a node no run is under way: those that did not end were cut off. Says how many.
+    pub(crate) fn close_runs(&self) -> Result<u64, Error> {
+        if self.runs(None, 1)?.first().is_none_or(|run| run.outcome != Outcome::Running) {
+            return Ok(0);
+        }
+        self.catalog_write(Room::Adds, |t, w| t.end_open_runs(w.now)).map(|(count, _)| count)
     }
 
+    /// As [`Core::end_run`].
+    pub(crate) fn note_run(&self, run: u64, note: &RunNote) -> Result<(), Error> {
+        let note = note_row(note)?;
+        self.catalog_write(Room::Frees, move |t, _| {
+            // One that is not in the history any more needs no note.
+            if t.runs.get(run)?.is_some() {
+                t.run_notes.insert(run, note.as_slice())?;
+            }
+            Ok(())
+        })
+        .map(drop)
+    }
+
+    pub(crate) fn add_to_run(&self, run: u64, counts: Counts) -> Result<(), Error> {
+        self.catalog_write(Room::Frees, move |t, _| t.count_run(run, |row| row.add(counts))).map(drop)
+    }
+
+    /// Written on a full disk, too: it ends what was begun.
     pub(crate) fn end_run(&self, run: u64, outcome: Outcome, mut reason: String) -> Result<(), Error> {
         let mut end = reason.len().min(REASON_MAX);
         while !reason.is_char_boundary(end) {
             end -= 1;
         }
         reason.truncate(end);
-        self.catalog_write(Room::Adds, move |t, w| {
+        self.catalog_write(Room::Frees, move |t, w| {
             let now = w.now;
             t.count_run(run, |row| {
                 (row.outcome, row.reason, row.ended) = (code_of(outcome), reason, Some(now));
@@ -134,10 +173,14 @@ impl Core {
     pub(crate) fn runs(&self, before: Option<u64>, limit: usize) -> Result<Vec<Run>, Error> {
         self.index.read(|tx| {
             let Some(table) = read(tx, RUNS)? else { return Ok(vec![]) };
+            let notes = read(tx, RUN_NOTES)?;
             let rows = table.range(..before.unwrap_or(u64::MAX))?.rev().take(limit);
             rows.map(|row| {
                 let (id, row) = row?;
-                run_of(id.value(), decode("catalog-runs.1", row.value())?, run_files(tx, id.value())?)
+                let note = notes.as_ref().map(|notes| notes.get(id.value())).transpose()?.flatten();
+                // One that a later version wrote otherwise tells less, and nothing else is lost.
+                let note = note.and_then(|note| serde_json::from_slice(note.value()).ok()).unwrap_or_default();
+                run_of(id.value(), decode("catalog-runs.1", row.value())?, run_files(tx, id.value())?, note)
             })
             .collect()
         })

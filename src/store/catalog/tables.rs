@@ -67,6 +67,8 @@ pub(crate) const WANTED: TableDefinition<'static, &[u8], ()> = TableDefinition::
 pub(crate) const REFUSED: TableDefinition<'static, &IdKey, &[u8]> = TableDefinition::new("catalog-refused.1");
 /// Run -> [`RunRow`].
 pub(crate) const RUNS: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("catalog-runs.1");
+/// Run -> [`super::value::RunNote`] as JSON, so that it can grow; runs of former versions have none.
+pub(crate) const RUN_NOTES: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("catalog-run-notes.1");
 
 /// Run -> [`RunFilesRow`].
 pub(crate) const RUN_FILES: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("catalog-run-files.1");
@@ -420,6 +422,7 @@ pub(crate) struct Tables<'tx> {
     pub(crate) run_files: Table<'tx, u64, &'static [u8]>,
     pub(crate) decisions: Table<'tx, &'static DecisionKey, &'static [u8]>,
     pub(crate) asked: Table<'tx, &'static str, u64>,
+    pub(crate) run_notes: Table<'tx, u64, &'static [u8]>,
 }
 
 impl<'tx> Tables<'tx> {
@@ -450,6 +453,7 @@ impl<'tx> Tables<'tx> {
             run_files: tx.open_table(RUN_FILES)?,
             decisions: tx.open_table(DECISIONS)?,
             asked: tx.open_table(ASKED)?,
+            run_notes: tx.open_table(RUN_NOTES)?,
         })
     }
 

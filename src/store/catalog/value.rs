@@ -1,6 +1,9 @@
 //! What goes into the catalog and what comes out of it, as values.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::base::digest::{Blake3, Sha1, Sha256};
 use crate::base::time::Timestamp;
@@ -347,6 +350,51 @@ pub struct Run {
     pub counts: Counts,
     /// Files that the content policy wanted when it had ended, and their bytes; absent where nobody counted.
     pub wanted: Option<(u64, u64)>,
+    /// What is told of it beside.
+    pub note: RunNote,
+}
+
+/// Which kind of run it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunKind {
+    /// All that is wanted.
+    #[default]
+    Catalog,
+    /// Definition updates alone.
+    Definitions,
+    /// A comparison with Microsoft's catalog.
+    Crosscheck,
+}
+
+/// What is told of a run beside its counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RunNote {
+    /// Which kind of run it is.
+    pub kind: RunKind,
+    /// Who asked for it; empty where that is not known.
+    pub by: String,
+    /// What it came from was authenticated by nothing.
+    pub unauthenticated: bool,
+    /// Errors of the upstream, those that asking again got over among them, by kind.
+    pub troubles: BTreeMap<String, u64>,
+    /// What a comparison found.
+    pub compared: Option<Compared>,
+}
+
+/// What a comparison with Microsoft's catalog found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Compared {
+    /// The same there: authenticated from now on.
+    pub agreed: u64,
+    /// Another one there: refused, with the bundles that contain them.
+    pub differed: u64,
+    /// Updates that Microsoft does not have, such as those that somebody published on the WSUS: left as they are.
+    pub absent: u64,
+    /// Revisions that Microsoft does not give out, so that nothing can be said: left as they are.
+    pub unknown: u64,
 }
 
 /// What a view shows an update as; an update is only one of these, the first that fits in this order.

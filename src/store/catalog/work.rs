@@ -215,6 +215,30 @@ impl Core {
         .map(|(new, _)| new)
     }
 
+    /// Wants revisions that no list names. Says how many of them are on the list now and were not before.
+    pub(crate) fn ask_for(&self, set: String, mut identities: Vec<Identity>) -> Result<u64, Error> {
+        check_set(&set)?;
+        identities.sort_unstable();
+        let mut new = 0;
+        for step in identities.chunks(LIST_STEP) {
+            let (set, step) = (set.clone(), step.to_vec());
+            let (count, _) = self.catalog_write(Room::Adds, move |t, w| {
+                if w.sets.len() >= SETS_MAX && !w.sets.contains_key(&set) {
+                    return Err(invalid(format!(
+                        "there are {SETS_MAX} filter sets already: run a synchronisation first"
+                    )));
+                }
+                let mut new = 0;
+                for identity in step {
+                    new += u64::from(t.want(w, &set, identity)?);
+                }
+                Ok(new)
+            })?;
+            new += count;
+        }
+        Ok(new)
+    }
+
     /// Step 3. Says whether the anchor moved at once, because nothing is to be fetched.
     pub(crate) fn close_list(&self, set: String) -> Result<bool, Error> {
         let name = set.clone();

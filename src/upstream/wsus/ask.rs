@@ -87,7 +87,10 @@ async fn send(core: &Core, url: &Url, fields: HeaderMap, request: Vec<u8>) -> Re
     let is_xml = kind.to_ascii_lowercase().contains("xml");
     match response.status().as_u16() {
         // Faults come with 500 (SOAP 1.1, 6.2), with 400 where SOAP 1.2 blames the one who asks (part 2, 7.5.2.2).
-        200 | 400 | 500 if is_xml => Ok(response),
+        200 | 400 | 500 if is_xml => {
+            core.troubles.answered();
+            Ok(response)
+        }
         200 => Err(Trouble::NoSoap(format!(
             "it is {:?} instead of SOAP; a sign-in page or a proxy on the way speaks in its place, or the url is another \
              service's",

@@ -8,7 +8,8 @@
 //! 5. [`Wsus::download_files`] ([`files`]): asks a server to fetch files that it does not have yet.
 //!
 //! Each of them is made of exchanges ([`ask`]), whose bodies come through a [`pipe`] to a decoder on a thread that may block;
-//! [`patience`] says what is repeated and how often, [`error`] what is told in the end. [`trust`] is whom TLS believes.
+//! [`patience`] says what is repeated and how often, [`troubles`] what was and what is waited for, [`error`] what is told in
+//! the end. [`trust`] is whom TLS believes.
 //!
 //! What holds:
 //! - No body is held. A worker holds less than 2 MiB of what came, 4 MiB of documents and 4 MiB of addresses and digests of
@@ -28,8 +29,10 @@ mod patience;
 mod pipe;
 mod session;
 mod spool;
+mod troubles;
 pub(super) mod trust;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +50,7 @@ use crate::upstream::proxy::Through;
 use crate::upstream::wsus::documents::Proof;
 use crate::upstream::wsus::patience::Tries;
 use crate::upstream::wsus::session::{Pool, Visitor};
+use crate::upstream::wsus::troubles::Troubles;
 use crate::wire::wsusss::Method;
 use crate::wire::wsusss::config::{ConfigData, GetConfigData};
 use crate::wire::wsusss::method::SERVER_SYNC_PATH;
@@ -56,6 +60,7 @@ pub use error::Error;
 pub use list::{Listed, Names, Pick, Wanted};
 pub use patience::Patience;
 pub use spool::{Content, Reader};
+pub use troubles::Waiting;
 
 /// Microsoft's sync service.
 pub const MICROSOFT_URL: &str = "https://sws.update.microsoft.com";
@@ -142,6 +147,7 @@ struct Core {
     lane: Lane,
     cookies: Pool,
     proof: Proof,
+    troubles: Troubles,
     tasks: TaskTracker,
 }
 
@@ -195,6 +201,7 @@ impl Wsus {
             lane: governor.lane(config.class),
             cookies: Pool::default(),
             proof: Proof::default(),
+            troubles: Troubles::default(),
             tasks: TaskTracker::new(),
             config,
         };
@@ -254,6 +261,21 @@ impl Wsus {
     /// Why the others could not be asked for.
     pub async fn download_files(&self, digests: &[Sha1]) -> Result<Vec<Sha1>, Error> {
         files::download_files(&self.core, digests).await
+    }
+
+    /// What went wrong since it was made and was got over or not, by kind.
+    pub fn troubles(&self) -> BTreeMap<&'static str, u64> {
+        self.core.troubles.counts()
+    }
+
+    /// What is waited for before a question is asked again; `None` where answers come.
+    pub fn waiting(&self) -> Option<Waiting> {
+        self.core.troubles.waiting()
+    }
+
+    /// Whether bytes flow in the bandwidth class `definitions` from now on, or in `sync` as usual.
+    pub fn flow_for_definitions(&self, is: bool) {
+        self.core.lane.set(if is { Class::Definitions } else { Class::Sync });
     }
 
     /// How many tasks are at work for it, workers and decoders.

@@ -9,6 +9,7 @@ use crate::upstream::error::Cause;
 use crate::upstream::retry::{bounded, jitter};
 use crate::upstream::wsus::Core;
 use crate::upstream::wsus::error::{Error, Trouble};
+use crate::upstream::wsus::troubles::{self, Waiting};
 use crate::wire::soap::Fault;
 use crate::wire::wsusss::{FaultCode, Method, Reaction, reaction};
 
@@ -93,12 +94,13 @@ impl<'a> Tries<'a> {
     /// Waits until it may be asked again; the error where it was enough.
     pub(super) async fn failed(&mut self, trouble: Trouble) -> Result<(), Error> {
         let is_answers = trouble.is_answers();
+        self.core.troubles.count(troubles::of(&trouble));
         match trouble {
             // Nothing has failed; the next attempt waits until bytes may flow.
             Trouble::Paused => Ok(()),
             Trouble::NotKept(why) => Err(Error::NotKept { why }),
             Trouble::NoSoap(why) => {
-                if self.wait(None).await {
+                if self.wait(None, &why).await {
                     Ok(())
                 } else {
                     Err(self.unusable(why))
@@ -131,7 +133,7 @@ impl<'a> Tries<'a> {
 
     async fn broke(&mut self, is_answers: bool, retry_after: Option<Duration>, why: String) -> Result<(), Error> {
         self.broken += u32::from(is_answers);
-        if (is_answers && self.broken >= self.answers_max) || !self.wait(retry_after).await {
+        if (is_answers && self.broken >= self.answers_max) || !self.wait(retry_after, &why).await {
             return Err(self.unavailable(why, retry_after));
         }
         tracing::debug!(host = self.core.label, method = %self.method, why, "asked again");
@@ -141,7 +143,9 @@ impl<'a> Tries<'a> {
     /// What to do about a refusal; waits where it is to be waited for.
     pub(super) async fn refusal(&mut self, fault: &Fault) -> Result<Step, Error> {
         let why = fault.to_string();
-        match reaction(self.method, fault) {
+        let reaction = reaction(self.method, fault);
+        self.core.troubles.count(Some(troubles::of_refusal(reaction)));
+        match reaction {
             Reaction::Reauthorize => {
                 self.authorizations += 1;
                 if self.authorizations > AUTHORIZATIONS_MAX {
@@ -159,22 +163,30 @@ impl<'a> Tries<'a> {
                     Err(self.refused(format!("{why}, though no anchor was sent; check the filters")))
                 }
             }
-            Reaction::BackOff if self.wait(None).await => Ok(Step::Again),
+            Reaction::BackOff if self.wait(None, &why).await => Ok(Step::Again),
             Reaction::BackOff => Err(self.unavailable(format!("{why}, again and again; try later"), None)),
             Reaction::Bisect => Ok(Step::Bisect),
             Reaction::Restart | Reaction::Stop => Err(self.refused(why)),
         }
     }
 
-    /// Waits before the next attempt; false where there is none.
-    pub(super) async fn wait(&mut self, retry_after: Option<Duration>) -> bool {
+    /// Waits before the next attempt, and lets others see for what; false where there is none.
+    pub(super) async fn wait(&mut self, retry_after: Option<Duration>, why: &str) -> bool {
         let Patience { attempts_max, first, longest } = self.core.config.patience;
         self.failures += 1;
         if self.failures >= attempts_max {
             return false;
         }
         let back_off = first.saturating_mul(1 << (self.failures - 1).min(16)).min(longest);
-        sleep(jitter(back_off).max(bounded(retry_after).unwrap_or_default())).await;
+        let time = jitter(back_off).max(bounded(retry_after).unwrap_or_default());
+        self.core.troubles.wait(Waiting {
+            method: self.method,
+            why: why.to_owned(),
+            attempt: self.failures + 1,
+            attempts_max,
+            wait: time,
+        });
+        sleep(time).await;
         true
     }
 

@@ -59,6 +59,14 @@ pub(crate) const KINDS: &[(&str, Place, &str, &str)] = &[
     ("cyclic-prerequisite", Place::Document, "", "an update that is its own prerequisite"),
     ("bad-digest", Place::Document, "", "a file digest that is not base64"),
     ("lying-size", Place::Document, "", "a file size that is 1,000 too large"),
+    ("altered-title", Place::Document, "", "another title: a document that is well and not the published one"),
+    ("altered-digest", Place::Document, "", "another SHA-1 of a file, well formed: bytes of somebody else"),
+    (
+        "withheld",
+        Place::Document,
+        "",
+        "it is in no list, and calls that name it fail; wants `ids`, and holds until faults are cleared",
+    ),
     ("deep-xml", Place::Document, "", "50,000 elements one in the other"),
     ("many-attributes", Place::Document, "", "an element with 50,000 attributes"),
     ("entity-bomb", Place::Document, "", "a document type with entities of entities"),
@@ -198,8 +206,16 @@ impl Faults {
         found
     }
 
+    /// Whether an update is kept back from everybody.
+    pub(crate) fn is_withheld(&self, id: Guid) -> bool {
+        self.orders.iter().any(|order| order.kind == "withheld" && order.ids.contains(&id))
+    }
+
     /// Whether an update is one that makes calls fail; `unknown-id` chooses here.
     pub(crate) fn is_poison(&mut self, id: Guid) -> bool {
+        if self.is_withheld(id) {
+            return true;
+        }
         self.of_document(id, |kind| kind == "unknown-id").contains(&"unknown-id")
     }
 

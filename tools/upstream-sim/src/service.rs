@@ -198,6 +198,10 @@ impl Shared {
         // The time is taken before the list: what is published in between is told again rather than never.
         let now = self.tick();
         let mut found = self.world().list(&filter);
+        {
+            let faults = lock(&self.faults);
+            found.retain(|(id, _)| !faults.is_withheld(*id));
+        }
         if faults.iter().any(|order| order.kind == "duplicate-identities") {
             found = found.iter().flat_map(|identity| [*identity, *identity]).collect();
         }

@@ -2,6 +2,9 @@
 
 use std::fmt::Write as _;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
 use crate::guid::{Guid, Identity};
 use crate::random::join;
 use crate::world::{Slot, World};
@@ -13,8 +16,9 @@ const MANY: usize = 50_000;
 pub(crate) fn fits(kind: &str, text: &str) -> bool {
     match kind {
         // Calls fail as a whole; the documents are good.
-        "unknown-id" | "crashes-server" => false,
-        "bad-digest" | "lying-size" => text.contains("<upd:File Digest="),
+        "unknown-id" | "crashes-server" | "withheld" => false,
+        "altered-title" => text.contains("<upd:Title>"),
+        "bad-digest" | "lying-size" | "altered-digest" => text.contains("<upd:File Digest="),
         "cyclic-bundle" => {
             text.contains("</upd:Relationships>") && text.contains("LegacyName") || text.contains("Handler=")
         }
@@ -62,6 +66,14 @@ pub(crate) fn text(kind: &str, text: &str, world: &World, (id, revision): &Ident
             let at = text.find("<upd:File Digest=\"")? + "<upd:File Digest=\"".len();
             let end = at + text.get(at..)?.find('"')?;
             format!("{}*** not base64 ***{}", text.get(..at)?, text.get(end..)?)
+        }
+        "altered-title" => text.replacen("<upd:Title>", "<upd:Title>Altered: ", 1),
+        "altered-digest" => {
+            let at = text.find("<upd:File Digest=\"")? + "<upd:File Digest=\"".len();
+            let end = at + text.get(at..)?.find('"')?;
+            let other = Guid::made(join(&[u64::from(id.0[0]), u64::from(id.0[1]), 0xd16e]));
+            let sha1: Vec<u8> = other.0.into_iter().chain([0xa1, 0x7e, 0x4e, 0xd0]).collect();
+            format!("{}{}{}", text.get(..at)?, BASE64.encode(sha1), text.get(end..)?)
         }
         "lying-size" => {
             let file = text.find("<upd:File Digest=")?;

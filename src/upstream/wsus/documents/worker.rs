@@ -172,7 +172,7 @@ impl Worker<'_> {
                 return refuse(taken, why);
             }
             let weakness = weakness(self.core, &mut self.visitor, &[identity]).await?;
-            let goes_on = pauses.wait(None).await;
+            let goes_on = pauses.wait(None, &taken.why).await;
             match weakness {
                 // It counts only where the server was well in between.
                 None => failed = true,

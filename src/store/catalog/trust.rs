@@ -1,0 +1,197 @@
+//! What is believed of what came over a connection that proves nothing, and what that means for files.
+//!
+//! 1. Revisions that nobody proven has said are *doubtful*; whoever compares them with somebody proven asks for them in pages.
+//! 2. One that is the same there is *vouched for*: from then on it counts as if it had come from there.
+//! 3. One that is not is refused. What it said of files is taken back: a file is described by the best of the revisions that have it
+//!    and are offered, and where there is none its digests prove nothing. What it superseded is superseded by it no longer.
+//!
+//! Claims that payloads were given by a doubtful revision have the authority of an unauthenticated catalog, which proves and refutes
+//! nothing; so a refusal has nothing to take back there.
+
+use std::ops::Bound;
+
+use redb::ReadableTable;
+
+use crate::base::digest::{Blake3, Sha1};
+use crate::model::update::Identity;
+use crate::store::catalog::apply::Work;
+use crate::store::catalog::prepare::files;
+use crate::store::catalog::tables::{
+    FileRow, HERE, IDENTITIES, IdKey, LongKey, REVISIONS, RevisionRow, Tables, UpdateRow, clock_key, id_key,
+    identity_key, identity_of, long_key, of_long_key, read, sha256_key,
+};
+use crate::store::core::Core;
+use crate::store::error::Error;
+use crate::store::tables::{decode, encode};
+use crate::store::writer::Room;
+
+/// Rows of identities that one page looks at.
+const LOOKED_AT_MAX: usize = 10_000;
+/// Revisions that one transaction vouches for: each reads what it says and describes its files anew.
+const VOUCH_STEP: usize = 20;
+/// Revisions of a file that are asked for the best description of it.
+const USERS_MAX: usize = 1000;
+
+/// A revision that nobody proven has said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Doubtful {
+    /// Which.
+    pub identity: Identity,
+    /// BLAKE3 of its document.
+    pub digest: Blake3,
+}
+
+impl Tables<'_> {
+    /// Step 2.
+    fn vouch(&mut self, w: &mut Work<'_>, number: u32, mut row: RevisionRow) -> Result<(), Error> {
+        self.log.remove(&clock_key(row.changed, number))?;
+        row.unauthenticated = false;
+        row.changed = self.clock(w)?;
+        self.log.insert(&clock_key(row.changed, number), HERE)?;
+        self.revisions.insert(number, encode(&row)?.as_slice())?;
+        if row.current {
+            if let Some(update) = self.update(&row.id)? {
+                let update = UpdateRow { unauthenticated: false, ..update };
+                self.updates.insert(&row.id, encode(&update)?.as_slice())?;
+            }
+            w.touched.numbers.push(number);
+        }
+        self.settle_files(w, number, &row)
+    }
+
+    /// Step 3, for all files of a revision of which something else is believed now.
+    pub(crate) fn settle_files(&mut self, w: &Work<'_>, number: u32, row: &RevisionRow) -> Result<(), Error> {
+        let update = self.facts(w, number, row)?;
+        for file in files(&update) {
+            self.settle_file(w, &file.sha1)?;
+        }
+        Ok(())
+    }
+
+    fn settle_file(&mut self, w: &Work<'_>, sha1: &Sha1) -> Result<(), Error> {
+        let Some(old) = self.file(sha1)? else { return Ok(()) };
+        let Some((is_proven, is_offered, number, row)) = self.best_user(sha1)? else { return Ok(()) };
+        let update = self.facts(w, number, &row)?;
+        let Some(file) = files(&update).find(|file| file.sha1 == *sha1) else { return Ok(()) };
+        let proven = is_proven && is_offered;
+        // What another one said beside counts where it was proven, too.
+        let said = old.sha256.filter(|_| proven && !old.unauthenticated && old.size == file.size);
+        let new = FileRow {
+            sha256: file.sha256.map(|sha256| *sha256.as_bytes()).or(said),
+            size: file.size,
+            name: file.name.clone(),
+            modified: file.modified.map(crate::base::time::Timestamp::ms),
+            encrypted: file.encrypted,
+            urls: old.urls.clone(),
+            unauthenticated: !proven,
+        };
+        if new == old {
+            return Ok(());
+        }
+        let key = sha1.as_bytes();
+        if let Some(sha256) = old.sha256.as_ref().filter(|_| old.sha256 != new.sha256) {
+            self.sha256s.remove(&sha256_key(sha256, key))?;
+        }
+        if let Some(sha256) = &new.sha256 {
+            self.sha256s.insert(&sha256_key(sha256, key), ())?;
+        }
+        self.files.insert(key, encode(&new)?.as_slice())?;
+        Ok(())
+    }
+
+    /// The revision that describes a file best: one that is proven and offered, else one that is offered, else any.
+    fn best_user(&self, sha1: &Sha1) -> Result<Option<(bool, bool, u32, RevisionRow)>, Error> {
+        let mut best: Option<(bool, bool, u32, RevisionRow)> = None;
+        let sha1 = sha1.as_bytes();
+        for user in self.users.range::<&LongKey>(&long_key(sha1, 0)..=&long_key(sha1, u32::MAX))?.take(USERS_MAX) {
+            let number = of_long_key(user?.0.value());
+            let Some(row) = self.revision(number)? else { continue };
+            let (is_proven, is_offered) = (!row.unauthenticated, !row.refused);
+            let is_better =
+                best.as_ref().is_none_or(|(proven, offered, ..)| (is_offered, is_proven) > (*offered, *proven));
+            if is_better {
+                best = Some((is_proven, is_offered, number, row));
+            }
+            if is_proven && is_offered {
+                break;
+            }
+        }
+        Ok(best)
+    }
+
+    /// Whether every held revision that has the file is refused: what is said of it binds nobody.
+    pub(crate) fn is_offered_by_nobody(&self, sha1: &Sha1) -> Result<bool, Error> {
+        Ok(self.best_user(sha1)?.is_none_or(|(_, is_offered, ..)| !is_offered))
+    }
+
+    /// Step 3, for what the current revision supersedes.
+    pub(crate) fn settle_superseded(&mut self, w: &mut Work<'_>, number: u32, row: &RevisionRow) -> Result<(), Error> {
+        // What was withdrawn makes nothing superfluous, refused or not.
+        if !row.current || row.publication != 0 {
+            return Ok(());
+        }
+        for id in &row.supersedes {
+            let key = id_key(id, number);
+            if row.refused {
+                self.superseded.remove(&key)?;
+            } else {
+                self.superseded.insert(&key, ())?;
+            }
+            w.touched.superseded.push(*id);
+        }
+        Ok(())
+    }
+}
+
+impl Core {
+    /// Step 1: revisions behind `after` that are held, offered and proven by nobody, and where to go on; no place is the end.
+    pub(crate) fn doubtful(&self, after: Option<Identity>) -> Result<(Vec<Doubtful>, Option<Identity>), Error> {
+        self.index.read(|tx| {
+            let (Some(identities), Some(revisions)) = (read(tx, IDENTITIES)?, read(tx, REVISIONS)?) else {
+                return Ok((vec![], None));
+            };
+            let from = after.map(identity_key);
+            let from = from.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+            let mut found = Vec::new();
+            let mut last = None;
+            for (seen, row) in identities.range::<&IdKey>((from, Bound::Unbounded))?.enumerate() {
+                let (key, number) = row?;
+                if seen >= LOOKED_AT_MAX {
+                    return Ok((found, last));
+                }
+                let identity = identity_of(key.value());
+                last = Some(identity);
+                let Some(row) = revisions.get(number.value())? else { continue };
+                let row: RevisionRow = decode("catalog-revisions.1", row.value())?;
+                if row.unauthenticated && !row.refused {
+                    found.push(Doubtful { identity, digest: Blake3::new(row.digest) });
+                }
+            }
+            Ok((found, None))
+        })
+    }
+
+    /// Step 2 for those that are still held as they were when they were compared. Says how many.
+    pub(crate) fn vouch_for(&self, agreed: &[Doubtful]) -> Result<u64, Error> {
+        let mut vouched = 0;
+        for step in agreed.chunks(VOUCH_STEP) {
+            let step = step.to_vec();
+            let (count, _) = self.catalog_write(Room::Adds, move |t, w| {
+                let mut count = 0;
+                for one in step {
+                    if let Some((number, row)) = t.held(one.identity)?
+                        && row.unauthenticated
+                        && !row.refused
+                        && row.digest == *one.digest.as_bytes()
+                    {
+                        t.vouch(w, number, row)?;
+                        count += 1;
+                    }
+                }
+                Ok(count)
+            })?;
+            vouched += count;
+        }
+        Ok(vouched)
+    }
+}

@@ -1,0 +1,92 @@
+//! The lane of definition updates: they come several times a day, and each makes the one before it superfluous.
+//!
+//! 1. Of Microsoft only they are listed, for the products of the filters, with an anchor of their own; the other lists and anchors are
+//!    left alone. A WSUS gives everything as one list, so that a run of this lane is one like the others there.
+//! 2. Of each product the newest are kept; what is withdrawn or superseded counts as older than what is not. The others go, unless
+//!    something that stays needs them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::base::time::Timestamp;
+use crate::model::filter::{self, known};
+use crate::model::update::{CategoryKind, UpdateId};
+use crate::store::catalog::{Counts, PAGE_MAX, Query, State};
+use crate::sync::error::Error;
+use crate::sync::plan::{self, DEFINITIONS};
+use crate::sync::progress::Step;
+use crate::sync::run::Work;
+
+impl Work<'_> {
+    /// Step 1 for Microsoft, then step 2.
+    pub(in crate::sync) async fn definitions(&mut self) -> Result<(), Error> {
+        self.board.step(Step::Asking, 0);
+        let standing = self.catalog.standing().await?;
+        if standing.arriving.is_some() || standing.upstream.as_ref() != Some(&self.shared.upstream) {
+            return Err(Error::Early);
+        }
+        let config = self.until_stopped(self.shared.wsus.config(standing.config_anchor.as_deref())).await?;
+        self.at_once = config.updates_max;
+        let tree = self.catalog.tree().await?;
+        let (filters, _) = (self.shared.chosen)().in_force(&tree);
+        let classifications = BTreeSet::from([known::DEFINITION_UPDATES]);
+        let wanted = filter::Wanted { classifications, ..filters.wanted(&tree) };
+        let name = plan::definitions_name(&wanted);
+        let ask = |anchor: Option<String>| plan::asked(&wanted, Some(&wanted).filter(|_| anchor.is_some()), anchor);
+        self.list(&name, Step::ListingUpdates, Step::FetchingUpdates, ask).await?;
+        for set in self.catalog.standing().await?.sets {
+            if set.name != name && set.name.starts_with(DEFINITIONS) {
+                self.catalog.forget_set(set.name).await?;
+            }
+        }
+        self.asked_again().await?;
+        self.let_go().await?;
+        self.until_stopped(self.catalog.sweep()).await
+    }
+
+    /// Step 2, where the lane is on.
+    pub(in crate::sync) async fn let_go(&self) -> Result<(), Error> {
+        let Some(lane) = &self.shared.definitions else { return Ok(()) };
+        self.board.step(Step::Tidying, 0);
+        let mut products: BTreeMap<UpdateId, Vec<(UpdateId, Timestamp, bool)>> = BTreeMap::new();
+        let mut of: BTreeMap<UpdateId, Vec<UpdateId>> = BTreeMap::new();
+        let mut after = None;
+        let tree = self.catalog.tree().await?;
+        let is_product = |id| tree.get(id).is_some_and(|category| category.kind == CategoryKind::Product);
+        loop {
+            let query =
+                Query { classification: Some(known::DEFINITION_UPDATES), limit: PAGE_MAX, after, ..Query::default() };
+            let page = self.until_stopped(self.catalog.search(query)).await?;
+            for hit in page.hits {
+                let id = hit.summary.identity.id;
+                let made = hit.summary.created.unwrap_or(Timestamp::from_ms(0));
+                let is_offered = hit.state == State::Current;
+                let own = hit.summary.categories.into_iter().filter(|category| is_product(*category));
+                for product in own {
+                    products.entry(product).or_default().push((id, made, is_offered));
+                    of.entry(id).or_default().push(product);
+                }
+            }
+            match page.next {
+                Some(next) => after = Some(next),
+                None => break,
+            }
+        }
+        let surplus: BTreeMap<UpdateId, BTreeSet<UpdateId>> =
+            products.into_iter().map(|(product, known)| (product, lane.beyond(known))).collect();
+        // One that is among the newest of any of its products stays.
+        let is_surplus = |id: &UpdateId, product: &UpdateId| surplus.get(product).is_some_and(|ids| ids.contains(id));
+        let doomed: Vec<UpdateId> = of
+            .into_iter()
+            .filter(|(id, products)| products.iter().all(|product| is_surplus(id, product)))
+            .map(|(id, _)| id)
+            .collect();
+        if doomed.is_empty() {
+            return Ok(());
+        }
+        let pruned = self.until_stopped(self.catalog.let_go(doomed, Some(self.board.run()))).await?;
+        tracing::info!(updates = pruned, keep = lane.keep, "older definition updates were let go of");
+        // The catalog has counted them in the history.
+        self.board.count(Counts { pruned, ..Counts::default() });
+        Ok(())
+    }
+}

@@ -1,0 +1,108 @@
+//! What is told of runs to who listens by HTTP: the events of the hook, as JSON. The log tells the same.
+
+use serde::Serialize;
+
+use crate::base::time::Timestamp;
+use crate::store::catalog::{Compared, Counts, Outcome, RunKind};
+use crate::upstream::hook::{Answer, Event, Hook};
+
+/// Who is told, and in whose name.
+#[derive(Clone, Debug)]
+pub struct Teller {
+    /// Who is told.
+    pub hook: Hook,
+    /// What this node calls itself.
+    pub node: String,
+}
+
+/// A run as events tell it. Names are part of the product's face.
+#[derive(Debug, Serialize)]
+pub(in crate::sync) struct Told<'a> {
+    pub(in crate::sync) id: u64,
+    pub(in crate::sync) kind: RunKind,
+    pub(in crate::sync) by: &'a str,
+    pub(in crate::sync) upstream: &'a str,
+    pub(in crate::sync) unauthenticated: bool,
+    pub(in crate::sync) started_at: String,
+    pub(in crate::sync) ended_at: Option<String>,
+    pub(in crate::sync) outcome: &'static str,
+    pub(in crate::sync) reason: &'a str,
+    pub(in crate::sync) counts: Done,
+    pub(in crate::sync) compared: Option<Compared>,
+}
+
+/// What a run did.
+#[derive(Debug, Default, Serialize)]
+pub(in crate::sync) struct Done {
+    new: u64,
+    changed: u64,
+    expired: u64,
+    superseded: u64,
+    files: u64,
+    bytes: u64,
+    errors: u64,
+    refused: u64,
+    pruned: u64,
+}
+
+impl From<Counts> for Done {
+    fn from(counts: Counts) -> Self {
+        let Counts { new, changed, expired, superseded, files, bytes, errors, refused, pruned } = counts;
+        Self { new, changed, expired, superseded, files, bytes, errors, refused, pruned }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Body<'a> {
+    id: &'a str,
+    event: &'static str,
+    at: String,
+    node: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<&'a Told<'a>>,
+}
+
+/// The word for how a run ended.
+pub(in crate::sync) const fn word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Running => "running",
+        Outcome::Successful => "successful",
+        Outcome::Failed => "failed",
+        Outcome::Stopped => "stopped",
+        Outcome::CutOff => "cut off",
+    }
+}
+
+impl Teller {
+    /// Something happened to a run. Never waits.
+    pub(in crate::sync) fn run(&self, outcome: Outcome, at: Timestamp, run: &Told<'_>) {
+        let kind = match outcome {
+            Outcome::Running => "sync-started",
+            Outcome::Successful => "sync-succeeded",
+            Outcome::Stopped => "sync-stopped",
+            Outcome::Failed | Outcome::CutOff => "sync-failed",
+        };
+        match self.event(kind, at, Some(run)) {
+            Ok(event) => self.hook.tell(event),
+            Err(error) => tracing::warn!(error, "an event is not told to the webhook"),
+        }
+    }
+
+    /// Tells that this is a test, once and at once, and gives the answer.
+    ///
+    /// # Errors
+    /// Why there is nothing to tell.
+    pub async fn test(&self, at: Timestamp) -> Result<Answer, String> {
+        let event = self.event("test", at, None)?;
+        Ok(self.hook.try_once(&event).await)
+    }
+
+    fn event(&self, kind: &'static str, at: Timestamp, run: Option<&Told<'_>>) -> Result<Event, String> {
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(|error| format!("no id can be made: {error}"))?;
+        let id: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let body = Body { id: &id, event: kind, at: at.to_string(), node: &self.node, run };
+        let body = serde_json::to_vec(&body).map_err(|error| error.to_string())?;
+        Ok(Event { id, kind, body })
+    }
+}

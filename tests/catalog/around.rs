@@ -1,0 +1,570 @@
+//! Around a run of the catalog: compared with Microsoft's, told to a webhook, definition updates by themselves, what was quarantined
+//! asked for again, and what is told of a run that waits, is stopped, is cut off, or finds the disk full.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use upstream_sim::{Character, Options, Sim};
+use waystation::base::disk::{Disk, RealDisk};
+use waystation::base::secret::Secret;
+use waystation::base::time::SystemClock;
+use waystation::model::filter::{Selection, known};
+use waystation::model::schedule::Definitions;
+use waystation::model::update::{Identity, UpdateId};
+use waystation::pace::Governor;
+use waystation::store::catalog::{FileDigest, Outcome, Query, RunKind, State, UpstreamKind};
+use waystation::store::{Config, Store};
+use waystation::sync::error::Error;
+use waystation::sync::{Extras, Order, Runner, Teller};
+use waystation::upstream::hook::{self, Hook};
+use waystation::upstream::wsus::Wsus;
+
+use crate::authority::Authority;
+use crate::conversation;
+use crate::fault_disk::{FaultDisk, Faults};
+
+/// Longer than anything takes here on a busy machine.
+const SOON: Duration = Duration::from_mins(2);
+
+fn sim(character: Character, seed: u64, updates: usize) -> Sim {
+    Sim::start(Options { character, seed, updates, file_scale: 0.02, ..Options::default() }).unwrap()
+}
+
+fn store(dir: &TempDir, disk: Arc<dyn Disk>) -> Store {
+    let config = Config {
+        path: dir.path().join("data"),
+        max_size: 1 << 40,
+        min_free: 0,
+        unproven: Duration::from_hours(24),
+        index_cache: 16 << 20,
+        open_payloads: 16,
+        io_threads: 2,
+    };
+    Store::open(config, disk, Arc::new(SystemClock)).unwrap().0
+}
+
+fn wsus(url: &str, dir: &TempDir, authority: Option<&Authority>) -> Wsus {
+    let mut config = conversation::config(url, dir.path().to_owned());
+    config.batch_max = 25;
+    config.http.extra_ca.extend(authority.map(Authority::pem));
+    Wsus::new(config, &Governor::default()).unwrap()
+}
+
+fn runner(store: &Store, dir: &TempDir, kind: UpstreamKind, url: &str, extras: Extras) -> Runner {
+    let chosen = Arc::new(Selection::default);
+    Runner::with(kind, url, wsus(url, dir, None), store.clone(), chosen, Arc::new(SystemClock), extras)
+}
+
+fn order(kind: RunKind) -> Order {
+    Order { kind, by: "somebody".to_owned() }
+}
+
+/// A way to the simulator over TLS, as long as the task runs.
+async fn over_tls(sim: &Sim, authority: &Authority) -> (String, tokio::task::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let acceptor = tokio_rustls::TlsAcceptor::from(authority.server(&["127.0.0.1"]));
+    let behind = sim.address();
+    let task = tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let Ok(mut outside) = acceptor.accept(socket).await else { return };
+                let mut inside = TcpStream::connect(behind).await.unwrap();
+                let _ = copy_bidirectional(&mut outside, &mut inside).await;
+            });
+        }
+    });
+    (format!("https://127.0.0.1:{port}"), task)
+}
+
+/// Who is sick of what, as the simulator dealt it.
+fn dealt(sim: &Sim) -> BTreeMap<UpdateId, String> {
+    let report = sim.faults();
+    let told = report["documents"].as_array().unwrap().iter();
+    told.map(|row| (row["id"].as_str().unwrap().parse().unwrap(), row["fault"].as_str().unwrap().to_owned())).collect()
+}
+
+fn software(sim: &Sim) -> Vec<UpdateId> {
+    let all = sim.identities(&json!({}));
+    let software = all.as_array().unwrap().iter().filter(|row| row["kind"] == "software");
+    software.map(|row| row["id"].as_str().unwrap().parse().unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_microsofts_is_refused_and_the_rest_is_authenticated() {
+    let (from, microsoft) = (sim(Character::Wsus, 41, 260), sim(Character::Microsoft, 41, 260));
+    from.fault(&json!({ "fault": "altered-digest", "count": 2, "after": 0 })).unwrap();
+    from.fault(&json!({ "fault": "altered-title", "count": 2 })).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir, Arc::new(RealDisk));
+    let authority = Authority::new("a test's authority");
+    let (url, front) = over_tls(&microsoft, &authority).await;
+    let extras = Extras { microsoft: Some(wsus(&url, &dir, Some(&authority))), ..Extras::default() };
+    let runner = runner(&store, &dir, UpstreamKind::Wsus, &from.url(), extras);
+    timeout(SOON, runner.run(&CancellationToken::new())).await.unwrap().unwrap();
+    let catalog = store.catalog();
+    let altered = dealt(&from);
+    assert_eq!(altered.len(), 4, "{altered:?}");
+    // What somebody published on the WSUS.
+    let local = *software(&from).iter().rfind(|id| !altered.contains_key(id)).unwrap();
+    microsoft.fault(&json!({ "fault": "withheld", "ids": [local.to_string()] })).unwrap();
+    let before = catalog.standing().await.unwrap();
+    assert_eq!(before.refused, 0);
+
+    timeout(SOON, runner.run_as(order(RunKind::Crosscheck), &CancellationToken::new())).await.unwrap().unwrap();
+    let found = runner.found();
+    let refused = catalog.refused(None, 1_000).await.unwrap();
+    let differing: BTreeSet<UpdateId> = refused
+        .iter()
+        .filter(|row| row.reason.starts_with("it is not what Microsoft publishes"))
+        .map(|row| row.identity.id)
+        .collect();
+    assert_eq!(differing, altered.keys().copied().collect::<BTreeSet<_>>(), "{refused:?}");
+    for row in &refused {
+        let held = catalog.number(row.identity).await.unwrap().unwrap();
+        let summary = catalog.summaries(vec![held]).await.unwrap().remove(0);
+        assert!(summary.refused && row.stays, "{row:?}");
+        match altered.get(&row.identity.id).map(String::as_str) {
+            Some("altered-digest") => {
+                assert!(
+                    row.reason.contains("Microsoft's has no file") && row.reason.contains("it lacks file"),
+                    "{row:?}"
+                );
+            }
+            Some(_) => assert!(row.reason.contains("its title differs"), "{row:?}"),
+            None => assert!(row.reason.starts_with("it bundles "), "{row:?}"),
+        }
+    }
+    assert_eq!((found.differed, found.absent), (refused.len() as u64, 1), "{found:?}");
+    assert_eq!(found.agreed + found.differed + found.absent + found.unknown, before.revisions, "{found:?}");
+    assert_eq!(runner.remarks(0).len() as u64, found.absent + found.unknown);
+    // What nobody vouches for is what was refused, and what Microsoft does not have.
+    let (doubtful, _) = catalog.doubtful(None).await.unwrap();
+    assert_eq!(doubtful.iter().map(|one| one.identity.id).collect::<Vec<_>>(), [local]);
+    let run = runner.history(None, 1).await.unwrap().remove(0);
+    assert_eq!(
+        (run.note.kind, run.note.compared, run.outcome),
+        (RunKind::Crosscheck, Some(found), Outcome::Successful)
+    );
+
+    // Digests count by who says them.
+    let (mut proven, mut taken_back) = (0, 0);
+    for hit in catalog.search(Query { hidden: true, limit: 500, ..Query::default() }).await.unwrap().hits {
+        let revision = catalog.revision(hit.summary.number).await.unwrap().unwrap();
+        assert_eq!(hit.state == State::Refused, refused.iter().any(|row| row.identity == hit.summary.identity));
+        for file in &revision.update.files {
+            let known = catalog.files(FileDigest::Sha1(file.sha1)).await.unwrap().remove(0);
+            if !hit.summary.unauthenticated {
+                assert!(!known.unauthenticated, "{}", hit.summary.identity);
+                proven += 1;
+            } else if known.users.len() == 1 {
+                assert!(known.unauthenticated, "{}", hit.summary.identity);
+                taken_back += 1;
+            }
+        }
+    }
+    assert!(proven > 10 && taken_back >= 1, "{proven} {taken_back}");
+
+    // Another one has nothing left to ask but for what is local, and a run from the WSUS takes nothing back.
+    microsoft.reset_log();
+    timeout(SOON, runner.run_as(order(RunKind::Crosscheck), &CancellationToken::new())).await.unwrap().unwrap();
+    assert_eq!(microsoft.log(0)["methods"]["GetUpdateData"].as_u64().unwrap_or_default(), 0);
+    runner.run(&CancellationToken::new()).await.unwrap();
+    assert_eq!(catalog.doubtful(None).await.unwrap().0.len(), 1);
+    assert_eq!(catalog.standing().await.unwrap().refused, refused.len() as u64);
+    front.abort();
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_comparison_that_proves_nothing_is_refused() {
+    let (from, microsoft) = (sim(Character::Wsus, 42, 40), sim(Character::Microsoft, 42, 40));
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir, Arc::new(RealDisk));
+    let ask = async |kind, url: &str, extras| {
+        let runner = runner(&store, &dir, kind, url, extras);
+        let error = runner.run_as(order(RunKind::Crosscheck), &CancellationToken::new()).await.unwrap_err();
+        assert!(matches!(error, Error::NoComparison(_)));
+        error.to_string()
+    };
+    let plain = Extras { microsoft: Some(wsus(&microsoft.url(), &dir, None)), ..Extras::default() };
+    assert!(ask(UpstreamKind::Wsus, &from.url(), plain).await.contains("plain HTTP"));
+    assert!(ask(UpstreamKind::Microsoft, &microsoft.url(), Extras::default()).await.contains("comes from Microsoft"));
+    let runs = store.catalog().runs(None, 10).await.unwrap();
+    assert!(runs.is_empty(), "what can prove nothing is no run: {runs:?}");
+    store.close().await.unwrap();
+}
+
+/// A request as the webhook got it: fields in lower case, body.
+type Heard = (BTreeMap<String, String>, Vec<u8>);
+
+/// Listens, answers these statuses in turn and then 200, and hands on what it heard.
+async fn listener(mut statuses: Vec<u16>) -> (String, mpsc::UnboundedReceiver<Heard>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/told?key=1", listener.local_addr().unwrap());
+    let (sender, heard) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let mut bytes = Vec::new();
+            let (fields, body) = loop {
+                let mut some = [0; 4096];
+                let count = socket.read(&mut some).await.unwrap();
+                assert!(count > 0, "the request breaks off");
+                bytes.extend_from_slice(&some[..count]);
+                let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { continue };
+                let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
+                let lines = head.lines().skip(1).filter_map(|line| line.split_once(": "));
+                let fields: BTreeMap<_, _> =
+                    lines.map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).collect();
+                let length: usize = fields["content-length"].parse().unwrap();
+                if bytes.len() >= end + 4 + length {
+                    break (fields, bytes[end + 4..].to_vec());
+                }
+            };
+            let status = if statuses.is_empty() { 200 } else { statuses.remove(0) };
+            let answer = format!("HTTP/1.1 {status} Said\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
+            socket.write_all(answer.as_bytes()).await.unwrap();
+            if sender.send((fields, body)).is_err() {
+                return;
+            }
+        }
+    });
+    (url, heard)
+}
+
+fn teller(url: &str, dir: &TempDir) -> Teller {
+    let http = conversation::config("http://127.0.0.1", dir.path().to_owned()).http;
+    let patience =
+        hook::Patience { attempts_max: 4, first: Duration::from_millis(5), longest: Duration::from_millis(20) };
+    let config = hook::Config { url: url.to_owned(), secret: Secret::new("between us".to_owned()), http, patience };
+    Teller { hook: Hook::new(config).unwrap(), node: "node.example.org".to_owned() }
+}
+
+async fn next(heard: &mut mpsc::UnboundedReceiver<Heard>) -> (String, String, Value) {
+    let (fields, body) = timeout(SOON, heard.recv()).await.unwrap().unwrap();
+    let at: u64 = fields["waystation-timestamp"].parse().unwrap();
+    let signed = hook::signature(&Secret::new("between us".to_owned()), at, &body).unwrap();
+    assert_eq!(fields["waystation-signature"], signed);
+    assert_eq!(fields["content-type"], "application/json");
+    let told: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(
+        (&told["id"], &told["event"]),
+        (&fields["waystation-delivery"].clone().into(), &fields["waystation-event"].clone().into())
+    );
+    (fields["waystation-event"].clone(), fields["waystation-delivery"].clone(), told)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_are_told_to_the_webhook_signed_and_again_where_it_is_busy() {
+    let sim = sim(Character::Wsus, 43, 120);
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir, Arc::new(RealDisk));
+    let (url, mut heard) = listener(vec![503, 429]).await;
+    let extras = Extras { teller: Some(teller(&url, &dir)), ..Extras::default() };
+    let runner = runner(&store, &dir, UpstreamKind::Wsus, &sim.url(), extras);
+    runner.begin().await.unwrap();
+    runner.run_as(order(RunKind::Catalog), &CancellationToken::new()).await.unwrap();
+    let (kind, first, told) = next(&mut heard).await;
+    assert_eq!(kind, "sync-started");
+    assert_eq!((&told["node"], &told["run"]["by"]), (&json!("node.example.org"), &json!("somebody")));
+    for _ in 0..2 {
+        let (again, id, _) = next(&mut heard).await;
+        assert_eq!((again.as_str(), &id), ("sync-started", &first), "it was not taken, and comes again");
+    }
+    let (kind, second, told) = next(&mut heard).await;
+    assert_eq!(kind, "sync-succeeded");
+    assert_ne!(first, second);
+    let run = runner.history(None, 1).await.unwrap().remove(0);
+    assert_eq!((&told["run"]["id"], &told["run"]["counts"]["new"]), (&json!(run.id), &json!(run.counts.new)));
+    assert_eq!(told["run"]["unauthenticated"], true);
+
+    // A failure, and a stop with who it was.
+    sim.fault(&json!({ "fault": "invalid-parameters", "method": "GetConfigData", "count": 100 })).unwrap();
+    runner.run(&CancellationToken::new()).await.unwrap_err();
+    assert_eq!(next(&mut heard).await.0, "sync-started");
+    let (kind, _, told) = next(&mut heard).await;
+    assert_eq!(kind, "sync-failed");
+    assert!(told["run"]["reason"].as_str().unwrap().contains("GetConfigData"), "{told}");
+    sim.clear_faults();
+    let tested = runner.test_hook().await.unwrap().unwrap();
+    assert!(tested.is_taken() && tested.text == "ok", "{tested:?}");
+    assert_eq!(next(&mut heard).await.0, "test");
+    // What is told right before the end is told still.
+    sim.fault(&json!({ "fault": "slow", "delay_ms": 60_000, "count": 100 })).unwrap();
+    let cancel = CancellationToken::new();
+    let (one, token) = (runner.clone(), cancel.clone());
+    let run = tokio::spawn(async move { one.run(&token).await });
+    assert_eq!(next(&mut heard).await.0, "sync-started");
+    runner.stopping("root");
+    cancel.cancel();
+    assert!(matches!(timeout(SOON, run).await.unwrap().unwrap(), Err(Error::Stopped)));
+    timeout(SOON, runner.close()).await.unwrap();
+    let (kind, _, told) = next(&mut heard).await;
+    assert_eq!(kind, "sync-stopped");
+    assert!(told["run"]["reason"].as_str().unwrap().starts_with("stopped by root;"), "{told}");
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_that_refuses_or_is_gone_holds_up_no_run() {
+    let sim = sim(Character::Wsus, 44, 60);
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir, Arc::new(RealDisk));
+    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let extras = Extras { teller: Some(teller(&format!("http://{gone}/"), &dir)), ..Extras::default() };
+    let runner = runner(&store, &dir, UpstreamKind::Wsus, &sim.url(), extras);
+    runner.begin().await.unwrap();
+    timeout(SOON, runner.run(&CancellationToken::new())).await.unwrap().unwrap();
+    let tested = runner.test_hook().await.unwrap().unwrap();
+    assert!(!tested.is_taken() && tested.status.is_none() && !tested.text.is_empty(), "{tested:?}");
+    timeout(SOON, runner.close()).await.unwrap();
+    for (url, why) in [("ftp://h/", "neither"), ("http://us:er@h/", "user"), ("hooks", "no URL")] {
+        let http = conversation::config("http://127.0.0.1", dir.path().to_owned()).http;
+        let patience = hook::Patience::default();
+        let config = hook::Config { url: url.to_owned(), secret: Secret::new("s".to_owned()), http, patience };
+        let error = Hook::new(config).unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+    }
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn definition_updates_have_a_lane_of_their_own_and_the_newest_stay() {
+    let sim = sim(Character::Microsoft, 45, 1_500);
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir, Arc::new(RealDisk));
+    let keep = |keep| Extras {
+        definitions: Some(Definitions { enabled: true, keep, ..Definitions::default() }),
+        ..Extras::default()
+    };
+    let all = runner(&store, &dir, UpstreamKind::Microsoft, &sim.url(), keep(1_000));
+    let lane = |runner: Runner| async move {
+        timeout(SOON, runner.run_as(order(RunKind::Definitions), &CancellationToken::new())).await.unwrap()
+    };
+    assert!(matches!(lane(all.clone()).await, Err(Error::Early)), "it adds to a catalog, and there is none");
+    timeout(SOON, all.run(&CancellationToken::new())).await.unwrap().unwrap();
+    let catalog = store.catalog();
+    let definitions = async || {
+        let query = Query { classification: Some(known::DEFINITION_UPDATES), limit: 500, ..Query::default() };
+        let hits = catalog.search(query).await.unwrap().hits;
+        hits.into_iter().map(|hit| hit.summary).collect::<Vec<_>>()
+    };
+    let anchors = async || {
+        let sets = catalog.standing().await.unwrap().sets;
+        sets.into_iter()
+            .filter(|set| !set.name.starts_with("definitions-"))
+            .map(|set| (set.name, set.anchor))
+            .collect::<Vec<_>>()
+    };
+    let before = definitions().await;
+    assert!(before.len() > 8, "{}", before.len());
+    sim.advance(1);
+    sim.reset_log();
+    let known_anchors = anchors().await;
+    let counts = lane(all.clone()).await.unwrap();
+    let after = definitions().await;
+    assert!(counts.new > 0 && after.len() > before.len(), "{counts:?}");
+    assert_eq!(anchors().await, known_anchors, "the other lists are left alone");
+    // What came is theirs alone: top updates are of the classification, all else is part of them.
+    let run = all.history(None, 1).await.unwrap().remove(0);
+    assert_eq!((run.note.kind, run.outcome), (RunKind::Definitions, Outcome::Successful));
+    let lists = sim.log(2_000);
+    let lists: Vec<_> = lists["lines"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|line| line["method"] == "GetRevisionIdList")
+        .cloned()
+        .collect();
+    assert!(lists.len() == 1 && lists[0]["classifications"] == 1, "{lists:?}");
+    assert_eq!(lane(all).await.unwrap().new, 0, "from its own anchor");
+
+    // Of each product the newest two stay, and whole: of what goes no part is left that nothing needs.
+    let few = runner(&store, &dir, UpstreamKind::Microsoft, &sim.url(), keep(2));
+    let counts = lane(few.clone()).await.unwrap();
+    let left = definitions().await;
+    assert!(counts.pruned > 0 && left.len() < after.len(), "{counts:?}");
+    let mut of_product: BTreeMap<UpdateId, Vec<_>> = BTreeMap::new();
+    for summary in &after {
+        for category in summary.categories.iter().filter(|id| **id != known::DEFINITION_UPDATES) {
+            let is_superseded = !catalog.superseded_by(summary.identity.id).await.unwrap().is_empty();
+            let is_left = left.iter().any(|one| one.identity == summary.identity);
+            let is_offered = summary.publication == waystation::model::update::Publication::Published && !is_superseded;
+            of_product.entry(*category).or_default().push((is_offered, summary.created, is_left));
+        }
+    }
+    for rows in of_product.values_mut() {
+        rows.sort();
+        rows.reverse();
+        assert!(rows.iter().take(1).all(|(.., is_left)| *is_left), "the newest stays: {rows:?}");
+    }
+    assert!(catalog.missing_prerequisites().await.unwrap().len() <= 1, "nothing that is needed went");
+    let again = lane(few).await.unwrap();
+    assert_eq!((again.new, again.pruned), (0, 0), "what was let go of does not come back by itself");
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_quarantined_is_asked_for_again_on_demand() {
+    let sim = sim(Character::Wsus, 46, 200);
+    sim.fault(&json!({ "fault": "bad-base64", "count": 3 })).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir, Arc::new(RealDisk));
+    let runner = runner(&store, &dir, UpstreamKind::Wsus, &sim.url(), Extras::default());
+    runner.run(&CancellationToken::new()).await.unwrap();
+    let catalog = store.catalog();
+    let refused = catalog.refused(None, 10).await.unwrap();
+    assert_eq!(refused.len(), 3);
+    // Sick still: it comes back with its reason.
+    let (pardoned, asked) = runner.retry(Vec::new()).await.unwrap();
+    assert_eq!((pardoned.len(), asked, catalog.standing().await.unwrap().refused), (3, 3, 0));
+    runner.run(&CancellationToken::new()).await.unwrap();
+    assert_eq!(catalog.standing().await.unwrap().refused, 3);
+    sim.clear_faults();
+    runner.run(&CancellationToken::new()).await.unwrap();
+    assert_eq!(catalog.standing().await.unwrap().refused, 3, "nobody asks for it by itself");
+    let one = refused[0].identity;
+    assert_eq!(runner.retry(vec![one.id]).await.unwrap(), (vec![one], 1));
+    runner.run(&CancellationToken::new()).await.unwrap();
+    assert!(catalog.number(one).await.unwrap().is_some() && catalog.standing().await.unwrap().refused == 2);
+    // What is held and was refused is offered again by its id, and not asked for.
+    catalog.refuse(one, "on purpose".to_owned()).await.unwrap();
+    assert_eq!(runner.retry(Vec::new()).await.unwrap().0.len(), 2);
+    assert_eq!(runner.retry(vec![one.id]).await.unwrap(), (vec![one], 0));
+    runner.run(&CancellationToken::new()).await.unwrap();
+    let number = catalog.number(one).await.unwrap().unwrap();
+    assert!(!catalog.summaries(vec![number]).await.unwrap()[0].refused);
+    assert_eq!(catalog.standing().await.unwrap().refused, 0);
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_upstream_is_told_at_once_and_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir, Arc::new(RealDisk));
+    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let url = format!("http://{gone}");
+    let mut config = conversation::config(&url, dir.path().to_owned());
+    config.patience.first = Duration::from_mins(10);
+    config.patience.longest = Duration::from_mins(10);
+    let way = Wsus::new(config, &Governor::default()).unwrap();
+    let chosen = Arc::new(Selection::default);
+    let runner = Runner::new(UpstreamKind::Wsus, &url, way, store.clone(), chosen, Arc::new(SystemClock));
+    let cancel = CancellationToken::new();
+    let (one, token) = (runner.clone(), cancel.clone());
+    let run = tokio::spawn(async move { one.run(&token).await });
+    let waiting = timeout(SOON, async {
+        loop {
+            if let Some(waiting) = runner.progress().and_then(|progress| progress.waiting) {
+                break waiting;
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    let waiting = waiting.await.unwrap();
+    assert!(waiting.attempt == 2 && waiting.attempts_max == 4 && waiting.wait > SOON, "{waiting:?}");
+    assert!(!waiting.why.is_empty() && waiting.method.to_string() == "GetAuthConfig", "{waiting:?}");
+    runner.stopping("root");
+    cancel.cancel();
+    assert!(matches!(timeout(SOON, run).await.unwrap().unwrap(), Err(Error::Stopped)));
+    let run = runner.history(None, 1).await.unwrap().remove(0);
+    assert!(
+        run.outcome == Outcome::Stopped && run.reason.starts_with("stopped by root; what was committed"),
+        "{run:?}"
+    );
+    assert_eq!(run.note.troubles, BTreeMap::from([("not reached".to_owned(), 1)]));
+    assert_eq!(run.counts.errors, 1);
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_that_were_got_over_are_counted_by_kind() {
+    let sim = sim(Character::Wsus, 47, 150);
+    for (fault, method) in
+        [("server-busy", "GetRevisionIdList"), ("http-503", "GetUpdateData"), ("drop", "GetUpdateData")]
+    {
+        sim.fault(&json!({ "fault": fault, "method": method })).unwrap();
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir, Arc::new(RealDisk));
+    let runner = runner(&store, &dir, UpstreamKind::Wsus, &sim.url(), Extras::default());
+    let counts = timeout(SOON, runner.run(&CancellationToken::new())).await.unwrap().unwrap();
+    let run = runner.history(None, 1).await.unwrap().remove(0);
+    assert_eq!((run.outcome, run.counts.errors, counts.errors), (Outcome::Successful, 3, 3), "{run:?}");
+    assert_eq!(run.note.troubles.get("busy"), Some(&2), "{run:?}");
+    assert_eq!(run.note.troubles.values().sum::<u64>(), 3);
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_was_cut_off_is_named_when_the_node_is_back() {
+    let sim = sim(Character::Wsus, 48, 300);
+    let dir = tempfile::tempdir().unwrap();
+    let first = store(&dir, Arc::new(RealDisk));
+    let one = runner(&first, &dir, UpstreamKind::Wsus, &sim.url(), Extras::default());
+    let running = tokio::spawn(async move { one.run(&CancellationToken::new()).await });
+    while first.catalog().standing().await.unwrap().updates < 50 {
+        tokio::task::yield_now().await;
+    }
+    running.abort();
+    assert!(running.await.unwrap_err().is_cancelled());
+    first.close().await.unwrap();
+    let second = store(&dir, Arc::new(RealDisk));
+    let two = runner(&second, &dir, UpstreamKind::Wsus, &sim.url(), Extras::default());
+    two.begin().await.unwrap();
+    let runs = two.history(None, 10).await.unwrap();
+    assert!(runs.len() == 1 && runs[0].outcome == Outcome::CutOff && runs[0].ended.is_some(), "{runs:?}");
+    second.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_ends_the_run_and_loses_nothing() {
+    let sim = sim(Character::Wsus, 49, 400);
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultDisk::new(dir.path());
+    let store = store(&dir, Arc::new(disk.clone()));
+    let runner = runner(&store, &dir, UpstreamKind::Wsus, &sim.url(), Extras::default());
+    let (one, catalog) = (runner.clone(), store.catalog());
+    let running = tokio::spawn(async move { one.run(&CancellationToken::new()).await });
+    while catalog.standing().await.unwrap().updates < 80 {
+        tokio::task::yield_now().await;
+    }
+    disk.set_faults(Faults { free: Some(0), ..Faults::default() });
+    let error = timeout(SOON, running).await.unwrap().unwrap().unwrap_err();
+    assert!(error.is_retryable(), "{error}");
+    let told = error.to_string();
+    let run = runner.history(None, 1).await.unwrap().remove(0);
+    assert!(run.outcome == Outcome::Failed && run.reason == told && told.starts_with("full: "), "{run:?}");
+    disk.set_faults(Faults::default());
+    let held: BTreeSet<Identity> = identities(&store).await;
+    assert!(held.len() >= 80);
+    sim.reset_log();
+    timeout(SOON, runner.run(&CancellationToken::new())).await.unwrap().unwrap();
+    let after = identities(&store).await;
+    assert!(after.is_superset(&held), "nothing that was known is lost");
+    assert_eq!(after.len(), sim.identities(&json!({})).as_array().unwrap().len());
+    let log = sim.log(2_000);
+    let asked = log["lines"].as_array().unwrap().iter().filter(|line| line["method"] == "GetUpdateData");
+    let again = asked
+        .flat_map(|line| line["ids"].as_array().unwrap().clone())
+        .filter(|text| held.iter().any(|identity| text == &Value::from(identity.to_string())))
+        .count();
+    assert_eq!(again, 0, "what was committed is not asked for again");
+    store.close().await.unwrap();
+}
+
+/// What is held of every update.
+async fn identities(store: &Store) -> BTreeSet<Identity> {
+    let query = Query { hidden: true, limit: 500, ..Query::default() };
+    let hits = store.catalog().search(query).await.unwrap().hits;
+    hits.into_iter().map(|hit| hit.summary.identity).collect()
+}

@@ -1,0 +1,142 @@
+//! The verbs around a run of the catalog, at a node with a simulated WSUS above it.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use serde_json::json;
+use upstream_sim::{Character, Options, Sim};
+
+use super::*;
+use crate::node_process::program;
+
+/// Takes every post; hands on its body.
+fn listener() -> (String, Receiver<Value>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    let (sender, heard) = channel();
+    std::thread::spawn(move || {
+        for socket in listener.incoming() {
+            let mut reader = BufReader::new(socket.unwrap());
+            let mut length = 0;
+            loop {
+                let mut line = String::new();
+                if reader.read_line(&mut line).unwrap() <= 2 {
+                    break;
+                }
+                if let Some(text) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                    length = text.trim().parse().unwrap();
+                }
+            }
+            let mut body = vec![0; length];
+            reader.read_exact(&mut body).unwrap();
+            reader.get_mut().write_all(b"HTTP/1.1 204 No\r\nConnection: close\r\n\r\n").unwrap();
+            if sender.send(serde_json::from_slice(&body).unwrap()).is_err() {
+                return;
+            }
+        }
+    });
+    (url, heard)
+}
+
+#[test]
+fn a_run_is_followed_told_and_explained() {
+    let sim = Sim::start(Options { character: Character::Wsus, updates: 120, file_scale: 0.02, ..Options::default() })
+        .unwrap();
+    sim.fault(&json!({ "fault": "bad-base64", "count": 1 })).unwrap();
+    let (url, heard) = listener();
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path();
+    std::fs::write(data.join("hook-secret"), "between us\n").unwrap();
+    std::fs::set_permissions(data.join("hook-secret"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::fs::write(
+        data.join("waystation.toml"),
+        format!(
+            "[upstream]\nkind = \"wsus\"\nurl = \"{}\"\n[sync]\nmicrosoft = \"{0}\"\nwebhook = \"{url}\"\n\
+             webhook_secret_file = \"hook-secret\"\n[definitions]\nenabled = true\n",
+            sim.url()
+        ),
+    )
+    .unwrap();
+    let node = NodeProcess::start(data, &[]);
+    node.logged("[sync] webhook is told of runs over plain HTTP");
+    let well = |args: &[&str]| {
+        let output = run(data, args);
+        assert!(output.status.success(), "{args:?}: {}{}", text(&output.stdout), text(&output.stderr));
+        text(&output.stdout)
+    };
+    assert!(well(&["sync", "start"]).contains("1 refused"));
+    let next = || heard.recv_timeout(Duration::from_mins(1)).unwrap();
+    assert_eq!((next()["event"].as_str(), next()["event"].as_str()), (Some("sync-started"), Some("sync-succeeded")));
+
+    // What was not taken: shown with when and why, and asked for again.
+    let listed = well(&["updates", "list", "--state", "quarantined"]);
+    assert!(listed.contains("base64") && listed.contains("sync retry") && listed.contains("2026-"), "{listed}");
+    let quarantined = node.json(&["updates", "list", "--state", "quarantined"]);
+    let id = quarantined["rows"][0]["id"].as_str().unwrap().to_owned();
+    assert_eq!((&quarantined["total"], &quarantined["rows"][0]["held"]), (&json!(1), &json!(false)), "{quarantined}");
+    let csv = well(&["updates", "list", "--state", "quarantined", "--csv"]);
+    assert!(csv.starts_with("id,revision,since,held,") && csv.contains(&id), "{csv}");
+    let output = run(data, &["updates", "list", "--state", "quarantined", "--kb", "KB1"]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+    let output = run(data, &["sync", "retry", "0fa1201d-4330-4fa8-8ae9-b877473b6441"]);
+    assert!(text(&output.stderr).contains("none of these is in quarantine"), "{}", text(&output.stderr));
+    sim.clear_faults();
+    let retried = well(&["sync", "retry", &id]);
+    assert!(
+        retried.contains("1 update out of quarantine; the next run asks for 1") && retried.contains("1 new"),
+        "{retried}"
+    );
+    assert_eq!(well(&["updates", "list", "--state", "quarantined"]), "nothing is quarantined\n");
+    assert!(well(&["sync", "retry"]).contains("nothing that was not taken"));
+    assert_eq!((next()["event"].as_str(), next()["event"].as_str()), (Some("sync-started"), Some("sync-succeeded")));
+
+    // A comparison that would prove nothing, and a test of the webhook.
+    let output = run(data, &["sync", "crosscheck"]);
+    assert!(!output.status.success() && text(&output.stderr).contains("plain HTTP"), "{}", text(&output.stderr));
+    assert!(well(&["sync", "webhook", "test"]).contains("answered 204"));
+    assert_eq!(next()["event"], "test");
+    let status = well(&["sync", "status"]);
+    for part in ["not authenticated", "definitions  next run at", "crosscheck", "webhook", "127.0.0.1:"] {
+        assert!(status.contains(part), "{part:?} in {status}");
+    }
+    let history = well(&["sync", "history"]);
+    assert!(history.contains(" *\n") && history.contains("* plain HTTP"), "{history}");
+    // Marked wherever it shows.
+    assert!(well(&["filters", "list", "--available"]).contains("* unauthenticated"));
+    assert!(well(&["filters", "list"]).contains("* unauthenticated"));
+    assert_eq!(node.json(&["filters", "list"])["unauthenticated"], true);
+
+    // Nobody above: told within seconds, by whoever follows it and by the status; and who stopped it.
+    drop(sim);
+    let mut started = program(data, &["sync", "start"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(started.stderr.take().unwrap()).lines();
+    let line = lines.next().unwrap().unwrap();
+    assert!(line.contains("asking for") && line.contains("again in") && line.contains("attempt 2 of 8"), "{line}");
+    assert!(well(&["sync", "status"]).contains("again in"));
+    well(&["sync", "stop"]);
+    assert!(!started.wait().unwrap().success());
+    let history = node.json(&["sync", "history"]);
+    let last = &history["runs"][0];
+    assert_eq!((&last["outcome"], &last["kind"]), (&json!("stopped"), &json!("catalog")), "{last}");
+    assert!(last["reason"].as_str().unwrap().starts_with("stopped by "), "{last}");
+    assert!(
+        last["troubles"]["not reached"].as_u64() >= Some(1) && last["counts"]["errors"].as_u64() >= Some(1),
+        "{last}"
+    );
+    assert!(well(&["sync", "history"]).contains("errors of the upstream: "));
+    assert_eq!((next()["event"].as_str(), next()["event"].as_str()), (Some("sync-started"), Some("sync-stopped")));
+}
+
+#[test]
+fn a_webhook_wants_a_secret() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = run(dir.path(), &["check-config", "--set", "sync.webhook=https://hooks.example.org/x"]);
+    assert!(!output.status.success());
+    assert!(
+        text(&output.stdout).contains("webhook_secret_file") || text(&output.stderr).contains("webhook_secret_file")
+    );
+}

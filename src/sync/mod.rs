@@ -110,16 +110,23 @@ impl Runner {
         let shared = &*self.shared;
         let _turn = shared.turn.try_lock().map_err(|_| Error::Running)?;
         let catalog = shared.store.catalog();
+        // First: what a run left that died of a full disk must not keep this one from beginning.
+        catalog.sweep().await?;
         let id = catalog.start_run(in_words(&shared.upstream)).await?;
         let board = Arc::new(Board::new(id, shared.clock.now()));
         *shared.board() = Some(Arc::clone(&board));
         let _seen = Seen(Arc::clone(&board));
         let ended = run::Work::new(shared, Arc::clone(&board), cancel.clone()).finish().await;
         let (outcome, reason) = match &ended {
-            Ok(()) => (Outcome::Successful, String::new()),
+            Ok(()) => (Outcome::Successful, board.notes()),
             Err(Error::Stopped) => (Outcome::Stopped, Error::Stopped.to_string()),
             Err(error) => (Outcome::Failed, error.to_string()),
         };
+        if ended.is_err()
+            && let Err(error) = catalog.sweep().await
+        {
+            tracing::warn!(%error, "what a run left behind stays until the next one");
+        }
         let written = catalog.end_run(id, outcome, reason).await;
         ended?;
         written?;

@@ -107,7 +107,7 @@ pub(in crate::sync) fn read(
 }
 
 /// Its files, those of its licence too.
-pub(in crate::sync) fn files(update: &Update) -> impl Iterator<Item = &File> {
+fn files(update: &Update) -> impl Iterator<Item = &File> {
     update.files.iter().chain(update.eula.iter().flat_map(|eula| eula.files.iter().map(|text| &text.file)))
 }
 

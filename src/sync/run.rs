@@ -22,6 +22,18 @@ const LIST_STEP: usize = 10_000;
 /// Where the filters that an anchor is of lie among the store's documents.
 const FILTERS_OF: &str = "sync.filters-of.";
 
+/// Filters that were left out and are told of; a person looks at the first ones.
+const LEFT_OUT_TOLD_MAX: usize = 5;
+
+/// What is wrong with filters, in one text.
+fn told(wrong: &[filter::Error]) -> String {
+    let mut told: Vec<String> = wrong.iter().take(LEFT_OUT_TOLD_MAX).map(ToString::to_string).collect();
+    if wrong.len() > told.len() {
+        told.push(format!("and {} more", wrong.len() - told.len()));
+    }
+    told.join("; ")
+}
+
 /// A run under way.
 pub(in crate::sync) struct Work<'a> {
     pub(in crate::sync) shared: &'a Shared,
@@ -73,12 +85,21 @@ impl<'a> Work<'a> {
         let config = self.until_stopped(self.shared.wsus.config(anchor.as_deref())).await?;
         self.at_once = config.updates_max;
         let categories = |anchor| Wanted { categories: true, anchor, ..Wanted::default() };
+        self.again().await?;
         self.list(CATEGORIES, Step::ListingCategories, Step::FetchingCategories, categories).await?;
         if self.shared.upstream.kind == UpstreamKind::Microsoft {
             let tree = self.catalog.tree().await?;
             let (filters, left_out) = (self.shared.chosen)().in_force(&tree);
-            for error in left_out {
+            for error in &left_out {
                 tracing::warn!(%error, "a filter is left out");
+            }
+            let told = told(&left_out);
+            if let Err(error) = filters.check() {
+                let why = if told.is_empty() { error.to_string() } else { told };
+                return Err(Error::Filters { why });
+            }
+            if !told.is_empty() {
+                self.board.note(format!("left out of the filters: {told}"));
             }
             self.filtered(&filters.wanted(&tree)).await?;
             beyond::fetch(self).await?;
@@ -156,6 +177,12 @@ impl<'a> Work<'a> {
         self.fetch(set, fetching).await
     }
 
+    /// What was refused may come well now, and what was pardoned is on no list.
+    async fn again(&self) -> Result<(), Error> {
+        let (set, wanted) = self.catalog.list_again().await?;
+        if wanted > 0 { self.fetch(&set, Step::FetchingAgain).await } else { Ok(()) }
+    }
+
     /// A list as the upstream gives it, and its anchor.
     pub(in crate::sync) async fn ask(
         &self,
@@ -190,6 +217,10 @@ impl<'a> Work<'a> {
                 return Err(Error::Stopped);
             }
             self.catalog.list(set.to_owned(), step.to_vec()).await?;
+        }
+        if plan::is_of_updates(set) {
+            // A work list that was given up, with other filters or an upstream that was reset, may have had them.
+            self.catalog.list_members(set.to_owned()).await?;
         }
         self.catalog.close_list(set.to_owned()).await?;
         Ok(())

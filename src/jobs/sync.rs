@@ -46,14 +46,22 @@ pub struct State {
 
 /// Runs that are looked through for the last one that ended well.
 const LOOKED_THROUGH: usize = 1_000;
+/// Of them so many at a time: mostly one of the newest did.
+const PAGE: usize = 20;
 
 impl Jobs {
     /// How the synchronisation stands.
     pub async fn sync_state(&self) -> Result<State, Error> {
         let sync = self.shared.sync()?;
-        let runs = sync.history(None, LOOKED_THROUGH).await?;
-        let last = runs.iter().find(|run| run.outcome != Outcome::Running).cloned();
-        let last_success = runs.into_iter().find(|run| run.outcome == Outcome::Successful);
+        let (mut last, mut last_success) = (None, None);
+        let (mut before, mut looked) = (None, 0);
+        while last_success.is_none() && looked < LOOKED_THROUGH {
+            let runs = sync.history(before, PAGE).await?;
+            let Some(oldest) = runs.last() else { break };
+            (before, looked) = (Some(oldest.id), looked + runs.len());
+            last = last.or_else(|| runs.iter().find(|run| run.outcome != Outcome::Running).cloned());
+            last_success = runs.into_iter().find(|run| run.outcome == Outcome::Successful);
+        }
         let job = self.sync_job();
         Ok(State {
             upstream: sync.upstream().clone(),

@@ -794,7 +794,7 @@ async fn what_went_and_came_back_at_once_is_not_counted_as_gone() {
     // A count that is wrong is put right, and the sweep ends.
     meddle(dir.path(), |tx| drop(tx.open_table(numbers).unwrap().insert("gone-count", 1_000_000).unwrap()));
     let (store, _) = open(dir.path());
-    tokio::time::timeout(std::time::Duration::from_secs(60), store.catalog().sweep()).await.unwrap().unwrap();
+    tokio::time::timeout(std::time::Duration::from_mins(1), store.catalog().sweep()).await.unwrap().unwrap();
     store.close().await.unwrap();
 }
 

@@ -205,7 +205,7 @@ impl Tables<'_> {
             if other.publication == 0
                 && !other.refused
                 && other.supersedes.contains(&row.id)
-                && !(other.unauthenticated && !row.unauthenticated)
+                && (!other.unauthenticated || row.unauthenticated)
             {
                 self.superseded.insert(&id_key(&row.id, update.current), ())?;
                 w.touched.superseded.push(row.id);

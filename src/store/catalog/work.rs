@@ -52,6 +52,17 @@ fn not_open(set: &str) -> Error {
     invalid(format!("no list of filter set {set:?} is open"))
 }
 
+/// Why a revision is to be put on a list.
+#[derive(Clone, Copy, Debug)]
+enum Why {
+    /// The upstream's list names it.
+    Listed,
+    /// A bundle names it.
+    Member,
+    /// It was refused some time ago.
+    Again,
+}
+
 impl RefusedRow {
     /// Whether it stays refused when it is named again: another upstream, or one that proves itself, may send something better.
     fn holds(&self, w: &Work<'_>) -> bool {
@@ -164,13 +175,6 @@ impl Tables<'_> {
         if self.wanted.insert(wanted_key(set, identity).as_slice(), ())?.is_some() {
             return Ok(false);
         }
-        if row.wanted >= WANTED_MAX {
-            // Left out it would be lost, since the anchor moves over it.
-            return Err(invalid(format!(
-                "more than {WANTED_MAX} revisions are wanted for {set:?}: no catalog is that large, so the upstream's list is wrong; \
-                 choose fewer products, or another upstream"
-            )));
-        }
         row.wanted += 1;
         Ok(true)
     }
@@ -278,23 +282,28 @@ impl Core {
     }
 
     fn list_step(&self, set: String, step: Vec<Identity>) -> Result<u64, Error> {
-        self.put_in(set, step, |t, w, set, identity| t.want(w, set, identity))
+        self.put_in(set, step, Why::Listed)
     }
 
-    /// Puts into an open list what `want` lets in.
-    fn put_in(
-        &self,
-        set: String,
-        step: Vec<Identity>,
-        want: impl Fn(&mut Tables<'_>, &mut Work<'_>, &str, Identity) -> Result<bool, Error> + Send + 'static,
-    ) -> Result<u64, Error> {
+    /// Puts into an open list what is to be fetched of these.
+    fn put_in(&self, set: String, step: Vec<Identity>, why: Why) -> Result<u64, Error> {
         self.catalog_write(Room::Adds, move |t, w| {
-            if !w.sets.get(&set).is_some_and(SetRow::is_open) {
-                return Err(not_open(&set));
+            let row = w.sets.get(&set).filter(|row| row.is_open()).ok_or_else(|| not_open(&set))?;
+            // Before anything is written. Left out they would be lost, since the anchor moves over them.
+            if row.wanted.saturating_add(step.len() as u64) > WANTED_MAX {
+                return Err(invalid(format!(
+                    "more than {WANTED_MAX} revisions are wanted for {set:?}: no catalog is that large, so the upstream's list is \
+                     wrong; choose fewer products, or another upstream"
+                )));
             }
             let mut new = 0;
             for identity in step {
-                new += u64::from(want(t, w, &set, identity)?);
+                new += u64::from(match why {
+                    Why::Listed => t.want(w, &set, identity)?,
+                    Why::Member => t.want_member(w, &set, identity)?,
+                    // It may have been taken since, or refused for good.
+                    Why::Again => t.refusal(identity)?.is_some_and(|row| !row.stays) && t.put(w, &set, identity)?,
+                });
             }
             Ok(new)
         })
@@ -307,7 +316,7 @@ impl Core {
         check_set(set)?;
         let mut new = 0;
         for step in self.missing_members()?.chunks(LIST_STEP) {
-            new += self.put_in(set.to_owned(), step.to_vec(), |t, w, set, member| t.want_member(w, set, member))?;
+            new += self.put_in(set.to_owned(), step.to_vec(), Why::Member)?;
         }
         Ok(new)
     }
@@ -337,9 +346,7 @@ impl Core {
         let mut wanted = left;
         for step in due.chunks(LIST_STEP) {
             // It may have been pardoned or taken since.
-            wanted += self.put_in(AGAIN.to_owned(), step.to_vec(), |t, w, set, identity| {
-                Ok(t.refusal(identity)?.is_some_and(|row| !row.stays) && t.put(w, set, identity)?)
-            })?;
+            wanted += self.put_in(AGAIN.to_owned(), step.to_vec(), Why::Again)?;
         }
         self.close_list(AGAIN.to_owned())?;
         Ok(wanted)

@@ -86,9 +86,6 @@ pub struct State {
     pub standing: Standing,
 }
 
-/// Runs that are looked through for the last one that ended well.
-const LOOKED_THROUGH: usize = 1_000;
-
 impl Jobs {
     /// How the synchronisation stands.
     pub async fn sync_state(&self) -> Result<State, Error> {

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::model::update::Identity;
 use crate::store;
-use crate::store::catalog::{Batch, Catalog, Counts, Incoming};
+use crate::store::catalog::{Batch, Catalog, Incoming};
 use crate::sync::error::Error;
 use crate::sync::progress::{Board, Step};
 use crate::sync::read::{self, Bad, Ready, Urls};
@@ -55,7 +55,7 @@ impl Work<'_> {
             }
             let page = self.catalog.wanted(set.to_owned(), None, PAGE).await?;
             let spoilt_before = count(&spoilt);
-            let done = self.page(set, &page, &spoilt).await?;
+            let done = self.page(set, step, &page, &spoilt).await?;
             left = self.set(set).await?.wanted;
             rounds = if done > 0 || count(&spoilt) > spoilt_before { 0 } else { rounds + 1 };
             if rounds >= ROUNDS_MAX {
@@ -66,12 +66,13 @@ impl Work<'_> {
     }
 
     /// Steps 1 to 3 for a page. Says how many revisions left the list.
-    async fn page(&self, set: &str, page: &[Identity], spoilt: &Spoilt) -> Result<u64, Error> {
+    async fn page(&self, set: &str, step: Step, page: &[Identity], spoilt: &Spoilt) -> Result<u64, Error> {
         let mut documents = self.shared.wsus.documents(page, self.at_once);
         let mut takers: JoinSet<Result<u64, Error>> = JoinSet::new();
         let (mut done, mut ended) = (0, Ok(()));
         let stopping = Stopping { cancel: self.cancel.clone(), by: Arc::default() };
         let taker = || Taker {
+            again: step == Step::FetchingAgain,
             catalog: self.catalog.clone(),
             board: Arc::clone(&self.board),
             set: set.to_owned(),
@@ -131,6 +132,8 @@ fn count(spoilt: &Spoilt) -> usize {
 
 /// What one task needs to take a batch in.
 struct Taker {
+    /// It was refused before.
+    again: bool,
     catalog: Catalog,
     board: Arc<Board>,
     set: String,
@@ -161,8 +164,8 @@ struct Group {
     refused: Vec<(Identity, String)>,
     failed: Option<store::Error>,
     held: usize,
-    files: u64,
-    bytes: u64,
+    /// Bytes in which each of `updates` came.
+    came: Vec<u64>,
 }
 
 impl Taker {
@@ -199,18 +202,25 @@ impl Taker {
     }
 
     async fn commit(&self, group: Group) -> Result<u64, Error> {
-        let Group { updates, refused, files, bytes, .. } = group;
-        let done = (updates.len() + refused.len()) as u64;
+        let Group { updates, refused, came, .. } = group;
+        let (good, bad) = (updates.len() as u64, refused.len() as u64);
+        let done = good + bad;
         if done == 0 {
             return Ok(0);
         }
-        let run = self.board.run();
-        let applied = self.catalog.import(Batch { run: Some(run), set: self.set.clone(), updates, refused }).await?;
-        self.catalog.add_to_run(run, Counts { files, bytes, ..Counts::default() }).await?;
+        // What was refused before proves nothing by being refused again.
+        if !self.again
+            && let Some((identity, why)) = refused.last()
+            && let Some((bad, asked)) = self.board.spoils(good, bad)
+        {
+            return Err(Error::Spoilt { bad, asked, last: *identity, why: why.clone() });
+        }
+        let run = Some(self.board.run());
+        let applied = self.catalog.import(Batch { run, set: self.set.clone(), updates, came, refused }).await?;
         for (identity, reason) in &applied.refused {
             tracing::warn!(%identity, reason, "an update is not taken");
         }
-        self.board.applied(&applied, done, files, bytes);
+        self.board.applied(&applied, done);
         Ok(done)
     }
 }
@@ -221,8 +231,7 @@ impl Group {
         match read::read(catalog, runtime, document, urls) {
             Ok(Ready { incoming, held }) => {
                 self.held += held;
-                self.files += read::files(&incoming.update).count() as u64;
-                self.bytes += document.content.len();
+                self.came.push(document.content.len());
                 self.updates.push(incoming);
             }
             // Step 3: the first time it stays on the list.

@@ -351,8 +351,11 @@ table! {
     filters: Filters {
         /// Companies, families and products, by name ("Windows 11"), path where a name is not unique ("Microsoft > Windows"),
         /// or id. In the environment give ids: names have commas in them.
+        /// The default is what is called Windows 11, Windows 10 (version 1903 and later, and LTSB), Windows Server 2016 and 2019,
+        /// Microsoft Server operating system 21H2 and 24H2, and Microsoft Defender Antivirus; by id, since names change.
         products: Chosen = filter::products(), Live;
-        /// Classifications, by name or id. Drivers and upgrades are many and large, and not in the default.
+        /// Classifications, by name or id. The default is critical and security updates, definitions, rollups, updates and service
+        /// packs; drivers and upgrades are many and large, and not in it.
         classifications: Chosen = filter::classifications(), Live;
         /// Languages ("en", "zh-tw"); [] for all. Most current updates have all of them in one file.
         languages: Languages = list(&[]), Live;

@@ -14,9 +14,9 @@ use crate::store::catalog::pack::Dictionaries;
 use crate::store::catalog::tables::{
     ARRIVING, CHUNKS, CLOCK, CONFIG_ANCHOR, ClockKey, DEPENDENTS, DICTIONARIES, FILES, FileRow, GENERATION, HERE,
     IDENTITIES, IdKey, KBS, LOG, LOG_FLOOR, LongKey, NUMBERS, PACKS, PARENTS, PART_CORE, PART_DOCUMENT, PART_EXTENDED,
-    PART_FACTS, PART_LOCALIZED, PartRow, REFUSED, REVISION_COUNT, REVISIONS, RefusedRow, RevisionRow, SETS, SHA256S,
-    STATE, SUPERSEDED, SetRow, Sha256Key, UPDATE_COUNT, UPDATES, UPSTREAM, USERS, UpdateRow, clock_key, id_key,
-    identity_key, identity_of, kb_key, long_key, number, of_clock_key, of_id_key, of_kb_key, of_long_key, read,
+    PART_FACTS, PART_LOCALIZED, PartRow, REFUSED, REFUSED_NAME, REVISION_COUNT, REVISIONS, RefusedRow, RevisionRow,
+    SETS, SHA256S, STATE, SUPERSEDED, SetRow, Sha256Key, UPDATE_COUNT, UPDATES, UPSTREAM, USERS, UpdateRow, clock_key,
+    id_key, identity_key, identity_of, kb_key, long_key, number, of_clock_key, of_id_key, of_kb_key, of_long_key, read,
     sha256_key,
 };
 use crate::store::catalog::upstream::upstream_of;
@@ -350,7 +350,7 @@ impl Core {
                 if found.len() >= limit.min(ANSWER_MAX) {
                     break;
                 }
-                let row: RefusedRow = decode("catalog-refused.1", row.value())?;
+                let row: RefusedRow = decode(REFUSED_NAME, row.value())?;
                 let at = Timestamp::from_ms(row.at);
                 found.push(Refused { identity: identity_of(key.value()), at, reason: row.reason, stays: row.stays });
             }

@@ -206,9 +206,22 @@ impl Catalog {
     }
 
     /// Puts part of the list in, in any order and in small transactions; says how many revisions are to be fetched. What is held is not, but
-    /// counts as named by the upstream; what is quarantined is not either. `Invalid` where no list is open.
+    /// counts as named by the upstream; what is quarantined is not either, unless this is another upstream, or one that proves itself.
+    /// `Invalid` where no list is open.
     pub async fn list(&self, set: String, identities: Vec<Identity>) -> Result<u64, Error> {
         self.step(move |core| core.list_wanted(&set, identities)).await
+    }
+
+    /// Puts members of bundles into the list that no list names: held bundles name them, and an earlier work list that they were
+    /// on is gone. Says how many. `Invalid` where no list is open.
+    pub async fn list_members(&self, set: String) -> Result<u64, Error> {
+        self.step(move |core| core.list_members(&set)).await
+    }
+
+    /// Makes a work list of what was pardoned, and of what was refused and is to be asked for once more: at the next run, then ever
+    /// more seldom. Says under which name and how many.
+    pub async fn list_again(&self) -> Result<(String, u64), Error> {
+        Ok((work::AGAIN.to_owned(), self.step(|core| core.list_again()).await?))
     }
 
     /// The list is all in; says whether the anchor moved at once.
@@ -239,11 +252,14 @@ impl Catalog {
             .await
     }
 
-    /// Takes it out of quarantine; says whether it was in. What is not held comes with the next list that names it.
+    /// Takes it out of quarantine; says whether it was in. What is not held is asked for by the next run.
     pub async fn pardon(&self, identity: Identity) -> Result<bool, Error> {
         self.step(move |core| {
             let change = move |t: &mut tables::Tables<'_>, w: &mut apply::Work<'_>| {
                 let was = t.refused.remove(&tables::identity_key(identity))?.is_some();
+                if was {
+                    t.want_pardoned(w, identity)?;
+                }
                 if let Some((number, row)) = t.held(identity)? {
                     t.set_refused(w, number, row, false)?;
                 }
@@ -252,12 +268,6 @@ impl Catalog {
             core.catalog_write(Room::Adds, change).map(|(was, _)| was)
         })
         .await
-    }
-
-    /// Puts revisions onto the work list of a set although no list names them, such as those that were quarantined; says how many are
-    /// to be fetched. The set need not be there.
-    pub async fn ask_for(&self, set: String, identities: Vec<Identity>) -> Result<u64, Error> {
-        self.step(move |core| core.ask_for(set, identities)).await
     }
 
     /// Revisions behind `after` that came over a connection that proves nothing and are offered; and where to go on, until there is
@@ -375,7 +385,7 @@ impl Catalog {
         self.look(move |core| core.leaves(&ids)).await
     }
 
-    /// Updates that are named as prerequisites and not held, in order; at most 10,000.
+    /// Updates that are named as prerequisites and of which the upstream of now has sent nothing, in order; at most 10,000.
     pub async fn missing_prerequisites(&self) -> Result<Vec<UpdateId>, Error> {
         self.walk(|core| core.missing_prerequisites()).await
     }

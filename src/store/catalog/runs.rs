@@ -104,6 +104,8 @@ impl Tables<'_> {
             changed: applied.changed,
             expired: applied.expired,
             superseded: applied.superseded,
+            files: applied.files,
+            bytes: applied.bytes,
             refused: applied.refused.len() as u64,
             ..Counts::default()
         };

@@ -63,8 +63,10 @@ pub(crate) const STATE: TableDefinition<'static, &str, &[u8]> = TableDefinition:
 pub(crate) const SETS: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("catalog-sets.1");
 /// Filter set, a zero byte, id, revision: still to be fetched.
 pub(crate) const WANTED: TableDefinition<'static, &[u8], ()> = TableDefinition::new("catalog-wanted.1");
+/// Its name, for messages too.
+pub(crate) const REFUSED_NAME: &str = "catalog-refused.2";
 /// Id, revision -> [`RefusedRow`].
-pub(crate) const REFUSED: TableDefinition<'static, &IdKey, &[u8]> = TableDefinition::new("catalog-refused.1");
+pub(crate) const REFUSED: TableDefinition<'static, &IdKey, &[u8]> = TableDefinition::new(REFUSED_NAME);
 /// Run -> [`RunRow`].
 pub(crate) const RUNS: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("catalog-runs.1");
 /// Run -> [`super::value::RunNote`] as JSON, so that it can grow; runs of former versions have none.
@@ -190,7 +192,8 @@ pub(crate) struct ShownRow<'a> {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct UpdateRow {
     pub(crate) current: u32,
-    /// The generation in which an upstream last named it.
+    /// The generation in which an upstream last named that revision, or sent it. Where only a bundle or a prerequisite names the
+    /// update it stays what it was.
     pub(crate) generation: u64,
     /// The current revision came over a connection that proves nothing, as its own row says too: a list is compared with
     /// what is held without reading those.
@@ -217,7 +220,7 @@ pub(crate) struct BlobRow {
     pub(crate) owner: Option<u32>,
 }
 
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SetRow {
     pub(crate) anchor: Option<String>,
     pub(crate) pending: Option<String>,
@@ -235,6 +238,12 @@ pub(crate) struct RefusedRow {
     pub(crate) reason: String,
     /// It stays refused although it is sent again.
     pub(crate) stays: bool,
+    /// The generation in which an upstream last named it.
+    pub(crate) generation: u64,
+    /// Who sent it proves nothing.
+    pub(crate) unauthenticated: bool,
+    /// How often it was refused in that generation.
+    pub(crate) tries: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -56,6 +56,14 @@ impl Wanted {
         ids(&self.products) || ids(&self.classifications) || self.languages.iter().flatten().any(|pick| pick.is_new)
     }
 
+    /// Which list is there and has nothing in it.
+    fn empty(&self) -> Option<&'static str> {
+        if self.products.as_ref().is_some_and(Vec::is_empty) {
+            return Some("the list of products");
+        }
+        self.classifications.as_ref().is_some_and(Vec::is_empty).then_some("the list of classifications")
+    }
+
     /// As it is asked. `Delta` only with an anchor, and not for what the anchor knows nothing of; `Get63LanguageOnly` is
     /// false and always there, since Microsoft's service wants it said.
     fn filter(&self) -> Filter {
@@ -119,6 +127,13 @@ pub struct Listed {
 
 /// See [`crate::upstream::wsus::Wsus::revisions`].
 pub(super) async fn revisions<N: Names>(core: &Core, wanted: &Wanted, mut names: N) -> Result<(N, Listed), Error> {
+    if let Some(what) = wanted.empty() {
+        // Two empty lists are as none to some servers, and one is as nothing: neither is what anybody means.
+        return Err(Error::Config {
+            what: what.to_owned(),
+            why: "none are chosen: choose some, or take everything".into(),
+        });
+    }
     let mut wanted = wanted.clone();
     let (has_new, mut is_second) = (wanted.has_new(), false);
     let mut tries = Tries::new(core, Method::GetRevisionIdList).anchored(wanted.anchor.is_some());

@@ -102,6 +102,7 @@ fn filter(given: &Value) -> Result<Filter, String> {
         classifications: ids("classifications")?,
         languages,
         since: None,
+        strict: false,
     })
 }
 

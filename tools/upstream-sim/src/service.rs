@@ -267,7 +267,8 @@ impl Shared {
         if empty(&products) && empty(&classifications) {
             (products, classifications) = (None, None);
         }
-        Ok(Filter { config: flag(element.text_of("GetConfig"))?, products, classifications, languages, since })
+        let config = flag(element.text_of("GetConfig"))?;
+        Ok(Filter { config, products, classifications, languages, since, strict: self.options.strict_delta })
     }
 
     fn update_data(&self, call: &Element, host: &str, faults: &[Order], note: &mut Note) -> Result<String, Fault> {

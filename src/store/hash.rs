@@ -85,6 +85,9 @@ fn left_part(count: usize) -> usize {
     count.div_ceil(2).next_power_of_two()
 }
 
+/// Something that takes in bytes on whichever thread.
+pub(crate) type Lane<'a> = Box<dyn FnMut(&[u8]) + Send + 'a>;
+
 /// SHA-1 and SHA-256 over the bytes from the first on. A clone is a state to come back to.
 #[derive(Clone)]
 pub(crate) struct Running {
@@ -117,14 +120,7 @@ impl Running {
     /// Takes in the next bytes.
     pub(crate) fn update(&mut self, bytes: &[u8]) {
         match &mut self.sha1 {
-            // A block of each in turn. Either digest is a chain in which every instruction waits for the one before it; so
-            // close together, the processor works on one chain while the other waits, which saves a third of the time.
-            RunningSha1::Plain(sha1) => {
-                for block in bytes.chunks(BLOCK) {
-                    self.sha256.update(block);
-                    sha1.update(block);
-                }
-            }
+            RunningSha1::Plain(sha1) => update_both(&mut self.sha256, sha1, bytes),
             // This one keeps the processor busy by itself.
             RunningSha1::Checked(sha1) => {
                 self.sha256.update(bytes);
@@ -132,6 +128,19 @@ impl Running {
             }
         }
         self.at += bytes.len() as u64;
+    }
+
+    /// What takes in the next `len` bytes, apart, so that each can have a thread: all of them must be given the same
+    /// bytes in order. Two chains that overlap in one thread stay together.
+    pub(crate) fn lanes(&mut self, len: u64) -> Vec<Lane<'_>> {
+        self.at += len;
+        let sha256 = &mut self.sha256;
+        match &mut self.sha1 {
+            RunningSha1::Plain(sha1) => vec![Box::new(|bytes| update_both(sha256, sha1, bytes))],
+            RunningSha1::Checked(sha1) => {
+                vec![Box::new(|bytes| sha1.update(bytes)), Box::new(|bytes| sha256.update(bytes))]
+            }
+        }
     }
 
     /// Joined with the leaves of the same bytes.
@@ -142,6 +151,15 @@ impl Running {
         };
         let sha256 = Sha256::new(self.sha256.finalize().into());
         Hashed { digests: Digests { blake3: root(&leaves), sha1, sha256 }, leaves, collision }
+    }
+}
+
+/// A block of each in turn. Either digest is a chain in which every instruction waits for the one before it; so close
+/// together, the processor works on one chain while the other waits, which saves a third of the time.
+fn update_both(sha256: &mut sha2::Sha256, sha1: &mut sha1::Sha1, bytes: &[u8]) {
+    for block in bytes.chunks(BLOCK) {
+        sha256.update(block);
+        sha1.update(block);
     }
 }
 

@@ -61,6 +61,7 @@ mod open;
 mod peek;
 mod pins;
 mod pool;
+mod pour;
 mod promise;
 mod proof;
 mod proving;

@@ -19,6 +19,9 @@ pub struct Facts {
     pub is_dir: bool,
 }
 
+/// What address, offset and length of a write past the page cache are multiples of: what the largest sectors in use want.
+pub const SECTOR: usize = 4096;
+
 /// A file open for positional reads and, where it was created or opened for it, writes.
 pub trait DiskFile: Send + Sync + fmt::Debug {
     /// Fills `buf` from `offset` on; an end of file before that is `UnexpectedEof`.
@@ -30,6 +33,12 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     }
     /// Writes all of `bytes` at `offset`.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// From now on writes go past the page cache (`past`), or through it again; `false` where the file system cannot. While
+    /// they do, address, offset and length of each must be multiples of [`SECTOR`]; one that the disk does not take in that
+    /// way all the same is `InvalidInput`. What was written is no more durable than otherwise.
+    fn past_cache(&self, _past: bool) -> bool {
+        false
+    }
     /// Sets the length; new bytes read as zero and take no blocks.
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// Makes the content durable (not the name: that takes [`Disk::sync_dir`]).
@@ -105,6 +114,14 @@ impl DiskFile for RealFile {
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.0.write_all_at(bytes, offset)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn past_cache(&self, past: bool) -> bool {
+        use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+        let Ok(mut flags) = fcntl_getfl(&self.0) else { return false };
+        flags.set(OFlags::DIRECT, past);
+        fcntl_setfl(&self.0, flags).is_ok()
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

@@ -3,18 +3,23 @@
 //! 1. The caller's thread reads a piece, hands it to those that hash, takes its leaves, and writes it.
 //! 2. Digests that are chains follow on threads of their own, over the same buffers, in the order of the bytes. A buffer is
 //!    written again when the last of them has let go of it; who is ahead waits, so that memory is bounded.
-//! 3. What was written goes to the disk while the rest comes, so that the sync before a publish finds little to do.
+//! 3. What is written goes past the page cache. There it would cost another copy and fresh memory for all of it, and push out
+//!    what clients ask for. Where the file system cannot do that, a thread syncs while the rest comes. Either way the sync
+//!    before a publish finds little to do.
 //!
-//! What is hashed is what is written, one piece after the other; nothing is read back. Little is done on one thread alone: it
-//! takes less than starting others.
+//! What is hashed is what is written, one piece after the other; nothing is read back. Little is done on one thread alone and
+//! through the page cache: it takes less than starting others.
 
+use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, Scope};
 
-use crate::base::disk::DiskFile;
+use memmap2::MmapMut;
+
+use crate::base::disk::{DiskFile, SECTOR};
 use crate::base::limits::GROUP;
 use crate::store::error::Error;
 use crate::store::hash::{self, Hashed, Lane, Leaf, Running};
@@ -26,11 +31,12 @@ const PIECE: usize = 1 << 20;
 /// Pieces that wait for a thread that hashes, besides the one at work. What is read comes in bursts, and so does the disk.
 const AHEAD: usize = 4;
 
-/// What was written since the last sync before the next one begins: some 20 ms of a fast disk.
+/// What was written through the page cache since the last sync before the next one begins: some 20 ms of a fast disk.
 const SYNC_STEP: u64 = 32 << 20;
 
-/// A piece for those that hash, and how many bytes of it there are.
-type Handed = (Arc<Vec<u8>>, usize);
+/// A piece for those that hash, and how many bytes of it there are. The memory begins with a page, as writes past the page
+/// cache want.
+type Handed = (Arc<MmapMut>, usize);
 
 /// Where bytes come from: fills the buffer from an offset on.
 pub(crate) type Source<'a> = &'a mut dyn FnMut(&mut [u8], u64) -> io::Result<()>;
@@ -53,8 +59,8 @@ pub(crate) enum Failed {
     Write(io::Error),
     /// Nobody wants them any more.
     Unwanted,
-    /// No thread, or one that panicked.
-    Threads(io::Error),
+    /// The system had no thread or no memory for it, or a thread panicked.
+    System(io::Error),
 }
 
 impl Failed {
@@ -64,7 +70,7 @@ impl Failed {
             Self::Read(error) => Error::at(from, &error),
             Self::Write(error) => Error::at(to, &error),
             Self::Unwanted => io::Error::new(io::ErrorKind::Interrupted, "the import was broken off").into(),
-            Self::Threads(error) => error.into(),
+            Self::System(error) => error.into(),
         }
     }
 }
@@ -86,7 +92,7 @@ pub(crate) fn pour(
     } else {
         thread::scope(|scope| {
             let mut stream = Stream::start(scope, lanes, target)?;
-            let leaves = stream.run(size, source, target, wanted)?;
+            let leaves = stream.run(size, source, wanted)?;
             stream.end()?;
             Ok(leaves)
         })?
@@ -113,7 +119,9 @@ fn at_once(
     }
     let mut leaves = Vec::new();
     add_leaves(&mut leaves, size, 0, &bytes);
-    put(target, &bytes, 0)?;
+    if let Target::File(file) = target {
+        file.write_at(&bytes, 0).map_err(Failed::Write)?;
+    }
     Ok(leaves)
 }
 
@@ -126,73 +134,104 @@ fn add_leaves(leaves: &mut Vec<Leaf>, size: u64, at: u64, bytes: &[u8]) {
     leaves.extend((first..).zip(bytes.chunks(GROUP as usize)).map(|(index, group)| hash::leaf(index, size, group)));
 }
 
-fn put(target: Target<'_>, bytes: &[u8], at: u64) -> Result<(), Failed> {
-    match target {
-        Target::Nowhere => Ok(()),
-        Target::File(file) => file.write_at(bytes, at).map_err(Failed::Write),
+/// Where the pieces of a stream go.
+struct Sink<'a> {
+    target: Target<'a>,
+    past_cache: bool,
+}
+
+impl<'a> Sink<'a> {
+    fn new(target: Target<'a>) -> Self {
+        let past_cache = matches!(target, Target::File(file) if file.past_cache(true));
+        Self { target, past_cache }
+    }
+
+    fn put(&mut self, bytes: &[u8], at: u64) -> Result<(), Failed> {
+        match self.target {
+            Target::Nowhere => Ok(()),
+            Target::File(file) => self.write(file, bytes, at).map_err(Failed::Write),
+        }
+    }
+
+    fn write(&mut self, file: &dyn DiskFile, bytes: &[u8], at: u64) -> io::Result<()> {
+        let whole = bytes.len() / SECTOR * SECTOR;
+        if self.past_cache {
+            match file.write_at(&bytes[..whole], at) {
+                Ok(()) if whole == bytes.len() => return Ok(()),
+                // The last bytes of all are no whole sector.
+                Ok(()) => {
+                    self.through_cache(file)?;
+                    return file.write_at(&bytes[whole..], at + whole as u64);
+                }
+                Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {
+                    tracing::debug!(%error, "the file system writes through its cache only");
+                    self.through_cache(file)?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        file.write_at(bytes, at)
+    }
+
+    fn through_cache(&mut self, file: &dyn DiskFile) -> io::Result<()> {
+        self.past_cache = false;
+        if file.past_cache(false) { Ok(()) } else { Err(io::Error::other("a file cannot be written in any way")) }
     }
 }
 
 /// The threads at work.
 struct Stream<'scope> {
     lanes: Vec<SyncSender<Handed>>,
+    sink: Sink<'scope>,
     syncs: Option<(SyncSender<()>, thread::ScopedJoinHandle<'scope, io::Result<()>>)>,
 }
 
 impl<'scope> Stream<'scope> {
-    /// A thread for each of the `lanes`, and one that syncs where there is something to sync.
+    /// A thread for each of the `lanes`, and one that syncs where that is of use.
     fn start<'env: 'scope>(
         scope: &'scope Scope<'scope, 'env>,
         lanes: Vec<Lane<'scope>>,
         target: Target<'env>,
     ) -> Result<Self, Failed> {
-        let mut stream = Self { lanes: Vec::with_capacity(lanes.len()), syncs: None };
+        let mut stream = Self { lanes: Vec::with_capacity(lanes.len()), sink: Sink::new(target), syncs: None };
         for lane in lanes {
             let (give, take) = sync_channel(AHEAD);
             let named = thread::Builder::new().name("store-hash".to_owned());
-            named.spawn_scoped(scope, move || follow(lane, &take)).map_err(Failed::Threads)?;
+            named.spawn_scoped(scope, move || follow(lane, &take)).map_err(Failed::System)?;
             stream.lanes.push(give);
         }
-        if let Target::File(file) = target {
+        if let Target::File(file) = target
+            && !stream.sink.past_cache
+        {
             let (give, take) = sync_channel(1);
             let named = thread::Builder::new().name("store-sync".to_owned());
-            let syncs = named.spawn_scoped(scope, move || sync_each(file, &take)).map_err(Failed::Threads)?;
+            let syncs = named.spawn_scoped(scope, move || sync_each(file, &take)).map_err(Failed::System)?;
             stream.syncs = Some((give, syncs));
         }
         Ok(stream)
     }
 
-    fn run(
-        &mut self,
-        size: u64,
-        source: Source<'_>,
-        target: Target<'_>,
-        wanted: &dyn Fn() -> bool,
-    ) -> Result<Vec<Leaf>, Failed> {
-        // One at each thread, as many as may wait for it, and one that is being filled: whoever comes back to a buffer has
-        // handed over so many others since that everybody has let go of it.
-        let mut buffers: Vec<Arc<Vec<u8>>> = (0..AHEAD + 2).map(|_| Arc::default()).collect();
+    fn run(&mut self, size: u64, source: Source<'_>, wanted: &dyn Fn() -> bool) -> Result<Vec<Leaf>, Failed> {
+        let mut buffers = VecDeque::new();
         let mut leaves = Vec::with_capacity(usize::try_from(hash::groups(size)).unwrap_or_default());
         let (mut at, mut synced) = (0, 0);
-        let mut turn = 0;
         while at < size {
             if !wanted() {
                 return Err(Failed::Unwanted);
             }
             let len = (size - at).min(PIECE as u64) as usize;
-            let buffer = &mut buffers[turn % (AHEAD + 2)];
-            turn += 1;
-            let bytes = Arc::make_mut(buffer);
-            bytes.resize(PIECE, 0);
-            source(&mut bytes[..len], at).map_err(Failed::Read)?;
+            let mut buffer = next_buffer(&mut buffers).map_err(Failed::System)?;
+            source(&mut buffer[..len], at).map_err(Failed::Read)?;
+            let buffer = Arc::new(buffer);
             for lane in &self.lanes {
                 // Ended by a panic alone, which is told when the scope ends.
-                let gone = |_| Failed::Threads(io::Error::other("a thread that hashes has ended"));
-                lane.send((Arc::clone(buffer), len)).map_err(gone)?;
+                let gone = |_| Failed::System(io::Error::other("a thread that hashes has ended"));
+                lane.send((Arc::clone(&buffer), len)).map_err(gone)?;
             }
             let bytes = &buffer[..len];
             add_leaves(&mut leaves, size, at, bytes);
-            put(target, bytes, at)?;
+            self.sink.put(bytes, at)?;
+            buffers.push_back(buffer);
             at += len as u64;
             if at - synced >= SYNC_STEP
                 && let Some((syncs, _)) = &self.syncs
@@ -216,9 +255,16 @@ impl<'scope> Stream<'scope> {
         drop(syncs);
         match thread.join() {
             Ok(outcome) => outcome.map_err(Failed::Write),
-            Err(_) => Err(Failed::Threads(io::Error::other("the thread that syncs panicked"))),
+            Err(_) => Err(Failed::System(io::Error::other("the thread that syncs panicked"))),
         }
     }
+}
+
+/// A buffer that is free. There is one at each thread that hashes, as many as may wait for it, and one that is being filled:
+/// who comes back to a buffer has handed over so many others since that everybody has let go of it.
+fn next_buffer(used: &mut VecDeque<Arc<MmapMut>>) -> io::Result<MmapMut> {
+    let first = if used.len() < AHEAD + 2 { None } else { used.pop_front() };
+    first.and_then(Arc::into_inner).map_or_else(|| MmapMut::map_anon(PIECE), Ok)
 }
 
 /// What a thread that hashes does until nothing more comes.
@@ -274,6 +320,46 @@ mod tests {
                 assert_eq!(poured, hash::whole(&content, checked), "{size}, written nowhere");
             }
         }
+    }
+
+    #[test]
+    fn a_disk_that_takes_nothing_past_its_cache_gets_it_through_it() {
+        #[derive(Debug)]
+        struct Picky(Arc<dyn DiskFile>, Mutex<Vec<bool>>);
+        impl DiskFile for Picky {
+            fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+                self.0.read_at(buf, offset)
+            }
+            fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+                // It says that it can, and then will not.
+                let past = self.1.lock().unwrap().last() == Some(&true);
+                if past { Err(io::ErrorKind::InvalidInput.into()) } else { self.0.write_at(bytes, offset) }
+            }
+            fn past_cache(&self, past: bool) -> bool {
+                self.1.lock().unwrap().push(past);
+                true
+            }
+            fn set_len(&self, len: u64) -> io::Result<()> {
+                self.0.set_len(len)
+            }
+            fn sync(&self) -> io::Result<()> {
+                self.0.sync()
+            }
+            fn facts(&self) -> io::Result<crate::base::disk::Facts> {
+                self.0.facts()
+            }
+            fn as_file(&self) -> &std::fs::File {
+                self.0.as_file()
+            }
+        }
+        let size = 2 * PIECE as u64 + 5;
+        let content = content(size);
+        let (dir, file) = file(&real());
+        let picky = Picky(file, Mutex::default());
+        let poured = pour(size, false, &mut from(&content), Target::File(&picky), &|| true).unwrap();
+        assert_eq!(poured, hash::whole(&content, false));
+        assert!(std::fs::read(dir.path().join("file")).unwrap() == content);
+        assert_eq!(*picky.1.lock().unwrap(), [true, false], "asked once");
     }
 
     #[test]

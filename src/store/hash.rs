@@ -88,9 +88,6 @@ fn left_part(count: usize) -> usize {
 /// Something that takes in bytes on whichever thread.
 pub(crate) type Lane<'a> = Box<dyn FnMut(&[u8]) + Send + 'a>;
 
-/// Something that takes in bytes on whichever thread.
-pub(crate) type Lane<'a> = Box<dyn FnMut(&[u8]) + Send + 'a>;
-
 /// SHA-1 and SHA-256 over the bytes from the first on. A clone is a state to come back to.
 #[derive(Clone)]
 pub(crate) struct Running {

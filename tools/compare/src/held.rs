@@ -85,6 +85,7 @@ impl Held {
         let (target, file) = put(stage.seed, size)?;
         let objects =
             (1..=objects).map(|at| Ok(put(stage.seed + at, 1 << 20)?.0)).collect::<io::Result<Vec<String>>>()?;
+        node.warm()?;
         let nginx = if tools::has("nginx") {
             Some(Nginx::files(&folder.join("nginx"), &root, stage.cores.server, false, (&cert, &key), &[])?)
         } else {

@@ -26,6 +26,9 @@ const NAP_MAX: Duration = Duration::from_mins(1);
 /// How long to wait where a run that is due cannot be started: many jobs run, or the index cannot be read.
 const RETRY_AFTER: Duration = Duration::from_mins(1);
 
+/// Runs that are looked through for the last one of each kind.
+const LOOKED_THROUGH: usize = 1_000;
+
 /// Who starts what nobody asked for.
 const CLOCK: &str = "the schedule";
 

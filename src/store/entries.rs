@@ -229,11 +229,20 @@ pub(crate) fn names_in(table: &impl ReadableTable<&'static [u8], ()>, id: &Id) -
 
 /// The payload that a name points to, in a snapshot.
 pub(crate) fn look_up(tx: &ReadTransaction, name: &[u8]) -> Result<Option<(Blake3, PayloadRow, AliasRow)>, Error> {
-    let Some(alias) = tx.open_table(ALIASES)?.get(name)?.map(|row| decode::<AliasRow>("aliases.1", row.value())) else {
+    look_up_in(&tx.open_table(ALIASES)?, &tx.open_table(PAYLOADS)?, name)
+}
+
+/// The same in tables that are open.
+pub(crate) fn look_up_in(
+    aliases: &impl ReadableTable<&'static [u8], &'static [u8]>,
+    payloads: &impl ReadableTable<&'static Id, &'static [u8]>,
+    name: &[u8],
+) -> Result<Option<(Blake3, PayloadRow, AliasRow)>, Error> {
+    let Some(alias) = aliases.get(name)?.map(|row| decode::<AliasRow>("aliases.1", row.value())) else {
         return Ok(None);
     };
     let alias = alias?;
-    let row = tx.open_table(PAYLOADS)?.get(&alias.blake3)?.map(|row| decode("payloads.1", row.value())).transpose()?;
+    let row = payloads.get(&alias.blake3)?.map(|row| decode("payloads.1", row.value())).transpose()?;
     Ok(row.map(|row| (Blake3::new(alias.blake3), row, alias)))
 }
 

@@ -15,6 +15,7 @@
 //!    `cold`.
 //! 2. What is missing becomes a draft with a row (`drafts`, `filling`, `quota`, `book`) and a file (`draft`), written, hashed and
 //!    checkpointed as the bytes come in.
+//!    A file of the administrator's is hashed as it is copied instead (`import`, `pour`).
 //! 3. A complete draft is held against everything published for it (`notes`, `judge`, and `sha1` for what a SHA-1 is worth).
 //! 4. It is published: intent, sync, proof, rename, commit (`publish`); the rows that go together are kept so by
 //!    `entries`, by the one thread that writes (`writer`).
@@ -62,6 +63,7 @@ mod open;
 mod peek;
 mod pins;
 mod pool;
+mod pour;
 mod promise;
 mod proof;
 mod proving;

@@ -52,7 +52,9 @@ impl Core {
         let key = name_key(name);
         for round in 0..=ROUNDS {
             let mark = self.cache.mark();
-            let Some((blake3, row, alias)) = self.index.read(|tx| entries::look_up(tx, &key))? else {
+            let Some((blake3, row, alias)) =
+                self.index.look_up(|names| entries::look_up_in(&names.aliases, &names.payloads, &key))?
+            else {
                 return Ok(None);
             };
             let now = self.clock.now();

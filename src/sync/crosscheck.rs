@@ -140,14 +140,14 @@ async fn documents(
                     let Some(ours) = why else { continue };
                     refuse(work, identity, difference(&ours.update, &theirs)).await?;
                 }
-                Verdict::Unknown(identity, why) => unknown(work, identity, why),
+                Verdict::Unknown(identity, why) => unknown(work, identity, &why),
             }
         }
         let agreed = work.catalog.vouch_for(agreed).await?;
         work.board.compared(Compared { agreed, ..Compared::default() });
         for refused in batch.refused {
             if asked.remove(&refused.identity).is_some() {
-                unknown(work, refused.identity, refused.why);
+                unknown(work, refused.identity, &refused.why);
                 work.board.done(1);
             }
         }
@@ -156,7 +156,7 @@ async fn documents(
     Ok(())
 }
 
-fn unknown(work: &Work<'_>, identity: Identity, why: String) {
+fn unknown(work: &Work<'_>, identity: Identity, why: &str) {
     work.board.compared(Compared { unknown: 1, ..Compared::default() });
     work.board
         .remark(identity, format!("Microsoft does not give this revision out, so that nothing is known of it: {why}"));

@@ -323,7 +323,7 @@ impl Runner {
         let Counts { new, changed, expired, refused, errors, .. } = counts;
         match outcome {
             Outcome::Running => {
-                tracing::info!(run = id, kind = ?note.kind, by, upstream, "a run of the catalog begins")
+                tracing::info!(run = id, kind = ?note.kind, by, upstream, "a run of the catalog begins");
             }
             Outcome::Successful => tracing::info!(
                 run = id, kind = ?note.kind, by, new, changed, expired, refused, errors, "a run of the catalog ended well"

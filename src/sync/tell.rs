@@ -100,7 +100,7 @@ impl Teller {
     fn event(&self, kind: &'static str, at: Timestamp, run: Option<&Told<'_>>) -> Result<Event, String> {
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(|error| format!("no id can be made: {error}"))?;
-        let id: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let id = format!("{:032x}", u128::from_be_bytes(random));
         let body = Body { id: &id, event: kind, at: at.to_string(), node: &self.node, run };
         let body = serde_json::to_vec(&body).map_err(|error| error.to_string())?;
         Ok(Event { id, kind, body })

@@ -305,7 +305,7 @@ impl Catalog {
 
     /// A run begins; one that never ended was cut off.
     pub async fn start_run_as(&self, upstream: String, note: RunNote) -> Result<u64, Error> {
-        self.step(move |core| core.start_run(upstream, note)).await
+        self.step(move |core| core.start_run(upstream, &note)).await
     }
 
     /// No run is under way: those that did not end were cut off. Says how many.

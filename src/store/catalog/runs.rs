@@ -115,8 +115,8 @@ impl Tables<'_> {
 
 impl Core {
     /// A new run; one that never ended was cut off.
-    pub(crate) fn start_run(&self, upstream: String, note: RunNote) -> Result<u64, Error> {
-        let note = note_row(&note)?;
+    pub(crate) fn start_run(&self, upstream: String, note: &RunNote) -> Result<u64, Error> {
+        let note = note_row(note)?;
         let (id, _) = self.catalog_write(Room::Adds, move |t, w| {
             t.end_open_runs(w.now)?;
             let id = t.next(LAST_RUN)?;

@@ -183,7 +183,7 @@ mod tests {
         // Much at once makes up for a long wait, in the same window.
         assert_eq!(rate.came(Duration::from_secs(59), 0), None);
         assert_eq!(rate.came(Duration::from_secs(1), 60 << 10), None);
-        assert_eq!(rate.came(Duration::from_secs(60), (60 << 10) - 1), Some(Duration::from_secs(60)));
+        assert_eq!(rate.came(Duration::from_mins(1), (60 << 10) - 1), Some(Duration::from_mins(1)));
         // What this node held back took no time.
         for _ in 0..1_000 {
             assert_eq!(rate.came(Duration::ZERO, 0), None);

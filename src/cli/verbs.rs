@@ -435,8 +435,13 @@ cannot be used still is quarantined again.")]
         #[arg(long)]
         later: bool,
     },
-    /// Who is told of runs ([sync] webhook)
-    #[command(subcommand)]
+    /// Try who is told of runs ([sync] webhook)
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  waystation sync webhook test"
+    )]
     Webhook(WebhookVerb),
     /// Show the upstream, the run under way with its expected end, the last run and the next one
     #[command(after_help = "\
@@ -458,7 +463,6 @@ cut off     the node ended under it
 withdrawn   updates that the publisher took back in this run
 files       files of the updates that came
 wanted      what the content policy wanted of all files when it had ended
-gone        updates that only a former upstream had
 gone        updates that only a former upstream had, and definition updates
             beyond those that are kept
 errors      of the upstream, those that asking again got over among them

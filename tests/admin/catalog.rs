@@ -182,7 +182,10 @@ async fn what_came_over_plain_http_is_marked() {
     assert_eq!(page["catalog"]["unauthenticated"], true);
     assert!(page["rows"].as_array().unwrap().iter().all(|row| row["unauthenticated"] == true), "{page}");
     let shown = plane.get("/api/v1/updates/KB5031234").await;
-    assert_eq!((&shown["unauthenticated"], &shown["bundles"]["rows"][0]["unauthenticated"]), (&json!(true), &json!(true)));
+    assert_eq!(
+        (&shown["unauthenticated"], &shown["bundles"]["rows"][0]["unauthenticated"]),
+        (&json!(true), &json!(true))
+    );
     assert_eq!(plane.get("/api/v1/filters").await["unauthenticated"], true);
     let available = plane.get("/api/v1/filters/available").await;
     let row = available.as_array().unwrap().iter().find(|row| row["name"] == "Contoso").unwrap();

@@ -44,8 +44,8 @@ fn listener() -> (String, Receiver<Value>) {
 
 #[test]
 fn a_run_is_followed_told_and_explained() {
-    let sim =
-        Sim::start(Options { character: Character::Wsus, updates: 120, file_scale: 0.02, ..Options::default() }).unwrap();
+    let sim = Sim::start(Options { character: Character::Wsus, updates: 120, file_scale: 0.02, ..Options::default() })
+        .unwrap();
     sim.fault(&json!({ "fault": "bad-base64", "count": 1 })).unwrap();
     let (url, heard) = listener();
     let dir = tempfile::tempdir().unwrap();
@@ -86,7 +86,10 @@ fn a_run_is_followed_told_and_explained() {
     assert!(text(&output.stderr).contains("none of these is in quarantine"), "{}", text(&output.stderr));
     sim.clear_faults();
     let retried = well(&["sync", "retry", &id]);
-    assert!(retried.contains("1 update out of quarantine; the next run asks for 1") && retried.contains("1 new"), "{retried}");
+    assert!(
+        retried.contains("1 update out of quarantine; the next run asks for 1") && retried.contains("1 new"),
+        "{retried}"
+    );
     assert_eq!(well(&["updates", "list", "--state", "quarantined"]), "nothing is quarantined\n");
     assert!(well(&["sync", "retry"]).contains("nothing that was not taken"));
     assert_eq!((next()["event"].as_str(), next()["event"].as_str()), (Some("sync-started"), Some("sync-succeeded")));
@@ -120,7 +123,10 @@ fn a_run_is_followed_told_and_explained() {
     let last = &history["runs"][0];
     assert_eq!((&last["outcome"], &last["kind"]), (&json!("stopped"), &json!("catalog")), "{last}");
     assert!(last["reason"].as_str().unwrap().starts_with("stopped by "), "{last}");
-    assert!(last["troubles"]["not reached"].as_u64() >= Some(1) && last["counts"]["errors"].as_u64() >= Some(1), "{last}");
+    assert!(
+        last["troubles"]["not reached"].as_u64() >= Some(1) && last["counts"]["errors"].as_u64() >= Some(1),
+        "{last}"
+    );
     assert!(well(&["sync", "history"]).contains("errors of the upstream: "));
     assert_eq!((next()["event"].as_str(), next()["event"].as_str()), (Some("sync-started"), Some("sync-stopped")));
 }
@@ -130,5 +136,7 @@ fn a_webhook_wants_a_secret() {
     let dir = tempfile::tempdir().unwrap();
     let output = run(dir.path(), &["check-config", "--set", "sync.webhook=https://hooks.example.org/x"]);
     assert!(!output.status.success());
-    assert!(text(&output.stdout).contains("webhook_secret_file") || text(&output.stderr).contains("webhook_secret_file"));
+    assert!(
+        text(&output.stdout).contains("webhook_secret_file") || text(&output.stderr).contains("webhook_secret_file")
+    );
 }

@@ -359,7 +359,7 @@ async fn work(path: &Path, updates: u64) {
             batch.push(one);
         }
         let began = Instant::now();
-        let batch = Batch { run: Some(run), set: "all".into(), updates: batch, refused: vec![] };
+        let batch = Batch { run: Some(run), set: "all".into(), updates: batch, ..Batch::default() };
         catalog.import(batch).await.unwrap();
         spent += began.elapsed();
         at = end;

@@ -13,7 +13,8 @@
 //! Where threads of the store do the work all threads are counted. That and the ranges are counted in a long run and in a short
 //! one; the difference is what was asked for.
 //!
-//! `cargo bench --bench instructions -- --renew` takes what it counts for the new baseline.
+//! `cargo bench --profile ci --bench instructions -- --renew` takes what it counts for the new baseline, which is that of
+//! the profile `ci`: its programs are not optimised as wholes, which takes an eighth off and minutes to build.
 #![allow(missing_docs, reason = "a program of its own")]
 #![allow(
     clippy::unwrap_used,
@@ -285,6 +286,13 @@ fn said_by(program: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
+/// The profile that this program was built in, as its folder is called: `release`, `ci`.
+fn profile() -> String {
+    let program = std::env::current_exe().unwrap();
+    let folder = program.parent().and_then(Path::parent).and_then(Path::file_name);
+    folder.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
 /// `key: value` lines of a baseline.
 fn read(text: &str) -> BTreeMap<&str, &str> {
     text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(": ")).collect()
@@ -315,7 +323,7 @@ fn main() -> ExitCode {
     }
 
     let rustc = said_by("rustc").unwrap_or_default();
-    let machine = [("rustc", rustc), ("valgrind", valgrind), ("processor", processor)];
+    let machine = [("rustc", rustc), ("valgrind", valgrind), ("profile", profile()), ("processor", processor)];
     if words.iter().any(|word| word == "--renew") {
         let mut text =
             "# What benches/instructions.rs counted; it writes this file anew when it is run with --renew.\n"
@@ -355,10 +363,17 @@ fn compare(counts: &[(&str, u64)], machine: &[(&str, String)]) -> ExitCode {
             println!("the baseline was made with {key} {before:?}; here it is {value:?}");
         }
     }
-    let renew = "cargo bench --bench instructions -- --renew";
-    let processor = machine.iter().find(|(key, _)| *key == "processor");
-    if processor.is_some_and(|(key, value)| baseline.get(key) != Some(&value.as_str())) {
+    let renew = "cargo bench --profile ci --bench instructions -- --renew";
+    let differs = |wanted: &str| {
+        let here = machine.iter().find(|(key, _)| *key == wanted);
+        here.is_some_and(|(key, value)| baseline.get(key) != Some(&value.as_str()))
+    };
+    if differs("processor") {
         println!("skipped: on another processor other code is chosen, so that the counts cannot be compared");
+        return ExitCode::SUCCESS;
+    }
+    if differs("profile") {
+        println!("skipped: another profile makes other code; cargo bench --profile ci --bench instructions compares");
         return ExitCode::SUCCESS;
     }
     if more {

@@ -6,6 +6,8 @@
 mod around;
 #[path = "support/authority.rs"]
 mod authority;
+#[path = "catalog/content.rs"]
+mod content;
 #[path = "catalog/conversation.rs"]
 mod conversation;
 #[path = "catalog/documents.rs"]
@@ -15,6 +17,8 @@ mod documents;
 mod fault_disk;
 #[path = "catalog/messages.rs"]
 mod messages;
+#[path = "catalog/policy.rs"]
+mod policy;
 #[path = "support/proxy.rs"]
 mod proxy;
 #[path = "support/recorded.rs"]

@@ -129,6 +129,11 @@ fn what_contradicts_itself_is_refused() {
     for (file, told) in [
         ("[tls]\ncert = \"a.pem\"\n", "tls.cert and tls.key"),
         ("[upstream]\nkind = \"wsus\"\n", "upstream.url: this kind of upstream needs its address"),
+        (
+            "[upstream]\nkind = \"wsus\"\nurl = \"http://wsus:8530/ServerSyncWebService/\"\n",
+            "write \"http://wsus:8530\"",
+        ),
+        ("[sync]\nmicrosoft = \"https://sws.example.org/x\"\n", "write \"https://sws.example.org\""),
         ("[fill]\nextent = \"1 KiB\"\n", "at least \"64 KiB\""),
         ("[store]\nmax_size = \"1 MiB\"\n", "at least \"16 MiB\""),
         ("[store]\nmin_free = 0\nmax_size = 500\n", "waystation.toml:3: store.max_size is 500 (it must be at least"),
@@ -293,6 +298,17 @@ fn no_secret_is_shown() {
     assert!(!app::check(&loaded, false).iter().any(|found| found.check == "proxy" && found.verdict == Verdict::Bad));
     let shown = format!("{loaded:?}{:?}", app::check(&loaded, false));
     assert!(!shown.contains("hunter2"));
+    // The sync service's own proxy has a file of its own.
+    let other = data.path().join("other");
+    fs::write(&other, "hunter2\n").unwrap();
+    fs::set_permissions(&other, fs::Permissions::from_mode(0o644)).unwrap();
+    let own = format!(
+        "{file}[sync]\nproxy = \"http://out:3128\"\nproxy_username = \"sync\"\nproxy_password_file = \"other\"\n"
+    );
+    let loaded = load(data.path(), &own, &[], &[]).unwrap();
+    let refused: Vec<_> = found(&loaded, "proxy").into_iter().filter(|found| found.verdict == Verdict::Bad).collect();
+    assert!(refused.len() == 1 && refused[0].subject.contains("waystation.toml:8"), "{refused:?}");
+    assert!(refused[0].seen.contains("chmod 0640"), "{refused:?}");
 
     for url in ["http://kim:hunter2@proxy:3128", "kim:hunter2@proxy"] {
         let error = load(data.path(), "", &[("WAYSTATION__PROXY__URL", url)], &[]).unwrap_err().to_string();

@@ -4,6 +4,8 @@
 
 #[path = "fill/blame.rs"]
 mod blame;
+#[path = "fill/catalog.rs"]
+mod catalog;
 #[path = "fill/fairness.rs"]
 mod fairness;
 #[allow(dead_code, reason = "this binary needs no crash of the disk, only its faults")]

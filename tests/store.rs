@@ -14,6 +14,8 @@ mod crash;
 mod fault_disk;
 #[path = "store/faults.rs"]
 mod faults;
+#[path = "store/review.rs"]
+mod review;
 #[path = "store/room.rs"]
 mod room;
 #[path = "store/shelves.rs"]

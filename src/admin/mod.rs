@@ -6,7 +6,8 @@
 //! 1. it comes in over TCP ([`face`]) or the socket ([`socket`]), each with the [`Access`] that it grants;
 //! 2. [`guard`] refuses what the access does not allow, foreign hosts and cross-site calls, and bounds the time;
 //! 3. [`router`] finds the handler; each noun has a file: [`status`], [`content`], [`work`] (jobs), [`ask`] (explain,
-//!    doctor, settings), [`bandwidth`], [`updates`] and [`filters`] (the catalog), [`health`], [`metrics`];
+//!    doctor, settings), [`bandwidth`], [`updates`] and [`filters`] (the catalog), [`plan`] (which files of it
+//!    are brought ahead), [`health`], [`metrics`];
 //! 4. the handler asks the store or `jobs`, and [`present`] turns their values into the words of [`view`];
 //! 5. whatever went wrong is a [`error::Problem`]: a status, what is wrong, and what to do next.
 //!
@@ -23,6 +24,7 @@ pub mod filters;
 pub mod guard;
 pub mod health;
 pub mod metrics;
+pub mod plan;
 pub mod present;
 pub mod quarantine;
 pub mod router;

@@ -28,6 +28,7 @@ pub fn content(listed: Listed, access: Access) -> view::Content {
         published_at: Time(payload.published_at),
         used_at: Time(listed.used_at),
         expires_at: payload.expires_at.map(Time),
+        outdated: listed.outdated,
         pinned: listed.pinned.map(|pin| view::Pinned { by: pin.by, at: Time(pin.at) }),
         still_bound: Vec::new(),
     }

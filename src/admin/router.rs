@@ -11,7 +11,7 @@ use http::{Method, StatusCode, Uri, header};
 
 use crate::admin::error::Problem;
 use crate::admin::{
-    Access, BODY_BYTES_MAX, Handles, ask, bandwidth, bind, content, filters, guard, health, metrics, quarantine,
+    Access, BODY_BYTES_MAX, Handles, ask, bandwidth, bind, content, filters, guard, health, metrics, plan, quarantine,
     status, sync, tls, updates, work,
 };
 
@@ -80,6 +80,22 @@ pub const ADDRESSES: &[(&str, &str, &str)] = &[
         "/api/v1/updates/{name}",
         "one update with all that hangs on it, by id, `id/revision` (percent-encoded) or KB",
     ),
+    (
+        "POST",
+        "/api/v1/updates/approve",
+        "approves updates for all endpoints: `{\"updates\": [\"KB5031234\"], \"why\": \"..\", \"all_files\": false}`",
+    ),
+    ("POST", "/api/v1/updates/decline", "declines them: `{\"updates\": [..], \"why\": \"..\"}`"),
+    ("POST", "/api/v1/updates/reset", "takes such decisions back: `{\"updates\": [..]}`"),
+    (
+        "GET",
+        "/api/v1/plan",
+        "which files the content policy wants: count, bytes, room and time; with `policy`, `severity` what others would want",
+    ),
+    ("POST", "/api/v1/plan/confirm", "agrees to what the policy `all` wants"),
+    ("GET", "/api/v1/prefetch", "how much of what the content policy wants is held, and the job that brings the rest"),
+    ("POST", "/api/v1/prefetch/start", "starts that job"),
+    ("POST", "/api/v1/prefetch/stop", "stops it; what has arrived stays"),
     ("GET", "/api/v1/filters", "what of Microsoft's catalog is wanted, by name, and who set it"),
     ("GET", "/api/v1/filters/available", "the categories that the catalog has, as a tree"),
     (
@@ -128,8 +144,16 @@ pub fn router(handles: Handles, access: Access) -> Router {
         .route("/bandwidth", get(bandwidth::show))
         .route("/bandwidth/{key}", post(bandwidth::set).merge(delete(bandwidth::clear)))
         .route("/updates", get(updates::list))
+        .route("/updates/approve", post(updates::decide::approve))
+        .route("/updates/decline", post(updates::decide::decline))
+        .route("/updates/reset", post(updates::decide::reset))
         .route("/updates/quarantined", get(updates::quarantine::list))
         .route("/updates/{name}", get(updates::show))
+        .route("/plan", get(plan::show))
+        .route("/plan/confirm", post(plan::confirm))
+        .route("/prefetch", get(plan::prefetch))
+        .route("/prefetch/start", post(plan::start))
+        .route("/prefetch/stop", post(plan::stop))
         .route("/filters", get(filters::show).merge(delete(filters::reset_all)))
         .route("/filters/available", get(filters::available))
         .route("/filters/{key}", post(filters::set).merge(delete(filters::reset)))

@@ -7,7 +7,7 @@ use axum::extract::State;
 
 use crate::admin::error::Problem;
 use crate::admin::view::{self, Time};
-use crate::admin::{Access, Handles, bandwidth, health, present};
+use crate::admin::{Access, Handles, bandwidth, health, plan, present};
 use crate::store::Tally;
 
 /// Hours in the table.
@@ -44,6 +44,7 @@ pub async fn status(State(handles): State<Arc<Handles>>, access: Access) -> Resu
         jobs: running.map(present::job).collect(),
         scrub: handles.jobs.scrub().await?.map(present::scrub),
         bandwidth: bandwidth::present(&handles).await?,
+        content: handles.jobs.last_plan().map(|_| plan::state(&handles)),
     }))
 }
 

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use crate::admin::error::Problem;
 use crate::admin::extract::{Asked, Given};
 use crate::admin::view::{self, Time};
-use crate::admin::{Caller, Handles};
+use crate::admin::{Caller, Handles, plan};
 use crate::jobs;
 use crate::jobs::work::Work;
 use crate::model::update::UpdateId;
@@ -78,6 +78,7 @@ pub async fn state(State(handles): State<Arc<Handles>>) -> Result<Json<view::Syn
         revisions: standing.revisions,
         refused: standing.refused,
         wanted: standing.sets.iter().map(|set| set.wanted).sum(),
+        content: Some(plan::state(&handles)),
     }))
 }
 
@@ -176,6 +177,7 @@ fn run(run: Run) -> view::SyncRun {
         outcome: outcome.to_owned(),
         reason: run.reason,
         counts: counts(run.counts),
+        wanted: run.wanted.map(|(files, bytes)| view::policy::Sum { files, bytes }),
         kind: kind(run.note.kind).to_owned(),
         by: run.note.by,
         unauthenticated: run.note.unauthenticated,

@@ -2,10 +2,12 @@
 //!
 //! 1. [`ask`] reads what is searched for, and names what it does not know with what may have been meant.
 //! 2. The catalog searches; [`words`] turns what it finds into the words of [`view`].
-//! 3. One update is found by whatever a person has of it ([`find`]), and shown with all that hangs on it: each list bounded,
+//! 3. What people and the content policy decided stands beside it; [`decide`] takes decisions.
+//! 4. One update is found by whatever a person has of it ([`find`]), and shown with all that hangs on it: each list bounded,
 //!    since a cumulative update supersedes hundreds and an upgrade has thousands of files.
 
 pub mod ask;
+pub mod decide;
 mod find;
 pub mod quarantine;
 mod words;
@@ -24,9 +26,10 @@ use crate::admin::updates::ask::Ask;
 use crate::admin::view::updates as view;
 use crate::base::digest::Digest;
 use crate::model::name::Name;
+use crate::model::policy::Decision;
 use crate::model::relations::{Target, Whole};
 use crate::model::update::File;
-use crate::store::catalog::{Catalog, FileDigest, Revision, State as Shown, Summary};
+use crate::store::catalog::{Catalog, FileDigest, Hit, Revision, State as Shown, Summary};
 
 /// Updates that are listed of each relation. What has more is of interest as a number.
 const RELATED_MAX: usize = 500;
@@ -48,8 +51,15 @@ pub async fn list(State(handles): State<Arc<Handles>>, Asked(ask): Asked<Ask>) -
     let query = ask.query(&tree)?;
     let page = catalog.search(query).await?;
     let standing = catalog.standing().await?;
+    let policy = handles.jobs.content_policy();
+    let ids = page.hits.iter().map(|hit| hit.summary.identity.id).collect();
+    let decisions = catalog.decisions(ids).await?;
+    let row = |(hit, said): (Hit, Option<Decision>)| {
+        let decision = words::decision(said.as_ref(), hit.state, &policy);
+        words::short(hit.summary, hit.state, decision, &tree)
+    };
     Ok(Json(view::Updates {
-        rows: page.hits.into_iter().map(|hit| words::short(hit.summary, hit.state, &tree)).collect(),
+        rows: page.hits.into_iter().zip(decisions).map(row).collect(),
         total: page.total,
         next: page.next.map(ask::cursor),
         catalog: words::catalog(&standing),
@@ -80,9 +90,12 @@ pub async fn show(
     let state = words::state(&summary, superseded_by.count > 0);
     let (all_files, files_held) = files(&handles, &whole.files).await?;
 
+    let said = catalog.decisions(vec![identity.id]).await?.pop().flatten();
+    let decision = words::decision(said.as_ref(), state, &handles.jobs.content_policy());
+    let wanted = handles.jobs.verdict(number).await?.map(decide::files);
     let current = summary.current;
     let unauthenticated = summary.unauthenticated || from_nobody;
-    let short = view::Update { unauthenticated, ..words::short(summary, state, &tree) };
+    let short = view::Update { unauthenticated, ..words::short(summary, state, decision, &tree) };
     let Whole { circular, reboot, impact, asks_user, needs_network, removable, bytes, .. } = whole;
     Ok(Json(view::Whole {
         short,
@@ -96,6 +109,8 @@ pub async fn show(
         support: update.support,
         languages: update.languages,
         refused,
+        decided: said.map(words::said),
+        files_wanted: wanted,
         superseded_by,
         supersedes,
         bundled_by,

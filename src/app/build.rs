@@ -35,6 +35,7 @@ use crate::base::disk::RealDisk;
 use crate::base::time::{Clock, SystemClock};
 use crate::fill::Fill;
 use crate::jobs::Jobs;
+use crate::jobs::content::Content;
 use crate::jobs::work::{Verify, Work};
 use crate::model::filter::Selection;
 use crate::model::origin::AllowList;
@@ -48,7 +49,7 @@ use crate::store::{Health, Opened, Store};
 use crate::sync::{Chosen, Extras, Runner, Teller};
 use crate::upstream::hook::Hook;
 use crate::upstream::wsus::Wsus;
-use crate::upstream::{Source, Upstream};
+use crate::upstream::{self, Source, Upstream};
 
 /// Threads of the control plane: one for a slow question, one for the others.
 const CONTROL_THREADS: usize = 2;
@@ -203,13 +204,23 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
     let governor = Governor::new(rooms::pace(&typed)?, Arc::clone(&clock));
     let upstream = Upstream::paced(rooms::upstream(&typed, &id)?, Arc::clone(&allow), governor.clone())?;
     let upstream: Arc<dyn Source> = Arc::new(upstream);
-    let fill = Fill::new(rooms::fill(&typed), store.clone(), upstream, Arc::clone(&allow), Arc::clone(&clock));
-    let for_jobs = rooms::jobs(&typed, &id);
+    let for_fill = rooms::fill(&typed);
+    let fill = match lazy(&typed, &id, &governor).await? {
+        Some(wsus) => Fill::below(for_fill, store.clone(), upstream, Arc::clone(&allow), Arc::clone(&clock), wsus),
+        None => Fill::new(for_fill, store.clone(), upstream, Arc::clone(&allow), Arc::clone(&clock)),
+    };
+    let mut for_jobs = rooms::jobs(&typed, &id);
     // The settings in force are known further below; no run begins before that.
     let in_force: Arc<OnceLock<Arc<ArcSwap<Settings>>>> = Arc::default();
     let asked = Arc::clone(&in_force);
     let chosen: Chosen =
         Arc::new(move || asked.get().map_or_else(Selection::default, |settings| selection(&settings.load())));
+    let (asked, started_with) = (Arc::clone(&in_force), rooms::content(&typed));
+    for_jobs.content = Content(Arc::new(move || {
+        // What cannot be read was refused when it was set.
+        let now = asked.get().and_then(|settings| Typed::read(&settings.load()).ok());
+        now.map_or_else(|| started_with.clone(), |typed| rooms::content(&typed))
+    }));
     let jobs = match runner(&typed, &id, &store, &governor, chosen, &clock).await? {
         Some(sync) => Jobs::with_catalog(for_jobs, store.clone(), fill.clone(), sync, Arc::clone(&clock)),
         None => Jobs::new(for_jobs, store.clone(), fill.clone(), Arc::clone(&clock)),
@@ -352,19 +363,8 @@ async fn runner(
     clock: &Arc<dyn Clock>,
 ) -> Result<Option<Runner>, AppError> {
     let Some((kind, config)) = rooms::sync(typed, id)? else { return Ok(None) };
-    let (address, governed) = (config.url.clone(), governor.clone());
-    // Reads the files of authorities.
-    let opening = tokio::task::spawn_blocking(move || Wsus::new(config, &governed));
-    let wsus = opening
-        .await
-        .map_err(|error| AppError::System {
-            what: "preparing the synchronisation",
-            source: std::io::Error::other(error.to_string()),
-        })?
-        .map_err(|error| {
-            let key = if kind == UpstreamKind::Microsoft { "sync.microsoft" } else { "upstream.url" };
-            crate::app::ConfigError::one(key, error.to_string())
-        })?;
+    let address = config.url.clone();
+    let wsus = conversation(kind, config, governor).await?;
     let extras = extras(typed, id, kind, governor).await?;
     let runner = Runner::with(kind, &address, wsus, store.clone(), chosen, Arc::clone(clock), extras);
     if let Err(error) = runner.begin().await {
@@ -372,6 +372,33 @@ async fn runner(
         tracing::warn!(%error, "runs of the catalog that were cut off cannot be marked so");
     }
     Ok(Some(runner))
+}
+
+/// The way to tell the WSUS server above to fetch files that a client waits for; `None` below anything else.
+async fn lazy(typed: &Typed, id: &str, governor: &Governor) -> Result<Option<Wsus>, AppError> {
+    match rooms::lazy(typed, id)? {
+        Some(config) => conversation(UpstreamKind::Wsus, config, governor).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Opens a conversation with a sync service.
+async fn conversation(
+    kind: UpstreamKind,
+    config: upstream::wsus::Config,
+    governor: &Governor,
+) -> Result<Wsus, AppError> {
+    let governor = governor.clone();
+    // Reads the files of authorities.
+    let opening = tokio::task::spawn_blocking(move || Wsus::new(config, &governor));
+    let opened = opening.await.map_err(|error| AppError::System {
+        what: "preparing the synchronisation",
+        source: std::io::Error::other(error.to_string()),
+    })?;
+    opened.map_err(|error| {
+        let key = if kind == UpstreamKind::Microsoft { "sync.microsoft" } else { "upstream.url" };
+        crate::app::ConfigError::one(key, error.to_string()).into()
+    })
 }
 
 /// What a runner has beside the upstream. Reads files of authorities and of the secret.

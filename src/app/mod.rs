@@ -180,9 +180,15 @@ pub fn check(loaded: &Loaded, runs: bool) -> Vec<Finding> {
     match loaded.typed() {
         Ok(typed) => {
             let mut findings = preflight::findings(&typed, loaded.settings(), &machine, runs);
-            if let Err(error) = rooms::proxy(&typed) {
-                let problems = error.placed(loaded.settings()).problems;
-                findings.extend(problems.into_iter().map(|problem| bad(problem.place, "proxy", problem.what)));
+            let proxies = [rooms::proxy(&typed), rooms::sync_proxy(&typed)];
+            let problems =
+                proxies.into_iter().filter_map(Result::err).flat_map(|error| error.placed(loaded.settings()).problems);
+            for problem in problems {
+                let finding = bad(problem.place, "proxy", problem.what);
+                // Where the catalog's proxy is that of all else it is one trouble.
+                if !findings.contains(&finding) {
+                    findings.push(finding);
+                }
             }
             findings
         }

@@ -54,7 +54,11 @@ pub(super) fn configuration(node: &Node, loaded: &mut Loaded, started: &Settings
         tracing::warn!(keys = later.join(", "), "changed since the start, but taken only by the next start");
     }
     tracing::info!(keys = live.join(", "), "reloaded");
+    let content = live.iter().any(|key| key.starts_with("content.") || key.starts_with("filters."));
     node.settings.store(Arc::new(new.settings().clone()));
+    if content {
+        node.jobs.content_changed();
+    }
     *loaded = new;
 }
 

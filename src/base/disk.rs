@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,6 +19,9 @@ pub struct Facts {
     pub is_dir: bool,
 }
 
+/// What address, offset and length of a write past the page cache are multiples of: what the largest sectors in use want.
+pub const SECTOR: usize = 4096;
+
 /// A file open for positional reads and, where it was created or opened for it, writes.
 pub trait DiskFile: Send + Sync + fmt::Debug {
     /// Fills `buf` from `offset` on; an end of file before that is `UnexpectedEof`.
@@ -30,6 +33,12 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     }
     /// Writes all of `bytes` at `offset`.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// From now on writes go past the page cache (`past`), or through it again; `false` where the file system cannot. While
+    /// they do, address, offset and length of each must be multiples of [`SECTOR`]; one that the disk does not take in that
+    /// way all the same is `InvalidInput`. What was written is no more durable than otherwise.
+    fn past_cache(&self, _past: bool) -> bool {
+        false
+    }
     /// Sets the length; new bytes read as zero and take no blocks.
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// Makes the content durable (not the name: that takes [`Disk::sync_dir`]).
@@ -64,20 +73,12 @@ pub trait Disk: Send + Sync + fmt::Debug + 'static {
     fn facts(&self, path: &Path) -> io::Result<Option<Facts>>;
     /// A copy of `from` as the new file `to` (mode 0600): a reflink where the file system can, else byte by byte.
     fn copy(&self, from: &Path, to: &Path) -> io::Result<()>;
-    /// As [`Disk::copy`], as long as it is `wanted`: then it ends soon with an `Interrupted` error, and what was copied
-    /// stays. A disk that copies in one go asks only before it begins.
-    fn copy_while(&self, from: &Path, to: &Path, wanted: &dyn Fn() -> bool) -> io::Result<()> {
-        if wanted() { self.copy(from, to) } else { Err(broken_off()) }
+    /// As [`Disk::copy`] where the file system shares the blocks of both, and `true`; else `false`, and there is no `to`.
+    fn reflink(&self, _from: &Path, _to: &Path) -> io::Result<bool> {
+        Ok(false)
     }
     /// Bytes that an ordinary user can still write on the file system of `path`.
     fn free_bytes(&self, path: &Path) -> io::Result<u64>;
-}
-
-/// Bytes copied between two looks whether the copy is still wanted: some 10 ms to 100 ms of a disk.
-const COPY_STEP: u64 = 16 << 20;
-
-fn broken_off() -> io::Error {
-    io::Error::new(io::ErrorKind::Interrupted, "the copy was broken off")
 }
 
 /// The machine's own file systems.
@@ -113,6 +114,14 @@ impl DiskFile for RealFile {
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.0.write_all_at(bytes, offset)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn past_cache(&self, past: bool) -> bool {
+        use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+        let Ok(mut flags) = fcntl_getfl(&self.0) else { return false };
+        flags.set(OFlags::DIRECT, past);
+        fcntl_setfl(&self.0, flags).is_ok()
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
@@ -188,22 +197,24 @@ impl Disk for RealDisk {
     }
 
     fn copy(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.copy_while(from, to, &|| true)
-    }
-
-    fn copy_while(&self, from: &Path, to: &Path, wanted: &dyn Fn() -> bool) -> io::Result<()> {
-        let mut source = File::open(from)?;
-        let mut target = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
-        if rustix::fs::ioctl_ficlone(&target, &source).is_ok() {
+        if self.reflink(from, to)? {
             return Ok(());
         }
+        let mut target = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
         // The standard library uses copy_file_range where the kernel has it.
-        while wanted() {
-            if io::copy(&mut (&mut source).take(COPY_STEP), &mut target)? == 0 {
-                return Ok(());
-            }
+        io::copy(&mut File::open(from)?, &mut target)?;
+        Ok(())
+    }
+
+    fn reflink(&self, from: &Path, to: &Path) -> io::Result<bool> {
+        let source = File::open(from)?;
+        let target = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
+        if rustix::fs::ioctl_ficlone(&target, &source).is_ok() {
+            return Ok(true);
         }
-        Err(broken_off())
+        drop(target);
+        fs::remove_file(to)?;
+        Ok(false)
     }
 
     fn free_bytes(&self, path: &Path) -> io::Result<u64> {

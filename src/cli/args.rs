@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
 use crate::app::LogFormat;
-use crate::cli::verbs::catalog::{FiltersVerb, UpdatesVerb};
+use crate::cli::verbs::catalog::{FiltersVerb, PlanArgs, PrefetchVerb, UpdatesVerb};
 use crate::cli::verbs::{
     BandwidthVerb, ConfigVerb, ContentVerb, Fetch, Import, JobsVerb, StoreVerb, SyncVerb, TlsVerb,
 };
@@ -305,9 +305,41 @@ url). The schedule stands in [sync]."
 Examples:
   waystation updates list --severity critical
   waystation updates search cumulative x64
-  waystation updates show KB5031234"
+  waystation updates show KB5031234
+  waystation updates approve KB5031234"
     )]
     Updates(UpdatesVerb),
+
+    /// Count which files the content policy wants: size, room, time; agree to the policy "all"
+    #[command(after_help = "\
+Examples:
+  waystation plan
+  waystation plan --policy severity --severity important
+  waystation plan --policy all --json | jq .missing
+  waystation plan --confirm
+
+[content] says which files of updates are fetched before an endpoint asks:
+metadata   none
+approved   those of updates that were approved (`waystation updates approve`)
+asked      these, and files that endpoints have asked for, or ones like them
+severity   these, and those of updates at least as severe as content.severity
+all        everything in the filters, once --confirm has agreed to the size;
+           asked for again where that grows by half, and by 10 GiB
+Expired and superseded updates are declined automatically. Of bundles with
+express, PSF or UUP files only what endpoints ask for is fetched. Needs a running
+node.")]
+    Plan(PlanArgs),
+
+    /// Fetch what the content policy wants, stop that, or see how far it is
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  waystation prefetch status
+  waystation prefetch start
+  waystation prefetch stop"
+    )]
+    Prefetch(PrefetchVerb),
 
     /// See and change what of Microsoft's catalog is wanted
     #[command(

@@ -159,6 +159,9 @@ pub(in crate::cli) fn one(content: &Content) -> String {
     row("class", class);
     row("published", content.published_at.to_string());
     row("last used", content.used_at.to_string());
+    if content.outdated {
+        row("outdated", "only superseded or expired updates have it: the first to go when room is needed".to_owned());
+    }
     if let Some(pin) = &content.pinned {
         row("pinned", format!("by {} at {}", pin.by, pin.at));
     }

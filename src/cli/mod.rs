@@ -14,6 +14,7 @@ pub mod bandwidth;
 pub mod config;
 pub mod content;
 mod csv;
+mod decide;
 pub mod fail;
 pub mod fetch;
 pub mod filters;
@@ -21,6 +22,7 @@ pub mod follow;
 pub mod jobs;
 mod listener;
 pub mod node;
+pub mod plan;
 pub mod print;
 mod quarantined;
 pub mod question;
@@ -93,6 +95,8 @@ fn dispatch(cli: Cli, out: Out) -> Result<(), Fail> {
         Verb::Bandwidth(verb) => bandwidth::run(&reach(&flags, out)?, &verb, out),
         Verb::Sync(verb) => sync::run(&reach(&flags, out)?, &verb, out),
         Verb::Updates(verb) => updates::run(&reach(&flags, out)?, verb, out),
+        Verb::Plan(plan) => plan::run(&reach(&flags, out)?, &plan, out),
+        Verb::Prefetch(verb) => plan::prefetch(&reach(&flags, out)?, &verb, out),
         Verb::Filters(verb) => filters::run(&reach(&flags, out)?, verb, out),
         Verb::Jobs(verb) => jobs::run(&reach(&flags, out)?, &verb, out),
     }

@@ -11,6 +11,7 @@ use crate::cli::bandwidth;
 use crate::cli::fail::{FAILED, Fail};
 use crate::cli::jobs;
 use crate::cli::node::Node;
+use crate::cli::plan;
 use crate::cli::print::{Grid, Out, add};
 use crate::cli::size;
 
@@ -159,6 +160,9 @@ fn head(status: &Status) -> String {
     }
     for (at, (word, text)) in bandwidth::of_interest(&status.bandwidth).iter().enumerate() {
         row(if at == 0 { "bandwidth" } else { "" }, format!("{word}: {text}"));
+    }
+    for (key, text) in status.content.as_ref().map(plan::rows).unwrap_or_default() {
+        row(key, text);
     }
     row("24 hours", sentence(&status.day));
     row("in total", sentence(&status.total));

@@ -11,7 +11,7 @@ use crate::cli::fail::Fail;
 use crate::cli::node::Node;
 use crate::cli::print::{Grid, Out, add};
 use crate::cli::verbs::{SyncVerb, WebhookVerb};
-use crate::cli::{follow, size};
+use crate::cli::{follow, plan, size};
 
 /// What the mark at an upstream means.
 const UNAUTHENTICATED: &str = "* plain HTTP: nothing proves who said it, and its digests prove no payload\n";
@@ -144,6 +144,9 @@ fn people(state: &Sync) -> String {
         add(&mut held, format_args!(", {} in quarantine", size::count(state.refused)));
     }
     row("catalog", held);
+    for (key, text) in state.content.as_ref().map(plan::rows).unwrap_or_default() {
+        row(key, text);
+    }
     grid.text()
 }
 
@@ -234,6 +237,7 @@ fn history(page: &SyncHistory) -> String {
         ">withdrawn",
         ">superseded",
         ">files",
+        ">wanted",
         ">received",
         ">refused",
         ">gone",
@@ -255,6 +259,7 @@ fn history(page: &SyncHistory) -> String {
             number(counts.expired),
             number(counts.superseded),
             number(counts.files),
+            run.wanted.map_or_else(|| "-".to_owned(), |wanted| size::bytes(wanted.bytes)),
             size::bytes(counts.bytes),
             number(counts.refused),
             number(counts.pruned),

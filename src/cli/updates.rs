@@ -1,8 +1,9 @@
-//! `updates list|search|show`: what the catalog knows.
+//! `updates list|search|show`: what the catalog knows; `approve|decline|reset` are in `decide`.
 
 use crate::admin::view::updates::{Catalog, First, Reference, Update, Updates, Whole};
 use crate::app::Loaded;
 use crate::cli::csv;
+use crate::cli::decide;
 use crate::cli::fail::Fail;
 use crate::cli::node::{Node, segment};
 use crate::cli::print::{Grid, Out, add};
@@ -40,6 +41,9 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: UpdatesVerb, out: Out) -> Resul
             let whole: Whole = node.get(&format!("/api/v1/updates/{}", segment(&update))).await?;
             out.both(&whole, one)
         }
+        UpdatesVerb::Approve { what, all_files } => decide::run(node, "approve", what, all_files, out).await,
+        UpdatesVerb::Decline(what) => decide::run(node, "decline", what, false, out).await,
+        UpdatesVerb::Reset(what) => decide::run(node, "reset", what, false, out).await,
     })
 }
 
@@ -116,7 +120,7 @@ fn people(all: &Updates, is_sifted: bool) -> String {
             format!("there is nothing that can be approved by itself; {hidden}\n")
         };
     }
-    let mut grid = Grid::new(&["update", "kb", "made", "severity", "classification", "state", "title"]);
+    let mut grid = Grid::new(&["update", "kb", "made", "severity", "classification", "state", "decision", "title"]);
     for row in &all.rows {
         grid.row([
             row.id.chars().take(SHORT).collect(),
@@ -125,6 +129,7 @@ fn people(all: &Updates, is_sifted: bool) -> String {
             said(&row.severity),
             row.classification.clone().unwrap_or_else(|| "-".to_owned()),
             if row.unauthenticated { format!("{} *", row.state) } else { row.state.clone() },
+            row.decision.clone().unwrap_or_else(|| "-".to_owned()),
             if row.title.is_empty() { row.id.clone() } else { row.title.clone() },
         ]);
     }
@@ -177,6 +182,7 @@ fn table(rows: &[Update]) -> String {
             "files",
             "bytes",
             "unauthenticated",
+            "decision",
         ],
     );
     for row in rows {
@@ -197,6 +203,7 @@ fn table(rows: &[Update]) -> String {
                 row.files.to_string(),
                 row.bytes.to_string(),
                 row.unauthenticated.to_string(),
+                row.decision.clone().unwrap_or_default(),
             ],
         );
     }
@@ -214,6 +221,9 @@ fn one(whole: &Whole) -> String {
     let part = if short.deployable { "" } else { ", cannot be approved by itself" };
     row("kind", format!("{}{part}", short.kind));
     row("state", state(whole));
+    for (at, text) in decision(whole).into_iter().enumerate() {
+        row(if at == 0 { "decision" } else { "" }, text);
+    }
     if short.unauthenticated {
         row("", "unauthenticated: it, or a part of it, came over plain HTTP; nothing proves who said it".to_owned());
     }
@@ -285,6 +295,30 @@ fn state(whole: &Whole) -> String {
         ("superseded", _) => "superseded: something newer does the same".to_owned(),
         (state, _) => state.to_owned(),
     }
+}
+
+/// What was decided, and what that means for its files.
+fn decision(whole: &Whole) -> Vec<String> {
+    let mut lines = Vec::new();
+    match (&whole.decided, &whole.short.decision) {
+        (Some(said), now) => {
+            let files = if said.all_files { ", with all its files" } else { "" };
+            let why = if said.why.is_empty() { String::new() } else { format!(": {}", said.why) };
+            lines.push(format!("{}{files} by {} at {}{why}", said.word, said.by, said.at));
+            lines.extend(now.iter().filter(|now| **now != said.word).cloned());
+        }
+        (None, Some(now)) => lines.push(now.clone()),
+        (None, None) => {}
+    }
+    if let Some(files) = &whole.files_wanted {
+        let what = match files.wants.as_str() {
+            "everything" => "files are fetched ahead",
+            "asked" => "files are fetched when asked for",
+            _ => "files are not fetched ahead",
+        };
+        lines.push(format!("{what}: {}", files.why));
+    }
+    lines
 }
 
 fn restart(word: &str) -> &'static str {
@@ -373,6 +407,7 @@ mod tests {
             products: vec!["a".to_owned(), "b".to_owned()],
             created: None,
             state: "published".to_owned(),
+            decision: Some("approved".to_owned()),
             deployable: true,
             files: 2,
             bytes: 3,
@@ -406,7 +441,7 @@ mod tests {
         assert_eq!(
             lines.next(),
             Some(
-                "i,1,5031234,\"'=HYPERLINK(\"\"http://x\"\")\",,unspecified,,\"a; b\",published,software,true,2,3,true"
+                "i,1,5031234,\"'=HYPERLINK(\"\"http://x\"\")\",,unspecified,,\"a; b\",published,software,true,2,3,true,approved"
             )
         );
     }

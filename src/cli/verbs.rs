@@ -380,8 +380,8 @@ Examples:
   waystation sync start --detach && waystation sync status
 
 The first run lists everything that is wanted and fetches its documents, which
-takes from minutes to an hour; the next ones fetch what has changed. Files of
-updates are not fetched by it. Ctrl-C stops the run: what it has committed
+takes from minutes to an hour; the next ones fetch what has changed. Files that
+the content policy wants are fetched after it (`waystation plan`). Ctrl-C stops the run: what it has committed
 stays, and the next one goes on from there. An update that cannot be used is
 quarantined with the reason, and the run goes on.")]
     Start {
@@ -456,6 +456,9 @@ failed      it could not go on; the reason stands below the table
 stopped     somebody stopped it, or the node was told to stop: who stands below
 cut off     the node ended under it
 withdrawn   updates that the publisher took back in this run
+files       files of the updates that came
+wanted      what the content policy wanted of all files when it had ended
+gone        updates that only a former upstream had
 gone        updates that only a former upstream had, and definition updates
             beyond those that are kept
 errors      of the upstream, those that asking again got over among them

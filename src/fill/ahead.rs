@@ -111,6 +111,9 @@ impl Inner {
                 locations.extend(locate::key_location(key, &self.allow));
             }
         }
+        let mentions = self.store.catalog().mentions(name.clone(), all.to_vec()).await?;
+        locations.extend(self.named_by(&mentions));
+        locations.extend(self.of_upstream(&mentions));
         if let Some(above) = self.config.above() {
             let extension = listed.names.iter().find_map(extension_of);
             locations.extend(all.iter().filter_map(|digest| locate::upstream_location(above, digest, extension)));

@@ -9,6 +9,7 @@ use crate::fill::locate::{self, Ask, Keeping};
 use crate::fill::pump::host_of;
 use crate::model::name::Name;
 use crate::model::payload::{Class, Location, Published};
+use crate::store::catalog::Mention;
 
 /// Cells in the map of a partial object.
 const CELLS: u64 = 64;
@@ -51,6 +52,9 @@ impl Inner {
             line("flight", gathered.key.to_string());
         }
         line("expected", gathered.expected.map_or("no digest is published".to_owned(), describe));
+        for mention in &gathered.mentions {
+            line("catalog", mentioned(mention));
+        }
         for location in &gathered.locations {
             line("location", without_query(location));
         }
@@ -97,7 +101,15 @@ impl Inner {
             if let Some(freshness) = &alias.freshness {
                 line("fresh until", freshness.until.to_string());
             }
+            let outdated = listed.as_ref().is_some_and(|listed| listed.outdated);
             let pinned = listed.and_then(|listed| listed.pinned);
+            if pinned.is_some() {
+                line("room", "pinned: it never goes to make room".to_owned());
+            } else if outdated {
+                line("room", "goes first: only superseded or withdrawn updates have it".to_owned());
+            } else {
+                line("room", "goes when it is the one least recently used of its class".to_owned());
+            }
             line("pinned", pinned.map_or("no".to_owned(), |pin| format!("by {} at {}", pin.by, pin.at)));
         } else if let Some((spec, covered)) = draft {
             state = "partial";
@@ -149,6 +161,19 @@ fn describe(published: Published) -> String {
         crate::model::payload::Authority::Catalog => "the catalog",
     };
     format!("{} by {by}", digests.join(", "))
+}
+
+/// What the catalog says of it.
+fn mentioned(mention: &Mention) -> String {
+    let file = &mention.file;
+    let how = if mention.by_digest { "by its digest" } else { "by its address" };
+    let encrypted = if file.encrypted {
+        "; encrypted: its digests are of the plain bytes, and no place is asked for it"
+    } else {
+        ""
+    };
+    let proves = if mention.unauthenticated { "; it came over plain HTTP and proves nothing" } else { "" };
+    format!("names it {how}: {:?}, {} bytes{encrypted}{proves}", file.name, file.size)
 }
 
 fn without_query(location: &Location) -> String {

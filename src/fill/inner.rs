@@ -18,6 +18,7 @@ use crate::fill::error::Error;
 use crate::fill::flight::{End, Flight, Known, Phase, Shared};
 use crate::fill::gate::Gates;
 use crate::fill::gather::{Gathered, own};
+use crate::fill::lazy::Lazy;
 use crate::fill::learn::{self, First};
 use crate::fill::locate::{Keeping, Target};
 use crate::fill::memory::Memory;
@@ -46,6 +47,8 @@ pub(super) struct Inner {
     pub(super) gates: Arc<Gates>,
     pub(super) memory: Arc<Memory>,
     pub(super) counters: Counters,
+    /// The WSUS server above, where it can be told to fetch what it does not have.
+    pub(super) lazy: Option<Lazy>,
     pub(super) flights: Mutex<HashMap<Name, Arc<Shared>>>,
     pub(super) renewals: Mutex<HashMap<Name, watch::Sender<Option<Verdict>>>>,
     pub(super) tracker: Tasks,
@@ -59,8 +62,10 @@ impl Inner {
         source: Arc<dyn Source>,
         allow: Arc<AllowList>,
         clock: Arc<dyn Clock>,
+        lazy: Option<Lazy>,
     ) -> Self {
         Self {
+            lazy,
             gates: Arc::new(Gates::new(config.connections_per_host)),
             config,
             store,
@@ -278,6 +283,9 @@ impl Inner {
     pub(super) async fn close(&self) {
         self.closing.cancel();
         self.tracker.ended().await;
+        if let Some(lazy) = &self.lazy {
+            lazy.ended().await;
+        }
     }
 }
 

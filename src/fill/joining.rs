@@ -138,6 +138,8 @@ fn join(shared: &Shared, target: &Target, gathered: &Gathered) {
         let tag = learn::tag_of(target, &gathered.key, gathered.generation.max(state.generation), "");
         state.add_name(&target.name, &tag);
     }
+    state.published_size = state.published_size.or(gathered.size);
+    state.listed = state.listed.or(gathered.listed);
     if state.expected.is_none() && gathered.expected.is_some() {
         state.expected = gathered.expected;
         state.amended = state.draft.is_some();

@@ -16,7 +16,7 @@ use crate::base::limits::TARGET_BYTES_MAX;
 use crate::fill::config::Above;
 use crate::fill::rules;
 use crate::model::name::{Name, OriginKey};
-use crate::model::origin::{AllowList, Host, Permit};
+use crate::model::origin::{AllowList, Host, Permit, digest_in_name};
 use crate::model::payload::{Authority, Location, Published, Standing};
 use crate::model::shown::without_user_info;
 
@@ -278,7 +278,7 @@ fn origin_form(
     let mark = if kept.is_empty() { "" } else { "?" };
     let key = OriginKey::new(&format!("{}{port}{}{mark}{kept}", authority(host), ask.path))
         .map_err(|error| malformed("this can be no key", error))?;
-    let expected = permit.microsoft.then(|| file_name_digest(ask.path)).flatten();
+    let expected = permit.microsoft.then(|| digest_in_name(ask.path)).flatten();
     let keeping = if rules::never_kept(ask.path) {
         Keeping::Never
     } else if expected.is_some() || rules::immutable(permit.microsoft, ask.path) {
@@ -294,17 +294,6 @@ fn origin_form(
         rule,
         via: ask.via.map(str::to_owned),
     })
-}
-
-/// The SHA-1 in `<name>_<40 hex digits>.<ext>`.
-fn file_name_digest(path: &str) -> Option<Sha1> {
-    let file = path.rsplit('/').next()?;
-    let (stem, extension) = file.rsplit_once('.')?;
-    let (name, digits) = stem.rsplit_once('_')?;
-    if name.is_empty() || extension.is_empty() {
-        return None;
-    }
-    digits.parse().ok()
 }
 
 fn digest_form(path: &str, upstream: Option<Above<'_>>) -> Result<Option<Target>, Refusal> {

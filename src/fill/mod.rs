@@ -7,6 +7,7 @@
 //! 3. What address, notes and catalog say is gathered; the strongest digest known names the *flight*, so that one payload
 //!    is fetched once, whatever it is called. A payload held under that digest only gets another name.
 //! 4. The running flight is joined, or one is started: a task of its own, which outlives every client.
+//!    Below a WSUS server that lists the object and has not fetched it, that is told to, and asked again.
 //! 5. The origin's first answer (or a *draft* from before) gives the [`Facts`]. They are fixed for this name from then on.
 //!    A HEAD leaves it at that: the draft begins with the first byte that is asked for.
 //! 6. [`Flight::tail`] registers a demand; the planner turns demands into few large extents on a fast link and into small
@@ -33,6 +34,7 @@ mod gather;
 mod inner;
 mod joining;
 mod landed;
+mod lazy;
 mod learn;
 mod locate;
 mod measure;
@@ -82,6 +84,7 @@ use crate::model::payload::{Alias, Validators};
 use crate::model::report::{Finding, HostHealth};
 use crate::store::{Found, Store};
 use crate::upstream::Source;
+use crate::upstream::wsus::Wsus;
 
 /// What the client wants first, so that the learning request is already useful.
 #[derive(Clone, Copy, Debug)]
@@ -159,7 +162,20 @@ impl Fill {
         allow: Arc<AllowList>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { inner: Arc::new(Inner::new(config, store, source, allow, clock)) }
+        Self { inner: Arc::new(Inner::new(config, store, source, allow, clock, None)) }
+    }
+
+    /// The same below a WSUS server that fetches files only when somebody asks for them: `wsus` is how it is told to.
+    pub fn below(
+        config: Config,
+        store: Store,
+        source: Arc<dyn Source>,
+        allow: Arc<AllowList>,
+        clock: Arc<dyn Clock>,
+        wsus: Wsus,
+    ) -> Self {
+        let lazy = Some(lazy::Lazy::new(wsus));
+        Self { inner: Arc::new(Inner::new(config, store, source, allow, clock, lazy)) }
     }
 
     /// Which rule matches, the key, and where it can be had. Pure.

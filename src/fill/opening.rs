@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::base::digest::Sha1;
 use crate::base::span::Span;
 use crate::fill::config::{LEARNING_LINGER, TOLD_LINGER};
 use crate::fill::error::Error;
@@ -15,7 +16,7 @@ use crate::fill::locate::{Keeping, Target};
 use crate::fill::memory::Told;
 use crate::fill::owner::Start;
 use crate::fill::pump::host_of;
-use crate::model::payload::Location;
+use crate::model::payload::{Location, Standing};
 use crate::store::{self, Draft, DraftSpec};
 use crate::upstream::{self, Answer, Ask, Method, Pinned};
 
@@ -34,7 +35,7 @@ fn passed(why: impl Into<String>, answer: Option<Answer>) -> Opened {
 }
 
 /// Step 1: held meanwhile, a draft from before, or a new one.
-pub(super) async fn open(inner: &Inner, shared: &Shared, start: &mut Start) -> Opened {
+pub(super) async fn open(inner: &Arc<Inner>, shared: &Shared, start: &mut Start) -> Opened {
     if let Some(draft) = start.draft.take() {
         return Opened::Draft(draft);
     }
@@ -194,7 +195,7 @@ struct How {
     first: First,
 }
 
-async fn learn_object(inner: &Inner, shared: &Shared, start: &mut Start) -> Opened {
+async fn learn_object(inner: &Arc<Inner>, shared: &Shared, start: &mut Start) -> Opened {
     shared.lock().step = "asking";
     let how = How { keeping: start.target.keeping, generation: start.generation, first: start.first };
     if let Some((answer, location)) = start.answer.take() {
@@ -240,9 +241,24 @@ async fn learn_object(inner: &Inner, shared: &Shared, start: &mut Start) -> Open
             let via = start.target.via.as_deref();
             let asking = learn::ask(inner.source.as_ref(), &inner.gates, &location, start.first, via);
             // Its place in line and its connection are for those who still want something.
-            match shared.while_claimed(LEARNING_LINGER, asking).await {
-                Some(learnt) => learnt,
-                None => return Opened::End(End::Idle),
+            let Some(mut learnt) = shared.while_claimed(LEARNING_LINGER, asking).await else {
+                return Opened::End(End::Idle);
+            };
+            if let Some(sha1) = not_there_yet(inner, shared, &location, &learnt) {
+                shared.lock().step = "waiting for the upstream to fetch it";
+                let asking = inner.until_there(sha1, &location, start.first, via, learnt);
+                learnt = match shared.while_claimed(LEARNING_LINGER, asking).await {
+                    Some(learnt) => learnt,
+                    None => return Opened::End(End::Idle),
+                };
+                shared.lock().step = "asking";
+            }
+            match learnt {
+                Learnt::Object(lesson) => match another_length(shared, &lesson) {
+                    Some(error) => Learnt::Failed(error),
+                    None => Learnt::Object(lesson),
+                },
+                learnt => learnt,
             }
         } else {
             blocked = Some(blocked.map_or(wait, |other| other.min(wait)));
@@ -273,6 +289,26 @@ async fn learn_object(inner: &Inner, shared: &Shared, start: &mut Start) -> Open
     let errors: Vec<upstream::Error> =
         shared.lock().sources.iter().filter_map(|candidate| candidate.refused.clone()).collect();
     Opened::End(End::Failed(worst(&errors)))
+}
+
+/// Whether a place has another object than the one that was published: its length says so before a byte of it is passed on.
+fn another_length(shared: &Shared, lesson: &Lesson) -> Option<upstream::Error> {
+    let published = shared.lock().published_size.filter(|size| *size != lesson.size)?;
+    let host = host_of(&lesson.location.url).to_owned();
+    let why = format!("it has {} bytes there, and the catalog publishes {published}", lesson.size);
+    Some(upstream::Error::Lied { host, why })
+}
+
+/// Whether the answer is that of a WSUS server that lists the file and has not fetched it: then it can be told to.
+fn not_there_yet(inner: &Inner, shared: &Shared, location: &Location, learnt: &Learnt) -> Option<Sha1> {
+    match learnt {
+        Learnt::Failed(upstream::Error::Status { status: 404, .. })
+            if inner.lazy.is_some() && location.standing == Standing::Upstream =>
+        {
+            shared.lock().listed
+        }
+        _ => None,
+    }
 }
 
 /// What all waiters are told when no place is left: what may pass before what is final, so that one bad address among

@@ -4,20 +4,16 @@
 //! The lists follow the delivery-optimization-endpoints page of Microsoft's documentation and the rules that the
 //! well-known LAN caches ship; an administrator extends the allow-list, not these.
 
+use crate::model::origin;
+
 /// Where `/[cd]/msdownload/..` lies: what `UpdateServiceUrlAlternate` clients ask an alternate download server for.
 pub(super) const DOWNLOAD_HOST: &str = "download.windowsupdate.com";
-
-/// Addresses by file id, signed by P1..P4.
-pub(super) const SIGNED_PATH: &str = "/filestreamingservice/files/";
-
-/// The signature's arguments: they differ by client and time, the object does not.
-const SIGNATURE: [&str; 4] = ["P1", "P2", "P3", "P4"];
 
 /// Trust lists: they change in place, and an old one is a security fault.
 const NEVER_KEPT: [&str; 3] = ["authrootstl.cab", "disallowedcertstl.cab", "pinrulesstl.cab"];
 
 /// Paths on Microsoft's delivery hosts whose objects never change under their name.
-const IMMUTABLE: [&str; 5] = [SIGNED_PATH, "/c/msdownload/", "/d/msdownload/", "/phf/", "/mscomtest/"];
+const IMMUTABLE: [&str; 5] = [origin::SIGNED_PATH, "/c/msdownload/", "/d/msdownload/", "/phf/", "/mscomtest/"];
 
 /// One object of each family of the shipped list that anybody may ask for, for `doctor`.
 pub(super) const EXAMPLES: [&str; 5] = [
@@ -59,9 +55,7 @@ fn office_build(lower: &str) -> bool {
 
 /// Whether a query argument is a signature on such a path of Microsoft's hosts.
 pub(super) fn is_signature(microsoft: bool, path: &str, name: &str) -> bool {
-    microsoft
-        && path.get(..SIGNED_PATH.len()).is_some_and(|start| start.eq_ignore_ascii_case(SIGNED_PATH))
-        && SIGNATURE.contains(&name)
+    microsoft && origin::is_signature(path, name)
 }
 
 /// `/c/msdownload/..` or `/d/msdownload/..`.

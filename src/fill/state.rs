@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::base::digest::Sha1;
 use crate::base::limits::PIECE;
 use crate::base::span::{Span, SpanSet};
 use crate::fill::config::STALLED_AFTER;
@@ -105,6 +106,10 @@ pub(super) struct State {
     /// What was dropped, each with the generation that began then.
     dropped: Vec<(u32, Span)>,
     pub(super) expected: Option<Published>,
+    /// The length that the catalog publishes: a place that tells another one has another object.
+    pub(super) published_size: Option<u64>,
+    /// The SHA-1 under which the catalog lists it.
+    pub(super) listed: Option<Sha1>,
     pub(super) meter: Meter,
     /// When bytes came last, over whichever connection.
     fed_at: Option<Instant>,
@@ -145,6 +150,8 @@ impl State {
             generation: 1,
             dropped: Vec::new(),
             expected: None,
+            published_size: None,
+            listed: None,
             meter: Meter::default(),
             fed_at: None,
             written: 0,

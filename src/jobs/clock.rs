@@ -1,4 +1,4 @@
-//! The clock: what happens without anybody asking. Both loops are the housekeeping's own; what belongs here is what is
+//! The clock: what happens without anybody asking. The loops are the housekeeping's own; what belongs here is what is
 //! done about the findings of the scheduled scrub: each becomes a job, so that people see what was mended and what was
 //! not.
 
@@ -16,7 +16,7 @@ use crate::jobs::work::{Verify, Work};
 use crate::jobs::{Jobs, Shared};
 use crate::keep::schedule::{self, Schedule};
 use crate::keep::scrub::Verified;
-use crate::keep::{evict, progress};
+use crate::keep::{evict, progress, review};
 
 /// Findings that may wait; the scrub rests while more would. A disk that rots faster than it is mended is read no
 /// further.
@@ -57,6 +57,11 @@ impl Jobs {
 
 pub(in crate::jobs) async fn evict(shared: Arc<Shared>, cancel: CancellationToken) {
     evict::run(shared.store.clone(), Arc::clone(&shared.wake), Arc::clone(&shared.evicted), cancel).await;
+}
+
+/// Holds what is held against the catalog when that has changed.
+pub(in crate::jobs) async fn review(shared: Arc<Shared>, cancel: CancellationToken) {
+    review::run(shared.store.clone(), Arc::clone(&shared.review), cancel).await;
 }
 
 /// Walks when it is due, and has what is found treated. Returns after `cancel`.

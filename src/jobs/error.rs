@@ -1,5 +1,7 @@
 //! What can go wrong with a job or a question, whose fault it is, and what to do next.
 
+use std::sync::Arc;
+
 use crate::{store, sync};
 
 /// Whose fault an error is; `admin` makes a status of it.
@@ -72,6 +74,18 @@ pub enum Error {
     /// A run of the catalog's synchronisation did not end well.
     #[error(transparent)]
     Sync(sync::error::Error),
+    /// No catalog says where a file can be had.
+    #[error("the catalog names no address of {file}")]
+    Nowhere {
+        /// Its name.
+        file: String,
+    },
+    /// What is wanted is more than the store may hold.
+    #[error("{0}")]
+    NoRoom(String),
+    /// The store's fault, as a fill tells it.
+    #[error(transparent)]
+    Kept(Arc<store::Error>),
     /// Items of the job failed.
     #[error("{}", if *total == 1 { "it failed".to_owned() } else { format!("{failed} of {total} failed") })]
     Items {
@@ -122,8 +136,8 @@ impl Error {
             Self::Unknown { .. } | Self::Absent(_) | Self::Unbound(_) => Fault::Absent,
             Self::Full { .. } | Self::Busy { .. } | Self::Closing | Self::Stopped => Fault::Busy,
             Self::Input(_) | Self::Refused { .. } | Self::NeedsNode | Self::NoCatalog => Fault::Caller,
-            Self::Items { .. } | Self::Upstream(_) => Fault::Upstream,
-            Self::Store(_) | Self::Disk { .. } => Fault::Disk,
+            Self::Items { .. } | Self::Upstream(_) | Self::Nowhere { .. } => Fault::Upstream,
+            Self::Store(_) | Self::Disk { .. } | Self::NoRoom(_) | Self::Kept(_) => Fault::Disk,
             Self::Sync(error) => match error.fault() {
                 sync::error::Fault::Caller => Fault::Busy,
                 sync::error::Fault::Upstream => Fault::Upstream,

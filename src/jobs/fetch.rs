@@ -23,6 +23,7 @@ use crate::model::name::Name;
 use crate::model::payload::{Authority, Class, Published};
 use crate::pace::Pause;
 use crate::store::Found;
+use crate::store::catalog::Mention;
 
 pub(in crate::jobs) async fn run(shared: &Arc<Shared>, record: &Arc<Record>, work: Fetch) -> Result<String, Error> {
     let total = work.items.len() as u64;
@@ -187,7 +188,9 @@ async fn bound(
     let digest = Digest::Sha256(sha256);
     let published = Published::one(digest, Authority::Operator);
     let note = shared.store.note(&target.name).await?;
-    for known in target.expected.iter().chain(&note.expected) {
+    let mentions = shared.store.catalog().mentions(target.name.clone(), Vec::new()).await?;
+    let said: Vec<Published> = mentions.iter().filter_map(Mention::published).collect();
+    for known in target.expected.iter().chain(&note.expected).chain(&said) {
         if known.authority > Authority::Operator || matches!(target.name, Name::Digest(_)) {
             agree(known, sha256)?;
         }

@@ -9,8 +9,9 @@
 //! 4. it writes its progress and one line an item into its record, where `list` and `get` read them;
 //! 5. it ends as done, failed or stopped, also when it panics, and everyone who waits for it is woken.
 //!
-//! Beside the jobs that people start, [`clock`] runs the housekeeping: eviction all the time, a slow scrub once a quarter; and
-//! [`sync`] the runs of the catalog that its schedule asks for.
+//! Beside the jobs that people start, [`clock`] runs the housekeeping: eviction all the time, a look through what is held when
+//! the catalog has changed, a slow scrub once a quarter; [`sync`] the runs of the catalog that its schedule asks for;
+//! [`prefetch`] brings what the content policy wants ([`content`]).
 //! Explain, doctor and the mapping of an address to a name are plain calls, offered here so that the control plane needs
 //! to know neither `fill` nor `upstream`.
 //!
@@ -22,10 +23,13 @@ pub mod backup;
 pub mod bind;
 pub mod board;
 pub mod clock;
+pub mod content;
 pub mod error;
 pub mod fetch;
 pub mod import;
+pub mod prefetch;
 pub mod sync;
+mod target;
 pub mod verify;
 pub mod view;
 pub mod work;
@@ -42,6 +46,7 @@ use tokio_util::task::TaskTracker;
 use crate::base::time::Clock;
 use crate::fill::Fill;
 use crate::jobs::board::{Board, Record, View};
+use crate::jobs::content::{Content, Planned};
 use crate::jobs::error::Error;
 use crate::jobs::work::{Kind, Work};
 use crate::keep::evict::Evicted;
@@ -61,6 +66,8 @@ pub struct Config {
     pub scrub_every: Option<Duration>,
     /// When the catalog is synchronised by itself.
     pub sync: Schedule,
+    /// Which files of the catalog are brought ahead of time.
+    pub content: Content,
     /// When definition updates are, by themselves.
     pub definitions: Schedule,
     /// A number that other nodes do not have: it spreads what they begin at one time of the clock.
@@ -72,7 +79,14 @@ impl Default for Config {
     fn default() -> Self {
         let sync = Schedule { enabled: false, ..Schedule::default() };
         let definitions = sync.clone();
-        Self { fetch_parallel: 4, scrub_every: Some(schedule::EVERY), sync, definitions, seed: 0 }
+        Self {
+            fetch_parallel: 4,
+            scrub_every: Some(schedule::EVERY),
+            sync,
+            definitions,
+            content: Content::default(),
+            seed: 0,
+        }
     }
 }
 
@@ -95,8 +109,11 @@ pub(in crate::jobs) struct Shared {
     board: Board,
     /// Pulled by the store when somebody waits for room, so that eviction does not wait for its tick.
     wake: Arc<Notify>,
+    /// Pulled when a run of the catalog has ended.
+    review: Arc<Notify>,
     evicted: Arc<Evicted>,
     scrub: Arc<Progress>,
+    pub(in crate::jobs) planned: Planned,
     tasks: TaskTracker,
     /// Where jobs run, whichever runtime the question came from; `None` where the façade was made outside of one.
     runtime: Option<Handle>,
@@ -157,8 +174,10 @@ impl Jobs {
             sync,
             clock,
             board: Board::default(),
+            review: Arc::default(),
             evicted: Arc::new(Evicted::default()),
             scrub: Arc::new(Progress::default()),
+            planned: Planned::default(),
             tasks: TaskTracker::new(),
             runtime: Handle::try_current().ok(),
             cancel: CancellationToken::new(),
@@ -166,9 +185,11 @@ impl Jobs {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Starts the housekeeping: eviction, the scheduled scrub, the scheduled runs of the catalog. Once is enough.
+    /// Starts the housekeeping: eviction, holding what is held against the catalog, the scheduled scrub, the scheduled runs of
+    /// the catalog, the prefetch. Once is enough.
     pub fn keep_house(&self) {
         self.shared.spawn(clock::evict(Arc::clone(&self.shared), self.shared.cancel.child_token()));
+        self.shared.spawn(clock::review(Arc::clone(&self.shared), self.shared.cancel.child_token()));
         if let Some(every) = self.shared.config.scrub_every {
             self.shared.spawn(clock::scrub(self.clone(), every, self.shared.cancel.child_token()));
         }
@@ -178,6 +199,9 @@ impl Jobs {
                     self.shared.spawn(sync::by_the_clock(self.clone(), lane, self.shared.cancel.child_token()));
                 }
             }
+        }
+        if self.shared.sync.is_some() {
+            self.shared.spawn(prefetch::by_itself(self.clone(), self.shared.cancel.child_token()));
         }
     }
 
@@ -192,7 +216,7 @@ impl Jobs {
             self.shared.fill()?;
         }
         match work {
-            Work::Sync | Work::Definitions => drop(self.shared.sync()?),
+            Work::Sync | Work::Definitions | Work::Prefetch => drop(self.shared.sync()?),
             Work::Crosscheck => drop(self.shared.sync()?.comparable()?),
             _ => {}
         }
@@ -210,6 +234,7 @@ impl Jobs {
                 Work::Sync => sync::run(&shared, &record, RunKind::Catalog).await,
                 Work::Definitions => sync::run(&shared, &record, RunKind::Definitions).await,
                 Work::Crosscheck => sync::run(&shared, &record, RunKind::Crosscheck).await,
+                Work::Prefetch => prefetch::run(&shared, &record).await,
             };
             record.end(ended, shared.clock.now());
             drop(ending);

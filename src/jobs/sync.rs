@@ -26,6 +26,9 @@ const NAP_MAX: Duration = Duration::from_mins(1);
 /// How long to wait where a run that is due cannot be started: many jobs run, or the index cannot be read.
 const RETRY_AFTER: Duration = Duration::from_mins(1);
 
+/// Runs that are looked through for the last one of each kind.
+const LOOKED_THROUGH: usize = 1_000;
+
 /// Who starts what nobody asked for.
 const CLOCK: &str = "the schedule";
 
@@ -85,9 +88,6 @@ pub struct State {
     /// How the catalog stands.
     pub standing: Standing,
 }
-
-/// Runs that are looked through for the last one that ended well.
-const LOOKED_THROUGH: usize = 1_000;
 
 impl Jobs {
     /// How the synchronisation stands.
@@ -202,7 +202,11 @@ pub(in crate::jobs) async fn run(shared: &Shared, record: &Record, kind: RunKind
     ticks.reset();
     let ended = loop {
         tokio::select! {
-            ended = &mut running => break ended,
+            ended = &mut running => {
+                // However it ended: what it committed counts.
+                shared.review.notify_one();
+                break ended;
+            }
             _ = ticks.tick() => look(),
         }
     };
@@ -210,7 +214,12 @@ pub(in crate::jobs) async fn run(shared: &Shared, record: &Record, kind: RunKind
     if !matches!(ended, Err(crate::sync::error::Error::Running)) {
         look();
     }
+    // What a run that failed has committed may be wanted too.
+    shared.content_changed();
     let counts = ended?;
+    if let Err(error) = count_wanted(shared).await {
+        tracing::warn!(%error, "what files are wanted after a run of the catalog is not counted");
+    }
     Ok(match kind {
         RunKind::Crosscheck => compared(sync.found()),
         RunKind::Catalog | RunKind::Definitions => summary(&counts),
@@ -236,6 +245,15 @@ fn compared(found: Compared) -> String {
         .chain(rare)
         .collect::<Vec<_>>()
         .join("; ")
+}
+
+/// Writes into the history how much the content policy wants after the last run.
+async fn count_wanted(shared: &Shared) -> Result<(), Error> {
+    let wanted = shared.plan_anew().await?.now.wanted;
+    if let Some(run) = shared.sync()?.history(None, 1).await?.first() {
+        shared.store.catalog().set_run_files(run.id, wanted.files, wanted.bytes).await?;
+    }
+    Ok(())
 }
 
 /// What a run is at, for people.

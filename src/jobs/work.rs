@@ -27,6 +27,8 @@ pub enum Kind {
     Backup,
     /// Brings the catalog up to what the upstream has.
     Sync,
+    /// Brings files that the content policy wants.
+    Prefetch,
     /// Holds the catalog against Microsoft's.
     Crosscheck,
 }
@@ -41,6 +43,7 @@ impl Kind {
             Self::Import => "import",
             Self::Backup => "backup",
             Self::Sync => "sync",
+            Self::Prefetch => "prefetch",
             Self::Crosscheck => "crosscheck",
         }
     }
@@ -59,6 +62,8 @@ pub enum Work {
     Backup(Backup),
     /// One run of the catalog's synchronisation.
     Sync,
+    /// Bring what the content policy wants and is not held.
+    Prefetch,
     /// One of its lane of definition updates.
     Definitions,
     /// A comparison of the catalog with Microsoft's.
@@ -130,6 +135,7 @@ impl Work {
             Self::Backup(_) => Kind::Backup,
             Self::Sync | Self::Definitions => Kind::Sync,
             Self::Crosscheck => Kind::Crosscheck,
+            Self::Prefetch => Kind::Prefetch,
         }
     }
 
@@ -142,6 +148,7 @@ impl Work {
             Self::Backup(_) => Some("backup".to_owned()),
             // They write the same catalog, and the history has one of them at a time.
             Self::Sync | Self::Definitions | Self::Crosscheck => Some("sync".to_owned()),
+            Self::Prefetch => Some("prefetch".to_owned()),
         }
     }
 
@@ -150,7 +157,10 @@ impl Work {
         // An address is mapped as clients' requests are, which only a node with its rules can.
         matches!(
             self,
-            Self::Fetch(_) | Self::Verify(Verify { repair: true, .. }) | Self::Import(Import { address: Some(_), .. })
+            Self::Fetch(_)
+                | Self::Prefetch
+                | Self::Verify(Verify { repair: true, .. })
+                | Self::Import(Import { address: Some(_), .. })
         )
     }
 
@@ -171,6 +181,7 @@ impl Work {
             },
             Self::Backup(work) => work.to.display().to_string(),
             Self::Sync => "the catalog".to_owned(),
+            Self::Prefetch => "what the content policy wants".to_owned(),
             Self::Definitions => "definition updates".to_owned(),
             Self::Crosscheck => "the catalog, compared with Microsoft's".to_owned(),
         }
@@ -190,7 +201,7 @@ impl Work {
             Self::Verify(Verify { rate: Some(0), .. }) => {
                 refuse("a rate of 0 bytes a second would never end: give at least 1".to_owned())
             }
-            Self::Verify(_) | Self::Sync | Self::Definitions | Self::Crosscheck => Ok(()),
+            Self::Verify(_) | Self::Sync | Self::Definitions | Self::Crosscheck | Self::Prefetch => Ok(()),
             Self::Import(work) if work.paths.is_empty() => {
                 refuse("nothing to import: give at least one path".to_owned())
             }

@@ -6,7 +6,8 @@
 //!    asked for, or one by one with a [`scrub::Walk`].
 //! 3. [`schedule`] is the loop that walks through everything once a quarter, slowly, and goes on after a restart where it
 //!    was.
-//! 4. [`progress`] is what either tells of itself meanwhile.
+//! 4. [`review`] is the loop that holds what is held against the catalog when that has changed.
+//! 5. [`progress`] is what a scrub tells of itself meanwhile.
 //!
 //! What to do about a bad payload is not decided here: findings are handed out, and whoever knows the sources has the bad
 //! groups fetched again or the payload quarantined. Nothing here keeps a rate of its own either: the caller hands in a
@@ -14,5 +15,6 @@
 
 pub mod evict;
 pub mod progress;
+pub mod review;
 pub mod schedule;
 pub mod scrub;

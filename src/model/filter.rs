@@ -41,14 +41,13 @@ pub struct Selection {
 }
 
 impl Default for Selection {
-    /// The names of [`Filters::default`].
+    /// The ids of [`Filters::default`]: a real catalog may call one of them otherwise, or something else as well.
     fn default() -> Self {
-        let names = |list: &'static [known::Known]| {
-            list.iter().filter(|known| known.default).map(|known| known.name.to_owned())
-        };
+        let ids =
+            |list: &'static [known::Known]| list.iter().filter(|known| known.default).map(|known| known.id.to_string());
         Self {
-            products: names(&known::PRODUCTS).collect(),
-            classifications: names(&known::CLASSIFICATIONS).collect(),
+            products: ids(&known::PRODUCTS).collect(),
+            classifications: ids(&known::CLASSIFICATIONS).collect(),
             languages: Vec::new(),
         }
     }

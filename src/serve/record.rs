@@ -203,6 +203,14 @@ impl Drop for Record {
             self.first_byte.map(|time| time.as_secs_f64()),
             duration.as_secs_f64(),
         );
+        // What is held tells nothing new, and is not looked at.
+        if self.sent > 0
+            && !matches!(self.cache.outcome, Outcome::Hit | Outcome::Refused)
+            && self.method == Method::GET
+            && let Some(asked) = &self.asked
+        {
+            self.face.store.asked(&asked.target.name);
+        }
         self.face.store.ledger().add(Tally {
             requests: 1,
             hits: u64::from(self.cache.outcome == Outcome::Hit),

@@ -13,7 +13,7 @@ use crate::store::error::Error;
 use crate::store::identity;
 use crate::store::index;
 use crate::store::tables::{
-    ALIASES, DOCUMENTS, DOOMED, DRAFTS, EXPIRY, INTENTS, LEDGER, META, NAMES, NOTES, PAYLOADS, PIECES, PINS,
+    ALIASES, DOCUMENTS, DOOMED, DRAFTS, EXPIRY, INTENTS, LEDGER, META, NAMES, NOTES, OUTDATED, PAYLOADS, PIECES, PINS,
     QUARANTINE, RECENCY, TOTALS, UNCHECKED, USED,
 };
 
@@ -75,6 +75,7 @@ pub(crate) fn tables(tx: &ReadTransaction, db: &Database, wanted: &dyn Fn() -> b
     table(tx, db, RECENCY, wanted)?;
     table(tx, db, EXPIRY, wanted)?;
     table(tx, db, PINS, wanted)?;
+    table(tx, db, OUTDATED, wanted)?;
     table(tx, db, INTENTS, wanted)?;
     table(tx, db, DOOMED, wanted)?;
     table(tx, db, DRAFTS, wanted)?;
@@ -94,6 +95,7 @@ pub(crate) fn tables(tx: &ReadTransaction, db: &Database, wanted: &dyn Fn() -> b
     table(tx, db, catalog::FILES, wanted)?;
     table(tx, db, catalog::USERS, wanted)?;
     table(tx, db, catalog::SHA256S, wanted)?;
+    table(tx, db, catalog::ADDRESSES, wanted)?;
     table(tx, db, catalog::LOG, wanted)?;
     table(tx, db, catalog::CHUNKS, wanted)?;
     table(tx, db, catalog::BLOBS, wanted)?;

@@ -88,7 +88,9 @@ impl Blob {
     /// `MADV_RANDOM` the kernel would fetch such a window page by page.
     pub(crate) fn open(disk: &dyn Disk, path: &Path, size: u64) -> io::Result<Self> {
         let file = disk.open(path)?;
-        let len = file.facts()?.len;
+        // Asked once: the length, and whose it is.
+        let facts = file.as_file().metadata()?;
+        let len = facts.len();
         if len != size {
             let what = format!("{} has {len} bytes, its index entry says {size}", path.display());
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
@@ -99,7 +101,7 @@ impl Blob {
         // SAFETY: the file is a published payload: nothing truncates or rewrites it (see the head of this file), so
         // the mapped bytes exist and do not change while the map lives.
         let map = unsafe { Mmap::map(file.as_file())? };
-        let probe = os::Probe::of(file.as_file(), &map)?;
+        let probe = os::Probe::of(&facts, &map);
         Ok(Self { open: Some(Open { map, file, probe }), pool: None })
     }
 
@@ -211,10 +213,11 @@ fn read_through(file: &File, start: usize, end: usize) -> io::Result<()> {
 /// What Linux can do.
 #[cfg(target_os = "linux")]
 mod os {
-    use std::fs::File;
+    use std::fs::{File, Metadata};
     use std::io::{self, IoSliceMut};
     use std::os::fd::AsRawFd;
     use std::os::unix::fs::MetadataExt;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use memmap2::{Advice, Mmap};
     use rustix::io::{Errno, ReadWriteFlags, preadv2};
@@ -233,9 +236,9 @@ mod os {
     }
 
     impl Probe {
-        pub(super) fn of(file: &File, map: &Mmap) -> io::Result<Self> {
-            let own = file.metadata()?.uid() == rustix::process::geteuid().as_raw();
-            Ok(if own && may_ask(map) { Self::Mincore } else { Self::Read })
+        pub(super) fn of(facts: &Metadata, map: &Mmap) -> Self {
+            let own = facts.uid() == rustix::process::geteuid().as_raw();
+            if own && may_ask(map) { Self::Mincore } else { Self::Read }
         }
 
         pub(super) fn resident(self, map: &Mmap, file: &File, start: usize, end: usize) -> bool {
@@ -246,8 +249,13 @@ mod os {
         }
     }
 
-    /// Whether the process is answered when it asks for the map's first page; where it is not, that is said once.
+    /// Whether the process is answered when it asks for the map's first page; where it is not, that is said once. One that was
+    /// answered is believed: filters come with the start of a process.
     fn may_ask(map: &Mmap) -> bool {
+        static ANSWERED: AtomicBool = AtomicBool::new(false);
+        if ANSWERED.load(Ordering::Relaxed) {
+            return true;
+        }
         let mut flag = [0_u8];
         // SAFETY: as in `mincore`: a map is not empty, so that its first byte is in a page of it; one page, one flag.
         let asked = unsafe { libc::mincore(map.as_ptr().cast_mut().cast(), 1, flag.as_mut_ptr()) };
@@ -258,6 +266,7 @@ mod os {
                 tracing::warn!(%error, "mincore(2) is refused, so that finding out what is in memory costs more: allow it in the unit or the container's system call filter");
             });
         }
+        ANSWERED.store(asked == 0, Ordering::Relaxed);
         asked == 0
     }
 
@@ -422,7 +431,7 @@ mod os {
 /// What every system can do.
 #[cfg(not(target_os = "linux"))]
 mod os {
-    use std::fs::File;
+    use std::fs::{File, Metadata};
     use std::io;
 
     use memmap2::Mmap;
@@ -434,8 +443,8 @@ mod os {
     pub(super) struct Probe;
 
     impl Probe {
-        pub(super) fn of(_: &File, _: &Mmap) -> io::Result<Self> {
-            Ok(Self)
+        pub(super) fn of(_: &Metadata, _: &Mmap) -> Self {
+            Self
         }
 
         pub(super) fn resident(self, _: &Mmap, _: &File, _: usize, _: usize) -> bool {

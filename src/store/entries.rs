@@ -1,7 +1,7 @@
 //! The rows that belong together: a payload with its recency, its end and the running sums; a name with its way back.
 //! Every function here keeps all of them in step inside one transaction, and nothing else may write these tables.
 
-use redb::{ReadTransaction, ReadableTable, WriteTransaction};
+use redb::{ReadTransaction, ReadableTable, TableError, WriteTransaction};
 
 use crate::base::digest::Blake3;
 use crate::model::name::Name;
@@ -9,8 +9,8 @@ use crate::model::payload::Class;
 use crate::store::error::Error;
 use crate::store::judge::Sha1State;
 use crate::store::tables::{
-    ALIASES, AliasRow, EXPIRY, Id, NAMES, PAYLOAD_BYTES, PAYLOAD_COUNT, PAYLOADS, PINS, PayloadRow, RECENCY, TOTALS,
-    UNCHECKED, USED, class_code, decode, encode, name_of, names_end, names_key, sha1_key, time_key, use_key,
+    ALIASES, AliasRow, EXPIRY, Id, NAMES, OUTDATED, PAYLOAD_BYTES, PAYLOAD_COUNT, PAYLOADS, PINS, PayloadRow, RECENCY,
+    TOTALS, UNCHECKED, USED, class_code, decode, encode, name_of, names_end, names_key, sha1_key, time_key, use_key,
 };
 use crate::store::withheld;
 
@@ -31,9 +31,51 @@ pub(crate) fn payload(tx: &WriteTransaction, id: &Id) -> Result<Option<PayloadRo
     tx.open_table(PAYLOADS)?.get(id)?.map(|row| decode("payloads.1", row.value())).transpose()
 }
 
+/// What is added to the class of an outdated payload where it stands in the order of giving up.
+pub(crate) const OUTDATED_CLASS: u8 = 2;
+
+/// Where a payload of this class stands in the order of giving up.
+pub(crate) fn order(tx: &WriteTransaction, id: &Id, class: u8) -> Result<u8, Error> {
+    let outdated = tx.open_table(OUTDATED)?.get(id)?.is_some();
+    Ok(if outdated { class.saturating_add(OUTDATED_CLASS) } else { class })
+}
+
+/// Whether a payload is marked as one that only superseded or withdrawn updates have.
+pub(crate) fn is_outdated(tx: &ReadTransaction, id: &Id) -> Result<bool, Error> {
+    match tx.open_table(OUTDATED) {
+        Ok(table) => Ok(table.get(id)?.is_some()),
+        // An index that was made before there was this table, opened to be read alone.
+        Err(TableError::TableDoesNotExist(_)) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Sets that mark, or takes it away, and gives the payload its place in the order. Says whether anything changed.
+pub(crate) fn mark_outdated(tx: &WriteTransaction, id: &Id, outdated: bool) -> Result<bool, Error> {
+    let Some(row) = payload(tx, id)? else { return Ok(false) };
+    let before = order(tx, id, row.class)?;
+    {
+        let mut table = tx.open_table(OUTDATED)?;
+        let was = if outdated { table.insert(id, ())?.is_some() } else { table.remove(id)?.is_some() };
+        if was == outdated {
+            return Ok(false);
+        }
+    }
+    let after = order(tx, id, row.class)?;
+    let used = tx.open_table(USED)?.get(id)?.map_or(0, |ms| ms.value());
+    let mut recency = tx.open_table(RECENCY)?;
+    // A pinned payload has no place.
+    if recency.remove(&use_key(before, used, id))?.is_some() {
+        recency.insert(&use_key(after, used, id), ())?;
+    }
+    Ok(true)
+}
+
 /// Puts a payload in, or another state of it in place of what is there. `used_at` is kept where it is already later.
 pub(crate) fn put_payload(tx: &WriteTransaction, id: &Id, row: &PayloadRow, used_at: u64) -> Result<(), Error> {
     let old = payload(tx, id)?;
+    let place = order(tx, id, row.class)?;
+    let old_place = old.as_ref().map(|old| order(tx, id, old.class)).transpose()?;
     tx.open_table(PAYLOADS)?.insert(id, encode(row)?.as_slice())?;
     let pinned = tx.open_table(PINS)?.get(id)?.is_some();
     let mut unchecked = tx.open_table(UNCHECKED)?;
@@ -49,13 +91,13 @@ pub(crate) fn put_payload(tx: &WriteTransaction, id: &Id, row: &PayloadRow, used
     let mut recency = tx.open_table(RECENCY)?;
     let mut expiry = tx.open_table(EXPIRY)?;
     if let Some(old) = &old {
-        recency.remove(&use_key(old.class, was.unwrap_or(0), id))?;
+        recency.remove(&use_key(old_place.unwrap_or(old.class), was.unwrap_or(0), id))?;
         if let Some(end) = old.expires_at {
             expiry.remove(&time_key(end, id))?;
         }
     }
     if !pinned {
-        recency.insert(&use_key(row.class, now, id), ())?;
+        recency.insert(&use_key(place, now, id), ())?;
     }
     if let Some(end) = row.expires_at {
         expiry.insert(&time_key(end, id), ())?;
@@ -73,7 +115,9 @@ pub(crate) fn take_payload(tx: &WriteTransaction, id: &Id) -> Result<Option<Payl
     tx.open_table(UNCHECKED)?.remove(&sha1_key(&row.sha1, id))?;
     withheld::release(tx, id)?;
     let used = tx.open_table(USED)?.remove(id)?.map_or(0, |ms| ms.value());
-    tx.open_table(RECENCY)?.remove(&use_key(row.class, used, id))?;
+    let place = order(tx, id, row.class)?;
+    tx.open_table(RECENCY)?.remove(&use_key(place, used, id))?;
+    tx.open_table(OUTDATED)?.remove(id)?;
     if let Some(end) = row.expires_at {
         tx.open_table(EXPIRY)?.remove(&time_key(end, id))?;
     }
@@ -99,6 +143,7 @@ pub(crate) fn touch(tx: &WriteTransaction, id: &Id, ms: u64) -> Result<(), Error
 }
 
 fn put_used(tx: &WriteTransaction, id: &Id, class: u8, ms: u64) -> Result<(), Error> {
+    let place = order(tx, id, class)?;
     let mut used = tx.open_table(USED)?;
     let was = used.get(id)?.map_or(0, |ms| ms.value());
     if was >= ms {
@@ -107,8 +152,8 @@ fn put_used(tx: &WriteTransaction, id: &Id, class: u8, ms: u64) -> Result<(), Er
     used.insert(id, ms)?;
     let mut recency = tx.open_table(RECENCY)?;
     // A pinned payload has no place in the order, and gets none by being used.
-    if recency.remove(&use_key(class, was, id))?.is_some() {
-        recency.insert(&use_key(class, ms, id), ())?;
+    if recency.remove(&use_key(place, was, id))?.is_some() {
+        recency.insert(&use_key(place, ms, id), ())?;
     }
     Ok(())
 }
@@ -184,11 +229,20 @@ pub(crate) fn names_in(table: &impl ReadableTable<&'static [u8], ()>, id: &Id) -
 
 /// The payload that a name points to, in a snapshot.
 pub(crate) fn look_up(tx: &ReadTransaction, name: &[u8]) -> Result<Option<(Blake3, PayloadRow, AliasRow)>, Error> {
-    let Some(alias) = tx.open_table(ALIASES)?.get(name)?.map(|row| decode::<AliasRow>("aliases.1", row.value())) else {
+    look_up_in(&tx.open_table(ALIASES)?, &tx.open_table(PAYLOADS)?, name)
+}
+
+/// The same in tables that are open.
+pub(crate) fn look_up_in(
+    aliases: &impl ReadableTable<&'static [u8], &'static [u8]>,
+    payloads: &impl ReadableTable<&'static Id, &'static [u8]>,
+    name: &[u8],
+) -> Result<Option<(Blake3, PayloadRow, AliasRow)>, Error> {
+    let Some(alias) = aliases.get(name)?.map(|row| decode::<AliasRow>("aliases.1", row.value())) else {
         return Ok(None);
     };
     let alias = alias?;
-    let row = tx.open_table(PAYLOADS)?.get(&alias.blake3)?.map(|row| decode("payloads.1", row.value())).transpose()?;
+    let row = payloads.get(&alias.blake3)?.map(|row| decode("payloads.1", row.value())).transpose()?;
     Ok(row.map(|row| (Blake3::new(alias.blake3), row, alias)))
 }
 
@@ -205,6 +259,7 @@ pub(crate) fn create_tables(tx: &WriteTransaction) -> Result<(), Error> {
     tx.open_table(RECENCY)?;
     tx.open_table(EXPIRY)?;
     tx.open_table(PINS)?;
+    tx.open_table(OUTDATED)?;
     tx.open_table(INTENTS)?;
     tx.open_table(DOOMED)?;
     tx.open_table(DRAFTS)?;

@@ -15,7 +15,7 @@ use crate::base::digest::{Blake3, Digests, Sha1, Sha256};
 use crate::base::limits::GROUP;
 use crate::base::span::Span;
 
-/// What SHA-1 and SHA-256 take in at a time. As long as updates are whole blocks, neither has to buffer anything.
+/// What SHA-1 and SHA-256 take in at a time. As long as updates are whole blocks, nothing has to be kept of one.
 const BLOCK: usize = 64;
 
 /// What a proof keeps of one group.
@@ -85,28 +85,33 @@ fn left_part(count: usize) -> usize {
     count.div_ceil(2).next_power_of_two()
 }
 
+/// Something that takes in bytes on whichever thread.
+pub(crate) type Lane<'a> = Box<dyn FnMut(&[u8]) + Send + 'a>;
+
 /// SHA-1 and SHA-256 over the bytes from the first on. A clone is a state to come back to.
 #[derive(Clone)]
 pub(crate) struct Running {
-    sha256: sha2::Sha256,
-    sha1: RunningSha1,
+    chains: Chains,
     at: u64,
 }
 
 #[derive(Clone)]
-enum RunningSha1 {
-    Plain(sha1::Sha1),
-    /// Looks for the traces of known collision attacks, in software, at about a third of the speed: only where nothing
-    /// but a SHA-1 is published.
-    Checked(CheckedSha1),
+enum Chains {
+    Plain(Pair),
+    /// The SHA-1 looks for the traces of known collision attacks, in software, at about a third of the speed: only where
+    /// nothing but a SHA-1 is published.
+    Checked(sha2::Sha256, CheckedSha1),
 }
 
 impl Running {
     /// At the first byte. `checked_sha1` where a SHA-1 is all that anybody published.
     pub(crate) fn new(checked_sha1: bool) -> Self {
-        let sha1 =
-            if checked_sha1 { RunningSha1::Checked(CheckedSha1::new()) } else { RunningSha1::Plain(sha1::Sha1::new()) };
-        Self { sha256: sha2::Sha256::new(), sha1, at: 0 }
+        let chains = if checked_sha1 {
+            Chains::Checked(sha2::Sha256::new(), CheckedSha1::new())
+        } else {
+            Chains::Plain(Pair::new())
+        };
+        Self { chains, at: 0 }
     }
 
     /// Bytes taken in so far.
@@ -116,33 +121,119 @@ impl Running {
 
     /// Takes in the next bytes.
     pub(crate) fn update(&mut self, bytes: &[u8]) {
-        match &mut self.sha1 {
-            // A block of each in turn. Either digest is a chain in which every instruction waits for the one before it; so
-            // close together, the processor works on one chain while the other waits, which saves a third of the time.
-            RunningSha1::Plain(sha1) => {
-                for block in bytes.chunks(BLOCK) {
-                    self.sha256.update(block);
-                    sha1.update(block);
-                }
-            }
-            // This one keeps the processor busy by itself.
-            RunningSha1::Checked(sha1) => {
-                self.sha256.update(bytes);
-                sha1.update(bytes);
+        for mut lane in self.lanes(bytes.len() as u64) {
+            lane(bytes);
+        }
+    }
+
+    /// What takes in the next `len` bytes, apart, so that each can have a thread: all of them must be given the same
+    /// bytes in order. Two chains that overlap in one thread stay together.
+    pub(crate) fn lanes(&mut self, len: u64) -> Vec<Lane<'_>> {
+        self.at += len;
+        match &mut self.chains {
+            Chains::Plain(pair) => vec![Box::new(|bytes| pair.update(bytes))],
+            // This SHA-1 keeps the processor busy by itself.
+            Chains::Checked(sha256, sha1) => {
+                vec![Box::new(|bytes| sha1.update(bytes)), Box::new(|bytes| sha256.update(bytes))]
             }
         }
-        self.at += bytes.len() as u64;
     }
 
     /// Joined with the leaves of the same bytes.
     pub(crate) fn finish(self, leaves: Vec<Leaf>) -> Hashed {
-        let (sha1, collision) = match self.sha1 {
-            RunningSha1::Plain(sha1) => (Sha1::new(sha1.finalize().into()), false),
-            RunningSha1::Checked(sha1) => sha1.finish(),
+        let (sha256, (sha1, collision)) = match self.chains {
+            Chains::Plain(pair) => {
+                let (sha256, sha1) = pair.finish();
+                (sha256, (sha1, false))
+            }
+            Chains::Checked(sha256, sha1) => (Sha256::new(sha256.finalize().into()), sha1.finish()),
         };
-        let sha256 = Sha256::new(self.sha256.finalize().into());
         Hashed { digests: Digests { blake3: root(&leaves), sha1, sha256 }, leaves, collision }
     }
+}
+
+/// SHA-256 and SHA-1, a block of each in turn.
+///
+/// Either digest is a chain in which every instruction waits for the one before it; so close together, the processor works on
+/// one chain while the other waits, which saves a third of the time. Both cut the bytes alike, and end alike: with a one bit,
+/// zeros, and the length in bits in the last eight bytes of a block (FIPS 180-4, sections 5.1.1, 5.3.1, 5.3.3 and 6).
+#[derive(Clone)]
+struct Pair {
+    sha256: [u32; 8],
+    sha1: [u32; 5],
+    /// The bytes of the block that is not full yet.
+    begun: [u8; BLOCK],
+    len: u64,
+}
+
+impl Pair {
+    fn new() -> Self {
+        Self {
+            sha256: [
+                0x6a09_e667,
+                0xbb67_ae85,
+                0x3c6e_f372,
+                0xa54f_f53a,
+                0x510e_527f,
+                0x9b05_688c,
+                0x1f83_d9ab,
+                0x5be0_cd19,
+            ],
+            sha1: [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476, 0xc3d2_e1f0],
+            begun: [0; BLOCK],
+            len: 0,
+        }
+    }
+
+    fn blocks(&mut self, blocks: &[[u8; BLOCK]]) {
+        for block in blocks {
+            let block = std::slice::from_ref(block);
+            sha2::block_api::compress256(&mut self.sha256, block);
+            sha1::block_api::compress(&mut self.sha1, block);
+        }
+    }
+
+    fn update(&mut self, mut bytes: &[u8]) {
+        let have = (self.len % BLOCK as u64) as usize;
+        self.len += bytes.len() as u64;
+        if have > 0 {
+            let (more, rest) = bytes.split_at(bytes.len().min(BLOCK - have));
+            self.begun[have..have + more.len()].copy_from_slice(more);
+            if have + more.len() < BLOCK {
+                return;
+            }
+            let full = self.begun;
+            self.blocks(&[full]);
+            bytes = rest;
+        }
+        let (blocks, rest) = bytes.as_chunks();
+        self.blocks(blocks);
+        self.begun[..rest.len()].copy_from_slice(rest);
+    }
+
+    fn finish(mut self) -> (Sha256, Sha1) {
+        let bits = self.len.wrapping_mul(8).to_be_bytes();
+        let have = (self.len % BLOCK as u64) as usize;
+        let mut last = self.begun;
+        last[have] = 0x80;
+        last[have + 1..].fill(0);
+        if have + 1 + bits.len() > BLOCK {
+            self.blocks(&[last]);
+            last.fill(0);
+        }
+        last[BLOCK - bits.len()..].copy_from_slice(&bits);
+        self.blocks(&[last]);
+        (Sha256::new(bytes_of(self.sha256)), Sha1::new(bytes_of(self.sha1)))
+    }
+}
+
+/// The words of a digest, the most significant byte of each first.
+fn bytes_of<const WORDS: usize, const BYTES: usize>(words: [u32; WORDS]) -> [u8; BYTES] {
+    let mut bytes = [0; BYTES];
+    for (place, word) in bytes.as_chunks_mut().0.iter_mut().zip(words) {
+        *place = word.to_be_bytes();
+    }
+    bytes
 }
 
 /// A SHA-1 alone, with collision detection. Boxed because its state is some kilobytes. The digest is wanted even of a
@@ -209,6 +300,23 @@ mod tests {
         for groups in 2..=17 {
             for off in [-1025, -1, 0, 1, 1025] {
                 check((groups * 65_536_isize + off).unsigned_abs());
+            }
+        }
+    }
+
+    #[test]
+    fn sha1_and_sha256_are_those_of_others_at_every_length_and_cut() {
+        let bytes = bytes(300);
+        for len in 0..=bytes.len() {
+            let bytes = &bytes[..len];
+            for cut in [0, 1, 55, 63, 64, 65, 127, 128, 200] {
+                let mut pair = Pair::new();
+                let (first, rest) = bytes.split_at(cut.min(len));
+                pair.update(first);
+                pair.update(rest);
+                let (sha256, sha1) = pair.finish();
+                assert_eq!(sha256.as_bytes()[..], sha2::Sha256::digest(bytes)[..], "{len}, {cut}");
+                assert_eq!(sha1.as_bytes()[..], sha1::Sha1::digest(bytes)[..], "{len}, {cut}");
             }
         }
     }

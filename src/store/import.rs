@@ -3,14 +3,15 @@
 //! 1. A row says that the file is on its way; and where it is moved, the row and a file beside the draft where it came
 //!    from.
 //! 2. The file becomes a draft: moved, where that is asked for, it is ours, nobody has it open for writing, and it lies on
-//!    the same file system; else a reflink or a copy.
-//! 3. It is hashed, judged, and published like every draft. One that was moved must have had no writer from before the
-//!    move until then: what is published is mapped.
+//!    the same file system; else a reflink or a copy, which is hashed as it is made (`pour`).
+//! 3. It is hashed, where that was not done yet, judged, and published like every draft. One that was moved must have had no
+//!    writer from before the move until then: what is published is mapped.
 //! 4. Where it is not what was expected a moved file goes back, a copy is thrown away.
 
+use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,11 +24,11 @@ use crate::store::blob::Still;
 use crate::store::cache::Found;
 use crate::store::core::{Core, unseal};
 use crate::store::draft::DraftFile;
-use crate::store::drafts::HASH_STEP;
 use crate::store::error::Error;
 use crate::store::filling::drop_draft_rows;
 use crate::store::hash::Hashed;
 use crate::store::judge::{Verdict, judge, rests_on_sha1, vouches_sha1};
+use crate::store::pour::{Failed, Target, pour};
 use crate::store::promise::Promise;
 use crate::store::proving::sha1_state;
 use crate::store::publish::Finished;
@@ -42,18 +43,25 @@ struct Taken<'a> {
     wanted: &'a dyn Fn() -> bool,
 }
 
-/// The digests of a complete draft, as long as they are wanted.
-fn hash_while(file: &DraftFile, wanted: &dyn Fn() -> bool) -> io::Result<Hashed> {
-    while file.hash_some(HASH_STEP)? {
-        if !wanted() {
-            return Err(broken_off());
-        }
-    }
-    file.finish()
+/// How a file has become a draft.
+enum Brought {
+    /// The file itself.
+    Moved,
+    /// A file of its own that shares its blocks.
+    Shared,
+    /// Byte by byte, hashed on the way.
+    Copied(Hashed),
 }
 
-fn broken_off() -> io::Error {
-    io::Error::new(io::ErrorKind::Interrupted, "the import was broken off")
+/// A draft made of a file, hashed.
+struct Imported<'a> {
+    id: u64,
+    /// The bytes that it is counted with.
+    allocated: &'a AtomicU64,
+    file: &'a DraftFile,
+    hashed: Hashed,
+    /// Whether its SHA-1 was computed with collision detection.
+    checked: bool,
 }
 
 fn disturbed(home: &Path) -> Error {
@@ -150,8 +158,12 @@ impl Core {
         let (still, has_writer) = if take && is_ours { unwritten(&home) } else { (None, false) };
         self.note_import(id, size, expected.as_ref(), still.as_ref().map(|_| home.as_path()))?;
         let noted = if still.is_some() { self.note_home(id, &home) } else { Ok(()) };
-        let moved = match noted.and_then(|()| self.bring(id, &home, still.is_some(), what.wanted)) {
-            Ok(moved) => moved,
+        // A SHA-1 that the administrator gives it as a name must be worth that.
+        let is_named = names.iter().any(|(name, _)| matches!(name, Name::Digest(Digest::Sha1(_))));
+        let checked = is_named || rests_on_sha1(None, expected.as_slice());
+        let brought = noted.and_then(|()| self.bring((id, size, checked), &home, still.is_some(), what.wanted));
+        let brought = match brought {
+            Ok(brought) => brought,
             Err(error) => {
                 self.writer.write(Room::Frees, move |tx| drop_draft_rows(tx, id))?;
                 self.unlink(&self.layout.draft(id))?;
@@ -165,13 +177,18 @@ impl Core {
         allocated.store(lies, Ordering::Release);
         promise.end();
         // The rename is done: from here on a file that was moved goes back where anything fails.
+        let moved = matches!(brought, Brought::Moved);
         let still = still.filter(|_| moved);
         let settled = if moved { self.sync_dir(&self.layout.drafts()) } else { Ok(()) };
         let settled = settled.and_then(|()| self.is_the_one(id, &home, still.as_ref()));
-        let settled = settled.and_then(|()| if (what.wanted)() { Ok(()) } else { Err(broken_off().into()) });
+        let settled =
+            settled.and_then(|()| if (what.wanted)() { Ok(()) } else { Err(Failed::Unwanted.between(&home, &home)) });
         let unwritten = || still.as_ref().is_none_or(Still::holds);
-        let published = settled
-            .and_then(|()| self.publish_import((id, size, allocated), &home, expected, names, what.wanted, &unwritten));
+        let published = settled.and_then(|()| self.hash_brought((id, size, checked), brought, what.wanted));
+        let published = published.and_then(|(file, hashed)| {
+            let draft = Imported { id, allocated, file: &file, hashed, checked };
+            self.publish_import(draft, &home, expected, names, &unwritten)
+        });
         if self.facts(&self.layout.draft(id))?.is_none() {
             // It is a payload now, or in quarantine. What is left here is swept on open.
             if let Err(error) = self.unlink(&self.layout.draft_home(id)) {
@@ -242,21 +259,59 @@ impl Core {
         self.sync_dir(&self.layout.drafts())
     }
 
-    /// Step 2. Says whether the file itself was moved; on an error it was not, and what lies among the drafts is a copy.
-    fn bring(&self, id: u64, home: &Path, moves: bool, wanted: &dyn Fn() -> bool) -> Result<bool, Error> {
+    /// Step 2. On an error the file was not moved, and what lies among the drafts is a copy, or a part of one.
+    fn bring(
+        &self,
+        (id, size, checked): (u64, u64, bool),
+        home: &Path,
+        moves: bool,
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<Brought, Error> {
         let here = self.layout.draft(id);
         if moves {
             match self.disk.rename(home, &here) {
                 Ok(()) => {
                     unseal(&here);
-                    return Ok(true);
+                    return Ok(Brought::Moved);
                 }
                 Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {}
                 Err(error) => return Err(Error::at(home, &error)),
             }
         }
-        self.disk.copy_while(home, &here, wanted).map_err(|error| Error::at(home, &error))?;
-        Ok(false)
+        if self.disk.reflink(home, &here).map_err(|error| Error::at(home, &error))? {
+            return Ok(Brought::Shared);
+        }
+        let source = File::open(home).map_err(|error| Error::at(home, &error))?;
+        let target = self.disk.create(&here).map_err(|error| Error::at(&here, &error))?;
+        let mut read = |into: &mut [u8], at| source.read_exact_at(into, at);
+        let poured = pour(size, checked, &mut read, Target::File(&*target), wanted);
+        let hashed = poured.map_err(|error| error.between(home, &here))?;
+        let len = source.metadata().map_err(|error| Error::at(home, &error))?.len();
+        if len == size { Ok(Brought::Copied(hashed)) } else { Err(disturbed(home)) }
+    }
+
+    /// Step 3: what lies among the drafts, and its digests.
+    fn hash_brought(
+        &self,
+        (id, size, checked): (u64, u64, bool),
+        brought: Brought,
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<(Arc<DraftFile>, Hashed), Error> {
+        let here = self.layout.draft(id);
+        // For reading alone: one who opens it for writing is who must not be there.
+        let file = DraftFile::whole(&self.disk, &here, size, checked).map_err(|error| Error::at(&here, &error))?;
+        let file = Arc::new(file);
+        if let Brought::Copied(hashed) = brought {
+            return Ok((file, hashed));
+        }
+        let theirs = Arc::clone(&file);
+        // What nobody has synced yet goes to the disk while it is hashed, where a thread is free for that. A sync that fails
+        // is told by the one before the publish.
+        self.bulk.post(move || drop(theirs.sync()));
+        let mut read = |into: &mut [u8], at| file.read(at, into);
+        let poured = pour(size, checked, &mut read, Target::Nowhere, wanted);
+        let hashed = poured.map_err(|error| error.between(&here, &here))?;
+        Ok((file, hashed))
     }
 
     /// Whether what was moved is the file that was looked at, and has no other name by which somebody could write to it.
@@ -269,29 +324,16 @@ impl Core {
         if is_same { Ok(()) } else { Err(disturbed(home)) }
     }
 
-    /// Step 3. `unwritten` says whether nobody can have written to the file since it was looked at.
-    #[allow(clippy::too_many_arguments, reason = "one caller, and what it knows is no thing of its own")]
+    /// The rest of step 3. `unwritten` says whether nobody can have written to the file since it was looked at.
     fn publish_import(
         &self,
-        (id, size, allocated): (u64, u64, &AtomicU64),
+        draft: Imported<'_>,
         home: &Path,
         expected: Option<Published>,
         names: Vec<(Name, Alias)>,
-        wanted: &dyn Fn() -> bool,
         unwritten: &dyn Fn() -> bool,
     ) -> Result<Found, Error> {
-        let here = self.layout.draft(id);
-        let at = |error: io::Error| Error::at(&here, &error);
-        // A SHA-1 that the administrator gives it as a name must be worth that.
-        let is_named = names.iter().any(|(name, _)| matches!(name, Name::Digest(Digest::Sha1(_))));
-        let mut checked = is_named || rests_on_sha1(None, expected.as_slice());
-        // For reading alone: one who opens it for writing is who must not be there.
-        let file = Arc::new(DraftFile::whole(&self.disk, &here, size, checked).map_err(at)?);
-        let theirs = Arc::clone(&file);
-        // What was copied goes to the disk while it is hashed, where a thread is free for that. A sync that fails is told by
-        // the one before the publish.
-        self.bulk.post(move || drop(theirs.sync()));
-        let mut hashed = hash_while(&file, wanted).map_err(at)?;
+        let Imported { id, allocated, file, mut hashed, mut checked } = draft;
         let digests = hashed.digests;
         if let Some(published) = expected.and_then(|expected| expected.contradiction(&digests)) {
             return Err(Error::Mismatch { published, computed: digests });
@@ -304,7 +346,7 @@ impl Core {
         claims.extend(self.claims(&name, &digests, None)?);
         if !checked && rests_on_sha1(None, &claims) {
             // Only what it turned out to be says so. It is read once more; that is rare.
-            hashed = self.hash_checked(&here, &hashed)?;
+            hashed = self.hash_checked(file.path(), &hashed)?;
             checked = true;
         }
         let sha1 = sha1_state(checked, &hashed);
@@ -324,7 +366,7 @@ impl Core {
         let sha1_vouched = vouches_sha1(&claims, &digests);
         let finished = Finished {
             draft: id,
-            file: &file,
+            file,
             hashed: &hashed,
             sha1,
             sha1_vouched,

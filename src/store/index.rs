@@ -2,6 +2,8 @@
 //!
 //! 1. Opening is wrapped: damage is an error that names the file, never a panic.
 //! 2. A read takes a snapshot, runs, and gives values back; no guard leaves this file's closures.
+//!    Look-ups share one snapshot as long as nothing is committed: to take one, and to find the tables in it, costs more than
+//!    to look into them.
 //! 3. After an I/O error redb refuses everything. The gate to the file is shut, the file is opened again: for writing
 //!    where only space was missing, else to be read alone (through an overlay), and [`Health`] says why. An index that is
 //!    read alone already and fails once more is opened again too, a few times a minute at most.
@@ -11,18 +13,19 @@ use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use redb::backends::InMemoryBackend;
-use redb::{Builder, Database, Durability, ReadTransaction, ReadableDatabase, WriteTransaction};
+use redb::{Builder, Database, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase, WriteTransaction};
 
 use crate::base::disk::Disk;
 use crate::store::backup;
 use crate::store::error::{Error, is_full};
 use crate::store::medium::{Access, Gate, Medium, Overlay};
+use crate::store::tables::{ALIASES, Id, PAYLOADS};
 
 /// Whether the store can do its work.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +53,18 @@ pub(crate) struct Index {
     state: ArcSwap<State>,
     /// Held while the index is opened anew, with the times of the last openings to be read alone.
     turning: Mutex<VecDeque<Instant>>,
+    /// Counts commits.
+    commits: AtomicU64,
+    /// What the last look-up asked. Let go of by the next commit, so that the pages of a snapshot are not kept for longer.
+    names: ArcSwapOption<Names>,
+}
+
+/// The tables of a look-up, in one snapshot.
+pub(crate) struct Names {
+    /// Of which opening, and after how many commits.
+    at: (u64, u64),
+    pub(crate) aliases: ReadOnlyTable<&'static [u8], &'static [u8]>,
+    pub(crate) payloads: ReadOnlyTable<&'static Id, &'static [u8]>,
 }
 
 #[derive(Clone)]
@@ -104,7 +119,15 @@ impl Index {
 
     fn with(path: &Path, medium: Medium, cache: usize, db: Database, shut: Arc<AtomicBool>, health: Health) -> Self {
         let state = State { db: Some(Arc::new(db)), shut, opening: 0, full: false, closed: false, health };
-        Self { path: path.to_owned(), medium, cache, state: ArcSwap::from_pointee(state), turning: Mutex::default() }
+        Self {
+            path: path.to_owned(),
+            medium,
+            cache,
+            state: ArcSwap::from_pointee(state),
+            turning: Mutex::default(),
+            commits: AtomicU64::new(0),
+            names: ArcSwapOption::empty(),
+        }
     }
 
     /// Never waits, whatever the index is at.
@@ -145,10 +168,33 @@ impl Index {
     /// Runs `look` on a snapshot. Blocks on the disk. Where the index fails under it, it is tried once more on the
     /// reopened one; a snapshot of a handle that was given up meanwhile answers nothing (see [`Gate`]).
     pub(crate) fn read<T>(&self, look: impl Fn(&ReadTransaction) -> Result<T, Error>) -> Result<T, Error> {
+        self.attempt(|db, _| look(&db.begin_read()?))
+    }
+
+    /// The same for a look-up of a name: everything that was committed before this was called is seen.
+    pub(crate) fn look_up<T>(&self, look: impl Fn(&Names) -> Result<T, Error>) -> Result<T, Error> {
+        self.attempt(|db, opening| look(&*self.names(db, opening)?))
+    }
+
+    fn names(&self, db: &Database, opening: u64) -> Result<Arc<Names>, Error> {
+        // Before the snapshot is taken: one that a commit overtakes is not used again.
+        let at = (opening, self.commits.load(Ordering::Acquire));
+        if let Some(names) = &*self.names.load()
+            && names.at == at
+        {
+            return Ok(Arc::clone(names));
+        }
+        let tx = db.begin_read()?;
+        let names = Arc::new(Names { at, aliases: tx.open_table(ALIASES)?, payloads: tx.open_table(PAYLOADS)? });
+        self.names.store(Some(Arc::clone(&names)));
+        Ok(names)
+    }
+
+    fn attempt<T>(&self, look: impl Fn(&Database, u64) -> Result<T, Error>) -> Result<T, Error> {
         let mut tries = 0;
         loop {
             let (db, opening) = self.db()?;
-            let outcome = catch_unwind(AssertUnwindSafe(|| look(&db.begin_read()?)));
+            let outcome = catch_unwind(AssertUnwindSafe(|| look(&db, opening)));
             drop(db);
             let error = match outcome {
                 Ok(Err(Error::Redb(error))) => Error::Redb(error),
@@ -180,6 +226,9 @@ impl Index {
             transaction.commit()?;
             Ok(())
         }));
+        // Also where the commit failed: it may have come through.
+        self.commits.fetch_add(1, Ordering::AcqRel);
+        self.names.store(None);
         drop(db);
         match outcome {
             Ok(Ok(())) => Ok(()),
@@ -208,6 +257,7 @@ impl Index {
                 (start(&self.path, &self.medium, Access::Read, self.cache), true)
             }
         };
+        self.names.store(None);
         let mut state = State { db: None, full, opening: old.opening + 1, ..State::clone(&old) };
         if let Ok((db, shut)) = opened {
             (state.db, state.shut) = (Some(Arc::new(db)), shut);
@@ -255,6 +305,7 @@ impl Index {
             return told;
         }
         state.shut.store(true, Ordering::Release);
+        self.names.store(None);
         state.db = None;
         state.opening += 1;
         let was_ready = state.health == Health::Ready;
@@ -304,6 +355,7 @@ impl Index {
         self.state.store(Arc::new(State { db: None, closed: true, ..State::clone(&old) }));
         let db = old.db.clone();
         drop(old);
+        self.names.store(None);
         match db.map(Arc::try_unwrap) {
             Some(Ok(db)) => db.close().map_err(Error::from),
             // A snapshot is still being read; the last one to let go closes it.

@@ -12,7 +12,7 @@ use crate::base::span::SpanSet;
 use crate::store::pins;
 use crate::store::remove::Fate;
 use crate::store::writer::Room;
-use crate::store::{Error, Quarantined, Space, Store};
+use crate::store::{Error, Quarantined, Reviewed, Space, Store};
 
 impl Store {
     /// Keeps a held payload from being given up.
@@ -92,6 +92,14 @@ impl Store {
     pub async fn ease_step(&self, wanted: u64) -> Result<u64, Error> {
         let core = Arc::clone(&self.core);
         self.core.evictor.run(move || core.ease_step(wanted)).await?
+    }
+
+    /// One step through what is held, behind `after`, that brings it up to what the catalog says by now (see `review`): marks
+    /// what only superseded or withdrawn updates have, promotes what a published digest matches, throws out what one
+    /// contradicts. Returns where to go on; `None` at the end. Some milliseconds, but where a payload must be read to find
+    /// out what its SHA-1 is worth.
+    pub async fn review_step(&self, after: Option<Blake3>) -> Result<(Reviewed, Option<Blake3>), Error> {
+        self.core.review_step(after).await
     }
 
     /// Told whenever somebody had to wait for room: whoever keeps house should make some ahead.

@@ -15,11 +15,13 @@
 //!    `cold`.
 //! 2. What is missing becomes a draft with a row (`drafts`, `filling`, `quota`, `book`) and a file (`draft`), written, hashed and
 //!    checkpointed as the bytes come in.
+//!    A file of the administrator's is hashed as it is copied instead (`import`, `pour`).
 //! 3. A complete draft is held against everything published for it (`notes`, `judge`, and `sha1` for what a SHA-1 is worth).
 //! 4. It is published: intent, sync, proof, rename, commit (`publish`); the rows that go together are kept so by
 //!    `entries`, by the one thread that writes (`writer`).
 //! 5. What is held (`keeping`) can be pinned (`pins`), verified (`verify`), mended by a new draft over the old file (and `withheld` until then), given up when
 //!    room is needed (`space`), deleted or put into quarantine (`remove`; looked at and thrown out by `quarantine`).
+//!    What the catalog has come to say of it is found out by going through it (`review`).
 //! 6. Which updates there are, and which files they are made of, is the business of `catalog`.
 //! 7. The index is copied while in use (`backup`), put back (`restore`), or made anew from the proofs (`rebuild`).
 //!
@@ -61,6 +63,7 @@ mod open;
 mod peek;
 mod pins;
 mod pool;
+mod pour;
 mod promise;
 mod proof;
 mod proving;
@@ -72,6 +75,7 @@ mod rebuild;
 mod recover;
 mod remove;
 mod restore;
+mod review;
 mod seen;
 mod settle;
 mod sha1;
@@ -114,6 +118,7 @@ pub use crate::store::quarantine::Quarantined;
 pub use crate::store::reader::Listed;
 pub use crate::store::rebuild::{index_opens, rebuild};
 pub use crate::store::restore::{Restored, restore};
+pub use crate::store::review::Reviewed;
 pub use crate::store::shelves::{Dropped, Rebuilt};
 pub use crate::store::space::Space;
 pub use crate::store::survey::{Survey, survey};
@@ -360,6 +365,11 @@ impl Store {
     /// The catalog of updates.
     pub fn catalog(&self) -> catalog::Catalog {
         catalog::Catalog::new(Arc::clone(&self.core))
+    }
+
+    /// An endpoint asked for what is not held whole: files of later updates that are like it may come ahead of time.
+    pub fn asked(&self, name: &Name) {
+        self.core.catalog.asked(name);
     }
 
     /// The account of requests.

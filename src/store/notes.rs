@@ -5,13 +5,15 @@
 //! - an unproven payload that matches is promoted, one that does not goes to quarantine;
 //! - a proven one is contradicted only by a stronger authority than the one that proved it; it then goes to quarantine.
 //!
-//! An unauthenticated claim is noted and does none of this.
+//! An unauthenticated claim is noted and does none of this. What the catalog publishes needs no note: it is asked whenever
+//! something is judged.
 
 use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, WriteTransaction};
 
 use crate::base::digest::{Blake3, Digest, Digests};
 use crate::model::name::Name;
 use crate::model::payload::{Authority, Location, Published};
+use crate::store::catalog::mentions;
 use crate::store::core::Core;
 use crate::store::drafts::PLACES_MAX;
 use crate::store::entries;
@@ -96,7 +98,7 @@ fn amend(tx: &WriteTransaction, key: &[u8], change: impl FnOnce(&mut NoteRow)) -
 }
 
 impl Core {
-    /// Every claim that concerns bytes with these digests, asked for under `name`.
+    /// Every claim that concerns bytes with these digests, asked for under `name`: what was noted, and what the catalog says.
     pub(crate) fn claims(
         &self,
         name: &Name,
@@ -115,6 +117,8 @@ impl Core {
             for key in &keys {
                 claims.extend(row_of(tx, key)?.claims.iter().map(ClaimRow::claim));
             }
+            let said = mentions::mentions(tx, Some(name), digests_of(digests))?;
+            claims.extend(mentions::claims(&said, digests));
             Ok(claims)
         })?;
         Ok(own.into_iter().chain(noted).collect())

@@ -31,7 +31,9 @@ impl Store {
 impl Core {
     fn peek(&self, name: &Name) -> Result<Option<(Payload, Alias)>, Error> {
         let key = name_key(name);
-        let Some((blake3, row, alias)) = self.index.read(|tx| entries::look_up(tx, &key))? else {
+        let Some((blake3, row, alias)) =
+            self.index.look_up(|names| entries::look_up_in(&names.aliases, &names.payloads, &key))?
+        else {
             return Ok(None);
         };
         let now = self.clock.now();

@@ -25,7 +25,8 @@ pub(crate) fn pin(tx: &WriteTransaction, id: &Id, by: &str, at: u64) -> Result<(
     let mut row = entries::payload(tx, id)?.ok_or(Error::Gone)?;
     let by: String = by.chars().take(BY_MAX).collect();
     let used = tx.open_table(USED)?.get(id)?.map_or(0, |ms| ms.value());
-    tx.open_table(RECENCY)?.remove(&use_key(row.class, used, id))?;
+    let place = entries::order(tx, id, row.class)?;
+    tx.open_table(RECENCY)?.remove(&use_key(place, used, id))?;
     tx.open_table(PINS)?.insert(id, encode(&PinRow { by, at })?.as_slice())?;
     row.expires_at = None;
     entries::put_payload(tx, id, &row, used)

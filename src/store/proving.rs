@@ -6,12 +6,12 @@ use std::sync::Arc;
 use crate::model::name::Name;
 use crate::model::payload::Published;
 use crate::store::core::Core;
-use crate::store::draft::DraftFile;
 use crate::store::drafts::Proved;
 use crate::store::error::Error;
 use crate::store::filling::{DraftState, Phase};
 use crate::store::hash::Hashed;
 use crate::store::judge::{Sha1State, Verdict, judge, rests_on_sha1, vouches_sha1};
+use crate::store::pour::{Target, pour};
 use crate::store::tables::ClaimRow;
 
 /// What proving found.
@@ -84,7 +84,10 @@ impl Core {
     pub(crate) fn hash_checked(&self, path: &Path, known: &Hashed) -> Result<Hashed, Error> {
         let at = |error: std::io::Error| Error::at(path, &error);
         let size = self.facts(path)?.map_or(0, |facts| facts.len);
-        let hashed = DraftFile::whole(&self.disk, path, size, true).and_then(|file| file.finish()).map_err(at)?;
+        let file = self.disk.open(path).map_err(at)?;
+        let mut read = |into: &mut [u8], at| file.read_at(into, at);
+        let poured = pour(size, true, &mut read, Target::Nowhere, &|| true);
+        let hashed = poured.map_err(|error| error.between(path, path))?;
         if hashed.digests != known.digests {
             return Err(at(std::io::Error::other("its bytes changed between two readings")));
         }

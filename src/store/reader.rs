@@ -40,6 +40,8 @@ pub struct Listed {
     pub names: Vec<Name>,
     /// Who pinned it, if anybody did.
     pub pinned: Option<Pin>,
+    /// Only superseded or withdrawn updates have it: it goes before all others when room is needed.
+    pub outdated: bool,
     /// The last use, to the half minute.
     pub used_at: Timestamp,
 }
@@ -50,7 +52,9 @@ impl Core {
         let key = name_key(name);
         for round in 0..=ROUNDS {
             let mark = self.cache.mark();
-            let Some((blake3, row, alias)) = self.index.read(|tx| entries::look_up(tx, &key))? else {
+            let Some((blake3, row, alias)) =
+                self.index.look_up(|names| entries::look_up_in(&names.aliases, &names.payloads, &key))?
+            else {
                 return Ok(None);
             };
             let now = self.clock.now();
@@ -160,6 +164,7 @@ fn listed(tx: &ReadTransaction, id: &Id, row: &PayloadRow) -> Result<Listed, Err
         payload: row.payload(id),
         names: names.iter().map(|name| name_of(name)).collect::<Result<_, _>>()?,
         pinned: pin.map(|pin| Pin { by: pin.by, at: Timestamp::from_ms(pin.at) }),
+        outdated: entries::is_outdated(tx, id)?,
         used_at: Timestamp::from_ms(used),
     })
 }

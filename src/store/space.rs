@@ -4,10 +4,11 @@
 //!    that nothing is counted at start), drafts as they grow, and files without a name that are still being served.
 //! 2. Before anything is counted the maps that nobody is served from are dropped.
 //! 3. What is promised to what is on its way counts too (see `promise`), for whoever wants more beside it.
-//! 4. Room is made in this order: unproven payloads past their end, drafts nobody has asked for lately, unproven payloads
-//!    (least recently used first), younger idle drafts, proven payloads (least recently used first). Never a pinned one,
-//!    never one that is being served or filled. Bytes that nobody vouches for stop before the last step. All of it is
-//!    done by one thread of its own, in steps of [`STEP`].
+//! 4. Room is made in this order: unproven payloads past their end, outdated payloads (those that only superseded or
+//!    withdrawn updates have, marked when the catalog changes: see `review`), drafts nobody has asked for lately, unproven
+//!    payloads, younger idle drafts, proven payloads; payloads of each kind the least recently used first. Never a pinned
+//!    one, never one that is being served or filled. For bytes that nobody vouches for no proven one goes, outdated or not.
+//!    All of it is done by one thread of its own, in steps of [`STEP`].
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,13 +16,15 @@ use std::time::{Duration, Instant};
 use redb::ReadTransaction;
 
 use crate::base::digest::Blake3;
+use crate::model::payload::Class;
 use crate::store::cache::RecencyTick;
 use crate::store::core::Core;
+use crate::store::entries::OUTDATED_CLASS;
 use crate::store::error::Error;
 use crate::store::remove::Seen;
 use crate::store::tables::{
-    EXPIRY, Id, PAYLOAD_BYTES, PAYLOAD_COUNT, PAYLOADS, PayloadRow, QUARANTINE_BYTES, RECENCY, TOTALS, decode,
-    of_time_key, of_use_key, time_key, use_key,
+    EXPIRY, Id, PAYLOAD_BYTES, PAYLOAD_COUNT, PAYLOADS, PayloadRow, QUARANTINE_BYTES, RECENCY, TOTALS, class_code,
+    decode, of_time_key, of_use_key, time_key, use_key,
 };
 use crate::store::writer::{RESERVE, Room, Tick};
 
@@ -60,6 +63,10 @@ pub(crate) const STEP: Duration = Duration::from_millis(50);
 const VICTIMS: usize = 16;
 /// A draft nobody asked for in so long goes before unproven payloads do.
 pub(crate) const DRAFT_QUIET: Duration = Duration::from_hours(1);
+
+/// Classes as they stand in the order of use.
+const UNPROVEN: u8 = class_code(Class::Unproven);
+const PROVEN: u8 = class_code(Class::Proven);
 
 /// How far eviction may go for the one who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -254,18 +261,25 @@ impl Core {
         // Those in use are passed over; there can be no more of them than names in the cache.
         let walk = self.config.open_payloads.saturating_add(4 * VICTIMS);
         let mut freed = self.evict_from(u64::MAX, begun, spared, |tx| expired(tx, now.ms()))?;
+        let outdated = |class: u8| class.saturating_add(OUTDATED_CLASS);
+        if goes_on(freed) {
+            freed += self.evict_from(wanted - freed, begun, spared, |tx| least_recent(tx, outdated(UNPROVEN), walk))?;
+        }
+        if goes_on(freed) && reach == Reach::All {
+            freed += self.evict_from(wanted - freed, begun, spared, |tx| least_recent(tx, outdated(PROVEN), walk))?;
+        }
         let quiet = now.ms().saturating_sub(u64::try_from(DRAFT_QUIET.as_millis()).unwrap_or(u64::MAX));
         if goes_on(freed) {
             freed += self.evict_drafts(wanted - freed, quiet, begun)?;
         }
         if goes_on(freed) {
-            freed += self.evict_from(wanted - freed, begun, spared, |tx| least_recent(tx, 0, walk))?;
+            freed += self.evict_from(wanted - freed, begun, spared, |tx| least_recent(tx, UNPROVEN, walk))?;
         }
         if goes_on(freed) {
             freed += self.evict_drafts(wanted - freed, u64::MAX, begun)?;
         }
         if goes_on(freed) && reach == Reach::All {
-            freed += self.evict_from(wanted - freed, begun, spared, |tx| least_recent(tx, 1, walk))?;
+            freed += self.evict_from(wanted - freed, begun, spared, |tx| least_recent(tx, PROVEN, walk))?;
         }
         Ok(freed)
     }

@@ -18,7 +18,7 @@ pub(crate) use crate::store::tables::words::{authority_code, authority_of, class
 
 /// A raw BLAKE3, as a key.
 pub(crate) type Id = [u8; 32];
-/// Class, milliseconds (big endian), BLAKE3: the order in which payloads are given up.
+/// Class (2 more where it is outdated), milliseconds (big endian), BLAKE3: the order in which payloads are given up.
 pub(crate) type UseKey = [u8; 41];
 /// Milliseconds (big endian), BLAKE3.
 pub(crate) type TimeKey = [u8; 40];
@@ -46,6 +46,8 @@ pub(crate) const RECENCY: TableDefinition<'static, &UseKey, ()> = TableDefinitio
 pub(crate) const EXPIRY: TableDefinition<'static, &TimeKey, ()> = TableDefinition::new("expiry.1");
 /// BLAKE3 -> [`PinRow`].
 pub(crate) const PINS: TableDefinition<'static, &Id, &[u8]> = TableDefinition::new("pins.1");
+/// BLAKE3 -> nothing: payloads that only superseded or withdrawn updates have.
+pub(crate) const OUTDATED: TableDefinition<'static, &Id, ()> = TableDefinition::new("outdated.1");
 /// BLAKE3 -> [`IntentRow`]: a publish under way.
 pub(crate) const INTENTS: TableDefinition<'static, &Id, &[u8]> = TableDefinition::new("intents.1");
 /// BLAKE3 -> [`DoomedRow`]: a delete under way.

@@ -2,7 +2,7 @@
 //! of others, is named without a revision, and stands in none of the lists that were asked for. Without it no endpoint can judge the
 //! update (MS-WUSP 3.1.1.1, "prerequisites").
 //!
-//! 1. The catalog says which prerequisites it does not have.
+//! 1. The catalog says which prerequisites it does not have, or has from a former upstream alone.
 //! 2. Where there are new ones the list of everything is asked for, without filters; else, as long as something was ever found here,
 //!    what changed in it since the last time.
 //! 3. What is missing and what was found here before is taken out of the list, and fetched.
@@ -39,17 +39,22 @@ struct Record {
     absent: BTreeSet<UpdateId>,
 }
 
-/// Another upstream may have what this one has not.
+/// Another upstream may have what this one has not. What was found stays: it is on no other list, whoever the upstream is.
 pub(in crate::sync) async fn forget(store: &Store) -> Result<(), Error> {
-    Ok(store.set_document(RECORD, None).await?)
+    let found = kept(store).await?.found;
+    keep(store, &Record { found, absent: BTreeSet::new() }).await
+}
+
+/// What former runs found. What cannot be read costs a longer list and nothing else.
+async fn kept(store: &Store) -> Result<Record, Error> {
+    let record = store.document(RECORD).await?.and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
+    Ok(record.unwrap_or_default())
 }
 
 /// Steps 1 to 4.
 pub(in crate::sync) async fn fetch(work: &Work<'_>) -> Result<(), Error> {
     let store = &work.shared.store;
-    // One that cannot be read costs a longer list and nothing else.
-    let record = store.document(RECORD).await?.and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
-    let mut record = record.unwrap_or_default();
+    let mut record = kept(store).await?;
     // What a former run left behind is asked for anew below, from its anchor.
     let anchor = work.set(BEYOND).await?.anchor.filter(|anchor| !anchor.is_empty());
     let mut missing = missing(work).await?;
@@ -75,7 +80,8 @@ pub(in crate::sync) async fn fetch(work: &Work<'_>) -> Result<(), Error> {
             (listed, pending) = list(work, None).await?;
             whole = true;
         }
-        wanted = further;
+        // The anchor is that of this list now: what changed since the former one in what was found before is named by it alone.
+        wanted = record.found.union(&further).copied().collect();
     }
     record.absent = missing.into_iter().take(REMEMBERED_MAX).collect();
     if !record.absent.is_empty() {

@@ -38,7 +38,7 @@ impl Work<'_> {
                 self.catalog.forget_set(set.name).await?;
             }
         }
-        self.asked_again().await?;
+        self.again().await?;
         self.let_go().await?;
         self.until_stopped(self.catalog.sweep()).await
     }

@@ -1,5 +1,6 @@
 //! Why a run ends before it is done.
 
+use crate::model::update::Identity;
 use crate::store;
 use crate::upstream::{Blame, wsus};
 
@@ -39,6 +40,26 @@ pub enum Error {
     /// A comparison with Microsoft's catalog proves nothing, or there is nothing to compare.
     #[error("{0}")]
     NoComparison(String),
+    /// Too much of what comes cannot be used: that is no matter of single updates.
+    #[error(
+        "{bad} of {asked} revisions cannot be used, the last one {last} ({why}): a proxy or filter on the way, or the upstream itself, spoils what it sends; what was good stays, and the next run asks for the rest again"
+    )]
+    Spoilt {
+        /// How many cannot be used.
+        bad: u64,
+        /// Of how many.
+        asked: u64,
+        /// One of them.
+        last: Identity,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The filters find nothing: what the upstream would answer to them is nothing, or everything.
+    #[error("the filters cannot be used: {why}; `waystation filters list --available` shows what there is")]
+    Filters {
+        /// What is wrong with them.
+        why: String,
+    },
     /// The store.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -76,19 +97,24 @@ impl Error {
         match self {
             Self::Stopped | Self::Running | Self::Early | Self::NoComparison(_) => Fault::Caller,
             Self::Upstream(error) if error.fault() == Blame::Us => Fault::Us,
-            Self::Upstream(_) | Self::Unsteady { .. } | Self::Stuck { .. } => Fault::Upstream,
+            Self::Upstream(_) | Self::Unsteady { .. } | Self::Stuck { .. } | Self::Spoilt { .. } => Fault::Upstream,
             Self::Store(_) | Self::Kept { .. } => Fault::Disk,
-            Self::Broken(_) => Fault::Us,
+            Self::Broken(_) | Self::Filters { .. } => Fault::Us,
         }
     }
 
     /// Whether the same run, begun again later, can go well.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Stopped | Self::Running | Self::Early | Self::Stuck { .. } | Self::Unsteady { .. } => true,
+            Self::Stopped
+            | Self::Running
+            | Self::Early
+            | Self::Stuck { .. }
+            | Self::Unsteady { .. }
+            | Self::Spoilt { .. } => true,
             Self::Upstream(error) => error.is_retryable(),
             Self::Store(error) => matches!(error, store::Error::Busy { .. } | store::Error::Full { .. }),
-            Self::Kept { .. } | Self::NoComparison(_) | Self::Broken(_) => false,
+            Self::Kept { .. } | Self::Filters { .. } | Self::NoComparison(_) | Self::Broken(_) => false,
         }
     }
 }

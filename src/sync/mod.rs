@@ -38,7 +38,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
 
 use crate::base::time::{Clock, Timestamp};
-use crate::model::filter::Selection;
+use crate::model::filter::{self, Filters, Selection};
 use crate::model::schedule::Definitions;
 use crate::model::update::{Identity, UpdateId};
 use crate::store::Store;
@@ -169,6 +169,16 @@ impl Runner {
         &self.shared.upstream
     }
 
+    /// What of the catalog is wanted now, where that is chosen here: of Microsoft's. Of another upstream all is taken.
+    pub async fn filters(&self) -> Result<Option<(filter::Wanted, Filters)>, Error> {
+        if self.shared.upstream.kind != UpstreamKind::Microsoft {
+            return Ok(None);
+        }
+        let tree = self.shared.store.catalog().tree().await?;
+        let (filters, _) = (self.shared.chosen)().in_force(&tree);
+        Ok(Some((filters.wanted(&tree), filters)))
+    }
+
     /// Before the first run of a process: those that never ended were cut off, and what happens from now on is told.
     ///
     /// # Errors
@@ -210,6 +220,8 @@ impl Runner {
         };
         self.catch_up().await?;
         let catalog = shared.store.catalog();
+        // First: what a run left that died of a full disk must not keep this one from beginning.
+        catalog.sweep().await?;
         let mut note = RunNote {
             kind: order.kind,
             by: order.by,
@@ -234,13 +246,18 @@ impl Runner {
         let errors = Counts { errors: note.troubles.values().sum(), ..Counts::default() };
         board.count(errors);
         let (outcome, reason) = match &ended {
-            Ok(()) => (Outcome::Successful, String::new()),
+            Ok(()) => (Outcome::Successful, board.notes()),
             Err(Error::Stopped) => {
                 let by = board.stopped_by().unwrap_or_else(|| "the node, which was told to end".to_owned());
                 (Outcome::Stopped, format!("stopped by {by}; {GOES_ON}"))
             }
             Err(error) => (Outcome::Failed, error.to_string()),
         };
+        if ended.is_err()
+            && let Err(error) = catalog.sweep().await
+        {
+            tracing::warn!(%error, "what a run left behind stays until the next one");
+        }
         let end = Ended { run: id, errors, note: note.clone(), outcome, reason: reason.clone() };
         *shared.unwritten.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
         let written = self.catch_up().await;
@@ -380,8 +397,10 @@ impl Runner {
                 break;
             }
         }
-        let asked =
-            if pardoned.is_empty() { 0 } else { catalog.ask_for(plan::AGAIN.to_owned(), pardoned.clone()).await? };
+        let mut asked = 0;
+        for identity in &pardoned {
+            asked += u64::from(catalog.number(*identity).await?.is_none());
+        }
         Ok((pardoned, asked))
     }
 

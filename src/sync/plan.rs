@@ -12,9 +12,6 @@ pub(in crate::sync) const CATEGORIES: &str = "categories";
 pub(in crate::sync) const EVERYTHING: &str = "updates";
 /// The list of all updates, of which only what is named elsewhere is taken.
 pub(in crate::sync) const BEYOND: &str = "prerequisites";
-
-/// What was quarantined and is asked for again.
-pub(in crate::sync) const AGAIN: &str = "asked-again";
 /// Lists of definition updates alone begin with it.
 pub(in crate::sync) const DEFINITIONS: &str = "definitions-";
 
@@ -45,7 +42,8 @@ pub(in crate::sync) fn is_of_updates(name: &str) -> bool {
 }
 
 /// What is asked of the upstream for these filters. `known` are those that the anchor is of: of what is new since them everything is
-/// listed.
+/// listed. Where anything of one kind is new, all ids of the other kinds are asked as if they were: nobody has recorded whether servers
+/// list an update whole where one of its ids is new, or only where all are. This is right in either case, and costs a longer list.
 pub(in crate::sync) fn asked(
     wanted: &filter::Wanted,
     known: Option<&filter::Wanted>,
@@ -54,19 +52,27 @@ pub(in crate::sync) fn asked(
     fn picks<T: Copy + Ord, U>(
         wanted: &BTreeSet<T>,
         known: Option<&BTreeSet<T>>,
+        others_grew: bool,
         id: impl Fn(T) -> Option<U>,
     ) -> Vec<Pick<U>> {
-        let is_new = |one: &T| known.is_some_and(|known| !known.contains(one));
+        let is_new = |one: &T| others_grew || known.is_some_and(|known| !known.contains(one));
         wanted.iter().filter_map(|one| Some(Pick { id: id(*one)?, is_new: is_new(one) })).collect()
+    }
+    fn grew<T: Ord>(wanted: &BTreeSet<T>, known: Option<&BTreeSet<T>>) -> bool {
+        known.is_some_and(|known| !wanted.is_subset(known))
     }
     // No languages mean all of them, so that one that is added to none is not new.
     let languages_known = known.map(|known| &known.languages).filter(|known| !known.is_empty());
-    let languages = picks(&wanted.languages, languages_known, |id| i32::try_from(id).ok());
+    let (products, classifications) = (known.map(|known| &known.products), known.map(|known| &known.classifications));
+    let product = grew(&wanted.products, products);
+    let class = grew(&wanted.classifications, classifications);
+    let language = grew(&wanted.languages, languages_known);
+    let languages = picks(&wanted.languages, languages_known, product || class, |id| i32::try_from(id).ok());
     Wanted {
         categories: false,
         anchor,
-        products: Some(picks(&wanted.products, known.map(|known| &known.products), Some)),
-        classifications: Some(picks(&wanted.classifications, known.map(|known| &known.classifications), Some)),
+        products: Some(picks(&wanted.products, products, class || language, Some)),
+        classifications: Some(picks(&wanted.classifications, classifications, product || language, Some)),
         languages: (!languages.is_empty()).then_some(languages),
     }
 }
@@ -122,20 +128,26 @@ mod tests {
         let names: BTreeSet<String> = all.iter().map(name_of).collect();
         assert_eq!(names.len(), all.len());
         assert!(names.iter().all(|name| is_of_updates(name)) && is_of_updates(EVERYTHING));
-        assert!(!is_of_updates(CATEGORIES) && !is_of_updates(BEYOND) && !is_of_updates(AGAIN));
+        assert!(!is_of_updates(CATEGORIES) && !is_of_updates(BEYOND));
         // The lane's anchor is left alone where those of other filters are forgotten.
         assert!(all.iter().all(|filters| !is_of_updates(&definitions_name(filters))));
     }
 
     #[test]
     fn what_is_added_is_listed_whole() {
-        let (before, now) = (filters(&[1], &[5], &[9]), filters(&[1, 2], &[5], &[9, 7]));
-        let asked = asked(&now, Some(&before), Some("a".into()));
-        let new =
-            |picks: Option<Vec<Pick<UpdateId>>>| picks.unwrap().iter().map(|pick| pick.is_new).collect::<Vec<_>>();
-        assert_eq!((new(asked.products), new(asked.classifications)), (vec![false, true], vec![false]));
-        let languages: Vec<_> = asked.languages.unwrap().iter().map(|pick| (pick.id, pick.is_new)).collect();
-        assert_eq!(languages, [(7, true), (9, false)]);
+        fn new<T>(picks: Option<Vec<Pick<T>>>) -> Vec<bool> {
+            picks.unwrap().iter().map(|pick| pick.is_new).collect()
+        }
+        let before = filters(&[1], &[5], &[9]);
+        let news = |now: filter::Wanted| {
+            let asked = asked(&now, Some(&before), Some("a".into()));
+            (new(asked.products), new(asked.classifications), new(asked.languages))
+        };
+        assert_eq!(news(before.clone()), (vec![false], vec![false], vec![false]));
+        assert_eq!(news(filters(&[1, 2], &[5], &[9])), (vec![false, true], vec![true], vec![true]));
+        assert_eq!(news(filters(&[1], &[5, 6], &[9])), (vec![true], vec![false, true], vec![true]));
+        assert_eq!(news(filters(&[1], &[5], &[9, 7])), (vec![true], vec![true], vec![true, false]));
+        let now = filters(&[1, 2], &[5], &[9, 7]);
         assert!(can_follow(&now, &before) && !can_follow(&filters(&[1], &[5], &[]), &before));
         assert!(super::asked(&filters(&[1], &[5], &[]), None, None).languages.is_none());
     }

@@ -13,6 +13,11 @@ use crate::upstream::wsus::Waiting;
 /// Refusals of one run that are told; the others are in the catalog's quarantine all the same.
 const REFUSED_TOLD_MAX: usize = 1_000;
 
+/// Revisions that a run may refuse without more ado; beyond that no more than one in so many.
+const SPOILT_MAX: u64 = 100;
+/// One in so many: of real catalogs hardly one in a thousand cannot be used.
+const SPOILT_SHARE: u64 = 10;
+
 /// Shorter than this a step has no rate.
 const RATE_AFTER: Duration = Duration::from_secs(2);
 
@@ -22,6 +27,8 @@ pub enum Step {
     /// Who it is that is asked, and what it allows.
     #[default]
     Asking,
+    /// Documents that were refused or pardoned since the last run.
+    FetchingAgain,
     /// Which categories and detectoids there are.
     ListingCategories,
     /// Their documents.
@@ -43,6 +50,7 @@ impl Step {
     pub const fn word(self) -> &'static str {
         match self {
             Self::Asking => "asking the upstream",
+            Self::FetchingAgain => "fetching again what was refused",
             Self::ListingCategories => "listing categories",
             Self::FetchingCategories => "fetching categories",
             Self::ListingUpdates => "listing updates",
@@ -101,6 +109,11 @@ struct Live {
     remarks: Vec<(Identity, String)>,
     compared: Compared,
     stopped_by: Option<String>,
+    /// Revisions that came for the first time, and those of them that cannot be used.
+    asked: u64,
+    bad: u64,
+    /// What the history is to tell of a run that ended well.
+    notes: Vec<String>,
     ended: bool,
 }
 
@@ -116,6 +129,9 @@ impl Board {
             remarks: Vec::new(),
             compared: Compared::default(),
             stopped_by: None,
+            asked: 0,
+            bad: 0,
+            notes: Vec::new(),
             ended: false,
         };
         Self { run, started, kind, live: Mutex::new(live) }
@@ -137,8 +153,8 @@ impl Board {
         tracing::debug!(run = self.run, step = step.word(), total, "a sync goes on");
     }
 
-    /// Something was committed, that came with so many files.
-    pub(in crate::sync) fn applied(&self, applied: &Applied, done: u64, files: u64, bytes: u64) {
+    /// Something was committed.
+    pub(in crate::sync) fn applied(&self, applied: &Applied, done: u64) {
         let mut live = self.live();
         live.done += done;
         live.total = (live.total + applied.wanted).max(live.done);
@@ -148,8 +164,8 @@ impl Board {
         counts.expired += applied.expired;
         counts.superseded += applied.superseded;
         counts.refused += applied.refused.len() as u64;
-        counts.files += files;
-        counts.bytes += bytes;
+        counts.files += applied.files;
+        counts.bytes += applied.bytes;
         let room = REFUSED_TOLD_MAX.saturating_sub(live.refused.len());
         live.refused.extend(applied.refused.iter().take(room).cloned());
     }
@@ -217,6 +233,29 @@ impl Board {
         self.live().counts
     }
 
+    /// So many came that can be used, and so many that cannot. Where those are too many it says how many cannot be used of how many.
+    pub(in crate::sync) fn spoils(&self, good: u64, bad: u64) -> Option<(u64, u64)> {
+        let mut live = self.live();
+        live.asked += good + bad;
+        live.bad += bad;
+        let too_many = live.bad > SPOILT_MAX && live.bad.saturating_mul(SPOILT_SHARE) > live.asked;
+        too_many.then_some((live.bad, live.asked))
+    }
+
+    /// The history is to tell of it.
+    pub(in crate::sync) fn note(&self, note: String) {
+        let mut live = self.live();
+        // A run may begin anew.
+        if !live.notes.contains(&note) {
+            live.notes.push(note);
+        }
+    }
+
+    /// What was noted, in one text.
+    pub(in crate::sync) fn notes(&self) -> String {
+        self.live().notes.join("; ")
+    }
+
     /// What was refused so far, behind the first `from`.
     pub(in crate::sync) fn refused(&self, from: usize) -> Vec<(Identity, String)> {
         self.live().refused.get(from..).unwrap_or_default().to_vec()
@@ -266,7 +305,7 @@ mod tests {
         let seen = board.look().unwrap();
         assert_eq!((seen.per_minute, seen.left), (None, None), "nothing is known yet");
         tokio::time::advance(Duration::from_secs(10)).await;
-        board.applied(&Applied { wanted: 20, ..Applied::default() }, 40, 0, 0);
+        board.applied(&Applied { wanted: 20, ..Applied::default() }, 40);
         let seen = board.look().unwrap();
         assert_eq!((seen.done, seen.total, seen.per_minute), (40, 120, Some(240)));
         assert_eq!(seen.left, Some(Duration::from_secs(20)));

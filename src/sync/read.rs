@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tokio::runtime::Handle;
 
@@ -45,6 +46,16 @@ pub(in crate::sync) enum Bad {
     Store(store::Error),
 }
 
+impl From<store::Error> for Bad {
+    /// A text that the catalog takes from nobody is the fault of the document that it came of.
+    fn from(error: store::Error) -> Self {
+        match error {
+            store::Error::Invalid { what } => Self::Document { why: what, again: false },
+            other => Self::Store(other),
+        }
+    }
+}
+
 /// A revision, and about how much memory its texts take.
 #[derive(Debug)]
 pub(in crate::sync) struct Ready {
@@ -61,13 +72,31 @@ pub(in crate::sync) fn urls(urls: Vec<FileUrl>) -> Urls {
     urls.into_iter().filter_map(|url| Some((url.digest, url.microsoft.filter(usable)?))).collect()
 }
 
-/// Steps 1 to 4.
+/// Steps 1 to 4. A document that makes this program fail costs that document, not the run.
 pub(in crate::sync) fn read(
     catalog: &Catalog,
     runtime: &Handle,
     document: &Document,
     urls: &Urls,
 ) -> Result<Ready, Bad> {
+    guarded(document.identity, || steps(catalog, runtime, document, urls))
+}
+
+/// What `read` says; a panic of it is told as what it is.
+fn guarded<T>(identity: Identity, read: impl FnOnce() -> Result<T, Bad>) -> Result<T, Bad> {
+    // What it had in hand is gone with it: what it staged is swept.
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| {
+        let words = panic.downcast_ref::<&str>().map(|words| (*words).to_owned());
+        let words = words.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+        tracing::error!(%identity, words, "a document makes this program fail: report it with the document");
+        Err(Bad::Document {
+            why: format!("this program cannot read it, and that is the program's fault: {words}"),
+            again: false,
+        })
+    })
+}
+
+fn steps(catalog: &Catalog, runtime: &Handle, document: &Document, urls: &Urls) -> Result<Ready, Bad> {
     let sink = || Sink { catalog, runtime, held: Vec::new(), stage: None, failed: None };
     let (mut whole, mut core, mut extended) = (sink(), sink(), sink());
     let derived = match document.form {
@@ -84,7 +113,7 @@ pub(in crate::sync) fn read(
     };
     for sink in [&mut whole, &mut core, &mut extended] {
         if let Some(failed) = sink.failed.take() {
-            return Err(Bad::Store(failed));
+            return Err(failed.into());
         }
     }
     let derived = derived.map_err(|error| Bad::Document { why: error.to_string(), again: error.is_retryable() })?;
@@ -226,7 +255,7 @@ impl Write for Sink<'_> {
 impl Sink<'_> {
     fn finish(self) -> Result<Body, Bad> {
         match self.stage {
-            Some(stage) => self.runtime.block_on(stage.finish()).map(Body::Staged).map_err(Bad::Store),
+            Some(stage) => Ok(Body::Staged(self.runtime.block_on(stage.finish())?)),
             None => match String::from_utf8(self.held) {
                 Ok(text) => Ok(Body::Text(text)),
                 Err(_) => Err(Bad::Document { why: "the document is no UTF-8 text".to_owned(), again: false }),
@@ -238,6 +267,23 @@ impl Sink<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_document_that_makes_the_program_fail_is_refused() {
+        let identity = Identity { id: crate::model::update::UpdateId::new([7; 16]), revision: 1 };
+        let none: Option<&str> = None;
+        let read = guarded(identity, || Ok(none.expect("there is something").len()));
+        let Err(Bad::Document { why, again: false }) = read else { panic!("{read:?}") };
+        assert!(why.contains("the program's fault: there is something"), "{why}");
+        assert!(matches!(guarded(identity, || Ok(1)), Ok(1)));
+    }
+
+    #[test]
+    fn a_text_that_the_catalog_takes_from_nobody_is_the_documents_fault() {
+        let bad = Bad::from(store::Error::Invalid { what: "too long".to_owned() });
+        assert!(matches!(bad, Bad::Document { again: false, .. }), "{bad:?}");
+        assert!(matches!(Bad::from(store::Error::Gone), Bad::Store(_)));
+    }
 
     #[test]
     fn only_addresses_that_can_be_asked_are_kept() {

@@ -8,7 +8,7 @@ use crate::model::filter;
 use crate::model::update::Identity;
 use crate::store::catalog::{Catalog, Counts, RunKind, Set, UpstreamKind};
 use crate::sync::error::Error;
-use crate::sync::plan::{self, AGAIN, BEYOND, CATEGORIES, EVERYTHING};
+use crate::sync::plan::{self, BEYOND, CATEGORIES, EVERYTHING};
 use crate::sync::progress::{Board, Step};
 use crate::sync::{Shared, beyond};
 use crate::upstream::wsus::{self, Wanted};
@@ -21,6 +21,18 @@ const LIST_STEP: usize = 10_000;
 
 /// Where the filters that an anchor is of lie among the store's documents.
 const FILTERS_OF: &str = "sync.filters-of.";
+
+/// Filters that were left out and are told of; a person looks at the first ones.
+const LEFT_OUT_TOLD_MAX: usize = 5;
+
+/// What is wrong with filters, in one text.
+fn told(wrong: &[filter::Error]) -> String {
+    let mut told: Vec<String> = wrong.iter().take(LEFT_OUT_TOLD_MAX).map(ToString::to_string).collect();
+    if wrong.len() > told.len() {
+        told.push(format!("and {} more", wrong.len() - told.len()));
+    }
+    told.join("; ")
+}
 
 /// A run under way.
 pub(in crate::sync) struct Work<'a> {
@@ -68,16 +80,25 @@ impl<'a> Work<'a> {
         if self.catalog.begin_upstream(self.shared.upstream.clone()).await? {
             beyond::forget(&self.shared.store).await?;
         }
-        let anchor = self.catalog.standing().await?.config_anchor;
-        let config = self.until_stopped(self.shared.wsus.config(anchor.as_deref())).await?;
+        // Whole each time, some kilobytes: what it says beside the limits is not kept, and would not be said again with an anchor.
+        let config = self.until_stopped(self.shared.wsus.config(None)).await?;
         self.at_once = config.updates_max;
         let categories = |anchor| Wanted { categories: true, anchor, ..Wanted::default() };
+        self.again().await?;
         self.list(CATEGORIES, Step::ListingCategories, Step::FetchingCategories, categories).await?;
         if self.shared.upstream.kind == UpstreamKind::Microsoft {
             let tree = self.catalog.tree().await?;
             let (filters, left_out) = (self.shared.chosen)().in_force(&tree);
-            for error in left_out {
+            for error in &left_out {
                 tracing::warn!(%error, "a filter is left out");
+            }
+            let told = told(&left_out);
+            if let Err(error) = filters.check() {
+                let why = if told.is_empty() { error.to_string() } else { told };
+                return Err(Error::Filters { why });
+            }
+            if !told.is_empty() {
+                self.board.note(format!("left out of the filters: {told}"));
             }
             self.filtered(&filters.wanted(&tree)).await?;
             beyond::fetch(self).await?;
@@ -87,8 +108,6 @@ impl<'a> Work<'a> {
             self.forget_others(EVERYTHING).await?;
             self.catalog.forget_set(BEYOND.to_owned()).await?;
         }
-        self.asked_again().await?;
-        self.catalog.set_config_anchor(config.anchor.filter(|anchor| !anchor.is_empty())).await?;
         self.tidy().await?;
         self.let_go().await
     }
@@ -138,15 +157,6 @@ impl<'a> Work<'a> {
         }
         Ok(())
     }
-
-    /// What was quarantined and somebody wants to be tried once more; no list would name it again.
-    pub(in crate::sync) async fn asked_again(&self) -> Result<(), Error> {
-        if self.set(AGAIN).await?.wanted > 0 {
-            self.fetch(AGAIN, Step::FetchingUpdates).await?;
-        }
-        Ok(())
-    }
-
     /// Steps 3 and 4 for one list: what a former run left of it, then what the upstream says now.
     pub(in crate::sync) async fn list(
         &self,
@@ -163,6 +173,12 @@ impl<'a> Work<'a> {
         let (named, anchor) = self.ask(listing, &wanted(anchor)).await?;
         self.want(set, anchor, &plan::in_order(plan::highest(named))).await?;
         self.fetch(set, fetching).await
+    }
+
+    /// What was refused may come well now, and what was pardoned is on no list.
+    pub(in crate::sync) async fn again(&self) -> Result<(), Error> {
+        let (set, wanted) = self.catalog.list_again().await?;
+        if wanted > 0 { self.fetch(&set, Step::FetchingAgain).await } else { Ok(()) }
     }
 
     /// A list as the upstream gives it, and its anchor.
@@ -199,6 +215,10 @@ impl<'a> Work<'a> {
                 return Err(Error::Stopped);
             }
             self.catalog.list(set.to_owned(), step.to_vec()).await?;
+        }
+        if plan::is_of_updates(set) {
+            // A work list that was given up, with other filters or an upstream that was reset, may have had them.
+            self.catalog.list_members(set.to_owned()).await?;
         }
         self.catalog.close_list(set.to_owned()).await?;
         Ok(())

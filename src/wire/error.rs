@@ -109,6 +109,11 @@ impl Error {
     }
 }
 
+/// The same, without line breaks and what else a terminal would obey.
+pub(crate) fn line(text: &str) -> String {
+    shown(text).chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+}
+
 /// The beginning of an outside text, as much of it as goes into a message.
 pub(crate) fn shown(text: &str) -> String {
     match text.char_indices().nth(SHOWN_CHARS_MAX) {

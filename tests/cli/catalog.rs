@@ -168,3 +168,85 @@ fn an_empty_catalog_says_how_to_fill_it() {
     assert!(csv.status.success() && text(&csv.stdout).lines().count() == 1, "{csv:?}");
     assert!(text(&csv.stderr).starts_with("warning: the catalog is empty"), "{csv:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn updates_are_approved_and_declined_and_a_plan_says_what_that_comes_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path();
+    stock(data, false).await;
+    // Without a node too; what becomes of the files only a node can say.
+    let told = well(data, &["updates", "approve", "KB5031111", "--why", "tested"]);
+    assert!(told.contains("00000014  approved  -") && told.contains("00000015  approved  -"), "{told}");
+    well(data, &["updates", "reset", "KB5031111"]);
+    assert!(ill(data, &["plan"]).contains("waystation serve"));
+
+    let mut node = NodeProcess::start(data, &[]);
+    let plan = well(data, &["plan"]);
+    assert!(plan.contains("policy   approved") && plan.contains("wanted   0 files, 0 B of 0 updates"), "{plan}");
+    let told = well(data, &["updates", "approve", "KB5031234", "--why", "tested on the pilot ring"]);
+    assert!(told.contains("00000010  approved  wanted"), "{told}");
+    assert!(well(data, &["updates", "approve", "00000010"]).contains("1 update was decided so before"));
+    let plan = well(data, &["plan"]);
+    for part in
+        ["1 file, 10 B of 1 update", "of 1 update not all parts are in the catalog", "Hotfixes", "Paper", "100 Mbit/s"]
+    {
+        assert!(plan.contains(part), "{part:?} in {plan}");
+    }
+    let shown = well(data, &["updates", "show", "KB5031234"]);
+    assert!(
+        shown.contains("decision    approved by ") && shown.contains("files are fetched ahead: it was approved"),
+        "{shown}"
+    );
+    let listed = well(data, &["updates", "list"]);
+    let line = |part: &str| listed.lines().find(|line| line.contains(part)).unwrap_or_default().to_owned();
+    assert!(line("(KB5031234)").contains("published   approved"), "{listed}");
+    assert!(line("(KB5030001)").contains("superseded  declined automatically"), "{listed}");
+    assert!(line("driver update").contains("expired     declined automatically"), "{listed}");
+    assert!(line("for Pen").contains("published   -"), "{listed}");
+    // What is hidden in a bundle is decided with it; all or none are.
+    let error = ill(data, &["updates", "decline", "KB5031111", &id(0x11).to_string()]);
+    assert!(
+        error.contains("cannot be approved or declined by itself") && error.contains("2026-01 Cumulative"),
+        "{error}"
+    );
+    assert!(well(data, &["updates", "show", &id(0x14).to_string()]).contains("nobody has approved it"));
+    // One that is superseded already is approved by whoever knows that.
+    assert!(well(data, &["updates", "approve", "KB5030001"]).contains("00000012  approved  wanted"));
+
+    let told = well(data, &["updates", "decline", "KB5031234"]);
+    assert!(told.contains("declined  not wanted") && told.contains("files not wanted: it was declined"), "{told}");
+    assert!(well(data, &["plan"]).contains("wanted   0 files"));
+    well(data, &["updates", "reset", "KB5031234", "KB5030001"]);
+
+    // What another policy would want, of what the filters find.
+    well(data, &["filters", "set", "products", "Paper"]);
+    well(data, &["filters", "set", "classifications", "Hotfixes"]);
+    let plan = node.json(&["plan", "--policy", "severity", "--severity", "critical"]);
+    assert_eq!(
+        (&plan["wanted"]["files"], &plan["is_set"], &plan["agreement"]),
+        (&1.into(), &false.into(), &"not-needed".into())
+    );
+    let plan = well(data, &["plan", "--policy", "all"]);
+    assert!(plan.contains("all (as it would be: another one is set)") && plan.contains("policy = \"all\""), "{plan}");
+    assert!(ill(data, &["plan", "--confirm"]).contains("nothing to confirm"));
+    node.signal(Signal::TERM);
+    assert!(node.ended().success());
+
+    let node = NodeProcess::start(data, &["--set", "content.policy=all", "--set", "content.rules=Drivers: metadata"]);
+    let plan = well(data, &["plan"]);
+    assert!(plan.contains("confirmed  no:") && plan.contains("waystation plan --confirm"), "{plan}");
+    assert!(plan.contains("left out: ") || plan.contains("rules      Drivers: metadata"), "{plan}");
+    let status = well(data, &["status"]);
+    assert!(
+        status.contains("policy all, and a rule: no files are wanted") && status.contains("is not confirmed"),
+        "{status}"
+    );
+    let plan = well(data, &["plan", "--confirm"]);
+    assert!(plan.contains("confirmed  1 file, 10 B by ") && plan.contains("is on its way"), "{plan}");
+    let state = node.json(&["prefetch", "status"]);
+    assert_eq!(
+        (&state["wanted"]["bytes"], &state["missing"]["files"], &state["waits"]),
+        (&10.into(), &1.into(), &Value::Null)
+    );
+    assert!(well(data, &["sync", "status"]).contains("1 file, 10 B wanted, 1 file, 10 B missing"));
+}

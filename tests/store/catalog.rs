@@ -15,14 +15,17 @@ use waystation::store::catalog::{
 
 use super::*;
 
-fn id(at: u64) -> UpdateId {
+#[path = "wanted.rs"]
+mod wanted;
+
+pub(crate) fn id(at: u64) -> UpdateId {
     let mut bytes = [0; 16];
     bytes[8..].copy_from_slice(&at.to_be_bytes());
     bytes[0] = at as u8;
     UpdateId::new(bytes)
 }
 
-fn identity(at: u64, revision: u32) -> Identity {
+pub(crate) fn identity(at: u64, revision: u32) -> Identity {
     Identity { id: id(at), revision }
 }
 
@@ -42,7 +45,7 @@ fn file(at: u64) -> File {
     }
 }
 
-fn update(at: u64, revision: u32) -> Update {
+pub(crate) fn update(at: u64, revision: u32) -> Update {
     Update {
         identity: identity(at, revision),
         kind: Kind::Software,
@@ -114,11 +117,11 @@ fn incoming(update: Update, salt: u64, len: usize) -> Incoming {
     }
 }
 
-fn small(update: Update) -> Incoming {
+pub(crate) fn small(update: Update) -> Incoming {
     incoming(update, 0, 2000)
 }
 
-fn bundle(of: &[Identity]) -> Vec<Members> {
+pub(crate) fn bundle(of: &[Identity]) -> Vec<Members> {
     of.iter().map(|member| Members { any_of: vec![*member] }).collect()
 }
 
@@ -136,7 +139,7 @@ async fn text_of(catalog: &Catalog, number: u32, part: Part) -> Option<String> {
     }
 }
 
-fn microsoft() -> Upstream {
+pub(crate) fn microsoft() -> Upstream {
     Upstream {
         kind: UpstreamKind::Microsoft,
         address: "https://sws.update.microsoft.com".into(),
@@ -144,11 +147,11 @@ fn microsoft() -> Upstream {
     }
 }
 
-fn wsus() -> Upstream {
+pub(crate) fn wsus() -> Upstream {
     Upstream { kind: UpstreamKind::Wsus, address: "http://wsus:8530".into(), unauthenticated: true }
 }
 
-async fn import(catalog: &Catalog, updates: Vec<Incoming>) -> Applied {
+pub(crate) async fn import(catalog: &Catalog, updates: Vec<Incoming>) -> Applied {
     catalog.import(Batch { set: "all".into(), updates, ..Batch::default() }).await.unwrap()
 }
 
@@ -302,7 +305,10 @@ async fn an_anchor_moves_with_the_last_of_its_data_and_not_before() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = open(dir.path());
     let catalog = store.catalog();
-    let set = async || catalog.standing().await.unwrap().sets[0].clone();
+    let set = async || {
+        let sets = catalog.standing().await.unwrap().sets;
+        sets.into_iter().find(|set| set.name == "all").unwrap()
+    };
     assert!(catalog.list("all".into(), vec![identity(1, 1)]).await.is_err(), "no list is open");
     let run = catalog.start_run("Microsoft".into()).await.unwrap();
     catalog.open_list("all".into(), "a1".into()).await.unwrap();
@@ -335,7 +341,7 @@ async fn an_anchor_moves_with_the_last_of_its_data_and_not_before() {
     catalog.reset_anchors().await.unwrap();
     assert_eq!((set().await.anchor, catalog.standing().await.unwrap().config_anchor), (None, None));
     catalog.forget_set("all".into()).await.unwrap();
-    assert!(catalog.standing().await.unwrap().sets.is_empty());
+    assert!(catalog.standing().await.unwrap().sets.iter().all(|set| set.name != "all"));
     store.close().await.unwrap();
 }
 
@@ -464,6 +470,337 @@ async fn who_proves_nothing_changes_nothing_that_was_proven() {
     store.close().await.unwrap();
 }
 
+/// Opens, fills and closes a list; says how many are to be fetched.
+async fn named(catalog: &Catalog, set: &str, all: &[Identity]) -> u64 {
+    catalog.open_list(set.into(), "anchor".into()).await.unwrap();
+    let wanted = catalog.list(set.into(), all.to_vec()).await.unwrap();
+    let members = catalog.list_members(set.into()).await.unwrap();
+    catalog.close_list(set.into()).await.unwrap();
+    wanted + members
+}
+
+async fn refuse(catalog: &Catalog, of: Identity, reason: &str) {
+    let refused = vec![(of, reason.to_owned())];
+    catalog.import(Batch { set: "all".into(), refused, ..Batch::default() }).await.unwrap();
+}
+
+#[tokio::test]
+async fn members_of_bundles_outlive_the_list_that_they_were_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let catalog = store.catalog();
+    catalog.begin_upstream(microsoft()).await.unwrap();
+    let wanted = async |set: &str| catalog.wanted(set.into(), None, 10).await.unwrap();
+    let whole = Update { bundles: bundle(&[identity(2, 1), identity(3, 1)]), ..update(1, 1) };
+    assert_eq!(named(&catalog, "updates-a", &[identity(1, 1)]).await, 1);
+    let batch = Batch { set: "updates-a".into(), updates: vec![small(whole)], ..Batch::default() };
+    assert_eq!(catalog.import(batch).await.unwrap().wanted, 2);
+    // Other filters: the bundle is held, and its members stand in no list.
+    assert_eq!(named(&catalog, "updates-b", &[identity(1, 1)]).await, 2);
+    catalog.forget_set("updates-a".into()).await.unwrap();
+    assert_eq!(wanted("updates-b").await, [identity(2, 1), identity(3, 1)]);
+    // The same where all lists are thrown away.
+    catalog.reset_anchors().await.unwrap();
+    assert_eq!(named(&catalog, "updates-b", &[identity(1, 1)]).await, 2);
+    catalog.import(Batch { updates: vec![small(update(2, 1))], ..Batch::default() }).await.unwrap();
+    refuse(&catalog, identity(3, 1), "half a document").await;
+    assert_eq!(named(&catalog, "updates-c", &[identity(1, 1)]).await, 0, "held, and refused a moment ago");
+    // Another upstream may not have what a former one bundled, unless it names the bundle too.
+    let other = Upstream { kind: UpstreamKind::Wsus, address: "https://wsus:8531".into(), unauthenticated: false };
+    catalog.begin_upstream(other).await.unwrap();
+    assert_eq!(named(&catalog, "updates", &[identity(9, 1)]).await, 1);
+    assert_eq!(named(&catalog, "updates", &[identity(1, 1)]).await, 1);
+    assert_eq!(wanted("updates").await, [identity(3, 1), identity(9, 1)]);
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_refused_is_asked_for_again_ever_more_seldom() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Hand::new();
+    let (store, _) = Store::open(config(dir.path()), Arc::new(RealDisk), clock.clone()).unwrap();
+    let catalog = store.catalog();
+    catalog.begin_upstream(microsoft()).await.unwrap();
+    let again = async || {
+        let (set, wanted) = catalog.list_again().await.unwrap();
+        assert_eq!(catalog.wanted(set, None, 10).await.unwrap().len() as u64, wanted);
+        wanted
+    };
+    assert_eq!(again().await, 0);
+    assert!(catalog.standing().await.unwrap().sets.is_empty(), "there is no list where nothing is on it");
+    let one = identity(1, 1);
+    refuse(&catalog, one, "half a document").await;
+    for days in [0, 1, 7, 30, 30] {
+        if days > 0 {
+            clock.forward(days * DAY - 1);
+            assert_eq!(again().await, 0, "{days} days");
+            clock.forward(1);
+        }
+        assert_eq!(again().await, 1, "{days} days");
+        assert_eq!(again().await, 1, "a run that was cut off leaves it on the list");
+        refuse(&catalog, one, "half a document").await;
+    }
+    assert_eq!(again().await, 0);
+    assert!(catalog.pardon(one).await.unwrap() && !catalog.pardon(one).await.unwrap());
+    assert_eq!(again().await, 1, "what was pardoned is asked for at once");
+    import(&catalog, vec![small(update(1, 1))]).await;
+    assert_eq!((again().await, catalog.current(id(1)).await.unwrap()), (0, Some(1)));
+    catalog.refuse(identity(2, 1), "differs from Microsoft's".into()).await.unwrap();
+    clock.forward(100 * DAY);
+    assert_eq!(again().await, 0, "what a person or a comparison refused stays refused");
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_one_upstream_spoils_another_one_may_send() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let catalog = store.catalog();
+    catalog.begin_upstream(wsus()).await.unwrap();
+    import(&catalog, vec![small(update(1, 6)), small(update(2, 6)), small(update(3, 1))]).await;
+    catalog.refuse(identity(2, 7), "differs from Microsoft's".into()).await.unwrap();
+    refuse(&catalog, identity(1, 7), "half a document").await;
+    assert_eq!(named(&catalog, "all", &[identity(1, 7)]).await, 0);
+    catalog.begin_upstream(microsoft()).await.unwrap();
+    assert_eq!(named(&catalog, "all", &[identity(1, 7), identity(2, 7), identity(3, 1)]).await, 2);
+    import(&catalog, vec![small(update(3, 1))]).await;
+    refuse(&catalog, identity(1, 7), "a proxy had a bad hour").await;
+    assert!(catalog.settle_upstream().await.unwrap());
+    assert_eq!(catalog.prune(None).await.unwrap(), 0, "what is held in the place of what was refused stays");
+    for at in [1, 2] {
+        assert!(catalog.number(identity(at, 6)).await.unwrap().is_some());
+        assert!(catalog.current(id(at)).await.unwrap().is_some(), "{at}");
+    }
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_higher_number_of_a_former_upstream_gives_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let catalog = store.catalog();
+    let now = async |at: u64| {
+        let number = catalog.current(id(at)).await.unwrap().unwrap();
+        let summary = catalog.revision(number).await.unwrap().unwrap().summary;
+        (summary.identity.revision, summary.unauthenticated)
+    };
+    catalog.begin_upstream(microsoft()).await.unwrap();
+    import(&catalog, vec![small(update(1, 6)), small(update(2, 6))]).await;
+    catalog.begin_upstream(wsus()).await.unwrap();
+    // A lower one of who proves nothing takes the place of nothing that is proven; a higher one is news.
+    import(&catalog, vec![small(Update { publication: Publication::Expired, ..update(1, 7) }), small(update(2, 5))])
+        .await;
+    // It bundles the one that was true, so that this stays held.
+    import(&catalog, vec![small(Update { bundles: bundle(&[identity(3, 6)]), ..update(4, 1) })]).await;
+    import(&catalog, vec![small(update(3, 7)), small(update(3, 6))]).await;
+    assert_eq!((now(1).await, now(2).await, now(3).await), ((7, true), (6, false), (7, true)));
+    catalog.begin_upstream(microsoft()).await.unwrap();
+    let all = [identity(1, 6), identity(2, 6), identity(3, 6), identity(4, 1)];
+    assert_eq!(named(&catalog, "all", &all).await, 3);
+    let whole = Update { bundles: bundle(&[identity(3, 6)]), ..update(4, 1) };
+    let applied = import(&catalog, vec![small(whole), small(update(1, 6)), small(update(3, 6))]).await;
+    assert_eq!((applied.changed, applied.left_out), (3, 0));
+    assert_eq!((now(1).await, now(3).await), ((6, false), (6, false)));
+    assert!(catalog.settle_upstream().await.unwrap());
+    assert_eq!(catalog.prune(None).await.unwrap(), 0);
+    // Of one upstream the higher one counts, in any order, and it is not fetched again.
+    import(&catalog, vec![small(update(1, 8)), small(update(1, 7))]).await;
+    assert_eq!((now(1).await, named(&catalog, "all", &all[1..]).await), ((8, false), 0));
+    let lost = catalog.number(identity(3, 7)).await.unwrap().unwrap();
+    assert!(catalog.revision(lost).await.unwrap().is_none());
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_digest_that_nobody_proved_does_not_become_a_proven_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let catalog = store.catalog();
+    catalog.begin_upstream(wsus()).await.unwrap();
+    let lie = File { sha256: Some(sha256_of(b"a lie")), name: "lie.cab".into(), ..file(1) };
+    import(&catalog, vec![small(Update { files: vec![lie], ..update(1, 1) })]).await;
+    catalog.begin_upstream(microsoft()).await.unwrap();
+    // As older updates are: without a SHA-256.
+    import(&catalog, vec![small(Update { files: vec![File { sha256: None, ..file(1) }], ..update(2, 1) })]).await;
+    let known = catalog.files(FileDigest::Sha1(sha1_of(1))).await.unwrap();
+    assert_eq!((known[0].file.sha256, known[0].unauthenticated), (None, false));
+    assert_eq!(known[0].urls, ["http://dl.example/windows-1.cab"]);
+    assert!(catalog.files(FileDigest::Sha256(sha256_of(b"a lie"))).await.unwrap().is_empty());
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn only_what_is_offered_makes_others_superfluous() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let catalog = store.catalog();
+    catalog.begin_upstream(microsoft()).await.unwrap();
+    let over = |at: u64, revision: u32, of: &[u64]| {
+        small(Update { supersedes: of.iter().copied().map(id).collect(), ..update(at, revision) })
+    };
+    let by = async |at: u64| catalog.superseded_by(id(at)).await.unwrap();
+    let state = async |at: u64| {
+        let page = catalog.search(Query { kb: Some(at.to_string()), limit: 2, ..Query::default() }).await.unwrap();
+        page.hits[0].state
+    };
+    // The first search, so that what follows must be told to the index in memory.
+    import(&catalog, vec![small(update(1, 1)), over(2, 1, &[1])]).await;
+    assert_eq!((by(1).await, state(1).await), (vec![2], State::Superseded));
+    catalog.refuse(identity(2, 1), "differs from Microsoft's".into()).await.unwrap();
+    assert_eq!((by(1).await, state(1).await, state(2).await), (vec![], State::Current, State::Refused));
+    catalog.pardon(identity(2, 1)).await.unwrap();
+    assert_eq!((by(1).await, state(1).await), (vec![2], State::Superseded));
+    // Two that name each other, and one that names itself.
+    import(&catalog, vec![over(3, 1, &[4, 3]), over(4, 1, &[3])]).await;
+    assert_eq!(
+        (by(3).await, by(4).await, state(3).await, state(4).await),
+        (vec![], vec![], State::Current, State::Current)
+    );
+    import(&catalog, vec![over(3, 2, &[])]).await;
+    assert_eq!((by(3).await.len(), state(3).await, state(4).await), (1, State::Superseded, State::Current));
+    // Who proves nothing makes nothing superfluous that was proven.
+    catalog.begin_upstream(wsus()).await.unwrap();
+    import(&catalog, vec![small(update(6, 1)), over(5, 1, &[4, 6])]).await;
+    assert_eq!((state(4).await, state(6).await), (State::Current, State::Superseded));
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_upstream_that_has_no_updates_takes_none_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let catalog = store.catalog();
+    let product = || small(Update { kind: Kind::Category(CategoryKind::Product), deployable: false, ..update(1, 1) });
+    catalog.begin_upstream(wsus()).await.unwrap();
+    named(&catalog, "all", &[identity(1, 1), identity(2, 1)]).await;
+    import(&catalog, vec![product(), small(update(2, 1))]).await;
+    assert!(catalog.settle_upstream().await.unwrap());
+    catalog.begin_upstream(microsoft()).await.unwrap();
+    assert_eq!(named(&catalog, "all", &[identity(1, 1)]).await, 1);
+    import(&catalog, vec![product()]).await;
+    let error = catalog.settle_upstream().await.unwrap_err().to_string();
+    assert!(error.contains("not one update"), "{error}");
+    assert_eq!(catalog.prune(None).await.unwrap(), 0);
+    named(&catalog, "all", &[identity(3, 1)]).await;
+    import(&catalog, vec![small(update(3, 1))]).await;
+    assert!(catalog.settle_upstream().await.unwrap());
+    assert_eq!(catalog.prune(None).await.unwrap(), 1);
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_update_may_correct_what_it_alone_said_of_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let catalog = store.catalog();
+    let with =
+        |at: u64, revision: u32, size: u64| Update { files: vec![File { size, ..file(1) }], ..update(at, revision) };
+    let run = catalog.start_run("Microsoft".into()).await.unwrap();
+    import(&catalog, vec![small(with(1, 1, 10))]).await;
+    assert_eq!(import(&catalog, vec![small(with(1, 2, 20))]).await.changed, 1);
+    assert_eq!(catalog.files(FileDigest::Sha1(sha1_of(1))).await.unwrap()[0].file.size, 20);
+    let batch = Batch {
+        run: Some(run),
+        updates: vec![small(with(2, 1, 10)), small(with(3, 1, 20))],
+        came: vec![500, 70],
+        ..Batch::default()
+    };
+    assert_eq!(catalog.import(batch).await.unwrap().refused.len(), 1, "another update says otherwise");
+    // What was taken is counted with it.
+    let counts = catalog.runs(None, 1).await.unwrap()[0].counts;
+    assert_eq!((counts.files, counts.bytes, counts.new, counts.refused), (1, 70, 1, 1));
+    store.close().await.unwrap();
+}
+
+/// Changes the index of a store that is closed.
+fn meddle(path: &Path, change: impl FnOnce(&redb::WriteTransaction)) {
+    let db = redb::Database::open(path.join("node.redb")).unwrap();
+    let tx = db.begin_write().unwrap();
+    change(&tx);
+    tx.commit().unwrap();
+}
+
+#[tokio::test]
+async fn a_revision_that_cannot_be_read_gives_way_to_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let broken = Update {
+        bundles: bundle(&[identity(2, 1)]),
+        prerequisites: vec![Clause { any_of: vec![id(3)], is_category: false }],
+        supersedes: vec![id(4)],
+        files: vec![file(1), file(2)],
+        ..update(1, 1)
+    };
+    import(&store.catalog(), vec![small(broken), small(Update { files: vec![file(2)], ..update(5, 1) })]).await;
+    store.close().await.unwrap();
+    meddle(dir.path(), |tx| {
+        let packs: redb::TableDefinition<'_, u32, &[u8]> = redb::TableDefinition::new("catalog-packs.1");
+        tx.open_table(packs).unwrap().insert(1, b"rubbish".as_slice()).unwrap();
+    });
+    let (store, _) = open(dir.path());
+    let catalog = store.catalog();
+    assert!(catalog.revision(1).await.is_err());
+    let applied = import(&catalog, vec![small(update(1, 2))]).await;
+    assert_eq!((applied.changed, applied.refused.len()), (1, 0));
+    assert!(catalog.revision(1).await.unwrap().is_none() && catalog.parents(identity(2, 1)).await.unwrap().is_empty());
+    assert!(catalog.dependents(id(3), None, 10).await.unwrap().is_empty());
+    assert!(catalog.superseded_by(id(4)).await.unwrap().is_empty());
+    assert!(catalog.files(FileDigest::Sha1(sha1_of(1))).await.unwrap().is_empty());
+    assert_eq!(catalog.files(FileDigest::Sha1(sha1_of(2))).await.unwrap()[0].users.len(), 1);
+    assert_eq!(catalog.by_kb("1".into()).await.unwrap().len(), 1);
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_list_that_no_upstream_has_ends_a_run_instead_of_being_cut() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    store.catalog().open_list("all".into(), "a".into()).await.unwrap();
+    store.close().await.unwrap();
+    meddle(dir.path(), |tx| {
+        let sets: redb::TableDefinition<'_, &str, &[u8]> = redb::TableDefinition::new("catalog-sets.1");
+        // Version, no anchor, pending "a", not listed, 8 Mi wanted, never.
+        let row = [1, 0, 1, 1, b'a', 0, 0x80, 0x80, 0x80, 4, 0];
+        tx.open_table(sets).unwrap().insert("all", row.as_slice()).unwrap();
+    });
+    let (store, _) = open(dir.path());
+    let catalog = store.catalog();
+    assert_eq!(catalog.standing().await.unwrap().sets[0].wanted, 8 << 20);
+    let error = catalog.list("all".into(), vec![identity(1, 1)]).await.unwrap_err().to_string();
+    assert!(error.contains("8388608") && error.contains("wrong"), "{error}");
+    assert!(catalog.wanted("all".into(), None, 1).await.unwrap().is_empty());
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_went_and_came_back_at_once_is_not_counted_as_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let catalog = store.catalog();
+    let of = |at: u64, revision: u32, members: &[Identity]| {
+        small(Update { bundles: bundle(members), ..update(at, revision) })
+    };
+    let old = identity(1, 1);
+    import(&catalog, vec![of(2, 1, &[old]), small(update(1, 1)), small(update(1, 2))]).await;
+    let number = catalog.number(old).await.unwrap().unwrap();
+    import(&catalog, vec![of(2, 2, &[]), of(3, 1, &[old]), small(update(1, 1))]).await;
+    let lines = catalog.changes(0, 0, 100).await.unwrap().changes;
+    assert!(lines.iter().any(|line| line.number == number && line.held));
+    let gone = lines.iter().filter(|line| !line.held).count() as u64;
+    store.close().await.unwrap();
+    use redb::ReadableDatabase;
+    let db = redb::Database::open(dir.path().join("node.redb")).unwrap();
+    let numbers: redb::TableDefinition<'_, &str, u64> = redb::TableDefinition::new("catalog-numbers.1");
+    let counted = db.begin_read().unwrap().open_table(numbers).unwrap().get("gone-count").unwrap().unwrap().value();
+    assert_eq!(counted, gone);
+    drop(db);
+    // A count that is wrong is put right, and the sweep ends.
+    meddle(dir.path(), |tx| drop(tx.open_table(numbers).unwrap().insert("gone-count", 1_000_000).unwrap()));
+    let (store, _) = open(dir.path());
+    tokio::time::timeout(std::time::Duration::from_mins(1), store.catalog().sweep()).await.unwrap().unwrap();
+    store.close().await.unwrap();
+}
+
 #[tokio::test]
 async fn nonsense_is_refused_by_itself() {
     let dir = tempfile::tempdir().unwrap();
@@ -485,6 +822,8 @@ async fn nonsense_is_refused_by_itself() {
             .await;
     assert_eq!((applied.refused.len(), applied.new), (4, 2), "{applied:?}");
     assert_eq!(catalog.refused(None, 10).await.unwrap().len(), 4);
+    let page = catalog.search(Query { kb: Some("5".into()), limit: 2, ..Query::default() }).await.unwrap();
+    assert_eq!(page.hits[0].state, State::Current, "nothing supersedes itself");
     import(&catalog, vec![small(update(5, 2))]).await;
     assert!(catalog.number(identity(5, 1)).await.unwrap().is_some());
     assert_eq!(catalog.standing().await.unwrap().revisions, 2);
@@ -748,9 +1087,29 @@ struct Model {
     held: BTreeMap<Identity, Known>,
     numbers: BTreeMap<Identity, u32>,
     wanted: BTreeSet<Identity>,
+    /// Refused for good, while it was held.
+    refused: BTreeSet<Identity>,
 }
 
 impl Model {
+    fn may_come(&self, one: Identity) -> bool {
+        !self.held.contains_key(&one) && !self.refused.contains(&one)
+    }
+
+    /// Whether `by` is offered and says that it supersedes `of`.
+    fn says(&self, by: UpdateId, of: UpdateId) -> bool {
+        let current = self.current(by).filter(|one| !self.refused.contains(one));
+        current.is_some_and(|one| {
+            let update = &self.held[&one].update;
+            update.publication == Publication::Published && update.supersedes.contains(&of)
+        })
+    }
+
+    /// Whether that counts: not of itself, and not where the other says the same of it.
+    fn counts(&self, by: UpdateId, of: UpdateId) -> bool {
+        by != of && self.says(by, of) && !self.says(of, by)
+    }
+
     fn current(&self, of: UpdateId) -> Option<Identity> {
         self.held.keys().filter(|one| one.id == of).max().copied()
     }
@@ -762,6 +1121,9 @@ impl Model {
     fn take(&mut self, update: &Update, salt: u64) {
         let one = update.identity;
         self.wanted.remove(&one);
+        if self.refused.contains(&one) {
+            return;
+        }
         if self.held.get(&one).is_some_and(|known| known.salt == salt) {
             return;
         }
@@ -769,7 +1131,7 @@ impl Model {
             return;
         }
         self.held.insert(one, Known { update: update.clone(), salt });
-        let missing: Vec<_> = update.members().filter(|member| !self.held.contains_key(member)).collect();
+        let missing: Vec<_> = update.members().filter(|member| self.may_come(*member)).collect();
         self.wanted.extend(missing);
         // What does not count and is named by nobody goes, and then what only that named.
         while let Some(lost) =
@@ -825,8 +1187,7 @@ async fn agree(catalog: &Catalog, model: &mut Model, step: u64) {
         let set = |found: Vec<u32>| found.into_iter().collect::<BTreeSet<_>>();
         let of = id(at);
         let needs = |update: &Update| update.prerequisites.iter().any(|clause| clause.any_of.contains(&of));
-        let supersedes =
-            |update: &Update| update.publication == Publication::Published && update.supersedes.contains(&of);
+        let supersedes = |update: &Update| model.counts(update.identity.id, of);
         assert_eq!(set(catalog.dependents(of, None, 100).await.unwrap()), namers(&needs, false), "step {step}");
         assert_eq!(catalog.leaves(vec![of]).await.unwrap(), [namers(&needs, false).is_empty()], "step {step}");
         assert_eq!(set(catalog.superseded_by(of).await.unwrap()), namers(&supersedes, false), "step {step}");
@@ -842,13 +1203,11 @@ async fn agree(catalog: &Catalog, model: &mut Model, step: u64) {
         let state = |hit: &waystation::store::catalog::Hit| {
             let of = hit.summary.identity.id;
             let update = &model.held[&hit.summary.identity].update;
-            if update.publication == Publication::Expired {
+            if model.refused.contains(&hit.summary.identity) {
+                State::Refused
+            } else if update.publication == Publication::Expired {
                 State::Expired
-            } else if (model.held.iter()).any(|(one, known)| {
-                model.current(one.id) == Some(*one)
-                    && known.update.publication == Publication::Published
-                    && known.update.supersedes.contains(&of)
-            }) {
+            } else if (0..10).any(|at| model.counts(id(at), of)) {
                 State::Superseded
             } else {
                 State::Current
@@ -886,7 +1245,7 @@ async fn walk_of(seed: u64, steps: u64) {
         }
         if dice.roll(3) == 0 {
             let named: Vec<_> = (0..dice.roll(30)).map(|_| identity(dice.roll(12), 1 + dice.roll(4) as u32)).collect();
-            let missing: BTreeSet<_> = named.iter().filter(|one| !model.held.contains_key(one)).copied().collect();
+            let missing: BTreeSet<_> = named.iter().filter(|one| model.may_come(**one)).copied().collect();
             let new = missing.difference(&model.wanted).count() as u64;
             store.catalog().open_list("all".into(), "anchor".into()).await.unwrap();
             assert_eq!(store.catalog().list("all".into(), named).await.unwrap(), new, "step {step}: a list");
@@ -914,6 +1273,15 @@ async fn walk_of(seed: u64, steps: u64) {
             updates.push(incoming(update, salt, 2000));
         }
         import(&store.catalog(), updates).await;
+        if dice.roll(4) == 0 && !model.held.is_empty() {
+            let some: Vec<_> = model.held.keys().copied().collect();
+            let one = some[dice.roll(some.len() as u64) as usize];
+            for was in std::mem::take(&mut model.refused) {
+                assert!(store.catalog().pardon(was).await.unwrap(), "step {step}");
+            }
+            store.catalog().refuse(one, "differs".into()).await.unwrap();
+            model.refused.insert(one);
+        }
         // Twice: the first look learns the numbers of what is new.
         agree(&store.catalog(), &mut model, step).await;
         agree(&store.catalog(), &mut model, step).await;

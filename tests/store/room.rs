@@ -188,6 +188,33 @@ async fn an_import_has_its_room_while_it_copies_and_can_be_broken_off() {
     store.close().await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_changes_its_length_while_it_is_copied_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultDisk::new(dir.path());
+    let store = open_gated(&dir.path().join("data"), &disk, 20 * MIB, Hand::new());
+    let file = dir.path().join("file");
+    // More than one piece, so that threads hash it beside the copying.
+    let content = bytes(1, 3 * MIB + 777);
+    for len in [content.len() / 2, content.len() + 1] {
+        std::fs::write(&file, &content).unwrap();
+        disk.gate.shut();
+        let (theirs, path) = (store.clone(), file.clone());
+        let importing = tokio::spawn(async move { theirs.import(path, false, None, vec![]).await });
+        disk.gate.arrival().await;
+        std::fs::OpenOptions::new().write(true).open(&file).unwrap().set_len(len as u64).unwrap();
+        disk.gate.open_up();
+        importing.await.unwrap().unwrap_err();
+        assert_eq!(std::fs::read_dir(dir.path().join("data/drafts")).unwrap().count(), 0);
+        assert_eq!(store.space().await.unwrap().drafts, 0);
+    }
+    std::fs::write(&file, &content).unwrap();
+    let found = store.import(file, false, None, vec![]).await.unwrap();
+    assert_eq!(found.held.payload().digests.blake3, blake3_of(&content));
+    assert!(found.held.window(Span::new(0, content.len() as u64)) == content);
+    store.close().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_delete_that_failed_still_counts_and_is_tried_again() {
     let dir = tempfile::tempdir().unwrap();

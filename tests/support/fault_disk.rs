@@ -503,6 +503,11 @@ impl Disk for FaultDisk {
         file.write_at(&bytes, 0)
     }
 
+    fn reflink(&self, _from: &Path, _to: &Path) -> io::Result<bool> {
+        self.gate.pass()?;
+        Ok(false)
+    }
+
     fn free_bytes(&self, path: &Path) -> io::Result<u64> {
         let world = self.world();
         world.alive()?;

@@ -7,7 +7,7 @@ use crate::admin::error::Problem;
 use crate::admin::updates::EMPTY;
 use crate::admin::updates::ask::kb_word;
 use crate::model::relations::Target;
-use crate::model::update::{Identity, UpdateId};
+use crate::model::update::{Identity, Kind, UpdateId};
 use crate::store::catalog::{Catalog, Summary};
 
 /// Digits of an id that are enough to look for it.
@@ -48,6 +48,28 @@ pub(super) async fn number(catalog: &Catalog, name: &str) -> Result<u32, Problem
         Some(short) => Ok(short.number),
         None => Err(unheld(catalog, name, Some(target)).await),
     }
+}
+
+/// The updates that `name` means to whoever decides: an article stands for all that name it and can be approved by themselves. What
+/// is hidden in a bundle is refused, and the bundle named.
+pub(super) async fn approvable(catalog: &Catalog, name: &str) -> Result<Vec<Summary>, Problem> {
+    let name = name.trim();
+    let shorts = match kb_word(name) {
+        Some(digits) => catalog.summaries(catalog.by_kb(digits.to_owned()).await?).await?,
+        None => catalog.summaries(vec![number(catalog, name).await?]).await?,
+    };
+    let can_be = |short: &Summary| short.deployable && matches!(short.kind, Kind::Software | Kind::Driver);
+    if shorts.iter().any(can_be) {
+        return Ok(shorts.into_iter().filter(can_be).collect());
+    }
+    let Some(first) = shorts.first() else { return Err(unheld(catalog, name, None).await) };
+    let parents = catalog.summaries(catalog.parents(first.identity).await?).await?;
+    let next = match parents.iter().find(|parent| can_be(parent)) {
+        Some(parent) => format!("it is a part of {} ({}): decide that", parent.identity.id, parent.title),
+        None => "`waystation updates list` shows what can be approved".to_owned(),
+    };
+    let title = format!("{} ({}) cannot be approved or declined by itself", first.identity.id, first.title);
+    Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, title, next))
 }
 
 /// The update that names an article; of several the one that can be approved by itself.

@@ -2,10 +2,11 @@
 
 use crate::admin::present;
 use crate::admin::updates::state_word;
-use crate::admin::view::Time;
 use crate::admin::view::updates as view;
+use crate::admin::view::{Time, policy};
 use crate::model::filter::Tree;
 use crate::model::payload::Class;
+use crate::model::policy::{Decision, Word, Written};
 use crate::model::relations::Target;
 use crate::model::update::{self, CategoryKind, Impact, Kind, Publication, Reboot, Severity, UpdateId};
 use crate::store::catalog::{Standing, State, Summary, Upstream, UpstreamKind};
@@ -29,7 +30,7 @@ pub(super) fn catalog(standing: &Standing) -> view::Catalog {
 }
 
 /// An update as lists show it.
-pub(super) fn short(summary: Summary, state: State, tree: &Tree) -> view::Update {
+pub(super) fn short(summary: Summary, state: State, decision: Option<String>, tree: &Tree) -> view::Update {
     let named = |wanted: &dyn Fn(CategoryKind) -> bool| {
         let known = summary.categories.iter().filter_map(|id| tree.get(*id)).filter(|category| wanted(category.kind));
         known.map(|category| category.name.clone()).collect::<Vec<_>>()
@@ -47,11 +48,33 @@ pub(super) fn short(summary: Summary, state: State, tree: &Tree) -> view::Update
         products,
         created: summary.created.map(Time),
         state: state_word(state).to_owned(),
+        decision,
         deployable: summary.deployable,
         files: summary.files,
         bytes: summary.bytes,
         unauthenticated: summary.unauthenticated,
     }
+}
+
+/// What holds for an update: a person's decision, or the automatic one.
+pub(super) fn decision(said: Option<&Decision>, state: State, policy: &Written) -> Option<String> {
+    let stands = said.is_some_and(|said| said.though_superseded);
+    let declined = match state {
+        State::Expired => policy.decline_expired,
+        State::Superseded => policy.decline_superseded && !stands,
+        State::Refused | State::Current => false,
+    };
+    match (said.map(|said| said.word), declined) {
+        (Some(word @ Word::Declined), _) | (Some(word), false) => Some(word.word().to_owned()),
+        (_, true) => Some("declined automatically".to_owned()),
+        (None, false) => None,
+    }
+}
+
+/// A decision of a person.
+pub(super) fn said(said: Decision) -> policy::Decision {
+    let Decision { word, all_files, by, at, why, .. } = said;
+    policy::Decision { word: word.word().to_owned(), all_files, by, at: Time(at), why }
 }
 
 /// What an update is shown as: the first that fits, as a search has it.

@@ -36,6 +36,9 @@ pub struct Content {
     pub used_at: Time,
     /// When an unproven one goes.
     pub expires_at: Option<Time>,
+    /// Only superseded or expired updates have it: it is the first to go when room is needed.
+    #[serde(default)]
+    pub outdated: bool,
     /// Who pinned it.
     pub pinned: Option<Pinned>,
     /// Only of what was removed: the names to which a digest is bound still.

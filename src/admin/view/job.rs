@@ -9,7 +9,7 @@ use crate::admin::view::Time;
 pub struct Job {
     /// Its number.
     pub id: u64,
-    /// `fetch`, `verify`, `scrub`, `import`, `backup` or `sync`.
+    /// `fetch`, `verify`, `scrub`, `import`, `backup`, `sync` or `prefetch`.
     pub kind: String,
     /// What it does.
     pub title: String,

@@ -7,6 +7,7 @@ pub mod bandwidth;
 mod content;
 pub mod filters;
 mod job;
+pub mod policy;
 mod requests;
 mod status;
 mod sync;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::admin::view::{Job, Time, bandwidth};
+use crate::admin::view::{Job, Time, bandwidth, policy};
 use crate::model::report::HostHealth;
 
 /// `GET /api/v1/status`.
@@ -34,6 +34,9 @@ pub struct Status {
     /// How fast bytes may flow, and by which rules.
     #[serde(default)]
     pub bandwidth: bandwidth::Bandwidth,
+    /// Which files of updates are brought ahead of time; absent where the node has no catalog.
+    #[serde(default)]
+    pub content: Option<policy::ContentState>,
 }
 
 /// The scheduled scrub: everything read against its proofs, slowly.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::admin::view::Time;
+use crate::admin::view::{Time, policy};
 
 /// How the synchronisation stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +39,9 @@ pub struct Sync {
     pub refused: u64,
     /// Revisions that are named and still to be fetched.
     pub wanted: u64,
+    /// Which files of updates are brought ahead of time, and how far that is.
+    #[serde(default)]
+    pub content: Option<policy::ContentState>,
 }
 
 /// Who stands above.
@@ -121,6 +124,9 @@ pub struct SyncRun {
     pub reason: String,
     /// What it did.
     pub counts: SyncCounts,
+    /// Files that the content policy wanted when it had ended; absent where nobody counted.
+    #[serde(default)]
+    pub wanted: Option<policy::Sum>,
     /// `catalog` for all that is wanted, `definitions` for definition updates alone, `crosscheck` for a comparison with Microsoft's
     /// catalog.
     #[serde(default)]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::admin::view::Time;
+use crate::admin::view::{Time, policy};
 
 /// `GET /api/v1/updates`: a page, the newest first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +53,9 @@ pub struct Update {
     pub created: Option<Time>,
     /// `published`, `expired`, `superseded` or `refused`.
     pub state: String,
+    /// What holds for all endpoints: `approved`, `declined`, `declined automatically`; absent where nothing was decided.
+    #[serde(default)]
+    pub decision: Option<String>,
     /// Whether it can be approved by itself.
     pub deployable: bool,
     /// Files of its own, those of what it bundles left out.
@@ -88,6 +91,12 @@ pub struct Whole {
     pub categories: Vec<Category>,
     /// Why it is refused, where it is.
     pub refused: Option<String>,
+    /// What a person decided of it.
+    #[serde(default)]
+    pub decided: Option<policy::Decision>,
+    /// What the content policy makes of it; absent where it cannot be approved by itself, or no node runs.
+    #[serde(default)]
+    pub files_wanted: Option<policy::FilesWanted>,
     /// What makes it superfluous.
     pub superseded_by: First<Reference>,
     /// What it makes superfluous.

@@ -3,16 +3,19 @@
 
 use crate::app::config::kinds::filter::{self, Chosen, Languages};
 use crate::app::config::kinds::network::{
-    Address, Addresses, HostNames, Networks, OriginEntries, ProxyChoice, ProxyUrl, UrlText, Urls,
+    Address, Addresses, HostNames, Networks, OriginEntries, ProxyChoice, ProxyUrl, SyncProxy, UrlText, Urls,
 };
 use crate::app::config::kinds::pace::{BackgroundRules, NetworkRules, SiteZone, SteadyRules};
+use crate::app::config::kinds::policy::Rules;
 use crate::app::config::kinds::quantity::{Count, Size, SizeWithin, Switch, Time};
 use crate::app::config::kinds::word::{Days, Directory, FilePath, FilePaths, LogLevel, Text, Texts, UpstreamKind};
 use crate::app::config::kinds::{Kind, shown};
 use crate::app::error::{ConfigError, Problem};
 use crate::app::logs::LogFormat;
 use crate::fill::{Complete, Verify};
+use crate::model::policy::Mode;
 use crate::model::settings::{Effect, Raw, Settings};
+use crate::model::update::Severity;
 
 /// The least budget of a store: below it not even the piece map of one update fits.
 const MAX_SIZE_MIN: u64 = 16 << 20;
@@ -315,6 +318,15 @@ table! {
         /// The address of Microsoft's sync service: where the catalog comes from where `upstream.kind` is "microsoft", and what
         /// `waystation sync crosscheck` compares a WSUS' catalog with. Another one is of use behind a mirror and for tests.
         microsoft: UrlText = text("https://sws.update.microsoft.com"), Restart;
+        /// The way to the service that is synchronised with, Microsoft's or the WSUS server's, apart from that to content:
+        /// "upstream" asks as `upstream.proxy` says, "none" directly, "global" through [proxy], a URL through that proxy.
+        /// `proxy.no_proxy` does not count for a URL here.
+        proxy: SyncProxy = text("upstream"), Restart;
+        /// The user at that proxy, where it is another one than `proxy.username`. A proxy that is named by its URL above is
+        /// told this one or none.
+        proxy_username: Text = text(""), Restart;
+        /// A file with the password of that user and nothing else; not readable for others.
+        proxy_password_file: FilePath = text(""), Restart;
         /// An address that is told of runs: a POST of JSON when one starts, succeeds, fails or is stopped. "" tells nobody. Over
         /// plain HTTP who can read the wire reads it.
         webhook: UrlText = text(""), Restart;
@@ -339,11 +351,33 @@ table! {
     filters: Filters {
         /// Companies, families and products, by name ("Windows 11"), path where a name is not unique ("Microsoft > Windows"),
         /// or id. In the environment give ids: names have commas in them.
+        /// The default is what is called Windows 11, Windows 10 (version 1903 and later, and LTSB), Windows Server 2016 and 2019,
+        /// Microsoft Server operating system 21H2 and 24H2, and Microsoft Defender Antivirus; by id, since names change.
         products: Chosen = filter::products(), Live;
-        /// Classifications, by name or id. Drivers and upgrades are many and large, and not in the default.
+        /// Classifications, by name or id. The default is critical and security updates, definitions, rollups, updates and service
+        /// packs; drivers and upgrades are many and large, and not in it.
         classifications: Chosen = filter::classifications(), Live;
         /// Languages ("en", "zh-tw"); [] for all. Most current updates have all of them in one file.
         languages: Languages = list(&[]), Live;
+    }
+    /// Which files of the catalog's updates are fetched before an endpoint asks for them. `waystation plan` counts what these
+    /// settings want, or what others would; `waystation updates approve` and `decline` say it of single updates, and a person's
+    /// word counts more. What is fetched keeps to `bandwidth.prefetch`.
+    content: Content {
+        /// "metadata": no files. "approved": those of updates that somebody approved. "asked": these, and files that endpoints
+        /// have asked for, or ones like them. "severity": these, and those of updates at least as severe as `severity` says.
+        /// "all": everything in the filters, once `waystation plan --confirm` has agreed to the size.
+        policy: Mode = text("approved"), Live;
+        /// The least severity for the policy "severity": "low", "moderate", "important" or "critical".
+        severity: Severity = text("critical"), Live;
+        /// What holds for single classifications instead: "Definition Updates: all", "Drivers: metadata",
+        /// "Security Updates: severity important".
+        rules: Rules = list(&[]), Live;
+        /// Whether updates that were withdrawn by their publisher are declined automatically.
+        decline_expired: Switch = Raw::Switch(true), Live;
+        /// Whether updates that something newer does the work of are declined automatically, unless they were approved after
+        /// that was known.
+        decline_superseded: Switch = Raw::Switch(true), Live;
     }
     /// The scan face for Windows Update Agents.
     scan: Scan {

@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::config::keys::Typed;
@@ -10,8 +11,10 @@ use crate::app::config::kinds::network::ProxyChoice;
 use crate::app::config::kinds::word::UpstreamKind;
 use crate::app::config::secret;
 use crate::app::error::{ConfigError, Problem};
+use crate::base::secret::Secret;
 use crate::model::filter::Selection;
 use crate::model::payload::{Location, Standing};
+use crate::model::policy::{Choice, Written};
 use crate::model::schedule::{Definitions, JITTER_MINUTES_MAX, Schedule};
 use crate::model::update::UpdateId;
 use crate::net::tls::files::Pair;
@@ -22,6 +25,11 @@ use crate::{fill, jobs, net, pace, store, upstream};
 
 /// Hops that a request may have made when it comes here: a chain of nodes has four or five, a loop has more.
 const HOPS_MAX: u32 = 8;
+
+/// How long a WSUS server may think about which files it is to fetch (it fetches later), and how often it is asked: a client
+/// is told to come again after 15 s, and finds what came of it.
+const LAZY_ANSWER: Duration = Duration::from_secs(30);
+const LAZY_ATTEMPTS: u32 = 3;
 
 /// Refuses settings that contradict each other.
 pub(crate) fn consistent(typed: &Typed) -> Result<(), ConfigError> {
@@ -47,12 +55,30 @@ pub(crate) fn consistent(typed: &Typed) -> Result<(), ConfigError> {
         "upstream.url",
         "this kind of upstream needs its address, such as \"http://wsus.example.org:8530\"",
     );
+    if typed.upstream.kind == UpstreamKind::Wsus {
+        for bare in typed.upstream.url.0.iter().filter_map(|url| beyond_port(url)) {
+            let what =
+                format!("a WSUS server is named by scheme, host and port, and its paths are known: write {bare:?}");
+            refuse(true, "upstream.url", &what);
+        }
+    }
+    if let Some(bare) = typed.sync.microsoft.0.as_deref().and_then(beyond_port) {
+        let what = format!("a sync service is named by scheme, host and port, and its paths are known: write {bare:?}");
+        refuse(true, "sync.microsoft", &what);
+    }
     refuse(
         typed.sync.webhook.0.is_some() && typed.sync.webhook_secret_file.0.is_none(),
         "sync.webhook",
         "what is told is signed: name a file with the secret in sync.webhook_secret_file",
     );
     if problems.is_empty() { Ok(()) } else { Err(ConfigError { problems }) }
+}
+
+/// The same URL without what stands behind its port, where something does.
+fn beyond_port(text: &str) -> Option<String> {
+    let url = url::Url::parse(text).ok()?;
+    let bare = matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none();
+    (!bare).then(|| url.origin().ascii_serialization())
 }
 
 /// A path of the file, from the data directory where it is relative.
@@ -83,21 +109,41 @@ fn count(number: u64) -> usize {
 
 /// The proxy that origins are asked through, with its password.
 pub(crate) fn proxy(typed: &Typed) -> Result<upstream::Proxy, ConfigError> {
+    through(typed, &typed.upstream.proxy)
+}
+
+/// The proxy of a choice; a URL is told the user of `[proxy]` too.
+fn through(typed: &Typed, choice: &ProxyChoice) -> Result<upstream::Proxy, ConfigError> {
     let proxy = &typed.proxy;
-    let url = match &typed.upstream.proxy {
+    let url = match choice {
         ProxyChoice::None => return Ok(upstream::Proxy::default()),
         ProxyChoice::Global => proxy.url.0.clone(),
         ProxyChoice::Url(url) => Some(url.clone()),
     };
-    let password = match &proxy.password_file.0 {
-        Some(path) => {
-            let read = secret::read(&from_data(typed, path));
-            Some(read.map_err(|what| ConfigError::one("proxy.password_file", what))?)
-        }
-        None => None,
-    };
+    let password = password(typed, "proxy.password_file", proxy.password_file.0.as_deref())?;
     let username = (!proxy.username.0.is_empty()).then(|| proxy.username.0.clone());
     Ok(upstream::Proxy { url, username, password, no_proxy: proxy.no_proxy.0.clone() })
+}
+
+/// The proxy that the sync service is asked through: that of the origins, or its own.
+pub(crate) fn sync_proxy(typed: &Typed) -> Result<upstream::Proxy, ConfigError> {
+    let sync = &typed.sync;
+    let mut found = match &sync.proxy.0 {
+        None => proxy(typed)?,
+        Some(ProxyChoice::Url(url)) => upstream::Proxy { url: Some(url.clone()), ..upstream::Proxy::default() },
+        Some(choice) => through(typed, choice)?,
+    };
+    let password = password(typed, "sync.proxy_password_file", sync.proxy_password_file.0.as_deref())?;
+    if found.url.is_some() && !sync.proxy_username.0.is_empty() {
+        (found.username, found.password) = (Some(sync.proxy_username.0.clone()), password);
+    }
+    Ok(found)
+}
+
+/// The password out of the file that `key` names, if it names one.
+fn password(typed: &Typed, key: &str, path: Option<&Path>) -> Result<Option<Secret>, ConfigError> {
+    let read = path.map(|path| secret::read(&from_data(typed, path))).transpose();
+    read.map_err(|what| ConfigError::one(key, what))
 }
 
 /// The files with further certificate authorities.
@@ -188,9 +234,15 @@ pub(crate) fn jobs(typed: &Typed, store: &str) -> jobs::Config {
         scrub_every: (!every.is_zero()).then_some(every),
         definitions: definitions(typed).schedule(&schedule),
         sync: schedule,
+        content: fixed(content(typed)),
         seed: seed(store),
         ..jobs::Config::default()
     }
+}
+
+/// A policy that stays as it is.
+fn fixed(policy: Written) -> jobs::content::Content {
+    jobs::content::Content(Arc::new(move || policy.clone()))
 }
 
 /// The lane of definition updates.
@@ -245,7 +297,7 @@ fn conversation(
     name: &str,
     id: UpdateId,
 ) -> Result<upstream::wsus::Config, ConfigError> {
-    let http = upstream(typed, store)?;
+    let http = upstream::Config { proxy: sync_proxy(typed)?, ..upstream(typed, store)? };
     let mut config = upstream::wsus::Config::new(url, name, id, http, typed.store.path.0.clone());
     config.parallel = count(typed.sync.parallel.0);
     Ok(config)
@@ -259,6 +311,16 @@ pub(crate) fn hook(typed: &Typed, store: &str) -> Result<Option<upstream::hook::
     let secret = read.map_err(|what| ConfigError::one("sync.webhook_secret_file", what))?;
     let patience = upstream::hook::Patience::default();
     Ok(Some(upstream::hook::Config { url: url.clone(), secret, http: upstream(typed, store)?, patience }))
+}
+
+/// For telling the WSUS server above to fetch files; `None` below anything else. Somebody waits: it is asked in the bandwidth of
+/// what is waited for, and an upstream that is down is told of soon.
+pub(crate) fn lazy(typed: &Typed, store: &str) -> Result<Option<upstream::wsus::Config>, ConfigError> {
+    let Some((catalog::UpstreamKind::Wsus, mut config)) = sync(typed, store)? else { return Ok(None) };
+    config.class = Class::Demand;
+    config.answer_timeout = LAZY_ANSWER;
+    config.patience.attempts_max = LAZY_ATTEMPTS;
+    Ok(Some(config))
 }
 
 /// The id by which an upstream knows this node: that of its store.
@@ -278,6 +340,17 @@ pub(crate) fn filters(typed: &Typed) -> Selection {
         products: filters.products.0.clone(),
         classifications: filters.classifications.0.clone(),
         languages: filters.languages.0.clone(),
+    }
+}
+
+/// Which files of the catalog are brought ahead of time, as it was written.
+pub(crate) fn content(typed: &Typed) -> Written {
+    let content = &typed.content;
+    Written {
+        choice: Choice { mode: content.policy, level: content.severity },
+        rules: content.rules.0.clone(),
+        decline_expired: content.decline_expired.0,
+        decline_superseded: content.decline_superseded.0,
     }
 }
 
@@ -354,6 +427,40 @@ mod tests {
         assert_eq!(account(store).to_string(), "0fa1201d-4330-4fa8-8ae9-b877473b6441");
         assert_eq!(seed(store), 0x0fa1_201d_4330_4fa8);
         assert_eq!((account("").bytes(), seed("é")), (&[0; 16], 0));
+    }
+
+    fn typed(set: &[(&str, &str)]) -> Typed {
+        let data = tempfile::tempdir().unwrap();
+        let set = set.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let flags = crate::app::Flags { data: Some(data.path().to_owned()), set, ..crate::app::Flags::default() };
+        crate::app::load_with(&flags, []).unwrap().typed().unwrap()
+    }
+
+    #[test]
+    fn the_sync_service_may_have_a_way_of_its_own() {
+        let through = |set: &[(&str, &str)]| {
+            let typed = typed(set);
+            let (content, sync) = (proxy(&typed).unwrap(), sync_proxy(&typed).unwrap());
+            [(content.url, content.username), (sync.url, sync.username)]
+                .map(|(url, user)| (url.unwrap_or_default(), user.unwrap_or_default()))
+        };
+        let way = |url: &str, user: &str| (url.to_owned(), user.to_owned());
+        let (out, other) = ("http://out:3128", "http://other:3128");
+        let global = [("proxy.url", out), ("proxy.username", "kim")];
+        let with = |more: &[(&'static str, &'static str)]| through(&[&global[..], more].concat());
+        assert_eq!(through(&[]), [way("", ""), way("", "")]);
+        assert_eq!(with(&[]), [way(out, "kim"), way(out, "kim")]);
+        assert_eq!(with(&[("sync.proxy", "none")]), [way(out, "kim"), way("", "")]);
+        assert_eq!(with(&[("sync.proxy", other)]), [way(out, "kim"), way(other, "")]);
+        assert_eq!(
+            with(&[("sync.proxy", other), ("sync.proxy_username", "sync")]),
+            [way(out, "kim"), way(other, "sync")]
+        );
+        assert_eq!(with(&[("upstream.proxy", "none")]), [way("", ""), way("", "")]);
+        assert_eq!(
+            with(&[("upstream.proxy", "none"), ("sync.proxy", "global"), ("sync.proxy_username", "sync")]),
+            [way("", ""), way(out, "sync")]
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@ use ipnet::IpNet;
 
 use crate::app::config::keys::Typed;
 use crate::app::config::kinds::word::UpstreamKind;
+use crate::app::config::rooms;
 use crate::app::machine::Machine;
 use crate::app::preflight::{Found, is_shipped};
 use crate::model::origin::{AllowList, is_public};
@@ -157,6 +158,15 @@ pub(super) fn upstream(typed: &Typed, found: &mut Found) {
     }
     if proxy.username.0.is_empty() != proxy.password_file.0.is_none() {
         found.warn("proxy", "proxy.username", "of username and password_file only one is set", "set both, or neither");
+    }
+    let sync = &typed.sync;
+    if sync.proxy_username.0.is_empty() != sync.proxy_password_file.0.is_none() {
+        let seen = "of proxy_username and proxy_password_file only one is set";
+        found.warn("proxy", "sync.proxy_username", seen, "set both, or neither");
+    }
+    if !sync.proxy_username.0.is_empty() && rooms::sync_proxy(typed).is_ok_and(|proxy| proxy.url.is_none()) {
+        let seen = "a user for the proxy is set, but the sync service is asked directly";
+        found.warn("proxy", "sync.proxy", seen, "set sync.proxy, or [proxy] url, or take the user out");
     }
     if proxy.url.0.is_none() && !proxy.username.0.is_empty() {
         found.warn("proxy", "proxy.url", "a user for the proxy is set, but no proxy", "set proxy.url");

@@ -52,6 +52,112 @@ and size are those of all that it bundles.")]
         #[arg(value_name = "ID|KB")]
         update: String,
     },
+    /// Approve updates for all endpoints: their files are fetched ahead
+    #[command(after_help = "\
+Examples:
+  waystation updates approve KB5031234
+  waystation updates approve 0fa1201d 7c1f2e90 --why 'tested on the pilot ring'
+  waystation updates approve KB5031234 --all-files
+
+A KB stands for all updates that name it and can be approved by themselves;
+bundles are approved as wholes. Either all that are named are approved, or none.
+Of a bundle with express, PSF or UUP files endpoints fetch a small part, so that
+these come when asked for; --all-files has all of them fetched. An update that
+something supersedes later is declined automatically (content.decline_superseded),
+unless it is approved again then. With content.policy \"metadata\" no files are
+fetched, approved or not.")]
+    Approve {
+        /// What is approved.
+        #[command(flatten)]
+        what: Deciding,
+        /// Fetch the files too that endpoints read in parts: express, PSF and UUP
+        #[arg(long)]
+        all_files: bool,
+    },
+    /// Decline updates for all endpoints: their files are not fetched ahead, whatever the policy is
+    #[command(after_help = "\
+Examples:
+  waystation updates decline KB5031234 --why 'breaks the label printer'
+
+Payloads that are held stay until room is needed. `waystation updates reset`
+takes it back.")]
+    Decline(Deciding),
+    /// Take decisions back: the content policy holds again
+    #[command(after_help = "\
+Examples:
+  waystation updates reset KB5031234 0fa1201d")]
+    Reset(Deciding),
+}
+
+/// What is decided.
+#[derive(Debug, Args)]
+pub struct Deciding {
+    /// Ids, beginnings of ids, or KBs
+    #[arg(value_name = "ID|KB", required = true)]
+    pub updates: Vec<String>,
+    /// Why, for the record
+    #[arg(long, value_name = "TEXT")]
+    pub why: Option<String>,
+}
+
+/// `plan`
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// Count what this policy would want, instead of the one that is set
+    #[arg(
+        long,
+        value_name = "POLICY",
+        value_parser = ["metadata", "approved", "asked", "severity", "all"],
+        conflicts_with = "confirm"
+    )]
+    pub policy: Option<String>,
+    /// The least severity for --policy severity, instead of content.severity
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        value_parser = ["low", "moderate", "important", "critical"],
+        conflicts_with = "confirm"
+    )]
+    pub severity: Option<String>,
+    /// Agree to what the policy "all" wants, so that it is fetched
+    #[arg(long)]
+    pub confirm: bool,
+}
+
+/// `prefetch ...`
+#[derive(Debug, Subcommand)]
+pub enum PrefetchVerb {
+    /// Fetch now what the content policy wants and is missing, and show how it goes
+    #[command(after_help = "\
+Examples:
+  waystation prefetch start
+  waystation prefetch start --detach
+
+It begins by itself after a run of the catalog that brought something, after a
+decision or a change of [content], and at the start of the node. Ctrl-C stops
+it: what has arrived stays.")]
+    Start {
+        /// Start the job, print its number, and do not wait for it
+        #[arg(long)]
+        detach: bool,
+    },
+    /// Stop it; it begins again with the next cause
+    #[command(after_help = "\
+Examples:
+  waystation prefetch stop
+
+To hold it for hours of the day, pause its class of bandwidth:
+  waystation bandwidth set prefetch '08:00-18:00 Mon-Fri: paused' unlimited")]
+    Stop,
+    /// Show how much is wanted, held and missing, and the job under way
+    #[command(after_help = "\
+Examples:
+  waystation prefetch status
+  waystation prefetch status --json | jq .missing.bytes
+
+What did not come, and why, stands in the lines of the last job:
+  waystation jobs show 12")]
+    Status,
 }
 
 /// Which updates are listed, and how.

@@ -184,3 +184,34 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn the_update_catalogs_hosts_are_asked_over_https() {
+    let plain = AllowList::new(&[]).unwrap();
+    let file = format!("windows11.0-kb5031234-x64_{SHA1}.msu");
+    for (host, path) in [
+        ("catalog.s.download.windowsupdate.com", format!("/d/msdownload/update/software/secu/2026/01/{file}")),
+        (
+            "catalog.sf.dl.delivery.mp.microsoft.com",
+            format!("/filestreamingservice/files/9d1bfd3a-3c4c-4b8a-9a3d-6f8f2d3d9b1e/public/{file}"),
+        ),
+    ] {
+        // As a client asks for it, and as `waystation fetch https://..` does.
+        let by_name = format!("cacheHostOrigin={host}");
+        let asked = [
+            Ask { host: Some("node:3698"), path: &path, query: Some(&by_name), via: None },
+            Ask { host: Some(host), path: &path, query: None, via: None },
+        ];
+        for ask in asked {
+            let target = locate(&ask, &plain, None).unwrap();
+            assert_eq!(target.locations[0].url, format!("https://{host}{path}"));
+            assert_eq!(target.name.to_string(), format!("{host}{path}"));
+            let sha1 = Digest::Sha1(SHA1.parse().unwrap());
+            assert_eq!(target.expected, Some(Published::one(sha1, Authority::FileName)));
+            assert_eq!(target.keeping, Keeping::Immutable);
+        }
+        let host = Host::parse(host).unwrap();
+        assert!(plain.admits(true, &host, 443).is_some_and(|permit| permit.microsoft));
+        assert!(plain.admits(false, &host, 80).is_none());
+    }
+}

@@ -250,7 +250,11 @@ impl Tree {
         }
         let wanted = folded(text);
         let called: Vec<&Category> = self.all.values().filter(|category| self.is_called(category, &wanted)).collect();
-        let fitting: Vec<&&Category> = called.iter().filter(|category| fits(category.kind)).collect();
+        let mut fitting: Vec<&&Category> = called.iter().filter(|category| fits(category.kind)).collect();
+        // A folder that is called as a product, a family or a company is not meant where one of those is called so.
+        if fitting.iter().any(|category| category.kind != CategoryKind::Other) {
+            fitting.retain(|category| category.kind != CategoryKind::Other);
+        }
         match (fitting.as_slice(), called.as_slice()) {
             ([one], _) => Ok(one.id),
             ([], [other, ..]) => Err(misplaced(shown, other.kind, what)),

@@ -96,7 +96,7 @@ impl Listed {
             let entry = Entry {
                 text: row.pattern.to_owned(),
                 removes: false,
-                scheme: None,
+                scheme: row.https.then_some(Scheme::Https),
                 port: None,
                 private: false,
                 microsoft: row.microsoft,

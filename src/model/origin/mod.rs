@@ -5,17 +5,21 @@
 //!    configured entries on top.
 //! 3. The address that its name resolves to must be a public one ([`is_public`]), unless the entry is a private address
 //!    literally. Resolving is `upstream`'s work; here is only the rule.
+//!
+//! What lies at an address has one key, whoever names it: a request, or a catalog ([`key_of`]).
 
 mod address;
 mod allow;
 mod current;
 mod host;
+mod key;
 pub mod shipped;
 
 pub use address::is_public;
 pub use allow::Permit;
 pub use current::AllowList;
 pub use host::Host;
+pub use key::{SIGNED_PATH, digest_in_name, is_signature, key_of, split};
 
 use crate::model::shown;
 

@@ -1,7 +1,8 @@
 //! The origins that a node may ask without any configuration, each with its reason.
 //!
 //! The hosts are those that Microsoft names for Delivery Optimization and Connected Cache. All are asked by HTTP at port
-//! 80 unless a client's URL says otherwise: that is how their clients ask, and the digests come by other ways.
+//! 80: that is how their clients ask, and the digests come by other ways. Only the hosts that the Microsoft Update Catalog (the
+//! web site) gives links to are asked over HTTPS, as those links say.
 
 /// One entry of the shipped list.
 #[derive(Clone, Copy, Debug)]
@@ -10,26 +11,33 @@ pub struct Shipped {
     pub pattern: &'static str,
     /// Whether digests in file names are trusted from it: hosts that Microsoft delivers updates from.
     pub microsoft: bool,
+    /// It is asked over HTTPS at port 443, however a client asks for it here.
+    pub https: bool,
     /// What is asked there.
     pub why: &'static str,
 }
 
 const fn update(pattern: &'static str, why: &'static str) -> Shipped {
-    Shipped { pattern, microsoft: true, why }
+    Shipped { pattern, microsoft: true, https: false, why }
+}
+
+const fn catalog(pattern: &'static str, why: &'static str) -> Shipped {
+    Shipped { pattern, microsoft: true, https: true, why }
 }
 
 const fn other(pattern: &'static str, why: &'static str) -> Shipped {
-    Shipped { pattern, microsoft: false, why }
+    Shipped { pattern, microsoft: false, https: false, why }
 }
 
 /// The list, by product.
 pub const SHIPPED: &[Shipped] = &[
-    // Windows Update: a wildcard spans labels, so that au., b1., au.b1. and catalog.s. are in it.
+    // Windows Update: a wildcard spans labels, so that au., b1. and au.b1. are in it.
     update("download.windowsupdate.com", "Windows updates, drivers and Defender"),
     update(
         "*.download.windowsupdate.com",
         "Windows updates, drivers and Defender: the regional and Delivery Optimization names",
     ),
+    catalog("catalog.s.download.windowsupdate.com", "the Microsoft Update Catalog's links"),
     update("windowsupdate.com", "older Windows Update agents"),
     update("*.windowsupdate.com", "Windows Update's other delivery names (ds., emdl., dl.)"),
     // Trust lists come from here. They are passed through and never kept; the host must be reachable all the same.
@@ -37,6 +45,7 @@ pub const SHIPPED: &[Shipped] = &[
     update("*.ctldl.windowsupdate.com", "certificate trust lists (passed through, never kept)"),
     update("dl.delivery.mp.microsoft.com", "Windows updates, Store apps, Edge"),
     update("*.dl.delivery.mp.microsoft.com", "Windows updates, Store apps, Edge: the tlu., b.tlu. and regional names"),
+    catalog("catalog.sf.dl.delivery.mp.microsoft.com", "the Microsoft Update Catalog's links"),
     update("*.delivery.mp.microsoft.com", "Edge and Store delivery"),
     update("emdl.ws.microsoft.com", "Delivery Optimization's piece hash files"),
     update("*.emdl.ws.microsoft.com", "Delivery Optimization's piece hash files"),

@@ -5,7 +5,8 @@
 //! 2. What is held as it is only counts as named again.
 //! 3. The higher revision becomes the one that counts. The one that it replaces goes in the same transaction, unless the
 //!    bundle of a held revision names it; a lower one is taken only where a bundle names it. A revision whose last bundle
-//!    goes, goes too.
+//!    goes, goes too. What only a former upstream named is not the higher one, whatever its number, unless it was proven and
+//!    the upstream of now proves nothing.
 //! 4. Rows of relations and look-ups go out with the old and come in with the new one; the log has one line a revision.
 //! 5. Members of bundles that are not held go onto the work list.
 
@@ -21,8 +22,9 @@ use crate::store::catalog::pack::Dictionaries;
 use crate::store::catalog::prepare::{Ready, files};
 use crate::store::catalog::search::Touched;
 use crate::store::catalog::tables::{
-    BlobRow, ClockKey, FileRow, GENERATION, GONE, GONE_COUNT, HERE, LAST_NUMBER, PACKED, PART_FACTS, REVISION_COUNT,
-    RefusedRow, RevisionRow, SetRow, Tables, UPDATE_COUNT, UpdateRow, clock_key, identity_key, long_key,
+    BlobRow, ClockKey, FileRow, GENERATION, GONE, GONE_COUNT, HERE, LAST_NUMBER, PACKED, PART_FACTS, REFUSED_NAME,
+    REVISION_COUNT, RefusedRow, RevisionRow, SetRow, Tables, UPDATE_COUNT, UpdateRow, clock_key, identity_key,
+    long_key,
 };
 use crate::store::catalog::value::Applied;
 use crate::store::error::Error;
@@ -38,6 +40,8 @@ pub(crate) struct Work<'a> {
     pub(crate) generation: u64,
     pub(crate) unauthenticated: bool,
     pub(crate) sets: BTreeMap<String, SetRow>,
+    /// As they were: only what changed is written.
+    pub(crate) sets_before: BTreeMap<String, SetRow>,
     pub(crate) applied: Applied,
     pub(crate) touched: Touched,
 }
@@ -50,17 +54,25 @@ pub(crate) struct Outcome {
 
 impl<'a> Work<'a> {
     pub(crate) fn begin(t: &Tables<'_>, dictionaries: &'a Dictionaries, now: u64) -> Result<Self, Error> {
+        let sets = t.load_sets()?;
         Ok(Self {
             dictionaries,
             now,
+            sets_before: sets.clone(),
             clock: None,
             generation: t.number(GENERATION)?,
             // Where nobody said whom it comes from, nothing is proven.
             unauthenticated: t.source()?.is_none_or(|upstream| upstream.unauthenticated),
-            sets: t.load_sets()?,
+            sets,
             applied: Applied::default(),
             touched: Touched::default(),
         })
+    }
+
+    /// Whether what comes now takes the place of the current revision of an update although its number is lower: the upstream of
+    /// now has not named that one, and what was proven gives way only to what is.
+    pub(crate) fn outranks(&self, update: &UpdateRow) -> bool {
+        update.generation < self.generation && (!self.unauthenticated || update.unauthenticated)
     }
 
     pub(crate) fn end(mut self, t: &mut Tables<'_>) -> Result<Outcome, Error> {
@@ -88,7 +100,7 @@ impl Tables<'_> {
 
     pub(crate) fn refusal(&self, identity: Identity) -> Result<Option<RefusedRow>, Error> {
         let row = self.refused.get(&identity_key(identity))?;
-        row.map(|row| decode("catalog-refused.1", row.value())).transpose()
+        row.map(|row| decode(REFUSED_NAME, row.value())).transpose()
     }
 
     /// What the document of a held revision says.
@@ -126,21 +138,28 @@ impl Tables<'_> {
         }
         self.refused.remove(&identity_key(identity))?;
         self.got(w, identity)?;
+        w.applied.files += u64::from(ready.row.files);
+        w.applied.bytes += ready.came;
+        let id = *identity.id.bytes();
+        let update = self.update(&id)?;
+        let old = match update {
+            Some(update) => self.revision(update.current)?.map(|row| (update.current, row)),
+            None => None,
+        };
+        let is_current = old.as_ref().is_none_or(|(_, old)| identity.revision >= old.revision)
+            || update.is_none_or(|update| w.outranks(&update));
         if let Some((_, row)) = &known
             && row.digest == ready.row.digest
             && (!row.unauthenticated || w.unauthenticated)
             && !row.refused
+            && row.current == is_current
         {
-            self.mark(w, &row.id)?;
+            if row.current {
+                self.mark(w, &row.id)?;
+            }
             w.applied.unchanged += 1;
             return Ok(());
         }
-        let id = *identity.id.bytes();
-        let old = match self.update(&id)? {
-            Some(update) => self.revision(update.current)?.map(|row| (update.current, row)),
-            None => None,
-        };
-        let is_current = old.as_ref().is_none_or(|(_, old)| identity.revision >= old.revision);
         if !is_current && !self.is_member(identity)? {
             self.mark(w, &id)?;
             w.applied.left_out += 1;
@@ -155,12 +174,21 @@ impl Tables<'_> {
             && let Some((number, mut row)) = old.clone()
             && row.revision != identity.revision
         {
-            let update = self.facts(w, number, &row)?;
-            self.unrelate_current(w, number, &row, &update)?;
-            row.current = false;
-            self.revisions.insert(number, encode(&row)?.as_slice())?;
-            w.touched.numbers.push(number);
-            orphans.push(row.identity());
+            match self.facts(w, number, &row) {
+                Ok(update) => {
+                    self.unrelate_current(w, number, &row, &update)?;
+                    row.current = false;
+                    self.revisions.insert(number, encode(&row)?.as_slice())?;
+                    w.touched.numbers.push(number);
+                    orphans.push(row.identity());
+                }
+                // It is of no use to a bundle either.
+                Err(Error::Row { .. }) => {
+                    self.drop_revision(w, number, &row, &mut orphans)?;
+                    self.gone(w, number)?;
+                }
+                Err(other) => return Err(other),
+            }
         }
         let given = self.identities.get(&identity_key(identity))?.map(|number| number.value());
         let number = if let Some(number) = given {
@@ -193,17 +221,17 @@ impl Tables<'_> {
         for staged in &ready.blobs {
             self.own(staged.blob(), Some(number))?;
         }
-        self.log.insert(&clock_key(row.changed, number), HERE)?;
+        if self.log.insert(&clock_key(row.changed, number), HERE)?.is_some_and(|line| line.value() == GONE) {
+            // It went and came back in one transaction.
+            self.count(GONE_COUNT, -1)?;
+        }
         self.count(REVISION_COUNT, 1)?;
         self.count(PACKED, 1)?;
         if is_current {
             w.touched.numbers.push(number);
         }
-        for id in ready.update.prerequisites.iter().flat_map(|clause| &clause.any_of) {
-            self.mark(w, id.bytes())?;
-        }
         for member in ready.update.members() {
-            if !set.is_empty() && self.want(w, set, member)? {
+            if !set.is_empty() && self.want_member(w, set, member)? {
                 w.applied.wanted += 1;
             }
         }
@@ -229,7 +257,7 @@ impl Tables<'_> {
             let sha256 = file.sha256.map(|sha256| *sha256.as_bytes());
             let agrees = row.size == file.size && (row.sha256.is_none() || sha256.is_none() || row.sha256 == sha256);
             let is_better = row.unauthenticated && !w.unauthenticated;
-            // A revision that replaces the only one that said so may say otherwise.
+            // An update that is the only one that said so may correct itself.
             // Nor does what nobody may be offered speak against it.
             if !agrees
                 && !is_better
@@ -243,12 +271,12 @@ impl Tables<'_> {
         Ok(None)
     }
 
-    /// Whether the same revision, as it is held, is the only one that has the file.
+    /// Whether the same update, in any of its revisions, is the only one that has the file.
     fn is_only_of(&self, ready: &Ready, sha1: &Sha1) -> Result<bool, Error> {
-        let own = self.identities.get(&identity_key(ready.update.identity))?.map(|number| number.value());
         let sha1 = sha1.as_bytes();
         for user in self.users.range::<&[u8; 24]>(&long_key(sha1, 0)..=&long_key(sha1, u32::MAX))? {
-            if Some(super::tables::of_long_key(user?.0.value())) != own {
+            let user = self.revision(super::tables::of_long_key(user?.0.value()))?;
+            if user.is_some_and(|user| user.id != ready.row.id) {
                 return Ok(false);
             }
         }
@@ -268,8 +296,16 @@ impl Tables<'_> {
         stays: bool,
     ) -> Result<(), Error> {
         let old = self.refusal(identity)?;
-        let stays = stays || old.is_some_and(|old| old.stays);
-        let row = RefusedRow { at: w.now, reason: reason.clone(), stays };
+        let stays = stays || old.as_ref().is_some_and(|old| old.stays);
+        let before = old.filter(|old| old.generation == w.generation).map_or(0, |old| old.tries);
+        let row = RefusedRow {
+            at: w.now,
+            reason: reason.clone(),
+            stays,
+            generation: w.generation,
+            unauthenticated: w.unauthenticated,
+            tries: before.saturating_add(1),
+        };
         self.refused.insert(&identity_key(identity), encode(&row)?.as_slice())?;
         self.got(w, identity)?;
         if stays && let Some((number, row)) = self.held(identity)? {
@@ -292,10 +328,16 @@ impl Tables<'_> {
             return Ok(());
         }
         self.log.remove(&clock_key(row.changed, number))?;
+        if row.current && refused {
+            self.cease_superseding(w, number, &row)?;
+        }
         row.refused = refused;
         row.changed = self.clock(w)?;
         self.log.insert(&clock_key(row.changed, number), HERE)?;
         self.revisions.insert(number, encode(&row)?.as_slice())?;
+        if row.current && !refused {
+            self.supersede(w, number, &row)?;
+        }
         if row.current {
             w.touched.numbers.push(number);
         }
@@ -303,7 +345,7 @@ impl Tables<'_> {
         self.settle_files(w, number, &row)
     }
 
-    /// An update was named by the upstream of now.
+    /// The current revision of an update was named by the upstream of now.
     pub(crate) fn mark(&mut self, w: &Work<'_>, id: &[u8; 16]) -> Result<(), Error> {
         if let Some(row) = self.update(id)?
             && row.generation != w.generation
@@ -331,12 +373,25 @@ impl Tables<'_> {
         row: &RevisionRow,
         orphans: &mut Vec<Identity>,
     ) -> Result<(), Error> {
-        let update = self.facts(w, number, row)?;
+        match self.facts(w, number, row) {
+            Ok(update) => {
+                if row.current {
+                    self.unrelate_current(w, number, row, &update)?;
+                }
+                orphans.extend(self.unrelate(number, &update)?);
+            }
+            Err(Error::Row { what }) => {
+                tracing::warn!(number, what, "a revision that cannot be read is taken out by its number");
+                if row.current {
+                    self.cease_superseding(w, number, row)?;
+                }
+                orphans.extend(self.unrelate_unread(number, row)?);
+            }
+            Err(other) => return Err(other),
+        }
         if row.current {
-            self.unrelate_current(w, number, row, &update)?;
             w.touched.numbers.push(number);
         }
-        orphans.extend(self.unrelate(number, &update)?);
         self.packs.remove(number)?;
         self.revisions.remove(number)?;
         for part in &row.parts {

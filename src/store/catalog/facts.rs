@@ -344,3 +344,29 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Update, Error> {
         drivers: facts.drivers.into_iter().map(driver_out).collect(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    /// Names of the fields of a struct of this file.
+    fn fields(name: &str) -> Vec<&'static str> {
+        let source = include_str!("facts.rs");
+        let (_, body) = source.split_once(&format!("struct {name} {{\n")).unwrap();
+        let (body, _) = body.split_once("\n}").unwrap();
+        let lines = body.lines().map(str::trim).filter(|line| !line.starts_with("//"));
+        lines.filter_map(|line| line.split_once(": ").map(|(name, _)| name)).collect()
+    }
+
+    /// Records have no names in them: whoever reads a store goes by the document.
+    #[test]
+    fn the_document_of_the_store_has_every_field_in_its_order() {
+        let document = include_str!("../../../docs/store-format.md");
+        for (name, begins) in
+            [("Facts", "The facts (part 0) are"), ("FileFacts", "A file in it: "), ("DriverFacts", "A driver in it: ")]
+        {
+            let (_, told) = document.split_once(begins).unwrap();
+            let (told, _) = told.split_once("\n\n").unwrap();
+            let told: Vec<&str> = told.split('`').skip(1).step_by(2).collect();
+            assert_eq!(told, fields(name), "{name}");
+        }
+    }
+}

@@ -66,7 +66,7 @@ impl Core {
     }
 
     fn import_steps(self: &Arc<Self>, batch: Batch) -> Result<Applied, Error> {
-        let Batch { run, set, updates, refused } = batch;
+        let Batch { run, set, updates, came, refused } = batch;
         if !set.is_empty() {
             check_set(&set)?;
         }
@@ -74,10 +74,12 @@ impl Core {
         let mut applied = Applied::default();
         let mut refused: Vec<(Identity, String)> = refused;
         let (mut ready, mut bytes, mut rows) = (Vec::new(), 0, 0);
-        for incoming in updates {
+        let came = came.into_iter().chain(std::iter::repeat(0));
+        for (incoming, came) in updates.into_iter().zip(came) {
             let identity = incoming.update.identity;
             match self.prepare(incoming) {
-                Ok(one) => {
+                Ok(mut one) => {
+                    one.came = came;
                     (bytes, rows) = (bytes + one.pack.len(), rows + one.related);
                     ready.push(one);
                 }
@@ -192,7 +194,7 @@ impl Core {
         if gone <= GONE_MAX {
             return Ok(false);
         }
-        self.catalog_write(Room::Frees, |t, _| {
+        let (found, _) = self.catalog_write(Room::Frees, |t, _| {
             let mut old = Vec::new();
             for row in redb::ReadableTable::iter(&t.log)? {
                 let (key, kind) = row?;
@@ -208,8 +210,12 @@ impl Core {
                 t.count(GONE_COUNT, -1)?;
                 t.set_number(LOG_FLOOR, of_clock_key(key).0)?;
             }
-            Ok(())
+            if old.len() < FORGET_STEP {
+                // All that there were: the count is right from here on, whatever it was.
+                t.set_number(GONE_COUNT, 0)?;
+            }
+            Ok(old.len())
         })?;
-        Ok(true)
+        Ok(found >= FORGET_STEP)
     }
 }

@@ -7,16 +7,16 @@ use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata};
 
 use crate::base::digest::{Blake3, Sha1, Sha256};
 use crate::base::time::Timestamp;
-use crate::model::update::{File, Identity, UpdateId};
+use crate::model::update::{File, Identity, Update, UpdateId};
 use crate::store::catalog::blobs::{Reading, unpack_chunk};
 use crate::store::catalog::facts::{self, kind_of, publication_of, severity_of};
 use crate::store::catalog::pack::Dictionaries;
 use crate::store::catalog::tables::{
     ARRIVING, CHUNKS, CLOCK, CONFIG_ANCHOR, ClockKey, DEPENDENTS, DICTIONARIES, FILES, FileRow, GENERATION, HERE,
     IDENTITIES, IdKey, KBS, LOG, LOG_FLOOR, LongKey, NUMBERS, PACKS, PARENTS, PART_CORE, PART_DOCUMENT, PART_EXTENDED,
-    PART_FACTS, PART_LOCALIZED, PartRow, REFUSED, REVISION_COUNT, REVISIONS, RefusedRow, RevisionRow, SETS, SHA256S,
-    STATE, SUPERSEDED, SetRow, Sha256Key, UPDATE_COUNT, UPDATES, UPSTREAM, USERS, UpdateRow, clock_key, id_key,
-    identity_key, identity_of, kb_key, long_key, number, of_clock_key, of_id_key, of_kb_key, of_long_key, read,
+    PART_FACTS, PART_LOCALIZED, PartRow, REFUSED, REFUSED_NAME, REVISION_COUNT, REVISIONS, RefusedRow, RevisionRow,
+    SETS, SHA256S, STATE, SUPERSEDED, SetRow, Sha256Key, UPDATE_COUNT, UPDATES, UPSTREAM, USERS, UpdateRow, clock_key,
+    id_key, identity_key, identity_of, kb_key, long_key, number, of_clock_key, of_id_key, of_kb_key, of_long_key, read,
     sha256_key,
 };
 use crate::store::catalog::upstream::upstream_of;
@@ -68,6 +68,24 @@ pub(crate) fn summary(number: u32, row: RevisionRow) -> Result<Summary, Error> {
 pub(super) fn row_of(tx: &ReadTransaction, number: u32) -> Result<Option<RevisionRow>, Error> {
     let Some(table) = read(tx, REVISIONS)? else { return Ok(None) };
     table.get(number)?.map(|row| decode("catalog-revisions.1", row.value())).transpose()
+}
+
+/// What the document of a revision says.
+pub(super) fn revision_in(
+    tx: &ReadTransaction,
+    dictionaries: &Dictionaries,
+    number: u32,
+    row: &RevisionRow,
+) -> Result<Update, Error> {
+    let lost = || Error::Row { what: format!("revision {number} of the catalog has lost what it says") };
+    let part = row.parts.iter().find(|part| part.part == PART_FACTS).ok_or_else(lost)?;
+    let Some(blob) = part.blob else { return facts::read(slice(&pack_of(tx, dictionaries, number)?, part)?) };
+    let chunks = tx.open_table(CHUNKS)?;
+    let mut bytes = Vec::new();
+    for chunk in chunks.range::<&ClockKey>(&clock_key(blob, 0)..=&clock_key(blob, u32::MAX))? {
+        bytes.extend_from_slice(&unpack_chunk(chunk?.1.value())?);
+    }
+    facts::read(&bytes)
 }
 
 fn pack_of(tx: &ReadTransaction, dictionaries: &Dictionaries, number: u32) -> Result<Vec<u8>, Error> {
@@ -138,18 +156,7 @@ impl Core {
     pub(crate) fn revision(&self, number: u32) -> Result<Option<Revision>, Error> {
         self.index.read(|tx| {
             let Some(row) = row_of(tx, number)? else { return Ok(None) };
-            let lost = || Error::Row { what: format!("revision {number} of the catalog has lost what it says") };
-            let part = row.parts.iter().find(|part| part.part == PART_FACTS).ok_or_else(lost)?;
-            let update = if let Some(blob) = part.blob {
-                let chunks = tx.open_table(CHUNKS)?;
-                let mut bytes = Vec::new();
-                for chunk in chunks.range::<&ClockKey>(&clock_key(blob, 0)..=&clock_key(blob, u32::MAX))? {
-                    bytes.extend_from_slice(&unpack_chunk(chunk?.1.value())?);
-                }
-                facts::read(&bytes)?
-            } else {
-                facts::read(slice(&pack_of(tx, &self.catalog.dictionaries, number)?, part)?)?
-            };
+            let update = revision_in(tx, &self.catalog.dictionaries, number, &row)?;
             Ok(Some(Revision { summary: summary(number, row)?, update }))
         })
     }
@@ -343,7 +350,7 @@ impl Core {
                 if found.len() >= limit.min(ANSWER_MAX) {
                     break;
                 }
-                let row: RefusedRow = decode("catalog-refused.1", row.value())?;
+                let row: RefusedRow = decode(REFUSED_NAME, row.value())?;
                 let at = Timestamp::from_ms(row.at);
                 found.push(Refused { identity: identity_of(key.value()), at, reason: row.reason, stays: row.stays });
             }

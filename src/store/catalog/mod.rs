@@ -13,22 +13,30 @@
 //! 3. It is checked and packed (`prepare`, `facts`; `pack` for the dictionaries), and committed with others (`import`).
 //! 4. The transaction puts it in the place of what it replaces (`apply`), with the rows by which it is found (`relate`),
 //!    takes it off the work list, moves the anchor if it was the last one, and counts it in the run (`runs`).
-//! 5. It is looked up (`look`) and searched for (`search`, `lines`), read, and told to others by the change log.
+//! 5. It is looked up (`look`; what it says of an object that is to be proven, `mentions`; whether a file is still of use,
+//!    `live`) and searched for (`search`, `lines`), read, and told to others by the change log.
 //! 6. When the upstream changes, what the new one does not have goes at last (`upstream`); what a rule keeps no longer goes at once
 //!    (`let_go`).
 //! 7. What came from who proves nothing may be vouched for later, or refused, with what that means for its files (`trust`).
 //!
-//! It can all be had from an upstream again: a rebuild of the index begins with an empty catalog. Tables and rows are in
+//! Beside what was published stands what this node makes of it: decisions of people (`decisions`), what endpoints asked for
+//! (`asked`), and the files that are wanted by the content policy (`wanted`).
+//!
+//! What was published can all be had from an upstream again: a rebuild of the index begins with an empty catalog. Tables and rows are in
 //! `tables`, what goes in and comes out in `value`.
 
 mod along;
 mod apply;
+mod asked;
 mod blobs;
+mod decisions;
 mod facts;
 mod import;
 mod let_go;
 mod lines;
+pub(crate) mod live;
 mod look;
+pub(crate) mod mentions;
 mod missing;
 mod pack;
 mod prepare;
@@ -40,14 +48,19 @@ mod trust;
 mod upstream;
 mod value;
 mod views;
+mod wanted;
 mod work;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use crate::base::digest::Digest;
 use crate::model::filter::Tree;
+use crate::model::name::Name;
+use crate::model::policy::{Decision, Verdict};
 use crate::model::relations::{Target, Whole};
 use crate::model::update::{Identity, Kind, UpdateId};
+use crate::store::catalog::asked::Lately;
 use crate::store::catalog::blobs::Staging;
 use crate::store::catalog::pack::Dictionaries;
 use crate::store::catalog::search::Search;
@@ -57,6 +70,8 @@ use crate::store::pool::Pool;
 use crate::store::writer::Room;
 
 pub use crate::store::catalog::blobs::{Reading, Stage, Staged};
+pub use crate::store::catalog::decisions::Deciding;
+pub use crate::store::catalog::mentions::Mention;
 pub use crate::store::catalog::search::PAGE_MAX;
 pub use crate::store::catalog::trust::Doubtful;
 pub use crate::store::catalog::value::{
@@ -64,6 +79,7 @@ pub use crate::store::catalog::value::{
     Page, Part, Query, Refused, Revision, Run, RunKind, RunNote, Set, Standing, State, Summary, Text, Upstream,
     UpstreamKind,
 };
+pub use crate::store::catalog::wanted::{Sift, Walk, WantedFile, WantedUpdate};
 
 /// What the catalog keeps in memory.
 #[derive(Debug, Default)]
@@ -71,8 +87,16 @@ pub(crate) struct Shared {
     dictionaries: Arc<Dictionaries>,
     search: Arc<Search>,
     staging: Staging,
+    asked: Lately,
     /// The tree of the categories, and the clock of the change log when it was made.
     tree: Mutex<Option<(u64, Arc<Tree>)>>,
+}
+
+impl Shared {
+    /// See [`Catalog::keep_asked`]. Waits for nothing.
+    pub(crate) fn asked(&self, name: &Name) {
+        self.asked.note(name);
+    }
 }
 
 /// The catalog of a store; clones share it.
@@ -182,9 +206,22 @@ impl Catalog {
     }
 
     /// Puts part of the list in, in any order and in small transactions; says how many revisions are to be fetched. What is held is not, but
-    /// counts as named by the upstream; what is quarantined is not either. `Invalid` where no list is open.
+    /// counts as named by the upstream; what is quarantined is not either, unless this is another upstream, or one that proves itself.
+    /// `Invalid` where no list is open.
     pub async fn list(&self, set: String, identities: Vec<Identity>) -> Result<u64, Error> {
         self.step(move |core| core.list_wanted(&set, identities)).await
+    }
+
+    /// Puts members of bundles into the list that no list names: held bundles name them, and an earlier work list that they were
+    /// on is gone. Says how many. `Invalid` where no list is open.
+    pub async fn list_members(&self, set: String) -> Result<u64, Error> {
+        self.step(move |core| core.list_members(&set)).await
+    }
+
+    /// Makes a work list of what was pardoned, and of what was refused and is to be asked for once more: at the next run, then ever
+    /// more seldom. Says under which name and how many.
+    pub async fn list_again(&self) -> Result<(String, u64), Error> {
+        Ok((work::AGAIN.to_owned(), self.step(|core| core.list_again()).await?))
     }
 
     /// The list is all in; says whether the anchor moved at once.
@@ -215,11 +252,14 @@ impl Catalog {
             .await
     }
 
-    /// Takes it out of quarantine; says whether it was in. What is not held comes with the next list that names it.
+    /// Takes it out of quarantine; says whether it was in. What is not held is asked for by the next run.
     pub async fn pardon(&self, identity: Identity) -> Result<bool, Error> {
         self.step(move |core| {
             let change = move |t: &mut tables::Tables<'_>, w: &mut apply::Work<'_>| {
                 let was = t.refused.remove(&tables::identity_key(identity))?.is_some();
+                if was {
+                    t.want_pardoned(w, identity)?;
+                }
                 if let Some((number, row)) = t.held(identity)? {
                     t.set_refused(w, number, row, false)?;
                 }
@@ -228,12 +268,6 @@ impl Catalog {
             core.catalog_write(Room::Adds, change).map(|(was, _)| was)
         })
         .await
-    }
-
-    /// Puts revisions onto the work list of a set although no list names them, such as those that were quarantined; says how many are
-    /// to be fetched. The set need not be there.
-    pub async fn ask_for(&self, set: String, identities: Vec<Identity>) -> Result<u64, Error> {
-        self.step(move |core| core.ask_for(set, identities)).await
     }
 
     /// Revisions behind `after` that came over a connection that proves nothing and are offered; and where to go on, until there is
@@ -351,7 +385,7 @@ impl Catalog {
         self.look(move |core| core.leaves(&ids)).await
     }
 
-    /// Updates that are named as prerequisites and not held, in order; at most 10,000.
+    /// Updates that are named as prerequisites and of which the upstream of now has sent nothing, in order; at most 10,000.
     pub async fn missing_prerequisites(&self) -> Result<Vec<UpdateId>, Error> {
         self.walk(|core| core.missing_prerequisites()).await
     }
@@ -369,6 +403,12 @@ impl Catalog {
     /// What the catalog knows of a file: its digests, length, addresses, and who has it.
     pub async fn files(&self, digest: FileDigest) -> Result<Vec<KnownFile>, Error> {
         self.look(move |core| core.known_files(digest)).await
+    }
+
+    /// What it says of the object under `name`, which should have `digests`: files that have one of them, and files that lie
+    /// at the address. Each file once.
+    pub async fn mentions(&self, name: Name, digests: Vec<Digest>) -> Result<Vec<Mention>, Error> {
+        self.look(move |core| core.mentions(&name, &digests)).await
     }
 
     /// The change log behind a line of it (0 and 0 for all); at most 10,000 lines.
@@ -416,5 +456,44 @@ impl Catalog {
     /// Why a revision is in quarantine; `None` where it is not.
     pub async fn refusal(&self, identity: Identity) -> Result<Option<Refused>, Error> {
         self.look(move |core| core.refusal(identity)).await
+    }
+
+    // What this node makes of it.
+
+    /// Writes what somebody decided of these updates, for all endpoints; all or none. Says of how many it is another decision
+    /// than before.
+    pub async fn decide(&self, ids: Vec<UpdateId>, deciding: Deciding, by: String, why: String) -> Result<u64, Error> {
+        self.step(move |core| core.decide(ids, &deciding, by, why)).await
+    }
+
+    /// What was decided of these updates for all endpoints, in the same order; at most 10,000.
+    pub async fn decisions(&self, ids: Vec<UpdateId>) -> Result<Vec<Option<Decision>>, Error> {
+        self.look(move |core| core.decisions(&ids)).await
+    }
+
+    /// Whether anything that counts and is offered supersedes these updates, in the same order; at most 10,000.
+    pub async fn are_superseded(&self, ids: Vec<UpdateId>) -> Result<Vec<bool>, Error> {
+        self.look(move |core| core.are_superseded(&ids)).await
+    }
+
+    /// Keeps what endpoints asked for ([`crate::store::Store::asked`]) since the last time; says how many likenesses of files are new.
+    pub async fn keep_asked(&self) -> Result<u64, Error> {
+        self.step(|core| core.keep_asked()).await
+    }
+
+    /// The next step of a walk over the files that are wanted; the first one of a walk that is new. It is no snapshot of all: what
+    /// changes behind it meanwhile is not seen.
+    pub async fn wanted_step(&self, sift: Arc<Sift>, walk: Walk) -> Result<(Walk, Vec<WantedUpdate>), Error> {
+        self.walk(move |core| core.wanted_step(&sift, walk)).await
+    }
+
+    /// What a policy makes of the revision with this number; `None` where it cannot be approved by itself.
+    pub async fn judge(&self, sift: Arc<Sift>, number: u32) -> Result<Option<Verdict>, Error> {
+        self.walk(move |core| core.judge(&sift, number)).await
+    }
+
+    /// What was wanted when a run had ended: files and their bytes.
+    pub async fn set_run_files(&self, run: u64, files: u64, bytes: u64) -> Result<(), Error> {
+        self.step(move |core| core.set_run_files(run, files, bytes)).await
     }
 }

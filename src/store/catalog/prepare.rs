@@ -40,6 +40,8 @@ pub(crate) struct Ready {
     pub(crate) urls: Vec<(Sha1, String)>,
     /// Rows that it brings, about.
     pub(crate) related: usize,
+    /// Bytes in which it came.
+    pub(crate) came: u64,
     /// Held until the commit, so that no sweep takes them.
     pub(crate) blobs: Vec<Staged>,
 }
@@ -168,6 +170,6 @@ impl Core {
             parts,
             ..RevisionRow::default()
         };
-        Ok(Ready { row, pack, update, urls, related, blobs })
+        Ok(Ready { row, pack, update, urls, related, came: 0, blobs })
     }
 }

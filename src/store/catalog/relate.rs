@@ -5,11 +5,14 @@
 
 use redb::ReadableTable;
 
+use crate::base::digest::Sha1;
 use crate::model::update::{Identity, Update};
 use crate::store::catalog::apply::Work;
+use crate::store::catalog::mentions::indexed;
 use crate::store::catalog::prepare::{Ready, files};
 use crate::store::catalog::tables::{
-    FileRow, IdKey, LongKey, RevisionRow, Tables, id_key, identity_key, kb_key, long_key, of_long_key, sha256_key,
+    FileRow, IdKey, LongKey, RevisionRow, Tables, id_key, identity_key, identity_of, kb_key, long_key, of_id_key,
+    of_long_key, sha256_key,
 };
 use crate::store::error::Error;
 use crate::store::tables::encode;
@@ -52,8 +55,11 @@ impl Tables<'_> {
                 if w.unauthenticated && !old.unauthenticated {
                     continue;
                 }
-                new.urls.clone_from(&old.urls);
-                // What nobody proven has said is not lent to what somebody has.
+                if old.unauthenticated == new.unauthenticated {
+                    // Where somebody said it lies who proves nothing is forgotten with what he said of it.
+                    new.urls.clone_from(&old.urls);
+                }
+                // What was proven takes nothing over from what was not: it would look as if it were proven too.
                 if old.size == new.size && (new.unauthenticated || !old.unauthenticated) {
                     new.sha256 = new.sha256.or(old.sha256);
                 }
@@ -76,7 +82,20 @@ impl Tables<'_> {
             if let Some(sha256) = &new.sha256 {
                 self.sha256s.insert(&sha256_key(sha256, sha1), ())?;
             }
+            self.index_addresses(&file.sha1, old.as_ref().map_or(&[][..], |old| &old.urls), &new.urls)?;
             self.files.insert(sha1, encode(&new)?.as_slice())?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the table of addresses in step with those of one file.
+    fn index_addresses(&mut self, sha1: &Sha1, old: &[String], new: &[String]) -> Result<(), Error> {
+        for key in old.iter().filter(|url| !new.contains(url)).filter_map(|url| indexed(url, sha1)) {
+            self.addresses.remove(&key)?;
+        }
+        // All of them: two that differ in their scheme alone have one key.
+        for key in new.iter().filter_map(|url| indexed(url, sha1)) {
+            self.addresses.insert(&key, ())?;
         }
         Ok(())
     }
@@ -87,21 +106,57 @@ impl Tables<'_> {
             self.parents.remove(&long_key(&identity_key(member), number))?;
         }
         for file in files(update) {
-            let sha1 = file.sha1.as_bytes();
-            self.users.remove(&long_key(sha1, number))?;
-            let mut users = self.users.range::<&LongKey>(&long_key(sha1, 0)..=&long_key(sha1, u32::MAX))?;
-            if users.next().transpose()?.is_some() {
-                continue;
-            }
-            drop(users);
-            if let Some(row) = self.file(&file.sha1)? {
-                if let Some(sha256) = &row.sha256 {
-                    self.sha256s.remove(&sha256_key(sha256, sha1))?;
-                }
-                self.files.remove(sha1)?;
-            }
+            self.users.remove(&long_key(file.sha1.as_bytes(), number))?;
+            self.forget_unused(&file.sha1)?;
         }
         Ok(update.members().collect())
+    }
+
+    /// The opposite of all that is said of a revision, where what it said cannot be read: its number is looked for in every row.
+    /// Returns the members.
+    pub(crate) fn unrelate_unread(&mut self, number: u32, row: &RevisionRow) -> Result<Vec<Identity>, Error> {
+        let mut members = Vec::new();
+        self.parents.retain(|key, ()| {
+            let is_own = of_long_key(key) == number;
+            if is_own {
+                members.extend(key.first_chunk().map(identity_of));
+            }
+            !is_own
+        })?;
+        self.dependents.retain(|key, _| of_id_key(key).1 != number)?;
+        for kb in &row.kbs {
+            self.kbs.remove(kb_key(kb, number).as_slice())?;
+        }
+        let mut files: Vec<[u8; 20]> = Vec::new();
+        self.users.retain(|key, ()| {
+            let is_own = of_long_key(key) == number;
+            if is_own {
+                files.extend(key.first_chunk());
+            }
+            !is_own
+        })?;
+        for sha1 in files {
+            self.forget_unused(&Sha1::new(sha1))?;
+        }
+        Ok(members)
+    }
+
+    /// Takes a file out that nobody has any more.
+    fn forget_unused(&mut self, sha1: &Sha1) -> Result<(), Error> {
+        let key = sha1.as_bytes();
+        let mut users = self.users.range::<&LongKey>(&long_key(key, 0)..=&long_key(key, u32::MAX))?;
+        if users.next().transpose()?.is_some() {
+            return Ok(());
+        }
+        drop(users);
+        if let Some(row) = self.file(sha1)? {
+            if let Some(sha256) = &row.sha256 {
+                self.sha256s.remove(&sha256_key(sha256, key))?;
+            }
+            self.index_addresses(sha1, &row.urls, &[])?;
+            self.files.remove(key)?;
+        }
+        Ok(())
     }
 
     /// What is said of the revision that counts. Returns how many held updates are superseded now and were not before.
@@ -122,20 +177,57 @@ impl Tables<'_> {
         for kb in &row.kbs {
             self.kbs.insert(kb_key(kb, number).as_slice(), ())?;
         }
+        self.supersede(w, number, row)
+    }
+
+    /// What a current revision makes superfluous. That is nothing where it was withdrawn or refused. It is never itself; of two that
+    /// name each other neither; and nothing that was proven, where it is not. Returns how many held updates are superseded now and
+    /// were not before.
+    pub(crate) fn supersede(&mut self, w: &mut Work<'_>, number: u32, row: &RevisionRow) -> Result<u64, Error> {
         let mut superseded = 0;
-        // What was withdrawn makes nothing superfluous.
-        if row.publication == 0 {
-            for id in &row.supersedes {
-                let (from, to) = (id_key(id, 0), id_key(id, u32::MAX));
-                let was = self.superseded.range::<&IdKey>(&from..=&to)?.next().transpose()?.is_some();
-                if !was && self.updates.get(id)?.is_some() {
-                    superseded += 1;
+        if row.publication != 0 || row.refused {
+            return Ok(superseded);
+        }
+        for id in row.supersedes.iter().filter(|id| **id != row.id) {
+            let update = self.update(id)?;
+            if let Some(update) = &update {
+                if row.unauthenticated && !update.unauthenticated {
+                    continue;
                 }
-                self.superseded.insert(&id_key(id, number), ())?;
-                w.touched.superseded.push(*id);
+                if self.superseded.remove(&id_key(&row.id, update.current))?.is_some() {
+                    w.touched.superseded.push(row.id);
+                    continue;
+                }
             }
+            let (from, to) = (id_key(id, 0), id_key(id, u32::MAX));
+            let was = self.superseded.range::<&IdKey>(&from..=&to)?.next().transpose()?.is_some();
+            superseded += u64::from(!was && update.is_some());
+            self.superseded.insert(&id_key(id, number), ())?;
+            w.touched.superseded.push(*id);
         }
         Ok(superseded)
+    }
+
+    /// The opposite.
+    pub(crate) fn cease_superseding(&mut self, w: &mut Work<'_>, number: u32, row: &RevisionRow) -> Result<(), Error> {
+        for id in row.supersedes.iter().filter(|id| **id != row.id) {
+            if self.superseded.remove(&id_key(id, number))?.is_some() {
+                w.touched.superseded.push(*id);
+                continue;
+            }
+            // It did not count: maybe because both named each other, and then the other one's word counts from now on.
+            let Some(update) = self.update(id)? else { continue };
+            let Some(other) = self.revision(update.current)? else { continue };
+            if other.publication == 0
+                && !other.refused
+                && other.supersedes.contains(&row.id)
+                && (!other.unauthenticated || row.unauthenticated)
+            {
+                self.superseded.insert(&id_key(&row.id, update.current), ())?;
+                w.touched.superseded.push(row.id);
+            }
+        }
+        Ok(())
     }
 
     /// The opposite.
@@ -152,11 +244,6 @@ impl Tables<'_> {
         for kb in &row.kbs {
             self.kbs.remove(kb_key(kb, number).as_slice())?;
         }
-        for id in &row.supersedes {
-            if self.superseded.remove(&id_key(id, number))?.is_some() {
-                w.touched.superseded.push(*id);
-            }
-        }
-        Ok(())
+        self.cease_superseding(w, number, row)
     }
 }

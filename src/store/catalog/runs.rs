@@ -4,6 +4,7 @@
 use redb::ReadableTable;
 
 use crate::base::time::Timestamp;
+use crate::store::catalog::decisions::run_files;
 use crate::store::catalog::tables::{LAST_RUN, RUN_NOTES, RUNS, RunRow, Tables, read};
 use crate::store::catalog::value::{Applied, Counts, Outcome, Run, RunNote};
 use crate::store::core::Core;
@@ -37,7 +38,7 @@ fn code_of(outcome: Outcome) -> u8 {
     }
 }
 
-fn run_of(id: u64, row: RunRow, note: RunNote) -> Result<Run, Error> {
+fn run_of(id: u64, row: RunRow, wanted: Option<(u64, u64)>, note: RunNote) -> Result<Run, Error> {
     let [new, changed, expired, superseded, files, bytes, errors, refused, pruned] = row.counts;
     Ok(Run {
         id,
@@ -47,6 +48,7 @@ fn run_of(id: u64, row: RunRow, note: RunNote) -> Result<Run, Error> {
         outcome: outcome_of(row.outcome)?,
         reason: row.reason,
         counts: Counts { new, changed, expired, superseded, files, bytes, errors, refused, pruned },
+        wanted,
         note,
     })
 }
@@ -102,6 +104,8 @@ impl Tables<'_> {
             changed: applied.changed,
             expired: applied.expired,
             superseded: applied.superseded,
+            files: applied.files,
+            bytes: applied.bytes,
             refused: applied.refused.len() as u64,
             ..Counts::default()
         };
@@ -178,7 +182,7 @@ impl Core {
                 let note = notes.as_ref().map(|notes| notes.get(id.value())).transpose()?.flatten();
                 // One that a later version wrote otherwise tells less, and nothing else is lost.
                 let note = note.and_then(|note| serde_json::from_slice(note.value()).ok()).unwrap_or_default();
-                run_of(id.value(), decode("catalog-runs.1", row.value())?, note)
+                run_of(id.value(), decode("catalog-runs.1", row.value())?, run_files(tx, id.value())?, note)
             })
             .collect()
         })

@@ -4,6 +4,7 @@
 use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, TableError, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
+use crate::model::name::OriginKey;
 use crate::model::update::{Identity, UpdateId};
 use crate::store::error::Error;
 
@@ -15,6 +16,10 @@ pub(crate) type IdKey = [u8; 20];
 pub(crate) type LongKey = [u8; 24];
 /// SHA-256, SHA-1.
 pub(crate) type Sha256Key = [u8; 52];
+/// Update, group.
+pub(crate) type DecisionKey = [u8; 32];
+/// Half of the BLAKE3 of an address's key, SHA-1.
+pub(crate) type AddressKey = [u8; 36];
 /// Logical clock, revision number; or blob, chunk.
 pub(crate) type ClockKey = [u8; 12];
 
@@ -40,6 +45,8 @@ pub(crate) const FILES: TableDefinition<'static, &[u8; 20], &[u8]> = TableDefini
 pub(crate) const USERS: TableDefinition<'static, &LongKey, ()> = TableDefinition::new("catalog-users.1");
 /// SHA-256, SHA-1 of a file.
 pub(crate) const SHA256S: TableDefinition<'static, &Sha256Key, ()> = TableDefinition::new("catalog-sha256.1");
+/// Address of a file whose name does not say which file it is, SHA-1 of the file.
+pub(crate) const ADDRESSES: TableDefinition<'static, &AddressKey, ()> = TableDefinition::new("catalog-addresses.1");
 /// Logical clock, revision number -> [`HERE`] or [`GONE`].
 pub(crate) const LOG: TableDefinition<'static, &ClockKey, u8> = TableDefinition::new("catalog-log.1");
 /// Blob, chunk -> a zstd frame of at most [`super::blobs::CHUNK`] bytes.
@@ -56,12 +63,21 @@ pub(crate) const STATE: TableDefinition<'static, &str, &[u8]> = TableDefinition:
 pub(crate) const SETS: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("catalog-sets.1");
 /// Filter set, a zero byte, id, revision: still to be fetched.
 pub(crate) const WANTED: TableDefinition<'static, &[u8], ()> = TableDefinition::new("catalog-wanted.1");
+/// Its name, for messages too.
+pub(crate) const REFUSED_NAME: &str = "catalog-refused.2";
 /// Id, revision -> [`RefusedRow`].
-pub(crate) const REFUSED: TableDefinition<'static, &IdKey, &[u8]> = TableDefinition::new("catalog-refused.1");
+pub(crate) const REFUSED: TableDefinition<'static, &IdKey, &[u8]> = TableDefinition::new(REFUSED_NAME);
 /// Run -> [`RunRow`].
 pub(crate) const RUNS: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("catalog-runs.1");
 /// Run -> [`super::value::RunNote`] as JSON, so that it can grow; runs of former versions have none.
 pub(crate) const RUN_NOTES: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("catalog-run-notes.1");
+
+/// Run -> [`RunFilesRow`].
+pub(crate) const RUN_FILES: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("catalog-run-files.1");
+/// Update, group -> [`DecisionRow`].
+pub(crate) const DECISIONS: TableDefinition<'static, &DecisionKey, &[u8]> = TableDefinition::new("catalog-decisions.1");
+/// What the name of a file is like that an endpoint asked for -> when it was asked for last.
+pub(crate) const ASKED: TableDefinition<'static, &str, u64> = TableDefinition::new("catalog-asked.1");
 
 /// Names in [`NUMBERS`]: what counts up and never down (`LAST_*` is the last one given), and what is counted.
 pub(crate) const LAST_NUMBER: &str = "last-number";
@@ -176,7 +192,8 @@ pub(crate) struct ShownRow<'a> {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct UpdateRow {
     pub(crate) current: u32,
-    /// The generation in which an upstream last named it.
+    /// The generation in which an upstream last named that revision, or sent it. Where only a bundle or a prerequisite names the
+    /// update it stays what it was.
     pub(crate) generation: u64,
     /// The current revision came over a connection that proves nothing, as its own row says too: a list is compared with
     /// what is held without reading those.
@@ -203,7 +220,7 @@ pub(crate) struct BlobRow {
     pub(crate) owner: Option<u32>,
 }
 
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SetRow {
     pub(crate) anchor: Option<String>,
     pub(crate) pending: Option<String>,
@@ -221,6 +238,12 @@ pub(crate) struct RefusedRow {
     pub(crate) reason: String,
     /// It stays refused although it is sent again.
     pub(crate) stays: bool,
+    /// The generation in which an upstream last named it.
+    pub(crate) generation: u64,
+    /// Who sent it proves nothing.
+    pub(crate) unauthenticated: bool,
+    /// How often it was refused in that generation.
+    pub(crate) tries: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -241,6 +264,34 @@ pub(crate) struct RunRow {
     pub(crate) reason: String,
     /// new, changed, expired, superseded, files wanted, bytes, upstream errors, refused, pruned.
     pub(crate) counts: [u64; 9],
+}
+
+/// What was wanted when a run had ended.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct RunFilesRow {
+    pub(crate) files: u64,
+    pub(crate) bytes: u64,
+}
+
+/// What a person said of an update, for a group of endpoints.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DecisionRow {
+    /// 1 approved, 2 declined.
+    pub(crate) word: u8,
+    /// Files that endpoints read in parts too.
+    pub(crate) all_files: bool,
+    /// Something superseded it already.
+    pub(crate) though_superseded: bool,
+    pub(crate) by: String,
+    pub(crate) at: u64,
+    pub(crate) why: String,
+}
+
+pub(crate) fn decision_key(id: &Guid, group: &Guid) -> DecisionKey {
+    let mut key = [0; 32];
+    key[..16].copy_from_slice(id);
+    key[16..].copy_from_slice(group);
+    key
 }
 
 pub(crate) fn id_key(id: &Guid, number: u32) -> IdKey {
@@ -286,6 +337,15 @@ pub(crate) fn sha256_key(sha256: &[u8; 32], sha1: &[u8; 20]) -> Sha256Key {
     let mut key = [0; 52];
     key[..32].copy_from_slice(sha256);
     key[32..].copy_from_slice(sha1);
+    key
+}
+
+/// The key of an address that a file may lie at.
+pub(crate) fn address_key(at: &OriginKey, sha1: &[u8; 20]) -> AddressKey {
+    let mut key = [0; 36];
+    let digest = blake3::hash(at.as_str().as_bytes());
+    key[..16].copy_from_slice(&digest.as_bytes()[..16]);
+    key[16..].copy_from_slice(sha1);
     key
 }
 
@@ -357,6 +417,7 @@ pub(crate) struct Tables<'tx> {
     pub(crate) files: Table<'tx, &'static [u8; 20], &'static [u8]>,
     pub(crate) users: Table<'tx, &'static LongKey, ()>,
     pub(crate) sha256s: Table<'tx, &'static Sha256Key, ()>,
+    pub(crate) addresses: Table<'tx, &'static AddressKey, ()>,
     pub(crate) log: Table<'tx, &'static ClockKey, u8>,
     pub(crate) chunks: Table<'tx, &'static ClockKey, &'static [u8]>,
     pub(crate) blobs: Table<'tx, u64, &'static [u8]>,
@@ -367,6 +428,9 @@ pub(crate) struct Tables<'tx> {
     pub(crate) wanted: Table<'tx, &'static [u8], ()>,
     pub(crate) refused: Table<'tx, &'static IdKey, &'static [u8]>,
     pub(crate) runs: Table<'tx, u64, &'static [u8]>,
+    pub(crate) run_files: Table<'tx, u64, &'static [u8]>,
+    pub(crate) decisions: Table<'tx, &'static DecisionKey, &'static [u8]>,
+    pub(crate) asked: Table<'tx, &'static str, u64>,
     pub(crate) run_notes: Table<'tx, u64, &'static [u8]>,
 }
 
@@ -384,6 +448,7 @@ impl<'tx> Tables<'tx> {
             files: tx.open_table(FILES)?,
             users: tx.open_table(USERS)?,
             sha256s: tx.open_table(SHA256S)?,
+            addresses: tx.open_table(ADDRESSES)?,
             log: tx.open_table(LOG)?,
             chunks: tx.open_table(CHUNKS)?,
             blobs: tx.open_table(BLOBS)?,
@@ -394,6 +459,9 @@ impl<'tx> Tables<'tx> {
             wanted: tx.open_table(WANTED)?,
             refused: tx.open_table(REFUSED)?,
             runs: tx.open_table(RUNS)?,
+            run_files: tx.open_table(RUN_FILES)?,
+            decisions: tx.open_table(DECISIONS)?,
+            asked: tx.open_table(ASKED)?,
             run_notes: tx.open_table(RUN_NOTES)?,
         })
     }

@@ -11,11 +11,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use redb::ReadableTable;
 
+use crate::model::update::Kind;
+use crate::store::catalog::facts::kind_of;
 use crate::store::catalog::tables::{
-    ARRIVING, DEPENDENTS, GENERATION, Guid, IdKey, LongKey, NUMBERS, PARENTS, REVISIONS, RevisionRow, RunRow, STATE,
-    Tables, UPDATES, UPSTREAM, UpdateRow, UpstreamRow, id_key, long_key, number, of_id_key, of_long_key, read,
+    ARRIVING, DEPENDENTS, GENERATION, Guid, IdKey, LongKey, NUMBERS, PARENTS, REFUSED, REFUSED_NAME, REVISIONS,
+    RefusedRow, RevisionRow, RunRow, STATE, ShownRow, Tables, UPDATES, UPSTREAM, UpdateRow, UpstreamRow, id_key,
+    long_key, number, of_id_key, of_long_key, read,
 };
 use crate::store::catalog::value::{Upstream, UpstreamKind};
+use crate::store::catalog::work::AGAIN;
 use crate::store::core::Core;
 use crate::store::error::Error;
 use crate::store::tables::{decode, encode};
@@ -91,11 +95,48 @@ impl Core {
         .map(|(changed, _)| changed)
     }
 
-    /// Step 2; refused while anything of a list is still to come.
+    /// Whether an upstream is arriving that has named no update at all, only categories, where updates are held.
+    fn names_nothing(&self) -> Result<bool, Error> {
+        self.index.read(|tx| {
+            let (Some(updates), Some(revisions), Some(numbers), Some(state)) =
+                (read(tx, UPDATES)?, read(tx, REVISIONS)?, read(tx, NUMBERS)?, read(tx, STATE)?)
+            else {
+                return Ok(false);
+            };
+            if state.get(ARRIVING)?.is_none() {
+                return Ok(false);
+            }
+            let generation = number(&numbers, GENERATION)?;
+            let mut held = false;
+            for row in updates.iter()? {
+                let row: UpdateRow = decode("catalog-updates.1", row?.1.value())?;
+                let Some(revision) = revisions.get(row.current)? else { continue };
+                let revision: ShownRow<'_> = decode("catalog-revisions.1", revision.value())?;
+                if !matches!(kind_of(revision.kind)?, Kind::Software | Kind::Driver) {
+                    continue;
+                }
+                if row.generation == generation {
+                    return Ok(false);
+                }
+                held = true;
+            }
+            Ok(held)
+        })
+    }
+
+    /// Step 2; refused while anything of a list is still to come, and where all that is held would go.
     pub(crate) fn settle_upstream(&self) -> Result<bool, Error> {
+        if self.names_nothing()? {
+            let what = "the new upstream has named categories and not one update: nothing that is held is given up for that; look at \
+                        the filters and at what the upstream has, or go back to the former one"
+                .into();
+            return Err(Error::Invalid { what });
+        }
         self.catalog_write(Room::Adds, |t, w| {
             let Some(row) = t.upstream(ARRIVING)? else { return Ok(false) };
-            if let Some((name, row)) = w.sets.iter().find(|(_, row)| row.pending.is_some() || row.wanted > 0) {
+            // What was pardoned meanwhile waits for the next run.
+            let mut lists = w.sets.iter().filter(|(name, _)| *name != AGAIN);
+            if let Some((name, row)) = lists.find(|(_, row)| row.pending.is_some() || row.wanted > 0) {
                 let what = format!("filter set {name:?} still waits for {} revisions: finish a run first", row.wanted);
                 return Err(Error::Invalid { what });
             }
@@ -147,8 +188,8 @@ impl Core {
             else {
                 return Ok(BTreeSet::new());
             };
-            let (Some(parents), Some(dependents), Some(revisions)) =
-                (read(tx, PARENTS)?, read(tx, DEPENDENTS)?, read(tx, REVISIONS)?)
+            let (Some(parents), Some(dependents), Some(revisions), Some(refused)) =
+                (read(tx, PARENTS)?, read(tx, DEPENDENTS)?, read(tx, REVISIONS)?, read(tx, REFUSED)?)
             else {
                 return Ok(BTreeSet::new());
             };
@@ -162,6 +203,14 @@ impl Core {
                 let row: UpdateRow = decode("catalog-updates.1", row.value())?;
                 if row.generation < generation {
                     old.insert(*id.value());
+                }
+            }
+            // An update of which a revision was named and refused is known still: what is held of it is all that there is.
+            for row in refused.iter()? {
+                let (key, row) = row?;
+                let row: RefusedRow = decode(REFUSED_NAME, row.value())?;
+                if row.generation == generation {
+                    old.remove(&of_id_key(key.value()).0);
                 }
             }
             // Who stays because one that stays names it; and of the others, who would stay if the key did.

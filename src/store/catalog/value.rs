@@ -53,7 +53,9 @@ pub struct Batch {
     pub set: String,
     /// Revisions that came.
     pub updates: Vec<Incoming>,
-    /// Revisions that could not be taken, and why; they are not asked for again by themselves.
+    /// Bytes in which they came, in the same order; of those that are not told nothing is counted.
+    pub came: Vec<u64>,
+    /// Revisions that could not be taken, and why.
     pub refused: Vec<(Identity, String)>,
 }
 
@@ -78,6 +80,10 @@ pub struct Applied {
     pub wanted: u64,
     /// Filter sets whose pending anchor became the anchor.
     pub anchored: Vec<String>,
+    /// Distinct files of the revisions that were taken.
+    pub files: u64,
+    /// Bytes in which they came.
+    pub bytes: u64,
 }
 
 impl Applied {
@@ -91,6 +97,8 @@ impl Applied {
         self.refused.extend(other.refused);
         self.wanted += other.wanted;
         self.anchored.extend(other.anchored);
+        self.files += other.files;
+        self.bytes += other.bytes;
     }
 }
 
@@ -348,6 +356,8 @@ pub struct Run {
     pub reason: String,
     /// What it did.
     pub counts: Counts,
+    /// Files that the content policy wanted when it had ended, and their bytes; absent where nobody counted.
+    pub wanted: Option<(u64, u64)>,
     /// What is told of it beside.
     pub note: RunNote,
 }

@@ -9,7 +9,7 @@ use crate::model::update::{CategoryKind, Identity, Kind, Update, UpdateId};
 use crate::store::catalog::look::{ANSWER_MAX, row_of, summary};
 use crate::store::catalog::search::PAGE_MAX;
 use crate::store::catalog::tables::{
-    CLOCK, IDENTITIES, NUMBERS, REFUSED, RefusedRow, UPDATES, UpdateRow, identity_key, number, read,
+    CLOCK, IDENTITIES, NUMBERS, REFUSED, REFUSED_NAME, RefusedRow, UPDATES, UpdateRow, identity_key, number, read,
 };
 use crate::store::catalog::value::{Query, Refused, State, Summary};
 use crate::store::core::Core;
@@ -116,7 +116,7 @@ impl Core {
         self.index.read(|tx| {
             let Some(table) = read(tx, REFUSED)? else { return Ok(None) };
             let Some(row) = table.get(&identity_key(identity))? else { return Ok(None) };
-            let row: RefusedRow = decode("catalog-refused.1", row.value())?;
+            let row: RefusedRow = decode(REFUSED_NAME, row.value())?;
             let at = crate::base::time::Timestamp::from_ms(row.at);
             Ok(Some(Refused { identity, at, reason: row.reason, stays: row.stays }))
         })

@@ -7,6 +7,7 @@
 //! list; the transaction that takes the last one makes the pending anchor the anchor. Nothing else ever sets an anchor.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use redb::ReadableTable;
 
@@ -14,8 +15,9 @@ use crate::model::update::Identity;
 use crate::store::catalog::along::Along;
 use crate::store::catalog::apply::Work;
 use crate::store::catalog::tables::{
-    ARRIVING, CONFIG_ANCHOR, GENERATION, IDENTITIES, NUMBERS, REFUSED, SETS, STATE, SetRow, Tables, UPDATES, UPSTREAM,
-    UpdateRow, UpstreamRow, WANTED, identity_key, number, of_wanted_key, read, wanted_key,
+    ARRIVING, CONFIG_ANCHOR, GENERATION, IDENTITIES, NUMBERS, REFUSED, REFUSED_NAME, RefusedRow, SETS, STATE, SetRow,
+    Tables, UPDATES, UPSTREAM, UpdateRow, UpstreamRow, WANTED, identity_key, identity_of, number, of_wanted_key, read,
+    wanted_key,
 };
 use crate::store::core::Core;
 use crate::store::error::Error;
@@ -35,12 +37,48 @@ pub(crate) const LIST_STEP: usize = 1000;
 /// Identities that one snapshot compares with what is held.
 const COMPARE_STEP: usize = 50_000;
 
+/// The list of what was refused and is asked for once more, and of what was pardoned: no upstream's list names it again.
+pub(crate) const AGAIN: &str = "again";
+/// How long after it was refused for the first, second .. time a revision is asked for again: at the next run, since a proxy or a
+/// server may have had a bad hour; and ever more seldom, since most of what is broken stays so.
+const AGAIN_AFTER: [Duration; 4] =
+    [Duration::ZERO, Duration::from_hours(24), Duration::from_hours(7 * 24), Duration::from_hours(30 * 24)];
+
 fn invalid(what: String) -> Error {
     Error::Invalid { what }
 }
 
 fn not_open(set: &str) -> Error {
     invalid(format!("no list of filter set {set:?} is open"))
+}
+
+/// Why a revision is to be put on a list.
+#[derive(Clone, Copy, Debug)]
+enum Why {
+    /// The upstream's list names it.
+    Listed,
+    /// A bundle names it.
+    Member,
+    /// It was refused some time ago.
+    Again,
+}
+
+impl RefusedRow {
+    /// Whether it stays refused when it is named again: another upstream, or one that proves itself, may send something better.
+    fn holds(&self, w: &Work<'_>) -> bool {
+        self.holds_for(w.generation, w.unauthenticated)
+    }
+
+    fn holds_for(&self, generation: u64, unauthenticated: bool) -> bool {
+        self.stays || (self.generation == generation && (!self.unauthenticated || unauthenticated))
+    }
+
+    /// Whether it is to be asked for again of itself: what spoilt it may have passed.
+    fn is_due(&self, generation: u64, now: u64) -> bool {
+        let at = usize::try_from(self.tries.saturating_sub(1)).unwrap_or(usize::MAX);
+        let wait = AGAIN_AFTER.get(at).or(AGAIN_AFTER.last()).copied().unwrap_or_default();
+        !self.stays && self.generation == generation && Duration::from_millis(now.saturating_sub(self.at)) >= wait
+    }
 }
 
 impl SetRow {
@@ -87,28 +125,66 @@ impl Tables<'_> {
                 (row.anchor, row.listed, row.at) = (Some(anchor), false, Some(w.now));
                 w.applied.anchored.push(name.clone());
             }
-            self.sets.insert(name.as_str(), encode(row)?.as_slice())?;
+            if w.sets_before.get(name) != Some(row) {
+                self.sets.insert(name.as_str(), encode(row)?.as_slice())?;
+            }
         }
         Ok(())
     }
 
-    /// Puts a revision on the list unless it is held as well as it could be, or refused. Says whether it is new there.
+    /// An upstream's list names a revision: puts it on the work list unless it is held as well as it could be, or refused. Says
+    /// whether it is new there.
     pub(crate) fn want(&mut self, w: &mut Work<'_>, set: &str, identity: Identity) -> Result<bool, Error> {
-        if self.refusal(identity)?.is_some() {
+        if let Some(refusal) = self.refusal(identity)?
+            && refusal.holds(w)
+        {
+            if refusal.generation != w.generation {
+                // It is named, so that what is held of the update in its stead is not pruned.
+                let row = RefusedRow { generation: w.generation, ..refusal };
+                self.refused.insert(&identity_key(identity), encode(&row)?.as_slice())?;
+            }
             return Ok(false);
         }
         if let Some((_, row)) = self.held(identity)? {
-            self.mark(w, &row.id)?;
-            if !row.unauthenticated || w.unauthenticated {
-                return Ok(false);
+            // A list names the highest revision that there is: one that is held for a bundle alone is to be the current one.
+            let is_lower = !row.current && self.update(&row.id)?.is_some_and(|update| w.outranks(&update));
+            if !is_lower {
+                self.mark(w, &row.id)?;
+                if !row.unauthenticated || w.unauthenticated {
+                    return Ok(false);
+                }
             }
         }
+        self.put(w, set, identity)
+    }
+
+    /// The same for a member that a bundle names: that says nothing of which revision is the highest.
+    pub(crate) fn want_member(&mut self, w: &mut Work<'_>, set: &str, identity: Identity) -> Result<bool, Error> {
+        if self.refusal(identity)?.is_some_and(|refusal| refusal.holds(w)) {
+            return Ok(false);
+        }
+        if self.held(identity)?.is_some_and(|(_, row)| !row.unauthenticated || w.unauthenticated) {
+            return Ok(false);
+        }
+        self.put(w, set, identity)
+    }
+
+    /// Puts it on the list, whatever is known of it. Says whether it is new there.
+    fn put(&mut self, w: &mut Work<'_>, set: &str, identity: Identity) -> Result<bool, Error> {
         let row = w.sets.entry(set.to_owned()).or_default();
-        if row.wanted >= WANTED_MAX || self.wanted.insert(wanted_key(set, identity).as_slice(), ())?.is_some() {
+        if self.wanted.insert(wanted_key(set, identity).as_slice(), ())?.is_some() {
             return Ok(false);
         }
         row.wanted += 1;
         Ok(true)
+    }
+
+    /// What was pardoned is asked for by the next run.
+    pub(crate) fn want_pardoned(&mut self, w: &mut Work<'_>, identity: Identity) -> Result<(), Error> {
+        if self.held(identity)?.is_none() {
+            self.put(w, AGAIN, identity)?;
+        }
+        Ok(())
     }
 
     /// A revision came or is refused: nobody waits for it any more.
@@ -167,7 +243,11 @@ impl Core {
             let mut left = Vec::new();
             for identity in identities {
                 let key = identity_key(*identity);
-                if refused.find(&key, |_| Ok(()))?.is_some() {
+                let refusal: Option<RefusedRow> = refused.find(&key, |row| decode(REFUSED_NAME, row))?;
+                if let Some(refusal) = refusal {
+                    if refusal.generation != generation || !refusal.holds_for(generation, unauthenticated) {
+                        left.push(*identity);
+                    }
                     continue;
                 }
                 let given = held.find(&key, Ok)?;
@@ -202,41 +282,74 @@ impl Core {
     }
 
     fn list_step(&self, set: String, step: Vec<Identity>) -> Result<u64, Error> {
+        self.put_in(set, step, Why::Listed)
+    }
+
+    /// Puts into an open list what is to be fetched of these.
+    fn put_in(&self, set: String, step: Vec<Identity>, why: Why) -> Result<u64, Error> {
         self.catalog_write(Room::Adds, move |t, w| {
-            if !w.sets.get(&set).is_some_and(SetRow::is_open) {
-                return Err(not_open(&set));
+            let row = w.sets.get(&set).filter(|row| row.is_open()).ok_or_else(|| not_open(&set))?;
+            // Before anything is written. Left out they would be lost, since the anchor moves over them.
+            if row.wanted.saturating_add(step.len() as u64) > WANTED_MAX {
+                return Err(invalid(format!(
+                    "more than {WANTED_MAX} revisions are wanted for {set:?}: no catalog is that large, so the upstream's list is \
+                     wrong; choose fewer products, or another upstream"
+                )));
             }
             let mut new = 0;
             for identity in step {
-                new += u64::from(t.want(w, &set, identity)?);
+                new += u64::from(match why {
+                    Why::Listed => t.want(w, &set, identity)?,
+                    Why::Member => t.want_member(w, &set, identity)?,
+                    // It may have been taken since, or refused for good.
+                    Why::Again => t.refusal(identity)?.is_some_and(|row| !row.stays) && t.put(w, &set, identity)?,
+                });
             }
             Ok(new)
         })
         .map(|(new, _)| new)
     }
 
-    /// Wants revisions that no list names. Says how many of them are on the list now and were not before.
-    pub(crate) fn ask_for(&self, set: String, mut identities: Vec<Identity>) -> Result<u64, Error> {
-        check_set(&set)?;
-        identities.sort_unstable();
+    /// Step 2 for members that no list names. What bundles of this upstream name and what is not held may have been on a list that
+    /// was thrown away; only those bundles tell of it. Says how many are new on the list.
+    pub(crate) fn list_members(&self, set: &str) -> Result<u64, Error> {
+        check_set(set)?;
         let mut new = 0;
-        for step in identities.chunks(LIST_STEP) {
-            let (set, step) = (set.clone(), step.to_vec());
-            let (count, _) = self.catalog_write(Room::Adds, move |t, w| {
-                if w.sets.len() >= SETS_MAX && !w.sets.contains_key(&set) {
-                    return Err(invalid(format!(
-                        "there are {SETS_MAX} filter sets already: run a synchronisation first"
-                    )));
-                }
-                let mut new = 0;
-                for identity in step {
-                    new += u64::from(t.want(w, &set, identity)?);
-                }
-                Ok(new)
-            })?;
-            new += count;
+        for step in self.missing_members()?.chunks(LIST_STEP) {
+            new += self.put_in(set.to_owned(), step.to_vec(), Why::Member)?;
         }
         Ok(new)
+    }
+
+    /// Opens and closes the list of what is to be asked for again; says how many revisions are on it.
+    pub(crate) fn list_again(&self) -> Result<u64, Error> {
+        let now = self.clock.now().ms();
+        let due = self.index.read(|tx| {
+            let (Some(refused), Some(numbers)) = (read(tx, REFUSED)?, read(tx, NUMBERS)?) else { return Ok(vec![]) };
+            let generation = number(&numbers, GENERATION)?;
+            let mut due = Vec::new();
+            for row in refused.iter()? {
+                let (key, row) = row?;
+                let row: RefusedRow = decode(REFUSED_NAME, row.value())?;
+                if row.is_due(generation, now) {
+                    due.push(identity_of(key.value()));
+                }
+            }
+            Ok(due)
+        })?;
+        let sets = self.index.read(super::look::sets)?;
+        let left = sets.iter().find(|set| set.name == AGAIN).map_or(0, |set| set.wanted);
+        if due.is_empty() && left == 0 {
+            return Ok(0);
+        }
+        self.open_list(AGAIN.to_owned(), String::new())?;
+        let mut wanted = left;
+        for step in due.chunks(LIST_STEP) {
+            // It may have been pardoned or taken since.
+            wanted += self.put_in(AGAIN.to_owned(), step.to_vec(), Why::Again)?;
+        }
+        self.close_list(AGAIN.to_owned())?;
+        Ok(wanted)
     }
 
     /// Step 3. Says whether the anchor moved at once, because nothing is to be fetched.

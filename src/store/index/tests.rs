@@ -58,6 +58,50 @@ fn a_snapshot_of_a_handle_that_was_given_up_answers_nothing() {
 }
 
 #[test]
+fn look_ups_share_a_snapshot_until_something_is_committed() {
+    let dir = tempfile::tempdir().unwrap();
+    let index = filled(&dir);
+    let put = |value: u8| {
+        index.write(|tx| {
+            tx.open_table(ALIASES)?.insert(&b"a name"[..], &[value][..])?;
+            Ok(())
+        })
+    };
+    let look = || {
+        index.look_up(|names| {
+            let value = names.aliases.get(&b"a name"[..])?.map(|row| row.value().to_vec());
+            Ok((value, std::ptr::from_ref(names).addr(), names.at))
+        })
+    };
+    let (none, first, _) = look().unwrap();
+    assert_eq!((none, look().unwrap().1), (None, first), "the same one again");
+    for value in 0..3 {
+        put(value).unwrap();
+        assert!(index.names.load().is_none(), "a snapshot from before a commit is kept");
+        assert_eq!(look().unwrap().0, Some(vec![value]));
+    }
+    // One that was taken before a commit and put down after it.
+    let old = index.names.load_full().unwrap();
+    put(7).unwrap();
+    index.names.store(Some(Arc::clone(&old)));
+    let (value, _, at) = look().unwrap();
+    assert_eq!(value, Some(vec![7]));
+    assert_ne!(at, old.at);
+    // An index that is opened anew has none of the one before.
+    let before = index.names.load_full().unwrap();
+    index.fail(0, &full_disk());
+    assert!(index.names.load().is_none());
+    index.names.store(Some(before));
+    let (value, _, again) = look().unwrap();
+    assert_eq!(value, Some(vec![7]));
+    assert_ne!(again, at);
+    drop(old);
+    index.close().unwrap();
+    look().unwrap_err();
+    assert!(index.names.load().is_none());
+}
+
+#[test]
 fn a_copy_of_a_handle_that_was_given_up_is_none() {
     let dir = tempfile::tempdir().unwrap();
     let index = filled(&dir);

@@ -126,6 +126,29 @@ impl Trouble {
     }
 }
 
+impl Trouble {
+    /// What a person is told of it.
+    pub(super) fn in_words(&self) -> String {
+        match self {
+            Self::Path(cause) => cause.to_string(),
+            Self::NoSoap(why) | Self::NotKept(why) => why.clone(),
+            Self::Answer(error) => error.to_string(),
+            Self::Paused => "its bandwidth class is paused".to_owned(),
+        }
+    }
+
+    /// Whether there was no answer at all where one was due: the server or a gateway on the way may have had too much to do with
+    /// what was asked for, so that fewer documents at once may do. One that says that it is busy is waited for instead.
+    pub(super) fn is_silence(&self) -> bool {
+        matches!(
+            self,
+            Self::Path(
+                Cause::Silent(_) | Cause::Cut { at: None, .. } | Cause::Busy { status: 408 | 500 | 502 | 504, .. }
+            )
+        )
+    }
+}
+
 impl From<WireError> for Trouble {
     fn from(error: WireError) -> Self {
         match error {

@@ -52,9 +52,8 @@ async fn ask(
         if wanted.len() < before {
             continue;
         }
-        match tries.refusal(&fault).await? {
-            Step::Again => {}
-            Step::Reauthorize => visitor.forget(),
+        match visitor.refusal(&mut tries, &fault).await? {
+            Step::Again | Step::Reauthorize => {}
             Step::Bisect => return Err(tries.refused(fault.to_string())),
         }
     }

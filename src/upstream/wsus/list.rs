@@ -1,4 +1,10 @@
 //! Which revisions there are (MS-WSUSSS 3.1.4.5): what is asked for, and the list as it comes, name by name.
+//!
+//! 1. The list is asked for until one comes whole.
+//! 2. A server refuses an anchor that it cannot read in the same words as a filter that it does not like. It is asked once more
+//!    without the anchor: a list that comes then is the whole one, and nothing else need be forgotten.
+//! 3. A list with items that cannot be read may have been spoilt on its way, and is asked for once more. Where that is no better,
+//!    what it names is of use, but its anchor is not: the next list would not name what could not be read.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,10 +16,10 @@ use crate::upstream::wsus::error::{Error, Trouble};
 use crate::upstream::wsus::patience::{Step, Tries};
 use crate::upstream::wsus::pipe::Pipe;
 use crate::upstream::wsus::session::Visitor;
-use crate::wire::soap::Limits;
+use crate::wire::soap::{Fault, Limits};
 use crate::wire::wsusss::authorize::Cookie;
 use crate::wire::wsusss::revisions::{self, Filter, GetRevisionIdList, IdAndDelta, LanguageAndDelta, Listed as Item};
-use crate::wire::wsusss::{Answer, Method};
+use crate::wire::wsusss::{Answer, FaultCode, Method, Reaction, reaction};
 
 /// Items of a list that cannot be read and are told of in words; the others are only counted.
 const BAD_TOLD_MAX: usize = 20;
@@ -44,6 +50,20 @@ pub struct Wanted {
 }
 
 impl Wanted {
+    /// Whether anything is asked for of which the anchor says nothing.
+    fn has_new(&self) -> bool {
+        let ids = |picks: &Option<Vec<Pick<UpdateId>>>| picks.iter().flatten().any(|pick| pick.is_new);
+        ids(&self.products) || ids(&self.classifications) || self.languages.iter().flatten().any(|pick| pick.is_new)
+    }
+
+    /// Which list is there and has nothing in it.
+    fn empty(&self) -> Option<&'static str> {
+        if self.products.as_ref().is_some_and(Vec::is_empty) {
+            return Some("the list of products");
+        }
+        self.classifications.as_ref().is_some_and(Vec::is_empty).then_some("the list of classifications")
+    }
+
     /// As it is asked. `Delta` only with an anchor, and not for what the anchor knows nothing of; `Get63LanguageOnly` is
     /// false and always there, since Microsoft's service wants it said.
     fn filter(&self) -> Filter {
@@ -94,7 +114,8 @@ impl Names for Vec<Identity> {
 /// What a list said beside its names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listed {
-    /// For the next run. It may be kept only once everything that the list named is committed.
+    /// For the next run. It may be kept only once everything that the list named is committed. Where items could not be read it is
+    /// the one that was sent, as far as that says anything of what is listed now, so that they are named again.
     pub anchor: Option<String>,
     /// How many names came.
     pub count: u64,
@@ -106,12 +127,20 @@ pub struct Listed {
 
 /// See [`crate::upstream::wsus::Wsus::revisions`].
 pub(super) async fn revisions<N: Names>(core: &Core, wanted: &Wanted, mut names: N) -> Result<(N, Listed), Error> {
-    let filter = wanted.filter();
+    if let Some(what) = wanted.empty() {
+        // Two empty lists are as none to some servers, and one is as nothing: neither is what anybody means.
+        return Err(Error::Config {
+            what: what.to_owned(),
+            why: "none are chosen: choose some, or take everything".into(),
+        });
+    }
+    let mut wanted = wanted.clone();
+    let (has_new, mut is_second) = (wanted.has_new(), false);
     let mut tries = Tries::new(core, Method::GetRevisionIdList).anchored(wanted.anchor.is_some());
     let mut visitor = Visitor::new(core);
     loop {
         let cookie = visitor.cookie().await?;
-        let (back, outcome) = once(core, cookie, filter.clone(), names).await;
+        let (back, outcome) = once(core, cookie, wanted.filter(), names).await;
         let Some(back) = back else {
             let why = match outcome {
                 Err(Trouble::NotKept(why)) => why,
@@ -121,14 +150,72 @@ pub(super) async fn revisions<N: Names>(core: &Core, wanted: &Wanted, mut names:
         };
         names = back;
         match outcome {
-            Ok(Answer::Done(listed)) => return Ok((names, listed)),
-            Ok(Answer::Fault(fault)) => match tries.refusal(&fault).await? {
-                Step::Again => {}
-                Step::Reauthorize => visitor.forget(),
+            Ok(Answer::Done(listed)) if listed.bad == 0 => return Ok((names, listed)),
+            // Step 3.
+            Ok(Answer::Done(mut listed)) => {
+                let why = listed.bad_told.first().map_or("", String::as_str);
+                tracing::debug!(
+                    host = core.label,
+                    items = listed.bad,
+                    why,
+                    is_second,
+                    "a list has items that are none"
+                );
+                if is_second {
+                    listed.anchor = wanted.anchor.take().filter(|_| !has_new);
+                    return Ok((names, listed));
+                }
+                is_second = true;
+            }
+            // Step 2.
+            Ok(Answer::Fault(fault)) if wanted.anchor.is_some() && is_of_filter(&fault) => {
+                tracing::warn!(host = core.label, %fault, "the anchor or the filter is refused; the whole list is asked for");
+                wanted.anchor = None;
+                tries = Tries::new(core, Method::GetRevisionIdList);
+            }
+            Ok(Answer::Fault(fault)) => match visitor.refusal(&mut tries, &fault).await? {
+                Step::Again | Step::Reauthorize => {}
                 Step::Bisect => return Err(tries.refused(fault.to_string())),
             },
             Err(trouble) => tries.failed(trouble).await?,
         }
+    }
+}
+
+/// Whether what is refused is the filter, of which the anchor is a part.
+fn is_of_filter(fault: &Fault) -> bool {
+    let code = fault.detail.as_ref().and_then(|detail| FaultCode::of(&detail.code));
+    code == Some(FaultCode::InvalidParameters) && reaction(Method::GetRevisionIdList, fault) == Reaction::ResetAnchors
+}
+
+/// Some categories that the server has, by one attempt at their list; else what it did instead. They were published once for
+/// all and no server is without them.
+pub(super) async fn some_categories(core: &Core, cookie: Cookie, count: usize) -> Result<Vec<Identity>, String> {
+    let filter = Wanted { categories: true, ..Wanted::default() }.filter();
+    match once(core, cookie, filter, First { names: Vec::new(), count }).await {
+        (Some(first), Ok(Answer::Done(_))) => Ok(first.names),
+        (_, Ok(Answer::Done(_))) => Err("the sink was lost".to_owned()),
+        (_, Ok(Answer::Fault(fault))) => Err(fault.to_string()),
+        (_, Err(trouble)) => Err(trouble.in_words()),
+    }
+}
+
+/// Keeps the first ones alone.
+struct First {
+    names: Vec<Identity>,
+    count: usize,
+}
+
+impl Names for First {
+    fn begin(&mut self) {
+        self.names.clear();
+    }
+
+    fn name(&mut self, identity: Identity) -> io::Result<()> {
+        if self.names.len() < self.count {
+            self.names.push(identity);
+        }
+        Ok(())
     }
 }
 

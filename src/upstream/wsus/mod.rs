@@ -13,10 +13,10 @@
 //!
 //! What holds:
 //! - No body is held. A worker holds less than 2 MiB of what came, 4 MiB of documents and 4 MiB of addresses and digests of
-//!   the batch at hand; one more batch waits for the taker. With 4 workers that is 50 MiB at the worst, however large
-//!   documents are; what is beyond lies in a file without a name in [`Config::spool`]. Real answers end at 2 MB.
+//!   the batch at hand, and asks again once that has been taken and dropped. With 4 workers that is 40 MiB at the worst,
+//!   however large documents are; what is beyond lies in a file without a name in [`Config::spool`]. Real answers end at 2 MB.
 //! - Dropping a future or [`Documents`] ends everything that it began; [`Wsus::drained`] returns when it has ended.
-//! - Bytes flow in the bandwidth class `sync`, or `definitions` where they are for those alone, and nothing is asked while that is paused.
+//! - Bytes flow in the bandwidth class [`Config::class`], and nothing is asked while that is paused.
 //! - No redirect is followed: what the configuration names is asked, and nothing else.
 //! - Anchors are handed out and taken back as they came; keeping them is the caller's business, after its commit.
 
@@ -47,6 +47,7 @@ use crate::model::update::{Identity, UpdateId};
 use crate::pace::{Class, Governor, Lane};
 use crate::upstream::client;
 use crate::upstream::proxy::Through;
+use crate::upstream::wsus::documents::Proof;
 use crate::upstream::wsus::patience::Tries;
 use crate::upstream::wsus::session::{Pool, Visitor};
 use crate::upstream::wsus::troubles::Troubles;
@@ -54,7 +55,7 @@ use crate::wire::wsusss::Method;
 use crate::wire::wsusss::config::{ConfigData, GetConfigData};
 use crate::wire::wsusss::method::SERVER_SYNC_PATH;
 
-pub use documents::{Batch, Document, Documents, Refused};
+pub use documents::{Batch, Document, Documents, Refused, Turn};
 pub use error::Error;
 pub use list::{Listed, Names, Pick, Wanted};
 pub use patience::Patience;
@@ -96,6 +97,8 @@ pub struct Config {
     pub parallel: usize,
     /// Revisions asked for at once, 1 to [`BATCH_MAX`], where the server does not take fewer.
     pub batch_max: usize,
+    /// The bandwidth class of all that is asked: the run's own, or that of what a client waits for.
+    pub class: Class,
     /// A folder on a disk with room for documents that are too large for memory, for as long as they are under way.
     pub spool: PathBuf,
 }
@@ -118,6 +121,7 @@ impl Config {
             patience: Patience::default(),
             parallel: 4,
             batch_max: 100,
+            class: Class::Sync,
             spool,
         }
     }
@@ -142,6 +146,7 @@ struct Core {
     proxy: Option<String>,
     lane: Lane,
     cookies: Pool,
+    proof: Proof,
     troubles: Troubles,
     tasks: TaskTracker,
 }
@@ -193,8 +198,9 @@ impl Wsus {
             sync_url,
             label,
             proxy: through.map(|through| through.label),
-            lane: governor.lane(Class::Sync),
+            lane: governor.lane(config.class),
             cookies: Pool::default(),
+            proof: Proof::default(),
             troubles: Troubles::default(),
             tasks: TaskTracker::new(),
             config,
@@ -235,7 +241,7 @@ impl Wsus {
     /// off. It gets `names` back with what the list said beside.
     ///
     /// # Errors
-    /// [`Error::ServerChanged`] where the anchor is not known; all others end the run.
+    /// [`Error::ServerChanged`] where it is another server than before; all others end the run.
     pub async fn revisions<N: Names>(&self, wanted: &Wanted, names: N) -> Result<(N, Listed), Error> {
         list::revisions(&self.core, wanted, names).await
     }

@@ -202,7 +202,7 @@ impl<'a> Tries<'a> {
         Error::Unusable { host: self.host(), method: self.method, why }
     }
 
-    fn unavailable(&self, why: String, retry_after: Option<Duration>) -> Error {
+    pub(super) fn unavailable(&self, why: String, retry_after: Option<Duration>) -> Error {
         Error::Unavailable { host: self.host(), method: self.method, why, retry_after: bounded(retry_after) }
     }
 }

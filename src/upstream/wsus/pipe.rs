@@ -2,14 +2,15 @@
 //! them as a stream.
 //!
 //! The decoder never outlives the conversation by more than the chunk at hand: when the future that pumps is dropped, the
-//! stream ends with an error. Once the decoder has what it wants, the pump ends and drops the response.
+//! stream ends with an error. A body that stands still has stalled, and so has one that only drips. Once the decoder has what it wants, the pump ends and drops the response.
 
 use std::io::{self, BufRead, Read};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use reqwest::Response;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::upstream::error::Cause;
 use crate::upstream::wsus::Core;
@@ -18,6 +19,48 @@ use crate::upstream::wsus::error::Trouble;
 /// Chunks that may wait for the decoder. The client library's are at most some 400 KiB, so that a worker holds less than
 /// 2 MiB of what came.
 pub(super) const CHUNKS: usize = 4;
+
+/// A body that brings fewer bytes a second has stalled. The slowest line that can carry a catalog has some kilobytes.
+const LEAST_PER_SECOND: u64 = 1 << 10;
+
+/// Over how long that is looked at, in stall timeouts: a body that stands still for one of them has stalled anyway.
+const DRIPS_FOR: u32 = 6;
+
+/// The longest that a body is waited for in all, however steadily it comes: the largest documents take an hour at the least rate
+/// for which anybody would synchronise.
+const LASTS_MAX: Duration = Duration::from_hours(6);
+
+/// How fast a body comes, by the time in which it was waited for: not by that in which this node held it back.
+#[derive(Debug)]
+struct Rate {
+    window: Duration,
+    waited: Duration,
+    in_all: Duration,
+    bytes: u64,
+}
+
+impl Rate {
+    fn new(stall: Duration) -> Self {
+        Self { window: stall.saturating_mul(DRIPS_FOR), waited: Duration::ZERO, in_all: Duration::ZERO, bytes: 0 }
+    }
+
+    /// So many bytes came after such a wait. Says for how long it was too slow, if it was.
+    fn came(&mut self, waited: Duration, bytes: u64) -> Option<Duration> {
+        self.in_all = self.in_all.saturating_add(waited);
+        self.waited = self.waited.saturating_add(waited);
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.in_all > LASTS_MAX {
+            return Some(self.in_all);
+        }
+        if self.waited < self.window {
+            return None;
+        }
+        let least = u64::try_from(self.waited.as_millis()).unwrap_or(u64::MAX).saturating_mul(LEAST_PER_SECOND) / 1000;
+        let slow = (self.bytes < least).then_some(self.waited);
+        (self.waited, self.bytes) = (Duration::ZERO, 0);
+        slow
+    }
+}
 
 /// What goes through the channel.
 #[derive(Debug)]
@@ -76,7 +119,9 @@ pub(super) async fn pump(core: &Core, mut response: Response, parts: mpsc::Sende
     let stall = core.config.http.stall_timeout;
     let mut flow = core.lane.flow();
     let mut at = 0_u64;
+    let mut rate = Rate::new(stall);
     loop {
+        let since = Instant::now();
         // A pause may last for hours; no server keeps a connection for that.
         let came = tokio::select! {
             biased;
@@ -98,6 +143,9 @@ pub(super) async fn pump(core: &Core, mut response: Response, parts: mpsc::Sende
             Err(_) => return Some(Trouble::Path(Cause::Stalled { after: stall, at })),
         };
         at = at.saturating_add(bytes.len() as u64);
+        if let Some(after) = rate.came(since.elapsed(), bytes.len() as u64) {
+            return Some(Trouble::Path(Cause::Stalled { after, at }));
+        }
         while !bytes.is_empty() {
             let granted = tokio::select! {
                 biased;
@@ -124,6 +172,26 @@ fn root(error: &(dyn std::error::Error + 'static)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_only_drips_has_stalled() {
+        let mut rate = Rate::new(Duration::from_secs(10));
+        for _ in 0..6 {
+            assert_eq!(rate.came(Duration::from_secs(9), 1), None);
+        }
+        assert_eq!(rate.came(Duration::from_secs(9), 1), Some(Duration::from_secs(63)));
+        // Much at once makes up for a long wait, in the same window.
+        assert_eq!(rate.came(Duration::from_secs(59), 0), None);
+        assert_eq!(rate.came(Duration::from_secs(1), 60 << 10), None);
+        assert_eq!(rate.came(Duration::from_secs(60), (60 << 10) - 1), Some(Duration::from_secs(60)));
+        // What this node held back took no time.
+        for _ in 0..1_000 {
+            assert_eq!(rate.came(Duration::ZERO, 0), None);
+        }
+        // Nothing goes on for days.
+        let mut hours = (0..).take_while(|_| rate.came(Duration::from_mins(30), 1 << 30).is_none());
+        assert!(hours.by_ref().take(20).count() < 13);
+    }
 
     #[test]
     fn a_stream_ends_in_order_or_with_an_error() {

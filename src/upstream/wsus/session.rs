@@ -2,6 +2,10 @@
 //!
 //! A cookie is used by one conversation at a time and lies in a pool in between, so that parallel workers neither wait for
 //! each other nor authorize for every question.
+//!
+//! A server tells by the cookie whom it speaks with, and whether it is itself still the one that gave it out (2.2.4.8). One that
+//! says that it is another, or that refuses new cookies too, makes all void that were given out before, those too that others
+//! have in hand: a cookie of a former time never comes back into the pool.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -14,6 +18,7 @@ use crate::upstream::wsus::Core;
 use crate::upstream::wsus::ask::whole;
 use crate::upstream::wsus::error::Error;
 use crate::upstream::wsus::patience::{Step, Tries};
+use crate::wire::soap::Fault;
 use crate::wire::wsusss::authorize::{Cookie, GetAuthConfig, GetAuthorizationCookie, GetCookie};
 use crate::wire::wsusss::{Answer, Call, Method};
 
@@ -38,12 +43,14 @@ const POOL_MAX: usize = 16;
 pub(super) struct Held {
     cookie: Cookie,
     good_until: Instant,
+    /// Which time of the pool it is of.
+    time: u64,
 }
 
 impl Held {
-    fn new(cookie: Cookie, asked_at: Instant, now: Timestamp) -> Self {
+    fn new(cookie: Cookie, asked_at: Instant, now: Timestamp, time: u64) -> Self {
         let good_for = good_for(cookie.expiration.at(), now);
-        Self { cookie, good_until: asked_at + good_for }
+        Self { cookie, good_until: asked_at + good_for, time }
     }
 }
 
@@ -56,27 +63,45 @@ fn good_for(end: Option<Timestamp>, now: Timestamp) -> Duration {
 /// Cookies that nobody uses just now.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
-    free: Mutex<Vec<Held>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    free: Vec<Held>,
+    /// Counts how often all cookies became void.
+    time: u64,
 }
 
 impl Pool {
-    fn lock(&self) -> MutexGuard<'_, Vec<Held>> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         // Whole between any two calls, so that a panic elsewhere has not broken it.
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn take(&self) -> Option<Held> {
         let now = Instant::now();
-        let mut free = self.lock();
-        free.retain(|held| held.good_until > now);
-        free.pop()
+        let mut state = self.lock();
+        state.free.retain(|held| held.good_until > now);
+        state.free.pop()
     }
 
     fn put(&self, held: Held) {
-        let mut free = self.lock();
-        if free.len() < POOL_MAX {
-            free.push(held);
+        let mut state = self.lock();
+        if state.free.len() < POOL_MAX && held.time == state.time {
+            state.free.push(held);
         }
+    }
+
+    fn time(&self) -> u64 {
+        self.lock().time
+    }
+
+    /// All that were given out so far are void, wherever they are.
+    fn clear(&self) {
+        let mut state = self.lock();
+        state.time = state.time.wrapping_add(1);
+        state.free.clear();
     }
 }
 
@@ -97,13 +122,14 @@ impl<'a> Visitor<'a> {
     /// A cookie that is good now; authorizes where there is none.
     pub(super) async fn cookie(&mut self) -> Result<Cookie, Error> {
         let now = Instant::now();
-        let mut held = self.held.take().filter(|held| held.good_until > now);
+        let time = self.core.cookies.time();
+        let mut held = self.held.take().filter(|held| held.good_until > now && held.time == time);
         if held.is_none() && !self.wants_new {
             held = self.core.cookies.take();
         }
         let held = match held {
             Some(held) => held,
-            None => authorize(self.core).await?,
+            None => authorize(self.core, time).await?,
         };
         self.wants_new = false;
         let cookie = held.cookie.clone();
@@ -115,6 +141,22 @@ impl<'a> Visitor<'a> {
     pub(super) fn forget(&mut self) {
         self.held = None;
         self.wants_new = true;
+    }
+
+    /// What to do about a refusal of what was asked with the cookie; waits where it is to be waited for. A refusal that ends the
+    /// question ends the use of the cookie too.
+    pub(super) async fn refusal(&mut self, tries: &mut Tries<'_>, fault: &Fault) -> Result<Step, Error> {
+        let step = tries.refusal(fault).await;
+        match &step {
+            // A server that is busy has nothing against the cookie.
+            Ok(Step::Again | Step::Bisect) | Err(Error::Unavailable { .. }) => {}
+            Err(Error::ServerChanged { .. } | Error::Unauthorized { .. }) => {
+                self.core.cookies.clear();
+                self.forget();
+            }
+            Ok(Step::Reauthorize) | Err(_) => self.forget(),
+        }
+        step
     }
 
     /// Asks what needs a cookie and is answered in one piece.
@@ -130,9 +172,8 @@ impl<'a> Visitor<'a> {
             let call = make(self.cookie().await?);
             match whole(self.core, &self.core.sync_url, &call).await {
                 Ok(Answer::Done(answer)) => return Ok(answer),
-                Ok(Answer::Fault(fault)) => match tries.refusal(&fault).await? {
-                    Step::Again => {}
-                    Step::Reauthorize => self.forget(),
+                Ok(Answer::Fault(fault)) => match self.refusal(tries, &fault).await? {
+                    Step::Again | Step::Reauthorize => {}
                     Step::Bisect => return Err(tries.refused(fault.to_string())),
                 },
                 Err(trouble) => tries.failed(trouble).await?,
@@ -150,7 +191,7 @@ impl Drop for Visitor<'_> {
 }
 
 /// From nothing to a cookie. A refusal on the way begins it again, a bounded number of times.
-async fn authorize(core: &Core) -> Result<Held, Error> {
+async fn authorize(core: &Core, time: u64) -> Result<Held, Error> {
     let mut tries = Tries::new(core, Method::GetAuthConfig);
     loop {
         let Some(config) = step(core, &core.sync_url, &GetAuthConfig, &mut tries).await? else { continue };
@@ -169,7 +210,7 @@ async fn authorize(core: &Core) -> Result<Held, Error> {
             GetCookie { authorization: vec![authorization], old: None, protocol_version: PROTOCOL_VERSION.to_owned() };
         let Some(cookie) = step(core, &core.sync_url, &request, &mut tries).await? else { continue };
         tracing::debug!(host = core.label, until = cookie.expiration.as_str(), "authorized");
-        return Ok(Held::new(cookie, asked_at, SystemTime::now().into()));
+        return Ok(Held::new(cookie, asked_at, SystemTime::now().into(), time));
     }
 }
 

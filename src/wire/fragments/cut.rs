@@ -4,7 +4,7 @@ use std::io::Write;
 
 use super::{Licence, Localized, attributes};
 use crate::wire::metadata::Error;
-use crate::wire::metadata::limits::LANGUAGES_MAX;
+use crate::wire::metadata::limits::{FRAGMENT_BYTES_MAX, LANGUAGES_MAX};
 use crate::wire::metadata::pull::{Close, Open, Space, Token};
 
 /// Bytes of the fragments of all languages together: they are held until the document ends. Real ones have 40 languages of a
@@ -33,8 +33,8 @@ enum Region {
 /// See the head of this file.
 #[derive(Debug)]
 pub(super) struct Cutter<C, E> {
-    core: C,
-    extended: E,
+    core: Fragment<C>,
+    extended: Fragment<E>,
     region: Region,
     /// How many elements are open.
     depth: u64,
@@ -55,8 +55,8 @@ pub(super) struct Cutter<C, E> {
 impl<C: Write, E: Write> Cutter<C, E> {
     pub(super) fn new(core: C, extended: E) -> Self {
         Self {
-            core,
-            extended,
+            core: Fragment { out: core, left: FRAGMENT_BYTES_MAX },
+            extended: Fragment { out: extended, left: FRAGMENT_BYTES_MAX },
             region: Region::None,
             depth: 0,
             blank: None,
@@ -95,8 +95,8 @@ impl<C: Write, E: Write> Cutter<C, E> {
 
     /// The fragments that are held here. Both writers are flushed.
     pub(super) fn finish(mut self) -> Result<(Vec<Localized>, Vec<Licence>), Error> {
-        self.core.flush().map_err(Error::Output)?;
-        self.extended.flush().map_err(Error::Output)?;
+        self.core.out.flush().map_err(Error::Output)?;
+        self.extended.out.flush().map_err(Error::Output)?;
         Ok((self.localized, self.licences))
     }
 
@@ -246,14 +246,14 @@ impl<C: Write, E: Write> Cutter<C, E> {
         let line = self.line.as_bytes();
         match self.region {
             Region::None | Region::Collection => Ok(()),
-            Region::Core => self.core.write_all(line).map_err(Error::Output),
-            Region::Extended => self.extended.write_all(line).map_err(Error::Output),
+            Region::Core => self.core.put(line),
+            Region::Extended => self.extended.put(line),
             Region::Properties => {
                 if let Some(blank) = self.blank.take() {
-                    self.extended.write_all(b">").map_err(Error::Output)?;
-                    self.extended.write_all(blank.as_bytes()).map_err(Error::Output)?;
+                    self.extended.put(b">")?;
+                    self.extended.put(blank.as_bytes())?;
                 }
-                self.extended.write_all(line).map_err(Error::Output)
+                self.extended.put(line)
             }
             Region::Language | Region::Licence => {
                 self.pieces_bytes = self.pieces_bytes.saturating_add(u64::try_from(line.len()).unwrap_or(u64::MAX));
@@ -267,7 +267,53 @@ impl<C: Write, E: Write> Cutter<C, E> {
     }
 }
 
+/// A fragment that is written, and how many bytes it may still have.
+#[derive(Debug)]
+struct Fragment<W> {
+    out: W,
+    left: u64,
+}
+
+impl<W: Write> Fragment<W> {
+    fn put(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let Some(left) = self.left.checked_sub(len) else {
+            return Err(Error::Limit { what: "bytes in a fragment", max: FRAGMENT_BYTES_MAX });
+        };
+        self.left = left;
+        self.out.write_all(bytes).map_err(Error::Output)
+    }
+}
+
 fn room(count: usize) -> Result<(), Error> {
     let max = u64::try_from(LANGUAGES_MAX).unwrap_or(u64::MAX);
     if count < LANGUAGES_MAX { Ok(()) } else { Err(Error::Limit { what: "languages", max }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::metadata::pull::Pull;
+
+    #[test]
+    fn a_fragment_that_grows_over_all_bounds_is_the_documents_fault() {
+        let document = format!(
+            "<Update xmlns='http://schemas.microsoft.com/msus/2002/12/Update'><ApplicabilityRules>\
+             <x xmlns='http://schemas.microsoft.com/msus/2002/12/BaseApplicabilityRules'>{}</x></ApplicabilityRules></Update>",
+            "<a/>".repeat(1_000)
+        );
+        // The document has 4 bytes for each of them and Core has 7.
+        let mut cutter = Cutter::new(Vec::new(), Vec::new());
+        cutter.core.left = 5_000;
+        let (mut pull, mut buffer) = (Pull::new(document.as_bytes()), Vec::new());
+        let error = loop {
+            let token = pull.next(&mut buffer).unwrap();
+            assert!(!matches!(token, Token::End), "it goes on to the end");
+            if let Err(error) = cutter.take(&token) {
+                break error;
+            }
+        };
+        assert!(matches!(error, Error::Limit { .. }) && error.is_documents_fault(), "{error}");
+        assert!(cutter.core.out.len() <= 5_000);
+    }
 }

@@ -5,6 +5,10 @@
 pub const DOCUMENT_BYTES_MAX: u64 = 256 << 20;
 /// Bytes of one tag or one run of text: what is held of a document at a time.
 pub const TOKEN_BYTES_MAX: u64 = 16 << 20;
+/// Elements. A document of 47 MB has some hundred thousand; 256 MB of the shortest would be 60 million.
+pub const ELEMENTS_MAX: u64 = 8 << 20;
+/// Bytes of a fragment. Names grow where their prefix is written out; the catalog takes no text that is longer.
+pub const FRAGMENT_BYTES_MAX: u64 = DOCUMENT_BYTES_MAX;
 /// Elements inside each other. Rules nest some ten deep, component manifests some twenty.
 pub const DEPTH_MAX: u64 = 256;
 /// Attributes of one element: comparing each with each stays cheap.

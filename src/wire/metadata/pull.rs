@@ -12,7 +12,7 @@ use quick_xml::name::{Namespace, ResolveResult};
 use quick_xml::reader::NsReader;
 
 use super::error::{Error, quoted};
-use super::limits::{ATTRIBUTES_MAX, DEPTH_MAX, DOCUMENT_BYTES_MAX, TOKEN_BYTES_MAX};
+use super::limits::{ATTRIBUTES_MAX, DEPTH_MAX, DOCUMENT_BYTES_MAX, ELEMENTS_MAX, TOKEN_BYTES_MAX};
 
 /// The namespaces that change what an element means or is called (MS-WUSP 3.1.1.1); prefixes mean nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +122,8 @@ pub(in crate::wire) struct Pull<R> {
     reader: NsReader<Gauge<R>>,
     depth: u64,
     begun: bool,
+    /// Elements that may still begin.
+    elements: u64,
 }
 
 impl<R: BufRead> Pull<R> {
@@ -130,7 +132,7 @@ impl<R: BufRead> Pull<R> {
         let gauge = Gauge { inner: document, token: TOKEN_BYTES_MAX, document: DOCUMENT_BYTES_MAX, over: None };
         let mut reader = NsReader::from_reader(gauge);
         reader.config_mut().check_comments = true;
-        Self { reader, depth: 0, begun: false }
+        Self { reader, depth: 0, begun: false, elements: ELEMENTS_MAX }
     }
 
     /// The next token, in `buffer`, whose content it replaces.
@@ -185,6 +187,10 @@ impl<R: BufRead> Pull<R> {
     /// An element begins: its name, its attributes and where it stands are looked at before anybody uses them.
     fn open<'b>(&mut self, start: BytesStart<'b>, empty: bool, at: u64) -> Result<Open<'b>, Error> {
         let malformed = |why: String| Error::Malformed { at, why };
+        let Some(elements) = self.elements.checked_sub(1) else {
+            return Err(Error::Limit { what: "elements", max: ELEMENTS_MAX });
+        };
+        self.elements = elements;
         if self.depth == 0 && std::mem::replace(&mut self.begun, true) {
             return Err(malformed("a second root element".to_owned()));
         }
@@ -323,5 +329,23 @@ impl<R: BufRead> BufRead for Gauge<R> {
         self.token = self.token.saturating_sub(taken);
         self.document = self.document.saturating_sub(taken);
         self.inner.consume(count);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_are_counted() {
+        let mut pull = Pull { elements: 3, ..Pull::new("<a><b/><c></c><d/></a>".as_bytes()) };
+        let mut buffer = Vec::new();
+        let error = loop {
+            match pull.next(&mut buffer) {
+                Ok(token) => assert!(!matches!(token, Token::End), "the fourth is one too many"),
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(error, Error::Limit { what: "elements", .. }), "{error}");
     }
 }

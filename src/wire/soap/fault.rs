@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, Write};
 
-use crate::wire::error::Result;
+use crate::wire::error::{Result, line, shown};
 use crate::wire::soap::Version;
 use crate::wire::soap::reader::Reader;
 use crate::wire::soap::writer::{Style, Writer};
@@ -47,11 +47,15 @@ pub struct Fault {
 
 impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.detail {
-            Some(detail) if detail.message.is_empty() => write!(f, "{} (fault {})", detail.code, detail.id),
-            Some(detail) => write!(f, "{} {:?} (fault {})", detail.code, detail.message, detail.id),
-            None => write!(f, "a fault without an error code: {:?}", self.text),
+        // Into logs and the history: the beginnings of its texts, in one line.
+        let Some(Detail { code, message, id, .. }) = &self.detail else {
+            return write!(f, "a fault without an error code: {:?}", shown(&self.text));
+        };
+        write!(f, "{}", line(code))?;
+        if !message.is_empty() {
+            write!(f, " {:?}", shown(message))?;
         }
+        write!(f, " (fault {})", line(id))
     }
 }
 

@@ -272,6 +272,22 @@ fn faults_in_every_style_are_read_as_they_were_meant() {
     assert_eq!((read.side, read.detail), (Side::Server, None));
 }
 
+#[test]
+fn a_fault_is_told_in_a_line_whatever_it_says() {
+    let long = format!("{}\n\u{1b}[31m", "x".repeat(60_000));
+    let detail =
+        Detail { code: format!("A\nB{long}"), message: long.clone(), id: format!("\r\n{long}"), ..Detail::default() };
+    for detail in [Some(detail), None] {
+        let fault = Fault { detail, text: format!("\n{long}"), ..fault(Version::V11, Side::Server) };
+        let told = fault.to_string();
+        assert!(told.len() < 400 && !told.contains(char::is_control), "{told}");
+    }
+    assert_eq!(
+        fault(Version::V11, Side::Client).to_string(),
+        "InvalidParameters \"updateIds\" (fault b6114a8d-9939-41e0-ad7f-0d9a72260804)"
+    );
+}
+
 fn xml_text() -> impl Strategy<Value = String> {
     proptest::collection::vec(
         prop_oneof![

@@ -295,12 +295,13 @@ fn a_bad_item_is_set_aside_and_the_others_come() {
             (Some(2), true),
             (Some(3), true),
             (Some(4), true),
-            (Some(5), true),
+            (Some(5), false),
             (Some(6), true),
             (Some(7), false)
         ]
     );
     assert_eq!(found[1].2, b"<a/>");
+    assert_eq!(found[5].2, b"x", "the list of its files is not what its files are taken from");
     assert_eq!(found[7].2, [0, 0]);
     // The end must be there.
     let cut = &text.as_bytes()[..text.len() - 1];

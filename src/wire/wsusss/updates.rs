@@ -198,6 +198,7 @@ fn update<R: BufRead>(reader: &mut Reader<R>, document: &mut dyn Write) -> Resul
     Ok(Given::Update(UpdateData { identity, form, bytes, files }))
 }
 
+/// Its files, as far as they can be read: the document itself names them too, with both digests, and it is that which counts.
 fn digests<R: BufRead>(reader: &mut Reader<R>) -> Result<Vec<Sha1>> {
     let mut files = Vec::new();
     while reader.child()? {
@@ -208,7 +209,12 @@ fn digests<R: BufRead>(reader: &mut Reader<R>) -> Result<Vec<Sha1>> {
         if files.len() == FILES_MAX {
             return Err(Error::Limit { what: DOCUMENT, max: FILES_MAX as u64, unit: "files" });
         }
-        files.push(Sha1::read(reader)?);
+        let outside = reader.depth().saturating_sub(1);
+        match Sha1::read(reader) {
+            Ok(digest) => files.push(digest),
+            Err(Error::Value { .. } | Error::Missing { .. }) => reader.leave(outside)?,
+            Err(error) => return Err(error),
+        }
     }
     Ok(files)
 }

@@ -1,5 +1,7 @@
-//! The floor: what a thread can do that does nothing but write mapped bytes to sockets, behind a head made beforehand.
-//! `waystation-compare --floor PORT FILE`: a process of its own, so that it is pinned and counted as the others are.
+//! The floor: what a thread can do that does nothing but give a file's bytes to sockets, behind a head made beforehand:
+//! written from a map, or by sendfile(2).
+//! `waystation-compare --floor PORT FILE write|sendfile`: a process of its own, so that it is pinned and counted as the
+//! others are.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -9,6 +11,8 @@ use std::path::Path;
 use memmap2::Mmap;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
+use rustix::fs::sendfile;
+use rustix::net::{SendFlags, send};
 
 const LISTENER: Token = Token(0);
 
@@ -23,12 +27,25 @@ struct Connection {
     body: (usize, usize),
 }
 
+/// Where the bytes come from.
+enum Body {
+    Map(Mmap),
+    File(File),
+}
+
+impl Body {
+    #[allow(unsafe_code, reason = "a memory map has no safe form; the file is the run's own and nobody changes it")]
+    fn of(file: File, by_sendfile: bool) -> io::Result<Self> {
+        // SAFETY: the file belongs to this run and is not written again.
+        if by_sendfile { Ok(Self::File(file)) } else { Ok(Self::Map(unsafe { Mmap::map(&file)? })) }
+    }
+}
+
 /// Serves until it is killed.
-#[allow(unsafe_code, reason = "a memory map has no safe form; the file is the run's own and nobody changes it")]
-pub(crate) fn serve(port: u16, file: &Path) -> io::Result<()> {
+pub(crate) fn serve(port: u16, file: &Path, by_sendfile: bool) -> io::Result<()> {
     let file = File::open(file)?;
-    // SAFETY: the file belongs to this run and is not written again.
-    let map = unsafe { Mmap::map(&file)? };
+    let size = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+    let body = Body::of(file, by_sendfile)?;
     let mut poll = Poll::new()?;
     let mut events = Events::with_capacity(256);
     let mut listener = TcpListener::bind(([127, 0, 0, 1], port).into())?;
@@ -54,7 +71,7 @@ pub(crate) fn serve(port: u16, file: &Path) -> io::Result<()> {
                     next += 1;
                 }
             } else if let Some(connection) = connections.get_mut(&event.token())
-                && !matches!(connection.turn(&map), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+                && !matches!(connection.turn(&body, size), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
             {
                 connections.remove(&event.token());
             }
@@ -64,16 +81,31 @@ pub(crate) fn serve(port: u16, file: &Path) -> io::Result<()> {
 
 impl Connection {
     /// Writes and reads until the socket has no more room or no more questions; any end but `WouldBlock` is the end.
-    fn turn(&mut self, map: &[u8]) -> io::Result<()> {
+    fn turn(&mut self, from: &Body, size: usize) -> io::Result<()> {
         loop {
             while self.head_left > 0 || self.body.0 < self.body.1 {
                 let head = &self.head[self.head.len() - self.head_left..];
-                let body = &map[self.body.0..self.body.1];
-                let mut wrote = if head.is_empty() {
-                    self.stream.write(body)?
-                } else {
-                    self.stream.write_vectored(&[IoSlice::new(head), IoSlice::new(body)])?
+                let mut wrote = match from {
+                    Body::Map(map) => {
+                        let body = &map[self.body.0..self.body.1];
+                        if head.is_empty() {
+                            self.stream.write(body)?
+                        } else {
+                            self.stream.write_vectored(&[IoSlice::new(head), IoSlice::new(body)])?
+                        }
+                    }
+                    // More follows at once, so that head and body leave together.
+                    Body::File(_) if !head.is_empty() => {
+                        send(&self.stream, head, SendFlags::MORE | SendFlags::NOSIGNAL)?
+                    }
+                    Body::File(file) => {
+                        let mut at = self.body.0 as u64;
+                        sendfile(&self.stream, file, Some(&mut at), self.body.1 - self.body.0)?
+                    }
                 };
+                if wrote == 0 {
+                    return Err(io::ErrorKind::WriteZero.into());
+                }
                 let of_head = wrote.min(self.head_left);
                 self.head_left -= of_head;
                 wrote -= of_head;
@@ -86,7 +118,7 @@ impl Connection {
             }
             self.asked.extend_from_slice(&buf[..got]);
             if self.asked.ends_with(b"\r\n\r\n") {
-                self.answer(map.len())?;
+                self.answer(size)?;
             }
         }
     }

@@ -85,6 +85,7 @@ impl Held {
         let (target, file) = put(stage.seed, size)?;
         let objects =
             (1..=objects).map(|at| Ok(put(stage.seed + at, 1 << 20)?.0)).collect::<io::Result<Vec<String>>>()?;
+        node.warm()?;
         let nginx = if tools::has("nginx") {
             Some(Nginx::files(&folder.join("nginx"), &root, stage.cores.server, false, (&cert, &key), &[])?)
         } else {
@@ -188,7 +189,7 @@ pub(crate) fn held(stage: &mut Stage) -> io::Result<()> {
             }
         }
         let (speed, cost) = wanted(secure, tool, len);
-        rows(stage, &format!("held, {size}, {name}"), &node, ("nginx", &peer), [speed, cost]);
+        rows(stage, &format!("held, {size}, {name}"), &node, &[("nginx", peer)], [speed, cost]);
     }
     Ok(())
 }
@@ -198,13 +199,13 @@ fn rows(
     stage: &mut Stage,
     scenario: &str,
     node: &[Figures],
-    peer: (&'static str, &[Figures]),
+    peers: &[(&'static str, Vec<Figures>)],
     wanted: [Option<Wanted>; 2],
 ) {
     let from = stage.table.rows.len();
     for (at, (what, unit)) in MEASURES.into_iter().enumerate() {
         let of = |figures: &[Figures]| -> Vec<f64> { figures.iter().map(|turn| turn[at]).collect() };
-        let beside = (!peer.1.is_empty()).then(|| (peer.0, of(peer.1)));
+        let beside = peers.iter().map(|(name, figures)| (*name, of(figures)));
         stage.table.push(scenario, what, unit, of(node), beside, wanted.get(at).copied().flatten());
     }
     stage.show(from);
@@ -228,28 +229,45 @@ fn wanted(secure: bool, tool: Tool, len: u64) -> (Option<Wanted>, Option<Wanted>
     (bound(speed), bound(cost))
 }
 
-/// The node beside a loop that only writes.
+/// The node beside loops that do nothing but give out bytes, and nginx: which way of giving them out costs what, with bodies
+/// that are read and with bodies that are thrown away.
 pub(crate) fn floor(stage: &mut Stage) -> io::Result<()> {
-    let mut held = Held::start(stage, "floor", 0)?;
-    held.nginx = None;
-    let at = free_port()?;
-    let words = [
-        std::env::current_exe()?.display().to_string(),
-        "--floor".into(),
-        at.port().to_string(),
-        held.file.display().to_string(),
-    ];
-    let floor = Process::start(stage.cores.server, &words, &held.folder.join("floor.log"))?;
-    wait_for("the floor to listen", || std::net::TcpStream::connect(at).is_ok())?;
-    for (len, size) in SIZES {
-        let (mut node, mut bare) = (Vec::new(), Vec::new());
-        for _ in 0..stage.rounds {
-            let server = (held.node.http, held.node.https, &held.node.process);
-            node.push(held.turn(stage, Tool::Unread, false, len, server)?);
-            bare.push(held.turn(stage, Tool::Unread, false, len, (at, at, &floor))?);
+    let held = Held::start(stage, "floor", 0)?;
+    let bare = |way: &str| -> io::Result<(SocketAddr, Process)> {
+        let at = free_port()?;
+        let words = [
+            std::env::current_exe()?.display().to_string(),
+            "--floor".into(),
+            at.port().to_string(),
+            held.file.display().to_string(),
+            way.into(),
+        ];
+        let process = Process::start(stage.cores.server, &words, &held.folder.join(format!("floor-{way}.log")))?;
+        wait_for("the floor to listen", || std::net::TcpStream::connect(at).is_ok())?;
+        Ok((at, process))
+    };
+    let (writes, sends) = (bare("write")?, bare("sendfile")?);
+    let mut peers = vec![("bare loop", writes.0, &writes.1), ("bare loop, sendfile", sends.0, &sends.1)];
+    if let Some(nginx) = &held.nginx {
+        peers.push(("nginx", nginx.http, &nginx.process));
+    }
+    let mut cases: Vec<_> = SIZES.map(|size| (Tool::Unread, "plain, unread", size)).to_vec();
+    for (tool, name) in [(Tool::Native, "plain"), (Tool::Wrk, "plain, wrk")] {
+        if tool != Tool::Wrk || tools::has("wrk") {
+            cases.extend(SIZES[..2].iter().map(|size| (tool, name, *size)));
         }
-        let bound = (len == 1 << 20).then_some(Wanted::RatioAtLeast(0.85));
-        rows(stage, &format!("floor, {size}, plain, unread"), &node, ("bare loop", &bare), [bound, bound]);
+    }
+    for (tool, name, (len, size)) in cases {
+        let mut node = Vec::new();
+        let mut beside: Vec<(&'static str, Vec<Figures>)> = peers.iter().map(|peer| (peer.0, Vec::new())).collect();
+        for _ in 0..stage.rounds {
+            node.push(held.turn(stage, tool, false, len, (held.node.http, held.node.https, &held.node.process))?);
+            for ((_, figures), (_, at, process)) in beside.iter_mut().zip(&peers) {
+                figures.push(held.turn(stage, tool, false, len, (*at, *at, process))?);
+            }
+        }
+        let bound = (len == 1 << 20 && tool == Tool::Unread).then_some(Wanted::RatioAtLeast(0.85));
+        rows(stage, &format!("floor, {size}, {name}"), &node, &beside, [bound, bound]);
     }
     Ok(())
 }

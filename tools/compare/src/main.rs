@@ -44,7 +44,7 @@ const SCENARIOS: &[Scenario] = &[
     ("fill", "what nobody has yet, from a shaped origin, beside nginx, varnish, squid", fill::fill),
     ("crowd", "10,000 idle connections, 2,000 clients on a hot object, 500 on a cold one", crowd::crowd),
     ("ingest", "a file imported, beside a plain copy made durable", ingest::ingest),
-    ("floor", "the same beside a loop that only writes mapped bytes", held::floor),
+    ("floor", "the same beside loops that only write mapped bytes, or only call sendfile, and nginx", held::floor),
 ];
 
 /// The seed of all contents and orders unless told otherwise.
@@ -91,11 +91,11 @@ fn usage() {
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().collect();
-    if let [_, flag, port, file] = words.as_slice()
+    if let [_, flag, port, file, way] = words.as_slice()
         && flag == "--floor"
     {
         let error = match port.parse() {
-            Ok(port) => floor::serve(port, Path::new(file)).err(),
+            Ok(port) => floor::serve(port, Path::new(file), way == "sendfile").err(),
             Err(_) => Some(io::Error::other("not a port")),
         };
         eprintln!("waystation-compare: the floor ended: {error:?}");

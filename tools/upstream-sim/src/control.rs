@@ -1,4 +1,4 @@
-//! The simulator's own switches: `/_sim/state`, `/_sim/identities`, `/_sim/log`, `/_sim/fault`, `/_sim/advance`.
+//! The simulator's own switches: `/_sim/state`, `/_sim/identities`, `/_sim/deployable`, `/_sim/log`, `/_sim/fault`, `/_sim/advance`.
 
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
@@ -22,6 +22,7 @@ pub(crate) fn query(text: &str) -> Value {
 pub(crate) fn answer(shared: &Shared, method: &Method, name: &str, given: &Value) -> (StatusCode, Value) {
     let outcome = match (name, method) {
         ("state", &Method::GET) => filter(given).map(|filter| shared.state(&filter)),
+        ("deployable", &Method::GET) => filter(given).map(|filter| shared.deployable(&filter)),
         ("identities", &Method::GET) => filter(given).map(|filter| shared.world().identities(&filter)),
         ("log", &Method::GET) => number(given, "lines", 20).map(|lines| lock(&shared.log).report(lines as usize)),
         ("log", &Method::DELETE) => {
@@ -42,11 +43,12 @@ pub(crate) fn answer(shared: &Shared, method: &Method, name: &str, given: &Value
             Ok(months) => Err(format!("months wants 1 to 120 and not {months}")),
             Err(error) => Err(error),
         },
-        ("state" | "identities" | "log" | "fault" | "advance", _) => {
+        ("state" | "deployable" | "identities" | "log" | "fault" | "advance", _) => {
             return (StatusCode::METHOD_NOT_ALLOWED, json!({ "error": format!("{name} does not take {method}") }));
         }
         _ => {
-            let known = "GET state, GET identities, GET|DELETE log, GET|POST|DELETE fault, POST advance";
+            let known =
+                "GET state, GET identities, GET deployable, GET|DELETE log, GET|POST|DELETE fault, POST advance";
             return (StatusCode::NOT_FOUND, json!({ "error": format!("there is no {name}; there are {known}") }));
         }
     };
@@ -100,6 +102,7 @@ fn filter(given: &Value) -> Result<Filter, String> {
         classifications: ids("classifications")?,
         languages,
         since: None,
+        strict: false,
     })
 }
 
@@ -111,5 +114,10 @@ impl Shared {
     /// Counts for a filter.
     pub(crate) fn state(&self, filter: &Filter) -> Value {
         self.world().state(filter, self.options.file_scale)
+    }
+
+    /// Deployable updates of a filter with their files.
+    pub(crate) fn deployable(&self, filter: &Filter) -> Value {
+        self.world().deployable(filter, self.options.file_scale, &self.files)
     }
 }

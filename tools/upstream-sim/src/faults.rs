@@ -21,6 +21,7 @@ pub(crate) enum Place {
 /// All kinds: name, place, method that it falls on unless another is named (empty: any), what it does.
 pub(crate) const KINDS: &[(&str, Place, &str, &str)] = &[
     ("expired-cookie", Place::Call, "", "every cookie given so far is refused with InvalidCookie from now on"),
+    ("another-server", Place::Call, "", "every cookie given so far is refused with ServerChanged from now on"),
     ("invalid-cookie", Place::Call, "", "InvalidCookie, though the cookie is good"),
     ("invalid-authorization-cookie", Place::Call, "GetCookie", "InvalidAuthorizationCookie"),
     ("server-changed", Place::Call, "", "ServerChanged: anchors are to be forgotten"),
@@ -30,6 +31,12 @@ pub(crate) const KINDS: &[(&str, Place, &str, &str)] = &[
     ("incompatible-protocol", Place::Call, "GetCookie", "IncompatibleProtocolVersion"),
     ("plain-fault", Place::Call, "", "a SOAP fault without a detail block"),
     ("http-503", Place::Call, "", "HTTP 503 with Retry-After; `status` takes another status"),
+    (
+        "too-many-at-once",
+        Place::Call,
+        "GetUpdateData",
+        "a gateway's page with `status` (0: the connection is closed) where more than `most` updates are asked for",
+    ),
     ("drop", Place::Call, "", "the connection is closed before a byte of the body"),
     ("truncated-body", Place::Call, "", "the connection is closed in the middle of the body"),
     ("not-xml", Place::Call, "", "HTML where SOAP should be"),
@@ -38,9 +45,11 @@ pub(crate) const KINDS: &[(&str, Place, &str, &str)] = &[
     ("short-answer", Place::Call, "GetUpdateData", "half of the updates asked for"),
     ("duplicate-items", Place::Call, "GetUpdateData", "every update twice"),
     ("duplicate-identities", Place::Call, "GetRevisionIdList", "every identity twice"),
+    ("spoilt-identity", Place::Call, "GetRevisionIdList", "one identity that is none in the place of the first"),
     ("stray-items", Place::Call, "GetUpdateData", "an update more that nobody asked for"),
     ("skewed-clock", Place::Call, "GetCookie", "the cookie's end is `seconds` (may be negative) beside the right one"),
     ("unknown-id", Place::Document, "", "whatever call names it fails as a whole with InternalServerError"),
+    ("crashes-server", Place::Document, "", "whatever call names it has its connection closed before an answer begins"),
     ("bad-cabinet", Place::Document, "", "a flipped byte in the cabinet"),
     ("cabinet-bomb", Place::Document, "", "a cabinet that inflates to 512 MiB"),
     ("bad-base64", Place::Document, "", "a cabinet that is not base64"),
@@ -81,13 +90,25 @@ pub(crate) struct Order {
     pub(crate) bytes_per_second: Option<u64>,
     pub(crate) status: u16,
     pub(crate) seconds: i64,
+    pub(crate) most: usize,
 }
 
 impl Order {
     /// Reads an order; the error says what is wrong with it.
     pub(crate) fn read(value: &Value) -> Result<Self, String> {
-        const KEYS: &[&str] =
-            &["fault", "count", "after", "method", "ids", "times", "delay_ms", "bytes_per_second", "status", "seconds"];
+        const KEYS: &[&str] = &[
+            "fault",
+            "count",
+            "after",
+            "method",
+            "ids",
+            "times",
+            "delay_ms",
+            "bytes_per_second",
+            "status",
+            "seconds",
+            "most",
+        ];
         let all =
             value.as_object().ok_or("a fault is a JSON object such as {\"fault\": \"server-busy\", \"count\": 2}")?;
         if let Some(unknown) = all.keys().find(|key| !KEYS.contains(&key.as_str())) {
@@ -137,6 +158,7 @@ impl Order {
             bytes_per_second: rate,
             status: natural("status")?.and_then(|status| u16::try_from(status).ok()).unwrap_or(503),
             seconds: number("seconds")?.unwrap_or(-3_600),
+            most: natural("most")?.and_then(|most| usize::try_from(most).ok()).unwrap_or(10),
         })
     }
 }
@@ -195,6 +217,11 @@ impl Faults {
             return true;
         }
         self.of_document(id, |kind| kind == "unknown-id").contains(&"unknown-id")
+    }
+
+    /// Whether an update is one that brings the server down; `crashes-server` chooses here.
+    pub(crate) fn is_deadly(&mut self, id: Guid) -> bool {
+        self.of_document(id, |kind| kind == "crashes-server").contains(&"crashes-server")
     }
 
     /// The faults that the document of `id` has; `fits` says which kinds it can have.

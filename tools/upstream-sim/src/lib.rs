@@ -21,6 +21,7 @@ mod document;
 mod faults;
 mod files;
 mod guid;
+mod listing;
 mod log;
 mod lzx;
 mod names;
@@ -105,6 +106,11 @@ impl Sim {
     /// Every revision that a node with these filters should hold, as an array.
     pub fn identities(&self, filter: &Value) -> Value {
         control::answer(&self.shared, &Method::GET, "identities", filter).1
+    }
+
+    /// Every deployable update that a node with these filters should hold, with its files and what a content policy goes by.
+    pub fn deployable(&self, filter: &Value) -> Value {
+        control::answer(&self.shared, &Method::GET, "deployable", filter).1
     }
 
     /// Orders a fault: `{"fault": "server-busy", "count": 2}`; the error says what is wrong with the order.

@@ -69,6 +69,9 @@ struct Arguments {
     /// Has all files from the start (wsus)
     #[arg(long)]
     eager: bool,
+    /// Lists what is new in a filter whole only where product and classification are both new to the anchor
+    #[arg(long)]
+    strict_delta: bool,
     /// Notes each request in this file as a line of JSON
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
@@ -101,6 +104,7 @@ fn main() -> ExitCode {
         log: arguments.log,
         lazy: Duration::from_millis(arguments.lazy_ms),
         eager: arguments.eager,
+        strict_delta: arguments.strict_delta,
     };
     let start = Instant::now();
     let sim = match Sim::start(options) {

@@ -65,12 +65,13 @@ pub(crate) enum Trade {
     Drivers,
 }
 
-/// Id (empty: made of the seed), name, place of its family, trade, how often it is chosen.
+/// Id (empty: made of the seed), name, place of its family, trade, how often it is chosen. One is called otherwise than the node
+/// expects: names are the vendor's and change.
 pub(crate) const PRODUCTS: &[(&str, &str, usize, Trade, u64)] = &[
     ("72e7624a-5b00-45d2-b92f-e561c0a6a160", "Windows 11", 0, Trade::System, 14),
     ("a3c2375d-0c8a-42f9-bce0-28333e198407", "Windows 10", 0, Trade::System, 6),
     ("b3c75dc1-155f-4be4-b015-3f1a91758e52", "Windows 10, version 1903 and later", 0, Trade::System, 14),
-    ("d2085b71-5f1f-43a9-880d-ed159016d5c6", "Windows 10 LTSB", 0, Trade::System, 4),
+    ("d2085b71-5f1f-43a9-880d-ed159016d5c6", "Windows 10 LTSB and LTSC", 0, Trade::System, 4),
     ("569e8e8f-c6cd-42c8-92a3-efbb20a0f6f5", "Windows Server 2016", 0, Trade::System, 6),
     ("f702a48c-919b-45d6-9aef-ca4248d50397", "Windows Server 2019", 0, Trade::System, 7),
     ("71718f13-7324-4b0f-8f9e-2ca9dc978e53", "Microsoft Server operating system-21H2", 0, Trade::System, 7),

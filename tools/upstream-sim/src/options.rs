@@ -55,6 +55,9 @@ pub struct Options {
     pub lazy: Duration,
     /// Whether a WSUS has all files from the start.
     pub eager: bool,
+    /// Whether an update is listed whatever the anchor says only where its product and its classification are both named with `Delta`
+    /// false. By default one of them is enough. Nobody has recorded which of the two real servers do.
+    pub strict_delta: bool,
 }
 
 impl Default for Options {
@@ -73,6 +76,7 @@ impl Default for Options {
             log: None,
             lazy: Duration::ZERO,
             eager: false,
+            strict_delta: false,
         }
     }
 }

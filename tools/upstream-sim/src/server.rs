@@ -102,13 +102,20 @@ async fn call(shared: Arc<Shared>, service: Service, request: Request<Incoming>)
     let Some(body) = body(request).await else {
         return Ok(text(StatusCode::PAYLOAD_TOO_LARGE, "text/plain", "the request is too long"));
     };
-    let Reply { status, soap12, body, faults } = blocking(move || shared.answer(service, &host, &body)).await?;
+    let Reply { status, soap12, body, faults, asked, crash } =
+        blocking(move || shared.answer(service, &host, &body)).await?;
     let ordered = |kind: &str| faults.iter().find(|order| order.kind == kind);
     let slow = ordered("slow");
     if let Some(order) = slow {
         tokio::time::sleep(Duration::from_millis(order.delay_ms)).await;
     }
-    if ordered("drop").is_some() {
+    if let Some(order) = ordered("too-many-at-once").filter(|order| asked > order.most) {
+        return match StatusCode::from_u16(order.status) {
+            Ok(status) => Ok(text(status, "text/html", "<html><body>the server did not answer in time</body></html>")),
+            Err(_) => Err(io::Error::other("dropped on command")),
+        };
+    }
+    if crash || ordered("drop").is_some() {
         return Err(io::Error::other("dropped on command"));
     }
     if let Some(order) = ordered("http-503") {

@@ -32,6 +32,9 @@ const PLAIN_MAX: usize = 5_120;
 /// A document of this size is written alone.
 const LARGE: usize = 4 << 20;
 
+/// In place of an error code: there is no answer.
+const CRASH: &str = "crash";
+
 /// An error code and the message with it.
 type Fault = (&'static str, String);
 
@@ -45,6 +48,10 @@ pub(crate) struct Reply {
     pub(crate) soap12: bool,
     pub(crate) body: String,
     pub(crate) faults: Vec<Order>,
+    /// Updates that were asked for.
+    pub(crate) asked: usize,
+    /// The connection ends here.
+    pub(crate) crash: bool,
 }
 
 /// What is to be noted of a call.
@@ -76,7 +83,7 @@ impl Shared {
                     ),
                 );
                 lock(&self.log).call("?", json!({ "error": error }), &[], &[], Some("soap:Client"), body.len());
-                return Reply { status: 500, soap12: false, body, faults: Vec::new() };
+                return Reply { status: 500, soap12: false, body, faults: Vec::new(), asked: 0, crash: false };
             }
         };
         let method = request.call.name.clone();
@@ -99,7 +106,8 @@ impl Shared {
             }
         };
         lock(&self.log).call(&method, note.details, &note.asked, &note.answered, code, body.len());
-        Reply { status, soap12: request.soap12, body, faults }
+        let crash = code == Some(CRASH);
+        Reply { status, soap12: request.soap12, body, faults, asked: note.asked.len(), crash }
     }
 
     fn method(
@@ -119,7 +127,9 @@ impl Shared {
         }
         let data = call.child("cookie").and_then(|cookie| cookie.text_of("EncryptedData"));
         if !data.is_some_and(|data| self.accepts(Pass::Sync, data)) {
-            return fault("InvalidCookie", "");
+            let code =
+                if data.is_some_and(|data| self.is_of_another(data)) { "ServerChanged" } else { "InvalidCookie" };
+            return fault(code, "");
         }
         match (service, call.name.as_str()) {
             (Service::Sync, "GetConfigData") => self.config_data(call, note),
@@ -196,7 +206,11 @@ impl Shared {
             found = found.iter().flat_map(|identity| [*identity, *identity]).collect();
         }
         note.details["listed"] = json!(found.len());
-        Ok(answers::revision_id_list(COUNTER, now, &found))
+        let list = answers::revision_id_list(COUNTER, now, &found);
+        match found.first().filter(|_| faults.iter().any(|order| order.kind == "spoilt-identity")) {
+            Some((id, _)) => Ok(list.replacen(&id.to_string(), "spoilt on its way", 1)),
+            None => Ok(list),
+        }
     }
 
     fn filter(&self, element: &Element) -> Result<Filter, Fault> {
@@ -253,7 +267,8 @@ impl Shared {
         if empty(&products) && empty(&classifications) {
             (products, classifications) = (None, None);
         }
-        Ok(Filter { config: flag(element.text_of("GetConfig"))?, products, classifications, languages, since })
+        let config = flag(element.text_of("GetConfig"))?;
+        Ok(Filter { config, products, classifications, languages, since, strict: self.options.strict_delta })
     }
 
     fn update_data(&self, call: &Element, host: &str, faults: &[Order], note: &mut Note) -> Result<String, Fault> {
@@ -273,6 +288,9 @@ impl Shared {
         }
         {
             let mut faults = lock(&self.faults);
+            if note.asked.iter().fold(false, |bad, (id, _)| faults.is_deadly(*id) | bad) {
+                return fault(CRASH, "");
+            }
             // All are looked at, so that each of them that was named is chosen.
             if note.asked.iter().fold(false, |bad, (id, _)| faults.is_poison(*id) | bad) {
                 return fault("InternalServerError", "");
@@ -400,6 +418,9 @@ impl Shared {
 fn ordered(shared: &Shared, faults: &[Order]) -> Option<Fault> {
     if faults.iter().any(|order| order.kind == "expired-cookie") {
         shared.expire_cookies();
+    }
+    if faults.iter().any(|order| order.kind == "another-server") {
+        shared.change_server();
     }
     let code = |kind: &str| {
         Some(match kind {

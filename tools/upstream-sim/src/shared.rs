@@ -33,6 +33,8 @@ pub(crate) struct Shared {
     last: AtomicI64,
     /// Cookies of another generation are refused.
     generation: AtomicU64,
+    /// Those of a generation before this one are of another server.
+    own: AtomicU64,
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -59,6 +61,7 @@ impl Shared {
             named: Mutex::default(),
             large: Mutex::default(),
             generation: AtomicU64::new(1),
+            own: AtomicU64::new(1),
             options,
         })
     }
@@ -88,6 +91,18 @@ impl Shared {
 
     pub(crate) fn expire_cookies(&self) {
         self.generation.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Becomes another server, to which the cookies given so far do not belong.
+    pub(crate) fn change_server(&self) {
+        self.own.store(self.generation.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+    }
+
+    /// Whether a cookie is one that this server gave out when it was another.
+    pub(crate) fn is_of_another(&self, data: &str) -> bool {
+        let text = BASE64.decode(data.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
+        let generation = text.split(';').nth(1).and_then(|generation| generation.parse::<u64>().ok());
+        generation.is_some_and(|generation| generation < self.own.load(Ordering::SeqCst))
     }
 
     /// How long cookies last.

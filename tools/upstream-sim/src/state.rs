@@ -22,7 +22,7 @@ struct Tally {
 
 impl World {
     /// The groups that a filter leads to, with those that their first updates need, to the end.
-    fn reached(&self, listed: &[crate::guid::Identity]) -> Vec<bool> {
+    pub(crate) fn reached(&self, listed: &[crate::guid::Identity]) -> Vec<bool> {
         let mut reached = vec![false; self.groups.len()];
         for (id, _) in listed {
             let Some(Slot::Member(mut at, _)) = self.slot(id) else { continue };

@@ -119,6 +119,8 @@ pub(crate) struct Filter {
     pub(crate) languages: Option<Vec<(u32, bool)>>,
     /// What changed later than this, in ms.
     pub(crate) since: Option<i64>,
+    /// Whether product and classification must both be named with `Delta` false for an update to be found whatever the anchor says.
+    pub(crate) strict: bool,
 }
 
 pub(crate) struct World {
@@ -475,7 +477,7 @@ impl World {
                 let product = wanted.get(group.product as usize).copied().flatten();
                 let class = classes.get(usize::from(group.class)).copied().flatten();
                 let (Some(product), Some(class)) = (product, class) else { continue };
-                whole = product || class;
+                whole = if filter.strict { product && class } else { product || class };
             }
             if let (Some(languages), Some(own)) = (&filter.languages, group.language) {
                 let own = crate::names::LANGUAGES.get(usize::from(own)).map_or(0, |language| language.0);

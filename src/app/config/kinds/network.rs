@@ -213,6 +213,23 @@ impl Kind for ProxyChoice {
     }
 }
 
+/// Which proxy the sync service is asked through; `None`: the one that all else is asked through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SyncProxy(pub(crate) Option<ProxyChoice>);
+
+impl Kind for SyncProxy {
+    fn expected() -> String {
+        "\"upstream\" (as upstream.proxy says), \"none\", \"global\" or the URL of a proxy, such as \"http://proxy.example.org:3128\""
+            .into()
+    }
+    fn read(raw: &Raw) -> Result<Self, String> {
+        match text(raw)? {
+            "upstream" => Ok(Self(None)),
+            _ => ProxyChoice::read(raw).map(Some).map(Self),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

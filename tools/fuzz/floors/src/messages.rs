@@ -1,6 +1,6 @@
 //! What an upstream server or a downstream one says: messages of the server synchronisation, and the cabinets in them.
 
-use std::io::{self, Cursor, Read};
+use std::io::{self, Cursor};
 
 use waystation::wire::cabinet as packed;
 use waystation::wire::soap::{self as envelope, Limits, Message, Style, Version};
@@ -43,7 +43,9 @@ where
 {
     if let Ok(Answer::Done(answer)) = decode_answer::<C, _>(data) {
         let bytes = encode_answer::<C>(&answer, Version::V11);
-        let Ok(Answer::Done(second)) = decode_answer::<C, _>(bytes.as_slice()) else { panic!("what was written is lost") };
+        let Ok(Answer::Done(second)) = decode_answer::<C, _>(bytes.as_slice()) else {
+            panic!("what was written is lost")
+        };
         assert_eq!(second, answer);
     }
 }
@@ -60,7 +62,9 @@ pub fn cabinet(data: &[u8]) {
             let Some((size, block)) = rest.split_at_checked(2) else { return };
             let Ok(length) = u16::try_from(block.len()) else { return };
             let mut all = Vec::new();
-            all.extend(b"MSCF\0\0\0\0\0\0\0\0\0\0\0\0\x2c\0\0\0\0\0\0\0\x03\x01\x01\0\x01\0\0\0\0\0\0\0\x41\0\0\0\x01\0");
+            all.extend(
+                b"MSCF\0\0\0\0\0\0\0\0\0\0\0\0\x2c\0\0\0\0\0\0\0\x03\x01\x01\0\x01\0\0\0\0\0\0\0\x41\0\0\0\x01\0",
+            );
             all.extend([[0, 0], [1, 0], [3, 15], [3, 21]][usize::from(kind - 1)]);
             all.extend(size);
             all.extend(b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0blob\0\0\0\0\0");

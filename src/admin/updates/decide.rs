@@ -1,0 +1,100 @@
+//! Decisions of people: updates approved or declined for all endpoints, and decisions taken back. Bundles are decided as wholes: what is
+//! hidden in one is decided with it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use http::StatusCode;
+
+use crate::admin::error::Problem;
+use crate::admin::extract::Given;
+use crate::admin::updates::{find, words};
+use crate::admin::view::policy as view;
+use crate::admin::{Caller, Handles};
+use crate::model::policy::Verdict;
+use crate::store::catalog::{Deciding, Summary};
+
+/// Updates in one request: a month of a large site.
+const NAMES_MAX: usize = 1_000;
+
+/// `POST /api/v1/updates/approve`.
+pub async fn approve(
+    State(handles): State<Arc<Handles>>,
+    Caller(by): Caller,
+    Given(asked): Given<view::DecideRequest>,
+) -> Result<Json<view::Decided>, Problem> {
+    let all_files = asked.all_files;
+    decide(&handles, asked, Deciding::Approve { all_files }, by).await
+}
+
+/// `POST /api/v1/updates/decline`.
+pub async fn decline(
+    State(handles): State<Arc<Handles>>,
+    Caller(by): Caller,
+    Given(asked): Given<view::DecideRequest>,
+) -> Result<Json<view::Decided>, Problem> {
+    decide(&handles, asked, Deciding::Decline, by).await
+}
+
+/// `POST /api/v1/updates/reset`.
+pub async fn reset(
+    State(handles): State<Arc<Handles>>,
+    Caller(by): Caller,
+    Given(asked): Given<view::DecideRequest>,
+) -> Result<Json<view::Decided>, Problem> {
+    decide(&handles, asked, Deciding::Reset, by).await
+}
+
+async fn decide(
+    handles: &Handles,
+    asked: view::DecideRequest,
+    deciding: Deciding,
+    by: String,
+) -> Result<Json<view::Decided>, Problem> {
+    let next = "give ids or KBs; `waystation updates search` finds them";
+    match asked.updates.len() {
+        0 => return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no update is named", next)),
+        many if many > NAMES_MAX => {
+            let title = format!("{many} updates are more than {NAMES_MAX}");
+            return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, title, "decide them in several steps"));
+        }
+        _ => {}
+    }
+    if asked.all_files && !matches!(deciding, Deciding::Approve { .. }) {
+        return Err(Problem::malformed("all_files is of use for an approval only"));
+    }
+    let catalog = handles.store.catalog();
+    let (mut found, mut known) = (Vec::<Summary>::new(), BTreeSet::new());
+    for name in &asked.updates {
+        for short in find::approvable(&catalog, name).await? {
+            if known.insert(short.identity.id) {
+                found.push(short);
+            }
+        }
+    }
+    let ids: Vec<_> = found.iter().map(|short| short.identity.id).collect();
+    let changed = catalog.decide(ids.clone(), deciding, by.clone(), asked.why).await?;
+    tracing::info!(by, updates = ids.len(), changed, "updates were decided");
+    handles.jobs.content_changed();
+    let decisions = catalog.decisions(ids.clone()).await?;
+    let superseded = catalog.are_superseded(ids).await?;
+    let policy = handles.jobs.content_policy();
+    let mut rows = Vec::with_capacity(found.len());
+    for ((short, said), superseded) in found.into_iter().zip(decisions).zip(superseded) {
+        let state = words::state(&short, superseded);
+        rows.push(view::DecidedUpdate {
+            id: short.identity.id.to_string(),
+            decision: words::decision(said.as_ref(), state, &policy),
+            files: handles.jobs.verdict(short.number).await?.map(files),
+            title: short.title,
+        });
+    }
+    Ok(Json(view::Decided { changed, rows }))
+}
+
+/// What the content policy makes of an update, in words.
+pub(super) fn files(verdict: Verdict) -> view::FilesWanted {
+    view::FilesWanted { wants: verdict.wants.word().to_owned(), why: verdict.why.words().to_owned() }
+}

@@ -1,0 +1,206 @@
+//! Which files of the catalog are brought ahead of time: the plan, how far it is, and decisions of people.
+
+use serde::{Deserialize, Serialize};
+
+use crate::admin::view::Time;
+
+/// Files and their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sum {
+    /// Files, each content once.
+    pub files: u64,
+    /// Their bytes, as published.
+    pub bytes: u64,
+}
+
+/// A content policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// `metadata`, `approved`, `asked`, `severity` or `all`.
+    pub mode: String,
+    /// The least severity, where the mode or a rule is `severity`.
+    pub severity: String,
+    /// Rules for single classifications, as they are written.
+    pub rules: Vec<String>,
+    /// Withdrawn updates are declined automatically.
+    pub decline_expired: bool,
+    /// So are superseded ones.
+    pub decline_superseded: bool,
+}
+
+/// `GET /api/v1/plan`: what a policy wants.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The policy.
+    pub policy: Policy,
+    /// Whether it is the one that is set.
+    pub is_set: bool,
+    /// Rules that name no classification of the catalog, and why.
+    pub left_out: Vec<String>,
+    /// When it was counted.
+    pub counted_at: Time,
+    /// Updates of which files are wanted.
+    pub updates: u64,
+    /// Of these, those of which the catalog misses a part, so that not all files are known.
+    pub incomplete: u64,
+    /// Files that are wanted. Where `agreement` is awaited, once it is given.
+    pub wanted: Sum,
+    /// Of these, files that are held.
+    pub held: Sum,
+    /// Of these, files that are not.
+    pub missing: Sum,
+    /// What is missing now, and brought without any agreement.
+    pub missing_now: Sum,
+    /// Whether `all` is in force: `not-needed`, `given`, `missing`, or `outgrown` where it is far more than was confirmed.
+    pub agreement: String,
+    /// What was confirmed, by whom and when.
+    pub confirmed: Option<Confirmed>,
+    /// By classification, the largest first.
+    pub by_classification: Vec<Group>,
+    /// By product, the largest first; a file is counted once.
+    pub by_product: Vec<Group>,
+    /// What the store has room for.
+    pub room: Room,
+    /// How long what is missing takes at the limits that hold now.
+    pub times: Vec<Takes>,
+    /// What to do next; absent where there is nothing.
+    pub next: Option<String>,
+}
+
+/// What a person agreed to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confirmed {
+    /// How much it was.
+    #[serde(flatten)]
+    pub sum: Sum,
+    /// Who.
+    pub by: String,
+    /// When.
+    pub at: Time,
+}
+
+/// A part of a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    /// The classification or product.
+    pub name: String,
+    /// Files that are wanted.
+    pub wanted: Sum,
+    /// Of these, files that are not held.
+    pub missing: Sum,
+}
+
+/// What the store has room for, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Room {
+    /// `store.max_size`.
+    pub max_size: u64,
+    /// What the store can hold: `max_size`, or less where the disk is full before that.
+    pub reach: u64,
+    /// What it holds.
+    pub used: u64,
+    /// Whether all that is wanted fits in.
+    pub fits: bool,
+}
+
+/// How long it takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Takes {
+    /// The class of bandwidth whose limit it is (`upstream`, `prefetch`), or `example` where none is set.
+    pub class: String,
+    /// Which limit is in force, and until when.
+    pub limit: String,
+    /// Bytes a second; absent while it is paused.
+    pub bytes_per_s: Option<u64>,
+    /// Seconds; absent while it is paused.
+    pub seconds: Option<u64>,
+}
+
+/// How the content policy stands: in `status`, `sync status` and `prefetch status`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContentState {
+    /// The policy in short: `approved`, `severity critical`, ...
+    pub policy: String,
+    /// When the files were counted; absent before the first time.
+    pub counted_at: Option<Time>,
+    /// Files that are wanted now.
+    pub wanted: Sum,
+    /// Of these, files that were held then.
+    pub held: Sum,
+    /// Of these, files that were not.
+    pub missing: Sum,
+    /// The job that brings them, while one does.
+    pub job: Option<u64>,
+    /// The job that did so last, if it is still known.
+    #[serde(default)]
+    pub last_job: Option<u64>,
+    /// What somebody must do before more is brought; absent where there is nothing.
+    pub waits: Option<String>,
+}
+
+/// The answer to the order to stop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrefetchStopped {
+    /// The job that was told to stop; absent where none ran.
+    pub job: Option<u64>,
+}
+
+/// `POST /api/v1/updates/approve`, `decline`, `reset`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DecideRequest {
+    /// Ids, beginnings of ids, or KBs. All or none are decided.
+    pub updates: Vec<String>,
+    /// Why, for the record.
+    #[serde(default)]
+    pub why: String,
+    /// Approve with the files that endpoints read in parts: express, PSF and UUP.
+    #[serde(default)]
+    pub all_files: bool,
+}
+
+/// What was decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decided {
+    /// Updates of which it is another decision than before.
+    pub changed: u64,
+    /// The updates.
+    pub rows: Vec<DecidedUpdate>,
+}
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DecidedUpdate {
+    /// Its id.
+    pub id: String,
+    /// Its title.
+    pub title: String,
+    /// What holds for it now: `approved`, `declined`, `declined automatically`; absent where nothing was decided.
+    pub decision: Option<String>,
+    /// What that means for its files; absent where this node has no say in it.
+    pub files: Option<FilesWanted>,
+}
+
+/// What the content policy makes of an update.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilesWanted {
+    /// `nothing`, `asked` (what endpoints ask for) or `everything`.
+    pub wants: String,
+    /// Why, in words.
+    pub why: String,
+}
+
+/// A decision of a person.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// `approved` or `declined`.
+    pub word: String,
+    /// With the files that endpoints read in parts.
+    pub all_files: bool,
+    /// By whom.
+    pub by: String,
+    /// When.
+    pub at: Time,
+    /// Why; may be empty.
+    pub why: String,
+}

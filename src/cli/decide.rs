@@ -1,0 +1,78 @@
+//! `updates approve|decline|reset`: decisions for all endpoints.
+
+use crate::admin::view::policy::{DecideRequest, Decided};
+use crate::cli::fail::Fail;
+use crate::cli::node::Node;
+use crate::cli::print::{Grid, Out, add};
+use crate::cli::size;
+use crate::cli::verbs::catalog::Deciding;
+
+/// Digits of an id that lists show.
+const SHORT: usize = 8;
+
+/// What is to be done: the last part of the address, and what it is called once it is done.
+pub(in crate::cli) async fn run(
+    node: &Node,
+    verb: &str,
+    given: Deciding,
+    all_files: bool,
+    out: Out,
+) -> Result<(), Fail> {
+    let request = DecideRequest { updates: given.updates, why: given.why.unwrap_or_default(), all_files };
+    let decided: Decided = node.post(&format!("/api/v1/updates/{verb}"), &request).await?;
+    out.both(&decided, people)
+}
+
+fn people(decided: &Decided) -> String {
+    let mut grid = Grid::new(&["update", "decision", "files", "title"]);
+    for row in &decided.rows {
+        let files = row.files.as_ref().map_or("-", |files| match files.wants.as_str() {
+            "everything" => "wanted",
+            "asked" => "when asked for",
+            _ => "not wanted",
+        });
+        grid.row([
+            row.id.chars().take(SHORT).collect(),
+            row.decision.clone().unwrap_or_else(|| "-".to_owned()),
+            files.to_owned(),
+            row.title.clone(),
+        ]);
+    }
+    let mut text = grid.text();
+    let same = (decided.rows.len() as u64).saturating_sub(decided.changed);
+    if same > 0 {
+        let verb = if same == 1 { "was" } else { "were" };
+        add(&mut text, format_args!("{} {verb} decided so before\n", size::counted(same, "update")));
+    }
+    // One reason is enough where all have the same.
+    let mut told = std::collections::BTreeSet::new();
+    for files in decided.rows.iter().filter_map(|row| row.files.as_ref()).filter(|files| files.wants != "everything") {
+        if told.insert(&files.why) {
+            let what = if files.wants == "asked" { "when asked for" } else { "not wanted" };
+            add(&mut text, format_args!("files {what}: {}\n", files.why));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::view::policy::{DecidedUpdate, FilesWanted};
+
+    #[test]
+    fn it_is_told_what_becomes_of_the_files_and_why_once() {
+        let row = |id: &str, wants: &str, why: &str| DecidedUpdate {
+            id: id.repeat(9),
+            title: "T".to_owned(),
+            decision: Some("approved".to_owned()),
+            files: Some(FilesWanted { wants: wants.to_owned(), why: why.to_owned() }),
+        };
+        let rows =
+            vec![row("a", "everything", "x"), row("b", "nothing", "the policy"), row("c", "nothing", "the policy")];
+        let told = people(&Decided { changed: 2, rows });
+        assert!(told.contains("aaaaaaaa  approved  wanted") && !told.contains(": x"), "{told}");
+        assert_eq!(told.matches("files not wanted: the policy").count(), 1, "{told}");
+        assert!(told.contains("1 update was decided so before"), "{told}");
+    }
+}

@@ -1,0 +1,207 @@
+//! `plan` and `prefetch start|stop|status`: which files of the catalog are brought ahead of time.
+
+use std::time::Duration;
+
+use crate::admin::view::Started;
+use crate::admin::view::policy::{ContentState, Group, Plan, PrefetchStopped, Sum};
+use crate::app::Loaded;
+use crate::cli::fail::Fail;
+use crate::cli::print::{Grid, Out, add};
+use crate::cli::verbs::catalog::{PlanArgs, PrefetchVerb};
+use crate::cli::{follow, size};
+
+/// Classifications and products that are shown to people; the JSON has all.
+const SHOWN_MAX: usize = 15;
+
+pub(in crate::cli) fn run(loaded: &Loaded, given: &PlanArgs, out: Out) -> Result<(), Fail> {
+    super::with(super::running(loaded)?, async |node| {
+        let plan: Plan = if given.confirm {
+            node.post("/api/v1/plan/confirm", &()).await?
+        } else {
+            let mut query = String::new();
+            for (key, value) in [("policy", &given.policy), ("severity", &given.severity)] {
+                if let Some(value) = value {
+                    let mark = if query.is_empty() { "?" } else { "&" };
+                    add(&mut query, format_args!("{mark}{key}={value}"));
+                }
+            }
+            node.get(&format!("/api/v1/plan{query}")).await?
+        };
+        out.both(&plan, |plan| people(plan, given.confirm))
+    })
+}
+
+pub(in crate::cli) fn prefetch(loaded: &Loaded, verb: &PrefetchVerb, out: Out) -> Result<(), Fail> {
+    super::with(super::running(loaded)?, async |node| match *verb {
+        PrefetchVerb::Start { detach } => {
+            let started: Started = node.post("/api/v1/prefetch/start", &()).await?;
+            follow::started(node, started, detach, out).await
+        }
+        PrefetchVerb::Stop => {
+            let stopped: PrefetchStopped = node.post("/api/v1/prefetch/stop", &()).await?;
+            out.both(&stopped, |stopped| match stopped.job {
+                Some(job) => format!("job {job} is told to stop; what has arrived stays"),
+                None => "no prefetch is under way".to_owned(),
+            })
+        }
+        PrefetchVerb::Status => {
+            let state: ContentState = node.get("/api/v1/prefetch").await?;
+            out.both(&state, |state| {
+                let mut grid = Grid::new(&["", ""]);
+                for (key, value) in rows(state) {
+                    grid.row([key.to_owned(), value]);
+                }
+                if let Some(at) = state.counted_at {
+                    grid.row(["counted".to_owned(), at.to_string()]);
+                }
+                grid.text()
+            })
+        }
+    })
+}
+
+/// Files and bytes: `12 files, 3.4 GiB`.
+fn sum(sum: Sum) -> String {
+    format!("{}, {}", size::counted(sum.files, "file"), size::bytes(sum.bytes))
+}
+
+/// How the content policy stands, as lines of a table; in `status` and `sync status` too.
+pub(in crate::cli) fn rows(state: &ContentState) -> Vec<(&'static str, String)> {
+    let mut text = format!("policy {}: ", state.policy);
+    if state.counted_at.is_none() {
+        text.push_str("nothing was counted yet");
+    } else if state.wanted.files == 0 {
+        text.push_str("no files are wanted");
+    } else {
+        add(&mut text, format_args!("{} wanted", sum(state.wanted)));
+        if state.missing.files == 0 {
+            text.push_str(", all held");
+        } else {
+            add(&mut text, format_args!(", {} missing", sum(state.missing)));
+        }
+    }
+    match (state.job, state.last_job) {
+        (Some(job), _) => add(&mut text, format_args!("; job {job} brings them")),
+        (None, Some(job)) if state.missing.files > 0 => {
+            add(&mut text, format_args!("; `waystation jobs show {job}` says what came of the last try"));
+        }
+        _ => {}
+    }
+    let mut rows = vec![("files", text)];
+    rows.extend(state.waits.clone().map(|waits| ("", waits)));
+    rows
+}
+
+fn policy(plan: &Plan) -> String {
+    let policy = &plan.policy;
+    let level = if policy.mode == "severity" { format!(" {}", policy.severity) } else { String::new() };
+    format!("{}{level}{}", policy.mode, if plan.is_set { "" } else { " (as it would be: another one is set)" })
+}
+
+fn people(plan: &Plan, confirmed: bool) -> String {
+    let mut grid = Grid::new(&["", ""]);
+    let mut row = |key: &str, value: String| grid.row([key.to_owned(), value]);
+    row("policy", policy(plan));
+    for (at, rule) in plan.policy.rules.iter().enumerate() {
+        row(if at == 0 { "rules" } else { "" }, rule.clone());
+    }
+    for wrong in &plan.left_out {
+        row("", format!("left out: {wrong}"));
+    }
+    row("wanted", format!("{} of {}", sum(plan.wanted), size::counted(plan.updates, "update")));
+    if plan.incomplete > 0 {
+        row("", format!("of {} not all parts are in the catalog", size::counted(plan.incomplete, "update")));
+    }
+    row("held", sum(plan.held));
+    row("missing", sum(plan.missing));
+    let beyond = if plan.room.fits { "" } else { ": NOT ENOUGH" };
+    row(
+        "room",
+        format!(
+            "{} in store.max_size {} and on the disk, {} used{beyond}",
+            size::bytes(plan.room.reach),
+            size::bytes(plan.room.max_size),
+            size::bytes(plan.room.used)
+        ),
+    );
+    for (at, takes) in plan.times.iter().enumerate().filter(|_| plan.missing.files > 0) {
+        let time = takes.seconds.map_or_else(
+            || "nothing comes while it is paused".to_owned(),
+            |seconds| size::time(Duration::from_secs(seconds)),
+        );
+        let at_what = if takes.class == "example" {
+            format!("at {}, as an example: no limit is set", takes.limit)
+        } else {
+            format!("by bandwidth.{}, {}", takes.class, takes.limit)
+        };
+        row(if at == 0 { "takes" } else { "" }, format!("{time} {at_what}"));
+    }
+    match (plan.agreement.as_str(), &plan.confirmed) {
+        ("given", Some(given)) => {
+            row("confirmed", format!("{} by {} at {}", sum(given.sum), given.by, given.at));
+        }
+        ("outgrown", Some(given)) => {
+            let now = "it is far more by now, and waits to be confirmed again";
+            row("confirmed", format!("{} by {} at {}; {now}", sum(given.sum), given.by, given.at));
+        }
+        ("missing", _) if plan.is_set => row("confirmed", "no: \"all\" is as \"asked\" until then".to_owned()),
+        _ => {}
+    }
+    let mut text = grid.text();
+    groups(&mut text, "classification", &plan.by_classification);
+    groups(&mut text, "product", &plan.by_product);
+    match &plan.next {
+        Some(next) => add(&mut text, format_args!("\nnext: {next}\n")),
+        None if confirmed => {
+            text.push_str("\nit is confirmed, and what is missing is on its way: `waystation prefetch status`\n");
+        }
+        None => {}
+    }
+    text
+}
+
+fn groups(text: &mut String, what: &str, groups: &[Group]) {
+    if groups.is_empty() {
+        return;
+    }
+    let mut grid = Grid::new(&[what, ">files", ">size", ">missing"]);
+    for group in groups.iter().take(SHOWN_MAX) {
+        grid.row([
+            group.name.clone(),
+            size::count(group.wanted.files),
+            size::bytes(group.wanted.bytes),
+            size::bytes(group.missing.bytes),
+        ]);
+    }
+    add(text, format_args!("\n{}", grid.text()));
+    if groups.len() > SHOWN_MAX {
+        add(text, format_args!("and {} more, of which --json tells\n", groups.len() - SHOWN_MAX));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_is_one_line_and_says_what_waits() {
+        let few = Sum { files: 2, bytes: 3 << 20 };
+        let mut state = ContentState {
+            policy: "all".to_owned(),
+            counted_at: None,
+            wanted: few,
+            held: Sum::default(),
+            missing: few,
+            job: Some(7),
+            last_job: None,
+            waits: Some("confirm it".to_owned()),
+        };
+        assert_eq!(rows(&state)[0].1, "policy all: nothing was counted yet; job 7 brings them");
+        state.counted_at = Some(crate::admin::view::Time::default());
+        let told = rows(&state);
+        assert_eq!(told[0].1, "policy all: 2 files, 3.00 MiB wanted, 2 files, 3.00 MiB missing; job 7 brings them");
+        assert_eq!(told[1].1, "confirm it");
+        state.wanted = Sum::default();
+        assert!(rows(&state)[0].1.starts_with("policy all: no files are wanted"));
+    }
+}

@@ -1,0 +1,309 @@
+//! Which files the content policy wants: a walk over all updates that can be approved, in short snapshots, each file once.
+//!
+//! 1. A snapshot goes on behind the last update that was looked at ([`Walk`]), by revision numbers.
+//! 2. What stands in an update's row says whether anything of it can be wanted; only then is it unpacked, with all that it bundles.
+//! 3. Its files are gathered over the bundle: those for other languages than the filters have are left out, where the metadata names
+//!    languages. Texts of licences are not among them: they are asked for as they are shown.
+//! 4. The policy decides once more, now that it is known whether endpoints read parts of them.
+//! 5. A file that an earlier update brought is left out, so that sums are true. Of each other one it is told whether it is held.
+//!
+//! What the walk keeps in memory is 20 bytes for each file that is wanted, and the updates of one step.
+
+use std::collections::{BTreeSet, HashSet};
+
+use redb::ReadTransaction;
+
+use crate::base::digest::{Digest, Sha1};
+use crate::model::filter;
+use crate::model::name::Name;
+use crate::model::policy::{Facts, Policy, Verdict, Wants, is_in_languages, is_read_in_parts, likeness};
+use crate::model::relations::{self, CLOSURE_MAX, Follow, Target};
+use crate::model::update::{File, Identity, Update, UpdateId};
+use crate::store::catalog::asked::asked_in;
+use crate::store::catalog::decisions::decision_in;
+use crate::store::catalog::facts::severity_of;
+use crate::store::catalog::look::{revision_in, row_of};
+use crate::store::catalog::pack::Dictionaries;
+use crate::store::catalog::tables::{
+    FILES, FileRow, IDENTITIES, IdKey, REVISIONS, SUPERSEDED, ShownRow, id_key, identity_key, read,
+};
+use crate::store::core::Core;
+use crate::store::entries;
+use crate::store::error::Error;
+use crate::store::tables::{decode, name_key};
+
+/// Updates that one snapshot looks at: pages that a commit gave up are used again only when no snapshot needs them.
+const SLICE: usize = 5_000;
+/// Wanted updates that one snapshot unpacks, and files after which it ends: an upgrade has thousands.
+const UPDATES_STEP: usize = 100;
+const FILES_STEP: usize = 1_000;
+/// Files that one walk can tell apart: the largest catalog known has a tenth of it.
+const FILES_MAX: usize = 4_000_000;
+
+/// What is wanted.
+#[derive(Clone, Debug)]
+pub struct Sift {
+    /// The policy.
+    pub policy: Policy,
+    /// What the filters find; `None` where there are none, and all is taken.
+    pub filters: Option<filter::Wanted>,
+    /// Languages, by short name; empty for all.
+    pub languages: BTreeSet<String>,
+}
+
+/// A walk that is under way.
+#[derive(Debug, Default)]
+pub struct Walk {
+    after: Option<u32>,
+    ended: bool,
+    seen: HashSet<Sha1>,
+    asked: Option<HashSet<String>>,
+}
+
+impl Walk {
+    /// Whether all was looked at.
+    pub fn is_ended(&self) -> bool {
+        self.ended
+    }
+}
+
+/// An update of which files are wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WantedUpdate {
+    /// Which.
+    pub identity: Identity,
+    /// Its title.
+    pub title: String,
+    /// Its categories.
+    pub categories: Vec<UpdateId>,
+    /// What is wanted of it, and why.
+    pub verdict: Verdict,
+    /// Parts of it that the catalog does not have (yet): their files are not known.
+    pub missing: u64,
+    /// Files that are wanted because of it and of none before it.
+    pub files: Vec<WantedFile>,
+}
+
+/// A file that is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WantedFile {
+    /// The file.
+    pub file: File,
+    /// Whether endpoints read parts of it.
+    pub in_parts: bool,
+    /// Where it may be had, the newest address first.
+    pub urls: Vec<String>,
+    /// Only an unauthenticated catalog names it: its digests prove nothing.
+    pub unauthenticated: bool,
+    /// Its payload is held.
+    pub held: bool,
+}
+
+/// What a bundle comes to: its files, and how many parts of it are missing.
+type Bundle = (Vec<Gathered>, u64);
+
+/// A file on the way through a step.
+struct Gathered {
+    file: File,
+    in_parts: bool,
+}
+
+impl Core {
+    /// The next step of a walk. Blocks.
+    pub(crate) fn wanted_step(&self, sift: &Sift, mut walk: Walk) -> Result<(Walk, Vec<WantedUpdate>), Error> {
+        if walk.asked.is_none() {
+            walk.asked = Some(self.index.read(asked_in)?);
+        }
+        let (found, last) = self.index.read(|tx| step(tx, &self.catalog.dictionaries, sift, &walk))?;
+        walk.seen.extend(found.iter().flat_map(|update| update.files.iter().map(|file| file.file.sha1)));
+        if walk.seen.len() > FILES_MAX {
+            let what = format!("more than {FILES_MAX} files are wanted: narrow the filters or the content policy");
+            return Err(Error::Invalid { what });
+        }
+        match last {
+            Some(last) => walk.after = Some(last),
+            None => walk.ended = true,
+        }
+        Ok((walk, found))
+    }
+
+    /// What the policy makes of one update, in the revision with this number: as a walk has it. `None` where it cannot be
+    /// approved by itself or is not held.
+    pub(crate) fn judge(&self, sift: &Sift, number: u32) -> Result<Option<Verdict>, Error> {
+        self.index.read(|tx| {
+            let Some(table) = read(tx, REVISIONS)? else { return Ok(None) };
+            let Some(row) = table.get(number)? else { return Ok(None) };
+            let row: ShownRow<'_> = decode("catalog-revisions.1", row.value())?;
+            if !can_be_wanted(&row) {
+                return Ok(None);
+            }
+            let (verdict, _) = weigh(tx, &self.catalog.dictionaries, sift, &row)?;
+            Ok(Some(verdict))
+        })
+    }
+}
+
+/// Software and drivers that count of their update and can be approved by themselves.
+fn can_be_wanted(row: &ShownRow<'_>) -> bool {
+    row.current && row.deployable && row.kind <= 1
+}
+
+/// Steps 2 to 4: the verdict, and the files of the bundle with how many parts are missing, where anything is wanted.
+fn weigh(
+    tx: &ReadTransaction,
+    dictionaries: &Dictionaries,
+    sift: &Sift,
+    row: &ShownRow<'_>,
+) -> Result<(Verdict, Option<Bundle>), Error> {
+    let categories: Vec<UpdateId> = row.categories.iter().copied().map(UpdateId::new).collect();
+    let decision = decision_in(tx, &row.id)?;
+    let superseded = match read(tx, SUPERSEDED)? {
+        Some(table) => {
+            let (from, to) = (id_key(&row.id, 0), id_key(&row.id, u32::MAX));
+            table.range::<&IdKey>(&from..=&to)?.next().transpose()?.is_some()
+        }
+        None => false,
+    };
+    let facts = Facts {
+        severity: severity_of(row.severity)?,
+        categories: &categories,
+        in_filters: sift.filters.as_ref().is_none_or(|filters| filters.takes(categories.iter().copied())),
+        refused: row.refused,
+        expired: row.publication != 0,
+        superseded,
+        has_parts: false,
+        decision: decision.as_ref(),
+    };
+    let verdict = sift.policy.decide(&facts);
+    if verdict.wants == Wants::Nothing {
+        return Ok((verdict, None));
+    }
+    let root = Identity { id: UpdateId::new(row.id), revision: row.revision };
+    let (files, missing) = gather(tx, dictionaries, sift, root)?;
+    let has_parts = files.iter().any(|file| file.in_parts);
+    Ok((sift.policy.decide(&Facts { has_parts, ..facts }), Some((files, missing))))
+}
+
+/// Step 3.
+fn gather(tx: &ReadTransaction, dictionaries: &Dictionaries, sift: &Sift, root: Identity) -> Result<Bundle, Error> {
+    let identities = read(tx, IDENTITIES)?;
+    let look = |target: Target| -> Result<Option<Box<Update>>, Error> {
+        let (Target::Revision(identity), Some(identities)) = (target, &identities) else { return Ok(None) };
+        let Some(number) = identities.get(&identity_key(identity))?.map(|number| number.value()) else {
+            return Ok(None);
+        };
+        // One that is in quarantine is as good as missing.
+        let Some(row) = row_of(tx, number)?.filter(|row| !row.refused) else { return Ok(None) };
+        Ok(Some(Box::new(revision_in(tx, dictionaries, number, &row)?)))
+    };
+    let (mut files, mut contents) = (Vec::new(), HashSet::new());
+    let visit = |update: &Update| {
+        if !is_in_languages(&update.languages, &sift.languages) {
+            return;
+        }
+        for file in &update.files {
+            if contents.insert(file.sha1) {
+                files.push(Gathered { file: file.clone(), in_parts: is_read_in_parts(file, &update.handler) });
+            }
+        }
+    };
+    let closure = relations::closure([Target::Revision(root)], Follow::Bundles, CLOSURE_MAX, look, visit);
+    match closure {
+        Ok(closure) => Ok((files, closure.missing.len() as u64)),
+        Err(relations::Error::Lookup(error)) => Err(error),
+        // Nobody can approve what has no end.
+        Err(relations::Error::Large { .. }) => Ok((Vec::new(), 1)),
+    }
+}
+
+/// One snapshot: what is wanted, and the last number that was looked at, if there may be more behind it.
+fn step(
+    tx: &ReadTransaction,
+    dictionaries: &Dictionaries,
+    sift: &Sift,
+    walk: &Walk,
+) -> Result<(Vec<WantedUpdate>, Option<u32>), Error> {
+    let Some(table) = read(tx, REVISIONS)? else { return Ok((vec![], None)) };
+    let Some(from) = walk.after.map_or(Some(0), |after| after.checked_add(1)) else { return Ok((vec![], None)) };
+    let (mut found, mut here, mut unpacked) = (Vec::new(), HashSet::new(), 0);
+    for (at, row) in table.range(from..)?.enumerate() {
+        let (number, row) = row?;
+        let row: ShownRow<'_> = decode("catalog-revisions.1", row.value())?;
+        if can_be_wanted(&row) {
+            let (verdict, gathered) = weigh(tx, dictionaries, sift, &row)?;
+            if let Some((files, missing)) = gathered {
+                unpacked += 1;
+                found.push(WantedUpdate {
+                    identity: Identity { id: UpdateId::new(row.id), revision: row.revision },
+                    title: row.title.to_owned(),
+                    categories: row.categories.iter().copied().map(UpdateId::new).collect(),
+                    verdict,
+                    missing,
+                    files: wanted(tx, walk, &mut here, verdict, files)?,
+                });
+            }
+        }
+        if at + 1 >= SLICE || unpacked >= UPDATES_STEP || here.len() >= FILES_STEP {
+            return Ok((found, Some(number.value())));
+        }
+    }
+    Ok((found, None))
+}
+
+/// Step 5.
+fn wanted(
+    tx: &ReadTransaction,
+    walk: &Walk,
+    here: &mut HashSet<Sha1>,
+    verdict: Verdict,
+    files: Vec<Gathered>,
+) -> Result<Vec<WantedFile>, Error> {
+    let is_asked = |file: &Gathered| {
+        let like = likeness(&file.file.name);
+        !file.in_parts && !like.is_empty() && walk.asked.as_ref().is_some_and(|asked| asked.contains(&like))
+    };
+    let mut wanted = Vec::new();
+    let known = read(tx, FILES)?;
+    for gathered in files {
+        let fits = match verdict.wants {
+            Wants::Nothing => false,
+            Wants::Asked => is_asked(&gathered),
+            Wants::Everything => true,
+        };
+        if !fits || walk.seen.contains(&gathered.file.sha1) || !here.insert(gathered.file.sha1) {
+            continue;
+        }
+        let row: Option<FileRow> = match &known {
+            Some(known) => known
+                .get(gathered.file.sha1.as_bytes())?
+                .map(|row| decode("catalog-files.1", row.value()))
+                .transpose()?,
+            None => None,
+        };
+        let mut file = gathered.file;
+        let row = row.unwrap_or_default();
+        // Another update may publish the digest that this one leaves out.
+        if row.size == file.size {
+            file.sha256 = file.sha256.or(row.sha256.map(crate::base::digest::Sha256::new));
+        }
+        let held = is_held(tx, &file)?;
+        wanted.push(WantedFile {
+            in_parts: gathered.in_parts,
+            urls: row.urls,
+            unauthenticated: row.unauthenticated,
+            held,
+            file,
+        });
+    }
+    Ok(wanted)
+}
+
+/// Whether the payload of a file is held under one of its digests.
+fn is_held(tx: &ReadTransaction, file: &File) -> Result<bool, Error> {
+    for digest in file.sha256.map(Digest::Sha256).into_iter().chain([Digest::Sha1(file.sha1)]) {
+        if entries::look_up(tx, &name_key(&Name::Digest(digest)))?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

@@ -1,0 +1,390 @@
+//! The content policy, end to end: a catalog from the simulator, its files through the real way of filling, and what the node holds in the
+//! end compared with what the simulator says that it should.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::time::timeout;
+use upstream_sim::{Character, Options, Sim};
+use waystation::base::disk::RealDisk;
+use waystation::base::time::SystemClock;
+use waystation::fill::{self, Fill};
+use waystation::jobs::board::State;
+use waystation::jobs::content::{Agreement, Content, Plan};
+use waystation::jobs::work::{Kind, Work};
+use waystation::jobs::{self, Jobs};
+use waystation::model::filter::{Filters, Selection};
+use waystation::model::origin::AllowList;
+use waystation::model::payload::{Class, Location, Standing};
+use waystation::model::policy::{Choice, Mode, Written};
+use waystation::model::update::{Severity, UpdateId};
+use waystation::pace::Governor;
+use waystation::store::catalog::{Deciding, UpstreamKind};
+use waystation::store::{self, Store};
+use waystation::sync::Runner;
+use waystation::upstream::Upstream;
+use waystation::upstream::wsus::Wsus;
+
+use crate::conversation;
+
+/// Longer than anything takes here on a busy machine.
+const SOON: Duration = Duration::from_mins(2);
+
+fn sim(character: Character, seed: u64, updates: usize) -> Sim {
+    // All files are there from the start.
+    Sim::start(Options { character, seed, updates, file_scale: 0.01, eager: true, ..Options::default() }).unwrap()
+}
+
+/// A node's rooms from the store to the jobs, without faces.
+struct Node {
+    dir: Arc<TempDir>,
+    store: Store,
+    fill: Fill,
+    jobs: Jobs,
+    policy: Arc<Mutex<Written>>,
+}
+
+impl Node {
+    fn new(sim: &Sim, kind: UpstreamKind, policy: Written) -> Self {
+        Self::on(Arc::new(tempfile::tempdir().unwrap()), sim, kind, policy, 1 << 40)
+    }
+
+    fn on(dir: Arc<TempDir>, sim: &Sim, kind: UpstreamKind, policy: Written, max_size: u64) -> Self {
+        let config = store::Config {
+            path: dir.path().join("data"),
+            max_size,
+            min_free: 0,
+            unproven: Duration::from_hours(24),
+            index_cache: 16 << 20,
+            open_payloads: 16,
+            io_threads: 2,
+        };
+        let (store, _) = Store::open(config, Arc::new(RealDisk), Arc::new(SystemClock)).unwrap();
+        let way = conversation::config(&sim.url(), dir.path().to_owned());
+        let http = way.http.clone();
+        let wsus = Wsus::new(way, &Governor::default()).unwrap();
+        let chosen = Arc::new(Selection::default);
+        let runner = Runner::new(kind, &sim.url(), wsus, store.clone(), chosen, Arc::new(SystemClock));
+        let allow = Arc::new(AllowList::new(&[sim.address().to_string()]).unwrap());
+        let source = Arc::new(Upstream::new(http, Arc::clone(&allow)).unwrap());
+        let is_wsus = kind == UpstreamKind::Wsus;
+        let config = fill::Config {
+            upstream: is_wsus.then(|| Location { url: sim.url(), standing: Standing::Upstream }),
+            upstream_is_wsus: is_wsus,
+            ..fill::Config::default()
+        };
+        let fill = Fill::new(config, store.clone(), source, allow, Arc::new(SystemClock));
+        let policy = Arc::new(Mutex::new(policy));
+        let asked = Arc::clone(&policy);
+        let content = Content(Arc::new(move || asked.lock().unwrap().clone()));
+        let config = jobs::Config { content, scrub_every: None, ..jobs::Config::default() };
+        let jobs = Jobs::with_catalog(config, store.clone(), fill.clone(), runner, Arc::new(SystemClock));
+        Self { dir, store, fill, jobs, policy }
+    }
+
+    fn set(&self, policy: Written) {
+        *self.policy.lock().unwrap() = policy;
+        self.jobs.content_changed();
+    }
+
+    /// Runs a job to its end.
+    async fn job(&self, work: Work) -> waystation::jobs::board::View {
+        let job = self.jobs.start(work, "a test").unwrap();
+        let ended = timeout(SOON, self.jobs.wait(job, SOON)).await.expect("it ends").unwrap();
+        assert!(!ended.state.is_running());
+        ended
+    }
+
+    async fn sync(&self) {
+        let ended = self.job(Work::Sync).await;
+        assert_eq!(ended.state, State::Done, "{:?}", ended.result);
+    }
+
+    async fn prefetch(&self) -> String {
+        let ended = self.job(Work::Prefetch).await;
+        assert_eq!(ended.state, State::Done, "{:?} {:?}", ended.result, ended.lines);
+        ended.result.unwrap()
+    }
+
+    async fn plan(&self) -> Arc<Plan> {
+        self.jobs.plan(None).await.unwrap()
+    }
+
+    /// The SHA-256 of all payloads; all of them are proven.
+    async fn held(&self) -> BTreeSet<String> {
+        let (mut held, mut after) = (BTreeSet::new(), None);
+        loop {
+            let page = self.store.list(after, 500).await.unwrap();
+            let Some(last) = page.last() else { return held };
+            after = Some(last.payload.digests.blake3);
+            for listed in page {
+                assert_eq!(listed.payload.class, Class::Proven, "{:?}", listed.names);
+                held.insert(listed.payload.digests.sha256.to_string());
+            }
+        }
+    }
+
+    async fn decide(&self, update: &Value, deciding: Deciding) {
+        let id: UpdateId = update["id"].as_str().unwrap().parse().unwrap();
+        self.store.catalog().decide(vec![id], deciding, "ada".into(), "tested".into()).await.unwrap();
+        self.jobs.content_changed();
+    }
+
+    async fn close(self) -> Arc<TempDir> {
+        self.jobs.close().await;
+        self.fill.close().await;
+        self.store.close().await.unwrap();
+        self.dir
+    }
+}
+
+fn by_severity(level: Severity) -> Written {
+    Written { choice: Choice { mode: Mode::Severity, level }, ..Written::default() }
+}
+
+fn mode(mode: Mode) -> Written {
+    Written { choice: Choice { mode, level: Severity::Critical }, ..Written::default() }
+}
+
+fn is(update: &Value, key: &str) -> bool {
+    update[key].as_bool().unwrap()
+}
+
+fn is_offered(update: &Value) -> bool {
+    !is(update, "expired") && !is(update, "superseded")
+}
+
+/// SHA-256 and size of the files of all updates that fit.
+fn files(updates: &Value, fits: impl Fn(&Value) -> bool) -> BTreeMap<String, u64> {
+    let all = updates.as_array().unwrap().iter().filter(|update| fits(update));
+    let files = all.flat_map(|update| update["files"].as_array().unwrap());
+    files.map(|file| (file["sha256"].as_str().unwrap().to_owned(), file["size"].as_u64().unwrap())).collect()
+}
+
+fn critical(update: &Value) -> bool {
+    is_offered(update) && !is(update, "parts") && update["severity"] == "critical"
+}
+
+fn names(files: &BTreeMap<String, u64>) -> BTreeSet<String> {
+    files.keys().cloned().collect()
+}
+
+#[track_caller]
+fn assert_sums(plan: &Plan, wanted: &BTreeMap<String, u64>, held: usize) {
+    assert_eq!(plan.all.wanted.files, wanted.len() as u64);
+    assert_eq!(plan.all.wanted.bytes, wanted.values().sum::<u64>());
+    assert_eq!(plan.all.held.files, held as u64);
+    let classes: u64 = plan.by_classification.iter().map(|(_, tally)| tally.wanted.bytes).sum();
+    let products: u64 = plan.by_product.iter().map(|(_, tally)| tally.wanted.bytes).sum();
+    assert_eq!((classes, products), (plan.all.wanted.bytes, plan.all.wanted.bytes));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn critical_updates_come_and_decisions_and_supersedence_count() {
+    let sim = sim(Character::Wsus, 21, 900);
+    let node = Node::new(&sim, UpstreamKind::Wsus, by_severity(Severity::Critical));
+    node.sync().await;
+    let catalog = sim.deployable(&json!({}));
+    let wanted = files(&catalog, critical);
+    assert!(wanted.len() > 5, "the catalog has some: {}", wanted.len());
+    assert_sums(&*node.plan().await, &wanted, 0);
+    let runs = node.jobs.sync_history(None, 1).await.unwrap();
+    assert_eq!(runs[0].wanted, Some((wanted.len() as u64, wanted.values().sum())), "the history has it");
+
+    assert_eq!(node.prefetch().await, format!("{} fetched", wanted.len()));
+    assert_eq!(node.held().await, names(&wanted), "what the simulator calls critical, and nothing else");
+    assert_sums(&*node.plan().await, &wanted, wanted.len());
+    assert_eq!(node.prefetch().await, "nothing was missing");
+
+    // One that is not critical is approved: its files come. One in parts: they do not, until it is said of all files.
+    let all = catalog.as_array().unwrap();
+    let low = |parts: bool| {
+        let fits = |update: &&Value| {
+            is_offered(update)
+                && is(update, "parts") == parts
+                && update["severity"] != "critical"
+                && !update["files"].as_array().unwrap().is_empty()
+        };
+        all.iter().find(fits).unwrap()
+    };
+    let whole_of = |one: &Value| files(&json!([one]), |_| true);
+    node.decide(low(false), Deciding::Approve { all_files: false }).await;
+    node.decide(low(true), Deciding::Approve { all_files: false }).await;
+    node.prefetch().await;
+    let mut expected = names(&wanted);
+    expected.extend(names(&whole_of(low(false))));
+    assert_eq!(node.held().await, expected);
+    node.decide(low(true), Deciding::Approve { all_files: true }).await;
+    node.prefetch().await;
+    expected.extend(names(&whole_of(low(true))));
+    assert_eq!(node.held().await, expected);
+
+    // One that is declined is not wanted any more, and is again when that is taken back.
+    let before = node.plan().await.all.wanted;
+    let declined = all.iter().find(|update| critical(update)).unwrap();
+    node.decide(declined, Deciding::Decline).await;
+    let after = node.plan().await.all.wanted;
+    assert!(after.files < before.files && after.bytes < before.bytes, "{before:?} {after:?}");
+    node.decide(declined, Deciding::Reset).await;
+    assert_eq!(node.plan().await.all.wanted, before);
+    for one in [low(false), low(true)] {
+        node.decide(one, Deciding::Reset).await;
+    }
+    assert_sums(&*node.plan().await, &wanted, wanted.len());
+
+    // Months later some are superseded or withdrawn.
+    sim.advance(3);
+    node.sync().await;
+    let catalog = sim.deployable(&json!({}));
+    let later = files(&catalog, critical);
+    assert!(names(&wanted).difference(&names(&later)).next().is_some(), "some are not wanted any more");
+    let plan = node.plan().await;
+    assert_eq!((plan.all.wanted.files, plan.all.wanted.bytes), (later.len() as u64, later.values().sum()));
+    node.prefetch().await;
+    assert!(names(&later).is_subset(&node.held().await));
+    // Somebody who wants them all the same can have that.
+    node.set(Written { decline_superseded: false, ..by_severity(Severity::Critical) });
+    let with_superseded =
+        files(&catalog, |update| !is(update, "expired") && !is(update, "parts") && update["severity"] == "critical");
+    assert_eq!(node.plan().await.all.wanted.files, with_superseded.len() as u64);
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_waits_for_a_person_and_goes_on_after_a_restart() {
+    let sim = sim(Character::Microsoft, 22, 500);
+    let filter = json!({
+        "products": Filters::default().products.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "classifications": Filters::default().classifications.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    });
+    let node = Node::new(&sim, UpstreamKind::Microsoft, mode(Mode::All));
+    node.sync().await;
+    let wanted = files(&sim.deployable(&filter), |update| is_offered(update) && !is(update, "parts"));
+    assert!(wanted.len() > 20, "{}", wanted.len());
+    let plan = node.plan().await;
+    assert_eq!((&plan.agreement, plan.now.wanted.files), (&Agreement::Missing, 0));
+    assert_sums(&plan, &wanted, 0);
+    assert_eq!(node.prefetch().await, "nothing was missing");
+    assert!(node.held().await.is_empty(), "nobody has agreed");
+
+    let plan = node.jobs.confirm_plan("ada").await.unwrap();
+    assert!(plan.agreement.is_given() && plan.now == plan.all, "{:?}", plan.agreement);
+    // Killed on the way: what is held is not asked for again.
+    let job = node.jobs.start(Work::Prefetch, "a test").unwrap();
+    timeout(SOON, async {
+        while node.store.list(None, 10).await.unwrap().len() < 5 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+    node.jobs.stop(job, "a test").unwrap();
+    assert_eq!(node.jobs.wait(job, SOON).await.unwrap().state, State::Stopped);
+    let dir = node.close().await;
+    let node = Node::on(dir, &sim, UpstreamKind::Microsoft, mode(Mode::All), 1 << 40);
+    let before = node.held().await;
+    assert!(before.len() >= 5 && before.len() < wanted.len(), "{} of {}", before.len(), wanted.len());
+    sim.reset_log();
+    assert!(node.plan().await.agreement.is_given(), "the agreement is kept");
+    node.prefetch().await;
+    assert_eq!(node.held().await, names(&wanted));
+    let asked: u64 =
+        sim.log(5_000)["lines"].as_array().unwrap().iter().filter(|line| line["sha1"].is_string()).count() as u64;
+    assert!(
+        asked < 2 * (wanted.len() - before.len()) as u64 + 10,
+        "{asked} questions for {} files",
+        wanted.len() - before.len()
+    );
+    // A policy that has nothing of it needs no agreement.
+    node.set(mode(Mode::Approved));
+    assert!(node.jobs.confirm_plan("ada").await.is_err());
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_begins_by_itself_and_tells_what_does_not_come() {
+    let sim = sim(Character::Wsus, 23, 400);
+    let catalog = sim.deployable(&json!({}));
+    let wanted = files(&catalog, critical);
+    // The first file that is asked for is sick from then on.
+    sim.fault(&json!({ "fault": "content-404" })).unwrap();
+    let node = Node::new(&sim, UpstreamKind::Wsus, by_severity(Severity::Critical));
+    node.jobs.keep_house();
+    node.sync().await;
+    let prefetched = async {
+        loop {
+            let own = node.jobs.list().into_iter().find(|job| job.kind == Kind::Prefetch && !job.state.is_running());
+            if let Some(job) = own {
+                return node.jobs.get(job.id).unwrap();
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let job = timeout(SOON, prefetched).await.expect("it begins after the run, and ends");
+    assert_eq!((job.state, job.by.as_str()), (State::Failed, "the content policy"), "{:?}", job.result);
+    let failed: Vec<_> = job.lines.iter().filter(|line| line.step == waystation::jobs::board::Step::Failed).collect();
+    assert!(failed.len() == 1 && failed[0].text.contains("404"), "{failed:?}");
+    let sick = catalog.as_array().unwrap().iter().flat_map(|update| update["files"].as_array().unwrap());
+    let mut sick = sick.filter(|file| failed[0].item.contains(file["sha1"].as_str().unwrap()));
+    let sick = sick.next().expect("it is named by its digest");
+    let mut expected = names(&wanted);
+    expected.remove(sick["sha256"].as_str().unwrap());
+    assert_eq!(node.held().await, expected, "all the others came");
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_no_room_is_left_out_and_told() {
+    let sim = sim(Character::Wsus, 21, 900);
+    let wanted = files(&sim.deployable(&json!({})), critical);
+    // As much as they take in whole blocks with their proofs.
+    let all: u64 = wanted.values().map(|size| size.next_multiple_of(4096) + 4096).sum();
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let node = Node::on(dir, &sim, UpstreamKind::Wsus, by_severity(Severity::Critical), all / 2);
+    node.sync().await;
+    let ended = node.job(Work::Prefetch).await;
+    let told = ended.result.unwrap();
+    assert!(ended.state == State::Failed && told.contains("have no room") && told.contains("store.max_size"), "{told}");
+    let space = node.store.space().await.unwrap();
+    assert!(space.used() <= space.max_size && space.payloads_count > 0, "{space:?}");
+    // What it has stays what it has: nothing is given up for the next.
+    let before = node.held().await;
+    node.job(Work::Prefetch).await;
+    assert_eq!(node.held().await, before);
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_endpoints_asked_for_comes_in_its_next_version() {
+    use waystation::base::digest::{Digest, Sha1};
+    use waystation::model::name::Name;
+    use waystation::model::policy::likeness;
+    let sim = sim(Character::Wsus, 24, 600);
+    let node = Node::new(&sim, UpstreamKind::Wsus, mode(Mode::Asked));
+    node.sync().await;
+    assert_eq!(node.plan().await.all.wanted.files, 0, "nobody has asked for anything");
+    let catalog = sim.deployable(&json!({}));
+    let all = catalog.as_array().unwrap().iter().filter(|update| is_offered(update));
+    let names_of = |updates: &mut dyn Iterator<Item = &Value>| {
+        let files = updates.flat_map(|update| update["files"].as_array().unwrap().iter().cloned());
+        files.map(|file| (file["name"].as_str().unwrap().to_owned(), file)).collect::<Vec<_>>()
+    };
+    let all = names_of(&mut all.clone());
+    let (name, asked) = all.iter().find(|(name, _)| name.ends_with("x64.exe")).unwrap();
+    let sha1: Sha1 = asked["sha1"].as_str().unwrap().parse().unwrap();
+    node.store.asked(&Name::Digest(Digest::Sha1(sha1)));
+    node.store.asked(&Name::Digest(Digest::Sha1(Sha1::new([9; 20]))));
+    let alike: BTreeSet<String> = all
+        .iter()
+        .filter(|(other, _)| likeness(other) == likeness(name))
+        .map(|(_, file)| file["sha256"].as_str().unwrap().to_owned())
+        .collect();
+    let plan = node.plan().await;
+    assert_eq!(plan.all.wanted.files, alike.len() as u64, "{name}");
+    node.prefetch().await;
+    assert_eq!(node.held().await, alike);
+    node.close().await;
+}

@@ -491,10 +491,11 @@ async fn a_dead_upstream_is_told_at_once_and_counted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn errors_that_were_got_over_are_counted_by_kind() {
     let sim = sim(Character::Wsus, 47, 150);
-    for (fault, method) in
-        [("server-busy", "GetRevisionIdList"), ("http-503", "GetUpdateData"), ("drop", "GetUpdateData")]
+    // Each falls on a call of its own.
+    for (fault, method, after) in
+        [("server-busy", "GetRevisionIdList", 0), ("http-503", "GetUpdateData", 0), ("drop", "GetUpdateData", 2)]
     {
-        sim.fault(&json!({ "fault": fault, "method": method })).unwrap();
+        sim.fault(&json!({ "fault": fault, "method": method, "after": after })).unwrap();
     }
     let dir = tempfile::tempdir().unwrap();
     let store = store(&dir, Arc::new(RealDisk));
@@ -567,7 +568,14 @@ async fn a_full_disk_ends_the_run_and_loses_nothing() {
 
 /// What is held of every update.
 async fn identities(store: &Store) -> BTreeSet<Identity> {
-    let query = Query { hidden: true, limit: 500, ..Query::default() };
-    let hits = store.catalog().search(query).await.unwrap().hits;
-    hits.into_iter().map(|hit| hit.summary.identity).collect()
+    let (mut held, mut after) = (BTreeSet::new(), None);
+    loop {
+        let query = Query { hidden: true, limit: 500, after, ..Query::default() };
+        let page = store.catalog().search(query).await.unwrap();
+        held.extend(page.hits.into_iter().map(|hit| hit.summary.identity));
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return held,
+        }
+    }
 }

@@ -305,7 +305,7 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
         turns: Turns::default(),
         tls: certificate.clone(),
         bandwidth: Bandwidth { governor: governor.clone(), changing: Some(changer.changing()) },
-        filters: Some(filters::changing(run_time)),
+        filters: Some(filters::changing(run_time, jobs.clone())),
     };
 
     let stop = CancellationToken::new();

@@ -9,7 +9,7 @@ use crate::admin::view::{
 use crate::app::Loaded;
 use crate::cli::fail::Fail;
 use crate::cli::node::Node;
-use crate::cli::print::{Grid, Out, add};
+use crate::cli::print::{Grid, Out, add, printable};
 use crate::cli::verbs::{SyncVerb, WebhookVerb};
 use crate::cli::{follow, plan, size};
 
@@ -100,7 +100,8 @@ fn pardoned(retried: &SyncRetried) -> String {
 fn told(tested: &HookTested) -> String {
     let HookTested { host, status, text, took_ms, .. } = tested;
     let took = format!("{} ms", size::count(*took_ms));
-    let answer = text.trim();
+    // A stranger's words.
+    let answer = printable(text.trim());
     match status {
         Some(status) if answer.is_empty() => format!("{host} answered {status} after {took}\n"),
         Some(status) => format!("{host} answered {status} after {took}:\n{answer}\n"),

@@ -342,6 +342,8 @@ async fn one(
             store::Error::Mismatch { .. } | store::Error::Invalid { .. } => Failed::Never(error.to_string()),
             _ => Failed::All(Error::Kept(error)),
         }),
+        // All of it has come and is not what is published: it would be so again.
+        Err(error @ fill::Error::Mismatch { .. }) => Err(Failed::Never(Address::redact(&error.to_string()))),
         Err(error) if error.is_retryable() => Err(Failed::Later(Address::redact(&error.to_string()))),
         Err(error) => Err(Failed::Never(error.to_string())),
     }

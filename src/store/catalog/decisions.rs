@@ -3,6 +3,8 @@
 //! A decision is of an update in all its revisions, held or not: one that comes back finds it. So far there is one group, that of
 //! all endpoints ([`Group::ALL_ENDPOINTS`]); the key has room for others.
 
+use std::collections::BTreeSet;
+
 use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata};
 
 use crate::base::time::Timestamp;
@@ -10,7 +12,7 @@ use crate::model::policy::{Decision, Group, Word};
 use crate::model::update::UpdateId;
 use crate::store::catalog::look::ANSWER_MAX;
 use crate::store::catalog::tables::{
-    DECISIONS, DecisionRow, IdKey, RUN_FILES, RunFilesRow, SUPERSEDED, decision_key, id_key, read,
+    DECISIONS, DecisionRow, IdKey, RUN_FILES, RunFilesRow, SUPERSEDED, Tables, decision_key, id_key, read,
 };
 use crate::store::core::Core;
 use crate::store::error::Error;
@@ -24,6 +26,9 @@ const BY_MAX: usize = 256;
 const WHY_MAX: usize = 1 << 10;
 
 const TABLE: &str = "catalog-decisions.1";
+
+/// The word of a row.
+const APPROVED: u8 = 1;
 
 /// What is decided; who and when are told beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +51,7 @@ fn cut(mut text: String, max: usize) -> String {
 
 fn decision_of(row: DecisionRow) -> Result<Decision, Error> {
     let word = match row.word {
-        1 => Word::Approved,
+        APPROVED => Word::Approved,
         2 => Word::Declined,
         other => {
             return Err(Error::Row {
@@ -65,6 +70,15 @@ pub(super) fn decision_in(tx: &ReadTransaction, id: &[u8; 16]) -> Result<Option<
     decision_of(decode(TABLE, row.value())?).map(Some)
 }
 
+impl Tables<'_> {
+    /// Whether a person approved it.
+    pub(crate) fn is_approved(&self, id: &[u8; 16]) -> Result<bool, Error> {
+        let row = self.decisions.get(&decision_key(id, Group::ALL_ENDPOINTS.0.bytes()))?;
+        let row: Option<DecisionRow> = row.map(|row| decode(TABLE, row.value())).transpose()?;
+        Ok(row.is_some_and(|row| row.word == APPROVED))
+    }
+}
+
 impl Core {
     /// Writes a decision for each of these updates, all or none. Says of how many it is another one than before.
     pub(crate) fn decide(
@@ -78,6 +92,22 @@ impl Core {
         let (changed, _) = self.catalog_write(
             if deciding == Deciding::Reset { Room::Frees } else { Room::Adds },
             move |t, w| {
+                // Before anything is written: what a transaction wrote is kept, whatever comes of the rest.
+                if deciding != Deciding::Reset {
+                    let mut new = BTreeSet::new();
+                    for id in &ids {
+                        let key = decision_key(id.bytes(), Group::ALL_ENDPOINTS.0.bytes());
+                        if t.decisions.get(&key)?.is_none() {
+                            new.insert(key);
+                        }
+                    }
+                    if t.decisions.len()?.saturating_add(new.len() as u64) > DECISIONS_MAX {
+                        let what = format!(
+                            "{DECISIONS_MAX} decisions are the most that are kept: take some back, or say it by content.policy"
+                        );
+                        return Err(Error::Invalid { what });
+                    }
+                }
                 let mut changed = 0;
                 for id in ids {
                     let key = decision_key(id.bytes(), Group::ALL_ENDPOINTS.0.bytes());
@@ -88,11 +118,11 @@ impl Core {
                             changed += u64::from(t.decisions.remove(&key)?.is_some());
                             continue;
                         }
-                        Deciding::Approve { all_files } => (1, all_files),
+                        Deciding::Approve { all_files } => (APPROVED, all_files),
                         Deciding::Decline => (2, false),
                     };
                     let (from, to) = (id_key(id.bytes(), 0), id_key(id.bytes(), u32::MAX));
-                    let though_superseded = word == 1
+                    let though_superseded = word == APPROVED
                         && t.superseded.range::<&IdKey>(&from..=&to)?.next().transpose()?.is_some();
                     let row = DecisionRow {
                         word,
@@ -106,12 +136,6 @@ impl Core {
                         (old.word, old.all_files, old.though_superseded) != (word, all_files, though_superseded)
                     }));
                     t.decisions.insert(&key, encode(&row)?.as_slice())?;
-                }
-                if t.decisions.len()? > DECISIONS_MAX {
-                    let what = format!(
-                        "{DECISIONS_MAX} decisions are the most that are kept: take some back, or say it by content.policy"
-                    );
-                    return Err(Error::Invalid { what });
                 }
                 Ok(changed)
             },

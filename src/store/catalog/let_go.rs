@@ -28,7 +28,7 @@ impl Tables<'_> {
         Ok(false)
     }
 
-    /// Takes an update out unless something needs it, then of its members those that nothing needs any more and that nobody can
+    /// Takes an update out unless something needs it or a person approved it, then of its members those that nothing needs any more and that nobody can
     /// approve by themselves. Says how many updates went.
     fn let_go(&mut self, w: &mut Work<'_>, id: UpdateId) -> Result<u64, Error> {
         let mut went = 0;
@@ -37,7 +37,7 @@ impl Tables<'_> {
             let Some(update) = self.update(&id)? else { continue };
             let Some(row) = self.revision(update.current)? else { continue };
             // The first one was chosen by who asked; the others only came along with it.
-            if self.is_needed(&id)? || (went > 0 && row.deployable) {
+            if self.is_needed(&id)? || self.is_approved(&id)? || (went > 0 && row.deployable) {
                 continue;
             }
             let members: Vec<Guid> =

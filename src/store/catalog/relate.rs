@@ -89,7 +89,7 @@ impl Tables<'_> {
     }
 
     /// Keeps the table of addresses in step with those of one file.
-    fn index_addresses(&mut self, sha1: &Sha1, old: &[String], new: &[String]) -> Result<(), Error> {
+    pub(crate) fn index_addresses(&mut self, sha1: &Sha1, old: &[String], new: &[String]) -> Result<(), Error> {
         for key in old.iter().filter(|url| !new.contains(url)).filter_map(|url| indexed(url, sha1)) {
             self.addresses.remove(&key)?;
         }

@@ -78,13 +78,15 @@ impl Tables<'_> {
         let proven = is_proven && is_offered;
         // What another one said beside counts where it was proven, too.
         let said = old.sha256.filter(|_| proven && !old.unauthenticated && old.size == file.size);
+        // Addresses come beside the documents: one that was compared says nothing of where somebody unproven said it lies.
+        let urls = if proven && old.unauthenticated { Vec::new() } else { old.urls.clone() };
         let new = FileRow {
             sha256: file.sha256.map(|sha256| *sha256.as_bytes()).or(said),
             size: file.size,
             name: file.name.clone(),
             modified: file.modified.map(crate::base::time::Timestamp::ms),
             encrypted: file.encrypted,
-            urls: old.urls.clone(),
+            urls,
             unauthenticated: !proven,
         };
         if new == old {
@@ -94,6 +96,7 @@ impl Tables<'_> {
         if let Some(sha256) = old.sha256.as_ref().filter(|_| old.sha256 != new.sha256) {
             self.sha256s.remove(&sha256_key(sha256, key))?;
         }
+        self.index_addresses(sha1, &old.urls, &new.urls)?;
         if let Some(sha256) = &new.sha256 {
             self.sha256s.insert(&sha256_key(sha256, key), ())?;
         }

@@ -270,7 +270,12 @@ fn wanted(
             Wants::Asked => is_asked(&gathered),
             Wants::Everything => true,
         };
-        if !fits || walk.seen.contains(&gathered.file.sha1) || !here.insert(gathered.file.sha1) {
+        // What lies at the addresses of an encrypted file is not what its digests are of: it could only come in vain.
+        if !fits
+            || gathered.file.encrypted
+            || walk.seen.contains(&gathered.file.sha1)
+            || !here.insert(gathered.file.sha1)
+        {
             continue;
         }
         let row: Option<FileRow> = match &known {
@@ -281,16 +286,17 @@ fn wanted(
             None => None,
         };
         let mut file = gathered.file;
+        // What is believed of a file stands in its row. An update of an upstream that proves nothing adds a digest only where
+        // nobody proven has said anything.
+        let is_proven = row.as_ref().is_some_and(|row| !row.unauthenticated && row.size == file.size);
         let row = row.unwrap_or_default();
-        // Another update may publish the digest that this one leaves out.
-        if row.size == file.size {
-            file.sha256 = file.sha256.or(row.sha256.map(crate::base::digest::Sha256::new));
-        }
+        let published = row.sha256.filter(|_| row.size == file.size).map(crate::base::digest::Sha256::new);
+        file.sha256 = if is_proven { published } else { file.sha256.or(published) };
         let held = is_held(tx, &file)?;
         wanted.push(WantedFile {
             in_parts: gathered.in_parts,
             urls: row.urls,
-            unauthenticated: row.unauthenticated,
+            unauthenticated: !is_proven,
             held,
             file,
         });

@@ -18,9 +18,9 @@ use http::HeaderMap;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::Client;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use url::Url;
 
 use crate::base::secret::Secret;
@@ -137,7 +137,7 @@ struct Shared {
     sender: mpsc::Sender<Event>,
     /// Until the task takes it.
     queue: Mutex<Option<mpsc::Receiver<Event>>>,
-    task: Mutex<Option<JoinHandle<()>>>,
+    tasks: TaskTracker,
     closing: CancellationToken,
 }
 
@@ -174,9 +174,9 @@ impl Hook {
         let (sender, queue) = mpsc::channel(QUEUE_MAX);
         let label = if matches!(port, 80 | 443) { host.to_string() } else { format!("{host}:{port}") };
         let proxy = through.map(|through| through.label);
-        let (queue, task) = (Mutex::new(Some(queue)), Mutex::new(None));
+        let (queue, tasks) = (Mutex::new(Some(queue)), TaskTracker::new());
         let closing = CancellationToken::new();
-        Ok(Self { shared: Arc::new(Shared { config, client, url, label, proxy, sender, queue, task, closing }) })
+        Ok(Self { shared: Arc::new(Shared { config, client, url, label, proxy, sender, queue, tasks, closing }) })
     }
 
     /// Its host, as messages name it.
@@ -192,8 +192,7 @@ impl Hook {
     /// Begins to deliver; once is enough. Must be called inside of a runtime.
     pub fn start(&self) {
         if let Some(queue) = lock(&self.shared.queue).take() {
-            let task = tokio::spawn(deliver(Arc::clone(&self.shared), queue));
-            *lock(&self.shared.task) = Some(task);
+            self.shared.tasks.spawn(deliver(Arc::clone(&self.shared), queue));
         }
     }
 
@@ -215,14 +214,11 @@ impl Hook {
         attempt(&self.shared, event).await.unwrap_or_else(|failure| failure.answer)
     }
 
-    /// Step 4.
+    /// Step 4. Who gives up waiting may wait again.
     pub async fn close(&self) {
         self.shared.closing.cancel();
-        let task = lock(&self.shared.task).take();
-        if let Some(task) = task {
-            // A task that broke has nothing left to wait for.
-            let _ = task.await;
-        }
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
     }
 }
 
@@ -259,15 +255,23 @@ async fn one(shared: &Shared, event: &Event) {
     let (host, kind, id) = (shared.label.as_str(), event.kind, event.id.as_str());
     for number in 1..=attempts_max.max(1) {
         let is_last = number >= attempts_max || shared.closing.is_cancelled();
-        let attempted =
-            timeout(if is_last { LAST_WORDS.max(ATTEMPT_MAX) } else { ATTEMPT_MAX }, attempt(shared, event));
+        let closed = async {
+            shared.closing.cancelled().await;
+            sleep(LAST_WORDS).await;
+        };
+        let attempted = async {
+            tokio::select! {
+                ended = timeout(ATTEMPT_MAX, attempt(shared, event)) => ended.ok(),
+                () = closed => None,
+            }
+        };
         let failure = match attempted.await {
-            Ok(Ok(answer)) => {
+            Some(Ok(answer)) => {
                 tracing::debug!(host, event = kind, id, status = answer.status, "told the webhook");
                 return;
             }
-            Ok(Err(failure)) => failure,
-            Err(_) => Failure {
+            Some(Err(failure)) => failure,
+            None => Failure {
                 answer: Answer { status: None, text: "no answer in time".to_owned(), took: ATTEMPT_MAX },
                 may_pass: true,
                 retry_after: None,

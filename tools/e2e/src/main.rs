@@ -13,6 +13,7 @@
 
 mod branch;
 mod bytes;
+mod catalog;
 mod client;
 mod faults;
 mod hostile;
@@ -51,6 +52,11 @@ const SCENARIOS: &[Scenario] = &[
     ("disk", "a full disk, a read-only one: clients are served all the same", faults::disk),
     ("tls", "curl over HTTPS and HTTP/2 against the site CA; openssl with one old suite", tls::tls),
     ("thin-link", "2 Mbit/s, 24 MiB, 7 connections: no response is given up", thin::thin_link),
+    (
+        "catalog",
+        "20,000 updates, ten kills, critical files, three months; a WSUS that has its files yet to fetch",
+        catalog::catalog,
+    ),
     ("thin-demand", "3 % of 4 GiB: the link carries little more than that", thin::thin_demand),
 ];
 

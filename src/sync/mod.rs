@@ -245,6 +245,12 @@ impl Runner {
         note.compared = compared_with.map(|_| board.found());
         let errors = Counts { errors: note.troubles.values().sum(), ..Counts::default() };
         board.count(errors);
+        note.again = match &ended {
+            Ok(()) => false,
+            // By the node, which ends: nobody meant the run.
+            Err(Error::Stopped) => board.stopped_by().is_none(),
+            Err(error) => error.is_retryable(),
+        };
         let (outcome, reason) = match &ended {
             Ok(()) => (Outcome::Successful, board.notes()),
             Err(Error::Stopped) => {

@@ -311,7 +311,9 @@ table! {
         schedule: Days = text("daily 02:00"), Restart;
         /// Each run begins up to this many minutes later, each time another number, so that many nodes do not ask at once.
         jitter_minutes: Count<0, 720> = Raw::Number(60), Restart;
-        /// Whether a run that was missed, since the node was off, is made up for when it is on again.
+        /// Whether a run that was missed, since the node was off, is made up for when it is on again. So is one that was cut off, two
+        /// minutes after the node is back, and one that failed for a reason that passes, after 15 minutes, 1 and 4 hours, unless the
+        /// next one is due before. Without it a run begins at most an hour late or not at all.
         run_if_missed: Switch = Raw::Switch(true), Restart;
         /// Questions for documents that are under way at the same time.
         parallel: Count<1, 16> = Raw::Number(4), Restart;

@@ -280,6 +280,9 @@ fn one(whole: &Whole) -> String {
     if whole.circular {
         text.push_str("it bundles itself: nothing below can be relied upon\n");
     }
+    if whole.cut {
+        text.push_str("it bundles more than is gathered: files and bytes are those of the first parts\n");
+    }
     related(&mut text, "superseded by", &whole.superseded_by);
     related(&mut text, "supersedes", &whole.supersedes);
     related(&mut text, "bundles", &whole.bundles);

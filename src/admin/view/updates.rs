@@ -107,6 +107,8 @@ pub struct Whole {
     pub bundles: First<Reference>,
     /// Whether it bundles itself; then nothing that was gathered from its parts can be relied upon.
     pub circular: bool,
+    /// Whether it bundles more than is gathered (5,000 revisions, 50,000 files): the rest is not counted anywhere here.
+    pub cut: bool,
     /// Files of it and of all that it bundles, each content once.
     pub all_files: First<File>,
     /// Their bytes. An endpoint fetches part of them: of alternatives one, of others ranges.

@@ -447,6 +447,16 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_is_called_so_everywhere() {
+        let folder = Category { id: id(5), kind: CategoryKind::Other, name: "Labs".to_owned(), parent: Some(id(1)) };
+        let tree = Tree::new(tree().categories().cloned().chain([folder]));
+        let rows = rows(&tree, &now());
+        assert_eq!(rows.iter().find(|row| row.name == "Labs").unwrap().kind, "folder");
+        let said = tree.classification("Labs").unwrap_err().to_string();
+        assert!(said.contains("\"Labs\" is a folder"), "{said}");
+    }
+
+    #[test]
     fn below_a_wsus_it_is_said_that_nothing_comes_of_it() {
         let setting = |key: &str, value: Raw| Setting {
             key: key.to_owned(),

@@ -9,7 +9,7 @@
 pub mod ask;
 pub mod decide;
 mod find;
-pub mod quarantine;
+pub mod refused;
 mod words;
 
 pub(in crate::admin) use self::words::category_kind;

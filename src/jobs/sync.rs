@@ -125,7 +125,7 @@ impl Jobs {
         Ok(self.shared.sync()?.history(before, limit).await?)
     }
 
-    /// Takes these out of quarantine, or all that were not taken where none is named, so that the next run asks for them again. Says
+    /// Refuses these no more, or all that were not taken where none is named, so that the next run asks for them again. Says
     /// which, and how many of them are asked for.
     pub async fn retry_sync(&self, named: Vec<UpdateId>) -> Result<(Vec<Identity>, u64), Error> {
         Ok(self.shared.sync()?.retry(named).await?)
@@ -265,8 +265,8 @@ fn in_words(seen: &Progress) -> String {
 /// What a run did, for people.
 fn summary(counts: &Counts) -> String {
     let Counts { new, changed, expired, superseded, files, refused, pruned, .. } = *counts;
-    let rare = [(refused, "refused"), (pruned, "gone")].into_iter().filter(|(count, _)| *count > 0);
-    let first = format!("{new} new, {changed} changed, {expired} withdrawn, {superseded} superseded; {files} files");
+    let rare = [(refused, "refused"), (pruned, "pruned")].into_iter().filter(|(count, _)| *count > 0);
+    let first = format!("{new} new, {changed} changed, {expired} expired, {superseded} superseded; {files} files");
     std::iter::once(first).chain(rare.map(|(count, word)| format!("{count} {word}"))).collect::<Vec<_>>().join("; ")
 }
 

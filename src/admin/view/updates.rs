@@ -129,11 +129,11 @@ pub struct Whole {
     pub eula: Option<Eula>,
 }
 
-/// `GET /api/v1/updates/quarantined`: a page, in the order of ids.
+/// `GET /api/v1/updates/refused`: a page, in the order of ids.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Quarantine {
+pub struct RefusedPage {
     /// The rows of this page.
-    pub rows: Vec<Quarantined>,
+    pub rows: Vec<Refused>,
     /// How many there are in all.
     pub total: u64,
     /// Give it as `after` to get the next page; absent at the end.
@@ -142,16 +142,16 @@ pub struct Quarantine {
 
 /// A revision that was not taken, or is held and not offered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Quarantined {
+pub struct Refused {
     /// The update's id.
     pub id: String,
     /// The revision.
     pub revision: u32,
-    /// When it was put there.
+    /// Since when.
     pub at: Time,
     /// Why.
     pub reason: String,
-    /// It stays there although the upstream sends it again.
+    /// It stays so although the upstream sends it again.
     pub stays: bool,
     /// Whether it is held all the same.
     pub held: bool,

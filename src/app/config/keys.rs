@@ -344,7 +344,7 @@ table! {
         schedule: Days = text("every 4 hours from 00:30"), Restart;
         /// Each run begins up to this many minutes later, each time another number.
         jitter_minutes: Count<0, 720> = Raw::Number(20), Restart;
-        /// So many of the newest of each product are kept; older ones leave the catalog, what is withdrawn or superseded first.
+        /// So many of the newest of each product are kept; older ones leave the catalog, what is expired or superseded first.
         keep: Count<1, 1000> = Raw::Number(12), Restart;
     }
     /// What of Microsoft's catalog is wanted: an update is, when it has one of the products and one of the classifications.
@@ -375,7 +375,7 @@ table! {
         /// What holds for single classifications instead: "Definition Updates: all", "Drivers: metadata",
         /// "Security Updates: severity important".
         rules: Rules = list(&[]), Live;
-        /// Whether updates that were withdrawn by their publisher are declined automatically.
+        /// Whether expired updates, which their publisher withdrew, are declined automatically.
         decline_expired: Switch = Raw::Switch(true), Live;
         /// Whether updates that something newer does the work of are declined automatically, unless they were approved after
         /// that was known.

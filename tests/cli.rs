@@ -496,6 +496,7 @@ async fn json_keeps_its_shape() {
         keys(&status),
         [
             "bandwidth",
+            "content",
             "day",
             "flights",
             "health",

@@ -513,7 +513,7 @@ mod faults {
     #[tokio::test]
     async fn one_broken_object_closes_its_host_for_no_other() {
         let (origin, object) = one().await;
-        let short = Config { patience: Duration::from_millis(50), ..config() };
+        let short = Config { patience: Duration::from_millis(250), ..config() };
         let upstream = upstream(short, &[&origin.entry()]);
         origin.put("/broken", Object::made(10, 1));
         origin.always("/broken", [Fault::Status(500)]);

@@ -116,7 +116,7 @@ pub async fn stop(State(handles): State<Arc<Handles>>, Caller(by): Caller) -> Re
     Ok(Json(view::SyncStopped { job: handles.jobs.stop_sync(&by)? }))
 }
 
-/// `POST /api/v1/sync/retry`: what is quarantined is asked for again by the next run.
+/// `POST /api/v1/sync/retry`: what is refused is asked for again by the next run.
 pub async fn retry(
     State(handles): State<Arc<Handles>>,
     Caller(by): Caller,

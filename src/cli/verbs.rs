@@ -435,8 +435,13 @@ cannot be used still is refused again.")]
         #[arg(long)]
         later: bool,
     },
-    /// Who is told of runs ([sync] webhook)
-    #[command(subcommand)]
+    /// Try who is told of runs ([sync] webhook)
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  waystation sync webhook test"
+    )]
     Webhook(WebhookVerb),
     /// Show the upstream, the run under way with its expected end, the last run and the next one
     #[command(after_help = "\

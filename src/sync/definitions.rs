@@ -83,7 +83,15 @@ impl Work<'_> {
         if doomed.is_empty() {
             return Ok(());
         }
-        let pruned = self.until_stopped(self.catalog.let_go(doomed, Some(self.board.run()))).await?;
+        let mut pruned = 0;
+        loop {
+            // What one needed that has gone now is needed no more.
+            let went = self.until_stopped(self.catalog.let_go(doomed.clone(), Some(self.board.run()))).await?;
+            if went == 0 {
+                break;
+            }
+            pruned += went;
+        }
         tracing::info!(updates = pruned, keep = lane.keep, "older definition updates were let go of");
         // The catalog has counted them in the history.
         self.board.count(Counts { pruned, ..Counts::default() });

@@ -158,7 +158,7 @@ pub struct SyncCompared {
     pub unknown: u64,
 }
 
-/// The order to ask for quarantined updates again.
+/// The order to ask for refused updates again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SyncRetry {

@@ -341,7 +341,6 @@ impl Tables<'_> {
         if row.current {
             w.touched.numbers.push(number);
         }
-        self.settle_superseded(w, number, &row)?;
         self.settle_files(w, number, &row)
     }
 

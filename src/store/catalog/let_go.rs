@@ -51,8 +51,21 @@ impl Tables<'_> {
 }
 
 impl Core {
-    /// In small transactions, counted in the run. Says how many updates went, members among them.
+    /// In small transactions, counted in the run. What was needed only by others that go, goes in a further pass. Says how many updates
+    /// went, members among them.
     pub(crate) fn let_go(&self, ids: &[UpdateId], run: Option<u64>, wanted: &dyn Fn() -> bool) -> Result<u64, Error> {
+        let mut gone = 0;
+        loop {
+            let went = self.let_go_once(ids, run, wanted)?;
+            gone += went;
+            // Each pass takes one at least, so that this ends.
+            if went == 0 {
+                return Ok(gone);
+            }
+        }
+    }
+
+    fn let_go_once(&self, ids: &[UpdateId], run: Option<u64>, wanted: &dyn Fn() -> bool) -> Result<u64, Error> {
         let mut gone = 0;
         for step in ids.chunks(STEP) {
             if !wanted() {

@@ -17,8 +17,8 @@ use crate::model::update::Identity;
 use crate::store::catalog::apply::Work;
 use crate::store::catalog::prepare::files;
 use crate::store::catalog::tables::{
-    FileRow, HERE, IDENTITIES, IdKey, LongKey, REVISIONS, RevisionRow, Tables, UpdateRow, clock_key, id_key,
-    identity_key, identity_of, long_key, of_long_key, read, sha256_key,
+    FileRow, HERE, IDENTITIES, IdKey, LongKey, REVISIONS, RevisionRow, Tables, UpdateRow, clock_key, identity_key,
+    identity_of, long_key, of_long_key, read, sha256_key,
 };
 use crate::store::core::Core;
 use crate::store::error::Error;
@@ -55,6 +55,8 @@ impl Tables<'_> {
                 self.updates.insert(&row.id, encode(&update)?.as_slice())?;
             }
             w.touched.numbers.push(number);
+            // What nobody proven said superseded nothing that was proven.
+            self.supersede(w, number, &row)?;
         }
         self.settle_files(w, number, &row)
     }
@@ -122,24 +124,6 @@ impl Tables<'_> {
     /// Whether every held revision that has the file is refused: what is said of it binds nobody.
     pub(crate) fn is_offered_by_nobody(&self, sha1: &Sha1) -> Result<bool, Error> {
         Ok(self.best_user(sha1)?.is_none_or(|(_, is_offered, ..)| !is_offered))
-    }
-
-    /// Step 3, for what the current revision supersedes.
-    pub(crate) fn settle_superseded(&mut self, w: &mut Work<'_>, number: u32, row: &RevisionRow) -> Result<(), Error> {
-        // What was withdrawn makes nothing superfluous, refused or not.
-        if !row.current || row.publication != 0 {
-            return Ok(());
-        }
-        for id in &row.supersedes {
-            let key = id_key(id, number);
-            if row.refused {
-                self.superseded.remove(&key)?;
-            } else {
-                self.superseded.insert(&key, ())?;
-            }
-            w.touched.superseded.push(*id);
-        }
-        Ok(())
     }
 }
 

@@ -73,13 +73,12 @@ pub async fn show(
 ) -> Result<Json<view::Whole>, Problem> {
     let catalog = handles.store.catalog();
     let number = find::number(&catalog, &name).await?;
-    let (number, found) = match catalog.revision(number).await? {
-        Some(found) => (number, found),
+    let (number, found) = if let Some(found) = catalog.revision(number).await? {
+        (number, found)
+    } else {
         // It was replaced since it was found: what replaced it has the same name.
-        None => {
-            let number = find::number(&catalog, &name).await?;
-            (number, catalog.revision(number).await?.ok_or_else(|| find::absent(&name))?)
-        }
+        let number = find::number(&catalog, &name).await?;
+        (number, catalog.revision(number).await?.ok_or_else(|| find::absent(&name))?)
     };
     let Revision { summary, update } = found;
     let tree = catalog.tree().await?;

@@ -18,7 +18,7 @@ use crate::admin::view::bandwidth::Set;
 use crate::admin::view::filters::{self as view, How, SetRequest};
 use crate::admin::view::{Setting, settings_place};
 use crate::admin::{Caller, Handles, ask};
-use crate::model::filter::{ENTRIES_MAX, Error, Filters, Selection, Tree, language};
+use crate::model::filter::{ENTRIES_MAX, Error, Filters, NEAR_FOR_MAX, Selection, Tree, language, language_or};
 use crate::model::settings::{Raw, SettingError};
 use crate::model::update::{CategoryKind, Kind, UpdateId};
 use crate::store::catalog::{Catalog, PAGE_MAX, Query};
@@ -49,8 +49,11 @@ pub async fn available(State(handles): State<Arc<Handles>>) -> Result<Json<Vec<v
     let settings = ask::in_force(&handles).await?;
     let catalog = handles.store.catalog();
     let tree = catalog.tree().await?;
-    let (filters, _) = selection(&settings).in_force(&tree);
-    let mut rows = rows(&tree, &filters);
+    let mut rows = aside(move || {
+        let (filters, _) = selection(&settings).in_force(&tree);
+        rows(&tree, &filters)
+    })
+    .await?;
     let doubtful: BTreeSet<String> = doubtful(&catalog).await?.iter().map(ToString::to_string).collect();
     for row in &mut rows {
         row.unauthenticated = doubtful.contains(&row.id);
@@ -68,9 +71,12 @@ pub async fn set(
     let key = known(&key)?;
     let settings = ask::in_force(&handles).await?;
     let tree = handles.store.catalog().tree().await?;
-    let (now, _) = selection(&settings).in_force(&tree);
-    let value = Raw::List(changed(key, &asked, &now, &tree)?);
-    change(&handles, key, Some(value), by).await?;
+    let list = aside(move || {
+        let (now, _) = selection(&settings).in_force(&tree);
+        changed(key, &asked, &now, &tree)
+    })
+    .await??;
+    change(&handles, key, Some(Raw::List(list)), by).await?;
     present(&handles).await.map(Json)
 }
 
@@ -97,6 +103,14 @@ pub async fn reset_all(
         }
     }
     present(&handles).await.map(Json)
+}
+
+/// Names are compared where that holds up no reactor: there may be thousands on either side.
+async fn aside<V: Send + 'static>(work: impl FnOnce() -> V + Send + 'static) -> Result<V, Problem> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        let title = format!("the look at the filters broke off: {error}");
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, title, "report it with the log of this node")
+    })
 }
 
 fn known(key: &str) -> Result<&'static str, Problem> {
@@ -134,7 +148,7 @@ fn changed(key: &str, asked: &SetRequest, now: &Filters, tree: &Tree) -> Result<
         wrong.push(format!("{} values are more than {ENTRIES_MAX}", asked.values.len()));
     } else if !all {
         for text in &asked.values {
-            match one(key, text, tree) {
+            match one(key, text, tree, wrong.len() < NEAR_FOR_MAX) {
                 Ok(id) => drop(given.insert(id)),
                 // What is taken out need not be known any more.
                 Err(Error::UnknownId { id, .. }) if asked.how == How::Remove => drop(given.insert(id.to_string())),
@@ -153,7 +167,7 @@ fn changed(key: &str, asked: &SetRequest, now: &Filters, tree: &Tree) -> Result<
         }
     }
     if !wrong.is_empty() {
-        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, wrong.join("; "), LOOK));
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, first(wrong).join("; "), LOOK));
     }
     let list: Vec<String> = match asked.how {
         How::Replace => given.into_iter().collect(),
@@ -178,12 +192,22 @@ fn changed(key: &str, asked: &SetRequest, now: &Filters, tree: &Tree) -> Result<
     Ok(list)
 }
 
-/// The id that a text means under a key.
-fn one(key: &str, text: &str, tree: &Tree) -> Result<String, Error> {
+/// The first of what is wrong, and how much more there is.
+fn first(mut wrong: Vec<String>) -> Vec<String> {
+    let more = wrong.len().saturating_sub(NEAR_FOR_MAX);
+    if more > 0 {
+        wrong.truncate(NEAR_FOR_MAX);
+        wrong.push(format!("and {more} more that are wrong"));
+    }
+    wrong
+}
+
+/// The id that a text means under a key; what may have been meant where `is_hinted`.
+fn one(key: &str, text: &str, tree: &Tree, is_hinted: bool) -> Result<String, Error> {
     match key {
-        "products" => tree.product(text).map(|id| id.to_string()),
-        "classifications" => tree.classification(text).map(|id| id.to_string()),
-        _ => language(text).map(|language| language.short.to_owned()),
+        "products" => tree.product_or(text, is_hinted).map(|id| id.to_string()),
+        "classifications" => tree.classification_or(text, is_hinted).map(|id| id.to_string()),
+        _ => language_or(text, is_hinted).map(|language| language.short.to_owned()),
     }
 }
 
@@ -216,7 +240,8 @@ async fn present(handles: &Handles) -> Result<view::Filters, Problem> {
     let tree = catalog.tree().await?;
     let is_empty = catalog.standing().await?.updates == 0;
     let unauthenticated = !doubtful(&catalog).await?.is_empty();
-    Ok(view::Filters { unauthenticated, ..told(&settings, &tree, is_empty) })
+    let told = aside(move || told(&settings, &tree, is_empty)).await?;
+    Ok(view::Filters { unauthenticated, ..told })
 }
 
 /// Categories that nobody proven has said.
@@ -286,17 +311,20 @@ fn chosen(settings: &[Setting], key: &str, entries: Vec<view::Entry>, all: &Sele
         "classifications" => &all.classifications,
         _ => &all.languages,
     };
-    let wrong = list.iter().filter_map(|text| match one(key, text, tree) {
-        Ok(_) | Err(Error::UnknownId { .. }) => None,
-        Err(error) => Some(error.to_string()),
-    });
+    let mut wrong = Vec::new();
+    for text in list {
+        match one(key, text, tree, wrong.len() < NEAR_FOR_MAX) {
+            Ok(_) | Err(Error::UnknownId { .. }) => {}
+            Err(error) => wrong.push(error.to_string()),
+        }
+    }
     let set = setting(settings, key).map(|setting| Set {
         value: setting.value.clone(),
         from: settings_place(setting),
         layer: setting.layer.clone(),
         locked: setting.locked,
     });
-    view::Chosen { entries, wrong: wrong.collect(), set: set.unwrap_or_default() }
+    view::Chosen { entries, wrong: first(wrong), set: set.unwrap_or_default() }
 }
 
 /// The tree, from the top: companies with all below them, then what stands below nothing, classifications last.
@@ -396,6 +424,15 @@ mod tests {
     }
 
     #[test]
+    fn of_much_that_is_wrong_the_first_is_told_and_how_much_more_there_is() {
+        let values: Vec<String> = (0..200).map(|at| format!("Writer 1O{at}")).collect();
+        let values: Vec<&str> = values.iter().map(String::as_str).collect();
+        let wrong = asked("products", How::Add, &values).unwrap_err();
+        assert_eq!(wrong.matches("did you mean").count(), NEAR_FOR_MAX, "{wrong}");
+        assert!(wrong.ends_with("; and 190 more that are wrong"), "{wrong}");
+    }
+
+    #[test]
     fn the_tree_is_told_from_the_top_and_circles_end() {
         let rows = rows(&tree(), &now());
         let own: Vec<_> = rows.iter().take(4).map(|row| (row.name.as_str(), row.depth, row.chosen)).collect();
@@ -407,6 +444,16 @@ mod tests {
         assert!(
             rows.last().is_some_and(|row| row.kind == "classification") && rows.iter().all(|row| row.name != "Circle")
         );
+    }
+
+    #[test]
+    fn a_folder_is_called_so_everywhere() {
+        let folder = Category { id: id(5), kind: CategoryKind::Other, name: "Labs".to_owned(), parent: Some(id(1)) };
+        let tree = Tree::new(tree().categories().cloned().chain([folder]));
+        let rows = rows(&tree, &now());
+        assert_eq!(rows.iter().find(|row| row.name == "Labs").unwrap().kind, "folder");
+        let said = tree.classification("Labs").unwrap_err().to_string();
+        assert!(said.contains("\"Labs\" is a folder"), "{said}");
     }
 
     #[test]

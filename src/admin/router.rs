@@ -58,7 +58,7 @@ pub const ADDRESSES: &[(&str, &str, &str)] = &[
     (
         "POST",
         "/api/v1/sync/retry",
-        "takes updates out of quarantine, for the next run to ask for: `{\"ids\": [..]}`, none for all that were not taken",
+        "has the next run ask for refused updates again: `{\"ids\": [..]}`, none for all that were not taken",
     ),
     ("POST", "/api/v1/sync/webhook/test", "tells the webhook that this is a test, and what it answered"),
     ("POST", "/api/v1/tls/reload", "looks at the certificate's files now, and answers what is served then"),
@@ -72,8 +72,8 @@ pub const ADDRESSES: &[(&str, &str, &str)] = &[
     ),
     (
         "GET",
-        "/api/v1/updates/quarantined",
-        "updates that were not taken, or are held and not offered, with the reason, by page: `after`, `limit` (at most 500)",
+        "/api/v1/updates/refused",
+        "refused updates, held or not, with the reason, by page: `after`, `limit` (at most 500)",
     ),
     (
         "GET",
@@ -147,7 +147,7 @@ pub fn router(handles: Handles, access: Access) -> Router {
         .route("/updates/approve", post(updates::decide::approve))
         .route("/updates/decline", post(updates::decide::decline))
         .route("/updates/reset", post(updates::decide::reset))
-        .route("/updates/quarantined", get(updates::quarantine::list))
+        .route("/updates/refused", get(updates::refused::list))
         .route("/updates/{name}", get(updates::show))
         .route("/plan", get(plan::show))
         .route("/plan/confirm", post(plan::confirm))

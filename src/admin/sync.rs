@@ -116,7 +116,7 @@ pub async fn stop(State(handles): State<Arc<Handles>>, Caller(by): Caller) -> Re
     Ok(Json(view::SyncStopped { job: handles.jobs.stop_sync(&by)? }))
 }
 
-/// `POST /api/v1/sync/retry`: what is quarantined is asked for again by the next run.
+/// `POST /api/v1/sync/retry`: what is refused is asked for again by the next run.
 pub async fn retry(
     State(handles): State<Arc<Handles>>,
     Caller(by): Caller,
@@ -130,8 +130,8 @@ pub async fn retry(
     };
     let named = request.ids.iter().map(id).collect::<Result<Vec<_>, _>>()?;
     let (pardoned, asked) = handles.jobs.retry_sync(named).await?;
-    tracing::info!(by, updates = pardoned.len(), asked, "updates are taken out of quarantine");
-    Ok(Json(view::SyncRetried { pardoned: pardoned.iter().map(ToString::to_string).collect(), asked, job: None }))
+    tracing::info!(by, updates = pardoned.len(), asked, "updates are refused no more");
+    Ok(Json(view::SyncRetried { retried: pardoned.iter().map(ToString::to_string).collect(), asked, job: None }))
 }
 
 /// `POST /api/v1/sync/webhook/test`: tells it that this is a test, and what it answered.

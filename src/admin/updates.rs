@@ -9,7 +9,7 @@
 pub mod ask;
 pub mod decide;
 mod find;
-pub mod quarantine;
+pub mod refused;
 mod words;
 
 pub(in crate::admin) use self::words::category_kind;
@@ -73,8 +73,14 @@ pub async fn show(
 ) -> Result<Json<view::Whole>, Problem> {
     let catalog = handles.store.catalog();
     let number = find::number(&catalog, &name).await?;
-    let gone = || find::absent(&name);
-    let Revision { summary, update } = catalog.revision(number).await?.ok_or_else(gone)?;
+    let (number, found) = if let Some(found) = catalog.revision(number).await? {
+        (number, found)
+    } else {
+        // It was replaced since it was found: what replaced it has the same name.
+        let number = find::number(&catalog, &name).await?;
+        (number, catalog.revision(number).await?.ok_or_else(|| find::absent(&name))?)
+    };
+    let Revision { summary, update } = found;
     let tree = catalog.tree().await?;
     let identity = summary.identity;
     let whole = catalog.whole(identity).await?;
@@ -96,7 +102,7 @@ pub async fn show(
     let current = summary.current;
     let unauthenticated = summary.unauthenticated || from_nobody;
     let short = view::Update { unauthenticated, ..words::short(summary, state, decision, &tree) };
-    let Whole { circular, reboot, impact, asks_user, needs_network, removable, bytes, .. } = whole;
+    let Whole { circular, cut, reboot, impact, asks_user, needs_network, removable, bytes, .. } = whole;
     Ok(Json(view::Whole {
         short,
         current,
@@ -116,6 +122,7 @@ pub async fn show(
         bundled_by,
         bundles,
         circular,
+        cut,
         all_files,
         all_bytes: bytes,
         files_held,

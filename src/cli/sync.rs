@@ -57,15 +57,12 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: &SyncVerb, out: Out) -> Result<
     })
 }
 
-/// Out of quarantine, and onto the work list of a run that is started unless one is under way.
+/// Refused no more, and onto the work list of a run that is started unless one is under way.
 async fn retry(node: &Node, ids: &[String], later: bool, out: Out) -> Result<(), Fail> {
     let order = SyncRetry { ids: ids.to_vec() };
     let mut retried: SyncRetried = node.post("/api/v1/sync/retry", &order).await?;
-    if !ids.is_empty() && retried.pardoned.is_empty() {
-        return Err(Fail::new(
-            "none of these is in quarantine",
-            "`waystation updates list --state quarantined` shows what is",
-        ));
+    if !ids.is_empty() && retried.retried.is_empty() {
+        return Err(Fail::new("none of these is refused", "`waystation updates list --state refused` shows what is"));
     }
     let starts = !later && retried.asked > 0;
     if !starts {
@@ -81,12 +78,12 @@ async fn retry(node: &Node, ids: &[String], later: bool, out: Out) -> Result<(),
 }
 
 fn pardoned(retried: &SyncRetried) -> String {
-    let count = retried.pardoned.len() as u64;
+    let count = retried.retried.len() as u64;
     if count == 0 {
-        return "nothing that was not taken is in quarantine\n".to_owned();
+        return "nothing that was not taken is refused\n".to_owned();
     }
     let held = count.saturating_sub(retried.asked);
-    let mut text = format!("{} out of quarantine", size::counted(count, "update"));
+    let mut text = format!("{} refused no more", size::counted(count, "update"));
     if retried.asked > 0 {
         add(&mut text, format_args!("; the next run asks for {}", size::count(retried.asked)));
     }
@@ -142,7 +139,7 @@ fn people(state: &Sync) -> String {
         add(&mut held, format_args!(", {} revisions still to be fetched", size::count(state.wanted)));
     }
     if state.refused > 0 {
-        add(&mut held, format_args!(", {} in quarantine", size::count(state.refused)));
+        add(&mut held, format_args!(", {} refused", size::count(state.refused)));
     }
     row("catalog", held);
     for (key, text) in state.content.as_ref().map(plan::rows).unwrap_or_default() {
@@ -216,10 +213,10 @@ fn words(counts: &SyncCounts) -> String {
     let named = [
         (counts.new, "new"),
         (counts.changed, "changed"),
-        (counts.expired, "withdrawn"),
+        (counts.expired, "expired"),
         (counts.superseded, "superseded"),
         (counts.refused, "refused"),
-        (counts.pruned, "gone"),
+        (counts.pruned, "pruned"),
     ];
     let mut said = named.iter().filter(|(count, _)| *count > 0);
     let said: Vec<_> = said.by_ref().map(|(count, word)| format!("{} {word}", size::count(*count))).collect();
@@ -235,13 +232,13 @@ fn history(page: &SyncHistory) -> String {
         "kind",
         ">new",
         ">changed",
-        ">withdrawn",
+        ">expired",
         ">superseded",
         ">files",
         ">wanted",
         ">received",
         ">refused",
-        ">gone",
+        ">pruned",
         ">errors",
         "upstream",
     ]);

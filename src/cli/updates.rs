@@ -7,7 +7,7 @@ use crate::cli::decide;
 use crate::cli::fail::Fail;
 use crate::cli::node::{Node, segment};
 use crate::cli::print::{Grid, Out, add};
-use crate::cli::quarantined;
+use crate::cli::refused;
 use crate::cli::size;
 use crate::cli::verbs::catalog::{Sieve, UpdatesVerb};
 
@@ -33,8 +33,7 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: UpdatesVerb, out: Out) -> Resul
         return Err(Fail::usage("--csv and --json cannot both be printed", "leave one of them out"));
     }
     super::with(Node::any(loaded, false)?, async |node| match verb {
-        UpdatesVerb::List(sieve) if quarantined::is_meant(&sieve) => quarantined::list(node, &sieve, out).await,
-        UpdatesVerb::Search { sieve, .. } if quarantined::is_meant(&sieve) => Err(quarantined::no_search()),
+        UpdatesVerb::List(sieve) if refused::is_meant(&sieve) => refused::list(node, &sieve, out).await,
         UpdatesVerb::List(sieve) => list(node, "", &sieve, out).await,
         UpdatesVerb::Search { words, sieve } => list(node, &words.join(" "), &sieve, out).await,
         UpdatesVerb::Show { update } => {
@@ -280,6 +279,9 @@ fn one(whole: &Whole) -> String {
     if whole.circular {
         text.push_str("it bundles itself: nothing below can be relied upon\n");
     }
+    if whole.cut {
+        text.push_str("it bundles more than is gathered: files and bytes are those of the first parts\n");
+    }
     related(&mut text, "superseded by", &whole.superseded_by);
     related(&mut text, "supersedes", &whole.supersedes);
     related(&mut text, "bundles", &whole.bundles);
@@ -291,7 +293,7 @@ fn one(whole: &Whole) -> String {
 fn state(whole: &Whole) -> String {
     match (whole.short.state.as_str(), &whole.refused) {
         ("refused", Some(why)) => format!("refused, and not offered: {why}"),
-        ("expired", _) => "expired: withdrawn, nobody should install it any more".to_owned(),
+        ("expired", _) => "expired: its publisher withdrew it, nobody should install it any more".to_owned(),
         ("superseded", _) => "superseded: something newer does the same".to_owned(),
         (state, _) => state.to_owned(),
     }

@@ -383,7 +383,7 @@ The first run lists everything that is wanted and fetches its documents, which
 takes from minutes to an hour; the next ones fetch what has changed. Files that
 the content policy wants are fetched after it (`waystation plan`). Ctrl-C stops the run: what it has committed
 stays, and the next one goes on from there. An update that cannot be used is
-quarantined with the reason, and the run goes on.")]
+refused with the reason, and the run goes on.")]
     Start {
         /// Start the run, print its job's number, and do not wait for it
         #[arg(long)]
@@ -416,7 +416,7 @@ on with what is left.")]
         #[arg(long)]
         detach: bool,
     },
-    /// Take updates out of quarantine, and ask the upstream for them again
+    /// Ask the upstream for refused updates again
     #[command(after_help = "\
 Examples:
   waystation sync retry
@@ -425,10 +425,10 @@ Examples:
 
 Without ids all that were not taken; an update that is held and was refused
 afterwards (by a comparison) only by its id, since it is offered again then.
-`waystation updates list --state quarantined` shows them with their reasons. What
-cannot be used still is quarantined again.")]
+`waystation updates list --state refused` shows them with their reasons. What
+cannot be used still is refused again.")]
     Retry {
-        /// Ids of updates, as the list of what is quarantined shows them
+        /// Ids of updates, as the list of what is refused shows them
         #[arg(value_name = "ID")]
         ids: Vec<String>,
         /// Leave the asking to the next run, instead of starting one
@@ -460,10 +460,12 @@ successful  everything was fetched and committed
 failed      it could not go on; the reason stands below the table
 stopped     somebody stopped it, or the node was told to stop: who stands below
 cut off     the node ended under it
-withdrawn   updates that the publisher took back in this run
+expired     updates that their publisher withdrew in this run
 files       files of the updates that came
 wanted      what the content policy wanted of all files when it had ended
-gone        updates that only a former upstream had, and definition updates
+refused     updates that were not taken (`waystation updates list --state
+            refused`)
+pruned      updates that only a former upstream had, and definition updates
             beyond those that are kept
 errors      of the upstream, those that asking again got over among them
 definitions a run of the lane of definition updates

@@ -10,8 +10,8 @@
 //! 5. it ends as done, failed or stopped, also when it panics, and everyone who waits for it is woken.
 //!
 //! Beside the jobs that people start, [`clock`] runs the housekeeping: eviction all the time, a look through what is held when
-//! the catalog has changed, a slow scrub once a quarter; [`sync`] the runs of the catalog that its schedule asks for;
-//! [`prefetch`] brings what the content policy wants ([`content`]).
+//! the catalog has changed, a slow scrub once a quarter; [`sync`] the runs of the catalog that its schedule asks for (`due` says
+//! when); [`prefetch`] brings what the content policy wants ([`content`]).
 //! Explain, doctor and the mapping of an address to a name are plain calls, offered here so that the control plane needs
 //! to know neither `fill` nor `upstream`.
 //!
@@ -24,6 +24,7 @@ pub mod bind;
 pub mod board;
 pub mod clock;
 pub mod content;
+mod due;
 pub mod error;
 pub mod fetch;
 pub mod import;
@@ -35,6 +36,7 @@ pub mod view;
 pub mod work;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -43,7 +45,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::base::time::Clock;
+use crate::base::time::{Clock, Timestamp};
 use crate::fill::Fill;
 use crate::jobs::board::{Board, Record, View};
 use crate::jobs::content::{Content, Planned};
@@ -113,6 +115,8 @@ pub(in crate::jobs) struct Shared {
     review: Arc<Notify>,
     evicted: Arc<Evicted>,
     scrub: Arc<Progress>,
+    /// Since when this process looks, in milliseconds; see [`Shared::begun`].
+    begun: AtomicU64,
     pub(in crate::jobs) planned: Planned,
     tasks: TaskTracker,
     /// Where jobs run, whichever runtime the question came from; `None` where the façade was made outside of one.
@@ -131,6 +135,12 @@ impl Shared {
             Some(runtime) => self.tasks.spawn_on(task, runtime),
             None => self.tasks.spawn(task),
         }
+    }
+
+    /// Since when this process looks at the time. A machine whose clock was ahead when it booted learns better: what is due after the
+    /// start must not wait until that time comes.
+    pub(in crate::jobs) fn begun(&self, now: Timestamp) -> Timestamp {
+        Timestamp::from_ms(self.begun.fetch_min(now.ms(), Ordering::Relaxed).min(now.ms()))
     }
 
     /// The way to the origins, or the error that says why there is none.
@@ -166,8 +176,10 @@ impl Jobs {
     }
 
     fn with(config: Config, store: Store, fill: Option<Fill>, sync: Option<Runner>, clock: Arc<dyn Clock>) -> Self {
+        let begun = AtomicU64::new(clock.now().ms());
         let shared = Shared {
             config,
+            begun,
             wake: store.shortage(),
             store,
             fill,

@@ -9,10 +9,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::base::time::Timestamp;
 use crate::jobs::board::{Line, Record, Step, Unit};
+use crate::jobs::due::Known;
 use crate::jobs::error::Error;
 use crate::jobs::work::{Kind, Work};
 use crate::jobs::{Config, Jobs, Shared};
-use crate::model::schedule::Schedule;
+use crate::model::schedule::{self, Schedule};
 use crate::model::update::{Identity, UpdateId};
 use crate::store::catalog::{Compared, Counts, Outcome, Run, RunKind, Standing, Upstream};
 use crate::sync::{Order, Progress, Waiting};
@@ -93,19 +94,19 @@ impl Jobs {
     /// How the synchronisation stands.
     pub async fn sync_state(&self) -> Result<State, Error> {
         let sync = self.shared.sync()?;
+        // Before the history: a run that ends in between stands there as ended.
+        let job = self.sync_job();
         let runs = sync.history(None, LOOKED_THROUGH).await?;
         let ended = |run: &&Run| run.outcome != Outcome::Running;
         let is_comparison = |run: &&Run| run.note.kind == RunKind::Crosscheck;
         let last = runs.iter().filter(ended).find(|run| !is_comparison(run)).cloned();
         let last_crosscheck = runs.iter().filter(ended).find(is_comparison).cloned();
-        let next = |lane: Lane| {
-            let of_lane = runs.iter().find(|run| run.note.kind == lane.kind());
-            self.next_run(lane, of_lane.map(|run| run.started))
-        };
+        let now = self.shared.clock.now();
+        // What cannot be meant was refused when the settings were read.
+        let next = |lane: Lane| Some(self.next_run(lane, &runs, job.is_some()).ok()??.max(now));
         let (next, next_definitions) = (next(Lane::Catalog), next(Lane::Definitions));
         let is_success = |run: &Run| run.outcome == Outcome::Successful && run.note.kind != RunKind::Crosscheck;
         let last_success = runs.into_iter().find(is_success);
-        let job = self.sync_job();
         Ok(State {
             upstream: sync.upstream().clone(),
             running: job.map(|job| (job, sync.progress())),
@@ -124,7 +125,7 @@ impl Jobs {
         Ok(self.shared.sync()?.history(before, limit).await?)
     }
 
-    /// Takes these out of quarantine, or all that were not taken where none is named, so that the next run asks for them again. Says
+    /// Refuses these no more, or all that were not taken where none is named, so that the next run asks for them again. Says
     /// which, and how many of them are asked for.
     pub async fn retry_sync(&self, named: Vec<UpdateId>) -> Result<(Vec<Identity>, u64), Error> {
         Ok(self.shared.sync()?.retry(named).await?)
@@ -159,17 +160,13 @@ impl Jobs {
         self.shared.board.all().iter().find(running).map(|record| record.id())
     }
 
-    /// When the schedule starts the next run of a lane, if the last one began then.
-    fn next_run(&self, lane: Lane, last: Option<Timestamp>) -> Option<Timestamp> {
+    /// When the schedule starts the next run of a lane, if these are its runs: `due` as it is, so that the clock need not ask again.
+    fn next_run(&self, lane: Lane, runs: &[Run], is_running: bool) -> Result<Option<Timestamp>, schedule::Error> {
         let config = &self.shared.config;
-        let (schedule, seed, now) = (lane.schedule(config), config.seed, self.shared.clock.now());
-        if let Some(last) = last
-            && schedule.missed(last, now, seed).unwrap_or(false)
-        {
-            return Some(now);
-        }
-        // What cannot be meant was refused when the settings were read.
-        schedule.next(now, seed).ok().flatten()
+        let now = self.shared.clock.now();
+        let (schedule, seed, begun) = (lane.schedule(config), config.seed, self.shared.begun(now));
+        let runs: Vec<Run> = runs.iter().filter(|run| run.note.kind == lane.kind()).cloned().collect();
+        Known { schedule, seed, runs: &runs, is_running, begun, now }.due()
     }
 }
 
@@ -268,18 +265,18 @@ fn in_words(seen: &Progress) -> String {
 /// What a run did, for people.
 fn summary(counts: &Counts) -> String {
     let Counts { new, changed, expired, superseded, files, refused, pruned, .. } = *counts;
-    let rare = [(refused, "refused"), (pruned, "gone")].into_iter().filter(|(count, _)| *count > 0);
-    let first = format!("{new} new, {changed} changed, {expired} withdrawn, {superseded} superseded; {files} files");
+    let rare = [(refused, "refused"), (pruned, "pruned")].into_iter().filter(|(count, _)| *count > 0);
+    let first = format!("{new} new, {changed} changed, {expired} expired, {superseded} superseded; {files} files");
     std::iter::once(first).chain(rare.map(|(count, word)| format!("{count} {word}"))).collect::<Vec<_>>().join("; ")
 }
 
 /// Starts a run of a lane whenever its schedule says so. Returns after `cancel`.
 pub(in crate::jobs) async fn by_the_clock(jobs: Jobs, lane: Lane, cancel: CancellationToken) {
-    // Before the first run there is none that could have been missed: it begins when it is due.
-    let begun = jobs.shared.clock.now();
     loop {
-        let last = match jobs.sync_history(None, LOOKED_THROUGH).await {
-            Ok(runs) => runs.iter().find(|run| run.note.kind == lane.kind()).map(|run| run.started),
+        // Before the history: a run that ends in between stands there as ended.
+        let is_running = jobs.sync_job().is_some();
+        let runs = match jobs.sync_history(None, LOOKED_THROUGH).await {
+            Ok(runs) => runs,
             Err(error) => {
                 tracing::warn!(%error, "the history of the catalog's runs cannot be read, so that none is started");
                 if !nap(RETRY_AFTER, &cancel).await {
@@ -288,15 +285,7 @@ pub(in crate::jobs) async fn by_the_clock(jobs: Jobs, lane: Lane, cancel: Cancel
                 continue;
             }
         };
-        let config = &jobs.shared.config;
-        let (schedule, seed, now) = (lane.schedule(config), config.seed, jobs.shared.clock.now());
-        // A run that was due while the node was off counts only where it is to be made up for.
-        let from = match last {
-            Some(last) if schedule.run_if_missed => last,
-            Some(last) => last.max(begun),
-            None => begun,
-        };
-        let due = match schedule.next(from, seed) {
+        let due = match jobs.next_run(lane, &runs, is_running) {
             Ok(Some(due)) => due,
             Ok(None) => return,
             Err(error) => {
@@ -304,6 +293,7 @@ pub(in crate::jobs) async fn by_the_clock(jobs: Jobs, lane: Lane, cancel: Cancel
                 return;
             }
         };
+        let now = jobs.shared.clock.now();
         if due > now {
             if !nap(due.since(now).min(NAP_MAX), &cancel).await {
                 return;

@@ -22,8 +22,8 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
-pub use languages::{LANGUAGES, Language, language};
-pub use tree::{Category, Error, Tree};
+pub use languages::{LANGUAGES, Language, language, language_or};
+pub use tree::{Category, Error, NEAR_FOR_MAX, Tree};
 
 /// Entries of one list. A real catalog has 444 categories; a list longer than this was not written by a person.
 pub const ENTRIES_MAX: usize = 2_000;
@@ -106,19 +106,19 @@ impl Selection {
             return Err(wrong);
         }
         for text in &self.products {
-            match tree.product(text) {
+            match tree.product_or(text, wrong.len() < NEAR_FOR_MAX) {
                 Ok(id) => drop(filters.products.insert(id)),
                 Err(error) => wrong.push(error),
             }
         }
         for text in &self.classifications {
-            match tree.classification(text) {
+            match tree.classification_or(text, wrong.len() < NEAR_FOR_MAX) {
                 Ok(id) => drop(filters.classifications.insert(id)),
                 Err(error) => wrong.push(error),
             }
         }
         for text in &self.languages {
-            match language(text) {
+            match language_or(text, wrong.len() < NEAR_FOR_MAX) {
                 Ok(language) => drop(filters.languages.insert(language.short.to_owned())),
                 Err(error) => wrong.push(error),
             }
@@ -137,21 +137,21 @@ impl Selection {
     /// that has it may be yet to come. A name that the tree does not know is left out and told.
     pub fn in_force(&self, tree: &Tree) -> (Filters, Vec<Error>) {
         let mut wrong = Vec::new();
-        let mut ids = |texts: &[String], find: &dyn Fn(&str) -> Result<UpdateId, Error>| {
+        let mut ids = |texts: &[String], find: &dyn Fn(&str, bool) -> Result<UpdateId, Error>| {
             let mut ids = BTreeSet::new();
             for text in texts.iter().take(ENTRIES_MAX) {
-                match find(text) {
+                match find(text, wrong.len() < NEAR_FOR_MAX) {
                     Ok(id) | Err(Error::UnknownId { id, .. }) => drop(ids.insert(id)),
                     Err(error) => wrong.push(error),
                 }
             }
             ids
         };
-        let products = ids(&self.products, &|text| tree.product(text));
-        let classifications = ids(&self.classifications, &|text| tree.classification(text));
+        let products = ids(&self.products, &|text, is_hinted| tree.product_or(text, is_hinted));
+        let classifications = ids(&self.classifications, &|text, is_hinted| tree.classification_or(text, is_hinted));
         let mut languages = BTreeSet::new();
         for text in self.languages.iter().take(ENTRIES_MAX) {
-            match language(text) {
+            match language_or(text, wrong.len() < NEAR_FOR_MAX) {
                 Ok(language) => drop(languages.insert(language.short.to_owned())),
                 Err(error) => wrong.push(error),
             }

@@ -313,11 +313,11 @@ impl Wants {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Why {
-    /// It is in quarantine.
+    /// It is refused: not taken, or held and not offered.
     Refused,
     /// A person declined it.
     Declined,
-    /// It was withdrawn: declined automatically.
+    /// It is expired: declined automatically.
     Expired,
     /// Something newer does the same: declined automatically.
     Superseded,
@@ -349,9 +349,9 @@ impl Why {
     /// For people.
     pub const fn words(self) -> &'static str {
         match self {
-            Self::Refused => "it is in quarantine",
+            Self::Refused => "it is refused",
             Self::Declined => "it was declined",
-            Self::Expired => "it was withdrawn by its publisher (content.decline_expired)",
+            Self::Expired => "it is expired (content.decline_expired)",
             Self::Superseded => "something newer does the same (content.decline_superseded)",
             Self::Metadata => "the policy is metadata: no files are fetched ahead",
             Self::Approved => "it was approved",

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
-use std::ops::Deref;
+use std::ops::{ControlFlow, Deref};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +15,12 @@ use crate::model::update::{File, Identity, Impact, Reboot, Update, UpdateId};
 
 /// The largest closure that is followed. The whole of a real catalog that is not declined has some 5,000 revisions.
 pub const CLOSURE_MAX: usize = 100_000;
+
+/// Revisions that [`whole`] gathers. The largest real bundles have some hundreds, and each is unpacked for one person's look.
+pub const WHOLE_REVISIONS_MAX: usize = 5_000;
+
+/// Files that [`whole`] gathers. Upgrades have some thousands.
+pub const WHOLE_FILES_MAX: usize = 50_000;
 
 /// What a relation points to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -76,9 +82,28 @@ pub fn closure<U, E>(
     roots: impl IntoIterator<Item = Target>,
     follow: Follow,
     max: usize,
-    mut look: impl FnMut(Target) -> Result<Option<U>, E>,
+    look: impl FnMut(Target) -> Result<Option<U>, E>,
     mut visit: impl FnMut(&Update),
 ) -> Result<Closure, Error<E>>
+where
+    U: Deref<Target = Update>,
+{
+    let visit = |update: &Update| {
+        visit(update);
+        ControlFlow::Continue(())
+    };
+    let (closure, is_cut) = walk(roots, follow, max, look, visit).map_err(Error::Lookup)?;
+    if is_cut { Err(Error::Large { max }) } else { Ok(closure) }
+}
+
+/// The same, up to `max` revisions and until `visit` has seen enough; whether either came to pass.
+fn walk<U, E>(
+    roots: impl IntoIterator<Item = Target>,
+    follow: Follow,
+    max: usize,
+    mut look: impl FnMut(Target) -> Result<Option<U>, E>,
+    mut visit: impl FnMut(&Update) -> ControlFlow<()>,
+) -> Result<(Closure, bool), E>
 where
     U: Deref<Target = Update>,
 {
@@ -95,7 +120,7 @@ where
             let identity = match known.get(&target) {
                 Some(identity) => Some(*identity),
                 None if closure.missing.contains(&target) => None,
-                None => match look(target).map_err(Error::Lookup)? {
+                None => match look(target)? {
                     None => {
                         closure.missing.insert(target);
                         None
@@ -105,10 +130,12 @@ where
                         known.insert(target, identity);
                         if done.insert(identity) {
                             if closure.found.len() >= max {
-                                return Err(Error::Large { max });
+                                return Ok((closure, true));
                             }
                             closure.found.push(identity);
-                            visit(&update);
+                            if visit(&update).is_break() {
+                                return Ok((closure, true));
+                            }
                             way.push((identity, targets(&update, follow)));
                             on_way.insert(identity);
                             None
@@ -138,7 +165,7 @@ where
             }
         }
     }
-    Ok(closure)
+    Ok((closure, false))
 }
 
 /// What an update points to, last first.
@@ -165,6 +192,8 @@ pub struct Whole {
     pub missing: Vec<Identity>,
     /// Whether it consists of itself; then nothing here can be relied upon.
     pub circular: bool,
+    /// It has more than [`WHOLE_REVISIONS_MAX`] revisions or [`WHOLE_FILES_MAX`] files: what is told is of those that were met first.
+    pub cut: bool,
     /// What most of its parts want: a restart that one wants, all want.
     pub reboot: Reboot,
     /// How much its worst part gets in the way.
@@ -181,18 +210,21 @@ pub struct Whole {
     pub bytes: u64,
 }
 
-/// What the revision `root` comes to with all that it bundles. `look` gives a revision.
-pub fn whole<U, E>(root: Identity, mut look: impl FnMut(Identity) -> Result<Option<U>, E>) -> Result<Whole, Error<E>>
+/// What the revision `root` comes to with all that it bundles, within limits. `look` gives a revision.
+///
+/// # Errors
+/// The look-up's.
+pub fn whole<U, E>(root: Identity, mut look: impl FnMut(Identity) -> Result<Option<U>, E>) -> Result<Whole, E>
 where
     U: Deref<Target = Update>,
 {
     let mut whole = Whole { impact: Impact::Minor, ..Whole::default() };
     let mut contents: HashSet<Sha1> = HashSet::new();
     let (mut installing, mut removable) = (0_usize, 0_usize);
-    let closure = closure(
+    let (closure, is_cut) = walk(
         [Target::Revision(root)],
         Follow::Bundles,
-        CLOSURE_MAX,
+        WHOLE_REVISIONS_MAX,
         |target| match target {
             Target::Revision(identity) => look(identity),
             // Bundles name revisions only.
@@ -210,11 +242,16 @@ where
             installing += usize::from(installs);
             removable += usize::from(installs && update.removable);
             for file in &update.files {
-                if contents.insert(file.sha1) {
-                    whole.bytes = whole.bytes.saturating_add(file.size);
-                    whole.files.push(file.clone());
+                if !contents.insert(file.sha1) {
+                    continue;
                 }
+                if whole.files.len() >= WHOLE_FILES_MAX {
+                    return ControlFlow::Break(());
+                }
+                whole.bytes = whole.bytes.saturating_add(file.size);
+                whole.files.push(file.clone());
             }
+            ControlFlow::Continue(())
         },
     )?;
     whole.revisions = closure.found;
@@ -227,7 +264,9 @@ where
         })
         .collect();
     whole.circular = closure.circle.is_some();
-    whole.removable = installing > 0 && removable == installing;
+    whole.cut = is_cut;
+    // What was not looked at may be what stays.
+    whole.removable = !is_cut && installing > 0 && removable == installing;
     Ok(whole)
 }
 

@@ -73,7 +73,8 @@ pub struct Schedule {
     pub zone: String,
     /// Each run begins up to so many minutes later, each time another number.
     pub jitter_minutes: u32,
-    /// Whether a run that was missed, since the node was off, is made up for when it is on again.
+    /// Whether a run that was missed, since the node was off, is made up for when it is on again, and one that was cut off or failed
+    /// for a reason that passes before the next one is due.
     pub run_if_missed: bool,
 }
 
@@ -106,11 +107,6 @@ impl Schedule {
         }
         self.check()?;
         Ok(next(&self.when, &self.zone()?, self.jitter_minutes, after, seed))
-    }
-
-    /// Whether a run lies between the last one, successful or not, and now, and is to be made up for.
-    pub fn missed(&self, last: Timestamp, now: Timestamp, seed: u64) -> Result<bool, Error> {
-        Ok(self.run_if_missed && self.next(last, seed)?.is_some_and(|run| run <= now))
     }
 
     fn zone(&self) -> Result<TimeZone, Error> {

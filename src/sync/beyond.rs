@@ -90,7 +90,7 @@ pub(in crate::sync) async fn fetch(work: &Work<'_>) -> Result<(), Error> {
     keep(store, &record).await
 }
 
-/// Step 1. What is quarantined is missing too, and is not asked for.
+/// Step 1. What is refused is missing too, and is not asked for.
 async fn missing(work: &Work<'_>) -> Result<BTreeSet<UpdateId>, Error> {
     Ok(work.catalog.missing_prerequisites().await?.into_iter().collect())
 }

@@ -228,7 +228,7 @@ fn difference(ours: &Update, theirs: &Update) -> String {
     for (is_other, what) in [
         (ours.identity != theirs.identity, "its identity"),
         (ours.title() != theirs.title(), "its title"),
-        (ours.publication != theirs.publication, "whether it is withdrawn"),
+        (ours.publication != theirs.publication, "whether it is expired"),
         (ours.supersedes != theirs.supersedes, "what it supersedes"),
         (ours.prerequisites != theirs.prerequisites, "its prerequisites"),
         (!ours.members().eq(theirs.members()), "what it bundles"),

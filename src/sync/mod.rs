@@ -7,7 +7,7 @@
 //!    catalog, of Microsoft; all that it has of a WSUS server. A list is asked as a change since the last one where that was
 //!    committed to its end.
 //! 4. A list goes onto the catalog's work list, and what is on that is fetched ([`fetch`]) in batches. Each document is read on a
-//!    thread that may block ([`read`]) and committed with some others; what cannot be used is quarantined with the reason, and the run
+//!    thread that may block ([`read`]) and committed with some others; what cannot be used is refused with the reason, and the run
 //!    goes on. Members of bundles join the work list by themselves. With the last of it the anchor moves.
 //! 5. Prerequisites that lie beyond the filters are found in the list of everything and fetched too, to the end ([`beyond`]).
 //! 6. What a former upstream had and this one does not have goes, what was left behind is swept, the run ends in the history.
@@ -245,6 +245,12 @@ impl Runner {
         note.compared = compared_with.map(|_| board.found());
         let errors = Counts { errors: note.troubles.values().sum(), ..Counts::default() };
         board.count(errors);
+        note.again = match &ended {
+            Ok(()) => false,
+            // By the node, which ends: nobody meant the run.
+            Err(Error::Stopped) => board.stopped_by().is_none(),
+            Err(error) => error.is_retryable(),
+        };
         let (outcome, reason) = match &ended {
             Ok(()) => (Outcome::Successful, board.notes()),
             Err(Error::Stopped) => {
@@ -375,8 +381,8 @@ impl Runner {
         }
     }
 
-    /// Takes these out of quarantine, or all that were not taken where none is named, and puts them onto the work list of the next
-    /// run. Says which were in quarantine, and how many of them will be asked for: those that are held are only offered again.
+    /// Refuses these no more, or all that were not taken where none is named, and puts them onto the work list of the next
+    /// run. Says which were refused, and how many of them will be asked for: those that are held are only offered again.
     ///
     /// # Errors
     /// The store's.
@@ -441,7 +447,7 @@ impl Runner {
     }
 }
 
-/// Quarantined revisions that are looked at together.
+/// Refused revisions that are looked at together.
 const RETRY_PAGE: usize = 1_000;
 
 /// What becomes of a run that was stopped.

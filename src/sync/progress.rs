@@ -10,7 +10,7 @@ use crate::model::update::Identity;
 use crate::store::catalog::{Applied, Compared, Counts, RunKind};
 use crate::upstream::wsus::Waiting;
 
-/// Refusals of one run that are told; the others are in the catalog's quarantine all the same.
+/// Refusals of one run that are told; the others stand in the catalog all the same.
 const REFUSED_TOLD_MAX: usize = 1_000;
 
 /// Revisions that a run may refuse without more ado; beyond that no more than one in so many.

@@ -146,7 +146,7 @@ async fn what_names_none_or_several_is_told_apart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_quarantined_is_listed_held_or_not() {
+async fn what_is_refused_is_listed_held_or_not() {
     let plane = Plane::new();
     let catalog = plane.handles.store.catalog();
     import(&catalog, updates(b"some bytes"), false).await;
@@ -155,17 +155,17 @@ async fn what_is_quarantined_is_listed_held_or_not() {
     for (at, revision, why) in [(0x10, 200, "differs"), (0x77, 5, "half a document"), (0x78, 1, "no base64")] {
         catalog.refuse(identity(at, revision), why.into()).await.unwrap();
     }
-    let page = plane.get("/api/v1/updates/quarantined?limit=2").await;
+    let page = plane.get("/api/v1/updates/refused?limit=2").await;
     let rows = page["rows"].as_array().unwrap();
     assert_eq!((rows.len(), &page["total"]), (2, &json!(before + 3)), "{page}");
     assert_eq!((&rows[0]["reason"], &rows[0]["held"]), (&json!("differs"), &json!(true)));
     assert!(rows[0]["title"].as_str().unwrap().contains("KB5031234") && rows[0]["at"].is_string(), "{page}");
     assert_eq!((&rows[1]["held"], &rows[1]["title"], &rows[1]["revision"]), (&json!(false), &Value::Null, &json!(5)));
     let next = page["next"].as_str().unwrap().replace('/', "%2F");
-    let page = plane.get(&format!("/api/v1/updates/quarantined?after={next}")).await;
+    let page = plane.get(&format!("/api/v1/updates/refused?after={next}")).await;
     assert_eq!((page["rows"].as_array().unwrap().len() as u64, &page["next"]), (before + 1, &Value::Null));
     assert_eq!(page["rows"][0]["reason"], "no base64");
-    let (status, _) = plane.json(Method::GET, "/api/v1/updates/quarantined?after=x", Value::Null).await;
+    let (status, _) = plane.json(Method::GET, "/api/v1/updates/refused?after=x", Value::Null).await;
     assert_eq!(status, 400);
     // What is refused makes nothing superfluous, until it is pardoned.
     let state = async || plane.get("/api/v1/updates/KB5030001").await["state"].clone();

@@ -2,6 +2,7 @@
 //! end compared with what the simulator says that it should.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 use upstream_sim::{Character, Options, Sim};
 use waystation::base::disk::RealDisk;
-use waystation::base::time::SystemClock;
+use waystation::base::time::{Clock, SystemClock, Timestamp};
 use waystation::fill::{self, Fill};
 use waystation::jobs::board::State;
 use waystation::jobs::content::{Agreement, Content, Plan};
@@ -20,6 +21,7 @@ use waystation::model::filter::{Filters, Selection};
 use waystation::model::origin::AllowList;
 use waystation::model::payload::{Class, Location, Standing};
 use waystation::model::policy::{Choice, Mode, Written};
+use waystation::model::schedule::Schedule;
 use waystation::model::update::{Severity, UpdateId};
 use waystation::pace::Governor;
 use waystation::store::catalog::{Deciding, UpstreamKind};
@@ -53,6 +55,19 @@ impl Node {
     }
 
     fn on(dir: Arc<TempDir>, sim: &Sim, kind: UpstreamKind, policy: Written, max_size: u64) -> Self {
+        Self::by(dir, sim, kind, policy, max_size, Arc::new(SystemClock), jobs::Config::default())
+    }
+
+    fn by(
+        dir: Arc<TempDir>,
+        sim: &Sim,
+        kind: UpstreamKind,
+        policy: Written,
+        max_size: u64,
+        clock: Arc<dyn Clock>,
+        config: jobs::Config,
+    ) -> Self {
+        let jobs_config = config;
         let config = store::Config {
             path: dir.path().join("data"),
             max_size,
@@ -62,12 +77,12 @@ impl Node {
             open_payloads: 16,
             io_threads: 2,
         };
-        let (store, _) = Store::open(config, Arc::new(RealDisk), Arc::new(SystemClock)).unwrap();
+        let (store, _) = Store::open(config, Arc::new(RealDisk), Arc::clone(&clock)).unwrap();
         let way = conversation::config(&sim.url(), dir.path().to_owned());
         let http = way.http.clone();
         let wsus = Wsus::new(way, &Governor::default()).unwrap();
         let chosen = Arc::new(Selection::default);
-        let runner = Runner::new(kind, &sim.url(), wsus, store.clone(), chosen, Arc::new(SystemClock));
+        let runner = Runner::new(kind, &sim.url(), wsus, store.clone(), chosen, Arc::clone(&clock));
         let allow = Arc::new(AllowList::new(&[sim.address().to_string()]).unwrap());
         let source = Arc::new(Upstream::new(http, Arc::clone(&allow)).unwrap());
         let is_wsus = kind == UpstreamKind::Wsus;
@@ -76,12 +91,12 @@ impl Node {
             upstream_is_wsus: is_wsus,
             ..fill::Config::default()
         };
-        let fill = Fill::new(config, store.clone(), source, allow, Arc::new(SystemClock));
+        let fill = Fill::new(config, store.clone(), source, allow, Arc::clone(&clock));
         let policy = Arc::new(Mutex::new(policy));
         let asked = Arc::clone(&policy);
         let content = Content(Arc::new(move || asked.lock().unwrap().clone()));
-        let config = jobs::Config { content, scrub_every: None, ..jobs::Config::default() };
-        let jobs = Jobs::with_catalog(config, store.clone(), fill.clone(), runner, Arc::new(SystemClock));
+        let config = jobs::Config { content, scrub_every: None, ..jobs_config };
+        let jobs = Jobs::with_catalog(config, store.clone(), fill.clone(), runner, clock);
         Self { dir, store, fill, jobs, policy }
     }
 
@@ -386,5 +401,111 @@ async fn what_endpoints_asked_for_comes_in_its_next_version() {
     assert_eq!(plan.all.wanted.files, alike.len() as u64, "{name}");
     node.prefetch().await;
     assert_eq!(node.held().await, alike);
+    node.close().await;
+}
+
+/// A clock that is set by hand.
+#[derive(Debug)]
+struct Hand(AtomicU64);
+
+impl Hand {
+    fn set(&self, time: Timestamp) {
+        self.0.store(time.ms(), Ordering::Relaxed);
+    }
+}
+
+impl Clock for Hand {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_ms(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// A node whose runs of the catalog go by this clock.
+fn by_hand(dir: Arc<TempDir>, sim: &Sim, hand: &Arc<Hand>, run_if_missed: bool) -> Node {
+    let sync = Schedule { zone: "UTC".to_owned(), jitter_minutes: 0, run_if_missed, ..Schedule::default() };
+    let config = jobs::Config { sync, ..jobs::Config::default() };
+    let clock = Arc::clone(hand) as Arc<dyn Clock>;
+    Node::by(dir, sim, UpstreamKind::Wsus, mode(Mode::Approved), 1 << 40, clock, config)
+}
+
+/// Begins the housekeeping, and waits for the run that the schedule starts.
+async fn by_the_clock(node: &Node) {
+    node.jobs.keep_house();
+    let begun = async {
+        while !node.jobs.list().iter().any(|job| job.kind == Kind::Sync && job.by == "the schedule") {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(SOON, begun).await.expect("the schedule starts a run");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_dated_in_the_future_does_not_stop_the_schedule() {
+    let sim = sim(Character::Wsus, 24, 60);
+    // 2036 and 2026-01-05, at 09:00.
+    let (future, now) = (Timestamp::from_ms(2_083_050_000_000), Timestamp::from_ms(1_767_603_600_000));
+    let hand = Arc::new(Hand(AtomicU64::new(future.ms())));
+    // The clock is set right while the node runs.
+    let node = by_hand(Arc::new(tempfile::tempdir().unwrap()), &sim, &hand, true);
+    node.sync().await;
+    hand.set(now);
+    let next = node.jobs.sync_state().await.unwrap().next.unwrap();
+    assert_eq!(next.to_string(), "2026-01-06T02:00:00Z");
+    hand.set(next.after(Duration::from_secs(30)));
+    assert_eq!(node.jobs.sync_state().await.unwrap().next, Some(hand.now()), "it is due");
+    by_the_clock(&node).await;
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_came_to_nothing_is_made_up_for() {
+    let sim = sim(Character::Wsus, 25, 60);
+    let now = Timestamp::from_ms(1_767_603_600_000);
+    let hand = Arc::new(Hand(AtomicU64::new(now.ms())));
+    let node = by_hand(Arc::new(tempfile::tempdir().unwrap()), &sim, &hand, true);
+    sim.fault(&json!({ "fault": "server-busy", "count": 1_000 })).unwrap();
+    assert_eq!(node.job(Work::Sync).await.state, State::Failed);
+    let next = |node: &Node| {
+        let jobs = node.jobs.clone();
+        async move { jobs.sync_state().await.unwrap().next.unwrap() }
+    };
+    assert_eq!(next(&node).await, now.after(Duration::from_mins(15)));
+    // The node ends in the middle of a run: that was nobody's wish.
+    sim.clear_faults();
+    sim.fault(&json!({ "fault": "slow", "delay_ms": 60_000, "count": 1_000 })).unwrap();
+    let job = node.jobs.start(Work::Sync, "a test").unwrap();
+    let is_under_way = async {
+        while node.jobs.sync_history(None, 1).await.unwrap()[0].ended.is_some() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(SOON, is_under_way).await.unwrap();
+    assert_eq!(
+        next(&node).await.to_string(),
+        "2026-01-06T02:00:00Z",
+        "while job {job} runs, the next one is tomorrow's"
+    );
+    let dir = node.close().await;
+    sim.clear_faults();
+    let node = by_hand(dir, &sim, &hand, true);
+    hand.set(now.after(Duration::from_mins(90)));
+    let run = node.jobs.sync_history(None, 1).await.unwrap().remove(0);
+    assert!(run.note.again, "{run:?}");
+    by_the_clock(&node).await;
+    let dir = node.close().await;
+    // Whoever stops one means it; what the settings are to blame for is not tried again, and nothing is where nobody wants it.
+    let node = by_hand(dir, &sim, &hand, true);
+    sim.fault(&json!({ "fault": "slow", "delay_ms": 60_000, "count": 1_000 })).unwrap();
+    let job = node.jobs.start(Work::Sync, "a test").unwrap();
+    timeout(SOON, async {
+        while node.jobs.sync_history(None, 1).await.unwrap()[0].ended.is_some() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+    node.jobs.stop(job, "ada").unwrap();
+    timeout(SOON, node.jobs.wait(job, SOON)).await.unwrap();
+    assert_eq!(next(&node).await.to_string(), "2026-01-06T02:00:00Z");
     node.close().await;
 }

@@ -231,7 +231,7 @@ async fn below_a_wsus_everything_is_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_that_is_killed_goes_on_where_it_was() {
+async fn a_run_that_is_aborted_goes_on_where_it_was() {
     let sim = sim(Character::Microsoft, 9, 1_000);
     let mut dir = Arc::new(tempfile::tempdir().unwrap());
     let mut lives = 0;
@@ -243,7 +243,7 @@ async fn a_run_that_is_killed_goes_on_where_it_was() {
         let cancel = CancellationToken::new();
         let (runner, all) = (node.runner.clone(), cancel.clone());
         let run = tokio::spawn(async move { runner.run(&all).await });
-        // Killed after so many revisions were committed, another number each time.
+        // Aborted where it awaits after so many revisions were committed, another number each time.
         let enough = before.len() + 40 + 17 * lives;
         let ended = loop {
             if run.is_finished() {
@@ -270,14 +270,15 @@ async fn a_run_that_is_killed_goes_on_where_it_was() {
             let runs = node.runner.history(None, 100).await.unwrap();
             assert_eq!(runs[0].outcome, Outcome::Successful);
             assert!(runs[1..].iter().all(|run| run.outcome == Outcome::CutOff), "{runs:?}");
-            assert!(lives >= 5, "it was killed only {lives} times");
-            println!("{lost} revisions were asked for again after {lives} deaths");
+            assert!(lives >= 5, "it was aborted only {lives} times");
+            println!("{lost} revisions were asked for again after {lives} lives");
             node.close().await;
             return;
         }
         lives += 1;
         assert!(lives < 100, "it comes to no end");
-        // The store that lost its process: nothing is flushed but what was committed.
+        // The run is lost, the store is closed in order. What becomes of both where the process is killed is tried in tests/cli, and
+        // of the store where the machine dies in tests/store.
         dir = Arc::clone(&node.dir);
         node.store.close().await.unwrap();
     }

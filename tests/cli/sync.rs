@@ -73,24 +73,24 @@ fn a_run_is_followed_told_and_explained() {
     assert_eq!((next()["event"].as_str(), next()["event"].as_str()), (Some("sync-started"), Some("sync-succeeded")));
 
     // What was not taken: shown with when and why, and asked for again.
-    let listed = well(&["updates", "list", "--state", "quarantined"]);
+    let listed = well(&["updates", "list", "--state", "refused"]);
     assert!(listed.contains("base64") && listed.contains("sync retry") && listed.contains("2026-"), "{listed}");
-    let quarantined = node.json(&["updates", "list", "--state", "quarantined"]);
-    let id = quarantined["rows"][0]["id"].as_str().unwrap().to_owned();
-    assert_eq!((&quarantined["total"], &quarantined["rows"][0]["held"]), (&json!(1), &json!(false)), "{quarantined}");
-    let csv = well(&["updates", "list", "--state", "quarantined", "--csv"]);
+    let refused = node.json(&["updates", "list", "--state", "refused"]);
+    let id = refused["rows"][0]["id"].as_str().unwrap().to_owned();
+    assert_eq!((&refused["total"], &refused["rows"][0]["held"]), (&json!(1), &json!(false)), "{refused}");
+    let csv = well(&["updates", "list", "--state", "refused", "--csv"]);
     assert!(csv.starts_with("id,revision,since,held,") && csv.contains(&id), "{csv}");
-    let output = run(data, &["updates", "list", "--state", "quarantined", "--kb", "KB1"]);
+    let output = run(data, &["updates", "list", "--state", "refused", "--kb", "KB1"]);
     assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
     let output = run(data, &["sync", "retry", "0fa1201d-4330-4fa8-8ae9-b877473b6441"]);
-    assert!(text(&output.stderr).contains("none of these is in quarantine"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("none of these is refused"), "{}", text(&output.stderr));
     sim.clear_faults();
     let retried = well(&["sync", "retry", &id]);
     assert!(
-        retried.contains("1 update out of quarantine; the next run asks for 1") && retried.contains("1 new"),
+        retried.contains("1 update refused no more; the next run asks for 1") && retried.contains("1 new"),
         "{retried}"
     );
-    assert_eq!(well(&["updates", "list", "--state", "quarantined"]), "nothing is quarantined\n");
+    assert_eq!(well(&["updates", "list", "--state", "refused"]), "nothing is refused\n");
     assert!(well(&["sync", "retry"]).contains("nothing that was not taken"));
     assert_eq!((next()["event"].as_str(), next()["event"].as_str()), (Some("sync-started"), Some("sync-succeeded")));
 
@@ -104,6 +104,9 @@ fn a_run_is_followed_told_and_explained() {
         assert!(status.contains(part), "{part:?} in {status}");
     }
     let history = well(&["sync", "history"]);
+    let head = history.lines().next().unwrap().to_lowercase();
+    assert!(["expired", "refused", "pruned"].iter().all(|word| head.contains(word)), "{head}");
+    assert!(!head.contains("withdrawn") && !head.contains("gone"), "{head}");
     assert!(history.contains(" *\n") && history.contains("* plain HTTP"), "{history}");
     // Marked wherever it shows.
     assert!(well(&["filters", "list", "--available"]).contains("* unauthenticated"));
@@ -129,6 +132,54 @@ fn a_run_is_followed_told_and_explained() {
     );
     assert!(well(&["sync", "history"]).contains("errors of the upstream: "));
     assert_eq!((next()["event"].as_str(), next()["event"].as_str()), (Some("sync-started"), Some("sync-stopped")));
+}
+
+/// The real death of a process, of which the store alone has to make something.
+#[test]
+fn a_node_that_is_killed_in_the_middle_of_a_run_goes_on_where_it_was() {
+    let sim = Sim::start(Options { character: Character::Wsus, updates: 800, file_scale: 0.02, ..Options::default() })
+        .unwrap();
+    // Slow enough that there is a middle.
+    sim.fault(&json!({ "fault": "slow", "method": "GetUpdateData", "delay_ms": 100, "count": 1_000_000 })).unwrap();
+    let wanted = sim.identities(&json!({})).as_array().unwrap().len() as u64;
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path();
+    let toml = format!("[upstream]\nkind = \"wsus\"\nurl = \"{}\"\n[sync]\nparallel = 1\n", sim.url());
+    std::fs::write(data.join("waystation.toml"), toml).unwrap();
+    let mut held = 0;
+    for kills in 0..4 {
+        let mut node = NodeProcess::start(data, &[]);
+        let status = node.json(&["sync", "status"]);
+        assert!(status["updates"].as_u64() >= Some(held), "kill {kills}: what was committed stays: {status}");
+        if kills > 0 {
+            let last = &node.json(&["sync", "history"])["runs"][0];
+            assert_eq!(last["outcome"], "cut off", "kill {kills}: {last}");
+        }
+        node.json(&["sync", "start", "--detach"]);
+        let before = status["updates"].as_u64().unwrap();
+        loop {
+            let status = node.json(&["sync", "status"]);
+            held = status["updates"].as_u64().unwrap();
+            assert!(!status["running"].is_null(), "kill {kills}: it is in the middle: {status}");
+            if held >= before + 60 {
+                break;
+            }
+        }
+        node.signal(Signal::KILL);
+        assert!(!node.ended().success());
+    }
+    let node = NodeProcess::start(data, &[]);
+    sim.clear_faults();
+    let output = run(data, &["sync", "start"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(node.json(&["sync", "status"])["updates"], wanted);
+    // At most what was under way at each death is asked for again: a batch of 100 of the one worker.
+    let asked = &sim.log(0)["updates"];
+    let again = asked["asked"].as_u64().unwrap() - asked["distinct_asked"].as_u64().unwrap();
+    assert!(again <= 4 * 100, "{again} were asked for again");
+    let outcomes: Vec<Value> =
+        node.json(&["sync", "history"])["runs"].as_array().unwrap().iter().map(|run| run["outcome"].clone()).collect();
+    assert_eq!(outcomes, ["successful", "cut off", "cut off", "cut off", "cut off"]);
 }
 
 #[test]

@@ -160,7 +160,7 @@ pub(in crate::admin) const fn category_kind(kind: CategoryKind) -> &'static str 
         CategoryKind::Family => "family",
         CategoryKind::Product => "product",
         CategoryKind::Classification => "classification",
-        CategoryKind::Other => "category",
+        CategoryKind::Other => "folder",
     }
 }
 

@@ -35,7 +35,7 @@ pub struct Sync {
     pub updates: u64,
     /// Revisions held: bundles may need lower ones of their members.
     pub revisions: u64,
-    /// Updates in quarantine.
+    /// Updates that were not taken, or are held and not offered.
     pub refused: u64,
     /// Revisions that are named and still to be fetched.
     pub wanted: u64,
@@ -89,7 +89,7 @@ pub struct SyncCounts {
     pub new: u64,
     /// Updates of which another revision came.
     pub changed: u64,
-    /// Updates that were withdrawn.
+    /// Updates that their publisher withdrew.
     pub expired: u64,
     /// Updates that something newer supersedes now.
     pub superseded: u64,
@@ -99,7 +99,7 @@ pub struct SyncCounts {
     pub bytes: u64,
     /// Errors of the upstream.
     pub errors: u64,
-    /// Updates that were not taken and are in quarantine.
+    /// Updates that were not taken.
     pub refused: u64,
     /// Updates that went with a former upstream.
     pub pruned: u64,
@@ -158,7 +158,7 @@ pub struct SyncCompared {
     pub unknown: u64,
 }
 
-/// The order to ask for quarantined updates again.
+/// The order to ask for refused updates again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SyncRetry {
@@ -170,8 +170,8 @@ pub struct SyncRetry {
 /// What came of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SyncRetried {
-    /// What was in quarantine and is not any more: `id/revision`.
-    pub pardoned: Vec<String>,
+    /// What was refused and is not any more: `id/revision`.
+    pub retried: Vec<String>,
     /// How many of them the next run asks for; the others are held, and offered again.
     pub asked: u64,
     /// The job of the run that was started for it; absent where none was.

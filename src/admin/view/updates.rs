@@ -107,6 +107,8 @@ pub struct Whole {
     pub bundles: First<Reference>,
     /// Whether it bundles itself; then nothing that was gathered from its parts can be relied upon.
     pub circular: bool,
+    /// Whether it bundles more than is gathered (5,000 revisions, 50,000 files): the rest is not counted anywhere here.
+    pub cut: bool,
     /// Files of it and of all that it bundles, each content once.
     pub all_files: First<File>,
     /// Their bytes. An endpoint fetches part of them: of alternatives one, of others ranges.
@@ -127,11 +129,11 @@ pub struct Whole {
     pub eula: Option<Eula>,
 }
 
-/// `GET /api/v1/updates/quarantined`: a page, in the order of ids.
+/// `GET /api/v1/updates/refused`: a page, in the order of ids.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Quarantine {
+pub struct RefusedPage {
     /// The rows of this page.
-    pub rows: Vec<Quarantined>,
+    pub rows: Vec<Refused>,
     /// How many there are in all.
     pub total: u64,
     /// Give it as `after` to get the next page; absent at the end.
@@ -140,16 +142,16 @@ pub struct Quarantine {
 
 /// A revision that was not taken, or is held and not offered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Quarantined {
+pub struct Refused {
     /// The update's id.
     pub id: String,
     /// The revision.
     pub revision: u32,
-    /// When it was put there.
+    /// Since when.
     pub at: Time,
     /// Why.
     pub reason: String,
-    /// It stays there although the upstream sends it again.
+    /// It stays so although the upstream sends it again.
     pub stays: bool,
     /// Whether it is held all the same.
     pub held: bool,

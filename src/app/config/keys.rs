@@ -311,7 +311,9 @@ table! {
         schedule: Days = text("daily 02:00"), Restart;
         /// Each run begins up to this many minutes later, each time another number, so that many nodes do not ask at once.
         jitter_minutes: Count<0, 720> = Raw::Number(60), Restart;
-        /// Whether a run that was missed, since the node was off, is made up for when it is on again.
+        /// Whether a run that was missed, since the node was off, is made up for when it is on again. So is one that was cut off, two
+        /// minutes after the node is back, and one that failed for a reason that passes, after 15 minutes, 1 and 4 hours, unless the
+        /// next one is due before. Without it a run begins at most an hour late or not at all.
         run_if_missed: Switch = Raw::Switch(true), Restart;
         /// Questions for documents that are under way at the same time.
         parallel: Count<1, 16> = Raw::Number(4), Restart;
@@ -342,7 +344,7 @@ table! {
         schedule: Days = text("every 4 hours from 00:30"), Restart;
         /// Each run begins up to this many minutes later, each time another number.
         jitter_minutes: Count<0, 720> = Raw::Number(20), Restart;
-        /// So many of the newest of each product are kept; older ones leave the catalog, what is withdrawn or superseded first.
+        /// So many of the newest of each product are kept; older ones leave the catalog, what is expired or superseded first.
         keep: Count<1, 1000> = Raw::Number(12), Restart;
     }
     /// What of Microsoft's catalog is wanted: an update is, when it has one of the products and one of the classifications.
@@ -373,7 +375,7 @@ table! {
         /// What holds for single classifications instead: "Definition Updates: all", "Drivers: metadata",
         /// "Security Updates: severity important".
         rules: Rules = list(&[]), Live;
-        /// Whether updates that were withdrawn by their publisher are declined automatically.
+        /// Whether expired updates, which their publisher withdrew, are declined automatically.
         decline_expired: Switch = Raw::Switch(true), Live;
         /// Whether updates that something newer does the work of are declined automatically, unless they were approved after
         /// that was known.

@@ -12,9 +12,9 @@ Examples:
   waystation updates list --severity important --classification 'Security Updates' --from 2026-01-01
   waystation updates list --product Windows --state published --limit 0 --csv > updates.csv
   waystation updates list --state expired,superseded --json
-  waystation updates list --state quarantined
+  waystation updates list --state refused
 
-`quarantined` stands alone: it lists what was not taken, too, with the reason;
+`refused` stands alone: it lists what was not taken, too, with the reason;
 `waystation sync retry` asks for it again.")]
     List(Sieve),
     /// Search for updates by words of their titles, or by KB
@@ -175,12 +175,12 @@ pub struct Sieve {
     /// Only those for this product, or for a product of this family or company, by name, path or id
     #[arg(long, value_name = "NAME|ID")]
     pub product: Option<String>,
-    /// Only those in one of these states: published, expired (withdrawn), superseded, refused; or quarantined, alone
+    /// Only those in one of these states: published, expired, superseded; or refused, which `list` takes alone
     #[arg(
         long,
         value_name = "STATE",
         value_delimiter = ',',
-        value_parser = ["published", "expired", "superseded", "refused", "quarantined"]
+        value_parser = ["published", "expired", "superseded", "refused"]
     )]
     pub state: Vec<String>,
     /// Only these kinds: software, driver; with detectoid or category also what nobody approves

@@ -1,6 +1,6 @@
 //! The languages that the protocol knows, as a recorded server lists them (MS-WSUSSS 2.2.2.4.4, LanguageUpdateList).
 
-use crate::model::filter::tree::{Error, near};
+use crate::model::filter::tree::{Error, Near, near};
 
 /// A language of updates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,16 +61,25 @@ pub const LANGUAGES: [Language; 38] = [
 
 /// The language of this short or long name, in any case.
 pub fn language(text: &str) -> Result<&'static Language, Error> {
+    language_or(text, true)
+}
+
+/// The same; what may have been meant only where `is_hinted`.
+pub fn language_or(text: &str, is_hinted: bool) -> Result<&'static Language, Error> {
     let text = text.trim();
     let named =
         |language: &&Language| language.short.eq_ignore_ascii_case(text) || language.long.eq_ignore_ascii_case(text);
     LANGUAGES.iter().find(named).ok_or_else(|| {
+        let said: String = text.chars().take(80).collect();
+        if !is_hinted {
+            return Error::Unknown { what: "language", text: said, near: Near::default() };
+        }
         let shown: Vec<String> =
             LANGUAGES.iter().map(|language| format!("{} ({})", language.short, language.long)).collect();
         let names = LANGUAGES
             .iter()
             .zip(&shown)
             .flat_map(|(language, shown)| [(language.short, shown.as_str()), (language.long, shown.as_str())]);
-        Error::Unknown { what: "language", text: text.chars().take(80).collect(), near: near(text, names).into() }
+        Error::Unknown { what: "language", text: said, near: near(text, names).into() }
     })
 }

@@ -156,3 +156,29 @@ fn a_category_is_what_its_document_says() {
     assert_eq!(Category::of(&update), None);
     assert_eq!(Category::of(&Update::new(update.identity, Kind::Detectoid)), None);
 }
+
+#[test]
+fn only_the_first_that_are_wrong_are_compared_with_all_names() {
+    let texts: Vec<String> = (0..NEAR_FOR_MAX + 5).map(|at| format!("Writer 1O{at}")).collect();
+    let chosen = Selection { products: texts, ..selection(&[], &["Hotfixes"], &["gemran"]) };
+    let (_, wrong) = chosen.in_force(&tree());
+    let hinted = |errors: &[Error]| {
+        let is_hinted = |error: &&Error| matches!(error, Error::Unknown { near, .. } if !near.names().is_empty());
+        (errors.len(), errors.iter().filter(is_hinted).count())
+    };
+    assert_eq!(hinted(&wrong), (NEAR_FOR_MAX + 6, NEAR_FOR_MAX));
+    assert_eq!(hinted(&chosen.resolve(&tree()).unwrap_err()), (NEAR_FOR_MAX + 6, NEAR_FOR_MAX));
+}
+
+#[test]
+fn paths_are_found_by_their_ends_also_where_a_name_has_their_sign() {
+    let mut all: Vec<Category> = tree().categories().cloned().collect();
+    all.push(category(20, CategoryKind::Product, "Old>New  Tools", 5));
+    let tree = Tree::new(all);
+    for text in ["old > new tools", "New Tools", "Server > Old > New Tools", "Contoso>Server>Old>New tools"] {
+        let found = tree.product(text);
+        // The end of a name alone is no name.
+        assert_eq!(found.ok(), (text != "New Tools").then(|| id(20)), "{text}");
+    }
+    assert_eq!(tree.name(id(20)), "Old>New  Tools");
+}

@@ -10,6 +10,10 @@ use crate::model::update::{CategoryKind, Kind, Publication, Update, UpdateId};
 /// How many near matches are told.
 const NEAR_MAX: usize = 5;
 
+/// Of so many wrong texts in one list it is told what may have been meant: to find it each is compared with every name there is, and
+/// nobody reads on beyond the first few.
+pub const NEAR_FOR_MAX: usize = 10;
+
 /// Levels of the tree that are followed: a real one has company, family, product, and folders between them.
 const LEVELS_MAX: usize = 8;
 
@@ -142,6 +146,8 @@ pub enum Error {
 pub struct Tree {
     all: BTreeMap<UpdateId, Category>,
     children: BTreeMap<UpdateId, BTreeSet<UpdateId>>,
+    /// Names as [`folded`] has them, from the last [`BELOW`] on: whoever asks for a path asks for one that ends so.
+    called: BTreeMap<String, Vec<UpdateId>>,
 }
 
 impl Tree {
@@ -163,6 +169,7 @@ impl Tree {
             if let Some(parent) = category.parent.filter(|parent| *parent != category.id) {
                 tree.children.entry(parent).or_default().insert(category.id);
             }
+            tree.called.entry(last(&folded(&category.name)).to_owned()).or_default().push(category.id);
         }
         tree
     }
@@ -184,12 +191,22 @@ impl Tree {
 
     /// Company, family or product of this id, name or path, in any case.
     pub fn product(&self, text: &str) -> Result<UpdateId, Error> {
-        self.find(text, "product", |kind| kind != CategoryKind::Classification)
+        self.product_or(text, true)
+    }
+
+    /// The same; what may have been meant only where `is_hinted`.
+    pub fn product_or(&self, text: &str, is_hinted: bool) -> Result<UpdateId, Error> {
+        self.find(text, "product", is_hinted, |kind| kind != CategoryKind::Classification)
     }
 
     /// The classification of this id or name, in any case.
     pub fn classification(&self, text: &str) -> Result<UpdateId, Error> {
-        self.find(text, "classification", |kind| kind == CategoryKind::Classification)
+        self.classification_or(text, true)
+    }
+
+    /// The same; what may have been meant only where `is_hinted`.
+    pub fn classification_or(&self, text: &str, is_hinted: bool) -> Result<UpdateId, Error> {
+        self.find(text, "classification", is_hinted, |kind| kind == CategoryKind::Classification)
     }
 
     /// The products at and below a category; itself where there is none below or it is not known. Circles end.
@@ -239,7 +256,13 @@ impl Tree {
         names.join(BELOW)
     }
 
-    fn find(&self, text: &str, what: &'static str, fits: impl Fn(CategoryKind) -> bool) -> Result<UpdateId, Error> {
+    fn find(
+        &self,
+        text: &str,
+        what: &'static str,
+        is_hinted: bool,
+        fits: impl Fn(CategoryKind) -> bool,
+    ) -> Result<UpdateId, Error> {
         let shown: String = text.trim().chars().take(120).collect();
         if let Ok(id) = text.trim().parse::<UpdateId>() {
             return match self.all.get(&id) {
@@ -249,7 +272,8 @@ impl Tree {
             };
         }
         let wanted = folded(text);
-        let called: Vec<&Category> = self.all.values().filter(|category| self.is_called(category, &wanted)).collect();
+        let alike = self.called.get(last(&wanted)).into_iter().flatten().filter_map(|id| self.all.get(id));
+        let called: Vec<&Category> = alike.filter(|category| self.is_called(category, &wanted)).collect();
         let mut fitting: Vec<&&Category> = called.iter().filter(|category| fits(category.kind)).collect();
         // A folder that is called as a product, a family or a company is not meant where one of those is called so.
         if fitting.iter().any(|category| category.kind != CategoryKind::Other) {
@@ -258,6 +282,7 @@ impl Tree {
         match (fitting.as_slice(), called.as_slice()) {
             ([one], _) => Ok(one.id),
             ([], [other, ..]) => Err(misplaced(shown, other.kind, what)),
+            ([], []) if !is_hinted => Err(Error::Unknown { what, near: Near::default(), text: shown }),
             ([], []) => {
                 let names = self.all.values().filter(|category| fits(category.kind));
                 let names = names.map(|category| (category.name.as_str(), category.name.as_str()));
@@ -288,6 +313,11 @@ impl Tree {
 fn misplaced(text: String, is: CategoryKind, what: &'static str) -> Error {
     let under = if is == CategoryKind::Classification { "classifications" } else { "products" };
     Error::Misplaced { text, is: word(is), what, under }
+}
+
+/// What stands behind the last sign of a path.
+fn last(folded: &str) -> &str {
+    folded.rsplit(BELOW.trim()).next().unwrap_or_default().trim()
 }
 
 /// In lower case, with single blanks, also around `>`.

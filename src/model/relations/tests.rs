@@ -178,3 +178,41 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_gathered_has_an_end_and_says_so() {
+    let numbered = |number: u32| {
+        let mut bytes = [7; 16];
+        bytes[..4].copy_from_slice(&number.to_be_bytes());
+        Identity { id: UpdateId::new(bytes), revision: 1 }
+    };
+    let part = |number: u32, files: std::ops::Range<u32>| {
+        let mut update = Update::new(numbered(number), Kind::Software);
+        update.removable = true;
+        update.files = files
+            .map(|content| {
+                let mut sha1 = [0; 20];
+                sha1[..4].copy_from_slice(&content.to_be_bytes());
+                File { sha1: Sha1::new(sha1), ..file(0, 3) }
+            })
+            .collect();
+        update
+    };
+    let of = |parts: Vec<Update>| {
+        let mut root = bundle(1, &[]);
+        root.bundles = parts.iter().map(|part| Members { any_of: vec![part.identity] }).collect();
+        let catalog = Catalog::new(parts.into_iter().chain([root]));
+        whole(revision(1), |identity| catalog.look(Target::Revision(identity))).unwrap()
+    };
+    let limit = u32::try_from(WHOLE_REVISIONS_MAX).unwrap();
+    let many = of((0..limit + 100).map(|number| part(number, number..number + 1)).collect());
+    assert_eq!((many.revisions.len(), many.files.len()), (WHOLE_REVISIONS_MAX, WHOLE_REVISIONS_MAX - 1));
+    assert!(many.cut && !many.removable && many.missing.is_empty());
+    let whole = of((0..limit - 1).map(|number| part(number, number..number + 1)).collect());
+    assert!(!whole.cut && whole.removable && whole.revisions.len() == WHOLE_REVISIONS_MAX);
+    let limit = u32::try_from(WHOLE_FILES_MAX).unwrap();
+    let large = of(vec![part(0, 0..limit - 1), part(1, 5..limit), part(2, 0..limit)]);
+    assert!(!large.cut && large.files.len() == WHOLE_FILES_MAX, "the same files again are no more");
+    let large = of(vec![part(0, 0..limit - 1), part(1, 5..limit + 1), part(2, 0..1)]);
+    assert!(large.cut && large.files.len() == WHOLE_FILES_MAX && large.bytes == 3 * u64::from(limit));
+}

@@ -125,17 +125,6 @@ fn a_jitter_is_the_same_whenever_it_is_asked_for() {
 }
 
 #[test]
-fn what_was_missed_is_made_up_for_where_that_is_wanted() {
-    let daily = schedule("daily 02:00");
-    let (last, now) = (at("2026-01-01T01:00:00Z"), at("2026-01-04T09:00:00Z"));
-    assert!(daily.missed(last, now, 0).unwrap());
-    assert!(!daily.missed(last, at("2026-01-02T00:59:59Z"), 0).unwrap());
-    assert!(!Schedule { run_if_missed: false, ..daily.clone() }.missed(last, now, 0).unwrap());
-    let off = Schedule { enabled: false, ..daily };
-    assert_eq!((off.next(last, 0), off.missed(last, now, 0)), (Ok(None), Ok(false)));
-}
-
-#[test]
 fn the_calendar_ends_and_nothing_breaks() {
     let daily = schedule("daily 02:00");
     assert_eq!(daily.next(Timestamp::from_ms(u64::MAX), 0), Ok(None));

@@ -443,7 +443,7 @@ impl Catalog {
         self.look(move |core| core.shorts(&targets)).await
     }
 
-    /// What a revision comes to with all that it bundles; `Invalid` where that is beyond all reason.
+    /// What a revision comes to with all that it bundles, up to limits that it tells; from one snapshot.
     pub async fn whole(&self, root: Identity) -> Result<Whole, Error> {
         self.walk(move |core| core.whole(root)).await
     }

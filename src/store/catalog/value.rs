@@ -389,6 +389,8 @@ pub struct RunNote {
     pub troubles: BTreeMap<String, u64>,
     /// What a comparison found.
     pub compared: Option<Compared>,
+    /// It came to nothing for a reason that passes, and nobody wanted that: begun again it may well go to its end.
+    pub again: bool,
 }
 
 /// What a comparison with Microsoft's catalog found.

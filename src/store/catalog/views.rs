@@ -5,8 +5,8 @@ use std::sync::{Arc, PoisonError};
 
 use crate::model::filter::{Category, Tree};
 use crate::model::relations::{self, Target, Whole};
-use crate::model::update::{CategoryKind, Identity, Kind, Update, UpdateId};
-use crate::store::catalog::look::{ANSWER_MAX, row_of, summary};
+use crate::model::update::{CategoryKind, Identity, Kind, UpdateId};
+use crate::store::catalog::look::{ANSWER_MAX, revision_in, row_of, summary};
 use crate::store::catalog::search::PAGE_MAX;
 use crate::store::catalog::tables::{
     CLOCK, IDENTITIES, NUMBERS, REFUSED, REFUSED_NAME, RefusedRow, UPDATES, UpdateRow, identity_key, number, read,
@@ -90,15 +90,16 @@ impl Core {
         })
     }
 
-    /// What a revision comes to with all that it bundles.
+    /// What a revision comes to with all that it bundles, from one snapshot.
     pub(crate) fn whole(&self, root: Identity) -> Result<Whole, Error> {
-        let look = |identity: Identity| -> Result<Option<Box<Update>>, Error> {
-            let Some(at) = self.number_of(identity)? else { return Ok(None) };
-            Ok(self.revision(at)?.map(|revision| Box::new(revision.update)))
-        };
-        relations::whole(root, look).map_err(|error| match error {
-            relations::Error::Lookup(error) => error,
-            large @ relations::Error::Large { .. } => Error::Invalid { what: format!("{root}: {large}") },
+        self.index.read(|tx| {
+            let identities = read(tx, IDENTITIES)?;
+            relations::whole(root, |identity| {
+                let Some(table) = &identities else { return Ok(None) };
+                let Some(at) = table.get(&identity_key(identity))?.map(|at| at.value()) else { return Ok(None) };
+                let Some(row) = row_of(tx, at)? else { return Ok(None) };
+                revision_in(tx, &self.catalog.dictionaries, at, &row).map(|update| Some(Box::new(update)))
+            })
         })
     }
 

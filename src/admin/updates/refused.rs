@@ -1,4 +1,4 @@
-//! `GET /api/v1/updates/quarantined`: what was not taken, or is held and not offered, with the reason.
+//! `GET /api/v1/updates/refused`: what was not taken, or is held and not offered, with the reason.
 
 use std::sync::Arc;
 
@@ -25,11 +25,11 @@ pub struct Ask {
     limit: Option<usize>,
 }
 
-/// `GET /api/v1/updates/quarantined`, in the order of ids.
+/// `GET /api/v1/updates/refused`, in the order of ids.
 pub async fn list(
     State(handles): State<Arc<Handles>>,
     Asked(ask): Asked<Ask>,
-) -> Result<Json<view::Quarantine>, Problem> {
+) -> Result<Json<view::RefusedPage>, Problem> {
     let limit = ask.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
     let after = ask.after.as_deref().map(place).transpose()?;
     let catalog = handles.store.catalog();
@@ -41,7 +41,7 @@ pub async fn list(
             Some(number) => catalog.summaries(vec![number]).await?.pop(),
             None => None,
         };
-        rows.push(view::Quarantined {
+        rows.push(view::Refused {
             id: row.identity.id.to_string(),
             revision: row.identity.revision,
             at: Time(row.at),
@@ -52,7 +52,7 @@ pub async fn list(
         });
     }
     let total = catalog.standing().await?.refused;
-    Ok(Json(view::Quarantine { rows, total, next }))
+    Ok(Json(view::RefusedPage { rows, total, next }))
 }
 
 /// An id with its revision, as a page before gave it.

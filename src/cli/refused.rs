@@ -1,7 +1,7 @@
-//! `updates list --state quarantined`: what was not taken, or is held and not offered, with the reason. It is no search: what was
+//! `updates list --state refused`: what was not taken, or is held and not offered, with the reason. It is no search: what was
 //! not taken has no title, product or date.
 
-use crate::admin::view::updates::Quarantine;
+use crate::admin::view::updates::RefusedPage;
 use crate::cli::csv;
 use crate::cli::fail::Fail;
 use crate::cli::node::{Node, segment};
@@ -11,34 +11,32 @@ use crate::cli::updates::{PAGE, query};
 use crate::cli::verbs::catalog::Sieve;
 
 /// The state that is asked for elsewhere.
-const QUARANTINED: &str = "quarantined";
+const REFUSED: &str = "refused";
 
-const LIST: &str =
-    "`waystation updates list --state quarantined` lists all of it, with --limit, --after, --csv and --json";
+const LIST: &str = "`waystation updates list --state refused` lists all of it, with --limit, --after, --csv and --json; \
+                    `waystation updates search` finds among what is held";
 
 /// Whether the sieve asks for it.
 pub(in crate::cli) fn is_meant(sieve: &Sieve) -> bool {
-    sieve.state.iter().any(|state| state == QUARANTINED)
-}
-
-/// Why it cannot be searched.
-pub(in crate::cli) fn no_search() -> Fail {
-    Fail::usage("what is quarantined cannot be searched", LIST)
+    sieve.state.iter().any(|state| state == REFUSED)
 }
 
 /// What was not taken or is not offered, with the reason.
 pub(in crate::cli) async fn list(node: &Node, sieve: &Sieve, out: Out) -> Result<(), Fail> {
     let others = Sieve { state: Vec::new(), ..sieve.clone() };
     if sieve.state.len() > 1 || !query("", &others).is_empty() {
-        return Err(Fail::usage("what was not taken is not sifted", LIST));
+        return Err(Fail::usage(
+            "what is refused is not sifted: of what was not taken neither title nor product is known",
+            LIST,
+        ));
     }
     let limit = sieve.limit;
     let mut after = sieve.after.clone();
-    let mut all = Quarantine::default();
+    let mut all = RefusedPage::default();
     loop {
         let wanted = if limit == 0 { PAGE } else { limit.saturating_sub(all.rows.len()).clamp(1, PAGE) };
         let behind = after.take().map(|after| format!("&after={}", segment(&after))).unwrap_or_default();
-        let page: Quarantine = node.get(&format!("/api/v1/updates/quarantined?limit={wanted}{behind}")).await?;
+        let page: RefusedPage = node.get(&format!("/api/v1/updates/refused?limit={wanted}{behind}")).await?;
         after.clone_from(&page.next);
         all.rows.extend(page.rows);
         (all.total, all.next) = (page.total, page.next);
@@ -68,9 +66,9 @@ pub(in crate::cli) async fn list(node: &Node, sieve: &Sieve, out: Out) -> Result
     out.both(&all, put_away)
 }
 
-fn put_away(all: &Quarantine) -> String {
+fn put_away(all: &RefusedPage) -> String {
     if all.rows.is_empty() {
-        return "nothing is quarantined\n".to_owned();
+        return "nothing is refused\n".to_owned();
     }
     let mut grid = Grid::new(&["update", ">revision", "since", "held", "reason"]);
     for row in &all.rows {
@@ -91,6 +89,6 @@ fn put_away(all: &Quarantine) -> String {
         let (shown, total) = (size::count(all.rows.len() as u64), size::count(all.total));
         add(&mut text, format_args!("{shown} of {total}; the next ones with --after {next}, all with --limit 0\n"));
     }
-    text.push_str("`waystation sync retry [ID..]` takes them out and asks the upstream for them again\n");
+    text.push_str("`waystation sync retry [ID..]` asks the upstream for them again\n");
     text
 }

@@ -921,6 +921,8 @@ async fn a_payload_that_cannot_be_read_is_an_error_and_a_suspicion() {
     // What a bad disk does to a mapping: the pages behind the second window are gone, and cannot be brought in.
     let file = std::fs::OpenOptions::new().write(true).open(content_file(node.data.path())).unwrap();
     file.set_len(2 * MIB).unwrap();
+    // What was seen in memory counts for 5 ms, and it was a moment ago.
+    tokio::time::sleep(Duration::from_millis(50)).await;
 
     let mut client = node.client().await;
     let at_once = client.get(&target, &[("Range", "bytes=3145728-4194303")]).await;

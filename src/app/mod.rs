@@ -180,11 +180,16 @@ pub fn check(loaded: &Loaded, runs: bool) -> Vec<Finding> {
     match loaded.typed() {
         Ok(typed) => {
             let mut findings = preflight::findings(&typed, loaded.settings(), &machine, runs);
-            let proxies = [rooms::proxy(&typed), rooms::sync_proxy(&typed)];
-            let problems =
-                proxies.into_iter().filter_map(Result::err).flat_map(|error| error.placed(loaded.settings()).problems);
-            for problem in problems {
-                let finding = bad(problem.place, "proxy", problem.what);
+            let (proxy, sync_proxy) = (rooms::proxy(&typed), rooms::sync_proxy(&typed));
+            // Its own secret alone: what it shares with all else is told there.
+            let secret = rooms::hook_secret(&typed);
+            let read = [("proxy", proxy.err()), ("proxy", sync_proxy.err()), ("webhook", secret.err())];
+            let problems = read.into_iter().filter_map(|(check, error)| error.map(|error| (check, error)));
+            let problems = problems.flat_map(|(check, error)| {
+                error.placed(loaded.settings()).problems.into_iter().map(move |problem| (check, problem))
+            });
+            for (check, problem) in problems {
+                let finding = bad(problem.place, check, problem.what);
                 // Where the catalog's proxy is that of all else it is one trouble.
                 if !findings.contains(&finding) {
                     findings.push(finding);

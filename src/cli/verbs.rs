@@ -420,7 +420,7 @@ on with what is left.")]
     #[command(after_help = "\
 Examples:
   waystation sync retry
-  waystation sync retry 0fa1201d-4330-4fa8-8ae9-b877473b6441
+  waystation sync retry 3b6f8c2d-51e0-4a7b-9d42-6c1e7f2e90a5
   waystation sync retry --later
 
 Without ids all that were not taken; an update that is held and was refused

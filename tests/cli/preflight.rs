@@ -18,6 +18,26 @@ fn found(data: &Path, check: &str, args: &[&str]) -> (Option<i32>, Value) {
 }
 
 #[test]
+fn a_secret_of_the_webhook_that_ends_a_start_is_bad_before_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let data = tempfile::tempdir().unwrap();
+    let secret = data.path().join("hook.secret");
+    let of = format!("sync.webhook_secret_file={}", secret.display());
+    let hook = ["--set", "listen.https=127.0.0.1:0", "--set", "sync.webhook=http://127.0.0.1:9/", "--set", &of];
+    let bad = || {
+        let (code, finding) = found(data.path(), "webhook", &hook);
+        assert_eq!((code, finding["verdict"].as_str()), (Some(78), Some("bad")), "{finding}");
+        assert!(finding["seen"].as_str().unwrap().contains("hook.secret"), "{finding}");
+    };
+    bad();
+    std::fs::write(&secret, "a secret").unwrap();
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o644)).unwrap();
+    bad();
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(found(data.path(), "webhook", &hook), (Some(0), Value::Null));
+}
+
+#[test]
 fn a_damaged_site_ca_is_bad_only_where_a_start_would_end() {
     let data = tempfile::tempdir().unwrap();
     let create = ["tls", "ca", "create", "--for", "site.example"];

@@ -303,12 +303,18 @@ fn conversation(
     Ok(config)
 }
 
+/// What is told of runs is signed with it, where somebody is told.
+pub(crate) fn hook_secret(typed: &Typed) -> Result<Option<Secret>, ConfigError> {
+    let sync = &typed.sync;
+    let Some(file) = sync.webhook_secret_file.0.as_ref().filter(|_| sync.webhook.0.is_some()) else { return Ok(None) };
+    let read = secret::read(&from_data(typed, file));
+    read.map(Some).map_err(|what| ConfigError::one("sync.webhook_secret_file", what))
+}
+
 /// For who is told of runs.
 pub(crate) fn hook(typed: &Typed, store: &str) -> Result<Option<upstream::hook::Config>, ConfigError> {
     let sync = &typed.sync;
-    let (Some(url), Some(file)) = (&sync.webhook.0, &sync.webhook_secret_file.0) else { return Ok(None) };
-    let read = secret::read(&from_data(typed, file));
-    let secret = read.map_err(|what| ConfigError::one("sync.webhook_secret_file", what))?;
+    let (Some(url), Some(secret)) = (&sync.webhook.0, hook_secret(typed)?) else { return Ok(None) };
     let patience = upstream::hook::Patience::default();
     Ok(Some(upstream::hook::Config { url: url.clone(), secret, http: upstream(typed, store)?, patience }))
 }

@@ -38,10 +38,10 @@ title has it. The flags of `updates list` hold here too.")]
     /// Show one update: what it is for, what it supersedes, its files and which of them are held
     #[command(after_help = "\
 Examples:
-  waystation updates show 0fa1201d-4330-4fa8-8ae9-b877473b6441
-  waystation updates show 0fa1201d
+  waystation updates show 3b6f8c2d-51e0-4a7b-9d42-6c1e7f2e90a5
+  waystation updates show 3b6f8c2d
   waystation updates show KB5031234
-  waystation updates show 0fa1201d-4330-4fa8-8ae9-b877473b6441/201 --json
+  waystation updates show 3b6f8c2d-51e0-4a7b-9d42-6c1e7f2e90a5/201 --json
 
 An update is named by its id, the first 8 digits of it or more (as lists show
 them), a knowledge base article that no other update names, or its id with a
@@ -56,7 +56,7 @@ and size are those of all that it bundles.")]
     #[command(after_help = "\
 Examples:
   waystation updates approve KB5031234
-  waystation updates approve 0fa1201d 7c1f2e90 --why 'tested on the pilot ring'
+  waystation updates approve 3b6f8c2d 7c1f2e90 --why 'tested on the pilot ring'
   waystation updates approve KB5031234 --all-files
 
 A KB stands for all updates that name it and can be approved by themselves;
@@ -85,7 +85,7 @@ takes it back.")]
     /// Take decisions back: the content policy holds again
     #[command(after_help = "\
 Examples:
-  waystation updates reset KB5031234 0fa1201d")]
+  waystation updates reset KB5031234 3b6f8c2d")]
     Reset(Deciding),
 }
 

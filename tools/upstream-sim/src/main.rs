@@ -158,7 +158,11 @@ fn tell(sim: &Sim, character: Character, as_json: bool, took: Duration) {
         state["files"]["count"],
         state["files"]["bytes"].as_u64().unwrap_or(0) / 1_000_000
     );
-    println!("\nIn waystation.toml:\n\n  [upstream]\n  kind = \"{kind}\"\n  url = \"{url}\"\n");
+    let setting = match character {
+        Character::Microsoft => format!("[sync]\n  microsoft = \"{url}\""),
+        Character::Wsus => format!("[upstream]\n  kind = \"{kind}\"\n  url = \"{url}\""),
+    };
+    println!("\nIn waystation.toml:\n\n  {setting}\n");
     println!("  [origins]\n  allow = [\"{address}\"]\n");
     println!("\nWhat it should lead to: {url}/_sim/state   What was asked: {url}/_sim/log   More: --help");
 }

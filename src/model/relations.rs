@@ -4,7 +4,7 @@
 //! Prerequisites name an update and mean its highest revision; bundles name a revision (MS-WUSP 3.1.1). Either may run in a circle in
 //! a catalog that somebody wrote in bad faith, and a circle of prerequisites can never be installed: it is reported.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::ops::{ControlFlow, Deref};
 
@@ -268,62 +268,6 @@ where
     // What was not looked at may be what stays.
     whole.removable = !is_cut && installing > 0 && removable == installing;
     Ok(whole)
-}
-
-/// Which updates made which superfluous: the inversion of what newer ones say.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Supersedence {
-    by: BTreeMap<UpdateId, BTreeSet<UpdateId>>,
-}
-
-impl Supersedence {
-    /// Of these updates, each in its highest revision.
-    pub fn of<'a>(updates: impl IntoIterator<Item = &'a Update>) -> Self {
-        let mut all = Self::default();
-        for update in updates {
-            all.add(update.identity.id, &update.supersedes);
-        }
-        all
-    }
-
-    /// Learns what `newer` supersedes. Nothing supersedes itself.
-    pub fn add(&mut self, newer: UpdateId, supersedes: &[UpdateId]) {
-        for older in supersedes.iter().filter(|older| **older != newer) {
-            self.by.entry(*older).or_default().insert(newer);
-        }
-    }
-
-    /// Forgets what `newer` supersedes: before a new revision of it is added, and when it expires.
-    pub fn remove(&mut self, newer: UpdateId) {
-        self.by.retain(|_, by| {
-            by.remove(&newer);
-            !by.is_empty()
-        });
-    }
-
-    /// What supersedes an update directly.
-    pub fn by(&self, older: UpdateId) -> impl Iterator<Item = UpdateId> + '_ {
-        self.by.get(&older).into_iter().flatten().copied()
-    }
-
-    /// What supersedes an update and is superseded by nothing: what to install instead. Empty where nothing supersedes it, and where
-    /// those that do run in a circle.
-    pub fn newest(&self, older: UpdateId) -> BTreeSet<UpdateId> {
-        let mut seen = BTreeSet::from([older]);
-        let mut left: Vec<UpdateId> = self.by(older).collect();
-        let mut newest = BTreeSet::new();
-        while let Some(id) = left.pop() {
-            if !seen.insert(id) {
-                continue;
-            }
-            if self.by.contains_key(&id) {
-                left.extend(self.by(id));
-            } else {
-                newest.insert(id);
-            }
-        }
-        newest
-    }
 }
 
 #[cfg(test)]

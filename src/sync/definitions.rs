@@ -24,14 +24,21 @@ impl Work<'_> {
         if standing.arriving.is_some() || standing.upstream.as_ref() != Some(&self.shared.upstream) {
             return Err(Error::Early);
         }
-        let config = self.until_stopped(self.shared.wsus.config(standing.config_anchor.as_deref())).await?;
+        let config = self.until_stopped(self.shared.wsus.config(None)).await?;
         self.at_once = config.updates_max;
         let tree = self.catalog.tree().await?;
         let (filters, _) = (self.shared.chosen)().in_force(&tree);
         let classifications = BTreeSet::from([known::DEFINITION_UPDATES]);
         let wanted = filter::Wanted { classifications, ..filters.wanted(&tree) };
         let name = plan::definitions_name(&wanted);
-        let ask = |anchor: Option<String>| plan::asked(&wanted, Some(&wanted).filter(|_| anchor.is_some()), anchor);
+        // Where it has no anchor yet, that of a whole list that had these updates: what such a run let go of does not come again.
+        let former = self.former(&name, &wanted).await?;
+        let former = former.filter(|(known, _)| known.classifications.is_superset(&wanted.classifications));
+        let ask = |own: Option<String>| match (own, &former) {
+            (Some(anchor), _) => plan::asked(&wanted, Some(&wanted), Some(anchor)),
+            (None, Some((known, anchor))) => plan::asked(&wanted, Some(known), Some(anchor.clone())),
+            (None, None) => plan::asked(&wanted, None, None),
+        };
         self.list(&name, Step::ListingUpdates, Step::FetchingUpdates, ask).await?;
         for set in self.catalog.standing().await?.sets {
             if set.name != name && set.name.starts_with(DEFINITIONS) {

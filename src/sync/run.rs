@@ -129,7 +129,11 @@ impl<'a> Work<'a> {
 
     /// Other filters, the list of which was committed to its end, and their anchor: what these have in common with them need not be
     /// listed anew.
-    async fn former(&self, name: &str, wanted: &filter::Wanted) -> Result<Option<(filter::Wanted, String)>, Error> {
+    pub(in crate::sync) async fn former(
+        &self,
+        name: &str,
+        wanted: &filter::Wanted,
+    ) -> Result<Option<(filter::Wanted, String)>, Error> {
         for set in self.catalog.standing().await?.sets {
             let Some(anchor) = set.anchor.filter(|anchor| !anchor.is_empty()) else { continue };
             if set.name == name || !plan::is_of_updates(&set.name) {

@@ -388,6 +388,17 @@ async fn definition_updates_have_a_lane_of_their_own_and_the_newest_stay() {
     assert!(lists.len() == 1 && lists[0]["classifications"] == 1, "{lists:?}");
     assert_eq!(lane(all).await.unwrap().new, 0, "from its own anchor");
 
+    // A whole run that keeps few lets go of the others, and the lane, turned on after it, does not bring them back.
+    {
+        let dir = tempfile::tempdir().unwrap();
+        let store = self::store(&dir, Arc::new(RealDisk));
+        let few = runner(&store, &dir, UpstreamKind::Microsoft, &sim.url(), keep(2));
+        let whole = timeout(SOON, few.run(&CancellationToken::new())).await.unwrap().unwrap();
+        assert!(whole.pruned > 0, "{whole:?}");
+        assert_eq!(lane(few).await.unwrap().new, 0);
+        store.close().await.unwrap();
+    }
+
     // Of each product the newest two stay, and whole: of what goes no part is left that nothing needs.
     let few = runner(&store, &dir, UpstreamKind::Microsoft, &sim.url(), keep(2));
     let counts = lane(few.clone()).await.unwrap();

@@ -133,24 +133,6 @@ fn a_whole_is_the_sum_of_its_parts() {
     assert!(!whole(revision(1), |identity| catalog.look(Target::Revision(identity))).unwrap().removable);
 }
 
-#[test]
-fn supersedence_is_turned_round() {
-    let superseding = |number: u8, older: &[u8]| {
-        let mut update = bundle(number, &[]);
-        update.supersedes = older.iter().map(|one| id(*one)).collect();
-        update
-    };
-    let mut all = Supersedence::of(&[superseding(2, &[1, 2]), superseding(3, &[1, 2]), superseding(4, &[3])]);
-    assert_eq!(all.by(id(1)).collect::<Vec<_>>(), [id(2), id(3)]);
-    assert_eq!(all.by(id(2)).collect::<Vec<_>>(), [id(3)], "nothing supersedes itself");
-    assert_eq!(all.newest(id(1)), BTreeSet::from([id(4)]));
-    assert_eq!(all.newest(id(4)), BTreeSet::new());
-    all.remove(id(4));
-    assert_eq!(all.newest(id(1)), BTreeSet::from([id(3)]));
-    let circle = Supersedence::of(&[superseding(1, &[2]), superseding(2, &[1])]);
-    assert_eq!(circle.newest(id(1)), BTreeSet::new());
-}
-
 proptest! {
     /// Beside a plain search: the same is reached, each once, and a circle is reported exactly where there is one.
     #[test]

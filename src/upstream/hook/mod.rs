@@ -285,7 +285,11 @@ async fn one(shared: &Shared, event: &Event) {
         }
         let back_off = first.saturating_mul(1 << (number - 1).min(16)).min(longest);
         let wait = jitter(back_off).max(bounded(retry_after).unwrap_or_default());
-        tracing::debug!(host, event = kind, id, attempt = number, why, "told the webhook again soon");
+        if number == 1 {
+            tracing::warn!(host, event = kind, id, why, "the webhook is not told yet; it is tried again");
+        } else {
+            tracing::debug!(host, event = kind, id, attempt = number, why, "told the webhook again soon");
+        }
         tokio::select! {
             () = shared.closing.cancelled() => {}
             () = sleep(wait) => {}

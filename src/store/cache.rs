@@ -385,11 +385,7 @@ impl Tick for RecencyTick {
             }
         }
         self.said().extend(uses.iter().map(|(blake3, ms)| (*blake3, *ms)));
-        uses.iter().try_for_each(|(blake3, ms)| match entries::touch(transaction, blake3.as_bytes(), *ms) {
-            // One bad row must not keep the others from being used.
-            Err(Error::Row { .. }) => Ok(()),
-            other => other,
-        })
+        entries::touch(transaction, uses.iter().map(|(blake3, ms)| (blake3.as_bytes(), *ms)))
     }
 
     fn settle(&self, committed: bool) {

@@ -1,9 +1,9 @@
 //! Bytes on their way through the digests: read once, written where they are wanted, hashed by as many threads as that takes.
 //!
-//! 1. The caller's thread reads a piece, hands it to those that hash, takes its leaves, and writes it.
+//! 1. The caller's thread reads a piece, hands it to those that hash and to the one that writes, and takes its leaves.
 //! 2. Digests that are chains follow on threads of their own, over the same buffers, in the order of the bytes. A buffer is
-//!    written again when the last of them has let go of it; who is ahead waits, so that memory is bounded.
-//! 3. What is written goes past the page cache. There it would cost another copy and fresh memory for all of it, and push out
+//!    used again when the last of them has let go of it; who is ahead waits, so that memory is bounded.
+//! 3. So does the writing, which waits for the disk and takes no processor. What is written goes past the page cache. There it would cost another copy and fresh memory for all of it, and push out
 //!    what clients ask for. Where the file system cannot do that, a thread syncs while the rest comes. Either way the sync
 //!    before a publish finds little to do.
 //!
@@ -28,13 +28,13 @@ use crate::store::hash::{self, Hashed, Lane, Leaf, Running};
 /// enough that waking a thread for each costs nothing beside hashing it.
 const PIECE: usize = 1 << 20;
 
-/// Pieces that wait for a thread that hashes, besides the one at work. What is read comes in bursts, and so does the disk.
+/// Pieces that wait for a thread that hashes or writes, besides the one at work. What is read comes in bursts, and so does the disk.
 const AHEAD: usize = 4;
 
 /// What was written through the page cache since the last sync before the next one begins: some 20 ms of a fast disk.
 const SYNC_STEP: u64 = 32 << 20;
 
-/// A piece for those that hash, and how many bytes of it there are. The memory begins with a page, as writes past the page
+/// A piece for those that follow, and how many bytes of it there are. The memory begins with a page, as writes past the page
 /// cache want.
 type Handed = (Arc<MmapMut>, usize);
 
@@ -182,31 +182,36 @@ impl<'a> Sink<'a> {
 /// The threads at work.
 struct Stream<'scope> {
     lanes: Vec<SyncSender<Handed>>,
-    sink: Sink<'scope>,
-    syncs: Option<(SyncSender<()>, thread::ScopedJoinHandle<'scope, io::Result<()>>)>,
+    writer: Option<(SyncSender<Handed>, thread::ScopedJoinHandle<'scope, Result<(), Failed>>)>,
 }
 
 impl<'scope> Stream<'scope> {
-    /// A thread for each of the `lanes`, and one that syncs where that is of use.
+    /// A thread for each of the `lanes`, one that writes, and one that syncs where that is of use.
     fn start<'env: 'scope>(
         scope: &'scope Scope<'scope, 'env>,
         lanes: Vec<Lane<'scope>>,
         target: Target<'env>,
     ) -> Result<Self, Failed> {
-        let mut stream = Self { lanes: Vec::with_capacity(lanes.len()), sink: Sink::new(target), syncs: None };
+        let mut stream = Self { lanes: Vec::with_capacity(lanes.len()), writer: None };
         for lane in lanes {
             let (give, take) = sync_channel(AHEAD);
             let named = thread::Builder::new().name("store-hash".to_owned());
             named.spawn_scoped(scope, move || follow(lane, &take)).map_err(Failed::System)?;
             stream.lanes.push(give);
         }
-        if let Target::File(file) = target
-            && !stream.sink.past_cache
-        {
-            let (give, take) = sync_channel(1);
-            let named = thread::Builder::new().name("store-sync".to_owned());
-            let syncs = named.spawn_scoped(scope, move || sync_each(file, &take)).map_err(Failed::System)?;
-            stream.syncs = Some((give, syncs));
+        if let Target::File(file) = target {
+            let sink = Sink::new(target);
+            let mut syncs = None;
+            if !sink.past_cache {
+                let (give, take) = sync_channel(1);
+                let named = thread::Builder::new().name("store-sync".to_owned());
+                let thread = named.spawn_scoped(scope, move || sync_each(file, &take)).map_err(Failed::System)?;
+                syncs = Some((give, thread));
+            }
+            let (give, take) = sync_channel(AHEAD);
+            let named = thread::Builder::new().name("store-write".to_owned());
+            let thread = named.spawn_scoped(scope, move || write_each(sink, syncs, &take)).map_err(Failed::System)?;
+            stream.writer = Some((give, thread));
         }
         Ok(stream)
     }
@@ -214,7 +219,7 @@ impl<'scope> Stream<'scope> {
     fn run(&mut self, size: u64, source: Source<'_>, wanted: &dyn Fn() -> bool) -> Result<Vec<Leaf>, Failed> {
         let mut buffers = VecDeque::new();
         let mut leaves = Vec::with_capacity(usize::try_from(hash::groups(size)).unwrap_or_default());
-        let (mut at, mut synced) = (0, 0);
+        let mut at = 0;
         while at < size {
             if !wanted() {
                 return Err(Failed::Unwanted);
@@ -228,22 +233,15 @@ impl<'scope> Stream<'scope> {
                 let gone = |_| Failed::System(io::Error::other("a thread that hashes has ended"));
                 lane.send((Arc::clone(&buffer), len)).map_err(gone)?;
             }
-            let bytes = &buffer[..len];
-            add_leaves(&mut leaves, size, at, bytes);
-            self.sink.put(bytes, at)?;
+            if let Some((writer, _)) = &self.writer
+                && writer.send((Arc::clone(&buffer), len)).is_err()
+            {
+                // It failed, and says why at the end.
+                break;
+            }
+            add_leaves(&mut leaves, size, at, &buffer[..len]);
             buffers.push_back(buffer);
             at += len as u64;
-            if at - synced >= SYNC_STEP
-                && let Some((syncs, _)) = &self.syncs
-            {
-                match syncs.try_send(()) {
-                    Ok(()) => synced = at,
-                    // It is at it.
-                    Err(TrySendError::Full(())) => {}
-                    // It failed, and says why at the end.
-                    Err(TrySendError::Disconnected(())) => break,
-                }
-            }
         }
         Ok(leaves)
     }
@@ -251,16 +249,42 @@ impl<'scope> Stream<'scope> {
     /// Lets the threads end. The digests are there when the scope has ended.
     fn end(self) -> Result<(), Failed> {
         drop(self.lanes);
-        let Some((syncs, thread)) = self.syncs else { return Ok(()) };
-        drop(syncs);
-        match thread.join() {
-            Ok(outcome) => outcome.map_err(Failed::Write),
-            Err(_) => Err(Failed::System(io::Error::other("the thread that syncs panicked"))),
-        }
+        let Some((writer, thread)) = self.writer else { return Ok(()) };
+        drop(writer);
+        thread.join().unwrap_or_else(|_| Err(Failed::System(io::Error::other("the thread that writes panicked"))))
     }
 }
 
-/// A buffer that is free. There is one at each thread that hashes, as many as may wait for it, and one that is being filled:
+/// The thread that syncs, and the way to ask it.
+type Syncs<'scope> = (SyncSender<()>, thread::ScopedJoinHandle<'scope, io::Result<()>>);
+
+/// What the thread that writes does until nothing more comes: the pieces, one behind the other.
+fn write_each(mut sink: Sink<'_>, mut syncs: Option<Syncs<'_>>, handed: &Receiver<Handed>) -> Result<(), Failed> {
+    let (mut at, mut synced) = (0, 0);
+    while let Ok((bytes, len)) = handed.recv() {
+        sink.put(&bytes[..len], at)?;
+        at += len as u64;
+        if at - synced >= SYNC_STEP
+            && let Some((ask, _)) = &syncs
+        {
+            match ask.try_send(()) {
+                Ok(()) => synced = at,
+                // It is at it.
+                Err(TrySendError::Full(())) => {}
+                // It failed, and says why.
+                Err(TrySendError::Disconnected(())) => break,
+            }
+        }
+    }
+    let Some((ask, thread)) = syncs.take() else { return Ok(()) };
+    drop(ask);
+    match thread.join() {
+        Ok(outcome) => outcome.map_err(Failed::Write),
+        Err(_) => Err(Failed::System(io::Error::other("the thread that syncs panicked"))),
+    }
+}
+
+/// A buffer that is free. There is one at each thread that follows, as many as may wait for it, and one that is being filled:
 /// who comes back to a buffer has handed over so many others since that everybody has let go of it.
 fn next_buffer(used: &mut VecDeque<Arc<MmapMut>>) -> io::Result<MmapMut> {
     let first = if used.len() < AHEAD + 2 { None } else { used.pop_front() };

@@ -1159,7 +1159,7 @@ impl upstream::Source for Schemes {
         Vec::new()
     }
 
-    fn probe<'a>(&'a self, _: &'a Location) -> upstream::Probing<'a> {
+    fn probe<'a>(&'a self, _: &'a Location, _: upstream::Object) -> upstream::Probing<'a> {
         Box::pin(async { Vec::new() })
     }
 }

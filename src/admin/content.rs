@@ -31,7 +31,7 @@ pub struct Ask {
     after: Option<String>,
     /// Rows wanted.
     limit: Option<usize>,
-    /// Text that a name or a digest must have in it; case does not count.
+    /// Text that a name, the catalog's name of the file, or a digest must have in it; case does not count.
     filter: Option<String>,
     /// `proven` or `unproven`.
     class: Option<String>,
@@ -62,15 +62,15 @@ pub async fn list(
     loop {
         // A turn for each stretch, so that a short page need not wait for the end of a long search. It is never closed.
         let turn = handles.turns.listing.acquire().await;
-        let batch = handles.store.list(after, stride).await?;
+        let batch = named(&handles, handles.store.list(after, stride).await?).await?;
         drop(turn);
         let last = batch.len() < stride;
         looked_at += batch.len();
         let count = batch.len();
-        for (at, listed) in batch.into_iter().enumerate() {
+        for (at, (listed, file)) in batch.into_iter().enumerate() {
             after = Some(listed.payload.digests.blake3);
             // Sifted as it is shown: a filter must not find out what the rows do not tell.
-            let row = present::content(listed, access);
+            let row = view::Content { file, ..present::content(listed, access) };
             if sieve.lets_through(&row) {
                 page.rows.push(row);
             }
@@ -89,6 +89,19 @@ pub async fn list(
     }
 }
 
+/// Payloads with what the catalog calls them: what came by its digest alone has no other name.
+async fn named(handles: &Handles, batch: Vec<Listed>) -> Result<Vec<(Listed, Option<String>)>, Problem> {
+    let sha1s = batch.iter().map(|listed| listed.payload.digests.sha1).collect();
+    let names = handles.store.catalog().file_names(sha1s).await?;
+    Ok(batch.into_iter().zip(names).collect())
+}
+
+/// One payload with what the catalog calls it.
+async fn whole(handles: &Handles, listed: Listed, access: Access) -> Result<view::Content, Problem> {
+    let file = named(handles, vec![listed.clone()]).await?.pop().and_then(|(_, file)| file);
+    Ok(view::Content { file, ..present::content(listed, access) })
+}
+
 struct Sieve {
     text: Option<String>,
     class: Option<String>,
@@ -103,7 +116,7 @@ impl Sieve {
     fn lets_through(&self, row: &view::Content) -> bool {
         let text = self.text.as_ref().is_none_or(|text| {
             [&row.blake3, &row.sha256, &row.sha1].into_iter().any(|digest| digest.contains(text.as_str()))
-                || row.names.iter().any(|name| name.to_lowercase().contains(text.as_str()))
+                || row.names.iter().chain(&row.file).any(|name| name.to_lowercase().contains(text.as_str()))
         });
         let class = self.class.as_ref().is_none_or(|class| row.class == *class);
         text && class && self.pinned.is_none_or(|pinned| row.pinned.is_some() == pinned)
@@ -116,7 +129,7 @@ pub async fn show(
     access: Access,
     Named(name): Named<String>,
 ) -> Result<Json<view::Content>, Problem> {
-    Ok(Json(present::content(handles.jobs.held(&name).await?, access)))
+    whole(&handles, handles.jobs.held(&name).await?, access).await.map(Json)
 }
 
 /// `POST /api/v1/content/{digest or address}/pin`.
@@ -164,12 +177,12 @@ pub async fn remove(
     let bound = handles.jobs.remove(&listed).await?;
     tracing::info!(%blake3, by, "payload removed");
     let still_bound = bound.iter().map(|name| access.name(name)).collect();
-    Ok(Json(view::Content { still_bound, ..present::content(listed, access) }))
+    Ok(Json(view::Content { still_bound, ..whole(&handles, listed, access).await? }))
 }
 
 /// A payload after a change.
 async fn as_it_is(handles: &Handles, blake3: Blake3, access: Access) -> Result<Json<view::Content>, Problem> {
-    Ok(Json(present::content(handles.jobs.held(&format!("blake3-{blake3}")).await?, access)))
+    whole(handles, handles.jobs.held(&format!("blake3-{blake3}")).await?, access).await.map(Json)
 }
 
 fn identity(listed: &Listed) -> Blake3 {

@@ -58,6 +58,11 @@ impl From<jobs::error::Error> for Problem {
             let detail = "`waystation explain URL` shows what is published for an address, and by whom";
             return Self::new(StatusCode::NOT_FOUND, title, detail);
         }
+        if let Some(detail) = error.next() {
+            let is_busy = error.fault() == Fault::Busy;
+            let status = if is_busy { StatusCode::CONFLICT } else { StatusCode::UNPROCESSABLE_ENTITY };
+            return Self::new(status, title, detail);
+        }
         let (status, detail) = match error.fault() {
             Fault::Caller if title.contains("not on the allow-list") => (
                 StatusCode::UNPROCESSABLE_ENTITY,
@@ -122,6 +127,8 @@ mod tests {
         assert_eq!(status(jobs::error::Error::Broken("x".into())), 500);
         let next = |error: jobs::error::Error| Problem::from(error).view().detail;
         assert!(next(jobs::error::Error::Unknown { id: 1 }).contains("jobs list"));
+        let busy = next(jobs::error::Error::Busy { id: 7, kind: "sync" });
+        assert!(busy.contains("jobs show 7 --follow"), "{busy}");
         let why = "host \"h\" is not on the allow-list".to_owned();
         assert!(next(jobs::error::Error::Refused { address: "h/a".into(), why }).contains("[origins] allow"));
     }

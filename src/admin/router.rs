@@ -23,7 +23,11 @@ pub const ADDRESSES: &[(&str, &str, &str)] = &[
     ("GET", "/metrics", "metrics in the OpenMetrics text format"),
     ("GET", "/api/v1/status", "health, listeners, store, traffic, flights, origins, jobs"),
     ("GET", "/api/v1/flights", "what is being filled"),
-    ("GET", "/api/v1/content", "payloads, by page: `after`, `limit`, `filter`, `class`, `pinned`"),
+    (
+        "GET",
+        "/api/v1/content",
+        "payloads, by page: `after`, `limit`, `filter` (names, the catalog's names of files, digests), `class`, `pinned`",
+    ),
     ("GET", "/api/v1/content/{name}", "one payload, by digest or percent-encoded address"),
     ("DELETE", "/api/v1/content/{name}", "removes a payload with all its names"),
     ("POST", "/api/v1/content/{name}/pin", "pins it"),
@@ -48,7 +52,7 @@ pub const ADDRESSES: &[(&str, &str, &str)] = &[
     ("POST", "/api/v1/jobs/{id}/stop", "stops a job"),
     ("GET", "/api/v1/sync", "how the catalog is synchronised: the run under way, the last one, the next one"),
     ("GET", "/api/v1/sync/history", "the runs, newest first, by page: `before`, `limit`"),
-    ("POST", "/api/v1/sync/start", "starts a run as a job"),
+    ("POST", "/api/v1/sync/start", "starts a run as a job; with `lane=definitions` one of definition updates alone"),
     ("POST", "/api/v1/sync/stop", "stops the run, or the comparison, that is under way"),
     (
         "POST",
@@ -68,7 +72,7 @@ pub const ADDRESSES: &[(&str, &str, &str)] = &[
         "GET",
         "/api/v1/updates",
         "updates of the catalog, the newest first, by page: `after`, `limit` (at most 500), `text`, `kb`, `severity`, \
-         `classification`, `product`, `state`, `kind`, `from`, `until`, `hidden`",
+         `classification`, `product`, `state`, `decision`, `kind`, `from`, `until`, `hidden`",
     ),
     (
         "GET",
@@ -78,7 +82,7 @@ pub const ADDRESSES: &[(&str, &str, &str)] = &[
     (
         "GET",
         "/api/v1/updates/{name}",
-        "one update with all that hangs on it, by id, `id/revision` (percent-encoded) or KB",
+        "one update with all that hangs on it, by id, `id/revision` (percent-encoded), KB or the digits of a KB",
     ),
     (
         "POST",

@@ -93,12 +93,28 @@ pub async fn history(
     Ok(Json(view::SyncHistory { runs: runs.into_iter().map(run).collect(), next }))
 }
 
-/// `POST /api/v1/sync/start`: the run is a job.
+/// Which run.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lane {
+    lane: Option<String>,
+}
+
+/// `POST /api/v1/sync/start`: the run is a job; with `lane=definitions` one of definition updates alone.
 pub async fn start(
     State(handles): State<Arc<Handles>>,
     Caller(by): Caller,
+    Asked(asked): Asked<Lane>,
 ) -> Result<(StatusCode, Json<view::Started>), Problem> {
-    let job = handles.jobs.start(Work::Sync, &by)?;
+    let work = match asked.lane.as_deref() {
+        None | Some("catalog") => Work::Sync,
+        Some("definitions") => Work::Definitions,
+        Some(other) => {
+            let shown: String = other.chars().take(40).collect();
+            return Err(Problem::malformed(format!("lane: {shown:?} is neither catalog nor definitions")));
+        }
+    };
+    let job = handles.jobs.start(work, &by)?;
     Ok((StatusCode::ACCEPTED, Json(view::Started { job })))
 }
 
@@ -125,7 +141,11 @@ pub async fn retry(
     let id = |text: &String| {
         let id: Result<UpdateId, _> = text.parse();
         id.map_err(|_| {
-            Problem::malformed(format!("{:?} is no id of an update", text.chars().take(80).collect::<String>()))
+            Problem::new(
+                StatusCode::BAD_REQUEST,
+                format!("{:?} is no id of an update", text.chars().take(80).collect::<String>()),
+                "`waystation updates list --state refused` shows the ids, which must be given whole",
+            )
         })
     };
     let named = request.ids.iter().map(id).collect::<Result<Vec<_>, _>>()?;

@@ -2,14 +2,15 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueHint};
+use clap::{Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
-use crate::app::LogFormat;
+use crate::cli::global::Global;
 use crate::cli::verbs::catalog::{FiltersVerb, PlanArgs, PrefetchVerb, UpdatesVerb};
-use crate::cli::verbs::{
-    BandwidthVerb, ConfigVerb, ContentVerb, Fetch, Import, JobsVerb, StoreVerb, SyncVerb, TlsVerb,
-};
+use crate::cli::verbs::content::ContentVerb;
+use crate::cli::verbs::sync::SyncVerb;
+use crate::cli::verbs::tls::TlsVerb;
+use crate::cli::verbs::{BandwidthVerb, ConfigVerb, Fetch, Import, JobsVerb, StoreVerb};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -43,29 +44,6 @@ pub struct Cli {
     pub verb: Verb,
 }
 
-/// Flags that every verb understands.
-#[derive(Debug, Clone, Args)]
-pub struct Global {
-    /// The data directory [default: /var/lib/waystation for root, else ~/.local/share/waystation]
-    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "Everywhere")]
-    pub data: Option<PathBuf>,
-    /// The configuration file [default: waystation.toml in the data directory, if it is there]
-    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Everywhere")]
-    pub config: Option<PathBuf>,
-    /// Set one key above everything else, e.g. store.max_size="50 GiB"; may be given several times
-    #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = pair, help_heading = "Everywhere")]
-    pub set: Vec<(String, String)>,
-    /// Print JSON for scripts instead of tables for people
-    #[arg(long, global = true, help_heading = "Everywhere")]
-    pub json: bool,
-    /// What is logged to standard error: error, warn, info, debug, trace, or directives such as waystation::fill=debug
-    #[arg(long, global = true, value_name = "LEVEL", help_heading = "Everywhere")]
-    pub log: Option<String>,
-    /// How log lines look: auto, human or json
-    #[arg(long, global = true, value_name = "FORMAT", value_parser = log_format, help_heading = "Everywhere")]
-    pub log_format: Option<LogFormat>,
-}
-
 /// What can be done.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
@@ -88,10 +66,11 @@ Examples:
   waystation check-config --config /etc/waystation.toml --json
 
 Prints what differs from the defaults and where each value comes from, then what
-was found. Ports are bound for a moment, unless a node runs on the data directory;
-certificates, keys and CA files are loaded. What was set at run time is kept in the store and is not looked at:
-`waystation config show` asks a running node. Exits with 0 if a node would run
-(warnings included), with 78 if it would not.")]
+was found. Ports are bound for a moment, unless a node runs on the data
+directory; certificates, keys and CA files are loaded. What was set at run time
+is kept in the store and is not looked at: `waystation config show` asks a
+running node. Exits with 0 if a node would run (warnings included), with 78 if
+it would not.")]
     CheckConfig,
 
     /// Print the configuration: a template, a reference, or what is in force
@@ -171,14 +150,17 @@ Examples:
   waystation doctor http://download.windowsupdate.com/mscomtest/wuidt.gif
 
 Looks at name resolution, ranges, altered or compressed bodies, TLS, proxies,
-the clock and the packet size. Without addresses it tests the upstream, the
-hosts that [origins] allow names, and five of Microsoft's, one of each family;
-below a WSUS only what is configured. Exits with 1 if something does not work.
+the clock and the packet size. Without addresses it tests the upstream, its sync
+service, the hosts that [origins] allow names, and five of Microsoft's, one of
+each family; below a WSUS only what is configured, and Microsoft's sync service
+where `waystation sync crosscheck` would ask it. Of a sync service that is named
+(https://sws.update.microsoft.com) that is tested, and no content. Exits with 1
+if something does not work.
 
 Needs a running node, whose way to the origins it tests; before the first start
 `waystation check-config` looks at what can be seen without one.")]
     Doctor {
-        /// Addresses to test [default: what is configured, and five hosts of Microsoft's]
+        /// Addresses to test [default: what is configured, its sync service, and five hosts of Microsoft's]
         #[arg(value_name = "URL", value_hint = ValueHint::Url)]
         urls: Vec<String>,
     },
@@ -294,7 +276,13 @@ Examples:
 The catalog says which updates there are, what they consist of and which digests
 their files have. It comes from Microsoft, of which `[filters]` says what is
 wanted, or from a WSUS server, of which everything is taken ([upstream] kind and
-url). The schedule stands in [sync]."
+url). [sync] schedule says when runs begin by themselves, once enabled = true
+stands there too:
+  daily 02:00                   every 4 hours from 00:30
+  weekly Tue, Fri 22:15         monthly 15 03:00
+  monthly last 03:00            monthly second Tuesday + 3 days 03:00
+Of a day that a month does not have, such as 31 in February, the last one is
+meant."
     )]
     Sync(SyncVerb),
 
@@ -326,8 +314,8 @@ severity   these, and those of updates at least as severe as content.severity
 all        everything in the filters, once --confirm has agreed to the size;
            asked for again where that grows by half, and by 10 GiB
 Expired and superseded updates are declined automatically. Of bundles with
-express, PSF or UUP files only what endpoints ask for is fetched. Needs a running
-node.")]
+express, PSF or UUP files only what endpoints ask for is fetched. Needs a
+running node.")]
     Plan(PlanArgs),
 
     /// Fetch what the content policy wants, stop that, or see how far it is
@@ -389,20 +377,4 @@ Examples:
 
 Exits with 0 if it is ready, 1 if it runs but is not, 69 if no node runs.")]
     Health,
-}
-
-fn pair(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("write it as section.key=value".to_owned()),
-    }
-}
-
-fn log_format(text: &str) -> Result<LogFormat, String> {
-    match text {
-        "auto" => Ok(LogFormat::Auto),
-        "human" => Ok(LogFormat::Human),
-        "json" => Ok(LogFormat::Json),
-        _ => Err("write auto, human or json".to_owned()),
-    }
 }

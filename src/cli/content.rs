@@ -6,7 +6,7 @@ use crate::cli::fail::Fail;
 use crate::cli::node::{Node, segment};
 use crate::cli::print::{Grid, Out, add};
 use crate::cli::size;
-use crate::cli::verbs::{ContentVerb, QuarantineVerb};
+use crate::cli::verbs::content::{ContentVerb, QuarantineVerb};
 
 /// Rows that are asked for at a time.
 const PAGE: usize = 1000;
@@ -97,9 +97,9 @@ fn quarantined(all: &[Quarantined]) -> String {
     if grid.is_empty() { "nothing is in quarantine".to_owned() } else { grid.text() }
 }
 
-/// The payload's first name, else its identity.
+/// The payload's first name, else what the catalog calls it, else its identity.
 fn label(content: &Content) -> &str {
-    content.names.first().unwrap_or(&content.blake3)
+    content.names.first().or(content.file.as_ref()).unwrap_or(&content.blake3)
 }
 
 async fn list(node: &Node, query: &str, limit: usize, out: Out) -> Result<(), Fail> {
@@ -121,12 +121,12 @@ async fn list(node: &Node, query: &str, limit: usize, out: Out) -> Result<(), Fa
                 0 | 1 => String::new(),
                 many => format!(" (+{} more)", many - 1),
             };
-            let name = row.names.first().map_or("-", String::as_str);
+            let name = row.names.first().or(row.file.as_ref()).map_or("-", String::as_str);
             grid.row([
                 row.blake3.chars().take(16).collect(),
                 size::bytes(row.size),
                 row.class.clone(),
-                row.used_at.to_string(),
+                used(row),
                 if row.pinned.is_some() { "pinned".to_owned() } else { String::new() },
                 format!("{name}{more}"),
             ]);
@@ -138,6 +138,11 @@ async fn list(node: &Node, query: &str, limit: usize, out: Out) -> Result<(), Fa
             (false, Some(_)) => format!("{}there is more: --limit 0 shows all\n", grid.text()),
         }
     })
+}
+
+/// When a client last asked for it; nothing where none has since it came.
+fn used(content: &Content) -> String {
+    if content.used { content.used_at.to_string() } else { "-".to_owned() }
 }
 
 /// One payload for people.
@@ -158,12 +163,15 @@ pub(in crate::cli) fn one(content: &Content) -> String {
     };
     row("class", class);
     row("published", content.published_at.to_string());
-    row("last used", content.used_at.to_string());
+    row("last used", if used(content) == "-" { "by no client since it came".to_owned() } else { used(content) });
     if content.outdated {
         row("outdated", "only superseded or expired updates have it: the first to go when room is needed".to_owned());
     }
     if let Some(pin) = &content.pinned {
         row("pinned", format!("by {} at {}", pin.by, pin.at));
+    }
+    if let Some(file) = &content.file {
+        row("file", file.clone());
     }
     for (at, name) in content.names.iter().enumerate() {
         row(if at == 0 { "names" } else { "" }, name.clone());

@@ -20,10 +20,10 @@ pub(in crate::cli) async fn run(
 ) -> Result<(), Fail> {
     let request = DecideRequest { updates: given.updates, why: given.why.unwrap_or_default(), all_files };
     let decided: Decided = node.post(&format!("/api/v1/updates/{verb}"), &request).await?;
-    out.both(&decided, people)
+    out.both(&decided, |decided| people(verb, decided))
 }
 
-fn people(decided: &Decided) -> String {
+fn people(verb: &str, decided: &Decided) -> String {
     let mut grid = Grid::new(&["update", "decision", "files", "title"]);
     for row in &decided.rows {
         let files = row.files.as_ref().map_or("-", |files| match files.wants.as_str() {
@@ -41,8 +41,12 @@ fn people(decided: &Decided) -> String {
     let mut text = grid.text();
     let same = (decided.rows.len() as u64).saturating_sub(decided.changed);
     if same > 0 {
-        let verb = if same == 1 { "was" } else { "were" };
-        add(&mut text, format_args!("{} {verb} decided so before\n", size::counted(same, "update")));
+        let (updates, was) = (size::counted(same, "update"), if same == 1 { "was" } else { "were" });
+        match verb {
+            "approve" => add(&mut text, format_args!("{updates} {was} approved already\n")),
+            "decline" => add(&mut text, format_args!("{updates} {was} declined already\n")),
+            _ => add(&mut text, format_args!("nothing had been decided of {updates}\n")),
+        }
     }
     // One reason is enough where all have the same.
     let mut told = std::collections::BTreeSet::new();
@@ -70,9 +74,10 @@ mod tests {
         };
         let rows =
             vec![row("a", "everything", "x"), row("b", "nothing", "the policy"), row("c", "nothing", "the policy")];
-        let told = people(&Decided { changed: 2, rows });
+        let told = people("approve", &Decided { changed: 2, rows: rows.clone() });
         assert!(told.contains("aaaaaaaa  approved  wanted") && !told.contains(": x"), "{told}");
         assert_eq!(told.matches("files not wanted: the policy").count(), 1, "{told}");
-        assert!(told.contains("1 update was decided so before"), "{told}");
+        assert!(told.contains("1 update was approved already"), "{told}");
+        assert!(people("reset", &Decided { changed: 2, rows }).contains("nothing had been decided of 1 update\n"));
     }
 }

@@ -1,5 +1,6 @@
 //! `filters list|set|reset`: what of Microsoft's catalog is wanted.
 
+use crate::admin::view::bandwidth::Set;
 use crate::admin::view::filters::{Available, Chosen, Filters, How, SetRequest};
 use crate::app::Loaded;
 use crate::cli::fail::Fail;
@@ -34,6 +35,9 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: FiltersVerb, out: Out) -> Resul
             };
             let path = format!("/api/v1/filters/{}", segment(&key));
             let filters: Filters = node.post(&path, &SetRequest { values, how }).await?;
+            if let (true, Some(why)) = (out.is_json(), &filters.without_effect) {
+                out.warn(&format!("it is kept and has no effect here: {}", printable(why)));
+            }
             out.both(&filters, people)
         }
         FiltersVerb::Reset { key } => {
@@ -55,11 +59,16 @@ fn taken_back(before: &Filters, after: &Filters) -> String {
     format!("taken back: {}\n", gone.join(", "))
 }
 
-fn people(filters: &Filters) -> String {
-    let mut text = String::new();
-    if let Some(why) = &filters.without_effect {
-        add(&mut text, format_args!("these filters have no effect here: {}\n\n", printable(why)));
+/// That the filters do nothing, where they do not.
+fn without_effect(filters: &Filters) -> String {
+    match &filters.without_effect {
+        Some(why) => format!("these filters have no effect here: {}\n\n", printable(why)),
+        None => String::new(),
     }
+}
+
+fn people(filters: &Filters) -> String {
+    let mut text = without_effect(filters);
     let products = size::counted(filters.products_count, "product");
     list(&mut text, "products", &format!("{products} with those of families and companies"), &filters.products);
     let many = size::count(filters.classifications.entries.len() as u64);
@@ -87,7 +96,7 @@ fn known(filters: &Filters) -> String {
 
 fn list(text: &mut String, key: &str, many: &str, list: &Chosen) {
     let locked = if list.set.locked { ", locked" } else { "" };
-    add(text, format_args!("{key} ({many}; set by {}{locked}):\n", printable(&list.set.from)));
+    add(text, format_args!("{key} ({many}; {}{locked}):\n", printable(&set_by(&list.set))));
     for entry in &list.entries {
         let kind = match entry.kind.as_str() {
             "product" | "classification" => String::new(),
@@ -101,6 +110,15 @@ fn list(text: &mut String, key: &str, many: &str, list: &Chosen) {
         add(text, format_args!("  left out: {}\n", printable(wrong)));
     }
     text.push('\n');
+}
+
+/// Who set a list: the place in a file that says so, a person, or nobody.
+fn set_by(set: &Set) -> String {
+    match (set.layer.as_str(), set.from.strip_prefix("run time, by ")) {
+        ("default", _) => "as shipped".to_owned(),
+        (_, Some(person)) => format!("set at run time by {person}"),
+        (_, None) => format!("set by {}", set.from),
+    }
 }
 
 /// Those with the text in their names, and what they stand below.
@@ -126,12 +144,12 @@ fn tree(rows: &[Available], filters: &Filters) -> String {
     if rows.is_empty() {
         return format!("nothing is called so\n{}", known(filters));
     }
-    let mut text = String::new();
+    let mut text = without_effect(filters);
     let mut in_classifications = false;
     for row in rows {
         if row.kind == "classification" && !in_classifications {
             in_classifications = true;
-            if !text.is_empty() {
+            if !text.is_empty() && !text.ends_with("\n\n") {
                 text.push('\n');
             }
             text.push_str("classifications:\n");
@@ -144,6 +162,9 @@ fn tree(rows: &[Available], filters: &Filters) -> String {
     if rows.iter().any(|row| row.unauthenticated) {
         text.push('\n');
         text.push_str(UNAUTHENTICATED);
+    }
+    for wrong in filters.wrong() {
+        add(&mut text, format_args!("left out: {}\n", printable(wrong)));
     }
     if filters.catalog_categories == 0 {
         add(&mut text, format_args!("\n{}", known(filters)));

@@ -52,6 +52,14 @@ pub(in crate::cli) fn outcome(job: &Job) -> Result<(), Fail> {
     match job.state.as_str() {
         "done" | "running" => Ok(()),
         "stopped" => Err(Fail::new(result, "start it again: what is done is not done twice")),
+        _ if job.kind == "prefetch" => {
+            let next = if result.contains("have no room") {
+                "`waystation plan` shows what is wanted and how much room there is".to_owned()
+            } else {
+                format!("`waystation jobs show {}` shows what did not come, and why", job.id)
+            };
+            Err(Fail::new(result, next))
+        }
         _ => {
             let mut failed = job.lines.iter().filter(|line| line.state == "failed").peekable();
             let next = match (failed.peek().is_some(), job.kind.as_str()) {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::admin::view::filters::Filters;
 use crate::admin::view::{
     HookTested, Started, Sync, SyncCompared, SyncCounts, SyncHistory, SyncRetried, SyncRetry, SyncRun, SyncRunning,
     SyncStopped,
@@ -10,7 +11,7 @@ use crate::app::Loaded;
 use crate::cli::fail::Fail;
 use crate::cli::node::Node;
 use crate::cli::print::{Grid, Out, add, printable};
-use crate::cli::verbs::{SyncVerb, WebhookVerb};
+use crate::cli::verbs::sync::{SyncVerb, WebhookVerb};
 use crate::cli::{follow, plan, size};
 
 /// What the mark at an upstream means.
@@ -18,9 +19,15 @@ const UNAUTHENTICATED: &str = "* plain HTTP: nothing proves who said it, and its
 
 pub(in crate::cli) fn run(loaded: &Loaded, verb: &SyncVerb, out: Out) -> Result<(), Fail> {
     super::with(super::running(loaded)?, async |node| match verb {
-        SyncVerb::Start { detach } => {
-            let started: Started = node.post("/api/v1/sync/start", &()).await?;
-            follow::started(node, started, *detach, out).await
+        SyncVerb::Start { definitions, detach } => {
+            let lane = if *definitions { "?lane=definitions" } else { "" };
+            let started: Started = node.post(&format!("/api/v1/sync/start{lane}"), &()).await?;
+            let ended = follow::started(node, started, *detach, out).await;
+            // After the run: what it brought says whether a name is known.
+            if let Err(error) = warn_of_filters(node, out).await {
+                return ended.and(Err(error));
+            }
+            ended
         }
         SyncVerb::Crosscheck { detach } => {
             let started: Started = node.post("/api/v1/sync/crosscheck", &()).await?;
@@ -57,6 +64,18 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: &SyncVerb, out: Out) -> Result<
     })
 }
 
+/// Tells of names in the filters that the catalog does not have: nothing comes of them, and the run cannot say so.
+async fn warn_of_filters(node: &Node, out: Out) -> Result<(), Fail> {
+    let filters: Filters = node.get("/api/v1/filters").await?;
+    // Before the first run most names are not known yet, and below a WSUS none of them counts.
+    if filters.catalog_categories > 0 && filters.without_effect.is_none() {
+        for wrong in filters.wrong() {
+            out.warn(&printable(&format!("left out of the filters: {wrong}")));
+        }
+    }
+    Ok(())
+}
+
 /// Refused no more, and onto the work list of a run that is started unless one is under way.
 async fn retry(node: &Node, ids: &[String], later: bool, out: Out) -> Result<(), Fail> {
     let order = SyncRetry { ids: ids.to_vec() };
@@ -80,7 +99,7 @@ async fn retry(node: &Node, ids: &[String], later: bool, out: Out) -> Result<(),
 fn pardoned(retried: &SyncRetried) -> String {
     let count = retried.retried.len() as u64;
     if count == 0 {
-        return "nothing that was not taken is refused\n".to_owned();
+        return "no update was left out by a run, so that there is nothing to ask for again\n".to_owned();
     }
     let held = count.saturating_sub(retried.asked);
     let mut text = format!("{} refused no more", size::counted(count, "update"));

@@ -6,7 +6,7 @@ use crate::app::{AppError, Loaded};
 use crate::cli::fail::Fail;
 use crate::cli::node::Node;
 use crate::cli::print::{Grid, Out, add};
-use crate::cli::verbs::{CaVerb, TlsVerb};
+use crate::cli::verbs::tls::{CaVerb, TlsVerb};
 
 pub(in crate::cli) fn run(loaded: &Loaded, verb: TlsVerb, out: Out) -> Result<(), Fail> {
     match verb {

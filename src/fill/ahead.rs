@@ -28,14 +28,14 @@ impl Inner {
             if self.closing.is_cancelled() {
                 return Err(Error::Closing);
             }
-            if let Some(Obtained::Held { found, .. }) = self.held(target).await? {
+            if let Some(Obtained::Held { found, .. }) = self.held(target, false).await? {
                 return Ok(found);
             }
             let mut gathered = self.gather(target).await?;
             // Who names a place for a digest means that one, whatever was noted of other places before.
             let named = |place: &Location| target.locations.iter().any(|own| own.url == place.url);
             gathered.locations.sort_by_key(|place| !(place.standing == Standing::Allowed && named(place)));
-            if let Some(Obtained::Held { found, .. }) = self.held_by_digest(target, &gathered).await? {
+            if let Some(Obtained::Held { found, .. }) = self.held_by_digest(target, &gathered, false).await? {
                 return Ok(found);
             }
             if let Some(found) = self.filled(target, &gathered, "it", &mut changes).await? {
@@ -98,7 +98,7 @@ impl Inner {
             return Err(Error::Store(Arc::new(crate::store::Error::Gone)));
         };
         if bad.is_empty()
-            && let Some(found) = self.store.find(&name).await?
+            && let Some(found) = self.store.find_for_work(&name).await?
         {
             return Ok(found);
         }

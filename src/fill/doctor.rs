@@ -8,33 +8,39 @@ use crate::fill::rules;
 use crate::model::origin::Host;
 use crate::model::payload::{Location, Standing};
 use crate::model::report::{Finding, Verdict};
+use crate::upstream::Object;
 
 /// Addresses that one call tests at most: each takes seconds where the path is broken.
 const URLS_MAX: usize = 32;
 
-/// A small file of the self-update tree that WSUS sets up beside its services (MS-WUSP clients of Windows 8.1 and older).
+/// A small file of the self-update tree that many WSUS servers have beside their services (for MS-WUSP clients of Windows 8.1
+/// and older); where there is none, nothing is wrong.
 const WSUS_OBJECT: &str = "/SelfUpdate/wuident.cab";
 
 impl Inner {
     pub(super) async fn doctor(&self, urls: Vec<String>) -> Vec<Finding> {
         let mut findings = Vec::new();
-        let mut locations = Vec::new();
+        let mut locations: Vec<(Location, Object)> = Vec::new();
         if urls.is_empty() {
             locations.extend(self.config.upstream.clone().map(|above| match above {
-                // Every WSUS has it: without an object neither ranges nor bodies can be tested.
+                // Without an object neither ranges nor bodies can be tested. Its sync service is tested by who speaks with it.
                 Location { url, standing } if self.config.upstream_is_wsus => {
-                    Location { url: format!("{}{WSUS_OBJECT}", url.trim_end_matches('/')), standing }
+                    let url = format!("{}{WSUS_OBJECT}", url.trim_end_matches('/'));
+                    (Location { url, standing }, Object::Perhaps)
                 }
-                other => other,
+                other => (other, Object::Perhaps),
             }));
             // What an administrator put on the list, as far as it names hosts: somebody is meant to be asked there.
             let configured = self.allow.configured_hosts();
-            locations.extend(configured.iter().filter_map(|url| self.allowed(&format!("{url}/")).ok()));
+            let configured = configured.iter().filter_map(|url| self.allowed(&format!("{url}/")).ok());
+            locations.extend(configured.map(|location| (location, Object::Perhaps)));
             // A site below a WSUS may have no way to Microsoft, and needs none for what it asks there.
             if !self.config.upstream_is_wsus {
-                let known: Vec<String> = locations.iter().map(|location| host_of(&location.url).to_owned()).collect();
+                let known: Vec<String> =
+                    locations.iter().map(|(location, _)| host_of(&location.url).to_owned()).collect();
                 let examples = rules::EXAMPLES.iter().filter_map(|url| self.allowed(url).ok());
-                locations.extend(examples.filter(|location| !known.iter().any(|host| host == host_of(&location.url))));
+                let examples = examples.filter(|location| !known.iter().any(|host| host == host_of(&location.url)));
+                locations.extend(examples.map(|location| (location, Object::Known)));
             }
             if locations.is_empty() {
                 findings.push(skipped(
@@ -46,7 +52,7 @@ impl Inner {
         }
         for url in urls.iter().take(URLS_MAX) {
             match self.allowed(url) {
-                Ok(location) => locations.push(location),
+                Ok(location) => locations.push((location, Object::Named)),
                 Err(why) => {
                     let advice = if why.contains("allow-list") {
                         "add the host to [origins] allow in the configuration if it may be asked, or correct the address"
@@ -61,15 +67,8 @@ impl Inner {
             let seen = format!("{} addresses beyond the first {URLS_MAX}", urls.len() - URLS_MAX);
             findings.push(skipped("origins", &seen, "test them in a second call"));
         }
-        for location in &locations {
-            let mut told = self.source.probe(location).await;
-            // Who named an address wants the object there, and not only a host that answers.
-            for finding in told.iter_mut().filter(|finding| !urls.is_empty() && finding.check == "answer") {
-                if finding.verdict == Verdict::Warning {
-                    finding.verdict = Verdict::Bad;
-                }
-            }
-            findings.extend(told);
+        for (location, object) in &locations {
+            findings.extend(self.source.probe(location, *object).await);
         }
         findings
     }

@@ -94,7 +94,7 @@ impl Inner {
         if target.keeping == Keeping::Never {
             return pass::pass(self, target, &target.locations, want, None).await;
         }
-        match self.held(target).await {
+        match self.held(target, true).await {
             Ok(Some(held)) => return Ok(held),
             Ok(None) => {}
             Err(error @ Error::Store(_)) => {
@@ -110,7 +110,7 @@ impl Inner {
                 Ok(gathered) => gathered,
                 Err(error) => return self.pass_for(target, &target.locations, want, error).await,
             };
-            match self.held_by_digest(target, &gathered).await {
+            match self.held_by_digest(target, &gathered, true).await {
                 Ok(Some(held)) => return Ok(held),
                 Ok(None) => {}
                 Err(error) => return self.pass_for(target, &gathered.locations, want, error).await,
@@ -172,12 +172,9 @@ impl Inner {
         pass::pass(self, target, locations, want, None).await
     }
 
-    /// Step 2: held and fresh, or asked about and still right.
-    pub(super) async fn held(self: &Arc<Self>, target: &Target) -> Result<Option<Obtained>, Error> {
-        let found = match self.store.hot(&target.name) {
-            Some(found) => Some(found),
-            None => self.store.find(&target.name).await?,
-        };
+    /// Step 2: held and fresh, or asked about and still right. Counts as a use where it `is_use`.
+    pub(super) async fn held(self: &Arc<Self>, target: &Target, is_use: bool) -> Result<Option<Obtained>, Error> {
+        let found = self.found(&target.name, is_use).await?;
         let Some(found) = found else {
             return Ok(None);
         };
@@ -193,11 +190,16 @@ impl Inner {
     }
 
     /// The payload is held under the digest that this name is known to have: the name only has to be written down.
-    pub(super) async fn held_by_digest(&self, target: &Target, gathered: &Gathered) -> Result<Option<Obtained>, Error> {
+    pub(super) async fn held_by_digest(
+        &self,
+        target: &Target,
+        gathered: &Gathered,
+        is_use: bool,
+    ) -> Result<Option<Obtained>, Error> {
         if gathered.key == target.name {
             return Ok(None);
         }
-        let Some(found) = self.store.find(&gathered.key).await? else {
+        let Some(found) = self.found(&gathered.key, is_use).await? else {
             return Ok(None);
         };
         let found = own(found, target, gathered);
@@ -211,6 +213,11 @@ impl Inner {
             tracing::warn!(name = target.name.shown(), %error, "another name of a held payload could not be written down");
         }
         Ok(Some(held(found, status(Outcome::Hit, false, false))))
+    }
+
+    /// What is held under a name, by way of what is open where a client waits.
+    async fn found(&self, name: &Name, is_use: bool) -> Result<Option<Found>, crate::store::Error> {
+        if is_use { self.store.find(name).await } else { self.store.find_for_work(name).await }
     }
 
     pub(super) fn is_fresh(&self, found: &Found) -> bool {

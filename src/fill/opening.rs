@@ -40,7 +40,7 @@ pub(super) async fn open(inner: &Arc<Inner>, shared: &Shared, start: &mut Start)
         return Opened::Draft(draft);
     }
     if start.answer.is_none() {
-        match inner.store.find(&shared.key).await {
+        match inner.store.find_for_work(&shared.key).await {
             Ok(Some(found)) if inner.is_fresh(&found) => return Opened::End(End::Published(found)),
             Ok(_) => {}
             Err(error) => return unkept(shared, error),

@@ -32,7 +32,7 @@ pub enum Refreshed {
 
 impl Inner {
     pub(super) async fn refresh(self: &Arc<Self>, target: &Target) -> Result<(Found, Refreshed), Error> {
-        let held = if target.keeping == Keeping::Never { None } else { self.store.find(&target.name).await? };
+        let held = if target.keeping == Keeping::Never { None } else { self.store.find_for_work(&target.name).await? };
         let Some(before) = held else {
             return Ok((self.prefetch(target).await?, Refreshed::Filled));
         };
@@ -50,7 +50,7 @@ impl Inner {
         };
         match verdict {
             Some(Verdict::Current) => {
-                let found = self.store.find(&target.name).await?.unwrap_or(before);
+                let found = self.store.find_for_work(&target.name).await?.unwrap_or(before);
                 Ok((found, Refreshed::Current))
             }
             Some(Verdict::Replaced) => {
@@ -71,7 +71,7 @@ impl Inner {
             if self.closing.is_cancelled() {
                 return Err(Error::Closing);
             }
-            if let Some(found) = self.store.find(&target.name).await?
+            if let Some(found) = self.store.find_for_work(&target.name).await?
                 && found.held.payload().digests.blake3 != old
             {
                 return Ok(found);

@@ -29,7 +29,8 @@ impl Jobs {
         fill.explain(&parsed.ask()).await.map_err(|error| Error::Upstream(error.to_string()))
     }
 
-    /// Tests the path to the origins: to those of `addresses`, or to all that are known where there are none.
+    /// Tests the path to the origins and to the sync service: to those of `addresses`, or to all that are known where there are
+    /// none.
     pub async fn doctor(&self, addresses: Vec<String>) -> Result<Vec<Finding>, Error> {
         let fill = self.shared.fill()?.clone();
         if addresses.len() > DOCTOR_MAX {
@@ -37,8 +38,22 @@ impl Jobs {
             return Err(Error::Input(what));
         }
         addresses.iter().try_for_each(|address| Address::parse(address).map(drop))?;
+        let sync = self.shared.sync.clone();
+        let is_service = |address: &String| sync.as_ref().is_some_and(|sync| sync.is_service(address));
+        let (services, origins): (Vec<String>, Vec<String>) = addresses.into_iter().partition(is_service);
         // On the room's runtime: a connection to an origin stays with the runtime that opened it, and is used again.
-        let asking = self.shared.spawn(async move { fill.doctor(addresses).await });
+        let asking = self.shared.spawn(async move {
+            let (all, none) = (services.is_empty() && origins.is_empty(), Vec::new());
+            let mut found = if all || !origins.is_empty() { fill.doctor(origins).await } else { none };
+            let Some(sync) = sync.filter(|_| all || !services.is_empty()) else { return found };
+            for finding in sync.doctor(&services).await {
+                // A WSUS gives out content too, under the same name and at the same port.
+                if !found.contains(&finding) {
+                    found.push(finding);
+                }
+            }
+            found
+        });
         AbortOnDropHandle::new(asking)
             .await
             .map_err(|error| Error::Broken(format!("the tests of the path broke off: {error}")))

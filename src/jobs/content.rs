@@ -316,7 +316,8 @@ impl Jobs {
         let plan = self.plan(None).await?;
         if plan.agreement == Agreement::NotNeeded {
             let what = "there is nothing to confirm: content.policy is not \"all\", and no rule of content.rules is";
-            return Err(Error::Input(what.to_owned()));
+            let next = "set [content] policy = \"all\", or a rule such as \"Definition Updates: all\", and look with `waystation plan`";
+            return Err(Error::Unset { what, next });
         }
         let confirmed = Confirmed { sum: plan.all.wanted, by: by.to_owned(), at: self.shared.clock.now() };
         let record = serde_json::to_vec(&confirmed).map_err(|error| Error::Broken(error.to_string()))?;

@@ -49,6 +49,14 @@ pub enum Error {
     /// What was asked for can never work.
     #[error("{0}")]
     Input(String),
+    /// What was asked for is of no use as the settings are.
+    #[error("{what}")]
+    Unset {
+        /// Why.
+        what: &'static str,
+        /// Which setting makes it so.
+        next: &'static str,
+    },
     /// An address that no rule maps to an object.
     #[error("{address}: {why}")]
     Refused {
@@ -135,7 +143,9 @@ impl Error {
         match self {
             Self::Unknown { .. } | Self::Absent(_) | Self::Unbound(_) => Fault::Absent,
             Self::Full { .. } | Self::Busy { .. } | Self::Closing | Self::Stopped => Fault::Busy,
-            Self::Input(_) | Self::Refused { .. } | Self::NeedsNode | Self::NoCatalog => Fault::Caller,
+            Self::Input(_) | Self::Unset { .. } | Self::Refused { .. } | Self::NeedsNode | Self::NoCatalog => {
+                Fault::Caller
+            }
             Self::Items { .. } | Self::Upstream(_) | Self::Nowhere { .. } => Fault::Upstream,
             Self::Store(_) | Self::Disk { .. } | Self::NoRoom(_) | Self::Kept(_) => Fault::Disk,
             Self::Sync(error) => match error.fault() {
@@ -148,8 +158,36 @@ impl Error {
         }
     }
 
+    /// What to do next, where that follows from more than whose fault it is.
+    pub fn next(&self) -> Option<String> {
+        Some(match self {
+            Self::Unset { next, .. } => (*next).to_owned(),
+            Self::Busy { id, .. } => format!("`waystation jobs show {id} --follow` shows how it goes, to its end"),
+            Self::Sync(sync::error::Error::Running) => "`waystation sync status` shows how far it is".to_owned(),
+            Self::Sync(sync::error::Error::NoComparison(_)) => {
+                "`waystation sync status` shows from whom the catalog comes; one that comes from a WSUS over plain HTTP can be \
+                 compared with Microsoft's"
+                    .to_owned()
+            }
+            _ => return None,
+        })
+    }
+
     /// Whether the same thing asked again later can go well.
     pub fn is_retryable(&self) -> bool {
         matches!(self.fault(), Fault::Busy | Fault::Upstream | Fault::Disk)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_to_do_leads_somewhere() {
+        let alone = Error::Sync(sync::error::Error::NoComparison("it is Microsoft's".into()));
+        assert!(alone.next().is_some_and(|next| next.contains("sync status") && !next.contains("again")));
+        assert!(Error::Busy { id: 7, kind: "sync" }.next().is_some_and(|next| next.contains("jobs show 7 --follow")));
+        assert_eq!(Error::Stopped.next(), None);
     }
 }

@@ -155,7 +155,7 @@ async fn one(shared: &Shared, record: &Record, at: usize, item: &FetchItem, how:
         let held_before = matches!(came, Refreshed::Known | Refreshed::Current);
         (found, held_before, refreshed(came).to_owned())
     } else {
-        let held_before = shared.store.find(&target.name).await?.is_some();
+        let held_before = shared.store.find_for_work(&target.name).await?.is_some();
         record.line(at, |line| line.name = Some(target.name.clone()));
         (prefetch(fill, &target).await?, held_before, String::new())
     };
@@ -196,16 +196,16 @@ async fn bound(
         }
     }
     record.line(at, |line| line.name = Some(Name::Digest(digest)));
-    let under = shared.store.find(&target.name).await?;
+    let under = shared.store.find_for_work(&target.name).await?;
     if let Some(found) = &under
         && found.held.payload().digests.sha256 == sha256
     {
         shared.store.expect(&target.name, published, target.locations.clone()).await?;
         // Read again: an unproven payload is proven now.
-        let found = shared.store.find(&target.name).await?.ok_or(crate::store::Error::Gone)?;
+        let found = shared.store.find_for_work(&target.name).await?.ok_or(crate::store::Error::Gone)?;
         return Ok((found, true, String::new()));
     }
-    let held = shared.store.find(&Name::Digest(digest)).await?;
+    let held = shared.store.find_for_work(&Name::Digest(digest)).await?;
     let remark = if let Some(found) = &held {
         same_length(fill, &target, found.held.payload().size).await?
     } else {

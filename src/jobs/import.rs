@@ -104,7 +104,7 @@ async fn one(
     let digests = found.held.payload().digests;
     let blake3 = digests.blake3;
     let alias = shared.fill()?.imported(target, &digests);
-    if store.find(&target.name).await?.is_some_and(|old| old.held.payload().digests.blake3 != blake3) {
+    if store.find_for_work(&target.name).await?.is_some_and(|old| old.held.payload().digests.blake3 != blake3) {
         // What was held there is another version, and no evidence of anything.
         store.forget(&target.name).await?;
     }

@@ -16,6 +16,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::base::size;
 use crate::fill::{self, Fill};
 use crate::jobs::address::Address;
 use crate::jobs::board::{Line, Record, State, Step, Unit};
@@ -305,8 +306,9 @@ impl Bringing<'_> {
         let Sums { done, failed, roomless, roomless_bytes, .. } = self.sums;
         if roomless > 0 {
             let what = format!(
-                "{done} fetched, {failed} failed, and {roomless} files of {roomless_bytes} bytes have no room beside what else is \
-                 wanted: raise store.max_size, or want less (`waystation plan`)"
+                "{done} fetched, {failed} failed, and {roomless} files of {} have no room beside what else is wanted: \
+                 raise store.max_size, or want less",
+                size::bytes(roomless_bytes)
             );
             return Err(Error::NoRoom(what));
         }

@@ -135,8 +135,11 @@ impl Jobs {
     pub async fn test_hook(&self) -> Result<(String, Option<u16>, String, Duration), Error> {
         let sync = self.shared.sync()?;
         let (Some(host), Some(tested)) = (sync.hook(), sync.test_hook().await) else {
-            let why = "nobody is told of runs: set webhook and webhook_secret_file in [sync], and restart the node";
-            return Err(Error::Input(why.to_owned()));
+            let what = "nobody is told of runs: there is no webhook";
+            return Err(Error::Unset {
+                what,
+                next: "set webhook and webhook_secret_file in [sync], and restart the node",
+            });
         };
         let answer = tested.map_err(Error::Broken)?;
         Ok((host.to_owned(), answer.status, answer.text, answer.took))

@@ -23,7 +23,7 @@ mod when;
 #[cfg(test)]
 mod tests;
 
-pub use when::{Nth, Time, When, WhenError};
+pub use when::{FORMS, Nth, Time, When, WhenError};
 
 /// The largest jitter: half a day, so that a daily run stays on its day and its night.
 pub const JITTER_MINUTES_MAX: u32 = 720;

@@ -219,7 +219,6 @@ impl OpenCache {
 
     /// A payload that was just opened.
     pub(crate) fn hold(&self, payload: Payload, blob: Blob) -> Arc<Held> {
-        let now = self.clock.now().ms();
         Arc::new(Held {
             seen: Seen::new(payload.size),
             payload,
@@ -227,7 +226,8 @@ impl OpenCache {
             io: Arc::clone(&self.io),
             cold: Arc::clone(&self.cold),
             last: Last::default(),
-            used: AtomicU64::new(now),
+            // Nobody has used it yet: who opens it may only look.
+            used: AtomicU64::new(0),
             told: AtomicU64::new(0),
             recency: Arc::clone(&self.recency),
             freed: Arc::clone(&self.freed),
@@ -235,10 +235,19 @@ impl OpenCache {
     }
 
     /// Step 3: keeps what was found under `name`, unless something changed since `mark` was taken: then `None`, and the
-    /// caller looks again.
-    pub(crate) fn admit(&self, mark: u64, name: &Name, held: &Arc<Held>, alias: Arc<Alias>) -> Option<Found> {
+    /// caller looks again. Counts the use where it `is_use`.
+    pub(crate) fn admit(
+        &self,
+        mark: u64,
+        name: &Name,
+        held: &Arc<Held>,
+        alias: Arc<Alias>,
+        is_use: bool,
+    ) -> Option<Found> {
         let found = Found { held: Arc::clone(held), alias };
-        held.count_use(self.clock.now());
+        if is_use {
+            held.count_use(self.clock.now());
+        }
         let mut shelves = self.shelves();
         if self.mark() != mark {
             return None;
@@ -301,6 +310,18 @@ impl OpenCache {
         drop(shelves);
         drop(old);
         !open.iter().any(|held| held.strong_count() > 0)
+    }
+
+    /// The last use of a payload, as far as it is remembered here.
+    pub(crate) fn used(&self, blake3: &Blake3) -> Option<u64> {
+        let open: Vec<_> = {
+            let shelves = self.shelves();
+            let open = shelves.by_id.get(blake3).into_iter().flat_map(|shelf| &shelf.open);
+            open.filter_map(Weak::upgrade).collect()
+        };
+        let noted = self.recency.lock().get(blake3).copied();
+        let live = open.iter().map(|held| held.used.load(Ordering::Relaxed)).max();
+        noted.max(live).filter(|ms| *ms > 0)
     }
 
     /// Bytes of payloads that were published since, that may be given up for bytes that nobody vouches for (`only_unproven`)
@@ -425,7 +446,7 @@ mod tests {
         let held = cache.hold(payload, Blob::open(&RealDisk, path, 5).unwrap());
         let name: Name = OriginKey::new(&format!("h.example/{number}")).unwrap().into();
         let alias = Alias { tag: "t".into(), last_modified: None, validators: Validators::default(), freshness: None };
-        cache.admit(cache.mark(), &name, &held, Arc::new(alias)).unwrap();
+        cache.admit(cache.mark(), &name, &held, Arc::new(alias), true).unwrap();
         name
     }
 

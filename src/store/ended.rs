@@ -70,7 +70,7 @@ impl DraftState {
         self.core.forget_draft(self.id);
         self.let_go();
         self.core.judge_published(&judged, &ready.hashed.digests)?;
-        self.core.find(&self.name)?.ok_or(Error::Gone)
+        self.core.find(&self.name, false)?.ok_or(Error::Gone)
     }
 
     pub(super) fn discard(&self) -> Result<(), Error> {

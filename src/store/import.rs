@@ -380,6 +380,6 @@ impl Core {
         }
         self.publish(&finished)?;
         self.judge_published(&judged, &digests)?;
-        self.find(&name)?.ok_or(Error::Gone)
+        self.find(&name, false)?.ok_or(Error::Gone)
     }
 }

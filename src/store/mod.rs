@@ -198,7 +198,16 @@ impl Store {
         if let Some(found) = self.hot(name) {
             return Ok(Some(found));
         }
-        let found = self.look_up(name.clone()).await?;
+        self.found(name, true).await
+    }
+
+    /// The same for work that no client waits for: it counts as no use.
+    pub async fn find_for_work(&self, name: &Name) -> Result<Option<Found>, Error> {
+        self.found(name, false).await
+    }
+
+    async fn found(&self, name: &Name, is_use: bool) -> Result<Option<Found>, Error> {
+        let found = self.look_up(name.clone(), is_use).await?;
         let (None, Name::Digest(Digest::Sha1(sha1))) = (&found, name) else { return Ok(found) };
         let (core, sha1) = (Arc::clone(&self.core), *sha1);
         let unchecked = self.core.reads.run(move || core.index.read(|tx| sha1::unchecked(tx, &sha1))).await??;
@@ -206,14 +215,14 @@ impl Store {
             return Ok(None);
         }
         self.core.look_at(unchecked).await?;
-        self.look_up(name.clone()).await
+        self.look_up(name.clone(), is_use).await
     }
 
-    async fn look_up(&self, name: Name) -> Result<Option<Found>, Error> {
+    async fn look_up(&self, name: Name, is_use: bool) -> Result<Option<Found>, Error> {
         let core = Arc::clone(&self.core);
         let found = move || {
             let began = Instant::now();
-            let found = core.find(&name);
+            let found = core.find(&name, is_use);
             core.counters.lookup.observe(began.elapsed().as_secs_f64());
             found
         };

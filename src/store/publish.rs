@@ -350,7 +350,10 @@ fn begin(tx: &WriteTransaction, id: &Id, intent: &IntentRow, replaces: bool, now
 /// The entry and its names. What is known of a held payload only gets better: class, authority, a later end.
 fn put_entry(tx: &WriteTransaction, id: &Id, intent: &IntentRow, now: u64) -> Result<(), Error> {
     let mut row = intent.payload.clone();
+    // That it came is no use; somebody who fills what is held wants it now.
+    let mut used = row.published_at;
     if let Some(old) = entries::payload(tx, id)? {
+        used = now;
         row.published_at = old.published_at;
         row.class = row.class.max(old.class);
         row.authority = row.authority.max(old.authority);
@@ -364,7 +367,7 @@ fn put_entry(tx: &WriteTransaction, id: &Id, intent: &IntentRow, now: u64) -> Re
     if entries::is_proven(&row) || tx.open_table(PINS)?.get(id)?.is_some() {
         row.expires_at = None;
     }
-    entries::put_payload(tx, id, &row, now)?;
+    entries::put_payload(tx, id, &row, used)?;
     intent.names.iter().try_for_each(|(name, alias)| put_name(tx, id, name, alias.clone()))
 }
 

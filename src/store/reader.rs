@@ -42,13 +42,14 @@ pub struct Listed {
     pub pinned: Option<Pin>,
     /// Only superseded or withdrawn updates have it: it goes before all others when room is needed.
     pub outdated: bool,
-    /// The last use, to the half minute.
+    /// The last use by a client; when it was published where there was none since. To the second while it is open, else to
+    /// the minute.
     pub used_at: Timestamp,
 }
 
 impl Core {
-    /// Looks up, opens, maps, and counts the use.
-    pub(crate) fn find(&self, name: &Name) -> Result<Option<Found>, Error> {
+    /// Looks up, opens, maps, and counts the use where it `is_use`.
+    pub(crate) fn find(&self, name: &Name, is_use: bool) -> Result<Option<Found>, Error> {
         let key = name_key(name);
         for round in 0..=ROUNDS {
             let mark = self.cache.mark();
@@ -72,7 +73,7 @@ impl Core {
                 continue;
             };
             let alias = Arc::new(alias.alias());
-            if let Some(found) = self.cache.admit(mark, name, &held, Arc::clone(&alias)) {
+            if let Some(found) = self.cache.admit(mark, name, &held, Arc::clone(&alias), is_use) {
                 return Ok(Some(found));
             }
             if round == ROUNDS {
@@ -134,9 +135,24 @@ impl Core {
             let rows = table.range::<&Id>((from, Bound::Unbounded))?.take(limit.min(LIST_MAX));
             rows.map(|row| {
                 let (id, row) = row?;
-                listed(tx, id.value(), &decode("payloads.1", row.value())?)
+                self.listed(tx, id.value(), &decode("payloads.1", row.value())?)
             })
             .collect()
+        })
+    }
+
+    fn listed(&self, tx: &ReadTransaction, id: &Id, row: &PayloadRow) -> Result<Listed, Error> {
+        let names = entries::names_in(&tx.open_table(NAMES)?, id)?;
+        let pin = tx.open_table(PINS)?.get(id)?.map(|row| decode::<PinRow>("pins.1", row.value())).transpose()?;
+        let used = tx.open_table(USED)?.get(id)?.map_or(row.published_at, |ms| ms.value());
+        // What the index has not been told of yet.
+        let used = self.cache.used(&Blake3::new(*id)).map_or(used, |ms| ms.max(used));
+        Ok(Listed {
+            payload: row.payload(id),
+            names: names.iter().map(|name| name_of(name)).collect::<Result<_, _>>()?,
+            pinned: pin.map(|pin| Pin { by: pin.by, at: Timestamp::from_ms(pin.at) }),
+            outdated: entries::is_outdated(tx, id)?,
+            used_at: Timestamp::from_ms(used),
         })
     }
 
@@ -145,26 +161,13 @@ impl Core {
         let key = name_key(name);
         self.index.read(|tx| {
             if let Some((blake3, row, _)) = entries::look_up(tx, &key)? {
-                return listed(tx, blake3.as_bytes(), &row).map(Some);
+                return self.listed(tx, blake3.as_bytes(), &row).map(Some);
             }
             // To show it is to answer nobody under it: nothing need be looked at.
             let Name::Digest(Digest::Sha1(sha1)) = name else { return Ok(None) };
             let Some(blake3) = unchecked(tx, sha1)?.into_iter().next() else { return Ok(None) };
             let row = tx.open_table(PAYLOADS)?.get(blake3.as_bytes())?.map(|row| decode("payloads.1", row.value()));
-            row.transpose()?.map(|row| listed(tx, blake3.as_bytes(), &row)).transpose()
+            row.transpose()?.map(|row| self.listed(tx, blake3.as_bytes(), &row)).transpose()
         })
     }
-}
-
-fn listed(tx: &ReadTransaction, id: &Id, row: &PayloadRow) -> Result<Listed, Error> {
-    let names = entries::names_in(&tx.open_table(NAMES)?, id)?;
-    let pin = tx.open_table(PINS)?.get(id)?.map(|row| decode::<PinRow>("pins.1", row.value())).transpose()?;
-    let used = tx.open_table(USED)?.get(id)?.map_or(row.published_at, |ms| ms.value());
-    Ok(Listed {
-        payload: row.payload(id),
-        names: names.iter().map(|name| name_of(name)).collect::<Result<_, _>>()?,
-        pinned: pin.map(|pin| Pin { by: pin.by, at: Timestamp::from_ms(pin.at) }),
-        outdated: entries::is_outdated(tx, id)?,
-        used_at: Timestamp::from_ms(used),
-    })
 }

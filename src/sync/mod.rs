@@ -23,6 +23,7 @@
 mod beyond;
 mod crosscheck;
 mod definitions;
+mod doctor;
 pub mod error;
 mod fetch;
 mod plan;

@@ -141,6 +141,17 @@ pub struct Answer {
 /// The future of an [`Answer`].
 pub type Asking<'a> = Pin<Box<dyn Future<Output = Result<Answer, Error>> + Send + 'a>>;
 
+/// Whether an object lies at a location that is tested, as far as its tester knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Object {
+    /// Somebody named it, and wants that very object: none is bad.
+    Named,
+    /// Its publisher has had it there for years: none is a sign that something is wrong on the way.
+    Known,
+    /// It may be there or not: none says nothing but that the host is reached.
+    Perhaps,
+}
+
 /// The future of a probe.
 pub type Probing<'a> = Pin<Box<dyn Future<Output = Vec<Finding>> + Send + 'a>>;
 
@@ -164,8 +175,8 @@ pub trait Source: Send + Sync + fmt::Debug + 'static {
     }
     /// What each host answered lately, for status and explain.
     fn health(&self) -> Vec<HostHealth>;
-    /// The path tests of `doctor` against one location that serves a known or any object.
-    fn probe<'a>(&'a self, location: &'a Location) -> Probing<'a>;
+    /// The path tests of `doctor` against one location.
+    fn probe<'a>(&'a self, location: &'a Location, object: Object) -> Probing<'a>;
 }
 
 /// The HTTP(S) client: allow-list, address check, proxies, redirects, retries. Clones share connections and health.
@@ -231,8 +242,8 @@ impl Source for Upstream {
         self.core.book.report()
     }
 
-    fn probe<'a>(&'a self, location: &'a Location) -> Probing<'a> {
-        Box::pin(probe::probe(&self.core, location))
+    fn probe<'a>(&'a self, location: &'a Location, object: Object) -> Probing<'a> {
+        Box::pin(probe::probe(&self.core, location, object))
     }
 }
 

@@ -51,6 +51,16 @@ async fn updates_are_found_by_all_that_is_said_of_them() {
     assert_eq!(found("from=2026-01-13T00:00:21Z").await, ["15"]);
     assert_eq!(found("until=2026-01-13T00:00:17Z").await, ["10"]);
     assert_eq!(found("kind=category").await, ["05", "04", "03", "02", "01"]);
+    // What people decided, and what they did not.
+    for (verb, name) in [("approve", "5031234"), ("decline", "KB5031111")] {
+        let asked = json!({ "updates": [name] });
+        let (status, told) = plane.json(Method::POST, &format!("/api/v1/updates/{verb}"), asked).await;
+        assert_eq!(status, 200, "{told}");
+    }
+    assert_eq!(found("decision=approved").await, ["10"]);
+    assert_eq!(found("decision=declined").await, ["15", "14"]);
+    assert_eq!(found("decision=none").await, ["13", "12"]);
+    assert_eq!(found("decision=approved,none&text=cumulative").await, ["12", "10"]);
     let row = plane.get("/api/v1/updates?kb=KB5031234").await["rows"][0].clone();
     assert_eq!(
         (&row["classification"], &row["products"], &row["severity"], &row["state"], &row["unauthenticated"]),
@@ -72,7 +82,8 @@ async fn pages_have_every_update_once() {
         after = format!("&after={next}");
     }
     assert_eq!(seen, ["15", "14", "13", "12", "11", "10", "05", "04", "03", "02", "01"]);
-    for query in ["limit=0", "limit=501", "after=x", "nonsense=1", "state=gone", "from=2026-13-01"] {
+    for query in ["limit=0", "limit=501", "after=x", "nonsense=1", "state=gone", "decision=perhaps", "from=2026-13-01"]
+    {
         let (status, _) = plane.json(Method::GET, &format!("/api/v1/updates?{query}"), Value::Null).await;
         assert_eq!(status, 400, "{query}");
     }
@@ -134,7 +145,8 @@ async fn what_names_none_or_several_is_told_apart() {
     assert_eq!(ill("KB9999999").await.0, 404);
     assert_eq!(ill(&id(0x77).to_string()).await.0, 404);
     assert_eq!(ill(&format!("{}%2F1", id(0x10))).await.0, 404);
-    assert_eq!(ill("0000001").await.0, 422, "too short for a beginning");
+    assert_eq!(ill("000000a").await.0, 422, "too short for a beginning");
+    assert_eq!(ill("0000001").await.0, 404, "the number of an article that nothing names");
     assert_eq!(ill("rather%20not").await.0, 422);
     catalog.refuse(identity(0x77, 5), "half a document".into()).await.unwrap();
     let (status, told) = ill(&format!("{}%2F5", id(0x77))).await;
@@ -142,6 +154,41 @@ async fn what_names_none_or_several_is_told_apart() {
     catalog.refuse(identity(0x10, 200), "differs".into()).await.unwrap();
     let shown = plane.get(&format!("/api/v1/updates/{}", id(0x10))).await;
     assert_eq!((&shown["state"], &shown["refused"]), (&json!("refused"), &json!("differs")));
+    plane.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn digits_alone_are_an_article_or_an_id_whichever_there_is() {
+    let plane = Plane::new();
+    let mut all = updates(b"some bytes");
+    // An article whose number is the beginning of another update's id.
+    all.iter_mut().find(|update| update.identity == identity(0x12, 200)).unwrap().kbs.push("00000010".into());
+    import(&plane.handles.store.catalog(), all, false).await;
+    assert_eq!(plane.get("/api/v1/updates/5031234").await["id"], id(0x10).to_string());
+    assert_eq!(plane.get("/api/v1/updates/00000014").await["id"], id(0x14).to_string());
+    let (status, problem) = plane.json(Method::GET, "/api/v1/updates/00000010", Value::Null).await;
+    let told = problem["title"].as_str().unwrap();
+    assert!(status == 422 && told.contains(&id(0x10).to_string()) && told.contains(&id(0x12).to_string()), "{told}");
+    let (status, problem) = plane.json(Method::GET, "/api/v1/updates/5031111", Value::Null).await;
+    assert!(status == 422 && problem["title"].as_str().unwrap().contains("for Paper"), "{problem}");
+    plane.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn payloads_without_an_address_are_called_as_the_catalog_calls_them() {
+    let plane = Plane::new();
+    let content = plane.import("a", b"some bytes").await;
+    let other = plane.import("b", b"other bytes").await;
+    assert_eq!(plane.get(&format!("/api/v1/content/{}", content.sha256)).await["file"], Value::Null);
+    import(&plane.handles.store.catalog(), updates(b"some bytes"), false).await;
+    assert_eq!(plane.get(&format!("/api/v1/content/{}", content.sha256)).await["file"], "windows-x64.cab");
+    let rows = async |query: &str| {
+        let page = plane.get(&format!("/api/v1/content?{query}")).await;
+        page["rows"].as_array().unwrap().iter().map(|row| row["sha256"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(rows("").await.len(), 2);
+    assert_eq!(rows("filter=windows-X64").await, [content.sha256]);
+    assert_eq!(rows(&format!("filter={}", &other.sha256[..12])).await, [other.sha256]);
     plane.close().await;
 }
 

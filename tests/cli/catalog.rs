@@ -121,6 +121,8 @@ async fn filters_are_set_by_name_kept_by_id_and_outlive_a_restart() {
     assert_eq!(set["products"]["set"]["value"], serde_json::json!([id(3).to_string(), id(4).to_string()]));
     node.json(&["filters", "set", "classifications", "--add", "Hotfixes"]);
     assert_eq!(names(&node.json(&["filters", "set", "languages", "German", "en"]), "languages"), ["German", "English"]);
+    let listed = well(data, &["filters", "list"]);
+    assert!(listed.contains("; set at run time by ") && !listed.contains("set by run time"), "{listed}");
     let listed = well(data, &["filters", "list", "--available", "--filter", "pap"]);
     assert_eq!(listed, "[ ] Contoso\n[ ]   Desk\n[x]     Paper\n");
 
@@ -145,6 +147,9 @@ async fn filters_are_set_by_name_kept_by_id_and_outlive_a_restart() {
     let node = NodeProcess::start(data, &[]);
     let listed = well(data, &["filters", "list"]);
     assert!(listed.starts_with("these filters have no effect here: the upstream is a WSUS"), "{listed}");
+    let available = well(data, &["filters", "list", "--available"]);
+    assert!(available.starts_with("these filters have no effect here: the upstream is a WSUS"), "{available}");
+    assert!(well(data, &["filters", "set", "languages", "de"]).starts_with("these filters have no effect here"));
     assert!(listed.contains("waystation.toml:5, locked):\n  Hotfixes\n  left out: no classification"), "{listed}");
     assert_eq!(names(&node.json(&["filters", "list"]), "products"), ["Paper", "Pen"]);
     assert!(ill(data, &["filters", "set", "classifications", "Hotfixes"]).contains("locked by waystation.toml:5"));
@@ -185,7 +190,12 @@ async fn updates_are_approved_and_declined_and_a_plan_says_what_that_comes_to() 
     assert!(plan.contains("policy   approved") && plan.contains("wanted   0 files, 0 B of 0 updates"), "{plan}");
     let told = well(data, &["updates", "approve", "KB5031234", "--why", "tested on the pilot ring"]);
     assert!(told.contains("00000010  approved  wanted"), "{told}");
-    assert!(well(data, &["updates", "approve", "00000010"]).contains("1 update was decided so before"));
+    assert!(well(data, &["updates", "approve", "00000010"]).contains("1 update was approved already"));
+    // By the number alone, as tables and CSV have it.
+    assert!(well(data, &["updates", "show", "5031234"]).contains("2026-01 Cumulative"));
+    let listed = well(data, &["updates", "list", "--decision", "approved"]);
+    assert!(listed.contains("(KB5031234)") && !listed.contains("for Pen"), "{listed}");
+    assert!(!well(data, &["updates", "list", "--decision", "declined,none"]).contains("(KB5031234)"));
     let plan = well(data, &["plan"]);
     for part in
         ["1 file, 10 B of 1 update", "of 1 update not all parts are in the catalog", "Hotfixes", "Paper", "100 Mbit/s"]
@@ -213,7 +223,7 @@ async fn updates_are_approved_and_declined_and_a_plan_says_what_that_comes_to() 
     // One that is superseded already is approved by whoever knows that.
     assert!(well(data, &["updates", "approve", "KB5030001"]).contains("00000012  approved  wanted"));
 
-    let told = well(data, &["updates", "decline", "KB5031234"]);
+    let told = well(data, &["updates", "decline", "5031234"]);
     assert!(told.contains("declined  not wanted") && told.contains("files not wanted: it was declined"), "{told}");
     assert!(well(data, &["plan"]).contains("wanted   0 files"));
     well(data, &["updates", "reset", "KB5031234", "KB5030001"]);
@@ -228,7 +238,10 @@ async fn updates_are_approved_and_declined_and_a_plan_says_what_that_comes_to() 
     );
     let plan = well(data, &["plan", "--policy", "all"]);
     assert!(plan.contains("all (as it would be: another one is set)") && plan.contains("policy = \"all\""), "{plan}");
-    assert!(ill(data, &["plan", "--confirm"]).contains("nothing to confirm"));
+    let error = ill(data, &["plan", "--confirm"]);
+    assert!(error.contains("nothing to confirm") && error.contains("next: set [content] policy = \"all\""), "{error}");
+    let error = ill(data, &["updates", "list", "--from", "yesterday"]);
+    assert!(error.contains("next: write a day as 2026-01-31"), "{error}");
     node.signal(Signal::TERM);
     assert!(node.ended().success());
 

@@ -38,6 +38,15 @@ fn a_secret_of_the_webhook_that_ends_a_start_is_bad_before_it() {
 }
 
 #[test]
+fn room_that_must_stay_free_and_is_not_there_is_blamed_on_who_asks_for_it() {
+    let data = tempfile::tempdir().unwrap();
+    let (_, finding) = found(data.path(), "space", &["--set", "store.min_free=100000 TiB"]);
+    assert_eq!((finding["verdict"].as_str(), finding["subject"].as_str()), (Some("warning"), Some("store.min_free")));
+    let advice = finding["advice"].as_str().unwrap();
+    assert!(advice.starts_with("lower store.min_free") && !advice.contains("max_size"), "{finding}");
+}
+
+#[test]
 fn a_damaged_site_ca_is_bad_only_where_a_start_would_end() {
     let data = tempfile::tempdir().unwrap();
     let create = ["tls", "ca", "create", "--for", "site.example"];

@@ -82,6 +82,8 @@ fn a_run_is_followed_told_and_explained() {
     assert!(csv.starts_with("id,revision,since,held,") && csv.contains(&id), "{csv}");
     let output = run(data, &["updates", "list", "--state", "refused", "--kb", "KB1"]);
     assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+    let error = text(&run(data, &["sync", "retry", "deadbeef"]).stderr);
+    assert!(error.contains("next: `waystation updates list --state refused`"), "{error}");
     let output = run(data, &["sync", "retry", "0fa1201d-4330-4fa8-8ae9-b877473b6441"]);
     assert!(text(&output.stderr).contains("none of these is refused"), "{}", text(&output.stderr));
     sim.clear_faults();
@@ -91,12 +93,18 @@ fn a_run_is_followed_told_and_explained() {
         "{retried}"
     );
     assert_eq!(well(&["updates", "list", "--state", "refused"]), "nothing is refused\n");
-    assert!(well(&["sync", "retry"]).contains("nothing that was not taken"));
+    assert!(well(&["sync", "retry"]).contains("nothing to ask for again"));
     assert_eq!((next()["event"].as_str(), next()["event"].as_str()), (Some("sync-started"), Some("sync-succeeded")));
 
     // A comparison that would prove nothing, and a test of the webhook.
     let output = run(data, &["sync", "crosscheck"]);
-    assert!(!output.status.success() && text(&output.stderr).contains("plain HTTP"), "{}", text(&output.stderr));
+    let error = text(&output.stderr);
+    assert!(!output.status.success() && error.contains("plain HTTP"), "{error}");
+    assert!(error.contains("next: `waystation sync status`") && !error.contains("try again"), "{error}");
+    // A run of the other lane by hand; below a WSUS it is one like the others.
+    assert!(well(&["sync", "start", "--definitions"]).contains("0 new"));
+    assert_eq!(node.json(&["sync", "history"])["runs"][0]["kind"], "definitions");
+    assert_eq!((next()["event"].as_str(), next()["event"].as_str()), (Some("sync-started"), Some("sync-succeeded")));
     assert!(well(&["sync", "webhook", "test"]).contains("answered 204"));
     assert_eq!(next()["event"], "test");
     let status = well(&["sync", "status"]);
@@ -120,6 +128,8 @@ fn a_run_is_followed_told_and_explained() {
     let line = lines.next().unwrap().unwrap();
     assert!(line.contains("asking for") && line.contains("again in") && line.contains(" of 8): "), "{line}");
     assert!(well(&["sync", "status"]).contains("again in"));
+    let error = text(&run(data, &["sync", "start"]).stderr);
+    assert!(error.contains("is running already") && error.contains("--follow` shows how it goes"), "{error}");
     well(&["sync", "stop"]);
     assert!(!started.wait().unwrap().success());
     let history = node.json(&["sync", "history"]);
@@ -132,6 +142,30 @@ fn a_run_is_followed_told_and_explained() {
     );
     assert!(well(&["sync", "history"]).contains("errors of the upstream: "));
     assert_eq!((next()["event"].as_str(), next()["event"].as_str()), (Some("sync-started"), Some("sync-stopped")));
+}
+
+#[test]
+fn a_run_tells_of_filters_that_mean_nothing() {
+    let sim =
+        Sim::start(Options { character: Character::Microsoft, updates: 60, file_scale: 0.02, ..Options::default() })
+            .unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path();
+    let filters = "[filters]\nproducts = [\"Windows 11\", \"Windwos 10\"]\n";
+    std::fs::write(data.join("waystation.toml"), format!("[sync]\nmicrosoft = \"{}\"\n{filters}", sim.url())).unwrap();
+    let _node = NodeProcess::start(data, &[]);
+    let started = run(data, &["sync", "start"]);
+    let error = text(&started.stderr);
+    assert!(started.status.success(), "{error}");
+    assert!(error.contains("warning: left out of the filters: no product is called \"Windwos 10\""), "{error}");
+    for verb in [&["filters", "list"][..], &["filters", "list", "--available"]] {
+        let told = text(&run(data, verb).stdout);
+        assert!(told.contains("left out: no product is called \"Windwos 10\""), "{verb:?}: {told}");
+    }
+    let error = text(&run(data, &["sync", "crosscheck"]).stderr);
+    assert!(error.contains("next: `waystation sync status` shows from whom"), "{error}");
+    let error = text(&run(data, &["sync", "webhook", "test"]).stderr);
+    assert!(error.contains("next: set webhook and webhook_secret_file in [sync]"), "{error}");
 }
 
 /// The real death of a process, of which the store alone has to make something.

@@ -165,12 +165,17 @@ impl Drop for NodeProcess {
     }
 }
 
-/// One request; everything that comes back until the other side closes.
+/// As [`get_bytes`], as text.
 pub(crate) fn get(address: SocketAddr, target: &str) -> String {
+    String::from_utf8_lossy(&get_bytes(address, target)).into_owned()
+}
+
+/// One request; everything that comes back until the other side closes.
+pub(crate) fn get_bytes(address: SocketAddr, target: &str) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     write!(stream, "GET {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
-    String::from_utf8_lossy(&answer).into_owned()
+    answer
 }

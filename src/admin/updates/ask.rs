@@ -9,6 +9,7 @@ use serde::Deserialize;
 use crate::admin::error::Problem;
 use crate::base::time::Timestamp;
 use crate::model::filter::{self, Tree};
+use crate::model::policy::Word;
 use crate::model::update::{CategoryKind, Kind, Severity, UpdateId};
 use crate::store::catalog::{Cursor, PAGE_MAX, Query, State};
 
@@ -34,6 +35,8 @@ pub struct Ask {
     kind: Option<String>,
     /// `published`, `expired`, `superseded`, `refused`; several by commas.
     state: Option<String>,
+    /// `approved`, `declined`, `none`: what people decided; several by commas.
+    decision: Option<String>,
     /// Made at this time or later: `2026-01-31`, in UTC, or a time in RFC 3339.
     from: Option<String>,
     /// Made until the end of this day, or before this time.
@@ -79,6 +82,7 @@ impl Ask {
             from: self.from.as_deref().map(|text| moment("from", text, false)).transpose()?,
             until: self.until.as_deref().map(|text| moment("until", text, true)).transpose()?,
             states: listed(self.state.as_deref(), "state", state_of)?,
+            decisions: listed(self.decision.as_deref(), "decision", decision_of)?,
             hidden,
             after: self.after.as_deref().map(place).transpose()?,
             limit,
@@ -138,6 +142,15 @@ fn state_of(text: &str) -> Result<State, &'static str> {
     }
 }
 
+fn decision_of(text: &str) -> Result<Option<Word>, &'static str> {
+    match text {
+        "approved" => Ok(Some(Word::Approved)),
+        "declined" => Ok(Some(Word::Declined)),
+        "none" => Ok(None),
+        _ => Err("approved, declined or none"),
+    }
+}
+
 fn kinds_of(text: &str) -> Result<Vec<Kind>, &'static str> {
     use CategoryKind::{Classification, Company, Family, Other, Product};
     match text {
@@ -166,9 +179,9 @@ fn not_one(key: &str, text: &str, known: &str) -> Problem {
 fn moment(key: &str, text: &str, is_end: bool) -> Result<Timestamp, Problem> {
     let bad = || {
         let shown: String = text.chars().take(40).collect();
-        Problem::malformed(format!(
-            "{key}: {shown:?} is neither a day like 2026-01-31 nor a time like 2026-01-31T12:00:00Z"
-        ))
+        let title = format!("{key}: {shown:?} is neither a day nor a time");
+        let next = "write a day as 2026-01-31, or a time as 2026-01-31T12:00:00Z";
+        Problem::new(http::StatusCode::BAD_REQUEST, title, next)
     };
     // What is longer than a day is a time, and must say in which zone.
     let time = if text.len() <= 10 {

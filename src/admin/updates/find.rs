@@ -1,5 +1,5 @@
 //! One update by what a person has of it: its id, with or without a revision; the beginning of its id, as lists show it; a
-//! knowledge base article that no other update names.
+//! knowledge base article that no other update names, with `KB` before its number or not.
 
 use http::StatusCode;
 
@@ -24,7 +24,7 @@ pub(super) async fn number(catalog: &Catalog, name: &str) -> Result<u32, Problem
         None => (name, None),
     };
     if revision.is_none()
-        && let Some(digits) = kb_word(name)
+        && let Some(digits) = article(catalog, name).await?
     {
         return of_article(catalog, name, digits).await;
     }
@@ -54,7 +54,7 @@ pub(super) async fn number(catalog: &Catalog, name: &str) -> Result<u32, Problem
 /// is hidden in a bundle is refused, and the bundle named.
 pub(super) async fn approvable(catalog: &Catalog, name: &str) -> Result<Vec<Summary>, Problem> {
     let name = name.trim();
-    let shorts = match kb_word(name) {
+    let shorts = match article(catalog, name).await? {
         Some(digits) => catalog.summaries(catalog.by_kb(digits.to_owned()).await?).await?,
         None => catalog.summaries(vec![number(catalog, name).await?]).await?,
     };
@@ -70,6 +70,28 @@ pub(super) async fn approvable(catalog: &Catalog, name: &str) -> Result<Vec<Summ
     };
     let title = format!("{} ({}) cannot be approved or declined by itself", first.identity.id, first.title);
     Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, title, next))
+}
+
+/// The digits of the article that a name means. Digits alone can be an article or the beginning of an id, whichever there is;
+/// where there are both, they are told.
+async fn article<'a>(catalog: &Catalog, name: &'a str) -> Result<Option<&'a str>, Problem> {
+    if let Some(digits) = kb_word(name) {
+        return Ok(Some(digits));
+    }
+    if !(4..=10).contains(&name.len()) || !name.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Ok(None);
+    }
+    let Some((first, last)) = beginning(name) else { return Ok(Some(name)) };
+    let mut numbers = catalog.by_kb(name.to_owned()).await?;
+    let ids = catalog.ids(first, last, NAMED_MAX + 1).await?;
+    if numbers.is_empty() || ids.is_empty() {
+        return Ok((!numbers.is_empty()).then_some(name));
+    }
+    numbers.truncate(NAMED_MAX);
+    let mut several = catalog.summaries(numbers).await?;
+    let begun = catalog.shorts(ids.into_iter().map(Target::Newest).collect()).await?.into_iter().flatten();
+    several.extend(begun);
+    Err(ambiguous(name, &several))
 }
 
 /// The update that names an article; of several the one that can be approved by itself.
@@ -106,7 +128,7 @@ fn malformed(name: &str) -> Problem {
         format!("{shown:?} names no update"),
         format!(
             "give its id, {BEGINNING_MIN} of the id's first digits or more, its id with /REVISION behind it, or its \
-             knowledge base article (KB5031234); `waystation updates search` finds it by words"
+             knowledge base article (KB5031234 or 5031234); `waystation updates search` finds it by words"
         ),
     )
 }
@@ -121,7 +143,7 @@ fn ambiguous(name: &str, several: &[Summary]) -> Problem {
     Problem::new(
         StatusCode::UNPROCESSABLE_ENTITY,
         format!("{shown:?} can be {} updates or more: {}", told.len().min(NAMED_MAX), told.join("; ")),
-        "give the id of one of them; `waystation updates search` lists them all",
+        "give the id of one of them; `waystation updates search` finds them all",
     )
 }
 

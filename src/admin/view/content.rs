@@ -30,10 +30,16 @@ pub struct Content {
     pub class: String,
     /// The origins' names that point to it.
     pub names: Vec<String>,
+    /// What the catalog calls the file, where it knows one with this SHA-1.
+    #[serde(default)]
+    pub file: Option<String>,
     /// When it was published here.
     pub published_at: Time,
-    /// When it was last asked for.
+    /// When a client last asked for it, to the minute; when it was published where none has since.
     pub used_at: Time,
+    /// Whether a client has asked for it since it was published.
+    #[serde(default)]
+    pub used: bool,
     /// When an unproven one goes.
     pub expires_at: Option<Time>,
     /// Only superseded or expired updates have it: it is the first to go when room is needed.

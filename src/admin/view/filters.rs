@@ -25,6 +25,11 @@ pub struct Filters {
 }
 
 impl Filters {
+    /// What stands in any of the lists and means nothing, with what may have been meant.
+    pub fn wrong(&self) -> impl Iterator<Item = &String> {
+        [&self.products, &self.classifications, &self.languages].into_iter().flat_map(|list| &list.wrong)
+    }
+
     /// One key of `[filters]`, where there is such a key.
     pub fn key(&self, key: &str) -> Option<&Chosen> {
         match key {

@@ -18,7 +18,7 @@ use crate::model::settings::{Effect, Raw, Settings};
 use crate::model::update::Severity;
 
 /// The least budget of a store: below it not even the piece map of one update fits.
-const MAX_SIZE_MIN: u64 = 16 << 20;
+pub(crate) const MAX_SIZE_MIN: u64 = 16 << 20;
 
 /// The least extent: smaller questions cost an origin more than they carry.
 const EXTENT_MIN: u64 = 64 << 10;
@@ -306,8 +306,10 @@ table! {
     sync: Synchronisation {
         /// Whether the schedule starts runs. A person can start one at any time.
         enabled: Switch = Raw::Switch(false), Restart;
-        /// When: "daily 02:00", "every 4 hours from 00:30", "weekly Tue, Fri 22:15", "monthly last 03:00", or
-        /// "monthly second Tuesday + 3 days 03:00", by the clock of `bandwidth.timezone`.
+        /// When: "daily 02:00"; "hourly 00:30", or "every 4 hours from 00:30" (at that time of each day, and so many hours apart
+        /// for 24 hours); "weekly Tue, Fri 22:15"; "monthly 15 03:00", or "monthly last 03:00" ("monthly 31" is
+        /// the same: in a shorter month, such as February, it is the last day); "monthly second Tuesday 20:00", first to fourth or
+        /// last, or so many days behind it: "monthly second Tuesday + 3 days 03:00". By the clock of `bandwidth.timezone`.
         schedule: Days = text("daily 02:00"), Restart;
         /// Each run begins up to this many minutes later, each time another number, so that many nodes do not ask at once.
         jitter_minutes: Count<0, 720> = Raw::Number(60), Restart;
@@ -355,10 +357,10 @@ table! {
         /// or id. In the environment give ids: names have commas in them.
         /// The default is what is called Windows 11, Windows 10 (version 1903 and later, and LTSB), Windows Server 2016 and 2019,
         /// Microsoft Server operating system 21H2 and 24H2, and Microsoft Defender Antivirus; by id, since names change.
-        products: Chosen = filter::products(), Live;
+        products: Chosen<true> = filter::products(), Live;
         /// Classifications, by name or id. The default is critical and security updates, definitions, rollups, updates and service
         /// packs; drivers and upgrades are many and large, and not in it.
-        classifications: Chosen = filter::classifications(), Live;
+        classifications: Chosen<false> = filter::classifications(), Live;
         /// Languages ("en", "zh-tw"); [] for all. Most current updates have all of them in one file.
         languages: Languages = list(&[]), Live;
     }

@@ -1,6 +1,6 @@
 //! The data directory, its file system, and what the machine gives.
 
-use crate::app::config::keys::Typed;
+use crate::app::config::keys::{MAX_SIZE_MIN, Typed};
 use crate::app::config::kinds::quantity::size_text;
 use crate::app::machine::{FileSystem, Machine};
 use crate::app::preflight::{Found, is_shipped};
@@ -22,6 +22,9 @@ const IDLE_CONNECTION_BYTES: u64 = 27 << 10;
 
 /// What the program itself takes.
 const PROGRAM_BYTES: u64 = 96 << 20;
+
+/// What is kept free of a large disk where nobody says otherwise.
+const MIN_FREE_USUAL: u64 = 10 << 30;
 
 /// Descriptors beside connections and payloads: upstream, index, log, drafts.
 const DESCRIPTORS_BESIDE: u64 = 1024;
@@ -90,6 +93,20 @@ pub(super) fn space(typed: &Typed, settings: &Settings, machine: &Machine, found
         return;
     };
     let (max, min_free) = (store.max_size.0, store.min_free.0);
+    // What is left for the store is less than it can be told to take: no other size mends that.
+    if total.saturating_sub(min_free) < MAX_SIZE_MIN {
+        found.warn(
+            "space",
+            "store.min_free",
+            format!(
+                "{} are to stay free, and the file system has {}: nothing could be kept",
+                size_text(min_free),
+                size_text(total)
+            ),
+            format!("lower store.min_free, for instance to {}", size_text((total / 20).min(MIN_FREE_USUAL))),
+        );
+        return;
+    }
     if max.saturating_add(min_free) > total {
         // Who copies the shipped value means the disk that is there.
         let shipped = is_shipped(settings, "store.max_size");

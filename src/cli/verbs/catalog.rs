@@ -13,9 +13,11 @@ Examples:
   waystation updates list --product Windows --state published --limit 0 --csv > updates.csv
   waystation updates list --state expired,superseded --json
   waystation updates list --state refused
+  waystation updates list --decision approved,declined
 
 `refused` stands alone: it lists what was not taken, too, with the reason;
-`waystation sync retry` asks for it again.")]
+`waystation sync retry` asks for it again. --decision goes by what people
+decided: what was declined automatically is found by --state expired,superseded.")]
     List(Sieve),
     /// Search for updates by words of their titles, or by KB
     #[command(after_help = "\
@@ -44,8 +46,9 @@ Examples:
   waystation updates show 3b6f8c2d-51e0-4a7b-9d42-6c1e7f2e90a5/201 --json
 
 An update is named by its id, the first 8 digits of it or more (as lists show
-them), a knowledge base article that no other update names, or its id with a
-slash and a revision where another one than the newest is meant. Files, restart
+them), a knowledge base article (KB5031234 or 5031234) that no other update
+names, or its id with a slash and a revision where another one than the newest
+is meant. Of a name that means several all are told. Files, restart
 and size are those of all that it bundles.")]
     Show {
         /// Id, beginning of an id, id/revision, or KB
@@ -56,6 +59,7 @@ and size are those of all that it bundles.")]
     #[command(after_help = "\
 Examples:
   waystation updates approve KB5031234
+  waystation updates approve 5031234
   waystation updates approve 3b6f8c2d 7c1f2e90 --why 'tested on the pilot ring'
   waystation updates approve KB5031234 --all-files
 
@@ -63,9 +67,9 @@ A KB stands for all updates that name it and can be approved by themselves;
 bundles are approved as wholes. Either all that are named are approved, or none.
 Of a bundle with express, PSF or UUP files endpoints fetch a small part, so that
 these come when asked for; --all-files has all of them fetched. An update that
-something supersedes later is declined automatically (content.decline_superseded),
-unless it is approved again then. With content.policy \"metadata\" no files are
-fetched, approved or not.")]
+something supersedes later is declined automatically
+(content.decline_superseded), unless it is approved again then. With
+content.policy \"metadata\" no files are fetched, approved or not.")]
     Approve {
         /// What is approved.
         #[command(flatten)]
@@ -183,6 +187,14 @@ pub struct Sieve {
         value_parser = ["published", "expired", "superseded", "refused"]
     )]
     pub state: Vec<String>,
+    /// Only those of which people decided so: approved, declined, or none
+    #[arg(
+        long,
+        value_name = "DECISION",
+        value_delimiter = ',',
+        value_parser = ["approved", "declined", "none"]
+    )]
+    pub decision: Vec<String>,
     /// Only these kinds: software, driver; with detectoid or category also what nobody approves
     #[arg(
         long,

@@ -134,6 +134,27 @@ fn the_calendar_ends_and_nothing_breaks() {
 }
 
 #[test]
+fn what_was_nearly_meant_is_told() {
+    for (text, near) in [
+        ("every 4 hours", "every 4 hours from 00:00"),
+        ("hourly", "every 1 hour from 02:00"),
+        ("daily", "daily 02:00"),
+        ("Every day at 3:15", "daily 03:15"),
+        ("every Tuesday 22:15", "weekly Tuesday 22:15"),
+        ("weekly mon, thu", "weekly Monday, Thursday 02:00"),
+        ("monthly 31", "monthly last 02:00"),
+        ("every 2nd Tuesday of the month at 20:00", "monthly second Tuesday 20:00"),
+        ("monthly 2nd Tuesday", "monthly second Tuesday 02:00"),
+    ] {
+        let error = text.parse::<When>().unwrap_err().to_string();
+        assert!(error.ends_with(&format!("; did you mean {near:?}?")), "{text}: {error}");
+        assert_eq!(near.parse::<When>().unwrap().to_string(), near);
+    }
+    let far = "when the moon is full".parse::<When>().unwrap_err().to_string();
+    assert!(!far.contains("did you mean") && far.contains("\"monthly 15 03:00\""), "{far}");
+}
+
+#[test]
 fn what_cannot_be_meant_is_refused_with_an_example() {
     for text in [
         "",

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! every 4 hours from 00:30      daily 02:00      weekly Tue, Fri 22:15
-//! monthly 15 03:00              monthly last 03:00
+//! hourly 00:30                  every 1 hour from 00:30
+//! monthly 15 03:00              monthly last 03:00, as monthly 31: in shorter months on their last day
 //! monthly second Tuesday 20:00  monthly second Tuesday + 3 days 03:00
 //! ```
 
@@ -89,17 +90,27 @@ pub enum When {
     },
 }
 
+/// The forms that there are, each by an example.
+pub const FORMS: &str = "\"daily 02:00\", \"every 4 hours from 00:30\", \"weekly Tue, Fri 22:15\", \"monthly 15 03:00\", \
+                         \"monthly last 03:00\" or \"monthly second Tuesday + 3 days 03:00\"";
+
 /// Text that names no days and times, or numbers beyond theirs.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{text:?} is no schedule: {why}; write it like \"daily 02:00\", \"every 4 hours from 00:30\", \"weekly Tue, Fri 22:15\", \
-     \"monthly 15 03:00\", \"monthly last 03:00\" or \"monthly second Tuesday + 3 days 03:00\""
-)]
+#[error("{text:?} is no schedule: {why}; {}", write_it(.near.as_deref()))]
 pub struct WhenError {
     /// What was written.
     pub text: String,
     /// What is wrong with it.
     pub why: String,
+    /// What may have been meant.
+    pub near: Option<String>,
+}
+
+fn write_it(near: Option<&str>) -> String {
+    match near {
+        Some(near) => format!("did you mean {near:?}?"),
+        None => format!("write it like {FORMS}"),
+    }
 }
 
 impl When {
@@ -112,7 +123,7 @@ impl When {
             Self::MonthlyWeekday { plus_days, .. } if *plus_days > 27 => "it is at most 27 days later",
             _ => return Ok(()),
         };
-        Err(WhenError { text: self.to_string(), why: why.to_owned() })
+        Err(WhenError { text: self.to_string(), why: why.to_owned(), near: None })
     }
 
     /// The slots of a date, some of which may be early on the next one.
@@ -217,58 +228,81 @@ impl FromStr for When {
     type Err = WhenError;
 
     fn from_str(text: &str) -> Result<Self, WhenError> {
-        let wrong = |why: &str| WhenError { text: text.chars().take(80).collect(), why: why.to_owned() };
-        let spaced = text.to_ascii_lowercase().replace(',', " ").replace('+', " + ");
-        let words: Vec<&str> = spaced.split_whitespace().collect();
-        let [kind, middle @ .., at] = words.as_slice() else { return Err(wrong("it has no days and no time")) };
-        let at = time(at).ok_or_else(|| wrong("it does not end with a time of 00:00 to 23:59"))?;
-        let number = |word: &str| word.parse::<u8>().ok();
-        let when = match (*kind, middle) {
-            ("daily", []) => Self::Daily { at },
-            ("hourly", [] | ["from"]) | ("every", ["hour", "from"]) => Self::Hourly { every: 1, from: at },
-            ("every", [count, "hour" | "hours", "from"]) => {
-                let every = number(count).ok_or_else(|| wrong("hours are 1 to 24 apart"))?;
-                Self::Hourly { every, from: at }
-            }
-            ("weekly", days) => {
-                let mut known = Vec::new();
-                for day in days.iter().filter(|word| !matches!(**word, "on" | "and")) {
-                    let day = weekday(day).ok_or_else(|| wrong("it names what is no day of the week"))?;
-                    if !known.contains(&day) {
-                        known.push(day);
-                    }
-                }
-                known.sort_by_key(|day| day.to_monday_zero_offset());
-                Self::Weekly { days: known, at }
-            }
-            ("monthly", ["last"]) => Self::Monthly { day: 31, at },
-            ("monthly", [day]) => {
-                Self::Monthly { day: number(day).ok_or_else(|| wrong("days of a month are 1 to 31"))?, at }
-            }
-            ("monthly", [nth, day, plus @ ..]) => {
-                let known = NTHS.iter().find(|(_, name, short)| name == nth || short == nth);
-                let nth = known
-                    .map(|(nth, ..)| *nth)
-                    .ok_or_else(|| wrong("of a weekday there is a first to fourth and a last"))?;
-                let weekday = weekday(day).ok_or_else(|| wrong("it names what is no day of the week"))?;
-                let plus_days = match plus {
-                    [] => 0,
-                    ["+", days] | ["+", days, "day" | "days"] => {
-                        number(days).ok_or_else(|| wrong("it is at most 27 days later"))?
-                    }
-                    _ => return Err(wrong("between weekday and time may stand \"+ 3 days\" and nothing else")),
-                };
-                Self::MonthlyWeekday { nth, weekday, plus_days, at }
-            }
-            _ => {
-                return Err(wrong(
-                    "it begins with none of every, daily, weekly, monthly, or goes on with something else",
-                ));
-            }
-        };
-        when.check().map_err(|error| wrong(&error.why))?;
-        Ok(when)
+        read(text).map_err(|error| WhenError { near: near(text), ..error })
     }
+}
+
+/// Bytes of a text in which what may have been meant is looked for; the longest right one has fewer.
+const NEAR_TEXT_MAX: usize = 120;
+
+/// What a text that cannot be read may have meant: without the words that people put between, with a time where none stands.
+fn near(text: &str) -> Option<String> {
+    if text.len() > NEAR_TEXT_MAX {
+        return None;
+    }
+    let lower = text.to_ascii_lowercase().replace(',', " ");
+    let is_said_between = |word: &&str| !matches!(*word, "at" | "the" | "of" | "day" | "week" | "month");
+    let words: Vec<&str> = lower.split_whitespace().filter(is_said_between).collect();
+    let (first, rest) = words.split_first()?;
+    let rest = rest.join(" ");
+    let began: Vec<String> = match *first {
+        "every" | "each" | "on" => ["every", "daily", "weekly", "monthly"].map(|kind| format!("{kind} {rest}")).into(),
+        _ => vec![words.join(" ")],
+    };
+    let ended = |began: &String| ["", " 02:00", " from 00:00"].map(|end| format!("{began}{end}"));
+    began.iter().flat_map(ended).find_map(|text| read(&text).ok()).map(|when| when.to_string())
+}
+
+fn read(text: &str) -> Result<When, WhenError> {
+    let wrong = |why: &str| WhenError { text: text.chars().take(80).collect(), why: why.to_owned(), near: None };
+    let spaced = text.to_ascii_lowercase().replace(',', " ").replace('+', " + ");
+    let words: Vec<&str> = spaced.split_whitespace().collect();
+    let [kind, middle @ .., at] = words.as_slice() else { return Err(wrong("it has no days and no time")) };
+    let at = time(at).ok_or_else(|| wrong("it does not end with a time of 00:00 to 23:59"))?;
+    let number = |word: &str| word.parse::<u8>().ok();
+    let when = match (*kind, middle) {
+        ("daily", []) => When::Daily { at },
+        ("hourly", [] | ["from"]) | ("every", ["hour", "from"]) => When::Hourly { every: 1, from: at },
+        ("every", [count, "hour" | "hours", "from"]) => {
+            let every = number(count).ok_or_else(|| wrong("hours are 1 to 24 apart"))?;
+            When::Hourly { every, from: at }
+        }
+        ("weekly", days) => {
+            let mut known = Vec::new();
+            for day in days.iter().filter(|word| !matches!(**word, "on" | "and")) {
+                let day = weekday(day).ok_or_else(|| wrong("it names what is no day of the week"))?;
+                if !known.contains(&day) {
+                    known.push(day);
+                }
+            }
+            known.sort_by_key(|day| day.to_monday_zero_offset());
+            When::Weekly { days: known, at }
+        }
+        ("monthly", ["last"]) => When::Monthly { day: 31, at },
+        ("monthly", [day]) => {
+            When::Monthly { day: number(day).ok_or_else(|| wrong("days of a month are 1 to 31"))?, at }
+        }
+        ("monthly", [nth, day, plus @ ..]) => {
+            let known = NTHS.iter().find(|(_, name, short)| name == nth || short == nth);
+            let nth = known
+                .map(|(nth, ..)| *nth)
+                .ok_or_else(|| wrong("of a weekday there is a first to fourth and a last"))?;
+            let weekday = weekday(day).ok_or_else(|| wrong("it names what is no day of the week"))?;
+            let plus_days = match plus {
+                [] => 0,
+                ["+", days] | ["+", days, "day" | "days"] => {
+                    number(days).ok_or_else(|| wrong("it is at most 27 days later"))?
+                }
+                _ => return Err(wrong("between weekday and time may stand \"+ 3 days\" and nothing else")),
+            };
+            When::MonthlyWeekday { nth, weekday, plus_days, at }
+        }
+        _ => {
+            return Err(wrong("it begins with none of every, daily, weekly, monthly, or goes on with something else"));
+        }
+    };
+    when.check().map_err(|error| wrong(&error.why))?;
+    Ok(when)
 }
 
 fn time(text: &str) -> Option<Time> {

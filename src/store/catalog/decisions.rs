@@ -3,7 +3,7 @@
 //! A decision is of an update in all its revisions, held or not: one that comes back finds it. So far there is one group, that of
 //! all endpoints ([`Group::ALL_ENDPOINTS`]); the key has room for others.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata};
 
@@ -12,7 +12,8 @@ use crate::model::policy::{Decision, Group, Word};
 use crate::model::update::UpdateId;
 use crate::store::catalog::look::ANSWER_MAX;
 use crate::store::catalog::tables::{
-    DECISIONS, DecisionRow, IdKey, RUN_FILES, RunFilesRow, SUPERSEDED, Tables, decision_key, id_key, read,
+    DECISIONS, DecisionKey, DecisionRow, Guid, IdKey, RUN_FILES, RunFilesRow, SUPERSEDED, Tables, decision_key, id_key,
+    read,
 };
 use crate::store::core::Core;
 use crate::store::error::Error;
@@ -141,6 +142,24 @@ impl Core {
             },
         )?;
         Ok(changed)
+    }
+
+    /// What was decided for all endpoints, of every update of which something was: at most [`DECISIONS_MAX`], 20 bytes each.
+    pub(crate) fn decided(&self) -> Result<HashMap<Guid, Word>, Error> {
+        self.index.read(|tx| {
+            let Some(table) = read(tx, DECISIONS)? else { return Ok(HashMap::new()) };
+            let mut all = HashMap::new();
+            for row in table.range::<&DecisionKey>(..)? {
+                let (key, row) = row?;
+                let (id, group) = key.value().split_at(16);
+                if group == Group::ALL_ENDPOINTS.0.bytes()
+                    && let Ok(id) = Guid::try_from(id)
+                {
+                    all.insert(id, decision_of(decode(TABLE, row.value())?)?.word);
+                }
+            }
+            Ok(all)
+        })
     }
 
     /// The decisions of these updates, in the same order.

@@ -8,6 +8,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 
+use crate::model::policy::Word;
 use crate::model::update::UpdateId;
 use crate::store::catalog::facts::{kind_code, severity_code};
 use crate::store::catalog::tables::{Guid, ShownRow};
@@ -266,7 +267,13 @@ impl Lines {
     }
 
     /// The places of a page with their states, and of one line more where there is one; and how many there are in all.
-    pub(crate) fn find(&self, query: &Query, limit: usize) -> (Vec<(Cursor, State)>, u64) {
+    /// `decided` is what people decided of updates, where `query` asks for that.
+    pub(crate) fn find(
+        &self,
+        query: &Query,
+        decided: &HashMap<Guid, Word>,
+        limit: usize,
+    ) -> (Vec<(Cursor, State)>, u64) {
         let text = query.text.to_lowercase();
         let mut words: Vec<&str> = text.split_whitespace().take(WORDS_MAX).collect();
         // The longest is the rarest, as a rule.
@@ -284,6 +291,9 @@ impl Lines {
                 || !(kinds.is_empty() || kinds.contains(&line.kind))
                 || sets.as_ref().is_some_and(|fits| !fits.get(line.set as usize).is_some_and(|fits| *fits))
             {
+                continue;
+            }
+            if !query.decisions.is_empty() && !query.decisions.contains(&decided.get(&line.id).copied()) {
                 continue;
             }
             if !words.is_empty() || query.kb.is_some() {
@@ -423,7 +433,7 @@ mod tests {
             ] {
                 for limit in [1, 30, 1000] {
                     let query = Query { after, ..query.clone() };
-                    let found = lines.find(&query, limit);
+                    let found = lines.find(&query, &HashMap::new(), limit);
                     assert_eq!(found, plainly(&rows, &query, limit), "round {round}, {query:?}");
                     after = found.0.get(found.0.len() / 2).map(|(cursor, _)| *cursor);
                 }
@@ -472,7 +482,7 @@ mod tests {
         };
         load(&mut lines, 3, &long);
         lines.arrange().unwrap();
-        assert_eq!(lines.find(&Query { text: "ﬁ".into(), ..Query::default() }, 10).1, 1);
+        assert_eq!(lines.find(&Query { text: "ﬁ".into(), ..Query::default() }, &HashMap::new(), 10).1, 1);
         assert!(lines.texts.used <= 2 * (TITLE_MAX + KBS_MAX));
         for cut in 0..20 {
             assert!(lines.load(4, &encode(&row(4, 1)).unwrap()[..cut], |_| Ok(false)).is_err());

@@ -268,6 +268,19 @@ impl Core {
         })
     }
 
+    /// What files are called, in the same order.
+    pub(crate) fn file_names(&self, sha1s: &[Sha1]) -> Result<Vec<Option<String>>, Error> {
+        self.index.read(|tx| {
+            let Some(files) = read(tx, FILES)? else { return Ok(vec![None; sha1s.len()]) };
+            let name = |sha1: &Sha1| -> Result<Option<String>, Error> {
+                let Some(row) = files.get(sha1.as_bytes())? else { return Ok(None) };
+                let row: FileRow = decode("catalog-files.1", row.value())?;
+                Ok(Some(row.name).filter(|name| !name.is_empty()))
+            };
+            sha1s.iter().map(name).collect()
+        })
+    }
+
     /// The files of a digest. Of a SHA-256 there may be several SHA-1s only where somebody publishes nonsense.
     pub(crate) fn known_files(&self, digest: FileDigest) -> Result<Vec<KnownFile>, Error> {
         self.index.read(|tx| {

@@ -54,7 +54,7 @@ mod work;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use crate::base::digest::Digest;
+use crate::base::digest::{Digest, Sha1};
 use crate::model::filter::Tree;
 use crate::model::name::Name;
 use crate::model::policy::{Decision, Verdict};
@@ -403,6 +403,12 @@ impl Catalog {
     /// What the catalog knows of a file: its digests, length, addresses, and who has it.
     pub async fn files(&self, digest: FileDigest) -> Result<Vec<KnownFile>, Error> {
         self.look(move |core| core.known_files(digest)).await
+    }
+
+    /// What the catalog calls the files with these SHA-1, in the same order; `None` for those that it does not know. One
+    /// look-up each.
+    pub async fn file_names(&self, sha1s: Vec<Sha1>) -> Result<Vec<Option<String>>, Error> {
+        self.look(move |core| core.file_names(&sha1s)).await
     }
 
     /// What it says of the object under `name`, which should have `digests`: files that have one of them, and files that lie

@@ -11,7 +11,7 @@
 //! 4. Where nobody searches for so long that too much is noted, the index is thrown away and built again when somebody does.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::model::update::Kind;
@@ -215,7 +215,8 @@ impl Core {
     /// A page of what `query` asks for.
     pub(crate) fn search(&self, query: &Query) -> Result<Page, Error> {
         let limit = query.limit.clamp(1, PAGE_MAX);
-        let (mut found, total) = self.with_lines(|lines| lines.find(query, limit))?;
+        let decided = if query.decisions.is_empty() { HashMap::new() } else { self.decided()? };
+        let (mut found, total) = self.with_lines(|lines| lines.find(query, &decided, limit))?;
         let more = found.len() > limit;
         found.truncate(limit);
         let next = found.last().filter(|_| more).map(|(cursor, _)| *cursor);

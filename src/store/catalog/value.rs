@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::digest::{Blake3, Sha1, Sha256};
 use crate::base::time::Timestamp;
+use crate::model::policy::Word;
 use crate::model::update::{File, Identity, Kind, Publication, Severity, Update, UpdateId};
 use crate::store::catalog::blobs::{Reading, Staged};
 
@@ -443,6 +444,8 @@ pub struct Query {
     pub until: Option<Timestamp>,
     /// States to show; none given: all.
     pub states: Vec<State>,
+    /// What people decided of it, `None` for nothing; none given: whatever they did.
+    pub decisions: Vec<Option<Word>>,
     /// Also what cannot be approved by itself: members of bundles, detectoids, categories.
     pub hidden: bool,
     /// Go on behind the last one of the page before.

@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::model::payload::Standing;
 use crate::model::report::Verdict;
 use crate::upstream::probe::{Asking, CHECK, Report};
-use crate::upstream::via;
+use crate::upstream::{Object, via};
 
 /// What the clocks may differ by: certificates and signed URLs are cut finer than that nowhere.
 const CLOCK_OFF_MAX: Duration = Duration::from_mins(5);
@@ -21,7 +21,7 @@ const COMPARED: u64 = 1 << 10;
 const LARGE: u64 = 64 << 10;
 
 /// The checks that need an answer. `first` answers an ask for the first byte.
-pub(super) async fn content(asking: &Asking<'_>, first: Response, report: &mut Report) {
+pub(super) async fn content(asking: &Asking<'_>, object: Object, first: Response, report: &mut Report) {
     let status = first.status().as_u16();
     let fields = first.headers().clone();
     drop(first);
@@ -34,7 +34,7 @@ pub(super) async fn content(asking: &Asking<'_>, first: Response, report: &mut R
             let advice = "the origin or a proxy before it is in trouble; try again later";
             return report.add("answer", Verdict::Bad, format!("it answered {status}"), advice);
         }
-        _ => return refused(asking, status, report),
+        _ => return refused(asking, object, status, report),
     }
     let total = range(status, &fields, report);
     let small = body(asking, total, report).await;
@@ -42,14 +42,18 @@ pub(super) async fn content(asking: &Asking<'_>, first: Response, report: &mut R
 }
 
 /// What a refusal says. The host is reached; what needs an object cannot be tried.
-fn refused(asking: &Asking<'_>, status: u16, report: &mut Report) {
+fn refused(asking: &Asking<'_>, object: Object, status: u16, report: &mut Report) {
+    let url = url::Url::parse(&asking.location.url).ok();
+    let path = url.as_ref().map_or("/", url::Url::path);
     // Nobody expects an object at the root of a host, which is asked where no address was given.
-    let is_root = url::Url::parse(&asking.location.url).is_ok_and(|url| url.path() == "/" && url.query().is_none());
-    let why = if is_root {
-        report.good("answer", format!("it answered {status}: reached, but nothing to fetch lies at that path"));
+    let is_root = path == "/" && url.as_ref().is_none_or(|url| url.query().is_none());
+    let is_absent = object == Object::Perhaps && matches!(status, 404 | 410);
+    let why = if is_root || is_absent {
+        report.good("answer", format!("it answered {status}: reached, but nothing to fetch lies at {path}"));
         format!("it answered {status}; name an object: waystation doctor URL")
     } else {
-        report.add("answer", Verdict::Warning, format!("it is reached, and answered {status}"), advice_of(status));
+        let verdict = if object == Object::Named { Verdict::Bad } else { Verdict::Warning };
+        report.add("answer", verdict, format!("it is reached, and answered {status}"), advice_of(status));
         format!("it answered {status}, so that there is no object to try it with")
     };
     for check in ["range", "body", "mtu"] {
@@ -240,7 +244,7 @@ mod tests {
     use super::*;
 
     fn verdict(check: impl FnOnce(&mut Report)) -> Verdict {
-        let mut report = Report { subject: String::new(), findings: Vec::new() };
+        let mut report = Report::of("");
         check(&mut report);
         report.findings[0].verdict
     }

@@ -13,7 +13,7 @@
 //! Nothing is retried and nothing is counted in the host's health. A check that makes the next ones pointless ends it.
 
 mod content;
-mod reach;
+pub(super) mod reach;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,56 +27,61 @@ use crate::model::report::{Finding, Verdict};
 use crate::upstream::client::Clients;
 use crate::upstream::error::{Cause, Failure};
 use crate::upstream::send::{Hop, hop, plain, send};
-use crate::upstream::{Core, Method, via};
+use crate::upstream::{Core, Method, Object, via};
 
 /// The longest that one check may take.
-const CHECK: Duration = Duration::from_secs(10);
+pub(super) const CHECK: Duration = Duration::from_secs(10);
 
 /// The longest that all checks of one location may take together: `doctor` goes through dozens of hosts.
 const WHOLE: Duration = Duration::from_secs(40);
 
 /// The findings so far.
 #[derive(Debug)]
-struct Report {
+pub(super) struct Report {
     subject: String,
-    findings: Vec<Finding>,
+    pub(super) findings: Vec<Finding>,
 }
 
 impl Report {
-    fn add(&mut self, check: &str, verdict: Verdict, seen: impl Into<String>, advice: impl Into<String>) {
+    /// Of this host, of which nothing is known yet.
+    pub(super) fn of(subject: &str) -> Self {
+        Self { subject: subject.to_owned(), findings: Vec::new() }
+    }
+
+    pub(super) fn add(&mut self, check: &str, verdict: Verdict, seen: impl Into<String>, advice: impl Into<String>) {
         let (subject, check) = (self.subject.clone(), check.to_owned());
         self.findings.push(Finding { subject, check, verdict, seen: seen.into(), advice: advice.into() });
     }
 
-    fn good(&mut self, check: &str, seen: impl Into<String>) {
+    pub(super) fn good(&mut self, check: &str, seen: impl Into<String>) {
         self.add(check, Verdict::Good, seen, "");
     }
 
-    fn skipped(&mut self, check: &str, why: impl Into<String>) {
+    pub(super) fn skipped(&mut self, check: &str, why: impl Into<String>) {
         self.add(check, Verdict::Skipped, why, "");
     }
 }
 
 /// All checks of one location, in order.
-pub(super) async fn probe(core: &Arc<Core>, location: &Location) -> Vec<Finding> {
+pub(super) async fn probe(core: &Arc<Core>, location: &Location, object: Object) -> Vec<Finding> {
     let hop = match hop(core, &location.url, location.standing) {
         Ok(hop) => hop,
         Err(Failure { host, cause, .. }) => {
-            let mut report = Report { subject: host, findings: Vec::new() };
+            let mut report = Report::of(&host);
             report.add("allow", Verdict::Bad, cause.to_string(), "list it in [origins] allow, or ask for another one");
             return report.findings;
         }
     };
-    let mut report = Report { subject: hop.label.clone(), findings: Vec::new() };
+    let mut report = Report::of(&hop.label);
     report.good("allow", "it may be asked");
-    if tokio::time::timeout(WHOLE, checks(core, location, &hop, &mut report)).await.is_err() {
+    if tokio::time::timeout(WHOLE, checks(core, location, object, &hop, &mut report)).await.is_err() {
         let seen = format!("the checks took longer than {WHOLE:?}; those that are not listed were not made");
         report.add("time", Verdict::Warning, seen, "the path is very slow or drops packets; try again alone");
     }
     report.findings
 }
 
-async fn checks(core: &Arc<Core>, location: &Location, hop: &Hop, report: &mut Report) {
+async fn checks(core: &Arc<Core>, location: &Location, object: Object, hop: &Hop, report: &mut Report) {
     if !reach::reach(core, hop, report).await {
         return;
     }
@@ -89,7 +94,7 @@ async fn checks(core: &Arc<Core>, location: &Location, hop: &Hop, report: &mut R
         Ok((response, _)) => response,
         Err(failure) => return unanswered(&failure, report),
     };
-    content::content(&asking, response, report).await;
+    content::content(&asking, object, response, report).await;
 }
 
 fn unanswered(failure: &Failure, report: &mut Report) {

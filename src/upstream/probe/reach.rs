@@ -31,35 +31,38 @@ pub(super) async fn reach(core: &Core, hop: &Hop, report: &mut Report) -> bool {
         None => (hop.label.clone(), hop.host.to_string(), hop.port()),
     };
     let limit = CHECK.min(core.config.connect_timeout);
-    let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok();
-    let addresses = match literal {
-        Some(address) => {
-            report.skipped("dns", format!("{what} is an address"));
-            vec![address]
-        }
-        None => match names(&host, limit).await {
-            Ok(addresses) => addresses,
-            Err(why) => {
-                report.add(
-                    "dns",
-                    Verdict::Bad,
-                    format!("{host} does not resolve: {why}"),
-                    "check this node's name server",
-                );
-                return false;
-            }
-        },
-    };
+    let Some((addresses, is_name)) = addresses(&what, &host, limit, report).await else { return false };
     // A proxy may lie anywhere, and so may an upstream that is named; a literal was held against the list already.
-    let judged = through.is_none() && literal.is_none() && hop.standing == Standing::Allowed;
+    let judged = through.is_none() && is_name && hop.standing == Standing::Allowed;
     if judged && !leads_outside(core, &host, &addresses, report) {
         return false;
     }
-    if literal.is_none() && !judged {
+    if is_name && !judged {
         report.good("dns", format!("{what} is at {}", shown(&addresses)));
     }
     let dialled: Vec<IpAddr> = addresses.into_iter().filter(|address| !judged || is_public(*address)).collect();
     connect(&what, &dialled, port, limit, report).await
+}
+
+/// Where a host lies, and whether a name server said so; `None` where it is told that nobody knows.
+pub(in crate::upstream) async fn addresses(
+    what: &str,
+    host: &str,
+    limit: Duration,
+    report: &mut Report,
+) -> Option<(Vec<IpAddr>, bool)> {
+    if let Ok(address) = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
+        report.skipped("dns", format!("{what} is an address"));
+        return Some((vec![address], false));
+    }
+    match names(host, limit).await {
+        Ok(addresses) => Some((addresses, true)),
+        Err(why) => {
+            let seen = format!("{host} does not resolve: {why}");
+            report.add("dns", Verdict::Bad, seen, "check this node's name server");
+            None
+        }
+    }
 }
 
 async fn names(host: &str, limit: Duration) -> Result<Vec<IpAddr>, String> {
@@ -69,7 +72,7 @@ async fn names(host: &str, limit: Duration) -> Result<Vec<IpAddr>, String> {
     }
 }
 
-fn shown(addresses: &[IpAddr]) -> String {
+pub(in crate::upstream) fn shown(addresses: &[IpAddr]) -> String {
     let texts: Vec<String> = addresses.iter().take(SHOWN).map(ToString::to_string).collect();
     texts.join(", ")
 }
@@ -100,7 +103,14 @@ fn leads_outside(core: &Core, host: &str, addresses: &[IpAddr], report: &mut Rep
     true
 }
 
-async fn connect(what: &str, addresses: &[IpAddr], port: u16, limit: Duration, report: &mut Report) -> bool {
+/// Whether one of these addresses takes connections.
+pub(in crate::upstream) async fn connect(
+    what: &str,
+    addresses: &[IpAddr],
+    port: u16,
+    limit: Duration,
+    report: &mut Report,
+) -> bool {
     let mut last = String::new();
     let dial = async {
         for address in addresses {

@@ -35,6 +35,7 @@ pub(super) async fn exchange<C: Call, T: Send + 'static>(
         left = left.saturating_sub(flow.take(left).await);
     }
     let response = send(core, url, fields::<C>(), request).await?;
+    core.troubles.answered();
     let (sender, receiver) = mpsc::channel(CHUNKS);
     let decoding = core.tasks.spawn_blocking(move || decode(Pipe::new(receiver)));
     let broken = pump(core, response, sender).await;
@@ -62,6 +63,27 @@ where
     settle(decoded, broken)
 }
 
+/// The same past bandwidth and repeats, for who looks whether the way is sound. What is longer than `len_max` is cut there.
+pub(super) async fn once<C: Call>(
+    core: &Core,
+    url: &Url,
+    call: &C,
+    len_max: usize,
+) -> Result<Answer<C::Answer>, Trouble> {
+    let mut response = send(core, url, fields::<C>(), encode_request(call, Version::V11)).await?;
+    let mut body = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(Some(bytes)) if body.len() + bytes.len() <= len_max => body.extend_from_slice(&bytes),
+            Ok(_) => return decode_answer::<C, _>(body.as_slice()).map_err(Trouble::from),
+            Err(error) => {
+                let cause = cause_of(error, core.proxy_label(), core.config.http.connect_timeout);
+                return Err(Trouble::Path(cause));
+            }
+        }
+    }
+}
+
 /// What real downstream servers send, but for `Accept-Encoding`: nothing packed is asked for (MS-WSUSSS 2.1).
 fn fields<C: Call>() -> HeaderMap {
     let mut fields = HeaderMap::new();
@@ -79,7 +101,7 @@ async fn send(core: &Core, url: &Url, fields: HeaderMap, request: Vec<u8>) -> Re
     let response = match timeout(limit, sending).await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => {
-            return Err(Trouble::Path(cause_of(error, core.proxy.as_deref(), core.config.http.connect_timeout)));
+            return Err(Trouble::Path(cause_of(error, core.proxy_label(), core.config.http.connect_timeout)));
         }
         Err(_) => return Err(Trouble::Path(Cause::Silent(limit))),
     };
@@ -87,10 +109,7 @@ async fn send(core: &Core, url: &Url, fields: HeaderMap, request: Vec<u8>) -> Re
     let is_xml = kind.to_ascii_lowercase().contains("xml");
     match response.status().as_u16() {
         // Faults come with 500 (SOAP 1.1, 6.2), with 400 where SOAP 1.2 blames the one who asks (part 2, 7.5.2.2).
-        200 | 400 | 500 if is_xml => {
-            core.troubles.answered();
-            Ok(response)
-        }
+        200 | 400 | 500 if is_xml => Ok(response),
         200 => Err(Trouble::NoSoap(format!(
             "it is {:?} instead of SOAP; a sign-in page or a proxy on the way speaks in its place, or the url is another \
              service's",
@@ -107,8 +126,8 @@ async fn send(core: &Core, url: &Url, fields: HeaderMap, request: Vec<u8>) -> Re
                 format!("it answered {status} and leads to {target}; set that as the upstream's url if it is meant");
             Err(Trouble::Path(Cause::NotAllowed(why)))
         }
-        407 => Err(Trouble::Path(match &core.proxy {
-            Some(proxy) => Cause::ProxyCredentials { proxy: proxy.clone() },
+        407 => Err(Trouble::Path(match core.proxy_label() {
+            Some(proxy) => Cause::ProxyCredentials { proxy: proxy.to_owned() },
             None => Cause::Status(407),
         })),
         status => Err(Trouble::Path(Cause::Status(status))),

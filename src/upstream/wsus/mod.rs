@@ -6,6 +6,7 @@
 //! 3. [`Wsus::revisions`] ([`list`]): which revisions there are, handed on name by name.
 //! 4. [`Wsus::documents`] ([`documents`]): their documents, in batches, by several workers; [`spool`] keeps them meanwhile.
 //! 5. [`Wsus::download_files`] ([`files`]): asks a server to fetch files that it does not have yet.
+//! 6. [`Wsus::probe`] ([`probe`]): the path tests of `doctor`.
 //!
 //! Each of them is made of exchanges ([`ask`]), whose bodies come through a [`pipe`] to a decoder on a thread that may block;
 //! [`patience`] says what is repeated and how often, [`troubles`] what was and what is waited for, [`error`] what is told in
@@ -27,6 +28,7 @@ mod files;
 mod list;
 mod patience;
 mod pipe;
+mod probe;
 mod session;
 mod spool;
 mod troubles;
@@ -142,8 +144,8 @@ struct Core {
     sync_url: Url,
     /// The host as messages name it: with its port unless 80 or 443.
     label: String,
-    /// The proxy as messages name it, where it is asked through one.
-    proxy: Option<String>,
+    /// The proxy, where it is asked through one.
+    proxy: Option<Through>,
     lane: Lane,
     cookies: Pool,
     proof: Proof,
@@ -197,7 +199,7 @@ impl Wsus {
             root,
             sync_url,
             label,
-            proxy: through.map(|through| through.label),
+            proxy: through,
             lane: governor.lane(config.class),
             cookies: Pool::default(),
             proof: Proof::default(),
@@ -291,6 +293,11 @@ impl Wsus {
 }
 
 impl Core {
+    /// The proxy as messages name it, where it is asked through one.
+    fn proxy_label(&self) -> Option<&str> {
+        self.proxy.as_ref().map(|through| through.label.as_str())
+    }
+
     /// The address that `GetAuthConfig` names: relative to the root, or at least of the same server.
     fn service(&self, told: &str) -> Result<Url, String> {
         let shown = || told.chars().take(80).collect::<String>();

@@ -18,6 +18,11 @@ const MICROSOFT_ROOT: &[u8] = include_bytes!("microsoft-root-ca-2011.pem");
 /// The names of Microsoft's sync service.
 const MICROSOFT_HOSTS: [&str; 2] = ["sws.update.microsoft.com", "sws1.update.microsoft.com"];
 
+/// Whether this is a name of Microsoft's sync service.
+pub(in crate::upstream) fn is_microsofts(host: &str) -> bool {
+    MICROSOFT_HOSTS.iter().any(|known| known.eq_ignore_ascii_case(host))
+}
+
 /// Believes further roots for some names only.
 #[derive(Debug)]
 pub(in crate::upstream) struct ByName {

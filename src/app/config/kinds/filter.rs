@@ -4,14 +4,19 @@ use crate::app::config::kinds::{Kind, items};
 use crate::model::filter::{ENTRIES_MAX, Selection, language};
 use crate::model::settings::Raw;
 
-/// Products or classifications, by name, path or id. Whether there are such ones only a catalog can tell.
+/// Products, or classifications, by name, path or id. Whether there are such ones only a catalog can tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Chosen(pub(crate) Vec<String>);
+pub(crate) struct Chosen<const PRODUCTS: bool>(pub(crate) Vec<String>);
 
-impl Kind for Chosen {
+impl<const PRODUCTS: bool> Kind for Chosen<PRODUCTS> {
     const LIST: bool = true;
     fn expected() -> String {
-        "one or several names or ids, such as [\"Security Updates\", \"e0789628-ce08-4437-be74-2495b842f43b\"]".into()
+        if PRODUCTS {
+            "one or several names, paths or ids, such as [\"Windows 11\", \"Microsoft > Windows\"]".into()
+        } else {
+            "one or several names or ids, such as [\"Security Updates\", \"e0789628-ce08-4437-be74-2495b842f43b\"]"
+                .into()
+        }
     }
     fn read(raw: &Raw) -> Result<Self, String> {
         let items = items(raw)?;
@@ -57,9 +62,9 @@ mod tests {
 
     #[test]
     fn nothing_chosen_and_unknown_languages_are_refused() {
-        assert!(Chosen::read(&Raw::List(vec![])).is_err() && Chosen::read(&"".into()).is_err());
-        assert!(Chosen::read(&Raw::List(vec!["a".into(); ENTRIES_MAX + 1])).is_err());
-        assert_eq!(Chosen::read(&" Windows 11 ".into()).unwrap().0, ["Windows 11"]);
+        assert!(Chosen::<true>::read(&Raw::List(vec![])).is_err() && Chosen::<true>::read(&"".into()).is_err());
+        assert!(Chosen::<false>::read(&Raw::List(vec!["a".into(); ENTRIES_MAX + 1])).is_err());
+        assert_eq!(Chosen::<true>::read(&" Windows 11 ".into()).unwrap().0, ["Windows 11"]);
         assert_eq!(Languages::read(&Raw::List(vec!["German".into(), "EN".into()])).unwrap().0, ["de", "en"]);
         let error = Languages::read(&"Germann".into()).unwrap_err();
         assert!(error.contains("did you mean \"de (German)\"?"), "{error}");

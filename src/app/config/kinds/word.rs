@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::app::config::kinds::{Kind, items, text};
 use crate::app::logs::LogFormat;
 use crate::fill::{Complete, Verify};
-use crate::model::schedule::{When, WhenError};
+use crate::model::schedule::{FORMS, When, WhenError};
 use crate::model::settings::Raw;
 
 /// Any texts; the room that takes them judges them.
@@ -41,12 +41,13 @@ pub(crate) struct Days(pub(crate) When);
 
 impl Kind for Days {
     fn expected() -> String {
-        "days and times such as \"daily 02:00\", \"every 4 hours from 00:30\", \"weekly Tue, Fri 22:15\", \"monthly last 03:00\" \
-         or \"monthly second Tuesday + 3 days 03:00\""
-            .into()
+        format!("days and times such as {FORMS}")
     }
     fn read(raw: &Raw) -> Result<Self, String> {
-        text(raw)?.parse().map(Self).map_err(|error: WhenError| error.why)
+        text(raw)?.parse().map(Self).map_err(|WhenError { why, near, .. }: WhenError| match near {
+            Some(near) => format!("{why}; did you mean {near:?}?"),
+            None => why,
+        })
     }
 }
 

@@ -1,0 +1,37 @@
+//! The path tests of `doctor` against the sync services that runs and comparisons ask.
+
+use crate::model::report::{Finding, Verdict};
+use crate::sync::Runner;
+use crate::upstream::wsus::Wsus;
+
+impl Runner {
+    /// Tests the way to the service that runs ask, and to Microsoft's where a comparison with it would mean something. With
+    /// addresses, to those alone of the services that they mean.
+    pub async fn doctor(&self, named: &[String]) -> Vec<Finding> {
+        let is_meant = |wsus: &Wsus| named.is_empty() || named.iter().any(|address| wsus.is_meant(address));
+        let mut found = Vec::new();
+        if is_meant(&self.shared.wsus) {
+            found = self.shared.wsus.probe().await;
+        }
+        let Some(microsoft) = self.compared_with().filter(|microsoft| is_meant(microsoft)) else { return found };
+        for mut finding in microsoft.probe().await {
+            // Nothing else asks there: a site that never compares needs no way to it.
+            if finding.verdict == Verdict::Bad && named.is_empty() {
+                finding.verdict = Verdict::Note;
+                finding.advice.push_str("; only `waystation sync crosscheck` asks there");
+            }
+            found.push(finding);
+        }
+        found
+    }
+
+    /// Whether an address means one of these services.
+    pub fn is_service(&self, address: &str) -> bool {
+        self.shared.wsus.is_meant(address) || self.compared_with().is_some_and(|microsoft| microsoft.is_meant(address))
+    }
+
+    /// Microsoft's catalog, where there is something that nobody vouches for and that can be held against it.
+    fn compared_with(&self) -> Option<&Wsus> {
+        if self.shared.upstream.unauthenticated { self.comparable().ok() } else { None }
+    }
+}

@@ -39,6 +39,7 @@ pub async fn state(State(handles): State<Arc<Handles>>) -> Result<Json<view::Syn
         next,
         next_definitions,
         hook,
+        listed,
         standing,
     } = handles.jobs.sync_state().await?;
     let running = running.map(|(job, seen)| {
@@ -73,7 +74,16 @@ pub async fn state(State(handles): State<Arc<Handles>>) -> Result<Json<view::Syn
         last_crosscheck: last_crosscheck.map(run),
         next_at: next.map(Time),
         next_definitions_at: next_definitions.map(Time),
-        webhook: hook,
+        webhook: hook.as_ref().map(|(host, _)| host.clone()),
+        webhook_state: hook.map(|(_, standing)| view::SyncWebhook {
+            waiting: u64::try_from(standing.waiting).unwrap_or(u64::MAX),
+            lost: standing.lost,
+            told_at: standing.told.map(Time),
+            failed_at: standing.failed.as_ref().map(|failed| Time(failed.at)),
+            failure: standing.failed.map(|failed| failed.why),
+            next_at: standing.next.map(Time),
+        }),
+        listed,
         updates: standing.updates,
         revisions: standing.revisions,
         refused: standing.refused,
@@ -149,9 +159,11 @@ pub async fn retry(
         })
     };
     let named = request.ids.iter().map(id).collect::<Result<Vec<_>, _>>()?;
-    let (pardoned, asked) = handles.jobs.retry_sync(named).await?;
-    tracing::info!(by, updates = pardoned.len(), asked, "updates are refused no more");
-    Ok(Json(view::SyncRetried { retried: pardoned.iter().map(ToString::to_string).collect(), asked, job: None }))
+    let pardoned = handles.jobs.retry_sync(named, request.compared).await?;
+    let (asked, left) = (pardoned.asked, pardoned.left);
+    tracing::info!(by, updates = pardoned.identities.len(), asked, "updates are refused no more");
+    let retried = pardoned.identities.iter().map(ToString::to_string).collect();
+    Ok(Json(view::SyncRetried { retried, asked, left, job: None }))
 }
 
 /// `POST /api/v1/sync/webhook/test`: tells it that this is a test, and what it answered.
@@ -202,13 +214,13 @@ fn run(run: Run) -> view::SyncRun {
         by: run.note.by,
         unauthenticated: run.note.unauthenticated,
         troubles: run.note.troubles,
-        compared: run.note.compared.map(|Compared { agreed, differed, absent, unknown }| view::SyncCompared {
-            agreed,
-            differed,
-            absent,
-            unknown,
-        }),
+        compared: run.note.compared.map(compared),
     }
+}
+
+fn compared(compared: Compared) -> view::SyncCompared {
+    let Compared { agreed, differed, text, absent, unknown, behind, withdrawn } = compared;
+    view::SyncCompared { agreed, differed, text, absent, unknown, behind, withdrawn }
 }
 
 fn counts(counts: Counts) -> view::SyncCounts {

@@ -18,6 +18,10 @@ const LOOK_LARGE: Duration = Duration::from_secs(2);
 /// What to do where a host may not be asked.
 const LIST_IT: &str = "add the host to [origins] allow in the configuration, or correct the address";
 
+/// What a run says whose upstream is no sync service, or not there at all.
+const MISDIRECTED: [&str; 4] =
+    ["this is no WSUS", "there is no such name", "does not speak TLS at this port", "what it answers is no HTTP"];
+
 /// How often is asked again soon, where nobody looks on.
 const FIRST_LOOKS: u32 = 3;
 
@@ -69,6 +73,13 @@ pub(in crate::cli) fn outcome(job: &Job) -> Result<(), Fail> {
                 }
                 (false, "backup") if ["is there already", "no directory"].iter().any(|why| result.contains(why)) => {
                     "name a new file, in a directory that is there and that the node's user may write to"
+                }
+                (_, "crosscheck") if result.contains("another rendering") => {
+                    "what agrees stays authenticated; `waystation sync retry --compared` takes back what was refused, where that was \
+                     wrong too"
+                }
+                (_, "sync") if MISDIRECTED.iter().any(|sign| result.contains(sign)) => {
+                    "correct url in [upstream], and restart the node; what was committed stays"
                 }
                 (_, "crosscheck") => {
                     "what was found stays, and the next comparison goes on with what is left; `waystation doctor` tests the way out"

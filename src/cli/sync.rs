@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::admin::view::filters::Filters;
 use crate::admin::view::{
     HookTested, Started, Sync, SyncCompared, SyncCounts, SyncHistory, SyncRetried, SyncRetry, SyncRun, SyncRunning,
-    SyncStopped,
+    SyncStopped, SyncWebhook,
 };
 use crate::app::Loaded;
 use crate::cli::fail::Fail;
@@ -33,7 +33,7 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: &SyncVerb, out: Out) -> Result<
             let started: Started = node.post("/api/v1/sync/crosscheck", &()).await?;
             follow::started(node, started, *detach, out).await
         }
-        SyncVerb::Retry { ids, later } => retry(node, ids, *later, out).await,
+        SyncVerb::Retry { ids, compared, later } => retry(node, ids, *compared, *later, out).await,
         SyncVerb::Webhook(WebhookVerb::Test) => {
             let tested: HookTested = node.post("/api/v1/sync/webhook/test", &()).await?;
             out.both(&tested, told)?;
@@ -77,8 +77,8 @@ async fn warn_of_filters(node: &Node, out: Out) -> Result<(), Fail> {
 }
 
 /// Refused no more, and onto the work list of a run that is started unless one is under way.
-async fn retry(node: &Node, ids: &[String], later: bool, out: Out) -> Result<(), Fail> {
-    let order = SyncRetry { ids: ids.to_vec() };
+async fn retry(node: &Node, ids: &[String], compared: bool, later: bool, out: Out) -> Result<(), Fail> {
+    let order = SyncRetry { ids: ids.to_vec(), compared };
     let mut retried: SyncRetried = node.post("/api/v1/sync/retry", &order).await?;
     if !ids.is_empty() && retried.retried.is_empty() {
         return Err(Fail::new("none of these is refused", "`waystation updates list --state refused` shows what is"));
@@ -98,8 +98,15 @@ async fn retry(node: &Node, ids: &[String], later: bool, out: Out) -> Result<(),
 
 fn pardoned(retried: &SyncRetried) -> String {
     let count = retried.retried.len() as u64;
+    if count == 0 && retried.left > 0 {
+        return format!(
+            "there is nothing to ask for again; {} held and refused by a comparison: by id, or all with `waystation sync retry \
+             --compared`, they are offered again\n",
+            size::counted(retried.left, "update")
+        );
+    }
     if count == 0 {
-        return "no update was left out by a run, so that there is nothing to ask for again\n".to_owned();
+        return "nothing is refused that could be asked for or offered again\n".to_owned();
     }
     let held = count.saturating_sub(retried.asked);
     let mut text = format!("{} refused no more", size::counted(count, "update"));
@@ -151,9 +158,13 @@ fn people(state: &Sync) -> String {
         row("crosscheck", "none yet: `waystation sync crosscheck` compares with Microsoft's catalog".to_owned());
     }
     if let Some(host) = &state.webhook {
-        row("webhook", host.clone());
+        row("webhook", told_of(host, state.webhook_state.as_ref()));
     }
-    let mut held = format!("{} updates", size::count(state.updates));
+    let mut held = size::counted(state.listed, "update");
+    if state.updates > state.listed {
+        let more = size::count(state.updates - state.listed);
+        add(&mut held, format_args!("; {more} parts of them, categories and detectoids"));
+    }
     if state.wanted > 0 {
         add(&mut held, format_args!(", {} revisions still to be fetched", size::count(state.wanted)));
     }
@@ -165,6 +176,26 @@ fn people(state: &Sync) -> String {
         row(key, text);
     }
     grid.text()
+}
+
+/// Whether who is told of runs hears it.
+fn told_of(host: &str, state: Option<&SyncWebhook>) -> String {
+    let mut text = host.to_owned();
+    let Some(SyncWebhook { waiting, lost, failed_at, failure, next_at, .. }) = state else { return text };
+    if let (Some(at), Some(why)) = (failed_at, failure) {
+        add(&mut text, format_args!(" does not answer as it should: {}, at {at}", printable(why)));
+    }
+    if *waiting > 0 {
+        let verb = if *waiting == 1 { "waits" } else { "wait" };
+        add(&mut text, format_args!("; {} {verb}", size::counted(*waiting, "event")));
+    }
+    if let Some(at) = next_at {
+        add(&mut text, format_args!("; the next attempt is at {at}"));
+    }
+    if *lost > 0 {
+        add(&mut text, format_args!("; {} given up", size::counted(*lost, "event")));
+    }
+    text
 }
 
 fn running(run: &SyncRunning) -> String {
@@ -196,7 +227,7 @@ fn ended(run: &SyncRun) -> String {
         add(&mut text, format_args!(" after {}", size::time(Duration::from_millis(took))));
     }
     let did = match &run.compared {
-        Some(compared) => found(compared),
+        Some(compared) => found(compared, &run.outcome),
         None => words(&run.counts),
     };
     add(&mut text, format_args!("; {did}"));
@@ -212,20 +243,27 @@ fn ended(run: &SyncRun) -> String {
     text
 }
 
-fn found(compared: &SyncCompared) -> String {
-    let SyncCompared { agreed, differed, absent, unknown } = *compared;
+fn found(compared: &SyncCompared, outcome: &str) -> String {
+    let SyncCompared { agreed, differed, text, absent, unknown, behind, withdrawn } = *compared;
     let named = [
         (agreed, "authenticated"),
         (differed, "refused"),
+        (text, "of those for their text alone"),
         (absent, "not Microsoft's"),
         (unknown, "not given out there"),
+        (behind, "behind Microsoft's newest"),
+        (withdrawn, "of those withdrawn there"),
     ];
     let said: Vec<_> = named
         .iter()
         .filter(|(count, _)| *count > 0)
         .map(|(count, word)| format!("{} {word}", size::count(*count)))
         .collect();
-    if said.is_empty() { "nothing to compare".to_owned() } else { said.join(", ") }
+    match (said.is_empty(), outcome) {
+        (false, _) => said.join(", "),
+        (true, "successful") => "there was nothing to compare".to_owned(),
+        (true, _) => "nothing was compared".to_owned(),
+    }
 }
 
 fn words(counts: &SyncCounts) -> String {
@@ -296,7 +334,7 @@ fn history(page: &SyncHistory) -> String {
             add(&mut text, format_args!("run {}: {}\n", run.id, run.reason));
         }
         if let Some(compared) = &run.compared {
-            add(&mut text, format_args!("run {}: {}\n", run.id, found(compared)));
+            add(&mut text, format_args!("run {}: {}\n", run.id, found(compared, &run.outcome)));
         }
         if !run.troubles.is_empty() {
             let kinds: Vec<String> =
@@ -308,4 +346,56 @@ fn history(page: &SyncHistory) -> String {
         add(&mut text, format_args!("older ones: waystation sync history --before {next}\n"));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::view::Time;
+    use crate::base::time::Timestamp;
+
+    #[test]
+    fn a_webhook_that_does_not_answer_is_told_with_when_and_why() {
+        let quiet = SyncWebhook {
+            waiting: 0,
+            lost: 0,
+            told_at: Some(Time(Timestamp::from_ms(0))),
+            failed_at: None,
+            failure: None,
+            next_at: None,
+        };
+        assert_eq!(told_of("h:9", Some(&quiet)), "h:9");
+        let at = Time(Timestamp::from_ms(1_700_000_000_000));
+        let silent = SyncWebhook {
+            waiting: 2,
+            lost: 1,
+            failed_at: Some(at),
+            failure: Some("nobody\u{1b} listens".into()),
+            next_at: Some(at),
+            ..quiet
+        };
+        let told = told_of("h:9", Some(&silent));
+        assert!(told.starts_with("h:9 does not answer as it should: ") && !told.contains('\u{1b}'), "{told}");
+        for part in [" listens, at 2023-", "; 2 events wait; the next attempt is at 2023-", "; 1 event given up"] {
+            assert!(told.contains(part), "{part:?} in {told}");
+        }
+    }
+
+    #[test]
+    fn a_comparison_that_failed_is_not_one_of_nothing() {
+        assert_eq!(found(&SyncCompared::default(), "failed"), "nothing was compared");
+        assert_eq!(found(&SyncCompared::default(), "successful"), "there was nothing to compare");
+        let compared = SyncCompared { agreed: 1_200, differed: 3, text: 2, behind: 4, ..SyncCompared::default() };
+        assert_eq!(
+            found(&compared, "successful"),
+            "1,200 authenticated, 3 refused, 2 of those for their text alone, 4 behind Microsoft's newest"
+        );
+    }
+
+    #[test]
+    fn what_no_retry_helps_is_told_with_what_does() {
+        let retried = |left| SyncRetried { left, ..SyncRetried::default() };
+        assert!(pardoned(&retried(0)).starts_with("nothing is refused that could"));
+        assert!(pardoned(&retried(3)).contains("3 updates held and refused by a comparison"));
+    }
 }

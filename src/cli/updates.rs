@@ -104,7 +104,10 @@ fn people(all: &Updates, is_sifted: bool) -> String {
     if all.catalog.updates == 0 {
         return match &all.catalog.arriving {
             Some(from) => {
-                format!("the catalog is empty, and is being taken from {from}: `waystation sync status` tells more\n")
+                format!(
+                    "the catalog is empty: no run from {from} has brought any of it yet; `waystation sync status` shows whether one is \
+                     under way, and `waystation sync start` begins one\n"
+                )
             }
             None => EMPTY.to_owned(),
         };
@@ -112,7 +115,8 @@ fn people(all: &Updates, is_sifted: bool) -> String {
     if all.rows.is_empty() {
         let hidden = "what cannot be approved by itself is shown with --hidden";
         return if is_sifted {
-            format!("nothing fits among {}; {hidden}\n", size::counted(all.catalog.updates, "update"))
+            let all = size::counted(all.catalog.updates, "update");
+            format!("nothing fits among {all}, parts of them, categories and detectoids; {hidden}\n")
         } else {
             format!("there is nothing that can be approved by itself; {hidden}\n")
         };

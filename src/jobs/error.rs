@@ -143,9 +143,12 @@ impl Error {
         match self {
             Self::Unknown { .. } | Self::Absent(_) | Self::Unbound(_) => Fault::Absent,
             Self::Full { .. } | Self::Busy { .. } | Self::Closing | Self::Stopped => Fault::Busy,
-            Self::Input(_) | Self::Unset { .. } | Self::Refused { .. } | Self::NeedsNode | Self::NoCatalog => {
-                Fault::Caller
-            }
+            Self::Input(_)
+            | Self::Unset { .. }
+            | Self::Refused { .. }
+            | Self::NeedsNode
+            | Self::NoCatalog
+            | Self::Sync(sync::error::Error::NoComparison(_)) => Fault::Caller,
             Self::Items { .. } | Self::Upstream(_) | Self::Nowhere { .. } => Fault::Upstream,
             Self::Store(_) | Self::Disk { .. } | Self::NoRoom(_) | Self::Kept(_) => Fault::Disk,
             Self::Sync(error) => match error.fault() {

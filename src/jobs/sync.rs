@@ -14,9 +14,9 @@ use crate::jobs::error::Error;
 use crate::jobs::work::{Kind, Work};
 use crate::jobs::{Config, Jobs, Shared};
 use crate::model::schedule::{self, Schedule};
-use crate::model::update::{Identity, UpdateId};
-use crate::store::catalog::{Compared, Counts, Outcome, Run, RunKind, Standing, Upstream};
-use crate::sync::{Order, Progress, Waiting};
+use crate::model::update::UpdateId;
+use crate::store::catalog::{Compared, Counts, Outcome, Query, Run, RunKind, Standing, Upstream};
+use crate::sync::{HookStanding, Order, Pardon, Pardoned, Progress, Waiting};
 
 /// How often the record of a run is brought up to date.
 const LOOK: Duration = Duration::from_millis(250);
@@ -84,8 +84,10 @@ pub struct State {
     pub next: Option<Timestamp>,
     /// The same of the lane of definition updates.
     pub next_definitions: Option<Timestamp>,
-    /// The host that is told of runs, if one is.
-    pub hook: Option<String>,
+    /// The host that is told of runs, if one is, and how far it has been told.
+    pub hook: Option<(String, HookStanding)>,
+    /// Updates that can be approved by themselves: those that views count.
+    pub listed: u64,
     /// How the catalog stands.
     pub standing: Standing,
 }
@@ -115,7 +117,8 @@ impl Jobs {
             last,
             last_success,
             last_crosscheck,
-            hook: sync.hook().map(str::to_owned),
+            hook: sync.hook().map(str::to_owned).zip(sync.hook_standing()),
+            listed: self.shared.store.catalog().search(Query { limit: 1, ..Query::default() }).await?.total,
             standing: sync.standing().await?,
         })
     }
@@ -125,10 +128,24 @@ impl Jobs {
         Ok(self.shared.sync()?.history(before, limit).await?)
     }
 
-    /// Refuses these no more, or all that were not taken where none is named, so that the next run asks for them again. Says
-    /// which, and how many of them are asked for.
-    pub async fn retry_sync(&self, named: Vec<UpdateId>) -> Result<(Vec<Identity>, u64), Error> {
-        Ok(self.shared.sync()?.retry(named).await?)
+    /// Refuses these no more, or all that were not taken where none is named, so that the next run asks for them again; where `compared`,
+    /// all that a comparison refused instead, which is offered again.
+    pub async fn retry_sync(&self, named: Vec<UpdateId>, compared: bool) -> Result<Pardoned, Error> {
+        let which = match (compared, named.is_empty()) {
+            (true, true) => Pardon::Compared,
+            (true, false) => {
+                let why = "either ids are named, or all that a comparison refused is meant";
+                return Err(Error::Input(why.to_owned()));
+            }
+            (false, true) => Pardon::NotTaken,
+            (false, false) => Pardon::Named(named),
+        };
+        let pardoned = self.shared.sync()?.retry(which).await?;
+        // What is offered again may be wanted.
+        if pardoned.identities.len() as u64 > pardoned.asked {
+            self.shared.content_changed();
+        }
+        Ok(pardoned)
     }
 
     /// Tells the hook that this is a test; its host, and what it answered: the status if there was one, the text, the time that it took.
@@ -194,7 +211,7 @@ pub(in crate::jobs) async fn run(shared: &Shared, record: &Record, kind: RunKind
             progress.waits = seen.waiting.as_ref().map(waits);
         });
     };
-    let order = Order { kind, by: record.by().to_owned() };
+    let order = Order { kind, by: record.by().to_owned(), attended: record.by() != CLOCK };
     let running = sync.run_as(order, record.cancel());
     tokio::pin!(running);
     let mut ticks = tokio::time::interval(LOOK);
@@ -235,11 +252,18 @@ pub fn waits(waiting: &Waiting) -> String {
 
 /// What a comparison found, for people.
 fn compared(found: Compared) -> String {
-    let Compared { agreed, differed, absent, unknown } = found;
+    let Compared { agreed, differed, text, absent, unknown, behind, withdrawn } = found;
     if found == Compared::default() {
-        return "there is nothing that nobody vouches for".to_owned();
+        return "there is nothing that nobody vouches for, and nothing of which Microsoft has a newer revision"
+            .to_owned();
     }
-    let rare = [(absent, "not Microsoft's"), (unknown, "that Microsoft does not give out")];
+    let rare = [
+        (text, "of those for their text alone"),
+        (absent, "not Microsoft's"),
+        (unknown, "that Microsoft does not give out"),
+        (behind, "behind Microsoft's newest"),
+        (withdrawn, "of those withdrawn there, so that nobody vouches for them"),
+    ];
     let rare = rare.into_iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}"));
     std::iter::once(format!("{agreed} are Microsoft's, {differed} are not and are refused"))
         .chain(rare)

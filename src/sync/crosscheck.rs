@@ -1,28 +1,38 @@
 //! Comparing a catalog that came over plain HTTP with Microsoft's own, over TLS. Update metadata carries no signature: who can change
 //! it between a WSUS and this node can make endpoints run whatever he likes.
 //!
-//! 1. What is held and proven by nobody is gathered; where there is nothing, nobody is asked.
+//! 1. What is held and offered is gathered; where there is nothing, nobody is asked.
 //! 2. Microsoft's lists are asked: categories and detectoids, then all updates.
-//! 3. What is in neither is told and left as it is: publishing one's own updates is what a WSUS may be for. A revision above
-//!    Microsoft's newest is nobody's that Microsoft has published: refused.
-//! 4. The documents of the others are asked for in pages of bounded size and compared, byte for byte as text. The same document is
-//!    vouched for; another one is refused, with what is different, and so are the bundles that contain it.
-//! 5. A revision that Microsoft does not give out any more is counted, and left as it is: nothing is known of it.
+//! 3. What nobody has vouched for and is in neither is told and left as it is: publishing one's own updates is what a WSUS may be for.
+//!    A revision above Microsoft's newest is nobody's that Microsoft has published: refused.
+//! 4. Where Microsoft's newest is above what counts here, somebody keeps it back, or is late: counted and told, whoever has vouched for
+//!    what is held. That newest is asked for too: what it withdraws nobody vouches for.
+//! 5. The documents of what nobody has vouched for are asked for in pages of bounded size and compared, byte for byte as text. The same
+//!    document is vouched for. Another one is refused, with what is different ([`difference`]), and so are the bundles that contain it.
+//! 6. Before any of a page is refused it is seen whether most of what was compared differs in its text alone. Then it is the comparison
+//!    that is wrong, with somebody who writes all documents anew: it ends, and nothing is refused for its text.
+//! 7. A revision that Microsoft does not give out any more is counted, and left as it is: nothing is known of it.
 //!
-//! Each page is committed before the next one is asked for; a comparison that is stopped keeps what it found, and the next one goes
-//! on with what is doubtful still.
+//! What agrees is committed as it comes, the rest of a page before the next one is asked for; a comparison that is stopped keeps what it
+//! found, and the next one goes on with what is doubtful still.
+//!
+//! [`difference`]: crate::sync::difference
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, Read};
 
-use crate::model::update::{File, Identity, Update, UpdateId};
-use crate::store::catalog::{Compared, Counts, Doubtful};
+use tokio::sync::mpsc;
+
+use crate::model::update::{Identity, Publication, Update, UpdateId};
+use crate::store::catalog::{Compared, Counts, Doubtful, Offered, Part, Text};
+use crate::sync::difference::{Difference, Sample};
 use crate::sync::error::Error;
 use crate::sync::plan;
 use crate::sync::progress::Step;
-use crate::sync::read::{self, Tee};
+use crate::sync::read::Tee;
 use crate::sync::run::Work;
 use crate::upstream::wsus::{Document, Wanted, Wsus};
+use crate::wire::fragments::Sense;
 use crate::wire::wsusss::updates::Form;
 use crate::wire::{cabinet, fragments};
 
@@ -32,24 +42,41 @@ const PAGE: usize = 1_000;
 /// How much of a document is read at a time.
 const BUFFER: usize = 64 << 10;
 
-/// Differences that a reason names.
-const NAMED_MAX: usize = 3;
+/// Pieces of a long text, half a mebibyte each, that wait for who reads them.
+const PIECES: usize = 2;
+
+/// Revisions that are named where a comparison comes to nothing.
+const EXAMPLES: usize = 5;
 
 /// What became of one document of Microsoft's.
 enum Verdict {
     /// It is the same.
     Agrees(Doubtful),
-    /// It is another one; what it says.
-    Differs(Identity, Box<Update>),
+    /// It is another one; what it says, and what its rules mean as far as that can be read.
+    Differs(Identity, Box<Update>, Option<Sense>),
     /// It cannot be read, though it came over TLS.
     Unknown(Identity, String),
 }
 
-/// Steps 1 to 5.
+/// What a page asks Microsoft for, and what came of it so far.
+#[derive(Default)]
+struct Page {
+    /// What is compared.
+    asked: BTreeMap<Identity, Doubtful>,
+    /// Microsoft's newest revisions, each with the lower one that is held, and whether somebody has vouched for that.
+    newest: BTreeMap<Identity, (Identity, bool)>,
+    /// Held ones that the newest withdraws.
+    withdrawn: BTreeSet<Identity>,
+    /// The same there, and not vouched for before the newest is known.
+    behind: Vec<Doubtful>,
+    differing: Vec<(Identity, Difference)>,
+}
+
+/// Steps 1 to 7.
 pub(in crate::sync) async fn compare(work: &mut Work<'_>, microsoft: &Wsus) -> Result<(), Error> {
     work.board.step(Step::Asking, 0);
-    let doubtful = doubtful(work).await?;
-    if doubtful.is_empty() {
+    let offered = offered(work).await?;
+    if offered.is_empty() {
         return Ok(());
     }
     let at_once = work.until_stopped(microsoft.config(None)).await?.updates_max;
@@ -60,37 +87,50 @@ pub(in crate::sync) async fn compare(work: &mut Work<'_>, microsoft: &Wsus) -> R
         let (named, _) = work.until_stopped(microsoft.revisions(&wanted, Vec::new())).await?;
         listed.extend(plan::highest(named));
     }
-    work.board.step(Step::Comparing, doubtful.len() as u64);
-    for page in doubtful.chunks(PAGE) {
-        let mut asked = BTreeMap::new();
-        let mut absent = Vec::new();
-        for one in page {
-            match listed.get(&one.identity.id) {
-                None => absent.push(one.identity),
-                Some(newest) if one.identity.revision > *newest => {
-                    let why = format!("Microsoft's newest revision of it is {newest}");
-                    refuse(work, one.identity, why).await?;
+    let newest = |one: &Offered| listed.get(&one.revision.identity.id).copied();
+    let is_behind = |one: &Offered| one.current && newest(one) > Some(one.revision.identity.revision);
+    // What was vouched for before agreed then.
+    let same = offered.iter().filter(|one| one.proven).count() as u64;
+    let mut sample = Sample { same, ..Sample::default() };
+    let looked_at: Vec<Offered> = offered.into_iter().filter(|one| !one.proven || is_behind(one)).collect();
+    work.board.step(Step::Comparing, looked_at.len() as u64);
+    for some in looked_at.chunks(PAGE) {
+        let mut page = Page::default();
+        for one in some {
+            let identity = one.revision.identity;
+            match newest(one) {
+                None => {
+                    let why = "Microsoft does not have it: somebody published it on the upstream";
+                    work.board.remark(identity, why.to_owned());
+                    work.board.compared(Compared { absent: 1, ..Compared::default() });
                     work.board.done(1);
                 }
-                Some(_) => drop(asked.insert(one.identity, *one)),
+                Some(newest) if identity.revision > newest => {
+                    let why = format!("it is not what Microsoft publishes: its newest revision there is {newest}");
+                    refuse(work, identity, why, false).await?;
+                    work.board.done(1);
+                }
+                Some(newest) => {
+                    if is_behind(one) {
+                        page.newest.insert(Identity { revision: newest, ..identity }, (identity, one.proven));
+                    }
+                    if !one.proven {
+                        page.asked.insert(identity, one.revision);
+                    }
+                }
             }
         }
-        for identity in &absent {
-            work.board
-                .remark(*identity, "Microsoft does not have it: somebody published it on the upstream".to_owned());
-        }
-        work.board.compared(Compared { absent: absent.len() as u64, ..Compared::default() });
-        work.board.done(absent.len() as u64);
-        documents(work, microsoft, at_once, asked).await?;
+        documents(work, microsoft, at_once, &mut page, &mut sample).await?;
+        settle(work, microsoft, page, &sample).await?;
     }
     Ok(())
 }
 
 /// Step 1.
-async fn doubtful(work: &Work<'_>) -> Result<Vec<Doubtful>, Error> {
+async fn offered(work: &Work<'_>) -> Result<Vec<Offered>, Error> {
     let (mut all, mut after) = (Vec::new(), None);
     loop {
-        let (found, next) = work.until_stopped(work.catalog.doubtful(after)).await?;
+        let (found, next) = work.until_stopped(work.catalog.offered(after)).await?;
         all.extend(found);
         match next {
             Some(_) => after = next,
@@ -99,14 +139,17 @@ async fn doubtful(work: &Work<'_>) -> Result<Vec<Doubtful>, Error> {
     }
 }
 
-/// Step 4 for a page, and step 5.
+/// Step 5 for a page but for what is refused, and step 7.
 async fn documents(
     work: &Work<'_>,
     microsoft: &Wsus,
     at_once: u32,
-    mut asked: BTreeMap<Identity, Doubtful>,
+    page: &mut Page,
+    sample: &mut Sample,
 ) -> Result<(), Error> {
-    let ids: Vec<Identity> = asked.keys().copied().collect();
+    let ids: BTreeSet<Identity> = page.asked.keys().chain(page.newest.keys()).copied().collect();
+    let ids: Vec<Identity> = ids.into_iter().collect();
+    let behind: BTreeSet<Identity> = page.newest.values().map(|(held, _)| *held).collect();
     let mut coming = microsoft.documents(&ids, at_once);
     loop {
         let batch = match work.until_stopped(coming.next()).await {
@@ -117,42 +160,168 @@ async fn documents(
                 return Err(error);
             }
         };
-        let came: Vec<(Document, Doubtful)> = batch
+        let bytes = batch.documents.iter().map(|document| document.content.len()).sum();
+        work.count(Counts { bytes, ..Counts::default() }).await?;
+        let came: Vec<(Document, Option<Doubtful>, Option<Identity>)> = batch
             .documents
             .into_iter()
-            .filter_map(|document| asked.remove(&document.identity).map(|doubtful| (document, doubtful)))
+            .map(|document| {
+                let asked = page.asked.remove(&document.identity);
+                let held = page.newest.get(&document.identity).map(|(held, _)| *held);
+                (document, asked, held)
+            })
             .collect();
-        let bytes = came.iter().map(|(document, _)| document.content.len()).sum();
-        work.count(Counts { bytes, ..Counts::default() }).await?;
-        let done = came.len() as u64;
         let judging = tokio::task::spawn_blocking(move || came.iter().map(judge).collect::<Vec<_>>());
-        let verdicts = judging.await.map_err(|error| Error::Broken(format!("comparing broke off: {error}")))?;
-        let mut agreed = Vec::new();
-        for verdict in verdicts {
+        let judged = judging.await.map_err(|error| Error::Broken(format!("comparing broke off: {error}")))?;
+        let (mut agreed, mut done) = (Vec::new(), 0);
+        for (verdict, withdrawn) in judged {
+            page.withdrawn.extend(withdrawn);
+            let Some(verdict) = verdict else { continue };
+            done += 1;
             match verdict {
-                Verdict::Agrees(one) => agreed.push(one),
-                Verdict::Differs(identity, theirs) => {
-                    let why = match work.catalog.number(identity).await? {
-                        Some(number) => work.catalog.revision(number).await?,
-                        None => None,
-                    };
-                    // One that went meanwhile needs no judgement.
-                    let Some(ours) = why else { continue };
-                    refuse(work, identity, difference(&ours.update, &theirs)).await?;
+                Verdict::Agrees(one) => {
+                    sample.same += 1;
+                    let kept = if behind.contains(&one.identity) { &mut page.behind } else { &mut agreed };
+                    kept.push(one);
+                }
+                Verdict::Differs(identity, theirs, sense) => {
+                    if let Some(difference) = differs(work, identity, &theirs, sense.as_ref()).await? {
+                        sample.text += u64::from(difference.is_text_alone());
+                        sample.more += u64::from(!difference.is_text_alone());
+                        page.differing.push((identity, difference));
+                    }
                 }
                 Verdict::Unknown(identity, why) => unknown(work, identity, &why),
             }
         }
-        let agreed = work.catalog.vouch_for(agreed).await?;
-        work.board.compared(Compared { agreed, ..Compared::default() });
+        vouch(work, agreed).await?;
         for refused in batch.refused {
-            if asked.remove(&refused.identity).is_some() {
+            if page.asked.remove(&refused.identity).is_some() {
                 unknown(work, refused.identity, &refused.why);
-                work.board.done(1);
+                done += 1;
             }
         }
         work.board.done(done);
     }
+    Ok(())
+}
+
+/// What is different in what is held; nothing where that went meanwhile, which needs no judgement.
+async fn differs(
+    work: &Work<'_>,
+    identity: Identity,
+    theirs: &Update,
+    sense: Option<&Sense>,
+) -> Result<Option<Difference>, Error> {
+    let Some(number) = work.catalog.number(identity).await? else { return Ok(None) };
+    let Some(ours) = work.catalog.revision(number).await? else { return Ok(None) };
+    let own = work.until_stopped(sense_of(work, number)).await?;
+    Ok(Some(Difference::between(&ours.update, theirs, own.as_ref().zip(sense))))
+}
+
+/// What the rules of a held document mean; nothing where it cannot be read.
+async fn sense_of(work: &Work<'_>, number: u32) -> Result<Option<Sense>, Error> {
+    let broke = |error: tokio::task::JoinError| Error::Broken(format!("comparing broke off: {error}"));
+    match work.catalog.text(number, Part::Document).await? {
+        None => Ok(None),
+        Some(Text::Whole(bytes)) => {
+            let reading = tokio::task::spawn_blocking(move || fragments::sense(bytes.as_ref()).ok());
+            reading.await.map_err(broke)
+        }
+        Some(Text::Long(mut text)) => {
+            let (sender, pieces) = mpsc::channel(PIECES);
+            let stream = BufReader::with_capacity(BUFFER, Pieces { pieces, at: io::Cursor::default() });
+            let reading = tokio::task::spawn_blocking(move || fragments::sense(stream).ok());
+            while let Some(piece) = text.next().await? {
+                // A reader that is gone has what it wants, or cannot read it.
+                if sender.send(piece).await.is_err() {
+                    break;
+                }
+            }
+            drop(sender);
+            reading.await.map_err(broke)
+        }
+    }
+}
+
+/// A long text of the catalog, on a thread that may block.
+struct Pieces {
+    pieces: mpsc::Receiver<bytes::Bytes>,
+    at: io::Cursor<bytes::Bytes>,
+}
+
+impl Read for Pieces {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let count = self.at.read(into)?;
+            if count > 0 || into.is_empty() {
+                return Ok(count);
+            }
+            match self.pieces.blocking_recv() {
+                Some(piece) => self.at = io::Cursor::new(piece),
+                None => return Ok(0),
+            }
+        }
+    }
+}
+
+/// Steps 4 and 6 for a page, and what is refused of it.
+async fn settle(work: &Work<'_>, microsoft: &Wsus, page: Page, sample: &Sample) -> Result<(), Error> {
+    for (newest, (held, proven)) in &page.newest {
+        let revision = newest.revision;
+        let is_withdrawn = page.withdrawn.contains(held);
+        let text = match (is_withdrawn, proven) {
+            (true, false) => format!(
+                "Microsoft withdraws it with revision {revision}, and revision {} is held: nobody vouches for it",
+                held.revision
+            ),
+            (true, true) => {
+                format!("Microsoft withdraws it with revision {revision}, and revision {} is held", held.revision)
+            }
+            (false, _) => format!(
+                "Microsoft has revision {revision}, and revision {} is held: the upstream is behind, or somebody keeps the newer one \
+                 back",
+                held.revision
+            ),
+        };
+        work.board.remark(*held, text);
+        work.board.compared(Compared { behind: 1, ..Compared::default() });
+        if *proven {
+            work.board.done(1);
+        }
+    }
+    let (withdrawn, agreed): (Vec<Doubtful>, Vec<Doubtful>) =
+        page.behind.into_iter().partition(|one| page.withdrawn.contains(&one.identity));
+    work.board.compared(Compared { withdrawn: withdrawn.len() as u64, ..Compared::default() });
+    vouch(work, agreed).await?;
+    let rendering = sample.is_another_rendering();
+    let mut examples = 0;
+    for (identity, difference) in page.differing {
+        if rendering && difference.is_text_alone() {
+            examples += 1;
+            if examples <= EXAMPLES {
+                work.board.remark(identity, format!("{}; it is not refused for that", difference.in_words()));
+            }
+            continue;
+        }
+        let text_alone = difference.is_text_alone();
+        let why = format!("it is not what Microsoft publishes: {}", difference.in_words());
+        refuse(work, identity, why, text_alone).await?;
+    }
+    if rendering {
+        return Err(Error::Rendering {
+            host: microsoft.label().to_owned(),
+            text: sample.text,
+            more: sample.more,
+            all: sample.all(),
+        });
+    }
+    Ok(())
+}
+
+async fn vouch(work: &Work<'_>, agreed: Vec<Doubtful>) -> Result<(), Error> {
+    let agreed = work.catalog.vouch_for(agreed).await?;
+    work.board.compared(Compared { agreed, ..Compared::default() });
     Ok(())
 }
 
@@ -163,14 +332,14 @@ fn unknown(work: &Work<'_>, identity: Identity, why: &str) {
 }
 
 /// Refuses a revision and the bundles that contain it: whoever installs those installs it too.
-async fn refuse(work: &Work<'_>, identity: Identity, why: String) -> Result<(), Error> {
+async fn refuse(work: &Work<'_>, identity: Identity, why: String, text_alone: bool) -> Result<(), Error> {
     let mut seen = BTreeSet::from([identity]);
-    let mut next = vec![(identity, format!("it is not what Microsoft publishes: {why}"))];
+    let mut next = vec![(identity, why)];
     while let Some((identity, reason)) = next.pop() {
         tracing::warn!(%identity, reason, "an update is refused");
         work.catalog.refuse(identity, reason.clone()).await?;
         work.board.refuse(identity, reason);
-        work.board.compared(Compared { differed: 1, ..Compared::default() });
+        work.board.compared(Compared { differed: 1, text: u64::from(text_alone), ..Compared::default() });
         work.count(Counts { refused: 1, ..Counts::default() }).await?;
         let parents = work.catalog.parents(identity).await?;
         for parent in work.catalog.summaries(parents).await? {
@@ -183,65 +352,43 @@ async fn refuse(work: &Work<'_>, identity: Identity, why: String) -> Result<(), 
     Ok(())
 }
 
-/// Reads a document of Microsoft's and holds it against the digest of ours. Blocks.
-fn judge((document, doubtful): &(Document, Doubtful)) -> Verdict {
+/// Reads a document of Microsoft's and holds it against the digest of ours, where it is compared; and says which held revision it
+/// withdraws, where it is a newer one. Blocks.
+fn judge(came: &(Document, Option<Doubtful>, Option<Identity>)) -> (Option<Verdict>, Option<Identity>) {
+    let (document, asked, held) = came;
     let mut digest = blake3::Hasher::new();
-    let derived = match document.form {
-        Form::Text => {
-            let stream = BufReader::with_capacity(BUFFER, document.content.reader());
-            fragments::derive(Tee::new(stream, &mut digest), &mut io::sink(), &mut io::sink())
-        }
-        Form::Cabinet => {
-            let read = cabinet::read_text(document.content.reader(), cabinet::UNPACKED_BYTES_MAX, |stream| {
-                fragments::derive(Tee::new(stream, &mut digest), &mut io::sink(), &mut io::sink())
-            });
-            match read {
-                Ok(derived) => derived,
-                Err(error) => return Verdict::Unknown(document.identity, error.to_string()),
-            }
-        }
+    let read = read_through(document, |stream| {
+        fragments::derive(Tee::new(stream, &mut digest), &mut io::sink(), &mut io::sink())
+            .map_err(|error| error.to_string())
+    });
+    let update = match read {
+        Ok(derived) => derived.update,
+        Err(why) => return (asked.map(|_| Verdict::Unknown(document.identity, why)), None),
     };
-    match derived {
-        Err(error) => Verdict::Unknown(document.identity, error.to_string()),
-        Ok(_) if digest.finalize().as_bytes() == doubtful.digest.as_bytes() => Verdict::Agrees(*doubtful),
-        Ok(derived) => Verdict::Differs(document.identity, Box::new(derived.update)),
-    }
+    let withdrawn = held.filter(|_| update.publication == Publication::Expired);
+    let verdict = asked.map(|doubtful| {
+        if digest.finalize().as_bytes() == doubtful.digest.as_bytes() {
+            return Verdict::Agrees(doubtful);
+        }
+        // What cannot be read twice was read once.
+        let sense = read_through(document, |stream| fragments::sense(stream).map_err(|error| error.to_string()));
+        Verdict::Differs(document.identity, Box::new(update), sense.ok())
+    });
+    (verdict, withdrawn)
 }
 
-/// What is different, in words: digests first, since they say what would have been run.
-fn difference(ours: &Update, theirs: &Update) -> String {
-    let mut said = Vec::new();
-    let by_sha1 =
-        |update: &Update| -> BTreeMap<_, File> { read::files(update).map(|file| (file.sha1, file.clone())).collect() };
-    let (own, right) = (by_sha1(ours), by_sha1(theirs));
-    for (sha1, file) in &own {
-        match right.get(sha1) {
-            None => said.push(format!("Microsoft's has no file {sha1} ({})", file.name)),
-            Some(known) if known.sha256 != file.sha256 => said.push(format!("file {sha1} has another SHA-256")),
-            Some(known) if known.size != file.size => said.push(format!("file {sha1} has another size")),
-            Some(_) => {}
+/// The text of a document, in whichever form it came. Blocks.
+fn read_through<T>(
+    document: &Document,
+    read: impl FnOnce(&mut dyn io::BufRead) -> Result<T, String>,
+) -> Result<T, String> {
+    match document.form {
+        Form::Text => read(&mut BufReader::with_capacity(BUFFER, document.content.reader())),
+        Form::Cabinet => {
+            let unpacked = cabinet::read_text(document.content.reader(), cabinet::UNPACKED_BYTES_MAX, |mut stream| {
+                read(&mut stream)
+            });
+            unpacked.map_err(|error| error.to_string())?
         }
     }
-    for sha1 in right.keys().filter(|sha1| !own.contains_key(sha1)) {
-        said.push(format!("it lacks file {sha1}"));
-    }
-    for (is_other, what) in [
-        (ours.identity != theirs.identity, "its identity"),
-        (ours.title() != theirs.title(), "its title"),
-        (ours.publication != theirs.publication, "whether it is expired"),
-        (ours.supersedes != theirs.supersedes, "what it supersedes"),
-        (ours.prerequisites != theirs.prerequisites, "its prerequisites"),
-        (!ours.members().eq(theirs.members()), "what it bundles"),
-    ] {
-        if is_other {
-            said.push(format!("{what} differs"));
-        }
-    }
-    if said.is_empty() {
-        return "its text differs, as in its rules or in how it is installed".to_owned();
-    }
-    let more = said.len().saturating_sub(NAMED_MAX);
-    said.truncate(NAMED_MAX);
-    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
-    format!("{}{more}", said.join("; "))
 }

@@ -40,6 +40,23 @@ pub enum Error {
     /// A comparison with Microsoft's catalog proves nothing, or there is nothing to compare.
     #[error("{0}")]
     NoComparison(String),
+    /// Most of what was compared differs in its text alone: it is the comparison that is wrong.
+    #[error(
+        "of {all} documents {text} differ from those of {host} in their text alone, and in no file, digest, member, supersedence or \
+         rule: that is another rendering of the same catalog, such as a mirror that writes documents anew, and nothing is refused for \
+         it{}; leave [sync] microsoft at Microsoft's own address, or name a mirror that passes documents on as they are",
+        also(*more)
+    )]
+    Rendering {
+        /// Who was compared with.
+        host: String,
+        /// How many differ in their text alone.
+        text: u64,
+        /// How many in more, and are refused.
+        more: u64,
+        /// Of how many.
+        all: u64,
+    },
     /// Too much of what comes cannot be used: that is no matter of single updates.
     #[error(
         "{bad} of {asked} revisions cannot be used, the last one {last} ({why}): a proxy or filter on the way, or the upstream itself, spoils what it sends; what was good stays, and the next run asks for the rest again"
@@ -78,6 +95,11 @@ pub enum Error {
     Broken(String),
 }
 
+/// What was refused all the same.
+fn also(more: u64) -> String {
+    if more == 0 { String::new() } else { format!(" ({more} differ in more than their text, and are refused)") }
+}
+
 /// Whose fault an error is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -99,7 +121,7 @@ impl Error {
             Self::Upstream(error) if error.fault() == Blame::Us => Fault::Us,
             Self::Upstream(_) | Self::Unsteady { .. } | Self::Stuck { .. } | Self::Spoilt { .. } => Fault::Upstream,
             Self::Store(_) | Self::Kept { .. } => Fault::Disk,
-            Self::Broken(_) | Self::Filters { .. } => Fault::Us,
+            Self::Broken(_) | Self::Filters { .. } | Self::Rendering { .. } => Fault::Us,
         }
     }
 
@@ -114,7 +136,11 @@ impl Error {
             | Self::Spoilt { .. } => true,
             Self::Upstream(error) => error.is_retryable(),
             Self::Store(error) => matches!(error, store::Error::Busy { .. } | store::Error::Full { .. }),
-            Self::Kept { .. } | Self::Filters { .. } | Self::NoComparison(_) | Self::Broken(_) => false,
+            Self::Kept { .. }
+            | Self::Filters { .. }
+            | Self::NoComparison(_)
+            | Self::Rendering { .. }
+            | Self::Broken(_) => false,
         }
     }
 }

@@ -23,6 +23,7 @@
 mod beyond;
 mod crosscheck;
 mod definitions;
+mod difference;
 mod doctor;
 pub mod error;
 mod fetch;
@@ -43,7 +44,9 @@ use crate::model::filter::{self, Filters, Selection};
 use crate::model::schedule::Definitions;
 use crate::model::update::{Identity, UpdateId};
 use crate::store::Store;
-use crate::store::catalog::{Compared, Counts, Outcome, Run, RunKind, RunNote, Standing, Upstream, UpstreamKind};
+use crate::store::catalog::{
+    Compared, Counts, Outcome, Refused, Run, RunKind, RunNote, Standing, Upstream, UpstreamKind,
+};
 use crate::sync::error::Error;
 use crate::sync::progress::Board;
 use crate::sync::tell::Told;
@@ -52,6 +55,7 @@ use crate::upstream::wsus::Wsus;
 
 pub use crate::sync::progress::{Progress, Step};
 pub use crate::sync::tell::Teller;
+pub use crate::upstream::hook::Standing as HookStanding;
 pub use crate::upstream::wsus::Waiting;
 
 /// What of Microsoft's catalog is wanted, as it is set when a run asks.
@@ -131,6 +135,30 @@ pub struct Order {
     pub kind: RunKind,
     /// Who wants it; empty where that is not known.
     pub by: String,
+    /// A person waits for it: what does not pass by itself is told within seconds.
+    pub attended: bool,
+}
+
+/// Which refusals are taken back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pardon {
+    /// Of all that was not taken.
+    NotTaken,
+    /// Of all that is held and was refused by a comparison.
+    Compared,
+    /// Of these updates.
+    Named(Vec<UpdateId>),
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pardoned {
+    /// What is refused no more.
+    pub identities: Vec<Identity>,
+    /// How many of them the next run asks for; the others are held, and offered again.
+    pub asked: u64,
+    /// How many are held and stay refused, by a comparison.
+    pub left: u64,
 }
 
 impl Runner {
@@ -237,6 +265,7 @@ impl Runner {
         self.tell(id, started, &upstream, &note, Outcome::Running, "", &board);
         let before = asked.troubles();
         asked.flow_for_definitions(note.kind == RunKind::Definitions);
+        asked.begins(order.attended);
         let mut work = run::Work::new(shared, Arc::clone(&board), cancel.clone());
         let ended = match compared_with {
             Some(microsoft) => crosscheck::compare(&mut work, microsoft).await,
@@ -369,6 +398,11 @@ impl Runner {
         self.shared.teller.as_ref().map(|teller| teller.hook.label())
     }
 
+    /// How far who is told of runs has been told.
+    pub fn hook_standing(&self) -> Option<HookStanding> {
+        self.shared.teller.as_ref().map(|teller| teller.hook.standing())
+    }
+
     /// Tells the hook that this is a test, at once; `None` where there is none.
     pub async fn test_hook(&self) -> Option<Result<Answer, String>> {
         let teller = self.shared.teller.as_ref()?;
@@ -382,33 +416,34 @@ impl Runner {
         }
     }
 
-    /// Refuses these no more, or all that were not taken where none is named, and puts them onto the work list of the next
-    /// run. Says which were refused, and how many of them will be asked for: those that are held are only offered again.
+    /// Refuses these no more, and puts what is not held onto the work list of the next run; what is held is only offered again.
     ///
     /// # Errors
     /// The store's.
-    pub async fn retry(&self, named: Vec<UpdateId>) -> Result<(Vec<Identity>, u64), Error> {
+    pub async fn retry(&self, which: Pardon) -> Result<Pardoned, Error> {
         let catalog = self.shared.store.catalog();
-        let (mut pardoned, mut after) = (Vec::new(), None);
+        let (mut pardoned, mut after) = (Pardoned::default(), None);
         loop {
             let page = catalog.refused(after, RETRY_PAGE).await?;
             after = page.last().map(|refused| refused.identity);
             let is_last = page.len() < RETRY_PAGE;
-            for refused in page {
-                let is_meant = if named.is_empty() { !refused.stays } else { named.contains(&refused.identity.id) };
-                if is_meant && catalog.pardon(refused.identity).await? {
-                    pardoned.push(refused.identity);
-                }
-            }
+            let is_meant = |refused: &Refused| match &which {
+                Pardon::NotTaken => !refused.stays,
+                Pardon::Compared => refused.stays,
+                Pardon::Named(ids) => ids.contains(&refused.identity.id),
+            };
+            let (meant, others): (Vec<Refused>, Vec<Refused>) = page.into_iter().partition(is_meant);
+            pardoned.left += others.iter().filter(|refused| refused.stays).count() as u64;
+            let meant: Vec<Identity> = meant.iter().map(|refused| refused.identity).collect();
+            pardoned.identities.extend(catalog.pardon_all(meant).await?);
             if is_last {
                 break;
             }
         }
-        let mut asked = 0;
-        for identity in &pardoned {
-            asked += u64::from(catalog.number(*identity).await?.is_none());
+        for identity in &pardoned.identities {
+            pardoned.asked += u64::from(catalog.number(*identity).await?.is_none());
         }
-        Ok((pardoned, asked))
+        Ok(pardoned)
     }
 
     /// The run that is under way.

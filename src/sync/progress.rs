@@ -207,8 +207,11 @@ impl Board {
         let found = &mut self.live().compared;
         found.agreed += more.agreed;
         found.differed += more.differed;
+        found.text += more.text;
         found.absent += more.absent;
         found.unknown += more.unknown;
+        found.behind += more.behind;
+        found.withdrawn += more.withdrawn;
     }
 
     pub(in crate::sync) fn found(&self) -> Compared {

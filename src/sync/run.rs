@@ -52,6 +52,7 @@ impl<'a> Work<'a> {
     /// The whole run. Begins anew where the upstream turns out to be another one than before.
     pub(in crate::sync) async fn finish(mut self, kind: RunKind) -> Result<(), Error> {
         let mut resets = 0;
+        self.catalog.let_go_under(self.shared.definitions.as_ref().map(|lane| lane.keep)).await?;
         loop {
             let ended = match (kind, self.shared.upstream.kind) {
                 (RunKind::Definitions, UpstreamKind::Microsoft) => self.definitions().await,

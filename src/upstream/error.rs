@@ -147,6 +147,10 @@ pub(super) enum Cause {
     Issuer,
     /// Any other trouble with TLS.
     Tls(String),
+    /// What answers a TLS handshake speaks something else.
+    NoTls,
+    /// What answers a request over plain HTTP speaks something else.
+    NoHttp,
     /// The proxy wants credentials, or other ones.
     ProxyCredentials { proxy: String },
     /// The proxy cannot be reached or does not let this through.
@@ -195,6 +199,8 @@ impl Cause {
             | Self::Busy { .. }
             | Self::Issuer
             | Self::Tls(_)
+            | Self::NoTls
+            | Self::NoHttp
             | Self::Proxy { .. }
             | Self::Impatient(_) => true,
             Self::ProxyCredentials { .. }
@@ -218,6 +224,8 @@ impl Cause {
             | Self::ConnectSlow(_)
             | Self::Issuer
             | Self::Tls(_)
+            | Self::NoTls
+            | Self::NoHttp
             | Self::ProxyCredentials { .. }
             | Self::Proxy { .. } => true,
             Self::Silent(_)
@@ -241,7 +249,9 @@ impl Cause {
             Self::Busy { .. } | Self::Status(_) | Self::Unauthorized(_) | Self::Changed(_) | Self::Lied(_) => {
                 Some(true)
             }
-            Self::Refused | Self::Connect(_) | Self::ConnectSlow(_) | Self::Issuer | Self::Tls(_) => Some(false),
+            Self::Refused | Self::Connect(_) | Self::ConnectSlow(_) | Self::Issuer | Self::Tls(_) | Self::NoTls => {
+                Some(false)
+            }
             Self::Name(_)
             | Self::NoName(_)
             | Self::Silent(_)
@@ -249,6 +259,7 @@ impl Cause {
             | Self::Cut { .. }
             | Self::ProxyCredentials { .. }
             | Self::Proxy { .. }
+            | Self::NoHttp
             | Self::Impatient(_)
             | Self::NoResume { .. }
             | Self::NotAllowed(_) => None,
@@ -302,6 +313,12 @@ impl fmt::Display for Cause {
             Self::Tls(words) => {
                 write!(f, "TLS failed ({words}); check the clock, the name and what inspects TLS on the way")
             }
+            Self::NoTls => f.write_str(
+                "it does not speak TLS at this port: write http:// where that is meant, or the port at which it does (8531 of a WSUS)",
+            ),
+            Self::NoHttp => f.write_str(
+                "what it answers is no HTTP; a port that wants TLS looks like this: write https:// then, or the port of plain HTTP",
+            ),
             Self::ProxyCredentials { proxy } => write!(
                 f,
                 "the proxy {proxy} asks for credentials or refuses those given; set [proxy] username and password_file \
@@ -341,6 +358,7 @@ pub(super) fn cause_of(error: reqwest::Error, proxy: Option<&str>, connect_timeo
     let mut words = Vec::new();
     let mut refused = false;
     let mut no_name = false;
+    let mut unread = false;
     let mut link: Option<&(dyn StdError + 'static)> = error.source();
     while let Some(cause) = link {
         if let Some(refusal) = cause.downcast_ref::<Refusal>() {
@@ -351,12 +369,20 @@ pub(super) fn cause_of(error: reqwest::Error, proxy: Option<&str>, connect_timeo
         }
         let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
         no_name |= cause.downcast_ref::<NoName>().is_some();
+        unread |= cause.downcast_ref::<hyper::Error>().is_some_and(is_other_protocol);
         refused |= kind == Some(io::ErrorKind::ConnectionRefused);
         let said = cause.to_string();
         if words.last() != Some(&said) {
             words.push(said);
         }
         link = cause.source();
+    }
+    // What resolves names says the same at each step.
+    if (no_name || error.is_dns())
+        && let Some(last) = words.pop()
+    {
+        let last = last.rsplit_once("failed to lookup address information: ").map_or(last.as_str(), |(_, why)| why);
+        words = vec![last.to_owned()];
     }
     let words: String = words.join(": ").chars().take(WORDS_CHARS_MAX).collect();
     if let Some(proxy) = proxy {
@@ -374,6 +400,8 @@ pub(super) fn cause_of(error: reqwest::Error, proxy: Option<&str>, connect_timeo
         Cause::Name(words)
     } else if refused {
         Cause::Refused
+    } else if unread {
+        Cause::NoHttp
     } else if error.is_connect() && error.is_timeout() {
         Cause::ConnectSlow(connect_timeout)
     } else if error.is_connect() {
@@ -381,6 +409,11 @@ pub(super) fn cause_of(error: reqwest::Error, proxy: Option<&str>, connect_timeo
     } else {
         Cause::Cut { at: None, words }
     }
+}
+
+/// Whether an answer does not even begin as one of HTTP does. All else that cannot be read may be one object's.
+fn is_other_protocol(error: &hyper::Error) -> bool {
+    error.is_parse() && error.to_string().contains("HTTP version")
 }
 
 /// The TLS library's error in another one. An `io::Error` hides what it carries from `source`, and may carry another.
@@ -395,6 +428,7 @@ fn tls_in<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> 
 fn tls_cause(error: &rustls::Error) -> Cause {
     match error {
         rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer) => Cause::Issuer,
+        rustls::Error::InvalidMessage(_) => Cause::NoTls,
         other => Cause::Tls(other.to_string().chars().take(WORDS_CHARS_MAX).collect()),
     }
 }

@@ -23,7 +23,7 @@ use waystation::pace::Governor;
 use waystation::store::catalog::{FileDigest, Outcome, Query, RunKind, State, UpstreamKind};
 use waystation::store::{Config, Store};
 use waystation::sync::error::Error;
-use waystation::sync::{Extras, Order, Runner, Teller};
+use waystation::sync::{Extras, Order, Pardon, Pardoned, Runner, Teller};
 use waystation::upstream::hook::{self, Hook};
 use waystation::upstream::wsus::Wsus;
 
@@ -64,7 +64,7 @@ fn runner(store: &Store, dir: &TempDir, kind: UpstreamKind, url: &str, extras: E
 }
 
 fn order(kind: RunKind) -> Order {
-    Order { kind, by: "somebody".to_owned() }
+    Order { kind, by: "somebody".to_owned(), ..Order::default() }
 }
 
 /// A way to the simulator over TLS, as long as the task runs.
@@ -140,7 +140,7 @@ async fn what_is_not_microsofts_is_refused_and_the_rest_is_authenticated() {
                     "{row:?}"
                 );
             }
-            Some(_) => assert!(row.reason.contains("its title differs"), "{row:?}"),
+            Some(_) => assert!(row.reason.contains("alone differs (its title)"), "{row:?}"),
             None => assert!(row.reason.starts_with("it bundles "), "{row:?}"),
         }
     }
@@ -183,6 +183,166 @@ async fn what_is_not_microsofts_is_refused_and_the_rest_is_authenticated() {
     assert_eq!(catalog.standing().await.unwrap().refused, refused.len() as u64);
     front.abort();
     store.close().await.unwrap();
+}
+
+/// A catalog of a WSUS with a way to Microsoft's over TLS, after its first run.
+struct Between {
+    from: Sim,
+    microsoft: Sim,
+    dir: TempDir,
+    store: Store,
+    runner: Runner,
+    front: tokio::task::JoinHandle<()>,
+}
+
+impl Between {
+    async fn new(seed: u64, updates: usize, spoil: impl FnOnce(&Sim)) -> Self {
+        let (from, microsoft) = (sim(Character::Wsus, seed, updates), sim(Character::Microsoft, seed, updates));
+        spoil(&from);
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(&dir, Arc::new(RealDisk));
+        let authority = Authority::new("a test's authority");
+        let (url, front) = over_tls(&microsoft, &authority).await;
+        let extras = Extras { microsoft: Some(wsus(&url, &dir, Some(&authority))), ..Extras::default() };
+        let runner = runner(&store, &dir, UpstreamKind::Wsus, &from.url(), extras);
+        timeout(SOON, runner.run(&CancellationToken::new())).await.unwrap().unwrap();
+        Self { from, microsoft, dir, store, runner, front }
+    }
+
+    async fn compare(&self) -> Result<(), Error> {
+        let cancel = CancellationToken::new();
+        let run = self.runner.run_as(order(RunKind::Crosscheck), &cancel);
+        timeout(SOON, run).await.unwrap().map(drop)
+    }
+
+    async fn refused(&self) -> BTreeMap<UpdateId, String> {
+        let refused = self.store.catalog().refused(None, 5_000).await.unwrap();
+        refused.into_iter().map(|row| (row.identity.id, row.reason)).collect()
+    }
+
+    async fn doubtful(&self) -> BTreeSet<Identity> {
+        let (found, next) = self.store.catalog().doubtful(None).await.unwrap();
+        assert!(next.is_none());
+        found.into_iter().map(|one| one.identity).collect()
+    }
+
+    async fn close(self) {
+        self.front.abort();
+        self.store.close().await.unwrap();
+        drop((self.from, self.microsoft, self.dir));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_that_writes_documents_anew_refuses_nothing_and_refusals_are_taken_back_at_once() {
+    let all = Between::new(51, 220, |from| {
+        from.fault(&json!({ "fault": "altered-digest", "count": 2 })).unwrap();
+        from.fault(&json!({ "fault": "altered-rules", "count": 2 })).unwrap();
+    })
+    .await;
+    let altered = dealt(&all.from);
+    let catalog = all.store.catalog();
+    let before = all.doubtful().await;
+    all.microsoft.fault(&json!({ "fault": "rewritten", "count": 1_000_000 })).unwrap();
+    let error = all.compare().await.unwrap_err();
+    let Error::Rendering { text, more, all: compared, .. } = &error else { panic!("{error}") };
+    assert!(*text > 200 && *more == altered.len() as u64 && text + more == *compared, "{error}");
+    assert!(!error.is_retryable() && error.to_string().contains("another rendering"), "{error}");
+    let run = all.runner.history(None, 1).await.unwrap().remove(0);
+    assert!(run.outcome == Outcome::Failed && run.reason == error.to_string(), "{run:?}");
+    // What differs in more than its text is refused, with the bundles that contain it, and nothing else is.
+    let refused = all.refused().await;
+    for (id, reason) in &refused {
+        match altered.get(id).map(String::as_str) {
+            Some("altered-rules") => assert!(reason.contains("its rules differ"), "{reason}"),
+            Some(_) => assert!(reason.contains("it lacks file"), "{reason}"),
+            None => assert!(reason.starts_with("it bundles "), "{reason}"),
+        }
+    }
+    assert!(altered.keys().all(|id| refused.contains_key(id)), "{refused:?}");
+    let held = before.len() - refused.len();
+    assert_eq!(all.doubtful().await.len(), held, "nobody vouches for the others, and nobody refuses them");
+    assert!(all.runner.remarks(0).iter().any(|(_, text)| text.contains("its text alone differs")));
+    assert_eq!(all.runner.found().text, 0);
+
+    // All of it in one go; and the same comparison with Microsoft's own documents.
+    let pardoned = all.runner.retry(Pardon::Compared).await.unwrap();
+    assert_eq!((pardoned.identities.len(), pardoned.asked, pardoned.left), (refused.len(), 0, 0));
+    assert_eq!((all.doubtful().await, catalog.standing().await.unwrap().refused), (before.clone(), 0));
+    all.microsoft.clear_faults();
+    all.compare().await.unwrap();
+    assert!(all.doubtful().await.is_empty(), "what is not refused is Microsoft's");
+    assert_eq!(all.refused().await.keys().collect::<Vec<_>>(), refused.keys().collect::<Vec<_>>());
+
+    // One document of many that is written anew is refused for its text, though the others agreed in an earlier comparison.
+    all.runner.retry(Pardon::Compared).await.unwrap();
+    all.microsoft.fault(&json!({ "fault": "rewritten", "count": 1_000_000 })).unwrap();
+    all.compare().await.unwrap();
+    assert_eq!(all.refused().await.len(), refused.len());
+    all.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_that_differs_alone_is_told_as_that() {
+    let all = Between::new(52, 120, |from| from.fault(&json!({ "fault": "rewritten", "count": 3 })).unwrap()).await;
+    let rewritten = dealt(&all.from);
+    all.compare().await.unwrap();
+    let refused = all.refused().await;
+    for id in rewritten.keys() {
+        assert!(refused[id].contains("its text alone differs; its files, digests"), "{refused:?}");
+    }
+    assert_eq!((all.runner.found().text, rewritten.len()), (3, 3));
+    all.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_upstream_keeps_back_is_told_and_what_was_withdrawn_nobody_vouches_for() {
+    let all = Between::new(53, 300, |_| ()).await;
+    all.microsoft.advance(2);
+    let revisions = |sim: &Sim| -> BTreeMap<UpdateId, u32> {
+        let all = sim.identities(&json!({}));
+        let rows = all.as_array().unwrap().iter();
+        rows.map(|row| {
+            let revision = u32::try_from(row["revision"].as_u64().unwrap()).unwrap();
+            (row["id"].as_str().unwrap().parse().unwrap(), revision)
+        })
+        .collect()
+    };
+    let (here, there) = (revisions(&all.from), revisions(&all.microsoft));
+    let behind: BTreeSet<UpdateId> =
+        here.iter().filter(|(id, revision)| there.get(*id) > Some(revision)).map(|(id, _)| *id).collect();
+    assert!(behind.len() > 3, "{}", behind.len());
+    all.compare().await.unwrap();
+    let found = all.runner.found();
+    assert_eq!(found.behind, behind.len() as u64, "{found:?}");
+    let told: BTreeMap<UpdateId, String> = all
+        .runner
+        .remarks(0)
+        .into_iter()
+        .filter(|(_, text)| text.contains(" is held"))
+        .map(|(identity, text)| (identity.id, text))
+        .collect();
+    assert_eq!(told.keys().copied().collect::<BTreeSet<_>>(), behind);
+    let left = all.doubtful().await;
+    let mut withdrawn = 0;
+    for (id, text) in &told {
+        assert!(
+            text.contains(&format!("revision {},", there[id])) && text.contains(&format!("revision {} ", here[id])),
+            "{text}"
+        );
+        let is_withdrawn = text.starts_with("Microsoft withdraws it");
+        withdrawn += u64::from(is_withdrawn);
+        let is_left = left.contains(&Identity { id: *id, revision: here[id] });
+        assert_eq!(is_left, is_withdrawn, "what is only behind is vouched for: {text}");
+    }
+    assert!(withdrawn > 0 && found.withdrawn == withdrawn, "{found:?}");
+    assert_eq!((found.differed, found.text), (0, 0));
+
+    // It is told again, though somebody has vouched for nearly all by now.
+    all.compare().await.unwrap();
+    let again = all.runner.found();
+    assert_eq!((again.behind, again.withdrawn, again.agreed), (found.behind, withdrawn, 0), "{again:?}");
+    all.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -337,6 +497,77 @@ async fn a_webhook_that_refuses_or_is_gone_holds_up_no_run() {
     store.close().await.unwrap();
 }
 
+/// What a status tells of a webhook that nobody answers at, and of one that hears again.
+#[tokio::test(flavor = "multi_thread")]
+async fn how_far_the_webhook_has_been_told_can_be_seen() {
+    let sim = sim(Character::Wsus, 54, 40);
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir, Arc::new(RealDisk));
+    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let hook = |url: &str, first| {
+        let http = conversation::config("http://127.0.0.1", dir.path().to_owned()).http;
+        let patience = hook::Patience { attempts_max: 2, first, longest: first };
+        let config = hook::Config { url: url.to_owned(), secret: Secret::new("s".to_owned()), http, patience };
+        Teller { hook: Hook::new(config).unwrap(), node: "node.example.org".to_owned() }
+    };
+    let run = async |teller: Teller| {
+        let extras = Extras { teller: Some(teller), ..Extras::default() };
+        let runner = runner(&store, &dir, UpstreamKind::Wsus, &sim.url(), extras);
+        runner.begin().await.unwrap();
+        timeout(SOON, runner.run(&CancellationToken::new())).await.unwrap().unwrap();
+        runner
+    };
+    let until = async |runner: &Runner, what: fn(&hook::Standing) -> bool| {
+        timeout(SOON, async {
+            loop {
+                let standing = runner.hook_standing().unwrap();
+                if what(&standing) {
+                    break standing;
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .unwrap()
+    };
+    let patient = run(hook(&format!("http://{gone}/"), Duration::from_mins(10))).await;
+    let standing = until(&patient, |standing| standing.next.is_some()).await;
+    assert_eq!((standing.waiting, standing.lost, standing.told), (2, 0, None), "{standing:?}");
+    let failed = standing.failed.unwrap();
+    assert!(failed.why.contains("refused") && standing.next.unwrap().since(failed.at) >= Duration::from_mins(5));
+    timeout(SOON, patient.close()).await.unwrap();
+    let impatient = run(hook(&format!("http://{gone}/"), Duration::from_millis(5))).await;
+    let standing = until(&impatient, |standing| standing.lost == 2).await;
+    assert!(standing.waiting == 0 && standing.failed.is_some() && standing.next.is_none(), "{standing:?}");
+    timeout(SOON, impatient.close()).await.unwrap();
+    let (url, _heard) = listener(vec![503]).await;
+    let heard = run(hook(&url, Duration::from_millis(5))).await;
+    let standing = until(&heard, |standing| standing.waiting == 0).await;
+    assert!(standing.told.is_some() && standing.failed.is_none() && standing.lost == 0, "{standing:?}");
+    timeout(SOON, heard.close()).await.unwrap();
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_counts_what_lists_show() {
+    let sim = sim(Character::Microsoft, 55, 900);
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir, Arc::new(RealDisk));
+    let runner = runner(&store, &dir, UpstreamKind::Microsoft, &sim.url(), Extras::default());
+    let counts = timeout(SOON, runner.run(&CancellationToken::new())).await.unwrap().unwrap();
+    let shown = async |state| {
+        let query = Query { states: vec![state], limit: 1, ..Query::default() };
+        store.catalog().search(query).await.unwrap().total
+    };
+    assert_eq!(
+        (counts.superseded, counts.expired),
+        (shown(State::Superseded).await, shown(State::Expired).await),
+        "{counts:?}"
+    );
+    assert!(counts.superseded > 10 && counts.expired > 3, "{counts:?}");
+    store.close().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn definition_updates_have_a_lane_of_their_own_and_the_newest_stay() {
     let sim = sim(Character::Microsoft, 45, 1_500);
@@ -425,6 +656,37 @@ async fn definition_updates_have_a_lane_of_their_own_and_the_newest_stay() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_one_list_lets_go_of_no_other_one_fetches_again() {
+    let sim = sim(Character::Microsoft, 45, 1_500);
+    let keep = |keep| Extras {
+        definitions: Some(Definitions { enabled: true, keep, ..Definitions::default() }),
+        ..Extras::default()
+    };
+    let lane = |runner: Runner| async move {
+        timeout(SOON, runner.run_as(order(RunKind::Definitions), &CancellationToken::new())).await.unwrap()
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let store = self::store(&dir, Arc::new(RealDisk));
+    let few = runner(&store, &dir, UpstreamKind::Microsoft, &sim.url(), keep(1));
+    timeout(SOON, few.run(&CancellationToken::new())).await.unwrap().unwrap();
+    lane(few.clone()).await.unwrap();
+    sim.advance(1);
+    let of_lane = lane(few.clone()).await.unwrap();
+    assert!(of_lane.new > 0 && of_lane.pruned > 0, "{of_lane:?}");
+    let whole = timeout(SOON, few.run(&CancellationToken::new())).await.unwrap().unwrap();
+    assert_eq!(whole.pruned, 0, "nothing came that had been let go of: {whole:?}");
+    // Not even where everything is listed anew, unless the rule keeps more.
+    store.catalog().reset_anchors().await.unwrap();
+    let whole = timeout(SOON, few.run(&CancellationToken::new())).await.unwrap().unwrap();
+    assert_eq!((whole.new, whole.pruned), (0, 0), "{whole:?}");
+    let more = runner(&store, &dir, UpstreamKind::Microsoft, &sim.url(), keep(3));
+    store.catalog().reset_anchors().await.unwrap();
+    let whole = timeout(SOON, more.run(&CancellationToken::new())).await.unwrap().unwrap();
+    assert!(whole.new > whole.pruned, "{whole:?}");
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_quarantined_is_asked_for_again_on_demand() {
     let sim = sim(Character::Wsus, 46, 200);
     sim.fault(&json!({ "fault": "bad-base64", "count": 3 })).unwrap();
@@ -436,8 +698,8 @@ async fn what_was_quarantined_is_asked_for_again_on_demand() {
     let refused = catalog.refused(None, 10).await.unwrap();
     assert_eq!(refused.len(), 3);
     // Sick still: it comes back with its reason.
-    let (pardoned, asked) = runner.retry(Vec::new()).await.unwrap();
-    assert_eq!((pardoned.len(), asked, catalog.standing().await.unwrap().refused), (3, 3, 0));
+    let Pardoned { identities, asked, .. } = runner.retry(Pardon::NotTaken).await.unwrap();
+    assert_eq!((identities.len(), asked, catalog.standing().await.unwrap().refused), (3, 3, 0));
     runner.run(&CancellationToken::new()).await.unwrap();
     assert_eq!(catalog.standing().await.unwrap().refused, 3);
     // The next run asks once more by itself, and then nobody does for a day.
@@ -446,13 +708,18 @@ async fn what_was_quarantined_is_asked_for_again_on_demand() {
     runner.run(&CancellationToken::new()).await.unwrap();
     assert_eq!(catalog.standing().await.unwrap().refused, 3, "nobody asks for it by itself");
     let one = refused[0].identity;
-    assert_eq!(runner.retry(vec![one.id]).await.unwrap(), (vec![one], 1));
+    let named = async |id| {
+        let pardoned = runner.retry(Pardon::Named(vec![id])).await.unwrap();
+        (pardoned.identities, pardoned.asked)
+    };
+    assert_eq!(named(one.id).await, (vec![one], 1));
     runner.run(&CancellationToken::new()).await.unwrap();
     assert!(catalog.number(one).await.unwrap().is_some() && catalog.standing().await.unwrap().refused == 2);
     // What is held and was refused is offered again by its id, and not asked for.
     catalog.refuse(one, "on purpose".to_owned()).await.unwrap();
-    assert_eq!(runner.retry(Vec::new()).await.unwrap().0.len(), 2);
-    assert_eq!(runner.retry(vec![one.id]).await.unwrap(), (vec![one], 0));
+    let pardoned = runner.retry(Pardon::NotTaken).await.unwrap();
+    assert_eq!((pardoned.identities.len(), pardoned.asked, pardoned.left), (2, 2, 1));
+    assert_eq!(named(one.id).await, (vec![one], 0));
     runner.run(&CancellationToken::new()).await.unwrap();
     let number = catalog.number(one).await.unwrap().unwrap();
     assert!(!catalog.summaries(vec![number]).await.unwrap()[0].refused);

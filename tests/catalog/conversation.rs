@@ -149,6 +149,8 @@ fn is_document_fault(kind: &str) -> bool {
             | "many-attributes"
             | "altered-title"
             | "altered-digest"
+            | "altered-rules"
+            | "rewritten"
             | "withheld"
             | "entity-bomb"
     )
@@ -824,7 +826,8 @@ async fn strange_servers_are_told_in_words() {
         "</GetAuthConfigResponse></soap:Body></soap:Envelope>",
     );
     for (answer, words) in [
-        ("HTTP/1.1 404 Not Found\r\n\r\n", "answered 404; there is no sync service at this address"),
+        ("HTTP/1.1 404 Not Found\r\n\r\n", "answered 404; this is no WSUS: there is no sync service at this address"),
+        ("HTTP/1.1 501 Unsupported method\r\n\r\n", "answered 501; this is no WSUS"),
         ("HTTP/1.1 401 Unauthorized\r\n\r\n", "check its access rules"),
         (
             "HTTP/1.1 302 Found\r\nLocation: https://portal.example/login?user=secret\r\n\r\n",
@@ -832,6 +835,7 @@ async fn strange_servers_are_told_in_words() {
         ),
         ("HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\n\r\n<html>", "cannot be used"),
         ("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html>", "a sign-in page or a proxy on the way"),
+        ("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html>", "this is no WSUS: it answers with \"text/html\""),
         (ELSEWHERE, "another server for its cookie"),
     ] {
         let folder = tempfile::tempdir().unwrap();
@@ -851,6 +855,87 @@ async fn nobody_there_is_no_refusal() {
     let error = wsus.authorize().await.unwrap_err();
     assert!(matches!(error, Error::Unavailable { method: Method::GetAuthConfig, .. }), "{error}");
     assert!(error.to_string().contains("refused") && error.fault() == Blame::Path && error.is_retryable(), "{error}");
+}
+
+/// What is tried again for as long as the patience lasts where nobody looks on ends soon where a person waits, unless the server has
+/// said something before.
+#[tokio::test]
+async fn who_waits_for_what_is_hopeless_learns_it_soon() {
+    let folder = tempfile::tempdir().unwrap();
+    let client = |url: &str| {
+        let mut config = config(url, folder.path().to_owned());
+        config.patience.attempts_max = 9;
+        Wsus::new(config, &Governor::default()).unwrap()
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let nobody = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let html = scripted("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html>").await;
+    for (url, kind) in [(nobody.as_str(), "not reached"), (html.as_str(), "no soap")] {
+        for (attended, attempts) in [(true, 3), (false, 9)] {
+            let wsus = client(url);
+            wsus.begins(attended);
+            timeout(SOON, wsus.authorize()).await.unwrap().unwrap_err();
+            assert_eq!(wsus.troubles(), BTreeMap::from([(kind, attempts)]), "{url}, attended: {attended}");
+        }
+    }
+    // What passes is waited for by everybody.
+    let busy = scripted("HTTP/1.1 503 Busy\r\n\r\n").await;
+    let wsus = client(&busy);
+    wsus.begins(true);
+    timeout(SOON, wsus.authorize()).await.unwrap().unwrap_err();
+    assert_eq!(wsus.troubles(), BTreeMap::from([("busy", 9)]));
+    // A server that has spoken comes back, as after a restart.
+    let sim = sim(Character::Wsus);
+    let wsus = client(&sim.url());
+    wsus.begins(true);
+    wsus.config(None).await.unwrap();
+    drop(sim);
+    timeout(SOON, wsus.config(None)).await.unwrap().unwrap_err();
+    assert_eq!(wsus.troubles().values().sum::<u64>(), 9, "{:?}", wsus.troubles());
+}
+
+#[tokio::test]
+async fn a_port_that_speaks_something_else_is_told_as_that() {
+    // Plain HTTP where TLS is asked for.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let plain = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut some = [0; 1024];
+            let _ = stream.read(&mut some).await;
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n").await;
+        }
+    });
+    // TLS where plain HTTP is asked for.
+    let authority = crate::authority::Authority::new("a test's authority");
+    let acceptor = tokio_rustls::TlsAcceptor::from(authority.server(&["127.0.0.1"]));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let tls = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let _ = acceptor.accept(stream).await;
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+    for (url, words) in [
+        (format!("https://{plain}"), "it does not speak TLS at this port: write http://"),
+        (format!("http://{tls}"), "a port that wants TLS looks like this: write https://"),
+    ] {
+        let wsus = Wsus::new(config(&url, folder.path().to_owned()), &Governor::default()).unwrap();
+        let error = timeout(SOON, wsus.authorize()).await.unwrap().unwrap_err();
+        assert!(error.to_string().contains(words), "{url}: {error}");
+        assert_eq!(wsus.troubles().keys().copied().collect::<Vec<_>>(), ["tls"]);
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_is_not_there_is_told_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config("http://nobody.invalid:8530", folder.path().to_owned());
+    let wsus = Wsus::new(config, &Governor::default()).unwrap();
+    let error = timeout(SOON, wsus.authorize()).await.unwrap().unwrap_err().to_string();
+    assert!(error.contains("name") && !error.contains("dns error") && !error.contains("client error"), "{error}");
 }
 
 #[tokio::test]

@@ -15,6 +15,8 @@ use waystation::store::catalog::{
 
 use super::*;
 
+#[path = "trust.rs"]
+mod trust;
 #[path = "wanted.rs"]
 mod wanted;
 

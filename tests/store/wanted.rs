@@ -5,14 +5,14 @@ use waystation::store::catalog::{Deciding, Sift, Walk, WantedUpdate};
 
 use super::*;
 
-fn sift(mode: Mode, languages: &[&str]) -> Arc<Sift> {
+pub(super) fn sift(mode: Mode, languages: &[&str]) -> Arc<Sift> {
     let written = Written { choice: Choice { mode, level: Severity::Important }, ..Written::default() };
     let (mut policy, _) = written.in_force(&waystation::model::filter::Tree::new([]));
     policy.confirmed = true;
     Arc::new(Sift { policy, filters: None, languages: languages.iter().map(|one| (*one).to_owned()).collect() })
 }
 
-async fn walk(catalog: &Catalog, sift: &Arc<Sift>) -> Vec<WantedUpdate> {
+pub(super) async fn walk(catalog: &Catalog, sift: &Arc<Sift>) -> Vec<WantedUpdate> {
     let (mut walk, mut all) = (Walk::default(), Vec::new());
     while !walk.is_ended() {
         let (next, found) = catalog.wanted_step(Arc::clone(sift), walk).await.unwrap();

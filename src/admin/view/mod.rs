@@ -28,7 +28,7 @@ pub use self::requests::{BackupRequest, FetchItem, FetchRequest, ImportRequest, 
 pub use self::status::{Flight, Health, Hour, Listening, Node, Scrub, Status, Traffic, Upstream, Use};
 pub use self::sync::{
     HookTested, Sync, SyncCompared, SyncCounts, SyncHistory, SyncRetried, SyncRetry, SyncRun, SyncRunning, SyncStopped,
-    SyncUpstream,
+    SyncUpstream, SyncWebhook,
 };
 pub use self::tls::{Certificate, Certificates, Pending, Reloaded, SiteCa};
 

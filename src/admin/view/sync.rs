@@ -31,8 +31,14 @@ pub struct Sync {
     /// The host that is told of runs; absent where nobody is.
     #[serde(default)]
     pub webhook: Option<String>,
-    /// Updates held, categories and detectoids among them.
+    /// How far that host has been told; absent where nobody is.
+    #[serde(default)]
+    pub webhook_state: Option<SyncWebhook>,
+    /// Everything that is held and counts: updates, members of bundles, categories and detectoids.
     pub updates: u64,
+    /// Updates that can be approved by themselves: those that lists of updates count.
+    #[serde(default)]
+    pub listed: u64,
     /// Revisions held: bundles may need lower ones of their members.
     pub revisions: u64,
     /// Updates that were not taken, or are held and not offered.
@@ -42,6 +48,23 @@ pub struct Sync {
     /// Which files of updates are brought ahead of time, and how far that is.
     #[serde(default)]
     pub content: Option<policy::ContentState>,
+}
+
+/// How far who is told of runs has been told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncWebhook {
+    /// Events that are not told yet.
+    pub waiting: u64,
+    /// Events that were given up since the node began.
+    pub lost: u64,
+    /// When an event was taken last; absent where none was since the node began.
+    pub told_at: Option<Time>,
+    /// When the last attempt failed; absent where an event was taken since.
+    pub failed_at: Option<Time>,
+    /// Why it failed.
+    pub failure: Option<String>,
+    /// When the next attempt is made.
+    pub next_at: Option<Time>,
 }
 
 /// Who stands above.
@@ -89,9 +112,9 @@ pub struct SyncCounts {
     pub new: u64,
     /// Updates of which another revision came.
     pub changed: u64,
-    /// Updates that their publisher withdrew.
+    /// Updates that can be approved by themselves and that their publisher withdrew.
     pub expired: u64,
-    /// Updates that something newer supersedes now.
+    /// Updates that can be approved by themselves, are not expired, and that something newer supersedes now and nothing did before.
     pub superseded: u64,
     /// Files that the updates which came consist of.
     pub files: u64,
@@ -152,10 +175,19 @@ pub struct SyncCompared {
     pub agreed: u64,
     /// Revisions that are not, and are refused, with the bundles that contain them.
     pub differed: u64,
+    /// Of those, where the text alone differs.
+    #[serde(default)]
+    pub text: u64,
     /// Revisions of updates that Microsoft does not have: left as they are.
     pub absent: u64,
     /// Revisions that Microsoft does not give out: left as they are.
     pub unknown: u64,
+    /// Updates of which Microsoft has a newer revision than the one that counts here.
+    #[serde(default)]
+    pub behind: u64,
+    /// Of those, where that one withdraws the update, and nobody had vouched for what is held: left as they are.
+    #[serde(default)]
+    pub withdrawn: u64,
 }
 
 /// The order to ask for refused updates again.
@@ -165,6 +197,9 @@ pub struct SyncRetry {
     /// Their ids; none for all that were not taken.
     #[serde(default)]
     pub ids: Vec<String>,
+    /// All that a comparison refused, instead; without ids.
+    #[serde(default)]
+    pub compared: bool,
 }
 
 /// What came of it.
@@ -174,6 +209,9 @@ pub struct SyncRetried {
     pub retried: Vec<String>,
     /// How many of them the next run asks for; the others are held, and offered again.
     pub asked: u64,
+    /// How many are held and stay refused, by a comparison.
+    #[serde(default)]
+    pub left: u64,
     /// The job of the run that was started for it; absent where none was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<u64>,

@@ -242,7 +242,9 @@ table! {
         connect_timeout: Time<{ SECOND }, { 60 * SECOND }> = text("5 s"), Restart;
         /// An answer that sends nothing for this long is taken for stalled and asked for again.
         stall_timeout: Time<{ SECOND }, { 300 * SECOND }> = text("10 s"), Restart;
-        /// How long one question is tried again before the failure is reported.
+        /// How long one question is tried again before the failure is reported; of the catalog's service it is the time that is
+        /// waited between attempts. What does not pass by itself (no such name, nobody listens, no sync service) is reported
+        /// within seconds where a person has started the run.
         patience: Time<{ SECOND }, { 3600 * SECOND }> = text("60 s"), Restart;
     }
     /// The way out of the site.

@@ -300,6 +300,7 @@ fn conversation(
     let http = upstream::Config { proxy: sync_proxy(typed)?, ..upstream(typed, store)? };
     let mut config = upstream::wsus::Config::new(url, name, id, http, typed.store.path.0.clone());
     config.parallel = count(typed.sync.parallel.0);
+    config.patience = upstream::wsus::Patience::of(typed.upstream.patience.0);
     Ok(config)
 }
 

@@ -47,7 +47,10 @@ can make endpoints run what he likes. Every revision that nobody vouches for is
 held against Microsoft's over TLS. The same document: it is authenticated from
 now on, and its digests prove payloads. Another one: it is refused with what
 differs, with the bundles that contain it, and is not offered. What Microsoft
-does not have (somebody published it on the WSUS) is told and left as it is.
+does not have (somebody published it on the WSUS) is told and left as it is; so
+is what Microsoft has in a newer revision. Where most documents differ in their
+text alone, the comparison fails and refuses none of these: somebody on the way
+writes documents anew. `waystation sync retry --compared` takes refusals back.
 Asks [sync] microsoft; everything that is listed there is asked for once, which
 takes some minutes. Ctrl-C stops it: what it found stays, and the next one goes
 on with what is left.")]
@@ -62,15 +65,20 @@ Examples:
   waystation sync retry
   waystation sync retry 3b6f8c2d-51e0-4a7b-9d42-6c1e7f2e90a5
   waystation sync retry --later
+  waystation sync retry --compared
 
-Without ids all that were not taken; an update that is held and was refused
-afterwards (by a comparison) only by its id, since it is offered again then.
-`waystation updates list --state refused` shows them with their reasons. What
-cannot be used still is refused again.")]
+Without ids all that were not taken. An update that is held and was refused
+afterwards, by a comparison, is taken back by its id, or with all others of its
+kind by --compared: it is offered again, until the next comparison refuses it
+again. `waystation updates list --state refused` shows them with their reasons.
+What cannot be used still is refused again.")]
     Retry {
         /// Ids of updates, as the list of what is refused shows them
         #[arg(value_name = "ID")]
         ids: Vec<String>,
+        /// Take back all that comparisons with Microsoft's catalog refused
+        #[arg(long, conflicts_with = "ids")]
+        compared: bool,
         /// Leave the asking to the next run, instead of starting one
         #[arg(long)]
         later: bool,
@@ -100,7 +108,11 @@ successful  everything was fetched and committed
 failed      it could not go on; the reason stands below the table
 stopped     somebody stopped it, or the node was told to stop: who stands below
 cut off     the node ended under it
-expired     updates that their publisher withdrew in this run
+expired     updates that can be approved and came as withdrawn by their
+            publisher in this run, and were not before
+superseded  updates that can be approved, are not expired, and that something
+            newer supersedes since this run, those that came so among them;
+            the first run's two numbers are those of `updates list --state`
 files       files of the updates that came
 wanted      what the content policy wanted of all files when it had ended
 refused     updates that were not taken (`waystation updates list --state

@@ -137,6 +137,7 @@ impl Tables<'_> {
             return self.refuse(w, identity, why, false);
         }
         self.refused.remove(&identity_key(identity))?;
+        self.let_go.remove(identity.id.bytes())?;
         self.got(w, identity)?;
         w.applied.files += u64::from(ready.row.files);
         w.applied.bytes += ready.came;
@@ -205,7 +206,10 @@ impl Tables<'_> {
         self.relate(w, number, &row, ready)?;
         if is_current {
             let superseded = self.relate_current(w, number, &row, &ready.update)?;
-            w.applied.superseded += superseded;
+            // What came behind what supersedes it counts as what came before it does: whichever of the two comes last.
+            let came_so = old.is_none() && row.is_listed() && self.is_superseded(&id)?;
+            w.applied.superseded += superseded + u64::from(came_so);
+            let row_is_expired = row.deployable && row.publication != 0;
             let row = UpdateRow { current: number, generation: w.generation, unauthenticated: row.unauthenticated };
             self.updates.insert(&id, encode(&row)?.as_slice())?;
             if old.is_none() {
@@ -214,7 +218,7 @@ impl Tables<'_> {
             } else {
                 w.applied.changed += 1;
             }
-            w.applied.expired += u64::from(ready.row.publication != 0 && !was_expired);
+            w.applied.expired += u64::from(row_is_expired && !was_expired);
         }
         self.packs.insert(number, ready.pack.as_slice())?;
         self.revisions.insert(number, encode(&row)?.as_slice())?;

@@ -1,20 +1,30 @@
 //! Taking updates out that a rule says are not kept any more, and what only they bundled.
+//!
+//! What went is remembered with its revision: several lists name it, each with an anchor of its own, and what one of them let go of
+//! another one would fetch again. A higher revision is another matter, and so is what something that is held needs. All of it is
+//! forgotten when the rule ends, or keeps more than before.
 
-use redb::ReadableTable;
+use redb::{ReadableTable, ReadableTableMetadata};
 
-use crate::model::update::UpdateId;
+use crate::model::update::{Identity, UpdateId};
 use crate::store::catalog::apply::Work;
-use crate::store::catalog::tables::{Guid, IdKey, LongKey, RunRow, Tables, id_key, long_key, of_id_key, of_long_key};
+use crate::store::catalog::tables::{
+    Guid, IdKey, LET_GO_KEEP, LongKey, NUMBERS, RunRow, Tables, id_key, long_key, number, of_id_key, of_long_key, read,
+};
 use crate::store::core::Core;
 use crate::store::error::Error;
 use crate::store::writer::Room;
 
 /// Updates that one transaction takes out; each has a few members.
 const STEP: usize = 16;
+/// Updates that are remembered, 20 bytes each: Microsoft lists some hundred definition updates at a time.
+const REMEMBERED_MAX: u64 = 100_000;
+/// How many are forgotten where it would be more: they are fetched once more some day, and let go of again.
+const FORGET_STEP: usize = 1_000;
 
 impl Tables<'_> {
     /// Whether another held update bundles it or names it as a prerequisite.
-    fn is_needed(&self, id: &Guid) -> Result<bool, Error> {
+    pub(crate) fn is_needed(&self, id: &Guid) -> Result<bool, Error> {
         let (low, high) = (id_key(id, 0), id_key(id, u32::MAX));
         let bundles = self.parents.range::<&LongKey>(&long_key(&low, 0)..=&long_key(&high, u32::MAX))?;
         let bundles = bundles.map(|row| row.map(|(key, _)| of_long_key(key.value())));
@@ -26,6 +36,29 @@ impl Tables<'_> {
             }
         }
         Ok(false)
+    }
+
+    /// Whether a rule let go of it, in this revision or a higher one, and nothing that is held needs it.
+    pub(crate) fn was_let_go(&self, identity: Identity) -> Result<bool, Error> {
+        let id = identity.id.bytes();
+        let gone = self.let_go.get(id)?.is_some_and(|revision| revision.value() >= identity.revision);
+        Ok(gone && !self.is_needed(id)?)
+    }
+
+    fn remember_let_go(&mut self, id: &Guid, revision: u32) -> Result<(), Error> {
+        if self.let_go.len()? >= REMEMBERED_MAX {
+            let first: Vec<Guid> = self
+                .let_go
+                .iter()?
+                .take(FORGET_STEP)
+                .map(|row| row.map(|(id, _)| *id.value()))
+                .collect::<Result<_, _>>()?;
+            for id in &first {
+                self.let_go.remove(id)?;
+            }
+        }
+        self.let_go.insert(id, revision)?;
+        Ok(())
     }
 
     /// Takes an update out unless something needs it or a person approved it, then of its members those that nothing needs any more and that nobody can
@@ -43,6 +76,7 @@ impl Tables<'_> {
             let members: Vec<Guid> =
                 self.facts(w, update.current, &row)?.members().map(|member| *member.id.bytes()).collect();
             self.drop_update(w, &id)?;
+            self.remember_let_go(&id, row.revision)?;
             went += 1;
             doomed.extend(members);
         }
@@ -51,6 +85,29 @@ impl Tables<'_> {
 }
 
 impl Core {
+    /// As [`super::Catalog::let_go_under`].
+    pub(crate) fn let_go_under(&self, keep: Option<u32>) -> Result<(), Error> {
+        // 0 is no rule.
+        let rule = keep.map_or(0, |keep| u64::from(keep) + 1);
+        let before = self.index.read(|tx| {
+            let Some(numbers) = read(tx, NUMBERS)? else { return Ok(0) };
+            number(&numbers, LET_GO_KEEP)
+        })?;
+        if before == rule {
+            return Ok(());
+        }
+        self.catalog_write(Room::Frees, move |t, _| {
+            let before = t.number(LET_GO_KEEP)?;
+            t.set_number(LET_GO_KEEP, rule)?;
+            // Without a rule nobody was let go of; one that keeps more wants some of them back.
+            if rule == 0 || rule > before {
+                t.let_go.retain(|_, _| false)?;
+            }
+            Ok(())
+        })
+        .map(drop)
+    }
+
     /// In small transactions, counted in the run. What was needed only by others that go, goes in a further pass. Says how many updates
     /// went, members among them.
     pub(crate) fn let_go(&self, ids: &[UpdateId], run: Option<u64>, wanted: &dyn Fn() -> bool) -> Result<u64, Error> {

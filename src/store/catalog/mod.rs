@@ -73,7 +73,7 @@ pub use crate::store::catalog::blobs::{Reading, Stage, Staged};
 pub use crate::store::catalog::decisions::Deciding;
 pub use crate::store::catalog::mentions::Mention;
 pub use crate::store::catalog::search::PAGE_MAX;
-pub use crate::store::catalog::trust::Doubtful;
+pub use crate::store::catalog::trust::{Doubtful, Offered};
 pub use crate::store::catalog::value::{
     Applied, Batch, Body, Change, Changes, Compared, Counts, Cursor, FileDigest, Hit, Incoming, KnownFile, Outcome,
     Page, Part, Query, Refused, Revision, Run, RunKind, RunNote, Set, Standing, State, Summary, Text, Upstream,
@@ -254,20 +254,17 @@ impl Catalog {
 
     /// Takes it out of quarantine; says whether it was in. What is not held is asked for by the next run.
     pub async fn pardon(&self, identity: Identity) -> Result<bool, Error> {
-        self.step(move |core| {
-            let change = move |t: &mut tables::Tables<'_>, w: &mut apply::Work<'_>| {
-                let was = t.refused.remove(&tables::identity_key(identity))?.is_some();
-                if was {
-                    t.want_pardoned(w, identity)?;
-                }
-                if let Some((number, row)) = t.held(identity)? {
-                    t.set_refused(w, number, row, false)?;
-                }
-                Ok(was)
-            };
-            core.catalog_write(Room::Adds, change).map(|(was, _)| was)
-        })
-        .await
+        Ok(!self.pardon_all(vec![identity]).await?.is_empty())
+    }
+
+    /// The same for several, in small transactions; says which of them were in.
+    pub async fn pardon_all(&self, identities: Vec<Identity>) -> Result<Vec<Identity>, Error> {
+        self.step(move |core| core.pardon(&identities)).await
+    }
+
+    /// Revisions behind `after` that are held and offered, and where to go on, until there is no place.
+    pub async fn offered(&self, after: Option<Identity>) -> Result<(Vec<Offered>, Option<Identity>), Error> {
+        self.walk(move |core| core.offered(after)).await
     }
 
     /// Revisions behind `after` that came over a connection that proves nothing and are offered; and where to go on, until there is
@@ -288,6 +285,12 @@ impl Catalog {
         self.core.writable()?;
         let core = Arc::clone(&self.core);
         self.core.long.run_watched(move |wanted| core.let_go(&ids, run, wanted)).await?
+    }
+
+    /// Under which rule updates are let go of from now on: how many of each product are kept, or none. What was let go of stays away
+    /// where a list names it, as long as the rule keeps as many or fewer.
+    pub async fn let_go_under(&self, keep: Option<u32>) -> Result<(), Error> {
+        self.step(move |core| core.let_go_under(keep)).await
     }
 
     /// Takes away what crashes and replaced revisions left behind. Dropped, it ends with the transaction under way.

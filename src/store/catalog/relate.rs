@@ -159,7 +159,7 @@ impl Tables<'_> {
         Ok(())
     }
 
-    /// What is said of the revision that counts. Returns how many held updates are superseded now and were not before.
+    /// What is said of the revision that counts. Returns as [`Tables::supersede`].
     pub(crate) fn relate_current(
         &mut self,
         w: &mut Work<'_>,
@@ -181,8 +181,8 @@ impl Tables<'_> {
     }
 
     /// What a current revision makes superfluous. That is nothing where it was withdrawn or refused. It is never itself; of two that
-    /// name each other neither; and nothing that was proven, where it is not. Returns how many held updates are superseded now and
-    /// were not before.
+    /// name each other neither; and nothing that was proven, where it is not. Returns how many held updates that can be approved and
+    /// are offered are superseded now and were not before.
     pub(crate) fn supersede(&mut self, w: &mut Work<'_>, number: u32, row: &RevisionRow) -> Result<u64, Error> {
         let mut superseded = 0;
         if row.publication != 0 || row.refused {
@@ -199,13 +199,20 @@ impl Tables<'_> {
                     continue;
                 }
             }
-            let (from, to) = (id_key(id, 0), id_key(id, u32::MAX));
-            let was = self.superseded.range::<&IdKey>(&from..=&to)?.next().transpose()?.is_some();
-            superseded += u64::from(!was && update.is_some());
+            let was = self.is_superseded(id)?;
+            if let Some(update) = update.filter(|_| !was) {
+                superseded += u64::from(self.revision(update.current)?.is_some_and(|row| row.is_listed()));
+            }
             self.superseded.insert(&id_key(id, number), ())?;
             w.touched.superseded.push(*id);
         }
         Ok(superseded)
+    }
+
+    /// Whether a current revision that is offered supersedes it.
+    pub(crate) fn is_superseded(&self, id: &[u8; 16]) -> Result<bool, Error> {
+        let (from, to) = (id_key(id, 0), id_key(id, u32::MAX));
+        Ok(self.superseded.range::<&IdKey>(&from..=&to)?.next().transpose()?.is_some())
     }
 
     /// The opposite.

@@ -5,7 +5,7 @@ use redb::ReadableTable;
 
 use crate::base::time::Timestamp;
 use crate::store::catalog::decisions::run_files;
-use crate::store::catalog::tables::{LAST_RUN, RUN_NOTES, RUNS, RunRow, Tables, read};
+use crate::store::catalog::tables::{CLOCK, LAST_RUN, RUN_NOTES, RUNS, RunRow, Tables, read};
 use crate::store::catalog::value::{Applied, Counts, Outcome, Run, RunNote};
 use crate::store::core::Core;
 use crate::store::error::Error;
@@ -79,7 +79,7 @@ impl Tables<'_> {
         Ok(())
     }
 
-    /// Runs that never ended were cut off.
+    /// Runs that never ended were cut off: with the last change of the catalog, since nobody was there afterwards to change it.
     fn end_open_runs(&mut self, now: u64) -> Result<u64, Error> {
         let mut open = Vec::new();
         for row in self.runs.iter()? {
@@ -90,8 +90,11 @@ impl Tables<'_> {
             }
         }
         let count = open.len() as u64;
+        let last = self.number(CLOCK)?;
         for (id, row) in open {
-            let row = RunRow { outcome: code_of(Outcome::CutOff), ended: Some(now), ..row };
+            // A clock that was set back must not let a run end before it began.
+            let ended = last.min(now).max(row.started);
+            let row = RunRow { outcome: code_of(Outcome::CutOff), ended: Some(ended), ..row };
             self.runs.insert(id, encode(&row)?.as_slice())?;
         }
         Ok(count)

@@ -76,6 +76,8 @@ pub(crate) const RUN_NOTES: TableDefinition<'static, u64, &[u8]> = TableDefiniti
 pub(crate) const RUN_FILES: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("catalog-run-files.1");
 /// Update, group -> [`DecisionRow`].
 pub(crate) const DECISIONS: TableDefinition<'static, &DecisionKey, &[u8]> = TableDefinition::new("catalog-decisions.1");
+/// Update -> the revision in which a rule let go of it (see `catalog::let_go`).
+pub(crate) const LET_GO: TableDefinition<'static, &Guid, u32> = TableDefinition::new("catalog-let-go.1");
 /// What the name of a file is like that an endpoint asked for -> when it was asked for last.
 pub(crate) const ASKED: TableDefinition<'static, &str, u64> = TableDefinition::new("catalog-asked.1");
 
@@ -96,6 +98,9 @@ pub(crate) const PACKED: &str = "packed";
 pub(crate) const TRAINED_AT: &str = "trained-at";
 /// The generation of what is imported now; raised with every change of the upstream.
 pub(crate) const GENERATION: &str = "generation";
+
+/// The rule under which updates were let go of: one more than it keeps of each product; 0 where there is none.
+pub(crate) const LET_GO_KEEP: &str = "let-go-keep";
 
 /// Names in [`STATE`].
 pub(crate) const UPSTREAM: &str = "upstream";
@@ -161,6 +166,11 @@ pub(crate) struct RevisionRow {
 impl RevisionRow {
     pub(crate) fn identity(&self) -> Identity {
         Identity { id: UpdateId::new(self.id), revision: self.revision }
+    }
+
+    /// Whether it can be approved by itself and was not withdrawn.
+    pub(crate) fn is_listed(&self) -> bool {
+        self.deployable && self.publication == 0
     }
 }
 
@@ -431,6 +441,7 @@ pub(crate) struct Tables<'tx> {
     pub(crate) run_files: Table<'tx, u64, &'static [u8]>,
     pub(crate) decisions: Table<'tx, &'static DecisionKey, &'static [u8]>,
     pub(crate) asked: Table<'tx, &'static str, u64>,
+    pub(crate) let_go: Table<'tx, &'static Guid, u32>,
     pub(crate) run_notes: Table<'tx, u64, &'static [u8]>,
 }
 
@@ -462,6 +473,7 @@ impl<'tx> Tables<'tx> {
             run_files: tx.open_table(RUN_FILES)?,
             decisions: tx.open_table(DECISIONS)?,
             asked: tx.open_table(ASKED)?,
+            let_go: tx.open_table(LET_GO)?,
             run_notes: tx.open_table(RUN_NOTES)?,
         })
     }

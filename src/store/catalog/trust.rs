@@ -29,6 +29,8 @@ use crate::store::writer::Room;
 const LOOKED_AT_MAX: usize = 10_000;
 /// Revisions that one transaction vouches for: each reads what it says and describes its files anew.
 const VOUCH_STEP: usize = 20;
+/// Refusals that one transaction takes back, for the same reason.
+const PARDON_STEP: usize = 20;
 /// Revisions of a file that are asked for the best description of it.
 const USERS_MAX: usize = 1000;
 
@@ -39,6 +41,17 @@ pub struct Doubtful {
     pub identity: Identity,
     /// BLAKE3 of its document.
     pub digest: Blake3,
+}
+
+/// A revision that is held and offered, as a comparison wants to know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offered {
+    /// Which, and what it says.
+    pub revision: Doubtful,
+    /// Whether it is the one that counts of its update.
+    pub current: bool,
+    /// Whether somebody proven has said it.
+    pub proven: bool,
 }
 
 impl Tables<'_> {
@@ -131,8 +144,15 @@ impl Tables<'_> {
 }
 
 impl Core {
-    /// Step 1: revisions behind `after` that are held, offered and proven by nobody, and where to go on; no place is the end.
+    /// Step 1: of what is held and offered behind `after` that which nobody proven has said, and where to go on; no place is the end.
     pub(crate) fn doubtful(&self, after: Option<Identity>) -> Result<(Vec<Doubtful>, Option<Identity>), Error> {
+        let (found, next) = self.offered(after)?;
+        let doubtful = found.into_iter().filter(|one| !one.proven).map(|one| one.revision).collect();
+        Ok((doubtful, next))
+    }
+
+    /// Revisions behind `after` that are held and offered, and where to go on; no place is the end.
+    pub(crate) fn offered(&self, after: Option<Identity>) -> Result<(Vec<Offered>, Option<Identity>), Error> {
         self.index.read(|tx| {
             let (Some(identities), Some(revisions)) = (read(tx, IDENTITIES)?, read(tx, REVISIONS)?) else {
                 return Ok((vec![], None));
@@ -150,12 +170,37 @@ impl Core {
                 last = Some(identity);
                 let Some(row) = revisions.get(number.value())? else { continue };
                 let row: RevisionRow = decode("catalog-revisions.1", row.value())?;
-                if row.unauthenticated && !row.refused {
-                    found.push(Doubtful { identity, digest: Blake3::new(row.digest) });
+                if !row.refused {
+                    let revision = Doubtful { identity, digest: Blake3::new(row.digest) };
+                    found.push(Offered { revision, current: row.current, proven: !row.unauthenticated });
                 }
             }
             Ok((found, None))
         })
+    }
+
+    /// Takes these out of quarantine, in small transactions; says which of them were in. What is not held is asked for by the next
+    /// run, what is held is offered again.
+    pub(crate) fn pardon(&self, identities: &[Identity]) -> Result<Vec<Identity>, Error> {
+        let mut pardoned = Vec::new();
+        for step in identities.chunks(PARDON_STEP) {
+            let step = step.to_vec();
+            let (were, _) = self.catalog_write(Room::Adds, move |t, w| {
+                let mut were = Vec::new();
+                for identity in step {
+                    if t.refused.remove(&identity_key(identity))?.is_some() {
+                        t.want_pardoned(w, identity)?;
+                        were.push(identity);
+                    }
+                    if let Some((number, row)) = t.held(identity)? {
+                        t.set_refused(w, number, row, false)?;
+                    }
+                }
+                Ok(were)
+            })?;
+            pardoned.extend(were);
+        }
+        Ok(pardoned)
     }
 
     /// Step 2 for those that are still held as they were when they were compared. Says how many.

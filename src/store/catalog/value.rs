@@ -67,9 +67,10 @@ pub struct Applied {
     pub new: u64,
     /// Updates of which another revision, or other words of the same one, are held now.
     pub changed: u64,
-    /// Of both, those that were withdrawn and were not before.
+    /// Of both, those that can be approved by themselves, are withdrawn, and were not before.
     pub expired: u64,
-    /// Updates that something supersedes now and nothing did before.
+    /// Updates that can be approved by themselves, are not withdrawn, and that something supersedes now and nothing did before; those
+    /// that came so among them, so that it does not matter which of the two came first.
     pub superseded: u64,
     /// Revisions that were held as they are.
     pub unchanged: u64,
@@ -402,10 +403,16 @@ pub struct Compared {
     pub agreed: u64,
     /// Another one there: refused, with the bundles that contain them.
     pub differed: u64,
+    /// Of those, where the text alone is another: files, digests, members, supersedence and rules are the same.
+    pub text: u64,
     /// Updates that Microsoft does not have, such as those that somebody published on the WSUS: left as they are.
     pub absent: u64,
     /// Revisions that Microsoft does not give out, so that nothing can be said: left as they are.
     pub unknown: u64,
+    /// Updates of which Microsoft has a newer revision than the one that is held and counts.
+    pub behind: u64,
+    /// Of those, where that one withdraws the update, and nobody had vouched for what is held: left as they are.
+    pub withdrawn: u64,
 }
 
 /// What a view shows an update as; an update is only one of these, the first that fits in this order.

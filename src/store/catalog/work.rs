@@ -145,6 +145,9 @@ impl Tables<'_> {
             }
             return Ok(false);
         }
+        if self.was_let_go(identity)? {
+            return Ok(false);
+        }
         if let Some((_, row)) = self.held(identity)? {
             // A list names the highest revision that there is: one that is held for a bundle alone is to be the current one.
             let is_lower = !row.current && self.update(&row.id)?.is_some_and(|update| w.outranks(&update));

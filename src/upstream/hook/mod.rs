@@ -24,6 +24,7 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 use crate::base::secret::Secret;
+use crate::base::time::Timestamp;
 use crate::model::origin::Host;
 use crate::upstream::client;
 use crate::upstream::error::{Cause, Error, cause_of};
@@ -114,7 +115,31 @@ impl Answer {
     }
 }
 
+/// How far who listens has been told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Events that are not told yet, the one under way among them.
+    pub waiting: usize,
+    /// When one was taken last.
+    pub told: Option<Timestamp>,
+    /// The last attempt that failed, where none was taken since.
+    pub failed: Option<Failed>,
+    /// When the next attempt is made, where one waits for it.
+    pub next: Option<Timestamp>,
+    /// Events that were given up, since the node began.
+    pub lost: u64,
+}
+
 /// An attempt that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// When.
+    pub at: Timestamp,
+    /// Why.
+    pub why: String,
+}
+
+/// An attempt that failed, and what is to be done about it.
 struct Failure {
     answer: Answer,
     may_pass: bool,
@@ -139,10 +164,11 @@ struct Shared {
     queue: Mutex<Option<mpsc::Receiver<Event>>>,
     tasks: TaskTracker,
     closing: CancellationToken,
+    standing: Mutex<Standing>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // Each change is one assignment.
+    // Whole between any two calls.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -175,8 +201,9 @@ impl Hook {
         let label = if matches!(port, 80 | 443) { host.to_string() } else { format!("{host}:{port}") };
         let proxy = through.map(|through| through.label);
         let (queue, tasks) = (Mutex::new(Some(queue)), TaskTracker::new());
-        let closing = CancellationToken::new();
-        Ok(Self { shared: Arc::new(Shared { config, client, url, label, proxy, sender, queue, tasks, closing }) })
+        let (closing, standing) = (CancellationToken::new(), Mutex::default());
+        let shared = Shared { config, client, url, label, proxy, sender, queue, tasks, closing, standing };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Its host, as messages name it.
@@ -196,9 +223,17 @@ impl Hook {
         }
     }
 
+    /// How far who listens has been told; attempts of [`Hook::try_once`] are nobody's business but who made them.
+    pub fn standing(&self) -> Standing {
+        lock(&self.shared.standing).clone()
+    }
+
     /// Step 1. What finds no room is lost, and the log says so.
     pub fn tell(&self, event: Event) {
+        // Before it can be told.
+        lock(&self.shared.standing).waiting += 1;
         if let Err(error) = self.shared.sender.try_send(event) {
+            self.shared.ended(None);
             let host = self.shared.label.as_str();
             let why = if matches!(error, mpsc::error::TrySendError::Full(_)) {
                 "so many wait already"
@@ -219,6 +254,27 @@ impl Hook {
         self.shared.closing.cancel();
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
+    }
+}
+
+impl Shared {
+    /// An event waits no more: it was taken at this time, or given up.
+    fn ended(&self, told: Option<Timestamp>) {
+        let mut standing = lock(&self.standing);
+        standing.waiting = standing.waiting.saturating_sub(1);
+        standing.next = None;
+        match told {
+            Some(at) => (standing.told, standing.failed) = (Some(at), None),
+            None => standing.lost += 1,
+        }
+    }
+
+    /// An attempt failed, and another one is made after this time, or none.
+    fn failed(&self, why: &str, wait: Option<Duration>) {
+        let now = Timestamp::from(SystemTime::now());
+        let mut standing = lock(&self.standing);
+        standing.failed = Some(Failed { at: now, why: why.to_owned() });
+        standing.next = wait.map(|wait| now.after(wait));
     }
 }
 
@@ -267,6 +323,7 @@ async fn one(shared: &Shared, event: &Event) {
         };
         let failure = match attempted.await {
             Some(Ok(answer)) => {
+                shared.ended(Some(SystemTime::now().into()));
                 tracing::debug!(host, event = kind, id, status = answer.status, "told the webhook");
                 return;
             }
@@ -280,11 +337,14 @@ async fn one(shared: &Shared, event: &Event) {
         let Failure { answer, may_pass, retry_after } = failure;
         let why = said(&answer);
         if !may_pass || is_last {
+            shared.failed(&why, None);
+            shared.ended(None);
             tracing::warn!(host, event = kind, id, attempts = number, why, "an event could not be told to the webhook");
             return;
         }
         let back_off = first.saturating_mul(1 << (number - 1).min(16)).min(longest);
         let wait = jitter(back_off).max(bounded(retry_after).unwrap_or_default());
+        shared.failed(&why, Some(wait));
         if number == 1 {
             tracing::warn!(host, event = kind, id, why, "the webhook is not told yet; it is tried again");
         } else {

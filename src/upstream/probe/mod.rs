@@ -100,7 +100,7 @@ async fn checks(core: &Arc<Core>, location: &Location, object: Object, hop: &Hop
 fn unanswered(failure: &Failure, report: &mut Report) {
     let seen = format!("{}: {}", failure.host, failure.cause);
     match &failure.cause {
-        Cause::Issuer | Cause::Tls(_) => {} // said by the check of TLS
+        Cause::Issuer | Cause::Tls(_) | Cause::NoTls => {} // said by the check of TLS
         Cause::ProxyCredentials { .. } => report.add(
             "proxy",
             Verdict::Bad,

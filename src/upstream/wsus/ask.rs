@@ -111,11 +111,12 @@ async fn send(core: &Core, url: &Url, fields: HeaderMap, request: Vec<u8>) -> Re
         // Faults come with 500 (SOAP 1.1, 6.2), with 400 where SOAP 1.2 blames the one who asks (part 2, 7.5.2.2).
         200 | 400 | 500 if is_xml => Ok(response),
         200 => Err(Trouble::NoSoap(format!(
-            "it is {:?} instead of SOAP; a sign-in page or a proxy on the way speaks in its place, or the url is another \
-             service's",
+            "this is no WSUS: it answers with {:?} instead of SOAP; a sign-in page or a proxy on the way speaks in its place, or the \
+             url is another service's",
             kind.chars().take(60).collect::<String>()
         ))),
-        status @ (408 | 425 | 429 | 500..=599) => {
+        // Whoever does not know the method at all does not learn it.
+        status @ (408 | 425 | 429 | 500 | 502..=599) => {
             Err(Trouble::Path(Cause::Busy { status, retry_after: retry_after(response.headers(), SystemTime::now()) }))
         }
         status @ 300..=399 => {

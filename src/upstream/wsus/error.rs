@@ -127,6 +127,25 @@ impl Trouble {
 }
 
 impl Trouble {
+    /// Whether it does not look as if asking again would help: there is no such name, nobody listens, or who listens speaks something
+    /// else.
+    pub(super) fn is_hopeless(&self) -> bool {
+        match self {
+            Self::Path(cause) => matches!(
+                cause,
+                Cause::NoName(_)
+                    | Cause::Refused
+                    | Cause::Issuer
+                    | Cause::Tls(_)
+                    | Cause::NoTls
+                    | Cause::NoHttp
+                    | Cause::Proxy { .. }
+            ),
+            Self::NoSoap(_) => true,
+            Self::Answer(_) | Self::NotKept(_) | Self::Paused => false,
+        }
+    }
+
     /// What a person is told of it.
     pub(super) fn in_words(&self) -> String {
         match self {

@@ -280,6 +280,12 @@ impl Wsus {
         self.core.lane.set(if is { Class::Definitions } else { Class::Sync });
     }
 
+    /// A conversation begins for which a person waits, or nobody: what does not pass by itself is told a person within seconds, as long
+    /// as the server has said nothing.
+    pub fn begins(&self, attended: bool) {
+        self.core.troubles.begins(attended);
+    }
+
     /// How many tasks are at work for it, workers and decoders.
     pub fn tasks(&self) -> usize {
         self.core.tasks.len()

@@ -20,6 +20,13 @@ const AUTHORIZATIONS_MAX: u32 = 3;
 /// Attempts at an answer that is whole and cannot be read: more than one, for something on the way may have spoilt it.
 const UNREADABLE_MAX: u32 = 2;
 
+/// Attempts at a server that has said nothing yet, where what it does shows that asking again will not help and a person waits for the
+/// answer. More than one, for a server that is just beginning looks the same for a second or two.
+const HOPELESS_MAX: u32 = 3;
+
+/// Attempts at one question at most, however long the patience is: one a minute for a little more than an hour.
+const ATTEMPTS_MAX: u32 = 70;
+
 /// How long and how often what may pass is asked again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
@@ -32,10 +39,33 @@ pub struct Patience {
 }
 
 impl Default for Patience {
-    /// Two minutes of waiting in all, after which an upstream is down rather than busy.
+    /// A minute of waiting in all, after which an upstream is down rather than busy.
     fn default() -> Self {
-        Self { attempts_max: 8, first: Duration::from_secs(1), longest: Duration::from_mins(1) }
+        Self::of(Duration::from_mins(1))
     }
+}
+
+impl Patience {
+    /// As many attempts as fit into so much waiting between them; two at least. How long the attempts themselves take does not count:
+    /// a list that ends after five minutes in a gateway's timeout is asked for again all the same.
+    pub fn of(patience: Duration) -> Self {
+        let (first, longest) = (Duration::from_secs(1), Duration::from_mins(1));
+        let mut waits = Duration::ZERO;
+        let mut attempts_max = 2;
+        while attempts_max < ATTEMPTS_MAX {
+            waits += back_off(first, longest, attempts_max - 1);
+            if waits >= patience {
+                break;
+            }
+            attempts_max += 1;
+        }
+        Self { attempts_max, first, longest }
+    }
+}
+
+/// The wait after so many failures, before jitter.
+fn back_off(first: Duration, longest: Duration, failures: u32) -> Duration {
+    first.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(longest)
 }
 
 /// What to do after a refusal.
@@ -53,6 +83,8 @@ pub(super) enum Step {
 #[derive(Debug)]
 pub(super) struct Tries<'a> {
     core: &'a Core,
+    /// Which question it is, among those under way.
+    question: u64,
     method: Method,
     /// An anchor was sent, which may be what is refused.
     anchored: bool,
@@ -68,6 +100,7 @@ impl<'a> Tries<'a> {
     pub(super) fn new(core: &'a Core, method: Method) -> Self {
         Self {
             core,
+            question: core.troubles.question(),
             method,
             anchored: false,
             answers_max: core.config.patience.attempts_max,
@@ -78,12 +111,14 @@ impl<'a> Tries<'a> {
         }
     }
 
-    pub(super) fn anchored(self, anchored: bool) -> Self {
-        Self { anchored, ..self }
+    pub(super) fn anchored(mut self, anchored: bool) -> Self {
+        self.anchored = anchored;
+        self
     }
 
-    pub(super) fn answers_max(self, answers_max: u32) -> Self {
-        Self { answers_max: answers_max.min(self.answers_max), ..self }
+    pub(super) fn answers_max(mut self, answers_max: u32) -> Self {
+        self.answers_max = answers_max.min(self.answers_max);
+        self
     }
 
     /// Another operation of the same question.
@@ -94,13 +129,14 @@ impl<'a> Tries<'a> {
     /// Waits until it may be asked again; the error where it was enough.
     pub(super) async fn failed(&mut self, trouble: Trouble) -> Result<(), Error> {
         let is_answers = trouble.is_answers();
+        let is_hopeless = trouble.is_hopeless();
         self.core.troubles.count(troubles::of(&trouble));
         match trouble {
             // Nothing has failed; the next attempt waits until bytes may flow.
             Trouble::Paused => Ok(()),
             Trouble::NotKept(why) => Err(Error::NotKept { why }),
             Trouble::NoSoap(why) => {
-                if self.wait(None, &why).await {
+                if self.wait_as(is_hopeless, None, &why).await {
                     Ok(())
                 } else {
                     Err(self.unusable(why))
@@ -114,7 +150,7 @@ impl<'a> Tries<'a> {
                         return Err(self.unusable(why));
                     }
                 }
-                self.broke(true, None, why).await
+                self.broke(true, false, None, why).await
             }
             Trouble::Path(Cause::Status(status)) => {
                 Err(self.refused(format!("it answered {status}; {}", hint(status))))
@@ -123,7 +159,7 @@ impl<'a> Tries<'a> {
             Trouble::Path(cause) => {
                 let why = cause.to_string();
                 if cause.may_pass() {
-                    self.broke(is_answers, cause.retry_after(), why).await
+                    self.broke(is_answers, is_hopeless, cause.retry_after(), why).await
                 } else {
                     Err(self.refused(why))
                 }
@@ -131,9 +167,15 @@ impl<'a> Tries<'a> {
         }
     }
 
-    async fn broke(&mut self, is_answers: bool, retry_after: Option<Duration>, why: String) -> Result<(), Error> {
+    async fn broke(
+        &mut self,
+        is_answers: bool,
+        is_hopeless: bool,
+        retry_after: Option<Duration>,
+        why: String,
+    ) -> Result<(), Error> {
         self.broken += u32::from(is_answers);
-        if (is_answers && self.broken >= self.answers_max) || !self.wait(retry_after, &why).await {
+        if (is_answers && self.broken >= self.answers_max) || !self.wait_as(is_hopeless, retry_after, &why).await {
             return Err(self.unavailable(why, retry_after));
         }
         tracing::debug!(host = self.core.label, method = %self.method, why, "asked again");
@@ -172,20 +214,23 @@ impl<'a> Tries<'a> {
 
     /// Waits before the next attempt, and lets others see for what; false where there is none.
     pub(super) async fn wait(&mut self, retry_after: Option<Duration>, why: &str) -> bool {
-        let Patience { attempts_max, first, longest } = self.core.config.patience;
+        self.wait_as(false, retry_after, why).await
+    }
+
+    async fn wait_as(&mut self, is_hopeless: bool, retry_after: Option<Duration>, why: &str) -> bool {
+        let Patience { mut attempts_max, first, longest } = self.core.config.patience;
+        if is_hopeless && self.core.troubles.wants_to_know() {
+            attempts_max = attempts_max.min(HOPELESS_MAX);
+        }
         self.failures += 1;
         if self.failures >= attempts_max {
             return false;
         }
-        let back_off = first.saturating_mul(1 << (self.failures - 1).min(16)).min(longest);
+        let back_off = back_off(first, longest, self.failures);
         let time = jitter(back_off).max(bounded(retry_after).unwrap_or_default());
-        self.core.troubles.wait(Waiting {
-            method: self.method,
-            why: why.to_owned(),
-            attempt: self.failures + 1,
-            attempts_max,
-            wait: time,
-        });
+        let waiting =
+            Waiting { method: self.method, why: why.to_owned(), attempt: self.failures + 1, attempts_max, wait: time };
+        self.core.troubles.wait(self.question, waiting);
         sleep(time).await;
         true
     }
@@ -207,11 +252,38 @@ impl<'a> Tries<'a> {
     }
 }
 
+impl Drop for Tries<'_> {
+    fn drop(&mut self) {
+        self.core.troubles.over(self.question);
+    }
+}
+
 /// What to look at after a status.
 fn hint(status: u16) -> &'static str {
     match status {
-        404 | 405 => "there is no sync service at this address; check the upstream's url and port",
+        404 | 405 | 501 => {
+            "this is no WSUS: there is no sync service at this address; check the upstream's url and port (8530 of a WSUS, 8531 with https)"
+        }
+        400 => "check the upstream's url; a port that wants https answers so, too",
         401 | 403 => "it lets this node not in; check its access rules, and whether it wants TLS",
         _ => "check the upstream's url, and what stands on the way",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_attempts_as_fit_into_the_patience() {
+        let attempts = |seconds| Patience::of(Duration::from_secs(seconds)).attempts_max;
+        assert_eq!([0, 1, 3, 60, 120].map(attempts), [2, 2, 3, 7, 8]);
+        assert_eq!(attempts(3600), 66, "the waits double up to a minute");
+        assert_eq!(attempts(u64::MAX), ATTEMPTS_MAX);
+        for seconds in [1, 3, 60, 600] {
+            let Patience { attempts_max, first, longest } = Patience::of(Duration::from_secs(seconds));
+            let all: Duration = (1..attempts_max - 1).map(|failures| back_off(first, longest, failures)).sum();
+            assert!(all < Duration::from_secs(seconds), "{seconds}: another one is begun only within it");
+        }
     }
 }

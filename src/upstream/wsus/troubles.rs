@@ -33,12 +33,19 @@ pub(super) struct Troubles {
 #[derive(Debug, Default)]
 struct Met {
     counts: BTreeMap<&'static str, u64>,
-    waiting: Option<Waiting>,
+    /// The wait that is shown, and of which question it is.
+    waiting: Option<(u64, Waiting)>,
+    /// How many questions there were.
+    questions: u64,
+    /// A person waits.
+    attended: bool,
+    /// The server has answered since then.
+    heard: bool,
 }
 
 impl Troubles {
     fn lock(&self) -> MutexGuard<'_, Met> {
-        // Each change is one assignment, so that a panic elsewhere has broken nothing.
+        // Whole between any two calls, so that a panic elsewhere has broken nothing.
         self.met.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -48,16 +55,47 @@ impl Troubles {
         }
     }
 
-    pub(super) fn wait(&self, waiting: Waiting) {
-        self.lock().waiting = Some(waiting);
+    /// Another question is asked; its number.
+    pub(super) fn question(&self) -> u64 {
+        let mut met = self.lock();
+        met.questions = met.questions.wrapping_add(1);
+        met.questions
     }
 
-    /// The server has answered: whatever was waited for is over. Of several workers the last one that waits is told.
-    pub(super) fn answered(&self) {
+    /// A question is asked again after a wait. Of several that wait one is shown, until it is over, so that its attempts are seen
+    /// one after the other.
+    pub(super) fn wait(&self, question: u64, waiting: Waiting) {
         let mut met = self.lock();
-        if met.waiting.is_some() {
+        if met.waiting.as_ref().is_none_or(|(shown, _)| *shown == question) {
+            met.waiting = Some((question, waiting));
+        }
+    }
+
+    /// A question has its answer, or none.
+    pub(super) fn over(&self, question: u64) {
+        let mut met = self.lock();
+        if met.waiting.as_ref().is_some_and(|(shown, _)| *shown == question) {
             met.waiting = None;
         }
+    }
+
+    /// The server has answered: whatever was waited for is over.
+    pub(super) fn answered(&self) {
+        let mut met = self.lock();
+        met.heard = true;
+        met.waiting = None;
+    }
+
+    /// Something begins for which a person waits, or nobody.
+    pub(super) fn begins(&self, attended: bool) {
+        let mut met = self.lock();
+        (met.attended, met.heard) = (attended, false);
+    }
+
+    /// Whether a person waits for the first word of the server.
+    pub(super) fn wants_to_know(&self) -> bool {
+        let met = self.lock();
+        met.attended && !met.heard
     }
 
     pub(super) fn counts(&self) -> BTreeMap<&'static str, u64> {
@@ -65,7 +103,7 @@ impl Troubles {
     }
 
     pub(super) fn waiting(&self) -> Option<Waiting> {
-        self.lock().waiting.clone()
+        self.lock().waiting.as_ref().map(|(_, waiting)| waiting.clone())
     }
 }
 
@@ -83,8 +121,9 @@ pub(super) fn of(trouble: &Trouble) -> Option<&'static str> {
             Cause::Silent(_) | Cause::Impatient(_) => "no answer in time",
             Cause::Stalled { .. } | Cause::Cut { .. } => "broken off",
             Cause::Busy { .. } => "busy",
-            Cause::Issuer | Cause::Tls(_) => "tls",
+            Cause::Issuer | Cause::Tls(_) | Cause::NoTls | Cause::NoHttp => "tls",
             Cause::ProxyCredentials { .. } | Cause::Proxy { .. } => "proxy",
+            Cause::Status(404 | 405 | 501) => "no sync service",
             Cause::NoResume { .. }
             | Cause::Status(_)
             | Cause::Unauthorized(_)
@@ -103,5 +142,36 @@ pub(super) fn of_refusal(reaction: Reaction) -> &'static str {
         Reaction::BackOff => "busy",
         Reaction::Bisect => "batch refused",
         Reaction::Restart | Reaction::Stop => "refused",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_questions_that_wait_one_is_shown_until_it_is_over() {
+        let troubles = Troubles::default();
+        let (one, two) = (troubles.question(), troubles.question());
+        let wait = |question, attempt| {
+            let (method, why) = (Method::GetUpdateData, String::new());
+            troubles.wait(question, Waiting { method, why, attempt, attempts_max: 7, wait: Duration::ZERO });
+        };
+        let shown = || troubles.waiting().map(|waiting| waiting.attempt);
+        wait(one, 2);
+        wait(two, 2);
+        wait(one, 3);
+        wait(two, 3);
+        assert_eq!(shown(), Some(3));
+        wait(two, 4);
+        assert_eq!(shown(), Some(3), "the attempts of one question, one after the other");
+        troubles.over(two);
+        assert_eq!(shown(), Some(3));
+        troubles.over(one);
+        assert_eq!(shown(), None);
+        wait(two, 5);
+        assert_eq!(shown(), Some(5));
+        troubles.answered();
+        assert_eq!(shown(), None);
     }
 }

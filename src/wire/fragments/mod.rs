@@ -22,10 +22,12 @@ use crate::wire::metadata::pull::{Pull, Token};
 
 mod attributes;
 mod cut;
+mod sense;
 #[cfg(test)]
 mod tests;
 
 pub use cut::PIECES_BYTES_MAX;
+pub use sense::{Sense, sense};
 
 /// A fragment that is there once for each language.
 #[derive(Clone, Debug, PartialEq, Eq)]

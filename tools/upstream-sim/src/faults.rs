@@ -60,6 +60,8 @@ pub(crate) const KINDS: &[(&str, Place, &str, &str)] = &[
     ("bad-digest", Place::Document, "", "a file digest that is not base64"),
     ("lying-size", Place::Document, "", "a file size that is 1,000 too large"),
     ("altered-title", Place::Document, "", "another title: a document that is well and not the published one"),
+    ("altered-rules", Place::Document, "", "another rule: a document that is well and asks something else"),
+    ("rewritten", Place::Document, "", "the same in another rendering, as by a mirror that writes documents anew"),
     ("altered-digest", Place::Document, "", "another SHA-1 of a file, well formed: bytes of somebody else"),
     (
         "withheld",

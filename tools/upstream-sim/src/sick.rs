@@ -18,6 +18,7 @@ pub(crate) fn fits(kind: &str, text: &str) -> bool {
         // Calls fail as a whole; the documents are good.
         "unknown-id" | "crashes-server" | "withheld" => false,
         "altered-title" => text.contains("<upd:Title>"),
+        "altered-rules" => text.contains("</upd:ApplicabilityRules>"),
         "bad-digest" | "lying-size" | "altered-digest" => text.contains("<upd:File Digest="),
         "cyclic-bundle" => {
             text.contains("</upd:Relationships>") && text.contains("LegacyName") || text.contains("Handler=")
@@ -68,6 +69,12 @@ pub(crate) fn text(kind: &str, text: &str, world: &World, (id, revision): &Ident
             format!("{}*** not base64 ***{}", text.get(..at)?, text.get(end..)?)
         }
         "altered-title" => text.replacen("<upd:Title>", "<upd:Title>Altered: ", 1),
+        "altered-rules" => text.replacen(
+            "</upd:ApplicabilityRules>",
+            "<upd:IsSuperseded When=\"always\" /></upd:ApplicabilityRules>",
+            1,
+        ),
+        "rewritten" => before_end("<!-- written anew -->").replace(" />", "/>").replace("><upd:", ">\n  <upd:"),
         "altered-digest" => {
             let at = text.find("<upd:File Digest=\"")? + "<upd:File Digest=\"".len();
             let end = at + text.get(at..)?.find('"')?;

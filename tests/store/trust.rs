@@ -1,0 +1,180 @@
+//! What is believed of whom: what is vouched for later, what rules let go of, and what is counted of a run.
+
+use super::*;
+
+use waystation::store::catalog::Deciding;
+
+#[tokio::test]
+async fn what_is_vouched_for_says_nothing_of_where_somebody_unproven_said_it_lies() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let catalog = store.catalog();
+    catalog.begin_upstream(wsus()).await.unwrap();
+    let sha1 = sha1_of(1);
+    let foreign: Name = OriginKey::new("dl.example/filestreamingservice/files/another").unwrap().into();
+    let mut genuine = small(Update { files: vec![file(1)], ..update(1, 1) });
+    genuine.urls = vec![(sha1, "http://dl.example/filestreamingservice/files/another".into())];
+    import(&catalog, vec![genuine]).await;
+    let at = async |name: &Name| catalog.mentions(name.clone(), Vec::new()).await.unwrap();
+    let before = at(&foreign).await;
+    assert!(before.len() == 1 && before[0].unauthenticated && before[0].by_address, "{before:?}");
+    let (doubtful, _) = catalog.doubtful(None).await.unwrap();
+    assert_eq!(catalog.vouch_for(doubtful).await.unwrap(), 1);
+    let known = catalog.files(FileDigest::Sha1(sha1)).await.unwrap().remove(0);
+    assert_eq!((known.unauthenticated, known.file.sha256), (false, file(1).sha256), "its digests are Microsoft's");
+    assert!(known.urls.is_empty(), "{known:?}");
+    assert!(at(&foreign).await.is_empty(), "nothing of Microsoft's was said of that address");
+    // Somebody proven may say where it lies.
+    catalog.begin_upstream(microsoft()).await.unwrap();
+    import(&catalog, vec![small(Update { files: vec![file(1)], ..update(2, 1) })]).await;
+    let named: Name = OriginKey::new("dl.example/windows-1.cab").unwrap().into();
+    let found = at(&named).await;
+    assert!(found.len() == 1 && !found[0].unauthenticated, "{found:?}");
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn digests_of_a_wanted_file_and_who_vouches_for_them_have_one_source() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let catalog = store.catalog();
+    catalog.begin_upstream(microsoft()).await.unwrap();
+    // As older updates are: without a SHA-256.
+    let plain = File { sha256: None, ..file(1) };
+    import(&catalog, vec![small(Update { files: vec![plain.clone()], ..update(2, 1) })]).await;
+    catalog.begin_upstream(wsus()).await.unwrap();
+    let invented = File { sha256: Some(sha256_of(b"invented")), ..plain };
+    import(&catalog, vec![small(Update { files: vec![invented], ..update(1, 1) })]).await;
+    let approve = Deciding::Approve { all_files: true };
+    catalog.decide(vec![id(1)], approve, "ada".into(), String::new()).await.unwrap();
+    let found = wanted::walk(&catalog, &wanted::sift(waystation::model::policy::Mode::Approved, &[])).await;
+    let files: Vec<_> = found.iter().flat_map(|update| &update.files).collect();
+    assert_eq!(files.len(), 1, "{found:?}");
+    // What Microsoft published of it has no SHA-256, so that none may look as if it were Microsoft's.
+    assert!(files[0].unauthenticated || files[0].file.sha256.is_none(), "{files:?}");
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn many_refusals_are_taken_back_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let catalog = store.catalog();
+    catalog.begin_upstream(microsoft()).await.unwrap();
+    import(&catalog, (1..=50).map(|at| small(update(at, 1))).collect()).await;
+    for at in 1..=50 {
+        catalog.refuse(identity(at, 1), "it differs".into()).await.unwrap();
+    }
+    catalog.refuse(identity(77, 1), "it differs".into()).await.unwrap();
+    let all: Vec<_> = (1..=60).chain([77]).map(|at| identity(at, 1)).collect();
+    assert_eq!(catalog.pardon_all(all).await.unwrap().len(), 51);
+    assert_eq!(catalog.standing().await.unwrap().refused, 0);
+    let refused = Query { states: vec![State::Refused], limit: 5, ..Query::default() };
+    assert_eq!(catalog.search(refused).await.unwrap().total, 0);
+    assert_eq!(catalog.list_again().await.unwrap().1, 1, "only what is not held is asked for");
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_became_superseded_is_counted_whatever_came_first() {
+    let over = |at: u64, of: &[u64]| Update { supersedes: of.iter().copied().map(id).collect(), ..update(at, 1) };
+    let hidden = |at: u64| Update { deployable: false, ..update(at, 1) };
+    let expired = |at: u64| Update { publication: Publication::Expired, ..update(at, 1) };
+    let all = vec![
+        over(1, &[2, 3, 4, 5, 9]),
+        over(2, &[3]),
+        update(3, 1),
+        hidden(4),
+        expired(5),
+        // Each other, so neither.
+        over(6, &[7]),
+        over(7, &[6]),
+        Update { deployable: false, ..expired(8) },
+    ];
+    let mut counted = Vec::new();
+    for turn in 0..all.len() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = open(dir.path());
+        let catalog = store.catalog();
+        catalog.begin_upstream(microsoft()).await.unwrap();
+        let mut order = all.clone();
+        order.rotate_left(turn);
+        let mut sum = (0, 0);
+        for one in order.into_iter().map(small) {
+            let applied = import(&catalog, vec![one]).await;
+            sum = (sum.0 + applied.superseded, sum.1 + applied.expired);
+        }
+        let shown = async |state| {
+            let query = Query { states: vec![state], limit: 1, ..Query::default() };
+            catalog.search(query).await.unwrap().total
+        };
+        assert_eq!(sum, (shown(State::Superseded).await, shown(State::Expired).await), "{turn}: as lists show them");
+        counted.push(sum);
+        store.close().await.unwrap();
+    }
+    assert!(counted.iter().all(|sum| *sum == (2, 1)), "{counted:?}");
+}
+
+#[tokio::test]
+async fn what_a_rule_let_go_of_stays_away_until_the_rule_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let catalog = store.catalog();
+    catalog.begin_upstream(microsoft()).await.unwrap();
+    catalog.let_go_under(Some(2)).await.unwrap();
+    let old = || small(update(1, 5));
+    import(&catalog, vec![old(), small(update(2, 5))]).await;
+    assert_eq!(catalog.let_go(vec![id(1)], None).await.unwrap(), 1);
+    let lists = async |set: &str, one: Identity| {
+        catalog.open_list(set.into(), "a".into()).await.unwrap();
+        let new = catalog.list(set.into(), vec![one]).await.unwrap();
+        catalog.forget_set(set.into()).await.unwrap();
+        new
+    };
+    assert_eq!(lists("one", identity(1, 5)).await, 0, "it went by the rule");
+    assert_eq!(lists("two", identity(1, 4)).await, 0, "and what was before it");
+    assert_eq!(lists("one", identity(1, 6)).await, 1, "its publisher has changed it");
+    catalog.let_go_under(Some(1)).await.unwrap();
+    assert_eq!(lists("one", identity(1, 5)).await, 0, "fewer are kept");
+    // What is held needs it.
+    let clause = Clause { any_of: vec![id(1)], is_category: false };
+    import(&catalog, vec![small(Update { prerequisites: vec![clause], ..update(3, 1) })]).await;
+    assert_eq!(lists("one", identity(1, 5)).await, 1);
+    import(&catalog, vec![old()]).await;
+    import(&catalog, vec![small(update(3, 2))]).await;
+    assert_eq!(catalog.let_go(vec![id(1)], None).await.unwrap(), 1);
+    assert_eq!(lists("one", identity(1, 5)).await, 0);
+    catalog.let_go_under(Some(3)).await.unwrap();
+    assert_eq!(lists("one", identity(1, 5)).await, 1, "more are kept");
+    import(&catalog, vec![old()]).await;
+    assert_eq!(catalog.let_go(vec![id(1)], None).await.unwrap(), 1);
+    assert_eq!(lists("one", identity(1, 5)).await, 0);
+    catalog.let_go_under(None).await.unwrap();
+    assert_eq!(lists("one", identity(1, 5)).await, 1, "there is no rule any more");
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_run_that_was_cut_off_ended_with_its_last_commit() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Hand::new();
+    let (store, _) = Store::open(config(dir.path()), Arc::new(RealDisk), clock.clone()).unwrap();
+    let catalog = store.catalog();
+    catalog.begin_upstream(microsoft()).await.unwrap();
+    catalog.start_run("Microsoft".into()).await.unwrap();
+    clock.forward(2_000);
+    import(&catalog, vec![small(update(1, 1))]).await;
+    // The node is off for an hour.
+    clock.forward(3_600_000);
+    assert_eq!(catalog.close_runs().await.unwrap(), 1);
+    let run = catalog.runs(None, 1).await.unwrap().remove(0);
+    let took = run.ended.unwrap().since(run.started);
+    assert_eq!((run.outcome, took), (Outcome::CutOff, Duration::from_secs(2)));
+    // One that committed nothing took no time.
+    catalog.start_run("Microsoft".into()).await.unwrap();
+    clock.forward(60_000);
+    catalog.close_runs().await.unwrap();
+    let run = catalog.runs(None, 1).await.unwrap().remove(0);
+    assert_eq!(run.ended, Some(run.started));
+    store.close().await.unwrap();
+}

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says where by panicking")]
 
+#[path = "catalog/agreement.rs"]
+mod agreement;
 #[path = "catalog/around.rs"]
 mod around;
 #[path = "support/authority.rs"]
@@ -15,6 +17,10 @@ mod documents;
 #[allow(dead_code, reason = "this binary needs no crash of the disk, only its faults")]
 #[path = "support/fault_disk.rs"]
 mod fault_disk;
+#[path = "catalog/lanes.rs"]
+mod lanes;
+#[path = "support/made_catalog.rs"]
+mod made_catalog;
 #[path = "catalog/messages.rs"]
 mod messages;
 #[path = "catalog/policy.rs"]

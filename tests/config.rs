@@ -39,7 +39,7 @@ fn field(loaded: &Loaded, key: &str) -> (String, String) {
 
 /// The findings of one check.
 fn found(loaded: &Loaded, check: &str) -> Vec<Finding> {
-    app::check(loaded, false).into_iter().filter(|finding| finding.check == check).collect()
+    app::check(loaded, false, None).into_iter().filter(|finding| finding.check == check).collect()
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn the_template_is_a_file_that_says_the_defaults() {
         .collect();
     let all = load(data.path(), &on, &[], &[]).unwrap();
     let warned: Vec<_> =
-        app::check(&all, false).into_iter().filter(|finding| finding.verdict == Verdict::Warning).collect();
+        app::check(&all, false, None).into_iter().filter(|finding| finding.verdict == Verdict::Warning).collect();
     assert!(warned.is_empty(), "the template warns of itself: {warned:?}");
     for (key, setting) in all.settings().iter().filter(|(key, _)| *key != "store.path") {
         assert_eq!(setting.origin().layer, Layer::File, "{key}");
@@ -237,6 +237,45 @@ fn filters_that_do_nothing_or_are_wrong_are_told() {
 }
 
 #[test]
+fn rules_that_mean_nothing_and_schedules_that_are_off_are_told() {
+    use waystation::model::filter::{Category, Tree};
+    use waystation::model::update::{CategoryKind, UpdateId};
+    let data = tempfile::tempdir().unwrap();
+    let seen = |check: &str, file: &str, catalog: Option<&Tree>| {
+        let loaded = load(data.path(), file, &[], &[]).unwrap();
+        let found = app::check(&loaded, false, catalog).into_iter().filter(|finding| finding.check == check);
+        found.map(|finding| (finding.verdict, format!("{} | {}", finding.seen, finding.advice))).collect::<Vec<_>>()
+    };
+    let rules = |rule: &str| format!("[content]\npolicy = \"severity\"\nrules = [\"{rule}\"]\n");
+    assert_eq!(seen("rules", &rules("Drivers: metadata"), None), []);
+    let slip = seen("rules", &rules("Definition Updtes: metadata"), None);
+    let fits =
+        |text: &str| text.contains("did you mean \"Definition Updates\"") && text.contains("nothing is fetched ahead");
+    assert!(matches!(&slip[..], [(Verdict::Warning, text)] if fits(text)), "{slip:?}");
+    let more = seen("rules", &rules("Definition Updtes: all"), None);
+    assert!(matches!(&more[..], [(Verdict::Warning, text)] if text.ends_with("it is left out")), "{more:?}");
+    // What only a catalog can tell is noted, and told where there is one.
+    let odd = rules("Hotfixes: metadata");
+    let noted = seen("rules", &odd, None);
+    assert!(matches!(&noted[..], [(Verdict::Note, text)] if text.contains("\"Hotfixes\"")), "{noted:?}");
+    let id = UpdateId::new([9; 16]);
+    let named = |name: &str| Category { id, kind: CategoryKind::Classification, name: name.into(), parent: None };
+    assert_eq!(seen("rules", &odd, Some(&Tree::new([named("Hotfixes")]))), []);
+    let wrong = seen("rules", &odd, Some(&Tree::new([named("Repairs")])));
+    assert!(matches!(&wrong[..], [(Verdict::Warning, _)]), "{wrong:?}");
+
+    for section in ["sync", "definitions"] {
+        let noted = seen("schedule", &format!("[{section}]\nschedule = \"daily 03:00\"\n"), None);
+        let fits = |text: &str| text.contains(&format!("set {section}.enabled = true"));
+        assert!(matches!(&noted[..], [(Verdict::Note, text)] if fits(text)), "{noted:?}");
+        for said in ["true", "false"] {
+            let file = format!("[{section}]\nschedule = \"daily 03:00\"\nenabled = {said}\n");
+            assert_eq!(seen("schedule", &file, None), [], "{said}: somebody has said so");
+        }
+    }
+}
+
+#[test]
 fn bandwidth_that_starves_clients_is_found_and_nonsense_refused() {
     let data = tempfile::tempdir().unwrap();
     let seen = |file: &str| {
@@ -295,8 +334,10 @@ fn no_secret_is_shown() {
     assert!(refused[0].seen.contains("chmod 0640"), "{refused:?}");
 
     fs::set_permissions(&password, fs::Permissions::from_mode(0o640)).unwrap();
-    assert!(!app::check(&loaded, false).iter().any(|found| found.check == "proxy" && found.verdict == Verdict::Bad));
-    let shown = format!("{loaded:?}{:?}", app::check(&loaded, false));
+    assert!(
+        !app::check(&loaded, false, None).iter().any(|found| found.check == "proxy" && found.verdict == Verdict::Bad)
+    );
+    let shown = format!("{loaded:?}{:?}", app::check(&loaded, false, None));
     assert!(!shown.contains("hunter2"));
     // The sync service's own proxy has a file of its own.
     let other = data.path().join("other");
@@ -443,7 +484,7 @@ fn a_port_that_is_taken_is_found() {
     advice("something else listens there", "another port into listen.https");
     advice("does not have that address", "one that it has into listen.control");
     // The node that runs there has them.
-    let runs: Vec<_> = app::check(&loaded, true).into_iter().filter(|finding| finding.check == "bind").collect();
+    let runs: Vec<_> = app::check(&loaded, true, None).into_iter().filter(|finding| finding.check == "bind").collect();
     assert!(matches!(&runs[..], [one] if one.verdict == Verdict::Skipped), "{runs:?}");
 }
 

@@ -3,6 +3,8 @@
 // A test that cannot go on must panic.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says where by panicking")]
 
+#[path = "support/made_catalog.rs"]
+mod made_catalog;
 #[path = "support/origin.rs"]
 mod origin;
 #[path = "support/plain_client.rs"]
@@ -907,6 +909,32 @@ async fn cold_windows_are_brought_in() {
     let spans = [Span::new(0, 10), Span::new(2 * MIB, 4 * MIB), Span::new(6 * MIB + 94, 6 * MIB + 99)];
     check_ranges(&several, "of a cold payload", &spans, &all);
     drop(held);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn what_clients_take_counts_held_or_not_and_a_byte_does_not() {
+    let node = Node::start(&[]).await;
+    let all = Object::made(100_000, 16).all();
+    let catalog = node.store.catalog();
+    made_catalog::import(&catalog, made_catalog::updates(&all), false).await;
+    let files = tempfile::tempdir().unwrap();
+    std::fs::write(files.path().join("a"), &all).unwrap();
+    let (_, target) = node.import(&files.path().join("a"), "cab").await;
+    let mut client = node.client().await;
+    for _ in 0..20 {
+        assert_eq!(client.get(&target, &[("Range", "bytes=7-7")]).await.status, 206);
+    }
+    assert_eq!(catalog.keep_asked().await.unwrap(), 0);
+    let hit = client.get(&target, &[("Range", "bytes=0-69999")]).await;
+    assert!(hit.header("cache-status").unwrap().contains("; hit"), "{:?}", hit.headers);
+    // The record is written after the last byte.
+    let kept = async {
+        while catalog.keep_asked().await.unwrap() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), kept).await.expect("it is kept that somebody took it");
     node.stop().await;
 }
 

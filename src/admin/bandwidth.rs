@@ -20,7 +20,8 @@ use crate::pace::{Class, Governor, Report};
 use crate::store;
 
 /// What there is to set.
-const KEYS: &str = "the keys are upstream, sync, prefetch, demand, clients, nodes, networks, timezone and give_way";
+const KEYS: &str =
+    "the keys are upstream, sync, prefetch, definitions, demand, clients, nodes, networks, timezone and give_way";
 
 /// The future of a change.
 pub type Change = Pin<Box<dyn Future<Output = Result<(), Refused>> + Send>>;

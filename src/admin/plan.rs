@@ -5,23 +5,28 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use http::{StatusCode, header};
 use serde::Deserialize;
 
 use crate::admin::error::Problem;
-use crate::admin::extract::Asked;
+use crate::admin::extract::{Asked, Given};
 use crate::admin::view::policy as view;
 use crate::admin::view::{Started, Time};
 use crate::admin::{Caller, Handles};
-use crate::jobs::content::{Agreement, Plan, Sum, Tally};
+use crate::jobs::agreement::{Agreement, Confirming, Shown};
+use crate::jobs::content::{Plan, Sum, Tally};
 use crate::jobs::work::Work;
-use crate::model::policy::{Mode, Written, level_of_word, level_word};
+use crate::model::policy::{Choice, Mode, Written, level_of_word, level_word};
 use crate::model::update::Severity;
 use crate::pace::{Class, Limit};
 use crate::store::Space;
 
 /// What is told where no limit is set: 100 Mbit/s, in bytes a second.
 const EXAMPLE: u64 = 12_500_000;
+
+/// Files that did not match that are named; how many there are is told beside.
+const MISMATCHED_MAX: usize = 20;
 
 const CONFIRM: &str = "`waystation plan` shows what it comes to, `waystation plan --confirm` agrees to it";
 
@@ -46,8 +51,16 @@ impl Ask {
         }
         if let Some(word) = &self.severity {
             let known = "low, moderate, important or critical";
-            other.choice.level = level_of_word(word)
-                .ok_or_else(|| Problem::malformed(format!("severity: {:?} is none of {known}", shown(word))))?;
+            let level = level_of_word(word);
+            let level =
+                level.ok_or_else(|| Problem::malformed(format!("severity: {:?} is none of {known}", shown(word))))?;
+            if !other.has_level() {
+                let mode = other.choice.mode.word();
+                let title = format!("severity: the policy {mode:?} does not go by it");
+                let next = format!("`waystation plan --policy severity --severity {}` counts it", level_word(level));
+                return Err(Problem::new(StatusCode::BAD_REQUEST, title, next));
+            }
+            other.choice.level = level;
         }
         Ok(Some(other))
     }
@@ -64,10 +77,22 @@ pub async fn show(State(handles): State<Arc<Handles>>, Asked(ask): Asked<Ask>) -
     Ok(Json(present(&handles, &plan)))
 }
 
-/// `POST /api/v1/plan/confirm`.
-pub async fn confirm(State(handles): State<Arc<Handles>>, Caller(by): Caller) -> Result<Json<view::Plan>, Problem> {
-    let plan = handles.jobs.confirm_plan(&by).await?;
-    Ok(Json(present(&handles, &plan)))
+/// `POST /api/v1/plan/confirm`: agrees to what was shown. 409 with the plan where that is not what is wanted by now.
+pub async fn confirm(
+    State(handles): State<Arc<Handles>>,
+    Caller(by): Caller,
+    Given(seen): Given<view::ConfirmRequest>,
+) -> Result<Response, Problem> {
+    let shown = Shown { sum: Sum { files: seen.files, bytes: seen.bytes }, terms: seen.terms };
+    let plan = match handles.jobs.confirm_plan(&by, &shown).await? {
+        Confirming::Agreed(plan) => return Ok(Json(present(&handles, &plan)).into_response()),
+        Confirming::Another(plan) => plan,
+    };
+    let title = "what the policy wants is not what was shown, by far: nothing is confirmed";
+    let problem = Problem::new(StatusCode::CONFLICT, title, CONFIRM).view();
+    let head = [(header::CONTENT_TYPE, "application/problem+json")];
+    let answer = view::AnotherPlan { problem, plan: present(&handles, &plan) };
+    Ok((StatusCode::CONFLICT, head, Json(answer)).into_response())
 }
 
 /// `GET /api/v1/prefetch`.
@@ -87,7 +112,7 @@ pub async fn start(
     Ok((StatusCode::ACCEPTED, Json(Started { job })))
 }
 
-/// `POST /api/v1/prefetch/stop`: what has arrived stays.
+/// `POST /api/v1/prefetch/stop`: what has arrived stays, and none begins by itself.
 pub async fn stop(
     State(handles): State<Arc<Handles>>,
     Caller(by): Caller,
@@ -120,7 +145,7 @@ fn in_short(policy: &Written) -> String {
 }
 
 /// What somebody must do before more is brought.
-fn waits(agreement: &Agreement) -> Option<String> {
+fn awaited(agreement: &Agreement) -> Option<String> {
     match agreement {
         Agreement::NotNeeded | Agreement::Given(_) => None,
         Agreement::Missing => {
@@ -132,12 +157,40 @@ fn waits(agreement: &Agreement) -> Option<String> {
     }
 }
 
+/// Why nothing is brought by itself.
+fn held_back(plan: &Plan) -> Option<String> {
+    plan.held_back().map(|wrong| {
+        format!(
+            "nothing is fetched ahead by itself, since a rule is left out that would keep something out: correct content.rules and reload \
+             the node (SIGHUP); `waystation prefetch start` fetches all the same; {wrong}"
+        )
+    })
+}
+
+/// What is waited for, and what else is worth knowing.
+fn remarks(plan: &Plan) -> (Option<String>, Vec<String>) {
+    let mut told = held_back(plan).into_iter().chain(awaited(&plan.agreement));
+    let first = told.next();
+    let held = plan.held_back();
+    let left_out = plan.left_out.iter().filter(|wrong| plan.has_catalog && held != Some(wrong));
+    let notes = told.chain(left_out.map(|wrong| format!("left out: {wrong}"))).collect();
+    (first, notes)
+}
+
 /// How the content policy stands, as of the last count.
 pub(super) fn state(handles: &Handles) -> view::ContentState {
     let set = handles.jobs.content_policy();
     let prefetching = handles.jobs.prefetching();
     let plan = handles.jobs.last_plan();
     let now = plan.as_ref().map_or_else(Tally::default, |plan| plan.now);
+    let (waits, notes) = plan.as_deref().map(remarks).unwrap_or_default();
+    let mismatched = plan.as_ref().map(|plan| plan.mismatched.as_slice()).unwrap_or_default();
+    let named = mismatched.iter().take(MISMATCHED_MAX).map(|file| view::Mismatched {
+        name: file.name.clone(),
+        sha1: file.sha1.to_string(),
+        why: file.why.clone(),
+        at: Time(file.at),
+    });
     view::ContentState {
         policy: in_short(&set),
         counted_at: plan.as_ref().map(|plan| Time(plan.at)),
@@ -146,7 +199,11 @@ pub(super) fn state(handles: &Handles) -> view::ContentState {
         missing: sum(now.missing()),
         job: prefetching.running,
         last_job: prefetching.last,
-        waits: plan.as_ref().and_then(|plan| waits(&plan.agreement)),
+        waits,
+        notes,
+        stopped: prefetching.stopped.map(|stopped| view::Stopped { by: stopped.by, at: Time(stopped.at) }),
+        mismatched: mismatched.len() as u64,
+        mismatched_files: named.collect(),
     }
 }
 
@@ -157,25 +214,32 @@ fn room(space: &Space, wanted: u64) -> view::Room {
 }
 
 /// How long it takes at the limits of the site's link and of what nobody waits for.
-fn times(handles: &Handles, bytes: u64) -> Vec<view::Takes> {
+fn times(handles: &Handles, plan: &Plan) -> Vec<view::Takes> {
     let report = handles.bandwidth.governor.report();
-    let at = |class: String, limit: String, rate: Option<u64>| view::Takes {
+    let at = |class: String, limit: String, rate: Option<u64>, bytes: u64| view::Takes {
         class,
         limit,
         bytes_per_s: rate,
         seconds: rate.map(|rate| bytes.div_ceil(rate.max(1))),
     };
-    let wanted = |class: Class| matches!(class, Class::Upstream | Class::Prefetch);
+    let (all, definitions) = (plan.all.missing().bytes, plan.definitions.missing().bytes);
+    let flows = |class: Class| match class {
+        Class::Upstream => Some(all),
+        Class::Prefetch => Some(all.saturating_sub(definitions)).filter(|bytes| *bytes > 0),
+        Class::Definitions => Some(definitions).filter(|bytes| *bytes > 0),
+        _ => None,
+    };
     let mut times: Vec<view::Takes> = report
         .classes
         .iter()
-        .filter(|class| wanted(class.class) && class.standing.limit != Limit::Unlimited)
-        .map(|class| {
-            at(class.class.word().to_owned(), class.standing.explain(&report.zone), class.standing.limit.rate())
+        .filter(|class| class.standing.limit != Limit::Unlimited)
+        .filter_map(|class| {
+            let (word, limit) = (class.class.word().to_owned(), class.standing.explain(&report.zone));
+            Some(at(word, limit, class.standing.limit.rate(), flows(class.class)?))
         })
         .collect();
     if times.is_empty() {
-        times.push(at("example".to_owned(), "100 Mbit/s".to_owned(), Some(EXAMPLE)));
+        times.push(at("example".to_owned(), "100 Mbit/s".to_owned(), Some(EXAMPLE), all));
     }
     times
 }
@@ -189,8 +253,36 @@ fn groups(groups: &[(String, Tally)]) -> Vec<view::Group> {
     groups.iter().map(group).collect()
 }
 
+/// What to do next, if anything.
+fn next(plan: &Plan, is_set: bool, fits: bool) -> Option<String> {
+    let Choice { mode, level } = plan.policy.choice;
+    if !is_set {
+        let level = match mode {
+            Mode::Severity if level != Severity::Unspecified => format!(" and severity = \"{}\"", level_word(level)),
+            _ => String::new(),
+        };
+        let confirm = if plan.policy.has_all() { "; then `waystation plan --confirm` agrees to it" } else { "" };
+        return Some(format!(
+            "this policy is not set; [content] policy = \"{}\"{level} sets it, and a reload (SIGHUP) takes it{confirm}",
+            mode.word()
+        ));
+    }
+    if let Some(why) = held_back(plan) {
+        return Some(why);
+    }
+    let next = match (plan.agreement.is_awaited(), fits) {
+        (true, true) => "nothing of \"all\" is fetched before `waystation plan --confirm` agrees to this",
+        (true, false) => {
+            "raise store.max_size or narrow filters and rules; then `waystation plan --confirm` agrees to it"
+        }
+        (false, false) => "raise store.max_size, or narrow filters and rules: what has no room is not fetched",
+        (false, true) => return None,
+    };
+    Some(next.to_owned())
+}
+
 fn present(handles: &Handles, plan: &Plan) -> view::Plan {
-    let is_set = plan.policy == handles.jobs.content_policy();
+    let is_set = plan.policy.means(&handles.jobs.content_policy());
     let (agreement, confirmed) = match &plan.agreement {
         Agreement::NotNeeded => ("not-needed", None),
         Agreement::Given(confirmed) => ("given", Some(confirmed)),
@@ -198,38 +290,22 @@ fn present(handles: &Handles, plan: &Plan) -> view::Plan {
         Agreement::Outgrown(confirmed) => ("outgrown", Some(confirmed)),
     };
     let room = room(&plan.space, plan.all.wanted.bytes);
-    let next = if !is_set {
-        Some(format!(
-            "this policy is not set; [content] policy = \"{}\"{} sets it, and a reload (SIGHUP) takes it",
-            plan.policy.choice.mode.word(),
-            if plan.policy.choice.mode == Mode::Severity && plan.policy.choice.level != Severity::Unspecified {
-                format!(" and severity = \"{}\"", level_word(plan.policy.choice.level))
-            } else {
-                String::new()
-            }
-        ))
-    } else if plan.agreement.is_awaited() {
-        Some(if room.fits {
-            "nothing of \"all\" is fetched before `waystation plan --confirm` agrees to this".to_owned()
-        } else {
-            "raise store.max_size or narrow filters and rules; then `waystation plan --confirm` agrees to it".to_owned()
-        })
-    } else if !room.fits {
-        Some("raise store.max_size, or narrow filters and rules: what has no room is not fetched".to_owned())
-    } else {
-        None
-    };
+    let next = next(plan, is_set, room.fits);
     view::Plan {
         policy: policy(&plan.policy),
         is_set,
-        left_out: plan.left_out.clone(),
+        terms: plan.terms.clone(),
+        left_out: plan.left_out.iter().map(ToString::to_string).collect(),
         counted_at: Time(plan.at),
         updates: plan.updates,
         incomplete: plan.incomplete,
+        encrypted: plan.encrypted,
         wanted: sum(plan.all.wanted),
         held: sum(plan.all.held),
         missing: sum(plan.all.missing()),
         missing_now: sum(plan.now.missing()),
+        missing_definitions: sum(plan.definitions.missing()),
+        left_to_endpoints: view::LeftToEndpoints { updates: plan.in_parts.updates, approved: plan.in_parts.approved },
         agreement: agreement.to_owned(),
         confirmed: confirmed.map(|confirmed| view::Confirmed {
             sum: sum(confirmed.sum),
@@ -239,7 +315,7 @@ fn present(handles: &Handles, plan: &Plan) -> view::Plan {
         by_classification: groups(&plan.by_classification),
         by_product: groups(&plan.by_product),
         room,
-        times: times(handles, plan.all.missing().bytes),
+        times: times(handles, plan),
         next,
     }
 }

@@ -96,10 +96,14 @@ pub const ADDRESSES: &[(&str, &str, &str)] = &[
         "/api/v1/plan",
         "which files the content policy wants: count, bytes, room and time; with `policy`, `severity` what others would want",
     ),
-    ("POST", "/api/v1/plan/confirm", "agrees to what the policy `all` wants"),
+    (
+        "POST",
+        "/api/v1/plan/confirm",
+        "agrees to what the policy `all` wants, as it was shown: `{\"files\": 12, \"bytes\": 3400, \"terms\": \"..\"}` of the plan; 409 with the new plan where it has outgrown that",
+    ),
     ("GET", "/api/v1/prefetch", "how much of what the content policy wants is held, and the job that brings the rest"),
     ("POST", "/api/v1/prefetch/start", "starts that job"),
-    ("POST", "/api/v1/prefetch/stop", "stops it; what has arrived stays"),
+    ("POST", "/api/v1/prefetch/stop", "stops it: what has arrived stays, and none begins by itself"),
     ("GET", "/api/v1/filters", "what of Microsoft's catalog is wanted, by name, and who set it"),
     ("GET", "/api/v1/filters/available", "the categories that the catalog has, as a tree"),
     (

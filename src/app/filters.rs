@@ -14,7 +14,9 @@ pub(crate) fn changing(settings: Arc<RunTime>, jobs: Jobs) -> Changing {
             let path = format!("filters.{name}");
             let changed = settings.change(&path, value, &by, |_| Ok(()), |()| {}).await;
             // What is wanted of files is so within the filters.
-            jobs.content_changed();
+            if changed.is_ok() {
+                jobs.content_changed();
+            }
             changed
         })
     })

@@ -42,6 +42,7 @@ pub use crate::app::error::{AppError, ConfigError, Problem};
 pub use crate::app::logs::{LogFormat, Logs};
 use crate::app::machine::Machine;
 use crate::base::time::{Clock, SystemClock};
+use crate::model::filter::Tree;
 use crate::model::report::{Finding, Verdict};
 use crate::model::settings::{Layer, Settings};
 use crate::store::Store;
@@ -167,8 +168,8 @@ pub fn serve(loaded: Loaded) -> Result<(), AppError> {
 }
 
 /// What would not work or will hurt, without starting anything. Ports are bound for a moment, unless a node `runs` on the
-/// data directory.
-pub fn check(loaded: &Loaded, runs: bool) -> Vec<Finding> {
+/// data directory; `catalog` has the categories that it knows, where it told them.
+pub fn check(loaded: &Loaded, runs: bool, catalog: Option<&Tree>) -> Vec<Finding> {
     let machine = Machine::look(loaded.data_dir(), SystemClock.now());
     let bad = |subject: String, check: &str, seen: String| Finding {
         subject,
@@ -179,7 +180,7 @@ pub fn check(loaded: &Loaded, runs: bool) -> Vec<Finding> {
     };
     match loaded.typed() {
         Ok(typed) => {
-            let mut findings = preflight::findings(&typed, loaded.settings(), &machine, runs);
+            let mut findings = preflight::findings(&typed, loaded.settings(), &machine, runs, catalog);
             let (proxy, sync_proxy) = (rooms::proxy(&typed), rooms::sync_proxy(&typed));
             // Its own secret alone: what it shares with all else is told there.
             let secret = rooms::hook_secret(&typed);

@@ -311,8 +311,9 @@ metadata   none
 approved   those of updates that were approved (`waystation updates approve`)
 asked      these, and files that endpoints have asked for, or ones like them
 severity   these, and those of updates at least as severe as content.severity
-all        everything in the filters, once --confirm has agreed to the size;
-           asked for again where that grows by half, and by 10 GiB
+all        everything in the filters, once --confirm has agreed to it; asked for
+           again where that grows by half, and by 10 GiB, and under another
+           policy, other rules or other filters. A rule with \"all\" waits too
 Expired and superseded updates are declined automatically. Of bundles with
 express, PSF or UUP files only what endpoints ask for is fetched. Needs a
 running node.")]

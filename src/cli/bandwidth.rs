@@ -75,10 +75,15 @@ fn people(bandwidth: &Bandwidth) -> String {
 
 fn background(bandwidth: &Bandwidth) -> String {
     match (bandwidth.give_way, bandwidth.background_held_to) {
-        (false, _) => "sync and prefetch do not give way\n".to_owned(),
-        (true, None) => "sync and prefetch give way when origins answer late; they do not just now\n".to_owned(),
+        (false, _) => "sync, prefetch and definitions do not give way\n".to_owned(),
+        (true, None) => {
+            "sync, prefetch and definitions give way when origins answer late; they do not just now\n".to_owned()
+        }
         (true, Some(rate)) => {
-            format!("origins answer late: sync and prefetch give way, at {}/s together\n", size::bytes(rate))
+            format!(
+                "origins answer late: sync, prefetch and definitions give way, at {}/s together\n",
+                size::bytes(rate)
+            )
         }
     }
 }
@@ -96,7 +101,7 @@ pub(in crate::cli) fn of_interest(bandwidth: &Bandwidth) -> Vec<(String, String)
         .collect();
     if let Some(rate) = bandwidth.background_held_to {
         let text = format!("give way to others at {}/s, since origins answer late", size::bytes(rate));
-        rows.push(("sync and prefetch".to_owned(), text));
+        rows.push(("sync, prefetch and definitions".to_owned(), text));
     }
     rows
 }

@@ -3,13 +3,16 @@
 use serde::Serialize;
 
 use crate::admin::view::Setting;
+use crate::admin::view::filters::{Available, Filters};
 use crate::app::{self, Flags, Loaded};
 use crate::cli::fail::Fail;
 use crate::cli::node::Node;
 use crate::cli::print::{Grid, Out, add};
 use crate::cli::verbs::ConfigVerb;
 use crate::cli::{question, size};
+use crate::model::filter::{Category, Tree};
 use crate::model::report::{Finding, Verdict};
+use crate::model::update::{CategoryKind, UpdateId};
 
 pub(in crate::cli) fn run(verb: ConfigVerb, flags: &Flags, out: Out) -> Result<(), Fail> {
     match verb {
@@ -67,11 +70,14 @@ struct Checked {
 
 impl Checked {
     fn of(loaded: &Loaded) -> Self {
+        let node = Node::running(loaded).ok();
+        let runs = node.is_some();
+        let catalog = node.and_then(known);
         Self {
             data: loaded.data_dir().display().to_string(),
             file: loaded.file().map(|file| file.display().to_string()),
             settings: app::alone::changed(loaded),
-            findings: app::check(loaded, Node::running(loaded).is_ok()),
+            findings: app::check(loaded, runs, catalog.as_ref()),
         }
     }
 
@@ -85,6 +91,33 @@ impl Checked {
         let findings = question::findings(&self.findings);
         format!("data directory: {}\nconfiguration file: {file}\n\n{settings}\n{findings}", self.data)
     }
+}
+
+/// The categories that a running node knows; `None` where its catalog has none yet, or it does not say: then less is checked.
+fn known(node: Node) -> Option<Tree> {
+    let asked = super::with(node, async |node| {
+        let filters: Filters = node.get("/api/v1/filters").await?;
+        let rows: Vec<Available> = node.get("/api/v1/filters/available").await?;
+        Ok((filters.catalog_categories, rows))
+    });
+    let (_, rows) = asked.ok().filter(|(count, _)| *count > 0)?;
+    // Each row stands behind what it stands below.
+    let mut above: Vec<UpdateId> = Vec::new();
+    let mut categories = Vec::with_capacity(rows.len());
+    for row in rows {
+        let id: UpdateId = row.id.parse().ok()?;
+        let kind = match row.kind.as_str() {
+            "company" => CategoryKind::Company,
+            "family" => CategoryKind::Family,
+            "product" => CategoryKind::Product,
+            "classification" => CategoryKind::Classification,
+            _ => CategoryKind::Other,
+        };
+        above.truncate(usize::try_from(row.depth).ok()?);
+        categories.push(Category { id, kind, name: row.name, parent: above.last().copied() });
+        above.push(id);
+    }
+    Some(Tree::new(categories))
 }
 
 pub(in crate::cli) fn check(flags: &Flags, out: Out) -> Result<(), Fail> {

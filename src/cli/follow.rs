@@ -114,6 +114,7 @@ pub(in crate::cli) fn outcome(job: &Job) -> Result<(), Fail> {
                      bytes is in `waystation content quarantine list`"
                 }
                 (true, "import") if alone => "mend what is named, then import it again",
+                (true, "prefetch") if alone => "`waystation prefetch status` shows how it stands",
                 (true, "verify" | "scrub") if alone && result.contains("in quarantine") => {
                     "`waystation content quarantine list` shows what was put away"
                 }

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use crate::admin::view::Started;
-use crate::admin::view::policy::{ContentState, Group, Plan, PrefetchStopped, Sum};
+use http::Method;
+
+use crate::admin::view::policy::{AnotherPlan, ConfirmRequest, ContentState, Group, Plan, PrefetchStopped, Sum};
+use crate::admin::view::{Problem, Started};
 use crate::app::Loaded;
 use crate::cli::fail::Fail;
-use crate::cli::print::{Grid, Out, add};
+use crate::cli::node::Node;
+use crate::cli::print::{Grid, Out, add, printable};
 use crate::cli::verbs::catalog::{PlanArgs, PrefetchVerb};
 use crate::cli::{follow, size};
 
@@ -15,19 +18,54 @@ const SHOWN_MAX: usize = 15;
 
 pub(in crate::cli) fn run(loaded: &Loaded, given: &PlanArgs, out: Out) -> Result<(), Fail> {
     super::with(super::running(loaded)?, async |node| {
-        let plan: Plan = if given.confirm {
-            node.post("/api/v1/plan/confirm", &()).await?
-        } else {
-            let mut query = String::new();
-            for (key, value) in [("policy", &given.policy), ("severity", &given.severity)] {
-                if let Some(value) = value {
-                    let mark = if query.is_empty() { "?" } else { "&" };
-                    add(&mut query, format_args!("{mark}{key}={value}"));
-                }
+        if given.confirm {
+            return confirm(node, out).await;
+        }
+        let mut query = String::new();
+        for (key, value) in [("policy", &given.policy), ("severity", &given.severity)] {
+            if let Some(value) = value {
+                let mark = if query.is_empty() { "?" } else { "&" };
+                add(&mut query, format_args!("{mark}{key}={value}"));
             }
-            node.get(&format!("/api/v1/plan{query}")).await?
+        }
+        let plan: Plan = node.get(&format!("/api/v1/plan{query}")).await?;
+        out.both(&plan, people)
+    })
+}
+
+/// Shows the plan, and agrees to what was shown and nothing else.
+async fn confirm(node: &Node, out: Out) -> Result<(), Fail> {
+    let shown: Plan = node.get("/api/v1/plan").await?;
+    let is_needed = shown.agreement != "not-needed";
+    if is_needed && !out.is_json() {
+        // What it is about to be needs not be said.
+        let agreement = if shown.agreement == "missing" { String::new() } else { shown.agreement.clone() };
+        out.line(people(&Plan { next: None, agreement, ..shown.clone() }))?;
+    }
+    let seen = ConfirmRequest { files: shown.wanted.files, bytes: shown.wanted.bytes, terms: Some(shown.terms) };
+    let body = serde_json::to_vec(&seen).map_err(|error| Fail::new(error.to_string(), ""))?;
+    let (status, answer) = node.ask(Method::POST, "/api/v1/plan/confirm", body.into()).await?;
+    let unclear = |error: serde_json::Error| Fail::new(format!("the node's answer cannot be understood: {error}"), "");
+    if let (409, Ok(another)) = (status, serde_json::from_slice::<AnotherPlan>(&answer)) {
+        out.both(&another.plan, people)?;
+        return Err(another.problem.into());
+    }
+    if status != 200 {
+        return Err(serde_json::from_slice::<Problem>(&answer).map_err(unclear)?.into());
+    }
+    let plan: Plan = serde_json::from_slice(&answer).map_err(unclear)?;
+    out.both(&plan, |plan| {
+        let mut text = String::new();
+        if let Some(given) = &plan.confirmed {
+            add(&mut text, format_args!("confirmed  {} by {} at {}\n", sum(given.sum), given.by, given.at));
+        }
+        let told = if plan.missing_now.files == 0 {
+            "all of it is held"
+        } else {
+            "what is missing is on its way: `waystation prefetch status`"
         };
-        out.both(&plan, |plan| people(plan, given.confirm))
+        text.push_str(plan.next.as_deref().unwrap_or(told));
+        text
     })
 }
 
@@ -40,8 +78,8 @@ pub(in crate::cli) fn prefetch(loaded: &Loaded, verb: &PrefetchVerb, out: Out) -
         PrefetchVerb::Stop => {
             let stopped: PrefetchStopped = node.post("/api/v1/prefetch/stop", &()).await?;
             out.both(&stopped, |stopped| match stopped.job {
-                Some(job) => format!("job {job} is told to stop; what has arrived stays"),
-                None => "no prefetch is under way".to_owned(),
+                Some(job) => format!("job {job} is told to stop; what has arrived stays. {STOPPED}"),
+                None => format!("no prefetch is under way. {STOPPED}"),
             })
         }
         PrefetchVerb::Status => {
@@ -54,11 +92,22 @@ pub(in crate::cli) fn prefetch(loaded: &Loaded, verb: &PrefetchVerb, out: Out) -
                 if let Some(at) = state.counted_at {
                     grid.row(["counted".to_owned(), at.to_string()]);
                 }
+                for (at, file) in state.mismatched_files.iter().enumerate() {
+                    let key = if at == 0 { "mismatched" } else { "" };
+                    grid.row([key.to_owned(), printable(&format!("{} ({}): {}", file.name, file.sha1, file.why))]);
+                }
+                let more = state.mismatched.saturating_sub(state.mismatched_files.len() as u64);
+                if more > 0 {
+                    grid.row([String::new(), format!("and {} more", size::count(more))]);
+                }
                 grid.text()
             })
         }
     })
 }
+
+/// What stopping means.
+const STOPPED: &str = "None begins by itself until `waystation prefetch start`, a decision, a change of [content] or filters, or a restart";
 
 /// Files and bytes: `12 files, 3.4 GiB`.
 fn sum(sum: Sum) -> String {
@@ -88,7 +137,23 @@ pub(in crate::cli) fn rows(state: &ContentState) -> Vec<(&'static str, String)> 
         _ => {}
     }
     let mut rows = vec![("files", text)];
-    rows.extend(state.waits.clone().map(|waits| ("", waits)));
+    rows.extend(state.waits.iter().chain(&state.notes).map(|told| ("", told.clone())));
+    if let Some(stopped) = &state.stopped {
+        let until =
+            "none begins by itself until `waystation prefetch start`, a decision or a change of [content] or filters";
+        rows.push(("", format!("stopped by {} at {}: {until}", stopped.by, stopped.at)));
+    }
+    if state.mismatched > 0 {
+        let (files, them) = if state.mismatched == 1 { ("file does", "it") } else { ("files do", "them") };
+        rows.push((
+            "",
+            format!(
+                "{} {files} not match what is published, and nothing but a change of that or `waystation prefetch start` has {them} \
+                 fetched again: `waystation prefetch status` names {them}",
+                size::count(state.mismatched)
+            ),
+        ));
+    }
     rows
 }
 
@@ -98,7 +163,7 @@ fn policy(plan: &Plan) -> String {
     format!("{}{level}{}", policy.mode, if plan.is_set { "" } else { " (as it would be: another one is set)" })
 }
 
-fn people(plan: &Plan, confirmed: bool) -> String {
+fn people(plan: &Plan) -> String {
     let mut grid = Grid::new(&["", ""]);
     let mut row = |key: &str, value: String| grid.row([key.to_owned(), value]);
     row("policy", policy(plan));
@@ -111,6 +176,26 @@ fn people(plan: &Plan, confirmed: bool) -> String {
     row("wanted", format!("{} of {}", sum(plan.wanted), size::counted(plan.updates, "update")));
     if plan.incomplete > 0 {
         row("", format!("of {} not all parts are in the catalog", size::counted(plan.incomplete, "update")));
+    }
+    if plan.encrypted > 0 {
+        let left_out = "left out: what lies at their addresses is not what their digests are of";
+        row("", format!("{} encrypted, and {left_out}", size::counted(plan.encrypted, "file")));
+    }
+    let left = plan.left_to_endpoints;
+    if left.updates > 0 {
+        let approved = if left.approved == 0 {
+            String::new()
+        } else {
+            format!(", {} of them approved", size::count(left.approved))
+        };
+        row(
+            "left",
+            format!(
+                "{} with express, PSF or UUP files to endpoints{approved}: these fetch a small part of them. \
+                 `waystation updates approve ID --all-files` fetches one whole",
+                size::counted(left.updates, "update")
+            ),
+        );
     }
     row("held", sum(plan.held));
     row("missing", sum(plan.missing));
@@ -150,12 +235,8 @@ fn people(plan: &Plan, confirmed: bool) -> String {
     let mut text = grid.text();
     groups(&mut text, "classification", &plan.by_classification);
     groups(&mut text, "product", &plan.by_product);
-    match &plan.next {
-        Some(next) => add(&mut text, format_args!("\nnext: {next}\n")),
-        None if confirmed => {
-            text.push_str("\nit is confirmed, and what is missing is on its way: `waystation prefetch status`\n");
-        }
-        None => {}
+    if let Some(next) = &plan.next {
+        add(&mut text, format_args!("\nnext: {next}\n"));
     }
     text
 }
@@ -195,12 +276,24 @@ mod tests {
             job: Some(7),
             last_job: None,
             waits: Some("confirm it".to_owned()),
+            notes: vec!["left out".to_owned()],
+            stopped: None,
+            mismatched: 0,
+            mismatched_files: vec![],
         };
         assert_eq!(rows(&state)[0].1, "policy all: nothing was counted yet; job 7 brings them");
         state.counted_at = Some(crate::admin::view::Time::default());
         let told = rows(&state);
         assert_eq!(told[0].1, "policy all: 2 files, 3.00 MiB wanted, 2 files, 3.00 MiB missing; job 7 brings them");
-        assert_eq!(told[1].1, "confirm it");
+        assert_eq!((told[1].1.as_str(), told[2].1.as_str()), ("confirm it", "left out"));
+        let at = crate::admin::view::Time::default();
+        state.stopped = Some(crate::admin::view::policy::Stopped { by: "ada".to_owned(), at });
+        state.mismatched = 2;
+        let told = rows(&state);
+        assert!(
+            told[3].1.starts_with("stopped by ada at ") && told[4].1.starts_with("2 files do not match"),
+            "{told:?}"
+        );
         state.wanted = Sum::default();
         assert!(rows(&state)[0].1.starts_with("policy all: no files are wanted"));
     }

@@ -23,7 +23,8 @@ pub(in crate::cli) fn one(whole: &Whole) -> String {
         row(if at == 0 { "decision" } else { "" }, text);
     }
     if short.unauthenticated {
-        row("", "unauthenticated: it, or a part of it, came over plain HTTP; nothing proves who said it".to_owned());
+        row("", "unauthenticated: it, or a part of it, came over plain HTTP; nothing proves who said it. A file that is held as proven has the \
+             SHA-1 by which it was asked for; that the update has this file is not proven".to_owned());
     }
     if let Some(created) = short.created {
         row("made", created.to_string());

@@ -59,15 +59,16 @@ Examples:
 Examples:
   waystation bandwidth set upstream '20 Mbit/s'
   waystation bandwidth set prefetch '08:00-18:00 Mon-Fri: paused' '22:00-06:00: unlimited' '50 Mbit/s'
+  waystation bandwidth set definitions '10 Mbit/s'
   waystation bandwidth set networks '10.0.0.0/8 each /24: 20 Mbit/s'
   waystation bandwidth set timezone Europe/Vienna
 
 The first rule whose window covers the time holds, so that one without a window
-stands last. Rates: 20 Mbit/s, 2.5 MB/s, 512 KiB/s, unlimited; for prefetch and
-sync also paused. What the configuration file, the environment or a flag sets
-cannot be changed here.")]
+stands last. Rates: 20 Mbit/s, 2.5 MB/s, 512 KiB/s, unlimited; for prefetch,
+sync and definitions also paused. What the configuration file, the environment or
+a flag sets cannot be changed here.")]
     Set {
-        /// upstream, sync, prefetch, demand, clients, nodes, networks, timezone or give_way
+        /// upstream, sync, prefetch, definitions, demand, clients, nodes, networks, timezone or give_way
         #[arg(value_name = "KEY")]
         key: String,
         /// The rules, in the order in which they are looked at
@@ -79,7 +80,7 @@ cannot be changed here.")]
 Examples:
   waystation bandwidth clear prefetch")]
     Clear {
-        /// upstream, sync, prefetch, demand, clients, nodes, networks, timezone or give_way
+        /// upstream, sync, prefetch, definitions, demand, clients, nodes, networks, timezone or give_way
         #[arg(value_name = "KEY")]
         key: String,
     },

@@ -15,11 +15,12 @@ use crate::fill::locate::{self, Keeping, Target};
 use crate::fill::owner::{self, Start};
 use crate::model::name::Name;
 use crate::model::payload::{Authority, Location, Published, Standing};
+use crate::pace::Class;
 use crate::store::Found;
 
 impl Inner {
-    /// Fills the whole and waits for it.
-    pub(super) async fn prefetch(self: &Arc<Self>, target: &Target) -> Result<Found, Error> {
+    /// Fills the whole in this class of bandwidth and waits for it.
+    pub(super) async fn prefetch(self: &Arc<Self>, target: &Target, class: Class) -> Result<Found, Error> {
         if target.keeping == Keeping::Never {
             return Err(Error::unavailable("trust lists are never kept"));
         }
@@ -38,7 +39,7 @@ impl Inner {
             if let Some(Obtained::Held { found, .. }) = self.held_by_digest(target, &gathered, false).await? {
                 return Ok(found);
             }
-            if let Some(found) = self.filled(target, &gathered, "it", &mut changes).await? {
+            if let Some(found) = self.filled(target, &gathered, class, "it", &mut changes).await? {
                 return Ok(found);
             }
         }
@@ -50,6 +51,7 @@ impl Inner {
         self: &Arc<Self>,
         target: &Target,
         gathered: &Gathered,
+        class: Class,
         what: &str,
         changes: &mut u32,
     ) -> Result<Option<Found>, Error> {
@@ -58,7 +60,7 @@ impl Inner {
             self.until_gone(target, gathered).await?;
             return Ok(None);
         };
-        flight.lease.shared.want_whole();
+        flight.lease.shared.want_whole(class);
         match self.until_end(&flight).await {
             End::Published(found) => Ok(Some(own(found, target, gathered))),
             End::Passed(spare) => Err(Error::unavailable(format!("{what} cannot be kept: {}", spare.why))),

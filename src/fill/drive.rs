@@ -78,20 +78,20 @@ impl Owner {
         }
     }
 
-    /// Which bandwidth the fetches have: of what responses wait for, or of what nobody waits for. A pause does not break off
+    /// Which bandwidth the fetches have: of what responses wait for, or of whoever wants it ahead of time. A pause does not break off
     /// an answer of which nothing could be kept: it would come from its first byte on once more.
     pub(super) fn choose_lane(&mut self) {
         let now = Instant::now();
-        let (waited_for, begun) = {
+        let (waited_for, begun, ahead) = {
             let state = self.shared.lock();
-            (state.is_waited_for(), self.pumps > 0 || !state.covered.is_empty())
+            (state.is_waited_for(), self.pumps > 0 || !state.covered.is_empty(), state.ahead)
         };
         let all_or_nothing = begun && must_be_one_answer(&self.pinned);
-        if waited_for || (all_or_nothing && self.shared.lane.background_is_paused()) {
+        if waited_for || (all_or_nothing && self.shared.lane.would_be_paused(ahead)) {
             self.demanded_until = now + DEMAND_LINGERS;
         }
         let demanded = now < self.demanded_until;
-        self.shared.lane.set(if demanded { pace::Class::Demand } else { pace::Class::Prefetch });
+        self.shared.lane.set(if demanded { pace::Class::Demand } else { ahead });
     }
 
     /// Registers the extent of a pump.

@@ -172,7 +172,11 @@ fn mentioned(mention: &Mention) -> String {
     } else {
         ""
     };
-    let proves = if mention.unauthenticated { "; it came over plain HTTP and proves nothing" } else { "" };
+    let proves = if mention.unauthenticated {
+        "; it came over plain HTTP: whether the update has this file is not proven, whatever the bytes are"
+    } else {
+        ""
+    };
     format!("names it {how}: {:?}, {} bytes{encrypted}{proves}", file.name, file.size)
 }
 

@@ -265,10 +265,11 @@ impl Shared {
         true
     }
 
-    /// All of it is wanted from now on.
-    pub(super) fn want_whole(&self) {
+    /// All of it is wanted from now on, and in this class of bandwidth while no response waits for it: whoever asked last says so.
+    pub(super) fn want_whole(&self, class: Class) {
         {
             let mut state = self.lock();
+            state.ahead = class;
             if !state.whole {
                 state.whole = true;
                 state.amended = state.draft.is_some();

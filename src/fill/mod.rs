@@ -82,6 +82,7 @@ use crate::model::origin::AllowList;
 use crate::model::outcome::CacheStatus;
 use crate::model::payload::{Alias, Validators};
 use crate::model::report::{Finding, HostHealth};
+use crate::pace::Class;
 use crate::store::{Found, Store};
 use crate::upstream::Source;
 use crate::upstream::wsus::Wsus;
@@ -206,7 +207,13 @@ impl Fill {
     /// Fills the whole ahead of time and waits for it; progress through [`Fill::flights`]. Dropping the future leaves the
     /// flight flying.
     pub async fn prefetch(&self, target: &Target) -> Result<Found, Error> {
-        self.inner.prefetch(target).await
+        self.inner.prefetch(target, Class::Prefetch).await
+    }
+
+    /// The same in another class of bandwidth. While a response waits for it, it flows in that of demand all the same; where several
+    /// want it ahead of time, the class of the last one counts.
+    pub async fn prefetch_as(&self, target: &Target, class: Class) -> Result<Found, Error> {
+        self.inner.prefetch(target, class).await
     }
 
     /// Asks the origin whether what is held under an address is still what it has, fresh or not, and fills the new version

@@ -13,6 +13,7 @@ use crate::fill::locate::{Keeping, Target};
 use crate::fill::renew::Verdict;
 use crate::model::name::Name;
 use crate::model::payload::Authority;
+use crate::pace::Class;
 use crate::store::Found;
 
 /// What came of asking again.
@@ -34,7 +35,7 @@ impl Inner {
     pub(super) async fn refresh(self: &Arc<Self>, target: &Target) -> Result<(Found, Refreshed), Error> {
         let held = if target.keeping == Keeping::Never { None } else { self.store.find_for_work(&target.name).await? };
         let Some(before) = held else {
-            return Ok((self.prefetch(target).await?, Refreshed::Filled));
+            return Ok((self.prefetch(target, Class::Prefetch).await?, Refreshed::Filled));
         };
         let gathered = self.gather(target).await?;
         let vouched = gathered.expected.is_some_and(|expected| expected.authority > Authority::Unauthenticated);
@@ -77,7 +78,9 @@ impl Inner {
                 return Ok(found);
             }
             let gathered = self.gather(target).await?;
-            if let Some(found) = self.filled(target, &gathered, "the new version", &mut changes).await? {
+            if let Some(found) =
+                self.filled(target, &gathered, Class::Prefetch, "the new version", &mut changes).await?
+            {
                 return Ok(found);
             }
         }

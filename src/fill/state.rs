@@ -23,6 +23,7 @@ use crate::fill::repeats::Repeats;
 use crate::fill::trickle::Pace;
 use crate::model::name::Name;
 use crate::model::payload::{Location, Published};
+use crate::pace::Class;
 use crate::store::{Draft, Found};
 use crate::upstream;
 
@@ -86,6 +87,8 @@ pub(super) struct State {
     pub(super) asked: SpanSet,
     pub(super) pieces: SpanSet,
     pub(super) whole: bool,
+    /// The class of bandwidth that it is fetched in while no response waits for it.
+    pub(super) ahead: Class,
     /// Policy that changed on the way and must be written down.
     pub(super) amended: bool,
     pub(super) proof: Proof,
@@ -135,6 +138,7 @@ impl State {
             asked: SpanSet::new(),
             pieces: SpanSet::new(),
             whole: false,
+            ahead: Class::Prefetch,
             amended: false,
             proof: Proof::Filling,
             held_back: None,

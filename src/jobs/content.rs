@@ -1,28 +1,27 @@
 //! What the content policy wants, counted: the plan. It is made after each run of the catalog, decision or change of the policy, kept
 //! for whoever asks how the node stands, and made anew for whoever asks what another policy would want.
 //!
-//! The mode `all` waits for a person: [`Jobs::confirm_plan`] writes down how much it was that he agreed to. Where that grows far beyond
-//! it (see `model::policy::outgrows`), it waits again.
+//! The mode `all` waits for a person ([`crate::jobs::agreement`]). A rule that names no classification of the catalog is left out and
+//! told; where it would have kept something out, nothing is brought by itself until it is mended ([`Plan::held_back`]).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use crate::base::time::Timestamp;
+use crate::jobs::agreement::{Agreement, terms};
 use crate::jobs::error::Error;
+use crate::jobs::prefetch::mismatch::Mismatched;
 use crate::jobs::{Jobs, Shared};
 use crate::model::filter::Tree;
-use crate::model::policy::{Verdict, Wants, Written, outgrows};
+use crate::model::filter::known::DEFINITION_UPDATES;
+use crate::model::policy::{Policy, Unresolved, Verdict, Wants, Why, Written};
 use crate::model::update::{CategoryKind, UpdateId};
 use crate::store::Space;
 use crate::store::catalog::{Sift, Walk, WantedUpdate};
-
-/// The document in which the confirmation stands.
-const CONFIRMED: &str = "content.confirmed";
 
 /// Classifications and products of a plan; a real catalog has 444 categories. Beyond it they are counted together.
 const GROUPS_MAX: usize = 2_000;
@@ -82,40 +81,13 @@ impl Tally {
     }
 }
 
-/// What a person agreed to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Confirmed {
-    /// How much it was.
-    pub sum: Sum,
-    /// Who.
-    pub by: String,
-    /// When.
-    pub at: Timestamp,
-}
-
-/// Whether the mode `all` holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Agreement {
-    /// The policy has no `all` in it.
-    NotNeeded,
-    /// It was confirmed.
-    Given(Confirmed),
-    /// Nobody has confirmed it.
-    Missing,
-    /// It was, but it has grown far beyond that.
-    Outgrown(Confirmed),
-}
-
-impl Agreement {
-    /// Whether `all` is in force.
-    pub fn is_given(&self) -> bool {
-        matches!(self, Self::Given(_))
-    }
-
-    /// Whether somebody is waited for.
-    pub fn is_awaited(&self) -> bool {
-        matches!(self, Self::Missing | Self::Outgrown(_))
-    }
+/// Updates that are not fetched whole, since endpoints read parts of their files: express, PSF and UUP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InParts {
+    /// How many.
+    pub updates: u64,
+    /// Of these, those that a person approved.
+    pub approved: u64,
 }
 
 /// How much a policy wants.
@@ -123,16 +95,28 @@ impl Agreement {
 pub struct Plan {
     /// The policy.
     pub policy: Written,
+    /// What somebody agrees to who confirms it, see [`crate::jobs::agreement`].
+    pub terms: String,
     /// Rules that name no classification of the catalog, and why.
-    pub left_out: Vec<String>,
+    pub left_out: Vec<Unresolved>,
+    /// Whether there is a catalog yet: without one nobody knows what a rule means.
+    pub has_catalog: bool,
     /// When it was counted.
     pub at: Timestamp,
     /// Updates of which files are wanted.
     pub updates: u64,
     /// Of these, those of which the catalog misses a part, so that not all files are known.
     pub incomplete: u64,
+    /// Files that are left out since they are encrypted: what lies at their addresses is not what their digests are of.
+    pub encrypted: u64,
+    /// Files that are wanted now, came whole, and did not match what is published: no prefetch that begins by itself fetches them again.
+    pub mismatched: Vec<Mismatched>,
     /// All files.
     pub all: Tally,
+    /// Of these, files of definition updates, which have a bandwidth class of their own.
+    pub definitions: Tally,
+    /// Updates that would be fetched whole, and of which only what endpoints ask for is.
+    pub in_parts: InParts,
     /// By classification, the largest first.
     pub by_classification: Vec<(String, Tally)>,
     /// By product, the largest first; a file is counted once, under the first product of the first update that wants it.
@@ -145,16 +129,25 @@ pub struct Plan {
     pub space: Space,
 }
 
+impl Plan {
+    /// The rule for which nothing is brought by itself: it is left out, and would keep out what comes without it.
+    pub fn held_back(&self) -> Option<&Unresolved> {
+        self.left_out.iter().find(|wrong| wrong.keeps_out).filter(|_| self.has_catalog)
+    }
+}
+
 /// What this room remembers of plans.
 #[derive(Debug, Default)]
 pub(in crate::jobs) struct Planned {
     last: Mutex<Option<Arc<Plan>>>,
     /// Rises with everything that can change what is wanted.
-    revision: AtomicU64,
-    /// Told then.
-    pub(in crate::jobs) changed: Notify,
+    revision: watch::Sender<u64>,
     /// Held while a plan is made: two would read the same.
     counting: tokio::sync::Mutex<()>,
+    /// Held while an agreement is written down or forgotten.
+    pub(in crate::jobs) agreeing: tokio::sync::Mutex<()>,
+    /// Rules that were left out when the log was told last.
+    told: Mutex<Vec<String>>,
 }
 
 impl Planned {
@@ -163,7 +156,11 @@ impl Planned {
     }
 
     pub(in crate::jobs) fn revision(&self) -> u64 {
-        self.revision.load(Ordering::Acquire)
+        *self.revision.borrow()
+    }
+
+    pub(in crate::jobs) fn watch(&self) -> watch::Receiver<u64> {
+        self.revision.subscribe()
     }
 }
 
@@ -172,7 +169,11 @@ impl Planned {
 struct Count {
     updates: u64,
     incomplete: u64,
+    encrypted: u64,
+    mismatched: Vec<Mismatched>,
     all: Tally,
+    definitions: Tally,
+    in_parts: InParts,
     classes: BTreeMap<Option<UpdateId>, Tally>,
     products: BTreeMap<Option<UpdateId>, Tally>,
 }
@@ -188,9 +189,18 @@ impl Count {
             self.updates += 1;
             self.incomplete += u64::from(update.missing > 0);
         }
+        self.encrypted += update.encrypted;
+        if matches!(update.verdict.why, Why::Parts | Why::ApprovedParts) {
+            self.in_parts.updates += 1;
+            self.in_parts.approved += u64::from(update.verdict.why == Why::ApprovedParts);
+        }
         let (class, product) = (of(CategoryKind::Classification), of(CategoryKind::Product));
+        let are_definitions = update.categories.contains(&DEFINITION_UPDATES);
         for file in &update.files {
             self.all.add(file.file.size, file.held);
+            if are_definitions {
+                self.definitions.add(file.file.size, file.held);
+            }
             for (groups, id) in [(&mut self.classes, class), (&mut self.products, product)] {
                 let id = id.filter(|id| groups.len() < GROUPS_MAX || groups.contains_key(&Some(*id)));
                 groups.entry(id).or_default().add(file.file.size, file.held);
@@ -206,32 +216,48 @@ impl Count {
     }
 }
 
+/// A policy in the words of the catalog.
+struct Sifted {
+    sift: Sift,
+    left_out: Vec<Unresolved>,
+    terms: String,
+}
+
 impl Shared {
-    /// What is wanted by `policy`, as a walk takes it; and the rules that were left out.
-    pub(in crate::jobs) async fn sift(&self, policy: &Written, confirmed: bool) -> Result<(Sift, Vec<String>), Error> {
+    async fn sifted(&self, policy: &Written, confirmed: bool) -> Result<Sifted, Error> {
         let tree = self.store.catalog().tree().await?;
-        let (mut policy, wrong) = policy.in_force(&tree);
-        policy.confirmed = confirmed;
-        let (filters, languages) = match self.sync()?.filters().await? {
-            Some((wanted, filters)) => (Some(wanted), filters.languages),
-            None => (None, BTreeSet::new()),
-        };
-        Ok((Sift { policy, filters, languages }, wrong.iter().map(ToString::to_string).collect()))
+        let (mut in_force, left_out) = policy.in_force(&tree);
+        in_force.confirmed = confirmed;
+        let (wanted, filters) = self.sync()?.filters().await?.unzip();
+        let terms = terms(policy, filters.as_ref())?;
+        let languages = filters.map(|filters| filters.languages).unwrap_or_default();
+        Ok(Sifted { sift: Sift { policy: in_force, filters: wanted, languages }, left_out, terms })
     }
 
-    async fn count(&self, policy: &Written, confirmed: bool) -> Result<(Count, Vec<String>), Error> {
-        let catalog = self.store.catalog();
+    /// What is wanted by `policy`, as a walk takes it; and the rules that were left out.
+    pub(in crate::jobs) async fn sift(
+        &self,
+        policy: &Written,
+        confirmed: bool,
+    ) -> Result<(Sift, Vec<Unresolved>), Error> {
+        let Sifted { sift, left_out, .. } = self.sifted(policy, confirmed).await?;
+        Ok((sift, left_out))
+    }
+
+    async fn count(&self, sift: Sift) -> Result<Count, Error> {
+        let (catalog, upstream) = (self.store.catalog(), self.sync()?.upstream());
         let tree = catalog.tree().await?;
-        let (sift, left_out) = self.sift(policy, confirmed).await?;
         let (sift, mut walk, mut count) = (Arc::new(sift), Walk::default(), Count::default());
         while !walk.is_ended() {
             let (next, found) = catalog.wanted_step(Arc::clone(&sift), walk).await?;
             for update in &found {
                 count.add(update, &tree);
+                let missing = update.files.iter().filter(|file| !file.held);
+                count.mismatched.extend(missing.filter_map(|file| self.steering.mismatches.known(file, upstream)));
             }
             walk = next;
         }
-        Ok((count, left_out))
+        Ok(count)
     }
 
     /// What a policy wants, counted now.
@@ -241,17 +267,30 @@ impl Shared {
             tracing::debug!(%error, "what endpoints asked for is not kept");
         }
         let _counting = self.planned.counting.lock().await;
-        let (count, left_out) = self.count(&policy, true).await?;
-        let agreement = self.agreement(&policy, count.all.wanted).await?;
-        let now = if agreement.is_awaited() { self.count(&policy, false).await?.0.all } else { count.all };
+        let Sifted { sift, left_out, terms } = self.sifted(&policy, true).await?;
+        let count = self.count(sift.clone()).await?;
+        let agreement = self.agreement(&policy, &terms, count.all.wanted).await?;
+        let (now, mismatched) = if agreement.is_awaited() {
+            let unconfirmed = Policy { confirmed: false, ..sift.policy };
+            let now = self.count(Sift { policy: unconfirmed, ..sift }).await?;
+            (now.all, now.mismatched)
+        } else {
+            (count.all, count.mismatched)
+        };
         let tree = self.store.catalog().tree().await?;
         Ok(Plan {
             policy,
+            terms,
             left_out,
+            has_catalog: self.store.catalog().standing().await?.updates > 0,
             at: self.clock.now(),
             updates: count.updates,
             incomplete: count.incomplete,
+            encrypted: count.encrypted,
+            mismatched,
             all: count.all,
+            definitions: count.definitions,
+            in_parts: count.in_parts,
             by_classification: Count::named(count.classes, &tree),
             by_product: Count::named(count.products, &tree),
             agreement,
@@ -260,34 +299,47 @@ impl Shared {
         })
     }
 
-    async fn agreement(&self, policy: &Written, now: Sum) -> Result<Agreement, Error> {
-        if !policy.has_all() {
-            return Ok(Agreement::NotNeeded);
-        }
-        Ok(match self.confirmed().await? {
-            None => Agreement::Missing,
-            Some(confirmed) if outgrows(confirmed.sum.bytes, now.bytes) => Agreement::Outgrown(confirmed),
-            Some(confirmed) => Agreement::Given(confirmed),
-        })
-    }
-
-    async fn confirmed(&self) -> Result<Option<Confirmed>, Error> {
-        let record = self.store.document(CONFIRMED).await?;
-        // One that cannot be read is none: it is asked again.
-        Ok(record.and_then(|record| serde_json::from_slice(&record).ok()))
-    }
-
     /// The plan of the policy that is set, counted now and remembered.
     pub(in crate::jobs) async fn plan_anew(&self) -> Result<Arc<Plan>, Error> {
         let plan = Arc::new(self.plan(self.config.content.0()).await?);
+        if plan.agreement == Agreement::NotNeeded {
+            self.forget_agreement().await;
+        }
+        self.tell_left_out(&plan);
         *self.planned.last() = Some(Arc::clone(&plan));
         Ok(plan)
     }
 
-    /// What is wanted may be something else now.
+    /// Tells the log of rules that are left out, once for each change.
+    fn tell_left_out(&self, plan: &Plan) {
+        if !plan.has_catalog {
+            return;
+        }
+        let now: Vec<String> = plan.left_out.iter().map(ToString::to_string).collect();
+        let before = {
+            let mut told = self.planned.told.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *told, now.clone())
+        };
+        for (wrong, text) in plan.left_out.iter().zip(now) {
+            if before.contains(&text) {
+                continue;
+            }
+            if wrong.keeps_out {
+                tracing::warn!(
+                    rule = %wrong.rule,
+                    why = %wrong.error,
+                    "a rule of content.rules is left out, and would keep out what comes without it: nothing is fetched ahead by itself \
+                     until it is corrected"
+                );
+            } else {
+                tracing::warn!(rule = %wrong.rule, why = %wrong.error, "a rule of content.rules is left out");
+            }
+        }
+    }
+
+    /// What is wanted may be something else now, by what happens without a person.
     pub(in crate::jobs) fn content_changed(&self) {
-        self.planned.revision.fetch_add(1, Ordering::AcqRel);
-        self.planned.changed.notify_one();
+        self.planned.revision.send_modify(|revision| *revision += 1);
     }
 }
 
@@ -301,7 +353,7 @@ impl Jobs {
     pub async fn plan(&self, other: Option<Written>) -> Result<Arc<Plan>, Error> {
         self.shared.sync()?;
         match other {
-            Some(policy) if policy != self.content_policy() => Ok(Arc::new(self.shared.plan(policy).await?)),
+            Some(policy) if !policy.means(&self.content_policy()) => Ok(Arc::new(self.shared.plan(policy).await?)),
             _ => self.shared.plan_anew().await,
         }
     }
@@ -311,37 +363,33 @@ impl Jobs {
         self.shared.planned.last().clone()
     }
 
-    /// Agrees to what the policy that is set wants now, so that the mode `all` holds. Refused where it has no `all`.
-    pub async fn confirm_plan(&self, by: &str) -> Result<Arc<Plan>, Error> {
-        let plan = self.plan(None).await?;
-        if plan.agreement == Agreement::NotNeeded {
-            let what = "there is nothing to confirm: content.policy is not \"all\", and no rule of content.rules is";
-            let next = "set [content] policy = \"all\", or a rule such as \"Definition Updates: all\", and look with `waystation plan`";
-            return Err(Error::Unset { what, next });
-        }
-        let confirmed = Confirmed { sum: plan.all.wanted, by: by.to_owned(), at: self.shared.clock.now() };
-        let record = serde_json::to_vec(&confirmed).map_err(|error| Error::Broken(error.to_string()))?;
-        self.shared.store.set_document(CONFIRMED, Some(record)).await?;
-        tracing::info!(by, files = confirmed.sum.files, bytes = confirmed.sum.bytes, "the content policy is confirmed");
-        let plan = self.plan(None).await?;
-        self.content_changed();
-        Ok(plan)
-    }
-
-    /// Says that what is wanted may be something else now: a decision was made, the policy was changed, a run has ended. The next
-    /// prefetch begins soon after, and one that is under way starts over.
+    /// Says that a person has changed what is wanted: a decision was made, the policy or the filters were changed. The next prefetch
+    /// begins soon after, also where somebody had stopped it, and one that is under way goes by it.
     pub fn content_changed(&self) {
+        self.shared.steering.let_go();
         self.shared.content_changed();
     }
 
-    /// What the policy that is set makes of the revision with this number; `None` where that cannot be approved by itself, or this
-    /// node has no catalog of its own.
-    pub async fn verdict(&self, number: u32) -> Result<Option<Verdict>, Error> {
+    /// What the policy that is set makes of the revisions with these numbers, in their order; `None` where one cannot be approved by
+    /// itself, and for all of them where this node has no catalog of its own.
+    pub async fn verdicts(&self, numbers: &[u32]) -> Result<Vec<Option<Verdict>>, Error> {
         if self.shared.sync().is_err() {
-            return Ok(None);
+            return Ok(vec![None; numbers.len()]);
         }
-        let confirmed = self.last_plan().is_some_and(|plan| plan.agreement.is_given());
-        let (sift, _) = self.shared.sift(&self.content_policy(), confirmed).await?;
-        Ok(self.shared.store.catalog().judge(Arc::new(sift), number).await?)
+        let policy = self.content_policy();
+        // Whoever agreed did so to the policy of that plan.
+        let confirmed = self.last_plan().is_some_and(|plan| plan.agreement.is_given() && plan.policy.means(&policy));
+        let (sift, _) = self.shared.sift(&policy, confirmed).await?;
+        let (sift, catalog) = (Arc::new(sift), self.shared.store.catalog());
+        let mut verdicts = Vec::with_capacity(numbers.len());
+        for number in numbers {
+            verdicts.push(catalog.judge(Arc::clone(&sift), *number).await?);
+        }
+        Ok(verdicts)
+    }
+
+    /// The same of one.
+    pub async fn verdict(&self, number: u32) -> Result<Option<Verdict>, Error> {
+        Ok(self.verdicts(&[number]).await?.pop().flatten())
     }
 }

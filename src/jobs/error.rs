@@ -102,6 +102,9 @@ pub enum Error {
         /// How many there were.
         total: u64,
     },
+    /// The same, with what is to be said of it.
+    #[error("{0}")]
+    Undone(String),
     /// It was stopped on the way.
     #[error("stopped")]
     Stopped,
@@ -149,7 +152,7 @@ impl Error {
             | Self::NeedsNode
             | Self::NoCatalog
             | Self::Sync(sync::error::Error::NoComparison(_)) => Fault::Caller,
-            Self::Items { .. } | Self::Upstream(_) | Self::Nowhere { .. } => Fault::Upstream,
+            Self::Items { .. } | Self::Undone(_) | Self::Upstream(_) | Self::Nowhere { .. } => Fault::Upstream,
             Self::Store(_) | Self::Disk { .. } | Self::NoRoom(_) | Self::Kept(_) => Fault::Disk,
             Self::Sync(error) => match error.fault() {
                 sync::error::Fault::Caller => Fault::Busy,

@@ -11,13 +11,15 @@
 //!
 //! Beside the jobs that people start, [`clock`] runs the housekeeping: eviction all the time, a look through what is held when
 //! the catalog has changed, a slow scrub once a quarter; [`sync`] the runs of the catalog that its schedule asks for (`due` says
-//! when); [`prefetch`] brings what the content policy wants ([`content`]).
+//! when); [`prefetch`] brings what the content policy wants ([`content`]), of which the
+//! mode `all` waits for an [`agreement`].
 //! Explain, doctor and the mapping of an address to a name are plain calls, offered here so that the control plane needs
 //! to know neither `fill` nor `upstream`.
 //!
 //! Without a `fill` (offline, on the data directory alone) only what needs no origin works; the rest says so.
 
 pub mod address;
+pub mod agreement;
 pub mod ask;
 pub mod backup;
 pub mod bind;
@@ -50,6 +52,7 @@ use crate::fill::Fill;
 use crate::jobs::board::{Board, Record, View};
 use crate::jobs::content::{Content, Planned};
 use crate::jobs::error::Error;
+use crate::jobs::prefetch::steer::{self, Steering};
 use crate::jobs::work::{Kind, Work};
 use crate::keep::evict::Evicted;
 use crate::keep::progress::Progress;
@@ -72,9 +75,14 @@ pub struct Config {
     pub content: Content,
     /// When definition updates are, by themselves.
     pub definitions: Schedule,
+    /// How often what endpoints asked for is kept; not zero.
+    pub keep_asked_every: Duration,
     /// A number that other nodes do not have: it spreads what they begin at one time of the clock.
     pub seed: u64,
 }
+
+/// How often what endpoints asked for is kept: what a crash loses of it.
+pub const KEEP_ASKED_EVERY: Duration = Duration::from_mins(1);
 
 impl Default for Config {
     /// Four payloads at a time keep a link busy while one of them is being proven.
@@ -87,6 +95,7 @@ impl Default for Config {
             sync,
             definitions,
             content: Content::default(),
+            keep_asked_every: KEEP_ASKED_EVERY,
             seed: 0,
         }
     }
@@ -118,6 +127,7 @@ pub(in crate::jobs) struct Shared {
     /// Since when this process looks, in milliseconds; see [`Shared::begun`].
     begun: AtomicU64,
     pub(in crate::jobs) planned: Planned,
+    pub(in crate::jobs) steering: Steering,
     tasks: TaskTracker,
     /// Where jobs run, whichever runtime the question came from; `None` where the façade was made outside of one.
     runtime: Option<Handle>,
@@ -190,6 +200,7 @@ impl Jobs {
             evicted: Arc::new(Evicted::default()),
             scrub: Arc::new(Progress::default()),
             planned: Planned::default(),
+            steering: Steering::default(),
             tasks: TaskTracker::new(),
             runtime: Handle::try_current().ok(),
             cancel: CancellationToken::new(),
@@ -213,7 +224,8 @@ impl Jobs {
             }
         }
         if self.shared.sync.is_some() {
-            self.shared.spawn(prefetch::by_itself(self.clone(), self.shared.cancel.child_token()));
+            self.shared.spawn(steer::by_itself(self.clone(), self.shared.cancel.child_token()));
+            self.shared.spawn(steer::keep_asked(Arc::clone(&self.shared), self.shared.cancel.child_token()));
         }
     }
 
@@ -233,6 +245,10 @@ impl Jobs {
             _ => {}
         }
         let record = self.shared.board.begin(&work, by, self.shared.clock.now(), &self.shared.cancel, RUNNING_MAX)?;
+        // Whoever starts one has it begin by itself again.
+        if record.kind() == Kind::Prefetch && by != steer::POLICY {
+            self.shared.steering.let_go();
+        }
         let shared = Arc::clone(&self.shared);
         let id = record.id();
         tracing::info!(job = id, kind = record.kind().word(), by, "job started");
@@ -261,6 +277,9 @@ impl Jobs {
             tracing::info!(job = id, kind = record.kind().word(), by, "job is told to stop");
             if let (Kind::Sync | Kind::Crosscheck, Some(sync)) = (record.kind(), &self.shared.sync) {
                 sync.stopping(by);
+            }
+            if record.kind() == Kind::Prefetch {
+                self.shared.steering.hold(by, self.shared.clock.now());
             }
         }
         record.stop();

@@ -234,6 +234,8 @@ pub(in crate::jobs) async fn run(shared: &Shared, record: &Record, kind: RunKind
     // What a run that failed has committed may be wanted too.
     shared.content_changed();
     let counts = ended?;
+    // What it found on the way to be less than it had reckoned with is done too.
+    record.progress(|progress| progress.done = progress.total.unwrap_or(progress.done).max(progress.done));
     if let Err(error) = count_wanted(shared).await {
         tracing::warn!(%error, "what files are wanted after a run of the catalog is not counted");
     }

@@ -9,25 +9,24 @@
 //! `metadata` means no files at all, approved or not. Endpoints read express, PSF and UUP files in parts; a bundle that has such
 //! files is fetched ahead as `asked` has it, whatever the mode, unless it was approved with all its files.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::time::Timestamp;
-use crate::model::filter::{Error, Tree};
-use crate::model::update::{File, Severity, UpdateId};
+use crate::model::update::{Severity, UpdateId};
 
-/// Rules of one policy: a real catalog has 19 classifications, and nobody writes a longer list.
-pub const RULES_MAX: usize = 200;
+mod files;
+mod written;
+
+pub use files::{is_in_languages, is_read_in_parts, likeness};
+pub use written::{RULES_MAX, Rule, Unresolved, Written};
 
 /// How much more than was confirmed is still taken for it: half as much again ...
 const GROWTH_SHARE: u64 = 2;
 /// ... and at least this much, so that a small site is not asked each month.
 const GROWTH_MIN: u64 = 10 << 30;
-
-/// Bytes of a file's name that its likeness is made of.
-const NAME_MAX: usize = 256;
 
 /// Which files are wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -94,6 +93,17 @@ pub struct Choice {
     pub level: Severity,
 }
 
+impl Choice {
+    /// Whether this keeps anything out that the other one lets through. Neither of `asked` and `severity` has all of the other.
+    pub fn keeps_out_of(self, other: Self) -> bool {
+        match (self.mode, other.mode) {
+            (Mode::Severity, Mode::Severity) => self.level > other.level,
+            (Mode::Severity, Mode::Asked) => true,
+            (own, other) => own < other,
+        }
+    }
+}
+
 impl fmt::Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.mode.word())?;
@@ -101,102 +111,6 @@ impl fmt::Display for Choice {
             write!(f, " {}", level_word(self.level))?;
         }
         Ok(())
-    }
-}
-
-/// A rule as it is written: `Definition Updates: all`, `Security Updates: severity important`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rule {
-    /// Name or id of a classification.
-    pub classification: String,
-    /// What holds for it.
-    pub mode: Mode,
-    /// The level of `severity`, where it is not the node's.
-    pub level: Option<Severity>,
-}
-
-impl std::str::FromStr for Rule {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (classification, choice) =
-            text.rsplit_once(':').ok_or_else(|| format!("{text:?} has no colon between classification and mode"))?;
-        let mut words = choice.split_whitespace();
-        let word = words.next().unwrap_or_default();
-        let mode = Mode::of_word(word)
-            .ok_or_else(|| format!("{word:?} is none of metadata, approved, asked, severity and all"))?;
-        let level = match words.next() {
-            None => None,
-            Some(word) if mode == Mode::Severity => Some(
-                level_of_word(word)
-                    .ok_or_else(|| format!("{word:?} is none of low, moderate, important and critical"))?,
-            ),
-            Some(word) => return Err(format!("{word:?} behind {}: only severity has a level", mode.word())),
-        };
-        if classification.trim().is_empty() || words.next().is_some() {
-            return Err(format!("{text:?} is not a classification, a colon, and a mode"));
-        }
-        Ok(Self { classification: classification.trim().to_owned(), mode, level })
-    }
-}
-
-impl fmt::Display for Rule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.classification, self.mode.word())?;
-        self.level.map_or(Ok(()), |level| write!(f, " {}", level_word(level)))
-    }
-}
-
-/// A policy as somebody wrote it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Written {
-    /// What holds where no rule says otherwise.
-    pub choice: Choice,
-    /// What holds for single classifications.
-    pub rules: Vec<Rule>,
-    /// Withdrawn updates are declined by themselves.
-    pub decline_expired: bool,
-    /// So are those that something newer does the work of.
-    pub decline_superseded: bool,
-}
-
-impl Default for Written {
-    fn default() -> Self {
-        Self {
-            choice: Choice { mode: Mode::default(), level: Severity::Critical },
-            rules: Vec::new(),
-            decline_expired: true,
-            decline_superseded: true,
-        }
-    }
-}
-
-impl Written {
-    /// Whether the mode `all` stands anywhere in it, so that it wants to be confirmed.
-    pub fn has_all(&self) -> bool {
-        self.choice.mode == Mode::All || self.rules.iter().any(|rule| rule.mode == Mode::All)
-    }
-
-    /// The policy that is meant. An id that the tree does not know stays, since the catalog that has it may be yet to come; a name
-    /// that it does not know is left out and told.
-    pub fn in_force(&self, tree: &Tree) -> (Policy, Vec<Error>) {
-        let (mut rules, mut wrong) = (BTreeMap::<UpdateId, Choice>::new(), Vec::new());
-        for rule in self.rules.iter().take(RULES_MAX) {
-            let choice = Choice { mode: rule.mode, level: rule.level.unwrap_or(self.choice.level) };
-            match tree.classification(&rule.classification) {
-                // The later one counts, as in any list of settings.
-                Ok(id) | Err(Error::UnknownId { id, .. }) => drop(rules.insert(id, choice)),
-                Err(error) => wrong.push(error),
-            }
-        }
-        let policy = Policy {
-            choice: self.choice,
-            rules,
-            decline_expired: self.decline_expired,
-            decline_superseded: self.decline_superseded,
-            confirmed: false,
-        };
-        (policy, wrong)
     }
 }
 
@@ -390,6 +304,13 @@ impl Policy {
         ruled.max_by_key(|choice| (choice.mode, std::cmp::Reverse(choice.level))).unwrap_or(self.choice)
     }
 
+    /// The same for one classification, and nothing of all others.
+    pub fn only(&self, classification: UpdateId) -> Self {
+        let choice = self.choice_for(&[classification]);
+        let nothing = Choice { mode: Mode::Metadata, ..self.choice };
+        Self { choice: nothing, rules: BTreeMap::from([(classification, choice)]), ..self.clone() }
+    }
+
     /// Whether an update in this state is declined automatically, and why; a person's word is not looked at.
     pub fn declines(&self, expired: bool, superseded: bool) -> Option<Why> {
         match (expired && self.decline_expired, superseded && self.decline_superseded) {
@@ -446,53 +367,6 @@ impl Policy {
 /// again, and more than 10 GiB more. Bytes.
 pub fn outgrows(confirmed: u64, now: u64) -> bool {
     now > confirmed.saturating_add((confirmed / GROWTH_SHARE).max(GROWTH_MIN))
-}
-
-/// Whether endpoints read parts of a file rather than the whole of it: express and PSF files, from which they take what differs, and
-/// those of UUP upgrades, of which they take what they lack. `handler` is that of the update whose file it is.
-pub fn is_read_in_parts(file: &File, handler: &str) -> bool {
-    let extension = file.name.rsplit_once('.').map_or("", |(_, extension)| extension);
-    file.patching.to_ascii_lowercase().contains("express")
-        || ["psf", "esd"].iter().any(|known| extension.eq_ignore_ascii_case(known))
-        || handler.eq_ignore_ascii_case("OSInstaller")
-}
-
-/// Whether a file of an update for these languages (as published; none where nothing is said) is wanted where these are (short names;
-/// none for all).
-pub fn is_in_languages(of: &[String], wanted: &BTreeSet<String>) -> bool {
-    of.is_empty() || wanted.is_empty() || of.iter().any(|one| wanted.contains(&one.to_ascii_lowercase()))
-}
-
-/// What a file's name is like: its words, with what differs from one month to the next taken out of it (numbers, versions, articles,
-/// digests), so that `windows11.0-kb5031234-x64_0a1b...cab` is like the `windows11.0-kb5035678-x64_9f8e...cab` of the month after and not
-/// like the one for ARM. Empty where nothing but such things stands in it: then it is like none.
-pub fn likeness(name: &str) -> String {
-    let name = name.to_ascii_lowercase();
-    let name = name.get(..name.floor_char_boundary(NAME_MAX)).unwrap_or_default();
-    let (stem, extension) = name.rsplit_once('.').unwrap_or((name, ""));
-    let (mut like, mut says_anything) = (String::with_capacity(name.len()), false);
-    for part in stem.split_inclusive(|letter: char| !letter.is_ascii_alphanumeric()) {
-        let word = part.trim_end_matches(|letter: char| !letter.is_ascii_alphanumeric());
-        let rest = part.get(word.len()..).unwrap_or_default();
-        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-        let is_digest = word.len() >= 16 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if word.is_empty() {
-        } else if digits(word) || is_digest {
-            like.push('#');
-        } else if let Some(article) = word.strip_prefix("kb").filter(|article| digits(article)) {
-            like.push_str(if article.is_empty() { "kb" } else { "kb#" });
-        } else {
-            says_anything = true;
-            like.push_str(word);
-        }
-        like.push_str(rest);
-    }
-    if !says_anything {
-        return String::new();
-    }
-    like.push('.');
-    like.push_str(extension);
-    like
 }
 
 #[cfg(test)]

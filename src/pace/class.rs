@@ -7,9 +7,9 @@ pub enum Class {
     Upstream,
     /// The catalog.
     Sync,
-    /// What is fetched while no endpoint waits for it: prefetches, and the rest of a payload.
+    /// What is fetched while no endpoint waits for it: prefetches, but for files of definition updates, and the rest of a payload.
     Prefetch,
-    /// The lane of definition updates: its lists and documents.
+    /// Definition updates: lists and documents of their lane, and their files while no endpoint waits for them.
     Definitions,
     /// What endpoints wait for.
     Demand,

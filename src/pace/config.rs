@@ -15,7 +15,7 @@ pub struct Config {
     classes: [Schedule; Class::ALL.len()],
     /// The rules of the clients' networks, the longest prefixes first.
     pub networks: Vec<NetworkRule>,
-    /// Whether sync and prefetch slow down when the way to the origins fills up.
+    /// Whether sync, prefetch and definitions slow down when the way to the origins fills up.
     pub give_way: bool,
 }
 

@@ -43,9 +43,9 @@ impl Lane {
         self.governor.is_paused(self.class())
     }
 
-    /// Whether nothing of what nobody waits for may flow for now, whatever its class is.
-    pub fn background_is_paused(&self) -> bool {
-        self.governor.is_paused(Class::Prefetch)
+    /// Whether nothing might flow on it for now if it were of this class.
+    pub fn would_be_paused(&self, class: Class) -> bool {
+        self.governor.is_paused(class)
     }
 
     /// Its pause, if nothing may flow on it for now.

@@ -4,6 +4,7 @@
 //! says to them, and how they look in a record, is found out once and remembered while the rules of the mapping stay.
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, TryLockError};
 
 use crate::fill::{Ask, Fill, Refusal, Target};
@@ -15,6 +16,10 @@ const SLOTS: usize = 512;
 /// The longest host and target that are remembered, in bytes together, so that the memory of all stays under 3 MiB. Those of
 /// signed URLs have some 300.
 const KEY_BYTES_MAX: usize = 1024;
+
+/// Bytes of one thing that are sent before the store is told of them: a client asks for small ranges by the thousand. It is a small
+/// part of what makes a file asked for.
+const TOLD_AT: u64 = 64 << 10;
 
 /// The most characters of a host in a record.
 pub(super) const HOST_CHARS_MAX: usize = 300;
@@ -33,6 +38,28 @@ pub(super) struct Asked {
     given_target: String,
     /// Of the rules that it was mapped by.
     revision: u64,
+    /// What was sent of it.
+    pub(super) untold: Untold,
+}
+
+/// Bytes that were sent and that the store was not told of, and whether it ever was of any.
+#[derive(Default)]
+pub(super) struct Untold {
+    bytes: AtomicU64,
+    told: AtomicBool,
+}
+
+impl Untold {
+    /// So many bytes were sent: says how many the store is to be told of, if any. The first time at once, since that may be the whole.
+    pub(super) fn sent(&self, bytes: u64) -> Option<u64> {
+        let all = self.bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        if all < TOLD_AT && self.told.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.told.store(true, Ordering::Relaxed);
+        // Who comes at the same time finds nothing left.
+        Some(self.bytes.swap(0, Ordering::Relaxed)).filter(|all| *all > 0)
+    }
 }
 
 impl Asked {
@@ -48,6 +75,7 @@ impl Asked {
             given_host: ask.host.map(str::to_owned),
             given_target: target.to_owned(),
             revision,
+            untold: Untold::default(),
         })
     }
 }
@@ -93,5 +121,20 @@ impl Lately {
             **slot = Some(Arc::clone(&asked));
         }
         Ok(asked)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_store_is_told_at_once_and_then_of_many_bytes_together() {
+        let untold = Untold::default();
+        assert_eq!(untold.sent(10), Some(10), "it may be the whole");
+        let told: u64 = (0..1000).filter_map(|_| untold.sent(1000)).sum();
+        let times = (0..1000).filter(|_| untold.sent(1000).is_some()).count();
+        assert!(told > 1_000_000 - TOLD_AT && times < 20, "{told} {times}");
+        assert!(untold.sent(TOLD_AT).is_some_and(|all| all >= TOLD_AT), "a large answer is told by itself");
     }
 }

@@ -203,13 +203,13 @@ impl Drop for Record {
             self.first_byte.map(|time| time.as_secs_f64()),
             duration.as_secs_f64(),
         );
-        // What is held tells nothing new, and is not looked at.
         if self.sent > 0
-            && !matches!(self.cache.outcome, Outcome::Hit | Outcome::Refused)
+            && self.cache.outcome != Outcome::Refused
             && self.method == Method::GET
             && let Some(asked) = &self.asked
+            && let Some(sent) = asked.untold.sent(self.sent)
         {
-            self.face.store.asked(&asked.target.name);
+            self.face.store.asked(&asked.target.name, sent);
         }
         self.face.store.ledger().add(Tally {
             requests: 1,

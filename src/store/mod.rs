@@ -376,9 +376,9 @@ impl Store {
         catalog::Catalog::new(Arc::clone(&self.core))
     }
 
-    /// An endpoint asked for what is not held whole: files of later updates that are like it may come ahead of time.
-    pub fn asked(&self, name: &Name) {
-        self.core.catalog.asked(name);
+    /// Endpoints were sent so many bytes of this, held or not: files of later updates that are like it may come ahead of time.
+    pub fn asked(&self, name: &Name, bytes: u64) {
+        self.core.catalog.asked(name, bytes);
     }
 
     /// The account of requests.

@@ -263,3 +263,32 @@ async fn the_tree_follows_the_catalog() {
     assert_eq!(status, 404, "{problem}");
     plane.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_decision_has_a_bound_and_tells_of_every_update() {
+    use waystation::model::update::Update;
+    let plane = Plane::new();
+    let made = updates(b"some bytes");
+    let like = made.iter().find(|update| update.kbs == ["5031111"]).unwrap().clone();
+    let many = |kb: &str, from: u32, count: u32| {
+        let (like, kb) = (like.clone(), kb.to_owned());
+        (from..from + count)
+            .map(move |at| Update { identity: identity(at, 1), kbs: vec![kb.clone()], ..like.clone() })
+            .collect::<Vec<_>>()
+    };
+    let all = [made, many("7000001", 0x1000, 4_998), many("7000002", 0x8000, 3)].concat();
+    import(&plane.handles.store.catalog(), all, false).await;
+    let decide = async |kbs: &[&str]| {
+        let body = json!({ "updates": kbs, "why": "a month of a large site" });
+        plane.json(Method::POST, "/api/v1/updates/approve", body).await
+    };
+    let (status, problem) = decide(&["KB7000001", "KB7000002"]).await;
+    let title = problem["title"].as_str().unwrap();
+    assert!(status == 422 && title.contains("5001") && title.contains("none is decided"), "{problem}");
+    let (_, shown) = plane.json(Method::GET, &format!("/api/v1/updates/{}", id(0x1000)), Value::Null).await;
+    assert_eq!(shown["decided"], Value::Null, "{shown}");
+    let (status, decided) = decide(&["KB7000001"]).await;
+    assert_eq!((status.as_u16(), &decided["changed"]), (200, &json!(4_998)));
+    assert_eq!(decided["rows"].as_array().unwrap().len(), 4_998);
+    plane.close().await;
+}

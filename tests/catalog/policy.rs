@@ -13,8 +13,9 @@ use upstream_sim::{Character, Options, Sim};
 use waystation::base::disk::RealDisk;
 use waystation::base::time::{Clock, SystemClock, Timestamp};
 use waystation::fill::{self, Fill};
+use waystation::jobs::agreement::{Agreement, Confirming, Shown};
 use waystation::jobs::board::State;
-use waystation::jobs::content::{Agreement, Content, Plan};
+use waystation::jobs::content::{Content, InParts, Plan};
 use waystation::jobs::work::{Kind, Work};
 use waystation::jobs::{self, Jobs};
 use waystation::model::filter::{Filters, Selection};
@@ -23,7 +24,7 @@ use waystation::model::payload::{Class, Location, Standing};
 use waystation::model::policy::{Choice, Mode, Written};
 use waystation::model::schedule::Schedule;
 use waystation::model::update::{Severity, UpdateId};
-use waystation::pace::Governor;
+use waystation::pace::{self, Governor};
 use waystation::store::catalog::{Deciding, UpstreamKind};
 use waystation::store::{self, Store};
 use waystation::sync::Runner;
@@ -33,24 +34,26 @@ use waystation::upstream::wsus::Wsus;
 use crate::conversation;
 
 /// Longer than anything takes here on a busy machine.
-const SOON: Duration = Duration::from_mins(2);
+pub(crate) const SOON: Duration = Duration::from_mins(2);
 
-fn sim(character: Character, seed: u64, updates: usize) -> Sim {
+pub(crate) fn sim(character: Character, seed: u64, updates: usize) -> Sim {
     // All files are there from the start.
     Sim::start(Options { character, seed, updates, file_scale: 0.01, eager: true, ..Options::default() }).unwrap()
 }
 
 /// A node's rooms from the store to the jobs, without faces.
-struct Node {
+pub(crate) struct Node {
     dir: Arc<TempDir>,
-    store: Store,
+    pub(crate) store: Store,
     fill: Fill,
-    jobs: Jobs,
+    pub(crate) jobs: Jobs,
     policy: Arc<Mutex<Written>>,
+    filters: Arc<Mutex<Selection>>,
+    pub(crate) governor: Governor,
 }
 
 impl Node {
-    fn new(sim: &Sim, kind: UpstreamKind, policy: Written) -> Self {
+    pub(crate) fn new(sim: &Sim, kind: UpstreamKind, policy: Written) -> Self {
         Self::on(Arc::new(tempfile::tempdir().unwrap()), sim, kind, policy, 1 << 40)
     }
 
@@ -81,10 +84,13 @@ impl Node {
         let way = conversation::config(&sim.url(), dir.path().to_owned());
         let http = way.http.clone();
         let wsus = Wsus::new(way, &Governor::default()).unwrap();
-        let chosen = Arc::new(Selection::default);
+        let filters = Arc::new(Mutex::new(Selection::default()));
+        let selected = Arc::clone(&filters);
+        let chosen = Arc::new(move || selected.lock().unwrap().clone());
+        let governor = Governor::new(pace::Config::default(), Arc::new(SystemClock));
         let runner = Runner::new(kind, &sim.url(), wsus, store.clone(), chosen, Arc::clone(&clock));
         let allow = Arc::new(AllowList::new(&[sim.address().to_string()]).unwrap());
-        let source = Arc::new(Upstream::new(http, Arc::clone(&allow)).unwrap());
+        let source = Arc::new(Upstream::paced(http, Arc::clone(&allow), governor.clone()).unwrap());
         let is_wsus = kind == UpstreamKind::Wsus;
         let config = fill::Config {
             upstream: is_wsus.then(|| Location { url: sim.url(), standing: Standing::Upstream }),
@@ -97,39 +103,54 @@ impl Node {
         let content = Content(Arc::new(move || asked.lock().unwrap().clone()));
         let config = jobs::Config { content, scrub_every: None, ..jobs_config };
         let jobs = Jobs::with_catalog(config, store.clone(), fill.clone(), runner, clock);
-        Self { dir, store, fill, jobs, policy }
+        Self { dir, store, fill, jobs, policy, filters, governor }
     }
 
-    fn set(&self, policy: Written) {
+    pub(crate) fn set(&self, policy: Written) {
         *self.policy.lock().unwrap() = policy;
         self.jobs.content_changed();
     }
 
+    /// As `[filters]` is changed while the node runs.
+    pub(crate) fn filter(&self, change: impl FnOnce(&mut Selection)) {
+        change(&mut self.filters.lock().unwrap());
+        self.jobs.content_changed();
+    }
+
+    /// Agrees to what the policy that is set wants.
+    pub(crate) async fn confirm(&self) -> Arc<Plan> {
+        let shown = Shown::of(&*self.plan().await);
+        match self.jobs.confirm_plan("ada", &shown).await.unwrap() {
+            Confirming::Agreed(plan) => plan,
+            Confirming::Another(plan) => panic!("{plan:?}"),
+        }
+    }
+
     /// Runs a job to its end.
-    async fn job(&self, work: Work) -> waystation::jobs::board::View {
+    pub(crate) async fn job(&self, work: Work) -> waystation::jobs::board::View {
         let job = self.jobs.start(work, "a test").unwrap();
         let ended = timeout(SOON, self.jobs.wait(job, SOON)).await.expect("it ends").unwrap();
         assert!(!ended.state.is_running());
         ended
     }
 
-    async fn sync(&self) {
+    pub(crate) async fn sync(&self) {
         let ended = self.job(Work::Sync).await;
         assert_eq!(ended.state, State::Done, "{:?}", ended.result);
     }
 
-    async fn prefetch(&self) -> String {
+    pub(crate) async fn prefetch(&self) -> String {
         let ended = self.job(Work::Prefetch).await;
         assert_eq!(ended.state, State::Done, "{:?} {:?}", ended.result, ended.lines);
         ended.result.unwrap()
     }
 
-    async fn plan(&self) -> Arc<Plan> {
+    pub(crate) async fn plan(&self) -> Arc<Plan> {
         self.jobs.plan(None).await.unwrap()
     }
 
     /// The SHA-256 of all payloads; all of them are proven.
-    async fn held(&self) -> BTreeSet<String> {
+    pub(crate) async fn held(&self) -> BTreeSet<String> {
         let (mut held, mut after) = (BTreeSet::new(), None);
         loop {
             let page = self.store.list(after, 500).await.unwrap();
@@ -148,7 +169,7 @@ impl Node {
         self.jobs.content_changed();
     }
 
-    async fn close(self) -> Arc<TempDir> {
+    pub(crate) async fn close(self) -> Arc<TempDir> {
         self.jobs.close().await;
         self.fill.close().await;
         self.store.close().await.unwrap();
@@ -156,24 +177,24 @@ impl Node {
     }
 }
 
-fn by_severity(level: Severity) -> Written {
+pub(crate) fn by_severity(level: Severity) -> Written {
     Written { choice: Choice { mode: Mode::Severity, level }, ..Written::default() }
 }
 
-fn mode(mode: Mode) -> Written {
+pub(crate) fn mode(mode: Mode) -> Written {
     Written { choice: Choice { mode, level: Severity::Critical }, ..Written::default() }
 }
 
-fn is(update: &Value, key: &str) -> bool {
+pub(crate) fn is(update: &Value, key: &str) -> bool {
     update[key].as_bool().unwrap()
 }
 
-fn is_offered(update: &Value) -> bool {
+pub(crate) fn is_offered(update: &Value) -> bool {
     !is(update, "expired") && !is(update, "superseded")
 }
 
 /// SHA-256 and size of the files of all updates that fit.
-fn files(updates: &Value, fits: impl Fn(&Value) -> bool) -> BTreeMap<String, u64> {
+pub(crate) fn files(updates: &Value, fits: impl Fn(&Value) -> bool) -> BTreeMap<String, u64> {
     let all = updates.as_array().unwrap().iter().filter(|update| fits(update));
     let files = all.flat_map(|update| update["files"].as_array().unwrap());
     files.map(|file| (file["sha256"].as_str().unwrap().to_owned(), file["size"].as_u64().unwrap())).collect()
@@ -183,7 +204,7 @@ fn critical(update: &Value) -> bool {
     is_offered(update) && !is(update, "parts") && update["severity"] == "critical"
 }
 
-fn names(files: &BTreeMap<String, u64>) -> BTreeSet<String> {
+pub(crate) fn names(files: &BTreeMap<String, u64>) -> BTreeSet<String> {
     files.keys().cloned().collect()
 }
 
@@ -206,6 +227,10 @@ async fn critical_updates_come_and_decisions_and_supersedence_count() {
     let wanted = files(&catalog, critical);
     assert!(wanted.len() > 5, "the catalog has some: {}", wanted.len());
     assert_sums(&*node.plan().await, &wanted, 0);
+    let in_parts = |update: &&Value| is_offered(update) && is(update, "parts") && update["severity"] == "critical";
+    let left = catalog.as_array().unwrap().iter().filter(in_parts).count() as u64;
+    assert!(left > 0, "some are left to endpoints");
+    assert_eq!(node.plan().await.in_parts, InParts { updates: left, approved: 0 });
     let runs = node.jobs.sync_history(None, 1).await.unwrap();
     assert_eq!(runs[0].wanted, Some((wanted.len() as u64, wanted.values().sum())), "the history has it");
 
@@ -228,11 +253,13 @@ async fn critical_updates_come_and_decisions_and_supersedence_count() {
     let whole_of = |one: &Value| files(&json!([one]), |_| true);
     node.decide(low(false), Deciding::Approve { all_files: false }).await;
     node.decide(low(true), Deciding::Approve { all_files: false }).await;
+    assert_eq!(node.plan().await.in_parts, InParts { updates: left + 1, approved: 1 });
     node.prefetch().await;
     let mut expected = names(&wanted);
     expected.extend(names(&whole_of(low(false))));
     assert_eq!(node.held().await, expected);
     node.decide(low(true), Deciding::Approve { all_files: true }).await;
+    assert_eq!(node.plan().await.in_parts, InParts { updates: left, approved: 0 });
     node.prefetch().await;
     expected.extend(names(&whole_of(low(true))));
     assert_eq!(node.held().await, expected);
@@ -282,10 +309,11 @@ async fn all_waits_for_a_person_and_goes_on_after_a_restart() {
     let plan = node.plan().await;
     assert_eq!((&plan.agreement, plan.now.wanted.files), (&Agreement::Missing, 0));
     assert_sums(&plan, &wanted, 0);
-    assert_eq!(node.prefetch().await, "nothing was missing");
+    let told = node.prefetch().await;
+    assert!(told.contains("\"all\" is not confirmed") && told.contains("waystation plan --confirm"), "{told}");
     assert!(node.held().await.is_empty(), "nobody has agreed");
 
-    let plan = node.jobs.confirm_plan("ada").await.unwrap();
+    let plan = node.confirm().await;
     assert!(plan.agreement.is_given() && plan.now == plan.all, "{:?}", plan.agreement);
     // Killed on the way: what is held is not asked for again.
     let job = node.jobs.start(Work::Prefetch, "a test").unwrap();
@@ -315,7 +343,8 @@ async fn all_waits_for_a_person_and_goes_on_after_a_restart() {
     );
     // A policy that has nothing of it needs no agreement.
     node.set(mode(Mode::Approved));
-    assert!(node.jobs.confirm_plan("ada").await.is_err());
+    let shown = Shown::of(&*node.plan().await);
+    assert!(matches!(node.jobs.confirm_plan("ada", &shown).await, Err(jobs::error::Error::Unset { .. })));
     node.close().await;
 }
 
@@ -390,8 +419,8 @@ async fn what_endpoints_asked_for_comes_in_its_next_version() {
     let all = names_of(&mut all.clone());
     let (name, asked) = all.iter().find(|(name, _)| name.ends_with("x64.exe")).unwrap();
     let sha1: Sha1 = asked["sha1"].as_str().unwrap().parse().unwrap();
-    node.store.asked(&Name::Digest(Digest::Sha1(sha1)));
-    node.store.asked(&Name::Digest(Digest::Sha1(Sha1::new([9; 20]))));
+    node.store.asked(&Name::Digest(Digest::Sha1(sha1)), 1 << 20);
+    node.store.asked(&Name::Digest(Digest::Sha1(Sha1::new([9; 20]))), 1 << 20);
     let alike: BTreeSet<String> = all
         .iter()
         .filter(|(other, _)| likeness(other) == likeness(name))
@@ -401,6 +430,206 @@ async fn what_endpoints_asked_for_comes_in_its_next_version() {
     assert_eq!(plan.all.wanted.files, alike.len() as u64, "{name}");
     node.prefetch().await;
     assert_eq!(node.held().await, alike);
+    node.close().await;
+}
+
+/// Waits until `fits` of the node's jobs, the newest first.
+async fn until(node: &Node, what: &str, fits: impl Fn(&[waystation::jobs::board::View]) -> bool) {
+    let waits = async {
+        loop {
+            let all: Vec<_> = node.jobs.list().into_iter().filter(|job| job.kind == Kind::Prefetch).collect();
+            if fits(&all) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    assert!(timeout(SOON, waits).await.is_ok(), "{what}: {:?}", node.jobs.list());
+}
+
+/// Runs the catalog, which is a cause that nobody is behind, some times, so that the prefetch has made up its mind on the first.
+async fn causes(node: &Node) {
+    for _ in 0..3 {
+        node.sync().await;
+        // Counts are made one after the other: behind the one that the cause had.
+        node.plan().await;
+    }
+}
+
+fn gets(sim: &Sim, sha1: &str) -> usize {
+    let log = sim.log(20_000);
+    let lines = log["lines"].as_array().unwrap();
+    lines.iter().filter(|line| line["sha1"] == sha1 && line["method"] == "content-GET").count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_match_is_not_fetched_again_by_itself() {
+    let sim = sim(Character::Wsus, 23, 400);
+    let catalog = sim.deployable(&json!({}));
+    let wanted = files(&catalog, critical);
+    // The first file that is asked for has other bytes from then on.
+    sim.fault(&json!({ "fault": "wrong-digest" })).unwrap();
+    let node = Node::new(&sim, UpstreamKind::Wsus, by_severity(Severity::Critical));
+    node.jobs.keep_house();
+    node.sync().await;
+    until(&node, "it begins after the run, and ends", |jobs| jobs.iter().any(|job| !job.state.is_running())).await;
+    let job = node.jobs.list().into_iter().find(|job| job.kind == Kind::Prefetch).unwrap();
+    let told = job.result.clone().unwrap();
+    assert_eq!(job.state, State::Failed, "{told}");
+    assert!(told.starts_with(&format!("1 of {} failed; 1 of them does not match", wanted.len())), "{told}");
+    assert_eq!((job.progress.done, job.progress.total), (wanted.len() as u64, Some(wanted.len() as u64)));
+    let plan = node.plan().await;
+    let [sick] = plan.mismatched.as_slice() else { panic!("{:?}", plan.mismatched) };
+    assert!(sick.why.contains("wrong") && plan.now.missing().files == 1, "{sick:?}");
+    let sha1 = sick.sha1.to_string();
+    let before = gets(&sim, &sha1);
+    assert!(before > 0);
+
+    // What happens by itself begins no job for it, and a job that something else began by itself leaves it alone.
+    causes(&node).await;
+    assert_eq!(node.jobs.list().iter().filter(|job| job.kind == Kind::Prefetch).count(), 1, "{:?}", node.jobs.list());
+    let by_itself = |node: &Node| node.jobs.start(Work::Prefetch, "the content policy").unwrap();
+    let ended = node.jobs.wait(by_itself(&node), SOON).await.unwrap();
+    let told = ended.result.unwrap();
+    assert!(ended.state == State::Done && told.contains("1 file that came before does not match"), "{told}");
+    assert_eq!(gets(&sim, &sha1), before, "it was left alone");
+    // It becomes what it should be: a person has it tried again.
+    sim.clear_faults();
+    let ended = node.jobs.wait(by_itself(&node), SOON).await.unwrap();
+    assert!(ended.result.unwrap().contains("does not match"), "nobody knows that it is well");
+    assert_eq!(node.prefetch().await, "1 fetched");
+    assert_eq!(node.held().await, names(&wanted));
+    assert!(node.plan().await.mismatched.is_empty());
+    node.close().await;
+}
+
+/// Each file takes so long before its first byte.
+fn slow(sim: &Sim, delay: u64) {
+    sim.fault(&json!({ "fault": "content-slow", "delay_ms": delay, "count": 10_000 })).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_stops_it_holds_it_until_a_person_wants_it() {
+    let sim = sim(Character::Wsus, 21, 900);
+    let catalog = sim.deployable(&json!({}));
+    let wanted = files(&catalog, critical);
+    slow(&sim, 200);
+    let node = Node::new(&sim, UpstreamKind::Wsus, by_severity(Severity::Critical));
+    node.jobs.keep_house();
+    node.sync().await;
+    until(&node, "it begins", |jobs| jobs.first().is_some_and(|job| job.progress.done > 0)).await;
+    // A cause while it runs, which is older than its end.
+    node.sync().await;
+    let job = node.jobs.stop_prefetch("ada").unwrap().expect("one is under way");
+    assert_eq!(node.jobs.wait(job, SOON).await.unwrap().state, State::Stopped);
+    assert_eq!(node.jobs.prefetching().stopped.unwrap().by, "ada");
+    causes(&node).await;
+    let count = |node: &Node| node.jobs.list().iter().filter(|job| job.kind == Kind::Prefetch).count();
+    assert_eq!(count(&node), 1, "nothing that happens by itself begins one: {:?}", node.jobs.list());
+    assert!(node.held().await.len() < wanted.len());
+
+    // A decision does.
+    sim.clear_faults();
+    let offered = catalog.as_array().unwrap().iter().find(|update| critical(update)).unwrap();
+    node.decide(offered, Deciding::Approve { all_files: false }).await;
+    until(&node, "a decision lets go of it", |jobs| jobs.len() == 2 && !jobs[0].state.is_running()).await;
+    assert!(node.jobs.prefetching().stopped.is_none());
+    assert_eq!(node.held().await, names(&wanted));
+    // So does whoever starts one; and it is held where none is under way.
+    assert_eq!(node.jobs.stop_prefetch("bob").unwrap(), None);
+    assert_eq!(node.jobs.prefetching().stopped.unwrap().by, "bob");
+    node.prefetch().await;
+    assert!(node.jobs.prefetching().stopped.is_none());
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cause_that_a_job_has_seen_begins_no_other() {
+    let sim = sim(Character::Wsus, 23, 400);
+    sim.fault(&json!({ "fault": "content-404" })).unwrap();
+    slow(&sim, 100);
+    let node = Node::new(&sim, UpstreamKind::Wsus, by_severity(Severity::Critical));
+    node.jobs.keep_house();
+    node.sync().await;
+    until(&node, "it begins", |jobs| jobs.first().is_some_and(|job| job.progress.done > 0)).await;
+    node.sync().await;
+    until(&node, "it ends", |jobs| jobs.iter().any(|job| !job.state.is_running())).await;
+    // What is left undone is tried by the next cause, and had it been tried before that, there were one more.
+    node.sync().await;
+    until(&node, "the next one ends", |jobs| jobs.len() >= 2 && jobs.iter().all(|job| !job.state.is_running())).await;
+    let count = node.jobs.list().iter().filter(|job| job.kind == Kind::Prefetch).count();
+    assert_eq!(count, 2, "{:?}", node.jobs.list());
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn decisions_on_the_way_are_part_of_one_job_whose_sums_add_up() {
+    let sim = sim(Character::Wsus, 21, 900);
+    let catalog = sim.deployable(&json!({}));
+    let node = Node::new(&sim, UpstreamKind::Wsus, by_severity(Severity::Critical));
+    node.sync().await;
+    let mut wanted = files(&catalog, critical);
+    // One does not come, whatever is decided; all of them are slow.
+    sim.fault(&json!({ "fault": "content-404" })).unwrap();
+    slow(&sim, 100);
+    let job = node.jobs.start(Work::Prefetch, "a test").unwrap();
+    until(&node, "the first ones come", |jobs| jobs[0].progress.done > 0).await;
+    let has_files = |update: &&Value| {
+        is_offered(update)
+            && !is(update, "parts")
+            && update["severity"] != "critical"
+            && !update["files"].as_array().unwrap().is_empty()
+    };
+    let more: Vec<&Value> = catalog.as_array().unwrap().iter().filter(has_files).take(6).collect();
+    for one in &more {
+        let done = node.jobs.get(job).unwrap().progress.done;
+        node.decide(one, Deciding::Approve { all_files: false }).await;
+        wanted.extend(files(&json!([one]), |_| true));
+        until(&node, "more come", |jobs| jobs[0].progress.done > done || !jobs[0].state.is_running()).await;
+    }
+    let ended = timeout(SOON, node.jobs.wait(job, SOON)).await.unwrap().unwrap();
+    let all = wanted.len() as u64;
+    assert_eq!(ended.result.unwrap(), format!("1 of {all} failed"));
+    assert_eq!((ended.progress.done, ended.progress.total), (all, Some(all)));
+    let failed = ended.lines.iter().filter(|line| line.step == waystation::jobs::board::Step::Failed).count();
+    assert_eq!((failed, ended.lines.len() as u64), (1, all), "each file once, what failed too");
+    assert_eq!(node.held().await.len() as u64, all - 1);
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_endpoints_ask_for_while_a_prefetch_runs_is_kept() {
+    use waystation::base::digest::{Digest, Sha1};
+    use waystation::model::name::Name;
+    use waystation::model::policy::likeness;
+    let sim = sim(Character::Wsus, 24, 600);
+    let config = jobs::Config { keep_asked_every: Duration::from_millis(20), ..jobs::Config::default() };
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let clock = Arc::new(SystemClock);
+    let node = Node::by(dir, &sim, UpstreamKind::Wsus, mode(Mode::Asked), 1 << 40, clock, config);
+    node.sync().await;
+    slow(&sim, 300);
+    let catalog = sim.deployable(&json!({}));
+    let offered = catalog.as_array().unwrap().iter().filter(|update| is_offered(update));
+    // What it is like -> SHA-1 of one, and SHA-256 of all.
+    let mut like = BTreeMap::<String, (Sha1, BTreeSet<String>)>::new();
+    for file in offered.flat_map(|update| update["files"].as_array().unwrap()) {
+        let text = |key: &str| file[key].as_str().unwrap();
+        let all = like.entry(likeness(text("name"))).or_insert((text("sha1").parse().unwrap(), BTreeSet::new()));
+        all.1.insert(text("sha256").to_owned());
+    }
+    let mut like: Vec<_> = like.into_values().filter(|(_, all)| all.len() > 4).collect();
+    like.sort_by_key(|(_, all)| all.len());
+    let [(first, some), (second, others), ..] = like.as_slice() else { panic!("{}", like.len()) };
+    node.store.asked(&Name::Digest(Digest::Sha1(*first)), 1 << 20);
+    node.jobs.keep_house();
+    until(&node, "it begins", |jobs| jobs.first().is_some_and(|job| job.progress.done > 0)).await;
+    node.store.asked(&Name::Digest(Digest::Sha1(*second)), 1 << 20);
+    until(&node, "it ends", |jobs| jobs.iter().any(|job| !job.state.is_running())).await;
+    let job = node.jobs.list().into_iter().rfind(|job| job.kind == Kind::Prefetch).unwrap();
+    let both: BTreeSet<String> = some.union(others).cloned().collect();
+    assert_eq!(job.result.unwrap(), format!("{} fetched", both.len()));
+    assert_eq!(node.held().await, both);
     node.close().await;
 }
 

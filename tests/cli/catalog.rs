@@ -242,6 +242,12 @@ async fn updates_are_approved_and_declined_and_a_plan_says_what_that_comes_to() 
     assert!(error.contains("nothing to confirm") && error.contains("next: set [content] policy = \"all\""), "{error}");
     let error = ill(data, &["updates", "list", "--from", "yesterday"]);
     assert!(error.contains("next: write a day as 2026-01-31"), "{error}");
+    // A level that nothing goes by is refused, and what is set is not called anything else.
+    for given in [&["plan", "--severity", "low"][..], &["plan", "--policy", "approved", "--severity", "low"]] {
+        let error = ill(data, given);
+        assert!(error.contains("waystation plan --policy severity --severity low"), "{error}");
+    }
+    assert!(!well(data, &["plan", "--policy", "approved"]).contains("not set"));
     node.signal(Signal::TERM);
     assert!(node.ended().success());
 
@@ -256,10 +262,45 @@ async fn updates_are_approved_and_declined_and_a_plan_says_what_that_comes_to() 
     );
     let plan = well(data, &["plan", "--confirm"]);
     assert!(plan.contains("confirmed  1 file, 10 B by ") && plan.contains("is on its way"), "{plan}");
+    assert!(plan.contains("wanted     1 file, 10 B of 1 update"), "what is agreed to is shown: {plan}");
+    // Filters that are set while the node runs reach the plan that it keeps, and they are other terms.
+    well(data, &["filters", "set", "classifications", "Drivers"]);
+    let end = std::time::Instant::now() + Duration::from_mins(1);
+    while node.json(&["prefetch", "status"])["waits"].is_null() {
+        assert!(std::time::Instant::now() < end, "the prefetch does not hear of it");
+    }
+    well(data, &["filters", "set", "classifications", "Hotfixes"]);
+    let plan = well(data, &["plan", "--policy", "severity"]);
+    assert!(plan.contains("not set"), "{plan}");
+    assert!(well(data, &["plan"]).contains("confirmed  1 file, 10 B by "), "these are the terms that were agreed to");
     let state = node.json(&["prefetch", "status"]);
     assert_eq!(
         (&state["wanted"]["bytes"], &state["missing"]["files"], &state["waits"]),
         (&10.into(), &1.into(), &Value::Null)
     );
     assert!(well(data, &["sync", "status"]).contains("1 file, 10 B wanted, 1 file, 10 B missing"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_that_means_nothing_is_told_by_whoever_is_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path();
+    stock(data, false).await;
+    let rules = ["--set", "content.policy=severity", "--set", "content.rules=Hotfix: metadata"];
+    let node = NodeProcess::start(data, &rules);
+    let warned = node.logged("a rule of content.rules is left out");
+    assert!(warned.contains("Hotfix: metadata") && warned.contains("did you mean"), "{warned}");
+    for verb in [&["prefetch", "status"][..], &["sync", "status"], &["status"], &["plan"]] {
+        let told = well(data, verb).split_whitespace().collect::<Vec<_>>().join(" ");
+        for part in ["Hotfix: metadata", "did you mean \"Hotfixes\"", "nothing is fetched ahead by itself"] {
+            assert!(told.contains(part), "{verb:?}: {part} in {told}");
+        }
+    }
+    // What the running node knows of its catalog is what other settings are held against.
+    let free = ["check-config", "--set", "listen.http=127.0.0.1:0", "--set", "listen.control=127.0.0.1:0"];
+    let told = well(data, &[&free[..], &rules].concat());
+    assert!(told.contains("did you mean \"Hotfixes\""), "{told}");
+    let right = well(data, &[&free[..], &["--set", "content.rules=Hotfixes: metadata"]].concat());
+    assert!(!right.contains("did you mean"), "{right}");
+    drop(node);
 }

@@ -78,8 +78,8 @@ async fn files_are_those_of_the_whole_bundle_each_once_and_in_the_right_language
     assert!(walk(&catalog, &sift(Mode::Metadata, &[])).await.is_empty());
 
     // What an endpoint asked for brings what is like it, and nothing that is read in parts.
-    store.asked(&Name::Digest(Digest::Sha1(sha1_of(51))));
-    store.asked(&Name::Digest(Digest::Sha1(sha1_of(77))));
+    store.asked(&Name::Digest(Digest::Sha1(sha1_of(51))), file(51).size);
+    store.asked(&Name::Digest(Digest::Sha1(sha1_of(77))), 1 << 30);
     assert_eq!(catalog.keep_asked().await.unwrap(), 1);
     assert_eq!(catalog.keep_asked().await.unwrap(), 0, "once is enough");
     assert_eq!(shape(&walk(&catalog, &by_severity).await)[2], (identity(7, 1), vec![51]));
@@ -93,6 +93,65 @@ async fn files_are_those_of_the_whole_bundle_each_once_and_in_the_right_language
     assert_eq!(catalog.judge(Arc::clone(&by_severity), number).await.unwrap().unwrap().why, Why::Approved);
     let hidden = catalog.current(id(1)).await.unwrap().unwrap();
     assert_eq!(catalog.judge(by_severity, hidden).await.unwrap(), None, "it cannot be approved by itself");
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_likeness_wants_more_than_a_byte_and_goes_when_nobody_asks() {
+    let dir = tempfile::tempdir().unwrap();
+    let hand = Hand::new();
+    let (store, _) = Store::open(config(dir.path()), Arc::new(RealDisk), Arc::clone(&hand) as Arc<dyn Clock>).unwrap();
+    let catalog = store.catalog();
+    catalog.begin_upstream(microsoft()).await.unwrap();
+    let large = File { name: "large-2.cab".into(), size: 5 << 30, ..file(2) };
+    let files = vec![file(1), large, File { name: "large-3.cab".into(), ..file(3) }];
+    import(&catalog, vec![small(Update { files, ..update(1, 1) })]).await;
+    let (name, by_sha256) =
+        (|at| Name::Digest(Digest::Sha1(sha1_of(at))), Name::Digest(Digest::Sha256(file(1).sha256.unwrap())));
+    let wanted =
+        async || walk(&catalog, &sift(Mode::Asked, &[])).await.into_iter().flat_map(|update| update.files).count();
+
+    // A byte of each, as often as somebody has patience for: nothing comes of it.
+    for _ in 0..3 {
+        store.asked(&name(1), 1);
+        store.asked(&name(2), 1);
+        assert_eq!((catalog.keep_asked().await.unwrap(), wanted().await), (0, 0));
+    }
+    // Half of a small one, all in all; or a MiB.
+    store.asked(&name(1), 600);
+    assert_eq!((catalog.keep_asked().await.unwrap(), wanted().await), (1, 1));
+    store.asked(&name(2), (1 << 20) - 4);
+    assert_eq!(catalog.keep_asked().await.unwrap(), 0);
+    store.asked(&name(2), 1);
+    assert_eq!((catalog.keep_asked().await.unwrap(), wanted().await), (1, 3), "and what is like it");
+
+    // What is still asked for, held or not, stays; what is not goes.
+    hand.forward(60 * DAY);
+    store.asked(&by_sha256, 1001);
+    assert_eq!((catalog.keep_asked().await.unwrap(), wanted().await), (0, 3), "known and renewed");
+    hand.forward(31 * DAY);
+    assert_eq!(wanted().await, 1);
+    hand.forward(60 * DAY);
+    assert_eq!(wanted().await, 0);
+    store.asked(&name(1), 1001);
+    assert_eq!((catalog.keep_asked().await.unwrap(), wanted().await), (1, 1), "it is new again");
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_encrypted_is_left_out_and_counted_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let catalog = store.catalog();
+    catalog.begin_upstream(microsoft()).await.unwrap();
+    let locked = |at: u64| File { encrypted: true, ..file(at) };
+    let first = Update { files: vec![file(1), locked(2)], ..update(1, 1) };
+    let second = Update { files: vec![locked(2), locked(3)], ..update(2, 1) };
+    import(&catalog, vec![small(first), small(second)]).await;
+    let found = walk(&catalog, &sift(Mode::Severity, &[])).await;
+    assert_eq!(shape(&found), [(identity(1, 1), vec![1]), (identity(2, 1), vec![])]);
+    assert_eq!(found.iter().map(|update| update.encrypted).collect::<Vec<_>>(), [1, 1]);
+    assert_eq!(walk(&catalog, &sift(Mode::Metadata, &[])).await.len(), 0);
     store.close().await.unwrap();
 }
 

@@ -16,8 +16,12 @@ use crate::admin::{Caller, Handles};
 use crate::model::policy::Verdict;
 use crate::store::catalog::{Deciding, Summary};
 
-/// Updates in one request: a month of a large site.
+/// Names in one request: a month of a large site.
 const NAMES_MAX: usize = 1_000;
+
+/// Updates that they may stand for: all are decided in one transaction, which payloads that are being published wait for, and each is
+/// judged for the answer.
+const UPDATES_MAX: usize = 5_000;
 
 /// `POST /api/v1/updates/approve`.
 pub async fn approve(
@@ -73,21 +77,31 @@ async fn decide(
                 found.push(short);
             }
         }
+        if found.len() > UPDATES_MAX {
+            let title = format!(
+                "what is named stands for {} updates and more, which are more than {UPDATES_MAX}; none is decided",
+                found.len()
+            );
+            let next = "decide them in several steps: fewer KBs at a time, or ids, which stand for one update each";
+            return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, title, next));
+        }
     }
     let ids: Vec<_> = found.iter().map(|short| short.identity.id).collect();
     let changed = catalog.decide(ids.clone(), deciding, by.clone(), asked.why).await?;
     tracing::info!(by, updates = ids.len(), changed, "updates were decided");
     handles.jobs.content_changed();
+    let numbers: Vec<u32> = found.iter().map(|short| short.number).collect();
     let decisions = catalog.decisions(ids.clone()).await?;
     let superseded = catalog.are_superseded(ids).await?;
+    let verdicts = handles.jobs.verdicts(&numbers).await?;
     let policy = handles.jobs.content_policy();
     let mut rows = Vec::with_capacity(found.len());
-    for ((short, said), superseded) in found.into_iter().zip(decisions).zip(superseded) {
+    for (((short, said), superseded), verdict) in found.into_iter().zip(decisions).zip(superseded).zip(verdicts) {
         let state = words::state(&short, superseded);
         rows.push(view::DecidedUpdate {
             id: short.identity.id.to_string(),
             decision: words::decision(said.as_ref(), state, &policy),
-            files: handles.jobs.verdict(short.number).await?.map(files),
+            files: verdict.map(files),
             title: short.title,
         });
     }

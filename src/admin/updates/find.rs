@@ -16,6 +16,9 @@ const BEGINNING_MIN: usize = 8;
 /// Updates that are named where several fit.
 const NAMED_MAX: usize = 5;
 
+/// Revisions that the catalog tells of one article; beyond them it is silent.
+const ARTICLE_MAX: usize = 10_000;
+
 /// The local number of the revision that `name` means.
 pub(super) async fn number(catalog: &Catalog, name: &str) -> Result<u32, Problem> {
     let name = name.trim();
@@ -55,7 +58,15 @@ pub(super) async fn number(catalog: &Catalog, name: &str) -> Result<u32, Problem
 pub(super) async fn approvable(catalog: &Catalog, name: &str) -> Result<Vec<Summary>, Problem> {
     let name = name.trim();
     let shorts = match article(catalog, name).await? {
-        Some(digits) => catalog.summaries(catalog.by_kb(digits.to_owned()).await?).await?,
+        Some(digits) => {
+            let numbers = catalog.by_kb(digits.to_owned()).await?;
+            if numbers.len() >= ARTICLE_MAX {
+                let title = format!("KB{digits} stands for {ARTICLE_MAX} updates or more; none is decided");
+                let next = "name them by their ids: `waystation updates list --kb` has them";
+                return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, title, next));
+            }
+            catalog.summaries(numbers).await?
+        }
         None => catalog.summaries(vec![number(catalog, name).await?]).await?,
     };
     let can_be = |short: &Summary| short.deployable && matches!(short.kind, Kind::Software | Kind::Driver);

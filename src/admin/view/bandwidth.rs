@@ -15,13 +15,13 @@ pub struct Bandwidth {
     /// The time zone as it was set.
     #[serde(default)]
     pub timezone_set: Set,
-    /// `upstream`, `sync`, `prefetch`, `demand`, `clients` and `nodes`.
+    /// `upstream`, `sync`, `prefetch`, `definitions`, `demand`, `clients` and `nodes`.
     pub classes: Vec<Class>,
     /// The networks that have rules, the longest prefixes first.
     pub networks: Vec<Network>,
     /// The rules of networks as they were set.
     pub networks_set: Set,
-    /// Whether sync and prefetch slow down when origins answer late.
+    /// Whether sync, prefetch and definitions slow down when origins answer late.
     pub give_way: bool,
     /// The same as it was set.
     #[serde(default)]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::admin::view::Time;
+use crate::admin::view::{Problem, Time};
 
 /// Files and their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +35,9 @@ pub struct Plan {
     pub policy: Policy,
     /// Whether it is the one that is set.
     pub is_set: bool,
+    /// What is agreed to where this is confirmed: another policy, other rules or other filters have another one.
+    #[serde(default)]
+    pub terms: String,
     /// Rules that name no classification of the catalog, and why.
     pub left_out: Vec<String>,
     /// When it was counted.
@@ -43,6 +46,9 @@ pub struct Plan {
     pub updates: u64,
     /// Of these, those of which the catalog misses a part, so that not all files are known.
     pub incomplete: u64,
+    /// Files that are left out since they are encrypted: what lies at their addresses is not what their digests are of.
+    #[serde(default)]
+    pub encrypted: u64,
     /// Files that are wanted. Where `agreement` is awaited, once it is given.
     pub wanted: Sum,
     /// Of these, files that are held.
@@ -51,6 +57,12 @@ pub struct Plan {
     pub missing: Sum,
     /// What is missing now, and brought without any agreement.
     pub missing_now: Sum,
+    /// Of what is missing, files of definition updates: they have a bandwidth class of their own.
+    #[serde(default)]
+    pub missing_definitions: Sum,
+    /// Updates that would be fetched whole, and of which only what endpoints ask for is, and what is like that.
+    #[serde(default)]
+    pub left_to_endpoints: LeftToEndpoints,
     /// Whether `all` is in force: `not-needed`, `given`, `missing`, or `outgrown` where it is far more than was confirmed.
     pub agreement: String,
     /// What was confirmed, by whom and when.
@@ -65,6 +77,38 @@ pub struct Plan {
     pub times: Vec<Takes>,
     /// What to do next; absent where there is nothing.
     pub next: Option<String>,
+}
+
+/// Updates with express, PSF or UUP files, of which endpoints fetch a small part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftToEndpoints {
+    /// How many.
+    pub updates: u64,
+    /// Of these, those that a person approved without `all_files`.
+    pub approved: u64,
+}
+
+/// `POST /api/v1/plan/confirm`: what somebody saw and agrees to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConfirmRequest {
+    /// `wanted.files` of the plan.
+    pub files: u64,
+    /// `wanted.bytes` of it.
+    pub bytes: u64,
+    /// `terms` of it; where it is absent, the policy that is set is meant, whichever that is.
+    #[serde(default)]
+    pub terms: Option<String>,
+}
+
+/// The answer to it where that is not what is wanted by now: a problem, with the plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnotherPlan {
+    /// The problem.
+    #[serde(flatten)]
+    pub problem: Problem,
+    /// What is wanted now.
+    pub plan: Plan,
 }
 
 /// What a person agreed to.
@@ -106,7 +150,7 @@ pub struct Room {
 /// How long it takes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Takes {
-    /// The class of bandwidth whose limit it is (`upstream`, `prefetch`), or `example` where none is set.
+    /// The class of bandwidth whose limit it is (`upstream`, `prefetch`, `definitions`), or `example` where none is set.
     pub class: String,
     /// Which limit is in force, and until when.
     pub limit: String,
@@ -136,12 +180,46 @@ pub struct ContentState {
     pub last_job: Option<u64>,
     /// What somebody must do before more is brought; absent where there is nothing.
     pub waits: Option<String>,
+    /// What else is worth knowing: rules that are left out.
+    #[serde(default)]
+    pub notes: Vec<String>,
+    /// Who stopped the prefetch: none begins by itself. Absent where nobody did.
+    #[serde(default)]
+    pub stopped: Option<Stopped>,
+    /// Files that came whole and did not match what is published: none that begins by itself fetches them again.
+    #[serde(default)]
+    pub mismatched: u64,
+    /// The first of them.
+    #[serde(default)]
+    pub mismatched_files: Vec<Mismatched>,
+}
+
+/// Who stopped the prefetch, and when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stopped {
+    /// Who.
+    pub by: String,
+    /// When.
+    pub at: Time,
+}
+
+/// A file that came whole and did not match what is published.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mismatched {
+    /// Its name.
+    pub name: String,
+    /// Its digest, as published.
+    pub sha1: String,
+    /// What came instead.
+    pub why: String,
+    /// When that was.
+    pub at: Time,
 }
 
 /// The answer to the order to stop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PrefetchStopped {
-    /// The job that was told to stop; absent where none ran.
+    /// The job that was told to stop; absent where none ran. None begins by itself in either case.
     pub job: Option<u64>,
 }
 

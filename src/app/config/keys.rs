@@ -286,10 +286,12 @@ table! {
         upstream: SteadyRules = list(&[]), Live;
         /// Fetching the catalog. May be "paused": a run then waits, and keeps what it has.
         sync: BackgroundRules = list(&[]), Live;
-        /// What is fetched while no endpoint waits for it: `waystation fetch`, and the rest of a payload. May be "paused".
+        /// What is fetched while no endpoint waits for it: files that [content] wants, `waystation fetch`, and the rest of a payload.
+        /// May be "paused".
         /// An origin that knows no ranges sends the whole in its first answer: that is counted and held as `demand`.
         prefetch: BackgroundRules = list(&[]), Live;
-        /// The lane of definition updates ([definitions]): its lists and documents. May be "paused".
+        /// Definition updates: lists and documents of their lane ([definitions]), and, with that lane or without, their files that
+        /// [content] wants and no endpoint waits for. May be "paused".
         definitions: BackgroundRules = list(&[]), Live;
         /// What is fetched because an endpoint waits for it.
         demand: SteadyRules = list(&[]), Live;
@@ -300,7 +302,7 @@ table! {
         /// Rules by the client's network, the longest prefix counts: "10.1.0.0/16: 50 Mbit/s" for the network as a whole,
         /// "10.0.0.0/8 each /24: 08:00-18:00 Mon-Fri: 5 Mbit/s" for each of its parts. The limit of `clients` counts besides.
         networks: NetworkRules = list(&[]), Live;
-        /// Whether sync and prefetch slow down when origins take longer to answer than they did: then a line is full.
+        /// Whether sync, prefetch and definitions slow down when origins take longer to answer than they did: then a line is full.
         give_way: Switch = Raw::Switch(true), Live;
     }
     /// The catalog: which updates there are, fetched from Microsoft or from a WSUS server ([upstream] kind).
@@ -368,7 +370,7 @@ table! {
     }
     /// Which files of the catalog's updates are fetched before an endpoint asks for them. `waystation plan` counts what these
     /// settings want, or what others would; `waystation updates approve` and `decline` say it of single updates, and a person's
-    /// word counts more. What is fetched keeps to `bandwidth.prefetch`.
+    /// word counts more. What is fetched keeps to `bandwidth.prefetch`, files of definition updates to `bandwidth.definitions`.
     content: Content {
         /// "metadata": no files. "approved": those of updates that somebody approved. "asked": these, and files that endpoints
         /// have asked for, or ones like them. "severity": these, and those of updates at least as severe as `severity` says.
@@ -377,7 +379,9 @@ table! {
         /// The least severity for the policy "severity": "low", "moderate", "important" or "critical".
         severity: Severity = text("critical"), Live;
         /// What holds for single classifications instead: "Definition Updates: all", "Drivers: metadata",
-        /// "Security Updates: severity important".
+        /// "Security Updates: severity important". A rule with "all" waits for `waystation plan --confirm`, as the policy "all" does. One
+        /// that names no classification of the catalog is left out and told; where it would keep something out, nothing is fetched
+        /// ahead by itself until it is corrected.
         rules: Rules = list(&[]), Live;
         /// Whether expired updates, which their publisher withdrew, are declined automatically.
         decline_expired: Switch = Raw::Switch(true), Live;

@@ -1,4 +1,5 @@
-//! Filters of the catalog that do nothing, or that cannot be judged yet.
+//! What is said of the catalog and does nothing, means nothing, or cannot be judged yet: filters, rules of the content policy, schedules
+//! of lanes that are off.
 
 use crate::app::config::keys::Typed;
 use crate::app::config::kinds::word::UpstreamKind;
@@ -6,10 +7,11 @@ use crate::app::config::rooms;
 use crate::app::preflight::{Found, is_shipped};
 use crate::model::filter::{Error, Tree};
 use crate::model::report::Verdict;
-use crate::model::settings::Settings;
+use crate::model::settings::{Layer, Settings};
 
-/// Tells of filters that somebody wrote and that are without effect, wrong, or not known before there is a catalog.
-pub(super) fn written(typed: &Typed, settings: &Settings, found: &mut Found) {
+/// Tells of filters that somebody wrote and that are without effect, wrong, or not known before there is a catalog. `catalog` has the
+/// categories of the one that there is.
+pub(super) fn written(typed: &Typed, settings: &Settings, catalog: Option<&Tree>, found: &mut Found) {
     if ["filters.products", "filters.classifications", "filters.languages"].iter().all(|key| is_shipped(settings, key))
     {
         return;
@@ -23,10 +25,10 @@ pub(super) fn written(typed: &Typed, settings: &Settings, found: &mut Found) {
         );
         return;
     }
-    let (_, wrong) = rooms::filters(typed).in_force(&Tree::new([]));
+    let (_, wrong) = rooms::filters(typed).in_force(catalog.unwrap_or(&Tree::new([])));
     for error in wrong {
         match &error {
-            Error::Unknown { what, text, .. } => found.add(
+            Error::Unknown { what, text, .. } if catalog.is_none() => found.add(
                 Verdict::Note,
                 "filters",
                 "filters",
@@ -34,6 +36,43 @@ pub(super) fn written(typed: &Typed, settings: &Settings, found: &mut Found) {
                 "`waystation filters list` of a running node says what it found",
             ),
             error => found.warn("filters", "filters", error.to_string(), "correct it: that entry is left out"),
+        }
+    }
+}
+
+/// Tells of rules of the content policy that name no classification: they are left out, and what one of them would have kept out is
+/// fetched or, more likely, nothing is before it is corrected.
+pub(super) fn rules(typed: &Typed, catalog: Option<&Tree>, found: &mut Found) {
+    const KEY: &str = "content.rules";
+    let (_, wrong) = rooms::content(typed).in_force(catalog.unwrap_or(&Tree::new([])));
+    for wrong in wrong {
+        let advice = if wrong.keeps_out {
+            "correct it: it would keep out what comes without it, so that nothing is fetched ahead by itself"
+        } else {
+            "correct it: it is left out"
+        };
+        match &wrong.error {
+            // A new catalog may have it; what is all but one that every catalog has is a slip of the pen.
+            Error::Unknown { text, near, .. } if catalog.is_none() && near.names().is_empty() => found.add(
+                Verdict::Note,
+                "rules",
+                KEY,
+                format!("whether there is a classification called {text:?} only a synchronised catalog can tell"),
+                "`waystation plan` of a running node says which rules it leaves out",
+            ),
+            _ => found.warn("rules", KEY, wrong.to_string(), advice),
+        }
+    }
+}
+
+/// Tells of a schedule that somebody wrote where nobody said that it is on.
+pub(super) fn schedules(settings: &Settings, found: &mut Found) {
+    let is_said = |key: &str| settings.get(key).is_some_and(|setting| setting.origin().layer != Layer::Default);
+    for section in ["sync", "definitions"] {
+        let (schedule, enabled) = (format!("{section}.schedule"), format!("{section}.enabled"));
+        if is_said(&schedule) && !is_said(&enabled) {
+            let seen = format!("it is set, and {enabled} is not: no run begins by itself");
+            found.add(Verdict::Note, "schedule", &schedule, seen, format!("set {enabled} = true"));
         }
     }
 }

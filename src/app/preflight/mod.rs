@@ -1,7 +1,7 @@
 //! What would not work, or will hurt, before it does: the settings held against the machine.
 //!
 //! [`network`]: ports, origins, the upstream, networks. [`bandwidth`]: rates that starve clients. [`filters`]: what of
-//! the catalog is wanted. [`host`]: directory, space, limits, clock. These are pure: [`Machine`] was looked at before. [`tried`]: ports, certificates and CA files,
+//! the catalog is wanted, held against the catalog of a node that runs. [`host`]: directory, space, limits, clock. These are pure: [`Machine`] was looked at before. [`tried`]: ports, certificates and CA files,
 //! which only tell when they are tried. [`authority`]: the site CA's files. [`held`]: index and content. Nothing here changes
 //! any.
 
@@ -15,6 +15,7 @@ pub(crate) mod tried;
 
 use crate::app::config::keys::{self, Typed};
 use crate::app::machine::Machine;
+use crate::model::filter::Tree;
 use crate::model::report::{Finding, Verdict};
 use crate::model::settings::{Setting, Settings};
 
@@ -52,8 +53,15 @@ impl Found {
     }
 }
 
-/// Everything that can be said without starting anything; `runs` says that a node runs on the data directory.
-pub(crate) fn findings(typed: &Typed, settings: &Settings, machine: &Machine, runs: bool) -> Vec<Finding> {
+/// Everything that can be said without starting anything; `runs` says that a node runs on the data directory, `catalog` has the
+/// categories that it knows.
+pub(crate) fn findings(
+    typed: &Typed,
+    settings: &Settings,
+    machine: &Machine,
+    runs: bool,
+    catalog: Option<&Tree>,
+) -> Vec<Finding> {
     let mut found = Found(Vec::new());
     network::ports(typed, settings, machine, &mut found);
     tried::ports(typed, runs, &mut found);
@@ -65,7 +73,9 @@ pub(crate) fn findings(typed: &Typed, settings: &Settings, machine: &Machine, ru
     network::without_effect(typed, settings, &mut found);
     authority::site_ca(typed, machine.now, &mut found);
     bandwidth::rates(typed, &mut found);
-    filters::written(typed, settings, &mut found);
+    filters::written(typed, settings, catalog, &mut found);
+    filters::rules(typed, catalog, &mut found);
+    filters::schedules(settings, &mut found);
     host::directory(typed, machine, &mut found);
     held::store(typed, runs, &mut found);
     host::space(typed, settings, machine, &mut found);

@@ -115,7 +115,7 @@ pub struct PlanArgs {
         conflicts_with = "confirm"
     )]
     pub policy: Option<String>,
-    /// The least severity for --policy severity, instead of content.severity
+    /// The least severity for --policy severity (or where content.policy is that), instead of content.severity
     #[arg(
         long,
         value_name = "LEVEL",
@@ -123,7 +123,7 @@ pub struct PlanArgs {
         conflicts_with = "confirm"
     )]
     pub severity: Option<String>,
-    /// Agree to what the policy "all" wants, so that it is fetched
+    /// Show what the policy "all" wants, and agree to that, so that it is fetched
     #[arg(long)]
     pub confirm: bool,
 }
@@ -137,18 +137,23 @@ Examples:
   waystation prefetch start
   waystation prefetch start --detach
 
-It begins by itself after a run of the catalog that brought something, after a
-decision or a change of [content], and at the start of the node. Ctrl-C stops
-it: what has arrived stays.")]
+It begins by itself after a run of the catalog, after a decision or a change of
+[content] or [filters], and at the start of the node. One that is started here
+also fetches again what came before and did not match what is published.
+Ctrl-C stops it, as `prefetch stop` does: what has arrived stays.")]
     Start {
         /// Start the job, print its number, and do not wait for it
         #[arg(long)]
         detach: bool,
     },
-    /// Stop it; it begins again with the next cause
+    /// Stop it; none begins by itself until you start one, decide something or change what is wanted
     #[command(after_help = "\
 Examples:
   waystation prefetch stop
+
+What has arrived stays. None begins by itself until `waystation prefetch start`,
+a decision (`updates approve`, `plan --confirm`), a change of [content] or
+[filters], or a restart of the node.
 
 To hold it for hours of the day, pause its class of bandwidth:
   waystation bandwidth set prefetch '08:00-18:00 Mon-Fri: paused' unlimited")]
@@ -159,7 +164,10 @@ Examples:
   waystation prefetch status
   waystation prefetch status --json | jq .missing.bytes
 
-What did not come, and why, stands in the lines of the last job:
+It names files that came whole and did not match what is published: these are
+fetched again once the catalog says something else of them, or by
+`waystation prefetch start`. What else did not come, and why, stands in the
+lines of the last job:
   waystation jobs show 12")]
     Status,
 }

@@ -1,11 +1,14 @@
 //! The table of decisions, and what holds for all of them.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
+use super::files::NAME_MAX;
 use super::*;
 use crate::base::digest::Sha1;
-use crate::model::filter::Category;
-use crate::model::update::CategoryKind;
+use crate::model::filter::{Category, Tree};
+use crate::model::update::{CategoryKind, File};
 
 fn id(at: u8) -> UpdateId {
     UpdateId::new([at; 16])
@@ -105,6 +108,10 @@ fn a_rule_overrides_the_mode_for_its_classification() {
     assert_eq!(of(&[id(3)], Severity::Important), Wants::Nothing);
     assert_eq!(of(&[id(2), id(3)], Severity::Critical), Wants::Everything, "of several the one that brings most");
     assert_eq!(of(&[id(9)], Severity::Important), Wants::Everything, "the node's own");
+    let only = policy.only(id(9));
+    let of = |categories: &[UpdateId], severity| only.decide(&Facts { categories, ..facts(severity) }).wants;
+    assert_eq!((of(&[id(9)], Severity::Important), of(&[id(9)], Severity::Low)), (Wants::Everything, Wants::Nothing));
+    assert_eq!((of(&[id(1)], Severity::Critical), of(&[], Severity::Critical)), (Wants::Nothing, Wants::Nothing));
 }
 
 #[test]
@@ -125,6 +132,9 @@ fn what_is_written_is_resolved_and_what_is_unknown_is_told() {
     assert_eq!(policy.rules[&id(1)], Choice { mode: Mode::Severity, level: Severity::Important });
     assert_eq!(policy.rules[&id(7)], choice, "without a level it is the node's");
     assert_eq!(wrong.len(), 1);
+    assert!(!wrong[0].keeps_out, "it would have brought more");
+    let told = wrong[0].to_string();
+    assert!(told.starts_with("the rule \"Hotfixs: all\": no classification is called"), "{told}");
     assert!(!policy.confirmed);
     for wrong in
         ["Hotfixes", "Hotfixes: most", ": all", "Hotfixes: all critical", "Hotfixes: severity bad", "H: all x y"]
@@ -132,6 +142,46 @@ fn what_is_written_is_resolved_and_what_is_unknown_is_told() {
         assert!(rule(wrong).is_err(), "{wrong}");
     }
     assert_eq!(rule(" Drivers :  severity  LOW ").unwrap().to_string(), "Drivers: severity low");
+}
+
+#[test]
+fn a_rule_keeps_out_what_the_policy_would_bring() {
+    let choice = |mode, level| Choice { mode, level };
+    let of = |mode| choice(mode, Severity::Critical);
+    for (rule, policy, keeps_out) in [
+        (of(Mode::Metadata), of(Mode::Approved), true),
+        (of(Mode::Approved), of(Mode::Approved), false),
+        (of(Mode::All), of(Mode::Severity), false),
+        (of(Mode::Severity), of(Mode::All), true),
+        (of(Mode::Severity), choice(Mode::Severity, Severity::Important), true),
+        (choice(Mode::Severity, Severity::Low), of(Mode::Severity), false),
+        (choice(Mode::Severity, Severity::Low), of(Mode::Asked), true),
+        (of(Mode::Asked), of(Mode::Severity), true),
+    ] {
+        assert_eq!(rule.keeps_out_of(policy), keeps_out, "{rule} {policy}");
+    }
+}
+
+#[test]
+fn the_terms_are_those_of_the_meaning() {
+    let written = |mode, level, rules: &[&str]| Written {
+        choice: Choice { mode, level },
+        rules: rules.iter().map(|rule| rule.parse().unwrap()).collect(),
+        ..Written::default()
+    };
+    let own = written(Mode::All, Severity::Critical, &["Drivers: metadata", "Tools: severity low"]).terms();
+    assert_eq!(own, written(Mode::All, Severity::Low, &["tools: severity", "DRIVERS: metadata"]).terms());
+    assert_eq!(
+        own,
+        written(Mode::All, Severity::Low, &["Drivers: all", "tools: severity", "Drivers: metadata"]).terms()
+    );
+    for (mode, rules) in [
+        (Mode::All, &["Drivers: metadata"][..]),
+        (Mode::All, &["Drivers: metadata", "Tools: severity critical"]),
+        (Mode::Approved, &["Drivers: metadata", "Tools: severity low"]),
+    ] {
+        assert_ne!(own, written(mode, Severity::Critical, rules).terms(), "{mode:?} {rules:?}");
+    }
 }
 
 #[test]

@@ -94,8 +94,8 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// See [`Catalog::keep_asked`]. Waits for nothing.
-    pub(crate) fn asked(&self, name: &Name) {
-        self.asked.note(name);
+    pub(crate) fn asked(&self, name: &Name, bytes: u64) {
+        self.asked.note(name, bytes);
     }
 }
 
@@ -485,7 +485,8 @@ impl Catalog {
         self.look(move |core| core.are_superseded(&ids)).await
     }
 
-    /// Keeps what endpoints asked for ([`crate::store::Store::asked`]) since the last time; says how many likenesses of files are new.
+    /// Keeps what endpoints asked for ([`crate::store::Store::asked`]) since the last time, as far as they took enough of it; says how
+    /// many likenesses of files are new.
     pub async fn keep_asked(&self) -> Result<u64, Error> {
         self.step(|core| core.keep_asked()).await
     }

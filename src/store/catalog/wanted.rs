@@ -5,7 +5,8 @@
 //! 3. Its files are gathered over the bundle: those for other languages than the filters have are left out, where the metadata names
 //!    languages. Texts of licences are not among them: they are asked for as they are shown.
 //! 4. The policy decides once more, now that it is known whether endpoints read parts of them.
-//! 5. A file that an earlier update brought is left out, so that sums are true. Of each other one it is told whether it is held.
+//! 5. A file that an earlier update brought is left out, so that sums are true. Of each other one it is told whether it is held. One
+//!    that is encrypted is counted and left out: what lies at its addresses is not what its digests are of.
 //!
 //! What the walk keeps in memory is 20 bytes for each file that is wanted, and the updates of one step.
 
@@ -61,6 +62,11 @@ pub struct Walk {
 }
 
 impl Walk {
+    /// What endpoints asked for is something else by now: the next step looks at it again.
+    pub fn refresh(&mut self) {
+        self.asked = None;
+    }
+
     /// Whether all was looked at.
     pub fn is_ended(&self) -> bool {
         self.ended
@@ -80,6 +86,8 @@ pub struct WantedUpdate {
     pub verdict: Verdict,
     /// Parts of it that the catalog does not have (yet): their files are not known.
     pub missing: u64,
+    /// Files that would be wanted because of it and of none before it, and are left out since they are encrypted.
+    pub encrypted: u64,
     /// Files that are wanted because of it and of none before it.
     pub files: Vec<WantedFile>,
 }
@@ -102,6 +110,10 @@ pub struct WantedFile {
 /// What a bundle comes to: its files, and how many parts of it are missing.
 type Bundle = (Vec<Gathered>, u64);
 
+/// What a snapshot found: updates, contents of the files that were counted with them, and the last number that was looked at, if there
+/// may be more behind it.
+type Found = (Vec<WantedUpdate>, HashSet<Sha1>, Option<u32>);
+
 /// A file on the way through a step.
 struct Gathered {
     file: File,
@@ -112,10 +124,11 @@ impl Core {
     /// The next step of a walk. Blocks.
     pub(crate) fn wanted_step(&self, sift: &Sift, mut walk: Walk) -> Result<(Walk, Vec<WantedUpdate>), Error> {
         if walk.asked.is_none() {
-            walk.asked = Some(self.index.read(asked_in)?);
+            let now = self.clock.now();
+            walk.asked = Some(self.index.read(|tx| asked_in(tx, now))?);
         }
-        let (found, last) = self.index.read(|tx| step(tx, &self.catalog.dictionaries, sift, &walk))?;
-        walk.seen.extend(found.iter().flat_map(|update| update.files.iter().map(|file| file.file.sha1)));
+        let (found, here, last) = self.index.read(|tx| step(tx, &self.catalog.dictionaries, sift, &walk))?;
+        walk.seen.extend(here);
         if walk.seen.len() > FILES_MAX {
             let what = format!("more than {FILES_MAX} files are wanted: narrow the filters or the content policy");
             return Err(Error::Invalid { what });
@@ -216,15 +229,11 @@ fn gather(tx: &ReadTransaction, dictionaries: &Dictionaries, sift: &Sift, root: 
     }
 }
 
-/// One snapshot: what is wanted, and the last number that was looked at, if there may be more behind it.
-fn step(
-    tx: &ReadTransaction,
-    dictionaries: &Dictionaries,
-    sift: &Sift,
-    walk: &Walk,
-) -> Result<(Vec<WantedUpdate>, Option<u32>), Error> {
-    let Some(table) = read(tx, REVISIONS)? else { return Ok((vec![], None)) };
-    let Some(from) = walk.after.map_or(Some(0), |after| after.checked_add(1)) else { return Ok((vec![], None)) };
+/// One snapshot.
+fn step(tx: &ReadTransaction, dictionaries: &Dictionaries, sift: &Sift, walk: &Walk) -> Result<Found, Error> {
+    let nothing = (Vec::new(), HashSet::new(), None);
+    let Some(table) = read(tx, REVISIONS)? else { return Ok(nothing) };
+    let Some(from) = walk.after.map_or(Some(0), |after| after.checked_add(1)) else { return Ok(nothing) };
     let (mut found, mut here, mut unpacked) = (Vec::new(), HashSet::new(), 0);
     for (at, row) in table.range(from..)?.enumerate() {
         let (number, row) = row?;
@@ -233,36 +242,38 @@ fn step(
             let (verdict, gathered) = weigh(tx, dictionaries, sift, &row)?;
             if let Some((files, missing)) = gathered {
                 unpacked += 1;
+                let (files, encrypted) = wanted(tx, walk, &mut here, verdict, files)?;
                 found.push(WantedUpdate {
                     identity: Identity { id: UpdateId::new(row.id), revision: row.revision },
                     title: row.title.to_owned(),
                     categories: row.categories.iter().copied().map(UpdateId::new).collect(),
                     verdict,
                     missing,
-                    files: wanted(tx, walk, &mut here, verdict, files)?,
+                    encrypted,
+                    files,
                 });
             }
         }
         if at + 1 >= SLICE || unpacked >= UPDATES_STEP || here.len() >= FILES_STEP {
-            return Ok((found, Some(number.value())));
+            return Ok((found, here, Some(number.value())));
         }
     }
-    Ok((found, None))
+    Ok((found, here, None))
 }
 
-/// Step 5.
+/// Step 5: the files, and how many encrypted ones are left out.
 fn wanted(
     tx: &ReadTransaction,
     walk: &Walk,
     here: &mut HashSet<Sha1>,
     verdict: Verdict,
     files: Vec<Gathered>,
-) -> Result<Vec<WantedFile>, Error> {
+) -> Result<(Vec<WantedFile>, u64), Error> {
     let is_asked = |file: &Gathered| {
         let like = likeness(&file.file.name);
         !file.in_parts && !like.is_empty() && walk.asked.as_ref().is_some_and(|asked| asked.contains(&like))
     };
-    let mut wanted = Vec::new();
+    let (mut wanted, mut encrypted) = (Vec::new(), 0);
     let known = read(tx, FILES)?;
     for gathered in files {
         let fits = match verdict.wants {
@@ -270,12 +281,11 @@ fn wanted(
             Wants::Asked => is_asked(&gathered),
             Wants::Everything => true,
         };
-        // What lies at the addresses of an encrypted file is not what its digests are of: it could only come in vain.
-        if !fits
-            || gathered.file.encrypted
-            || walk.seen.contains(&gathered.file.sha1)
-            || !here.insert(gathered.file.sha1)
-        {
+        if !fits || walk.seen.contains(&gathered.file.sha1) || !here.insert(gathered.file.sha1) {
+            continue;
+        }
+        if gathered.file.encrypted {
+            encrypted += 1;
             continue;
         }
         let row: Option<FileRow> = match &known {
@@ -301,7 +311,7 @@ fn wanted(
             file,
         });
     }
-    Ok(wanted)
+    Ok((wanted, encrypted))
 }
 
 /// Whether the payload of a file is held under one of its digests.

@@ -1,0 +1,22 @@
+//! How much the store has room for beside what else is wanted.
+
+use crate::jobs::content::Tally;
+use crate::store::Space;
+
+/// A block of a file system.
+const BLOCK: u64 = 4 << 10;
+
+/// Bytes that can be brought until what is wanted and held, and what comes to it, fills the store. What nobody wants may be given up
+/// for it, and is, by its age.
+pub(super) fn room(space: &Space, now: &Tally) -> u64 {
+    let reach = space.used().saturating_add(space.disk_free.saturating_sub(space.min_free)).min(space.max_size);
+    // What endpoints ask for meanwhile has some too.
+    let reach = reach - reach / 20;
+    reach.saturating_sub(now.held.bytes.saturating_add(now.held.files.saturating_mul(2 * BLOCK)))
+}
+
+/// What a payload of this length takes on the disk: its last block is whole, and its proof has a leaf for each 64 KiB.
+pub(super) fn footprint(size: u64) -> u64 {
+    let blocks = |bytes: u64| bytes.div_ceil(BLOCK).max(1).saturating_mul(BLOCK);
+    blocks(size).saturating_add(blocks(size / 2048))
+}

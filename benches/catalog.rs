@@ -8,12 +8,18 @@
 //! every 20,000 one of 10 and one of 47 MB, whose text is also their Core; fragments as they are cut from documents; product
 //! and classification, bundles with hidden members, supersedence, one to three files. `WAYSTATION_UPDATES` is their number;
 //! with 100,000 it fails where disk or memory is more than the catalog may take.
+//!
+//! At last payloads are held, as many as `WAYSTATION_HELD` says, each a file of the catalog, and gone through as after a run: once
+//! when most of them are to be marked (superseded and expired updates have them), once when nothing changes, and once when a tenth of
+//! the updates was approved.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::print_stderr,
     reason = "a bench stops and tells at the terminal"
 )]
+
+mod grown;
 
 use std::fmt::Write as _;
 use std::os::unix::fs::MetadataExt;
@@ -22,13 +28,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio_util::sync::CancellationToken;
 use waystation::base::digest::{Sha1, Sha256};
 use waystation::base::disk::RealDisk;
 use waystation::base::time::{SystemClock, Timestamp};
 use waystation::model::update::{
     CategoryKind, Clause, File, Identity, Kind, Members, Publication, Reboot, Severity, Text, Update, UpdateId,
 };
-use waystation::store::catalog::{Batch, Body, Catalog, Incoming, Query, Upstream, UpstreamKind};
+use waystation::store::catalog::{Batch, Body, Catalog, Deciding, Incoming, Query, Upstream, UpstreamKind};
 use waystation::store::{Config, Store};
 
 /// The directory of a catalog: made there where there is none, and kept, and else used as it is. A process that imported
@@ -70,6 +77,12 @@ fn id(at: u64) -> UpdateId {
 
 fn identity(at: u64) -> Identity {
     Identity { id: id(at), revision: 200 }
+}
+
+/// Those of a file of an update.
+fn digests(at: u64, of: u64) -> (Sha1, Sha256) {
+    let hash = blake3::hash(&(at * 8 + of).to_le_bytes());
+    (Sha1::new(hash.as_bytes()[..20].try_into().unwrap()), Sha256::new(*hash.as_bytes()))
 }
 
 const WORDS: [&str; 16] = [
@@ -147,10 +160,10 @@ fn made(at: u64) -> (Incoming, usize) {
     );
     let files: Vec<File> = (0..if is_category { 0 } else { 1 + dice.roll(3) })
         .map(|of| {
-            let hash = blake3::hash(&(at * 8 + of).to_le_bytes());
+            let (sha1, sha256) = digests(at, of);
             File {
-                sha1: Sha1::new(hash.as_bytes()[..20].try_into().unwrap()),
-                sha256: Some(Sha256::new(*hash.as_bytes())),
+                sha1,
+                sha256: Some(sha256),
                 name: format!("windows10.0-kb{}-x64_{of}.cab", 5_000_000 + at / 4),
                 size: 1000 + dice.roll(500_000_000),
                 modified: Some(Timestamp::from_ms(1_700_000_000_000)),
@@ -439,6 +452,32 @@ async fn used(path: &Path, updates: u64) {
     }
 }
 
+/// What is held is gone through.
+async fn reviewed(path: &Path, updates: u64) {
+    let store = open(path);
+    let catalog = store.catalog();
+    let approved: Vec<UpdateId> = (PRODUCTS + CLASSIFICATIONS..updates).filter(|at| at % 10 == 0).map(id).collect();
+    for what in ["with all to be marked", "with nothing to do", "with a tenth approved"] {
+        if what == "with a tenth approved" {
+            for some in approved.chunks(1000) {
+                let approve = Deciding::Approve { all_files: false };
+                catalog.decide(some.to_vec(), approve, "bench".into(), String::new()).await.unwrap();
+            }
+        }
+        let began = Instant::now();
+        let came = waystation::keep::review::pass(&store, &CancellationToken::new()).await.unwrap();
+        let took = began.elapsed();
+        eprintln!(
+            "{} held payloads gone through {what}: {took:.1?}, {:.1?} each; {} marked, {} marks taken away",
+            came.looked,
+            took / u32::try_from(came.looked).unwrap().max(1),
+            came.outdated,
+            came.wanted_again
+        );
+    }
+    store.close().await.unwrap();
+}
+
 fn main() {
     let updates: u64 = std::env::var("WAYSTATION_UPDATES").map_or(10_000, |text| text.parse().unwrap());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -452,4 +491,15 @@ fn main() {
     let program = std::env::current_exe().unwrap();
     let status = std::process::Command::new(program).env(MADE, path).status().unwrap();
     assert!(status.success(), "{status}");
+    // One that is kept is for the next time, and stays as it is.
+    if kept.is_none() {
+        let held: usize = std::env::var("WAYSTATION_HELD").map_or(2_000, |text| text.parse().unwrap());
+        let software = PRODUCTS + CLASSIFICATIONS..updates;
+        let own = |number: usize| {
+            let many = software.end.saturating_sub(software.start).max(1);
+            digests(software.start + number as u64 % many, number as u64 / many)
+        };
+        grown::fill(&runtime, path, held, Some(&own));
+        runtime.block_on(reviewed(path, updates));
+    }
 }

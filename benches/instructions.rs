@@ -251,7 +251,7 @@ fn lay(data: &Path) {
         fs::write(file.with_extension("sha256"), sha256.as_bytes()).unwrap();
     }
     fs::create_dir(data.join("grown")).unwrap();
-    grown::fill(&runtime, &data.join("grown"), PAYLOADS);
+    grown::fill(&runtime, &data.join("grown"), PAYLOADS, None);
 }
 
 /// Counts one run; also gives what the processor could do there.

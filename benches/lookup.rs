@@ -35,7 +35,7 @@ fn lookup(c: &mut Criterion) {
     let _inside = runtime.enter();
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let names = names();
-    fill(&runtime, dir.path(), PAYLOADS);
+    fill(&runtime, dir.path(), PAYLOADS, None);
     let mut group = c.benchmark_group("lookup");
 
     let store = open(dir.path(), 4096);

@@ -172,7 +172,7 @@ fn main() {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let data = dir.path().join("data");
     fs::create_dir(&data).unwrap();
-    grown::fill(&runtime, &data, payloads);
+    grown::fill(&runtime, &data, payloads, None);
 
     let store = grown::open(&data, 16);
     let times = (0..ASKED)

@@ -6,7 +6,8 @@
 //! would be, and an empty file of its length is laid where each payload would lie. Neither a start nor a look-up can
 //! tell the difference. There are no proofs, so such a store cannot be verified.
 //!
-//! The names are the same in every run.
+//! The names are the same in every run. Payloads may have SHA-1 and SHA-256 of their own, such as those of files of a catalog; they
+//! have no names by these.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use tokio::runtime::Runtime;
-use waystation::base::digest::{Blake3, Digest, Sha256};
+use waystation::base::digest::{Blake3, Digest, Digests, Sha1, Sha256};
 use waystation::base::disk::RealDisk;
 use waystation::base::time::SystemClock;
 use waystation::model::name::{Name, OriginKey};
@@ -39,6 +40,11 @@ const TOTALS: TableDefinition<'static, &str, u64> = TableDefinition::new("totals
 const ORIGIN: u8 = 4;
 /// Proven, in keys of [`RECENCY`].
 const PROVEN: u8 = 1;
+/// In [`ROWS`]: a SHA-1 without a collision, so many bytes behind the SHA-256.
+const CLEAN: (usize, u8) = (2, 1);
+
+/// SHA-1 and SHA-256 of payload `number`.
+pub(crate) type OwnDigests<'a> = &'a dyn Fn(usize) -> (Sha1, Sha256);
 
 /// The origin key of payload `number`.
 pub(crate) fn text(number: usize) -> String {
@@ -66,7 +72,7 @@ pub(crate) fn open(path: &Path, open_payloads: usize) -> Store {
 }
 
 /// Publishes the one payload, under the first name.
-async fn publish(store: &Store, name: &Name) -> Blake3 {
+async fn publish(store: &Store, name: &Name) -> Digests {
     use sha2::Digest as _;
     let bytes = vec![7; usize::try_from(SIZE).unwrap()];
     let sha256 = Sha256::new(sha2::Sha256::digest(&bytes).into());
@@ -84,11 +90,24 @@ async fn publish(store: &Store, name: &Name) -> Blake3 {
     let draft = store.start_draft(spec).await.unwrap();
     draft.write(0, bytes.into()).await.unwrap();
     let proved = draft.prove().await.unwrap();
-    draft.publish(proved, vec![]).await.unwrap().held.payload().digests.blake3
+    draft.publish(proved, vec![]).await.unwrap().held.payload().digests
+}
+
+/// The row of a payload with other digests, and a SHA-1 that was looked at.
+fn with_digests(row: &[u8], of: &Digests, own: (Sha1, Sha256)) -> Vec<u8> {
+    let place = |bytes: &[u8]| row.windows(bytes.len()).position(|part| part == bytes).unwrap();
+    let (sha1, sha256) = (place(of.sha1.as_bytes()), place(of.sha256.as_bytes()));
+    let mut row = row.to_vec();
+    row[sha1..sha1 + 20].copy_from_slice(own.0.as_bytes());
+    row[sha256..sha256 + 32].copy_from_slice(own.1.as_bytes());
+    let (behind, clean) = CLEAN;
+    row[sha256 + 32 + behind] = clean;
+    row
 }
 
 /// Puts the rows of payload `first` in for every number below `payloads`, and lays their files.
-fn grow(path: &Path, first: Blake3, payloads: usize) {
+fn grow(path: &Path, of: &Digests, payloads: usize, own: Option<OwnDigests<'_>>) {
+    let first: Blake3 = of.blake3;
     let index = Database::open(path.join("node.redb")).unwrap();
     let read = index.begin_read().unwrap();
     let row = read.open_table(ROWS).unwrap().get(first.as_bytes()).unwrap().unwrap().value().to_vec();
@@ -115,7 +134,10 @@ fn grow(path: &Path, first: Blake3, payloads: usize) {
                 let id = *blake3::hash(name.as_bytes()).as_bytes();
                 let key = [&[ORIGIN], name.as_bytes()].concat();
                 let used = used + number as u64;
-                rows.insert(&id, row.as_slice()).unwrap();
+                match own {
+                    Some(own) => rows.insert(&id, with_digests(&row, of, own(number)).as_slice()).unwrap(),
+                    None => rows.insert(&id, row.as_slice()).unwrap(),
+                };
                 aliases.insert(key.as_slice(), [&alias[..1], &id, &alias[33..]].concat().as_slice()).unwrap();
                 names.insert([id.as_slice(), &key].concat().as_slice(), ()).unwrap();
                 uses.insert(&id, used).unwrap();
@@ -139,14 +161,15 @@ fn grow(path: &Path, first: Blake3, payloads: usize) {
     change.commit().unwrap();
 }
 
-/// Makes a data directory with `payloads` payloads in it.
-pub(crate) fn fill(runtime: &Runtime, path: &Path, payloads: usize) {
+/// Makes a data directory with `payloads` payloads in it, or puts them into one that has none; all but the first with digests of
+/// their own where these are given.
+pub(crate) fn fill(runtime: &Runtime, path: &Path, payloads: usize, own: Option<OwnDigests<'_>>) {
     let began = Instant::now();
     let store = open(path, 16);
     let first = runtime.block_on(publish(&store, &name(0)));
     runtime.block_on(store.close()).unwrap();
     drop(store);
-    grow(path, first, payloads);
+    grow(path, &first, payloads, own);
     let bytes = fs::metadata(path.join("node.redb")).unwrap().len();
     eprintln!("{payloads} payloads in an index of {} MiB, made in {:.1?}", bytes >> 20, began.elapsed());
 }

@@ -241,7 +241,8 @@ async fn present(handles: &Handles) -> Result<view::Filters, Problem> {
     let is_empty = catalog.standing().await?.updates == 0;
     let unauthenticated = !doubtful(&catalog).await?.is_empty();
     let told = aside(move || told(&settings, &tree, is_empty)).await?;
-    Ok(view::Filters { unauthenticated, ..told })
+    let beyond = handles.jobs.beyond_filters().await?.map(|(many, _)| many);
+    Ok(view::Filters { beyond, unauthenticated, ..told })
 }
 
 /// Categories that nobody proven has said.
@@ -301,6 +302,7 @@ fn told(settings: &[Setting], tree: &Tree, is_empty: bool) -> view::Filters {
         products_count: filters.wanted(tree).products.len() as u64,
         without_effect,
         catalog_categories: if is_empty { 0 } else { tree.categories().count() as u64 },
+        beyond: None,
         unauthenticated: false,
     }
 }

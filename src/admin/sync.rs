@@ -41,6 +41,7 @@ pub async fn state(State(handles): State<Arc<Handles>>) -> Result<Json<view::Syn
         hook,
         listed,
         standing,
+        beyond,
     } = handles.jobs.sync_state().await?;
     let running = running.map(|(job, seen)| {
         let mut running = view::SyncRunning {
@@ -85,6 +86,7 @@ pub async fn state(State(handles): State<Arc<Handles>>) -> Result<Json<view::Syn
         }),
         listed,
         updates: standing.updates,
+        beyond_filters: beyond,
         revisions: standing.revisions,
         refused: standing.refused,
         wanted: standing.sets.iter().map(|set| set.wanted).sum(),

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use http::StatusCode;
 
 use crate::admin::Handles;
 use crate::admin::error::Problem;
@@ -48,7 +49,15 @@ pub(super) const EMPTY: &str = "the catalog is empty until it has been synchroni
 pub async fn list(State(handles): State<Arc<Handles>>, Asked(ask): Asked<Ask>) -> Result<Json<view::Updates>, Problem> {
     let catalog = handles.store.catalog();
     let tree = catalog.tree().await?;
-    let query = ask.query(&tree)?;
+    let mut query = ask.query(&tree)?;
+    if ask.is_beyond() {
+        let known = handles.jobs.beyond_filters().await?;
+        let (_, wanted) = known.ok_or_else(|| {
+            let title = "no filters count here: what is above this node says what there is, or none is above it";
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, title, "`waystation filters list` tells why")
+        })?;
+        query.beyond = Some(Arc::new(wanted));
+    }
     let page = catalog.search(query).await?;
     let standing = catalog.standing().await?;
     let policy = handles.jobs.content_policy();

@@ -423,7 +423,9 @@ async fn extras(typed: &Typed, id: &str, kind: UpstreamKind, governor: &Governor
             "[sync] webhook is told of runs over plain HTTP: who can read the wire reads it"
         );
     }
-    Ok(Extras { microsoft, definitions: lane.enabled.then_some(lane), teller: hook.map(|hook| Teller { hook, node }) })
+    let teller = hook.map(|hook| Teller { hook, node });
+    let prune_beyond = typed.sync.prune_beyond_filters.0;
+    Ok(Extras { microsoft, definitions: lane.enabled.then_some(lane), teller, prune_beyond })
 }
 
 /// What of Microsoft's catalog is wanted, as `[filters]` says now; what is not said there is as it is shipped.

@@ -165,7 +165,11 @@ pub(in crate::cli) fn one(content: &Content) -> String {
     row("published", content.published_at.to_string());
     row("last used", if used(content) == "-" { "by no client since it came".to_owned() } else { used(content) });
     if content.outdated {
-        row("outdated", "only superseded or expired updates have it: the first to go when room is needed".to_owned());
+        row(
+            "outdated",
+            "only superseded or expired updates have it, or none any more: the first to go when room is needed"
+                .to_owned(),
+        );
     }
     if let Some(pin) = &content.pinned {
         row("pinned", format!("by {} at {}", pin.by, pin.at));

@@ -78,11 +78,24 @@ fn people(filters: &Filters) -> String {
         many => size::count(many as u64),
     };
     list(&mut text, "languages", &many, &filters.languages);
+    text.push_str(&beyond(filters));
     text.push_str(&known(filters));
     if filters.unauthenticated {
         text.push_str(UNAUTHENTICATED);
     }
     text
+}
+
+/// What is held that they do not find.
+fn beyond(filters: &Filters) -> String {
+    match filters.beyond {
+        Some(many) if many > 0 => format!(
+            "beyond them: {} of the catalog that former filters found, or that others need; `waystation updates list \
+             --beyond` shows which, `prune_beyond_filters` in [sync] lets go of what nobody needs\n\n",
+            size::counted(many, "update")
+        ),
+        _ => String::new(),
+    }
 }
 
 /// What can be said of the catalog that names are looked up in.

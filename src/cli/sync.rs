@@ -161,6 +161,9 @@ fn people(state: &Sync) -> String {
         row("webhook", told_of(host, state.webhook_state.as_ref()));
     }
     let mut held = size::counted(state.listed, "update");
+    if let Some(beyond) = state.beyond_filters.filter(|beyond| *beyond > 0) {
+        add(&mut held, format_args!(", {} of them beyond the filters", size::count(beyond)));
+    }
     if state.updates > state.listed {
         let more = size::count(state.updates - state.listed);
         add(&mut held, format_args!("; {more} parts of them, categories and detectoids"));

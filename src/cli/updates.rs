@@ -60,6 +60,7 @@ pub(in crate::cli) fn query(words: &str, sieve: &Sieve) -> String {
         ("from", sieve.from.as_deref()),
         ("until", sieve.until.as_deref()),
         ("hidden", sieve.hidden.then_some("true")),
+        ("beyond", sieve.beyond.then_some("true")),
     ] {
         if let Some(value) = value {
             add(&mut query, format_args!("&{key}={}", segment(value)));

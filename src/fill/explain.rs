@@ -106,7 +106,7 @@ impl Inner {
             if pinned.is_some() {
                 line("room", "pinned: it never goes to make room".to_owned());
             } else if outdated {
-                line("room", "goes first: only superseded or expired updates have it".to_owned());
+                line("room", "goes first: only superseded or expired updates have it, or none any more".to_owned());
             } else {
                 line("room", "goes when it is the one least recently used of its class".to_owned());
             }

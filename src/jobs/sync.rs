@@ -13,6 +13,7 @@ use crate::jobs::due::Known;
 use crate::jobs::error::Error;
 use crate::jobs::work::{Kind, Work};
 use crate::jobs::{Config, Jobs, Shared};
+use crate::model::filter::Wanted;
 use crate::model::schedule::{self, Schedule};
 use crate::model::update::UpdateId;
 use crate::store::catalog::{Compared, Counts, Outcome, Query, Run, RunKind, Standing, Upstream};
@@ -90,6 +91,8 @@ pub struct State {
     pub listed: u64,
     /// How the catalog stands.
     pub standing: Standing,
+    /// Updates that are held and that the filters do not find; `None` where there are none that count.
+    pub beyond: Option<u64>,
 }
 
 impl Jobs {
@@ -120,7 +123,16 @@ impl Jobs {
             hook: sync.hook().map(str::to_owned).zip(sync.hook_standing()),
             listed: self.shared.store.catalog().search(Query { limit: 1, ..Query::default() }).await?.total,
             standing: sync.standing().await?,
+            beyond: sync.beyond().await?,
         })
+    }
+
+    /// How many updates are held that the filters do not find, and these filters; `None` where none count: all is taken, or no catalog
+    /// is synchronised.
+    pub async fn beyond_filters(&self) -> Result<Option<(u64, Wanted)>, Error> {
+        let Ok(sync) = self.shared.sync() else { return Ok(None) };
+        let (Some(many), Some((wanted, _))) = (sync.beyond().await?, sync.filters().await?) else { return Ok(None) };
+        Ok(Some((many, wanted)))
     }
 
     /// The newest runs first, those before `before`.

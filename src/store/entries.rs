@@ -1,16 +1,19 @@
 //! The rows that belong together: a payload with its recency, its end and the running sums; a name with its way back.
 //! Every function here keeps all of them in step inside one transaction, and nothing else may write these tables.
 
+use std::collections::BTreeSet;
+
 use redb::{ReadTransaction, ReadableTable, TableError, WriteTransaction};
 
-use crate::base::digest::Blake3;
+use crate::base::digest::{Blake3, Digest, Sha1, Sha256};
 use crate::model::name::Name;
 use crate::model::payload::Class;
 use crate::store::error::Error;
 use crate::store::judge::Sha1State;
 use crate::store::tables::{
     ALIASES, AliasRow, EXPIRY, Id, NAMES, OUTDATED, PAYLOAD_BYTES, PAYLOAD_COUNT, PAYLOADS, PINS, PayloadRow, RECENCY,
-    TOTALS, UNCHECKED, USED, class_code, decode, encode, name_of, names_end, names_key, sha1_key, time_key, use_key,
+    Sha1Key, TOTALS, UNCHECKED, USED, class_code, decode, encode, name_key, name_of, names_end, names_key, of_sha1_key,
+    sha1_key, time_key, use_key,
 };
 use crate::store::withheld;
 
@@ -72,6 +75,26 @@ pub(crate) fn mark_outdated(tx: &WriteTransaction, id: &Id, outdated: bool) -> R
         recency.insert(&use_key(after, used, id), ())?;
     }
     Ok(true)
+}
+
+/// Marks the payloads of a file that no update of the catalog has any more. One that was published with another SHA-256 is not it.
+pub(crate) fn mark_forgotten(tx: &WriteTransaction, sha1: &Sha1, sha256: Option<&Sha256>) -> Result<(), Error> {
+    let digests = [Some(Digest::Sha1(*sha1)), sha256.copied().map(Digest::Sha256)];
+    let mut ids = BTreeSet::new();
+    for digest in digests.into_iter().flatten() {
+        ids.extend(alias(tx, &name_key(&Name::Digest(digest)))?.map(|row| row.blake3));
+    }
+    let (from, to) = (sha1_key(sha1.as_bytes(), &[0; 32]), sha1_key(sha1.as_bytes(), &[255; 32]));
+    for row in tx.open_table(UNCHECKED)?.range::<&Sha1Key>(&from..=&to)? {
+        ids.insert(of_sha1_key(row?.0.value()));
+    }
+    for id in ids {
+        let Some(row) = payload(tx, &id)? else { continue };
+        if sha256.is_none_or(|sha256| row.sha256 == *sha256.as_bytes()) {
+            mark_outdated(tx, &id, true)?;
+        }
+    }
+    Ok(())
 }
 
 /// Puts a payload in, or another state of it in place of what is there. `used_at` is kept where it is already later.

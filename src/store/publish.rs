@@ -234,13 +234,15 @@ impl Core {
         let outdated = self.outdated(&intent.payload.digests(&id)).unwrap_or_else(|error| {
             // It only stands in another place of the order, until what is held is looked through once more.
             tracing::debug!(%blake3, %error, "whether any update still needs it could not be found out");
-            false
+            None
         });
         let old = self.writer.write(Room::Frees, move |tx| {
             let old = entries::payload(tx, &id)?;
             tx.open_table(INTENTS)?.remove(&id)?;
             put_entry(tx, &id, &intent, now)?;
-            entries::mark_outdated(tx, &id, outdated)?;
+            if let Some(outdated) = outdated {
+                entries::mark_outdated(tx, &id, outdated)?;
+            }
             withheld::release(tx, &id)?;
             drop_draft_rows(tx, intent.draft)?;
             Ok(old)

@@ -3,8 +3,10 @@
 //!
 //! For each payload of a step:
 //! 1. The files of the catalog that have its digests are found; for an unproven one also those that lie at its addresses.
-//! 2. Where all updates that have it were withdrawn or superseded it is marked as *outdated*, and goes before all others
-//!    when room is needed. The mark is taken away where an update that is offered has the file again.
+//! 2. Where all updates that have it were withdrawn or superseded, and no approval stands for one of these, it is marked as
+//!    *outdated*, and goes before all others when room is needed. The mark is taken away where an update that is offered has the
+//!    file again, or an approval. What no update has any more was marked when the last one went (`entries::mark_forgotten`), and
+//!    stays so.
 //! 3. An unproven one of which somebody who counts has published a digest by now is judged: it is promoted, or goes to
 //!    quarantine. Of a proven one only a contradiction counts.
 //! 4. Where all that was published is a SHA-1 nobody has looked at, the payload is read with collision detection first.
@@ -15,13 +17,14 @@
 use std::ops::{AddAssign, Bound};
 use std::sync::Arc;
 
-use redb::ReadTransaction;
+use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 
 use crate::base::digest::{Blake3, Digest, Digests};
 use crate::model::name::Name;
 use crate::model::payload::{Authority, Published};
 use crate::store::catalog::live::Live;
 use crate::store::catalog::mentions::{Mention, claims, mentions};
+use crate::store::catalog::tables::{FILES, SHA256S, Sha256Key, sha256_key};
 use crate::store::core::Core;
 use crate::store::entries;
 use crate::store::error::Error;
@@ -93,8 +96,9 @@ fn slice(tx: &ReadTransaction, after: Option<Blake3>) -> Result<Slice, Error> {
         let own = [Digest::Sha1(digests.sha1), Digest::Sha256(digests.sha256)];
         let is_proven = entries::is_proven(&row);
         let mut found = mentions(tx, None, own)?;
-        let outdated = is_outdated(&mut live, &found, &digests)?;
-        if outdated != entries::is_outdated(tx, &id)? {
+        if let Some(outdated) = is_outdated(&mut live, &found, &digests)?
+            && outdated != entries::is_outdated(tx, &id)?
+        {
             slice.marks.push((id, outdated));
         }
         let mut its_names = Vec::new();
@@ -127,27 +131,37 @@ fn slice(tx: &ReadTransaction, after: Option<Blake3>) -> Result<Slice, Error> {
     Ok(slice)
 }
 
-/// Whether all updates that have these bytes were withdrawn or superseded. What no update has is nobody's, and stays.
-fn is_outdated(live: &mut Live, found: &[Mention], digests: &Digests) -> Result<bool, Error> {
-    let mut known = false;
+/// Whether all updates that have these bytes were withdrawn or superseded; `None` where no update has them, so that nothing is said.
+fn is_outdated(live: &mut Live, found: &[Mention], digests: &Digests) -> Result<Option<bool>, Error> {
+    let mut known = None;
     for mention in found {
         if mention.file.sha256.is_some_and(|sha256| sha256 != digests.sha256) {
             continue;
         }
-        known = true;
         if live.is_of_use(&mention.file.sha1)? {
-            return Ok(false);
+            return Ok(Some(false));
         }
+        known = Some(true);
     }
     Ok(known)
 }
 
+/// Whether any file of the catalog has the digests of a payload.
+fn is_mentioned(tx: &WriteTransaction, id: &Id) -> Result<bool, Error> {
+    let Some(row) = entries::payload(tx, id)? else { return Ok(false) };
+    if tx.open_table(FILES)?.get(&row.sha1)?.is_some() {
+        return Ok(true);
+    }
+    let (from, to) = (sha256_key(&row.sha256, &[0; 20]), sha256_key(&row.sha256, &[255; 20]));
+    Ok(tx.open_table(SHA256S)?.range::<&Sha256Key>(&from..=&to)?.next().transpose()?.is_some())
+}
+
 impl Core {
-    /// Whether bytes with these digests are only of superseded or withdrawn updates.
-    pub(crate) fn outdated(&self, digests: &Digests) -> Result<bool, Error> {
+    /// Whether bytes with these digests are only of superseded or withdrawn updates; `None` where no update has them.
+    pub(crate) fn outdated(&self, digests: &Digests) -> Result<Option<bool>, Error> {
         self.index.read(|tx| {
             let found = mentions(tx, None, [Digest::Sha1(digests.sha1), Digest::Sha256(digests.sha256)])?;
-            if found.is_empty() { Ok(false) } else { is_outdated(&mut Live::of(tx)?, &found, digests) }
+            if found.is_empty() { Ok(None) } else { is_outdated(&mut Live::of(tx)?, &found, digests) }
         })
     }
 
@@ -159,7 +173,8 @@ impl Core {
             let (set, taken) = self.writer.write(Room::Frees, move |tx| {
                 let (mut set, mut taken) = (0, 0);
                 for (id, outdated) in marks {
-                    if entries::mark_outdated(tx, &id, outdated)? {
+                    // The last update that has it may have gone since the snapshot.
+                    if (outdated || is_mentioned(tx, &id)?) && entries::mark_outdated(tx, &id, outdated)? {
                         *(if outdated { &mut set } else { &mut taken }) += 1;
                     }
                 }

@@ -10,7 +10,8 @@
 //!    thread that may block ([`read`]) and committed with some others; what cannot be used is refused with the reason, and the run
 //!    goes on. Members of bundles join the work list by themselves. With the last of it the anchor moves.
 //! 5. Prerequisites that lie beyond the filters are found in the list of everything and fetched too, to the end ([`beyond`]).
-//! 6. What a former upstream had and this one does not have goes, what was left behind is swept, the run ends in the history.
+//! 6. What a former upstream had and this one does not have goes; so does, where that is wanted, what filters found before they were
+//!    narrowed ([`outside`]). What was left behind is swept, the run ends in the history.
 //!
 //! Two other kinds of run share the turn, the history and the progress: definition updates alone ([`definitions`]), and the comparison
 //! of what came over plain HTTP with Microsoft's catalog ([`crosscheck`]). What happens to a run is told to who wants to hear it
@@ -27,6 +28,7 @@ mod difference;
 mod doctor;
 pub mod error;
 mod fetch;
+mod outside;
 mod plan;
 mod progress;
 mod read;
@@ -45,7 +47,7 @@ use crate::model::schedule::Definitions;
 use crate::model::update::{Identity, UpdateId};
 use crate::store::Store;
 use crate::store::catalog::{
-    Compared, Counts, Outcome, Refused, Run, RunKind, RunNote, Standing, Upstream, UpstreamKind,
+    Compared, Counts, Outcome, Query, Refused, Run, RunKind, RunNote, Standing, Upstream, UpstreamKind,
 };
 use crate::sync::error::Error;
 use crate::sync::progress::Board;
@@ -78,6 +80,8 @@ struct Shared {
     /// The lane of definition updates, where it is on.
     definitions: Option<Definitions>,
     teller: Option<Teller>,
+    /// Whether what the filters do not find any more is let go of.
+    prune_beyond: bool,
     turn: tokio::sync::Mutex<()>,
     /// The end of a run that could not be written, such as on a disk without a byte left: the next run writes it first.
     unwritten: Mutex<Option<Ended>>,
@@ -126,6 +130,8 @@ pub struct Extras {
     pub definitions: Option<Definitions>,
     /// Who is told of runs.
     pub teller: Option<Teller>,
+    /// Whether updates that the filters do not find any more are let go of at the end of a run.
+    pub prune_beyond: bool,
 }
 
 /// What is asked for.
@@ -185,11 +191,23 @@ impl Runner {
         extras: Extras,
     ) -> Self {
         let upstream = Upstream { kind, address: address.to_owned(), unauthenticated: !wsus.is_authenticated() };
-        let Extras { microsoft, definitions, teller } = extras;
+        let Extras { microsoft, definitions, teller, prune_beyond } = extras;
         let (turn, board) = (tokio::sync::Mutex::new(()), Mutex::new(None));
         let unwritten = Mutex::new(None);
-        let shared =
-            Shared { upstream, store, wsus, chosen, clock, microsoft, definitions, teller, turn, unwritten, board };
+        let shared = Shared {
+            upstream,
+            store,
+            wsus,
+            chosen,
+            clock,
+            microsoft,
+            definitions,
+            teller,
+            prune_beyond,
+            turn,
+            unwritten,
+            board,
+        };
         Self { shared: Arc::new(shared) }
     }
 
@@ -206,6 +224,19 @@ impl Runner {
         let tree = self.shared.store.catalog().tree().await?;
         let (filters, _) = (self.shared.chosen)().in_force(&tree);
         Ok(Some((filters.wanted(&tree), filters)))
+    }
+
+    /// How many updates are held that the filters do not find; `None` where all is taken, or where filters mean nothing.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn beyond(&self) -> Result<Option<u64>, Error> {
+        let Some((wanted, filters)) = self.filters().await? else { return Ok(None) };
+        if filters.check().is_err() {
+            return Ok(None);
+        }
+        let query = Query { beyond: Some(Arc::new(wanted)), limit: 1, ..Query::default() };
+        Ok(Some(self.shared.store.catalog().search(query).await?.total))
     }
 
     /// Before the first run of a process: those that never ended were cut off, and what happens from now on is told.

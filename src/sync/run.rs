@@ -81,9 +81,11 @@ impl<'a> Work<'a> {
         if self.catalog.begin_upstream(self.shared.upstream.clone()).await? {
             beyond::forget(&self.shared.store).await?;
         }
-        // Whole each time, some kilobytes: what it says beside the limits is not kept, and would not be said again with an anchor.
+        // Without the anchor of a former answer, which is optional (MS-WSUSSS 3.1.4.4): it spares the server nothing but languages that
+        // did not change, of which nothing is kept here; limits come with every answer, and those of now are gone by.
         let config = self.until_stopped(self.shared.wsus.config(None)).await?;
         self.at_once = config.updates_max;
+        let mut found_by = None;
         let categories = |anchor| Wanted { categories: true, anchor, ..Wanted::default() };
         self.again().await?;
         self.list(CATEGORIES, Step::ListingCategories, Step::FetchingCategories, categories).await?;
@@ -103,6 +105,7 @@ impl<'a> Work<'a> {
             }
             self.filtered(&filters.wanted(&tree)).await?;
             beyond::fetch(self).await?;
+            found_by = Some((filters, left_out.is_empty()));
         } else {
             let everything = |anchor| Wanted { anchor, ..Wanted::default() };
             self.list(EVERYTHING, Step::ListingUpdates, Step::FetchingUpdates, everything).await?;
@@ -110,7 +113,11 @@ impl<'a> Work<'a> {
             self.catalog.forget_set(BEYOND.to_owned()).await?;
         }
         self.tidy().await?;
-        self.let_go().await
+        self.let_go().await?;
+        match found_by {
+            Some((filters, is_whole)) => self.let_go_beyond(&filters, is_whole).await,
+            None => Ok(()),
+        }
     }
 
     /// Step 3 for filters.

@@ -17,10 +17,10 @@ use waystation::base::time::SystemClock;
 use waystation::model::filter::{Filters, Selection};
 use waystation::model::update::{Identity, Kind, Publication, UpdateId};
 use waystation::pace::Governor;
-use waystation::store::catalog::{Catalog, Counts, Outcome, Part, State, UpstreamKind};
+use waystation::store::catalog::{Catalog, Counts, Deciding, Outcome, Part, Query, State, UpstreamKind};
 use waystation::store::{Config, Store};
-use waystation::sync::Runner;
 use waystation::sync::error::{Error, Fault};
+use waystation::sync::{Extras, Runner};
 use waystation::upstream::wsus::Wsus;
 
 use crate::conversation;
@@ -49,6 +49,10 @@ impl Node {
     }
 
     fn with(dir: Arc<TempDir>, sim: &Sim, kind: UpstreamKind, chosen: Selection) -> Self {
+        Self::made(dir, sim, kind, chosen, Extras::default())
+    }
+
+    fn made(dir: Arc<TempDir>, sim: &Sim, kind: UpstreamKind, chosen: Selection, extras: Extras) -> Self {
         let config = Config {
             path: dir.path().join("data"),
             max_size: 1 << 40,
@@ -64,7 +68,7 @@ impl Node {
         config.batch_max = 25;
         let wsus = Wsus::new(config, &Governor::default()).unwrap();
         let chosen = Arc::new(move || chosen.clone());
-        let runner = Runner::new(kind, &sim.url(), wsus, store.clone(), chosen, Arc::new(SystemClock));
+        let runner = Runner::with(kind, &sim.url(), wsus, store.clone(), chosen, Arc::new(SystemClock), extras);
         Self { dir, store, runner }
     }
 
@@ -586,5 +590,73 @@ async fn more_filters(sim: &Sim) {
     assert_eq!(again, 0, "what was held is not fetched again");
     let sets = node.catalog().standing().await.unwrap().sets;
     assert!(sets.len() <= 3, "the anchor of the former filters is forgotten: {sets:?}");
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_narrower_filters_do_not_find_is_told_and_goes_where_that_is_wanted() {
+    let sim = sim(Character::Microsoft, 23, 600);
+    let chosen = |classifications: &[&str]| Selection {
+        classifications: classifications.iter().map(|name| (*name).to_owned()).collect(),
+        ..Selection::default()
+    };
+    let tree = waystation::model::filter::Tree::new([]);
+    let narrow =
+        filter_of(&Filters::default().products, &BTreeSet::from([tree.classification("Security Updates").unwrap()]));
+    let node = Node::new(&sim, UpstreamKind::Microsoft);
+    node.run().await.unwrap();
+    let beyond = async |node: &Node| {
+        let (wanted, _) = node.runner.filters().await.unwrap().unwrap();
+        let query = Query { beyond: Some(Arc::new(wanted)), limit: 500, ..Query::default() };
+        node.catalog().search(query).await.unwrap()
+    };
+    // No filter finds prerequisites that others need.
+    let needed: BTreeSet<UpdateId> = beyond(&node).await.hits.into_iter().map(|hit| hit.summary.identity.id).collect();
+    let before = node.held().await;
+    let narrowed = chosen(&["Security Updates"]);
+    let prune = Extras { prune_beyond: true, ..Extras::default() };
+
+    // They stay, and are counted at once; one of them is approved.
+    let node = Node::with(node.close().await, &sim, UpstreamKind::Microsoft, narrowed.clone());
+    node.run().await.unwrap();
+    assert_eq!(node.held().await, before);
+    let many = node.runner.beyond().await.unwrap().unwrap();
+    let page = beyond(&node).await;
+    assert!(
+        many > needed.len() as u64 + 20 && page.total == many && page.hits.len() as u64 == many,
+        "{many} of {}",
+        before.len()
+    );
+    let approved = page.hits.iter().find(|hit| !needed.contains(&hit.summary.identity.id)).unwrap().summary.identity;
+    let approve = Deciding::Approve { all_files: false };
+    node.catalog().decide(vec![approved.id], approve, "ada".into(), "pinned".into()).await.unwrap();
+
+    // A filter that means nothing would let go of what it found: nothing goes.
+    let wrong = chosen(&["Security Updates", "Rollup Updates"]);
+    let node = Node::made(node.close().await, &sim, UpstreamKind::Microsoft, wrong, prune.clone());
+    assert_eq!(node.run().await.unwrap().pruned, 0);
+    assert_eq!(node.held().await, before);
+
+    let node = Node::made(node.close().await, &sim, UpstreamKind::Microsoft, narrowed.clone(), prune.clone());
+    let counts = node.run().await.unwrap();
+    assert!(counts.pruned >= (many - needed.len() as u64) / 2, "{counts:?}");
+    assert_eq!(node.runner.history(None, 1).await.unwrap()[0].counts.pruned, counts.pruned);
+    let held = node.held().await;
+    assert!(held.contains_key(&approved));
+    let wanted_now = wanted(&sim, &narrow);
+    assert!(
+        wanted_now.iter().all(|(one, what)| held.get(one) == Some(what)),
+        "what is found stays, with all that it needs"
+    );
+    assert_eq!(node.run().await.unwrap().pruned, 0, "nothing comes again by itself");
+    // With the approval goes the last of it.
+    node.catalog().decide(vec![approved.id], Deciding::Reset, "ada".into(), String::new()).await.unwrap();
+    assert!(node.run().await.unwrap().pruned > 0);
+    assert_same(&node.held().await, &wanted_now, "with narrower filters");
+
+    // Filters that are widened again list all that they find, and not what changed since.
+    let node = Node::on(node.close().await, &sim, UpstreamKind::Microsoft);
+    node.run().await.unwrap();
+    assert_same(&node.held().await, &wanted(&sim, &default_filter()), "with the former filters");
     node.close().await;
 }

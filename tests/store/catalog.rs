@@ -339,9 +339,8 @@ async fn an_anchor_moves_with_the_last_of_its_data_and_not_before() {
         [Outcome::Running, Outcome::CutOff, Outcome::Failed]
     );
     assert_eq!((runs[1].id, runs[2].reason.as_str(), runs[2].counts.refused), (next, "no route", 1));
-    catalog.set_config_anchor(Some("c".into())).await.unwrap();
     catalog.reset_anchors().await.unwrap();
-    assert_eq!((set().await.anchor, catalog.standing().await.unwrap().config_anchor), (None, None));
+    assert_eq!(set().await.anchor, None);
     catalog.forget_set("all".into()).await.unwrap();
     assert!(catalog.standing().await.unwrap().sets.iter().all(|set| set.name != "all"));
     store.close().await.unwrap();

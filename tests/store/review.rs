@@ -1,9 +1,9 @@
 //! What the catalog comes to say of what is held: promoted, thrown out, and the first to go when room is needed.
 
 use waystation::base::digest::Sha1;
-use waystation::model::update::{File, Publication, Update};
+use waystation::model::update::{File, Identity, Publication, Update};
 use waystation::store::Reviewed;
-use waystation::store::catalog::{Incoming, Mention};
+use waystation::store::catalog::{Catalog, Deciding, Incoming, Mention};
 
 use super::*;
 use crate::catalog::{bundle, id, identity, import, microsoft, small, update, wsus};
@@ -213,5 +213,134 @@ async fn what_only_superseded_and_withdrawn_updates_have_goes_first() {
     // What comes in later finds its place at once.
     publish(&store, &url("late"), &all[5], Some(Authority::Operator)).await.unwrap();
     assert!(store.show(&url("late")).await.unwrap().unwrap().outdated);
+    store.close().await.unwrap();
+}
+
+async fn outdated(store: &Store, path: &str) -> bool {
+    store.show(&url(path)).await.unwrap().unwrap().outdated
+}
+
+#[tokio::test]
+async fn what_no_update_has_any_more_is_the_first_to_go_and_stays_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let all: Vec<Bytes> = (0..4).map(|seed| bytes(seed, 9000)).collect();
+    let path = |number: usize| format!("c{number}");
+    for (number, one) in all.iter().enumerate() {
+        publish(&store, &url(&path(number)), one, Some(Authority::Operator)).await.unwrap();
+    }
+    let catalog = store.catalog();
+    catalog.begin_upstream(microsoft()).await.unwrap();
+    let files: Vec<File> = all.iter().map(|one| file(one)).collect();
+    let with = |number: u64, of: usize| at(update(number, 1), &[(&files[of], "x")]);
+    let newer = small(Update { supersedes: vec![id(1)], ..update(2, 1) });
+    import(&catalog, vec![with(1, 0), newer, with(3, 1), with(4, 3)]).await;
+    let shown = async || {
+        let mut shown = Vec::new();
+        for number in 0..4 {
+            shown.push(outdated(&store, &path(number)).await);
+        }
+        shown
+    };
+    assert_eq!(review(&store).await.outdated, 1);
+    assert_eq!(shown().await, [true, false, false, false]);
+    // By a rule, and by a revision that has it no more.
+    assert_eq!(catalog.let_go(vec![id(1), id(3)], None).await.unwrap(), 2);
+    assert_eq!(shown().await, [true, true, false, false], "marked as it went, without a look at all that is held");
+    import(&catalog, vec![at(update(4, 2), &[])]).await;
+    assert_eq!(shown().await, [true, true, false, true]);
+    let again = review(&store).await;
+    assert_eq!((again.looked, again.outdated, again.wanted_again), (4, 0, 0), "nobody wants it because nobody has it");
+    assert_eq!(shown().await, [true, true, false, true]);
+    // The same bytes once more are no reason either; an update that is offered is.
+    publish(&store, &url("again"), &all[0], Some(Authority::Operator)).await.unwrap();
+    assert!(outdated(&store, &path(0)).await);
+    import(&catalog, vec![with(6, 1)]).await;
+    assert_eq!(review(&store).await.wanted_again, 1);
+    import(&catalog, vec![at(update(6, 2), &[(&files[1], "elsewhere")])]).await;
+    assert_eq!(shown().await, [true, false, false, true], "replaced by one that has it too");
+    store.close().await.unwrap();
+}
+
+async fn decide(catalog: &Catalog, of: u64, deciding: Deciding) {
+    catalog.decide(vec![id(of)], deciding, "ada".into(), "tested".into()).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_approval_that_stands_keeps_what_is_superseded() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let all: Vec<Bytes> = (0..4).map(|seed| bytes(seed, 9000)).collect();
+    for (number, one) in all.iter().enumerate().take(3) {
+        publish(&store, &url(&format!("d{number}")), one, Some(Authority::Operator)).await.unwrap();
+    }
+    let catalog = store.catalog();
+    catalog.begin_upstream(microsoft()).await.unwrap();
+    let files: Vec<File> = all.iter().map(|one| file(one)).collect();
+    let with = |update: Update, of: usize| at(update, &[(&files[of], "x")]);
+    let hidden = |number: u64| Update { deployable: false, ..update(number, 1) };
+    let old = |of: &[u64], number: u64| {
+        small(Update { supersedes: of.iter().copied().map(id).collect(), ..update(number, 1) })
+    };
+    // 10 bundles 11, and both are superseded; 30 is approved, and then superseded; 40 was withdrawn; 50 is superseded.
+    let whole = small(Update { bundles: bundle(&[identity(11, 1)]), ..update(10, 1) });
+    let withdrawn = Update { publication: Publication::Expired, ..update(40, 1) };
+    import(&catalog, vec![whole, with(hidden(11), 0), old(&[10, 11], 20), with(update(30, 1), 1)]).await;
+    import(&catalog, vec![with(withdrawn, 2), with(update(50, 1), 3), old(&[50], 51)]).await;
+    let approve = Deciding::Approve { all_files: false };
+    decide(&catalog, 30, approve.clone()).await;
+    import(&catalog, vec![old(&[30], 31)]).await;
+    let marks = async || {
+        review(&store).await;
+        [outdated(&store, "d0").await, outdated(&store, "d1").await, outdated(&store, "d2").await]
+    };
+    assert_eq!(marks().await, [true, true, true], "what came after the approval took its place");
+    for of in [10, 30, 40] {
+        let before = catalog.standing().await.unwrap().clock;
+        decide(&catalog, of, approve.clone()).await;
+        assert!(catalog.standing().await.unwrap().clock > before, "so that what is held is looked through");
+    }
+    assert_eq!(marks().await, [false, false, true], "nobody can have what was withdrawn");
+    decide(&catalog, 10, Deciding::Decline).await;
+    decide(&catalog, 30, Deciding::Reset).await;
+    assert_eq!(marks().await, [true, true, true]);
+    // What comes in later finds its place at once.
+    decide(&catalog, 50, approve).await;
+    publish(&store, &url("d3"), &all[3], Some(Authority::Operator)).await.unwrap();
+    assert!(!outdated(&store, "d3").await);
+    decide(&catalog, 50, Deciding::Reset).await;
+    publish(&store, &url("d4"), &all[3], Some(Authority::Operator)).await.unwrap();
+    review(&store).await;
+    assert!(outdated(&store, "d4").await);
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn bundles_in_a_circle_are_of_use_as_long_as_one_leads_out_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    // What is held is gone through in the order of its BLAKE3: the file of the one that has another bundle comes first.
+    let mut all: Vec<Bytes> = (0..2).map(|seed| bytes(seed, 9000)).collect();
+    all.sort_by_key(|one| *blake3_of(one).as_bytes());
+    for (number, one) in all.iter().enumerate() {
+        publish(&store, &url(&format!("e{number}")), one, Some(Authority::Operator)).await.unwrap();
+    }
+    let catalog = store.catalog();
+    catalog.begin_upstream(microsoft()).await.unwrap();
+    let hidden = |number: u64, of: usize, members: &[Identity]| {
+        let update = Update { deployable: false, bundles: bundle(members), ..update(number, 1) };
+        at(update, &[(&file(&all[of]), "x")])
+    };
+    let offered = small(Update { bundles: bundle(&[identity(1, 1)]), ..update(3, 1) });
+    // 1 and 2 bundle each other. 2 is the newer bundle of 1, and is asked about first; 3, which is offered, bundles 1.
+    import(&catalog, vec![offered, hidden(1, 0, &[identity(2, 1)]), hidden(2, 1, &[identity(1, 1)])]).await;
+    assert_eq!(
+        review(&store).await,
+        Reviewed { looked: 2, ..Reviewed::default() },
+        "both are in the one that is offered"
+    );
+    // Without it neither leads anywhere.
+    import(&catalog, vec![small(update(3, 2))]).await;
+    assert_eq!(review(&store).await.outdated, 2);
     store.close().await.unwrap();
 }

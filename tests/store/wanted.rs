@@ -211,3 +211,132 @@ async fn a_run_remembers_what_was_wanted() {
     assert_eq!((next, catalog.runs(None, 1).await.unwrap()[0].wanted), (run + 1, None), "nobody counted for that one");
     store.close().await.unwrap();
 }
+
+#[tokio::test]
+async fn decisions_are_told_by_the_change_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let catalog = store.catalog();
+    catalog.begin_upstream(microsoft()).await.unwrap();
+    let decide = async |ids: &[u64], deciding: Deciding, why: &str| {
+        let ids = ids.iter().copied().map(id).collect();
+        catalog.decide(ids, deciding, "ada".into(), why.into()).await.unwrap()
+    };
+    let approve = Deciding::Approve { all_files: false };
+    import(&catalog, vec![small(update(1, 1)), small(update(2, 1))]).await;
+    let first = catalog.changes(0, 0, 10).await.unwrap();
+    assert_eq!((first.changes.len(), first.decisions.len(), first.more), (2, 0, false));
+    assert_eq!(catalog.changes(first.next.0, first.next.1, 10).await.unwrap().next, first.next, "nothing came");
+    assert_eq!(decide(&[2, 1, 7], approve.clone(), "").await, 3);
+    import(&catalog, vec![small(update(3, 1))]).await;
+    // All in one order, in pages of any size: what was held, what was decided, what came then.
+    for limit in 1..7 {
+        let (mut kinds, mut clocks, mut after) = (String::new(), Vec::new(), (0, 0));
+        loop {
+            let page = catalog.changes(after.0, after.1, limit).await.unwrap();
+            assert!(page.changes.len() + page.decisions.len() <= limit);
+            let mut lines: Vec<(u64, char)> = page.changes.iter().map(|line| (line.at, 'r')).collect();
+            lines.extend(page.decisions.iter().map(|line| (line.at, 'd')));
+            lines.sort_unstable();
+            kinds.extend(lines.iter().map(|(_, kind)| kind));
+            clocks.extend(lines.into_iter().map(|(at, _)| at));
+            after = page.next;
+            if !page.more {
+                break;
+            }
+        }
+        assert_eq!(kinds, "rrdddr", "pages of {limit}");
+        assert!(clocks.is_sorted());
+    }
+    let told = async |after: (u64, u32)| {
+        let page = catalog.changes(after.0, after.1, 100).await.unwrap();
+        (page.decisions.iter().map(|line| (line.id, line.held)).collect::<Vec<_>>(), page.next)
+    };
+    let (all, seen) = told(first.next).await;
+    assert_eq!(all, [(id(2), true), (id(1), true), (id(7), true)]);
+    // The same once more is no change; who says it for another reason is one, and so is another word. Each stands once.
+    assert_eq!(decide(&[2, 1], approve.clone(), "").await, 0);
+    assert_eq!(told(seen).await, (vec![], seen));
+    assert_eq!(decide(&[1], approve, "tested").await, 0);
+    assert_eq!(decide(&[2], Deciding::Decline, "").await, 1);
+    assert_eq!(decide(&[7, 8], Deciding::Reset, "").await, 1);
+    assert_eq!(told(seen).await.0, [(id(1), true), (id(2), true), (id(7), false)]);
+    assert_eq!(told((0, 0)).await.0.len(), 3);
+    store.close().await.unwrap();
+
+    // In a store of a former version they were not logged: they become changes of now.
+    meddle(dir.path(), |tx| {
+        let lines: redb::TableDefinition<'_, &[u8; 32], &[u8; 12]> =
+            redb::TableDefinition::new("catalog-decision-lines.1");
+        let log: redb::TableDefinition<'_, &[u8; 12], &[u8; 33]> = redb::TableDefinition::new("catalog-decision-log.1");
+        assert!(tx.delete_table(lines).unwrap() && tx.delete_table(log).unwrap());
+    });
+    let (store, _) = open(dir.path());
+    let catalog = store.catalog();
+    assert_eq!(catalog.changes(seen.0, seen.1, 100).await.unwrap().decisions, []);
+    catalog.sweep().await.unwrap();
+    let page = catalog.changes(seen.0, seen.1, 100).await.unwrap();
+    assert_eq!(page.decisions.iter().map(|line| line.id).collect::<BTreeSet<_>>(), [id(1), id(2)].into());
+    assert!(page.decisions.iter().all(|line| line.held && line.at == page.clock));
+    store.close().await.unwrap();
+    let (store, _) = open(dir.path());
+    store.catalog().sweep().await.unwrap();
+    assert_eq!(store.catalog().standing().await.unwrap().clock, page.clock, "once is enough");
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn decisions_that_are_refused_leave_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let catalog = store.catalog();
+    let decide = async |many: u64| {
+        let ids = (0..many).map(id).collect();
+        catalog.decide(ids, Deciding::Decline, "ada".into(), String::new()).await
+    };
+    let refused = decide(200_001).await.unwrap_err();
+    assert!(matches!(&refused, Error::Invalid { what } if what.contains("200000")), "{refused}");
+    for from in [0, 100_000, 199_000] {
+        let ids = (from..from + 1000).map(id).collect();
+        assert!(catalog.decisions(ids).await.unwrap().iter().all(Option::is_none), "{from}");
+    }
+    assert_eq!(catalog.changes(0, 0, 10).await.unwrap().decisions, []);
+    // The same one twice is one.
+    assert_eq!(decide(3).await.unwrap(), 3);
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_person_approved_is_not_let_go_of_and_nor_is_what_it_needs() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let catalog = store.catalog();
+    catalog.begin_upstream(microsoft()).await.unwrap();
+    let hidden = |at: u64| small(Update { deployable: false, files: vec![file(at)], ..update(at, 1) });
+    let whole = |at: u64, of: u64| {
+        let needs = vec![Clause { any_of: vec![id(9)], is_category: false }];
+        small(Update { bundles: bundle(&[identity(of, 1)]), prerequisites: needs, ..update(at, 1) })
+    };
+    let all = vec![hidden(11), whole(1, 11), hidden(12), whole(2, 12), small(update(3, 1)), small(update(9, 1))];
+    import(&catalog, all).await;
+    let all: Vec<UpdateId> = [1, 2, 3, 9].map(id).into();
+    let approve = Deciding::Approve { all_files: false };
+    catalog.decide(vec![id(1)], approve, "ada".into(), "the newer one breaks the scanner".into()).await.unwrap();
+    catalog.decide(vec![id(3)], Deciding::Decline, "ada".into(), String::new()).await.unwrap();
+    assert_eq!(catalog.let_go(all.clone(), None).await.unwrap(), 3, "2 with its member, and 3");
+    let held = async || {
+        let mut held = Vec::new();
+        for at in [1, 2, 3, 9, 11, 12] {
+            if catalog.current(id(at)).await.unwrap().is_some() {
+                held.push(at);
+            }
+        }
+        held
+    };
+    assert_eq!(held().await, [1, 9, 11], "with its member, and with what it needs");
+    assert_eq!(catalog.files(FileDigest::Sha1(sha1_of(11))).await.unwrap().len(), 1);
+    catalog.decide(vec![id(1)], Deciding::Reset, "ada".into(), String::new()).await.unwrap();
+    assert_eq!(catalog.let_go(all, None).await.unwrap(), 3);
+    assert_eq!(held().await, Vec::<u64>::new());
+    store.close().await.unwrap();
+}

@@ -43,6 +43,8 @@ pub struct Ask {
     until: Option<String>,
     /// Also what cannot be approved by itself.
     hidden: Option<bool>,
+    /// Only those that the filters do not find.
+    beyond: Option<bool>,
     /// The `next` of the page before.
     after: Option<String>,
     /// Rows wanted.
@@ -78,6 +80,8 @@ impl Ask {
             classification: classification.map_err(|error| unknown(&error))?,
             product: None,
             any_of: product.map_err(|error| unknown(&error))?.map(|id| within(tree, id)).unwrap_or_default(),
+            // Who asks knows them.
+            beyond: None,
             kinds,
             from: self.from.as_deref().map(|text| moment("from", text, false)).transpose()?,
             until: self.until.as_deref().map(|text| moment("until", text, true)).transpose()?,
@@ -87,6 +91,13 @@ impl Ask {
             after: self.after.as_deref().map(place).transpose()?,
             limit,
         })
+    }
+}
+
+impl Ask {
+    /// Whether only those are asked for that the filters do not find.
+    pub(super) fn is_beyond(&self) -> bool {
+        self.beyond.unwrap_or(false)
     }
 }
 

@@ -19,6 +19,9 @@ pub struct Filters {
     pub without_effect: Option<String>,
     /// Categories in the catalog; 0 before the first synchronisation.
     pub catalog_categories: u64,
+    /// Updates that are held and that these filters do not find; absent where filters have no effect.
+    #[serde(default)]
+    pub beyond: Option<u64>,
     /// Some of their names came over plain HTTP, and nobody vouches for them.
     #[serde(default)]
     pub unauthenticated: bool,

@@ -39,6 +39,10 @@ pub struct Sync {
     /// Updates that can be approved by themselves: those that lists of updates count.
     #[serde(default)]
     pub listed: u64,
+    /// Of these, software and drivers that the filters do not find: they stay as they were when the filters were narrowed. Absent
+    /// where filters have no effect.
+    #[serde(default)]
+    pub beyond_filters: Option<u64>,
     /// Revisions held: bundles may need lower ones of their members.
     pub revisions: u64,
     /// Updates that were not taken, or are held and not offered.

@@ -321,6 +321,10 @@ table! {
         /// minutes after the node is back, and one that failed for a reason that passes, after 15 minutes, 1 and 4 hours, unless the
         /// next one is due before. Without it a run begins at most an hour late or not at all.
         run_if_missed: Switch = Raw::Switch(true), Restart;
+        /// Whether updates that [filters] do not find any more leave the catalog at the end of a run. `false`: they stay as they
+        /// were, as a WSUS server keeps them, and `waystation updates list --beyond` shows them. What a person approved stays in any
+        /// case, and so does what another update bundles or requires.
+        prune_beyond_filters: Switch = Raw::Switch(false), Restart;
         /// Questions for documents that are under way at the same time.
         parallel: Count<1, 16> = Raw::Number(4), Restart;
         /// The address of Microsoft's sync service: where the catalog comes from where `upstream.kind` is "microsoft", and what

@@ -220,6 +220,9 @@ pub struct Sieve {
     /// Also what cannot be approved by itself: parts of bundles, detectoids, categories
     #[arg(long)]
     pub hidden: bool,
+    /// Only those that the filters do not find: they stayed when the filters were narrowed
+    #[arg(long)]
+    pub beyond: bool,
     /// Rows to show at most; 0 for all
     #[arg(long, value_name = "ROWS", default_value_t = 100)]
     pub limit: usize,

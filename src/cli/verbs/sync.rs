@@ -117,8 +117,9 @@ files       files of the updates that came
 wanted      what the content policy wanted of all files when it had ended
 refused     updates that were not taken (`waystation updates list --state
             refused`)
-pruned      updates that only a former upstream had, and definition updates
-            beyond those that are kept
+pruned      updates that only a former upstream had, definition updates
+            beyond those that are kept, and what the filters do not find
+            where prune_beyond_filters is on
 errors      of the upstream, those that asking again got over among them
 definitions a run of the lane of definition updates
 crosscheck  a comparison with Microsoft's catalog

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use redb::ReadableTable;
 
-use crate::base::digest::Sha1;
+use crate::base::digest::{Sha1, Sha256};
 use crate::model::update::{Identity, Update};
 use crate::store::catalog::blobs::unpack_chunk;
 use crate::store::catalog::facts;
@@ -44,12 +44,15 @@ pub(crate) struct Work<'a> {
     pub(crate) sets_before: BTreeMap<String, SetRow>,
     pub(crate) applied: Applied,
     pub(crate) touched: Touched,
+    /// Files that no update has any more: SHA-1, and SHA-256 where one was published.
+    pub(crate) forgotten: Vec<(Sha1, Option<Sha256>)>,
 }
 
-/// What is told of a transaction after its commit.
+/// What is told of a transaction after its commit; what it forgot is dealt with inside of it.
 pub(crate) struct Outcome {
     pub(crate) applied: Applied,
     pub(crate) touched: Touched,
+    pub(crate) forgotten: Vec<(Sha1, Option<Sha256>)>,
 }
 
 impl<'a> Work<'a> {
@@ -66,6 +69,7 @@ impl<'a> Work<'a> {
             sets,
             applied: Applied::default(),
             touched: Touched::default(),
+            forgotten: Vec::new(),
         })
     }
 
@@ -77,7 +81,7 @@ impl<'a> Work<'a> {
 
     pub(crate) fn end(mut self, t: &mut Tables<'_>) -> Result<Outcome, Error> {
         t.store_sets(&mut self)?;
-        Ok(Outcome { applied: self.applied, touched: self.touched })
+        Ok(Outcome { applied: self.applied, touched: self.touched, forgotten: self.forgotten })
     }
 }
 
@@ -381,14 +385,14 @@ impl Tables<'_> {
                 if row.current {
                     self.unrelate_current(w, number, row, &update)?;
                 }
-                orphans.extend(self.unrelate(number, &update)?);
+                orphans.extend(self.unrelate(w, number, &update)?);
             }
             Err(Error::Row { what }) => {
                 tracing::warn!(number, what, "a revision that cannot be read is taken out by its number");
                 if row.current {
                     self.cease_superseding(w, number, row)?;
                 }
-                orphans.extend(self.unrelate_unread(number, row)?);
+                orphans.extend(self.unrelate_unread(w, number, row)?);
             }
             Err(other) => return Err(other),
         }

@@ -2,6 +2,9 @@
 //!
 //! A decision is of an update in all its revisions, held or not: one that comes back finds it. So far there is one group, that of
 //! all endpoints ([`Group::ALL_ENDPOINTS`]); the key has room for others.
+//!
+//! Whoever reads the change log is told of them: each decision that is another one than before, and each that was taken back, has
+//! the clock of its transaction, and stands in a log of its own once, under its last change.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -10,11 +13,13 @@ use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata};
 use crate::base::time::Timestamp;
 use crate::model::policy::{Decision, Group, Word};
 use crate::model::update::UpdateId;
+use crate::store::catalog::apply::Work;
 use crate::store::catalog::look::ANSWER_MAX;
 use crate::store::catalog::tables::{
-    DECISIONS, DecisionKey, DecisionRow, Guid, IdKey, RUN_FILES, RunFilesRow, SUPERSEDED, Tables, decision_key, id_key,
-    read,
+    DECISION_LINES, DECISIONS, DecisionKey, DecisionLine, DecisionRow, GONE, Guid, HERE, IdKey, LOG_FLOOR, RUN_FILES,
+    RunFilesRow, SUPERSEDED, Tables, clock_key, decision_key, id_key, of_clock_key, read,
 };
+use crate::store::catalog::value::Decided;
 use crate::store::core::Core;
 use crate::store::error::Error;
 use crate::store::tables::{decode, encode};
@@ -22,6 +27,9 @@ use crate::store::writer::Room;
 
 /// Decisions that are kept: twice the largest catalog known.
 const DECISIONS_MAX: u64 = 200_000;
+/// Lines of the log that tell of what was taken back, and how many of them one transaction forgets.
+const GONE_MAX: u64 = DECISIONS_MAX;
+const FORGET_STEP: usize = 1000;
 /// Bytes of a name and of a reason: sentences.
 const BY_MAX: usize = 256;
 const WHY_MAX: usize = 1 << 10;
@@ -64,6 +72,26 @@ fn decision_of(row: DecisionRow) -> Result<Decision, Error> {
     Ok(Decision { word, all_files, though_superseded, by, at: Timestamp::from_ms(at), why })
 }
 
+/// Of the row of an approval whether it was given though something superseded the update already; `None` for what is none.
+pub(super) fn approval(row: &[u8]) -> Result<Option<bool>, Error> {
+    let row: DecisionRow = decode(TABLE, row)?;
+    Ok((row.word == APPROVED).then_some(row.though_superseded))
+}
+
+fn line(key: &DecisionKey, kind: u8) -> DecisionLine {
+    let mut line = [kind; 33];
+    line[..32].copy_from_slice(key);
+    line
+}
+
+/// A line of the log of decisions as a value.
+pub(super) fn decided(at: u64, line: &DecisionLine) -> Decided {
+    let (mut id, mut group) = ([0; 16], [0; 16]);
+    id.copy_from_slice(&line[..16]);
+    group.copy_from_slice(&line[16..32]);
+    Decided { at, id: UpdateId::new(id), group: Group(UpdateId::new(group)), held: line[32] == HERE }
+}
+
 /// The decision for all endpoints in a snapshot.
 pub(super) fn decision_in(tx: &ReadTransaction, id: &[u8; 16]) -> Result<Option<Decision>, Error> {
     let Some(table) = read(tx, DECISIONS)? else { return Ok(None) };
@@ -77,6 +105,79 @@ impl Tables<'_> {
         let row = self.decisions.get(&decision_key(id, Group::ALL_ENDPOINTS.0.bytes()))?;
         let row: Option<DecisionRow> = row.map(|row| decode(TABLE, row.value())).transpose()?;
         Ok(row.is_some_and(|row| row.word == APPROVED))
+    }
+
+    /// Puts a decision, or that it was taken back, at the end of the log.
+    fn log_decision(&mut self, clock: u64, nth: u32, key: &DecisionKey, kind: u8) -> Result<(), Error> {
+        let place = clock_key(clock, nth);
+        let former = self.decision_lines.insert(key, &place)?.map(|former| *former.value());
+        if let Some(former) = former {
+            self.decision_log.remove(&former)?;
+        }
+        self.decision_log.insert(&place, &line(key, kind))?;
+        Ok(())
+    }
+
+    /// Decisions of a store that was made before they were logged become changes of now.
+    fn log_former_decisions(&mut self) -> Result<(), Error> {
+        if self.decisions.is_empty()? || !self.decision_lines.is_empty()? {
+            return Ok(());
+        }
+        let keys =
+            self.decisions.iter()?.map(|row| Ok(*row?.0.value())).collect::<Result<Vec<DecisionKey>, Error>>()?;
+        let clock = self.tick(0)?;
+        for (nth, key) in (0..).zip(&keys) {
+            self.log_decision(clock, nth, key, HERE)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a decision for each update. Says of how many it is another one than before.
+    fn decide(
+        &mut self,
+        w: &mut Work<'_>,
+        ids: &[UpdateId],
+        deciding: &Deciding,
+        by: &str,
+        why: &str,
+    ) -> Result<u64, Error> {
+        self.log_former_decisions()?;
+        let (mut changed, mut nth) = (0, 0);
+        for id in ids {
+            let key = decision_key(id.bytes(), Group::ALL_ENDPOINTS.0.bytes());
+            let old: Option<DecisionRow> =
+                self.decisions.get(&key)?.map(|row| decode(TABLE, row.value())).transpose()?;
+            let (word, all_files) = match deciding {
+                Deciding::Reset => {
+                    if old.is_some() {
+                        self.decisions.remove(&key)?;
+                        let clock = self.clock(w)?;
+                        self.log_decision(clock, nth, &key, GONE)?;
+                        (changed, nth) = (changed + 1, nth + 1);
+                    }
+                    continue;
+                }
+                Deciding::Approve { all_files } => (APPROVED, *all_files),
+                Deciding::Decline => (2, false),
+            };
+            let (from, to) = (id_key(id.bytes(), 0), id_key(id.bytes(), u32::MAX));
+            let though_superseded =
+                word == APPROVED && self.superseded.range::<&IdKey>(&from..=&to)?.next().transpose()?.is_some();
+            let (by, why) = (by.to_owned(), why.to_owned());
+            let row = DecisionRow { word, all_files, though_superseded, by, at: w.now, why };
+            let is_other = old.as_ref().is_none_or(|old| {
+                (old.word, old.all_files, old.though_superseded) != (word, all_files, though_superseded)
+            });
+            changed += u64::from(is_other);
+            // Who said it again, and why, is news too.
+            if old.is_none_or(|old| DecisionRow { at: row.at, ..old } != row) {
+                let clock = self.clock(w)?;
+                self.log_decision(clock, nth, &key, HERE)?;
+                nth += 1;
+            }
+            self.decisions.insert(&key, encode(&row)?.as_slice())?;
+        }
+        Ok(changed)
     }
 }
 
@@ -109,36 +210,7 @@ impl Core {
                         return Err(Error::Invalid { what });
                     }
                 }
-                let mut changed = 0;
-                for id in ids {
-                    let key = decision_key(id.bytes(), Group::ALL_ENDPOINTS.0.bytes());
-                    let old: Option<DecisionRow> =
-                        t.decisions.get(&key)?.map(|row| decode(TABLE, row.value())).transpose()?;
-                    let (word, all_files) = match deciding {
-                        Deciding::Reset => {
-                            changed += u64::from(t.decisions.remove(&key)?.is_some());
-                            continue;
-                        }
-                        Deciding::Approve { all_files } => (APPROVED, all_files),
-                        Deciding::Decline => (2, false),
-                    };
-                    let (from, to) = (id_key(id.bytes(), 0), id_key(id.bytes(), u32::MAX));
-                    let though_superseded = word == APPROVED
-                        && t.superseded.range::<&IdKey>(&from..=&to)?.next().transpose()?.is_some();
-                    let row = DecisionRow {
-                        word,
-                        all_files,
-                        though_superseded,
-                        by: by.clone(),
-                        at: w.now,
-                        why: why.clone(),
-                    };
-                    changed += u64::from(old.as_ref().is_none_or(|old| {
-                        (old.word, old.all_files, old.though_superseded) != (word, all_files, though_superseded)
-                    }));
-                    t.decisions.insert(&key, encode(&row)?.as_slice())?;
-                }
-                Ok(changed)
+                t.decide(w, &ids, &deciding, &by, &why)
             },
         )?;
         Ok(changed)
@@ -160,6 +232,46 @@ impl Core {
             }
             Ok(all)
         })
+    }
+
+    /// Logs what was decided before there was a log, and forgets the oldest of what was taken back, where that is too much. Says
+    /// whether there may be more.
+    pub(crate) fn sweep_decisions(&self) -> Result<bool, Error> {
+        let (decisions, lines) = self.index.read(|tx| {
+            let Some(decisions) = read(tx, DECISIONS)? else { return Ok((0, 0)) };
+            let lines = match read(tx, DECISION_LINES)? {
+                Some(lines) => lines.len()?,
+                None => 0,
+            };
+            Ok((decisions.len()?, lines))
+        })?;
+        if decisions > 0 && lines == 0 {
+            self.catalog_write(Room::Adds, |t, _| t.log_former_decisions())?;
+        }
+        if lines.saturating_sub(decisions) <= GONE_MAX {
+            return Ok(false);
+        }
+        let (found, _) = self.catalog_write(Room::Frees, |t, _| {
+            let mut old = Vec::new();
+            for row in t.decision_log.iter()? {
+                let (place, line) = row?;
+                if line.value()[32] == GONE {
+                    old.push((*place.value(), *line.value()));
+                }
+                if old.len() >= FORGET_STEP {
+                    break;
+                }
+            }
+            for (place, line) in &old {
+                let (key, _) = line.split_first_chunk::<32>().unwrap_or((&[0; 32], &[]));
+                t.decision_log.remove(place)?;
+                t.decision_lines.remove(key)?;
+                let floor = t.number(LOG_FLOOR)?.max(of_clock_key(place).0);
+                t.set_number(LOG_FLOOR, floor)?;
+            }
+            Ok(old.len())
+        })?;
+        Ok(found >= FORGET_STEP)
     }
 
     /// The decisions of these updates, in the same order.

@@ -19,6 +19,7 @@ use crate::store::catalog::tables::{
 use crate::store::catalog::value::{Applied, Batch};
 use crate::store::catalog::work::check_set;
 use crate::store::core::Core;
+use crate::store::entries;
 use crate::store::error::Error;
 use crate::store::writer::Room;
 
@@ -51,7 +52,15 @@ impl Core {
                 let mut tables = Tables::open(tx)?;
                 let mut work = Work::begin(&tables, &dictionaries, now)?;
                 let value = change(&mut tables, &mut work)?;
-                Ok((value, work.end(&mut tables)?))
+                let mut outcome = work.end(&mut tables)?;
+                // Another file of the same transaction may have brought it back.
+                let forgotten = std::mem::take(&mut outcome.forgotten);
+                for (sha1, sha256) in forgotten {
+                    if tables.file(&sha1)?.is_none() {
+                        entries::mark_forgotten(tx, &sha1, sha256.as_ref())?;
+                    }
+                }
+                Ok((value, outcome))
             },
             move |(_, outcome): &mut (T, Outcome)| search.push(std::mem::take(&mut outcome.touched)),
         )?;
@@ -184,7 +193,7 @@ impl Core {
     /// What a crash or a replaced revision left, in small transactions; the log of what went is cut. Says whether there
     /// may be more. Blocks.
     pub(crate) fn sweep_catalog(&self) -> Result<bool, Error> {
-        if self.sweep_blobs()? {
+        if self.sweep_blobs()? || self.sweep_decisions()? {
             return Ok(true);
         }
         let gone = self.index.read(|tx| {
@@ -208,7 +217,8 @@ impl Core {
             for key in &old {
                 t.log.remove(key)?;
                 t.count(GONE_COUNT, -1)?;
-                t.set_number(LOG_FLOOR, of_clock_key(key).0)?;
+                let floor = t.number(LOG_FLOOR)?.max(of_clock_key(key).0);
+                t.set_number(LOG_FLOOR, floor)?;
             }
             if old.len() < FORGET_STEP {
                 // All that there were: the count is right from here on, whatever it was.

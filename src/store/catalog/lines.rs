@@ -6,7 +6,7 @@
 //! replaced stays in the text until half of it is waste; then it is written anew.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::model::policy::Word;
 use crate::model::update::UpdateId;
@@ -21,6 +21,8 @@ const CHUNK: usize = 256 << 10;
 /// Bytes of a title in lower case, and of the KBs of one line; rows are cut to much less when they are made.
 const TITLE_MAX: usize = 8 << 10;
 const KBS_MAX: usize = 16 << 10;
+/// The number of drivers; that of software is below it, and of nothing else.
+const DRIVER: u8 = 1;
 /// Words that one search looks for.
 const WORDS_MAX: usize = 16;
 /// Sets of categories that no line has any more and that are borne with.
@@ -250,17 +252,30 @@ impl Lines {
 
     /// For each set of categories whether it has what is asked for; `None` where nothing is.
     fn sets_with(&self, query: &Query) -> Option<Vec<bool>> {
-        if query.classification.is_none() && query.product.is_none() && query.any_of.is_empty() {
+        if query.classification.is_none()
+            && query.product.is_none()
+            && query.any_of.is_empty()
+            && query.beyond.is_none()
+        {
             return None;
         }
         let known = |id: &UpdateId| self.categories.get(id.bytes()).copied();
         let all = [query.classification, query.product].map(|id| id.map(|id| known(&id)));
         let any: Vec<u32> = query.any_of.iter().filter_map(known).collect();
+        let numbers = |ids: &BTreeSet<UpdateId>| ids.iter().filter_map(known).collect::<HashSet<u32>>();
+        let within = query.beyond.as_ref().map(|beyond| (numbers(&beyond.products), numbers(&beyond.classifications)));
+        let is_beyond = |set: &[u32]| {
+            within.as_ref().is_none_or(|(products, classifications)| {
+                !(set.iter().any(|of| products.contains(of)) && set.iter().any(|of| classifications.contains(of)))
+            })
+        };
         let mut fits = vec![false; self.sets.len()];
         for (set, number) in &self.sets {
             if let Some(fits) = fits.get_mut(*number as usize) {
                 let has_all = all.iter().flatten().all(|wanted| wanted.is_some_and(|wanted| set.contains(&wanted)));
-                *fits = has_all && (query.any_of.is_empty() || any.iter().any(|wanted| set.contains(wanted)));
+                *fits = has_all
+                    && (query.any_of.is_empty() || any.iter().any(|wanted| set.contains(wanted)))
+                    && is_beyond(set);
             }
         }
         Some(fits)
@@ -289,6 +304,8 @@ impl Lines {
             if !(query.hidden || line.deployable)
                 || line.severity < severity
                 || !(kinds.is_empty() || kinds.contains(&line.kind))
+                // Filters are of nothing else.
+                || (query.beyond.is_some() && line.kind > DRIVER)
                 || sets.as_ref().is_some_and(|fits| !fits.get(line.set as usize).is_some_and(|fits| *fits))
             {
                 continue;
@@ -331,8 +348,11 @@ impl Lines {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::base::time::Timestamp;
+    use crate::model::filter::Wanted;
     use crate::store::catalog::tables::RevisionRow;
     use crate::store::tables::encode;
 
@@ -341,6 +361,7 @@ mod tests {
         RevisionRow {
             id: blake3::hash(&at.to_le_bytes()).as_bytes()[..16].try_into().unwrap(),
             revision: salt,
+            kind: if at % 9 == 4 { 13 } else { u8::from(at % 9 == 5) },
             publication: u8::from(at % 11 == 3),
             severity: u8::try_from(at % 5).unwrap(),
             created: (!at.is_multiple_of(7)).then_some(u64::from(at * 7919 % 500)),
@@ -357,6 +378,12 @@ mod tests {
         }
     }
 
+    /// Filters of these products and classifications.
+    fn beyond(products: &[u8], classifications: &[u8]) -> Wanted {
+        let ids = |of: &[u8]| of.iter().map(|of| UpdateId::new([*of; 16])).collect();
+        Wanted { products: ids(products), classifications: ids(classifications), ..Wanted::default() }
+    }
+
     /// What `find` must say, without any of its ways.
     fn plainly(rows: &BTreeMap<u32, RevisionRow>, query: &Query, limit: usize) -> (Vec<(Cursor, State)>, u64) {
         let has = |row: &RevisionRow, id: Option<UpdateId>| id.is_none_or(|id| row.categories.contains(id.bytes()));
@@ -371,6 +398,9 @@ mod tests {
                     && has(row, query.product)
                     && has(row, query.classification)
                     && (query.any_of.is_empty() || query.any_of.iter().any(|id| has(row, Some(*id))))
+                    && query.beyond.as_ref().is_none_or(|beyond| {
+                        row.kind <= 1 && !beyond.takes(row.categories.iter().copied().map(UpdateId::new))
+                    })
                     && query.kb.as_ref().is_none_or(|kb| row.kbs.contains(kb))
                     && words.split_whitespace().all(|word| row.title.to_lowercase().contains(word))
                     && query.from.is_none_or(|from| created >= from)
@@ -425,6 +455,8 @@ mod tests {
                 Query { product: category(250), ..base.clone() },
                 Query { any_of: [1, 250, 104].map(|of| UpdateId::new([of; 16])).to_vec(), ..base.clone() },
                 Query { any_of: vec![UpdateId::new([250; 16])], ..base.clone() },
+                Query { beyond: Some(Arc::new(beyond(&[0, 2], &[100, 103, 250]))), ..base.clone() },
+                Query { beyond: Some(Arc::new(beyond(&[251], &[100]))), text: "server".into(), ..base.clone() },
                 Query { kb: Some("5033".into()), ..base.clone() },
                 Query { severity: Some(crate::model::update::Severity::Important), ..Query::default() },
                 Query { states: vec![State::Superseded, State::Refused], ..base.clone() },

@@ -3,15 +3,20 @@
 //! A revision leads to its files where it is published, nothing supersedes its update, and it is the one that counts of its
 //! update or a bundle names it. What can only be had in a bundle (a hidden member) is of use as long as one of its bundles
 //! is. What nobody bundles is of use by itself.
+//!
+//! What is superseded leads to its files all the same where a person approved it although it was, or approved a bundle of
+//! it so: then the approval stands (see [`crate::model::policy::Policy::decide`]), and endpoints are to have it.
 
 use std::collections::HashMap;
 
-use redb::{ReadOnlyTable, ReadTransaction};
+use redb::{ReadOnlyTable, ReadTransaction, ReadableTableMetadata};
 
 use crate::base::digest::Sha1;
+use crate::model::policy::Group;
+use crate::store::catalog::decisions::approval;
 use crate::store::catalog::tables::{
-    IdKey, LongKey, PARENTS, REVISIONS, RevisionRow, SUPERSEDED, USERS, id_key, identity_key, long_key, of_long_key,
-    read,
+    DECISIONS, DecisionKey, Guid, IdKey, LongKey, PARENTS, REVISIONS, RevisionRow, SUPERSEDED, USERS, decision_key,
+    id_key, identity_key, long_key, of_long_key, read,
 };
 use crate::store::error::Error;
 use crate::store::tables::decode;
@@ -22,23 +27,61 @@ const DEPTH_MAX: u32 = 8;
 /// as of use.
 const LOOKS_MAX: u32 = 2000;
 
+/// By what a revision leads to its files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum By {
+    /// It is offered, or an approval stands.
+    Any,
+    /// An approval that stands, and nothing else: it is superseded.
+    Approval,
+}
+
+/// What is known of a revision.
+#[derive(Clone, Copy, Debug)]
+enum Known {
+    /// It is being looked at, so deep on the way: a bundle that leads to itself is of no use by that.
+    Pending(u32),
+    Is(bool),
+}
+
+/// An answer, and from how deep on the way down it may be remembered: one that took what is being looked at further up for no
+/// is a guess below that. `None`: never.
+#[derive(Clone, Copy, Debug)]
+struct Answer {
+    leads: bool,
+    from: Option<u32>,
+}
+
+impl Answer {
+    const fn sure(leads: bool) -> Self {
+        Self { leads, from: Some(u32::MAX) }
+    }
+}
+
 /// What is asked of one snapshot; remembers answers.
 pub(crate) struct Live {
     users: Option<ReadOnlyTable<&'static LongKey, ()>>,
     revisions: Option<ReadOnlyTable<u32, &'static [u8]>>,
     parents: Option<ReadOnlyTable<&'static LongKey, ()>>,
     superseded: Option<ReadOnlyTable<&'static IdKey, ()>>,
-    known: HashMap<u32, bool>,
+    /// `None` where nobody decided anything.
+    decisions: Option<ReadOnlyTable<&'static DecisionKey, &'static [u8]>>,
+    known: HashMap<(u32, By), Known>,
     looks: u32,
 }
 
 impl Live {
     pub(crate) fn of(tx: &ReadTransaction) -> Result<Self, Error> {
+        let decisions = match read(tx, DECISIONS)? {
+            Some(table) if !table.is_empty()? => Some(table),
+            _ => None,
+        };
         Ok(Self {
             users: read(tx, USERS)?,
             revisions: read(tx, REVISIONS)?,
             parents: read(tx, PARENTS)?,
             superseded: read(tx, SUPERSEDED)?,
+            decisions,
             known: HashMap::new(),
             looks: 0,
         })
@@ -56,44 +99,50 @@ impl Live {
         self.looks = 0;
         // The newest first: nearly always that one says yes.
         for number in numbers.into_iter().rev() {
-            if self.leads(number, 0)? {
+            if self.leads(number, By::Any, 0)?.leads {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    fn leads(&mut self, number: u32, depth: u32) -> Result<bool, Error> {
-        if let Some(known) = self.known.get(&number) {
-            return Ok(*known);
+    fn leads(&mut self, number: u32, by: By, depth: u32) -> Result<Answer, Error> {
+        match self.known.get(&(number, by)) {
+            Some(Known::Is(leads)) => return Ok(Answer::sure(*leads)),
+            Some(Known::Pending(at)) => return Ok(Answer { leads: false, from: Some(*at) }),
+            None => {}
         }
         self.looks += 1;
         if depth > DEPTH_MAX || self.looks > LOOKS_MAX {
-            return Ok(true);
+            return Ok(Answer { leads: true, from: None });
         }
-        // Until it is known: a bundle that leads to itself is of no use by that.
-        self.known.insert(number, false);
-        let answer = self.look(number, depth)?;
-        self.known.insert(number, answer);
+        self.known.insert((number, by), Known::Pending(depth));
+        let answer = self.look(number, by, depth)?;
+        if answer.from.is_some_and(|from| depth <= from) {
+            self.known.insert((number, by), Known::Is(answer.leads));
+        } else {
+            self.known.remove(&(number, by));
+        }
         Ok(answer)
     }
 
-    fn look(&mut self, number: u32, depth: u32) -> Result<bool, Error> {
-        let (Some(revisions), Some(parents), Some(superseded)) = (&self.revisions, &self.parents, &self.superseded)
-        else {
-            return Ok(false);
-        };
-        let Some(row) = revisions.get(number)? else { return Ok(false) };
+    fn look(&mut self, number: u32, by: By, depth: u32) -> Result<Answer, Error> {
+        let (Some(revisions), Some(parents)) = (&self.revisions, &self.parents) else { return Ok(Answer::sure(false)) };
+        let Some(row) = revisions.get(number)? else { return Ok(Answer::sure(false)) };
         let row: RevisionRow = decode("catalog-revisions.1", row.value())?;
         if row.publication != 0 || row.refused {
-            return Ok(false);
+            return Ok(Answer::sure(false));
         }
-        let (from, to) = (id_key(&row.id, 0), id_key(&row.id, u32::MAX));
-        if superseded.range::<&IdKey>(&from..=&to)?.next().transpose()?.is_some() {
-            return Ok(false);
-        }
-        if row.current && row.deployable {
-            return Ok(true);
+        let by = if self.is_superseded(&row.id)? { By::Approval } else { by };
+        if by == By::Approval {
+            if self.decisions.is_none() {
+                return Ok(Answer::sure(false));
+            }
+            if row.current && self.approval_stands(&row.id)? {
+                return Ok(Answer::sure(true));
+            }
+        } else if row.current && row.deployable {
+            return Ok(Answer::sure(true));
         }
         let key = identity_key(row.identity());
         let bundles: Vec<u32> = parents
@@ -102,13 +151,32 @@ impl Live {
             .map(|row| Ok(of_long_key(row?.0.value())))
             .collect::<Result<_, Error>>()?;
         if bundles.is_empty() {
-            return Ok(row.current);
+            return Ok(Answer::sure(by == By::Any && row.current));
         }
+        let mut from = Some(u32::MAX);
         for bundle in bundles.into_iter().rev() {
-            if self.leads(bundle, depth + 1)? {
-                return Ok(true);
+            let answer = self.leads(bundle, by, depth + 1)?;
+            if answer.leads {
+                return Ok(answer);
             }
+            from = from.min(answer.from);
         }
-        Ok(false)
+        Ok(Answer { leads: false, from })
+    }
+
+    fn is_superseded(&self, id: &Guid) -> Result<bool, Error> {
+        let Some(superseded) = &self.superseded else { return Ok(false) };
+        let (from, to) = (id_key(id, 0), id_key(id, u32::MAX));
+        Ok(superseded.range::<&IdKey>(&from..=&to)?.next().transpose()?.is_some())
+    }
+
+    /// Whether a person approved it, and nothing superseded it since.
+    fn approval_stands(&self, id: &Guid) -> Result<bool, Error> {
+        let Some(decisions) = &self.decisions else { return Ok(false) };
+        let Some(row) = decisions.get(&decision_key(id, Group::ALL_ENDPOINTS.0.bytes()))? else { return Ok(false) };
+        match approval(row.value())? {
+            Some(though_superseded) => Ok(though_superseded || !self.is_superseded(id)?),
+            None => Ok(false),
+        }
     }
 }

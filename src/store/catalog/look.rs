@@ -1,5 +1,6 @@
 //! Looking things up: a snapshot in, values out.
 
+use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,15 +10,16 @@ use crate::base::digest::{Blake3, Sha1, Sha256};
 use crate::base::time::Timestamp;
 use crate::model::update::{File, Identity, Update, UpdateId};
 use crate::store::catalog::blobs::{Reading, unpack_chunk};
+use crate::store::catalog::decisions::decided;
 use crate::store::catalog::facts::{self, kind_of, publication_of, severity_of};
 use crate::store::catalog::pack::Dictionaries;
 use crate::store::catalog::tables::{
-    ARRIVING, CHUNKS, CLOCK, CONFIG_ANCHOR, ClockKey, DEPENDENTS, DICTIONARIES, FILES, FileRow, GENERATION, HERE,
-    IDENTITIES, IdKey, KBS, LOG, LOG_FLOOR, LongKey, NUMBERS, PACKS, PARENTS, PART_CORE, PART_DOCUMENT, PART_EXTENDED,
-    PART_FACTS, PART_LOCALIZED, PartRow, REFUSED, REFUSED_NAME, REVISION_COUNT, REVISIONS, RefusedRow, RevisionRow,
-    SETS, SHA256S, STATE, SUPERSEDED, SetRow, Sha256Key, UPDATE_COUNT, UPDATES, UPSTREAM, USERS, UpdateRow, clock_key,
-    id_key, identity_key, identity_of, kb_key, long_key, number, of_clock_key, of_id_key, of_kb_key, of_long_key, read,
-    sha256_key,
+    ARRIVING, CHUNKS, CLOCK, ClockKey, DECISION_LOG, DEPENDENTS, DICTIONARIES, DecisionLine, FILES, FileRow,
+    GENERATION, HERE, IDENTITIES, IdKey, KBS, LOG, LOG_FLOOR, LongKey, NUMBERS, PACKS, PARENTS, PART_CORE,
+    PART_DOCUMENT, PART_EXTENDED, PART_FACTS, PART_LOCALIZED, PartRow, REFUSED, REFUSED_NAME, REVISION_COUNT,
+    REVISIONS, RefusedRow, RevisionRow, SETS, SHA256S, STATE, SUPERSEDED, SetRow, Sha256Key, UPDATE_COUNT, UPDATES,
+    UPSTREAM, USERS, UpdateRow, clock_key, id_key, identity_key, identity_of, kb_key, long_key, number, of_clock_key,
+    of_id_key, of_kb_key, of_long_key, read, sha256_key,
 };
 use crate::store::catalog::upstream::upstream_of;
 use crate::store::catalog::value::{
@@ -33,6 +35,13 @@ pub(crate) const ANSWER_MAX: usize = 10_000;
 const USERS_MAX: usize = 1000;
 /// Bytes of texts that one call holds; beyond it texts are left to be read in pieces.
 const WHOLE_MAX: usize = 32 << 20;
+
+/// A line of one of the two logs of changes.
+enum Line {
+    /// Whether the revision is held.
+    Revision(bool),
+    Decision(DecisionLine),
+}
 
 /// A row as a value.
 pub(crate) fn summary(number: u32, row: RevisionRow) -> Result<Summary, Error> {
@@ -327,22 +336,38 @@ impl Core {
     pub(crate) fn changes(&self, after: (u64, u32), limit: usize) -> Result<Changes, Error> {
         self.index.read(|tx| {
             let (Some(log), Some(numbers)) = (read(tx, LOG)?, read(tx, NUMBERS)?) else {
-                return Ok(Changes::default());
+                return Ok(Changes { next: after, ..Changes::default() });
             };
-            let mut page =
-                Changes { floor: number(&numbers, LOG_FLOOR)?, clock: number(&numbers, CLOCK)?, ..Changes::default() };
-            let after = clock_key(after.0, after.1);
-            for row in log.range::<&ClockKey>(&after..)? {
-                let (key, kind) = row?;
-                if *key.value() == after {
-                    continue;
+            let limit = limit.clamp(1, ANSWER_MAX);
+            let from = clock_key(after.0, after.1);
+            let behind = (Bound::Excluded(&from), Bound::Unbounded);
+            // One more than the page tells whether there is another.
+            let mut lines: Vec<(ClockKey, Line)> = log
+                .range::<&ClockKey>(behind)?
+                .take(limit + 1)
+                .map(|row| row.map(|(key, kind)| (*key.value(), Line::Revision(kind.value() == HERE))))
+                .collect::<Result<_, _>>()?;
+            if let Some(table) = read(tx, DECISION_LOG)? {
+                for row in table.range::<&ClockKey>(behind)?.take(limit + 1) {
+                    let (key, line) = row?;
+                    lines.push((*key.value(), Line::Decision(*line.value())));
                 }
-                if page.changes.len() >= limit.clamp(1, ANSWER_MAX) {
-                    page.more = true;
-                    break;
+                lines.sort_unstable_by_key(|(key, _)| *key);
+            }
+            let mut page = Changes {
+                floor: number(&numbers, LOG_FLOOR)?,
+                clock: number(&numbers, CLOCK)?,
+                more: lines.len() > limit,
+                next: after,
+                ..Changes::default()
+            };
+            for (key, line) in lines.into_iter().take(limit) {
+                let (at, number) = of_clock_key(&key);
+                page.next = (at, number);
+                match line {
+                    Line::Revision(held) => page.changes.push(Change { at, number, held }),
+                    Line::Decision(line) => page.decisions.push(decided(at, &line)),
                 }
-                let (at, number) = of_clock_key(key.value());
-                page.changes.push(Change { at, number, held: kind.value() == HERE });
             }
             Ok(page)
         })
@@ -382,7 +407,6 @@ impl Core {
             let upstream = |name: &str| -> Result<Option<Upstream>, Error> {
                 state.get(name)?.map(|row| upstream_of(decode("catalog-state.1", row.value())?)).transpose()
             };
-            let anchor = state.get(CONFIG_ANCHOR)?.map(|row| decode("catalog-state.1", row.value())).transpose()?;
             Ok(Standing {
                 updates: number(&numbers, UPDATE_COUNT)?,
                 revisions: number(&numbers, REVISION_COUNT)?,
@@ -391,7 +415,6 @@ impl Core {
                 arriving: upstream(ARRIVING)?,
                 generation: number(&numbers, GENERATION)?,
                 refused: refused.len()?,
-                config_anchor: anchor,
                 sets: sets(tx)?,
             })
         })

@@ -75,9 +75,9 @@ pub use crate::store::catalog::mentions::Mention;
 pub use crate::store::catalog::search::PAGE_MAX;
 pub use crate::store::catalog::trust::{Doubtful, Offered};
 pub use crate::store::catalog::value::{
-    Applied, Batch, Body, Change, Changes, Compared, Counts, Cursor, FileDigest, Hit, Incoming, KnownFile, Outcome,
-    Page, Part, Query, Refused, Revision, Run, RunKind, RunNote, Set, Standing, State, Summary, Text, Upstream,
-    UpstreamKind,
+    Applied, Batch, Body, Change, Changes, Compared, Counts, Cursor, Decided, FileDigest, Hit, Incoming, KnownFile,
+    Outcome, Page, Part, Query, Refused, Revision, Run, RunKind, RunNote, Set, Standing, State, Summary, Text,
+    Upstream, UpstreamKind,
 };
 pub use crate::store::catalog::wanted::{Sift, Walk, WantedFile, WantedUpdate};
 
@@ -177,26 +177,6 @@ impl Catalog {
     /// A filter set is not used any more.
     pub async fn forget_set(&self, set: String) -> Result<(), Error> {
         self.step(move |core| core.reset_sets(Some(&set))).await
-    }
-
-    /// The anchor of the upstream's configuration.
-    pub async fn set_config_anchor(&self, anchor: Option<String>) -> Result<(), Error> {
-        if let Some(anchor) = &anchor {
-            work::check_anchor(anchor)?;
-        }
-        self.step(move |core| {
-            let change = move |t: &mut tables::Tables<'_>, _: &mut apply::Work<'_>| {
-                match anchor {
-                    Some(anchor) => {
-                        t.state.insert(tables::CONFIG_ANCHOR, crate::store::tables::encode(&anchor)?.as_slice())?;
-                    }
-                    None => drop(t.state.remove(tables::CONFIG_ANCHOR)?),
-                }
-                Ok(())
-            };
-            core.catalog_write(Room::Adds, change).map(drop)
-        })
-        .await
     }
 
     /// A list of a filter set is about to be put in; `pending` becomes the set's anchor when all of it is committed. What
@@ -420,7 +400,8 @@ impl Catalog {
         self.look(move |core| core.mentions(&name, &digests)).await
     }
 
-    /// The change log behind a line of it (0 and 0 for all); at most 10,000 lines.
+    /// The change log behind a line of it (0 and 0 for all), with what people decided in between; at most 10,000 lines together. Go on
+    /// behind its `next`.
     pub async fn changes(&self, after: u64, number: u32, limit: usize) -> Result<Changes, Error> {
         self.look(move |core| core.changes((after, number), limit)).await
     }

@@ -5,7 +5,7 @@
 
 use redb::ReadableTable;
 
-use crate::base::digest::Sha1;
+use crate::base::digest::{Sha1, Sha256};
 use crate::model::update::{Identity, Update};
 use crate::store::catalog::apply::Work;
 use crate::store::catalog::mentions::indexed;
@@ -101,20 +101,25 @@ impl Tables<'_> {
     }
 
     /// The opposite; returns the members.
-    pub(crate) fn unrelate(&mut self, number: u32, update: &Update) -> Result<Vec<Identity>, Error> {
+    pub(crate) fn unrelate(&mut self, w: &mut Work<'_>, number: u32, update: &Update) -> Result<Vec<Identity>, Error> {
         for member in update.members() {
             self.parents.remove(&long_key(&identity_key(member), number))?;
         }
         for file in files(update) {
             self.users.remove(&long_key(file.sha1.as_bytes(), number))?;
-            self.forget_unused(&file.sha1)?;
+            self.forget_unused(w, &file.sha1)?;
         }
         Ok(update.members().collect())
     }
 
     /// The opposite of all that is said of a revision, where what it said cannot be read: its number is looked for in every row.
     /// Returns the members.
-    pub(crate) fn unrelate_unread(&mut self, number: u32, row: &RevisionRow) -> Result<Vec<Identity>, Error> {
+    pub(crate) fn unrelate_unread(
+        &mut self,
+        w: &mut Work<'_>,
+        number: u32,
+        row: &RevisionRow,
+    ) -> Result<Vec<Identity>, Error> {
         let mut members = Vec::new();
         self.parents.retain(|key, ()| {
             let is_own = of_long_key(key) == number;
@@ -136,13 +141,14 @@ impl Tables<'_> {
             !is_own
         })?;
         for sha1 in files {
-            self.forget_unused(&Sha1::new(sha1))?;
+            self.forget_unused(w, &Sha1::new(sha1))?;
         }
         Ok(members)
     }
 
-    /// Takes a file out that nobody has any more.
-    fn forget_unused(&mut self, sha1: &Sha1) -> Result<(), Error> {
+    /// Takes a file out that nobody has any more. Its payload, where that is held, is outdated from then on: that nothing says so of
+    /// it any more does not make it one that was never published.
+    fn forget_unused(&mut self, w: &mut Work<'_>, sha1: &Sha1) -> Result<(), Error> {
         let key = sha1.as_bytes();
         let mut users = self.users.range::<&LongKey>(&long_key(key, 0)..=&long_key(key, u32::MAX))?;
         if users.next().transpose()?.is_some() {
@@ -155,6 +161,7 @@ impl Tables<'_> {
             }
             self.index_addresses(sha1, &row.urls, &[])?;
             self.files.remove(key)?;
+            w.forgotten.push((*sha1, row.sha256.map(Sha256::new)));
         }
         Ok(())
     }

@@ -18,6 +18,8 @@ pub(crate) type LongKey = [u8; 24];
 pub(crate) type Sha256Key = [u8; 52];
 /// Update, group.
 pub(crate) type DecisionKey = [u8; 32];
+/// Update, group, [`HERE`] or [`GONE`].
+pub(crate) type DecisionLine = [u8; 33];
 /// Half of the BLAKE3 of an address's key, SHA-1.
 pub(crate) type AddressKey = [u8; 36];
 /// Logical clock, revision number; or blob, chunk.
@@ -78,6 +80,13 @@ pub(crate) const RUN_FILES: TableDefinition<'static, u64, &[u8]> = TableDefiniti
 pub(crate) const DECISIONS: TableDefinition<'static, &DecisionKey, &[u8]> = TableDefinition::new("catalog-decisions.1");
 /// Update -> the revision in which a rule let go of it (see `catalog::let_go`).
 pub(crate) const LET_GO: TableDefinition<'static, &Guid, u32> = TableDefinition::new("catalog-let-go.1");
+/// Logical clock, place among the decisions of its transaction -> [`DecisionLine`]: the change log of decisions. No transaction
+/// writes this log and [`LOG`], so that a place in one is none in the other.
+pub(crate) const DECISION_LOG: TableDefinition<'static, &ClockKey, &DecisionLine> =
+    TableDefinition::new("catalog-decision-log.1");
+/// Update, group -> its line in [`DECISION_LOG`].
+pub(crate) const DECISION_LINES: TableDefinition<'static, &DecisionKey, &ClockKey> =
+    TableDefinition::new("catalog-decision-lines.1");
 /// What the name of a file is like that an endpoint asked for -> when it was asked for last.
 pub(crate) const ASKED: TableDefinition<'static, &str, u64> = TableDefinition::new("catalog-asked.1");
 
@@ -105,7 +114,6 @@ pub(crate) const LET_GO_KEEP: &str = "let-go-keep";
 /// Names in [`STATE`].
 pub(crate) const UPSTREAM: &str = "upstream";
 pub(crate) const ARRIVING: &str = "arriving";
-pub(crate) const CONFIG_ANCHOR: &str = "config-anchor";
 
 pub(crate) const HERE: u8 = 1;
 pub(crate) const GONE: u8 = 2;
@@ -440,6 +448,8 @@ pub(crate) struct Tables<'tx> {
     pub(crate) runs: Table<'tx, u64, &'static [u8]>,
     pub(crate) run_files: Table<'tx, u64, &'static [u8]>,
     pub(crate) decisions: Table<'tx, &'static DecisionKey, &'static [u8]>,
+    pub(crate) decision_log: Table<'tx, &'static ClockKey, &'static DecisionLine>,
+    pub(crate) decision_lines: Table<'tx, &'static DecisionKey, &'static ClockKey>,
     pub(crate) asked: Table<'tx, &'static str, u64>,
     pub(crate) let_go: Table<'tx, &'static Guid, u32>,
     pub(crate) run_notes: Table<'tx, u64, &'static [u8]>,
@@ -472,6 +482,8 @@ impl<'tx> Tables<'tx> {
             runs: tx.open_table(RUNS)?,
             run_files: tx.open_table(RUN_FILES)?,
             decisions: tx.open_table(DECISIONS)?,
+            decision_log: tx.open_table(DECISION_LOG)?,
+            decision_lines: tx.open_table(DECISION_LINES)?,
             asked: tx.open_table(ASKED)?,
             let_go: tx.open_table(LET_GO)?,
             run_notes: tx.open_table(RUN_NOTES)?,

@@ -1,13 +1,15 @@
 //! What goes into the catalog and what comes out of it, as values.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::base::digest::{Blake3, Sha1, Sha256};
 use crate::base::time::Timestamp;
-use crate::model::policy::Word;
+use crate::model::filter::Wanted;
+use crate::model::policy::{Group, Word};
 use crate::model::update::{File, Identity, Kind, Publication, Severity, Update, UpdateId};
 use crate::store::catalog::blobs::{Reading, Staged};
 
@@ -214,12 +216,29 @@ pub struct Change {
     pub held: bool,
 }
 
+/// One line of the change log: a decision of a person that was written, or taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decided {
+    /// The logical clock, as in [`Change`]. What revisions change and what people decide is never in the same transaction.
+    pub at: u64,
+    /// Of which update, held or not.
+    pub id: UpdateId,
+    /// For which endpoints.
+    pub group: Group,
+    /// Whether there is a decision ([`super::Catalog::decisions`] has it), or it was taken back.
+    pub held: bool,
+}
+
 /// A page of the change log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     /// In the order of the clock; a revision stands only under its last change.
     pub changes: Vec<Change>,
-    /// Whether there is more behind the last of them.
+    /// Decisions of the same stretch of time, likewise. A page may have these alone.
+    pub decisions: Vec<Decided>,
+    /// Where the next page begins: clock and number to go on behind; as it was asked where the page is empty.
+    pub next: (u64, u32),
+    /// Whether there is more behind that place.
     pub more: bool,
     /// What went before this time is forgotten: whoever knows less must compare everything.
     pub floor: u64,
@@ -244,8 +263,6 @@ pub struct Standing {
     pub generation: u64,
     /// Updates that are quarantined.
     pub refused: u64,
-    /// The anchor of the upstream's configuration.
-    pub config_anchor: Option<String>,
     /// The filter sets.
     pub sets: Vec<Set>,
 }
@@ -443,6 +460,8 @@ pub struct Query {
     pub product: Option<UpdateId>,
     /// Categories of which the update has at least one, such as the products of a family; none given: any.
     pub any_of: Vec<UpdateId>,
+    /// Software and drivers that these filters do not find.
+    pub beyond: Option<Arc<Wanted>>,
     /// What it is.
     pub kinds: Vec<Kind>,
     /// Made at this time or later.

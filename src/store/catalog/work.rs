@@ -15,9 +15,8 @@ use crate::model::update::Identity;
 use crate::store::catalog::along::Along;
 use crate::store::catalog::apply::Work;
 use crate::store::catalog::tables::{
-    ARRIVING, CONFIG_ANCHOR, GENERATION, IDENTITIES, NUMBERS, REFUSED, REFUSED_NAME, RefusedRow, SETS, STATE, SetRow,
-    Tables, UPDATES, UPSTREAM, UpdateRow, UpstreamRow, WANTED, identity_key, identity_of, number, of_wanted_key, read,
-    wanted_key,
+    ARRIVING, GENERATION, IDENTITIES, NUMBERS, REFUSED, REFUSED_NAME, RefusedRow, SETS, STATE, SetRow, Tables, UPDATES,
+    UPSTREAM, UpdateRow, UpstreamRow, WANTED, identity_key, identity_of, number, of_wanted_key, read, wanted_key,
 };
 use crate::store::core::Core;
 use crate::store::error::Error;
@@ -396,13 +395,10 @@ impl Core {
     /// is held stays.
     pub(crate) fn reset_sets(&self, only: Option<&str>) -> Result<(), Error> {
         let name = only.map(ToOwned::to_owned);
-        self.catalog_write(Room::Frees, move |t, w| {
+        self.catalog_write(Room::Frees, move |_, w| {
             // First, so that no list that is being emptied makes its anchor come true.
             for (_, row) in w.sets.iter_mut().filter(|(set, _)| name.as_ref().is_none_or(|name| name == *set)) {
                 (row.anchor, row.pending, row.listed, row.at) = (None, None, false, None);
-            }
-            if name.is_none() {
-                t.state.remove(CONFIG_ANCHOR)?;
             }
             Ok(())
         })?;

@@ -4,9 +4,11 @@
 //! 2. [`multipart`] frames several selected ranges as one `multipart/byteranges` body of a length known ahead.
 //! 3. [`soap`] reads and writes SOAP envelopes and faults, bounded, as a stream of elements.
 //! 4. [`wsusss`] are the messages of the server-to-server protocol (MS-WSUSSS) in both directions.
-//! 5. [`cabinet`] unpacks the cabinets that update documents come in, and packs them.
-//! 6. [`metadata`] reads the document of an update (MS-WSUSSS, MS-WUSP 3.1.1.1).
-//! 7. [`fragments`] cuts from it what endpoints are given (MS-WUSP 3.1.1.1).
+//! 5. [`wusp`] are the messages of the protocol by which endpoints scan and report (MS-WUSP): requests read, answers written.
+//! 6. [`xpress`] packs answers as endpoints ask for it (MS-WUSP 2.1.1, MS-XCA), and unpacks them.
+//! 7. [`cabinet`] unpacks the cabinets that update documents come in, and packs them.
+//! 8. [`metadata`] reads the document of an update (MS-WSUSSS, MS-WUSP 3.1.1.1).
+//! 9. [`fragments`] cuts from it what endpoints are given (MS-WUSP 3.1.1.1).
 //!
 //! [`error`] says what is wrong with messages that came from outside, and whose fault it is.
 
@@ -18,3 +20,5 @@ pub mod metadata;
 pub mod multipart;
 pub mod soap;
 pub mod wsusss;
+pub mod wusp;
+pub mod xpress;

@@ -16,7 +16,8 @@ pub enum Style {
     /// What ASP.NET answers for the server sync, authorization and reporting services: XML declaration, prefix `soap`, `xsi`
     /// and `xsd` declared on the envelope, empty elements with a blank.
     Service,
-    /// What the client service answers: no XML declaration, prefix `s`, `xsi` and `xsd` declared on the body.
+    /// What the client service answers: no XML declaration, prefix `s`, `xsi` and `xsd` declared on the body, empty elements
+    /// without a blank.
     Client,
 }
 
@@ -99,24 +100,14 @@ impl<W: Write> Writer<W> {
         self.close(name)
     }
 
-    /// Text. Only `&`, `<`, `>` and the carriage return are escaped, as real servers do it; a character that XML does not
-    /// have becomes U+FFFD, so that the message stays well formed whatever was in a name.
+    /// Text, escaped by [`escape`].
     pub fn text(&mut self, text: &str) -> io::Result<()> {
-        let mut from = 0;
-        for (at, c) in text.char_indices() {
-            let escaped = match c {
-                '&' => "&amp;",
-                '<' => "&lt;",
-                '>' => "&gt;",
-                '\r' => "&#xD;",
-                c if is_xml(c) => continue,
-                _ => "\u{fffd}",
-            };
-            self.out.write_all(text.get(from..at).unwrap_or_default().as_bytes())?;
-            self.out.write_all(escaped.as_bytes())?;
-            from = at + c.len_utf8();
-        }
-        self.out.write_all(text.get(from..).unwrap_or_default().as_bytes())
+        escape(text, &mut self.out)
+    }
+
+    /// Where it is written to.
+    pub fn get_mut(&mut self) -> &mut W {
+        &mut self.out
     }
 
     /// The text that `from` yields as UTF-8, which is never held whole.
@@ -191,8 +182,28 @@ impl<W: Write> Writer<W> {
 
     fn end_of_empty(&self) -> &'static str {
         match self.style {
-            Style::Request => "/>",
-            Style::Service | Style::Client => " />",
+            Style::Request | Style::Client => "/>",
+            Style::Service => " />",
         }
     }
+}
+
+/// Writes text as it stands between tags. Only `&`, `<`, `>` and the carriage return are escaped, as real servers do it; a
+/// character that XML does not have becomes U+FFFD, so that the message stays well formed whatever was in a name.
+pub fn escape<W: Write + ?Sized>(text: &str, out: &mut W) -> io::Result<()> {
+    let mut from = 0;
+    for (at, c) in text.char_indices() {
+        let escaped = match c {
+            '&' => "&amp;",
+            '<' => "&lt;",
+            '>' => "&gt;",
+            '\r' => "&#xD;",
+            c if is_xml(c) => continue,
+            _ => "\u{fffd}",
+        };
+        out.write_all(text.get(from..at).unwrap_or_default().as_bytes())?;
+        out.write_all(escaped.as_bytes())?;
+        from = at + c.len_utf8();
+    }
+    out.write_all(text.get(from..).unwrap_or_default().as_bytes())
 }

@@ -1,7 +1,8 @@
-//! One libFuzzer program with a target for each codec of what an upstream server sends. `WAYSTATION_FUZZ` names the target;
-//! `tools/fuzz/run` builds and runs them.
+//! One libFuzzer program with a target for each codec of what an upstream server and an endpoint send. `WAYSTATION_FUZZ` names
+//! the target; `tools/fuzz/run` builds and runs them.
 #![no_main]
 
+mod endpoints;
 mod messages;
 mod metadata;
 
@@ -9,8 +10,13 @@ use std::sync::OnceLock;
 
 type Target = fn(&[u8]);
 
-const TARGETS: &[(&str, Target)] =
-    &[("soap", messages::soap), ("cabinet", messages::cabinet), ("metadata", metadata::metadata)];
+const TARGETS: &[(&str, Target)] = &[
+    ("soap", messages::soap),
+    ("cabinet", messages::cabinet),
+    ("metadata", metadata::metadata),
+    ("wusp", endpoints::wusp),
+    ("xpress", endpoints::xpress),
+];
 
 static CHOSEN: OnceLock<Target> = OnceLock::new();
 

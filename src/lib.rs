@@ -7,6 +7,7 @@ pub mod app;
 pub mod base;
 pub mod cli;
 pub mod fill;
+pub mod fleet;
 pub mod jobs;
 pub mod keep;
 pub mod model;

@@ -1,8 +1,11 @@
 //! Floor 1: the domain, pure. Payloads and how they are named, updates and how they hang together, what of them is wanted and
-//! when it is asked for, which of their files are brought ahead of time, origins and who may be asked, settings and their
-//! layers, and the words for what became of a request. No I/O, no async, no HTTP types.
+//! when it is asked for, which of their files are brought ahead of time, groups of endpoints and what is approved for them,
+//! origins and who may be asked, settings and their layers, and the words for what became of a request. No I/O, no async, no
+//! HTTP types.
 
+pub mod deployment;
 pub mod filter;
+pub mod group;
 pub mod name;
 pub mod origin;
 pub mod outcome;

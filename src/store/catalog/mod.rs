@@ -20,7 +20,8 @@
 //! 7. What came from who proves nothing may be vouched for later, or refused, with what that means for its files (`trust`).
 //!
 //! Beside what was published stands what this node makes of it: decisions of people (`decisions`), what endpoints asked for
-//! (`asked`), and the files that are wanted by the content policy (`wanted`).
+//! (`asked`), and the files that are wanted by the content policy (`wanted`). Who holds the relations of all updates in memory reads them
+//! through `related`.
 //!
 //! What was published can all be had from an upstream again: a rebuild of the index begins with an empty catalog. Tables and rows are in
 //! `tables`, what goes in and comes out in `value`.
@@ -41,6 +42,7 @@ mod missing;
 mod pack;
 mod prepare;
 mod relate;
+mod related;
 mod runs;
 mod search;
 pub(crate) mod tables;
@@ -72,6 +74,7 @@ use crate::store::writer::Room;
 pub use crate::store::catalog::blobs::{Reading, Stage, Staged};
 pub use crate::store::catalog::decisions::Deciding;
 pub use crate::store::catalog::mentions::Mention;
+pub use crate::store::catalog::related::Related;
 pub use crate::store::catalog::search::PAGE_MAX;
 pub use crate::store::catalog::trust::{Doubtful, Offered};
 pub use crate::store::catalog::value::{
@@ -419,6 +422,25 @@ impl Catalog {
     /// How many current revisions there are of each kind and state.
     pub async fn census(&self) -> Result<BTreeMap<(Kind, State), u64>, Error> {
         self.walk(|core| core.census()).await
+    }
+
+    // For the graph of all updates.
+
+    /// How revisions hang together, by their numbers behind `after`, and the number to go on behind, until there is none. Each step is
+    /// a snapshot of its own: take the clock of [`Catalog::standing`] before the first one, and behind the last one what
+    /// [`Catalog::changes`] tells from there on.
+    pub async fn related_step(&self, after: Option<u32>) -> Result<(Vec<Related>, Option<u32>), Error> {
+        self.walk(move |core| core.related_step(after)).await
+    }
+
+    /// The same of these revisions, those that are held; at most 10,000.
+    pub async fn related(&self, numbers: Vec<u32>) -> Result<Vec<Related>, Error> {
+        self.walk(move |core| core.related(&numbers)).await
+    }
+
+    /// Numbers that revisions had which are not held any more, and where to go on, until there is no place.
+    pub async fn past_step(&self, after: Option<Identity>) -> Result<(Vec<(u32, Identity)>, Option<Identity>), Error> {
+        self.walk(move |core| core.past_step(after)).await
     }
 
     // For views.

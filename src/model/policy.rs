@@ -305,6 +305,7 @@ impl Policy {
     }
 
     /// The same for one classification, and nothing of all others.
+    #[must_use]
     pub fn only(&self, classification: UpdateId) -> Self {
         let choice = self.choice_for(&[classification]);
         let nothing = Choice { mode: Mode::Metadata, ..self.choice };

@@ -182,7 +182,7 @@ impl<'a> Sink<'a> {
 /// The threads at work.
 struct Stream<'scope> {
     lanes: Vec<SyncSender<Handed>>,
-    writer: Option<(SyncSender<Handed>, thread::ScopedJoinHandle<'scope, Result<(), Failed>>)>,
+    writer: Option<Writing<'scope>>,
 }
 
 impl<'scope> Stream<'scope> {
@@ -254,6 +254,9 @@ impl<'scope> Stream<'scope> {
         thread.join().unwrap_or_else(|_| Err(Failed::System(io::Error::other("the thread that writes panicked"))))
     }
 }
+
+/// The thread that writes, and the way to hand it a piece.
+type Writing<'scope> = (SyncSender<Handed>, thread::ScopedJoinHandle<'scope, Result<(), Failed>>);
 
 /// The thread that syncs, and the way to ask it.
 type Syncs<'scope> = (SyncSender<()>, thread::ScopedJoinHandle<'scope, io::Result<()>>);

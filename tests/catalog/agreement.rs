@@ -15,8 +15,8 @@ use waystation::store::catalog::UpstreamKind;
 use crate::made_catalog::{import, updates};
 use crate::policy::{Node, SOON, by_severity, mode, sim};
 
-fn with_rules(written: Written, rules: &[&str]) -> Written {
-    Written { rules: rules.iter().map(|rule| rule.parse().unwrap()).collect(), ..written }
+fn with_rules(written: &Written, rules: &[&str]) -> Written {
+    Written { rules: rules.iter().map(|rule| rule.parse().unwrap()).collect(), ..written.clone() }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -28,11 +28,11 @@ async fn what_was_agreed_to_is_this_policy_within_these_filters() {
     assert!(node.confirm().await.agreement.is_given());
     let agreement = async || node.plan().await.agreement.clone();
     // The same meaning in other words is the same.
-    node.set(with_rules(all.clone(), &[]));
+    node.set(with_rules(&all, &[]));
     assert!(agreement().await.is_given());
 
     // Other rules and other filters are others, each way.
-    let ruled = with_rules(all.clone(), &["Drivers: metadata"]);
+    let ruled = with_rules(&all, &["Drivers: metadata"]);
     node.set(ruled.clone());
     assert_eq!(agreement().await, Agreement::Missing);
     node.set(all.clone());
@@ -56,7 +56,7 @@ async fn what_was_agreed_to_is_this_policy_within_these_filters() {
     assert_eq!(agreement().await, Agreement::Missing);
 
     // Of a rule too.
-    node.set(with_rules(mode(Mode::Approved), &["Definition Updates: all"]));
+    node.set(with_rules(&mode(Mode::Approved), &["Definition Updates: all"]));
     assert!(node.confirm().await.agreement.is_given());
     node.set(all);
     assert_eq!(agreement().await, Agreement::Missing, "a part of it is not all of it");
@@ -137,7 +137,7 @@ async fn counted_anew(node: &Node) -> Arc<Plan> {
 async fn a_rule_that_means_nothing_holds_back_what_begins_by_itself() {
     let sim = sim(Character::Wsus, 23, 300);
     // All are severe enough, and the slip of the pen was to keep one classification out.
-    let slip = with_rules(by_severity(Severity::Low), &["Security Update: metadata"]);
+    let slip = with_rules(&by_severity(Severity::Low), &["Security Update: metadata"]);
     let node = Node::new(&sim, UpstreamKind::Wsus, slip.clone());
     node.jobs.keep_house();
     node.sync().await;
@@ -157,10 +157,10 @@ async fn a_rule_that_means_nothing_holds_back_what_begins_by_itself() {
     assert!(ended.state == State::Done && told.contains("left out: the rule \"Security Update: metadata\""), "{told}");
 
     // One that would bring more is left out and holds nothing; neither does one that is right.
-    node.set(with_rules(mode(Mode::Approved), &["Security Update: severity"]));
+    node.set(with_rules(&mode(Mode::Approved), &["Security Update: severity"]));
     let plan = node.plan().await;
     assert!(plan.held_back().is_none() && plan.left_out.len() == 1, "{:?}", plan.left_out);
-    node.set(with_rules(by_severity(Severity::Low), &["Security Updates: metadata"]));
+    node.set(with_rules(&by_severity(Severity::Low), &["Security Updates: metadata"]));
     assert!(node.plan().await.left_out.is_empty());
     node.close().await;
 }
@@ -181,7 +181,7 @@ async fn a_prefetch_that_began_by_itself_ends_where_a_rule_means_nothing_any_mor
         }
     };
     let job = timeout(SOON, begun).await.unwrap();
-    node.set(with_rules(by_severity(Severity::Low), &["Security Update: metadata"]));
+    node.set(with_rules(&by_severity(Severity::Low), &["Security Update: metadata"]));
     let ended = timeout(SOON, node.jobs.wait(job, SOON)).await.unwrap().unwrap();
     let told = ended.result.unwrap();
     assert!(ended.state == State::Failed && told.contains("until content.rules is corrected"), "{told}");

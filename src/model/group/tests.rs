@@ -136,7 +136,7 @@ proptest! {
 
 #[test]
 fn a_pattern_is_bounded() {
-    let bad = ["".to_owned(), "a b".into(), "a\n".into(), "x".repeat(256)];
+    let bad = [String::new(), "a b".into(), "a\n".into(), "x".repeat(256)];
     assert!(bad.iter().all(|text| text.parse::<Pattern>().is_err()));
     // The worst for going back: it is done at once all the same.
     let worst: Pattern = "*a".repeat(120).parse().unwrap();

@@ -153,6 +153,8 @@ impl Node {
     }
 
     async fn hold(&self, target: &Target) -> (Found, CacheStatus) {
+        // A flight whose bytes have all left may still be on its way to its end.
+        self.fill.prefetch(target).await.unwrap();
         match self.fill.obtain(target, whole()).await.unwrap() {
             Obtained::Held { found, status } => (found, status),
             other => panic!("a held payload was due, got {other:?}"),

@@ -65,8 +65,8 @@ Examples:
 
 The first rule whose window covers the time holds, so that one without a window
 stands last. Rates: 20 Mbit/s, 2.5 MB/s, 512 KiB/s, unlimited; for prefetch,
-sync and definitions also paused. What the configuration file, the environment or
-a flag sets cannot be changed here.")]
+sync and definitions also paused. What the configuration file, the environment
+or a flag sets cannot be changed here.")]
     Set {
         /// upstream, sync, prefetch, definitions, demand, clients, nodes, networks, timezone or give_way
         #[arg(value_name = "KEY")]

@@ -69,6 +69,8 @@ struct Page {
     withdrawn: BTreeSet<Identity>,
     /// The same there, and not vouched for before the newest is known.
     behind: Vec<Doubtful>,
+    /// The same as Microsoft's. Vouched for when the page is through: what bundles one that differs is refused with it.
+    agreed: Vec<Doubtful>,
     differing: Vec<(Identity, Difference)>,
 }
 
@@ -157,6 +159,8 @@ async fn documents(
             Ok(None) => break,
             Err(error) => {
                 coming.stop().await;
+                // What was found stays; what differs is found again.
+                vouch(work, std::mem::take(&mut page.agreed)).await?;
                 return Err(error);
             }
         };
@@ -173,7 +177,7 @@ async fn documents(
             .collect();
         let judging = tokio::task::spawn_blocking(move || came.iter().map(judge).collect::<Vec<_>>());
         let judged = judging.await.map_err(|error| Error::Broken(format!("comparing broke off: {error}")))?;
-        let (mut agreed, mut done) = (Vec::new(), 0);
+        let mut done = 0;
         for (verdict, withdrawn) in judged {
             page.withdrawn.extend(withdrawn);
             let Some(verdict) = verdict else { continue };
@@ -181,7 +185,7 @@ async fn documents(
             match verdict {
                 Verdict::Agrees(one) => {
                     sample.same += 1;
-                    let kept = if behind.contains(&one.identity) { &mut page.behind } else { &mut agreed };
+                    let kept = if behind.contains(&one.identity) { &mut page.behind } else { &mut page.agreed };
                     kept.push(one);
                 }
                 Verdict::Differs(identity, theirs, sense) => {
@@ -194,7 +198,6 @@ async fn documents(
                 Verdict::Unknown(identity, why) => unknown(work, identity, &why),
             }
         }
-        vouch(work, agreed).await?;
         for refused in batch.refused {
             if page.asked.remove(&refused.identity).is_some() {
                 unknown(work, refused.identity, &refused.why);
@@ -290,10 +293,10 @@ async fn settle(work: &Work<'_>, microsoft: &Wsus, page: Page, sample: &Sample) 
             work.board.done(1);
         }
     }
-    let (withdrawn, agreed): (Vec<Doubtful>, Vec<Doubtful>) =
+    let (withdrawn, mut agreed): (Vec<Doubtful>, Vec<Doubtful>) =
         page.behind.into_iter().partition(|one| page.withdrawn.contains(&one.identity));
     work.board.compared(Compared { withdrawn: withdrawn.len() as u64, ..Compared::default() });
-    vouch(work, agreed).await?;
+    agreed.extend(page.agreed);
     let rendering = sample.is_another_rendering();
     let mut examples = 0;
     for (identity, difference) in page.differing {
@@ -308,6 +311,7 @@ async fn settle(work: &Work<'_>, microsoft: &Wsus, page: Page, sample: &Sample) 
         let why = format!("it is not what Microsoft publishes: {}", difference.in_words());
         refuse(work, identity, why, text_alone).await?;
     }
+    vouch(work, agreed).await?;
     if rendering {
         return Err(Error::Rendering {
             host: microsoft.label().to_owned(),

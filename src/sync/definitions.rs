@@ -90,7 +90,7 @@ impl Work<'_> {
         if doomed.is_empty() {
             return Ok(());
         }
-        let pruned = self.until_stopped(self.catalog.let_go(doomed, Some(self.board.run()))).await?;
+        let pruned = self.until_stopped(self.catalog.let_go(doomed, true, Some(self.board.run()))).await?;
         tracing::info!(updates = pruned, keep = lane.keep, "older definition updates were let go of");
         // The catalog has counted them in the history.
         self.board.count(Counts { pruned, ..Counts::default() });

@@ -41,7 +41,8 @@ impl Work<'_> {
             }
         }
         let many = doomed.len();
-        let pruned = self.until_stopped(self.catalog.let_go(doomed, Some(self.board.run()))).await?;
+        // Not for good: filters that are widened again list all that they find.
+        let pruned = self.until_stopped(self.catalog.let_go(doomed, false, Some(self.board.run()))).await?;
         tracing::info!(updates = pruned, beyond = many, "updates that the filters do not find were let go of");
         // The catalog has counted them in the history.
         self.board.count(Counts { pruned, ..Counts::default() });

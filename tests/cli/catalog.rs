@@ -262,7 +262,7 @@ async fn updates_are_approved_and_declined_and_a_plan_says_what_that_comes_to() 
     );
     let plan = well(data, &["plan", "--confirm"]);
     assert!(plan.contains("confirmed  1 file, 10 B by ") && plan.contains("is on its way"), "{plan}");
-    assert!(plan.contains("wanted     1 file, 10 B of 1 update"), "what is agreed to is shown: {plan}");
+    assert!(plan.contains("1 file, 10 B of 2 updates"), "what is agreed to is shown: {plan}");
     // Filters that are set while the node runs reach the plan that it keeps, and they are other terms.
     well(data, &["filters", "set", "classifications", "Drivers"]);
     let end = std::time::Instant::now() + Duration::from_mins(1);

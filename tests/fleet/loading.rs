@@ -132,7 +132,7 @@ async fn a_graph_that_is_followed_is_as_one_that_is_loaded() {
         }
         if dice.one_in(4) {
             let ids = (0..3).map(|_| id(dice.roll(many))).collect();
-            catalog.let_go(ids, None).await.unwrap();
+            catalog.let_go(ids, true, None).await.unwrap();
         }
         if dice.one_in(3) {
             continue;

@@ -245,7 +245,7 @@ async fn what_no_update_has_any_more_is_the_first_to_go_and_stays_so() {
     assert_eq!(review(&store).await.outdated, 1);
     assert_eq!(shown().await, [true, false, false, false]);
     // By a rule, and by a revision that has it no more.
-    assert_eq!(catalog.let_go(vec![id(1), id(3)], None).await.unwrap(), 2);
+    assert_eq!(catalog.let_go(vec![id(1), id(3)], true, None).await.unwrap(), 2);
     assert_eq!(shown().await, [true, true, false, false], "marked as it went, without a look at all that is held");
     import(&catalog, vec![at(update(4, 2), &[])]).await;
     assert_eq!(shown().await, [true, true, false, true]);

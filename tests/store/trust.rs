@@ -124,7 +124,7 @@ async fn what_a_rule_let_go_of_stays_away_until_the_rule_ends() {
     catalog.let_go_under(Some(2)).await.unwrap();
     let old = || small(update(1, 5));
     import(&catalog, vec![old(), small(update(2, 5))]).await;
-    assert_eq!(catalog.let_go(vec![id(1)], None).await.unwrap(), 1);
+    assert_eq!(catalog.let_go(vec![id(1)], true, None).await.unwrap(), 1);
     let lists = async |set: &str, one: Identity| {
         catalog.open_list(set.into(), "a".into()).await.unwrap();
         let new = catalog.list(set.into(), vec![one]).await.unwrap();
@@ -142,12 +142,12 @@ async fn what_a_rule_let_go_of_stays_away_until_the_rule_ends() {
     assert_eq!(lists("one", identity(1, 5)).await, 1);
     import(&catalog, vec![old()]).await;
     import(&catalog, vec![small(update(3, 2))]).await;
-    assert_eq!(catalog.let_go(vec![id(1)], None).await.unwrap(), 1);
+    assert_eq!(catalog.let_go(vec![id(1)], true, None).await.unwrap(), 1);
     assert_eq!(lists("one", identity(1, 5)).await, 0);
     catalog.let_go_under(Some(3)).await.unwrap();
     assert_eq!(lists("one", identity(1, 5)).await, 1, "more are kept");
     import(&catalog, vec![old()]).await;
-    assert_eq!(catalog.let_go(vec![id(1)], None).await.unwrap(), 1);
+    assert_eq!(catalog.let_go(vec![id(1)], true, None).await.unwrap(), 1);
     assert_eq!(lists("one", identity(1, 5)).await, 0);
     catalog.let_go_under(None).await.unwrap();
     assert_eq!(lists("one", identity(1, 5)).await, 1, "there is no rule any more");

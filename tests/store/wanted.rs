@@ -323,7 +323,7 @@ async fn what_a_person_approved_is_not_let_go_of_and_nor_is_what_it_needs() {
     let approve = Deciding::Approve { all_files: false };
     catalog.decide(vec![id(1)], approve, "ada".into(), "the newer one breaks the scanner".into()).await.unwrap();
     catalog.decide(vec![id(3)], Deciding::Decline, "ada".into(), String::new()).await.unwrap();
-    assert_eq!(catalog.let_go(all.clone(), None).await.unwrap(), 3, "2 with its member, and 3");
+    assert_eq!(catalog.let_go(all.clone(), true, None).await.unwrap(), 3, "2 with its member, and 3");
     let held = async || {
         let mut held = Vec::new();
         for at in [1, 2, 3, 9, 11, 12] {
@@ -336,7 +336,7 @@ async fn what_a_person_approved_is_not_let_go_of_and_nor_is_what_it_needs() {
     assert_eq!(held().await, [1, 9, 11], "with its member, and with what it needs");
     assert_eq!(catalog.files(FileDigest::Sha1(sha1_of(11))).await.unwrap().len(), 1);
     catalog.decide(vec![id(1)], Deciding::Reset, "ada".into(), String::new()).await.unwrap();
-    assert_eq!(catalog.let_go(all, None).await.unwrap(), 3);
+    assert_eq!(catalog.let_go(all, true, None).await.unwrap(), 3);
     assert_eq!(held().await, Vec::<u64>::new());
     store.close().await.unwrap();
 }

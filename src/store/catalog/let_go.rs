@@ -63,7 +63,7 @@ impl Tables<'_> {
 
     /// Takes an update out unless something needs it or a person approved it, then of its members those that nothing needs any more and that nobody can
     /// approve by themselves. Says how many updates went.
-    fn let_go(&mut self, w: &mut Work<'_>, id: UpdateId) -> Result<u64, Error> {
+    fn let_go(&mut self, w: &mut Work<'_>, id: UpdateId, remember: bool) -> Result<u64, Error> {
         let mut went = 0;
         let mut doomed = vec![*id.bytes()];
         while let Some(id) = doomed.pop() {
@@ -76,7 +76,9 @@ impl Tables<'_> {
             let members: Vec<Guid> =
                 self.facts(w, update.current, &row)?.members().map(|member| *member.id.bytes()).collect();
             self.drop_update(w, &id)?;
-            self.remember_let_go(&id, row.revision)?;
+            if remember {
+                self.remember_let_go(&id, row.revision)?;
+            }
             went += 1;
             doomed.extend(members);
         }
@@ -110,10 +112,16 @@ impl Core {
 
     /// In small transactions, counted in the run. What was needed only by others that go, goes in a further pass. Says how many updates
     /// went, members among them.
-    pub(crate) fn let_go(&self, ids: &[UpdateId], run: Option<u64>, wanted: &dyn Fn() -> bool) -> Result<u64, Error> {
+    pub(crate) fn let_go(
+        &self,
+        ids: &[UpdateId],
+        remember: bool,
+        run: Option<u64>,
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<u64, Error> {
         let mut gone = 0;
         loop {
-            let went = self.let_go_once(ids, run, wanted)?;
+            let went = self.let_go_once(ids, remember, run, wanted)?;
             gone += went;
             // Each pass takes one at least, so that this ends.
             if went == 0 {
@@ -122,7 +130,13 @@ impl Core {
         }
     }
 
-    fn let_go_once(&self, ids: &[UpdateId], run: Option<u64>, wanted: &dyn Fn() -> bool) -> Result<u64, Error> {
+    fn let_go_once(
+        &self,
+        ids: &[UpdateId],
+        remember: bool,
+        run: Option<u64>,
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<u64, Error> {
         let mut gone = 0;
         for step in ids.chunks(STEP) {
             if !wanted() {
@@ -132,7 +146,7 @@ impl Core {
             let (went, _) = self.catalog_write(Room::Frees, move |t, w| {
                 let mut went = 0;
                 for id in step {
-                    went += t.let_go(w, id)?;
+                    went += t.let_go(w, id, remember)?;
                 }
                 if let Some(run) = run {
                     t.count_run(run, |row: &mut RunRow| row.counts[8] = row.counts[8].saturating_add(went))?;

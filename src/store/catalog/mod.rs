@@ -262,12 +262,12 @@ impl Catalog {
         self.step(move |core| core.vouch_for(&agreed)).await
     }
 
-    /// Takes these updates out, unless something that stays needs them, and what only they bundled; says how many went. Dropped, it
-    /// stops soon.
-    pub async fn let_go(&self, ids: Vec<UpdateId>, run: Option<u64>) -> Result<u64, Error> {
+    /// Takes these updates out, unless something that stays needs them, and what only they bundled; says how many went. With
+    /// `remember` no list brings them back in a revision that was known (see [`Self::let_go_under`]). Dropped, it stops soon.
+    pub async fn let_go(&self, ids: Vec<UpdateId>, remember: bool, run: Option<u64>) -> Result<u64, Error> {
         self.core.writable()?;
         let core = Arc::clone(&self.core);
-        self.core.long.run_watched(move |wanted| core.let_go(&ids, run, wanted)).await?
+        self.core.long.run_watched(move |wanted| core.let_go(&ids, remember, run, wanted)).await?
     }
 
     /// Under which rule updates are let go of from now on: how many of each product are kept, or none. What was let go of stays away

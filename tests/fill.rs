@@ -153,9 +153,14 @@ impl Node {
     }
 
     async fn hold(&self, target: &Target) -> (Found, CacheStatus) {
-        // A flight whose bytes have all left may still be on its way to its end.
-        self.fill.prefetch(target).await.unwrap();
-        match self.fill.obtain(target, whole()).await.unwrap() {
+        let mut obtained = self.fill.obtain(target, whole()).await.unwrap();
+        if matches!(obtained, Obtained::Flying { .. }) {
+            // A flight whose bytes have all left may still be on its way to its end.
+            drop(obtained);
+            self.fill.prefetch(target).await.unwrap();
+            obtained = self.fill.obtain(target, whole()).await.unwrap();
+        }
+        match obtained {
             Obtained::Held { found, status } => (found, status),
             other => panic!("a held payload was due, got {other:?}"),
         }

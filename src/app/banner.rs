@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::app::config::kinds::quantity::size_text;
 
 /// What the banner tells of.
+#[derive(Clone, Copy)]
 pub(crate) struct Facts<'a> {
     pub(crate) http: &'a [SocketAddr],
     pub(crate) https: &'a [SocketAddr],
@@ -18,12 +19,45 @@ pub(crate) struct Facts<'a> {
     pub(crate) file: Option<&'a Path>,
     /// How clients call the node.
     pub(crate) name: &'a str,
+    /// Whether a WSUS server stands above.
+    pub(crate) below_wsus: bool,
     /// Why nothing new is kept, if so.
     pub(crate) read_only: Option<&'a str>,
 }
 
 /// The policy key of Delivery Optimization.
 const POLICY: &str = r"HKLM\SOFTWARE\Policies\Microsoft\Windows\DeliveryOptimization";
+
+/// The policy key of Windows Update.
+const UPDATE_POLICY: &str = r"HKLM\SOFTWARE\Policies\Microsoft\Windows\WindowsUpdate";
+
+/// How clients of a WSUS are told to take content here.
+fn alternate(out: &mut String, facts: &Facts<'_>) {
+    let _ = writeln!(out, "Point the clients of your WSUS at it for content, in an administrator's prompt:");
+    let port = facts.http.first().map_or(80, SocketAddr::port);
+    let url = format!("http://{}:{port}", facts.name);
+    let _ = writeln!(out, "  reg add {UPDATE_POLICY} /v UpdateServiceUrlAlternate /t REG_SZ /d {url} /f");
+    let _ = writeln!(out, "  reg add {UPDATE_POLICY} /v FillEmptyContentUrls /t REG_DWORD /d 1 /f");
+    let _ = writeln!(out, "  WUServer, WUStatusServer and UseWUServer stay; DOCacheHost must not be set beside it");
+}
+
+/// How clients of Microsoft's cloud are told to take content here.
+fn cache_host(out: &mut String, facts: &Facts<'_>) {
+    let _ = writeln!(out, "Point Windows at it, beside Microsoft's cloud, in an administrator's prompt:");
+    let _ = writeln!(out, "  reg add {POLICY} /v DOCacheHost /t REG_SZ /d {} /f", facts.name);
+    let _ = if facts.http.iter().any(|address| address.port() == 80) {
+        writeln!(
+            out,
+            "  check there: (Get-DeliveryOptimizationStatus).BytesFromCacheServer grows with the next download"
+        )
+    } else {
+        let more = facts.http.first().map(|address| format!(", \"{address}\"")).unwrap_or_default();
+        writeln!(
+            out,
+            "  but first listen on port 80, the only one that it asks: [listen] http = [\"0.0.0.0:80\"{more}]"
+        )
+    };
+}
 
 /// The banner, for people.
 pub(crate) fn text(facts: &Facts<'_>) -> String {
@@ -51,20 +85,11 @@ pub(crate) fn text(facts: &Facts<'_>) -> String {
     if let Some(why) = facts.read_only {
         let _ = writeln!(out, "  NOT READY: only what is held is served: {why}");
     }
-    let _ = writeln!(out, "Point Windows at it, beside Microsoft's cloud, in an administrator's prompt:");
-    let _ = writeln!(out, "  reg add {POLICY} /v DOCacheHost /t REG_SZ /d {} /f", facts.name);
-    let _ = if facts.http.iter().any(|address| address.port() == 80) {
-        writeln!(
-            out,
-            "  check there: (Get-DeliveryOptimizationStatus).BytesFromCacheServer grows with the next download"
-        )
+    if facts.below_wsus {
+        alternate(&mut out, facts);
     } else {
-        let more = facts.http.first().map(|address| format!(", \"{address}\"")).unwrap_or_default();
-        writeln!(
-            out,
-            "  but first listen on port 80, the only one that it asks: [listen] http = [\"0.0.0.0:80\"{more}]"
-        )
-    };
+        cache_host(&mut out, facts);
+    }
     let dir = facts.data.display();
     let _ = writeln!(out, "  look from here: `waystation status --data {dir}`, `waystation doctor --data {dir}`");
     out
@@ -95,12 +120,16 @@ mod tests {
             max_size: 1 << 40,
             file: None,
             name: "cache.example",
+            below_wsus: false,
             read_only: None,
         };
         let told = text(&facts);
         assert!(told.contains("[listen] http = [\"0.0.0.0:80\", \"0.0.0.0:3698\"]"), "{told}");
         assert!(told.contains("/d cache.example /f"), "{told}");
         assert!(told.contains("settings no configuration file"), "{told}");
+        let told = text(&Facts { below_wsus: true, ..facts });
+        assert!(told.contains("UpdateServiceUrlAlternate /t REG_SZ /d http://cache.example:3698 /f"), "{told}");
+        assert!(!told.contains("v DOCacheHost") && told.contains("FillEmptyContentUrls"), "{told}");
         let low = ["0.0.0.0:80".parse().unwrap()];
         assert!(!text(&Facts { http: &low, ..facts }).contains("but first"));
         assert_eq!(

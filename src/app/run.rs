@@ -19,6 +19,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
 use crate::app::build::{self, Node, Planes};
+use crate::app::config::kinds::word::UpstreamKind;
 use crate::app::config::rooms;
 use crate::app::logs::Logs;
 use crate::app::notify::{self, News, Pulse, WORKER_STUCK, Workers};
@@ -292,6 +293,7 @@ fn announce(node: &Node, loaded: &Loaded, logs: &Logs) -> Result<String, AppErro
         max_size: typed.store.max_size.0,
         file: loaded.file(),
         name: &name,
+        below_wsus: typed.upstream.kind == UpstreamKind::Wsus,
         read_only: read_only.as_deref(),
     };
     let status = banner::status(&facts);

@@ -21,6 +21,8 @@ const LIST_IT: &str = "add the host to [origins] allow in the configuration, or 
 /// What a run says whose upstream is no sync service, or not there at all.
 const MISDIRECTED: [&str; 4] =
     ["this is no WSUS", "there is no such name", "does not speak TLS at this port", "what it answers is no HTTP"];
+const CORRECT: &str = "where [upstream] names a url, see that it is right (a change wants a restart of the node); where it was right until now, \
+                       somebody on the way answers for it: `waystation doctor` tests the way. What was committed stays";
 
 /// How often is asked again soon, where nobody looks on.
 const FIRST_LOOKS: u32 = 3;
@@ -78,9 +80,7 @@ pub(in crate::cli) fn outcome(job: &Job) -> Result<(), Fail> {
                     "what agrees stays authenticated; `waystation sync retry --compared` takes back what was refused, where that was \
                      wrong too"
                 }
-                (_, "sync") if MISDIRECTED.iter().any(|sign| result.contains(sign)) => {
-                    "correct url in [upstream], and restart the node; what was committed stays"
-                }
+                (_, "sync") if MISDIRECTED.iter().any(|sign| result.contains(sign)) => CORRECT,
                 (_, "crosscheck") => {
                     "what was found stays, and the next comparison goes on with what is left; `waystation doctor` tests the way out"
                 }

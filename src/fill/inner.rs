@@ -37,6 +37,10 @@ use crate::upstream::{self, Source};
 const TRIES: usize = CHANGES_MAX as usize + 3;
 
 /// See the head of this file.
+/// How long the log keeps still of flights that fail for their origins, after it has told of one: a host that is away fails
+/// thousands of them.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
+
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) config: Config,
@@ -51,6 +55,8 @@ pub(super) struct Inner {
     pub(super) lazy: Option<Lazy>,
     pub(super) flights: Mutex<HashMap<Name, Arc<Shared>>>,
     pub(super) renewals: Mutex<HashMap<Name, watch::Sender<Option<Verdict>>>>,
+    /// When a flight that failed for its origins was last told of in the log, and how many were not since.
+    pub(super) told: Mutex<(Option<Instant>, u64)>,
     pub(super) tracker: Tasks,
     pub(super) closing: CancellationToken,
 }
@@ -66,6 +72,7 @@ impl Inner {
     ) -> Self {
         Self {
             lazy,
+            told: Mutex::default(),
             gates: Arc::new(Gates::new(config.connections_per_host)),
             config,
             store,
@@ -218,6 +225,17 @@ impl Inner {
     /// What is held under a name, by way of what is open where a client waits.
     async fn found(&self, name: &Name, is_use: bool) -> Result<Option<Found>, crate::store::Error> {
         if is_use { self.store.find(name).await } else { self.store.find_for_work(name).await }
+    }
+
+    /// Whether the log tells of a flight that failed for its origins, and how many it was not told of since the last one.
+    pub(super) fn tells(&self) -> Option<u64> {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if told.0.is_some_and(|last| now.saturating_duration_since(last) < TOLD_EVERY) {
+            told.1 += 1;
+            return None;
+        }
+        Some(std::mem::replace(&mut *told, (Some(now), 0)).1)
     }
 
     pub(super) fn is_fresh(&self, found: &Found) -> bool {

@@ -63,10 +63,18 @@ impl Drop for Exit {
 /// Flies until the end.
 pub(super) async fn fly(inner: Arc<Inner>, shared: Arc<Shared>, start: Start) {
     let _exit = Exit { inner: Arc::clone(&inner), shared: Arc::clone(&shared) };
-    let end = Owner::run(inner, Arc::clone(&shared), start).await;
+    let end = Owner::run(Arc::clone(&inner), Arc::clone(&shared), start).await;
     match &end {
         End::Failed(error) if error.is_ordinary() => {
             tracing::info!(key = shared.key.shown(), %error, "nothing fetched");
+        }
+        End::Failed(error @ Error::Unavailable { .. }) => {
+            // A host that is away fails all that is wanted of it, each for the same reason.
+            if let Some(others) = inner.tells() {
+                tracing::warn!(key = shared.key.shown(), %error, others, "flight failed");
+            } else {
+                tracing::debug!(key = shared.key.shown(), %error, "flight failed");
+            }
         }
         End::Failed(error) => tracing::warn!(key = shared.key.shown(), %error, "flight failed"),
         End::Changed(error) => tracing::info!(key = shared.key.shown(), %error, "flight starts again"),

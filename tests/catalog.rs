@@ -14,6 +14,8 @@ mod content;
 mod conversation;
 #[path = "catalog/documents.rs"]
 mod documents;
+#[path = "catalog/endpoints.rs"]
+mod endpoints;
 #[allow(dead_code, reason = "this binary needs no crash of the disk, only its faults")]
 #[path = "support/fault_disk.rs"]
 mod fault_disk;
@@ -23,6 +25,10 @@ mod lanes;
 mod made_catalog;
 #[path = "catalog/messages.rs"]
 mod messages;
+#[path = "support/plain_client.rs"]
+mod plain_client;
+#[path = "support/plain_xpress.rs"]
+mod plain_xpress;
 #[path = "catalog/policy.rs"]
 mod policy;
 #[path = "support/proxy.rs"]

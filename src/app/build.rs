@@ -43,7 +43,7 @@ use crate::model::settings::{LOCAL_DOCUMENTS, Layer, Raw, Settings};
 use crate::net::tls::Tls;
 use crate::net::{self, Bound, Server};
 use crate::pace::Governor;
-use crate::serve;
+use crate::serve::{self, client::Scans};
 use crate::store::catalog::UpstreamKind;
 use crate::store::{Health, Opened, Store};
 use crate::sync::{Chosen, Extras, Runner, Teller};
@@ -262,6 +262,12 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
     };
     let http_addresses: Vec<_> = http.iter().map(Bound::address).collect();
     let https_addresses: Vec<_> = https.iter().map(Bound::address).collect();
+    let for_scans = rooms::scan(&typed, &id, opened.epoch, http_addresses.clone());
+    let scans = Scans::open(for_scans, &store, Arc::clone(&clock))
+        .await
+        .map_err(|why| AppError::System { what: "answering scans", source: std::io::Error::other(why) })?;
+    scans.counters().register(&mut registry);
+    let face = face.with_scans(Arc::new(scans));
     let control_address = control_bound.as_ref().map(Bound::address);
     // The socket belongs to the control plane's runtime.
     let socket = {

@@ -1,5 +1,7 @@
 //! The data plane: what endpoints talk to. [`Face`] answers the requests that `net` brings.
 //!
+//! What goes to the services of Windows Update Agents is the scan face's ([`client`]), where there is one; all else is content.
+//!
 //! The content face answers GET and HEAD for the digest forms and the origin forms, and 404 at once for all else:
 //! 1. Refuse what is not its own: methods, malformed or overlong targets. (`content`)
 //! 2. Map the request to a target: `fill` knows the rules, what was asked for lately is remembered. (`content`, `asked`)
@@ -13,7 +15,7 @@
 //! Held and flying bodies wait for their first bytes before the head goes out, so that what fails at the start is answered
 //! with a status (`reply`). What fails later cuts the connection: no client takes a part for the whole.
 //!
-//! Contract: a request's body is not read. Nothing here blocks. A client that leaves withdraws itself only.
+//! Contract: a request for content has no body that would be read. Nothing here blocks. A client that leaves withdraws itself only.
 
 use std::fmt;
 use std::future::Future;
@@ -31,6 +33,7 @@ use crate::store::{self, Held, Store};
 
 mod asked;
 mod body;
+pub mod client;
 mod config;
 mod content;
 mod counters;
@@ -69,12 +72,20 @@ pub struct Face {
     counters: Counters,
     suspect: Suspect,
     lately: Lately,
+    /// What answers scans, where this node does.
+    scans: Option<Arc<client::Scans>>,
 }
 
 impl Face {
     /// The face of this store and this fill. `suspect` is told of payloads that should be verified.
     pub fn new(config: Config, fill: Fill, store: Store, clock: Arc<dyn Clock>, suspect: Suspect) -> Self {
-        Self { config, fill, store, clock, counters: Counters::default(), suspect, lately: Lately::new() }
+        Self { config, fill, store, clock, counters: Counters::default(), suspect, lately: Lately::new(), scans: None }
+    }
+
+    /// The same, which answers scans beside.
+    #[must_use]
+    pub fn with_scans(self, scans: Arc<client::Scans>) -> Self {
+        Self { scans: Some(scans), ..self }
     }
 
     /// What it counts.
@@ -83,8 +94,13 @@ impl Face {
     }
 
     async fn respond(self: Arc<Self>, peer: Peer, request: Request<hyper::body::Incoming>) -> Response<Body> {
+        let (request, unread) = request.into_parts();
+        if let (Some(scans), Some(service)) = (&self.scans, client::is_ours(request.uri.path())) {
+            // Boxed: what asks for content, which is nearly all, does not pay for its room.
+            return Box::pin(client::respond(scans, service, peer, &request, unread)).await;
+        }
         // The body is kept until the head is ready and never read: what a client sends with a GET means nothing.
-        let (request, _unread) = request.into_parts();
+        let _unread = unread;
         let mut record = Record::begin(Arc::clone(&self), peer, &request);
         let response = match content::answer(&self, peer, &request, &mut record).await {
             Ok(response) => response,

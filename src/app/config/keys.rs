@@ -179,8 +179,8 @@ table! {
         names: HostNames = list(&[]), Restart;
         /// Further names that reach the node from outside the site.
         external: HostNames = list(&[]), Restart;
-        /// The base of file URLs handed to endpoints; "" derives it from the request. Has no effect in this version, which
-        /// hands no file URLs out.
+        /// The base of file URLs handed to endpoints that scan; it may name another node. "" takes the host that was asked, and
+        /// the HTTP port one below the HTTPS port asked where that is listened on, else the first HTTP port.
         content_url: UrlText = text(""), Restart;
     }
     /// The node's certificate. Without files the node makes one, signed by its own site CA. Files are watched and
@@ -396,7 +396,7 @@ table! {
     /// The scan face for Windows Update Agents.
     scan: Scan {
         /// Networks whose clients may scan over plain HTTP. Update metadata is unsigned: who can change it on the wire
-        /// runs code on the clients. Loopback may always. Has no effect in this version, which answers no scans.
+        /// runs code on the clients. Loopback may always, and over HTTPS everybody.
         plaintext: Networks = list(&[]), Restart;
     }
     /// Limits against clients that take too much. A reload changes them for connections that begin after it; none is cut

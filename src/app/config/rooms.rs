@@ -21,7 +21,7 @@ use crate::net::tls::files::Pair;
 use crate::net::tls::names::SiteName;
 use crate::pace::Class;
 use crate::store::catalog;
-use crate::{fill, jobs, net, pace, store, upstream};
+use crate::{fill, jobs, net, pace, serve, store, upstream};
 
 /// Hops that a request may have made when it comes here: a chain of nodes has four or five, a loop has more.
 const HOPS_MAX: u32 = 8;
@@ -338,6 +338,17 @@ fn account(store: &str) -> UpdateId {
         *byte = u8::from_str_radix(pair, 16).unwrap_or_default();
     }
     UpdateId::new(bytes)
+}
+
+/// For scans, over the store with the id `store` in an epoch; content is listened for at `http`.
+pub(crate) fn scan(typed: &Typed, store: &str, epoch: u64, http: Vec<SocketAddr>) -> serve::client::Config {
+    serve::client::Config {
+        plaintext: typed.scan.plaintext.0.clone(),
+        content_url: typed.advertise.content_url.0.clone(),
+        http,
+        name: node_name(typed),
+        ..serve::client::Config::new(account(store), epoch)
+    }
 }
 
 /// What of the catalog is wanted, as it was written.

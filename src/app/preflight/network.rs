@@ -187,8 +187,6 @@ pub(super) fn without_effect(typed: &Typed, settings: &Settings, found: &mut Fou
     let peer = settings.get("listen.peer").is_some_and(|setting| setting.value() != setting.default_value());
     for (set, key, why) in [
         (peer, "listen.peer", "no node can be joined in this version, and nothing listens there"),
-        (typed.advertise.content_url.0.is_some(), "advertise.content_url", "this version hands no file URLs out"),
-        (!typed.scan.plaintext.0.is_empty(), "scan.plaintext", "this version answers no scans"),
         (typed.bandwidth.nodes.0 != Schedule::default(), "bandwidth.nodes", "this version has no child nodes"),
     ] {
         if set {

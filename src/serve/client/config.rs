@@ -1,0 +1,80 @@
+//! What the scan face needs to know.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::base::time::Timestamp;
+use crate::model::deployment::detection::Detection;
+use crate::model::update::UpdateId;
+
+/// When what `GetConfig` answers was changed last: 2026-11-22. It is a part of the program, so this is raised with it; agents whose
+/// cookie is older ask for the configuration again.
+const CHANGED: Timestamp = Timestamp::from_ms(1_795_305_600_000);
+
+/// How long a cookie may be used, whatever is done with it: as on a WSUS server.
+const COOKIE_LIFE: Duration = Duration::from_hours(1);
+
+/// The settings of the scan face.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Networks whose clients may scan over plain HTTP. Loopback may always.
+    pub plaintext: Vec<IpNet>,
+    /// The base of file URLs, without a slash at its end; `None` takes the host that was asked.
+    pub content_url: Option<String>,
+    /// Where content is listened for over plain HTTP.
+    pub http: Vec<SocketAddr>,
+    /// The id of the store, whose numbers the agents hold.
+    pub server: UpdateId,
+    /// Rises when the store was put back to an earlier state.
+    pub epoch: u64,
+    /// What the node calls itself.
+    pub name: String,
+    /// What is detected where nobody decided anything.
+    pub detection: Detection,
+    /// When what `GetConfig` answers was changed last.
+    pub changed: Timestamp,
+    /// How long a cookie may be used.
+    pub cookie_life: Duration,
+}
+
+impl Config {
+    /// For the store with this id and epoch, with nothing else set.
+    pub fn new(server: UpdateId, epoch: u64) -> Self {
+        Self {
+            plaintext: Vec::new(),
+            content_url: None,
+            http: Vec::new(),
+            server,
+            epoch,
+            name: "waystation".into(),
+            detection: Detection::default(),
+            changed: CHANGED,
+            cookie_life: COOKIE_LIFE,
+        }
+    }
+
+    /// Whether a client may scan over this connection: metadata is unsigned, so that who can change it on the wire runs code on the
+    /// client.
+    pub(super) fn lets(&self, client: IpAddr, secure: bool) -> bool {
+        secure || client.is_loopback() || self.plaintext.iter().any(|network| network.contains(&client))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_http_is_for_loopback_and_named_networks() {
+        let mut config = Config::new(UpdateId::new([1; 16]), 1);
+        config.plaintext = vec!["10.1.0.0/16".parse().unwrap(), "2001:db8::/32".parse().unwrap()];
+        let lets = |address: &str, secure| config.lets(address.parse().unwrap(), secure);
+        assert!(
+            lets("127.0.0.1", false) && lets("::1", false) && lets("10.1.2.3", false) && lets("2001:db8::7", false)
+        );
+        assert!(!lets("10.2.0.1", false) && !lets("2001:db9::1", false));
+        assert!(lets("10.2.0.1", true));
+    }
+}

@@ -1,0 +1,121 @@
+//! The scan face: what unmodified Windows Update Agents ask (MS-WUSP), from the first question to the report.
+//!
+//! How a request goes through it, each step in the file named:
+//! 1. It is one of ours by its path; over plain HTTP only clients of named networks are listened to. (`route`)
+//! 2. Its body is read, bounded in bytes and time and in what all bodies together may take, and decoded on a thread that may block.
+//!    (`route`)
+//! 3. Its cookie is opened: who asks, and whether it may. (`cookie`, `handshake`, `members`)
+//! 4. It is answered: the handshake (`handshake`), the rounds of a scan (`rounds`) from the catalog in memory (`known`), more about
+//!    updates and where their files are (`more`, `texts`, `place`), what happened (`told`).
+//! 5. The answer is packed where the agent wants it so, and goes out; what was said is logged and counted before that. (`route`,
+//!    `counters`)
+//!
+//! Contract:
+//! - Nothing here blocks a reactor thread: decoding, views, escaping and packing are done elsewhere, by as many at once as there are cores.
+//! - What an agent says is taken for what it is: lists of numbers, a name, events. Nothing of it decides anything for others.
+//! - An agent is refused in the protocol's own words, which say what it does next.
+
+mod config;
+mod cookie;
+mod counters;
+mod error;
+mod handshake;
+mod known;
+mod members;
+mod more;
+mod place;
+mod rounds;
+mod route;
+mod texts;
+mod told;
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use crate::base::time::Clock;
+use crate::serve::client::cookie::Sealer;
+use crate::serve::client::error::Error;
+use crate::serve::client::known::{Catalogs, Known};
+use crate::serve::client::members::Members;
+use crate::serve::client::texts::Texts;
+use crate::serve::client::told::Lately;
+use crate::store::Store;
+use crate::store::catalog::Catalog;
+
+pub use config::Config;
+pub use counters::Counters;
+
+pub(super) use route::{is_ours, respond};
+
+/// KiB that the bodies of all requests under way may take, by what they announce.
+const BODIES_KIB: usize = 256 << 10;
+
+/// Requests that may wait for their turn at once: more agents than that ask again later, as the protocol has it.
+const WAITING_MAX: usize = 512;
+
+/// The scan face.
+pub struct Scans {
+    config: Config,
+    clock: Arc<dyn Clock>,
+    counters: Counters,
+    sealer: Sealer,
+    members: Members,
+    catalog: Catalog,
+    catalogs: Arc<Catalogs>,
+    texts: Arc<Texts>,
+    lately: Lately,
+    /// Requests between their head and their answer.
+    places: Semaphore,
+    /// What bodies take.
+    bodies: Semaphore,
+    /// Those that are at work on a thread that may block.
+    turns: Semaphore,
+}
+
+impl Scans {
+    /// The scan face over the catalog of this store, with the keys that lie there. Fails where the system gives no random numbers.
+    pub async fn open(config: Config, store: &Store, clock: Arc<dyn Clock>) -> Result<Self, String> {
+        let sealer = async || Sealer::new(config.server, &members::keys(store, clock.now()).await?);
+        let sealer = sealer().await.map_err(|error: Error| error.to_string())?;
+        let catalog = store.catalog();
+        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        Ok(Self {
+            sealer,
+            catalogs: Arc::new(Catalogs::new(catalog.clone(), config.detection.clone())),
+            texts: Arc::new(Texts::new(catalog.clone())),
+            catalog,
+            clock,
+            counters: Counters::default(),
+            members: Members::default(),
+            lately: Lately::default(),
+            places: Semaphore::new(WAITING_MAX),
+            bodies: Semaphore::new(BODIES_KIB),
+            turns: Semaphore::new(cores),
+            config,
+        })
+    }
+
+    /// What it counts.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The catalog as it is now.
+    async fn known(&self) -> Result<Arc<Known>, Error> {
+        self.catalogs.current(&self.texts).await
+    }
+
+    /// Does what takes a while, where it may, when its turn has come.
+    async fn work<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+        let _turn = self.turns.acquire().await.map_err(|_| Error::Ended)?;
+        tokio::task::spawn_blocking(job).await.map_err(|_| Error::Ended)
+    }
+}
+
+impl fmt::Debug for Scans {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scans").field("config", &self.config).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,235 @@
+//! The rounds of a scan (MS-WUSP 3.1.5.6, 3.1.5.7, 3.1.5.4, 3.1.5.12): categories, updates, what this server calls updates of another.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use crate::fleet::category::{self, Preferred};
+use crate::fleet::refresh;
+use crate::fleet::scan::{self, Answer, Page};
+use crate::fleet::view::Entry;
+use crate::model::deployment::Action as Ordered;
+use crate::model::update::UpdateId;
+use crate::serve::client::Scans;
+use crate::serve::client::cookie::Ticket;
+use crate::serve::client::error::Error;
+use crate::serve::client::handshake::Need;
+use crate::serve::client::route::{Asked, Said};
+use crate::wire::soap::Version;
+use crate::wire::wusp::deployment::{Action, Deployment};
+use crate::wire::wusp::info::RefreshCache;
+use crate::wire::wusp::offer::{self, Offer, Offered, Refreshed, Rest};
+use crate::wire::wusp::sync::{StartCategoryScan, SyncPrinterCatalog, SyncUpdates};
+use crate::wire::wusp::{FaultCode, answer};
+
+/// From this version on an agent may be told three further elements of a deployment (2.2.2.2.4).
+const WITH_ZEROS: (u16, u16) = (1, 8);
+
+/// From this version on an agent may be told that there are no drivers.
+const WITH_DRIVERS: (u16, u16) = (1, 7);
+
+fn action(action: Ordered) -> Action {
+    match action {
+        Ordered::Evaluate => Action::Evaluate,
+        Ordered::Bundle => Action::Bundle,
+        Ordered::Block | Ordered::PreDeploymentCheck => Action::PreDeploymentCheck,
+        Ordered::Uninstall => Action::Uninstall,
+        Ordered::OptionalInstall => Action::OptionalInstall,
+        Ordered::Install => Action::Install,
+    }
+}
+
+/// What an agent is told of a revision; `None` where its number is beyond what the protocol has.
+fn offered(entry: &Entry, ticket: &Ticket) -> Option<Offered> {
+    let deployment = entry.deployment();
+    Some(Offered {
+        id: i32::try_from(entry.number).ok()?,
+        deployment: Deployment {
+            id: i32::try_from(deployment.id).ok()?,
+            action: action(deployment.action),
+            deadline: deployment.deadline,
+            is_assigned: true,
+            changed: deployment.changed.begin(),
+            priority: None,
+            hardware_ids: Vec::new(),
+            with_zeros: ticket.protocol >= WITH_ZEROS,
+        },
+        is_leaf: entry.is_leaf,
+    })
+}
+
+/// Numbers that this server may have given out; the others are told to be forgotten.
+fn numbers(given: &[i32], strangers: &mut Vec<i32>) -> Vec<u32> {
+    let known = |number: &i32| {
+        let known = u32::try_from(*number);
+        if known.is_err() {
+            strangers.push(*number);
+        }
+        known.ok()
+    };
+    given.iter().filter_map(known).collect()
+}
+
+/// Which categories a scan is for, as a number.
+fn hashed(categories: &[UpdateId]) -> u64 {
+    let mut sorted = categories.to_vec();
+    sorted.sort_unstable();
+    sorted.dedup();
+    let mut hasher = DefaultHasher::new();
+    sorted.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn signed(numbers: &[u32]) -> impl Iterator<Item = i32> + '_ {
+    numbers.iter().filter_map(|number| i32::try_from(*number).ok())
+}
+
+impl Scans {
+    /// To `StartCategoryScan`, which has no cookie.
+    pub(super) async fn categories(&self, version: Version, request: StartCategoryScan) -> Result<Said, Error> {
+        let known = self.known().await?;
+        let Preferred { preferred, in_error } = self
+            .work(move || {
+                let asked: Vec<(i32, UpdateId)> =
+                    request.categories.iter().map(|wanted| (wanted.group, wanted.category)).collect();
+                category::preferred(&asked, |id| known.graph.category(id))
+            })
+            .await??;
+        Ok(Said::Whole(answer::category_scan(version, &preferred, &in_error)))
+    }
+
+    /// To `SyncUpdates`.
+    pub(super) async fn sync(
+        self: &Arc<Self>,
+        version: Version,
+        request: SyncUpdates,
+        asked: &mut Asked,
+    ) -> Result<Said, Error> {
+        let mut ticket = self.admit(request.cookie.as_ref(), Need::Registered, asked)?;
+        if request.skip_software {
+            let answer = scan::drivers(&scan::Request { mark: ticket.mark, ..scan::Request::default() });
+            return self.say(version, &ticket, &answer, &[], false).await;
+        }
+        if !request.devices.is_empty() {
+            return Err(Error::parameter("parameters.SystemSpec", "devices belong to the question about drivers"));
+        }
+        let known = self.known().await?;
+        if ticket.mark > known.clock() {
+            // Nobody but this server makes marks: it was set back.
+            return Err(Error::refused(FaultCode::ServerChanged, "the cookie is of a later state of this server"));
+        }
+        let part = (!request.categories.is_empty()).then(|| hashed(&request.categories));
+        let mark = match (part, ticket.part) {
+            // In a scan for categories changes of what it leaves out are not told, so that the mark of all stays.
+            (Some(part), Some((of, mark))) if of == part => mark.max(ticket.mark),
+            _ => ticket.mark,
+        };
+        let (catalogs, now, two_groups) = (Arc::clone(&self.catalogs), self.now(), request.two_groups);
+        let (answer, strangers) = self
+            .work(move || {
+                let scope = catalogs.scope(&known, &request.categories, now)?;
+                let mut strangers = Vec::new();
+                let installed = numbers(&request.installed, &mut strangers);
+                let cached = numbers(&request.cached, &mut strangers);
+                let asked = scan::Request { installed: &installed, cached: &cached, mark, two_groups };
+                let answer = scan::software(&scope.view, scope.whole.as_deref(), &asked, Page::of(&scope.view))?;
+                Ok::<_, Error>((answer, strangers))
+            })
+            .await??;
+        ticket.part = part.map(|part| (part, answer.mark));
+        if part.is_none() {
+            ticket.mark = answer.mark;
+        }
+        self.say(version, &ticket, &answer, &strangers, two_groups).await
+    }
+
+    /// Writes the answer of a scan.
+    async fn say(
+        &self,
+        version: Version,
+        ticket: &Ticket,
+        answer: &Answer,
+        strangers: &[i32],
+        two_groups: bool,
+    ) -> Result<Said, Error> {
+        let numbers: Vec<u32> = answer.new.iter().map(|entry| entry.number).collect();
+        let cores = self.texts.cores(&numbers).await?;
+        let mut offer = Offer::updates(version);
+        let mut sent = 0;
+        for (entry, core) in answer.new.iter().zip(cores) {
+            // What has no core fragment, or a number that no agent takes, nobody could evaluate.
+            if let (Some(offered), Some(core)) = (offered(entry, ticket), core) {
+                offer.revision(&offered, core);
+                sent += 1;
+            } else {
+                tracing::warn!(number = entry.number, update = %entry.identity, "a revision cannot be offered");
+            }
+        }
+        self.counters.revisions(sent);
+        let rest = Rest {
+            out_of_scope: signed(&answer.out_of_scope).chain(strangers.iter().copied()).collect(),
+            changed: answer.changed.iter().filter_map(|entry| offered(entry, ticket)).collect(),
+            is_truncated: answer.truncated,
+            cookie: self.cookie(ticket)?,
+            deployed_out_of_scope: Some(signed(&answer.deployed_out_of_scope).collect::<Vec<_>>())
+                .filter(|list| two_groups && !list.is_empty()),
+            no_drivers: (ticket.protocol >= WITH_DRIVERS).then_some(answer.no_driver_sync),
+        };
+        Ok(Said::Parts(offer.finish(&rest)))
+    }
+
+    /// To `SyncPrinterCatalog`: this server has no drivers.
+    pub(super) fn printers(
+        &self,
+        version: Version,
+        request: &SyncPrinterCatalog,
+        asked: &mut Asked,
+    ) -> Result<Said, Error> {
+        let ticket = self.admit(request.cookie.as_ref(), Need::Registered, asked)?;
+        let rest = Rest {
+            out_of_scope: Vec::new(),
+            changed: Vec::new(),
+            is_truncated: false,
+            cookie: self.cookie(&ticket)?,
+            deployed_out_of_scope: None,
+            no_drivers: (ticket.protocol >= WITH_DRIVERS).then_some(true),
+        };
+        Ok(Said::Parts(Offer::printers(version).finish(&rest)))
+    }
+
+    /// To `RefreshCache`.
+    pub(super) async fn refresh(
+        &self,
+        version: Version,
+        request: RefreshCache,
+        asked: &mut Asked,
+    ) -> Result<Said, Error> {
+        let ticket = self.admit(request.cookie.as_ref(), Need::Registered, asked)?;
+        let (known, catalogs, now) = (self.known().await?, Arc::clone(&self.catalogs), self.now());
+        let found = self
+            .work(move || {
+                let scope = catalogs.scope(&known, &[], now)?;
+                let found = refresh::refresh(&scope.view, &request.updates)?;
+                let refreshed = found.iter().filter_map(|entry| {
+                    Some(Refreshed { identity: entry.identity, offered: offered(entry, &ticket)? })
+                });
+                Ok::<_, Error>(offer::refreshed(version, &refreshed.collect::<Vec<_>>()))
+            })
+            .await??;
+        Ok(Said::Whole(found))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_were_never_given_out_are_strangers() {
+        let mut strangers = Vec::new();
+        assert_eq!(numbers(&[1, -5, i32::MAX, i32::MIN], &mut strangers), [1, 0x7fff_ffff]);
+        assert_eq!(strangers, [-5, i32::MIN]);
+        let id = |byte| UpdateId::new([byte; 16]);
+        assert_eq!(hashed(&[id(1), id(2)]), hashed(&[id(2), id(1), id(1)]));
+        assert_ne!(hashed(&[id(1)]), hashed(&[id(2)]));
+    }
+}

@@ -1,0 +1,126 @@
+//! What endpoints report (MS-WUSP 3.1.5.13 and the operations of the WSDL alone): taken, each event once, and counted. What events mean
+//! for the state of an endpoint is made of what [`Scans::take`] is given; so far they are counted and shown in the log at level debug.
+
+use quick_cache::sync::Cache;
+
+use crate::model::update::UpdateId;
+use crate::serve::client::Scans;
+use crate::serve::client::error::Error;
+use crate::serve::client::handshake::Need;
+use crate::serve::client::route::{Asked, Said};
+use crate::wire::soap::Version;
+use crate::wire::wusp::report::{Event, GetRequiredInventoryType, ReportEventBatch, ReportInventory};
+use crate::wire::wusp::{Method, answer};
+
+/// Ids of events that are remembered: those of an hour in which 20,000 endpoints scan and report. An agent sends a batch again at once
+/// where the answer was lost.
+const LATELY: usize = 200_000;
+
+/// Events that were told lately.
+pub(super) struct Lately(Cache<(UpdateId, UpdateId), ()>);
+
+impl Default for Lately {
+    fn default() -> Self {
+        Self(Cache::new(LATELY))
+    }
+}
+
+impl Lately {
+    /// Whether it is new; from now on it is not.
+    fn is_new(&self, client: UpdateId, event: UpdateId) -> bool {
+        let key = (client, event);
+        let is_new = self.0.get(&key).is_none();
+        self.0.insert(key, ());
+        is_new
+    }
+}
+
+impl Scans {
+    /// To `ReportEventBatch` and `ReportEventBatch2`. Always taken: an agent sends what is not taken again and again.
+    pub(super) fn events(
+        &self,
+        version: Version,
+        method: Method,
+        request: &ReportEventBatch,
+        asked: &mut Asked,
+    ) -> Result<Said, Error> {
+        // The second operation has no cookie, so that anybody may say anything there: it is counted, and not believed.
+        let client = match method {
+            Method::ReportEventBatch => Some(self.admit(request.cookie.as_ref(), Need::Any, asked)?.client()),
+            _ => None,
+        };
+        let nobody = UpdateId::new([0; 16]);
+        let is_new = |event: &&Event| self.lately.is_new(client.unwrap_or(nobody), event.instance);
+        let fresh: Vec<&Event> = request.events.iter().filter(is_new).collect();
+        let repeated = request.events.len() - fresh.len();
+        self.counters.events(fresh.len() as u64, repeated as u64, request.unread as u64);
+        if let Some(why) = &request.why {
+            tracing::debug!(target: "scan", unread = request.unread, why, "events of an endpoint cannot be read");
+        }
+        if let Some(client) = client {
+            Self::take(client, &fresh);
+        }
+        Ok(Said::Whole(answer::taken(version, method, true)))
+    }
+
+    /// Events that an endpoint told of itself with a cookie of its own, each for the first time.
+    fn take(client: UpdateId, events: &[&Event]) {
+        for event in events {
+            tracing::debug!(
+                target: "scan",
+                endpoint = %client,
+                event = event.id,
+                update = event.update.map(|identity| identity.to_string()).unwrap_or_default(),
+                result = event.result,
+                at = event.at.map(|at| at.to_string()).unwrap_or_default(),
+                "an endpoint reported"
+            );
+        }
+    }
+
+    /// To `GetRequiredInventoryType`: none is wanted.
+    pub(super) fn inventory_type(
+        &self,
+        version: Version,
+        request: &GetRequiredInventoryType,
+        asked: &mut Asked,
+    ) -> Result<Said, Error> {
+        self.admit(request.cookie.as_ref(), Need::Any, asked)?;
+        Ok(Said::Whole(answer::inventory_type(version, 0)))
+    }
+
+    /// To `ReportInventory`: taken, and not kept.
+    pub(super) fn inventory(
+        &self,
+        version: Version,
+        method: Method,
+        request: &ReportInventory,
+        asked: &mut Asked,
+    ) -> Result<Said, Error> {
+        self.admit(request.cookie.as_ref(), Need::Any, asked)?;
+        Ok(Said::Whole(answer::taken(version, method, true)))
+    }
+
+    /// To `GetRollupConfiguration`: nothing is wanted of servers below.
+    pub(super) fn rollup(&self, version: Version) -> Said {
+        let rollup = answer::RollupConfiguration {
+            is_detailed: false,
+            reset: UpdateId::new([0; 16]),
+            server: self.config.server,
+            batches: [1000; 4],
+        };
+        Said::Whole(answer::rollup(version, &rollup))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_counts_once_for_each_endpoint() {
+        let (lately, id) = (Lately::default(), |byte| UpdateId::new([byte; 16]));
+        assert!(lately.is_new(id(1), id(9)) && !lately.is_new(id(1), id(9)));
+        assert!(lately.is_new(id(2), id(9)), "whoever invents ids hides nobody else's event");
+    }
+}

@@ -15,6 +15,8 @@ mod plain;
 mod plain_xpress;
 #[path = "support/recorded.rs"]
 mod recorded;
+#[path = "fleet/registration.rs"]
+mod registration;
 #[path = "fleet/replay.rs"]
 mod replay;
 #[path = "fleet/scans.rs"]

@@ -14,6 +14,8 @@
 //! 3. A request is answered from that alone (`scan`): what is new, what left the scope, what changed, and whether there is more.
 //! 4. An endpoint that comes from another server maps what it holds (`refresh`); one that asks for categories is told which of them
 //!    count (`category`).
+//!
+//! Before that stands who an endpoint is (`registry`): an id is bound to the machine that came with it first.
 
 mod bits;
 pub mod category;
@@ -22,6 +24,7 @@ pub mod graph;
 pub mod load;
 pub mod order;
 pub mod refresh;
+pub mod registry;
 pub mod scan;
 pub mod view;
 pub mod views;

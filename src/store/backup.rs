@@ -10,6 +10,7 @@ use redb::{Database, Key, ReadTransaction, ReadableTable, TableDefinition, Table
 use crate::base::disk::Disk;
 use crate::store::catalog::tables as catalog;
 use crate::store::error::Error;
+use crate::store::fleet::tables as fleet;
 use crate::store::identity;
 use crate::store::index;
 use crate::store::tables::{
@@ -105,7 +106,19 @@ pub(crate) fn tables(tx: &ReadTransaction, db: &Database, wanted: &dyn Fn() -> b
     table(tx, db, catalog::SETS, wanted)?;
     table(tx, db, catalog::WANTED, wanted)?;
     table(tx, db, catalog::REFUSED, wanted)?;
-    table(tx, db, catalog::RUNS, wanted)
+    table(tx, db, catalog::RUNS, wanted)?;
+    table(tx, db, catalog::RUN_FILES, wanted)?;
+    table(tx, db, catalog::RUN_NOTES, wanted)?;
+    table(tx, db, catalog::DECISIONS, wanted)?;
+    table(tx, db, catalog::DECISION_LOG, wanted)?;
+    table(tx, db, catalog::DECISION_LINES, wanted)?;
+    table(tx, db, catalog::ASKED, wanted)?;
+    table(tx, db, catalog::LET_GO, wanted)?;
+    // Keys for cookies are in no copy: after a restore new ones are made, and endpoints shake hands anew.
+    table(tx, db, fleet::SERVER, wanted)?;
+    table(tx, db, fleet::ENDPOINTS, wanted)?;
+    table(tx, db, fleet::CONTACTS, wanted)?;
+    table(tx, db, fleet::HISTORY, wanted)
 }
 
 fn table<K: Key + 'static, V: Value + 'static>(

@@ -76,6 +76,8 @@ pub(crate) struct Core {
     pub(crate) ledger: Ledger,
     pub(crate) counters: Counters,
     pub(crate) catalog: crate::store::catalog::Shared,
+    /// Endpoints that were heard of.
+    pub(crate) heard: Arc<crate::store::fleet::Gathered>,
     /// Held while a payload is read to find out what its SHA-1 is worth: one at a time.
     pub(crate) looking: Arc<tokio::sync::Mutex<()>>,
     /// Above every id that a draft or a thing in quarantine has.

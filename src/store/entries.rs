@@ -294,5 +294,6 @@ pub(crate) fn create_tables(tx: &WriteTransaction) -> Result<(), Error> {
     tx.open_table(QUARANTINE)?;
     tx.open_table(LEDGER)?;
     tx.open_table(DOCUMENTS)?;
-    crate::store::catalog::tables::create(tx)
+    crate::store::catalog::tables::create(tx)?;
+    crate::store::fleet::tables::create(tx)
 }

@@ -22,7 +22,7 @@
 //! 5. What is held (`keeping`) can be pinned (`pins`), verified (`verify`), mended by a new draft over the old file (and `withheld` until then), given up when
 //!    room is needed (`space`), deleted or put into quarantine (`remove`; looked at and thrown out by `quarantine`).
 //!    What the catalog has come to say of it is found out by going through it (`review`).
-//! 6. Which updates there are, and which files they are made of, is the business of `catalog`.
+//! 6. Which updates there are, and which files they are made of, is the business of `catalog`; which endpoints, that of `fleet`.
 //! 7. The index is copied while in use (`backup`), put back (`restore`), or made anew from the proofs (`rebuild`).
 //!
 //! Every byte on the disk is described in `docs/store-format.md`.
@@ -44,6 +44,7 @@ mod entries;
 mod error;
 mod evidence;
 mod filling;
+pub mod fleet;
 mod hash;
 #[cfg(test)]
 mod hooked;
@@ -374,6 +375,11 @@ impl Store {
     /// The catalog of updates.
     pub fn catalog(&self) -> catalog::Catalog {
         catalog::Catalog::new(Arc::clone(&self.core))
+    }
+
+    /// What is kept of endpoints.
+    pub fn fleet(&self) -> fleet::Fleet {
+        fleet::Fleet::new(Arc::clone(&self.core))
     }
 
     /// Endpoints were sent so many bytes of this, held or not: files of later updates that are like it may come ahead of time.

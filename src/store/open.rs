@@ -30,6 +30,7 @@ use crate::store::core::{
 use crate::store::counters::Counters;
 use crate::store::entries;
 use crate::store::error::{Error, is_full, is_read_only};
+use crate::store::fleet::{ContactTick, Gathered};
 use crate::store::identity;
 use crate::store::index::{Health, Index};
 use crate::store::keys::Keys;
@@ -147,8 +148,12 @@ fn start(
     let cache = Arc::new(OpenCache::new(config.open_payloads, Arc::clone(&io), Arc::clone(&clock), Arc::clone(&freed)));
     let account = Arc::new(Account::new(Arc::clone(&clock)));
     let ledger = Ledger::new(Arc::clone(&account), Arc::clone(&index), Arc::clone(&reads))?;
-    let ticks: Vec<Box<dyn Tick>> =
-        vec![Box::new(RecencyTick::new(Arc::clone(&cache))), Box::new(LedgerTick::new(Arc::clone(&account)))];
+    let heard = Arc::new(Gathered::default());
+    let ticks: Vec<Box<dyn Tick>> = vec![
+        Box::new(RecencyTick::new(Arc::clone(&cache))),
+        Box::new(LedgerTick::new(Arc::clone(&account))),
+        Box::new(ContactTick::new(Arc::clone(&heard))),
+    ];
     let writer = Writer::start(Arc::clone(&index), Arc::clone(&disk), layout.root().to_owned(), ticks)?;
     let core = Arc::new(Core {
         config,
@@ -177,6 +182,7 @@ fn start(
         ledger,
         counters: Counters::default(),
         catalog: crate::store::catalog::Shared::default(),
+        heard,
         buffers: Buffers::default(),
         looking: Arc::default(),
         next: AtomicU64::new(1),

@@ -1,0 +1,138 @@
+//! What is kept of endpoints: who this server is to them, which of them there are, and when they were last heard of.
+//!
+//! What it promises:
+//! - The server's id is made once. A key that made cookies opens them until the end that was set when the next one came.
+//! - What a machine says of itself is judged and written in one transaction: two that come at once cannot both be the first.
+//! - That an endpoint was heard of costs no commit of its own, and is lost for half a minute at most by a crash.
+//! - Each list has a limit; what is beyond it is refused, or the oldest goes.
+//!
+//! How it goes, each step in the file named:
+//! 1. The first question for the server's identity makes id and key (`server`).
+//! 2. What a machine says of itself is laid before a judge of the floor above, with what is known of it (`endpoints`).
+//! 3. Contacts are gathered in memory, and written with the next commit that is due anyway (`contacts`).
+//!
+//! Tables and rows are in `tables`, what goes in and comes out in `value`.
+
+mod contacts;
+mod endpoints;
+mod server;
+pub(crate) mod tables;
+mod value;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::time::Timestamp;
+use crate::model::deployment::Endpoint;
+use crate::store::core::Core;
+use crate::store::error::Error;
+
+pub(crate) use crate::store::fleet::contacts::{ContactTick, Gathered};
+pub use crate::store::fleet::endpoints::{ENDPOINTS_MAX, HISTORY_MAX, PAGE_MAX};
+pub use crate::store::fleet::server::FORMER_MAX;
+pub use crate::store::fleet::value::{
+    Admitted, Bios, Contact, Contacts, Contest, CookieKey, Event, EventKind, Os, Record, Registration, Ruling, Server,
+};
+
+/// What is kept of endpoints in a store; clones share it.
+#[derive(Clone, Debug)]
+pub struct Fleet {
+    core: Arc<Core>,
+}
+
+impl Fleet {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core }
+    }
+
+    async fn look<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Arc<Core>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let core = Arc::clone(&self.core);
+        self.core.reads.run(move || job(&core)).await?
+    }
+
+    /// Who this server is, and its keys at `now`; the first time makes them. `Unavailable` where they are to be made and the store
+    /// cannot be written.
+    pub async fn server(&self, now: Timestamp) -> Result<Server, Error> {
+        if let Some(server) = self.look(move |core| core.index.read(|tx| server::read(tx, now))).await? {
+            return Ok(server);
+        }
+        self.core.writable()?;
+        let fresh = server::Fresh::new()?;
+        self.core.change_fleet(move |tx| server::make(tx, &fresh, now)).await
+    }
+
+    /// Makes a new key that signs from now on; the former ones open for `overlap` more, or until the end that they have. Of more
+    /// than [`FORMER_MAX`] the oldest go at once.
+    pub async fn rotate(&self, now: Timestamp, overlap: Duration) -> Result<Server, Error> {
+        self.core.writable()?;
+        let fresh = server::Fresh::new()?;
+        self.core.change_fleet(move |tx| server::rotate(tx, &fresh, now, overlap)).await
+    }
+
+    /// Lays what is known of an endpoint before `judge`, and writes what it rules. The judge is asked of a snapshot first, and again
+    /// within the transaction where there is something to write: it must be pure. `Full` where a new one would be beyond
+    /// [`ENDPOINTS_MAX`].
+    pub async fn judge<T: Send + 'static>(
+        &self,
+        endpoint: Endpoint,
+        judge: impl Fn(Option<Record>) -> Ruling<T> + Send + 'static,
+    ) -> Result<T, Error> {
+        let known = self.endpoint(endpoint).await?;
+        let ruling = judge(known);
+        if ruling.put.is_none() && ruling.events.is_empty() {
+            return Ok(ruling.answer);
+        }
+        self.core.writable()?;
+        self.core.change_fleet(move |tx| endpoints::rule(tx, endpoint, &judge)).await
+    }
+
+    /// What is known of an endpoint.
+    pub async fn endpoint(&self, endpoint: Endpoint) -> Result<Option<Record>, Error> {
+        self.look(move |core| core.index.read(|tx| endpoints::get(tx, endpoint))).await
+    }
+
+    /// Endpoints in the order of their ids, those behind `after`; at most [`PAGE_MAX`].
+    pub async fn endpoints(&self, after: Option<Endpoint>, limit: usize) -> Result<Vec<Record>, Error> {
+        self.look(move |core| core.index.read(|tx| endpoints::page(tx, after, limit.min(PAGE_MAX)))).await
+    }
+
+    /// How many endpoints there are.
+    pub async fn count(&self) -> Result<u64, Error> {
+        self.look(|core| core.index.read(endpoints::count)).await
+    }
+
+    /// What happened to an endpoint, the oldest first.
+    pub async fn history(&self, endpoint: Endpoint) -> Result<Vec<Event>, Error> {
+        self.look(move |core| core.index.read(|tx| endpoints::history(tx, endpoint))).await
+    }
+
+    /// Forgets an endpoint with all that is kept of it; says whether it was known.
+    pub async fn forget(&self, endpoint: Endpoint) -> Result<bool, Error> {
+        self.core.writable()?;
+        self.core.writer.change(crate::store::writer::Room::Frees, move |tx| endpoints::forget(tx, endpoint)).await
+    }
+
+    /// An endpoint was heard of. Waits for nothing.
+    pub fn heard(&self, endpoint: Endpoint, address: IpAddr, contact: Contact, at: Timestamp) {
+        self.core.heard.note(endpoint, address, contact, at);
+    }
+
+    /// When an endpoint was last heard of, what is not written yet included.
+    pub async fn contacts(&self, endpoint: Endpoint) -> Result<Contacts, Error> {
+        let gathered = Arc::clone(&self.core.heard);
+        self.look(move |core| core.index.read(|tx| contacts::get(tx, &gathered, endpoint))).await
+    }
+}
+
+impl Core {
+    async fn change_fleet<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&redb::WriteTransaction) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.writer.change(crate::store::writer::Room::Adds, change).await
+    }
+}

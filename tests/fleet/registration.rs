@@ -1,0 +1,215 @@
+//! Who an endpoint is: bound at first sight, contested, cloned, moved, held; the keys of cookies; and that all of it outlives a restart.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use waystation::base::disk::RealDisk;
+use waystation::base::time::{SystemClock, Timestamp};
+use waystation::fleet::registry::{Admission, Admit, NEW_MAX, Registered, Registry};
+use waystation::model::deployment::Endpoint;
+use waystation::model::update::UpdateId;
+use waystation::store::fleet::{Admitted, Bios, Contact, EventKind, FORMER_MAX, HISTORY_MAX, Os, Registration};
+use waystation::store::{Config, Store};
+
+const HOUR: u64 = 3_600_000;
+const T: u64 = 1_800_000_000_000;
+
+fn open(path: &Path) -> Store {
+    let config = Config {
+        path: path.to_owned(),
+        max_size: 1 << 30,
+        min_free: 0,
+        unproven: Duration::from_hours(24),
+        index_cache: 8 << 20,
+        open_payloads: 16,
+        io_threads: 2,
+    };
+    Store::open(config, Arc::new(RealDisk), Arc::new(SystemClock)).unwrap().0
+}
+
+fn at(hour: u64) -> Timestamp {
+    Timestamp::from_ms(T + hour * HOUR)
+}
+
+fn endpoint(of: u32) -> Endpoint {
+    let mut bytes = [9; 16];
+    bytes[..4].copy_from_slice(&of.to_be_bytes());
+    Endpoint(UpdateId::new(bytes))
+}
+
+fn machine(of: u32, name: &str, address: &str, hour: u64) -> Registration {
+    Registration {
+        endpoint: endpoint(of),
+        name: name.into(),
+        os: Os { major: 10, minor: 0, build: 26_100, pack_major: 0, pack_minor: 0 },
+        maker: "Maker".into(),
+        model: "Model 1".into(),
+        bios: Bios { name: "Firmware".into(), version: "1.0".into(), date: "2025-01-01".into() },
+        architecture: "amd64".into(),
+        client_version: "10.0.26100.1".into(),
+        targets: vec!["Pilot".into()],
+        address: address.parse().unwrap(),
+        at: at(hour),
+    }
+}
+
+async fn kinds(registry: &Registry, of: u32) -> Vec<EventKind> {
+    registry.fleet().history(endpoint(of)).await.unwrap().iter().map(|event| event.kind).collect()
+}
+
+#[tokio::test]
+async fn an_id_that_turns_up_with_another_machine_overwrites_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = Registry::new(open(dir.path()).fleet(), Admission::default());
+    let first = machine(1, "pc1.example", "10.0.0.1", 0);
+    assert_eq!(registry.registered(first.clone()).await.unwrap(), Registered::Accepted);
+    let other = machine(1, "pc2.example", "10.0.0.2", 1);
+    for _ in 0..3 {
+        assert_eq!(registry.registered(other.clone()).await.unwrap(), Registered::Contested);
+    }
+    let mut rebuilt = machine(1, "PC1.example", "10.0.0.1", 1);
+    rebuilt.model = "Model 2".into();
+    assert_eq!(registry.registered(rebuilt).await.unwrap(), Registered::Contested, "the name alone is not the machine");
+    let known = registry.fleet().endpoint(endpoint(1)).await.unwrap().unwrap();
+    assert_eq!(known.registration, first);
+    let contests: Vec<_> = known.contests.iter().map(|one| (one.name.as_str(), one.times, one.is_clone)).collect();
+    assert_eq!(contests, [("pc2.example", 1, false), ("PC1.example", 1, false)]);
+    assert_eq!(kinds(&registry, 1).await, [EventKind::First, EventKind::Contested, EventKind::Contested]);
+
+    // It was renamed: by somebody's word, and not by its own.
+    assert!(registry.bind(endpoint(1), "pc2.example".into(), "ann".into(), at(2)).await.unwrap());
+    assert!(!registry.bind(endpoint(1), "pc3.example".into(), "ann".into(), at(2)).await.unwrap());
+    assert_eq!(registry.registered(machine(1, "pc2.example", "10.0.0.2", 3)).await.unwrap(), Registered::Accepted);
+    assert_eq!(registry.registered(machine(1, "pc1.example", "10.0.0.1", 3)).await.unwrap(), Registered::Contested);
+}
+
+#[tokio::test]
+async fn two_that_come_in_turns_are_clones() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = Registry::new(open(dir.path()).fleet(), Admission::default());
+    let is_clone = async || registry.fleet().endpoint(endpoint(1)).await.unwrap().unwrap().contests[0].is_clone;
+    registry.registered(machine(1, "a", "10.0.0.1", 0)).await.unwrap();
+    registry.registered(machine(1, "b", "10.0.0.2", 1)).await.unwrap();
+    registry.registered(machine(1, "b", "10.0.0.2", 9)).await.unwrap();
+    assert!(!is_clone().await, "the first one may be gone under its name");
+    registry.registered(machine(1, "a", "10.0.0.1", 10)).await.unwrap();
+    assert!(!is_clone().await);
+    assert_eq!(registry.registered(machine(1, "b", "10.0.0.2", 11)).await.unwrap(), Registered::Contested);
+    assert!(is_clone().await);
+}
+
+#[tokio::test]
+async fn an_address_is_history_and_what_is_kept_has_limits() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = Registry::new(open(dir.path()).fleet(), Admission::default());
+    registry.registered(machine(1, "a", "10.0.0.1", 0)).await.unwrap();
+    for hour in 1..=100 {
+        let address = format!("10.1.0.{hour}");
+        assert_eq!(registry.registered(machine(1, "a", &address, hour)).await.unwrap(), Registered::Accepted);
+    }
+    let known = registry.fleet().endpoint(endpoint(1)).await.unwrap().unwrap();
+    assert!(known.contests.is_empty());
+    assert_eq!(known.registration.address, "10.1.0.100".parse::<IpAddr>().unwrap());
+    let history = registry.fleet().history(endpoint(1)).await.unwrap();
+    assert_eq!((history.len(), history[0].kind), (HISTORY_MAX, EventKind::First));
+    assert!(history[1..].iter().all(|event| event.kind == EventKind::Address));
+
+    for of in 0..2 * 8 {
+        registry.registered(machine(1, &format!("other{of}"), "10.0.0.9", 200)).await.unwrap();
+    }
+    let mut long = machine(2, &"é".repeat(4000), "10.0.0.1", 200);
+    long.targets = vec!["x".repeat(4000); 400];
+    registry.registered(long).await.unwrap();
+    assert_eq!(registry.fleet().endpoint(endpoint(1)).await.unwrap().unwrap().contests.len(), 8);
+    let told = registry.fleet().endpoint(endpoint(2)).await.unwrap().unwrap().registration;
+    assert_eq!((told.name.chars().count(), told.targets.len(), told.targets[0].len()), (255, 32, 255));
+}
+
+#[tokio::test]
+async fn who_is_new_is_let_in_by_network_and_in_numbers() {
+    let dir = tempfile::tempdir().unwrap();
+    let networks = vec![("10.0.0.0/8".parse().unwrap(), Admit::Accept), ("10.9.0.0/16".parse().unwrap(), Admit::Hold)];
+    let registry = Registry::new(open(dir.path()).fleet(), Admission { otherwise: Admit::Refuse, networks });
+    assert_eq!(registry.registered(machine(1, "a", "::ffff:10.0.0.1", 0)).await.unwrap(), Registered::Accepted);
+    assert_eq!(registry.registered(machine(2, "b", "10.9.0.1", 0)).await.unwrap(), Registered::Held);
+    assert_eq!(registry.registered(machine(3, "c", "192.0.2.1", 0)).await.unwrap(), Registered::Refused);
+    assert!(registry.fleet().endpoint(endpoint(3)).await.unwrap().is_none());
+    assert!(!registry.is_served(endpoint(2)).await.unwrap());
+    assert!(registry.admit(endpoint(2), "ann".into(), at(1)).await.unwrap());
+    assert!(!registry.admit(endpoint(2), "ann".into(), at(1)).await.unwrap());
+    assert!(registry.is_served(endpoint(2)).await.unwrap());
+
+    let mut many = tokio::task::JoinSet::new();
+    for of in 10..10 + NEW_MAX + 5 {
+        let registry = registry.clone();
+        many.spawn(async move { registry.registered(machine(of, &format!("m{of}"), "10.2.0.1", 0)).await.unwrap() });
+    }
+    let found = many.join_all().await;
+    assert_eq!(found.iter().filter(|one| **one == Registered::TooMany).count(), 5);
+    assert_eq!(registry.fleet().count().await.unwrap(), 2 + u64::from(NEW_MAX));
+    assert_eq!(registry.registered(machine(5, "n", "10.3.0.1", 0)).await.unwrap(), Registered::Accepted);
+    assert_eq!(registry.registered(machine(6, "o", "10.2.0.1", 1)).await.unwrap(), Registered::Accepted);
+    assert!(registry.fleet().forget(endpoint(6)).await.unwrap());
+    assert!(kinds(&registry, 6).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_restart_keeps_endpoints_contacts_and_keys() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let registry = Registry::new(store.fleet(), Admission { otherwise: Admit::Hold, networks: vec![] });
+    let server = store.fleet().server(at(0)).await.unwrap();
+    registry.registered(machine(1, "a", "10.0.0.1", 0)).await.unwrap();
+    registry.contact(endpoint(1), "10.0.0.1".parse().unwrap(), Contact::Scan, at(3));
+    registry.contact(endpoint(1), "10.0.0.7".parse().unwrap(), Contact::Report, at(5));
+    registry.contact(endpoint(7), "10.0.0.7".parse().unwrap(), Contact::Scan, at(5));
+    let known = store.fleet().endpoint(endpoint(1)).await.unwrap();
+    let contacts = store.fleet().contacts(endpoint(1)).await.unwrap();
+    drop((registry, store));
+
+    let store = open(dir.path());
+    assert_eq!(store.fleet().endpoint(endpoint(1)).await.unwrap(), known);
+    assert_eq!(known.unwrap().admitted, Admitted::Held);
+    let kept = store.fleet().contacts(endpoint(1)).await.unwrap();
+    assert_eq!(kept, contacts);
+    let last = [Contact::Handshake, Contact::Registration, Contact::Scan, Contact::Report].map(|one| kept.last(one));
+    assert_eq!(last, [None, Some(at(0)), Some(at(3)), Some(at(5))]);
+    assert_eq!((kept.latest(), kept.address), (Some(at(5)), Some("10.0.0.7".parse().unwrap())));
+    assert_eq!(store.fleet().contacts(endpoint(7)).await.unwrap().latest(), None, "nobody registered it");
+    let again = store.fleet().server(at(1)).await.unwrap();
+    assert_eq!((again.id, again.epoch, again.signs.number), (server.id, server.epoch, server.signs.number));
+    assert_eq!(again.signs.key.expose(), server.signs.key.expose());
+}
+
+#[tokio::test]
+async fn former_keys_open_until_their_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let fleet = open(dir.path()).fleet();
+    let two = Duration::from_hours(2);
+    let (first, same) = tokio::join!(fleet.server(at(0)), fleet.server(at(0)));
+    let first = first.unwrap();
+    assert_eq!(first.signs.key.expose(), same.unwrap().signs.key.expose(), "two that ask at once get one key");
+    assert!(first.opens.is_empty());
+    assert!(format!("{first:?}").contains("key: Key(***)"), "a key is never printed");
+
+    let second = fleet.rotate(at(1), two).await.unwrap();
+    assert_eq!(second.id, first.id);
+    assert_ne!(second.signs.key.expose(), first.signs.key.expose());
+    let opens = async |hour| fleet.server(at(hour)).await.unwrap().key(first.signs.number).map(|key| *key.expose());
+    assert_eq!(opens(2).await, Some(*first.signs.key.expose()));
+    assert_eq!(opens(3).await, None, "its end is not part of it");
+    // A later rotation lengthens nothing.
+    fleet.rotate(at(2), Duration::from_hours(9)).await.unwrap();
+    assert_eq!(opens(3).await, None);
+    assert!(fleet.server(at(10)).await.unwrap().key(second.signs.number).is_some());
+
+    let mut numbers = std::collections::BTreeSet::new();
+    for _ in 0..3 * FORMER_MAX {
+        let server = fleet.rotate(at(20), two).await.unwrap();
+        assert!(numbers.insert(server.signs.number), "a number is never used again");
+        assert!(server.opens.len() <= FORMER_MAX);
+    }
+    assert_eq!(fleet.server(at(20)).await.unwrap().opens.len(), FORMER_MAX);
+}

@@ -113,6 +113,13 @@ impl Sim {
         control::answer(&self.shared, &Method::GET, "deployable", filter).1
     }
 
+    /// The document of a revision as it would travel, uncompressed; none where there is no such revision.
+    pub fn document(&self, id: &str, revision: u32) -> Option<String> {
+        let identity = (guid::Guid::read(id)?, revision);
+        let scale = self.shared.options.file_scale;
+        self.shared.world().document(&self.shared.files, scale, &identity).map(|document| document.text)
+    }
+
     /// Orders a fault: `{"fault": "server-busy", "count": 2}`; the error says what is wrong with the order.
     pub fn fault(&self, order: &Value) -> Result<(), String> {
         let order = faults::Order::read(order)?;

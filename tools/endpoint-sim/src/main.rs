@@ -1,0 +1,143 @@
+//! The agents as a program: `endpoint-sim --server http://127.0.0.1:3698 --machines 1000 --seed 7`.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "what the machines came to is told on standard output")]
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use endpoint_sim::{Common, Outcome, Plan, Server, run, totals};
+use serde_json::json;
+
+const LONG: &str = "\
+Each machine does what a Windows Update Agent does: GetConfig, the two cookies, RegisterComputer, rounds of SyncUpdates in which it
+evaluates prerequisites and rules itself, the pass for drivers, GetExtendedUpdateInfo for what it needs. With --download it fetches the
+approved ones in shuffled ranges of 1 MiB, proves both digests and installs in pretence; with --report it sends its events.
+A rule that asks for what no simulated machine has (a registry, files) is answered by a truth that follows from the machine's seed and the
+update's id: the same seed needs the same updates on every run.
+
+Ends with 0 where every machine converged, with 1 where one did not, with 2 where it was told nonsense.
+
+Examples:
+  endpoint-sim --server http://127.0.0.1:3698 --machines 1000 --seed 7
+  endpoint-sim --server http://127.0.0.1:3698 --scans 2 --download --report     one machine, then again what is new to it
+  endpoint-sim --server http://127.0.0.1:3698 --machines 50 --json | jq '.machines[] | select(.converged | not) | .why_not'";
+
+/// Windows Update Agents in thousands: they scan against a server, evaluate, download, install in pretence, report.
+#[derive(Parser)]
+#[command(version, after_help = LONG)]
+struct Arguments {
+    /// What the machines have as WUServer
+    #[arg(long, value_name = "URL")]
+    server: String,
+    /// How many machines
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    machines: u64,
+    /// What the machines follow from: their ids, names, Windows, and what is installed on them
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    seed: u64,
+    /// How many machines talk at a time
+    #[arg(long, default_value_t = 32, value_name = "N")]
+    at_once: usize,
+    /// Scans of each machine; all but the first ask only for what is new
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    scans: u32,
+    /// Download what is approved, and install it in pretence
+    #[arg(long)]
+    download: bool,
+    /// Report events
+    #[arg(long)]
+    report: bool,
+    /// The group that the machines say they belong to
+    #[arg(long, value_name = "NAME")]
+    group: Option<String>,
+    /// Tell everything as JSON: totals, and each machine
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let server = match Server::find(&arguments.server) {
+        Ok(server) => server,
+        Err(error) => {
+            eprintln!("endpoint-sim: --server: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    if arguments.machines > 1_000_000 || !(1..=10_000).contains(&arguments.at_once) {
+        eprintln!("endpoint-sim: at most 1000000 machines, and 1 to 10000 at once");
+        return ExitCode::from(2);
+    }
+    let plan = Plan {
+        machines: arguments.machines,
+        seed: arguments.seed,
+        at_once: arguments.at_once,
+        scans: arguments.scans,
+        download: arguments.download,
+        report: arguments.report,
+    };
+    let mut common = Common::default();
+    common.group = arguments.group;
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("endpoint-sim: no threads: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let start = Instant::now();
+    let all = runtime.block_on(run(&server, &plan, &common));
+    let took = start.elapsed();
+    if arguments.json {
+        let machines: Vec<_> = all.iter().map(Outcome::json).collect();
+        println!("{}", json!({ "totals": totals(&plan, &all, took), "machines": machines }));
+    } else {
+        tell(&plan, &all, took);
+    }
+    let whole = all.len() as u64 == plan.machines && all.iter().all(Outcome::converged);
+    if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn tell(plan: &Plan, all: &[Outcome], took: Duration) {
+    if all.len() <= 20 {
+        for outcome in all {
+            let last = outcome.scans.last().map(|(scan, _)| scan);
+            let why = outcome.failure.as_ref().map_or_else(|| "converged".to_owned(), ToString::to_string);
+            println!(
+                "{}  {} rounds, {} needed, {} installed, {} KB, {} ms  {why}",
+                outcome.machine.name,
+                outcome.scans.iter().map(|(scan, _)| scan.rounds).sum::<u32>(),
+                last.map_or(0, |scan| scan.verdict.needed.len()),
+                last.map_or(0, |scan| scan.verdict.installed.len()),
+                outcome.received / 1000,
+                outcome.took.as_millis()
+            );
+        }
+    } else {
+        for outcome in all.iter().filter(|outcome| !outcome.converged()).take(20) {
+            let why = outcome.failure.as_ref().map(ToString::to_string).unwrap_or_default();
+            println!("{}  {why}", outcome.machine.name);
+        }
+    }
+    let sum = totals(plan, all, took);
+    println!(
+        "{} of {} machines converged in {:.1} s: {} scans, {} rounds (most {}), {} MB of answers, {} events",
+        sum["converged"],
+        sum["machines"],
+        took.as_secs_f64(),
+        sum["scans"],
+        sum["rounds"],
+        sum["most_rounds"],
+        sum["soap_bytes"].as_u64().unwrap_or(0) / 1_000_000,
+        sum["events"]
+    );
+    println!(
+        "{} files of {} MB, {} updates installed in pretence, {} failed; a machine took {} ms (median), {} ms (p95)",
+        sum["files"],
+        sum["file_bytes"].as_u64().unwrap_or(0) / 1_000_000,
+        sum["installed_now"],
+        sum["install_failures"],
+        sum["machine_ms"]["median"],
+        sum["machine_ms"]["p95"]
+    );
+}

@@ -31,6 +31,10 @@ pub const JITTER_MINUTES_MAX: u32 = 720;
 /// The most sets of definitions that are kept. Some eight come in a day.
 pub const DEFINITIONS_KEPT_MAX: u32 = 1_000;
 
+/// How far ahead of the node's clock the date of a definition update is believed: clocks of publishers and nodes differ, and so do the
+/// zones that dates without one are meant in.
+pub const AHEAD_MAX: Duration = Duration::from_hours(24);
+
 /// A schedule that cannot be meant.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -157,17 +161,19 @@ impl Definitions {
         }
     }
 
-    /// Which of the definition updates of one product are beyond the newest that are kept. Of those made at one time the one with the
-    /// higher id counts as the newer.
-    pub fn surplus(&self, known: impl IntoIterator<Item = (UpdateId, Timestamp)>) -> BTreeSet<UpdateId> {
-        self.beyond(known.into_iter().map(|(id, made)| (id, made, true)))
-    }
-
-    /// The same where some are not offered any more, since they were withdrawn or something newer is there: those go first, however
-    /// new they are.
-    pub fn beyond(&self, known: impl IntoIterator<Item = (UpdateId, Timestamp, bool)>) -> BTreeSet<UpdateId> {
-        let mut known: Vec<(bool, Timestamp, UpdateId)> =
-            known.into_iter().map(|(id, made, is_offered)| (is_offered, made, id)).collect();
+    /// Which of the definition updates of one product are beyond the newest that are kept: id, when it was made, and whether it is
+    /// offered. What is not, since it was withdrawn or something newer is there, goes first, however new it is; of the others those
+    /// that say they were made more than [`AHEAD_MAX`] after `now`, since nobody knows when that was. Of those made at one time the
+    /// one with the higher id counts as the newer.
+    pub fn beyond(
+        &self,
+        known: impl IntoIterator<Item = (UpdateId, Timestamp, bool)>,
+        now: Timestamp,
+    ) -> BTreeSet<UpdateId> {
+        let latest = now.after(AHEAD_MAX);
+        // By the date all the same where none can be believed: then it is the node's clock that is wrong.
+        let mut known: Vec<(bool, bool, Timestamp, UpdateId)> =
+            known.into_iter().map(|(id, made, is_offered)| (is_offered, made <= latest, made, id)).collect();
         known.sort_unstable_by(|one, other| other.cmp(one));
         let keep = usize::try_from(self.keep).unwrap_or(usize::MAX);
         known.into_iter().skip(keep).map(|(.., id)| id).collect()

@@ -1,9 +1,9 @@
 //! The lane of definition updates: they come several times a day, and each makes the one before it superfluous.
 //!
-//! 1. Of Microsoft only they are listed, for the products of the filters, with an anchor of their own; the other lists and anchors are
+//! 1. Of Microsoft only they are listed, for the products of the filters, which are checked as in a whole run, with an anchor of their own; the other lists and anchors are
 //!    left alone. A WSUS gives everything as one list, so that a run of this lane is one like the others there.
-//! 2. Of each product the newest are kept; what is withdrawn or superseded counts as older than what is not. The others go, unless
-//!    something that stays needs them.
+//! 2. Of each product the newest are kept; what is withdrawn or superseded counts as older than what is not, and so does what is
+//!    dated more than a day ahead of the node's clock. The others go, unless something that stays needs them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,10 +24,10 @@ impl Work<'_> {
         if standing.arriving.is_some() || standing.upstream.as_ref() != Some(&self.shared.upstream) {
             return Err(Error::Early);
         }
+        let tree = self.catalog.tree().await?;
+        let (filters, _) = self.chosen(&tree)?;
         let config = self.until_stopped(self.shared.wsus.config(None)).await?;
         self.at_once = config.updates_max;
-        let tree = self.catalog.tree().await?;
-        let (filters, _) = (self.shared.chosen)().in_force(&tree);
         let classifications = BTreeSet::from([known::DEFINITION_UPDATES]);
         let wanted = filter::Wanted { classifications, ..filters.wanted(&tree) };
         let name = plan::definitions_name(&wanted);
@@ -78,8 +78,9 @@ impl Work<'_> {
                 None => break,
             }
         }
+        let now = self.shared.clock.now();
         let surplus: BTreeMap<UpdateId, BTreeSet<UpdateId>> =
-            products.into_iter().map(|(product, known)| (product, lane.beyond(known))).collect();
+            products.into_iter().map(|(product, known)| (product, lane.beyond(known, now))).collect();
         // One that is among the newest of any of its products stays.
         let is_surplus = |id: &UpdateId, product: &UpdateId| surplus.get(product).is_some_and(|ids| ids.contains(id));
         let doomed: Vec<UpdateId> = of

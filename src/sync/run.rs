@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::model::filter;
+use crate::model::filter::{self, Filters, Tree};
 use crate::model::update::Identity;
 use crate::store::catalog::{Catalog, Counts, RunKind, Set, UpstreamKind};
 use crate::sync::error::Error;
@@ -91,21 +91,10 @@ impl<'a> Work<'a> {
         self.list(CATEGORIES, Step::ListingCategories, Step::FetchingCategories, categories).await?;
         if self.shared.upstream.kind == UpstreamKind::Microsoft {
             let tree = self.catalog.tree().await?;
-            let (filters, left_out) = (self.shared.chosen)().in_force(&tree);
-            for error in &left_out {
-                tracing::warn!(%error, "a filter is left out");
-            }
-            let told = told(&left_out);
-            if let Err(error) = filters.check() {
-                let why = if told.is_empty() { error.to_string() } else { told };
-                return Err(Error::Filters { why });
-            }
-            if !told.is_empty() {
-                self.board.note(format!("left out of the filters: {told}"));
-            }
+            let (filters, is_whole) = self.chosen(&tree)?;
             self.filtered(&filters.wanted(&tree)).await?;
             beyond::fetch(self).await?;
-            found_by = Some((filters, left_out.is_empty()));
+            found_by = Some((filters, is_whole));
         } else {
             let everything = |anchor| Wanted { anchor, ..Wanted::default() };
             self.list(EVERYTHING, Step::ListingUpdates, Step::FetchingUpdates, everything).await?;
@@ -118,6 +107,24 @@ impl<'a> Work<'a> {
             Some((filters, is_whole)) => self.let_go_beyond(&filters, is_whole).await,
             None => Ok(()),
         }
+    }
+
+    /// The filters of now, and whether all of them mean something in this catalog; what does not is told in the history. Refuses
+    /// those that find nothing, or everything.
+    pub(in crate::sync) fn chosen(&self, tree: &Tree) -> Result<(Filters, bool), Error> {
+        let (filters, left_out) = (self.shared.chosen)().in_force(tree);
+        for error in &left_out {
+            tracing::warn!(%error, "a filter is left out");
+        }
+        let told = told(&left_out);
+        if let Err(error) = filters.check() {
+            let why = if told.is_empty() { error.to_string() } else { told };
+            return Err(Error::Filters { why });
+        }
+        if !told.is_empty() {
+            self.board.note(format!("left out of the filters: {told}"));
+        }
+        Ok((filters, left_out.is_empty()))
     }
 
     /// Step 3 for filters.

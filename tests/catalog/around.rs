@@ -656,6 +656,36 @@ async fn definition_updates_have_a_lane_of_their_own_and_the_newest_stay() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_lane_of_definition_updates_checks_the_filters_as_a_whole_run_does() {
+    let sim = sim(Character::Microsoft, 47, 200);
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir, Arc::new(RealDisk));
+    let of = |products: &[&str]| {
+        let products = products.iter().map(|name| (*name).to_owned()).collect();
+        let chosen = Arc::new(move || Selection { products: Vec::clone(&products), ..Selection::default() });
+        let (kind, url) = (UpstreamKind::Microsoft, sim.url());
+        let extras =
+            Extras { definitions: Some(Definitions { enabled: true, ..Definitions::default() }), ..Extras::default() };
+        Runner::with(kind, &url, wsus(&url, &dir, None), store.clone(), chosen, Arc::new(SystemClock), extras)
+    };
+    let lane = async |runner: &Runner| {
+        timeout(SOON, runner.run_as(order(RunKind::Definitions), &CancellationToken::new())).await.unwrap()
+    };
+    timeout(SOON, of(&["Windows 11"]).run(&CancellationToken::new())).await.unwrap().unwrap();
+    sim.reset_log();
+    let error = lane(&of(&["Windows Eleven"])).await.unwrap_err();
+    assert!(matches!(error, Error::Filters { .. }) && error.to_string().contains("\"Windows Eleven\""), "{error}");
+    assert_eq!(sim.log(10)["lines"].as_array().map(Vec::len), Some(0), "before anything is asked");
+    let some = of(&["Windows 11", "Windows Eleven"]);
+    lane(&some).await.unwrap();
+    let run = some.history(None, 1).await.unwrap().remove(0);
+    assert_eq!((run.note.kind, run.outcome), (RunKind::Definitions, Outcome::Successful));
+    let said = "left out of the filters: no product is called \"Windows Eleven\"";
+    assert!(run.reason.starts_with(said), "{}", run.reason);
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_one_list_lets_go_of_no_other_one_fetches_again() {
     let sim = sim(Character::Microsoft, 45, 1_500);
     let keep = |keep| Extras {

@@ -178,3 +178,52 @@ async fn a_run_that_was_cut_off_ended_with_its_last_commit() {
     assert_eq!(run.ended, Some(run.started));
     store.close().await.unwrap();
 }
+
+#[tokio::test]
+async fn what_a_definition_update_pushed_out_is_listed_again_when_that_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let catalog = store.catalog();
+    catalog.begin_upstream(wsus()).await.unwrap();
+    catalog.let_go_under(Some(1)).await.unwrap();
+    let of = waystation::model::filter::known::DEFINITION_UPDATES;
+    let definition = |at: u64| {
+        let clause = Clause { any_of: vec![of], is_category: true };
+        small(Update { prerequisites: vec![clause], ..update(at, 1) })
+    };
+    import(&catalog, vec![definition(1), definition(2), small(update(3, 1))]).await;
+    named(&catalog, "every", &[identity(2, 1), identity(3, 1)]).await;
+    let anchor =
+        async || catalog.standing().await.unwrap().sets.iter().find(|set| set.name == "every").unwrap().anchor.clone();
+    assert!(anchor().await.is_some());
+    assert_eq!(catalog.let_go(vec![id(1)], true, None).await.unwrap(), 1);
+    catalog.refuse(identity(3, 1), "it differs".into()).await.unwrap();
+    assert!(anchor().await.is_some(), "that one had nothing to do with it");
+    assert_eq!(named(&catalog, "one", &[identity(1, 1)]).await, 0);
+    catalog.refuse(identity(2, 1), "it differs".into()).await.unwrap();
+    assert_eq!(anchor().await, None, "the list comes whole");
+    assert_eq!(named(&catalog, "every", &[identity(1, 1)]).await, 1, "and brings what had gone");
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_file_of_very_many_updates_is_described_by_those_at_both_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let catalog = store.catalog();
+    let with = |at: u64| small(Update { files: vec![file(1)], ..update(at, 1) });
+    catalog.begin_upstream(wsus()).await.unwrap();
+    import(&catalog, (1..=1_010).map(with).collect()).await;
+    let is_proven = async || !catalog.files(FileDigest::Sha1(sha1_of(1))).await.unwrap()[0].unauthenticated;
+    assert!(!is_proven().await);
+    let number = catalog.current(id(1_005)).await.unwrap().unwrap();
+    assert!(number > 1_000, "{number}: the oldest thousand are not enough to find it");
+    let mut doubtful = catalog.doubtful(None).await.unwrap().0;
+    doubtful.retain(|one| one.identity == identity(1_005, 1));
+    assert_eq!(catalog.vouch_for(doubtful).await.unwrap(), 1);
+    assert!(is_proven().await, "one that is vouched for describes it, wherever it stands");
+    // Whatever becomes of the oldest.
+    catalog.refuse(identity(1, 1), "it differs".into()).await.unwrap();
+    assert!(is_proven().await);
+    store.close().await.unwrap();
+}

@@ -286,6 +286,36 @@ async fn decisions_are_told_by_the_change_log() {
 }
 
 #[tokio::test]
+async fn many_decisions_of_a_former_version_are_logged_in_small_steps() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let catalog = store.catalog();
+    catalog.begin_upstream(microsoft()).await.unwrap();
+    let all: Vec<_> = (1..=2_500).map(id).collect();
+    catalog.decide(all.clone(), Deciding::Decline, "ada".into(), String::new()).await.unwrap();
+    store.close().await.unwrap();
+    meddle(dir.path(), |tx| {
+        let lines: redb::TableDefinition<'_, &[u8; 32], &[u8; 12]> =
+            redb::TableDefinition::new("catalog-decision-lines.1");
+        let log: redb::TableDefinition<'_, &[u8; 12], &[u8; 33]> = redb::TableDefinition::new("catalog-decision-log.1");
+        assert!(tx.delete_table(lines).unwrap() && tx.delete_table(log).unwrap());
+    });
+    let (store, _) = open(dir.path());
+    let catalog = store.catalog();
+    // One that is decided anew before that is logged by itself, and once.
+    catalog.decide(vec![id(7)], Deciding::Approve { all_files: false }, "ada".into(), String::new()).await.unwrap();
+    let logged = async || catalog.changes(0, 0, 5_000).await.unwrap().decisions;
+    assert_eq!(logged().await.len(), 1, "nobody waits for all the others");
+    catalog.sweep().await.unwrap();
+    let lines = logged().await;
+    assert_eq!(lines.iter().map(|line| line.id).collect::<BTreeSet<_>>(), all.into_iter().collect());
+    assert_eq!(lines.len(), 2_500);
+    let commits: BTreeSet<u64> = lines.iter().map(|line| line.at).collect();
+    assert_eq!(commits.len(), 4, "at most a thousand in one transaction");
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
 async fn decisions_that_are_refused_leave_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = open(dir.path());

@@ -209,9 +209,38 @@ fn definitions_come_often_and_the_newest_stay() {
         ["2026-01-01T03:30:00Z", "2026-01-01T07:30:00Z", "2026-01-01T11:30:00Z"]
     );
     let id = |number: u8| UpdateId::new([number; 16]);
-    let known = [(1, 10), (2, 30), (3, 20), (4, 20)].map(|(number, ms)| (id(number), Timestamp::from_ms(ms)));
-    assert_eq!(lane.surplus(known), BTreeSet::from([id(1), id(3)]));
-    assert_eq!(lane.surplus(known[..2].to_vec()), BTreeSet::new());
+    let now = Timestamp::from_ms(1_000_000_000);
+    let known = [(1, 10), (2, 30), (3, 20), (4, 20)].map(|(number, ms)| (id(number), Timestamp::from_ms(ms), true));
+    assert_eq!(lane.beyond(known, now), BTreeSet::from([id(1), id(3)]));
+    assert_eq!(lane.beyond(known[..2].to_vec(), now), BTreeSet::new());
+    let known = [(1, 10, true), (2, 30, false), (3, 20, true)];
+    let known = known.map(|(number, ms, is_offered)| (id(number), Timestamp::from_ms(ms), is_offered));
+    assert_eq!(lane.beyond(known, now), BTreeSet::from([id(2)]), "what is offered stays");
+}
+
+#[test]
+fn definitions_dated_in_the_future_are_the_oldest() {
+    let lane = Definitions { keep: 2, ..Definitions::default() };
+    let now = Timestamp::from_ms(1_000_000_000);
+    let id = |number: u8| UpdateId::new([number; 16]);
+    let hours = |hours: u64| now.after(Duration::from_hours(hours));
+    let of =
+        |known: &[(u8, Timestamp)]| lane.beyond(known.iter().map(|(number, made)| (id(*number), *made, true)), now);
+    let unknown = Timestamp::from_ms(0);
+    assert_eq!(
+        of(&[(1, Timestamp::from_ms(5)), (2, hours(25)), (3, hours(24)), (4, hours(900_000))]),
+        [id(2), id(4)].into()
+    );
+    assert_eq!(
+        of(&[(1, unknown), (2, hours(25)), (3, hours(26))]),
+        [id(2)].into(),
+        "nor is one without a date behind them"
+    );
+    assert_eq!(
+        of(&[(1, hours(300)), (2, hours(100)), (3, hours(200))]),
+        [id(2)].into(),
+        "the clock of the node is wrong"
+    );
 }
 
 fn any_time() -> impl Strategy<Value = Time> {

@@ -6,6 +6,9 @@
 //! Whoever reads the change log is told of them: each decision that is another one than before, and each that was taken back, has
 //! the clock of its transaction, and stands in a log of its own once, under its last change.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeSet, HashMap};
 
 use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata};
@@ -16,8 +19,9 @@ use crate::model::update::UpdateId;
 use crate::store::catalog::apply::Work;
 use crate::store::catalog::look::ANSWER_MAX;
 use crate::store::catalog::tables::{
-    DECISION_LINES, DECISIONS, DecisionKey, DecisionLine, DecisionRow, GONE, Guid, HERE, IdKey, LOG_FLOOR, RUN_FILES,
-    RunFilesRow, SUPERSEDED, Tables, clock_key, decision_key, id_key, of_clock_key, read,
+    ClockKey, DECISION_LINES, DECISION_LOG, DECISIONS, DECISIONS_LOGGED, DecisionKey, DecisionLine, DecisionRow, GONE,
+    Guid, HERE, IdKey, LOG_FLOOR, NUMBERS, RUN_FILES, RunFilesRow, SUPERSEDED, Tables, clock_key, decision_key, id_key,
+    number, of_clock_key, read,
 };
 use crate::store::catalog::value::Decided;
 use crate::store::core::Core;
@@ -27,9 +31,12 @@ use crate::store::writer::Room;
 
 /// Decisions that are kept: twice the largest catalog known.
 const DECISIONS_MAX: u64 = 200_000;
-/// Lines of the log that tell of what was taken back, and how many of them one transaction forgets.
+/// Lines of the log that tell of what was taken back.
 const GONE_MAX: u64 = DECISIONS_MAX;
-const FORGET_STEP: usize = 1000;
+/// Lines that one transaction logs or forgets: publishing waits no longer than for these.
+const LINES_STEP: usize = 1000;
+/// Lines that are looked for in one snapshot, some 70 bytes each: many, since the search begins anew each time.
+const SOUGHT_MAX: usize = 10 * LINES_STEP;
 /// Bytes of a name and of a reason: sentences.
 const BY_MAX: usize = 256;
 const WHY_MAX: usize = 1 << 10;
@@ -118,20 +125,6 @@ impl Tables<'_> {
         Ok(())
     }
 
-    /// Decisions of a store that was made before they were logged become changes of now.
-    fn log_former_decisions(&mut self) -> Result<(), Error> {
-        if self.decisions.is_empty()? || !self.decision_lines.is_empty()? {
-            return Ok(());
-        }
-        let keys =
-            self.decisions.iter()?.map(|row| Ok(*row?.0.value())).collect::<Result<Vec<DecisionKey>, Error>>()?;
-        let clock = self.tick(0)?;
-        for (nth, key) in (0..).zip(&keys) {
-            self.log_decision(clock, nth, key, HERE)?;
-        }
-        Ok(())
-    }
-
     /// Writes a decision for each update. Says of how many it is another one than before.
     fn decide(
         &mut self,
@@ -141,7 +134,6 @@ impl Tables<'_> {
         by: &str,
         why: &str,
     ) -> Result<u64, Error> {
-        self.log_former_decisions()?;
         let (mut changed, mut nth) = (0, 0);
         for id in ids {
             let key = decision_key(id.bytes(), Group::ALL_ENDPOINTS.0.bytes());
@@ -234,44 +226,100 @@ impl Core {
         })
     }
 
-    /// Logs what was decided before there was a log, and forgets the oldest of what was taken back, where that is too much. Says
-    /// whether there may be more.
+    /// Logs what was decided before there was a log, and forgets the oldest of what was taken back, where that is too much. What is
+    /// to do is found in a snapshot and done in small transactions. Says whether there may be more.
     pub(crate) fn sweep_decisions(&self) -> Result<bool, Error> {
-        let (decisions, lines) = self.index.read(|tx| {
-            let Some(decisions) = read(tx, DECISIONS)? else { return Ok((0, 0)) };
-            let lines = match read(tx, DECISION_LINES)? {
-                Some(lines) => lines.len()?,
-                None => 0,
-            };
-            Ok((decisions.len()?, lines))
-        })?;
-        if decisions > 0 && lines == 0 {
-            self.catalog_write(Room::Adds, |t, _| t.log_former_decisions())?;
-        }
-        if lines.saturating_sub(decisions) <= GONE_MAX {
-            return Ok(false);
-        }
-        let (found, _) = self.catalog_write(Room::Frees, |t, _| {
-            let mut old = Vec::new();
-            for row in t.decision_log.iter()? {
-                let (place, line) = row?;
-                if line.value()[32] == GONE {
-                    old.push((*place.value(), *line.value()));
+        Ok(self.log_former_decisions()? || self.forget_taken_back(GONE_MAX)?)
+    }
+
+    /// Decisions of a store that was made before they were logged become changes of now; that it is done is noted, and not looked
+    /// for again. Says whether there may be more.
+    fn log_former_decisions(&self) -> Result<bool, Error> {
+        let found = self.index.read(|tx| {
+            let (Some(numbers), Some(decisions)) = (read(tx, NUMBERS)?, read(tx, DECISIONS)?) else { return Ok(None) };
+            if number(&numbers, DECISIONS_LOGGED)? != 0 || decisions.is_empty()? {
+                return Ok(None);
+            }
+            let lines = read(tx, DECISION_LINES)?;
+            let mut found = Vec::new();
+            for row in decisions.range::<&DecisionKey>(..)? {
+                let key = *row?.0.value();
+                let is_logged = match &lines {
+                    Some(lines) => lines.get(&key)?.is_some(),
+                    None => false,
+                };
+                if !is_logged {
+                    found.push(key);
                 }
-                if old.len() >= FORGET_STEP {
+                if found.len() >= SOUGHT_MAX {
                     break;
                 }
             }
-            for (place, line) in &old {
-                let (key, _) = line.split_first_chunk::<32>().unwrap_or((&[0; 32], &[]));
-                t.decision_log.remove(place)?;
-                t.decision_lines.remove(key)?;
-                let floor = t.number(LOG_FLOOR)?.max(of_clock_key(place).0);
-                t.set_number(LOG_FLOOR, floor)?;
-            }
-            Ok(old.len())
+            Ok(Some(found))
         })?;
-        Ok(found >= FORGET_STEP)
+        let Some(found) = found else { return Ok(false) };
+        for step in found.chunks(LINES_STEP) {
+            let step = step.to_vec();
+            self.catalog_write(Room::Adds, move |t, w| {
+                for (nth, key) in (0..).zip(&step) {
+                    // It may have been decided anew meanwhile, which is logged, or taken back.
+                    if t.decisions.get(key)?.is_some() && t.decision_lines.get(key)?.is_none() {
+                        let clock = t.clock(w)?;
+                        t.log_decision(clock, nth, key, HERE)?;
+                    }
+                }
+                Ok(())
+            })?;
+        }
+        if found.len() >= SOUGHT_MAX {
+            return Ok(true);
+        }
+        self.catalog_write(Room::Frees, |t, _| t.set_number(DECISIONS_LOGGED, 1))?;
+        Ok(false)
+    }
+
+    /// Forgets the oldest of what was taken back beyond so many. Says whether there may be more.
+    pub(super) fn forget_taken_back(&self, most: u64) -> Result<bool, Error> {
+        let old = self.index.read(|tx| {
+            let (Some(decisions), Some(lines), Some(log)) =
+                (read(tx, DECISIONS)?, read(tx, DECISION_LINES)?, read(tx, DECISION_LOG)?)
+            else {
+                return Ok(vec![]);
+            };
+            let excess = lines.len()?.saturating_sub(decisions.len()?).saturating_sub(most);
+            let excess = usize::try_from(excess).unwrap_or(usize::MAX).min(SOUGHT_MAX);
+            let mut old: Vec<(ClockKey, DecisionLine)> = Vec::new();
+            if excess > 0 {
+                for row in log.range::<&ClockKey>(..)? {
+                    let (place, line) = row?;
+                    if line.value()[32] == GONE {
+                        old.push((*place.value(), *line.value()));
+                    }
+                    if old.len() >= excess {
+                        break;
+                    }
+                }
+            }
+            Ok(old)
+        })?;
+        for step in old.chunks(LINES_STEP) {
+            let step = step.to_vec();
+            self.catalog_write(Room::Frees, move |t, _| {
+                for (place, line) in &step {
+                    // What was decided anew meanwhile has another place.
+                    if t.decision_log.get(place)?.is_none_or(|now| now.value() != line) {
+                        continue;
+                    }
+                    let (key, _) = line.split_first_chunk::<32>().unwrap_or((&[0; 32], &[]));
+                    t.decision_log.remove(place)?;
+                    t.decision_lines.remove(key)?;
+                    let floor = t.number(LOG_FLOOR)?.max(of_clock_key(place).0);
+                    t.set_number(LOG_FLOOR, floor)?;
+                }
+                Ok(())
+            })?;
+        }
+        Ok(old.len() >= SOUGHT_MAX)
     }
 
     /// The decisions of these updates, in the same order.

@@ -2,10 +2,12 @@
 //!
 //! What went is remembered with its revision: several lists name it, each with an anchor of its own, and what one of them let go of
 //! another one would fetch again. A higher revision is another matter, and so is what something that is held needs. All of it is
-//! forgotten when the rule ends, or keeps more than before.
+//! forgotten when the rule ends, or keeps more than before, and when a definition update is refused for good: what it pushed out with a
+//! date or number of its own making is listed again.
 
 use redb::{ReadableTable, ReadableTableMetadata};
 
+use crate::model::filter::known;
 use crate::model::update::{Identity, UpdateId};
 use crate::store::catalog::apply::Work;
 use crate::store::catalog::tables::{
@@ -43,6 +45,20 @@ impl Tables<'_> {
         let id = identity.id.bytes();
         let gone = self.let_go.get(id)?.is_some_and(|revision| revision.value() >= identity.revision);
         Ok(gone && !self.is_needed(id)?)
+    }
+
+    /// A definition update is refused for good: others were let go of in its stead, so that none counts as let go of any more, and
+    /// every list comes whole once.
+    fn let_back(&mut self, w: &mut Work<'_>, identity: Identity) -> Result<(), Error> {
+        let Some((_, row)) = self.held(identity)? else { return Ok(()) };
+        if !row.refused && row.categories.contains(known::DEFINITION_UPDATES.bytes()) && !self.let_go.is_empty()? {
+            self.let_go.retain(|_, _| false)?;
+            // What is on the work list stays there, and a list that is being emptied makes no anchor come true.
+            for row in w.sets.values_mut() {
+                (row.anchor, row.pending, row.listed, row.at) = (None, None, false, None);
+            }
+        }
+        Ok(())
     }
 
     fn remember_let_go(&mut self, id: &Guid, revision: u32) -> Result<(), Error> {
@@ -87,6 +103,15 @@ impl Tables<'_> {
 }
 
 impl Core {
+    /// As [`super::Catalog::refuse`].
+    pub(crate) fn refuse(&self, identity: Identity, reason: String) -> Result<(), Error> {
+        self.catalog_write(Room::Adds, move |t, w| {
+            t.let_back(w, identity)?;
+            t.refuse(w, identity, reason, true)
+        })
+        .map(drop)
+    }
+
     /// As [`super::Catalog::let_go_under`].
     pub(crate) fn let_go_under(&self, keep: Option<u32>) -> Result<(), Error> {
         // 0 is no rule.

@@ -69,7 +69,6 @@ use crate::store::catalog::search::Search;
 use crate::store::core::Core;
 use crate::store::error::Error;
 use crate::store::pool::Pool;
-use crate::store::writer::Room;
 
 pub use crate::store::catalog::blobs::{Reading, Stage, Staged};
 pub use crate::store::catalog::decisions::Deciding;
@@ -229,10 +228,10 @@ impl Catalog {
         self.step(move |core| core.import_catalog(batch)).await
     }
 
-    /// Puts a revision into quarantine for good: it is not taken, and where it is held it must not be offered.
+    /// Puts a revision into quarantine for good: it is not taken, and where it is held it must not be offered. With a definition
+    /// update that is held, what was let go of is forgotten as such, and lists come whole again.
     pub async fn refuse(&self, identity: Identity, reason: String) -> Result<(), Error> {
-        self.step(move |core| core.catalog_write(Room::Adds, move |t, w| t.refuse(w, identity, reason, true)).map(drop))
-            .await
+        self.step(move |core| core.refuse(identity, reason)).await
     }
 
     /// Takes it out of quarantine; says whether it was in. What is not held is asked for by the next run.

@@ -111,6 +111,9 @@ pub(crate) const GENERATION: &str = "generation";
 /// The rule under which updates were let go of: one more than it keeps of each product; 0 where there is none.
 pub(crate) const LET_GO_KEEP: &str = "let-go-keep";
 
+/// 1 where every decision has its line in [`DECISION_LOG`]: stores of former versions had no log.
+pub(crate) const DECISIONS_LOGGED: &str = "decisions-logged";
+
 /// Names in [`STATE`].
 pub(crate) const UPSTREAM: &str = "upstream";
 pub(crate) const ARRIVING: &str = "arriving";

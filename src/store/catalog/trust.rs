@@ -31,7 +31,7 @@ const LOOKED_AT_MAX: usize = 10_000;
 const VOUCH_STEP: usize = 20;
 /// Refusals that one transaction takes back, for the same reason.
 const PARDON_STEP: usize = 20;
-/// Revisions of a file that are asked for the best description of it.
+/// Revisions of a file that are asked for the best description of it, from the oldest on and from the newest back, so many each.
 const USERS_MAX: usize = 1000;
 
 /// A revision that nobody proven has said.
@@ -41,6 +41,14 @@ pub struct Doubtful {
     pub identity: Identity,
     /// BLAKE3 of its document.
     pub digest: Blake3,
+}
+
+/// Who describes a file.
+struct BestUser {
+    /// The best of those that were looked at: whether it is proven, whether it is offered, its number and its row.
+    best: Option<(bool, bool, u32, RevisionRow)>,
+    /// Whether a better one may be among those that were not looked at.
+    is_cut: bool,
 }
 
 /// A revision that is held and offered, as a comparison wants to know it.
@@ -78,14 +86,19 @@ impl Tables<'_> {
     pub(crate) fn settle_files(&mut self, w: &Work<'_>, number: u32, row: &RevisionRow) -> Result<(), Error> {
         let update = self.facts(w, number, row)?;
         for file in files(&update) {
-            self.settle_file(w, &file.sha1)?;
+            self.settle_file(w, &file.sha1, number)?;
         }
         Ok(())
     }
 
-    fn settle_file(&mut self, w: &Work<'_>, sha1: &Sha1) -> Result<(), Error> {
+    /// `known` is looked at wherever it stands among the users of the file.
+    fn settle_file(&mut self, w: &Work<'_>, sha1: &Sha1, known: u32) -> Result<(), Error> {
         let Some(old) = self.file(sha1)? else { return Ok(()) };
-        let Some((is_proven, is_offered, number, row)) = self.best_user(sha1)? else { return Ok(()) };
+        // Where a better one may have been passed by, less is believed of the file than could be, and never more.
+        let BestUser { best: Some((is_proven, is_offered, number, row)), .. } = self.best_user(sha1, Some(known))?
+        else {
+            return Ok(());
+        };
         let update = self.facts(w, number, &row)?;
         let Some(file) = files(&update).find(|file| file.sha1 == *sha1) else { return Ok(()) };
         let proven = is_proven && is_offered;
@@ -117,29 +130,49 @@ impl Tables<'_> {
         Ok(())
     }
 
-    /// The revision that describes a file best: one that is proven and offered, else one that is offered, else any.
-    fn best_user(&self, sha1: &Sha1) -> Result<Option<(bool, bool, u32, RevisionRow)>, Error> {
-        let mut best: Option<(bool, bool, u32, RevisionRow)> = None;
+    /// The revision that describes a file best: one that is proven and offered, else one that is offered, else any. Of those that have
+    /// the file the oldest are looked at, then the newest, then `known`.
+    fn best_user(&self, sha1: &Sha1, known: Option<u32>) -> Result<BestUser, Error> {
+        let mut found = BestUser { best: None, is_cut: false };
         let sha1 = sha1.as_bytes();
-        for user in self.users.range::<&LongKey>(&long_key(sha1, 0)..=&long_key(sha1, u32::MAX))?.take(USERS_MAX) {
-            let number = of_long_key(user?.0.value());
-            let Some(row) = self.revision(number)? else { continue };
-            let (is_proven, is_offered) = (!row.unauthenticated, !row.refused);
-            let is_better =
-                best.as_ref().is_none_or(|(proven, offered, ..)| (is_offered, is_proven) > (*offered, *proven));
-            if is_better {
-                best = Some((is_proven, is_offered, number, row));
-            }
-            if is_proven && is_offered {
+        let mut users = self.users.range::<&LongKey>(&long_key(sha1, 0)..=&long_key(sha1, u32::MAX))?;
+        let known = match known {
+            Some(number) if self.users.get(&long_key(sha1, number))?.is_some() => Some(number),
+            _ => None,
+        };
+        for at in 0..=2 * USERS_MAX {
+            let user = if at < USERS_MAX { users.next() } else { users.next_back() };
+            let Some(user) = user.transpose()? else { break };
+            if at == 2 * USERS_MAX {
+                found.is_cut = true;
                 break;
             }
+            if self.is_best(of_long_key(user.0.value()), &mut found)? {
+                return Ok(found);
+            }
         }
-        Ok(best)
+        if let Some(number) = known {
+            self.is_best(number, &mut found)?;
+        }
+        Ok(found)
     }
 
-    /// Whether every held revision that has the file is refused: what is said of it binds nobody.
+    /// Holds a revision against the best one so far; says whether none can be better than the best one now.
+    fn is_best(&self, number: u32, found: &mut BestUser) -> Result<bool, Error> {
+        let Some(row) = self.revision(number)? else { return Ok(false) };
+        let (is_proven, is_offered) = (!row.unauthenticated, !row.refused);
+        let best = &mut found.best;
+        if best.as_ref().is_none_or(|(proven, offered, ..)| (is_offered, is_proven) > (*offered, *proven)) {
+            *best = Some((is_proven, is_offered, number, row));
+        }
+        Ok(is_proven && is_offered)
+    }
+
+    /// Whether every held revision that has the file is refused: what is said of it binds nobody. Where there are too many to be
+    /// looked at, somebody is taken to offer it.
     pub(crate) fn is_offered_by_nobody(&self, sha1: &Sha1) -> Result<bool, Error> {
-        Ok(self.best_user(sha1)?.is_none_or(|(_, is_offered, ..)| !is_offered))
+        let found = self.best_user(sha1, None)?;
+        Ok(!found.is_cut && found.best.is_none_or(|(_, is_offered, ..)| !is_offered))
     }
 }
 

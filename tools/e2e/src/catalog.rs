@@ -19,6 +19,9 @@ const UPDATES: usize = 20_000;
 /// How often the node is killed in its first run.
 const KILLS: u32 = 10;
 
+/// Workers of a run that ask for documents: each has one batch under way.
+const WORKERS: usize = 4;
+
 /// Updates of the WSUS server.
 const LAZY_UPDATES: usize = 1_500;
 
@@ -83,12 +86,50 @@ fn run(node: &Node) -> io::Result<()> {
     check(out.status.success(), || format!("sync start: {}", String::from_utf8_lossy(&out.stderr)))
 }
 
-/// Runs that are killed with their node, each at another moment; between two of them what was committed is looked at, and
-/// what was asked for is held against it. What the last one left is for the caller to fetch.
-fn killed(node: &mut Node, sim: &Sim, dice: &mut Dice) -> io::Result<(u32, usize)> {
-    let (mut kills, mut batch, mut repeated) = (0, 0, 0);
+/// What one kill lost: documents that had been asked for and were not committed.
+struct Lost {
+    /// Of which kill, from 1.
+    kill: u32,
+    /// Those that nobody has asked for again yet. What is asked for again and lost again is the next kill's.
+    documents: Identities,
+    /// Documents of the largest question of the run that was killed.
+    batch: usize,
+    /// How many were asked for again.
+    repeated: usize,
+}
+
+impl Lost {
+    /// Takes note of what another run asked for: one batch of each worker is lost with its node, and no more.
+    fn again(&mut self, asked: &Identities) -> io::Result<()> {
+        let before = self.documents.len();
+        self.documents.retain(|document| !asked.contains(document));
+        self.repeated += before - self.documents.len();
+        let (kill, most) = (self.kill, WORKERS * self.batch);
+        check(self.repeated <= most, || {
+            format!(
+                "{} documents asked for again for kill {kill}: more than {WORKERS} batches of {}",
+                self.repeated, self.batch
+            )
+        })
+    }
+}
+
+/// What a run asked for is held against what was committed before it and against what each kill lost.
+fn account(asked: &Identities, before: &Identities, lost: &mut [Lost]) -> io::Result<()> {
+    let again: Vec<_> = asked.intersection(before).take(3).collect();
+    check(again.is_empty(), || {
+        format!("after {} kills: asked for again although it was committed: {again:?}", lost.len())
+    })?;
+    lost.iter_mut().try_for_each(|lost| lost.again(asked))
+}
+
+/// Runs that are killed with their node, each at another moment, and one that goes to its end; between two of them what was
+/// committed is looked at, and what was asked for is held against it. Says how often it was killed, how many documents were asked
+/// for again, and the most of one kill.
+fn killed(node: &mut Node, sim: &Sim, dice: &mut Dice) -> io::Result<(u32, usize, usize)> {
+    let mut lost: Vec<Lost> = Vec::new();
+    let mut kills = 0;
     let mut before = Identities::new();
-    let mut asked_before = Identities::new();
     while kills < KILLS {
         sim.reset_log();
         let line = node.line();
@@ -108,20 +149,19 @@ fn killed(node: &mut Node, sim: &Sim, dice: &mut Dice) -> io::Result<(u32, usize
         drop(run.join());
         node.run()?;
         let asked = questions(sim);
-        batch = asked.iter().map(Vec::len).max().unwrap_or(0).max(batch);
+        let batch = asked.iter().map(Vec::len).max().unwrap_or(0);
         let asked: Identities = asked.into_iter().flatten().collect();
-        let again: Vec<_> = asked.intersection(&before).take(3).collect();
-        check(again.is_empty(), || format!("kill {kills}: asked for again although it was committed: {again:?}"))?;
-        repeated += asked.intersection(&asked_before).count();
+        account(&asked, &before, &mut lost)?;
         before = held(node)?;
-        asked_before = asked.difference(&before).cloned().collect();
+        let documents = asked.difference(&before).cloned().collect();
+        lost.push(Lost { kill: kills, documents, batch, repeated: 0 });
     }
-    // One batch of each of the four workers is lost with its node.
-    let most = usize::try_from(kills).unwrap_or(0) * 4 * batch;
-    check(repeated <= most, || {
-        format!("{repeated} documents asked for again after {kills} kills, batches of {batch}")
-    })?;
-    Ok((kills, repeated))
+    check(kills == KILLS, || format!("it was killed {kills} times only"))?;
+    sim.reset_log();
+    run(node)?;
+    account(&questions(sim).into_iter().flatten().collect(), &before, &mut lost)?;
+    let repeated = lost.iter().map(|lost| lost.repeated);
+    Ok((kills, repeated.clone().sum(), repeated.max().unwrap_or(0)))
 }
 
 /// SHA-256 and size of every file of the updates that are offered, critical, and not read in parts.
@@ -177,9 +217,7 @@ pub(crate) fn catalog(stage: &Stage) -> io::Result<String> {
     let more = format!("[sync]\nmicrosoft = \"{}\"\n{POLICY}", sim.url());
     let mut node = Node::start(&stage.program, &stage.folder, &[sim.address()], &more)?;
     let start = Instant::now();
-    let (kills, repeated) = killed(&mut node, &sim, &mut Dice::new(stage.seed))?;
-    check(kills == KILLS, || format!("it was killed {kills} times only"))?;
-    run(&node)?;
+    let (kills, repeated, most) = killed(&mut node, &sim, &mut Dice::new(stage.seed))?;
     let synced = start.elapsed().as_secs_f32();
     let filter = chosen(&node)?;
     let first = held(&node)?;
@@ -187,7 +225,7 @@ pub(crate) fn catalog(stage: &Stage) -> io::Result<String> {
     let wanted = critical(&sim, &filter);
     prefetched(&node, &wanted, true, "first")?;
     let mut told = format!(
-        "     {} updates, killed {kills} times, {repeated} documents asked for again, {synced:.1} s; {} critical files proven",
+        "     {} updates, killed {kills} times, {repeated} documents asked for again (at most {most} for one kill), {synced:.1} s; {} critical files proven",
         first.len(),
         wanted.len()
     );

@@ -88,7 +88,7 @@ pub async fn confirm(
         Confirming::Agreed(plan) => return Ok(Json(present(&handles, &plan)).into_response()),
         Confirming::Another(plan) => plan,
     };
-    let title = "what the policy wants is not what was shown, by far: nothing is confirmed";
+    let title = "what the policy brings by \"all\" is not what was shown, by far: nothing is confirmed";
     let problem = Problem::new(StatusCode::CONFLICT, title, CONFIRM).view();
     let head = [(header::CONTENT_TYPE, "application/problem+json")];
     let answer = view::AnotherPlan { problem, plan: present(&handles, &plan) };
@@ -152,7 +152,7 @@ fn awaited(agreement: &Agreement) -> Option<String> {
             Some(format!("the policy \"all\" is not confirmed, and is as \"asked\" until then: {CONFIRM}"))
         }
         Agreement::Outgrown(_) => Some(format!(
-            "what the policy \"all\" wants has grown far beyond what was confirmed, and it is as \"asked\" until then: {CONFIRM}"
+            "what comes by the policy \"all\" has grown far beyond what was confirmed, and it is as \"asked\" until then: {CONFIRM}"
         )),
     }
 }
@@ -300,6 +300,7 @@ fn present(handles: &Handles, plan: &Plan) -> view::Plan {
         updates: plan.updates,
         incomplete: plan.incomplete,
         encrypted: plan.encrypted,
+        by_all: sum(plan.by_all),
         wanted: sum(plan.all.wanted),
         held: sum(plan.all.held),
         missing: sum(plan.all.missing()),

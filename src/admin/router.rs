@@ -99,7 +99,7 @@ pub const ADDRESSES: &[(&str, &str, &str)] = &[
     (
         "POST",
         "/api/v1/plan/confirm",
-        "agrees to what the policy `all` wants, as it was shown: `{\"files\": 12, \"bytes\": 3400, \"terms\": \"..\"}` of the plan; 409 with the new plan where it has outgrown that",
+        "agrees to what the policy `all` brings, as it was shown: `{\"files\": 12, \"bytes\": 3400, \"terms\": \"..\"}` as in `by_all` and `terms` of the plan; 409 with the new plan where it is another by far",
     ),
     ("GET", "/api/v1/prefetch", "how much of what the content policy wants is held, and the job that brings the rest"),
     ("POST", "/api/v1/prefetch/start", "starts that job"),

@@ -42,7 +42,7 @@ async fn confirm(node: &Node, out: Out) -> Result<(), Fail> {
         let agreement = if shown.agreement == "missing" { String::new() } else { shown.agreement.clone() };
         out.line(people(&Plan { next: None, agreement, ..shown.clone() }))?;
     }
-    let seen = ConfirmRequest { files: shown.wanted.files, bytes: shown.wanted.bytes, terms: Some(shown.terms) };
+    let seen = ConfirmRequest { files: shown.by_all.files, bytes: shown.by_all.bytes, terms: shown.terms };
     let body = serde_json::to_vec(&seen).map_err(|error| Fail::new(error.to_string(), ""))?;
     let (status, answer) = node.ask(Method::POST, "/api/v1/plan/confirm", body.into()).await?;
     let unclear = |error: serde_json::Error| Fail::new(format!("the node's answer cannot be understood: {error}"), "");
@@ -78,8 +78,8 @@ pub(in crate::cli) fn prefetch(loaded: &Loaded, verb: &PrefetchVerb, out: Out) -
         PrefetchVerb::Stop => {
             let stopped: PrefetchStopped = node.post("/api/v1/prefetch/stop", &()).await?;
             out.both(&stopped, |stopped| match stopped.job {
-                Some(job) => format!("job {job} is told to stop; what has arrived stays. {STOPPED}"),
-                None => format!("no prefetch is under way. {STOPPED}"),
+                Some(job) => format!("job {job} is told to stop; what has arrived stays. None {STOPPED}"),
+                None => format!("no prefetch is under way. None {STOPPED}"),
             })
         }
         PrefetchVerb::Status => {
@@ -106,8 +106,9 @@ pub(in crate::cli) fn prefetch(loaded: &Loaded, verb: &PrefetchVerb, out: Out) -
     })
 }
 
-/// What stopping means.
-const STOPPED: &str = "None begins by itself until `waystation prefetch start`, a decision, a change of [content] or filters, or a restart";
+/// What stopping means, behind "none".
+const STOPPED: &str =
+    "begins by itself until `waystation prefetch start`, a decision, a change of [content] or filters, or a restart";
 
 /// Files and bytes: `12 files, 3.4 GiB`.
 fn sum(sum: Sum) -> String {
@@ -139,9 +140,7 @@ pub(in crate::cli) fn rows(state: &ContentState) -> Vec<(&'static str, String)> 
     let mut rows = vec![("files", text)];
     rows.extend(state.waits.iter().chain(&state.notes).map(|told| ("", told.clone())));
     if let Some(stopped) = &state.stopped {
-        let until =
-            "none begins by itself until `waystation prefetch start`, a decision or a change of [content] or filters";
-        rows.push(("", format!("stopped by {} at {}: {until}", stopped.by, stopped.at)));
+        rows.push(("", format!("stopped by {} at {}: none {STOPPED}", stopped.by, stopped.at)));
     }
     if state.mismatched > 0 {
         let (files, them) = if state.mismatched == 1 { ("file does", "it") } else { ("files do", "them") };
@@ -174,6 +173,9 @@ fn people(plan: &Plan) -> String {
         row("", format!("left out: {wrong}"));
     }
     row("wanted", format!("{} of {}", sum(plan.wanted), size::counted(plan.updates, "update")));
+    if plan.agreement != "not-needed" {
+        row("", format!("of these by \"all\" alone {}: this is what `plan --confirm` agrees to", sum(plan.by_all)));
+    }
     if plan.incomplete > 0 {
         row("", format!("of {} not all parts are in the catalog", size::counted(plan.incomplete, "update")));
     }
@@ -291,7 +293,9 @@ mod tests {
         state.mismatched = 2;
         let told = rows(&state);
         assert!(
-            told[3].1.starts_with("stopped by ada at ") && told[4].1.starts_with("2 files do not match"),
+            told[3].1.starts_with("stopped by ada at ")
+                && told[3].1.ends_with("filters, or a restart")
+                && told[4].1.starts_with("2 files do not match"),
             "{told:?}"
         );
         state.wanted = Sum::default();

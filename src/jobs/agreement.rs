@@ -3,8 +3,10 @@
 //! 1. Somebody is shown a plan, and says that he agrees to what he saw ([`Jobs::confirm_plan`]).
 //! 2. Where what is wanted has grown far beyond that meanwhile, or the policy is another one, nothing is agreed: he is shown the new plan.
 //! 3. What was agreed to is kept with its size and its *terms*, a digest of the policy, its rules and the filters. Under other terms
-//!    nobody has agreed, and where what is wanted grows far beyond it (`model::policy::outgrows`) it waits again.
-//! 4. It is forgotten as soon as the policy that is set has no `all` in it: whoever sets that later is asked anew.
+//!    nobody has agreed, and where what comes grows far beyond it (`model::policy::outgrows`) it waits again.
+//! 4. The size is that of what comes by `all` alone ([`Plan::by_all`]): what is approved, severe enough or asked for needs nobody's
+//!    consent, and must not hold up what has it.
+//! 5. It is forgotten as soon as the policy that is set has no `all` in it: whoever sets that later is asked anew.
 
 use std::sync::Arc;
 
@@ -61,20 +63,22 @@ impl Agreement {
 /// What somebody saw before he agreed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shown {
-    /// How much was wanted.
+    /// How much comes by `all`.
     pub sum: Sum,
-    /// The terms of the plan; `None` where he did not say.
-    pub terms: Option<String>,
+    /// The terms of the plan.
+    pub terms: String,
 }
 
 impl Shown {
     /// Of this plan.
     pub fn of(plan: &Plan) -> Self {
-        Self { sum: plan.all.wanted, terms: Some(plan.terms.clone()) }
+        Self { sum: plan.by_all, terms: plan.terms.clone() }
     }
 
     fn covers(&self, plan: &Plan) -> bool {
-        self.terms.as_ref().is_none_or(|terms| *terms == plan.terms) && !outgrows(self.sum.bytes, plan.all.wanted.bytes)
+        let (shown, now) = (self.sum.bytes, plan.by_all.bytes);
+        // One who says that he saw far more than there is saw another plan, or none.
+        self.terms == plan.terms && !outgrows(shown, now) && !outgrows(now, shown)
     }
 }
 
@@ -94,7 +98,7 @@ pub(in crate::jobs) fn terms(policy: &Written, filters: Option<&Filters>) -> Res
 }
 
 impl Shared {
-    /// Whether `all` holds for a policy of these terms that wants so much now.
+    /// Whether `all` holds for a policy of these terms that brings so much by it now.
     pub(in crate::jobs) async fn agreement(&self, policy: &Written, terms: &str, now: Sum) -> Result<Agreement, Error> {
         if !policy.has_all() {
             return Ok(Agreement::NotNeeded);
@@ -150,7 +154,7 @@ impl Jobs {
             let _agreeing = self.shared.planned.agreeing.lock().await;
             if self.content_policy().means(&plan.policy) {
                 // Nobody agrees to more than he saw, and where he saw more than there is that is no leave for later.
-                let sum = if shown.sum.bytes < plan.all.wanted.bytes { shown.sum } else { plan.all.wanted };
+                let sum = if shown.sum.bytes < plan.by_all.bytes { shown.sum } else { plan.by_all };
                 let at = self.shared.clock.now();
                 let confirmed = Confirmed { sum, terms: plan.terms.clone(), by: by.to_owned(), at };
                 let record = serde_json::to_vec(&confirmed).map_err(|error| Error::Broken(error.to_string()))?;

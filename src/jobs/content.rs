@@ -113,6 +113,8 @@ pub struct Plan {
     pub mismatched: Vec<Mismatched>,
     /// All files.
     pub all: Tally,
+    /// Of these, what comes for no other reason than the mode `all`: what somebody agrees to, and what is held against the agreement.
+    pub by_all: Sum,
     /// Of these, files of definition updates, which have a bandwidth class of their own.
     pub definitions: Tally,
     /// Updates that would be fetched whole, and of which only what endpoints ask for is.
@@ -172,6 +174,7 @@ struct Count {
     encrypted: u64,
     mismatched: Vec<Mismatched>,
     all: Tally,
+    by_all: Sum,
     definitions: Tally,
     in_parts: InParts,
     classes: BTreeMap<Option<UpdateId>, Tally>,
@@ -198,6 +201,9 @@ impl Count {
         let are_definitions = update.categories.contains(&DEFINITION_UPDATES);
         for file in &update.files {
             self.all.add(file.file.size, file.held);
+            if update.verdict.why == Why::All {
+                self.by_all.add(file.file.size);
+            }
             if are_definitions {
                 self.definitions.add(file.file.size, file.held);
             }
@@ -269,7 +275,7 @@ impl Shared {
         let _counting = self.planned.counting.lock().await;
         let Sifted { sift, left_out, terms } = self.sifted(&policy, true).await?;
         let count = self.count(sift.clone()).await?;
-        let agreement = self.agreement(&policy, &terms, count.all.wanted).await?;
+        let agreement = self.agreement(&policy, &terms, count.by_all).await?;
         let (now, mismatched) = if agreement.is_awaited() {
             let unconfirmed = Policy { confirmed: false, ..sift.policy };
             let now = self.count(Sift { policy: unconfirmed, ..sift }).await?;
@@ -289,6 +295,7 @@ impl Shared {
             encrypted: count.encrypted,
             mismatched,
             all: count.all,
+            by_all: count.by_all,
             definitions: count.definitions,
             in_parts: count.in_parts,
             by_classification: Count::named(count.classes, &tree),

@@ -6,8 +6,10 @@
 //! 2. What is wanted is walked, some files are brought at a time, and what is held is left alone: so it goes on after a restart where it
 //!    was ([`bring`]).
 //! 3. What has no room beside what else is wanted is left out and told: a store that is too small must not give up one file for the next.
+//!    What is wanted and held counts as used, so that what nobody wants is given up before it ([`keep`]).
 //! 4. Where what is wanted changes meanwhile, the walk looks at that and goes on behind where it is, and begins again at its end: fifty
-//!    decisions one by one are one walk more, and what lies behind them comes all the same.
+//!    decisions one by one are one walk more, and what lies behind them comes all the same. What has begun is brought to its end; what
+//!    waited for a place of its class only is judged anew.
 //! 5. What failed and may go better later is tried again when all the rest is done, after a rest that doubles. What then still fails
 //!    stands in the job's lines with the reason, and is tried again some hours later; what did not match what is published is not, but
 //!    for a cause of its own ([`mismatch`]).
@@ -15,6 +17,7 @@
 //! Its sums are those of the whole job, over all its walks.
 
 mod bring;
+mod keep;
 pub mod mismatch;
 mod one;
 mod room;
@@ -25,6 +28,7 @@ use std::sync::Arc;
 use crate::jobs::board::Record;
 use crate::jobs::error::Error;
 use crate::jobs::prefetch::bring::Bringing;
+use crate::jobs::prefetch::keep::keep;
 use crate::jobs::prefetch::steer::Stopped;
 use crate::jobs::work::Kind;
 use crate::jobs::{Jobs, Shared};
@@ -86,6 +90,7 @@ async fn walk(shared: &Shared, work: &mut Bringing<'_>) -> Result<(), Error> {
     loop {
         let plan = work.begin_walk().await?;
         let mut sift = Arc::new(may_go_on(work, shared.sift(&plan.policy, plan.agreement.is_given()).await?)?);
+        keep(shared, &plan, &sift, work.cancel()).await?;
         if plan.definitions.missing().files > 0 {
             definitions(shared, work, &sift).await?;
         }
@@ -94,6 +99,9 @@ async fn walk(shared: &Shared, work: &mut Bringing<'_>) -> Result<(), Error> {
             let (next, found) = shared.store.catalog().wanted_step(Arc::clone(&sift), walk).await?;
             walk = next;
             meet(work, found).await?;
+            if !work.has_changed() {
+                keep(shared, &plan, &sift, work.cancel()).await?;
+            }
             if work.has_changed() {
                 is_the_last = false;
                 work.look_up();
@@ -115,10 +123,10 @@ async fn meet(work: &mut Bringing<'_>, found: Vec<WantedUpdate>) -> Result<(), E
         let are_definitions = update.categories.contains(&DEFINITION_UPDATES);
         let class = if are_definitions { Class::Definitions } else { Class::Prefetch };
         for file in update.files.into_iter().filter(|file| !file.held) {
-            work.meet(file, class).await?;
             if work.has_changed() {
                 return Ok(());
             }
+            work.meet(file, class).await?;
         }
     }
     Ok(())

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use crate::base::digest::Blake3;
+use crate::base::digest::{Blake3, Digest};
 use crate::base::span::SpanSet;
 use crate::store::pins;
 use crate::store::remove::Fate;
@@ -79,6 +79,14 @@ impl Store {
     pub async fn space(&self) -> Result<Space, Error> {
         let core = Arc::clone(&self.core);
         self.core.reads.run(move || core.space()).await?
+    }
+
+    /// Says of files, each with its digests, that they are wanted: what is held of them counts as used now, so that what nobody wants
+    /// goes before it. One commit at most; as many files as a step of a walk finds are meant. Says of how many it was written down.
+    pub async fn keep_wanted(&self, files: Vec<Vec<Digest>>) -> Result<u64, Error> {
+        self.core.writable()?;
+        let core = Arc::clone(&self.core);
+        self.core.steps.run(move || core.keep_wanted(&files)).await?
     }
 
     /// One eviction step, at most 50 ms: what is past its end, then as much as `wanted` more bytes need. Returns the

@@ -9,22 +9,25 @@
 //!    payloads, younger idle drafts, proven payloads; payloads of each kind the least recently used first. Never a pinned
 //!    one, never one that is being served or filled. For bytes that nobody vouches for no proven one goes, outdated or not.
 //!    All of it is done by one thread of its own, in steps of [`STEP`].
+//! 5. Who knows that payloads are wanted though nobody has asked for them says so (`keep_wanted`): that counts as a use, so that
+//!    what nobody wants goes before them. An outdated one still goes first.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use redb::ReadTransaction;
 
-use crate::base::digest::Blake3;
+use crate::base::digest::{Blake3, Digest};
+use crate::model::name::Name;
 use crate::model::payload::Class;
 use crate::store::cache::RecencyTick;
 use crate::store::core::Core;
-use crate::store::entries::OUTDATED_CLASS;
+use crate::store::entries::{self, OUTDATED_CLASS};
 use crate::store::error::Error;
 use crate::store::remove::Seen;
 use crate::store::tables::{
-    EXPIRY, Id, PAYLOAD_BYTES, PAYLOAD_COUNT, PAYLOADS, PayloadRow, QUARANTINE_BYTES, RECENCY, TOTALS, class_code,
-    decode, of_time_key, of_use_key, time_key, use_key,
+    EXPIRY, Id, PAYLOAD_BYTES, PAYLOAD_COUNT, PAYLOADS, PayloadRow, QUARANTINE_BYTES, RECENCY, TOTALS, USED,
+    class_code, decode, name_key, of_time_key, of_use_key, time_key, use_key,
 };
 use crate::store::writer::{RESERVE, Room, Tick};
 
@@ -61,6 +64,8 @@ impl Space {
 pub(crate) const STEP: Duration = Duration::from_millis(50);
 /// Payloads doomed in one commit of a step: keeps the step short on a slow disk.
 const VICTIMS: usize = 16;
+/// How long ago a payload may have been used that need not be said to be wanted: most of what is said hourly changes nothing.
+const WANTED_GRAIN: Duration = Duration::from_mins(10);
 /// A draft nobody asked for in so long goes before unproven payloads do.
 pub(crate) const DRAFT_QUIET: Duration = Duration::from_hours(1);
 
@@ -313,6 +318,34 @@ impl Core {
             freed = freed.saturating_add(self.remove_idle(&victims)?);
         }
         Ok(freed)
+    }
+}
+
+impl Core {
+    /// Step 5: the payloads that are held of these files count as used now. One commit for all of them, and none where all were used
+    /// a moment ago. Says of how many it was written down. Blocks.
+    pub(crate) fn keep_wanted(&self, files: &[Vec<Digest>]) -> Result<u64, Error> {
+        let now = self.clock.now().ms();
+        let long_ago = now.saturating_sub(u64::try_from(WANTED_GRAIN.as_millis()).unwrap_or(u64::MAX));
+        let ids = self.index.read(|tx| {
+            let used = tx.open_table(USED)?;
+            let mut ids: Vec<Id> = Vec::new();
+            for digests in files {
+                for digest in digests {
+                    let Some((blake3, ..)) = entries::look_up(tx, &name_key(&Name::Digest(*digest)))? else { continue };
+                    if used.get(blake3.as_bytes())?.is_none_or(|ms| ms.value() < long_ago) {
+                        ids.push(*blake3.as_bytes());
+                    }
+                    break;
+                }
+            }
+            Ok(ids)
+        })?;
+        let many = ids.len() as u64;
+        if many > 0 {
+            self.writer.write(Room::Frees, move |tx| entries::touch(tx, ids.iter().map(|id| (id, now))))?;
+        }
+        Ok(many)
     }
 }
 

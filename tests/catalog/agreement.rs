@@ -9,10 +9,10 @@ use waystation::jobs::board::State;
 use waystation::jobs::content::{Plan, Sum};
 use waystation::jobs::work::{Kind, Work};
 use waystation::model::policy::{Mode, Written};
-use waystation::model::update::Severity;
-use waystation::store::catalog::UpstreamKind;
+use waystation::model::update::{File, Severity, Update};
+use waystation::store::catalog::{Deciding, UpstreamKind};
 
-use crate::made_catalog::{import, updates};
+use crate::made_catalog::{file, identity, import, updates};
 use crate::policy::{Node, SOON, by_severity, mode, sim};
 
 fn with_rules(written: &Written, rules: &[&str]) -> Written {
@@ -32,6 +32,12 @@ async fn what_was_agreed_to_is_this_policy_within_these_filters() {
     assert!(agreement().await.is_given());
 
     // Other rules and other filters are others, each way.
+    let undeclined =
+        [Written { decline_expired: false, ..all.clone() }, Written { decline_superseded: false, ..all.clone() }];
+    for other in undeclined {
+        node.set(other);
+        assert_eq!(agreement().await, Agreement::Missing);
+    }
     let ruled = with_rules(&all, &["Drivers: metadata"]);
     node.set(ruled.clone());
     assert_eq!(agreement().await, Agreement::Missing);
@@ -91,17 +97,19 @@ async fn nobody_agrees_to_more_than_he_was_shown() {
     import(&node.store.catalog(), huge(200 << 30), true).await;
     let plan = node.plan().await;
     assert_eq!((plan.all.wanted.bytes, &plan.agreement), (200 << 30, &Agreement::Missing));
-    let agree = async |bytes: u64, terms: Option<String>| {
-        let shown = Shown { sum: Sum { files: 1, bytes }, terms };
+    let agree = async |bytes: u64, terms: &str| {
+        let shown = Shown { sum: Sum { files: 1, bytes }, terms: terms.to_owned() };
         node.jobs.confirm_plan("ada", &shown).await.unwrap()
     };
     let is_another = |confirming: Confirming| match confirming {
         Confirming::Another(plan) => plan.all.wanted.bytes == 200 << 30,
         Confirming::Agreed(_) => false,
     };
-    // Far more by now than he saw; and another policy than he saw.
-    assert!(is_another(agree(100 << 30, Some(plan.terms.clone())).await));
-    assert!(is_another(agree(200 << 30, Some("another policy's".into())).await));
+    // Far more by now than he saw, far less, and another policy than he saw.
+    assert!(is_another(agree(100 << 30, &plan.terms).await));
+    assert!(is_another(agree(311 << 30, &plan.terms).await));
+    assert!(is_another(agree(u64::MAX, &plan.terms).await));
+    assert!(is_another(agree(200 << 30, "another policy's").await));
     assert_eq!(node.plan().await.agreement, Agreement::Missing, "nothing was agreed");
 
     // A little more is within what he agreed to; what is written down is what he saw, and no more than there is.
@@ -109,10 +117,39 @@ async fn nobody_agrees_to_more_than_he_was_shown() {
         Confirming::Agreed(plan) => plan.agreement.clone(),
         Confirming::Another(plan) => panic!("{plan:?}"),
     };
-    let Agreement::Given(confirmed) = agreed(agree(150 << 30, None).await) else { panic!("it is given") };
+    let Agreement::Given(confirmed) = agreed(agree(150 << 30, &plan.terms).await) else { panic!("it is given") };
     assert_eq!((confirmed.sum.bytes, confirmed.by.as_str()), (150 << 30, "ada"));
-    let Agreement::Given(confirmed) = agreed(agree(u64::MAX, None).await) else { panic!("it is given") };
+    let Agreement::Given(confirmed) = agreed(agree(210 << 30, &plan.terms).await) else { panic!("it is given") };
     assert_eq!(confirmed.sum.bytes, 200 << 30);
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_needs_no_agreement_does_not_hold_up_what_has_one() {
+    let sim = sim(Character::Wsus, 22, 60);
+    let ruled = with_rules(&mode(Mode::Approved), &["Hotfixes: all"]);
+    let node = Node::new(&sim, UpstreamKind::Wsus, ruled);
+    // One that comes by `all`, and one of another classification of which a person has not said anything yet.
+    let mut updates = updates(b"some bytes");
+    let other = Update {
+        deployable: true,
+        files: vec![File { size: 40 << 30, ..file(b"an upgrade") }],
+        ..Update::new(identity(0x20, 1), waystation::model::update::Kind::Software)
+    };
+    updates.push(other);
+    import(&node.store.catalog(), updates, true).await;
+    let small = Sum { files: 1, bytes: 10 };
+    let plan = node.confirm().await;
+    assert_eq!((plan.by_all, plan.all.wanted), (small, small));
+    let approve = Deciding::Approve { all_files: false };
+    node.store.catalog().decide(vec![identity(0x20, 1).id], approve, "ada".into(), "tested".into()).await.unwrap();
+    let plan = node.plan().await;
+    assert_eq!((plan.by_all, plan.all.wanted.files), (small, 2));
+    assert!(plan.agreement.is_given() && plan.now == plan.all, "{:?}", plan.agreement);
+    // What is shown and agreed to is the same.
+    assert_eq!(Shown::of(&plan).sum, small);
+    let Agreement::Given(confirmed) = &node.confirm().await.agreement else { panic!("it is given") };
+    assert_eq!(confirmed.sum, small);
     node.close().await;
 }
 

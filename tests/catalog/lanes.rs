@@ -1,6 +1,6 @@
 //! Files of definition updates beside all others: each in a class of bandwidth of its own; and filters that change on the way.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -8,13 +8,15 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use upstream_sim::{Character, Sim};
+use waystation::base::digest::Sha256;
 use waystation::jobs::board::State;
 use waystation::jobs::work::Work;
 use waystation::model::policy::Mode;
-use waystation::model::update::Severity;
+use waystation::model::update::{File, Kind, Severity, Update};
 use waystation::pace::{self, Class};
-use waystation::store::catalog::UpstreamKind;
+use waystation::store::catalog::{Deciding, UpstreamKind};
 
+use crate::made_catalog;
 use crate::policy::{Node, SOON, by_severity, files, is, is_offered, mode, names, sim};
 
 /// The node's governor at work, with this class paused; what ends it.
@@ -29,7 +31,7 @@ pub(crate) async fn pause(node: &Node, class: Class) -> (CancellationToken, Join
 }
 
 /// Those that are fetched whole, of this classification or of all others.
-fn wanted(sim: &Sim, definitions: bool) -> std::collections::BTreeMap<String, u64> {
+fn wanted(sim: &Sim, definitions: bool) -> BTreeMap<String, u64> {
     let is_one = |update: &Value| update["classification"] == "Definition Updates";
     let catalog = sim.deployable(&json!({}));
     files(&catalog, |update| is_offered(update) && !is(update, "parts") && is_one(update) == definitions)
@@ -85,6 +87,114 @@ async fn definitions_come_while_all_else_is_paused_and_the_other_way_round() {
         let all: BTreeSet<String> = names(&later_definitions).union(&names(&later_others)).cloned().collect();
         assert!(all.is_subset(&node.held().await));
         assert_eq!(counted(Class::Demand), 0, "nobody has waited");
+        stop.cancel();
+        governing.await.unwrap();
+        node.close().await;
+    }
+}
+
+/// How often a file was asked for, by SHA-1.
+fn gets(sim: &Sim) -> BTreeMap<String, usize> {
+    let (log, mut gets) = (sim.log(20_000), BTreeMap::new());
+    for line in log["lines"].as_array().unwrap().iter().filter(|line| line["method"] == "content-GET") {
+        *gets.entry(line["sha1"].as_str().unwrap().to_owned()).or_default() += 1;
+    }
+    gets
+}
+
+/// SHA-1 of the files of an update, or of several.
+fn sha1s<'a>(updates: impl IntoIterator<Item = &'a Value>) -> BTreeSet<String> {
+    let files = updates.into_iter().flat_map(|update| update["files"].as_array().unwrap());
+    files.map(|file| file["sha1"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_put_by_is_judged_anew_when_something_changes() {
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Change {
+        Decline,
+        Narrow,
+        Digest,
+    }
+    for change in [Change::Decline, Change::Narrow, Change::Digest] {
+        let sim = sim(Character::Wsus, 26, 400);
+        let node = Node::new(&sim, UpstreamKind::Wsus, mode(Mode::All));
+        node.sync().await;
+        node.confirm().await;
+        let (stop, governing) = pause(&node, Class::Definitions).await;
+        let job = node.jobs.start(Work::Prefetch, "a test").unwrap();
+        // Definition updates are met first: when all others are there, theirs are under way or put by.
+        let others = names(&wanted(&sim, false));
+        until_held(&node, "all others come", |held| others.is_subset(held)).await;
+
+        let catalog = sim.deployable(&json!({}));
+        let is_wanted = |update: &&Value| is_offered(update) && !is(update, "parts");
+        let of_definitions: Vec<&Value> = catalog
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(is_wanted)
+            .filter(|update| update["classification"] == "Definition Updates")
+            .collect();
+        let lines = node.jobs.get(job).unwrap().lines;
+        let all = sha1s(of_definitions.iter().copied());
+        let has_line = |sha1: &String| lines.iter().any(|line| format!("{line:?}").contains(sha1.as_str()));
+        let begun: BTreeSet<String> = all.iter().filter(|sha1| has_line(sha1)).cloned().collect();
+        assert!(begun.len() == 4 && all.len() > 8, "{begun:?} of {}", all.len());
+        let waits = |update: &&&Value| {
+            let own = sha1s([**update]);
+            !own.is_empty() && own.is_disjoint(&begun)
+        };
+        let one = *of_definitions.iter().find(waits).unwrap();
+        let elsewhere = sha1s(of_definitions.iter().copied().filter(|other| other["id"] != one["id"]));
+        let own: BTreeSet<String> = sha1s([one]).difference(&elsewhere).cloned().collect();
+        assert!(!own.is_empty());
+        let expected: BTreeSet<String> = match change {
+            Change::Decline => {
+                node.decide(one, Deciding::Decline).await;
+                all.difference(&own).cloned().collect()
+            }
+            Change::Narrow => {
+                node.set(mode(Mode::Approved));
+                begun.clone()
+            }
+            Change::Digest => {
+                // Microsoft says of a file of the same name and size that it is another one.
+                let told =
+                    one["files"].as_array().unwrap().iter().find(|file| file["sha1"] == *own.first().unwrap()).unwrap();
+                let file = File {
+                    sha1: told["sha1"].as_str().unwrap().parse().unwrap(),
+                    sha256: Some(Sha256::new([7; 32])),
+                    name: told["name"].as_str().unwrap().to_owned(),
+                    size: told["size"].as_u64().unwrap(),
+                    ..made_catalog::file(b"")
+                };
+                let update = Update {
+                    deployable: true,
+                    files: vec![file],
+                    ..Update::new(made_catalog::identity(0x30, 1), Kind::Software)
+                };
+                node.proven(update).await;
+                all.clone()
+            }
+        };
+        node.governor.set_config(pace::Config::default());
+        let ended = timeout(SOON, node.jobs.wait(job, SOON)).await.unwrap().unwrap();
+        let told = ended.result.clone().unwrap();
+        let gets = gets(&sim);
+        let asked: BTreeSet<String> = gets.keys().filter(|sha1| all.contains(*sha1)).cloned().collect();
+        assert_eq!(asked, expected, "{change:?}: {told}");
+        // The pause has cut the answers to those that had begun.
+        assert!(asked.difference(&begun).all(|sha1| gets[sha1] == 1), "{change:?}: {gets:?}");
+        if change == Change::Digest {
+            assert_eq!(ended.state, State::Failed, "{told}");
+            // It was brought as what it is said to be by now, and is remembered as that.
+            let plan = node.plan().await;
+            let [sick] = plan.mismatched.as_slice() else { panic!("{told} {:?}", plan.mismatched) };
+            assert_eq!(Some(&sick.sha1.to_string()), own.first());
+        } else {
+            assert_eq!(ended.state, State::Done, "{told}");
+        }
         stop.cancel();
         governing.await.unwrap();
         node.close().await;

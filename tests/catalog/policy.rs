@@ -23,7 +23,7 @@ use waystation::model::origin::AllowList;
 use waystation::model::payload::{Class, Location, Standing};
 use waystation::model::policy::{Choice, Mode, Written};
 use waystation::model::schedule::Schedule;
-use waystation::model::update::{Severity, UpdateId};
+use waystation::model::update::{Severity, Update, UpdateId};
 use waystation::pace::{self, Governor};
 use waystation::store::catalog::{Deciding, UpstreamKind};
 use waystation::store::{self, Store};
@@ -31,7 +31,7 @@ use waystation::sync::Runner;
 use waystation::upstream::Upstream;
 use waystation::upstream::wsus::Wsus;
 
-use crate::conversation;
+use crate::{conversation, made_catalog};
 
 /// Longer than anything takes here on a busy machine.
 pub(crate) const SOON: Duration = Duration::from_mins(2);
@@ -163,7 +163,17 @@ impl Node {
         }
     }
 
-    async fn decide(&self, update: &Value, deciding: Deciding) {
+    /// A file of this update is told of by an upstream that proves what it says.
+    pub(crate) async fn proven(&self, update: Update) {
+        let catalog = self.store.catalog();
+        let address = "https://sws.update.microsoft.com".to_owned();
+        let upstream = store::catalog::Upstream { kind: UpstreamKind::Microsoft, address, unauthenticated: false };
+        catalog.begin_upstream(upstream).await.unwrap();
+        made_catalog::take(&catalog, update).await;
+        self.jobs.content_changed();
+    }
+
+    pub(crate) async fn decide(&self, update: &Value, deciding: Deciding) {
         let id: UpdateId = update["id"].as_str().unwrap().parse().unwrap();
         self.store.catalog().decide(vec![id], deciding, "ada".into(), "tested".into()).await.unwrap();
         self.jobs.content_changed();
@@ -398,6 +408,76 @@ async fn what_has_no_room_is_left_out_and_told() {
     let before = node.held().await;
     node.job(Work::Prefetch).await;
     assert_eq!(node.held().await, before);
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_wants_is_given_up_before_what_is_wanted_and_older() {
+    let sim = sim(Character::Wsus, 21, 900);
+    let catalog = sim.deployable(&json!({}));
+    // What they take on the disk with their proofs, which are small here.
+    let taken =
+        |files: &BTreeMap<String, u64>| files.values().map(|size| size.next_multiple_of(4096) + 4096).sum::<u64>();
+    let old = files(&catalog, critical);
+    let (mut once, mut new) = (Vec::new(), Vec::new());
+    let of = |updates: &[&Value]| {
+        let mut all = BTreeMap::new();
+        for update in updates {
+            all.extend(files(&json!([update]), |_| true));
+        }
+        all.retain(|sha256, _| !old.contains_key(sha256));
+        all
+    };
+    // As much that was wanted once, and nearly as much that comes to be wanted.
+    for update in catalog.as_array().unwrap() {
+        let is_other = is_offered(update) && !is(update, "parts") && update["severity"] != "critical";
+        let own = of(&[update]);
+        if !is_other || own.is_empty() || own.keys().any(|one| of(&once).contains_key(one)) {
+            continue;
+        }
+        if taken(&of(&once)) < taken(&old) {
+            once.push(update);
+        } else if taken(&of(&new)) < taken(&of(&once)) / 10 * 8 {
+            new.push(update);
+        }
+    }
+    let (before, later) = (of(&once), of(&new));
+    // Room for two of the three, as carefully as a prefetch counts what is held, and not for all.
+    let counted = taken(&old) + 4096 * old.len() as u64;
+    let max_size = (counted + taken(&before)) / 100 * 107;
+    let all = taken(&old) + taken(&before) + taken(&later);
+    assert!(all > max_size && counted + taken(&later) < max_size / 100 * 94, "{all} {counted} {max_size}");
+
+    let hand = Arc::new(Hand(AtomicU64::new(1_767_603_600_000)));
+    let (dir, clock) = (Arc::new(tempfile::tempdir().unwrap()), Arc::clone(&hand) as Arc<dyn Clock>);
+    let written = by_severity(Severity::Critical);
+    let node = Node::by(dir, &sim, UpstreamKind::Wsus, written, max_size, clock, jobs::Config::default());
+    node.sync().await;
+    node.prefetch().await;
+    assert_eq!(node.held().await, names(&old));
+    let pass = |days: u64| hand.set(hand.now().after(Duration::from_hours(24 * days)));
+    // What is used later than all that is wanted, and wanted no more.
+    pass(30);
+    let approve = Deciding::Approve { all_files: false };
+    for update in &once {
+        node.decide(update, approve.clone()).await;
+    }
+    node.prefetch().await;
+    assert_eq!(node.held().await.len(), old.len() + before.len());
+    pass(30);
+    for update in &once {
+        node.decide(update, Deciding::Reset).await;
+    }
+    for update in &new {
+        node.decide(update, approve.clone()).await;
+    }
+    node.prefetch().await;
+    let held = node.held().await;
+    let is_held = |files: &BTreeMap<String, u64>| names(files).is_subset(&held);
+    let told = format!("{} of {}, {} and {}", held.len(), old.len(), before.len(), later.len());
+    assert!(is_held(&old) && is_held(&later), "{told}");
+    assert!(!is_held(&before), "{told}");
+    assert_eq!(node.prefetch().await, "nothing was missing", "nothing was given up to be fetched again");
     node.close().await;
 }
 

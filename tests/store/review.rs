@@ -316,6 +316,32 @@ async fn an_approval_that_stands_keeps_what_is_superseded() {
 }
 
 #[tokio::test]
+async fn a_hidden_member_counts_as_its_bundles_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let all: Vec<Bytes> = (0..2).map(|seed| bytes(seed, 9000)).collect();
+    for (number, one) in all.iter().enumerate() {
+        publish(&store, &url(&format!("h{number}")), one, Some(Authority::Operator)).await.unwrap();
+    }
+    let catalog = store.catalog();
+    catalog.begin_upstream(microsoft()).await.unwrap();
+    let hidden =
+        |number: u64, of: usize| at(Update { deployable: false, ..update(number, 1) }, &[(&file(&all[of]), "x")]);
+    let offered = small(Update { bundles: bundle(&[identity(1, 1)]), ..update(3, 1) });
+    let old = |of: &[u64], number: u64| {
+        small(Update { supersedes: of.iter().copied().map(id).collect(), ..update(number, 1) })
+    };
+    // 1 is superseded while 3, which is offered and bundles it, is not; nobody bundles 2.
+    import(&catalog, vec![offered, hidden(1, 0), hidden(2, 1), old(&[1, 2], 4)]).await;
+    review(&store).await;
+    assert_eq!((outdated(&store, "h0").await, outdated(&store, "h1").await), (false, true));
+    import(&catalog, vec![old(&[3], 5)]).await;
+    review(&store).await;
+    assert_eq!((outdated(&store, "h0").await, outdated(&store, "h1").await), (true, true));
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
 async fn bundles_in_a_circle_are_of_use_as_long_as_one_leads_out_of_it() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = open(dir.path());

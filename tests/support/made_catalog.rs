@@ -123,6 +123,18 @@ fn incoming(update: Update) -> Incoming {
     }
 }
 
+/// Takes one more in beside what is held, from the upstream that was begun with.
+pub(crate) async fn take(catalog: &Catalog, update: Update) {
+    catalog.open_list("more".into(), "an anchor".into()).await.unwrap();
+    catalog.list("more".into(), vec![update.identity]).await.unwrap();
+    catalog.close_list("more".into()).await.unwrap();
+    let applied = catalog
+        .import(Batch { set: "more".into(), updates: vec![incoming(update)], ..Batch::default() })
+        .await
+        .unwrap();
+    assert_eq!((applied.new, applied.refused.len()), (1, 0), "{applied:?}");
+}
+
 /// Takes these in from Microsoft, or from a WSUS over plain HTTP, as a run does.
 pub(crate) async fn import(catalog: &Catalog, updates: Vec<Update>, from_wsus: bool) {
     let upstream = if from_wsus {

@@ -35,9 +35,13 @@ pub struct Plan {
     pub policy: Policy,
     /// Whether it is the one that is set.
     pub is_set: bool,
-    /// What is agreed to where this is confirmed: another policy, other rules or other filters have another one.
+    /// What is agreed to where this is confirmed: another policy, other rules or filters, and another word on
+    /// what is declined automatically have another one.
     #[serde(default)]
     pub terms: String,
+    /// Of what is wanted, what comes for no other reason than the mode `all`: this is what somebody agrees to.
+    #[serde(default)]
+    pub by_all: Sum,
     /// Rules that name no classification of the catalog, and why.
     pub left_out: Vec<String>,
     /// When it was counted.
@@ -92,13 +96,12 @@ pub struct LeftToEndpoints {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConfirmRequest {
-    /// `wanted.files` of the plan.
+    /// `by_all.files` of the plan.
     pub files: u64,
-    /// `wanted.bytes` of it.
+    /// `by_all.bytes` of it.
     pub bytes: u64,
-    /// `terms` of it; where it is absent, the policy that is set is meant, whichever that is.
-    #[serde(default)]
-    pub terms: Option<String>,
+    /// `terms` of it.
+    pub terms: String,
 }
 
 /// The answer to it where that is not what is wanted by now: a problem, with the plan.

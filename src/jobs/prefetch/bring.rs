@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::base::digest::Sha1;
 use crate::base::size;
@@ -71,6 +72,8 @@ struct Item {
 enum Met {
     /// It is under way, or came: it is not begun again, also where it was given up meanwhile.
     Brought,
+    /// It waits for a place of its class, and nothing was promised to it yet. What is wanted has not changed since.
+    PutBy { mark: Mark },
     /// It waits to be tried again; the walk that met it last still wants it.
     Waits { mark: Mark, walk: u32 },
     /// It does not come, as far as the catalog says this of it.
@@ -122,6 +125,11 @@ impl<'a> Bringing<'a> {
         })
     }
 
+    /// Ends with the job.
+    pub(super) fn cancel(&self) -> &'a CancellationToken {
+        self.record.cancel()
+    }
+
     /// Refuses to go on by itself where a rule is left out that would keep out what comes without it.
     pub(super) fn may_go_on(&self, left_out: &[Unresolved]) -> Result<(), Error> {
         match left_out.iter().find(|wrong| wrong.keeps_out).filter(|_| self.by_itself) {
@@ -138,10 +146,18 @@ impl<'a> Bringing<'a> {
         *self.revisions.borrow() != self.revision
     }
 
-    /// Goes by what is wanted now.
+    /// Goes by what is wanted now. What was put by is judged anew: nobody says that it is still wanted, or still the same.
     pub(super) fn look_up(&mut self) {
         self.revision = *self.revisions.borrow_and_update();
         self.shared.steering.goes_by(self.revision);
+        for item in std::mem::take(&mut self.put_by) {
+            if item.tried > 0 {
+                // It still stands among what waits, by the walk that met it last.
+                self.again.push_back(item);
+            } else {
+                self.met.remove(&item.file.file.sha1);
+            }
+        }
     }
 
     /// Another walk begins: what is wanted is counted.
@@ -191,6 +207,15 @@ impl<'a> Bringing<'a> {
         let (sha1, mark) = (file.file.sha1, Mark::of(&file, &self.upstream));
         match self.met.get_mut(&sha1) {
             Some(Met::Brought) => return Ok(()),
+            Some(Met::PutBy { mark: known }) => {
+                if *known != mark {
+                    *known = mark;
+                    if let Some(item) = self.put_by.iter_mut().find(|item| item.file.file.sha1 == sha1) {
+                        (item.file, item.mark) = (file, mark);
+                    }
+                }
+                return Ok(());
+            }
             Some(Met::Waits { mark: known, walk }) => {
                 *walk = self.walk;
                 if *known != mark {
@@ -227,7 +252,9 @@ impl<'a> Bringing<'a> {
     /// again.
     async fn bring(&mut self, item: Item) -> Result<(), Error> {
         if item.class == Class::Definitions && self.is_full(item.class) && self.put_by.len() < PUT_BY_MAX {
-            self.met.insert(item.file.file.sha1, Met::Brought);
+            if item.tried == 0 {
+                self.met.insert(item.file.file.sha1, Met::PutBy { mark: item.mark });
+            }
             self.put_by.push_back(item);
             return Ok(());
         }
@@ -297,7 +324,9 @@ impl<'a> Bringing<'a> {
         };
         self.definitions -= usize::from(item.class == Class::Definitions);
         self.settle(item, came)?;
-        while !self.is_full(Class::Definitions)
+        // After a change nothing begins before it was looked at.
+        while !self.has_changed()
+            && !self.is_full(Class::Definitions)
             && let Some(next) = self.put_by.pop_front()
         {
             self.begin(next)?;
@@ -437,7 +466,7 @@ impl<'a> Bringing<'a> {
                 Ok(with("nothing is missing of what may be fetched now".to_owned()))
             }
             0 if came == 0 && waiting > 0 => Ok(with("nothing else was missing".to_owned())),
-            0 if came == 0 => Ok("nothing was missing".to_owned()),
+            0 if came == 0 => Ok(with("nothing was missing".to_owned())),
             0 => Ok(with(format!("{came} fetched"))),
             _ if more.is_empty() => Err(Error::Items { failed, total: came + failed }),
             _ => Err(Error::Undone(with(format!("{failed} of {} failed", came + failed)))),

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::base::time::Timestamp;
 use crate::jobs::board::State;
 use crate::jobs::error::Error;
+use crate::jobs::prefetch::keep::{Kept, keep};
 use crate::jobs::prefetch::mismatch::Mismatches;
 use crate::jobs::work::Work;
 use crate::jobs::{Jobs, Shared};
@@ -42,6 +43,7 @@ pub(in crate::jobs) struct Steering {
     /// The revision of what is wanted that a job went by last.
     went_by: AtomicU64,
     pub(in crate::jobs) mismatches: Mismatches,
+    pub(in crate::jobs) kept: Kept,
 }
 
 impl Steering {
@@ -132,6 +134,8 @@ async fn begin(jobs: &Jobs, cancel: &CancellationToken) -> Result<Begun, Error> 
     let shared = &jobs.shared;
     // Counted whether or not anything begins: `status` tells it.
     let plan = shared.plan_anew().await?;
+    let (sift, _) = shared.sift(&plan.policy, plan.agreement.is_given()).await?;
+    keep(shared, &plan, &Arc::new(sift), cancel).await?;
     // What does not match waits for a change, or for a person; so does all where a rule is left out that would keep something out.
     if plan.held_back().is_some() {
         return Ok(Begun::default());

@@ -105,7 +105,6 @@ impl Written {
     /// Whether both mean the same: a level that nothing goes by makes no difference.
     pub fn means(&self, other: &Self) -> bool {
         self.terms() == other.terms()
-            && (self.decline_expired, self.decline_superseded) == (other.decline_expired, other.decline_superseded)
     }
 
     /// Whether anything goes by the level of the policy itself.
@@ -119,13 +118,19 @@ impl Written {
         Choice { mode: rule.mode, level: rule.level.unwrap_or(self.choice.level) }
     }
 
-    /// What somebody agrees to who agrees to `all`: the policy and its rules, in a form that is the same for the same meaning,
-    /// whatever their order and case.
+    /// What somebody agrees to who agrees to `all`: the policy, its rules, and what is not declined automatically, in a form that is
+    /// the same for the same meaning, whatever their order and case.
     pub fn terms(&self) -> String {
         // The later one counts, as in force.
         let rules: BTreeMap<String, Choice> =
             self.rules.iter().map(|rule| (rule.classification.to_lowercase(), self.choice_of(rule))).collect();
         let mut terms = self.choice.to_string();
+        for (is_declined, what) in [(self.decline_expired, "expired"), (self.decline_superseded, "superseded")] {
+            if !is_declined {
+                terms.push_str("\nnot declined: ");
+                terms.push_str(what);
+            }
+        }
         for (classification, choice) in rules {
             terms.push('\n');
             terms.push_str(&choice.to_string());

@@ -2,7 +2,7 @@
 //!
 //! A revision leads to its files where it is published, nothing supersedes its update, and it is the one that counts of its
 //! update or a bundle names it. What can only be had in a bundle (a hidden member) is of use as long as one of its bundles
-//! is. What nobody bundles is of use by itself.
+//! is, also where something supersedes it: whoever gets the bundle gets it whole. What nobody bundles is of use by itself.
 //!
 //! What is superseded leads to its files all the same where a person approved it although it was, or approved a bundle of
 //! it so: then the approval stands (see [`crate::model::policy::Policy::decide`]), and endpoints are to have it.
@@ -133,7 +133,8 @@ impl Live {
         if row.publication != 0 || row.refused {
             return Ok(Answer::sure(false));
         }
-        let by = if self.is_superseded(&row.id)? { By::Approval } else { by };
+        let is_superseded = self.is_superseded(&row.id)?;
+        let by = if is_superseded && row.deployable { By::Approval } else { by };
         if by == By::Approval {
             if self.decisions.is_none() {
                 return Ok(Answer::sure(false));
@@ -151,7 +152,7 @@ impl Live {
             .map(|row| Ok(of_long_key(row?.0.value())))
             .collect::<Result<_, Error>>()?;
         if bundles.is_empty() {
-            return Ok(Answer::sure(by == By::Any && row.current));
+            return Ok(Answer::sure(by == By::Any && row.current && !is_superseded));
         }
         let mut from = Some(u32::MAX);
         for bundle in bundles.into_iter().rev() {

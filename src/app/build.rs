@@ -431,7 +431,7 @@ async fn extras(typed: &Typed, id: &str, kind: UpstreamKind, governor: &Governor
     }
     let teller = hook.map(|hook| Teller { hook, node });
     let prune_beyond = typed.sync.prune_beyond_filters.0;
-    Ok(Extras { microsoft, definitions: lane.enabled.then_some(lane), teller, prune_beyond })
+    Ok(Extras { microsoft, definitions: lane.enabled.then_some(lane), teller, prune_beyond, page: None })
 }
 
 /// What of Microsoft's catalog is wanted, as `[filters]` says now; what is not said there is as it is shipped.

@@ -224,7 +224,7 @@ pub(in crate::jobs) async fn run(shared: &Shared, record: &Record, kind: RunKind
         });
     };
     let order = Order { kind, by: record.by().to_owned(), attended: record.by() != CLOCK };
-    let running = sync.run_as(order, record.cancel());
+    let running = sync.run_named(order, record.cancel());
     tokio::pin!(running);
     let mut ticks = tokio::time::interval(LOOK);
     // The board is that of the run before until this one has begun, which is at the first look.
@@ -245,10 +245,10 @@ pub(in crate::jobs) async fn run(shared: &Shared, record: &Record, kind: RunKind
     }
     // What a run that failed has committed may be wanted too.
     shared.content_changed();
-    let counts = ended?;
+    let (run, counts) = ended?;
     // What it found on the way to be less than it had reckoned with is done too.
     record.progress(|progress| progress.done = progress.total.unwrap_or(progress.done).max(progress.done));
-    if let Err(error) = count_wanted(shared).await {
+    if let Err(error) = count_wanted(shared, run).await {
         tracing::warn!(%error, "what files are wanted after a run of the catalog is not counted");
     }
     Ok(match kind {
@@ -274,7 +274,7 @@ fn compared(found: Compared) -> String {
     let rare = [
         (text, "of those for their text alone"),
         (absent, "not Microsoft's"),
-        (unknown, "that Microsoft does not give out"),
+        (unknown, "that Microsoft does not give out (have the upstream synchronise, and compare again)"),
         (behind, "behind Microsoft's newest"),
         (withdrawn, "of those withdrawn there, so that nobody vouches for them"),
     ];
@@ -285,12 +285,10 @@ fn compared(found: Compared) -> String {
         .join("; ")
 }
 
-/// Writes into the history how much the content policy wants after the last run.
-async fn count_wanted(shared: &Shared) -> Result<(), Error> {
+/// Writes into the history how much the content policy wants after this run, which need not be the last one any more.
+async fn count_wanted(shared: &Shared, run: u64) -> Result<(), Error> {
     let wanted = shared.plan_anew().await?.now.wanted;
-    if let Some(run) = shared.sync()?.history(None, 1).await?.first() {
-        shared.store.catalog().set_run_files(run.id, wanted.files, wanted.bytes).await?;
-    }
+    shared.store.catalog().set_run_files(run, wanted.files, wanted.bytes).await?;
     Ok(())
 }
 

@@ -44,7 +44,7 @@ pub enum Error {
     #[error(
         "of {all} documents {text} differ from those of {host} in their text alone, and in no file, digest, member, supersedence or \
          rule: that is another rendering of the same catalog, such as a mirror that writes documents anew, and nothing is refused for \
-         it{}; leave [sync] microsoft at Microsoft's own address, or name a mirror that passes documents on as they are",
+         it{}; what comparisons have refused, `waystation sync retry --compared` takes back; leave [sync] microsoft at Microsoft's own address, or name a mirror that passes documents on as they are",
         also(*more)
     )]
     Rendering {

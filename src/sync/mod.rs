@@ -28,6 +28,8 @@ mod difference;
 mod doctor;
 pub mod error;
 mod fetch;
+mod judge;
+mod ledger;
 mod outside;
 mod plan;
 mod progress;
@@ -82,6 +84,8 @@ struct Shared {
     teller: Option<Teller>,
     /// Whether what the filters do not find any more is let go of.
     prune_beyond: bool,
+    /// Revisions that a comparison asks for and commits together.
+    page: usize,
     turn: tokio::sync::Mutex<()>,
     /// The end of a run that could not be written, such as on a disk without a byte left: the next run writes it first.
     unwritten: Mutex<Option<Ended>>,
@@ -132,6 +136,8 @@ pub struct Extras {
     pub teller: Option<Teller>,
     /// Whether updates that the filters do not find any more are let go of at the end of a run.
     pub prune_beyond: bool,
+    /// Revisions that a comparison asks for and commits together; `None` for a thousand.
+    pub page: Option<std::num::NonZeroUsize>,
 }
 
 /// What is asked for.
@@ -191,7 +197,8 @@ impl Runner {
         extras: Extras,
     ) -> Self {
         let upstream = Upstream { kind, address: address.to_owned(), unauthenticated: !wsus.is_authenticated() };
-        let Extras { microsoft, definitions, teller, prune_beyond } = extras;
+        let Extras { microsoft, definitions, teller, prune_beyond, page } = extras;
+        let page = page.map_or(crosscheck::PAGE, std::num::NonZeroUsize::get);
         let (turn, board) = (tokio::sync::Mutex::new(()), Mutex::new(None));
         let unwritten = Mutex::new(None);
         let shared = Shared {
@@ -204,6 +211,7 @@ impl Runner {
             definitions,
             teller,
             prune_beyond,
+            page,
             turn,
             unwritten,
             board,
@@ -267,6 +275,14 @@ impl Runner {
     /// # Errors
     /// Why it could not go on. What was committed stays.
     pub async fn run_as(&self, order: Order, cancel: &CancellationToken) -> Result<Counts, Error> {
+        self.run_named(order, cancel).await.map(|(_, counts)| counts)
+    }
+
+    /// The same, and the number of the run in the history: by then another one may have begun.
+    ///
+    /// # Errors
+    /// As of [`Runner::run_as`].
+    pub async fn run_named(&self, order: Order, cancel: &CancellationToken) -> Result<(u64, Counts), Error> {
         let shared = &*self.shared;
         let _turn = shared.turn.try_lock().map_err(|_| Error::Running)?;
         let compared_with = match order.kind {
@@ -331,7 +347,7 @@ impl Runner {
         self.tell(id, started, &upstream, &note, outcome, &reason, &board);
         ended?;
         written?;
-        Ok(board.counts())
+        Ok((id, board.counts()))
     }
 
     /// Writes the end of the last run into the history, if that is not done.

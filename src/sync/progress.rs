@@ -214,6 +214,14 @@ impl Board {
         found.withdrawn += more.withdrawn;
     }
 
+    /// So much of what a comparison had found counts as something else now.
+    pub(in crate::sync) fn counts_otherwise(&self, less: Compared) {
+        let found = &mut self.live().compared;
+        found.agreed = found.agreed.saturating_sub(less.agreed);
+        found.absent = found.absent.saturating_sub(less.absent);
+        found.unknown = found.unknown.saturating_sub(less.unknown);
+    }
+
     pub(in crate::sync) fn found(&self) -> Compared {
         self.live().compared
     }

@@ -2,6 +2,7 @@
 //! asked for again, and what is told of a run that waits, is stopped, is cut off, or finds the disk full.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,9 @@ use waystation::upstream::wsus::Wsus;
 use crate::authority::Authority;
 use crate::conversation;
 use crate::fault_disk::{FaultDisk, Faults};
+
+/// Revisions of one page of a comparison: few, so that there are several pages.
+const PAGE: usize = 64;
 
 /// Longer than anything takes here on a busy machine.
 const SOON: Duration = Duration::from_mins(2);
@@ -108,7 +112,8 @@ async fn what_is_not_microsofts_is_refused_and_the_rest_is_authenticated() {
     let store = store(&dir, Arc::new(RealDisk));
     let authority = Authority::new("a test's authority");
     let (url, front) = over_tls(&microsoft, &authority).await;
-    let extras = Extras { microsoft: Some(wsus(&url, &dir, Some(&authority))), ..Extras::default() };
+    let microsoft_is = Some(wsus(&url, &dir, Some(&authority)));
+    let extras = Extras { microsoft: microsoft_is, page: NonZeroUsize::new(PAGE), ..Extras::default() };
     let runner = runner(&store, &dir, UpstreamKind::Wsus, &from.url(), extras);
     timeout(SOON, runner.run(&CancellationToken::new())).await.unwrap().unwrap();
     let catalog = store.catalog();
@@ -203,7 +208,8 @@ impl Between {
         let store = store(&dir, Arc::new(RealDisk));
         let authority = Authority::new("a test's authority");
         let (url, front) = over_tls(&microsoft, &authority).await;
-        let extras = Extras { microsoft: Some(wsus(&url, &dir, Some(&authority))), ..Extras::default() };
+        let microsoft_is = Some(wsus(&url, &dir, Some(&authority)));
+        let extras = Extras { microsoft: microsoft_is, page: NonZeroUsize::new(PAGE), ..Extras::default() };
         let runner = runner(&store, &dir, UpstreamKind::Wsus, &from.url(), extras);
         timeout(SOON, runner.run(&CancellationToken::new())).await.unwrap().unwrap();
         Self { from, microsoft, dir, store, runner, front }
@@ -279,6 +285,58 @@ async fn a_mirror_that_writes_documents_anew_refuses_nothing_and_refusals_are_ta
     all.microsoft.fault(&json!({ "fault": "rewritten", "count": 1_000_000 })).unwrap();
     all.compare().await.unwrap();
     assert_eq!(all.refused().await.len(), refused.len());
+    all.close().await;
+}
+
+/// Somebody on the way rewrites what comes first, so that the comparison ends before it meets what he has changed.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_matters_is_refused_on_every_page_whatever_the_first_ones_look_like() {
+    let all = Between::new(56, 260, |from| {
+        let mut ids = software(from);
+        ids.sort_unstable();
+        let last: Vec<_> = ids.iter().rev().take(60).map(ToString::to_string).collect();
+        from.fault(&json!({ "fault": "altered-digest", "count": 3, "ids": last })).unwrap();
+    })
+    .await;
+    let altered = dealt(&all.from);
+    let before: Vec<Identity> = all.doubtful().await.into_iter().collect();
+    let page_of = |id: &UpdateId| before.iter().position(|one| one.id == *id).unwrap() / PAGE;
+    assert!(before.len() > 3 * PAGE && altered.len() == 3 && altered.keys().all(|id| page_of(id) > 0), "{altered:?}");
+    all.microsoft.fault(&json!({ "fault": "rewritten", "count": 1_000_000 })).unwrap();
+    let error = all.compare().await.unwrap_err();
+    let Error::Rendering { text, more, all: compared, .. } = &error else { panic!("{error}") };
+    assert!(*more == 3 && *text + *more == *compared && *compared == before.len() as u64, "{error}");
+    assert!(error.to_string().contains("`waystation sync retry --compared`"), "{error}");
+    let refused = all.refused().await;
+    for (id, reason) in &refused {
+        assert_eq!(reason.contains("it lacks file"), altered.contains_key(id), "{reason}");
+        assert!(altered.contains_key(id) || reason.starts_with("it bundles "), "{reason}");
+    }
+    assert!(altered.keys().all(|id| refused.contains_key(id)), "{refused:?}");
+    let found = all.runner.found();
+    assert_eq!((found.differed, found.text, found.agreed), (refused.len() as u64, 0, 0), "{found:?}");
+    all.close().await;
+}
+
+/// Nothing is said of all documents before all have been compared.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_page_of_other_texts_is_no_other_rendering_of_all() {
+    let all = Between::new(57, 220, |_| ()).await;
+    let before: Vec<Identity> = all.doubtful().await.into_iter().collect();
+    let first: Vec<String> = before.iter().take(PAGE).map(|one| one.id.to_string()).collect();
+    let ids: BTreeSet<UpdateId> = before.iter().take(PAGE).map(|one| one.id).collect();
+    assert!(before.len() > 3 * PAGE);
+    all.microsoft.fault(&json!({ "fault": "rewritten", "count": PAGE, "ids": first })).unwrap();
+    all.compare().await.unwrap();
+    let (refused, found) = (all.refused().await, all.runner.found());
+    // A bundle of which a part was refused before it has that for its reason.
+    let is_told = |why: &String| why.contains("its text alone differs") || why.starts_with("it bundles ");
+    assert!(ids.iter().all(|id| refused.get(id).is_some_and(is_told)), "{refused:?}");
+    assert!(refused.iter().all(|(id, reason)| ids.contains(id) || reason.starts_with("it bundles ")), "{refused:?}");
+    // Bundles of other pages, which had agreed before, are counted once.
+    assert!(refused.len() > ids.len(), "no bundle was refused with its part");
+    assert_eq!((found.differed, found.text), (refused.len() as u64, refused.len() as u64), "{found:?}");
+    assert_eq!(found.agreed + found.differed, before.len() as u64, "{found:?}");
     all.close().await;
 }
 

@@ -55,6 +55,64 @@ async fn digests_of_a_wanted_file_and_who_vouches_for_them_have_one_source() {
     store.close().await.unwrap();
 }
 
+/// Somebody on the way adds an update of his own that supersedes all others: that counts only as long as nobody proves those.
+#[tokio::test]
+async fn what_nobody_proves_supersedes_nothing_that_is_proven_whichever_came_first() {
+    let over =
+        |at: u64, of: &[u64]| small(Update { supersedes: of.iter().copied().map(id).collect(), ..update(at, 1) });
+    for forged_first in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = open(dir.path());
+        let catalog = store.catalog();
+        let by = async |at: u64| catalog.superseded_by(id(at)).await.unwrap().len();
+        let state = async |at: u64| {
+            let page = catalog.search(Query { kb: Some(at.to_string()), limit: 2, ..Query::default() }).await.unwrap();
+            page.hits[0].state
+        };
+        let vouch = async |wanted: &[u64]| {
+            let (doubtful, _) = catalog.doubtful(None).await.unwrap();
+            let some = doubtful.into_iter().filter(|one| wanted.iter().any(|at| one.identity == identity(*at, 1)));
+            catalog.vouch_for(some.collect()).await.unwrap()
+        };
+        catalog.begin_upstream(wsus()).await.unwrap();
+        // 9 is the forged one; 3 and 5 come later, 4 names it in turn, and 2 is superseded by 1 as its publisher says.
+        let forged = over(9, &[1, 2, 3, 4, 5]);
+        let mut all = vec![over(1, &[2]), small(update(2, 1)), over(4, &[9])];
+        all.insert(if forged_first { 0 } else { 3 }, forged);
+        import(&catalog, all).await;
+        // The first search, so that what follows must be told to the index in memory.
+        assert_eq!((by(1).await, by(2).await, by(3).await, by(4).await), (1, 2, 1, 0), "{forged_first}");
+        assert_eq!((state(1).await, state(9).await), (State::Superseded, State::Current));
+
+        // Vouched for behind it.
+        assert_eq!(vouch(&[1, 2, 4]).await, 3);
+        assert_eq!((by(1).await, state(1).await), (0, State::Current));
+        assert_eq!((by(2).await, state(2).await), (1, State::Superseded), "what is proven supersedes still");
+        assert_eq!((by(4).await, state(4).await), (0, State::Current));
+        assert_eq!(
+            (by(9).await, state(9).await),
+            (1, State::Superseded),
+            "of two that name each other the proven one counts"
+        );
+
+        // Arrived proven behind it: for the first time, and as what was held unproven.
+        import(&catalog, vec![small(update(5, 1))]).await;
+        assert_eq!((by(5).await, state(5).await), (1, State::Superseded));
+        catalog.begin_upstream(microsoft()).await.unwrap();
+        import(&catalog, vec![small(update(3, 1)), small(update(5, 1))]).await;
+        assert_eq!((by(3).await, state(3).await, by(5).await, state(5).await), (0, State::Current, 0, State::Current));
+
+        // Where it is vouched for in turn, what it says counts, but for what names it.
+        assert_eq!(vouch(&[9]).await, 1);
+        assert_eq!((by(1).await, by(3).await, by(5).await), (1, 1, 1));
+        assert_eq!(
+            (state(1).await, state(3).await, by(4).await, by(9).await),
+            (State::Superseded, State::Superseded, 0, 0)
+        );
+        store.close().await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn many_refusals_are_taken_back_at_once() {
     let dir = tempfile::tempdir().unwrap();

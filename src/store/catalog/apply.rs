@@ -209,6 +209,9 @@ impl Tables<'_> {
         row.unauthenticated = w.unauthenticated;
         self.relate(w, number, &row, ready)?;
         if is_current {
+            if !row.unauthenticated {
+                self.free_of_unproven(w, &id)?;
+            }
             let superseded = self.relate_current(w, number, &row, &ready.update)?;
             // What came behind what supersedes it counts as what came before it does: whichever of the two comes last.
             let came_so = old.is_none() && row.is_listed() && self.is_superseded(&id)?;

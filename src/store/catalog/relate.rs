@@ -188,7 +188,7 @@ impl Tables<'_> {
     }
 
     /// What a current revision makes superfluous. That is nothing where it was withdrawn or refused. It is never itself; of two that
-    /// name each other neither; and nothing that was proven, where it is not. Returns how many held updates that can be approved and
+    /// name each other neither; and nothing that was proven, where it is not ([`Tables::free_of_unproven`] where that is proven later). Returns how many held updates that can be approved and
     /// are offered are superseded now and were not before.
     pub(crate) fn supersede(&mut self, w: &mut Work<'_>, number: u32, row: &RevisionRow) -> Result<u64, Error> {
         let mut superseded = 0;
@@ -214,6 +214,26 @@ impl Tables<'_> {
             w.touched.superseded.push(*id);
         }
         Ok(superseded)
+    }
+
+    /// What counts of this update is proven from now on: whoever proves nothing supersedes it no longer, whether he came first or it
+    /// did. Comes before [`Tables::supersede`] for the update itself, so that of two that name each other the proven one counts. Says
+    /// how many revisions had superseded it.
+    pub(crate) fn free_of_unproven(&mut self, w: &mut Work<'_>, id: &[u8; 16]) -> Result<u64, Error> {
+        let mut unproven = Vec::new();
+        for row in self.superseded.range::<&IdKey>(&id_key(id, 0)..=&id_key(id, u32::MAX))? {
+            let number = of_id_key(row?.0.value()).1;
+            if self.revision(number)?.is_some_and(|row| row.unauthenticated) {
+                unproven.push(number);
+            }
+        }
+        for number in &unproven {
+            self.superseded.remove(&id_key(id, *number))?;
+        }
+        if !unproven.is_empty() {
+            w.touched.superseded.push(*id);
+        }
+        Ok(unproven.len() as u64)
     }
 
     /// Whether a current revision that is offered supersedes it.

@@ -1,7 +1,8 @@
 //! What is believed of what came over a connection that proves nothing, and what that means for files.
 //!
 //! 1. Revisions that nobody proven has said are *doubtful*; whoever compares them with somebody proven asks for them in pages.
-//! 2. One that is the same there is *vouched for*: from then on it counts as if it had come from there.
+//! 2. One that is the same there is *vouched for*: from then on it counts as if it had come from there. What
+//!    nobody proven says supersedes it no longer, as it supersedes nothing that arrives proven.
 //! 3. One that is not is refused. What it said of files is taken back: a file is described by the best of the revisions that have it
 //!    and are offered, and where there is none its digests prove nothing. What it superseded is superseded by it no longer.
 //!
@@ -76,6 +77,14 @@ impl Tables<'_> {
                 self.updates.insert(&row.id, encode(&update)?.as_slice())?;
             }
             w.touched.numbers.push(number);
+            let freed = self.free_of_unproven(w, &row.id)?;
+            if freed > 0 {
+                tracing::info!(
+                    identity = %row.identity(),
+                    revisions = freed,
+                    "an update that is vouched for is superseded no longer by what nobody vouches for"
+                );
+            }
             // What nobody proven said superseded nothing that was proven.
             self.supersede(w, number, &row)?;
         }

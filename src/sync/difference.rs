@@ -182,6 +182,8 @@ mod tests {
     use crate::base::digest::{Sha1, Sha256};
     use crate::model::update::{Driver, Eula, Identity, Impact, Kind, Members, Reboot, Severity, Text};
 
+    type Change<'a> = &'a dyn Fn(&mut Update);
+
     fn update() -> Update {
         let identity = Identity { id: UpdateId::new([1; 16]), revision: 7 };
         let text = Text { language: "en".into(), title: "One".into(), description: String::new() };
@@ -223,7 +225,7 @@ mod tests {
         let unknown = Difference::between(&update(), &update(), None);
         assert!(unknown.text_alone().is_none() && unknown.in_words().contains("cannot be compared"), "{unknown:?}");
         let licence = Eula { id: UpdateId::new([4; 16]), files: Vec::new() };
-        let others: [(&str, &dyn Fn(&mut Update)); 8] = [
+        let others: [(&str, Change<'_>); 8] = [
             ("severity", &|of| of.severity = Severity::Critical),
             ("approved by itself", &|of| of.deployable = true),
             ("restarts", &|of| of.reboot = Reboot::Always),

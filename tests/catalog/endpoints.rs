@@ -280,7 +280,7 @@ impl Agent {
 
     async fn config(&mut self) {
         let text = self.ask("GetConfig", "<protocolVersion>2.90</protocolVersion>").await.unwrap();
-        self.last_change = one(&text, "LastChange").to_owned();
+        one(&text, "LastChange").clone_into(&mut self.last_change);
         assert_eq!((one(&text, "IsRegistrationRequired"), one(&text, "PlugInID")), ("true", "SimpleTargeting"));
         assert_eq!(format!("/{}", one(&text, "ServiceUrl")), AUTH);
         let names = [
@@ -298,7 +298,7 @@ impl Agent {
         let inside = format!("<clientId>{}</clientId><dnsName>pc.site.example</dnsName>", self.id);
         let text = self.ask("GetAuthorizationCookie", &inside).await.unwrap();
         assert_eq!(one(&text, "PlugInId"), "SimpleTargeting");
-        self.authorization = one(&text, "CookieData").to_owned();
+        one(&text, "CookieData").clone_into(&mut self.authorization);
     }
 
     /// Takes a cookie; `old` is what stands in the one had before.
@@ -526,7 +526,7 @@ async fn every_file_is_where_the_agent_is_told() {
                 match answer.status {
                     200 => break answer.body,
                     // The server above is told to fetch it.
-                    503 => continue,
+                    503 => {}
                     other => panic!("{other} for {url}"),
                 }
             }

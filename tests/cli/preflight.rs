@@ -35,6 +35,12 @@ fn a_secret_of_the_webhook_that_ends_a_start_is_bad_before_it() {
     bad();
     std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
     assert_eq!(found(data.path(), "webhook", &hook), (Some(0), Value::Null));
+    assert_eq!(found(data.path(), "plain-http", &hook).1["verdict"], "note", "who can read the wire reads it");
+    // A lane that adds to a catalog which nothing brings.
+    let lane = ["--set", "listen.https=127.0.0.1:0", "--set", "definitions.enabled=true"];
+    assert_eq!(found(data.path(), "definitions", &lane).1["verdict"], "note");
+    let both = [&lane[..], &["--set", "sync.enabled=true"]].concat();
+    assert_eq!(found(data.path(), "definitions", &both).1, Value::Null);
 }
 
 #[test]

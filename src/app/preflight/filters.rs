@@ -65,6 +65,24 @@ pub(super) fn rules(typed: &Typed, catalog: Option<&Tree>, found: &mut Found) {
     }
 }
 
+/// Tells of what is on and cannot work as it stands, or is heard by others.
+pub(super) fn runs(typed: &Typed, found: &mut Found) {
+    if typed.definitions.enabled.0 && !typed.sync.enabled.0 {
+        let seen = "the lane of definition updates adds to a catalog, and no schedule brings that one";
+        found.add(
+            Verdict::Note,
+            "definitions",
+            "definitions.enabled",
+            seen.to_owned(),
+            "set sync.enabled = true with a schedule, or run `waystation sync start` by hand before",
+        );
+    }
+    if typed.sync.webhook.0.as_deref().is_some_and(|url| url.starts_with("http://")) {
+        let seen = "it is told of runs over plain HTTP: who can read the wire reads it";
+        found.add(Verdict::Note, "plain-http", "sync.webhook", seen.to_owned(), "name it by https:// where it can be");
+    }
+}
+
 /// Tells of a schedule that somebody wrote where nobody said that it is on.
 pub(super) fn schedules(settings: &Settings, found: &mut Found) {
     let is_said = |key: &str| settings.get(key).is_some_and(|setting| setting.origin().layer != Layer::Default);

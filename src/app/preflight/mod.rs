@@ -76,6 +76,7 @@ pub(crate) fn findings(
     filters::written(typed, settings, catalog, &mut found);
     filters::rules(typed, catalog, &mut found);
     filters::schedules(settings, &mut found);
+    filters::runs(typed, &mut found);
     host::directory(typed, machine, &mut found);
     held::store(typed, runs, &mut found);
     host::space(typed, settings, machine, &mut found);

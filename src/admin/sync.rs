@@ -14,6 +14,7 @@ use crate::admin::{Caller, Handles, plan};
 use crate::jobs;
 use crate::jobs::work::Work;
 use crate::model::update::UpdateId;
+use crate::pace::Class;
 use crate::store::catalog::{Compared, Counts, Outcome, Run, RunKind, Upstream, UpstreamKind};
 
 /// Runs on one page, unless told otherwise, and at most.
@@ -64,6 +65,10 @@ pub async fn state(State(handles): State<Arc<Handles>>) -> Result<Json<view::Syn
             kind(seen.kind).clone_into(&mut running.kind);
             running.waits = seen.waiting.as_ref().map(jobs::sync::waits);
         }
+        let class = if running.kind == "definitions" { Class::Definitions } else { Class::Sync };
+        let pause =
+            || handles.bandwidth.governor.pause(class).map(|pause| format!("{pause}: `waystation bandwidth show`"));
+        running.waits = running.waits.or_else(pause);
         running
     });
     Ok(Json(view::Sync {

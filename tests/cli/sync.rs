@@ -124,6 +124,18 @@ fn a_run_is_followed_told_and_explained() {
     assert!(well(&["filters", "list"]).contains("* unauthenticated"));
     assert_eq!(node.json(&["filters", "list"])["unauthenticated"], true);
 
+    // A run that may not flow says so.
+    well(&["bandwidth", "set", "sync", "paused"]);
+    let mut started = program(data, &["sync", "start"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let end = std::time::Instant::now() + Duration::from_mins(1);
+    while !well(&["sync", "status"]).contains("sync is paused: `waystation bandwidth show`") {
+        assert!(std::time::Instant::now() < end, "{}", well(&["sync", "status"]));
+    }
+    well(&["sync", "stop"]);
+    assert!(!started.wait().unwrap().success());
+    well(&["bandwidth", "clear", "sync"]);
+    assert_eq!((next()["event"].as_str(), next()["event"].as_str()), (Some("sync-started"), Some("sync-stopped")));
+
     // A busy one above: told within seconds, by whoever follows it and by the status; and who stopped it.
     sim.fault(&json!({ "fault": "server-busy", "method": "GetConfigData", "count": 1_000 })).unwrap();
     let mut started = program(data, &["sync", "start"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();

@@ -1,13 +1,13 @@
 //! Which endpoints have told what machine they are, and the keys of cookies.
 //!
-//! The keys lie in the store, so that cookies outlive a start of the node; that an endpoint has registered stands in its cookie too, and
+//! The keys lie in the store (`store::fleet`, not in a backup), so that cookies outlive a start of the node; that an endpoint has registered stands in its cookie too, and
 //! goes from an old one into the new one. Who comes without any after a start registers again.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::base::time::Timestamp;
 use crate::model::update::UpdateId;
@@ -15,15 +15,9 @@ use crate::serve::client::cookie::KEY_BYTES;
 use crate::serve::client::error::Error;
 use crate::store::Store;
 
-/// Where the keys lie.
-const KEYS: &str = "scan/keys";
-
-/// How long a key seals before the next start makes a new one; the former one still opens. So many cookies are far fewer than one key may
+/// How long a key seals before the next start makes a new one; the former one opens as long again. So many cookies are far fewer than one key may
 /// seal with random nonces (2^32).
 const KEY_LIFE: Duration = Duration::from_hours(30 * 24);
-
-/// Keys that are kept: the one that seals, and the one before.
-const KEYS_MAX: usize = 2;
 
 /// Endpoints that are remembered: more than a node serves. Beyond it the one seen longest ago is forgotten, and registers again.
 const MEMBERS_MAX: usize = 100_000;
@@ -53,33 +47,25 @@ impl Members {
     }
 }
 
-/// A key, as it lies in the store.
-#[derive(Serialize, Deserialize)]
-struct Key {
-    made: Timestamp,
-    bytes: [u8; KEY_BYTES],
-}
-
-/// The keys of cookies, the newest first. Where the store takes nothing, a new one lives as long as the node runs.
-pub(super) async fn keys(store: &Store, now: Timestamp) -> Result<Vec<[u8; KEY_BYTES]>, Error> {
-    let held = match store.document(KEYS).await {
-        Ok(held) => held,
+/// The keys of cookies, the newest first. Where the store takes nothing, one lives as long as the node runs.
+pub(super) async fn keys(store: &Store, now: Timestamp) -> Result<Zeroizing<Vec<[u8; KEY_BYTES]>>, Error> {
+    let server = match store.fleet().server(now).await {
+        // One of the future was made by a wrong clock: it is as good as any.
+        Ok(server) if now.since(server.signs.made) > KEY_LIFE => match store.fleet().rotate(now, KEY_LIFE).await {
+            Ok(rotated) => rotated,
+            Err(error) => {
+                tracing::warn!(%error, "the key of agents' cookies is not replaced: the next start tries again");
+                server
+            }
+        },
+        Ok(server) => server,
         Err(error) => {
-            tracing::warn!(%error, "the keys of agents' cookies cannot be read: agents take new cookies");
-            None
+            tracing::warn!(%error, "the keys of agents' cookies cannot be kept: after a start agents take new cookies");
+            let mut keys = Zeroizing::new(vec![[0; KEY_BYTES]]);
+            getrandom::fill(keys.as_flattened_mut()).map_err(|_| Error::Sealing)?;
+            return Ok(keys);
         }
     };
-    let mut keys: Vec<Key> = held.and_then(|bytes| postcard::from_bytes(&bytes).ok()).unwrap_or_default();
-    // One of the future was made by a wrong clock: it is as good as any.
-    if keys.first().is_none_or(|newest| now.since(newest.made) > KEY_LIFE) {
-        let mut bytes = [0; KEY_BYTES];
-        getrandom::fill(&mut bytes).map_err(|_| Error::Sealing)?;
-        keys.insert(0, Key { made: now, bytes });
-        keys.truncate(KEYS_MAX);
-        let record = postcard::to_stdvec(&keys).map_err(|_| Error::Sealing)?;
-        if let Err(error) = store.set_document(KEYS, Some(record)).await {
-            tracing::warn!(%error, "the key of agents' cookies cannot be kept: after a start agents take new cookies");
-        }
-    }
-    Ok(keys.into_iter().map(|key| key.bytes).collect())
+    let keys = std::iter::once(&server.signs).chain(&server.opens);
+    Ok(Zeroizing::new(keys.map(|key| *key.key.expose()).collect()))
 }

@@ -5,13 +5,24 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use crate::process::{Process, wait_for};
 
 /// A loopback address with a port that was free a moment ago.
 pub(crate) fn free_port() -> io::Result<SocketAddr> {
-    TcpListener::bind("127.0.0.1:0")?.local_addr()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Not one that the system gives out: it would give it to a connection before the server listens there.
+    let first = u16::try_from(std::process::id() % 200).unwrap_or(0) * 50;
+    loop {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 20_000 + (first + step) % 12_000;
+        match TcpListener::bind(("127.0.0.1", port)) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && step < 12_000 => {}
+            bound => return bound?.local_addr(),
+        }
+    }
 }
 
 pub(crate) struct Node {

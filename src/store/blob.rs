@@ -5,9 +5,10 @@
 //! truncated or rewritten, only replaced by rename or unlinked, and neither changes the inode that a map holds on to).
 //! A file that the store did not make itself is published only while a [`Still`] says that nobody has it open for writing.
 //! What makes it harmless to a reactor: nobody touches a window before [`Blob::resident`] said yes or [`Blob::populate`]
-//! brought it in on a pool (mostly neither: what is not in memory is read into buffers, see `cold`); a bad disk is then an error of `populate` and not a signal. A page may still be taken away
-//! between question and use: that costs one stalled read, and on a disk that fails in just that moment a signal, which
-//! is why the windows are small and used at once.
+//! brought it in on a pool (mostly neither: what is not in memory is read into buffers, see `cold`); a bad disk is then an error of `populate`
+//! and not a signal. A page may still be taken away between question and use, which are 80 ms apart at most (`seen`), and as long as
+//! a slow reader takes for the piece that the socket has: that costs one stalled read, and on a disk that fails in just that moment a
+//! failed write (over plain HTTP, where the kernel reads the page) or a signal (over TLS), which is why the windows are small and used at once.
 //!
 //! Everything that only Linux can do stands in the module `os` at the foot, with its portable counterpart beside it:
 //! elsewhere nothing is ever known to be resident, and `populate` is an ordinary read.
@@ -26,6 +27,8 @@ use memmap2::Mmap;
 use crate::base::disk::{Disk, DiskFile};
 use crate::base::span::Span;
 use crate::store::pool::Pool;
+
+pub(super) use os::major_faults;
 
 /// An open payload. Its bytes stay readable while it lives, whatever becomes of the file's name.
 pub(crate) struct Blob {
@@ -270,6 +273,17 @@ mod os {
         asked == 0
     }
 
+    /// How often this thread had to wait for a page that was not in memory (getrusage(2)).
+    pub(crate) fn major_faults() -> u64 {
+        let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+        // SAFETY: the kernel writes one `rusage` where there is room for one; all its fields may be zero, as they are before.
+        let usage = unsafe {
+            libc::getrusage(libc::RUSAGE_THREAD, usage.as_mut_ptr());
+            usage.assume_init()
+        };
+        u64::try_from(usage.ru_majflt).unwrap_or(0)
+    }
+
     /// Sets the signal of a file (fcntl(2)); libc knows no name for it here.
     const F_SETSIG: libc::c_int = 10;
 
@@ -457,6 +471,11 @@ mod os {
         pub(super) fn resident(self, _: &Mmap, _: &File, _: usize, _: usize) -> bool {
             false
         }
+    }
+
+    /// It is not known.
+    pub(crate) fn major_faults() -> u64 {
+        0
     }
 
     /// It cannot be told who writes.

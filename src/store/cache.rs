@@ -26,7 +26,7 @@ use crate::store::cold::{Cold, Last, Read};
 use crate::store::entries;
 use crate::store::error::Error;
 use crate::store::pool::Pool;
-use crate::store::seen::Seen;
+use crate::store::seen::{Seen, Watch};
 use crate::store::writer::Tick;
 
 /// Uses of a payload closer together than this are one to the index, so that a popular payload does not cost a row
@@ -75,7 +75,7 @@ impl Held {
         self.blob.bytes(span)
     }
 
-    /// Whether all pages of `span` are in memory, or were a few milliseconds ago. Never blocks (about 1 us for 1 MiB).
+    /// Whether all pages of `span` are in memory, or were a moment ago (80 ms at most, see `seen`). Never blocks (about 1 us for 1 MiB).
     pub fn resident(&self, span: Span) -> bool {
         self.seen.resident(span, |span| self.blob.resident(span))
     }
@@ -163,6 +163,7 @@ pub(crate) struct OpenCache {
     recency: Arc<Recency>,
     io: Arc<Pool>,
     cold: Arc<Cold>,
+    watch: Arc<Watch>,
     clock: Arc<dyn Clock>,
     /// Rung when a payload is served to nobody any more.
     freed: Arc<Notify>,
@@ -183,6 +184,7 @@ impl OpenCache {
             recency: Arc::default(),
             io,
             cold: Arc::new(Cold::of_machine()),
+            watch: Arc::new(Watch::new()),
             clock,
             freed,
         }
@@ -220,7 +222,7 @@ impl OpenCache {
     /// A payload that was just opened.
     pub(crate) fn hold(&self, payload: Payload, blob: Blob) -> Arc<Held> {
         Arc::new(Held {
-            seen: Seen::new(payload.size),
+            seen: Seen::new(payload.size, Arc::clone(&self.watch)),
             payload,
             blob: Arc::new(blob.ends_on(&self.io)),
             io: Arc::clone(&self.io),

@@ -19,6 +19,8 @@ mod endpoints;
 #[allow(dead_code, reason = "this binary needs no crash of the disk, only its faults")]
 #[path = "support/fault_disk.rs"]
 mod fault_disk;
+#[path = "support/hand_clock.rs"]
+mod hand_clock;
 #[path = "catalog/lanes.rs"]
 mod lanes;
 #[path = "support/made_catalog.rs"]
@@ -35,5 +37,7 @@ mod policy;
 mod proxy;
 #[path = "support/recorded.rs"]
 mod recorded;
+#[path = "support/small_store.rs"]
+mod small_store;
 #[path = "catalog/sync.rs"]
 mod sync;

@@ -21,3 +21,5 @@ mod registration;
 mod replay;
 #[path = "fleet/scans.rs"]
 mod scans;
+#[path = "support/small_store.rs"]
+mod small_store;

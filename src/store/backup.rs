@@ -64,87 +64,111 @@ fn free(disk: &dyn Disk, to: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Copies every table, as long as it is `wanted`.
+/// Copies every table that belongs in a backup, as long as it is `wanted`.
 pub(crate) fn tables(tx: &ReadTransaction, db: &Database, wanted: &dyn Fn() -> bool) -> Result<(), Error> {
-    table(tx, db, META, wanted)?;
-    table(tx, db, TOTALS, wanted)?;
-    table(tx, db, PAYLOADS, wanted)?;
-    table(tx, db, ALIASES, wanted)?;
-    table(tx, db, NAMES, wanted)?;
-    table(tx, db, UNCHECKED, wanted)?;
-    table(tx, db, USED, wanted)?;
-    table(tx, db, RECENCY, wanted)?;
-    table(tx, db, EXPIRY, wanted)?;
-    table(tx, db, PINS, wanted)?;
-    table(tx, db, OUTDATED, wanted)?;
-    table(tx, db, INTENTS, wanted)?;
-    table(tx, db, DOOMED, wanted)?;
-    table(tx, db, DRAFTS, wanted)?;
-    table(tx, db, PIECES, wanted)?;
-    table(tx, db, NOTES, wanted)?;
-    table(tx, db, QUARANTINE, wanted)?;
-    table(tx, db, LEDGER, wanted)?;
-    table(tx, db, DOCUMENTS, wanted)?;
-    table(tx, db, catalog::REVISIONS, wanted)?;
-    table(tx, db, catalog::PACKS, wanted)?;
-    table(tx, db, catalog::UPDATES, wanted)?;
-    table(tx, db, catalog::IDENTITIES, wanted)?;
-    table(tx, db, catalog::DEPENDENTS, wanted)?;
-    table(tx, db, catalog::PARENTS, wanted)?;
-    table(tx, db, catalog::SUPERSEDED, wanted)?;
-    table(tx, db, catalog::KBS, wanted)?;
-    table(tx, db, catalog::FILES, wanted)?;
-    table(tx, db, catalog::USERS, wanted)?;
-    table(tx, db, catalog::SHA256S, wanted)?;
-    table(tx, db, catalog::ADDRESSES, wanted)?;
-    table(tx, db, catalog::LOG, wanted)?;
-    table(tx, db, catalog::CHUNKS, wanted)?;
-    table(tx, db, catalog::BLOBS, wanted)?;
-    table(tx, db, catalog::DICTIONARIES, wanted)?;
-    table(tx, db, catalog::NUMBERS, wanted)?;
-    table(tx, db, catalog::STATE, wanted)?;
-    table(tx, db, catalog::SETS, wanted)?;
-    table(tx, db, catalog::WANTED, wanted)?;
-    table(tx, db, catalog::REFUSED, wanted)?;
-    table(tx, db, catalog::RUNS, wanted)?;
-    table(tx, db, catalog::RUN_FILES, wanted)?;
-    table(tx, db, catalog::RUN_NOTES, wanted)?;
-    table(tx, db, catalog::DECISIONS, wanted)?;
-    table(tx, db, catalog::DECISION_LOG, wanted)?;
-    table(tx, db, catalog::DECISION_LINES, wanted)?;
-    table(tx, db, catalog::ASKED, wanted)?;
-    table(tx, db, catalog::LET_GO, wanted)?;
-    // Keys for cookies are in no copy: after a restore new ones are made, and endpoints shake hands anew.
-    table(tx, db, fleet::SERVER, wanted)?;
-    table(tx, db, fleet::ENDPOINTS, wanted)?;
-    table(tx, db, fleet::CONTACTS, wanted)?;
-    table(tx, db, fleet::HISTORY, wanted)
+    carried(&mut Copying { tx, db, wanted })
 }
 
-fn table<K: Key + 'static, V: Value + 'static>(
-    tx: &ReadTransaction,
-    db: &Database,
-    definition: TableDefinition<'static, K, V>,
-    wanted: &dyn Fn() -> bool,
-) -> Result<(), Error> {
-    let from = match tx.open_table(definition) {
-        // An index that was made before there was this table: it is empty.
-        Err(TableError::TableDoesNotExist(_)) => return Ok(()),
-        from => from?,
-    };
-    let into = db.begin_write()?;
-    {
-        let mut into = into.open_table(definition)?;
-        let mut end = into.upper_bound_mut(Bound::<K::SelfType<'_>>::Unbounded)?;
-        for (at, row) in from.iter()?.enumerate() {
-            if at % LOOK_EVERY == 0 && !wanted() {
-                return Err(Error::Io(std::io::Error::new(ErrorKind::Interrupted, "the backup was broken off")));
-            }
-            let (key, value) = row?;
-            // In order behind the last one: pages are filled one after the other.
-            end.insert_before(key.value(), value.value())?;
-        }
-    }
-    into.commit()?;
-    Ok(())
+/// Who goes from table to table, each of its own types.
+trait Visit {
+    fn table<K: Key + 'static, V: Value + 'static>(
+        &mut self,
+        definition: TableDefinition<'static, K, V>,
+    ) -> Result<(), Error>;
 }
+
+/// Every table that belongs in a backup. Whoever adds a table to the index says here that a backup carries it, or its test that it is left out,
+/// and why.
+fn carried(visit: &mut impl Visit) -> Result<(), Error> {
+    visit.table(META)?;
+    visit.table(TOTALS)?;
+    visit.table(PAYLOADS)?;
+    visit.table(ALIASES)?;
+    visit.table(NAMES)?;
+    visit.table(UNCHECKED)?;
+    visit.table(USED)?;
+    visit.table(RECENCY)?;
+    visit.table(EXPIRY)?;
+    visit.table(PINS)?;
+    visit.table(OUTDATED)?;
+    visit.table(INTENTS)?;
+    visit.table(DOOMED)?;
+    visit.table(DRAFTS)?;
+    visit.table(PIECES)?;
+    visit.table(NOTES)?;
+    visit.table(QUARANTINE)?;
+    visit.table(LEDGER)?;
+    visit.table(DOCUMENTS)?;
+    visit.table(catalog::REVISIONS)?;
+    visit.table(catalog::PACKS)?;
+    visit.table(catalog::UPDATES)?;
+    visit.table(catalog::IDENTITIES)?;
+    visit.table(catalog::DEPENDENTS)?;
+    visit.table(catalog::PARENTS)?;
+    visit.table(catalog::SUPERSEDED)?;
+    visit.table(catalog::KBS)?;
+    visit.table(catalog::FILES)?;
+    visit.table(catalog::USERS)?;
+    visit.table(catalog::SHA256S)?;
+    visit.table(catalog::ADDRESSES)?;
+    visit.table(catalog::LOG)?;
+    visit.table(catalog::CHUNKS)?;
+    visit.table(catalog::BLOBS)?;
+    visit.table(catalog::DICTIONARIES)?;
+    visit.table(catalog::NUMBERS)?;
+    visit.table(catalog::STATE)?;
+    visit.table(catalog::SETS)?;
+    visit.table(catalog::WANTED)?;
+    visit.table(catalog::REFUSED)?;
+    visit.table(catalog::RUNS)?;
+    visit.table(catalog::RUN_FILES)?;
+    visit.table(catalog::RUN_NOTES)?;
+    visit.table(catalog::DECISIONS)?;
+    visit.table(catalog::DECISION_LOG)?;
+    visit.table(catalog::DECISION_LINES)?;
+    visit.table(catalog::ASKED)?;
+    visit.table(catalog::LET_GO)?;
+    // Keys for cookies are in no copy: after a restore new ones are made, and endpoints shake hands anew.
+    visit.table(fleet::SERVER)?;
+    visit.table(fleet::ENDPOINTS)?;
+    visit.table(fleet::CONTACTS)?;
+    visit.table(fleet::HISTORY)
+}
+
+/// Copies table by table.
+struct Copying<'a> {
+    tx: &'a ReadTransaction,
+    db: &'a Database,
+    wanted: &'a dyn Fn() -> bool,
+}
+
+impl Visit for Copying<'_> {
+    fn table<K: Key + 'static, V: Value + 'static>(
+        &mut self,
+        definition: TableDefinition<'static, K, V>,
+    ) -> Result<(), Error> {
+        let from = match self.tx.open_table(definition) {
+            // An index that was made before there was this table: it is empty.
+            Err(TableError::TableDoesNotExist(_)) => return Ok(()),
+            from => from?,
+        };
+        let into = self.db.begin_write()?;
+        {
+            let mut into = into.open_table(definition)?;
+            let mut end = into.upper_bound_mut(Bound::<K::SelfType<'_>>::Unbounded)?;
+            for (at, row) in from.iter()?.enumerate() {
+                if at % LOOK_EVERY == 0 && !(self.wanted)() {
+                    return Err(Error::Io(std::io::Error::new(ErrorKind::Interrupted, "the backup was broken off")));
+                }
+                let (key, value) = row?;
+                // In order behind the last one: pages are filled one after the other.
+                end.insert_before(key.value(), value.value())?;
+            }
+        }
+        into.commit()?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -21,3 +21,19 @@ pub struct Config {
     /// Threads of the I/O pool.
     pub io_threads: usize,
 }
+
+#[cfg(test)]
+impl Config {
+    /// As tests want it: room enough, little memory.
+    pub(crate) fn small(path: &std::path::Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            max_size: 1 << 40,
+            min_free: 0,
+            unproven: Duration::from_hours(24),
+            index_cache: 16 << 20,
+            open_payloads: 16,
+            io_threads: 2,
+        }
+    }
+}

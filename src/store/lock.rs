@@ -16,7 +16,18 @@ use crate::store::error::{Error, is_read_only};
 #[derive(Debug)]
 pub(crate) struct Lock {
     /// `None` on a read-only file system that has no lock file: nobody can write there.
-    _file: Option<File>,
+    file: Option<File>,
+}
+
+impl Drop for Lock {
+    /// Given back by name: a child that this process is just starting has the file open too until it becomes another program, and
+    /// closing it here alone would leave the directory locked as long.
+    fn drop(&mut self) {
+        if let Some(file) = &self.file {
+            // What cannot be given back ends with the file.
+            let _ = file.unlock();
+        }
+    }
 }
 
 /// Takes the lock of the data directory `root` through its file at `path`.
@@ -36,12 +47,12 @@ pub(crate) fn take(root: &Path, path: &Path, may_write: bool) -> Result<Lock, Er
     let file = match opened {
         Ok(file) => file,
         Err(error) if !may_write && (error.kind() == io::ErrorKind::NotFound || is_read_only(&error)) => {
-            return Ok(Lock { _file: None });
+            return Ok(Lock { file: None });
         }
         Err(error) => return Err(Error::at(path, &error)),
     };
     match file.try_lock() {
-        Ok(()) => Ok(Lock { _file: Some(file) }),
+        Ok(()) => Ok(Lock { file: Some(file) }),
         Err(TryLockError::WouldBlock) => Err(Error::Locked { path: path.to_owned() }),
         Err(TryLockError::Error(error)) => Err(Error::at(path, &error)),
     }
@@ -76,7 +87,10 @@ mod tests {
         let error = take(dir.path(), &path, true).unwrap_err();
         assert!(matches!(error, Error::Locked { .. }) && error.is_retryable());
         assert!(error.to_string().contains("another waystation process"));
+        // As a child has it between its fork and the program that it becomes.
+        let inherited = first.file.as_ref().unwrap().try_clone().unwrap();
         drop(first);
         take(dir.path(), &path, true).unwrap();
+        drop(inherited);
     }
 }

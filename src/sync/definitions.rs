@@ -2,13 +2,15 @@
 //!
 //! 1. Of Microsoft only they are listed, for the products of the filters, which are checked as in a whole run, with an anchor of their own; the other lists and anchors are
 //!    left alone. A WSUS gives everything as one list, so that a run of this lane is one like the others there.
-//! 2. Of each product the newest are kept; what is withdrawn or superseded counts as older than what is not, and so does what is
-//!    dated more than a day ahead of the node's clock. The others go, unless something that stays needs them.
+//! 2. Of each product the newest are kept of those that nobody approved; what is withdrawn or superseded counts as older than what is not, and so does what is
+//!    dated more than a day ahead of the node's clock. The others go, unless something that stays needs them. What a
+//!    person approved stays beside them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::time::Timestamp;
 use crate::model::filter::{self, known};
+use crate::model::policy::Word;
 use crate::model::update::{CategoryKind, UpdateId};
 use crate::store::catalog::{Counts, PAGE_MAX, Query, State};
 use crate::sync::error::Error;
@@ -60,8 +62,14 @@ impl Work<'_> {
         let tree = self.catalog.tree().await?;
         let is_product = |id| tree.get(id).is_some_and(|category| category.kind == CategoryKind::Product);
         loop {
-            let query =
-                Query { classification: Some(known::DEFINITION_UPDATES), limit: PAGE_MAX, after, ..Query::default() };
+            let query = Query {
+                classification: Some(known::DEFINITION_UPDATES),
+                // What a person approved stays whatever comes, and takes no place of one that comes by itself.
+                decisions: vec![None, Some(Word::Declined)],
+                limit: PAGE_MAX,
+                after,
+                ..Query::default()
+            };
             let page = self.until_stopped(self.catalog.search(query)).await?;
             for hit in page.hits {
                 let id = hit.summary.identity.id;

@@ -17,6 +17,8 @@
 //! of what came over plain HTTP with Microsoft's catalog ([`crosscheck`]). What happens to a run is told to who wants to hear it
 //! ([`tell`]).
 //!
+//! The turn itself, from the beginning of a run in the history to its end there, is in [`turn`]; refusals are taken back in [`pardon`].
+//!
 //! What holds: a run that is stopped, fails or is killed keeps what it committed, and the next one goes on behind it without asking
 //! for any of that again. An upstream that says it is another one has its anchors forgotten and is listed anew. Nothing is deleted
 //! before a run has ended well.
@@ -31,32 +33,30 @@ mod fetch;
 mod judge;
 mod ledger;
 mod outside;
+mod pardon;
 mod plan;
 mod progress;
 mod read;
 mod run;
 mod tell;
+mod turn;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio_util::sync::CancellationToken;
-
-use crate::base::time::{Clock, Timestamp};
+use crate::base::time::Clock;
 use crate::model::filter::{self, Filters, Selection};
 use crate::model::schedule::Definitions;
-use crate::model::update::{Identity, UpdateId};
+use crate::model::update::Identity;
 use crate::store::Store;
-use crate::store::catalog::{
-    Compared, Counts, Outcome, Query, Refused, Run, RunKind, RunNote, Standing, Upstream, UpstreamKind,
-};
+use crate::store::catalog::{Compared, Query, Run, RunKind, Standing, Upstream, UpstreamKind};
 use crate::sync::error::Error;
 use crate::sync::progress::Board;
-use crate::sync::tell::Told;
+use crate::sync::turn::Ended;
 use crate::upstream::hook::Answer;
 use crate::upstream::wsus::Wsus;
 
+pub use crate::sync::pardon::{Pardon, Pardoned};
 pub use crate::sync::progress::{Progress, Step};
 pub use crate::sync::tell::Teller;
 pub use crate::upstream::hook::Standing as HookStanding;
@@ -93,16 +93,6 @@ struct Shared {
     board: Mutex<Option<Arc<Board>>>,
 }
 
-/// How a run ended.
-#[derive(Clone, Debug)]
-struct Ended {
-    run: u64,
-    errors: Counts,
-    note: RunNote,
-    outcome: Outcome,
-    reason: String,
-}
-
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared").field("upstream", &self.upstream).finish_non_exhaustive()
@@ -113,15 +103,6 @@ impl Shared {
     fn board(&self) -> MutexGuard<'_, Option<Arc<Board>>> {
         // One assignment at a time, so that a panic elsewhere has broken nothing.
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Says on the board that the run is over, however it ended.
-struct Seen(Arc<Board>);
-
-impl Drop for Seen {
-    fn drop(&mut self) {
-        self.0.end();
     }
 }
 
@@ -149,28 +130,6 @@ pub struct Order {
     pub by: String,
     /// A person waits for it: what does not pass by itself is told within seconds.
     pub attended: bool,
-}
-
-/// Which refusals are taken back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Pardon {
-    /// Of all that was not taken.
-    NotTaken,
-    /// Of all that is held and was refused by a comparison.
-    Compared,
-    /// Of these updates.
-    Named(Vec<UpdateId>),
-}
-
-/// What came of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Pardoned {
-    /// What is refused no more.
-    pub identities: Vec<Identity>,
-    /// How many of them the next run asks for; the others are held, and offered again.
-    pub asked: u64,
-    /// How many are held and stay refused, by a comparison.
-    pub left: u64,
 }
 
 impl Runner {
@@ -262,177 +221,6 @@ impl Runner {
         Ok(())
     }
 
-    /// One whole run, for nobody in particular.
-    ///
-    /// # Errors
-    /// As of [`Runner::run_as`].
-    pub async fn run(&self, cancel: &CancellationToken) -> Result<Counts, Error> {
-        self.run_as(Order::default(), cancel).await
-    }
-
-    /// One run, to its end or until `cancel`. It says what it did; the history says the same.
-    ///
-    /// # Errors
-    /// Why it could not go on. What was committed stays.
-    pub async fn run_as(&self, order: Order, cancel: &CancellationToken) -> Result<Counts, Error> {
-        self.run_named(order, cancel).await.map(|(_, counts)| counts)
-    }
-
-    /// The same, and the number of the run in the history: by then another one may have begun.
-    ///
-    /// # Errors
-    /// As of [`Runner::run_as`].
-    pub async fn run_named(&self, order: Order, cancel: &CancellationToken) -> Result<(u64, Counts), Error> {
-        let shared = &*self.shared;
-        let _turn = shared.turn.try_lock().map_err(|_| Error::Running)?;
-        let compared_with = match order.kind {
-            RunKind::Crosscheck => Some(self.comparable()?),
-            RunKind::Catalog | RunKind::Definitions => None,
-        };
-        let asked = compared_with.unwrap_or(&shared.wsus);
-        let upstream = match compared_with {
-            Some(microsoft) => format!("{}, compared with {}", in_words(&shared.upstream), microsoft.label()),
-            None => in_words(&shared.upstream),
-        };
-        self.catch_up().await?;
-        let catalog = shared.store.catalog();
-        // First: what a run left that died of a full disk must not keep this one from beginning.
-        catalog.sweep().await?;
-        let mut note = RunNote {
-            kind: order.kind,
-            by: order.by,
-            unauthenticated: shared.upstream.unauthenticated,
-            ..RunNote::default()
-        };
-        let id = catalog.start_run_as(upstream.clone(), note.clone()).await?;
-        let started = shared.clock.now();
-        let board = Arc::new(Board::new(id, started, note.kind));
-        *shared.board() = Some(Arc::clone(&board));
-        let _seen = Seen(Arc::clone(&board));
-        self.tell(id, started, &upstream, &note, Outcome::Running, "", &board);
-        let before = asked.troubles();
-        asked.flow_for_definitions(note.kind == RunKind::Definitions);
-        asked.begins(order.attended);
-        let mut work = run::Work::new(shared, Arc::clone(&board), cancel.clone());
-        let ended = match compared_with {
-            Some(microsoft) => crosscheck::compare(&mut work, microsoft).await,
-            None => work.finish(note.kind).await,
-        };
-        note.troubles = since(&before, &asked.troubles());
-        note.compared = compared_with.map(|_| board.found());
-        let errors = Counts { errors: note.troubles.values().sum(), ..Counts::default() };
-        board.count(errors);
-        note.again = match &ended {
-            Ok(()) => false,
-            // By the node, which ends: nobody meant the run.
-            Err(Error::Stopped) => board.stopped_by().is_none(),
-            Err(error) => error.is_retryable(),
-        };
-        let (outcome, reason) = match &ended {
-            Ok(()) => (Outcome::Successful, board.notes()),
-            Err(Error::Stopped) => {
-                let by = board.stopped_by().unwrap_or_else(|| "the node, which was told to end".to_owned());
-                (Outcome::Stopped, format!("stopped by {by}; {GOES_ON}"))
-            }
-            Err(error) => (Outcome::Failed, error.to_string()),
-        };
-        if ended.is_err()
-            && let Err(error) = catalog.sweep().await
-        {
-            tracing::warn!(%error, "what a run left behind stays until the next one");
-        }
-        let end = Ended { run: id, errors, note: note.clone(), outcome, reason: reason.clone() };
-        *shared.unwritten.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
-        let written = self.catch_up().await;
-        self.tell(id, started, &upstream, &note, outcome, &reason, &board);
-        ended?;
-        written?;
-        Ok((id, board.counts()))
-    }
-
-    /// Writes the end of the last run into the history, if that is not done.
-    async fn catch_up(&self) -> Result<(), Error> {
-        let catalog = self.shared.store.catalog();
-        let unwritten = || self.shared.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(Ended { run, errors, note, outcome, reason }) = unwritten().clone() else { return Ok(()) };
-        catalog.note_run(run, note).await?;
-        catalog.end_run(run, outcome, reason).await?;
-        // Last: were it written again it would count twice.
-        *unwritten() = None;
-        if errors.errors > 0 {
-            catalog.add_to_run(run, errors).await?;
-        }
-        Ok(())
-    }
-
-    /// Microsoft's catalog, where comparing this one with it means anything.
-    ///
-    /// # Errors
-    /// Why it does not.
-    pub fn comparable(&self) -> Result<&Wsus, Error> {
-        let refuse = |why: String| Err(Error::NoComparison(why));
-        let upstream = &self.shared.upstream;
-        if upstream.kind != UpstreamKind::Wsus {
-            return refuse(format!(
-                "the catalog comes from {}: a comparison is for one that comes from a WSUS server",
-                in_words(upstream)
-            ));
-        }
-        let Some(microsoft) = &self.shared.microsoft else {
-            return refuse("this node has no way to Microsoft's catalog: see [sync] microsoft".to_owned());
-        };
-        if !microsoft.is_authenticated() {
-            return refuse(format!(
-                "{} would be asked over plain HTTP, which proves nothing: set [sync] microsoft to an address with https",
-                microsoft.label()
-            ));
-        }
-        Ok(microsoft)
-    }
-
-    /// Says in the log and to the hook what happens to a run.
-    #[allow(clippy::too_many_arguments, reason = "these are the facts that are told, each once")]
-    fn tell(
-        &self,
-        id: u64,
-        started: Timestamp,
-        upstream: &str,
-        note: &RunNote,
-        outcome: Outcome,
-        reason: &str,
-        board: &Board,
-    ) {
-        let (by, counts, now) = (note.by.as_str(), board.counts(), self.shared.clock.now());
-        let Counts { new, changed, expired, refused, errors, .. } = counts;
-        match outcome {
-            Outcome::Running => {
-                tracing::info!(run = id, kind = ?note.kind, by, upstream, "a run of the catalog begins");
-            }
-            Outcome::Successful => tracing::info!(
-                run = id, kind = ?note.kind, by, new, changed, expired, refused, errors, "a run of the catalog ended well"
-            ),
-            Outcome::Stopped => tracing::warn!(run = id, kind = ?note.kind, reason, "a run of the catalog was stopped"),
-            Outcome::Failed | Outcome::CutOff => {
-                tracing::error!(run = id, kind = ?note.kind, by, reason, errors, "a run of the catalog failed");
-            }
-        }
-        let Some(teller) = &self.shared.teller else { return };
-        let told = Told {
-            id,
-            kind: note.kind,
-            by,
-            upstream,
-            unauthenticated: note.unauthenticated,
-            started_at: started.to_string(),
-            ended_at: (outcome != Outcome::Running).then(|| now.to_string()),
-            outcome: tell::word(outcome),
-            reason,
-            counts: counts.into(),
-            compared: note.compared,
-        };
-        teller.run(outcome, now, &told);
-    }
-
     /// Who asks the run under way to stop, for the history; the token of the run is pulled by whoever gave it.
     pub fn stopping(&self, by: &str) {
         if let Some(board) = self.shared.board().as_ref() {
@@ -461,36 +249,6 @@ impl Runner {
         if let Some(teller) = &self.shared.teller {
             teller.hook.close().await;
         }
-    }
-
-    /// Refuses these no more, and puts what is not held onto the work list of the next run; what is held is only offered again.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn retry(&self, which: Pardon) -> Result<Pardoned, Error> {
-        let catalog = self.shared.store.catalog();
-        let (mut pardoned, mut after) = (Pardoned::default(), None);
-        loop {
-            let page = catalog.refused(after, RETRY_PAGE).await?;
-            after = page.last().map(|refused| refused.identity);
-            let is_last = page.len() < RETRY_PAGE;
-            let is_meant = |refused: &Refused| match &which {
-                Pardon::NotTaken => !refused.stays,
-                Pardon::Compared => refused.stays,
-                Pardon::Named(ids) => ids.contains(&refused.identity.id),
-            };
-            let (meant, others): (Vec<Refused>, Vec<Refused>) = page.into_iter().partition(is_meant);
-            pardoned.left += others.iter().filter(|refused| refused.stays).count() as u64;
-            let meant: Vec<Identity> = meant.iter().map(|refused| refused.identity).collect();
-            pardoned.identities.extend(catalog.pardon_all(meant).await?);
-            if is_last {
-                break;
-            }
-        }
-        for identity in &pardoned.identities {
-            pardoned.asked += u64::from(catalog.number(*identity).await?.is_none());
-        }
-        Ok(pardoned)
     }
 
     /// The run that is under way.
@@ -528,29 +286,4 @@ impl Runner {
     pub async fn standing(&self) -> Result<Standing, Error> {
         Ok(self.shared.store.catalog().standing().await?)
     }
-}
-
-/// Refused revisions that are looked at together.
-const RETRY_PAGE: usize = 1_000;
-
-/// What becomes of a run that was stopped.
-const GOES_ON: &str = "what was committed stays, and the next run goes on from there";
-
-/// What was counted between two looks.
-fn since(before: &BTreeMap<&'static str, u64>, now: &BTreeMap<&'static str, u64>) -> BTreeMap<String, u64> {
-    now.iter()
-        .map(|(kind, count)| (*kind, count - before.get(kind).copied().unwrap_or_default().min(*count)))
-        .filter(|(_, more)| *more > 0)
-        .map(|(kind, more)| (kind.to_owned(), more))
-        .collect()
-}
-
-/// From whom, for the history.
-fn in_words(upstream: &Upstream) -> String {
-    let kind = match upstream.kind {
-        UpstreamKind::Microsoft => "Microsoft",
-        UpstreamKind::Wsus => "WSUS",
-        UpstreamKind::Parent => "parent",
-    };
-    format!("{kind} at {}", upstream.address)
 }

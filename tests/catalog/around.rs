@@ -21,8 +21,8 @@ use waystation::model::filter::{Selection, known};
 use waystation::model::schedule::Definitions;
 use waystation::model::update::{Identity, UpdateId};
 use waystation::pace::Governor;
-use waystation::store::catalog::{FileDigest, Outcome, Query, RunKind, State, UpstreamKind};
-use waystation::store::{Config, Store};
+use waystation::store::Store;
+use waystation::store::catalog::{Counts, Deciding, FileDigest, Outcome, Query, RunKind, State, UpstreamKind};
 use waystation::sync::error::Error;
 use waystation::sync::{Extras, Order, Pardon, Pardoned, Runner, Teller};
 use waystation::upstream::hook::{self, Hook};
@@ -31,9 +31,14 @@ use waystation::upstream::wsus::Wsus;
 use crate::authority::Authority;
 use crate::conversation;
 use crate::fault_disk::{FaultDisk, Faults};
+use crate::hand_clock::HandClock;
+use crate::small_store;
 
 /// Revisions of one page of a comparison: few, so that there are several pages.
 const PAGE: usize = 64;
+
+/// 1 June 2027: after every month of the simulator that these tests see, so that nothing of it is dated ahead of the node's clock.
+const AFTER_ALL: u64 = 1_811_808_000_000;
 
 /// Longer than anything takes here on a busy machine.
 const SOON: Duration = Duration::from_mins(2);
@@ -43,15 +48,7 @@ fn sim(character: Character, seed: u64, updates: usize) -> Sim {
 }
 
 fn store(dir: &TempDir, disk: Arc<dyn Disk>) -> Store {
-    let config = Config {
-        path: dir.path().join("data"),
-        max_size: 1 << 40,
-        min_free: 0,
-        unproven: Duration::from_hours(24),
-        index_cache: 16 << 20,
-        open_payloads: 16,
-        io_threads: 2,
-    };
+    let config = small_store::config(&dir.path().join("data"));
     Store::open(config, disk, Arc::new(SystemClock)).unwrap().0
 }
 
@@ -64,7 +61,7 @@ fn wsus(url: &str, dir: &TempDir, authority: Option<&Authority>) -> Wsus {
 
 fn runner(store: &Store, dir: &TempDir, kind: UpstreamKind, url: &str, extras: Extras) -> Runner {
     let chosen = Arc::new(Selection::default);
-    Runner::with(kind, url, wsus(url, dir, None), store.clone(), chosen, Arc::new(SystemClock), extras)
+    Runner::with(kind, url, wsus(url, dir, None), store.clone(), chosen, HandClock::at(AFTER_ALL), extras)
 }
 
 fn order(kind: RunKind) -> Order {
@@ -357,15 +354,6 @@ async fn a_text_that_differs_alone_is_told_as_that() {
 async fn what_the_upstream_keeps_back_is_told_and_what_was_withdrawn_nobody_vouches_for() {
     let all = Between::new(53, 300, |_| ()).await;
     all.microsoft.advance(2);
-    let revisions = |sim: &Sim| -> BTreeMap<UpdateId, u32> {
-        let all = sim.identities(&json!({}));
-        let rows = all.as_array().unwrap().iter();
-        rows.map(|row| {
-            let revision = u32::try_from(row["revision"].as_u64().unwrap()).unwrap();
-            (row["id"].as_str().unwrap().parse().unwrap(), revision)
-        })
-        .collect()
-    };
     let (here, there) = (revisions(&all.from), revisions(&all.microsoft));
     let behind: BTreeSet<UpdateId> =
         here.iter().filter(|(id, revision)| there.get(*id) > Some(revision)).map(|(id, _)| *id).collect();
@@ -400,6 +388,95 @@ async fn what_the_upstream_keeps_back_is_told_and_what_was_withdrawn_nobody_vouc
     all.compare().await.unwrap();
     let again = all.runner.found();
     assert_eq!((again.behind, again.withdrawn, again.agreed), (found.behind, withdrawn, 0), "{again:?}");
+    all.close().await;
+}
+
+/// The newest revision of each update.
+fn revisions(sim: &Sim) -> BTreeMap<UpdateId, u32> {
+    let all = sim.identities(&json!({}));
+    let rows = all.as_array().unwrap().iter();
+    rows.map(|row| {
+        let revision = u32::try_from(row["revision"].as_u64().unwrap()).unwrap();
+        (row["id"].as_str().unwrap().parse().unwrap(), revision)
+    })
+    .collect()
+}
+
+/// Whoever stands on the way changes a document and leaves its number, below Microsoft's newest: Microsoft does not give that one out.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_microsoft_gives_out_no_more_is_held_against_its_newest() {
+    // The same catalog two months later, and which of its updates have another revision by then.
+    let later = sim(Character::Wsus, 58, 300);
+    let before = revisions(&later);
+    later.advance(2);
+    let newest = revisions(&later);
+    let outdated: Vec<String> = software(&later)
+        .into_iter()
+        .filter(|id| before.get(id).is_some_and(|revision| newest[id] > *revision))
+        .map(|id| id.to_string())
+        .collect();
+    let all = Between::new(58, 300, |from| {
+        from.fault(&json!({ "fault": "altered-digest", "count": 2, "ids": outdated })).unwrap();
+    })
+    .await;
+    let altered = dealt(&all.from);
+    assert_eq!(altered.len(), 2, "of {}", outdated.len());
+
+    // What the newest ones say, by way of another store.
+    let dir = tempfile::tempdir().unwrap();
+    let theirs = store(&dir, Arc::new(RealDisk));
+    let reader = runner(&theirs, &dir, UpstreamKind::Wsus, &later.url(), Extras::default());
+    timeout(SOON, reader.run(&CancellationToken::new())).await.unwrap().unwrap();
+    let said = async |store: &Store, id: UpdateId| {
+        let number = store.catalog().current(id).await.unwrap().unwrap();
+        let update = store.catalog().revision(number).await.unwrap().unwrap().update;
+        let files: BTreeSet<String> = update.files.iter().map(|file| file.sha1.to_string()).collect();
+        let members: BTreeSet<UpdateId> = update.members().map(|member| member.id).collect();
+        (files, members)
+    };
+    let (mut alike, mut unlike) = (BTreeSet::new(), BTreeSet::new());
+    for id in outdated.iter().map(|id| id.parse().unwrap()) {
+        let (ours, new) = (said(&all.store, id).await, said(&theirs, id).await);
+        let is_alike = ours.0.is_subset(&new.0) && ours.1.is_subset(&new.1);
+        if is_alike {
+            alike.insert(id)
+        } else {
+            unlike.insert(id)
+        };
+    }
+    assert!(altered.keys().all(|id| unlike.contains(id)) && !alike.is_empty(), "{altered:?} {alike:?}");
+
+    all.microsoft.advance(2);
+    all.microsoft.fault(&json!({ "fault": "outdated", "ids": outdated })).unwrap();
+    all.compare().await.unwrap();
+    let refused = all.refused().await;
+    for id in &unlike {
+        let why = &refused[id];
+        let number = newest[id];
+        let is_told =
+            why.contains("it is unlike what Microsoft publishes") && why.contains(&format!("revision {number}"));
+        assert!(is_told && why.contains("have the upstream synchronise") || why.starts_with("it bundles "), "{why}");
+    }
+    for id in altered.keys() {
+        assert!(refused[id].contains("that has no file"), "{}", refused[id]);
+    }
+    // Of the others little is known: nobody vouches for them, and nobody refuses them but for what they bundle.
+    let (left, remarks) = (all.doubtful().await, all.runner.remarks(0));
+    let mut told = 0;
+    for id in &alike {
+        if let Some(why) = refused.get(id) {
+            assert!(why.starts_with("it bundles "), "{why}");
+            continue;
+        }
+        assert!(left.iter().any(|one| one.id == *id), "{id}");
+        let is_told = |(one, text): &(Identity, String)| {
+            one.id == *id && text.contains("does not give this revision out") && text.contains("are those of revision")
+        };
+        assert!(remarks.iter().any(is_told), "{id}");
+        told += 1;
+    }
+    assert!(told > 0 && all.runner.found().unknown >= told, "{told} {:?}", all.runner.found());
+    theirs.close().await.unwrap();
     all.close().await;
 }
 
@@ -555,6 +632,73 @@ async fn a_webhook_that_refuses_or_is_gone_holds_up_no_run() {
     store.close().await.unwrap();
 }
 
+/// Listens, and answers nobody before `gate` is opened; hands on the kinds of events that it heard.
+async fn slow_listener(gate: CancellationToken) -> (String, mpsc::UnboundedReceiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let (sender, heard) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let (sender, gate) = (sender.clone(), gate.clone());
+            tokio::spawn(async move {
+                let (mut bytes, mut some) = (Vec::new(), [0; 4096]);
+                let kind = loop {
+                    let count = socket.read(&mut some).await.unwrap_or_default();
+                    if count == 0 {
+                        return;
+                    }
+                    bytes.extend_from_slice(&some[..count]);
+                    let text = String::from_utf8_lossy(&bytes).to_ascii_lowercase();
+                    let kind = text.split("waystation-event: ").nth(1).and_then(|rest| rest.split_once("\r\n"));
+                    // The body is small, and ends with the last bracket.
+                    if let (Some((kind, _)), true) = (kind, text.ends_with('}')) {
+                        break kind.to_owned();
+                    }
+                };
+                let _ = sender.send(kind);
+                gate.cancelled().await;
+                let _ = socket.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await;
+            });
+        }
+    });
+    (url, heard)
+}
+
+/// Whoever gives up waiting for the webhook's last words may wait again, and does wait; who never answers is not waited for longer
+/// than is promised.
+#[tokio::test(flavor = "multi_thread")]
+async fn last_words_are_waited_for_again_and_not_for_long() {
+    let dir = tempfile::tempdir().unwrap();
+    let event = |kind| hook::Event { id: format!("of-{kind}"), kind, body: b"{}".to_vec() };
+    let gate = CancellationToken::new();
+    let (url, mut heard) = slow_listener(gate.clone()).await;
+    let hook = teller(&url, &dir).hook;
+    hook.start();
+    hook.tell(event("first"));
+    hook.tell(event("last"));
+    assert_eq!(timeout(SOON, heard.recv()).await.unwrap().unwrap(), "first");
+    // As a node that waits for a part of its grace alone.
+    assert!(timeout(Duration::from_millis(1), hook.close()).await.is_err(), "nothing was answered yet");
+    let mut closing = tokio::spawn({
+        let hook = hook.clone();
+        async move { hook.close().await }
+    });
+    assert!(timeout(Duration::from_millis(100), &mut closing).await.is_err(), "it is waited for once more");
+    gate.cancel();
+    timeout(SOON, closing).await.unwrap().unwrap();
+    assert_eq!(heard.try_recv().as_deref(), Ok("last"), "told before the end");
+
+    let (url, mut heard) = slow_listener(CancellationToken::new()).await;
+    let hook = teller(&url, &dir).hook;
+    hook.start();
+    hook.tell(event("first"));
+    hook.tell(event("last"));
+    timeout(SOON, heard.recv()).await.unwrap().unwrap();
+    let began = std::time::Instant::now();
+    timeout(SOON, hook.close()).await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(6), "three seconds for all of it, and it took {:?}", began.elapsed());
+}
+
 /// What a status tells of a webhook that nobody answers at, and of one that hears again.
 #[tokio::test(flavor = "multi_thread")]
 async fn how_far_the_webhook_has_been_told_can_be_seen() {
@@ -626,20 +770,23 @@ async fn a_run_counts_what_lists_show() {
     store.close().await.unwrap();
 }
 
+/// The lane of definition updates is on, and keeps so many.
+fn keep(keep: u32) -> Extras {
+    Extras { definitions: Some(Definitions { enabled: true, keep, ..Definitions::default() }), ..Extras::default() }
+}
+
+/// A run of the lane.
+async fn lane(runner: &Runner) -> Result<Counts, Error> {
+    timeout(SOON, runner.run_as(order(RunKind::Definitions), &CancellationToken::new())).await.unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn definition_updates_have_a_lane_of_their_own_and_the_newest_stay() {
     let sim = sim(Character::Microsoft, 45, 1_500);
     let dir = tempfile::tempdir().unwrap();
     let store = store(&dir, Arc::new(RealDisk));
-    let keep = |keep| Extras {
-        definitions: Some(Definitions { enabled: true, keep, ..Definitions::default() }),
-        ..Extras::default()
-    };
     let all = runner(&store, &dir, UpstreamKind::Microsoft, &sim.url(), keep(1_000));
-    let lane = |runner: Runner| async move {
-        timeout(SOON, runner.run_as(order(RunKind::Definitions), &CancellationToken::new())).await.unwrap()
-    };
-    assert!(matches!(lane(all.clone()).await, Err(Error::Early)), "it adds to a catalog, and there is none");
+    assert!(matches!(lane(&all).await, Err(Error::Early)), "it adds to a catalog, and there is none");
     timeout(SOON, all.run(&CancellationToken::new())).await.unwrap().unwrap();
     let catalog = store.catalog();
     let definitions = async || {
@@ -659,7 +806,7 @@ async fn definition_updates_have_a_lane_of_their_own_and_the_newest_stay() {
     sim.advance(1);
     sim.reset_log();
     let known_anchors = anchors().await;
-    let counts = lane(all.clone()).await.unwrap();
+    let counts = lane(&all).await.unwrap();
     let after = definitions().await;
     assert!(counts.new > 0 && after.len() > before.len(), "{counts:?}");
     assert_eq!(anchors().await, known_anchors, "the other lists are left alone");
@@ -675,7 +822,7 @@ async fn definition_updates_have_a_lane_of_their_own_and_the_newest_stay() {
         .cloned()
         .collect();
     assert!(lists.len() == 1 && lists[0]["classifications"] == 1, "{lists:?}");
-    assert_eq!(lane(all).await.unwrap().new, 0, "from its own anchor");
+    assert_eq!(lane(&all).await.unwrap().new, 0, "from its own anchor");
 
     // A whole run that keeps few lets go of the others, and the lane, turned on after it, does not bring them back.
     {
@@ -684,13 +831,13 @@ async fn definition_updates_have_a_lane_of_their_own_and_the_newest_stay() {
         let few = runner(&store, &dir, UpstreamKind::Microsoft, &sim.url(), keep(2));
         let whole = timeout(SOON, few.run(&CancellationToken::new())).await.unwrap().unwrap();
         assert!(whole.pruned > 0, "{whole:?}");
-        assert_eq!(lane(few).await.unwrap().new, 0);
+        assert_eq!(lane(&few).await.unwrap().new, 0);
         store.close().await.unwrap();
     }
 
     // Of each product the newest two stay, and whole: of what goes no part is left that nothing needs.
     let few = runner(&store, &dir, UpstreamKind::Microsoft, &sim.url(), keep(2));
-    let counts = lane(few.clone()).await.unwrap();
+    let counts = lane(&few).await.unwrap();
     let left = definitions().await;
     assert!(counts.pruned > 0 && left.len() < after.len(), "{counts:?}");
     let mut of_product: BTreeMap<UpdateId, Vec<_>> = BTreeMap::new();
@@ -708,8 +855,44 @@ async fn definition_updates_have_a_lane_of_their_own_and_the_newest_stay() {
         assert!(rows.iter().take(1).all(|(.., is_left)| *is_left), "the newest stays: {rows:?}");
     }
     assert!(catalog.missing_prerequisites().await.unwrap().len() <= 1, "nothing that is needed went");
-    let again = lane(few).await.unwrap();
+    let again = lane(&few).await.unwrap();
     assert_eq!((again.new, again.pruned), (0, 0), "what was let go of does not come back by itself");
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_approved_takes_no_place_among_the_newest_definition_updates() {
+    let sim = sim(Character::Microsoft, 45, 1_500);
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir, Arc::new(RealDisk));
+    let all = runner(&store, &dir, UpstreamKind::Microsoft, &sim.url(), keep(1_000));
+    timeout(SOON, all.run(&CancellationToken::new())).await.unwrap().unwrap();
+    let catalog = store.catalog();
+    let query = Query { classification: Some(known::DEFINITION_UPDATES), limit: 500, ..Query::default() };
+    // The oldest first; what is not offered counts as older than what is.
+    let mut of_product: BTreeMap<Vec<UpdateId>, Vec<_>> = BTreeMap::new();
+    for hit in catalog.search(query).await.unwrap().hits {
+        let is_offered = hit.state == State::Current;
+        let row = (is_offered, hit.summary.created, hit.summary.identity.id);
+        let mut products = hit.summary.categories;
+        products.retain(|id| *id != known::DEFINITION_UPDATES);
+        of_product.entry(products).or_default().push(row);
+    }
+    let mut rows = of_product.into_values().max_by_key(Vec::len).unwrap();
+    rows.sort_unstable();
+    let newest: Vec<UpdateId> = rows.iter().rev().map(|(.., id)| *id).collect();
+    assert!(newest.len() > 4, "{rows:?}");
+    let approve = Deciding::Approve { all_files: false };
+    catalog.decide(newest[..2].to_vec(), approve, "ada".into(), String::new()).await.unwrap();
+    catalog.decide(newest[2..3].to_vec(), Deciding::Decline, "ada".into(), String::new()).await.unwrap();
+    let few = runner(&store, &dir, UpstreamKind::Microsoft, &sim.url(), keep(2));
+    lane(&few).await.unwrap();
+    let mut left = Vec::new();
+    for id in &newest {
+        left.push(catalog.current(*id).await.unwrap().is_some());
+    }
+    assert_eq!(left[..4], [true; 4], "the two that are approved, and the two newest of the others");
+    assert_eq!(left[4..], vec![false; left.len() - 4]);
     store.close().await.unwrap();
 }
 
@@ -724,10 +907,7 @@ async fn the_lane_of_definition_updates_checks_the_filters_as_a_whole_run_does()
         let (kind, url) = (UpstreamKind::Microsoft, sim.url());
         let extras =
             Extras { definitions: Some(Definitions { enabled: true, ..Definitions::default() }), ..Extras::default() };
-        Runner::with(kind, &url, wsus(&url, &dir, None), store.clone(), chosen, Arc::new(SystemClock), extras)
-    };
-    let lane = async |runner: &Runner| {
-        timeout(SOON, runner.run_as(order(RunKind::Definitions), &CancellationToken::new())).await.unwrap()
+        Runner::with(kind, &url, wsus(&url, &dir, None), store.clone(), chosen, HandClock::at(AFTER_ALL), extras)
     };
     timeout(SOON, of(&["Windows 11"]).run(&CancellationToken::new())).await.unwrap().unwrap();
     sim.reset_log();
@@ -746,20 +926,13 @@ async fn the_lane_of_definition_updates_checks_the_filters_as_a_whole_run_does()
 #[tokio::test(flavor = "multi_thread")]
 async fn what_one_list_lets_go_of_no_other_one_fetches_again() {
     let sim = sim(Character::Microsoft, 45, 1_500);
-    let keep = |keep| Extras {
-        definitions: Some(Definitions { enabled: true, keep, ..Definitions::default() }),
-        ..Extras::default()
-    };
-    let lane = |runner: Runner| async move {
-        timeout(SOON, runner.run_as(order(RunKind::Definitions), &CancellationToken::new())).await.unwrap()
-    };
     let dir = tempfile::tempdir().unwrap();
     let store = self::store(&dir, Arc::new(RealDisk));
     let few = runner(&store, &dir, UpstreamKind::Microsoft, &sim.url(), keep(1));
     timeout(SOON, few.run(&CancellationToken::new())).await.unwrap().unwrap();
-    lane(few.clone()).await.unwrap();
+    lane(&few).await.unwrap();
     sim.advance(1);
-    let of_lane = lane(few.clone()).await.unwrap();
+    let of_lane = lane(&few).await.unwrap();
     assert!(of_lane.new > 0 && of_lane.pruned > 0, "{of_lane:?}");
     let whole = timeout(SOON, few.run(&CancellationToken::new())).await.unwrap().unwrap();
     assert_eq!(whole.pruned, 0, "nothing came that had been let go of: {whole:?}");

@@ -2,13 +2,13 @@
 //! end compared with what the simulator says that it should.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use upstream_sim::{Character, Options, Sim};
 use waystation::base::disk::RealDisk;
 use waystation::base::time::{Clock, SystemClock, Timestamp};
@@ -31,7 +31,8 @@ use waystation::sync::Runner;
 use waystation::upstream::Upstream;
 use waystation::upstream::wsus::Wsus;
 
-use crate::{conversation, made_catalog};
+use crate::hand_clock::HandClock;
+use crate::{conversation, made_catalog, small_store};
 
 /// Longer than anything takes here on a busy machine.
 pub(crate) const SOON: Duration = Duration::from_mins(2);
@@ -47,6 +48,7 @@ pub(crate) struct Node {
     pub(crate) store: Store,
     fill: Fill,
     pub(crate) jobs: Jobs,
+    runner: Runner,
     policy: Arc<Mutex<Written>>,
     filters: Arc<Mutex<Selection>>,
     pub(crate) governor: Governor,
@@ -71,15 +73,7 @@ impl Node {
         config: jobs::Config,
     ) -> Self {
         let jobs_config = config;
-        let config = store::Config {
-            path: dir.path().join("data"),
-            max_size,
-            min_free: 0,
-            unproven: Duration::from_hours(24),
-            index_cache: 16 << 20,
-            open_payloads: 16,
-            io_threads: 2,
-        };
+        let config = store::Config { max_size, ..small_store::config(&dir.path().join("data")) };
         let (store, _) = Store::open(config, Arc::new(RealDisk), Arc::clone(&clock)).unwrap();
         let way = conversation::config(&sim.url(), dir.path().to_owned());
         let http = way.http.clone();
@@ -102,8 +96,8 @@ impl Node {
         let asked = Arc::clone(&policy);
         let content = Content(Arc::new(move || asked.lock().unwrap().clone()));
         let config = jobs::Config { content, scrub_every: None, ..jobs_config };
-        let jobs = Jobs::with_catalog(config, store.clone(), fill.clone(), runner, clock);
-        Self { dir, store, fill, jobs, policy, filters, governor }
+        let jobs = Jobs::with_catalog(config, store.clone(), fill.clone(), runner.clone(), clock);
+        Self { dir, store, fill, jobs, runner, policy, filters, governor }
     }
 
     pub(crate) fn set(&self, policy: Written) {
@@ -448,7 +442,7 @@ async fn what_nobody_wants_is_given_up_before_what_is_wanted_and_older() {
     let all = taken(&old) + taken(&before) + taken(&later);
     assert!(all > max_size && counted + taken(&later) < max_size / 100 * 94, "{all} {counted} {max_size}");
 
-    let hand = Arc::new(Hand(AtomicU64::new(1_767_603_600_000)));
+    let hand = HandClock::at(1_767_603_600_000);
     let (dir, clock) = (Arc::new(tempfile::tempdir().unwrap()), Arc::clone(&hand) as Arc<dyn Clock>);
     let written = by_severity(Severity::Critical);
     let node = Node::by(dir, &sim, UpstreamKind::Wsus, written, max_size, clock, jobs::Config::default());
@@ -713,24 +707,42 @@ async fn what_endpoints_ask_for_while_a_prefetch_runs_is_kept() {
     node.close().await;
 }
 
-/// A clock that is set by hand.
-#[derive(Debug)]
-struct Hand(AtomicU64);
-
-impl Hand {
-    fn set(&self, time: Timestamp) {
-        self.0.store(time.ms(), Ordering::Relaxed);
-    }
-}
-
-impl Clock for Hand {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_ms(self.0.load(Ordering::Relaxed))
-    }
+/// The files that are wanted after a run are counted when it has given the turn back, and another run may have begun by then.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wanted_after_a_run_is_written_to_that_run() {
+    let sim = sim(Character::Wsus, 30, 300);
+    let node = Node::new(&sim, UpstreamKind::Wsus, by_severity(Severity::Critical));
+    let job = node.jobs.start(Work::Sync, "a test").unwrap();
+    let begun = async {
+        while node.store.catalog().runs(None, 1).await.unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(SOON, begun).await.unwrap();
+    // Takes the turn as soon as it is free, long before a plan is made.
+    let runner = node.runner.clone();
+    let next = tokio::spawn(async move {
+        let cancel = CancellationToken::new();
+        loop {
+            match runner.run(&cancel).await {
+                Err(waystation::sync::error::Error::Running) => tokio::task::yield_now().await,
+                ended => break ended,
+            }
+        }
+    });
+    let ended = timeout(SOON, node.jobs.wait(job, SOON)).await.unwrap().unwrap();
+    assert_eq!(ended.state, State::Done, "{:?}", ended.result);
+    timeout(SOON, next).await.unwrap().unwrap().unwrap();
+    let runs = node.store.catalog().runs(None, 10).await.unwrap();
+    let wanted: Vec<_> = runs.iter().map(|run| run.wanted).collect();
+    let plan = node.plan().await;
+    assert_eq!(wanted, [None, Some((plan.now.wanted.files, plan.now.wanted.bytes))], "the newest first");
+    assert!(plan.now.wanted.files > 0);
+    node.close().await;
 }
 
 /// A node whose runs of the catalog go by this clock.
-fn by_hand(dir: Arc<TempDir>, sim: &Sim, hand: &Arc<Hand>, run_if_missed: bool) -> Node {
+fn by_hand(dir: Arc<TempDir>, sim: &Sim, hand: &Arc<HandClock>, run_if_missed: bool) -> Node {
     let sync = Schedule { zone: "UTC".to_owned(), jitter_minutes: 0, run_if_missed, ..Schedule::default() };
     let config = jobs::Config { sync, ..jobs::Config::default() };
     let clock = Arc::clone(hand) as Arc<dyn Clock>;
@@ -753,7 +765,7 @@ async fn a_run_that_is_dated_in_the_future_does_not_stop_the_schedule() {
     let sim = sim(Character::Wsus, 24, 60);
     // 2036 and 2026-01-05, at 09:00.
     let (future, now) = (Timestamp::from_ms(2_083_050_000_000), Timestamp::from_ms(1_767_603_600_000));
-    let hand = Arc::new(Hand(AtomicU64::new(future.ms())));
+    let hand = HandClock::at(future.ms());
     // The clock is set right while the node runs.
     let node = by_hand(Arc::new(tempfile::tempdir().unwrap()), &sim, &hand, true);
     node.sync().await;
@@ -770,7 +782,7 @@ async fn a_run_that_is_dated_in_the_future_does_not_stop_the_schedule() {
 async fn a_run_that_came_to_nothing_is_made_up_for() {
     let sim = sim(Character::Wsus, 25, 60);
     let now = Timestamp::from_ms(1_767_603_600_000);
-    let hand = Arc::new(Hand(AtomicU64::new(now.ms())));
+    let hand = HandClock::at(now.ms());
     let node = by_hand(Arc::new(tempfile::tempdir().unwrap()), &sim, &hand, true);
     sim.fault(&json!({ "fault": "server-busy", "count": 1_000 })).unwrap();
     assert_eq!(node.job(Work::Sync).await.state, State::Failed);

@@ -12,18 +12,17 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use upstream_sim::{Character, Options, Sim};
-use waystation::base::disk::RealDisk;
 use waystation::base::time::SystemClock;
 use waystation::model::filter::{Filters, Selection};
 use waystation::model::update::{Identity, Kind, Publication, UpdateId};
 use waystation::pace::Governor;
+use waystation::store::Store;
 use waystation::store::catalog::{Catalog, Counts, Deciding, Outcome, Part, Query, State, UpstreamKind};
-use waystation::store::{Config, Store};
 use waystation::sync::error::{Error, Fault};
 use waystation::sync::{Extras, Runner};
 use waystation::upstream::wsus::Wsus;
 
-use crate::conversation;
+use crate::{conversation, small_store};
 
 /// Longer than anything takes here on a busy machine.
 const SOON: Duration = Duration::from_mins(2);
@@ -53,16 +52,7 @@ impl Node {
     }
 
     fn made(dir: Arc<TempDir>, sim: &Sim, kind: UpstreamKind, chosen: Selection, extras: Extras) -> Self {
-        let config = Config {
-            path: dir.path().join("data"),
-            max_size: 1 << 40,
-            min_free: 0,
-            unproven: Duration::from_hours(24),
-            index_cache: 16 << 20,
-            open_payloads: 16,
-            io_threads: 2,
-        };
-        let (store, _) = Store::open(config, Arc::new(RealDisk), Arc::new(SystemClock)).unwrap();
+        let store = small_store::open(&dir.path().join("data"));
         let mut config = conversation::config(&sim.url(), dir.path().to_owned());
         // Small, so that a run has many batches.
         config.batch_max = 25;

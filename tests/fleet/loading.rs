@@ -1,12 +1,7 @@
 //! From a store's catalog to the graph: loaded at once, and followed by the change log, it is the same; and it says what the catalog says.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
 
-use waystation::base::disk::RealDisk;
-use waystation::base::time::SystemClock;
 use waystation::fleet::graph::Graph;
 use waystation::fleet::load::{follow, load};
 use waystation::fleet::order::Ordered;
@@ -15,22 +10,9 @@ use waystation::fleet::view::View;
 use waystation::model::deployment::Action;
 use waystation::model::update::{Clause, Eula, Identity, Kind, Members, Publication, Update, UpdateId};
 use waystation::store::catalog::{Batch, Catalog, Incoming, Part, Text, Upstream, UpstreamKind};
-use waystation::store::{Config, Store};
 
 use crate::plain::{Dice, id};
-
-fn open(path: &Path) -> Store {
-    let config = Config {
-        path: path.to_owned(),
-        max_size: 1 << 30,
-        min_free: 0,
-        unproven: Duration::from_hours(24),
-        index_cache: 8 << 20,
-        open_payloads: 16,
-        io_threads: 2,
-    };
-    Store::open(config, Arc::new(RealDisk), Arc::new(SystemClock)).unwrap().0
-}
+use crate::small_store::open;
 
 fn incoming(update: Update, core: usize) -> Incoming {
     let text = format!("<Update id=\"{}\"/>", update.identity);

@@ -1,33 +1,18 @@
 //! Who an endpoint is: bound at first sight, contested, cloned, moved, held; the keys of cookies; and that all of it outlives a restart.
 
 use std::net::IpAddr;
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use waystation::base::disk::RealDisk;
-use waystation::base::time::{SystemClock, Timestamp};
+use waystation::base::time::Timestamp;
 use waystation::fleet::registry::{Admission, Admit, NEW_MAX, Registered, Registry};
 use waystation::model::deployment::Endpoint;
 use waystation::model::update::UpdateId;
 use waystation::store::fleet::{Admitted, Bios, Contact, EventKind, FORMER_MAX, HISTORY_MAX, Os, Registration};
-use waystation::store::{Config, Store};
+
+use crate::small_store::open;
 
 const HOUR: u64 = 3_600_000;
 const T: u64 = 1_800_000_000_000;
-
-fn open(path: &Path) -> Store {
-    let config = Config {
-        path: path.to_owned(),
-        max_size: 1 << 30,
-        min_free: 0,
-        unproven: Duration::from_hours(24),
-        index_cache: 8 << 20,
-        open_payloads: 16,
-        io_threads: 2,
-    };
-    Store::open(config, Arc::new(RealDisk), Arc::new(SystemClock)).unwrap().0
-}
 
 fn at(hour: u64) -> Timestamp {
     Timestamp::from_ms(T + hour * HOUR)

@@ -354,7 +354,8 @@ table! {
         schedule: Days = text("every 4 hours from 00:30"), Restart;
         /// Each run begins up to this many minutes later, each time another number.
         jitter_minutes: Count<0, 720> = Raw::Number(20), Restart;
-        /// So many of the newest of each product are kept; older ones leave the catalog, what is expired or superseded first.
+        /// So many of the newest of each product are kept of those that nobody approved; older ones leave the catalog, what is
+        /// expired or superseded first.
         keep: Count<1, 1000> = Raw::Number(12), Restart;
     }
     /// What of Microsoft's catalog is wanted: an update is, when it has one of the products and one of the classifications.

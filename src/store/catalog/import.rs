@@ -13,8 +13,7 @@ use crate::store::catalog::pack::Dictionaries;
 use crate::store::catalog::prepare::Ready;
 use crate::store::catalog::search::Search;
 use crate::store::catalog::tables::{
-    DICTIONARIES, GONE, GONE_COUNT, LAST_NUMBER, LOG_FLOOR, NUMBERS, PACKED, PACKS, TRAINED_AT, Tables, number,
-    of_clock_key, read,
+    DICTIONARIES, LAST_NUMBER, NUMBERS, PACKED, PACKS, TRAINED_AT, Tables, number, read,
 };
 use crate::store::catalog::value::{Applied, Batch};
 use crate::store::catalog::work::check_set;
@@ -33,8 +32,6 @@ const STEP_ROWS: usize = 2000;
 const REASON_MAX: usize = 2000;
 /// Lines of the log that tell of what went; some years of an upstream's changes.
 const GONE_MAX: u64 = 200_000;
-/// Lines of them that one transaction forgets.
-const FORGET_STEP: usize = 1000;
 
 impl Core {
     /// One transaction on the catalog's tables; what changed is told to searches before anybody is answered. Blocks.
@@ -196,36 +193,6 @@ impl Core {
         if self.sweep_blobs()? || self.sweep_decisions()? {
             return Ok(true);
         }
-        let gone = self.index.read(|tx| {
-            let Some(numbers) = read(tx, NUMBERS)? else { return Ok(0) };
-            number(&numbers, GONE_COUNT)
-        })?;
-        if gone <= GONE_MAX {
-            return Ok(false);
-        }
-        let (found, _) = self.catalog_write(Room::Frees, |t, _| {
-            let mut old = Vec::new();
-            for row in redb::ReadableTable::iter(&t.log)? {
-                let (key, kind) = row?;
-                if kind.value() == GONE {
-                    old.push(*key.value());
-                }
-                if old.len() >= FORGET_STEP {
-                    break;
-                }
-            }
-            for key in &old {
-                t.log.remove(key)?;
-                t.count(GONE_COUNT, -1)?;
-                let floor = t.number(LOG_FLOOR)?.max(of_clock_key(key).0);
-                t.set_number(LOG_FLOOR, floor)?;
-            }
-            if old.len() < FORGET_STEP {
-                // All that there were: the count is right from here on, whatever it was.
-                t.set_number(GONE_COUNT, 0)?;
-            }
-            Ok(old.len())
-        })?;
-        Ok(found >= FORGET_STEP)
+        self.forget_gone(GONE_MAX)
     }
 }

@@ -24,7 +24,7 @@
 //! through `related`.
 //!
 //! What was published can all be had from an upstream again: a rebuild of the index begins with an empty catalog. Tables and rows are in
-//! `tables`, what goes in and comes out in `value`.
+//! `tables`, what goes in and comes out in `value`, runs of the history in `history`.
 
 mod along;
 mod apply;
@@ -32,6 +32,8 @@ mod asked;
 mod blobs;
 mod decisions;
 mod facts;
+mod gone;
+mod history;
 mod import;
 mod let_go;
 mod lines;
@@ -72,14 +74,14 @@ use crate::store::pool::Pool;
 
 pub use crate::store::catalog::blobs::{Reading, Stage, Staged};
 pub use crate::store::catalog::decisions::Deciding;
+pub use crate::store::catalog::history::{Compared, Counts, Outcome, Run, RunKind, RunNote};
 pub use crate::store::catalog::mentions::Mention;
 pub use crate::store::catalog::related::Related;
 pub use crate::store::catalog::search::PAGE_MAX;
 pub use crate::store::catalog::trust::{Doubtful, Offered};
 pub use crate::store::catalog::value::{
-    Applied, Batch, Body, Change, Changes, Compared, Counts, Cursor, Decided, FileDigest, Hit, Incoming, KnownFile,
-    Outcome, Page, Part, Query, Refused, Revision, Run, RunKind, RunNote, Set, Standing, State, Summary, Text,
-    Upstream, UpstreamKind,
+    Applied, Batch, Body, Change, Changes, Cursor, Decided, FileDigest, Hit, Incoming, KnownFile, Page, Part, Query,
+    Refused, Revision, Set, Standing, State, Summary, Text, Upstream, UpstreamKind,
 };
 pub use crate::store::catalog::wanted::{Sift, Walk, WantedFile, WantedUpdate};
 

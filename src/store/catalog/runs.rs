@@ -5,8 +5,9 @@ use redb::ReadableTable;
 
 use crate::base::time::Timestamp;
 use crate::store::catalog::decisions::run_files;
+use crate::store::catalog::history::{Counts, Outcome, Run, RunNote};
 use crate::store::catalog::tables::{CLOCK, LAST_RUN, RUN_NOTES, RUNS, RunRow, Tables, read};
-use crate::store::catalog::value::{Applied, Counts, Outcome, Run, RunNote};
+use crate::store::catalog::value::Applied;
 use crate::store::core::Core;
 use crate::store::error::Error;
 use crate::store::tables::{decode, encode};

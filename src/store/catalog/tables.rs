@@ -71,7 +71,7 @@ pub(crate) const REFUSED_NAME: &str = "catalog-refused.2";
 pub(crate) const REFUSED: TableDefinition<'static, &IdKey, &[u8]> = TableDefinition::new(REFUSED_NAME);
 /// Run -> [`RunRow`].
 pub(crate) const RUNS: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("catalog-runs.1");
-/// Run -> [`super::value::RunNote`] as JSON, so that it can grow; runs of former versions have none.
+/// Run -> [`super::RunNote`] as JSON, so that it can grow; runs of former versions have none.
 pub(crate) const RUN_NOTES: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("catalog-run-notes.1");
 
 /// Run -> [`RunFilesRow`].

@@ -9,6 +9,9 @@
 //! Claims that payloads were given by a doubtful revision have the authority of an unauthenticated catalog, which proves and refutes
 //! nothing; so a refusal has nothing to take back there.
 
+#[cfg(test)]
+mod tests;
+
 use std::ops::Bound;
 
 use redb::ReadableTable;
@@ -104,7 +107,8 @@ impl Tables<'_> {
     fn settle_file(&mut self, w: &Work<'_>, sha1: &Sha1, known: u32) -> Result<(), Error> {
         let Some(old) = self.file(sha1)? else { return Ok(()) };
         // Where a better one may have been passed by, less is believed of the file than could be, and never more.
-        let BestUser { best: Some((is_proven, is_offered, number, row)), .. } = self.best_user(sha1, Some(known))?
+        let BestUser { best: Some((is_proven, is_offered, number, row)), .. } =
+            self.best_user(sha1, Some(known), USERS_MAX)?
         else {
             return Ok(());
         };
@@ -140,8 +144,8 @@ impl Tables<'_> {
     }
 
     /// The revision that describes a file best: one that is proven and offered, else one that is offered, else any. Of those that have
-    /// the file the oldest are looked at, then the newest, then `known`.
-    fn best_user(&self, sha1: &Sha1, known: Option<u32>) -> Result<BestUser, Error> {
+    /// the file the `most` oldest are looked at, then as many of the newest, then `known`.
+    fn best_user(&self, sha1: &Sha1, known: Option<u32>, most: usize) -> Result<BestUser, Error> {
         let mut found = BestUser { best: None, is_cut: false };
         let sha1 = sha1.as_bytes();
         let mut users = self.users.range::<&LongKey>(&long_key(sha1, 0)..=&long_key(sha1, u32::MAX))?;
@@ -149,10 +153,10 @@ impl Tables<'_> {
             Some(number) if self.users.get(&long_key(sha1, number))?.is_some() => Some(number),
             _ => None,
         };
-        for at in 0..=2 * USERS_MAX {
-            let user = if at < USERS_MAX { users.next() } else { users.next_back() };
+        for at in 0..=2 * most {
+            let user = if at < most { users.next() } else { users.next_back() };
             let Some(user) = user.transpose()? else { break };
-            if at == 2 * USERS_MAX {
+            if at == 2 * most {
                 found.is_cut = true;
                 break;
             }
@@ -180,7 +184,12 @@ impl Tables<'_> {
     /// Whether every held revision that has the file is refused: what is said of it binds nobody. Where there are too many to be
     /// looked at, somebody is taken to offer it.
     pub(crate) fn is_offered_by_nobody(&self, sha1: &Sha1) -> Result<bool, Error> {
-        let found = self.best_user(sha1, None)?;
+        self.is_offered_by_none_of(sha1, USERS_MAX)
+    }
+
+    /// The same where `most` of them are looked at from each end.
+    fn is_offered_by_none_of(&self, sha1: &Sha1, most: usize) -> Result<bool, Error> {
+        let found = self.best_user(sha1, None, most)?;
         Ok(!found.is_cut && found.best.is_none_or(|(_, is_offered, ..)| !is_offered))
     }
 }

@@ -11,7 +11,7 @@
 
 mod sign;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
@@ -164,6 +164,8 @@ struct Shared {
     queue: Mutex<Option<mpsc::Receiver<Event>>>,
     tasks: TaskTracker,
     closing: CancellationToken,
+    /// Set when it is being closed: when the last words must be said.
+    deadline: OnceLock<Instant>,
     standing: Mutex<Standing>,
 }
 
@@ -202,7 +204,8 @@ impl Hook {
         let proxy = through.map(|through| through.label);
         let (queue, tasks) = (Mutex::new(Some(queue)), TaskTracker::new());
         let (closing, standing) = (CancellationToken::new(), Mutex::default());
-        let shared = Shared { config, client, url, label, proxy, sender, queue, tasks, closing, standing };
+        let deadline = OnceLock::new();
+        let shared = Shared { config, client, url, label, proxy, sender, queue, tasks, closing, deadline, standing };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -251,6 +254,7 @@ impl Hook {
 
     /// Step 4. Who gives up waiting may wait again.
     pub async fn close(&self) {
+        self.shared.deadline.get_or_init(|| Instant::now() + LAST_WORDS);
         self.shared.closing.cancel();
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
@@ -258,6 +262,11 @@ impl Hook {
 }
 
 impl Shared {
+    /// How long the last words may still take, whatever they are.
+    fn left(&self) -> Duration {
+        self.deadline.get().map_or(LAST_WORDS, |at| at.saturating_duration_since(Instant::now()))
+    }
+
     /// An event waits no more: it was taken at this time, or given up.
     fn ended(&self, told: Option<Timestamp>) {
         let mut standing = lock(&self.standing);
@@ -291,10 +300,8 @@ async fn deliver(shared: Arc<Shared>, mut queue: mpsc::Receiver<Event>) {
         }
     }
     queue.close();
-    let until = Instant::now() + LAST_WORDS;
     while let Ok(event) = queue.try_recv() {
-        let left = until.saturating_duration_since(Instant::now());
-        if !matches!(timeout(left, attempt(&shared, &event)).await, Ok(Ok(_))) {
+        if !matches!(timeout(shared.left(), attempt(&shared, &event)).await, Ok(Ok(_))) {
             tracing::warn!(
                 host = shared.label,
                 event = event.kind,
@@ -305,7 +312,7 @@ async fn deliver(shared: Arc<Shared>, mut queue: mpsc::Receiver<Event>) {
     }
 }
 
-/// Step 3 for one event. A hook that is being closed has one more attempt.
+/// Step 3 for one event. A hook that is being closed has one more attempt, as long as the last words may take.
 async fn one(shared: &Shared, event: &Event) {
     let Patience { attempts_max, first, longest } = shared.config.patience;
     let (host, kind, id) = (shared.label.as_str(), event.kind, event.id.as_str());
@@ -313,7 +320,7 @@ async fn one(shared: &Shared, event: &Event) {
         let is_last = number >= attempts_max || shared.closing.is_cancelled();
         let closed = async {
             shared.closing.cancelled().await;
-            sleep(LAST_WORDS).await;
+            sleep(shared.left()).await;
         };
         let attempted = async {
             tokio::select! {

@@ -69,6 +69,12 @@ pub(crate) const KINDS: &[(&str, Place, &str, &str)] = &[
         "",
         "it is in no list, and calls that name it fail; wants `ids`, and holds until faults are cleared",
     ),
+    (
+        "outdated",
+        Place::Document,
+        "",
+        "only its newest revision is given out, calls that name another one fail; wants `ids`, and holds until faults are cleared",
+    ),
     ("deep-xml", Place::Document, "", "50,000 elements one in the other"),
     ("many-attributes", Place::Document, "", "an element with 50,000 attributes"),
     ("entity-bomb", Place::Document, "", "a document type with entities of entities"),
@@ -211,6 +217,11 @@ impl Faults {
     /// Whether an update is kept back from everybody.
     pub(crate) fn is_withheld(&self, id: Guid) -> bool {
         self.orders.iter().any(|order| order.kind == "withheld" && order.ids.contains(&id))
+    }
+
+    /// Whether only the newest revision of an update is given out.
+    pub(crate) fn is_outdated(&self, id: Guid) -> bool {
+        self.orders.iter().any(|order| order.kind == "outdated" && order.ids.contains(&id))
     }
 
     /// Whether an update is one that makes calls fail; `unknown-id` chooses here.

@@ -291,6 +291,9 @@ impl Shared {
             if note.asked.iter().fold(false, |bad, (id, _)| faults.is_deadly(*id) | bad) {
                 return fault(CRASH, "");
             }
+            if note.asked.iter().any(|identity| faults.is_outdated(identity.0) && !world.is_newest(identity)) {
+                return fault("InternalServerError", "");
+            }
             // All are looked at, so that each of them that was named is chosen.
             if note.asked.iter().fold(false, |bad, (id, _)| faults.is_poison(*id) | bad) {
                 return fault("InternalServerError", "");

@@ -16,7 +16,7 @@ const MANY: usize = 50_000;
 pub(crate) fn fits(kind: &str, text: &str) -> bool {
     match kind {
         // Calls fail as a whole; the documents are good.
-        "unknown-id" | "crashes-server" | "withheld" => false,
+        "unknown-id" | "crashes-server" | "withheld" | "outdated" => false,
         "altered-title" => text.contains("<upd:Title>"),
         "altered-rules" => text.contains("</upd:ApplicabilityRules>"),
         "bad-digest" | "lying-size" | "altered-digest" => text.contains("<upd:File Digest="),

@@ -421,6 +421,18 @@ impl World {
         }
     }
 
+    /// Whether no later revision of the update is known.
+    pub(crate) fn is_newest(&self, (id, revision): &Identity) -> bool {
+        let newest = |revisions: &[(u32, i64)]| revisions.iter().map(|(known, _)| *known).max();
+        let known = match self.slot(id) {
+            Some(Slot::Category(at)) => self.categories.get(at as usize).and_then(|all| newest(&all.revisions)),
+            Some(Slot::Detectoid(at)) => self.detectoids.get(at as usize).and_then(|all| newest(&all.revisions)),
+            Some(Slot::Member(at, member)) => self.group(at).map(|group| group.revision(member)),
+            None => None,
+        };
+        known == Some(*revision)
+    }
+
     /// Whether `category` is `wanted` or lies below it.
     fn below(&self, mut category: u32, wanted: &Guid) -> bool {
         while let Some(found) = self.categories.get(category as usize) {

@@ -1,7 +1,6 @@
 //! Of what was taken back the oldest is forgotten, and nothing else.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::*;
 use crate::base::disk::RealDisk;
@@ -11,15 +10,7 @@ use crate::store::{Config, Store};
 #[test]
 fn the_oldest_of_what_was_taken_back_is_forgotten_beyond_so_many() {
     let dir = tempfile::tempdir().unwrap();
-    let config = Config {
-        path: dir.path().join("data"),
-        max_size: 1 << 40,
-        min_free: 0,
-        unproven: Duration::from_hours(24),
-        index_cache: 16 << 20,
-        open_payloads: 16,
-        io_threads: 2,
-    };
+    let config = Config::small(&dir.path().join("data"));
     let (store, _) = Store::open(config, Arc::new(RealDisk), Arc::new(SystemClock)).unwrap();
     let core = Arc::clone(&store.catalog().core);
     let id = |at: u32| UpdateId::new(u128::from(at).to_be_bytes());

@@ -1,0 +1,228 @@
+//! One run in its turn: from its beginning in the history to its end there, and what is told of it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::base::time::Timestamp;
+use crate::store::catalog::{Counts, Outcome, RunKind, RunNote, Upstream, UpstreamKind};
+use crate::sync::error::Error;
+use crate::sync::progress::Board;
+use crate::sync::tell::Told;
+use crate::sync::{Order, Runner, crosscheck, run, tell};
+use crate::upstream::wsus::Wsus;
+
+/// What becomes of a run that was stopped.
+const GOES_ON: &str = "what was committed stays, and the next run goes on from there";
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub(in crate::sync) struct Ended {
+    run: u64,
+    errors: Counts,
+    note: RunNote,
+    outcome: Outcome,
+    reason: String,
+}
+
+/// Says on the board that the run is over, however it ended.
+struct Seen(Arc<Board>);
+
+impl Drop for Seen {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+impl Runner {
+    /// One whole run, for nobody in particular.
+    ///
+    /// # Errors
+    /// As of [`Runner::run_as`].
+    pub async fn run(&self, cancel: &CancellationToken) -> Result<Counts, Error> {
+        self.run_as(Order::default(), cancel).await
+    }
+
+    /// One run, to its end or until `cancel`. It says what it did; the history says the same.
+    ///
+    /// # Errors
+    /// Why it could not go on. What was committed stays.
+    pub async fn run_as(&self, order: Order, cancel: &CancellationToken) -> Result<Counts, Error> {
+        self.run_named(order, cancel).await.map(|(_, counts)| counts)
+    }
+
+    /// The same, and the number of the run in the history: by then another one may have begun.
+    ///
+    /// # Errors
+    /// As of [`Runner::run_as`].
+    pub async fn run_named(&self, order: Order, cancel: &CancellationToken) -> Result<(u64, Counts), Error> {
+        let shared = &*self.shared;
+        let _turn = shared.turn.try_lock().map_err(|_| Error::Running)?;
+        let compared_with = match order.kind {
+            RunKind::Crosscheck => Some(self.comparable()?),
+            RunKind::Catalog | RunKind::Definitions => None,
+        };
+        let asked = compared_with.unwrap_or(&shared.wsus);
+        let upstream = match compared_with {
+            Some(microsoft) => format!("{}, compared with {}", in_words(&shared.upstream), microsoft.label()),
+            None => in_words(&shared.upstream),
+        };
+        self.catch_up().await?;
+        let catalog = shared.store.catalog();
+        // First: what a run left that died of a full disk must not keep this one from beginning.
+        catalog.sweep().await?;
+        let mut note = RunNote {
+            kind: order.kind,
+            by: order.by,
+            unauthenticated: shared.upstream.unauthenticated,
+            ..RunNote::default()
+        };
+        let id = catalog.start_run_as(upstream.clone(), note.clone()).await?;
+        let started = shared.clock.now();
+        let board = Arc::new(Board::new(id, started, note.kind));
+        *shared.board() = Some(Arc::clone(&board));
+        let _seen = Seen(Arc::clone(&board));
+        self.tell(id, started, &upstream, &note, Outcome::Running, "", &board);
+        let before = asked.troubles();
+        asked.flow_for_definitions(note.kind == RunKind::Definitions);
+        asked.begins(order.attended);
+        let mut work = run::Work::new(shared, Arc::clone(&board), cancel.clone());
+        let ended = match compared_with {
+            Some(microsoft) => crosscheck::compare(&mut work, microsoft).await,
+            None => work.finish(note.kind).await,
+        };
+        note.troubles = since(&before, &asked.troubles());
+        note.compared = compared_with.map(|_| board.found());
+        let errors = Counts { errors: note.troubles.values().sum(), ..Counts::default() };
+        board.count(errors);
+        note.again = match &ended {
+            Ok(()) => false,
+            // By the node, which ends: nobody meant the run.
+            Err(Error::Stopped) => board.stopped_by().is_none(),
+            Err(error) => error.is_retryable(),
+        };
+        let (outcome, reason) = match &ended {
+            Ok(()) => (Outcome::Successful, board.notes()),
+            Err(Error::Stopped) => {
+                let by = board.stopped_by().unwrap_or_else(|| "the node, which was told to end".to_owned());
+                (Outcome::Stopped, format!("stopped by {by}; {GOES_ON}"))
+            }
+            Err(error) => (Outcome::Failed, error.to_string()),
+        };
+        if ended.is_err()
+            && let Err(error) = catalog.sweep().await
+        {
+            tracing::warn!(%error, "what a run left behind stays until the next one");
+        }
+        let end = Ended { run: id, errors, note: note.clone(), outcome, reason: reason.clone() };
+        *shared.unwritten.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
+        let written = self.catch_up().await;
+        self.tell(id, started, &upstream, &note, outcome, &reason, &board);
+        ended?;
+        written?;
+        Ok((id, board.counts()))
+    }
+
+    /// Writes the end of the last run into the history, if that is not done.
+    async fn catch_up(&self) -> Result<(), Error> {
+        let catalog = self.shared.store.catalog();
+        let unwritten = || self.shared.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(Ended { run, errors, note, outcome, reason }) = unwritten().clone() else { return Ok(()) };
+        catalog.note_run(run, note).await?;
+        catalog.end_run(run, outcome, reason).await?;
+        // Last: were it written again it would count twice.
+        *unwritten() = None;
+        if errors.errors > 0 {
+            catalog.add_to_run(run, errors).await?;
+        }
+        Ok(())
+    }
+
+    /// Microsoft's catalog, where comparing this one with it means anything.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub fn comparable(&self) -> Result<&Wsus, Error> {
+        let refuse = |why: String| Err(Error::NoComparison(why));
+        let upstream = &self.shared.upstream;
+        if upstream.kind != UpstreamKind::Wsus {
+            return refuse(format!(
+                "the catalog comes from {}: a comparison is for one that comes from a WSUS server",
+                in_words(upstream)
+            ));
+        }
+        let Some(microsoft) = &self.shared.microsoft else {
+            return refuse("this node has no way to Microsoft's catalog: see [sync] microsoft".to_owned());
+        };
+        if !microsoft.is_authenticated() {
+            return refuse(format!(
+                "{} would be asked over plain HTTP, which proves nothing: set [sync] microsoft to an address with https",
+                microsoft.label()
+            ));
+        }
+        Ok(microsoft)
+    }
+
+    /// Says in the log and to the hook what happens to a run.
+    #[allow(clippy::too_many_arguments, reason = "these are the facts that are told, each once")]
+    fn tell(
+        &self,
+        id: u64,
+        started: Timestamp,
+        upstream: &str,
+        note: &RunNote,
+        outcome: Outcome,
+        reason: &str,
+        board: &Board,
+    ) {
+        let (by, counts, now) = (note.by.as_str(), board.counts(), self.shared.clock.now());
+        let Counts { new, changed, expired, refused, errors, .. } = counts;
+        match outcome {
+            Outcome::Running => {
+                tracing::info!(run = id, kind = ?note.kind, by, upstream, "a run of the catalog begins");
+            }
+            Outcome::Successful => tracing::info!(
+                run = id, kind = ?note.kind, by, new, changed, expired, refused, errors, "a run of the catalog ended well"
+            ),
+            Outcome::Stopped => tracing::warn!(run = id, kind = ?note.kind, reason, "a run of the catalog was stopped"),
+            Outcome::Failed | Outcome::CutOff => {
+                tracing::error!(run = id, kind = ?note.kind, by, reason, errors, "a run of the catalog failed");
+            }
+        }
+        let Some(teller) = &self.shared.teller else { return };
+        let told = Told {
+            id,
+            kind: note.kind,
+            by,
+            upstream,
+            unauthenticated: note.unauthenticated,
+            started_at: started.to_string(),
+            ended_at: (outcome != Outcome::Running).then(|| now.to_string()),
+            outcome: tell::word(outcome),
+            reason,
+            counts: counts.into(),
+            compared: note.compared,
+        };
+        teller.run(outcome, now, &told);
+    }
+}
+
+/// What was counted between two looks.
+fn since(before: &BTreeMap<&'static str, u64>, now: &BTreeMap<&'static str, u64>) -> BTreeMap<String, u64> {
+    now.iter()
+        .map(|(kind, count)| (*kind, count - before.get(kind).copied().unwrap_or_default().min(*count)))
+        .filter(|(_, more)| *more > 0)
+        .map(|(kind, more)| (kind.to_owned(), more))
+        .collect()
+}
+
+/// From whom, for the history.
+fn in_words(upstream: &Upstream) -> String {
+    let kind = match upstream.kind {
+        UpstreamKind::Microsoft => "Microsoft",
+        UpstreamKind::Wsus => "WSUS",
+        UpstreamKind::Parent => "parent",
+    };
+    format!("{kind} at {}", upstream.address)
+}

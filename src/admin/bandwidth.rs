@@ -66,7 +66,7 @@ impl From<Refused> for Problem {
             Refused::Setting(SettingError::Locked { .. }) => Self::new(
                 StatusCode::CONFLICT,
                 title,
-                "change it there and reload the node, or take it out there first",
+                "a reload of the node (SIGHUP) takes the change; what is taken out there can be set here",
             ),
             Refused::Setting(_) => Self::new(StatusCode::NOT_FOUND, title, KEYS),
             Refused::Value(_) => {

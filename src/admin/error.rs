@@ -26,6 +26,13 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, title, "correct what was given, then try again")
     }
 
+    /// The same, with more behind what is wrong.
+    #[must_use]
+    pub fn and_said(mut self, more: &str) -> Self {
+        self.title = format!("{}: {more}", self.title);
+        self
+    }
+
     /// What the problem says, as the API's own type.
     pub fn view(&self) -> view::Problem {
         view::Problem { status: self.status.as_u16(), title: self.title.clone(), detail: self.detail.clone() }

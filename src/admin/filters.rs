@@ -18,7 +18,9 @@ use crate::admin::view::bandwidth::Set;
 use crate::admin::view::filters::{self as view, How, SetRequest};
 use crate::admin::view::{Setting, settings_place};
 use crate::admin::{Caller, Handles, ask};
-use crate::model::filter::{ENTRIES_MAX, Error, Filters, NEAR_FOR_MAX, Selection, Tree, language, language_or};
+use crate::model::filter::{
+    ENTRIES_MAX, Error, Filters, LANGUAGES, NEAR_FOR_MAX, Selection, Tree, language, language_or,
+};
 use crate::model::settings::{Raw, SettingError};
 use crate::model::update::{CategoryKind, Kind, UpdateId};
 use crate::store::catalog::{Catalog, PAGE_MAX, Query};
@@ -39,6 +41,9 @@ const KEYS: [&str; 3] = ["products", "classifications", "languages"];
 const LOOK: &str = "`waystation filters list --available` shows what the catalog has; a new node knows few products before its \
                     first synchronisation (`waystation sync start`)";
 
+/// The same of a language: the protocol has these and no others.
+const LOOK_LANGUAGES: &str = "`waystation filters list --available` ends with the languages that there are";
+
 /// `GET /api/v1/filters`.
 pub async fn show(State(handles): State<Arc<Handles>>) -> Result<Json<view::Filters>, Problem> {
     present(&handles).await.map(Json)
@@ -51,7 +56,9 @@ pub async fn available(State(handles): State<Arc<Handles>>) -> Result<Json<Vec<v
     let tree = catalog.tree().await?;
     let mut rows = aside(move || {
         let (filters, _) = selection(&settings).in_force(&tree);
-        rows(&tree, &filters)
+        let mut rows = rows(&tree, &filters);
+        rows.extend(languages(&filters));
+        rows
     })
     .await?;
     let doubtful: BTreeSet<String> = doubtful(&catalog).await?.iter().map(ToString::to_string).collect();
@@ -167,7 +174,8 @@ fn changed(key: &str, asked: &SetRequest, now: &Filters, tree: &Tree) -> Result<
         }
     }
     if !wrong.is_empty() {
-        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, first(wrong).join("; "), LOOK));
+        let look = if key == "languages" { LOOK_LANGUAGES } else { LOOK };
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, first(wrong).join("; "), look));
     }
     let list: Vec<String> = match asked.how {
         How::Replace => given.into_iter().collect(),
@@ -303,6 +311,9 @@ fn told(settings: &[Setting], tree: &Tree, is_empty: bool) -> view::Filters {
         without_effect,
         catalog_categories: if is_empty { 0 } else { tree.categories().count() as u64 },
         beyond: None,
+        prunes: settings
+            .iter()
+            .any(|setting| setting.key == "sync.prune_beyond_filters" && setting.value == Raw::Switch(true)),
         unauthenticated: false,
     }
 }
@@ -327,6 +338,22 @@ fn chosen(settings: &[Setting], key: &str, entries: Vec<view::Entry>, all: &Sele
         locked: setting.locked,
     });
     view::Chosen { entries, wrong: first(wrong), set: set.unwrap_or_default() }
+}
+
+/// The languages that the protocol knows, by name; all are taken where none is chosen.
+fn languages(filters: &Filters) -> Vec<view::Available> {
+    let mut known = LANGUAGES.to_vec();
+    known.sort_by_key(|language| language.long);
+    let row = |language: crate::model::filter::Language| view::Available {
+        id: language.short.to_owned(),
+        name: language.long.to_owned(),
+        kind: "language".to_owned(),
+        depth: 0,
+        path: language.long.to_owned(),
+        chosen: filters.languages.is_empty() || filters.languages.contains(language.short),
+        unauthenticated: false,
+    };
+    known.into_iter().map(row).collect()
 }
 
 /// The tree, from the top: companies with all below them, then what stands below nothing, classifications last.
@@ -446,6 +473,16 @@ mod tests {
         assert!(
             rows.last().is_some_and(|row| row.kind == "classification") && rows.iter().all(|row| row.name != "Circle")
         );
+    }
+
+    #[test]
+    fn languages_are_listed_by_name_and_all_are_taken_where_none_is_chosen() {
+        let all = languages(&now());
+        assert!(all.len() == LANGUAGES.len() && all.iter().all(|row| row.chosen && row.kind == "language"));
+        assert_eq!((all[0].id.as_str(), all[0].name.as_str()), ("ar", "Arabic"));
+        let german = Filters { languages: BTreeSet::from(["de".to_owned()]), ..now() };
+        let chosen: Vec<_> = languages(&german).into_iter().filter(|row| row.chosen).map(|row| row.name).collect();
+        assert_eq!(chosen, ["German"]);
     }
 
     #[test]

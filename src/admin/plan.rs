@@ -15,7 +15,7 @@ use crate::admin::view::policy as view;
 use crate::admin::view::{Started, Time};
 use crate::admin::{Caller, Handles};
 use crate::jobs::agreement::{Agreement, Confirming, Shown};
-use crate::jobs::content::{Plan, Sum, Tally};
+use crate::jobs::content::{EMPTY_CATALOG, Plan, Sum, Tally};
 use crate::jobs::work::Work;
 use crate::model::policy::{Choice, Mode, Written, level_of_word, level_word};
 use crate::model::update::Severity;
@@ -169,11 +169,15 @@ fn held_back(plan: &Plan) -> Option<String> {
 
 /// What is waited for, and what else is worth knowing.
 fn remarks(plan: &Plan) -> (Option<String>, Vec<String>) {
-    let mut told = held_back(plan).into_iter().chain(awaited(&plan.agreement));
+    let empty = (!plan.has_catalog).then(|| EMPTY_CATALOG.to_owned());
+    let mut told = empty.into_iter().chain(held_back(plan)).chain(awaited(&plan.agreement));
     let first = told.next();
     let held = plan.held_back();
     let left_out = plan.left_out.iter().filter(|wrong| plan.has_catalog && held != Some(wrong));
-    let notes = told.chain(left_out.map(|wrong| format!("left out: {wrong}"))).collect();
+    let left_out = left_out.map(|wrong| format!("left out: {wrong}"));
+    let is_short = plan.now.missing().files > 0 && !room(&plan.space, plan.now.wanted.bytes).fits;
+    let short = "the store has no room for all that is wanted: raise store.max_size, or want less (`waystation plan`)";
+    let notes = told.chain(left_out).chain(is_short.then(|| short.to_owned())).collect();
     (first, notes)
 }
 
@@ -198,7 +202,9 @@ pub(super) fn state(handles: &Handles) -> view::ContentState {
         held: sum(now.held),
         missing: sum(now.missing()),
         job: prefetching.running,
+        stuck: prefetching.waits,
         last_job: prefetching.last,
+        last_try: prefetching.undone.filter(|_| prefetching.running.is_none() && now.missing().files > 0),
         waits,
         notes,
         stopped: prefetching.stopped.map(|stopped| view::Stopped { by: stopped.by, at: Time(stopped.at) }),
@@ -256,6 +262,9 @@ fn groups(groups: &[(String, Tally)]) -> Vec<view::Group> {
 /// What to do next, if anything.
 fn next(plan: &Plan, is_set: bool, fits: bool) -> Option<String> {
     let Choice { mode, level } = plan.policy.choice;
+    if !plan.has_catalog {
+        return Some(EMPTY_CATALOG.to_owned());
+    }
     if !is_set {
         let level = match mode {
             Mode::Severity if level != Severity::Unspecified => format!(" and severity = \"{}\"", level_word(level)),
@@ -306,7 +315,11 @@ fn present(handles: &Handles, plan: &Plan) -> view::Plan {
         missing: sum(plan.all.missing()),
         missing_now: sum(plan.now.missing()),
         missing_definitions: sum(plan.definitions.missing()),
-        left_to_endpoints: view::LeftToEndpoints { updates: plan.in_parts.updates, approved: plan.in_parts.approved },
+        left_to_endpoints: view::LeftToEndpoints {
+            updates: plan.in_parts.updates,
+            approved: plan.in_parts.approved,
+            ids: plan.in_parts_ids.iter().map(ToString::to_string).collect(),
+        },
         agreement: agreement.to_owned(),
         confirmed: confirmed.map(|confirmed| view::Confirmed {
             sum: sum(confirmed.sum),

@@ -10,16 +10,18 @@ use serde::Deserialize;
 use crate::admin::error::Problem;
 use crate::admin::extract::{Asked, Given};
 use crate::admin::view::{self, Time};
-use crate::admin::{Caller, Handles, plan};
+use crate::admin::{Caller, Handles, plan, updates, work};
 use crate::jobs;
 use crate::jobs::work::Work;
-use crate::model::update::UpdateId;
 use crate::pace::Class;
 use crate::store::catalog::{Compared, Counts, Outcome, Run, RunKind, Upstream, UpstreamKind};
 
 /// Runs on one page, unless told otherwise, and at most.
 const PAGE: usize = 20;
 const PAGE_MAX: usize = 1_000;
+
+/// Ids in one request to ask for what is refused again: without any, all of it is.
+const IDS_MAX: usize = 1_000;
 
 /// Which page of the history.
 #[derive(Debug, Default, Deserialize)]
@@ -37,8 +39,11 @@ pub async fn state(State(handles): State<Arc<Handles>>) -> Result<Json<view::Syn
         last,
         last_success,
         last_crosscheck,
+        last_definitions,
         next,
+        next_is_again,
         next_definitions,
+        definitions_wait,
         hook,
         listed,
         standing,
@@ -66,9 +71,7 @@ pub async fn state(State(handles): State<Arc<Handles>>) -> Result<Json<view::Syn
             running.waits = seen.waiting.as_ref().map(jobs::sync::waits);
         }
         let class = if running.kind == "definitions" { Class::Definitions } else { Class::Sync };
-        let pause =
-            || handles.bandwidth.governor.pause(class).map(|pause| format!("{pause}: `waystation bandwidth show`"));
-        running.waits = running.waits.or_else(pause);
+        running.waits = running.waits.or_else(|| work::paused(&handles, class));
         running
     });
     Ok(Json(view::Sync {
@@ -77,13 +80,18 @@ pub async fn state(State(handles): State<Arc<Handles>>) -> Result<Json<view::Syn
         running,
         last: last.map(run),
         last_success: last_success.map(run),
+        last_definitions: last_definitions.map(run),
         last_crosscheck: last_crosscheck.map(run),
         next_at: next.map(Time),
+        next_is_again,
         next_definitions_at: next_definitions.map(Time),
+        definitions_wait,
         webhook: hook.as_ref().map(|(host, _)| host.clone()),
         webhook_state: hook.map(|(_, standing)| view::SyncWebhook {
             waiting: u64::try_from(standing.waiting).unwrap_or(u64::MAX),
             lost: standing.lost,
+            lost_at: standing.given_up.as_ref().map(|last| Time(last.at)),
+            lost_why: standing.given_up.map(|last| last.why),
             told_at: standing.told.map(Time),
             failed_at: standing.failed.as_ref().map(|failed| Time(failed.at)),
             failure: standing.failed.map(|failed| failed.why),
@@ -155,17 +163,14 @@ pub async fn retry(
     Caller(by): Caller,
     Given(request): Given<view::SyncRetry>,
 ) -> Result<Json<view::SyncRetried>, Problem> {
-    let id = |text: &String| {
-        let id: Result<UpdateId, _> = text.parse();
-        id.map_err(|_| {
-            Problem::new(
-                StatusCode::BAD_REQUEST,
-                format!("{:?} is no id of an update", text.chars().take(80).collect::<String>()),
-                "`waystation updates list --state refused` shows the ids, which must be given whole",
-            )
-        })
-    };
-    let named = request.ids.iter().map(id).collect::<Result<Vec<_>, _>>()?;
+    let catalog = handles.store.catalog();
+    let mut named = Vec::with_capacity(request.ids.len().min(IDS_MAX));
+    if request.ids.len() > IDS_MAX {
+        return Err(Problem::malformed(format!("{} ids are more than {IDS_MAX}", request.ids.len())));
+    }
+    for id in &request.ids {
+        named.push(updates::refused_meant(&catalog, id).await?);
+    }
     let pardoned = handles.jobs.retry_sync(named, request.compared).await?;
     let (asked, left) = (pardoned.asked, pardoned.left);
     tracing::info!(by, updates = pardoned.identities.len(), asked, "updates are refused no more");

@@ -12,6 +12,7 @@ mod find;
 pub mod refused;
 mod words;
 
+pub(in crate::admin) use self::refused::meant as refused_meant;
 pub(in crate::admin) use self::words::category_kind;
 
 use std::sync::Arc;
@@ -26,8 +27,9 @@ use crate::admin::extract::{Asked, Named};
 use crate::admin::updates::ask::Ask;
 use crate::admin::view::updates as view;
 use crate::base::digest::Digest;
+use crate::model::filter::Tree;
 use crate::model::name::Name;
-use crate::model::policy::Decision;
+use crate::model::policy::{Decision, is_read_in_parts};
 use crate::model::relations::{Target, Whole};
 use crate::model::update::File;
 use crate::store::catalog::{Catalog, FileDigest, Hit, Revision, State as Shown, Summary};
@@ -49,6 +51,9 @@ pub(super) const EMPTY: &str = "the catalog is empty until it has been synchroni
 pub async fn list(State(handles): State<Arc<Handles>>, Asked(ask): Asked<Ask>) -> Result<Json<view::Updates>, Problem> {
     let catalog = handles.store.catalog();
     let tree = catalog.tree().await?;
+    if ask.is_left()? {
+        return left_to_endpoints(&handles, ask.rows(), &tree).await.map(Json);
+    }
     let mut query = ask.query(&tree)?;
     if ask.is_beyond() {
         let known = handles.jobs.beyond_filters().await?;
@@ -73,6 +78,27 @@ pub async fn list(State(handles): State<Arc<Handles>>, Asked(ask): Asked<Ask>) -
         next: page.next.map(ask::cursor),
         catalog: words::catalog(&standing),
     }))
+}
+
+/// Updates that the content policy leaves to endpoints, as it counts them now: in the order of the plan, on one page.
+async fn left_to_endpoints(handles: &Handles, rows: usize, tree: &Tree) -> Result<view::Updates, Problem> {
+    let (catalog, plan) = (handles.store.catalog(), handles.jobs.plan(None).await?);
+    let targets = plan.in_parts_ids.iter().take(rows).map(|id| Target::Newest(*id)).collect();
+    let shorts: Vec<Summary> = catalog.shorts(targets).await?.into_iter().flatten().collect();
+    let ids: Vec<_> = shorts.iter().map(|short| short.identity.id).collect();
+    let (decisions, superseded) = (catalog.decisions(ids.clone()).await?, catalog.are_superseded(ids).await?);
+    let policy = handles.jobs.content_policy();
+    let row = |((short, said), superseded): ((Summary, Option<Decision>), bool)| {
+        let state = words::state(&short, superseded);
+        let decision = words::decision(said.as_ref(), state, &policy);
+        words::short(short, state, decision, tree)
+    };
+    Ok(view::Updates {
+        rows: shorts.into_iter().zip(decisions).zip(superseded).map(row).collect(),
+        total: plan.in_parts.updates,
+        next: None,
+        catalog: words::catalog(&catalog.standing().await?),
+    })
 }
 
 /// `GET /api/v1/updates/{id, id/revision, the beginning of an id, or KB and digits}`.
@@ -107,7 +133,8 @@ pub async fn show(
 
     let said = catalog.decisions(vec![identity.id]).await?.pop().flatten();
     let decision = words::decision(said.as_ref(), state, &handles.jobs.content_policy());
-    let wanted = handles.jobs.verdict(number).await?.map(decide::files);
+    let in_parts = whole.files.iter().any(|file| is_read_in_parts(file, &update.handler));
+    let wanted = handles.jobs.verdict(number).await?.map(|verdict| decide::files_of(verdict, in_parts));
     let current = summary.current;
     let unauthenticated = summary.unauthenticated || from_nobody;
     let short = view::Update { unauthenticated, ..words::short(summary, state, decision, &tree) };

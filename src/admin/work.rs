@@ -13,8 +13,10 @@ use crate::admin::error::Problem;
 use crate::admin::extract::{Asked, Given, Named};
 use crate::admin::{Caller, Handles, present, view};
 use crate::base::digest::Sha256;
+use crate::jobs::board;
 use crate::jobs::error::Error;
-use crate::jobs::work::{Backup, Fetch, FetchItem, Import, Verify, Work};
+use crate::jobs::work::{Backup, Fetch, FetchItem, Import, Kind, Verify, Work};
+use crate::pace::Class;
 
 /// The longest wait for the end of a job in one request; ask again after that.
 const WAIT_S_MAX: u64 = 30;
@@ -31,7 +33,7 @@ pub struct Ask {
 
 /// `GET /api/v1/jobs`: newest first.
 pub async fn list(State(handles): State<Arc<Handles>>) -> Json<Vec<view::Job>> {
-    Json(handles.jobs.list().into_iter().map(present::job).collect())
+    Json(handles.jobs.list().into_iter().map(|job| told(&handles, job)).collect())
 }
 
 /// `GET /api/v1/jobs/{id}`.
@@ -42,7 +44,25 @@ pub async fn show(
 ) -> Result<Json<view::Job>, Problem> {
     let wait = Duration::from_secs(ask.wait.unwrap_or(0).min(WAIT_S_MAX));
     let job = if wait.is_zero() { handles.jobs.get(id) } else { handles.jobs.wait(id, wait).await };
-    Ok(Json(present::job(job.ok_or(Error::Unknown { id })?)))
+    Ok(Json(told(&handles, job.ok_or(Error::Unknown { id })?)))
+}
+
+/// A job in the words of the API. A run of the catalog that moves no byte since its class is paused says so.
+fn told(handles: &Handles, job: board::View) -> view::Job {
+    let is_of_the_catalog = matches!(job.kind, Kind::Sync | Kind::Crosscheck) && job.state.is_running();
+    let class = if job.title == Work::Definitions.title() { Class::Definitions } else { Class::Sync };
+    let mut told = present::job(job);
+    if is_of_the_catalog && told.progress.waits.is_none() {
+        told.progress.waits = paused(handles, class);
+    }
+    told
+}
+
+/// That a run of the catalog in this class waits, where the class is paused.
+pub(super) fn paused(handles: &Handles, class: Class) -> Option<String> {
+    let pause = handles.bandwidth.governor.pause(class)?;
+    let always = if pause.until.is_none() { ", always" } else { "" };
+    Some(format!("waits: bandwidth.{pause}{always} (`waystation bandwidth show`)"))
 }
 
 /// `POST /api/v1/jobs/{id}/stop`: answers with the job as it is then; it ends soon after.
@@ -52,7 +72,7 @@ pub async fn stop(
     Named(id): Named<u64>,
 ) -> Result<Json<view::Job>, Problem> {
     handles.jobs.stop(id, &by)?;
-    Ok(Json(present::job(handles.jobs.get(id).ok_or(Error::Unknown { id })?)))
+    Ok(Json(told(&handles, handles.jobs.get(id).ok_or(Error::Unknown { id })?)))
 }
 
 /// `POST /api/v1/fetch`.

@@ -225,6 +225,9 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
         Some(sync) => Jobs::with_catalog(for_jobs, store.clone(), fill.clone(), sync, Arc::clone(&clock)),
         None => Jobs::new(for_jobs, store.clone(), fill.clone(), Arc::clone(&clock)),
     };
+    if let Err(error) = jobs.go_on_counting().await {
+        tracing::warn!(%error, "the numbers of jobs begin at 1 again");
+    }
 
     let suspects = jobs.clone();
     let suspect = move |suspicion: serve::Suspicion| {

@@ -104,7 +104,7 @@ fn known(node: Node) -> Option<Tree> {
     // Each row stands behind what it stands below.
     let mut above: Vec<UpdateId> = Vec::new();
     let mut categories = Vec::with_capacity(rows.len());
-    for row in rows {
+    for row in rows.into_iter().filter(|row| row.kind != "language") {
         let id: UpdateId = row.id.parse().ok()?;
         let kind = match row.kind.as_str() {
             "company" => CategoryKind::Company,

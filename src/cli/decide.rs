@@ -48,6 +48,17 @@ fn people(verb: &str, decided: &Decided) -> String {
             _ => add(&mut text, format_args!("nothing had been decided of {updates}\n")),
         }
     }
+    let less = decided.rows.iter().filter(|row| row.less).count() as u64;
+    if less > 0 {
+        let was = if less == 1 { "was" } else { "were" };
+        add(
+            &mut text,
+            format_args!(
+                "{} {was} approved with all files before, and not any more: --all-files has them fetched again\n",
+                size::counted(less, "update")
+            ),
+        );
+    }
     // One reason is enough where all have the same.
     let mut told = std::collections::BTreeSet::new();
     for files in decided.rows.iter().filter_map(|row| row.files.as_ref()).filter(|files| files.wants != "everything") {
@@ -70,6 +81,7 @@ mod tests {
             id: id.repeat(9),
             title: "T".to_owned(),
             decision: Some("approved".to_owned()),
+            less: wants == "everything",
             files: Some(FilesWanted { wants: wants.to_owned(), why: why.to_owned() }),
         };
         let rows =
@@ -78,6 +90,7 @@ mod tests {
         assert!(told.contains("aaaaaaaa  approved  wanted") && !told.contains(": x"), "{told}");
         assert_eq!(told.matches("files not wanted: the policy").count(), 1, "{told}");
         assert!(told.contains("1 update was approved already"), "{told}");
+        assert!(told.contains("1 update was approved with all files before, and not any more"), "{told}");
         assert!(people("reset", &Decided { changed: 2, rows }).contains("nothing had been decided of 1 update\n"));
     }
 }

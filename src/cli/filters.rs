@@ -89,6 +89,11 @@ fn people(filters: &Filters) -> String {
 /// What is held that they do not find.
 fn beyond(filters: &Filters) -> String {
     match filters.beyond {
+        Some(many) if many > 0 && filters.prunes => format!(
+            "beyond them: {} of the catalog; the next whole run lets go of those that nobody approved and that no other needs \
+             (prune_beyond_filters); `waystation updates list --beyond` shows which\n\n",
+            size::counted(many, "update")
+        ),
         Some(many) if many > 0 => format!(
             "beyond them: {} of the catalog that former filters found, or that others need; `waystation updates list \
              --beyond` shows which, `prune_beyond_filters` in [sync] lets go of what nobody needs\n\n",
@@ -143,7 +148,8 @@ fn sifted(all: Vec<Available>, filter: Option<&str>) -> Vec<Available> {
     for row in all {
         let depth = usize::try_from(row.depth).unwrap_or(usize::MAX);
         above.truncate(depth);
-        if row.name.to_lowercase().contains(&wanted) {
+        let is_named = |text: &str| text.to_lowercase().contains(&wanted);
+        if is_named(&row.name) || (row.kind == "language" && row.id == wanted) {
             let missing: Vec<Available> = above.iter().filter(|parent| !shown.contains(parent)).cloned().collect();
             shown.extend(missing);
             shown.push(row.clone());
@@ -158,19 +164,28 @@ fn tree(rows: &[Available], filters: &Filters) -> String {
         return format!("nothing is called so\n{}", known(filters));
     }
     let mut text = without_effect(filters);
-    let mut in_classifications = false;
+    let mut within = "";
     for row in rows {
-        if row.kind == "classification" && !in_classifications {
-            in_classifications = true;
+        let part = match row.kind.as_str() {
+            "classification" => "classifications",
+            "language" => "languages",
+            _ => "",
+        };
+        if part != within {
+            within = part;
             if !text.is_empty() && !text.ends_with("\n\n") {
                 text.push('\n');
             }
-            text.push_str("classifications:\n");
+            add(&mut text, format_args!("{part}:\n"));
         }
         let depth = usize::try_from(row.depth).unwrap_or(0).min(16);
         let mark = if row.chosen { "x" } else { " " };
+        let short = if part == "languages" { format!(" ({})", row.id) } else { String::new() };
         let doubt = if row.unauthenticated { " *" } else { "" };
-        add(&mut text, format_args!("[{mark}] {:indent$}{}{doubt}\n", "", printable(&row.name), indent = 2 * depth));
+        add(
+            &mut text,
+            format_args!("[{mark}] {:indent$}{}{short}{doubt}\n", "", printable(&row.name), indent = 2 * depth),
+        );
     }
     if rows.iter().any(|row| row.unauthenticated) {
         text.push('\n');

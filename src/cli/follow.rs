@@ -80,6 +80,9 @@ pub(in crate::cli) fn outcome(job: &Job) -> Result<(), Fail> {
                     "what agrees stays authenticated; `waystation sync retry --compared` takes back what was refused, where that was \
                      wrong too"
                 }
+                (_, "sync") if result.contains("there is no catalog of this upstream yet") => {
+                    "`waystation sync start`, without --definitions, brings the catalog"
+                }
                 (_, "sync") if MISDIRECTED.iter().any(|sign| result.contains(sign)) => CORRECT,
                 (_, "crosscheck") => {
                     "what was found stays, and the next comparison goes on with what is left; `waystation doctor` tests the way out"
@@ -263,8 +266,15 @@ impl Screen {
             bar.set_prefix(job.kind.clone());
             bar
         });
-        whole.set_length(progress.total.unwrap_or_default());
-        let current = progress.current.as_deref().map(|text| short(text, 40)).unwrap_or_default();
+        // Of nothing as yet a bar would be full.
+        match progress.total.filter(|total| *total > 0) {
+            Some(total) => whole.set_length(total),
+            None => whole.unset_length(),
+        }
+        let current = match &progress.waits {
+            Some(_) => "waits, see above".to_owned(),
+            None => progress.current.as_deref().map(|text| short(text, 40)).unwrap_or_default(),
+        };
         let rate = match &progress.waits {
             Some(_) => format!("{}, -", size::bytes(progress.bytes)),
             None => format!("{}, {}/s", size::bytes(progress.bytes), size::bytes(progress.bytes_per_s)),

@@ -89,6 +89,8 @@ fn one(job: &Job) -> String {
 fn progress(progress: &Progress) -> String {
     let number = |value| if progress.unit == "bytes" { size::bytes(value) } else { size::count(value) };
     let done = match progress.total {
+        // None of it is known yet, or there was nothing to do.
+        Some(0) if progress.done == 0 => "-".to_owned(),
         Some(total) => format!("{} of {}", number(progress.done), number(total)),
         None => number(progress.done),
     };

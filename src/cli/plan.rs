@@ -131,6 +131,11 @@ pub(in crate::cli) fn rows(state: &ContentState) -> Vec<(&'static str, String)> 
         }
     }
     match (state.job, state.last_job) {
+        // It may have counted under another policy, or be at its end.
+        (Some(job), _) if state.counted_at.is_some() && state.missing.files == 0 => {
+            add(&mut text, format_args!("; job {job} is under way"));
+        }
+        (Some(job), _) if state.stuck.is_some() => add(&mut text, format_args!("; job {job} is to bring them")),
         (Some(job), _) => add(&mut text, format_args!("; job {job} brings them")),
         (None, Some(job)) if state.missing.files > 0 => {
             add(&mut text, format_args!("; `waystation jobs show {job}` says what came of the last try"));
@@ -138,6 +143,8 @@ pub(in crate::cli) fn rows(state: &ContentState) -> Vec<(&'static str, String)> 
         _ => {}
     }
     let mut rows = vec![("files", text)];
+    rows.extend(state.stuck.iter().map(|why| ("", why.clone())));
+    rows.extend(state.last_try.iter().map(|result| ("", format!("the last try: {result}"))));
     rows.extend(state.waits.iter().chain(&state.notes).map(|told| ("", told.clone())));
     if let Some(stopped) = &state.stopped {
         rows.push(("", format!("stopped by {} at {}: none {STOPPED}", stopped.by, stopped.at)));
@@ -183,7 +190,7 @@ fn people(plan: &Plan) -> String {
         let left_out = "left out: what lies at their addresses is not what their digests are of";
         row("", format!("{} encrypted, and {left_out}", size::counted(plan.encrypted, "file")));
     }
-    let left = plan.left_to_endpoints;
+    let left = &plan.left_to_endpoints;
     if left.updates > 0 {
         let approved = if left.approved == 0 {
             String::new()
@@ -194,7 +201,7 @@ fn people(plan: &Plan) -> String {
             "left",
             format!(
                 "{} with express, PSF or UUP files to endpoints{approved}: these fetch a small part of them. \
-                 `waystation updates approve ID --all-files` fetches one whole",
+                 `waystation updates list --left-to-endpoints` lists them, `waystation updates approve ID --all-files` fetches one whole",
                 size::counted(left.updates, "update")
             ),
         );
@@ -277,6 +284,8 @@ mod tests {
             missing: few,
             job: Some(7),
             last_job: None,
+            stuck: None,
+            last_try: None,
             waits: Some("confirm it".to_owned()),
             notes: vec!["left out".to_owned()],
             stopped: None,
@@ -288,6 +297,15 @@ mod tests {
         let told = rows(&state);
         assert_eq!(told[0].1, "policy all: 2 files, 3.00 MiB wanted, 2 files, 3.00 MiB missing; job 7 brings them");
         assert_eq!((told[1].1.as_str(), told[2].1.as_str()), ("confirm it", "left out"));
+        state.stuck = Some("nothing moves: h cannot be asked".to_owned());
+        let told = rows(&state);
+        assert!(told[0].1.ends_with("; job 7 is to bring them") && told[1].1.starts_with("nothing moves"), "{told:?}");
+        (state.stuck, state.missing) = (None, Sum::default());
+        assert!(rows(&state)[0].1.ends_with("wanted, all held; job 7 is under way"), "{:?}", rows(&state));
+        (state.missing, state.job, state.last_job) = (few, None, Some(7));
+        state.last_try = Some("1 fetched, and 2 have no room".to_owned());
+        assert_eq!(rows(&state)[1].1, "the last try: 1 fetched, and 2 have no room");
+        (state.last_try, state.job) = (None, Some(7));
         let at = crate::admin::view::Time::default();
         state.stopped = Some(crate::admin::view::policy::Stopped { by: "ada".to_owned(), at });
         state.mismatched = 2;

@@ -141,10 +141,21 @@ fn people(state: &Sync) -> String {
         row("", format!("what is held is of {} at {} until the first run has ended well", held.kind, held.address));
     }
     row("run", state.running.as_ref().map_or_else(|| "none is under way".to_owned(), running));
-    let next = state.next_at.map_or_else(|| "the schedule is off ([sync] enabled)".to_owned(), |at| at.to_string());
+    let again = if state.next_is_again { " (again, for the one that came to nothing)" } else { "" };
+    let next =
+        state.next_at.map_or_else(|| "the schedule is off ([sync] enabled)".to_owned(), |at| format!("{at}{again}"));
     row("next run", next);
     if let Some(at) = state.next_definitions_at {
         row("definitions", format!("next run at {at}"));
+    } else if state.definitions_wait {
+        let waits = "they wait for the first whole run, to which they add: `waystation sync start`";
+        row("definitions", waits.to_owned());
+    }
+    if let Some(run) = &state.last_definitions {
+        row(
+            if state.next_definitions_at.is_some() || state.definitions_wait { "" } else { "definitions" },
+            format!("last run {}", ended(run)),
+        );
     }
     row("last run", state.last.as_ref().map_or_else(|| "none yet".to_owned(), ended));
     if let Some(run) = state.last_success.as_ref().filter(|run| state.last.as_ref() != Some(run)) {
@@ -184,7 +195,9 @@ fn people(state: &Sync) -> String {
 /// Whether who is told of runs hears it.
 fn told_of(host: &str, state: Option<&SyncWebhook>) -> String {
     let mut text = host.to_owned();
-    let Some(SyncWebhook { waiting, lost, failed_at, failure, next_at, .. }) = state else { return text };
+    let Some(SyncWebhook { waiting, lost, lost_at, lost_why, failed_at, failure, next_at, .. }) = state else {
+        return text;
+    };
     if let (Some(at), Some(why)) = (failed_at, failure) {
         add(&mut text, format_args!(" does not answer as it should: {}, at {at}", printable(why)));
     }
@@ -197,6 +210,10 @@ fn told_of(host: &str, state: Option<&SyncWebhook>) -> String {
     }
     if *lost > 0 {
         add(&mut text, format_args!("; {} given up", size::counted(*lost, "event")));
+        // Where the last attempt failed, that says it.
+        if let (Some(at), Some(why), None) = (lost_at, lost_why, failure) {
+            add(&mut text, format_args!(", the last at {at}: {}", printable(why)));
+        }
     }
     text
 }
@@ -362,6 +379,8 @@ mod tests {
         let quiet = SyncWebhook {
             waiting: 0,
             lost: 0,
+            lost_at: None,
+            lost_why: None,
             told_at: Some(Time(Timestamp::from_ms(0))),
             failed_at: None,
             failure: None,
@@ -375,8 +394,11 @@ mod tests {
             failed_at: Some(at),
             failure: Some("nobody\u{1b} listens".into()),
             next_at: Some(at),
-            ..quiet
+            ..quiet.clone()
         };
+        let again = SyncWebhook { lost: 2, lost_at: Some(at), lost_why: Some("it answered 404".into()), ..quiet };
+        let told = told_of("h:9", Some(&again));
+        assert!(told.contains("2 events given up, the last at 2023-") && told.ends_with(": it answered 404"), "{told}");
         let told = told_of("h:9", Some(&silent));
         assert!(told.starts_with("h:9 does not answer as it should: ") && !told.contains('\u{1b}'), "{told}");
         for part in [" listens, at 2023-", "; 2 events wait; the next attempt is at 2023-", "; 1 event given up"] {

@@ -61,6 +61,7 @@ pub(in crate::cli) fn query(words: &str, sieve: &Sieve) -> String {
         ("until", sieve.until.as_deref()),
         ("hidden", sieve.hidden.then_some("true")),
         ("beyond", sieve.beyond.then_some("true")),
+        ("left_to_endpoints", sieve.left_to_endpoints.then_some("true")),
     ] {
         if let Some(value) = value {
             add(&mut query, format_args!("&{key}={}", segment(value)));
@@ -115,6 +116,12 @@ fn people(all: &Updates, is_sifted: bool) -> String {
     }
     if all.rows.is_empty() {
         let hidden = "what cannot be approved by itself is shown with --hidden";
+        if let Some(from) = all.catalog.arriving.as_ref().filter(|_| !is_sifted) {
+            return format!(
+                "no updates have come yet: the first run from {from} is under way or was cut off; `waystation sync status` tells, and \
+                 `waystation sync start` goes on where it was\n"
+            );
+        }
         return if is_sifted {
             let all = size::counted(all.catalog.updates, "update");
             format!("nothing fits among {all}, parts of them, categories and detectoids; {hidden}\n")
@@ -246,6 +253,13 @@ mod tests {
         assert!(people(&found(vec![], 0), true).contains("waystation sync start"));
         let told = people(&found(vec![], 7), true);
         assert!(told.contains("nothing fits among 7 updates") && !told.contains("sync start"), "{told}");
+        let mut begun = found(vec![], 7);
+        begun.catalog.arriving = Some("microsoft at h".to_owned());
+        let told = people(&begun, false);
+        assert!(
+            told.contains("was cut off") && told.contains("sync start` goes on") && !told.contains("hidden"),
+            "{told}"
+        );
     }
 
     #[test]

@@ -98,9 +98,9 @@ pub(in crate::jobs) fn terms(policy: &Written, filters: Option<&Filters>) -> Res
 }
 
 impl Shared {
-    /// Whether `all` holds for a policy of these terms that brings so much by it now.
-    pub(in crate::jobs) async fn agreement(&self, policy: &Written, terms: &str, now: Sum) -> Result<Agreement, Error> {
-        if !policy.has_all() {
+    /// Whether `all` holds for a policy of these terms, which has it or not, that brings so much by it now.
+    pub(in crate::jobs) async fn agreement(&self, has_all: bool, terms: &str, now: Sum) -> Result<Agreement, Error> {
+        if !has_all {
             return Ok(Agreement::NotNeeded);
         }
         Ok(match self.confirmed().await? {

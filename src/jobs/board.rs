@@ -78,6 +78,17 @@ impl Board {
         Ok(record)
     }
 
+    /// Numbers go on behind this one.
+    pub(in crate::jobs) fn go_on_behind(&self, last: u64) {
+        let mut inner = lock(&self.inner);
+        inner.last = inner.last.max(last);
+    }
+
+    /// The last number that was given.
+    pub(in crate::jobs) fn last(&self) -> u64 {
+        lock(&self.inner).last
+    }
+
     pub(in crate::jobs) fn get(&self, id: u64) -> Option<Arc<Record>> {
         lock(&self.inner).records.iter().find(|record| record.id == id).map(Arc::clone)
     }

@@ -26,6 +26,10 @@ use crate::store::catalog::{Sift, Walk, WantedUpdate};
 /// Classifications and products of a plan; a real catalog has 444 categories. Beyond it they are counted together.
 const GROUPS_MAX: usize = 2_000;
 
+/// What there is to say of what is wanted where there is no catalog.
+pub const EMPTY_CATALOG: &str =
+    "the catalog is empty, so that nobody knows what is wanted: begin with `waystation sync start`";
+
 /// The content policy as it is set when somebody asks.
 #[derive(Clone)]
 pub struct Content(pub Arc<dyn Fn() -> Written + Send + Sync>);
@@ -90,6 +94,9 @@ pub struct InParts {
     pub approved: u64,
 }
 
+/// Of so many updates that are left to endpoints the ids are told; a real catalog has hundreds of them within one site's filters.
+pub const IN_PARTS_MAX: usize = 1_000;
+
 /// How much a policy wants.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -119,6 +126,8 @@ pub struct Plan {
     pub definitions: Tally,
     /// Updates that would be fetched whole, and of which only what endpoints ask for is.
     pub in_parts: InParts,
+    /// The first of these.
+    pub in_parts_ids: Vec<UpdateId>,
     /// By classification, the largest first.
     pub by_classification: Vec<(String, Tally)>,
     /// By product, the largest first; a file is counted once, under the first product of the first update that wants it.
@@ -177,6 +186,7 @@ struct Count {
     by_all: Sum,
     definitions: Tally,
     in_parts: InParts,
+    in_parts_ids: Vec<UpdateId>,
     classes: BTreeMap<Option<UpdateId>, Tally>,
     products: BTreeMap<Option<UpdateId>, Tally>,
 }
@@ -195,6 +205,9 @@ impl Count {
         self.encrypted += update.encrypted;
         if matches!(update.verdict.why, Why::Parts | Why::ApprovedParts) {
             self.in_parts.updates += 1;
+            if self.in_parts_ids.len() < IN_PARTS_MAX {
+                self.in_parts_ids.push(update.identity.id);
+            }
             self.in_parts.approved += u64::from(update.verdict.why == Why::ApprovedParts);
         }
         let (class, product) = (of(CategoryKind::Classification), of(CategoryKind::Product));
@@ -275,7 +288,10 @@ impl Shared {
         let _counting = self.planned.counting.lock().await;
         let Sifted { sift, left_out, terms } = self.sifted(&policy, true).await?;
         let count = self.count(sift.clone()).await?;
-        let agreement = self.agreement(&policy, &terms, count.by_all).await?;
+        let has_catalog = self.store.catalog().standing().await?.updates > 0;
+        // Without a catalog nobody knows yet which rules will be left out.
+        let has_all = if has_catalog { policy.has_all_but(&left_out) } else { policy.has_all() };
+        let agreement = self.agreement(has_all, &terms, count.by_all).await?;
         let (now, mismatched) = if agreement.is_awaited() {
             let unconfirmed = Policy { confirmed: false, ..sift.policy };
             let now = self.count(Sift { policy: unconfirmed, ..sift }).await?;
@@ -288,7 +304,7 @@ impl Shared {
             policy,
             terms,
             left_out,
-            has_catalog: self.store.catalog().standing().await?.updates > 0,
+            has_catalog,
             at: self.clock.now(),
             updates: count.updates,
             incomplete: count.incomplete,
@@ -298,6 +314,7 @@ impl Shared {
             by_all: count.by_all,
             definitions: count.definitions,
             in_parts: count.in_parts,
+            in_parts_ids: count.in_parts_ids,
             by_classification: Count::named(count.classes, &tree),
             by_product: Count::named(count.products, &tree),
             agreement,

@@ -24,6 +24,15 @@ pub(in crate::jobs) const SETTLE: Duration = Duration::from_mins(2);
 /// After a run that failed, before the next try. A link is back within minutes or hours; what lasts longer waits for the next slot.
 const WAITS: [Duration; 3] = [Duration::from_mins(15), Duration::from_hours(1), Duration::from_hours(4)];
 
+/// The next run of a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::jobs) struct Due {
+    /// When; may be over.
+    pub at: Timestamp,
+    /// It makes up for one that came to nothing, before its own time.
+    pub is_again: bool,
+}
+
 /// What is known of a lane.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::jobs) struct Known<'a> {
@@ -46,7 +55,7 @@ impl Known<'_> {
     ///
     /// # Errors
     /// A schedule that cannot be meant.
-    pub(in crate::jobs) fn due(&self) -> Result<Option<Timestamp>, Error> {
+    pub(in crate::jobs) fn due(&self) -> Result<Option<Due>, Error> {
         let runs: Vec<&Run> = self.runs.iter().filter(|run| run.started <= self.now.after(AHEAD_MAX)).collect();
         let mut from = runs.first().map_or(self.begun, |run| self.reach(run));
         if !self.schedule.run_if_missed {
@@ -55,7 +64,10 @@ impl Known<'_> {
         }
         let Some(slot) = self.schedule.next(from, self.seed)? else { return Ok(None) };
         let again = if self.schedule.run_if_missed { self.again(&runs)? } else { None };
-        Ok(Some(again.map_or(slot, |again| again.min(slot))))
+        Ok(Some(match again.filter(|again| *again < slot) {
+            Some(at) => Due { at, is_again: true },
+            None => Due { at: slot, is_again: false },
+        }))
     }
 
     /// Up to when slots are a run's.
@@ -141,7 +153,7 @@ mod tests {
 
     fn due(schedule: &Schedule, runs: &[Run], begun: &str, now: &str) -> String {
         let known = Known { schedule, seed: 7, runs, is_running: false, begun: at(begun), now: at(now) };
-        known.due().unwrap().unwrap().to_string()
+        known.due().unwrap().unwrap().at.to_string()
     }
 
     #[test]
@@ -166,7 +178,7 @@ mod tests {
         let runs = [run("2026-01-06T01:50:00Z", "", Outcome::Running, false)];
         let (begun, now) = (at("2026-01-01T00:00:00Z"), at("2026-01-06T02:20:00Z"));
         let known = Known { schedule: &daily, seed: 7, runs: &runs, is_running: true, begun, now };
-        assert_eq!(known.due().unwrap(), Some(at("2026-01-07T02:00:00Z")));
+        assert_eq!(known.due().unwrap(), Some(Due { at: at("2026-01-07T02:00:00Z"), is_again: false }));
         let runs = [good("2026-01-06T01:50:00Z", "2026-01-06T02:20:00Z")];
         assert_eq!(due(&daily, &runs, "2026-01-01T00:00:00Z", "2026-01-06T02:21:00Z"), "2026-01-07T02:00:00Z");
     }
@@ -195,6 +207,9 @@ mod tests {
 
         let mut runs = vec![failed("2026-01-13T03:00:00Z", "2026-01-13T03:05:00Z"), before.clone()];
         assert_eq!(due(&runs, begun), "2026-01-13T03:20:00Z");
+        let now = at("2026-01-13T23:00:00Z");
+        let known = Known { schedule: &monthly, seed: 7, runs: &runs, is_running: false, begun: at(begun), now };
+        assert!(known.due().unwrap().unwrap().is_again, "and says so");
         runs.insert(0, failed("2026-01-13T03:20:00Z", "2026-01-13T03:21:00Z"));
         assert_eq!(due(&runs, begun), "2026-01-13T04:21:00Z");
         runs.insert(0, failed("2026-01-13T04:21:00Z", "2026-01-13T04:22:00Z"));

@@ -170,6 +170,9 @@ impl Error {
             Self::Unset { next, .. } => (*next).to_owned(),
             Self::Busy { id, .. } => format!("`waystation jobs show {id} --follow` shows how it goes, to its end"),
             Self::Sync(sync::error::Error::Running) => "`waystation sync status` shows how far it is".to_owned(),
+            Self::Sync(sync::error::Error::NoComparison(why)) if why.contains("[sync] microsoft") => {
+                "correct [sync] microsoft in the configuration, and restart the node".to_owned()
+            }
             Self::Sync(sync::error::Error::NoComparison(_)) => {
                 "`waystation sync status` shows from whom the catalog comes; one that comes from a WSUS over plain HTTP can be \
                  compared with Microsoft's"
@@ -193,6 +196,9 @@ mod tests {
     fn what_to_do_leads_somewhere() {
         let alone = Error::Sync(sync::error::Error::NoComparison("it is Microsoft's".into()));
         assert!(alone.next().is_some_and(|next| next.contains("sync status") && !next.contains("again")));
+        let plain =
+            Error::Sync(sync::error::Error::NoComparison("set [sync] microsoft to an address with https".into()));
+        assert!(plain.next().is_some_and(|next| next.starts_with("correct [sync] microsoft")));
         assert!(Error::Busy { id: 7, kind: "sync" }.next().is_some_and(|next| next.contains("jobs show 7 --follow")));
         assert_eq!(Error::Stopped.next(), None);
     }

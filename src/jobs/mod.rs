@@ -48,7 +48,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::base::time::{Clock, Timestamp};
-use crate::fill::Fill;
+use crate::fill::{Fill, FlightView};
 use crate::jobs::board::{Board, Record, View};
 use crate::jobs::content::{Content, Planned};
 use crate::jobs::error::Error;
@@ -101,6 +101,9 @@ impl Default for Config {
     }
 }
 
+/// The document in which the last number of a job stands.
+const LAST_NUMBER: &str = "jobs.last-number";
+
 /// Jobs that may run at once: each holds tasks, and they all share one disk and one link.
 const RUNNING_MAX: usize = 16;
 
@@ -118,6 +121,8 @@ pub(in crate::jobs) struct Shared {
     pub(in crate::jobs) sync: Option<Runner>,
     pub(in crate::jobs) clock: Arc<dyn Clock>,
     board: Board,
+    /// Whether numbers of jobs are kept; held while one is, so that none is overwritten by one before it.
+    counts: tokio::sync::Mutex<bool>,
     /// Pulled by the store when somebody waits for room, so that eviction does not wait for its tick.
     wake: Arc<Notify>,
     /// Pulled when a run of the catalog has ended.
@@ -196,6 +201,7 @@ impl Jobs {
             sync,
             clock,
             board: Board::default(),
+            counts: tokio::sync::Mutex::new(false),
             review: Arc::default(),
             evicted: Arc::new(Evicted::default()),
             scrub: Arc::new(Progress::default()),
@@ -206,6 +212,20 @@ impl Jobs {
             cancel: CancellationToken::new(),
         };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// Goes on with the numbers of jobs where the node was when it ended, so that a number that somebody was told means one job and no
+    /// other. Once, before the first job; the last number is kept from then on.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub async fn go_on_counting(&self) -> Result<(), Error> {
+        let kept = self.shared.store.document(LAST_NUMBER).await?;
+        // One that cannot be read is none.
+        let last = kept.and_then(|kept| serde_json::from_slice::<u64>(&kept).ok()).unwrap_or_default();
+        self.shared.board.go_on_behind(last);
+        *self.shared.counts.lock().await = true;
+        Ok(())
     }
 
     /// Starts the housekeeping: eviction, holding what is held against the catalog, the scheduled scrub, the scheduled runs of
@@ -253,6 +273,7 @@ impl Jobs {
         let id = record.id();
         tracing::info!(job = id, kind = record.kind().word(), by, "job started");
         self.shared.spawn(async move {
+            keep_number(&shared).await;
             let ending = Ending { shared: Arc::clone(&shared), record: Arc::clone(&record) };
             let ended = match work {
                 Work::Fetch(work) => fetch::run(&shared, &record, work).await,
@@ -289,14 +310,12 @@ impl Jobs {
     /// All jobs that are still known, newest first, without their lines.
     pub fn list(&self) -> Vec<View> {
         let flights = self.flights();
-        let show = |record: &Arc<Record>| {
-            let mut view = record.view(false);
-            if view.state.is_running() {
-                record.look(|lines| fetch::sum_up(&mut view.progress, lines, &flights));
-            }
-            view
-        };
-        self.shared.board.all().iter().map(show).collect()
+        self.shared.board.all().iter().map(|record| without_lines(record, &flights)).collect()
+    }
+
+    /// One job without its lines.
+    pub(in crate::jobs) fn seen(&self, record: &Record) -> View {
+        without_lines(record, &self.flights())
     }
 
     /// One job with its lines.
@@ -330,6 +349,28 @@ impl Jobs {
         }
         view
     }
+}
+
+/// Keeps the last number that was given, beside the job that has it: one commit for each job, which no request waits for. A crash before
+/// it can give a number of that moment again.
+async fn keep_number(shared: &Shared) {
+    let counts = shared.counts.lock().await;
+    if !*counts {
+        return;
+    }
+    let last = shared.board.last().to_string().into_bytes();
+    if let Err(error) = shared.store.set_document(LAST_NUMBER, Some(last)).await {
+        tracing::debug!(%error, "the last number of a job is not kept");
+    }
+}
+
+/// A job as it is now, without a copy of its lines.
+fn without_lines(record: &Record, flights: &[FlightView]) -> View {
+    let mut view = record.view(false);
+    if view.state.is_running() {
+        record.look(|lines| fetch::sum_up(&mut view.progress, lines, flights));
+    }
+    view
 }
 
 /// Ends the record of a job whose task is gone without having ended it, which only a panic can do.

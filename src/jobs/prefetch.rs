@@ -25,7 +25,7 @@ pub mod steer;
 
 use std::sync::Arc;
 
-use crate::jobs::board::Record;
+use crate::jobs::board::{Record, State};
 use crate::jobs::error::Error;
 use crate::jobs::prefetch::bring::Bringing;
 use crate::jobs::prefetch::keep::keep;
@@ -42,8 +42,12 @@ use crate::store::catalog::{Sift, Walk, WantedUpdate};
 pub struct Prefetching {
     /// The job that is under way.
     pub running: Option<u64>,
+    /// Why nothing of it moves, where nothing does.
+    pub waits: Option<String>,
     /// The last one that ended, if it is still known.
     pub last: Option<u64>,
+    /// What came of that, where not all that it was to bring came.
+    pub undone: Option<String>,
     /// Who stopped it: none begins by itself until it is let go of.
     pub stopped: Option<Stopped>,
 }
@@ -53,9 +57,12 @@ impl Jobs {
     pub fn prefetching(&self) -> Prefetching {
         let all = self.shared.board.all();
         let mut own = all.iter().filter(|record| record.kind() == Kind::Prefetch);
-        let running = own.clone().find(|record| record.is_running()).map(|record| record.id());
-        let last = own.find(|record| !record.is_running()).map(|record| record.id());
-        Prefetching { running, last, stopped: self.shared.steering.stopped() }
+        let running = own.clone().find(|record| record.is_running());
+        let waits = running.and_then(|record| self.seen(record).progress.waits);
+        let last = own.find(|record| !record.is_running()).map(|record| record.view(false));
+        let undone = last.as_ref().filter(|last| last.state == State::Failed).and_then(|last| last.result.clone());
+        let (running, last) = (running.map(|record| record.id()), last.map(|last| last.id));
+        Prefetching { running, waits, last, undone, stopped: self.shared.steering.stopped() }
     }
 
     /// Asks the prefetch that is under way to stop, for `by`; gives its job, if there is one. None begins by itself until somebody starts

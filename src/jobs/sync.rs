@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::base::time::Timestamp;
 use crate::jobs::board::{Line, Record, Step, Unit};
-use crate::jobs::due::Known;
+use crate::jobs::due::{Due, Known};
 use crate::jobs::error::Error;
 use crate::jobs::work::{Kind, Work};
 use crate::jobs::{Config, Jobs, Shared};
@@ -75,16 +75,22 @@ pub struct State {
     pub upstream: Upstream,
     /// The job of the run that is under way, and how far that is.
     pub running: Option<(u64, Option<Progress>)>,
-    /// The last run that ended.
+    /// The last whole run that ended.
     pub last: Option<Run>,
-    /// The last run that ended well; `None` where none of the last thousand did.
+    /// The last run of the lane of definition updates that ended.
+    pub last_definitions: Option<Run>,
+    /// The last whole run that ended well; `None` where none of the last thousand did.
     pub last_success: Option<Run>,
     /// The last comparison with Microsoft's catalog that ended.
     pub last_crosscheck: Option<Run>,
     /// When the schedule starts the next one; `None` where it is off.
     pub next: Option<Timestamp>,
-    /// The same of the lane of definition updates.
+    /// That this is a run that failed, begun again before its time.
+    pub next_is_again: bool,
+    /// The same of the lane of definition updates; `None` too where it waits.
     pub next_definitions: Option<Timestamp>,
+    /// The lane is on, and waits for the first whole run: there is nothing yet that it could add to.
+    pub definitions_wait: bool,
     /// The host that is told of runs, if one is, and how far it has been told.
     pub hook: Option<(String, HookStanding)>,
     /// Updates that can be approved by themselves: those that views count.
@@ -103,21 +109,27 @@ impl Jobs {
         let job = self.sync_job();
         let runs = sync.history(None, LOOKED_THROUGH).await?;
         let ended = |run: &&Run| run.outcome != Outcome::Running;
-        let is_comparison = |run: &&Run| run.note.kind == RunKind::Crosscheck;
-        let last = runs.iter().filter(ended).find(|run| !is_comparison(run)).cloned();
-        let last_crosscheck = runs.iter().filter(ended).find(is_comparison).cloned();
+        let last_of = |kind: RunKind| runs.iter().filter(ended).find(|run| run.note.kind == kind).cloned();
+        let (last, last_definitions) = (last_of(RunKind::Catalog), last_of(RunKind::Definitions));
+        let last_crosscheck = last_of(RunKind::Crosscheck);
         let now = self.shared.clock.now();
         // What cannot be meant was refused when the settings were read.
-        let next = |lane: Lane| Some(self.next_run(lane, &runs, job.is_some()).ok()??.max(now));
+        let due = |lane: Lane| self.next_run(lane, &runs, job.is_some()).ok().flatten();
+        let next_is_again = due(Lane::Catalog).is_some_and(|due| due.is_again);
+        let next = |lane: Lane| Some(due(lane)?.at.max(now));
         let (next, next_definitions) = (next(Lane::Catalog), next(Lane::Definitions));
-        let is_success = |run: &Run| run.outcome == Outcome::Successful && run.note.kind != RunKind::Crosscheck;
+        let definitions_wait = next_definitions.is_some() && sync.is_too_early_for_definitions().await?;
+        let is_success = |run: &Run| run.outcome == Outcome::Successful && run.note.kind == RunKind::Catalog;
         let last_success = runs.into_iter().find(is_success);
         Ok(State {
             upstream: sync.upstream().clone(),
             running: job.map(|job| (job, sync.progress())),
             next,
-            next_definitions,
+            next_is_again,
+            next_definitions: next_definitions.filter(|_| !definitions_wait),
+            definitions_wait,
             last,
+            last_definitions,
             last_success,
             last_crosscheck,
             hook: sync.hook().map(str::to_owned).zip(sync.hook_standing()),
@@ -193,7 +205,7 @@ impl Jobs {
     }
 
     /// When the schedule starts the next run of a lane, if these are its runs: `due` as it is, so that the clock need not ask again.
-    fn next_run(&self, lane: Lane, runs: &[Run], is_running: bool) -> Result<Option<Timestamp>, schedule::Error> {
+    fn next_run(&self, lane: Lane, runs: &[Run], is_running: bool) -> Result<Option<Due>, schedule::Error> {
         let config = &self.shared.config;
         let now = self.shared.clock.now();
         let (schedule, seed, begun) = (lane.schedule(config), config.seed, self.shared.begun(now));
@@ -242,12 +254,15 @@ pub(in crate::jobs) async fn run(shared: &Shared, record: &Record, kind: RunKind
     // What it refused at last, too.
     if !matches!(ended, Err(crate::sync::error::Error::Running)) {
         look();
+        // Of all steps, and not of the last one, which is tidying up. What it found on the way to be less than it had reckoned with is
+        // done too.
+        let (done, left) = sync.whole();
+        let left = if ended.is_ok() { 0 } else { left };
+        record.progress(|progress| (progress.done, progress.total) = (done, Some(done + left)));
     }
     // What a run that failed has committed may be wanted too.
     shared.content_changed();
     let (run, counts) = ended?;
-    // What it found on the way to be less than it had reckoned with is done too.
-    record.progress(|progress| progress.done = progress.total.unwrap_or(progress.done).max(progress.done));
     if let Err(error) = count_wanted(shared, run).await {
         tracing::warn!(%error, "what files are wanted after a run of the catalog is not counted");
     }
@@ -311,6 +326,7 @@ fn summary(counts: &Counts) -> String {
 
 /// Starts a run of a lane whenever its schedule says so. Returns after `cancel`.
 pub(in crate::jobs) async fn by_the_clock(jobs: Jobs, lane: Lane, cancel: CancellationToken) {
+    let mut is_told = false;
     loop {
         // Before the history: a run that ends in between stands there as ended.
         let is_running = jobs.sync_job().is_some();
@@ -325,7 +341,7 @@ pub(in crate::jobs) async fn by_the_clock(jobs: Jobs, lane: Lane, cancel: Cancel
             }
         };
         let due = match jobs.next_run(lane, &runs, is_running) {
-            Ok(Some(due)) => due,
+            Ok(Some(due)) => due.at,
             Ok(None) => return,
             Err(error) => {
                 tracing::error!(%error, "the schedule of the catalog cannot be used, so that no run is started by it");
@@ -335,6 +351,12 @@ pub(in crate::jobs) async fn by_the_clock(jobs: Jobs, lane: Lane, cancel: Cancel
         let now = jobs.shared.clock.now();
         if due > now {
             if !nap(due.since(now).min(NAP_MAX), &cancel).await {
+                return;
+            }
+            continue;
+        }
+        if lane == Lane::Definitions && waits_for_the_first_run(&jobs, &mut is_told).await {
+            if !nap(NAP_MAX, &cancel).await {
                 return;
             }
             continue;
@@ -353,6 +375,17 @@ pub(in crate::jobs) async fn by_the_clock(jobs: Jobs, lane: Lane, cancel: Cancel
             return;
         }
     }
+}
+
+/// Whether the lane of definition updates has nothing yet that it could add to, which is no failure and is told once.
+async fn waits_for_the_first_run(jobs: &Jobs, is_told: &mut bool) -> bool {
+    // What cannot be read now is found out by the run.
+    let Ok(sync) = jobs.shared.sync() else { return false };
+    let waits = sync.is_too_early_for_definitions().await.unwrap_or(false);
+    if waits && !std::mem::replace(is_told, true) {
+        tracing::info!("the lane of definition updates waits for the first whole run of the catalog, to which it adds");
+    }
+    waits
 }
 
 /// Sleeps; `false` where the node is closing.

@@ -139,7 +139,7 @@ impl Line {
 /// A job as it is seen from outside.
 #[derive(Clone, Debug)]
 pub struct View {
-    /// Its number; counts from 1 at every start of the node.
+    /// Its number, which no other job of this data directory has: they go on where the node was when it ended.
     pub id: u64,
     /// See [`Kind`].
     pub kind: Kind,

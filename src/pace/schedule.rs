@@ -64,6 +64,12 @@ impl Schedule {
         self.rules.iter().any(|rule| rule.limit == Limit::Paused)
     }
 
+    /// Whether it pauses at all times, as far as that shows without a look at the clock: one rule without a window, and none that lets
+    /// anything through.
+    pub fn is_paused_always(&self) -> bool {
+        self.rules.iter().all(|rule| rule.limit == Limit::Paused) && self.rules.iter().any(|rule| rule.window.is_none())
+    }
+
     /// The rates that may come to be in force.
     pub fn rates(&self) -> impl Iterator<Item = u64> {
         self.rules.iter().filter_map(|rule| rule.limit.rate())
@@ -194,6 +200,14 @@ mod tests {
         assert_eq!(none, Standing { limit: Limit::Unlimited, rule: None, until: None, then: Limit::Unlimited });
         let always = schedule(&["daily: 1 MB/s", "unlimited"]).standing(&zone, at("2026-11-20T08:00:00Z"));
         assert_eq!((always.limit, always.until), (Limit::Rate(1_000_000), None), "it never changes");
+    }
+
+    #[test]
+    fn a_pause_without_a_window_is_one_for_ever() {
+        assert!(schedule(&["paused"]).is_paused_always() && schedule(&["Sat: paused", "paused"]).is_paused_always());
+        for other in [&[][..], &["Sat: paused"], &["Sat: 1 MB/s", "paused"], &["Sat: paused", "unlimited"]] {
+            assert!(!schedule(other).is_paused_always(), "{other:?}");
+        }
     }
 
     #[test]

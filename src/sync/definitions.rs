@@ -12,18 +12,35 @@ use crate::base::time::Timestamp;
 use crate::model::filter::{self, known};
 use crate::model::policy::Word;
 use crate::model::update::{CategoryKind, UpdateId};
-use crate::store::catalog::{Counts, PAGE_MAX, Query, State};
+use crate::store::catalog::{Counts, PAGE_MAX, Query, Standing, State, Upstream, UpstreamKind};
+use crate::sync::Runner;
 use crate::sync::error::Error;
 use crate::sync::plan::{self, DEFINITIONS};
 use crate::sync::progress::Step;
 use crate::sync::run::Work;
+
+impl Runner {
+    /// Whether a run of the lane would find no catalog that it could add to: of Microsoft it lists definition updates alone.
+    ///
+    /// # Errors
+    /// The catalog cannot be read.
+    pub async fn is_too_early_for_definitions(&self) -> Result<bool, Error> {
+        let upstream = self.upstream();
+        Ok(upstream.kind == UpstreamKind::Microsoft && has_none(&self.standing().await?, upstream))
+    }
+}
+
+/// Whether there is no catalog of this upstream that came whole once.
+fn has_none(standing: &Standing, upstream: &Upstream) -> bool {
+    standing.arriving.is_some() || standing.upstream.as_ref() != Some(upstream)
+}
 
 impl Work<'_> {
     /// Step 1 for Microsoft, then step 2.
     pub(in crate::sync) async fn definitions(&mut self) -> Result<(), Error> {
         self.board.step(Step::Asking, 0);
         let standing = self.catalog.standing().await?;
-        if standing.arriving.is_some() || standing.upstream.as_ref() != Some(&self.shared.upstream) {
+        if has_none(&standing, &self.shared.upstream) {
             return Err(Error::Early);
         }
         let tree = self.catalog.tree().await?;

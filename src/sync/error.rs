@@ -128,15 +128,12 @@ impl Error {
     /// Whether the same run, begun again later, can go well.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Stopped
-            | Self::Running
-            | Self::Early
-            | Self::Stuck { .. }
-            | Self::Unsteady { .. }
-            | Self::Spoilt { .. } => true,
+            Self::Stopped | Self::Running | Self::Stuck { .. } | Self::Unsteady { .. } | Self::Spoilt { .. } => true,
             Self::Upstream(error) => error.is_retryable(),
             Self::Store(error) => matches!(error, store::Error::Busy { .. } | store::Error::Full { .. }),
-            Self::Kept { .. }
+            // Until a whole run has ended it goes as it went.
+            Self::Early
+            | Self::Kept { .. }
             | Self::Filters { .. }
             | Self::NoComparison(_)
             | Self::Rendering { .. }

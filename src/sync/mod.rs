@@ -262,6 +262,11 @@ impl Runner {
         Some(seen)
     }
 
+    /// Revisions that the run that is under way, or else the last one, has done over all its steps, and those known to be left.
+    pub fn whole(&self) -> (u64, u64) {
+        self.shared.board().as_ref().map(|board| board.whole()).unwrap_or_default()
+    }
+
     /// What is told of revisions that the run left as they are, behind the first `from`; the first thousand.
     pub fn remarks(&self, from: usize) -> Vec<(Identity, String)> {
         self.shared.board().as_ref().map(|board| board.remarks(from)).unwrap_or_default()

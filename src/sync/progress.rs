@@ -104,6 +104,8 @@ struct Live {
     since: Instant,
     done: u64,
     total: u64,
+    /// Revisions that were done in the steps before this one.
+    before: u64,
     counts: Counts,
     refused: Vec<(Identity, String)>,
     remarks: Vec<(Identity, String)>,
@@ -124,6 +126,7 @@ impl Board {
             since: Instant::now(),
             done: 0,
             total: 0,
+            before: 0,
             counts: Counts::default(),
             refused: Vec::new(),
             remarks: Vec::new(),
@@ -149,6 +152,7 @@ impl Board {
     /// Another step begins, with so many revisions to do.
     pub(in crate::sync) fn step(&self, step: Step, total: u64) {
         let mut live = self.live();
+        live.before += live.done;
         (live.step, live.since, live.done, live.total) = (step, Instant::now(), 0, total);
         tracing::debug!(run = self.run, step = step.word(), total, "a sync goes on");
     }
@@ -277,6 +281,12 @@ impl Board {
         self.live().ended = true;
     }
 
+    /// Revisions that were done over all steps so far, and those that are known to be left of this one.
+    pub(in crate::sync) fn whole(&self) -> (u64, u64) {
+        let live = self.live();
+        (live.before + live.done, live.total.saturating_sub(live.done))
+    }
+
     /// How far it is, while it runs.
     pub(in crate::sync) fn look(&self) -> Option<Progress> {
         let live = self.live();
@@ -320,6 +330,8 @@ mod tests {
         let seen = board.look().unwrap();
         assert_eq!((seen.done, seen.total, seen.per_minute), (40, 120, Some(240)));
         assert_eq!(seen.left, Some(Duration::from_secs(20)));
+        board.step(Step::Tidying, 0);
+        assert_eq!((board.look().unwrap().total, board.whole()), (0, (40, 0)), "what came before counts in the end");
         board.end();
         assert_eq!(board.look(), None);
     }

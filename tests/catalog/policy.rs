@@ -398,10 +398,63 @@ async fn what_has_no_room_is_left_out_and_told() {
     assert!(ended.state == State::Failed && told.contains("have no room") && told.contains("store.max_size"), "{told}");
     let space = node.store.space().await.unwrap();
     assert!(space.used() <= space.max_size && space.payloads_count > 0, "{space:?}");
+    // Each file counts once, however many updates have it, and is named.
+    let plan = node.plan().await;
+    let (held, missing) = (plan.now.held.files, plan.now.missing().files);
+    assert_eq!((ended.progress.done, ended.progress.total), (held, Some(wanted.len() as u64)), "{told}");
+    assert!(told.contains(&format!("{held} fetched, 0 failed, and {missing} files of ")), "{told}");
+    let no_room = ended.lines.iter().filter(|line| line.text.contains("no room")).count() as u64;
+    assert_eq!(no_room, missing.min(200), "{told}");
+    assert_eq!(node.jobs.prefetching().undone.as_deref(), Some(told.as_str()));
     // What it has stays what it has: nothing is given up for the next.
     let before = node.held().await;
     node.job(Work::Prefetch).await;
     assert_eq!(node.held().await, before);
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_hosts_cannot_be_asked_it_says_that_nothing_moves_and_why() {
+    let sim = sim(Character::Wsus, 21, 300);
+    let node = Node::new(&sim, UpstreamKind::Wsus, by_severity(Severity::Critical));
+    assert!(node.prefetch().await.contains("the catalog is empty"), "nobody knows what is wanted");
+    node.sync().await;
+    drop(sim);
+    let job = node.jobs.start(Work::Prefetch, "a test").unwrap();
+    until(&node, "it waits", |_| node.jobs.prefetching().waits.is_some()).await;
+    let waits = node.jobs.prefetching().waits.unwrap();
+    assert!(waits.starts_with("nothing moves: ") && waits.contains("tried again at"), "{waits}");
+    assert!(waits.contains("127.0.0.1"), "who cannot be asked: {waits}");
+    node.jobs.stop(job, "a test").unwrap();
+    node.jobs.wait(job, SOON).await.unwrap();
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_without_a_catalog_waits_and_jobs_keep_their_numbers_and_totals() {
+    let sim = sim(Character::Microsoft, 21, 60);
+    let lane = Schedule { enabled: true, ..Schedule::default() };
+    let config = || jobs::Config { definitions: lane.clone(), ..jobs::Config::default() };
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let on = |dir| {
+        Node::by(dir, &sim, UpstreamKind::Microsoft, Written::default(), 1 << 40, Arc::new(SystemClock), config())
+    };
+    let node = on(dir);
+    node.jobs.go_on_counting().await.unwrap();
+    let state = node.jobs.sync_state().await.unwrap();
+    assert!(state.definitions_wait && state.next_definitions.is_none(), "{state:?}");
+    let early = node.job(Work::Definitions).await;
+    assert!(early.state == State::Failed && early.result.as_deref().is_some_and(|why| why.contains("no catalog")));
+    let state = node.jobs.sync_state().await.unwrap();
+    assert!(state.last.is_none() && state.last_definitions.is_some_and(|run| !run.note.again), "no reason that passes");
+    let brought = node.job(Work::Sync).await;
+    assert!(brought.progress.done > 60 && brought.progress.total == Some(brought.progress.done), "{brought:?}");
+    let state = node.jobs.sync_state().await.unwrap();
+    assert!(!state.definitions_wait && state.next_definitions.is_some(), "{state:?}");
+    let dir = node.close().await;
+    let node = on(dir);
+    node.jobs.go_on_counting().await.unwrap();
+    assert_eq!(node.job(Work::Sync).await.id, brought.id + 1, "a number is one job's");
     node.close().await;
 }
 

@@ -99,3 +99,21 @@ async fn whom_tls_believes_is_said_of_a_sync_service_too() {
     let (_, trusted) = told(&site, &[&above.url("/")]);
     assert_eq!((of(&trusted, &subject, "tls").0, of(&trusted, &subject, "sync").0), ("good", "bad"), "{trusted}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scheme_that_is_not_spoken_at_the_port_is_one_finding_with_its_remedy() {
+    let authority = Authority::new("Site CA");
+    let tls = Origin::start_tls(authority.server(&["127.0.0.1"])).await;
+    let wsus = sim(Character::Wsus);
+    let plain = wsus.url().replace("http://", "https://");
+    for (url, check) in [(plain, "tls"), (tls.url("").replace("https://", "http://"), "answer")] {
+        let (of_url, nobody) = (format!("upstream.url={url}"), "sync.microsoft=https://127.0.0.1:9");
+        let site = Site::with(&["--set", "upstream.kind=wsus", "--set", &of_url, "--set", nobody]).await;
+        let (code, told) = told(&site, &[]);
+        let (verdict, _, advice) = of(&told, host(&url), check);
+        assert!(code == Some(1) && verdict == "bad", "{told}");
+        assert!(advice.contains("scheme or the port") && advice.contains("[upstream] url"), "{told}");
+        let bad = told["findings"].as_array().unwrap().iter().filter(|finding| finding["verdict"] == "bad").count();
+        assert_eq!(bad, 1, "once, and no other remedy beside it: {told}");
+    }
+}

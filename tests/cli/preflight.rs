@@ -36,11 +36,47 @@ fn a_secret_of_the_webhook_that_ends_a_start_is_bad_before_it() {
     std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
     assert_eq!(found(data.path(), "webhook", &hook), (Some(0), Value::Null));
     assert_eq!(found(data.path(), "plain-http", &hook).1["verdict"], "note", "who can read the wire reads it");
+    let bare = [&hook[..2], &hook[4..]].concat();
+    assert_eq!(found(data.path(), "webhook", &bare).1["subject"], "sync.webhook_secret_file", "nobody is told");
     // A lane that adds to a catalog which nothing brings.
     let lane = ["--set", "listen.https=127.0.0.1:0", "--set", "definitions.enabled=true"];
     assert_eq!(found(data.path(), "definitions", &lane).1["verdict"], "note");
     let both = [&lane[..], &["--set", "sync.enabled=true"]].concat();
     assert_eq!(found(data.path(), "definitions", &both).1, Value::Null);
+}
+
+#[test]
+fn what_does_nothing_or_stands_still_for_ever_is_noted() {
+    let data = tempfile::tempdir().unwrap();
+    let noted = |check: &str, subject: &str, sets: &[&str]| {
+        let args: Vec<&str> = sets.iter().flat_map(|set| ["--set", *set]).collect();
+        let (code, finding) = found(data.path(), check, &args);
+        assert_eq!((code, finding["subject"].as_str()), (Some(0), Some(subject)), "{sets:?}: {finding}");
+        finding["seen"].as_str().unwrap().to_owned()
+    };
+    let https = "listen.https=127.0.0.1:0";
+    assert!(noted("bandwidth", "bandwidth.sync", &[https, "bandwidth.sync=paused"]).contains("no run"));
+    assert_eq!(found(data.path(), "bandwidth", &["--set", "bandwidth.sync=Sat: paused"]).1, Value::Null);
+    noted("no-effect", "definitions.keep", &[https, "definitions.keep=3"]);
+    let lane = ["--set", "definitions.keep=3", "--set", "definitions.enabled=true"];
+    assert_eq!(found(data.path(), "no-effect", &lane).1, Value::Null);
+    noted("no-effect", "content.severity", &[https, "content.severity=important"]);
+    let severe = ["--set", "content.severity=important", "--set", "content.policy=severity"];
+    assert_eq!(found(data.path(), "no-effect", &severe).1, Value::Null);
+    noted("microsoft", "sync.microsoft", &[https, "sync.microsoft="]);
+    let german = run(data.path(), &["check-config", "--set", https, "--set", "filters.languages=deutsch"]);
+    assert_eq!(german.status.code(), Some(78));
+    assert!(text(&german.stderr).contains("did you mean \"de (German)\""), "{}", text(&german.stderr));
+
+    let wsus = |url: &'static str| [https, "upstream.kind=wsus", url];
+    let http = "upstream.url=http://wsus.example:8530";
+    assert!(noted("upstream", "upstream.url", &wsus("upstream.url=http://wsus.example:8531")).contains("8531"));
+    assert!(noted("upstream", "upstream.url", &wsus("upstream.url=https://wsus.example:8530")).contains("8530"));
+    let good = ["--set", "upstream.kind=wsus", "--set", http];
+    assert_eq!(found(data.path(), "upstream", &good).1, Value::Null);
+    let more = |set: &'static str| [&wsus(http)[..], &[set]].concat();
+    noted("no-effect", "sync.prune_beyond_filters", &more("sync.prune_beyond_filters=true"));
+    noted("microsoft", "sync.microsoft", &more("sync.microsoft=http://mirror.example"));
 }
 
 #[test]

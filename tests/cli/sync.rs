@@ -103,7 +103,7 @@ fn a_run_is_followed_told_and_explained() {
     let output = run(data, &["sync", "crosscheck"]);
     let error = text(&output.stderr);
     assert!(!output.status.success() && error.contains("plain HTTP"), "{error}");
-    assert!(error.contains("next: `waystation sync status`") && !error.contains("try again"), "{error}");
+    assert!(error.contains("next: correct [sync] microsoft") && !error.contains("try again"), "{error}");
     // A run of the other lane by hand; below a WSUS it is one like the others.
     assert!(well(&["sync", "start", "--definitions"]).contains("0 new"));
     assert_eq!(node.json(&["sync", "history"])["runs"][0]["kind"], "definitions");
@@ -126,11 +126,18 @@ fn a_run_is_followed_told_and_explained() {
 
     // A run that may not flow says so.
     well(&["bandwidth", "set", "sync", "paused"]);
-    let mut started = program(data, &["sync", "start"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut started = program(data, &["sync", "start"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let line = BufReader::new(started.stderr.take().unwrap()).lines().next().unwrap().unwrap();
+    assert!(line.contains("bandwidth.sync is paused, always"), "{line}");
     let end = std::time::Instant::now() + Duration::from_mins(1);
-    while !well(&["sync", "status"]).contains("sync is paused: `waystation bandwidth show`") {
+    let paused = "waits: bandwidth.sync is paused, always (`waystation bandwidth show`)";
+    while !well(&["sync", "status"]).contains(paused) {
         assert!(std::time::Instant::now() < end, "{}", well(&["sync", "status"]));
     }
+    let job = node.json(&["jobs", "list"])[0].clone();
+    assert_eq!(job["progress"]["waits"], paused, "{job}");
+    assert!(well(&["jobs", "list"]).contains(paused), "{job}");
+    assert!(well(&["jobs", "show", &job["id"].to_string()]).contains(paused), "{job}");
     well(&["sync", "stop"]);
     assert!(!started.wait().unwrap().success());
     well(&["bandwidth", "clear", "sync"]);

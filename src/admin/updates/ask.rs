@@ -17,7 +17,7 @@ use crate::store::catalog::{Cursor, PAGE_MAX, Query, State};
 const ROWS: usize = 100;
 
 /// What `list` can be asked; what is not given is not asked.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ask {
     /// Words that all stand in the title, as parts of it, in any case; one like `KB5031234` stands for `kb`.
@@ -45,6 +45,8 @@ pub struct Ask {
     hidden: Option<bool>,
     /// Only those that the filters do not find.
     beyond: Option<bool>,
+    /// Those of which endpoints read parts of the files, so that the content policy leaves these to them; stands alone.
+    left_to_endpoints: Option<bool>,
     /// The `next` of the page before.
     after: Option<String>,
     /// Rows wanted.
@@ -95,6 +97,20 @@ impl Ask {
 }
 
 impl Ask {
+    /// Whether those are asked for whose files are left to endpoints. Refused beside what else could be asked.
+    pub(super) fn is_left(&self) -> Result<bool, Problem> {
+        let is_left = self.left_to_endpoints.unwrap_or(false);
+        if is_left && (Self { left_to_endpoints: None, limit: None, ..self.clone() }) != Self::default() {
+            return Err(Problem::malformed("left_to_endpoints: it stands alone, beside limit"));
+        }
+        Ok(is_left)
+    }
+
+    /// Rows that are wanted at most.
+    pub(super) fn rows(&self) -> usize {
+        self.limit.unwrap_or(ROWS)
+    }
+
     /// Whether only those are asked for that the filters do not find.
     pub(super) fn is_beyond(&self) -> bool {
         self.beyond.unwrap_or(false)

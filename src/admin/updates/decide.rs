@@ -13,7 +13,7 @@ use crate::admin::extract::Given;
 use crate::admin::updates::{find, words};
 use crate::admin::view::policy as view;
 use crate::admin::{Caller, Handles};
-use crate::model::policy::Verdict;
+use crate::model::policy::{Verdict, Why, Word};
 use crate::store::catalog::{Deciding, Summary};
 
 /// Names in one request: a month of a large site.
@@ -72,7 +72,10 @@ async fn decide(
     let catalog = handles.store.catalog();
     let (mut found, mut known) = (Vec::<Summary>::new(), BTreeSet::new());
     for name in &asked.updates {
-        for short in find::approvable(&catalog, name).await? {
+        let approvable = find::approvable(&catalog, name).await;
+        let of_several =
+            |problem: Problem| if asked.updates.len() > 1 { problem.and_said("nothing is decided") } else { problem };
+        for short in approvable.map_err(of_several)? {
             if known.insert(short.identity.id) {
                 found.push(short);
             }
@@ -87,6 +90,7 @@ async fn decide(
         }
     }
     let ids: Vec<_> = found.iter().map(|short| short.identity.id).collect();
+    let before = catalog.decisions(ids.clone()).await?;
     let changed = catalog.decide(ids.clone(), deciding, by.clone(), asked.why).await?;
     tracing::info!(by, updates = ids.len(), changed, "updates were decided");
     handles.jobs.content_changed();
@@ -96,16 +100,32 @@ async fn decide(
     let verdicts = handles.jobs.verdicts(&numbers).await?;
     let policy = handles.jobs.content_policy();
     let mut rows = Vec::with_capacity(found.len());
-    for (((short, said), superseded), verdict) in found.into_iter().zip(decisions).zip(superseded).zip(verdicts) {
+    let judged = found.into_iter().zip(decisions).zip(superseded).zip(verdicts).zip(before);
+    for ((((short, said), superseded), verdict), before) in judged {
+        let had_all = before.is_some_and(|before| before.word == Word::Approved && before.all_files);
+        let less = had_all && said.as_ref().is_some_and(|said| said.word == Word::Approved && !said.all_files);
         let state = words::state(&short, superseded);
         rows.push(view::DecidedUpdate {
             id: short.identity.id.to_string(),
             decision: words::decision(said.as_ref(), state, &policy),
+            less,
             files: verdict.map(files),
             title: short.title,
         });
     }
     Ok(Json(view::Decided { changed, rows }))
+}
+
+/// The same of an update of which endpoints read files in parts, or do not: whoever thinks of approving it knows that before.
+pub(super) fn files_of(verdict: Verdict, in_parts: bool) -> view::FilesWanted {
+    let mut told = files(verdict);
+    if in_parts && verdict.why == Why::NotApproved {
+        told.why.push_str(
+            "; endpoints read its express, PSF or UUP files in parts, so that an approval has them come when asked for, and one with \
+             --all-files has all of them fetched",
+        );
+    }
+    told
 }
 
 /// What the content policy makes of an update, in words.

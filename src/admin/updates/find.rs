@@ -120,7 +120,7 @@ async fn of_article(catalog: &Catalog, name: &str, digits: &str) -> Result<u32, 
 }
 
 /// The first and the last id that begin with these digits.
-fn beginning(text: &str) -> Option<(UpdateId, UpdateId)> {
+pub(super) fn beginning(text: &str) -> Option<(UpdateId, UpdateId)> {
     let digits: String = text.chars().filter(|letter| *letter != '-').collect();
     if !(BEGINNING_MIN..=32).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;

@@ -9,9 +9,11 @@ use serde::Deserialize;
 use crate::admin::Handles;
 use crate::admin::error::Problem;
 use crate::admin::extract::Asked;
+use crate::admin::updates::find::beginning;
 use crate::admin::view::Time;
 use crate::admin::view::updates as view;
-use crate::model::update::Identity;
+use crate::model::update::{Identity, UpdateId};
+use crate::store::catalog::Catalog;
 
 /// Rows on one page, unless told otherwise, and at most.
 const PAGE: usize = 100;
@@ -53,6 +55,38 @@ pub async fn list(
     }
     let total = catalog.standing().await?.refused;
     Ok(Json(view::RefusedPage { rows, total, next }))
+}
+
+/// The id that a text means among what is refused: whole, or a beginning as lists show it.
+pub(in crate::admin) async fn meant(catalog: &Catalog, text: &str) -> Result<UpdateId, Problem> {
+    if let Ok(id) = text.parse() {
+        return Ok(id);
+    }
+    let shown: String = text.chars().take(80).collect();
+    let wrong = |title: String, next: &str| Problem::new(http::StatusCode::BAD_REQUEST, title, next);
+    let Some((first, last)) = beginning(text) else {
+        let next = "`waystation updates list --state refused` shows the ids, of which 8 digits or more are enough";
+        return Err(wrong(format!("{shown:?} is no id of an update"), next));
+    };
+    // The list goes on behind a place, and this is the one before all of them.
+    let before = u128::from_str_radix(&first.to_string().replace('-', ""), 16).ok().and_then(|id| id.checked_sub(1));
+    let after = before.map(|id| Identity { id: UpdateId::new(id.to_be_bytes()), revision: u32::MAX });
+    // Revisions of one update stand together.
+    let refused = catalog.refused(after, PAGE_MAX).await?;
+    let mut ids: Vec<UpdateId> =
+        refused.into_iter().map(|row| row.identity.id).filter(|id| (first..=last).contains(id)).collect();
+    ids.dedup();
+    match ids.as_slice() {
+        [one] => Ok(*one),
+        [] => Err(wrong(
+            format!("nothing that is refused has an id that begins with {shown}"),
+            "`waystation updates list --state refused` shows what is",
+        )),
+        several => Err(wrong(
+            format!("{} updates that are refused have ids that begin with {shown}", several.len()),
+            "give more of the id",
+        )),
+    }
 }
 
 /// An id with its revision, as a page before gave it.

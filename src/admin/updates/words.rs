@@ -66,7 +66,9 @@ pub(super) fn decision(said: Option<&Decision>, state: State, policy: &Written) 
     };
     match (said.map(|said| said.word), declined) {
         (Some(word @ Word::Declined), _) | (Some(word), false) => Some(word.word().to_owned()),
-        (_, true) => Some("declined automatically".to_owned()),
+        // A person's word is told, and what it comes to.
+        (Some(word @ Word::Approved), true) => Some(format!("{}, but {}", word.word(), super::state_word(state))),
+        (None, true) => Some("declined automatically".to_owned()),
         (None, false) => None,
     }
 }

@@ -22,6 +22,9 @@ pub struct Filters {
     /// Updates that are held and that these filters do not find; absent where filters have no effect.
     #[serde(default)]
     pub beyond: Option<u64>,
+    /// Whether a whole run lets go of those, but for what was approved or is needed (`sync.prune_beyond_filters`).
+    #[serde(default)]
+    pub prunes: bool,
     /// Some of their names came over plain HTTP, and nobody vouches for them.
     #[serde(default)]
     pub unauthenticated: bool,
@@ -66,14 +69,15 @@ pub struct Entry {
     pub kind: String,
 }
 
-/// A category of the catalog, as `GET /api/v1/filters/available` lists them: each below what it stands below.
+/// A category of the catalog, as `GET /api/v1/filters/available` lists them: each below what it stands below. Behind them come the
+/// languages, with their short names for ids.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Available {
     /// Its id.
     pub id: String,
     /// Its name.
     pub name: String,
-    /// `company`, `family`, `product`, `classification` or `category`.
+    /// `company`, `family`, `product`, `classification`, `category` or `language`.
     pub kind: String,
     /// How deep it stands: 0 for what stands below nothing.
     pub depth: u32,

@@ -84,12 +84,15 @@ pub struct Plan {
 }
 
 /// Updates with express, PSF or UUP files, of which endpoints fetch a small part.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftToEndpoints {
     /// How many.
     pub updates: u64,
     /// Of these, those that a person approved without `all_files`.
     pub approved: u64,
+    /// The ids of the first thousand of them.
+    #[serde(default)]
+    pub ids: Vec<String>,
 }
 
 /// `POST /api/v1/plan/confirm`: what somebody saw and agrees to.
@@ -181,6 +184,12 @@ pub struct ContentState {
     /// The job that did so last, if it is still known.
     #[serde(default)]
     pub last_job: Option<u64>,
+    /// Why nothing of that job moves; absent where something does.
+    #[serde(default)]
+    pub stuck: Option<String>,
+    /// What came of the last job, where files are missing that it did not bring.
+    #[serde(default)]
+    pub last_try: Option<String>,
     /// What somebody must do before more is brought; absent where there is nothing.
     pub waits: Option<String>,
     /// What else is worth knowing: rules that are left out.
@@ -258,6 +267,9 @@ pub struct DecidedUpdate {
     pub title: String,
     /// What holds for it now: `approved`, `declined`, `declined automatically`; absent where nothing was decided.
     pub decision: Option<String>,
+    /// It was approved with all its files before, and is not any more.
+    #[serde(default)]
+    pub less: bool,
     /// What that means for its files; absent where this node has no say in it.
     pub files: Option<FilesWanted>,
 }

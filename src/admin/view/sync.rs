@@ -16,16 +16,25 @@ pub struct Sync {
     pub held_from: Option<SyncUpstream>,
     /// The run that is under way.
     pub running: Option<SyncRunning>,
-    /// The last run that ended.
+    /// The last whole run that ended.
     pub last: Option<SyncRun>,
-    /// The last run that ended well.
+    /// The last run of the lane of definition updates that ended.
+    #[serde(default)]
+    pub last_definitions: Option<SyncRun>,
+    /// The last whole run that ended well.
     pub last_success: Option<SyncRun>,
     /// The last comparison with Microsoft's catalog that ended.
     #[serde(default)]
     pub last_crosscheck: Option<SyncRun>,
     /// When the schedule starts the next run; absent where it is off.
     pub next_at: Option<Time>,
-    /// When the lane of definition updates starts the next run; absent where it is off.
+    /// That run makes up for one that came to nothing, before its own time.
+    #[serde(default)]
+    pub next_is_again: bool,
+    /// The lane of definition updates is on, and waits for the first whole run of the catalog, to which it adds.
+    #[serde(default)]
+    pub definitions_wait: bool,
+    /// When the lane of definition updates starts the next run; absent where it is off, or waits.
     #[serde(default)]
     pub next_definitions_at: Option<Time>,
     /// The host that is told of runs; absent where nobody is.
@@ -61,6 +70,12 @@ pub struct SyncWebhook {
     pub waiting: u64,
     /// Events that were given up since the node began.
     pub lost: u64,
+    /// When the last of these was; absent where there is none.
+    #[serde(default)]
+    pub lost_at: Option<Time>,
+    /// Why that one was.
+    #[serde(default)]
+    pub lost_why: Option<String>,
     /// When an event was taken last; absent where none was since the node began.
     pub told_at: Option<Time>,
     /// When the last attempt failed; absent where an event was taken since.

@@ -42,6 +42,27 @@ pub(super) fn rates(typed: &Typed, found: &mut Found) {
     }
 }
 
+/// Tells of a class that is paused at all times: what goes in it waits for ever, and nothing but a look at it says so.
+pub(super) fn pauses(typed: &Typed, found: &mut Found) {
+    let rules = &typed.bandwidth;
+    for (key, schedule, what) in [
+        ("bandwidth.sync", &rules.sync.0, "no run of the catalog can end"),
+        ("bandwidth.definitions", &rules.definitions.0, "no run of the lane of definition updates can end"),
+        ("bandwidth.prefetch", &rules.prefetch.0, "nothing comes that is fetched ahead"),
+    ] {
+        if schedule.is_paused_always() {
+            found.add(
+                Verdict::Note,
+                "bandwidth",
+                key,
+                format!("it is paused at all times: {what}"),
+                "give it the hours in which it is to be paused, such as \"08:00-18:00 Mon-Fri: paused\", or set it at run time \
+                 (`waystation bandwidth set`)",
+            );
+        }
+    }
+}
+
 /// Judges a limit of answers that as many as `machines` may share; `else_do` is what helps beside a higher rate.
 fn answers(key: &str, rule: &str, least: u64, machines: u64, else_do: &str, found: &mut Found) {
     let enough = least / ONE_MACHINE;

@@ -28,7 +28,8 @@ pub(super) fn written(typed: &Typed, settings: &Settings, catalog: Option<&Tree>
     let (_, wrong) = rooms::filters(typed).in_force(catalog.unwrap_or(&Tree::new([])));
     for error in wrong {
         match &error {
-            Error::Unknown { what, text, .. } if catalog.is_none() => found.add(
+            // Languages are the protocol's, and known without one.
+            Error::Unknown { what, text, .. } if catalog.is_none() && *what != "language" => found.add(
                 Verdict::Note,
                 "filters",
                 "filters",

@@ -10,8 +10,9 @@ use crate::store::{self, Survey, survey};
 
 const CHECK: &str = "store";
 
-/// Whether a start would find all that it knows of. A running node (`runs`) writes its index, which is not read under it.
-pub(super) fn store(typed: &Typed, runs: bool, found: &mut Found) {
+/// Whether a start would find all that it knows of. A running node (`runs`) writes its index, which is not read under it; `asked` says that
+/// it gave the categories of its catalog.
+pub(super) fn store(typed: &Typed, runs: bool, asked: bool, found: &mut Found) {
     let path = &typed.store.path.0;
     let subject = path.display().to_string();
     if !path.is_dir() {
@@ -20,7 +21,12 @@ pub(super) fn store(typed: &Typed, runs: bool, found: &mut Found) {
     if runs {
         let content = path.join("content");
         if content.is_dir() {
-            let seen = "a node runs on this data directory, and was not asked";
+            let seen = if asked {
+                "a node runs on this data directory, so that its index was not read; it was asked for the names of its catalog, and for \
+                 nothing else"
+            } else {
+                "a node runs on this data directory, so that its index was not read"
+            };
             found.add(Verdict::Skipped, CHECK, &subject, seen, "`waystation health` asks it");
         } else {
             found.warn(

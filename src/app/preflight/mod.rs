@@ -1,12 +1,13 @@
 //! What would not work, or will hurt, before it does: the settings held against the machine.
 //!
 //! [`network`]: ports, origins, the upstream, networks. [`bandwidth`]: rates that starve clients. [`filters`]: what of
-//! the catalog is wanted, held against the catalog of a node that runs. [`host`]: directory, space, limits, clock. These are pure: [`Machine`] was looked at before. [`tried`]: ports, certificates and CA files,
+//! the catalog is wanted, held against the catalog of a node that runs. [`catalog`]: settings of its synchronisation that do nothing. [`host`]: directory, space, limits, clock. These are pure: [`Machine`] was looked at before. [`tried`]: ports, certificates and CA files,
 //! which only tell when they are tried. [`authority`]: the site CA's files. [`held`]: index and content. Nothing here changes
 //! any.
 
 pub(crate) mod authority;
 pub(crate) mod bandwidth;
+pub(crate) mod catalog;
 pub(crate) mod filters;
 pub(crate) mod held;
 pub(crate) mod host;
@@ -73,12 +74,14 @@ pub(crate) fn findings(
     network::without_effect(typed, settings, &mut found);
     authority::site_ca(typed, machine.now, &mut found);
     bandwidth::rates(typed, &mut found);
+    bandwidth::pauses(typed, &mut found);
     filters::written(typed, settings, catalog, &mut found);
     filters::rules(typed, catalog, &mut found);
     filters::schedules(settings, &mut found);
     filters::runs(typed, &mut found);
+    catalog::notes(typed, settings, &mut found);
     host::directory(typed, machine, &mut found);
-    held::store(typed, runs, &mut found);
+    held::store(typed, runs, catalog.is_some(), &mut found);
     host::space(typed, settings, machine, &mut found);
     host::limits(typed, machine, &mut found);
     host::clock(machine, &mut found);

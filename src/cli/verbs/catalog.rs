@@ -14,6 +14,7 @@ Examples:
   waystation updates list --state expired,superseded --json
   waystation updates list --state refused
   waystation updates list --decision approved,declined
+  waystation updates list --left-to-endpoints
 
 `refused` stands alone: it lists what was not taken, too, with the reason;
 `waystation sync retry` asks for it again. --decision goes by what people
@@ -174,6 +175,7 @@ lines of the last job:
 
 /// Which updates are listed, and how.
 #[derive(Clone, Debug, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub struct Sieve {
     /// Only those that name this knowledge base article, such as KB5031234
     #[arg(long, value_name = "KB")]
@@ -223,6 +225,9 @@ pub struct Sieve {
     /// Only those that the filters do not find: they stayed when the filters were narrowed
     #[arg(long)]
     pub beyond: bool,
+    /// Those with express, PSF or UUP files, of which the content policy leaves the files to endpoints: these read parts of them. Stands alone
+    #[arg(long)]
+    pub left_to_endpoints: bool,
     /// Rows to show at most; 0 for all
     #[arg(long, value_name = "ROWS", default_value_t = 100)]
     pub limit: usize,
@@ -249,7 +254,7 @@ An update is wanted when it has one of the products and one of the
 classifications. With a WSUS or a parent above the node the filters have no
 effect: all that those offer is taken.")]
     List {
-        /// List the product tree and the classifications of the catalog; what is chosen has a mark
+        /// List the product tree and the classifications of the catalog, and the languages; what is chosen has a mark
         #[arg(long)]
         available: bool,
         /// Of what is available only names with this text in them, and what they stand below

@@ -15,7 +15,7 @@ use crate::base::digest::Sha1;
 use crate::base::size;
 use crate::jobs::Shared;
 use crate::jobs::board::{Line, Record, Step, Unit};
-use crate::jobs::content::Plan;
+use crate::jobs::content::{EMPTY_CATALOG, Plan};
 use crate::jobs::error::Error;
 use crate::jobs::prefetch::mismatch::Mark;
 use crate::jobs::prefetch::one::{Failed, one};
@@ -41,6 +41,12 @@ const AGAIN_MAX: usize = 10_000;
 /// Lines for files that came well; those of what failed have the rest of the job's lines.
 const LINES_MAX: u64 = 1_000;
 
+/// Lines for files that have no room; what the job says at its end tells how many there are.
+const ROOMLESS_LINES_MAX: u64 = 200;
+
+/// What is told of a file without room.
+const NO_ROOM: &str = "the store has no room for it beside what else is wanted";
+
 /// What came of all files so far, over all walks of the job.
 #[derive(Default)]
 struct Sums {
@@ -50,9 +56,13 @@ struct Sums {
     /// Of these, files that came and did not match.
     mismatched: u64,
     lines: u64,
-    /// Files without room, and their bytes: of the last walk, since what is wanted beside them changes.
+    /// Files without room, and their bytes: of the last walk, since what is wanted beside them changes. A walk meets a file as often as
+    /// updates have it, and counts it once.
     roomless: u64,
     roomless_bytes: u64,
+    roomless_lines: u64,
+    /// What was missing when the job began, and is to be brought by it.
+    at_first: u64,
     /// Files that did not match in an earlier job and are left alone: of the last walk too.
     waiting: u64,
 }
@@ -78,6 +88,8 @@ enum Met {
     Waits { mark: Mark, walk: u32 },
     /// It does not come, as far as the catalog says this of it.
     Failed { mark: Mark, mismatched: bool },
+    /// This walk has found no room for it. Where it has a line that says so, that stands here.
+    Roomless { walk: u32, at: Option<usize> },
 }
 
 /// One job's work.
@@ -100,6 +112,8 @@ pub(super) struct Bringing<'a> {
     again: VecDeque<Item>,
     met: HashMap<Sha1, Met>,
     sums: Sums,
+    /// Why the last file did not come that failed, or is tried again.
+    stuck: Option<String>,
 }
 
 impl<'a> Bringing<'a> {
@@ -122,6 +136,7 @@ impl<'a> Bringing<'a> {
             again: VecDeque::new(),
             met: HashMap::new(),
             sums: Sums::default(),
+            stuck: None,
         })
     }
 
@@ -176,7 +191,11 @@ impl<'a> Bringing<'a> {
             let total = came.saturating_add(missing.saturating_sub(left_alone)).max(came + failed);
             (progress.done, progress.total) = (came + failed, Some(total));
             progress.current = (missing > 0).then(|| "what the content policy wants".to_owned());
+            progress.waits = None;
         });
+        if self.walk == 1 {
+            self.sums.at_first = missing.saturating_sub(left_alone);
+        }
         Ok(plan)
     }
 
@@ -205,8 +224,18 @@ impl<'a> Bringing<'a> {
     /// A walk has found a file that is not held, which is to come in this class.
     pub(super) async fn meet(&mut self, file: WantedFile, class: Class) -> Result<(), Error> {
         let (sha1, mark) = (file.file.sha1, Mark::of(&file, &self.upstream));
+        let mut own = None;
         match self.met.get_mut(&sha1) {
             Some(Met::Brought) => return Ok(()),
+            Some(Met::Roomless { walk, at }) => {
+                own = *at;
+                if *walk == self.walk {
+                    // There may be room by now. If not, it is counted again, and once.
+                    self.sums.roomless -= 1;
+                    self.sums.roomless_bytes = self.sums.roomless_bytes.saturating_sub(file.file.size);
+                }
+                self.met.remove(&sha1);
+            }
             Some(Met::PutBy { mark: known }) => {
                 if *known != mark {
                     *known = mark;
@@ -239,7 +268,7 @@ impl<'a> Bringing<'a> {
             self.sums.waiting += 1;
             return Ok(());
         }
-        self.bring(Item { file, mark, class, tried: 0, at: None }).await
+        self.bring(Item { file, mark, class, tried: 0, at: own }).await
     }
 
     fn is_full(&self, class: Class) -> bool {
@@ -279,12 +308,17 @@ impl<'a> Bringing<'a> {
             let Some(room) = self.room.checked_sub(footprint(size)) else {
                 self.sums.roomless += 1;
                 self.sums.roomless_bytes = self.sums.roomless_bytes.saturating_add(size);
-                self.met.remove(&item.file.file.sha1);
+                if item.at.is_none() && self.sums.roomless_lines < ROOMLESS_LINES_MAX {
+                    self.sums.roomless_lines += 1;
+                    item.at = self.record.add(Line::waiting(shown(&item)));
+                }
+                self.line(&item, Step::Failed, NO_ROOM, true);
+                self.met.insert(item.file.file.sha1, Met::Roomless { walk: self.walk, at: item.at });
                 return Ok(());
             };
             self.room = room;
             self.promised = self.promised.saturating_add(footprint(size));
-            if self.sums.lines < LINES_MAX {
+            if item.at.is_none() && self.sums.lines < LINES_MAX {
                 self.sums.lines += 1;
                 item.at = self.record.add(Line::waiting(shown(&item)));
             }
@@ -341,6 +375,7 @@ impl<'a> Bringing<'a> {
             Ok(size) => {
                 self.shared.steering.mismatches.forget(&sha1);
                 self.line(&item, Step::Done, "held", true);
+                self.record.progress(|progress| progress.waits = None);
                 self.promised = self.promised.saturating_sub(taken);
                 self.sums.came += 1;
                 self.sums.bytes = self.sums.bytes.saturating_add(size);
@@ -351,6 +386,7 @@ impl<'a> Bringing<'a> {
             Err(Failed::Later(why)) if item.tried < ROUNDS && self.again.len() < AGAIN_MAX => {
                 self.line(&item, Step::Waiting, &format!("is tried again: {why}"), true);
                 item.tried += 1;
+                self.stuck = Some(why);
                 self.met.insert(sha1, Met::Waits { mark, walk: self.walk });
                 self.again.push_back(item);
                 return Ok(());
@@ -362,6 +398,7 @@ impl<'a> Bringing<'a> {
             }
         };
         tracing::info!(file = item.file.file.name, sha1 = %sha1, why, "a file does not come");
+        self.stuck = Some(why.clone());
         self.line(&item, Step::Failed, &why, false);
         self.give_back(taken);
         self.met.insert(sha1, Met::Failed { mark, mismatched });
@@ -389,8 +426,16 @@ impl<'a> Bringing<'a> {
             }
             let rest = REST_FIRST * 2_u32.saturating_pow(next.tried.saturating_sub(1));
             let waiting = self.again.len();
+            let at = self.shared.clock.now().after(rest);
+            let stuck = self.stuck.as_ref().map(|why| {
+                format!(
+                    "nothing moves: {} tried again at {at}; {why}",
+                    if waiting == 1 { "1 file is".to_owned() } else { format!("{waiting} files are") }
+                )
+            });
             self.record.progress(|progress| {
                 progress.current = Some(format!("{waiting} are tried again in {} s", rest.as_secs()));
+                progress.waits = stuck;
             });
             let revision = self.revision;
             tokio::select! {
@@ -427,7 +472,7 @@ impl<'a> Bringing<'a> {
     /// What came of the whole job, for people.
     pub(super) fn told(&self, plan: &Plan) -> Result<String, Error> {
         let agreement = &plan.agreement;
-        let Sums { came, failed, mismatched, roomless, roomless_bytes, waiting, .. } = self.sums;
+        let Sums { came, failed, mismatched, roomless, roomless_bytes, waiting, at_first, .. } = self.sums;
         // What others brought meanwhile, or what is not wanted any more, is not to be done.
         self.record.progress(|progress| progress.total = Some(came + failed + roomless));
         let mut more = Vec::new();
@@ -442,6 +487,15 @@ impl<'a> Bringing<'a> {
             let (files, wait) = if waiting == 1 { ("file", "does") } else { ("files", "do") };
             more.push(format!(
                 "{waiting} {files} that came before {wait} not match what is published (`waystation prefetch status`)"
+            ));
+        }
+        if let Some(why) = self.stuck.as_ref().filter(|_| failed > 1) {
+            more.push(format!("the last of them: {why}"));
+        }
+        let less = at_first.saturating_sub(came + failed + roomless);
+        if less > 0 {
+            more.push(format!(
+                "of {at_first} that were missing when it began {less} came otherwise or are not wanted any more"
             ));
         }
         if agreement.is_awaited() {
@@ -462,6 +516,7 @@ impl<'a> Bringing<'a> {
             return Err(Error::NoRoom(with(what)));
         }
         match failed {
+            0 if came == 0 && !plan.has_catalog => Ok(EMPTY_CATALOG.to_owned()),
             0 if came == 0 && agreement.is_awaited() => {
                 Ok(with("nothing is missing of what may be fetched now".to_owned()))
             }

@@ -8,7 +8,7 @@ use crate::model::settings::distance;
 use crate::model::update::{CategoryKind, Kind, Publication, Update, UpdateId};
 
 /// How many near matches are told.
-const NEAR_MAX: usize = 5;
+pub(super) const NEAR_MAX: usize = 5;
 
 /// Of so many wrong texts in one list it is told what may have been meant: to find it each is compared with every name there is, and
 /// nobody reads on beyond the first few.

@@ -128,6 +128,12 @@ fn what_is_written_is_resolved_and_what_is_unknown_is_told() {
     let choice = Choice { mode: Mode::Severity, level: Severity::Critical };
     let written = Written { choice, rules: [rules.to_vec(), vec![own]].concat(), ..Written::default() };
     assert!(written.has_all() && !Written::default().has_all());
+    let typo: Written = Written { rules: vec!["Definition Updtes: all".parse().unwrap()], ..Written::default() };
+    let (_, left_out) = typo.in_force(&Tree::new([]));
+    assert!(
+        typo.has_all() && left_out.len() == 1 && !typo.has_all_but(&left_out),
+        "a rule that is left out asks for nothing"
+    );
     let (policy, wrong) = written.in_force(&tree);
     assert_eq!(policy.rules[&id(1)], Choice { mode: Mode::Severity, level: Severity::Important });
     assert_eq!(policy.rules[&id(7)], choice, "without a level it is the node's");

@@ -102,6 +102,12 @@ impl Written {
         self.choice.mode == Mode::All || self.rules.iter().any(|rule| rule.mode == Mode::All)
     }
 
+    /// The same of what is in force: where these rules are left out, what they say counts for nothing.
+    pub fn has_all_but(&self, left_out: &[Unresolved]) -> bool {
+        let counts = |rule: &Rule| !left_out.iter().any(|wrong| wrong.rule == *rule);
+        self.choice.mode == Mode::All || self.rules.iter().any(|rule| rule.mode == Mode::All && counts(rule))
+    }
+
     /// Whether both mean the same: a level that nothing goes by makes no difference.
     pub fn means(&self, other: &Self) -> bool {
         self.terms() == other.terms()

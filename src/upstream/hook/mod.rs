@@ -128,6 +128,8 @@ pub struct Standing {
     pub next: Option<Timestamp>,
     /// Events that were given up, since the node began.
     pub lost: u64,
+    /// When the last of these was, and why.
+    pub given_up: Option<Failed>,
 }
 
 /// An attempt that failed.
@@ -272,10 +274,13 @@ impl Shared {
         let mut standing = lock(&self.standing);
         standing.waiting = standing.waiting.saturating_sub(1);
         standing.next = None;
-        match told {
-            Some(at) => (standing.told, standing.failed) = (Some(at), None),
-            None => standing.lost += 1,
+        if let Some(at) = told {
+            (standing.told, standing.failed) = (Some(at), None);
+            return;
         }
+        standing.lost += 1;
+        let why = standing.failed.as_ref().map_or("too many waited already", |failed| failed.why.as_str()).to_owned();
+        standing.given_up = Some(Failed { at: Timestamp::from(SystemTime::now()), why });
     }
 
     /// An attempt failed, and another one is made after this time, or none.

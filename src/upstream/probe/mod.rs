@@ -57,6 +57,18 @@ impl Report {
         self.add(check, Verdict::Good, seen, "");
     }
 
+    /// That scheme or port of the address are wrong, where that is the cause. Whoever asks there says it in the same words.
+    pub(super) fn misaddressed(&mut self, cause: &Cause) -> bool {
+        let check = match cause {
+            Cause::NoTls => "tls",
+            Cause::NoHttp => "answer",
+            _ => return false,
+        };
+        let advice = "correct the scheme or the port of the address (in [upstream] url, where it is the upstream's)";
+        self.add(check, Verdict::Bad, cause.to_string(), advice);
+        true
+    }
+
     pub(super) fn skipped(&mut self, check: &str, why: impl Into<String>) {
         self.add(check, Verdict::Skipped, why, "");
     }
@@ -98,6 +110,10 @@ async fn checks(core: &Arc<Core>, location: &Location, object: Object, hop: &Hop
 }
 
 fn unanswered(failure: &Failure, report: &mut Report) {
+    // By the check of TLS where that is tried.
+    if matches!(failure.cause, Cause::NoHttp) && report.misaddressed(&failure.cause) {
+        return;
+    }
     let seen = format!("{}: {}", failure.host, failure.cause);
     match &failure.cause {
         Cause::Issuer | Cause::Tls(_) | Cause::NoTls => {} // said by the check of TLS

@@ -142,13 +142,16 @@ pub(in crate::upstream) async fn connect(
 /// Whose word the certificate's trust stands on. `first` is what came of an ask that trusts the added authorities too.
 pub(super) async fn tls(asking: &Asking<'_>, first: &Result<(Response, Hop), Failure>, report: &mut Report) {
     match first {
-        Err(Failure { cause: cause @ (Cause::Issuer | Cause::Tls(_) | Cause::NoTls), host, .. }) => {
+        Err(Failure { cause: cause @ Cause::NoTls, .. }) => {
+            report.misaddressed(cause);
+            return;
+        }
+        Err(Failure { cause: cause @ (Cause::Issuer | Cause::Tls(_)), host, .. }) => {
             let advice = match cause {
                 Cause::Issuer => {
                     "a proxy that inspects TLS signs with a CA of its own: add it to [upstream] extra_ca, or exempt the host \
                      from inspection"
                 }
-                Cause::NoTls => "correct the address: http:// where plain HTTP is meant, or the port that speaks TLS",
                 _ => "check this node's clock, and what inspects TLS on the way",
             };
             report.add("tls", Verdict::Bad, format!("{host}: {cause}"), advice);

@@ -59,6 +59,11 @@ impl Wsus {
         let wait = CHECK.min(core.config.http.connect_timeout + core.config.http.stall_timeout);
         let asked = timeout(wait, once(core, &core.sync_url, &GetAuthConfig, ANSWER_MAX)).await;
         let asked = asked.unwrap_or(Err(Trouble::Path(Cause::Silent(wait))));
+        if let Err(Trouble::Path(cause)) = &asked
+            && report.misaddressed(cause)
+        {
+            return;
+        }
         if core.root.scheme() == "https" && !self.trusted(&asked, report) {
             return;
         }

@@ -19,6 +19,8 @@ use waystation::admin::socket::Socket;
 use waystation::admin::{Access, Handles, NodeFacts, Turns, router, view};
 use waystation::base::disk::{Disk, DiskFile, Facts, RealDisk};
 use waystation::base::time::SystemClock;
+use waystation::fleet::registry::{Admission, Admit};
+use waystation::fleet::roster::Roster;
 use waystation::jobs::{Config, Jobs};
 use waystation::model::name::{Name, OriginKey};
 use waystation::model::payload::{Alias, Validators};
@@ -26,6 +28,8 @@ use waystation::store::{self, Store};
 
 #[path = "admin/catalog.rs"]
 mod catalog;
+#[path = "admin/endpoints.rs"]
+mod endpoints;
 #[path = "support/made_catalog.rs"]
 mod made_catalog;
 
@@ -110,6 +114,10 @@ impl Plane {
             listening: Vec::new(),
             draining: AtomicBool::new(false),
         };
+        let site = vec!["10.0.0.0/8".parse().unwrap()];
+        let hold =
+            Admission { otherwise: Admit::Accept, networks: vec![("10.9.0.0/16".parse().unwrap(), Admit::Hold)] };
+        let endpoints = Roster::new(waystation::fleet::registry::Registry::new(store.fleet(), hold), site);
         let handles = Handles {
             jobs: Jobs::offline(Config::default(), store.clone(), clock.clone()),
             store,
@@ -121,6 +129,7 @@ impl Plane {
             tls: None,
             bandwidth: waystation::admin::bandwidth::Bandwidth::default(),
             filters: None,
+            endpoints,
         };
         Self { handles, data, files: tempfile::tempdir().unwrap() }
     }

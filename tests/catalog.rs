@@ -39,5 +39,7 @@ mod proxy;
 mod recorded;
 #[path = "support/small_store.rs"]
 mod small_store;
+#[path = "catalog/registration.rs"]
+mod registration;
 #[path = "catalog/sync.rs"]
 mod sync;

@@ -24,6 +24,8 @@ mod catalog;
 mod content;
 #[path = "cli/doctor.rs"]
 mod doctor;
+#[path = "cli/endpoints.rs"]
+mod endpoints;
 #[path = "support/made_catalog.rs"]
 mod made_catalog;
 #[allow(dead_code, reason = "other tests use other parts of it")]

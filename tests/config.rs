@@ -409,6 +409,29 @@ fn entries_and_networks_that_hurt_are_found() {
 }
 
 #[test]
+fn endpoints_that_can_never_come_in_are_found() {
+    let data = tempfile::tempdir().unwrap();
+    let verdicts = |set: &[(&str, &str)]| {
+        let loaded = load(data.path(), "", &[], set).unwrap();
+        found(&loaded, "unknown-endpoints").into_iter().map(|finding| finding.verdict).collect::<Vec<_>>()
+    };
+    assert_eq!(verdicts(&[]), []);
+    assert_eq!(verdicts(&[("scan.unknown", "refuse")]), [Verdict::Warning]);
+    assert_eq!(verdicts(&[("scan.unknown", "hold")]), [Verdict::Note]);
+    assert_eq!(
+        verdicts(&[("scan.unknown", "refuse"), ("scan.unknown_networks", "10.9.0.0/16: hold")]),
+        [Verdict::Note]
+    );
+    assert_eq!(verdicts(&[("scan.unknown", "refuse"), ("scan.unknown_networks", "10.0.0.0/8: accept")]), []);
+    for (key, wrong) in
+        [("scan.unknown", "deny"), ("scan.unknown_networks", "10.0.0.0/8"), ("scan.site_networks", "here")]
+    {
+        let error = load(data.path(), "", &[], &[(key, wrong)]).unwrap_err().to_string();
+        assert!(error.contains(key) && error.contains("expected"), "{error}");
+    }
+}
+
+#[test]
 fn a_damaged_site_ca_is_found() {
     let data = tempfile::tempdir().unwrap();
     let loaded = load(data.path(), "", &[], &[]).unwrap();

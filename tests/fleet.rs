@@ -7,6 +7,9 @@
 mod agent;
 #[path = "fleet/answers.rs"]
 mod answers;
+#[allow(dead_code, reason = "this binary needs a full disk alone")]
+#[path = "support/fault_disk.rs"]
+mod fault_disk;
 #[path = "fleet/loading.rs"]
 mod loading;
 #[path = "fleet/plain.rs"]

@@ -6,7 +6,7 @@
 //! 1. it comes in over TCP ([`face`]) or the socket ([`socket`]), each with the [`Access`] that it grants;
 //! 2. [`guard`] refuses what the access does not allow, foreign hosts and cross-site calls, and bounds the time;
 //! 3. [`router`] finds the handler; each noun has a file: [`status`], [`content`], [`work`] (jobs), [`ask`] (explain,
-//!    doctor, settings), [`bandwidth`], [`updates`] and [`filters`] (the catalog), [`plan`] (which files of it
+//!    doctor, settings), [`bandwidth`], [`updates`] and [`filters`] (the catalog), [`endpoints`] (who scans), [`plan`] (which files of it
 //!    are brought ahead), [`health`], [`metrics`];
 //! 4. the handler asks the store or `jobs`, and [`present`] turns their values into the words of [`view`];
 //! 5. whatever went wrong is a [`error::Problem`]: a status, what is wrong, and what to do next.
@@ -17,6 +17,7 @@ pub mod ask;
 pub mod bandwidth;
 pub mod bind;
 pub mod content;
+pub mod endpoints;
 pub mod error;
 pub mod extract;
 pub mod face;
@@ -46,6 +47,7 @@ use tokio::sync::Semaphore;
 
 use crate::admin::bandwidth::{Bandwidth, Changing};
 use crate::base::time::{Clock, Timestamp};
+use crate::fleet::roster::Roster;
 use crate::jobs::Jobs;
 use crate::model::name::Name;
 use crate::net::tls::Tls;
@@ -80,6 +82,8 @@ pub struct Handles {
     pub bandwidth: Bandwidth,
     /// The way to change what of the catalog is wanted; without a node there is none.
     pub filters: Option<Changing>,
+    /// The endpoints.
+    pub endpoints: Roster,
 }
 
 /// Turns at questions that are dear, one asker at a time, whichever way they came in. Clones share them.

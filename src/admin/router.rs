@@ -11,8 +11,8 @@ use http::{Method, StatusCode, Uri, header};
 
 use crate::admin::error::Problem;
 use crate::admin::{
-    Access, BODY_BYTES_MAX, Handles, ask, bandwidth, bind, content, filters, guard, health, metrics, plan, quarantine,
-    status, sync, tls, updates, work,
+    Access, BODY_BYTES_MAX, Handles, ask, bandwidth, bind, content, endpoints, filters, guard, health, metrics, plan,
+    quarantine, status, sync, tls, updates, work,
 };
 
 /// Every address: method, path, and what it answers; for the reference.
@@ -93,6 +93,24 @@ pub const ADDRESSES: &[(&str, &str, &str)] = &[
     ("POST", "/api/v1/updates/reset", "takes such decisions back: `{\"updates\": [..]}`"),
     (
         "GET",
+        "/api/v1/endpoints",
+        "the machines that scan here, by name, by page: `after`, `limit` (at most 500), `text`, `held`, `contested`, `clones`, \
+         `roaming`, `unseen_days`",
+    ),
+    (
+        "GET",
+        "/api/v1/endpoints/{name}",
+        "one of them with its history, by name, without its domain too, by id or a beginning of it",
+    ),
+    ("POST", "/api/v1/endpoints/admit", "lets in those that are held: `{\"endpoints\": [\"pc1.site.example\"]}`"),
+    (
+        "POST",
+        "/api/v1/endpoints/bind",
+        "binds an id to a machine that contests it: `{\"endpoint\": \"pc1\", \"name\": \"pc2.site.example\"}`",
+    ),
+    ("POST", "/api/v1/endpoints/forget", "forgets endpoints with all that is kept of them: `{\"endpoints\": [..]}`"),
+    (
+        "GET",
         "/api/v1/plan",
         "which files the content policy wants: count, bytes, room and time; with `policy`, `severity` what others would want",
     ),
@@ -157,6 +175,11 @@ pub fn router(handles: Handles, access: Access) -> Router {
         .route("/updates/reset", post(updates::decide::reset))
         .route("/updates/refused", get(updates::refused::list))
         .route("/updates/{name}", get(updates::show))
+        .route("/endpoints", get(endpoints::list))
+        .route("/endpoints/admit", post(endpoints::admit))
+        .route("/endpoints/bind", post(endpoints::bind))
+        .route("/endpoints/forget", post(endpoints::forget))
+        .route("/endpoints/{name}", get(endpoints::show))
         .route("/plan", get(plan::show))
         .route("/plan/confirm", post(plan::confirm))
         .route("/prefetch", get(plan::prefetch))

@@ -20,6 +20,8 @@ use crate::app::config::rooms;
 use crate::app::{AppError, Loaded, build, offline};
 use crate::base::disk::RealDisk;
 use crate::base::time::{Clock, SystemClock};
+use crate::fleet::registry::Registry as Enrolment;
+use crate::fleet::roster::Roster;
 use crate::jobs::Jobs;
 use crate::store::{self, Rebuilt, Restored, Store};
 
@@ -37,7 +39,9 @@ impl Alone {
         let store = crate::app::open_offline(loaded)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let id = build::store_id(loaded.data_dir());
-        let jobs = Jobs::offline(rooms::jobs(&loaded.typed()?, &id), store.clone(), Arc::clone(&clock));
+        let typed = loaded.typed()?;
+        let jobs = Jobs::offline(rooms::jobs(&typed, &id), store.clone(), Arc::clone(&clock));
+        let endpoints = Enrolment::new(store.fleet(), rooms::admission(&typed));
         let node = NodeFacts {
             version: env!("CARGO_PKG_VERSION"),
             id,
@@ -60,6 +64,7 @@ impl Alone {
             tls: None,
             bandwidth: Bandwidth::default(),
             filters: None,
+            endpoints: Roster::new(endpoints, typed.scan.site_networks.0.clone()),
         };
         let who = Caller(format!("the command line, uid {}", rustix::process::getuid().as_raw()));
         let router = router::router(handles, Access::Full).layer(axum::Extension(who));

@@ -34,6 +34,8 @@ use crate::app::{AppError, Loaded, filters, load, preflight, settings};
 use crate::base::disk::RealDisk;
 use crate::base::time::{Clock, SystemClock};
 use crate::fill::Fill;
+use crate::fleet::registry::Registry as Enrolment;
+use crate::fleet::roster::Roster;
 use crate::jobs::Jobs;
 use crate::jobs::content::Content;
 use crate::jobs::work::{Verify, Work};
@@ -265,8 +267,9 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
     };
     let http_addresses: Vec<_> = http.iter().map(Bound::address).collect();
     let https_addresses: Vec<_> = https.iter().map(Bound::address).collect();
-    let for_scans = rooms::scan(&typed, &id, opened.epoch, http_addresses.clone());
-    let scans = Scans::open(for_scans, &store, Arc::clone(&clock))
+    let endpoints = Enrolment::open(store.fleet(), rooms::admission(&typed)).await;
+    let for_scans = rooms::scan(&typed, http_addresses.clone());
+    let scans = Scans::open(for_scans, endpoints.clone(), &store, Arc::clone(&clock))
         .await
         .map_err(|why| AppError::System { what: "answering scans", source: std::io::Error::other(why) })?;
     scans.counters().register(&mut registry);
@@ -315,6 +318,7 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
         tls: certificate.clone(),
         bandwidth: Bandwidth { governor: governor.clone(), changing: Some(changer.changing()) },
         filters: Some(filters::changing(run_time, jobs.clone())),
+        endpoints: Roster::new(endpoints, typed.scan.site_networks.0.clone()),
     };
 
     let stop = CancellationToken::new();

@@ -8,6 +8,7 @@ use clap_complete::Shell;
 use crate::cli::global::Global;
 use crate::cli::verbs::catalog::{FiltersVerb, PlanArgs, PrefetchVerb, UpdatesVerb};
 use crate::cli::verbs::content::ContentVerb;
+use crate::cli::verbs::endpoints::EndpointsVerb;
 use crate::cli::verbs::sync::SyncVerb;
 use crate::cli::verbs::tls::TlsVerb;
 use crate::cli::verbs::{BandwidthVerb, ConfigVerb, Fetch, Import, JobsVerb, StoreVerb};
@@ -297,6 +298,16 @@ Examples:
   waystation updates approve KB5031234"
     )]
     Updates(UpdatesVerb),
+
+    /// List the machines that scan against the node, let them in, tell clones apart, forget them
+    #[command(subcommand)]
+    #[command(after_help = "\
+Examples:
+  waystation endpoints list --unseen 30
+  waystation endpoints show pc1
+  waystation endpoints admit pc1
+  waystation endpoints bind pc1 pc2.site.example")]
+    Endpoints(EndpointsVerb),
 
     /// Count which files the content policy wants: size, room, time; agree to the policy "all"
     #[command(after_help = "\

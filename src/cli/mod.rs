@@ -15,6 +15,7 @@ pub mod config;
 pub mod content;
 mod csv;
 mod decide;
+pub mod endpoints;
 pub mod fail;
 pub mod fetch;
 pub mod filters;
@@ -97,6 +98,7 @@ fn dispatch(cli: Cli, out: Out) -> Result<(), Fail> {
         Verb::Tls(verb) => tls::run(&load(&flags)?, verb, out),
         Verb::Bandwidth(verb) => bandwidth::run(&reach(&flags, out)?, &verb, out),
         Verb::Sync(verb) => sync::run(&reach(&flags, out)?, &verb, out),
+        Verb::Endpoints(verb) => endpoints::run(&reach(&flags, out)?, verb, out),
         Verb::Updates(verb) => updates::run(&reach(&flags, out)?, verb, out),
         Verb::Plan(plan) => plan::run(&reach(&flags, out)?, &plan, out),
         Verb::Prefetch(verb) => plan::prefetch(&reach(&flags, out)?, &verb, out),

@@ -2,6 +2,7 @@
 
 pub mod catalog;
 pub mod content;
+pub mod endpoints;
 pub mod sync;
 pub mod tls;
 

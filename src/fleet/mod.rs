@@ -15,7 +15,8 @@
 //! 4. An endpoint that comes from another server maps what it holds (`refresh`); one that asks for categories is told which of them
 //!    count (`category`).
 //!
-//! Before that stands who an endpoint is (`registry`): an id is bound to the machine that came with it first.
+//! Before that stands who an endpoint is (`registry`): an id is bound to the machine that came with it first. People look at endpoints
+//! through `roster`.
 
 mod bits;
 pub mod category;
@@ -25,6 +26,7 @@ pub mod load;
 pub mod order;
 pub mod refresh;
 pub mod registry;
+pub mod roster;
 pub mod scan;
 pub mod view;
 pub mod views;

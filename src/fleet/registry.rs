@@ -8,26 +8,30 @@
 //! 3. A machine that is new is accepted, held or refused by the setting of the narrowest network that it is in. How many new ones one
 //!    network may bring is limited, since ids cost nothing.
 //! 4. What says nothing new costs no commit.
+//! 5. Who is served is held in memory too ([`Seat`]); all that changes it goes through here, so that one registry stands over a store
+//!    that is in use.
+
+mod judge;
+mod seats;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ipnet::IpNet;
+use tokio::sync::Semaphore;
 
 use crate::base::time::Timestamp;
 use crate::fleet::error::Error;
+use crate::fleet::registry::judge::{bounded, judge};
+use crate::fleet::registry::seats::Seats;
 use crate::model::deployment::Endpoint;
-use crate::store::fleet::{Admitted, Bios, Contact, Contest, Event, EventKind, Fleet, Record, Registration, Ruling};
+use crate::store::fleet::{
+    Admitted, Contact, Contest, Event, EventKind, Fleet, PAGE_MAX, Record, Registration, Ruling,
+};
 
-/// Characters of a name (RFC 1035, 2.3.4) and of what else a machine says of itself.
-const TEXT_MAX: usize = 255;
-/// Groups that a machine may name for itself.
-const TARGETS_MAX: usize = 32;
-/// Contests that are kept of one id; of more, those that were there first.
-const CONTESTS_MAX: usize = 8;
-/// How long a contest is not noted again, in ms: a clone that scans in a circle must not cost a commit each time.
-const CONTEST_EVERY: u64 = 3_600_000;
+pub use crate::fleet::registry::seats::{Called, Machine, Seat};
+
 /// How long new machines of a network are counted together, in ms.
 const WINDOW: u64 = 3_600_000;
 /// New machines that one network may bring in that time: a rollout behind one address.
@@ -45,6 +49,17 @@ pub enum Admit {
     Hold,
     /// It is not known and not served.
     Refuse,
+}
+
+impl Admit {
+    /// All of them, with the words that settings have for them.
+    pub const WORDS: [(&'static str, Self); 3] =
+        [("accept", Self::Accept), ("hold", Self::Hold), ("refuse", Self::Refuse)];
+
+    /// What a word means.
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::WORDS.iter().find(|(known, _)| *known == word).map(|(_, admit)| *admit)
+    }
 }
 
 /// Who is let in.
@@ -100,6 +115,9 @@ pub struct Registry {
     fleet: Fleet,
     admission: Arc<Admission>,
     fresh: Arc<Mutex<HashMap<IpNet, Fresh>>>,
+    seats: Arc<Seats>,
+    /// Who has it reads a seat anew.
+    turn: Arc<Semaphore>,
 }
 
 /// What a site has of one provider: /24, or /56.
@@ -109,152 +127,51 @@ fn network(address: IpAddr) -> IpNet {
     IpNet::new(address, bits).map_or_else(|_| IpNet::from(address), |network| network.trunc())
 }
 
-fn cut(text: &mut String) {
-    if let Some((end, _)) = text.char_indices().nth(TEXT_MAX) {
-        text.truncate(end);
-    }
-}
+/// What came of a registration, and the machine that the id is bound to where it is the one that registered.
+type Judged = (Registered, Option<Machine>);
 
-/// What is longer than any machine says is cut, so that no row grows by what comes from outside.
-fn bounded(mut told: Registration) -> Registration {
-    let Bios { name, version, date } = &mut told.bios;
-    let texts = [&mut told.name, &mut told.maker, &mut told.model, &mut told.architecture, &mut told.client_version];
-    for text in texts.into_iter().chain([name, version, date]) {
-        cut(text);
-    }
-    told.targets.truncate(TARGETS_MAX);
-    told.targets.iter_mut().for_each(cut);
-    told.address = told.address.to_canonical();
-    told
-}
-
-/// Whether they are one machine as far as it can be told. A maker or model that is not said, then or now, tells nothing.
-fn is_same(known: &Registration, told: &Registration) -> bool {
-    let agrees = |a: &str, b: &str| a.is_empty() || b.is_empty() || a == b;
-    known.name.to_lowercase() == told.name.to_lowercase()
-        && agrees(&known.maker, &told.maker)
-        && agrees(&known.model, &told.model)
-}
-
-/// What changed of a machine, for people.
-fn changes(known: &Registration, told: &Registration) -> Vec<Event> {
-    let mut events = Vec::new();
-    let mut changed = |kind, text| events.push(Event { at: told.at, kind, text });
-    if known.address != told.address {
-        changed(EventKind::Address, format!("{} instead of {}", told.address, known.address));
-    }
-    if known.os != told.os {
-        let text = |told: &Registration| format!("{}.{}.{}", told.os.major, told.os.minor, told.os.build);
-        changed(EventKind::Changed, format!("system {} instead of {}", text(told), text(known)));
-    }
-    for (what, old, new) in [
-        ("agent", &known.client_version, &told.client_version),
-        ("firmware", &known.bios.version, &told.bios.version),
-        ("architecture", &known.architecture, &told.architecture),
-    ] {
-        if old != new {
-            changed(EventKind::Changed, format!("{what} {new:?} instead of {old:?}"));
-        }
-    }
-    if known.targets != told.targets {
-        let (new, old) = (told.targets.join("; "), known.targets.join("; "));
-        changed(EventKind::Changed, format!("groups by its own word {new:?} instead of {old:?}"));
-    }
-    events
-}
-
-fn answer(admitted: Admitted) -> Registered {
-    match admitted {
-        Admitted::Accepted => Registered::Accepted,
-        Admitted::Held => Registered::Held,
-    }
-}
-
-/// Another machine came under the id of this one.
-fn contested(mut known: Record, told: &Registration) -> Ruling<Registered> {
-    let answer = Registered::Contested;
-    let is_this = |contest: &&mut Contest| {
-        contest.name.to_lowercase() == told.name.to_lowercase()
-            && (&contest.maker, &contest.model) == (&told.maker, &told.model)
-    };
-    if let Some(contest) = known.contests.iter_mut().find(is_this) {
-        let in_turns = contest.between.is_some();
-        if told.at.ms() < contest.last.ms().saturating_add(CONTEST_EVERY) && (contest.is_clone || !in_turns) {
-            return Ruling { put: None, events: vec![], answer };
-        }
-        let is_new = in_turns && !contest.is_clone;
-        contest.last = told.at;
-        contest.times = contest.times.saturating_add(1);
-        contest.is_clone |= in_turns;
-        contest.address = told.address;
-        let text = format!("{:?} and {:?} come in turns: clones of one image", known.registration.name, told.name);
-        let events = is_new.then_some(Event { at: told.at, kind: EventKind::Contested, text });
-        return Ruling { put: Some(known), events: events.into_iter().collect(), answer };
-    }
-    if known.contests.len() >= CONTESTS_MAX {
-        return Ruling { put: None, events: vec![], answer };
-    }
-    known.contests.push(Contest {
-        name: told.name.clone(),
-        maker: told.maker.clone(),
-        model: told.model.clone(),
-        bios: told.bios.clone(),
-        address: told.address,
-        first: told.at,
-        last: told.at,
-        times: 1,
-        between: None,
-        is_clone: false,
-    });
-    let text = format!("{:?} ({} {}) from {}", told.name, told.maker, told.model, told.address);
-    let event = Event { at: told.at, kind: EventKind::Contested, text };
-    Ruling { put: Some(known), events: vec![event], answer }
-}
-
-/// Rules 1 to 3, but for the limit of new ones.
-fn judge(known: Option<Record>, told: &Registration, admit: Admit) -> Ruling<Registered> {
-    let Some(mut known) = known else {
-        let admitted = match admit {
-            Admit::Accept => Admitted::Accepted,
-            Admit::Hold => Admitted::Held,
-            Admit::Refuse => return Ruling { put: None, events: vec![], answer: Registered::Refused },
-        };
-        let text = format!("{:?} from {}", told.name, told.address);
-        let event = Event { at: told.at, kind: EventKind::First, text };
-        let record = Record { registration: told.clone(), first: told.at, admitted, contests: vec![] };
-        return Ruling { put: Some(record), events: vec![event], answer: answer(admitted) };
-    };
-    if !is_same(&known.registration, told) {
-        return contested(known, told);
-    }
-    let answer = answer(known.admitted);
-    let events = changes(&known.registration, told);
-    // It is here after another one was: the next time that one comes, they are two.
-    let mut is_between = false;
-    for contest in known.contests.iter_mut().filter(|contest| contest.between.is_none()) {
-        contest.between = Some(told.at);
-        is_between = true;
-    }
-    let old = &known.registration;
-    let keep = |old: &String, new: &String| if new.is_empty() { old.clone() } else { new.clone() };
-    let new = Registration {
-        name: old.name.clone(),
-        maker: keep(&old.maker, &told.maker),
-        model: keep(&old.model, &told.model),
-        ..told.clone()
-    };
-    // When it said so last is a contact, and no reason to write.
-    if new == (Registration { at: new.at, ..old.clone() }) && !is_between {
-        return Ruling { put: None, events: vec![], answer };
-    }
-    known.registration = new;
-    Ruling { put: Some(known), events, answer }
+/// Rules 1 to 3, with the machine that is known from then on where it is this one.
+fn judged(known: Option<Record>, told: &Registration, admit: Admit) -> Ruling<Judged> {
+    let before = known.as_ref().map(|known| Machine::of(&known.registration));
+    let Ruling { put, events, answer } = judge(known, told, admit);
+    let after = put.as_ref().map(|record| Machine::of(&record.registration)).or(before);
+    let machine = after.filter(|_| matches!(answer, Registered::Accepted | Registered::Held));
+    Ruling { put, events, answer: (answer, machine) }
 }
 
 impl Registry {
-    /// A registry of what a store keeps.
+    /// A registry of what a store keeps. Nobody has a seat yet.
     pub fn new(fleet: Fleet, admission: Admission) -> Self {
-        Self { fleet, admission: Arc::new(admission), fresh: Arc::default() }
+        Self {
+            fleet,
+            admission: Arc::new(admission),
+            fresh: Arc::default(),
+            seats: Arc::default(),
+            turn: Arc::new(Semaphore::new(1)),
+        }
+    }
+
+    /// The same with the seats of all endpoints that are known. Where they cannot be read, each registers once more.
+    pub async fn open(fleet: Fleet, admission: Admission) -> Self {
+        let registry = Self::new(fleet, admission);
+        let mut after = None;
+        loop {
+            let page = match registry.fleet.endpoints(after, PAGE_MAX).await {
+                Ok(page) => page,
+                Err(error) => {
+                    tracing::warn!(%error, "the endpoints cannot be read: each registers once more");
+                    break;
+                }
+            };
+            for record in &page {
+                registry.seats.put(record);
+            }
+            after = page.last().map(|record| record.registration.endpoint);
+            if page.len() < PAGE_MAX {
+                break;
+            }
+        }
+        registry
     }
 
     /// What is kept of endpoints.
@@ -264,18 +181,73 @@ impl Registry {
 
     /// A machine said what it is.
     pub async fn registered(&self, told: Registration) -> Result<Registered, Error> {
-        let told = bounded(told);
+        Ok(self.register(told).await?.0)
+    }
+
+    /// The same, with what its cookies say from then on: the machine that the id is bound to, where it is this one.
+    ///
+    /// A store that takes nothing stops nobody who is known: what a machine says anew of itself is then not kept. Who is new must be
+    /// kept, and waits until it can be.
+    pub async fn register(&self, told: Registration) -> Result<(Registered, Option<Machine>), Error> {
+        let told = Arc::new(bounded(told));
         let (endpoint, address, at) = (told.endpoint, told.address, told.at);
         let admit = self.admission.of(address);
+        let known = self.fleet.endpoint(endpoint).await?;
         // Only what would be kept takes a place: a machine that is refused, or known, costs its neighbours none.
-        if admit != Admit::Refuse && self.fleet.endpoint(endpoint).await?.is_none() && !self.takes(address, at) {
-            return Ok(Registered::TooMany);
+        if admit != Admit::Refuse && known.is_none() && !self.takes(address, at) {
+            return Ok((Registered::TooMany, None));
         }
-        let found = self.fleet.judge(endpoint, move |known| judge(known, &told, admit)).await?;
-        if matches!(found, Registered::Accepted | Registered::Held) {
+        let judge = {
+            let told = Arc::clone(&told);
+            move |known| judged(known, &told, admit)
+        };
+        let found = match (self.fleet.judge(endpoint, judge).await, known) {
+            (Ok(found), _) => found,
+            (Err(error), Some(known)) => {
+                tracing::warn!(%error, endpoint = %endpoint.0, "what an endpoint says of itself is not kept");
+                judged(Some(known), &told, admit).answer
+            }
+            (Err(error), None) => return Err(error.into()),
+        };
+        if found.0 != Registered::Refused {
+            self.reseat(endpoint).await?;
+        }
+        if matches!(found.0, Registered::Accepted | Registered::Held) {
             self.contact(endpoint, address, Contact::Registration, at);
         }
         Ok(found)
+    }
+
+    /// What answering an endpoint needs to know of it; `None` where it is not known. Asks the memory alone.
+    pub fn seat(&self, endpoint: Endpoint) -> Option<Arc<Seat>> {
+        self.seats.get(endpoint)
+    }
+
+    /// Reads a seat anew.
+    async fn reseat(&self, endpoint: Endpoint) -> Result<(), Error> {
+        // Never closed.
+        let _turn = self.turn.acquire().await;
+        match self.fleet.endpoint(endpoint).await {
+            Ok(Some(record)) => self.seats.put(&record),
+            Ok(None) => self.seats.take(endpoint),
+            Err(error) => {
+                self.seats.take(endpoint);
+                return Err(error.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Has somebody's word on an endpoint done.
+    async fn change(
+        &self,
+        endpoint: Endpoint,
+        rule: impl Fn(Option<Record>) -> Ruling<bool> + Send + 'static,
+    ) -> Result<bool, Error> {
+        self.seats.take(endpoint);
+        let changed = self.fleet.judge(endpoint, rule).await;
+        self.reseat(endpoint).await?;
+        Ok(changed?)
     }
 
     /// An endpoint was in touch. Waits for nothing and costs no commit; what nobody registered is not noted.
@@ -283,7 +255,7 @@ impl Registry {
         self.fleet.heard(endpoint, address, contact, at);
     }
 
-    /// Whether an endpoint that comes with a cookie is served: it is known and was let in.
+    /// Whether an endpoint is known and was let in, by what the store keeps.
     pub async fn is_served(&self, endpoint: Endpoint) -> Result<bool, Error> {
         Ok(self.fleet.endpoint(endpoint).await?.is_some_and(|known| known.admitted == Admitted::Accepted))
     }
@@ -298,7 +270,7 @@ impl Registry {
             }
             _ => Ruling { put: None, events: vec![], answer: false },
         };
-        Ok(self.fleet.judge(endpoint, rule).await?)
+        self.change(endpoint, rule).await
     }
 
     /// Somebody says that the machine of that name, which contests the id of an endpoint, is the one: it was renamed, or got other
@@ -317,11 +289,23 @@ impl Registry {
             let event = Event { at, kind: EventKind::Bound, text };
             Ruling { put: Some(known), events: vec![event], answer: true }
         };
-        Ok(self.fleet.judge(endpoint, rule).await?)
+        self.change(endpoint, rule).await
     }
 
-    /// Counts a new machine; `false` where its network has brought too many.
+    /// Somebody has an endpoint forgotten, with all that is kept of it; says whether it was known. If it comes again it is new.
+    pub async fn forget(&self, endpoint: Endpoint) -> Result<bool, Error> {
+        self.seats.take(endpoint);
+        let was_known = self.fleet.forget(endpoint).await;
+        self.reseat(endpoint).await?;
+        Ok(was_known?)
+    }
+
+    /// Counts a new machine; `false` where its network has brought too many. Who is on the node itself is not counted: programs that play
+    /// many machines run there.
     fn takes(&self, address: IpAddr, at: Timestamp) -> bool {
+        if address.is_loopback() {
+            return true;
+        }
         let mut all = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut network, now) = (network(address), at.ms());
         let is_over = |fresh: &Fresh| now.saturating_sub(fresh.since) >= WINDOW;

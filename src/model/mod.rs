@@ -1,6 +1,6 @@
 //! Floor 1: the domain, pure. Payloads and how they are named, updates and how they hang together, what of them is wanted and
 //! when it is asked for, which of their files are brought ahead of time, groups of endpoints and what is approved for them,
-//! origins and who may be asked, settings and their layers, and the words for what became of a request. No I/O, no async, no
+//! what systems are called, origins and who may be asked, settings and their layers, and the words for what became of a request. No I/O, no async, no
 //! HTTP types.
 
 pub mod deployment;
@@ -17,3 +17,4 @@ pub mod schedule;
 pub mod settings;
 pub mod shown;
 pub mod update;
+pub mod windows;

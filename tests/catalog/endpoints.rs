@@ -22,6 +22,7 @@ use upstream_sim::{Character, Options, Sim};
 use waystation::base::disk::RealDisk;
 use waystation::base::time::{Clock, SystemClock, Timestamp};
 use waystation::fill::{self, Fill};
+use waystation::fleet::registry::{Admission, Registry};
 use waystation::model::filter::Selection;
 use waystation::model::origin::AllowList;
 use waystation::model::payload::{Location, Standing};
@@ -42,7 +43,7 @@ use crate::plain_xpress;
 use crate::recorded::recorded;
 
 /// Longer than anything takes here on a busy machine.
-const SOON: Duration = Duration::from_mins(2);
+pub(crate) const SOON: Duration = Duration::from_mins(2);
 
 const CLIENT: &str = "/ClientWebService/client.asmx";
 const AUTH: &str = "/SimpleAuthWebService/SimpleAuth.asmx";
@@ -62,7 +63,7 @@ impl Clock for HandClock {
 }
 
 /// The face as someone from another network sees it.
-struct From(Arc<Face>, [u8; 4]);
+pub(crate) struct From(pub(crate) Arc<Face>, pub(crate) [u8; 4]);
 
 impl Handler for From {
     fn handle(
@@ -76,16 +77,21 @@ impl Handler for From {
 }
 
 /// A store whose catalog is that of a simulator.
-struct Node {
-    store: Store,
+pub(crate) struct Node {
+    pub(crate) store: Store,
     fill: Fill,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Node {
-    async fn below(sim: &Sim) -> Self {
+    pub(crate) async fn below(sim: &Sim) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = open(dir.path());
+        Self::over(sim, dir, store).await
+    }
+
+    /// Over a store that may have the catalog already.
+    async fn over(sim: &Sim, dir: tempfile::TempDir, store: Store) -> Self {
         let config = conversation::config(&sim.url(), dir.path().to_owned());
         let http = config.http.clone();
         let wsus = || Wsus::new(config.clone(), &Governor::default()).unwrap();
@@ -98,18 +104,23 @@ impl Node {
         let upstream = Some(Location { url: sim.url(), standing: Standing::Upstream });
         let of_fill = fill::Config { upstream, upstream_is_wsus: true, ..fill::Config::default() };
         let fill = Fill::below(of_fill, store.clone(), source, allow, clock, wsus());
-        Self { store, fill, _dir: dir }
+        Self { store, fill, dir }
     }
 
     async fn face(&self, change: impl FnOnce(&mut Config)) -> Arc<Face> {
-        let mut config = Config::new(UpdateId::new([7; 16]), 1);
+        let mut config = Config::default();
         change(&mut config);
-        self.face_by(config, Arc::new(SystemClock)).await
+        self.face_by(config, self.registry(Admission::default()).await, Arc::new(SystemClock)).await
     }
 
-    /// With another clock for scans.
-    async fn face_by(&self, config: Config, clock: Arc<dyn Clock>) -> Arc<Face> {
-        let scans = Scans::open(config, &self.store, clock).await.unwrap();
+    /// The endpoints that are known.
+    pub(crate) async fn registry(&self, admission: Admission) -> Registry {
+        Registry::open(self.store.fleet(), admission).await
+    }
+
+    /// With another clock for scans, and these endpoints.
+    pub(crate) async fn face_by(&self, config: Config, registry: Registry, clock: Arc<dyn Clock>) -> Arc<Face> {
+        let scans = Scans::open(config, registry, &self.store, clock).await.unwrap();
         let (fill, store) = (self.fill.clone(), self.store.clone());
         let face = Face::new(serve::Config::default(), fill, store, Arc::new(SystemClock), Box::new(|_| ()));
         Arc::new(face.with_scans(Arc::new(scans)))
@@ -120,19 +131,48 @@ impl Node {
         serve(self.face(change).await)
     }
 
-    async fn close(self) {
+    /// Listens, with these endpoints.
+    pub(crate) async fn listen_to(&self, registry: &Registry) -> Server {
+        serve(self.face_by(Config::default(), registry.clone(), Arc::new(SystemClock)).await)
+    }
+
+    /// The same after a backup was put in the place of the store, which was made before `meanwhile`.
+    pub(crate) async fn restored(self, sim: &Sim, meanwhile: impl AsyncFnOnce(&Self)) -> Self {
+        let backup = self.dir.path().join("backup");
+        self.store.backup(backup.clone()).await.unwrap();
+        meanwhile(&self).await;
+        let Self { store, fill, dir } = self;
+        fill.close().await;
+        store.close().await.unwrap();
+        drop((fill, store));
+        store::restore(&settings(dir.path()), &RealDisk, &backup).unwrap();
+        let store = open(dir.path());
+        Self::over(sim, dir, store).await
+    }
+
+    /// The same after a restart.
+    pub(crate) async fn restarted(self, sim: &Sim) -> Self {
+        let Self { store, fill, dir } = self;
+        fill.close().await;
+        store.close().await.unwrap();
+        drop((fill, store));
+        let store = open(dir.path());
+        Self::over(sim, dir, store).await
+    }
+
+    pub(crate) async fn close(self) {
         self.fill.close().await;
         self.store.close().await.unwrap();
     }
 }
 
-fn serve(handler: Arc<dyn Handler>) -> Server {
+pub(crate) fn serve(handler: Arc<dyn Handler>) -> Server {
     let bound = Bound::tcp(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     Server::start(net::Config::default(), vec![bound], handler, net::Counters::default()).unwrap()
 }
 
-fn open(dir: &Path) -> Store {
-    let config = store::Config {
+fn settings(dir: &Path) -> store::Config {
+    store::Config {
         path: dir.join("data"),
         max_size: 1 << 30,
         min_free: 0,
@@ -140,11 +180,14 @@ fn open(dir: &Path) -> Store {
         index_cache: 8 << 20,
         open_payloads: 64,
         io_threads: 2,
-    };
-    Store::open(config, Arc::new(RealDisk), Arc::new(SystemClock)).unwrap().0
+    }
 }
 
-fn sim(updates: usize) -> Sim {
+fn open(dir: &Path) -> Store {
+    Store::open(settings(dir), Arc::new(RealDisk), Arc::new(SystemClock)).unwrap().0
+}
+
+pub(crate) fn sim(updates: usize) -> Sim {
     // It has all files from the start: how a server that fetches them later is waited for is tried elsewhere.
     let options =
         Options { character: Character::Wsus, seed: 5, updates, file_scale: 0.0005, eager: true, ..Options::default() };
@@ -164,7 +207,7 @@ fn all<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
     found
 }
 
-fn one<'a>(text: &'a str, name: &str) -> &'a str {
+pub(crate) fn one<'a>(text: &'a str, name: &str) -> &'a str {
     let found = all(text, name);
     assert_eq!(found.len(), 1, "{name} in {text}");
     found[0]
@@ -196,24 +239,31 @@ struct Held {
 }
 
 /// An agent on a connection of its own. It takes whatever is no leaf for installed.
-struct Agent {
+pub(crate) struct Agent {
     client: Client,
     address: SocketAddr,
-    id: String,
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) model: String,
+    /// What stands in `targetGroupName`.
+    pub(crate) groups: String,
     xpress: bool,
     authorization: String,
-    cookie: String,
+    pub(crate) cookie: String,
     last_change: String,
     held: BTreeMap<i32, Held>,
     rounds: usize,
 }
 
 impl Agent {
-    async fn new(address: SocketAddr, id: u8) -> Self {
+    pub(crate) async fn new(address: SocketAddr, id: u8) -> Self {
         Self {
             client: Client::connect(address).await,
             address,
             id: format!("e1da06a3-5601-43c9-bac3-52d5db7014{id:02x}"),
+            name: "pc.site.example".to_owned(),
+            model: "Standard PC".to_owned(),
+            groups: String::new(),
             xpress: true,
             authorization: String::new(),
             cookie: String::new(),
@@ -249,7 +299,7 @@ impl Agent {
     }
 
     /// Asks; the text of the answer, or the word of the refusal.
-    async fn ask(&mut self, method: &str, inside: &str) -> Result<String, String> {
+    pub(crate) async fn ask(&mut self, method: &str, inside: &str) -> Result<String, String> {
         let (path, namespace) = match method {
             "GetAuthorizationCookie" => (AUTH, OF_AUTH),
             "ReportEventBatch" | "ReportEventBatch2" | "GetRequiredInventoryType" | "ReportInventory" => {
@@ -278,7 +328,7 @@ impl Agent {
         }
     }
 
-    async fn config(&mut self) {
+    pub(crate) async fn config(&mut self) {
         let text = self.ask("GetConfig", "<protocolVersion>2.90</protocolVersion>").await.unwrap();
         one(&text, "LastChange").clone_into(&mut self.last_change);
         assert_eq!((one(&text, "IsRegistrationRequired"), one(&text, "PlugInID")), ("true", "SimpleTargeting"));
@@ -294,15 +344,19 @@ impl Agent {
         assert_eq!((all(&text, "Value")[0], all(&text, "Value")[2]), ("50", "3.2"));
     }
 
-    async fn authorize(&mut self) {
-        let inside = format!("<clientId>{}</clientId><dnsName>pc.site.example</dnsName>", self.id);
+    pub(crate) async fn authorize(&mut self) {
+        let groups = match self.groups.as_str() {
+            "" => String::new(),
+            groups => format!("<targetGroupName>{groups}</targetGroupName>"),
+        };
+        let inside = format!("<clientId>{}</clientId>{groups}<dnsName>{}</dnsName>", self.id, self.name);
         let text = self.ask("GetAuthorizationCookie", &inside).await.unwrap();
         assert_eq!(one(&text, "PlugInId"), "SimpleTargeting");
         one(&text, "CookieData").clone_into(&mut self.authorization);
     }
 
     /// Takes a cookie; `old` is what stands in the one had before.
-    async fn take_cookie(&mut self, old: &str) -> Result<(), String> {
+    pub(crate) async fn take_cookie(&mut self, old: &str) -> Result<(), String> {
         let inside = format!(
             "<authCookies><AuthorizationCookie><PlugInId>SimpleTargeting</PlugInId><CookieData>{}</CookieData>\
              </AuthorizationCookie></authCookies><oldCookie><Expiration>2026-10-04T15:03:36Z</Expiration>{old}</oldCookie>\
@@ -314,16 +368,20 @@ impl Agent {
         Ok(())
     }
 
-    async fn register(&mut self) -> Result<(), String> {
+    pub(crate) async fn register(&mut self) -> Result<(), String> {
         let inside = format!(
-            "<cookie>{}</cookie><computerInfo><DnsName>pc.site.example</DnsName><OSMajorVersion>10</OSMajorVersion>\
-             <OSMinorVersion>0</OSMinorVersion><OSBuildNumber>26100</OSBuildNumber></computerInfo>",
-            self.cookie
+            "<cookie>{}</cookie><computerInfo><DnsName>{}</DnsName><OSMajorVersion>10</OSMajorVersion>\
+             <OSMinorVersion>0</OSMinorVersion><OSBuildNumber>26100</OSBuildNumber>\
+             <ComputerManufacturer>QEMU</ComputerManufacturer><ComputerModel>{}</ComputerModel>\
+             <ProcessorArchitecture>AMD64</ProcessorArchitecture><OldProductType>1</OldProductType>\
+             <ClientVersionMajorNumber>1507</ClientVersionMajorNumber>\
+             <ClientVersionMinorNumber>2601</ClientVersionMinorNumber></computerInfo>",
+            self.cookie, self.name, self.model
         );
         self.ask("RegisterComputer", &inside).await.map(|_| ())
     }
 
-    async fn handshake(&mut self) {
+    pub(crate) async fn handshake(&mut self) {
         self.config().await;
         self.authorize().await;
         self.take_cookie("").await.unwrap();
@@ -331,7 +389,7 @@ impl Agent {
     }
 
     /// One round; whether there will be another one.
-    async fn round(&mut self) -> Result<bool, String> {
+    pub(crate) async fn round(&mut self) -> Result<bool, String> {
         let is_installed = |held: &&Held| !held.is_leaf;
         let (installed, other): (Vec<_>, Vec<_>) = self.held.iter().partition(|(_, held)| is_installed(held));
         let lists = if self.held.is_empty() {
@@ -382,7 +440,7 @@ impl Agent {
     }
 
     /// A whole scan, the question about drivers with it.
-    async fn scan(&mut self) {
+    pub(crate) async fn scan(&mut self) {
         self.rounds = 0;
         while self.round().await.unwrap() {
             assert!(self.rounds < 100, "it never ends");
@@ -606,22 +664,22 @@ async fn whoever_may_not_ask_is_told_what_to_do() {
     assert_eq!(one(&text, "RevisionID"), some.0.to_string(), "what is not offered is left out");
     moved.round().await.unwrap();
 
-    // A cookie outlives the process: its keys lie in the store. After the store was put back it counts for nothing.
-    for (epoch, word) in [(1, None), (2, Some("ServerChanged"))] {
-        let again = node.listen(|config| config.epoch = epoch).await;
-        let mut after = Agent::new(again.addresses()[0], 1).await;
-        after.cookie.clone_from(&agent.cookie);
-        assert_eq!(after.round().await.err().as_deref(), word);
-        again.drain(SOON).await;
-    }
+    // A cookie outlives the process: its keys lie in the store.
+    let again = node.listen(|_| ()).await;
+    let mut after = Agent::new(again.addresses()[0], 1).await;
+    after.cookie.clone_from(&agent.cookie);
+    after.round().await.unwrap();
+    again.drain(SOON).await;
     // Another node's, an ended one, one from before the configuration changed.
-    let other = node.listen(|config| config.server = UpdateId::new([8; 16])).await;
+    let elsewhere = Node::below(&sim).await;
+    let other = elsewhere.listen(|_| ()).await;
     let mut stranger = Agent::new(other.addresses()[0], 3).await;
     stranger.handshake().await;
     agent.cookie.clone_from(&stranger.cookie);
     assert_eq!(agent.round().await.unwrap_err(), "ServerChanged");
     let clock = Arc::new(HandClock(AtomicU64::new(SystemClock.now().ms())));
-    let hours = serve(node.face_by(Config::new(UpdateId::new([7; 16]), 1), clock.clone()).await);
+    let registry = node.registry(Admission::default()).await;
+    let hours = serve(node.face_by(Config::default(), registry, clock.clone()).await);
     let mut late = Agent::new(hours.addresses()[0], 4).await;
     late.handshake().await;
     late.round().await.unwrap();
@@ -652,6 +710,7 @@ async fn whoever_may_not_ask_is_told_what_to_do() {
     for server in [server, other, hours, newer] {
         server.drain(SOON).await;
     }
+    elsewhere.close().await;
     node.close().await;
 }
 
@@ -704,6 +763,8 @@ async fn recorded_requests_and_reports_are_understood() {
     let node = Node::below(&sim).await;
     let server = node.listen(|_| ()).await;
     let mut agent = Agent::new(server.addresses()[0], 1).await;
+    // The recorded machine: its id belongs to no other.
+    (agent.name, agent.model) = ("REDACTED3".into(), "Standard PC (Q35 + ICH9, 2009)".into());
     agent.handshake().await;
     // Reports are taken; what is wanted of inventories is nothing.
     let event = |instance: u8| {

@@ -3,13 +3,14 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use waystation::base::time::Timestamp;
-use waystation::fleet::registry::{Admission, Admit, NEW_MAX, Registered, Registry};
+use waystation::base::time::{SystemClock, Timestamp};
+use waystation::fleet::registry::{Admission, Admit, Called, NEW_MAX, Registered, Registry};
 use waystation::model::deployment::Endpoint;
 use waystation::model::update::UpdateId;
 use waystation::store::fleet::{Admitted, Bios, Contact, EventKind, FORMER_MAX, HISTORY_MAX, Os, Registration};
 
-use crate::small_store::open;
+use crate::fault_disk::{FaultDisk, Faults};
+use crate::small_store::{config, open};
 
 const HOUR: u64 = 3_600_000;
 const T: u64 = 1_800_000_000_000;
@@ -28,7 +29,7 @@ fn machine(of: u32, name: &str, address: &str, hour: u64) -> Registration {
     Registration {
         endpoint: endpoint(of),
         name: name.into(),
-        os: Os { major: 10, minor: 0, build: 26_100, pack_major: 0, pack_minor: 0 },
+        os: Os { major: 10, minor: 0, build: 26_100, pack_major: 0, pack_minor: 0, product: 1 },
         maker: "Maker".into(),
         model: "Model 1".into(),
         bios: Bios { name: "Firmware".into(), version: "1.0".into(), date: "2025-01-01".into() },
@@ -136,6 +137,15 @@ async fn who_is_new_is_let_in_by_network_and_in_numbers() {
     assert_eq!(registry.fleet().count().await.unwrap(), 2 + u64::from(NEW_MAX));
     assert_eq!(registry.registered(machine(5, "n", "10.3.0.1", 0)).await.unwrap(), Registered::Accepted);
     assert_eq!(registry.registered(machine(6, "o", "10.2.0.1", 1)).await.unwrap(), Registered::Accepted);
+    let here = Registry::new(registry.fleet().clone(), Admission::default());
+    let mut many = tokio::task::JoinSet::new();
+    for of in 3000..3001 + NEW_MAX {
+        let here = here.clone();
+        many.spawn(
+            async move { here.registered(machine(of, &format!("m{of}"), "::ffff:127.0.0.1", 0)).await.unwrap() },
+        );
+    }
+    assert!(many.join_all().await.iter().all(|one| *one == Registered::Accepted), "the node itself is not counted");
     assert!(registry.fleet().forget(endpoint(6)).await.unwrap());
     assert!(kinds(&registry, 6).await.is_empty());
 }
@@ -150,6 +160,7 @@ async fn a_restart_keeps_endpoints_contacts_and_keys() {
     registry.contact(endpoint(1), "10.0.0.1".parse().unwrap(), Contact::Scan, at(3));
     registry.contact(endpoint(1), "10.0.0.7".parse().unwrap(), Contact::Report, at(5));
     registry.contact(endpoint(7), "10.0.0.7".parse().unwrap(), Contact::Scan, at(5));
+    registry.registered(machine(1, "a", "10.0.0.7", 5)).await.unwrap();
     let known = store.fleet().endpoint(endpoint(1)).await.unwrap();
     let contacts = store.fleet().contacts(endpoint(1)).await.unwrap();
     drop((registry, store));
@@ -160,12 +171,74 @@ async fn a_restart_keeps_endpoints_contacts_and_keys() {
     let kept = store.fleet().contacts(endpoint(1)).await.unwrap();
     assert_eq!(kept, contacts);
     let last = [Contact::Handshake, Contact::Registration, Contact::Scan, Contact::Report].map(|one| kept.last(one));
-    assert_eq!(last, [None, Some(at(0)), Some(at(3)), Some(at(5))]);
+    assert_eq!(last, [None, Some(at(5)), Some(at(3)), Some(at(5))]);
     assert_eq!((kept.latest(), kept.address), (Some(at(5)), Some("10.0.0.7".parse().unwrap())));
     assert_eq!(store.fleet().contacts(endpoint(7)).await.unwrap().latest(), None, "nobody registered it");
+    let history: Vec<_> =
+        store.fleet().history(endpoint(1)).await.unwrap().into_iter().map(|event| event.kind).collect();
+    assert_eq!(history, [EventKind::First, EventKind::Address], "it moved once, whoever noticed");
     let again = store.fleet().server(at(1)).await.unwrap();
     assert_eq!((again.id, again.epoch, again.signs.number), (server.id, server.epoch, server.signs.number));
     assert_eq!(again.signs.key.expose(), server.signs.key.expose());
+}
+
+#[tokio::test]
+async fn a_store_that_takes_nothing_stops_nobody_who_is_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultDisk::new(dir.path());
+    let opened =
+        Store::open_with(config(dir.path()), Arc::new(disk.clone()), Arc::new(SystemClock), &disk.medium()).unwrap();
+    let registry = Registry::open(opened.0.fleet(), Admission::default()).await;
+    assert_eq!(registry.registered(machine(1, "a", "10.0.0.1", 0)).await.unwrap(), Registered::Accepted);
+    let seat = registry.seat(endpoint(1)).unwrap();
+    disk.set_faults(Faults { index_full: true, ..Faults::default() });
+    // It moved, which would be history; another machine comes with its id; and a new one comes.
+    let moved = registry.register(machine(1, "a", "10.1.0.9", 1)).await.unwrap();
+    assert_eq!(moved, (Registered::Accepted, Some(seat.machine)));
+    assert_eq!(registry.registered(machine(1, "b", "10.0.0.2", 1)).await.unwrap(), Registered::Contested);
+    assert!(registry.registered(machine(2, "c", "10.0.0.3", 1)).await.is_err(), "it must be kept to be known");
+    assert!(registry.seat(endpoint(1)).unwrap().is_served && registry.seat(endpoint(2)).is_none());
+    assert!(registry.admit(endpoint(1), "ann".into(), at(1)).await.is_ok(), "there is nothing to write");
+    assert!(registry.bind(endpoint(1), "b".into(), "ann".into(), at(1)).await.is_ok(), "nor is there such a contest");
+    disk.set_faults(Faults::default());
+    assert_eq!(registry.registered(machine(2, "c", "10.0.0.3", 1)).await.unwrap(), Registered::Accepted);
+    assert_eq!(registry.registered(machine(1, "a", "10.1.0.9", 1)).await.unwrap(), Registered::Accepted);
+    let known = registry.fleet().endpoint(endpoint(1)).await.unwrap().unwrap();
+    assert_eq!(known.registration.address, "10.1.0.9".parse::<IpAddr>().unwrap(), "what was not kept comes again");
+}
+
+#[tokio::test]
+async fn seats_follow_what_people_say_and_are_there_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let hold = || Admission { otherwise: Admit::Hold, networks: vec![] };
+    let registry = Registry::open(store.fleet(), hold()).await;
+    assert!(registry.seat(endpoint(1)).is_none());
+    let (held, machine_of_1) = registry.register(machine(1, "PC1.example", "10.0.0.1", 0)).await.unwrap();
+    let seat = registry.seat(endpoint(1)).unwrap();
+    assert_eq!((held, seat.is_served, machine_of_1), (Registered::Held, false, Some(seat.machine)));
+    assert!(registry.admit(endpoint(1), "ann".into(), at(1)).await.unwrap());
+    assert!(registry.seat(endpoint(1)).unwrap().is_served);
+    assert!(seat.is_called(Called::of("pc1.EXAMPLE")) && !seat.is_called(Called::of("pc2.example")));
+    // Another machine of the same name, by its model: the name alone says no more who it is.
+    let rebuilt = Registration { model: "Model 2".into(), ..machine(1, "pc1.example", "10.0.0.1", 1) };
+    assert_eq!(registry.register(rebuilt).await.unwrap(), (Registered::Contested, None));
+    let seat = registry.seat(endpoint(1)).unwrap();
+    assert!(seat.is_served && !seat.is_called(Called::of("pc1.example")) && Some(seat.machine) == machine_of_1);
+    // More endpoints than are read at a time.
+    let mut many = tokio::task::JoinSet::new();
+    for of in 10..10 + NEW_MAX {
+        let registry = registry.clone();
+        many.spawn(async move { registry.registered(machine(of, &format!("m{of}"), "10.2.0.1", 0)).await.unwrap() });
+    }
+    many.join_all().await;
+    drop((registry, store));
+    let store = open(dir.path());
+    let registry = Registry::open(store.fleet(), hold()).await;
+    assert_eq!(registry.seat(endpoint(1)), Some(seat), "a machine has the same number after a restart");
+    assert!((10..10 + NEW_MAX).all(|of| registry.seat(endpoint(of)).is_some_and(|seat| !seat.is_served)));
+    assert!(registry.forget(endpoint(1)).await.unwrap() && registry.seat(endpoint(1)).is_none());
+    assert!(!registry.forget(endpoint(1)).await.unwrap());
 }
 
 #[tokio::test]

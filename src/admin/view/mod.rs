@@ -5,6 +5,7 @@
 
 pub mod bandwidth;
 mod content;
+pub mod endpoints;
 pub mod filters;
 mod job;
 pub mod policy;

@@ -1,6 +1,7 @@
 //! The table of sections and keys: name, kind, default, effect and explanation of each, standing once. The template, the
 //! reference, the checks and the typed form all come from here. Names are part of the product's face: none is renamed.
 
+use crate::app::config::kinds::endpoint::AdmitByNetwork;
 use crate::app::config::kinds::filter::{self, Chosen, Languages};
 use crate::app::config::kinds::network::{
     Address, Addresses, HostNames, Networks, OriginEntries, ProxyChoice, ProxyUrl, SyncProxy, UrlText, Urls,
@@ -13,6 +14,7 @@ use crate::app::config::kinds::{Kind, shown};
 use crate::app::error::{ConfigError, Problem};
 use crate::app::logs::LogFormat;
 use crate::fill::{Complete, Verify};
+use crate::fleet::registry::Admit;
 use crate::model::policy::Mode;
 use crate::model::settings::{Effect, Raw, Settings};
 use crate::model::update::Severity;
@@ -399,6 +401,14 @@ table! {
         /// Networks whose clients may scan over plain HTTP. Update metadata is unsigned: who can change it on the wire
         /// runs code on the clients. Loopback may always, and over HTTPS everybody.
         plaintext: Networks = list(&[]), Restart;
+        /// What becomes of an endpoint that scans for the first time. "accept": it is served. "hold": it is known, and served once
+        /// `waystation endpoints admit` lets it in. "refuse": it is neither. Who is known already is served as before.
+        unknown: Admit = text("accept"), Restart;
+        /// What holds for networks instead, the narrowest counts, such as `["10.0.0.0/8: accept", "10.9.0.0/16: hold"]`.
+        unknown_networks: AdmitByNetwork = list(&[]), Restart;
+        /// The networks of the site. An endpoint that was last heard of from elsewhere is shown as roaming; with none named, all
+        /// are on site. Nothing is refused by it.
+        site_networks: Networks = list(&[]), Restart;
     }
     /// Limits against clients that take too much. A reload changes them for connections that begin after it; none is cut
     /// by it.

@@ -12,6 +12,7 @@ use crate::app::config::kinds::word::UpstreamKind;
 use crate::app::config::secret;
 use crate::app::error::{ConfigError, Problem};
 use crate::base::secret::Secret;
+use crate::fleet::registry::Admission;
 use crate::model::filter::Selection;
 use crate::model::payload::{Location, Standing};
 use crate::model::policy::{Choice, Written};
@@ -340,15 +341,20 @@ fn account(store: &str) -> UpdateId {
     UpdateId::new(bytes)
 }
 
-/// For scans, over the store with the id `store` in an epoch; content is listened for at `http`.
-pub(crate) fn scan(typed: &Typed, store: &str, epoch: u64, http: Vec<SocketAddr>) -> serve::client::Config {
+/// For scans; content is listened for at `http`.
+pub(crate) fn scan(typed: &Typed, http: Vec<SocketAddr>) -> serve::client::Config {
     serve::client::Config {
         plaintext: typed.scan.plaintext.0.clone(),
         content_url: typed.advertise.content_url.0.clone(),
         http,
         name: node_name(typed),
-        ..serve::client::Config::new(account(store), epoch)
+        ..serve::client::Config::default()
     }
+}
+
+/// Which endpoints are let in that were never seen.
+pub(crate) fn admission(typed: &Typed) -> Admission {
+    Admission { otherwise: typed.scan.unknown, networks: typed.scan.unknown_networks.0.clone() }
 }
 
 /// What of the catalog is wanted, as it was written.

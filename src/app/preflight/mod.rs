@@ -71,6 +71,7 @@ pub(crate) fn findings(
     network::upstream(typed, &mut found);
     tried::authorities(typed, &mut found);
     network::networks(typed, &mut found);
+    network::unknown(typed, &mut found);
     network::without_effect(typed, settings, &mut found);
     authority::site_ca(typed, machine.now, &mut found);
     bandwidth::rates(typed, &mut found);

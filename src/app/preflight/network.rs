@@ -9,6 +9,7 @@ use crate::app::config::kinds::word::UpstreamKind;
 use crate::app::config::rooms;
 use crate::app::machine::Machine;
 use crate::app::preflight::{Found, is_shipped};
+use crate::fleet::registry::Admit;
 use crate::model::origin::{AllowList, is_public};
 use crate::model::report::Verdict;
 use crate::model::settings::Settings;
@@ -197,6 +198,32 @@ pub(super) fn without_effect(typed: &Typed, settings: &Settings, found: &mut Fou
                 "take it out, or leave it for later",
             );
         }
+    }
+}
+
+/// Endpoints that were never seen and can never come in, or wait for a person wherever they come from.
+pub(super) fn unknown(typed: &Typed, found: &mut Found) {
+    let scan = &typed.scan;
+    let is_any =
+        |wanted: Admit| scan.unknown == wanted || scan.unknown_networks.0.iter().any(|(_, admit)| *admit == wanted);
+    if is_any(Admit::Accept) {
+        return;
+    }
+    if is_any(Admit::Hold) {
+        found.add(
+            Verdict::Note,
+            "unknown-endpoints",
+            "scan.unknown",
+            "no endpoint that scans for the first time is served until somebody lets it in",
+            "`waystation endpoints list --held` shows who waits, and `waystation endpoints admit` lets them in",
+        );
+    } else {
+        found.warn(
+            "unknown-endpoints",
+            "scan.unknown",
+            "every endpoint that scans for the first time is refused, wherever it comes from",
+            "set it to \"hold\", or name the networks of your endpoints in scan.unknown_networks: \"10.0.0.0/8: accept\"",
+        );
     }
 }
 

@@ -7,7 +7,6 @@ use ipnet::IpNet;
 
 use crate::base::time::Timestamp;
 use crate::model::deployment::detection::Detection;
-use crate::model::update::UpdateId;
 
 /// When what `GetConfig` answers was changed last: 2026-11-22. It is a part of the program, so this is raised with it; agents whose
 /// cookie is older ask for the configuration again.
@@ -25,10 +24,6 @@ pub struct Config {
     pub content_url: Option<String>,
     /// Where content is listened for over plain HTTP.
     pub http: Vec<SocketAddr>,
-    /// The id of the store, whose numbers the agents hold.
-    pub server: UpdateId,
-    /// Rises when the store was put back to an earlier state.
-    pub epoch: u64,
     /// What the node calls itself.
     pub name: String,
     /// What is detected where nobody decided anything.
@@ -39,22 +34,21 @@ pub struct Config {
     pub cookie_life: Duration,
 }
 
-impl Config {
-    /// For the store with this id and epoch, with nothing else set.
-    pub fn new(server: UpdateId, epoch: u64) -> Self {
+impl Default for Config {
+    fn default() -> Self {
         Self {
             plaintext: Vec::new(),
             content_url: None,
             http: Vec::new(),
-            server,
-            epoch,
             name: "waystation".into(),
             detection: Detection::default(),
             changed: CHANGED,
             cookie_life: COOKIE_LIFE,
         }
     }
+}
 
+impl Config {
     /// Whether a client may scan over this connection: metadata is unsigned, so that who can change it on the wire runs code on the
     /// client.
     pub(super) fn lets(&self, client: IpAddr, secure: bool) -> bool {
@@ -68,8 +62,8 @@ mod tests {
 
     #[test]
     fn plain_http_is_for_loopback_and_named_networks() {
-        let mut config = Config::new(UpdateId::new([1; 16]), 1);
-        config.plaintext = vec!["10.1.0.0/16".parse().unwrap(), "2001:db8::/32".parse().unwrap()];
+        let plaintext = vec!["10.1.0.0/16".parse().unwrap(), "2001:db8::/32".parse().unwrap()];
+        let config = Config { plaintext, ..Config::default() };
         let lets = |address: &str, secure| config.lets(address.parse().unwrap(), secure);
         assert!(
             lets("127.0.0.1", false) && lets("::1", false) && lets("10.1.2.3", false) && lets("2001:db8::7", false)

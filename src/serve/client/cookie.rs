@@ -1,23 +1,31 @@
 //! Cookies: what an agent brings back with each request, and nobody but this node reads or makes.
 //!
-//! Behind a word that says whose form it is and the id of the server stand a nonce and, sealed with AES-256-GCM, a [`Ticket`]; word and
-//! id are authenticated with it. So another server's cookie is told from a forged one without any state.
+//! Behind a word that says whose form it is, the id of the server and the epoch of its store stand a nonce and, sealed with AES-256-GCM, a
+//! [`Ticket`]; what stands before it is authenticated with it. So another server's cookie, and one of before the store was put back, are
+//! told from a forged one without any state, and without the keys, which are in no backup.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use serde::{Deserialize, Serialize};
 
 use crate::base::time::Timestamp;
+use crate::fleet::registry::{Called, Machine};
 use crate::model::update::UpdateId;
 use crate::serve::client::error::Error;
 
 /// What a cookie begins with.
-const WORD: &[u8; 4] = b"WSC1";
+const WORD: &[u8; 4] = b"WSC2";
 
 /// Bytes before the nonce.
-const HEAD: usize = WORD.len() + 16;
+const HEAD: usize = WORD.len() + 16 + 8;
 
-/// The longest that is looked at: one of ours has some 130 bytes.
-const BYTES_MAX: usize = 1024;
+/// The longest that is looked at: one of ours has some 150 bytes, and what [`TARGETS_BYTES_MAX`] allows besides.
+const BYTES_MAX: usize = 4096;
+
+/// Bytes of the names of groups that an endpoint says it is in: of more, the first ones. Seven of the longest names.
+const TARGETS_BYTES_MAX: usize = 2000;
+
+/// Names of groups, likewise: as many as are kept of an endpoint.
+const TARGETS_MAX: usize = 32;
 
 /// Bytes of a key.
 pub(super) const KEY_BYTES: usize = 32;
@@ -32,18 +40,22 @@ pub(super) enum Use {
 }
 
 /// What a cookie says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Ticket {
     /// What it is for.
     pub(super) of: Use,
-    /// The epoch of the store that it was given out in.
-    pub(super) epoch: u64,
     /// Which endpoint.
     pub(super) client: [u8; 16],
+    /// Under which name.
+    pub(super) name: Called,
+    /// The groups that it was told to be in.
+    pub(super) targets: Vec<String>,
+    /// By chance; what was given out for this cookie has the same.
+    pub(super) session: u64,
     /// Until when it may be used.
     pub(super) until: Timestamp,
-    /// The endpoint has told what machine it is.
-    pub(super) registered: bool,
+    /// The machine that it told to be, where the id is bound to that one.
+    pub(super) machine: Option<Machine>,
     /// The configuration that the agent knew was of this time.
     pub(super) config: Timestamp,
     /// Up to where it was told of changes, by the logical clock of the catalog.
@@ -64,11 +76,24 @@ impl Ticket {
     }
 }
 
+/// The groups that an endpoint was told to be in: names with semicolons between them.
+pub(super) fn targets(text: &str) -> Vec<String> {
+    let names = text.split(';').map(str::trim).filter(|name| !name.is_empty());
+    let mut bytes = 0;
+    let fits = |name: &&str| {
+        bytes += name.len();
+        bytes <= TARGETS_BYTES_MAX
+    };
+    names.take_while(fits).take(TARGETS_MAX).map(str::to_owned).collect()
+}
+
 /// Why a cookie says nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unsealed {
     /// It is another server's of this kind.
     Elsewhere,
+    /// It is this server's, of before its store was put back, or of a later state than the store is in.
+    OtherEpoch,
     /// It is another kind of server's, or nobody's.
     Unreadable,
 }
@@ -76,20 +101,22 @@ pub(super) enum Unsealed {
 /// Makes and reads cookies of one server. The first key seals, all of them open: so keys are replaced while cookies live.
 pub(super) struct Sealer {
     server: UpdateId,
+    epoch: u64,
     keys: Vec<LessSafeKey>,
 }
 
 impl Sealer {
-    /// Of this server, with keys, the newest first; one at least.
-    pub(super) fn new(server: UpdateId, keys: &[[u8; KEY_BYTES]]) -> Result<Self, Error> {
+    /// Of this server in this epoch of its store, with keys, the newest first; one at least.
+    pub(super) fn new(server: UpdateId, epoch: u64, keys: &[[u8; KEY_BYTES]]) -> Result<Self, Error> {
         let key = |bytes: &[u8; KEY_BYTES]| UnboundKey::new(&AES_256_GCM, bytes).map(LessSafeKey::new);
         let keys = keys.iter().map(key).collect::<Result<_, _>>().map_err(|_| Error::Sealing)?;
-        Ok(Self { server, keys })
+        Ok(Self { server, epoch, keys })
     }
 
     fn head(&self) -> [u8; HEAD] {
         let mut head = [0; HEAD];
-        for (slot, byte) in head.iter_mut().zip(WORD.iter().chain(self.server.bytes())) {
+        let epoch = self.epoch.to_le_bytes();
+        for (slot, byte) in head.iter_mut().zip(WORD.iter().chain(self.server.bytes()).chain(&epoch)) {
             *slot = *byte;
         }
         head
@@ -117,8 +144,10 @@ impl Sealer {
         if !head.starts_with(WORD) {
             return Err(Unsealed::Unreadable);
         }
-        if *head != self.head() {
-            return Err(Unsealed::Elsewhere);
+        let own = self.head();
+        if *head != own {
+            let is_ours = head.iter().zip(&own).take(WORD.len() + 16).all(|(theirs, ours)| theirs == ours);
+            return Err(if is_ours { Unsealed::OtherEpoch } else { Unsealed::Elsewhere });
         }
         for key in &self.keys {
             let mut bytes = sealed.to_vec();
@@ -138,10 +167,12 @@ mod tests {
     fn ticket() -> Ticket {
         Ticket {
             of: Use::Ask,
-            epoch: 3,
             client: [9; 16],
+            name: Called::of("pc"),
+            targets: targets("Pilot;Site A"),
+            session: 12,
             until: Timestamp::from_ms(77),
-            registered: true,
+            machine: None,
             config: Timestamp::from_ms(5),
             mark: u64::MAX,
             part: Some((1, 2)),
@@ -154,20 +185,33 @@ mod tests {
     fn what_was_sealed_is_read_and_nothing_else() {
         let (old, new) = ([1; KEY_BYTES], [2; KEY_BYTES]);
         let server = UpdateId::new([4; 16]);
-        let sealer = |keys: &[[u8; KEY_BYTES]]| Sealer::new(server, keys).unwrap();
+        let sealer = |keys: &[[u8; KEY_BYTES]]| Sealer::new(server, 3, keys).unwrap();
         let cookie = sealer(&[old]).seal(&ticket()).unwrap();
         assert_eq!(sealer(&[old]).open(&cookie), Ok(ticket()));
         assert_eq!(sealer(&[new, old]).open(&cookie), Ok(ticket()), "a former key still opens");
         assert_eq!(sealer(&[new]).open(&cookie), Err(Unsealed::Unreadable));
         assert_ne!(sealer(&[old]).seal(&ticket()).unwrap(), cookie, "a nonce is used once");
-        let other = Sealer::new(UpdateId::new([5; 16]), &[old]).unwrap();
+        let other = Sealer::new(UpdateId::new([5; 16]), 3, &[old]).unwrap();
         assert_eq!(other.open(&cookie), Err(Unsealed::Elsewhere));
+        let later = Sealer::new(server, 4, &[new]).unwrap();
+        assert_eq!(later.open(&cookie), Err(Unsealed::OtherEpoch), "told without the key that made it");
         for at in 0..cookie.len() {
             let mut forged = cookie.clone();
             forged[at] ^= 1;
             assert!(sealer(&[old]).open(&forged).is_err(), "byte {at}");
             assert!(sealer(&[old]).open(&cookie[..at]).is_err(), "cut at {at}");
         }
-        assert_eq!(sealer(&[old]).open(&[b'W'; 4096]), Err(Unsealed::Unreadable));
+        assert_eq!(sealer(&[old]).open(&[b'W'; 4097]), Err(Unsealed::Unreadable));
+    }
+
+    #[test]
+    fn the_longest_cookie_is_one_that_is_looked_at() {
+        let longest = targets(&format!("{};", "x".repeat(TARGETS_BYTES_MAX / TARGETS_MAX)).repeat(40));
+        assert_eq!(longest.len(), TARGETS_MAX);
+        assert_eq!(targets(" Pilot ;; Site A;"), ["Pilot", "Site A"]);
+        assert_eq!(targets(&format!("Pilot;{}", "x".repeat(4000))), ["Pilot"]);
+        let sealer = Sealer::new(UpdateId::new([4; 16]), 3, &[[1; KEY_BYTES]]).unwrap();
+        let long = Ticket { targets: longest, ..ticket() };
+        assert_eq!(sealer.open(&sealer.seal(&long).unwrap()), Ok(long));
     }
 }

@@ -7,6 +7,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::fleet::registry::Registered;
+
 /// Bounds of the time buckets, in seconds: from a repeat scan with nothing new to the first one after a start, which loads the catalog.
 const SECONDS: [f64; 11] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0, 60.0];
 
@@ -27,6 +29,8 @@ pub struct Counters {
     repeated: Counter,
     /// Events that could not be read.
     unread: Counter,
+    /// Machines that said what they are, by what came of it.
+    registrations: Family<Came, Counter>,
     /// Time from the head of a request to its whole answer.
     duration: Histogram,
     /// Requests now being answered.
@@ -39,6 +43,11 @@ struct Answered {
     fault: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Came {
+    ruling: &'static str,
+}
+
 impl Default for Counters {
     fn default() -> Self {
         Self {
@@ -49,6 +58,7 @@ impl Default for Counters {
             events: Counter::default(),
             repeated: Counter::default(),
             unread: Counter::default(),
+            registrations: Family::default(),
             duration: Histogram::new(SECONDS),
             in_flight: Gauge::default(),
         }
@@ -70,6 +80,11 @@ impl Counters {
         registry.register("events", "Events that agents reported, each once", self.events.clone());
         registry.register("events_repeated", "Events that agents reported again", self.repeated.clone());
         registry.register("events_unread", "Reported events that could not be read", self.unread.clone());
+        registry.register(
+            "registrations",
+            "Machines that said what they are, by what came of it",
+            self.registrations.clone(),
+        );
         registry.register_with_unit(
             "duration",
             "Time until the answer to an agent is ready",
@@ -100,6 +115,18 @@ impl Counters {
     /// So many revisions were sent.
     pub(super) fn revisions(&self, many: u64) {
         self.revisions.inc_by(many);
+    }
+
+    /// A machine said what it is.
+    pub(super) fn registered(&self, came: Registered) {
+        let ruling = match came {
+            Registered::Accepted => "accepted",
+            Registered::Held => "held",
+            Registered::Refused => "refused",
+            Registered::TooMany => "too-many",
+            Registered::Contested => "contested",
+        };
+        self.registrations.get_or_create_owned(&Came { ruling }).inc();
     }
 
     /// Events of one batch.

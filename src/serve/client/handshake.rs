@@ -4,16 +4,20 @@
 //! ours, ours says so; the first question with that one is refused with `ServerChanged`, so that the agent takes a new one and maps what
 //! it holds (`RefreshCache`). Where it asks with another server's cookie at once, that one is refused the same way.
 
+use std::sync::Arc;
+
 use crate::base::time::Timestamp;
+use crate::fleet::registry::{Called, Seat};
+use crate::model::deployment::Endpoint;
 use crate::model::update::UpdateId;
-use crate::serve::client::cookie::{Ticket, Unsealed, Use};
+use crate::serve::client::cookie::{Ticket, Unsealed, Use, targets};
 use crate::serve::client::error::Error;
 use crate::serve::client::route::{Asked, Said};
 use crate::serve::client::{Config, Scans};
 use crate::wire::soap::Version;
 use crate::wire::wsusss::authorize::{AuthorizationCookie, Cookie, PlugIn};
 use crate::wire::wsusss::values::{Opaque, Time};
-use crate::wire::wusp::handshake::{GetAuthorizationCookie, GetCookie, RegisterComputer};
+use crate::wire::wusp::handshake::{GetAuthorizationCookie, GetCookie};
 use crate::wire::wusp::{Face, FaultCode, Method, answer};
 
 /// Updates of which more may be asked at once, as WSUS servers have it.
@@ -25,7 +29,7 @@ const PLUG_IN: &str = "SimpleTargeting";
 /// What the server speaks: below 3.2 agents do not scan for categories.
 const PROTOCOL: &str = "3.2";
 
-/// Whether an endpoint must have registered for what it asks.
+/// Whether an endpoint must have registered, and be served, for what it asks.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Need {
     /// It must.
@@ -82,19 +86,22 @@ impl Scans {
             .parse()
             .map_err(|error| Error::parameter("clientId", format!("the id of an endpoint is none: {error}")))?;
         asked.client = Some(client);
-        let ticket = self.ticket(Use::Authorize, client, (0, 0));
+        let (name, groups) = (Called::of(&request.dns_name), request.target_groups.as_deref().unwrap_or_default());
+        let ticket = self.ticket(Use::Authorize, client, name, targets(groups), (0, 0));
         let data = Opaque::new(&self.sealer.seal(&ticket)?);
         let cookie = AuthorizationCookie { plug_in_id: PLUG_IN.to_owned(), data };
         Ok(Said::Whole(answer::authorization(version, &cookie)))
     }
 
-    fn ticket(&self, of: Use, client: UpdateId, protocol: (u16, u16)) -> Ticket {
+    fn ticket(&self, of: Use, client: UpdateId, name: Called, targets: Vec<String>, protocol: (u16, u16)) -> Ticket {
         Ticket {
             of,
-            epoch: self.config.epoch,
             client: *client.bytes(),
+            name,
+            targets,
+            session: 0,
             until: self.clock.now().after(self.config.cookie_life),
-            registered: self.members.is_registered(client),
+            machine: None,
             config: self.config.changed,
             mark: 0,
             part: None,
@@ -110,7 +117,7 @@ impl Scans {
         let shown = request.authorization.iter().find(|cookie| cookie.plug_in_id == PLUG_IN).ok_or_else(none)?;
         let sealed = shown.data.bytes().ok_or_else(none)?;
         let who = self.sealer.open(&sealed).map_err(|_| none())?;
-        let is_good = who.of == Use::Authorize && who.epoch == self.config.epoch && who.until > self.clock.now();
+        let is_good = who.of == Use::Authorize && who.until > self.clock.now();
         if !is_good {
             return Err(none());
         }
@@ -118,17 +125,31 @@ impl Scans {
         if request.last_change.as_ref().and_then(Time::at).is_some_and(|known| known < self.config.changed) {
             return Err(Error::refused(FaultCode::ConfigChanged, "the agent knows an earlier configuration"));
         }
-        let mut ticket = self.ticket(Use::Ask, who.client(), protocol(&request.protocol_version));
+        let mut session = [0; 8];
+        getrandom::fill(&mut session).map_err(|_| Error::Sealing)?;
+        let protocol = protocol(&request.protocol_version);
+        let mut ticket = self.ticket(Use::Ask, who.client(), who.name, who.targets, protocol);
+        ticket.session = u64::from_le_bytes(session);
         match request.old.as_ref().map(|old| self.opened(old)) {
             // What the agent was told of changes it still knows.
-            Some(Ok(old)) if old.epoch == ticket.epoch && old.client == ticket.client && !old.foreign => {
+            Some(Ok(old)) if old.client == ticket.client && !old.foreign => {
                 ticket.mark = old.mark;
-                ticket.registered |= old.registered;
+                // A copy of the machine has its cookie too, and once it has a name of its own it must say what it is.
+                if (old.name, &old.targets) == (ticket.name, &ticket.targets) {
+                    ticket.machine = self.members.machine(&old);
+                }
             }
             Some(Err(_)) => ticket.foreign = true,
             Some(Ok(_)) | None => {}
         }
+        asked.seat = self.seat(&ticket);
         Ok(Said::Whole(answer::cookie(version, &self.cookie(&ticket)?)))
+    }
+
+    /// What is known of the endpoint of a ticket, where it is the machine that its id is bound to, and is served.
+    fn seat(&self, ticket: &Ticket) -> Option<Arc<Seat>> {
+        let seat = self.registry.seat(Endpoint(ticket.client()));
+        seat.filter(|seat| seat.is_served && Some(seat.machine) == ticket.machine)
     }
 
     fn opened(&self, cookie: &Cookie) -> Result<Ticket, Unsealed> {
@@ -151,6 +172,9 @@ impl Scans {
             Err(Unsealed::Elsewhere) => {
                 return refused(FaultCode::ServerChanged, "the cookie is that of another node");
             }
+            Err(Unsealed::OtherEpoch) => {
+                return refused(FaultCode::ServerChanged, "the store was put back since the cookie was given out");
+            }
             Err(Unsealed::Unreadable) => {
                 return refused(FaultCode::InvalidCookie, "the cookie is none of this server's");
             }
@@ -158,9 +182,6 @@ impl Scans {
         asked.client = Some(ticket.client());
         if ticket.of != Use::Ask {
             return refused(FaultCode::InvalidCookie, "the cookie is one for GetCookie");
-        }
-        if ticket.epoch != self.config.epoch {
-            return refused(FaultCode::ServerChanged, "the store was put back since the cookie was given out");
         }
         if ticket.foreign {
             return refused(FaultCode::ServerChanged, "the agent comes from another server");
@@ -171,23 +192,15 @@ impl Scans {
         if ticket.config < self.config.changed {
             return refused(FaultCode::ConfigChanged, "the cookie is older than the configuration");
         }
-        ticket.registered |= self.members.is_registered(ticket.client());
-        if need == Need::Registered && !ticket.registered {
-            return refused(FaultCode::RegistrationRequired, "the endpoint has not registered");
+        ticket.machine = self.members.machine(&ticket);
+        asked.seat = self.seat(&ticket);
+        if need == Need::Registered && asked.seat.is_none() {
+            return refused(
+                FaultCode::RegistrationRequired,
+                "the endpoint has not registered, or is not let in, or its id belongs to another machine",
+            );
         }
         Ok(ticket)
-    }
-
-    /// To `RegisterComputer`.
-    pub(super) fn register(
-        &self,
-        version: Version,
-        request: &RegisterComputer,
-        asked: &mut Asked,
-    ) -> Result<Said, Error> {
-        let ticket = self.admit(request.cookie.as_ref(), Need::Any, asked)?;
-        self.members.register(ticket.client(), self.now());
-        Ok(Said::Whole(answer::registered(version)))
     }
 
     /// Now.

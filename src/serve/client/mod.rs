@@ -4,7 +4,8 @@
 //! 1. It is one of ours by its path; over plain HTTP only clients of named networks are listened to. (`route`)
 //! 2. Its body is read, bounded in bytes and time and in what all bodies together may take, and decoded on a thread that may block.
 //!    (`route`)
-//! 3. Its cookie is opened: who asks, and whether it may. (`cookie`, `handshake`, `members`)
+//! 3. Its cookie is opened: who asks, and whether it may (`cookie`, `handshake`, `members`). What a machine says of itself is laid before
+//!    the registry (`register`).
 //! 4. It is answered: the handshake (`handshake`), the rounds of a scan (`rounds`) from the catalog in memory (`known`), more about
 //!    updates and where their files are (`more`, `texts`, `place`), what happened (`told`).
 //! 5. The answer is packed where the agent wants it so, and goes out; what was said is logged and counted before that. (`route`,
@@ -24,6 +25,7 @@ mod known;
 mod members;
 mod more;
 mod place;
+mod register;
 mod rounds;
 mod route;
 mod texts;
@@ -35,6 +37,8 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use crate::base::time::Clock;
+use crate::fleet::registry::Registry;
+use crate::model::update::UpdateId;
 use crate::serve::client::cookie::Sealer;
 use crate::serve::client::error::Error;
 use crate::serve::client::known::{Catalogs, Known};
@@ -60,8 +64,11 @@ pub struct Scans {
     config: Config,
     clock: Arc<dyn Clock>,
     counters: Counters,
+    /// By which endpoints know this server.
+    server: UpdateId,
     sealer: Sealer,
     members: Members,
+    registry: Registry,
     catalog: Catalog,
     catalogs: Arc<Catalogs>,
     texts: Arc<Texts>,
@@ -75,14 +82,21 @@ pub struct Scans {
 }
 
 impl Scans {
-    /// The scan face over the catalog of this store, with the keys that lie there. Fails where the system gives no random numbers.
-    pub async fn open(config: Config, store: &Store, clock: Arc<dyn Clock>) -> Result<Self, String> {
-        let sealer = async || Sealer::new(config.server, &members::keys(store, clock.now()).await?);
-        let sealer = sealer().await.map_err(|error: Error| error.to_string())?;
+    /// The scan face over the catalog of this store, with the keys that lie there and the endpoints of a registry over the same store.
+    /// Fails where the system gives no random numbers.
+    pub async fn open(
+        config: Config,
+        registry: Registry,
+        store: &Store,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, String> {
+        let (server, sealer) = members::identity(store, clock.now()).await.map_err(|error| error.to_string())?;
         let catalog = store.catalog();
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         Ok(Self {
+            server,
             sealer,
+            registry,
             catalogs: Arc::new(Catalogs::new(catalog.clone(), config.detection.clone())),
             texts: Arc::new(Texts::new(catalog.clone())),
             catalog,

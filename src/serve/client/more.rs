@@ -35,7 +35,7 @@ impl Scans {
             Request::Config(_) => Ok(self.config(version, method)),
             Request::Authorize(request) => self.authorize(version, &request, asked),
             Request::Cookie(request) => self.give_cookie(version, &request, asked),
-            Request::Register(request) => self.register(version, &request, asked),
+            Request::Register(request) => self.register(version, &request, asked).await,
             Request::CategoryScan(request) => self.categories(version, request).await,
             Request::Sync(request) => self.sync(version, *request, asked).await,
             Request::Printers(request) => self.printers(version, &request, asked),

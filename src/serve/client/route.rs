@@ -16,6 +16,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use tokio::sync::SemaphorePermit;
 
 use crate::base::limits::WINDOW;
+use crate::fleet::registry::Seat;
 use crate::model::shown;
 use crate::model::update::UpdateId;
 use crate::net::{self, Body, Cut, Frames, Peer, body};
@@ -46,6 +47,8 @@ pub(super) struct Asked {
     pub(super) host: Option<String>,
     /// Which client it was, once its cookie was read: for the log.
     pub(super) client: Option<UpdateId>,
+    /// What is known of it, once it is sure that it is the machine that its id is bound to, and that it was let in.
+    pub(super) seat: Option<Arc<Seat>>,
 }
 
 impl Asked {
@@ -103,7 +106,7 @@ pub(in crate::serve) async fn respond(
     let (begun, _running) = (Instant::now(), scans.counters.began());
     let host = head.uri.authority().map(|authority| authority.as_str().to_owned());
     let host = host.or_else(|| head.headers.get(HOST)?.to_str().ok().map(str::to_owned));
-    let mut asked = Asked { peer, host, client: None };
+    let mut asked = Asked { peer, host, client: None, seat: None };
     let bytes = match read(scans, peer, head, incoming).await {
         Ok(bytes) => bytes,
         Err(Unread::Away(code, text)) => {
@@ -173,7 +176,10 @@ async fn answer(scans: &Arc<Scans>, service: Face, bytes: Bytes, asked: &mut Ask
     };
     let (version, method) = (request.version, request.method);
     match scans.answer(request, asked).await {
-        Ok(said) => Answered { operation: method.name(), fault: "", why: String::new(), said },
+        Ok(said) => {
+            scans.heard(method, asked);
+            Answered { operation: method.name(), fault: "", why: String::new(), said }
+        }
         Err(error) => refused(version, Some(method), &error),
     }
 }

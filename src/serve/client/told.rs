@@ -46,7 +46,7 @@ impl Scans {
     ) -> Result<Said, Error> {
         // The second operation has no cookie, so that anybody may say anything there: it is counted, and not believed.
         let client = match method {
-            Method::ReportEventBatch => Some(self.admit(request.cookie.as_ref(), Need::Any, asked)?.client()),
+            Method::ReportEventBatch => self.believed(request.cookie.as_ref(), asked)?,
             _ => None,
         };
         let nobody = UpdateId::new([0; 16]);
@@ -106,7 +106,7 @@ impl Scans {
         let rollup = answer::RollupConfiguration {
             is_detailed: false,
             reset: UpdateId::new([0; 16]),
-            server: self.config.server,
+            server: self.server,
             batches: [1000; 4],
         };
         Said::Whole(answer::rollup(version, &rollup))

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use redb::{ReadTransaction, ReadableTable, WriteTransaction};
+use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, WriteTransaction};
 
 use crate::base::time::Timestamp;
 use crate::model::deployment::Endpoint;
@@ -74,23 +74,32 @@ fn row_heard(row: &ContactRow) -> Heard {
     Heard { last: row.last, address: address_of(row.address) }
 }
 
-pub(super) fn get(tx: &ReadTransaction, gathered: &Gathered, endpoint: Endpoint) -> Result<Contacts, Error> {
-    let id = endpoint.0.bytes();
-    let row = match table(tx, CONTACTS)? {
+/// When an endpoint that is known was last heard of.
+pub(super) fn of(
+    rows: Option<&ReadOnlyTable<&'static Guid, &'static [u8]>>,
+    gathered: &Gathered,
+    id: &Guid,
+) -> Result<Contacts, Error> {
+    let row = match rows {
         Some(rows) => rows.get(id)?.map(|row| decode::<ContactRow>(TABLE, row.value())).transpose()?,
         None => None,
     };
-    let is_known = match table(tx, ENDPOINTS)? {
-        Some(rows) => rows.get(id)?.is_some(),
-        None => false,
-    };
-    let new = if is_known { gathered.heard().get(id).copied() } else { None };
+    let new = gathered.heard().get(id).copied();
     let heard = match (row.as_ref().map(row_heard), new) {
         (Some(old), Some(new)) => old.with(new),
         (Some(one), None) | (None, Some(one)) => one,
         (None, None) => return Ok(Contacts::default()),
     };
     Ok(Contacts { last: heard.last, address: Some(heard.address) })
+}
+
+pub(super) fn get(tx: &ReadTransaction, gathered: &Gathered, endpoint: Endpoint) -> Result<Contacts, Error> {
+    let id = endpoint.0.bytes();
+    let is_known = match table(tx, ENDPOINTS)? {
+        Some(rows) => rows.get(id)?.is_some(),
+        None => false,
+    };
+    if is_known { of(table(tx, CONTACTS)?.as_ref(), gathered, id) } else { Ok(Contacts::default()) }
 }
 
 /// Writes what was gathered.

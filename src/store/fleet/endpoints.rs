@@ -42,7 +42,7 @@ const KINDS: [(EventKind, u8); 6] = [
 
 fn row_of(record: &Record) -> EndpointRow {
     let told = &record.registration;
-    let Os { major, minor, build, pack_major, pack_minor } = told.os;
+    let Os { major, minor, build, pack_major, pack_minor, product } = told.os;
     let machine = |name: &str, maker: &str, model: &str, bios: &Bios, address| MachineRow {
         name: name.to_owned(),
         maker: maker.to_owned(),
@@ -62,7 +62,7 @@ fn row_of(record: &Record) -> EndpointRow {
     };
     EndpointRow {
         machine: machine(&told.name, &told.maker, &told.model, &told.bios, told.address),
-        os: [major, minor, build, pack_major, pack_minor],
+        os: [major, minor, build, pack_major, pack_minor, product],
         architecture: told.architecture.clone(),
         client_version: told.client_version.clone(),
         targets: told.targets.clone(),
@@ -77,7 +77,7 @@ fn bios_of(machine: &MachineRow) -> Bios {
     Bios { name: machine.bios_name.clone(), version: machine.bios_version.clone(), date: machine.bios_date.clone() }
 }
 
-fn record_of(id: &Guid, row: &[u8]) -> Result<Record, Error> {
+pub(super) fn record_of(id: &Guid, row: &[u8]) -> Result<Record, Error> {
     let row: EndpointRow = decode(TABLE, row)?;
     let admitted = match row.admitted {
         ACCEPTED => Admitted::Accepted,
@@ -100,7 +100,7 @@ fn record_of(id: &Guid, row: &[u8]) -> Result<Record, Error> {
         between: row.between.map(Timestamp::from_ms),
         is_clone: row.is_clone,
     };
-    let [major, minor, build, pack_major, pack_minor] = row.os;
+    let [major, minor, build, pack_major, pack_minor, product] = row.os;
     Ok(Record {
         first: Timestamp::from_ms(row.first),
         admitted,
@@ -109,7 +109,7 @@ fn record_of(id: &Guid, row: &[u8]) -> Result<Record, Error> {
             endpoint: Endpoint(UpdateId::new(*id)),
             bios: bios_of(&row.machine),
             name: row.machine.name,
-            os: Os { major, minor, build, pack_major, pack_minor },
+            os: Os { major, minor, build, pack_major, pack_minor, product },
             maker: row.machine.maker,
             model: row.machine.model,
             architecture: row.architecture,
@@ -131,13 +131,22 @@ pub(super) fn page(tx: &ReadTransaction, after: Option<Endpoint>, limit: usize) 
     let Some(rows) = table(tx, ENDPOINTS)? else { return Ok(vec![]) };
     let from = after.as_ref().map_or(Bound::Unbounded, |after| Bound::Excluded(after.0.bytes()));
     let range = rows.range::<&Guid>((from, Bound::Unbounded))?;
-    range
-        .take(limit)
-        .map(|row| {
-            let (id, row) = row?;
-            record_of(id.value(), row.value())
-        })
-        .collect()
+    let record = |row: Result<(_, _), redb::StorageError>| {
+        let (id, row): (redb::AccessGuard<'_, &'static Guid>, redb::AccessGuard<'_, &'static [u8]>) = row?;
+        readable(record_of(id.value(), row.value()))
+    };
+    range.filter_map(|row| record(row).transpose()).take(limit).collect()
+}
+
+/// One row that cannot be read does not hide the others.
+pub(super) fn readable(record: Result<Record, Error>) -> Result<Option<Record>, Error> {
+    match record {
+        Err(error @ Error::Row { .. }) => {
+            tracing::warn!(%error, "an endpoint is left out");
+            Ok(None)
+        }
+        other => other.map(Some),
+    }
 }
 
 pub(super) fn count(tx: &ReadTransaction) -> Result<u64, Error> {
@@ -165,13 +174,20 @@ pub(super) fn tell(tx: &WriteTransaction, id: &Guid, events: Vec<Event>) -> Resu
     }
     let mut rows = tx.open_table(HISTORY)?;
     let mut row: HistoryRow = rows.get(id)?.map(|row| decode(EVENTS, row.value())).transpose()?.unwrap_or_default();
-    row.events.extend(events.into_iter().map(|mut event| {
+    for mut event in events {
         event.text.truncate(event.text.floor_char_boundary(TEXT_MAX));
         let kind = KINDS.iter().find(|(kind, _)| *kind == event.kind).map_or(0, |(_, code)| *code);
-        EventRow { at: event.at.ms(), kind, text: event.text }
-    }));
+        // A registration from elsewhere is a contact from there too: one of both is enough.
+        let is_known = |last: &EventRow| event.kind == EventKind::Address && last.text == event.text;
+        if row.events.iter().rfind(|last| last.kind == kind).is_some_and(is_known) {
+            continue;
+        }
+        row.events.push(EventRow { at: event.at.ms(), kind, text: event.text });
+    }
     let over = row.events.len().saturating_sub(HISTORY_MAX);
-    row.events.drain(1..=over);
+    if over > 0 {
+        row.events.drain(1..=over);
+    }
     rows.insert(id, encode(&row)?.as_slice())?;
     Ok(())
 }

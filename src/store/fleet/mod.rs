@@ -10,11 +10,13 @@
 //! 1. The first question for the server's identity makes id and key (`server`).
 //! 2. What a machine says of itself is laid before a judge of the floor above, with what is known of it (`endpoints`).
 //! 3. Contacts are gathered in memory, and written with the next commit that is due anyway (`contacts`).
+//! 4. People look for endpoints by what is known of them (`find`).
 //!
 //! Tables and rows are in `tables`, what goes in and comes out in `value`.
 
 mod contacts;
 mod endpoints;
+mod find;
 mod server;
 pub(crate) mod tables;
 mod value;
@@ -32,7 +34,8 @@ pub(crate) use crate::store::fleet::contacts::{ContactTick, Gathered};
 pub use crate::store::fleet::endpoints::{ENDPOINTS_MAX, HISTORY_MAX, PAGE_MAX};
 pub use crate::store::fleet::server::FORMER_MAX;
 pub use crate::store::fleet::value::{
-    Admitted, Bios, Contact, Contacts, Contest, CookieKey, Event, EventKind, Os, Record, Registration, Ruling, Server,
+    Admitted, Bios, Contact, Contacts, Contest, CookieKey, Event, EventKind, Found, Os, Record, Registration, Row,
+    Ruling, Server,
 };
 
 /// What is kept of endpoints in a store; clones share it.
@@ -98,6 +101,19 @@ impl Fleet {
     /// Endpoints in the order of their ids, those behind `after`; at most [`PAGE_MAX`].
     pub async fn endpoints(&self, after: Option<Endpoint>, limit: usize) -> Result<Vec<Record>, Error> {
         self.look(move |core| core.index.read(|tx| endpoints::page(tx, after, limit.min(PAGE_MAX)))).await
+    }
+
+    /// Endpoints that fit, in the order of their names in lower case, then of their ids: those behind `after`; at most
+    /// [`PAGE_MAX`]. Reads all that there are.
+    pub async fn find(
+        &self,
+        fits: impl Fn(&Record, &Contacts) -> bool + Send + 'static,
+        after: Option<(String, Endpoint)>,
+        limit: usize,
+    ) -> Result<Found, Error> {
+        let gathered = Arc::clone(&self.core.heard);
+        let limit = limit.min(PAGE_MAX);
+        self.look(move |core| core.index.read(|tx| find::find(tx, &gathered, &fits, after.as_ref(), limit))).await
     }
 
     /// How many endpoints there are.

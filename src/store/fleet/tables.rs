@@ -60,7 +60,7 @@ pub(crate) struct ContestRow {
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct EndpointRow {
     pub(crate) machine: MachineRow,
-    pub(crate) os: [u32; 5],
+    pub(crate) os: [u32; 6],
     pub(crate) architecture: String,
     pub(crate) client_version: String,
     pub(crate) targets: Vec<String>,

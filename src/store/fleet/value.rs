@@ -62,6 +62,8 @@ pub struct Os {
     pub pack_major: u32,
     /// Minor number of the service pack.
     pub pack_minor: u32,
+    /// What it is for (`wProductType`): 1 a client, 2 a domain controller, 3 another server; zero where it does not say.
+    pub product: u32,
 }
 
 /// What a machine says of itself (MS-WUSP 2.2.2.2.3), and from where.
@@ -136,6 +138,28 @@ pub struct Record {
     pub admitted: Admitted,
     /// Other machines under its id.
     pub contests: Vec<Contest>,
+}
+
+/// An endpoint with when it was last heard of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// What is known of it.
+    pub record: Record,
+    /// When it was last heard of.
+    pub contacts: Contacts,
+}
+
+/// Endpoints that were looked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// A page of them, in the order of their names, then of their ids.
+    pub rows: Vec<Row>,
+    /// How many there are in all that fit.
+    pub total: u64,
+    /// How many endpoints there are.
+    pub known: u64,
+    /// Where the next page begins behind; `None` at the end.
+    pub next: Option<(String, Endpoint)>,
 }
 
 /// What a judge says of what turned up.

@@ -1,8 +1,9 @@
 //! What values mean: each kind reads a raw value, says what it expects with an example, and never repeats a password.
 //!
 //! [`quantity`]: numbers, sizes, times. [`network`]: addresses, names, networks, URLs. [`word`]: words, texts, paths.
-//! [`pace`]: bandwidth rules. [`filter`]: what of the catalog is wanted. [`policy`]: which files of it.
+//! [`pace`]: bandwidth rules. [`filter`]: what of the catalog is wanted. [`policy`]: which files of it. [`endpoint`]: who is let in.
 
+pub(crate) mod endpoint;
 pub(crate) mod filter;
 pub(crate) mod network;
 pub(crate) mod pace;

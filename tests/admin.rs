@@ -26,6 +26,8 @@ use waystation::model::name::{Name, OriginKey};
 use waystation::model::payload::{Alias, Validators};
 use waystation::store::{self, Store};
 
+#[path = "admin/approvals.rs"]
+mod approvals;
 #[path = "admin/catalog.rs"]
 mod catalog;
 #[path = "admin/endpoints.rs"]

@@ -27,6 +27,8 @@ mod lanes;
 mod made_catalog;
 #[path = "catalog/messages.rs"]
 mod messages;
+#[path = "catalog/orders.rs"]
+mod orders;
 #[path = "support/plain_client.rs"]
 mod plain_client;
 #[path = "support/plain_xpress.rs"]

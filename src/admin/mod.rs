@@ -6,13 +6,15 @@
 //! 1. it comes in over TCP ([`face`]) or the socket ([`socket`]), each with the [`Access`] that it grants;
 //! 2. [`guard`] refuses what the access does not allow, foreign hosts and cross-site calls, and bounds the time;
 //! 3. [`router`] finds the handler; each noun has a file: [`status`], [`content`], [`work`] (jobs), [`ask`] (explain,
-//!    doctor, settings), [`bandwidth`], [`updates`] and [`filters`] (the catalog), [`endpoints`] (who scans), [`plan`] (which files of it
+//!    doctor, settings), [`bandwidth`], [`updates`] and [`filters`] (the catalog), [`endpoints`] (who scans), [`groups`] and [`approvals`]
+//!    (what is approved for whom), [`plan`] (which files of it
 //!    are brought ahead), [`health`], [`metrics`];
 //! 4. the handler asks the store or `jobs`, and [`present`] turns their values into the words of [`view`];
 //! 5. whatever went wrong is a [`error::Problem`]: a status, what is wrong, and what to do next.
 //!
 //! The data plane is not reachable from here: this room never imports `serve`, has its own listener and its own runtime.
 
+pub mod approvals;
 pub mod ask;
 pub mod bandwidth;
 pub mod bind;
@@ -22,6 +24,7 @@ pub mod error;
 pub mod extract;
 pub mod face;
 pub mod filters;
+pub mod groups;
 pub mod guard;
 pub mod health;
 pub mod metrics;

@@ -11,8 +11,8 @@ use http::{Method, StatusCode, Uri, header};
 
 use crate::admin::error::Problem;
 use crate::admin::{
-    Access, BODY_BYTES_MAX, Handles, ask, bandwidth, bind, content, endpoints, filters, guard, health, metrics, plan,
-    quarantine, status, sync, tls, updates, work,
+    Access, BODY_BYTES_MAX, Handles, approvals, ask, bandwidth, bind, content, endpoints, filters, groups, guard, health,
+    metrics, plan, quarantine, status, sync, tls, updates, work,
 };
 
 /// Every address: method, path, and what it answers; for the reference.
@@ -91,6 +91,49 @@ pub const ADDRESSES: &[(&str, &str, &str)] = &[
     ),
     ("POST", "/api/v1/updates/decline", "declines them: `{\"updates\": [..], \"why\": \"..\"}`"),
     ("POST", "/api/v1/updates/reset", "takes such decisions back: `{\"updates\": [..]}`"),
+    ("GET", "/api/v1/groups", "the groups of endpoints as a tree, with how many endpoints are in each"),
+    (
+        "POST",
+        "/api/v1/groups",
+        "a new group: `{\"name\": \"Pilot\", \"below\": \"Contoso/Berlin\", \"level\": \"group\", \"test\": false, \"review\": false, \"rules\": [\"subnet 10.1.0.0/16\", \"name kiosk-*\"]}`",
+    ),
+    (
+        "POST",
+        "/api/v1/groups/{name}",
+        "changes a group, by name, path (percent-encoded) or id: what is given of the same",
+    ),
+    ("DELETE", "/api/v1/groups/{name}", "removes a group that has none below it, with what was approved for it"),
+    (
+        "POST",
+        "/api/v1/groups/place",
+        "puts endpoints into groups by hand: `{\"endpoints\": [\"pc7\"], \"groups\": [\"Pilot\"]}`; without groups back to where they are by themselves",
+    ),
+    (
+        "GET",
+        "/api/v1/approvals",
+        "what was approved or declined for whom, by page: `after`, `limit` (at most 5,000), `update`, `group`, `endpoint`",
+    ),
+    (
+        "POST",
+        "/api/v1/approvals",
+        "approves for groups or endpoints: `{\"updates\": [\"KB5031234\"], \"groups\": [\"Pilot\"], \"endpoints\": [], \"action\": \"install\", \"deadline\": \"2026-01-31T18:00:00Z\", \"why\": \"..\"}`; actions are `install`, `optional-install`, `uninstall`, `detect-only`, `not-approved`",
+    ),
+    (
+        "POST",
+        "/api/v1/approvals/withdraw",
+        "withdraws that, so that what is above counts again: `{\"updates\": [..], \"groups\": [..], \"endpoints\": [..]}`, or `\"everywhere\": true`",
+    ),
+    (
+        "POST",
+        "/api/v1/approvals/review",
+        "a step of the review of updates: `{\"updates\": [..], \"state\": \"released\"}` (or `held`, `in-test`)",
+    ),
+    ("GET", "/api/v1/licences", "licences that approved updates wait for, and those that were accepted"),
+    (
+        "POST",
+        "/api/v1/licences/accept",
+        "accepts licences, by update or by id: `{\"updates\": [..], \"licences\": [..]}`",
+    ),
     (
         "GET",
         "/api/v1/endpoints",
@@ -180,6 +223,14 @@ pub fn router(handles: Handles, access: Access) -> Router {
         .route("/endpoints/bind", post(endpoints::bind))
         .route("/endpoints/forget", post(endpoints::forget))
         .route("/endpoints/{name}", get(endpoints::show))
+        .route("/groups", get(groups::list).merge(post(groups::add)))
+        .route("/groups/place", post(groups::place))
+        .route("/groups/{name}", post(groups::change).merge(delete(groups::remove)))
+        .route("/approvals", get(approvals::list).merge(post(approvals::set)))
+        .route("/approvals/withdraw", post(approvals::withdraw))
+        .route("/approvals/review", post(approvals::review))
+        .route("/licences", get(approvals::licences::list))
+        .route("/licences/accept", post(approvals::licences::accept))
         .route("/plan", get(plan::show))
         .route("/plan/confirm", post(plan::confirm))
         .route("/prefetch", get(plan::prefetch))

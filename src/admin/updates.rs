@@ -8,7 +8,7 @@
 
 pub mod ask;
 pub mod decide;
-mod find;
+pub(in crate::admin) mod find;
 pub mod refused;
 mod words;
 
@@ -31,7 +31,7 @@ use crate::model::filter::Tree;
 use crate::model::name::Name;
 use crate::model::policy::{Decision, is_read_in_parts};
 use crate::model::relations::{Target, Whole};
-use crate::model::update::File;
+use crate::model::update::{File, UpdateId};
 use crate::store::catalog::{Catalog, FileDigest, Hit, Revision, State as Shown, Summary};
 
 /// Updates that are listed of each relation. What has more is of interest as a number.
@@ -66,14 +66,15 @@ pub async fn list(State(handles): State<Arc<Handles>>, Asked(ask): Asked<Ask>) -
     let page = catalog.search(query).await?;
     let standing = catalog.standing().await?;
     let policy = handles.jobs.content_policy();
-    let ids = page.hits.iter().map(|hit| hit.summary.identity.id).collect();
+    let ids: Vec<UpdateId> = page.hits.iter().map(|hit| hit.summary.identity.id).collect();
+    let for_some = handles.store.approvals().approved(Vec::clone(&ids)).await?;
     let decisions = catalog.decisions(ids).await?;
-    let row = |(hit, said): (Hit, Option<Decision>)| {
-        let decision = words::decision(said.as_ref(), hit.state, &policy);
+    let row = |((hit, said), for_some): ((Hit, Option<Decision>), bool)| {
+        let decision = words::decision(said.as_ref(), for_some, hit.state, &policy);
         words::short(hit.summary, hit.state, decision, &tree)
     };
     Ok(Json(view::Updates {
-        rows: page.hits.into_iter().zip(decisions).map(row).collect(),
+        rows: page.hits.into_iter().zip(decisions).zip(for_some).map(row).collect(),
         total: page.total,
         next: page.next.map(ask::cursor),
         catalog: words::catalog(&standing),
@@ -132,7 +133,8 @@ pub async fn show(
     let (all_files, files_held) = files(&handles, &whole.files).await?;
 
     let said = catalog.decisions(vec![identity.id]).await?.pop().flatten();
-    let decision = words::decision(said.as_ref(), state, &handles.jobs.content_policy());
+    let for_some = handles.store.approvals().approved(vec![identity.id]).await?.pop().unwrap_or_default();
+    let decision = words::decision(said.as_ref(), for_some, state, &handles.jobs.content_policy());
     let in_parts = whole.files.iter().any(|file| is_read_in_parts(file, &update.handler));
     let wanted = handles.jobs.verdict(number).await?.map(|verdict| decide::files_of(verdict, in_parts));
     let current = summary.current;

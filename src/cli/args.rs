@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
 use crate::cli::global::Global;
+use crate::cli::verbs::approvals::{ApprovalsVerb, GroupsVerb};
 use crate::cli::verbs::catalog::{FiltersVerb, PlanArgs, PrefetchVerb, UpdatesVerb};
 use crate::cli::verbs::content::ContentVerb;
 use crate::cli::verbs::endpoints::EndpointsVerb;
@@ -308,6 +309,29 @@ Examples:
   waystation endpoints admit pc1
   waystation endpoints bind pc1 pc2.site.example")]
     Endpoints(EndpointsVerb),
+    /// See and change the groups that endpoints are in
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  waystation groups list
+  waystation groups add Contoso --level company
+  waystation groups add Pilot --below Contoso --test on
+  waystation groups move-endpoint PC-0042 --to Pilot"
+    )]
+    Groups(GroupsVerb),
+
+    /// Approve updates for groups and single endpoints, review them, accept their licences
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  waystation approvals set KB5031234 --group Pilot
+  waystation approvals set KB5031234 --group all --deadline 2026-02-01
+  waystation approvals list --update KB5031234
+  waystation approvals license accept KB5031234"
+    )]
+    Approvals(ApprovalsVerb),
 
     /// Count which files the content policy wants: size, room, time; agree to the policy "all"
     #[command(after_help = "\

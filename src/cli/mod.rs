@@ -9,6 +9,7 @@
 //! 4. the verb asks, follows a job if it started one ([`follow`]), and hands values of `admin::view` to [`print`];
 //! 5. what went wrong is one line what, one line what to do next, and an exit code ([`fail`]).
 
+pub mod approvals;
 pub mod args;
 pub mod bandwidth;
 pub mod config;
@@ -21,6 +22,7 @@ pub mod fetch;
 pub mod filters;
 pub mod follow;
 pub mod global;
+pub mod groups;
 pub mod jobs;
 mod listener;
 pub mod node;
@@ -100,6 +102,8 @@ fn dispatch(cli: Cli, out: Out) -> Result<(), Fail> {
         Verb::Sync(verb) => sync::run(&reach(&flags, out)?, &verb, out),
         Verb::Endpoints(verb) => endpoints::run(&reach(&flags, out)?, verb, out),
         Verb::Updates(verb) => updates::run(&reach(&flags, out)?, verb, out),
+        Verb::Groups(verb) => groups::run(&reach(&flags, out)?, verb, out),
+        Verb::Approvals(verb) => approvals::run(&reach(&flags, out)?, verb, out),
         Verb::Plan(plan) => plan::run(&reach(&flags, out)?, &plan, out),
         Verb::Prefetch(verb) => plan::prefetch(&reach(&flags, out)?, &verb, out),
         Verb::Filters(verb) => filters::run(&reach(&flags, out)?, verb, out),

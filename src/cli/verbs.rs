@@ -1,5 +1,6 @@
 //! The verbs that have verbs or much to say of their own.
 
+pub mod approvals;
 pub mod catalog;
 pub mod content;
 pub mod endpoints;

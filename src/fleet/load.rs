@@ -63,12 +63,11 @@ pub async fn follow(catalog: &Catalog, graph: &mut Graph) -> Result<bool, Error>
                 graph.remove(*number, *at);
             }
         }
-        match page.changes.last() {
-            Some(last) if page.more => after = (last.at, last.number),
-            _ => {
-                graph.set_clock(page.clock);
-                return Ok(true);
-            }
+        if !page.more {
+            graph.set_clock(page.clock);
+            return Ok(true);
         }
+        // A page may have decisions alone.
+        after = page.next;
     }
 }

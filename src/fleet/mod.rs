@@ -9,15 +9,18 @@
 //! How a scan goes through it, each step in the file named:
 //! 1. The prerequisites, bundles and supersedence of the whole catalog lie in memory (`graph`); they are read once and followed by
 //!    the catalog's change log (`load`).
-//! 2. What was approved for a set of groups, and what is detected undecided, is made out once for each state of catalog and
+//! 2. Which groups an endpoint is in is made out of who put it there, its own word, and rules (`belong`); what was said for them, for it
+//!    and for all lies in memory (`spoken`).
+//! 3. What was approved for a set of groups, and what is detected undecided, is made out once for each state of catalog and
 //!    approvals (`order`), with all that it needs (`view`), and kept (`views`).
-//! 3. A request is answered from that alone (`scan`): what is new, what left the scope, what changed, and whether there is more.
-//! 4. An endpoint that comes from another server maps what it holds (`refresh`); one that asks for categories is told which of them
+//! 4. A request is answered from that alone (`scan`): what is new, what left the scope, what changed, and whether there is more.
+//! 5. An endpoint that comes from another server maps what it holds (`refresh`); one that asks for categories is told which of them
 //!    count (`category`).
 //!
 //! Before that stands who an endpoint is (`registry`): an id is bound to the machine that came with it first. People look at endpoints
 //! through `roster`.
 
+pub mod belong;
 mod bits;
 pub mod category;
 pub mod error;
@@ -28,5 +31,6 @@ pub mod refresh;
 pub mod registry;
 pub mod roster;
 pub mod scan;
+pub mod spoken;
 pub mod view;
 pub mod views;

@@ -39,6 +39,8 @@ pub struct Terms<'a> {
     pub detection: &'a Detection,
     /// Licences that were accepted, and when, by the logical clock.
     pub accepted: &'a BTreeMap<UpdateId, Timestamp>,
+    /// No change is told as one before this: the logical clock when what the groups inherit changed last, without a word about any update.
+    pub since: u64,
     /// Now; ages are in days, so that the answer is the same for a day.
     pub now: Timestamp,
 }
@@ -63,13 +65,13 @@ pub fn ordered(graph: &Graph, terms: Terms<'_>) -> Vec<Ordered> {
                 found.push(match accepted {
                     Some(accepted) => {
                         let changed = accepted.into_iter().fold(changed, Timestamp::max);
-                        Ordered { update: id, action, deadline, changed: changed.ms() }
+                        Ordered { update: id, action, deadline, changed: changed.ms().max(terms.since) }
                     }
                     None => Ordered {
                         update: id,
                         action: Action::PreDeploymentCheck,
                         deadline: None,
-                        changed: changed.ms(),
+                        changed: changed.ms().max(terms.since),
                     },
                 });
             }
@@ -88,7 +90,7 @@ pub fn ordered(graph: &Graph, terms: Terms<'_>) -> Vec<Ordered> {
                         update: id,
                         action: Action::PreDeploymentCheck,
                         deadline: None,
-                        changed: changed.map_or(0, Timestamp::ms),
+                        changed: changed.map_or(0, Timestamp::ms).max(terms.since),
                     });
                 }
             }

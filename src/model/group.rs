@@ -56,6 +56,8 @@ pub struct Node {
     pub parent: Group,
     /// It is there for trying out what is under review.
     pub is_test: bool,
+    /// What is approved takes effect in it, and below it, once its review lets it: a company that releases in steps asks for that.
+    pub asks_review: bool,
     /// Which endpoints it has by rule.
     pub rules: Vec<Rule>,
 }
@@ -270,6 +272,11 @@ impl Groups {
     /// Whether a group, or one above it, is there for trying out what is under review.
     pub fn is_test(&self, group: Group) -> bool {
         self.up(group).any(|group| self.nodes.get(&group).is_some_and(|node| node.is_test))
+    }
+
+    /// Whether a group, or one above it, asks for a review before what is approved takes effect.
+    pub fn asks_review(&self, group: Group) -> bool {
+        self.up(group).any(|group| self.nodes.get(&group).is_some_and(|node| node.asks_review))
     }
 
     /// The group itself and those above it up to the root. One that is not known (any more) stands right below the root.

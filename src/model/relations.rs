@@ -204,6 +204,8 @@ pub struct Whole {
     pub needs_network: bool,
     /// Whether all parts that install something can be removed; false where none does.
     pub removable: bool,
+    /// Licences that must be accepted before it is installed: its own and those of its parts, each once.
+    pub eulas: Vec<UpdateId>,
     /// The files of all parts, each content once; of several names the first.
     pub files: Vec<File>,
     /// Length of all files together, in bytes. An endpoint fetches part of them: of alternatives one, of others ranges.
@@ -239,6 +241,11 @@ where
             }
             whole.asks_user |= update.asks_user;
             whole.needs_network |= update.needs_network;
+            if let Some(eula) = &update.eula
+                && !whole.eulas.contains(&eula.id)
+            {
+                whole.eulas.push(eula.id);
+            }
             installing += usize::from(installs);
             removable += usize::from(installs && update.removable);
             for file in &update.files {

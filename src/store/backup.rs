@@ -8,6 +8,7 @@ use std::path::Path;
 use redb::{Database, Key, ReadTransaction, ReadableTable, TableDefinition, TableError, Value};
 
 use crate::base::disk::Disk;
+use crate::store::approvals::tables as approvals;
 use crate::store::catalog::tables as catalog;
 use crate::store::error::Error;
 use crate::store::fleet::tables as fleet;
@@ -128,6 +129,11 @@ fn carried(visit: &mut impl Visit) -> Result<(), Error> {
     visit.table(catalog::DECISION_LINES)?;
     visit.table(catalog::ASKED)?;
     visit.table(catalog::LET_GO)?;
+    visit.table(approvals::APPROVALS)?;
+    visit.table(approvals::REVIEWS)?;
+    visit.table(approvals::LICENCES)?;
+    visit.table(approvals::GROUPS)?;
+    visit.table(approvals::MEMBERS)?;
     // Keys for cookies are in no copy: after a restore new ones are made, and endpoints shake hands anew.
     visit.table(fleet::SERVER)?;
     visit.table(fleet::ENDPOINTS)?;

@@ -22,11 +22,13 @@
 //! 5. What is held (`keeping`) can be pinned (`pins`), verified (`verify`), mended by a new draft over the old file (and `withheld` until then), given up when
 //!    room is needed (`space`), deleted or put into quarantine (`remove`; looked at and thrown out by `quarantine`).
 //!    What the catalog has come to say of it is found out by going through it (`review`).
-//! 6. Which updates there are, and which files they are made of, is the business of `catalog`; which endpoints, that of `fleet`.
+//! 6. Which updates there are, and which files they are made of, is the business of `catalog`; which endpoints, that of `fleet`; what is
+//!    approved for which of them, and their groups, that of `approvals`.
 //! 7. The index is copied while in use (`backup`), put back (`restore`), or made anew from the proofs (`rebuild`).
 //!
 //! Every byte on the disk is described in `docs/store-format.md`.
 
+pub mod approvals;
 mod backup;
 mod blob;
 mod book;
@@ -375,6 +377,11 @@ impl Store {
     /// The catalog of updates.
     pub fn catalog(&self) -> catalog::Catalog {
         catalog::Catalog::new(Arc::clone(&self.core))
+    }
+
+    /// What is approved for groups and endpoints, and the groups.
+    pub fn approvals(&self) -> approvals::Approvals {
+        approvals::Approvals::new(Arc::clone(&self.core))
     }
 
     /// What is kept of endpoints.

@@ -127,7 +127,7 @@ impl Node {
     }
 
     /// Listens; the settings are the defaults but for what is changed.
-    async fn listen(&self, change: impl FnOnce(&mut Config)) -> Server {
+    pub(crate) async fn listen(&self, change: impl FnOnce(&mut Config)) -> Server {
         serve(self.face(change).await)
     }
 
@@ -217,6 +217,11 @@ fn unescaped(text: &str) -> String {
     text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&apos;", "'").replace("&amp;", "&")
 }
 
+/// The deadline of a deployment.
+fn until(info: &str) -> Option<String> {
+    all(info, "Deadline").first().map(|deadline| (*deadline).to_owned())
+}
+
 /// The value of an attribute.
 fn attribute<'a>(tag: &'a str, name: &str) -> &'a str {
     tag.split_once(&format!("{name}=\"")).unwrap().1.split_once('"').unwrap().0
@@ -234,14 +239,15 @@ fn ints(numbers: impl IntoIterator<Item = i32>) -> String {
 struct Held {
     update: String,
     action: String,
+    deadline: Option<String>,
     is_leaf: bool,
     core: String,
 }
 
 /// An agent on a connection of its own. It takes whatever is no leaf for installed.
 pub(crate) struct Agent {
-    client: Client,
-    address: SocketAddr,
+    pub(crate) client: Client,
+    pub(crate) address: SocketAddr,
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) model: String,
@@ -252,7 +258,7 @@ pub(crate) struct Agent {
     pub(crate) cookie: String,
     last_change: String,
     held: BTreeMap<i32, Held>,
-    rounds: usize,
+    pub(crate) rounds: usize,
 }
 
 impl Agent {
@@ -417,8 +423,13 @@ impl Agent {
             let number: i32 = all(info, "ID")[0].parse().unwrap();
             let core = unescaped(one(info, "Xml"));
             let update = attribute(&core, "UpdateID").to_ascii_lowercase();
-            let held =
-                Held { update, action: one(info, "Action").to_owned(), is_leaf: one(info, "IsLeaf") == "true", core };
+            let held = Held {
+                update,
+                action: one(info, "Action").to_owned(),
+                deadline: until(info),
+                is_leaf: one(info, "IsLeaf") == "true",
+                core,
+            };
             goes_on |= !held.is_leaf;
             assert_eq!(one(info, "LastChangeTime").len(), 10, "a day alone");
             assert!(self.held.values().all(|other| other.update != held.update), "two revisions of one update");
@@ -433,6 +444,7 @@ impl Agent {
             for info in all(changed, "UpdateInfo") {
                 let held = self.held.get_mut(&all(info, "ID")[0].parse().unwrap()).unwrap();
                 one(info, "Action").clone_into(&mut held.action);
+                held.deadline = until(info);
                 held.is_leaf = one(info, "IsLeaf") == "true";
             }
         }
@@ -457,7 +469,17 @@ impl Agent {
         one(&text, "NewCookie").clone_into(&mut self.cookie);
     }
 
-    fn with_action(&self, action: &str) -> BTreeSet<String> {
+    /// What is to be done with an update, if it is held.
+    pub(crate) fn action(&self, update: &str) -> Option<String> {
+        self.held.values().find(|held| held.update == update).map(|held| held.action.clone())
+    }
+
+    /// Until when.
+    pub(crate) fn deadline(&self, update: &str) -> Option<String> {
+        self.held.values().find(|held| held.update == update)?.deadline.clone()
+    }
+
+    pub(crate) fn with_action(&self, action: &str) -> BTreeSet<String> {
         self.held.values().filter(|held| held.action == action).map(|held| held.update.clone()).collect()
     }
 
@@ -480,7 +502,7 @@ impl Agent {
 }
 
 /// Updates of the simulator that are offered to everyone, and whether each could be declined: software that nothing supersedes.
-fn offered(sim: &Sim) -> BTreeSet<String> {
+pub(crate) fn offered(sim: &Sim) -> BTreeSet<String> {
     let all = sim.deployable(&json!({}));
     let is = |update: &Value, key: &str| update[key].as_bool().unwrap();
     let updates = all.as_array().unwrap().iter();

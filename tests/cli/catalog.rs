@@ -12,7 +12,7 @@ use super::*;
 use crate::made_catalog::{id, import, updates};
 
 /// Puts a catalog into a data directory on which no node runs.
-async fn stock(data: &Path, from_wsus: bool) {
+pub(crate) async fn stock(data: &Path, from_wsus: bool) {
     let config = Config {
         path: data.to_owned(),
         max_size: 1 << 30,
@@ -27,13 +27,13 @@ async fn stock(data: &Path, from_wsus: bool) {
     store.close().await.unwrap();
 }
 
-fn well(data: &Path, args: &[&str]) -> String {
+pub(crate) fn well(data: &Path, args: &[&str]) -> String {
     let output = run(data, args);
     assert!(output.status.success(), "{args:?}: {}{}", text(&output.stdout), text(&output.stderr));
     text(&output.stdout)
 }
 
-fn ill(data: &Path, args: &[&str]) -> String {
+pub(crate) fn ill(data: &Path, args: &[&str]) -> String {
     let output = run(data, args);
     assert!(!output.status.success(), "{args:?}: {}", text(&output.stdout));
     text(&output.stderr)

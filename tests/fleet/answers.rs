@@ -264,10 +264,10 @@ fn approvals_licences_and_detection_make_what_is_ordered() {
         [said(10, install, 5), said(31, install, 6), said(33, install, 7), said(34, install, 8)].into();
     words.insert(id(35), Words { declined: Some(at(1)), ..Words::default() });
     let tree = Groups::default();
-    let asked = Asked { endpoint: None, groups: &[Group::ALL_ENDPOINTS], tree: &tree, review: false };
+    let asked = Asked { endpoint: None, groups: &[Group::ALL_ENDPOINTS], tree: &tree };
     let detection = Detection { products: [id(4)].into(), ..Detection::default() };
     let (none, accepted) = (BTreeMap::new(), [(id(50), at(9))].into());
-    let terms = |accepted| Terms { words: &words, asked, detection: &detection, accepted, now: at(1000) };
+    let terms = |accepted| Terms { words: &words, asked, detection: &detection, accepted, since: 0, now: at(1000) };
     let order = |of, action, deadline: Option<u64>, changed| Ordered {
         deadline: deadline.map(at),
         ..ordered(of, action, changed)

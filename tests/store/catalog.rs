@@ -15,6 +15,8 @@ use waystation::store::catalog::{
 
 use super::*;
 
+#[path = "approvals.rs"]
+mod approvals;
 #[path = "trust.rs"]
 mod trust;
 #[path = "wanted.rs"]

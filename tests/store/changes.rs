@@ -5,11 +5,22 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use waystation::model::deployment::{Action, Endpoint, Said, Target};
+use waystation::model::group::{Level, Node};
 use waystation::model::payload::{Freshness, Location, Payload, Standing};
+use waystation::model::policy::Group;
+use waystation::model::update::UpdateId;
+use waystation::store::approvals::{Change, Saying};
+use waystation::store::catalog::Deciding;
 
 use super::crash::check_rows;
 use super::*;
 use crate::fault_disk::Faults;
+
+/// An id of an update, a group or an endpoint.
+fn gid(at: u8) -> UpdateId {
+    UpdateId::new([at; 16])
+}
 
 /// How long what nobody proves stays here.
 const UNPROVEN: Duration = Duration::from_hours(24);
@@ -60,6 +71,13 @@ async fn seen(store: &Store) -> Result<BTreeSet<String>, Error> {
     }
     lines.extend(store.withheld().into_iter().map(|blake3| format!("withheld {blake3}")));
     lines.extend(store.quarantined().await?.into_iter().map(|kept| format!("quarantine {:?}", kept.why)));
+    let approvals = store.approvals();
+    lines.extend(approvals.page(None, 100).await?.0.into_iter().map(|kept| {
+        let approval = kept.approval;
+        format!("{} for {:?}: {:?}", approval.update, approval.target, approval.said)
+    }));
+    lines.extend(approvals.tree().await?.groups.iter().map(|node| format!("{node:?}")));
+    lines.insert(format!("placed {:?}", approvals.placed(vec![Endpoint(gid(3))]).await?));
     lines.extend(store.documents("test/").await?.into_iter().map(|document| format!("{document:?}")));
     Ok(lines)
 }
@@ -84,7 +102,7 @@ const CONTRADICT: usize = 17;
 const PUBLISH: usize = 22;
 /// The only one that changes nothing on the disk.
 const TIME_GOES_ON: usize = 23;
-const STEPS: usize = 26;
+const STEPS: usize = 30;
 
 impl Run {
     fn draft(&self) -> Result<&Draft, Error> {
@@ -170,6 +188,29 @@ impl Run {
             25 => {
                 self.draft()?.quarantine("for the test").await?;
                 self.draft = None;
+            }
+            26 => {
+                let parent = Group::ALL_ENDPOINTS;
+                let (level, name, rules) = (Level::Group, "Pilot".into(), vec![]);
+                let node = Node { id: Group(gid(2)), name, level, parent, is_test: true, asks_review: false, rules };
+                store.approvals().change(Change::Add(node), "who tests".into()).await?;
+            }
+            27 => {
+                let catalog = store.catalog();
+                let approve = Deciding::Approve { all_files: false };
+                catalog.decide(vec![gid(1)], approve, "who tests".into(), String::new()).await?;
+            }
+            // It takes out what was decided for all, and adds two words.
+            28 => {
+                let said = Said::Do { action: Action::Install, deadline: Some(Timestamp::from_ms(9)) };
+                let targets = vec![Target::Group(Group::ALL_ENDPOINTS), Target::Group(Group(gid(2)))];
+                let (by, why) = ("who tests".into(), String::new());
+                let saying = Saying { updates: vec![gid(1)], targets, said, all_files: false, by, why };
+                store.approvals().say(saying).await?;
+            }
+            29 => {
+                let (who, group) = (vec![Endpoint(gid(3))], vec![Group(gid(2))]);
+                store.approvals().place(who, group, "who tests".into()).await?;
             }
             _ => unreachable!("there are {STEPS} steps"),
         }

@@ -203,7 +203,7 @@ fn not_one(key: &str, text: &str, known: &str) -> Problem {
 }
 
 /// A day in UTC (its beginning, or its end where `is_end`), or a time.
-fn moment(key: &str, text: &str, is_end: bool) -> Result<Timestamp, Problem> {
+pub(in crate::admin) fn moment(key: &str, text: &str, is_end: bool) -> Result<Timestamp, Problem> {
     let bad = || {
         let shown: String = text.chars().take(40).collect();
         let title = format!("{key}: {shown:?} is neither a day nor a time");

@@ -96,18 +96,19 @@ async fn decide(
     handles.jobs.content_changed();
     let numbers: Vec<u32> = found.iter().map(|short| short.number).collect();
     let decisions = catalog.decisions(ids.clone()).await?;
+    let for_some = handles.store.approvals().approved(ids.clone()).await?;
     let superseded = catalog.are_superseded(ids).await?;
     let verdicts = handles.jobs.verdicts(&numbers).await?;
     let policy = handles.jobs.content_policy();
     let mut rows = Vec::with_capacity(found.len());
-    let judged = found.into_iter().zip(decisions).zip(superseded).zip(verdicts).zip(before);
-    for ((((short, said), superseded), verdict), before) in judged {
+    let judged = found.into_iter().zip(decisions).zip(superseded).zip(for_some).zip(verdicts).zip(before);
+    for (((((short, said), superseded), for_some), verdict), before) in judged {
         let had_all = before.is_some_and(|before| before.word == Word::Approved && before.all_files);
         let less = had_all && said.as_ref().is_some_and(|said| said.word == Word::Approved && !said.all_files);
         let state = words::state(&short, superseded);
         rows.push(view::DecidedUpdate {
             id: short.identity.id.to_string(),
-            decision: words::decision(said.as_ref(), state, &policy),
+            decision: words::decision(said.as_ref(), for_some, state, &policy),
             less,
             files: verdict.map(files),
             title: short.title,

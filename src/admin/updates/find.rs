@@ -55,7 +55,7 @@ pub(super) async fn number(catalog: &Catalog, name: &str) -> Result<u32, Problem
 
 /// The updates that `name` means to whoever decides: an article stands for all that name it and can be approved by themselves. What
 /// is hidden in a bundle is refused, and the bundle named.
-pub(super) async fn approvable(catalog: &Catalog, name: &str) -> Result<Vec<Summary>, Problem> {
+pub(in crate::admin) async fn approvable(catalog: &Catalog, name: &str) -> Result<Vec<Summary>, Problem> {
     let name = name.trim();
     let shorts = match article(catalog, name).await? {
         Some(digits) => {

@@ -56,8 +56,9 @@ pub(super) fn short(summary: Summary, state: State, decision: Option<String>, tr
     }
 }
 
-/// What holds for an update: a person's decision, or the automatic one.
-pub(super) fn decision(said: Option<&Decision>, state: State, policy: &Written) -> Option<String> {
+/// What holds for an update: a person's decision, or the automatic one; where there is none for all endpoints, whether it is approved for
+/// some.
+pub(super) fn decision(said: Option<&Decision>, for_some: bool, state: State, policy: &Written) -> Option<String> {
     let stands = said.is_some_and(|said| said.though_superseded);
     let declined = match state {
         State::Expired => policy.decline_expired,
@@ -69,7 +70,7 @@ pub(super) fn decision(said: Option<&Decision>, state: State, policy: &Written) 
         // A person's word is told, and what it comes to.
         (Some(word @ Word::Approved), true) => Some(format!("{}, but {}", word.word(), super::state_word(state))),
         (None, true) => Some("declined automatically".to_owned()),
-        (None, false) => None,
+        (None, false) => for_some.then(|| "approved for some".to_owned()),
     }
 }
 

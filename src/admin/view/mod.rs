@@ -3,10 +3,12 @@
 //!
 //! Times are RFC 3339 in UTC, sizes are bytes, digests are lower-case hex.
 
+pub mod approvals;
 pub mod bandwidth;
 mod content;
 pub mod endpoints;
 pub mod filters;
+pub mod groups;
 mod job;
 pub mod policy;
 mod requests;

@@ -53,7 +53,8 @@ pub struct Update {
     pub created: Option<Time>,
     /// `published`, `expired`, `superseded` or `refused`.
     pub state: String,
-    /// What holds for all endpoints: `approved`, `declined`, `declined automatically`; absent where nothing was decided.
+    /// What holds for all endpoints: `approved`, `declined`, `declined automatically`; `approved for some` where it is for groups or
+    /// endpoints alone; absent where nothing was decided.
     #[serde(default)]
     pub decision: Option<String>,
     /// Whether it can be approved by itself.

@@ -5,7 +5,9 @@
 //! 3. Else each of its groups has a word: its own, or the nearest one on the way up. "Not approved" is a word too and ends the way.
 //! 4. Of the words of several groups the strongest action counts ([`Action`] has the order of WSUS), so that one group's approval
 //!    wins over another one's "not approved"; of those that say the same the earliest deadline, and one before none.
-//! 5. Nobody said anything: it is undecided.
+//! 5. Where a group, or one above it, asks for a review, a word counts only as far as the review of the update lets it; what nobody
+//!    reviewed is held.
+//! 6. Nobody said anything: it is undecided.
 
 use std::collections::BTreeMap;
 
@@ -55,8 +57,6 @@ pub struct Asked<'a> {
     pub groups: &'a [Group],
     /// The tree that they stand in.
     pub tree: &'a Groups,
-    /// Whether the company asks for a review before a release; what is not reviewed is held then.
-    pub review: bool,
 }
 
 /// One word on the way.
@@ -75,18 +75,20 @@ impl Words {
         let mut changed = None;
         let own = asked.endpoint.and_then(|endpoint| self.word(Target::Endpoint(endpoint), &mut changed));
         let reviewed = self.reviewed.as_ref();
-        if asked.review {
+        let asks = |group: &Group| asked.tree.asks_review(*group);
+        if asked.groups.iter().any(asks) {
             changed = changed.max(reviewed.map(|reviewed| reviewed.at));
         }
         let review = reviewed.map_or(Review::default(), |reviewed| reviewed.review);
-        let lets = |is_test: bool| !asked.review || review.lets(is_test);
+        let lets = |group: &Group| !asks(group) || review.lets(asked.tree.is_test(*group));
         let words: Vec<Word> = if let Some(word) = own {
-            let is_test = asked.groups.iter().any(|group| asked.tree.is_test(*group));
-            Some(word).filter(|_| lets(is_test)).into_iter().collect()
+            // One that is in a group for trying things out is there for that, whatever else it is in.
+            let lets = asked.groups.is_empty() || asked.groups.iter().any(lets);
+            Some(word).filter(|_| lets).into_iter().collect()
         } else {
             let nearest = |group: &Group| {
                 let word = asked.tree.up(*group).find_map(|group| self.word(Target::Group(group), &mut changed));
-                word.filter(|_| lets(asked.tree.is_test(*group)))
+                word.filter(|_| lets(group))
             };
             asked.groups.iter().filter_map(nearest).collect()
         };

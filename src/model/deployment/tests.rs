@@ -22,12 +22,18 @@ fn at(ms: u64) -> Timestamp {
 
 /// Company 1, site 2 in it, groups 3 and 4 in that; 4 is there for tests. Company 5.
 fn tree() -> Groups {
+    tree_of(false)
+}
+
+/// The same where company 1 asks for reviews.
+fn tree_of(asks_review: bool) -> Groups {
     let node = |of: u8, level, parent, is_test| Node {
         id: group(of),
         name: format!("group {of}"),
         level,
         parent,
         is_test,
+        asks_review: asks_review && of == 1,
         rules: vec![],
     };
     Groups::new([
@@ -66,8 +72,7 @@ fn of_group(of: u8) -> Target {
 #[test]
 fn the_nearest_word_counts_and_not_approved_is_one() {
     let tree = tree();
-    let asked =
-        |groups: &[Group], words: &Words| words.standing(Asked { endpoint: None, groups, tree: &tree, review: false });
+    let asked = |groups: &[Group], words: &Words| words.standing(Asked { endpoint: None, groups, tree: &tree });
     let all = Target::Group(Group::ALL_ENDPOINTS);
     let said = words(&[
         (all, act(Action::PreDeploymentCheck), 1),
@@ -90,7 +95,7 @@ fn of_several_groups_the_strongest_action_counts_with_its_earliest_deadline() {
     let tree = tree();
     let asked = |words: &Words| {
         let groups = [group(3), group(4), group(5)];
-        words.standing(Asked { endpoint: Some(Endpoint(id(8))), groups: &groups, tree: &tree, review: false })
+        words.standing(Asked { endpoint: Some(Endpoint(id(8))), groups: &groups, tree: &tree })
     };
     let said = [
         (of_group(3), by(Action::Install, 500), 1),
@@ -116,13 +121,15 @@ fn of_several_groups_the_strongest_action_counts_with_its_earliest_deadline() {
 
 #[test]
 fn a_review_stands_before_approvals_where_it_is_asked_for() {
-    let tree = tree();
-    let mut said = words(&[(of_group(1), act(Action::Install), 1)]);
+    let (free, reviewed) = (tree(), tree_of(true));
+    let mut said = words(&[(of_group(1), act(Action::Install), 1), (of_group(5), act(Action::Install), 1)]);
     let asked = |words: &Words, of: u8, review| {
-        words.standing(Asked { endpoint: None, groups: &[group(of)], tree: &tree, review })
+        let tree = if review { &reviewed } else { &free };
+        words.standing(Asked { endpoint: None, groups: &[group(of)], tree })
     };
     assert_eq!(asked(&said, 3, false), ordered(Action::Install, None, 1));
     assert_eq!(asked(&said, 4, true), Standing::Undecided { changed: Some(at(1)) }, "nobody reviewed it");
+    assert_eq!(asked(&said, 5, true), ordered(Action::Install, None, 1), "another company asks for none");
     for (review, in_test, elsewhere) in
         [(Review::Held, false, false), (Review::InTest, true, false), (Review::Released, true, true)]
     {

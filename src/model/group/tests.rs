@@ -14,7 +14,7 @@ fn id(at: u16) -> Group {
 }
 
 fn node(at: u16, name: &str, level: Level, parent: Group) -> Node {
-    Node { id: id(at), name: name.into(), level, parent, is_test: false, rules: vec![] }
+    Node { id: id(at), name: name.into(), level, parent, is_test: false, asks_review: false, rules: vec![] }
 }
 
 /// Contoso with Berlin and Rome, Pilot in both; Fabrikam.

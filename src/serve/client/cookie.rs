@@ -58,8 +58,10 @@ pub(super) struct Ticket {
     pub(super) machine: Option<Machine>,
     /// The configuration that the agent knew was of this time.
     pub(super) config: Timestamp,
-    /// Up to where it was told of changes, by the logical clock of the catalog.
+    /// Up to where it was told of changes, by the logical clock of the catalog ...
     pub(super) mark: u64,
+    /// ... of what was delivered to whom ([`crate::fleet::spoken::Whose::number`]): in other groups other things are, whenever they changed.
+    pub(super) whose: u64,
     /// The same in the scan for categories under way, and which categories those are.
     pub(super) part: Option<(u64, u64)>,
     /// What the agent speaks.
@@ -175,6 +177,7 @@ mod tests {
             machine: None,
             config: Timestamp::from_ms(5),
             mark: u64::MAX,
+            whose: 11,
             part: Some((1, 2)),
             protocol: (2, 90),
             foreign: false,

@@ -104,6 +104,7 @@ impl Scans {
             machine: None,
             config: self.config.changed,
             mark: 0,
+            whose: 0,
             part: None,
             protocol,
             foreign: false,
@@ -133,7 +134,7 @@ impl Scans {
         match request.old.as_ref().map(|old| self.opened(old)) {
             // What the agent was told of changes it still knows.
             Some(Ok(old)) if old.client == ticket.client && !old.foreign => {
-                ticket.mark = old.mark;
+                (ticket.mark, ticket.whose) = (old.mark, old.whose);
                 // A copy of the machine has its cookie too, and once it has a name of its own it must say what it is.
                 if (old.name, &old.targets) == (ticket.name, &ticket.targets) {
                     ticket.machine = self.members.machine(&old);

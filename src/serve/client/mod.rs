@@ -97,7 +97,7 @@ impl Scans {
             server,
             sealer,
             registry,
-            catalogs: Arc::new(Catalogs::new(catalog.clone(), config.detection.clone())),
+            catalogs: Arc::new(Catalogs::new(store, config.detection.clone())),
             texts: Arc::new(Texts::new(catalog.clone())),
             catalog,
             clock,

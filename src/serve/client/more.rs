@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::base::digest::Sha1;
+use crate::model::deployment::Endpoint;
 use crate::serve::client::error::Error;
 use crate::serve::client::handshake::{EXTENDED_MAX, Need};
 use crate::serve::client::route::{Asked, Said};
@@ -57,16 +58,17 @@ impl Scans {
         request: GetExtendedUpdateInfo,
         asked: &mut Asked,
     ) -> Result<Said, Error> {
-        self.admit(request.cookie.as_ref(), Need::Registered, asked)?;
+        let ticket = self.admit(request.cookie.as_ref(), Need::Registered, asked)?;
         if request.revisions.len() > EXTENDED_MAX {
             let many = request.revisions.len();
             return Err(Error::parameter("revisionIDs", format!("{many} revisions are more than {EXTENDED_MAX}")));
         }
         let (known, catalogs, now) = (self.known().await?, Arc::clone(&self.catalogs), self.now());
+        let whose = catalogs.whose(&known, Endpoint(ticket.client())).await?;
         let revisions = request.revisions;
         let (offered, out_of_scope) = self
             .work(move || {
-                let scope = catalogs.scope(&known, &[], now)?;
+                let scope = catalogs.scope(&known, &whose, &[], now)?;
                 let (mut offered, mut out_of_scope) = (Vec::new(), Vec::new());
                 for number in revisions {
                     match u32::try_from(number).ok().filter(|number| scope.view.entry(*number).is_some()) {
@@ -89,16 +91,17 @@ impl Scans {
         request: GetExtendedUpdateInfo2,
         asked: &mut Asked,
     ) -> Result<Said, Error> {
-        self.admit(request.cookie.as_ref(), Need::Registered, asked)?;
+        let ticket = self.admit(request.cookie.as_ref(), Need::Registered, asked)?;
         if request.updates.len() > EXTENDED_MAX {
             let many = request.updates.len();
             return Err(Error::parameter("updateIDs", format!("{many} updates are more than {EXTENDED_MAX}")));
         }
         let (known, catalogs, now) = (self.known().await?, Arc::clone(&self.catalogs), self.now());
+        let whose = catalogs.whose(&known, Endpoint(ticket.client())).await?;
         let updates = request.updates;
         let offered = self
             .work(move || {
-                let scope = catalogs.scope(&known, &[], now)?;
+                let scope = catalogs.scope(&known, &whose, &[], now)?;
                 let mut offered = Vec::new();
                 for identity in updates {
                     let number = known.graph.current(identity.id);

@@ -7,7 +7,7 @@ use crate::fleet::category::{self, Preferred};
 use crate::fleet::refresh;
 use crate::fleet::scan::{self, Answer, Page};
 use crate::fleet::view::Entry;
-use crate::model::deployment::Action as Ordered;
+use crate::model::deployment::{Action as Ordered, Endpoint};
 use crate::model::update::UpdateId;
 use crate::serve::client::Scans;
 use crate::serve::client::cookie::Ticket;
@@ -69,13 +69,13 @@ fn numbers(given: &[i32], strangers: &mut Vec<i32>) -> Vec<u32> {
     given.iter().filter_map(known).collect()
 }
 
-/// Which categories a scan is for, as a number.
-fn hashed(categories: &[UpdateId]) -> u64 {
+/// Which categories a scan is for, and whose it is, as a number.
+fn hashed(categories: &[UpdateId], whose: u64) -> u64 {
     let mut sorted = categories.to_vec();
     sorted.sort_unstable();
     sorted.dedup();
     let mut hasher = DefaultHasher::new();
-    sorted.hash(&mut hasher);
+    (sorted, whose).hash(&mut hasher);
     hasher.finish()
 }
 
@@ -117,7 +117,12 @@ impl Scans {
             // Nobody but this server makes marks: it was set back.
             return Err(Error::refused(FaultCode::ServerChanged, "the cookie is of a later state of this server"));
         }
-        let part = (!request.categories.is_empty()).then(|| hashed(&request.categories));
+        let whose = self.catalogs.whose(&known, Endpoint(ticket.client())).await?;
+        if ticket.whose != whose.number() {
+            // It was told what holds for others: all that it holds is told anew.
+            (ticket.whose, ticket.mark, ticket.part) = (whose.number(), 0, None);
+        }
+        let part = (!request.categories.is_empty()).then(|| hashed(&request.categories, ticket.whose));
         let mark = match (part, ticket.part) {
             // In a scan for categories changes of what it leaves out are not told, so that the mark of all stays.
             (Some(part), Some((of, mark))) if of == part => mark.max(ticket.mark),
@@ -126,7 +131,7 @@ impl Scans {
         let (catalogs, now, two_groups) = (Arc::clone(&self.catalogs), self.now(), request.two_groups);
         let (answer, strangers) = self
             .work(move || {
-                let scope = catalogs.scope(&known, &request.categories, now)?;
+                let scope = catalogs.scope(&known, &whose, &request.categories, now)?;
                 let mut strangers = Vec::new();
                 let installed = numbers(&request.installed, &mut strangers);
                 let cached = numbers(&request.cached, &mut strangers);
@@ -205,9 +210,10 @@ impl Scans {
     ) -> Result<Said, Error> {
         let ticket = self.admit(request.cookie.as_ref(), Need::Registered, asked)?;
         let (known, catalogs, now) = (self.known().await?, Arc::clone(&self.catalogs), self.now());
+        let whose = catalogs.whose(&known, Endpoint(ticket.client())).await?;
         let found = self
             .work(move || {
-                let scope = catalogs.scope(&known, &[], now)?;
+                let scope = catalogs.scope(&known, &whose, &[], now)?;
                 let found = refresh::refresh(&scope.view, &request.updates)?;
                 let refreshed = found.iter().filter_map(|entry| {
                     Some(Refreshed { identity: entry.identity, offered: offered(entry, &ticket)? })
@@ -229,7 +235,8 @@ mod tests {
         assert_eq!(numbers(&[1, -5, i32::MAX, i32::MIN], &mut strangers), [1, 0x7fff_ffff]);
         assert_eq!(strangers, [-5, i32::MIN]);
         let id = |byte| UpdateId::new([byte; 16]);
-        assert_eq!(hashed(&[id(1), id(2)]), hashed(&[id(2), id(1), id(1)]));
-        assert_ne!(hashed(&[id(1)]), hashed(&[id(2)]));
+        assert_eq!(hashed(&[id(1), id(2)], 7), hashed(&[id(2), id(1), id(1)], 7));
+        assert_ne!(hashed(&[id(1)], 7), hashed(&[id(2)], 7));
+        assert_ne!(hashed(&[id(1)], 7), hashed(&[id(1)], 8));
     }
 }

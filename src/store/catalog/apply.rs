@@ -37,6 +37,8 @@ pub(crate) struct Work<'a> {
     pub(crate) now: u64,
     /// The logical clock of this transaction, once something changed.
     pub(crate) clock: Option<u64>,
+    /// Lines of the log of decisions that it wrote.
+    pub(crate) logged: u32,
     pub(crate) generation: u64,
     pub(crate) unauthenticated: bool,
     pub(crate) sets: BTreeMap<String, SetRow>,
@@ -63,6 +65,7 @@ impl<'a> Work<'a> {
             now,
             sets_before: sets.clone(),
             clock: None,
+            logged: 0,
             generation: t.number(GENERATION)?,
             // Where nobody said whom it comes from, nothing is proven.
             unauthenticated: t.source()?.is_none_or(|upstream| upstream.unauthenticated),

@@ -1,10 +1,11 @@
 //! What people decided of updates: by update and group of endpoints, with who, when and why.
 //!
-//! A decision is of an update in all its revisions, held or not: one that comes back finds it. So far there is one group, that of
-//! all endpoints ([`Group::ALL_ENDPOINTS`]); the key has room for others.
+//! A decision is of an update in all its revisions, held or not: one that comes back finds it. It is for all endpoints
+//! ([`Group::ALL_ENDPOINTS`]), and says that they may have it or not; whatever more is said, or for others, lies in `store::approvals`,
+//! and for all endpoints there is something in one of both tables only.
 //!
 //! Whoever reads the change log is told of them: each decision that is another one than before, and each that was taken back, has
-//! the clock of its transaction, and stands in a log of its own once, under its last change.
+//! the clock of its transaction, and stands in a log of its own once, under its last change. Approvals stand in the same log.
 
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,8 @@ use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata};
 use crate::base::time::Timestamp;
 use crate::model::policy::{Decision, Group, Word};
 use crate::model::update::UpdateId;
+use crate::store::approvals::tables::APPROVALS;
+use crate::store::approvals::words::{all_wanted, decision_for_all};
 use crate::store::catalog::apply::Work;
 use crate::store::catalog::look::ANSWER_MAX;
 use crate::store::catalog::tables::{
@@ -41,7 +44,7 @@ const SOUGHT_MAX: usize = 10 * LINES_STEP;
 const BY_MAX: usize = 256;
 const WHY_MAX: usize = 1 << 10;
 
-const TABLE: &str = "catalog-decisions.1";
+pub(crate) const TABLE: &str = "catalog-decisions.1";
 
 /// The word of a row.
 const APPROVED: u8 = 1;
@@ -60,12 +63,12 @@ pub enum Deciding {
     Reset,
 }
 
-fn cut(mut text: String, max: usize) -> String {
+pub(crate) fn cut(mut text: String, max: usize) -> String {
     text.truncate(text.floor_char_boundary(max));
     text
 }
 
-fn decision_of(row: DecisionRow) -> Result<Decision, Error> {
+pub(crate) fn decision_of(row: DecisionRow) -> Result<Decision, Error> {
     let word = match row.word {
         APPROVED => Word::Approved,
         2 => Word::Declined,
@@ -99,24 +102,35 @@ pub(super) fn decided(at: u64, line: &DecisionLine) -> Decided {
     Decided { at, id: UpdateId::new(id), group: Group(UpdateId::new(group)), held: line[32] == HERE }
 }
 
-/// The decision for all endpoints in a snapshot.
-pub(super) fn decision_in(tx: &ReadTransaction, id: &[u8; 16]) -> Result<Option<Decision>, Error> {
+/// The decision in a snapshot.
+pub(crate) fn row_in(tx: &ReadTransaction, id: &[u8; 16]) -> Result<Option<Decision>, Error> {
     let Some(table) = read(tx, DECISIONS)? else { return Ok(None) };
     let Some(row) = table.get(&decision_key(id, Group::ALL_ENDPOINTS.0.bytes()))? else { return Ok(None) };
     decision_of(decode(TABLE, row.value())?).map(Some)
 }
 
 impl Tables<'_> {
-    /// Whether a person approved it.
+    /// Whether a person approved it, for anybody.
     pub(crate) fn is_approved(&self, id: &[u8; 16]) -> Result<bool, Error> {
+        if crate::store::approvals::words::wanted_of(&self.approvals, id)?.is_some() {
+            return Ok(true);
+        }
         let row = self.decisions.get(&decision_key(id, Group::ALL_ENDPOINTS.0.bytes()))?;
         let row: Option<DecisionRow> = row.map(|row| decode(TABLE, row.value())).transpose()?;
         Ok(row.is_some_and(|row| row.word == APPROVED))
     }
 
+    /// Whether a person declined it.
+    pub(crate) fn is_declined(&self, id: &[u8; 16]) -> Result<bool, Error> {
+        let row = self.decisions.get(&decision_key(id, Group::ALL_ENDPOINTS.0.bytes()))?;
+        let row: Option<DecisionRow> = row.map(|row| decode(TABLE, row.value())).transpose()?;
+        Ok(row.is_some_and(|row| row.word != APPROVED))
+    }
+
     /// Puts a decision, or that it was taken back, at the end of the log.
-    fn log_decision(&mut self, clock: u64, nth: u32, key: &DecisionKey, kind: u8) -> Result<(), Error> {
-        let place = clock_key(clock, nth);
+    pub(crate) fn log_decision(&mut self, w: &mut Work<'_>, key: &DecisionKey, kind: u8) -> Result<(), Error> {
+        let place = clock_key(self.clock(w)?, w.logged);
+        w.logged += 1;
         let former = self.decision_lines.insert(key, &place)?.map(|former| *former.value());
         if let Some(former) = former {
             self.decision_log.remove(&former)?;
@@ -125,8 +139,8 @@ impl Tables<'_> {
         Ok(())
     }
 
-    /// Writes a decision for each update. Says of how many it is another one than before.
-    fn decide(
+    /// Writes a decision for each update; what else was said for all endpoints goes. Says of how many it is another one than before.
+    pub(crate) fn decide(
         &mut self,
         w: &mut Work<'_>,
         ids: &[UpdateId],
@@ -134,18 +148,18 @@ impl Tables<'_> {
         by: &str,
         why: &str,
     ) -> Result<u64, Error> {
-        let (mut changed, mut nth) = (0, 0);
+        let mut changed = 0;
         for id in ids {
             let key = decision_key(id.bytes(), Group::ALL_ENDPOINTS.0.bytes());
+            let was_rich = self.drop_rich(id.bytes())?;
             let old: Option<DecisionRow> =
                 self.decisions.get(&key)?.map(|row| decode(TABLE, row.value())).transpose()?;
             let (word, all_files) = match deciding {
                 Deciding::Reset => {
-                    if old.is_some() {
+                    if old.is_some() || was_rich {
                         self.decisions.remove(&key)?;
-                        let clock = self.clock(w)?;
-                        self.log_decision(clock, nth, &key, GONE)?;
-                        (changed, nth) = (changed + 1, nth + 1);
+                        self.log_decision(w, &key, GONE)?;
+                        changed += 1;
                     }
                     continue;
                 }
@@ -157,15 +171,14 @@ impl Tables<'_> {
                 word == APPROVED && self.superseded.range::<&IdKey>(&from..=&to)?.next().transpose()?.is_some();
             let (by, why) = (by.to_owned(), why.to_owned());
             let row = DecisionRow { word, all_files, though_superseded, by, at: w.now, why };
-            let is_other = old.as_ref().is_none_or(|old| {
-                (old.word, old.all_files, old.though_superseded) != (word, all_files, though_superseded)
-            });
+            let is_other = was_rich
+                || old.as_ref().is_none_or(|old| {
+                    (old.word, old.all_files, old.though_superseded) != (word, all_files, though_superseded)
+                });
             changed += u64::from(is_other);
             // Who said it again, and why, is news too.
-            if old.is_none_or(|old| DecisionRow { at: row.at, ..old } != row) {
-                let clock = self.clock(w)?;
-                self.log_decision(clock, nth, &key, HERE)?;
-                nth += 1;
+            if was_rich || old.is_none_or(|old| DecisionRow { at: row.at, ..old } != row) {
+                self.log_decision(w, &key, HERE)?;
             }
             self.decisions.insert(&key, encode(&row)?.as_slice())?;
         }
@@ -208,11 +221,11 @@ impl Core {
         Ok(changed)
     }
 
-    /// What was decided for all endpoints, of every update of which something was: at most [`DECISIONS_MAX`], 20 bytes each.
+    /// What was decided, of every update of which something was, approvals for some endpoints among it: 20 bytes each.
     pub(crate) fn decided(&self) -> Result<HashMap<Guid, Word>, Error> {
         self.index.read(|tx| {
             let Some(table) = read(tx, DECISIONS)? else { return Ok(HashMap::new()) };
-            let mut all = HashMap::new();
+            let mut all: HashMap<Guid, Word> = all_wanted(tx)?.into_iter().map(|id| (id, Word::Approved)).collect();
             for row in table.range::<&DecisionKey>(..)? {
                 let (key, row) = row?;
                 let (id, group) = key.value().split_at(16);
@@ -261,11 +274,10 @@ impl Core {
         for step in found.chunks(LINES_STEP) {
             let step = step.to_vec();
             self.catalog_write(Room::Adds, move |t, w| {
-                for (nth, key) in (0..).zip(&step) {
+                for key in &step {
                     // It may have been decided anew meanwhile, which is logged, or taken back.
                     if t.decisions.get(key)?.is_some() && t.decision_lines.get(key)?.is_none() {
-                        let clock = t.clock(w)?;
-                        t.log_decision(clock, nth, key, HERE)?;
+                        t.log_decision(w, key, HERE)?;
                     }
                 }
                 Ok(())
@@ -286,7 +298,12 @@ impl Core {
             else {
                 return Ok(vec![]);
             };
-            let excess = lines.len()?.saturating_sub(decisions.len()?).saturating_sub(most);
+            let approvals = match read(tx, APPROVALS)? {
+                Some(table) => table.len()?,
+                None => 0,
+            };
+            let said = decisions.len()?.saturating_add(approvals);
+            let excess = lines.len()?.saturating_sub(said).saturating_sub(most);
             let excess = usize::try_from(excess).unwrap_or(usize::MAX).min(SOUGHT_MAX);
             let mut old: Vec<(ClockKey, DecisionLine)> = Vec::new();
             if excess > 0 {
@@ -322,9 +339,13 @@ impl Core {
         Ok(old.len() >= SOUGHT_MAX)
     }
 
-    /// The decisions of these updates, in the same order.
+    /// What was decided of these updates for all endpoints, in the same order: approved too where that has a deadline, or is optional.
     pub(crate) fn decisions(&self, ids: &[UpdateId]) -> Result<Vec<Option<Decision>>, Error> {
-        self.index.read(|tx| ids.iter().take(ANSWER_MAX).map(|id| decision_in(tx, id.bytes())).collect())
+        let one = |tx: &ReadTransaction, id: &UpdateId| match row_in(tx, id.bytes())? {
+            Some(said) => Ok(Some(said)),
+            None => decision_for_all(tx, id.bytes()),
+        };
+        self.index.read(|tx| ids.iter().take(ANSWER_MAX).map(|id| one(tx, id)).collect())
     }
 
     /// Whether anything that counts and is offered supersedes these, in the same order.

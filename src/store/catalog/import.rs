@@ -190,7 +190,7 @@ impl Core {
     /// What a crash or a replaced revision left, in small transactions; the log of what went is cut. Says whether there
     /// may be more. Blocks.
     pub(crate) fn sweep_catalog(&self) -> Result<bool, Error> {
-        if self.sweep_blobs()? || self.sweep_decisions()? {
+        if self.sweep_blobs()? || self.sweep_decisions()? || self.sweep_approvals()? {
             return Ok(true);
         }
         self.forget_gone(GONE_MAX)

@@ -13,6 +13,8 @@ use redb::{ReadOnlyTable, ReadTransaction, ReadableTableMetadata};
 
 use crate::base::digest::Sha1;
 use crate::model::policy::Group;
+use crate::store::approvals::tables::{APPROVALS, ApprovalKey};
+use crate::store::approvals::words::wanted_of;
 use crate::store::catalog::decisions::approval;
 use crate::store::catalog::tables::{
     DECISIONS, DecisionKey, Guid, IdKey, LongKey, PARENTS, REVISIONS, RevisionRow, SUPERSEDED, USERS, decision_key,
@@ -64,6 +66,8 @@ pub(crate) struct Live {
     revisions: Option<ReadOnlyTable<u32, &'static [u8]>>,
     parents: Option<ReadOnlyTable<&'static LongKey, ()>>,
     superseded: Option<ReadOnlyTable<&'static IdKey, ()>>,
+    /// `None` where nobody approved anything for groups or endpoints.
+    approvals: Option<ReadOnlyTable<&'static ApprovalKey, &'static [u8]>>,
     /// `None` where nobody decided anything.
     decisions: Option<ReadOnlyTable<&'static DecisionKey, &'static [u8]>>,
     known: HashMap<(u32, By), Known>,
@@ -76,7 +80,12 @@ impl Live {
             Some(table) if !table.is_empty()? => Some(table),
             _ => None,
         };
+        let approvals = match read(tx, APPROVALS)? {
+            Some(table) if !table.is_empty()? => Some(table),
+            _ => None,
+        };
         Ok(Self {
+            approvals,
             users: read(tx, USERS)?,
             revisions: read(tx, REVISIONS)?,
             parents: read(tx, PARENTS)?,
@@ -136,7 +145,7 @@ impl Live {
         let is_superseded = self.is_superseded(&row.id)?;
         let by = if is_superseded && row.deployable { By::Approval } else { by };
         if by == By::Approval {
-            if self.decisions.is_none() {
+            if self.decisions.is_none() && self.approvals.is_none() {
                 return Ok(Answer::sure(false));
             }
             if row.current && self.approval_stands(&row.id)? {
@@ -173,9 +182,18 @@ impl Live {
 
     /// Whether a person approved it, and nothing superseded it since.
     fn approval_stands(&self, id: &Guid) -> Result<bool, Error> {
-        let Some(decisions) = &self.decisions else { return Ok(false) };
-        let Some(row) = decisions.get(&decision_key(id, Group::ALL_ENDPOINTS.0.bytes()))? else { return Ok(false) };
-        match approval(row.value())? {
+        let row = match &self.decisions {
+            Some(decisions) => decisions.get(&decision_key(id, Group::ALL_ENDPOINTS.0.bytes()))?,
+            None => None,
+        };
+        let for_all = row.map(|row| approval(row.value())).transpose()?;
+        let for_some = match (&self.approvals, for_all) {
+            // A decline is for everybody.
+            (_, Some(None)) | (None, _) => None,
+            (Some(approvals), _) => wanted_of(approvals, id)?,
+        };
+        let said = for_all.flatten().into_iter().chain(for_some.map(|wanted| wanted.though_superseded));
+        match said.reduce(|a, b| a | b) {
             Some(though_superseded) => Ok(though_superseded || !self.is_superseded(id)?),
             None => Ok(false),
         }

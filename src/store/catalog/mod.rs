@@ -27,10 +27,10 @@
 //! `tables`, what goes in and comes out in `value`, runs of the history in `history`.
 
 mod along;
-mod apply;
+pub(crate) mod apply;
 mod asked;
 mod blobs;
-mod decisions;
+pub(crate) mod decisions;
 mod facts;
 mod gone;
 mod history;

@@ -1,4 +1,4 @@
-//! Every table of the catalog, its keys and its rows. Keys are raw bytes, numbers in them big endian, so that what goes
+//! Every table of the catalog, its keys and its rows; those of approvals are opened with them. Keys are raw bytes, numbers in them big endian, so that what goes
 //! together lies together; values are as in the rest of the index (see `store::tables`).
 
 use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, TableError, WriteTransaction};
@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::name::OriginKey;
 use crate::model::update::{Identity, UpdateId};
+use crate::store::approvals::tables::{self as approvals, ApprovalKey};
 use crate::store::error::Error;
 
 /// The id of an update.
@@ -456,6 +457,11 @@ pub(crate) struct Tables<'tx> {
     pub(crate) asked: Table<'tx, &'static str, u64>,
     pub(crate) let_go: Table<'tx, &'static Guid, u32>,
     pub(crate) run_notes: Table<'tx, u64, &'static [u8]>,
+    pub(crate) approvals: Table<'tx, &'static ApprovalKey, &'static [u8]>,
+    pub(crate) reviews: Table<'tx, &'static Guid, &'static [u8]>,
+    pub(crate) licences: Table<'tx, &'static Guid, &'static [u8]>,
+    pub(crate) groups: Table<'tx, &'static Guid, &'static [u8]>,
+    pub(crate) members: Table<'tx, &'static Guid, &'static [u8]>,
 }
 
 impl<'tx> Tables<'tx> {
@@ -490,6 +496,11 @@ impl<'tx> Tables<'tx> {
             asked: tx.open_table(ASKED)?,
             let_go: tx.open_table(LET_GO)?,
             run_notes: tx.open_table(RUN_NOTES)?,
+            approvals: tx.open_table(approvals::APPROVALS)?,
+            reviews: tx.open_table(approvals::REVIEWS)?,
+            licences: tx.open_table(approvals::LICENCES)?,
+            groups: tx.open_table(approvals::GROUPS)?,
+            members: tx.open_table(approvals::MEMBERS)?,
         })
     }
 

@@ -214,16 +214,17 @@ pub struct Change {
     pub held: bool,
 }
 
-/// One line of the change log: a decision of a person that was written, or taken back.
+/// One line of the change log: something that a person said of an update, or took back. Whoever reads it asks for all that was said of
+/// the update ([`crate::store::approvals::Approvals::words`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decided {
     /// The logical clock, as in [`Change`]. What revisions change and what people decide is never in the same transaction.
     pub at: u64,
     /// Of which update, held or not.
     pub id: UpdateId,
-    /// For which endpoints.
+    /// For which endpoints; nobody's group where it was for single ones, or a step of its review.
     pub group: Group,
-    /// Whether there is a decision ([`super::Catalog::decisions`] has it), or it was taken back.
+    /// Whether there is something, or it was taken back.
     pub held: bool,
 }
 

@@ -20,8 +20,8 @@ use crate::model::name::Name;
 use crate::model::policy::{Facts, Policy, Verdict, Wants, is_in_languages, is_read_in_parts, likeness};
 use crate::model::relations::{self, CLOSURE_MAX, Follow, Target};
 use crate::model::update::{File, Identity, Update, UpdateId};
+use crate::store::approvals::words::decision_for_files;
 use crate::store::catalog::asked::asked_in;
-use crate::store::catalog::decisions::decision_in;
 use crate::store::catalog::facts::severity_of;
 use crate::store::catalog::look::{revision_in, row_of};
 use crate::store::catalog::pack::Dictionaries;
@@ -169,7 +169,7 @@ fn weigh(
     row: &ShownRow<'_>,
 ) -> Result<(Verdict, Option<Bundle>), Error> {
     let categories: Vec<UpdateId> = row.categories.iter().copied().map(UpdateId::new).collect();
-    let decision = decision_in(tx, &row.id)?;
+    let decision = decision_for_files(tx, &row.id)?;
     let superseded = match read(tx, SUPERSEDED)? {
         Some(table) => {
             let (from, to) = (id_key(&row.id, 0), id_key(&row.id, u32::MAX));

@@ -13,6 +13,7 @@ use crate::store::catalog::tables::read as table;
 use crate::store::error::Error;
 use crate::store::fleet::endpoints::tell;
 use crate::store::fleet::tables::{CONTACTS, ContactRow, ENDPOINTS, Guid, address_bytes, address_of};
+use crate::store::fleet::turns::Turns;
 use crate::store::fleet::value::{Contact, Contacts, Event, EventKind};
 use crate::store::tables::{decode, encode};
 use crate::store::writer::Tick;
@@ -43,13 +44,18 @@ impl Heard {
     }
 }
 
-/// What was heard and is not written yet.
+/// What is held in memory of endpoints.
 #[derive(Debug, Default)]
-pub(crate) struct Gathered(Mutex<HashMap<Guid, Heard>>);
+pub(crate) struct Gathered {
+    /// What was heard and is not written yet.
+    heard: Mutex<HashMap<Guid, Heard>>,
+    /// What is known of them changes.
+    pub(super) turns: Turns,
+}
 
 impl Gathered {
     fn heard(&self) -> MutexGuard<'_, HashMap<Guid, Heard>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn take_in(&self, id: Guid, new: Heard) {

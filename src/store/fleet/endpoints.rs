@@ -7,6 +7,7 @@ use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, WriteTransacti
 use crate::base::time::Timestamp;
 use crate::model::deployment::Endpoint;
 use crate::model::update::UpdateId;
+use crate::store::approvals::tables::MEMBERS;
 use crate::store::catalog::tables::read as table;
 use crate::store::error::Error;
 use crate::store::fleet::tables::{
@@ -221,6 +222,7 @@ pub(super) fn forget(tx: &WriteTransaction, endpoint: Endpoint) -> Result<bool, 
     let id = endpoint.0.bytes();
     tx.open_table(CONTACTS)?.remove(id)?;
     tx.open_table(HISTORY)?.remove(id)?;
+    tx.open_table(MEMBERS)?.remove(id)?;
     let was_there = tx.open_table(ENDPOINTS)?.remove(id)?.is_some();
     Ok(was_there)
 }

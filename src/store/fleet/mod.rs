@@ -9,6 +9,7 @@
 //! How it goes, each step in the file named:
 //! 1. The first question for the server's identity makes id and key (`server`).
 //! 2. What a machine says of itself is laid before a judge of the floor above, with what is known of it (`endpoints`).
+//!    Whoever keeps something that was made of what is known asks whether it still is so (`turns`).
 //! 3. Contacts are gathered in memory, and written with the next commit that is due anyway (`contacts`).
 //! 4. People look for endpoints by what is known of them (`find`).
 //!
@@ -19,6 +20,7 @@ mod endpoints;
 mod find;
 mod server;
 pub(crate) mod tables;
+mod turns;
 mod value;
 
 use std::net::IpAddr;
@@ -90,12 +92,20 @@ impl Fleet {
             return Ok(ruling.answer);
         }
         self.core.writable()?;
-        self.core.change_fleet(move |tx| endpoints::rule(tx, endpoint, &judge)).await
+        let ruled = self.core.change_fleet(move |tx| endpoints::rule(tx, endpoint, &judge)).await;
+        self.core.heard.turns.turn(endpoint);
+        ruled
     }
 
     /// What is known of an endpoint.
     pub async fn endpoint(&self, endpoint: Endpoint) -> Result<Option<Record>, Error> {
         self.look(move |core| core.index.read(|tx| endpoints::get(tx, endpoint))).await
+    }
+
+    /// A number that is another one after what is known of an endpoint changed; of endpoints that share it, too. Ask for it before what is
+    /// kept is looked up. Waits for nothing.
+    pub fn turn(&self, endpoint: Endpoint) -> u64 {
+        self.core.heard.turns.of(endpoint)
     }
 
     /// Endpoints in the order of their ids, those behind `after`; at most [`PAGE_MAX`].
@@ -129,7 +139,10 @@ impl Fleet {
     /// Forgets an endpoint with all that is kept of it; says whether it was known.
     pub async fn forget(&self, endpoint: Endpoint) -> Result<bool, Error> {
         self.core.writable()?;
-        self.core.writer.change(crate::store::writer::Room::Frees, move |tx| endpoints::forget(tx, endpoint)).await
+        let room = crate::store::writer::Room::Frees;
+        let forgotten = self.core.writer.change(room, move |tx| endpoints::forget(tx, endpoint)).await;
+        self.core.heard.turns.turn(endpoint);
+        forgotten
     }
 
     /// An endpoint was heard of. Waits for nothing.

@@ -1,0 +1,289 @@
+//! Groups, approvals, reviews and licences through the API.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::*;
+use crate::made_catalog::{id, import, updates};
+use waystation::base::time::{Clock, Timestamp};
+use waystation::fleet::registry::{Admission, Registry};
+use waystation::model::deployment::Endpoint;
+use waystation::model::update::UpdateId;
+use waystation::store::fleet::{Bios, Os, Registration};
+
+async fn ok(plane: &Plane, method: Method, path: &str, body: Value) -> Value {
+    let (status, told) = plane.json(method, path, body).await;
+    assert_eq!(status, 200, "{path}: {told}");
+    told
+}
+
+async fn refused(plane: &Plane, method: Method, path: &str, body: Value) -> String {
+    let (status, told) = plane.json(method, path, body).await;
+    assert_eq!(status, 422, "{path}: {told}");
+    format!("{} {}", told["title"].as_str().unwrap(), told["detail"].as_str().unwrap())
+}
+
+/// A machine registers.
+async fn machine(plane: &Plane, at: u8, name: &str, address: [u8; 4], targets: &[&str]) -> String {
+    let endpoint = UpdateId::new([at; 16]);
+    let told = Registration {
+        endpoint: Endpoint(endpoint),
+        name: name.into(),
+        os: Os { major: 10, build: 26_100, ..Os::default() },
+        maker: "M".into(),
+        model: "O".into(),
+        bios: Bios::default(),
+        architecture: "x64".into(),
+        client_version: "1".into(),
+        targets: targets.iter().map(|name| (*name).to_owned()).collect(),
+        address: IpAddr::V4(Ipv4Addr::from(address)),
+        at: SystemClock.now(),
+    };
+    let registry = Registry::new(plane.handles.store.fleet(), Admission::default());
+    registry.registered(told).await.unwrap();
+    endpoint.to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_are_a_tree_and_endpoints_are_where_hand_word_or_rule_has_them() {
+    let plane = Plane::new();
+    let add = async |body: Value| ok(&plane, Method::POST, "/api/v1/groups", body).await["group"].clone();
+    let contoso = add(json!({ "name": "Contoso", "level": "company", "review": true })).await;
+    assert_eq!(
+        (&contoso["path"], &contoso["level"], &contoso["review"]),
+        (&json!("Contoso"), &json!("company"), &json!(true))
+    );
+    add(json!({ "name": "Berlin", "below": "contoso", "level": "site", "rules": ["subnet 10.1.2.3/16"] })).await;
+    let pilot = add(json!({ "name": "Pilot", "below": "Contoso/Berlin", "test": true })).await;
+    assert_eq!((&pilot["path"], &pilot["depth"]), (&json!("Contoso/Berlin/Pilot"), &json!(3)));
+    add(json!({ "name": "Kiosks", "rules": ["name KIOSK-*"] })).await;
+    let seven = machine(&plane, 7, "pc7.site.example", [10, 1, 0, 7], &[]).await;
+    machine(&plane, 8, "kiosk-8.site.example", [10, 9, 0, 8], &[]).await;
+    machine(&plane, 9, "pc9.site.example", [10, 1, 0, 9], &["Pilot"]).await;
+    machine(&plane, 10, "pc10", [192, 0, 2, 1], &["Nowhere"]).await;
+    let counts = async || {
+        let groups = plane.get("/api/v1/groups").await;
+        let rows = groups["rows"].as_array().unwrap().iter();
+        rows.map(|row| {
+            let count = |key: &str| row[key].as_u64().unwrap();
+            (row["path"].as_str().unwrap().to_owned(), count("endpoints"), count("endpoints_below"))
+        })
+        .collect::<Vec<_>>()
+    };
+    let row = |path: &str, own, below| (path.to_owned(), own, below);
+    let expected = [
+        row("all", 0, 4),
+        row("Contoso", 0, 2),
+        row("Contoso/Berlin", 1, 2),
+        row("Contoso/Berlin/Pilot", 1, 1),
+        row("Kiosks", 1, 1),
+        row("unassigned", 1, 1),
+    ];
+    assert_eq!(counts().await, expected);
+    // By hand before all of it, by name or by id; and back.
+    let place = async |endpoints: Value, groups: Value| {
+        ok(&plane, Method::POST, "/api/v1/groups/place", json!({ "endpoints": endpoints, "groups": groups })).await
+    };
+    let placed = place(json!(["PC9", seven]), json!(["Kiosks", "Contoso/Berlin"])).await;
+    assert_eq!(placed["moved"], 2);
+    assert!(placed["effect"].as_str().unwrap().contains("next scan"), "{placed}");
+    for row in placed["rows"].as_array().unwrap() {
+        assert_eq!(row["how"], "by-hand", "{placed}");
+        assert_eq!(row["groups"].as_array().unwrap().len(), 2, "{placed}");
+    }
+    assert_eq!(counts().await[4], row("Kiosks", 3, 3));
+    assert_eq!(counts().await[0], row("all", 0, 4), "who is in two groups is one endpoint");
+    let placed = place(json!(["pc9.site.example"]), json!([])).await;
+    assert_eq!((&placed["moved"], &placed["rows"][0]["how"]), (&json!(1), &json!("by-itself")));
+    // A group is changed in what is given.
+    let change =
+        async |name: &str, body: Value| ok(&plane, Method::POST, &format!("/api/v1/groups/{name}"), body).await;
+    let changed = change("Contoso%2FBerlin", json!({ "name": "Bonn", "rules": [] })).await["group"].clone();
+    assert_eq!(
+        (&changed["path"], &changed["rules"], &changed["level"]),
+        (&json!("Contoso/Bonn"), &json!([]), &json!("site"))
+    );
+    let changed =
+        change(pilot["id"].as_str().unwrap(), json!({ "below": "all", "test": false })).await["group"].clone();
+    assert_eq!((&changed["path"], &changed["test"]), (&json!("Pilot"), &json!(false)));
+    ok(&plane, Method::DELETE, "/api/v1/groups/Pilot", Value::Null).await;
+    // What cannot be is refused in words that help.
+    for (method, path, body, why) in [
+        (Method::POST, "/api/v1/groups", json!({ "name": "a/b" }), "no slash"),
+        (Method::POST, "/api/v1/groups", json!({ "name": "kiosks" }), "beside it already"),
+        (Method::POST, "/api/v1/groups", json!({ "name": "x", "below": "Nowhere" }), "groups list"),
+        (Method::POST, "/api/v1/groups", json!({ "name": "x", "rules": ["net 10.0.0.0/8"] }), "write a rule as"),
+        (
+            Method::POST,
+            "/api/v1/groups/Kiosks",
+            json!({ "level": "company", "below": "Contoso" }),
+            "cannot stand there",
+        ),
+        (Method::DELETE, "/api/v1/groups/Contoso", Value::Null, "groups below it"),
+        (Method::DELETE, "/api/v1/groups/all", Value::Null, "stay as they are"),
+        (
+            Method::POST,
+            "/api/v1/groups/place",
+            json!({ "endpoints": ["pc77"], "groups": ["Kiosks"] }),
+            "has not registered",
+        ),
+        (
+            Method::POST,
+            "/api/v1/groups/place",
+            json!({ "endpoints": ["pc7"], "groups": ["all"] }),
+            "nobody is put into all",
+        ),
+        (Method::POST, "/api/v1/groups/place", json!({ "endpoints": [], "groups": [] }), "no endpoint is named"),
+    ] {
+        let told = refused(&plane, method, path, body).await;
+        assert!(told.contains(why), "{path}: {told}");
+    }
+    machine(&plane, 11, "pc7.other.example", [10, 1, 0, 7], &[]).await;
+    let told =
+        refused(&plane, Method::POST, "/api/v1/groups/place", json!({ "endpoints": ["pc7"], "groups": [] })).await;
+    assert!(told.contains("several endpoints are called"), "{told}");
+    plane.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn something_is_said_for_some_listed_and_withdrawn() {
+    let plane = Plane::new();
+    import(&plane.handles.store.catalog(), updates(b"some bytes"), false).await;
+    let seven = machine(&plane, 7, "pc7.site.example", [10, 1, 0, 7], &[]).await;
+    for (name, body) in
+        [("Contoso", json!({ "name": "Contoso", "review": true })), ("Pilot", json!({ "name": "Pilot" }))]
+    {
+        ok(&plane, Method::POST, "/api/v1/groups", body).await;
+        assert!(!name.is_empty());
+    }
+    let set = async |body: Value| ok(&plane, Method::POST, "/api/v1/approvals", body).await;
+    // For a group, with a deadline: a day is until its end.
+    let said =
+        set(json!({ "updates": ["KB5031111"], "groups": ["Pilot"], "deadline": "2099-01-31", "why": "tested" })).await;
+    assert_eq!((&said["changed"], said["rows"].as_array().unwrap().len(), &said["notes"]), (&json!(2), 2, &json!([])));
+    assert!(said["effect"].as_str().unwrap().contains("next scan"), "{said}");
+    // What stands in the way is told.
+    let said = set(
+        json!({ "updates": ["5031234"], "groups": ["Contoso"], "endpoints": ["pc7"], "action": "optional-install" }),
+    )
+    .await;
+    assert_eq!(said["rows"][0]["waits"], json!(["licence", "review"]));
+    assert_eq!(said["notes"].as_array().unwrap().len(), 2, "{said}");
+    let gone = id(0x13).to_string();
+    let said = set(json!({ "updates": [gone, "KB5030001"], "groups": ["all"] })).await;
+    let waits =
+        |said: &Value| said["rows"].as_array().unwrap().iter().map(|row| row["waits"].clone()).collect::<Vec<_>>();
+    assert_eq!(waits(&said), [json!(["expired", "review"]), json!(["superseded", "review"])]);
+    ok(&plane, Method::POST, "/api/v1/updates/decline", json!({ "updates": ["KB5030001"] })).await;
+    let said = set(json!({ "updates": ["KB5030001"], "groups": ["Pilot"] })).await;
+    assert_eq!(waits(&said), [json!(["declined", "superseded"])]);
+
+    let list = async |query: &str| {
+        let page = plane.get(&format!("/api/v1/approvals?{query}")).await;
+        let rows = page["rows"].as_array().unwrap().clone();
+        let text = |row: &Value, key: &str| row[key].as_str().unwrap().to_owned();
+        rows.iter()
+            .map(|row| format!("{} {} {}", &text(row, "update")[6..8], text(row, "target_name"), text(row, "action")))
+            .collect::<Vec<_>>()
+    };
+    let all = [
+        "10 Contoso optional-install",
+        "10 pc7.site.example optional-install",
+        "12 Pilot install",
+        "12 all declined",
+        "13 all install",
+        "14 Pilot install",
+        "15 Pilot install",
+    ];
+    let mut found = list("").await;
+    found.sort();
+    assert_eq!(found, all);
+    assert_eq!(list("update=KB5031234&group=Contoso").await, [all[0]]);
+    assert_eq!(list(&format!("endpoint={seven}")).await, [all[1]]);
+    assert_eq!(list("group=all").await.len(), 2);
+    let (mut pages, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = plane.get(&format!("/api/v1/approvals?limit=2{after}")).await;
+        pages.extend(page["rows"].as_array().unwrap().clone());
+        let Some(next) = page["next"].as_str() else { break };
+        after = format!("&after={next}");
+    }
+    assert_eq!(pages.len(), 7);
+    let dated = pages.iter().find(|row| row["update"].as_str().unwrap().starts_with("00000014")).unwrap();
+    assert_eq!((&dated["deadline"], &dated["why"]), (&json!("2099-02-01T00:00:00Z"), &json!("tested")));
+    // The list of updates says so too.
+    let decisions = plane.get("/api/v1/updates?kb=KB5031111").await;
+    assert_eq!(decisions["rows"][0]["decision"], "approved for some");
+    assert_eq!(plane.get("/api/v1/updates?decision=approved").await["total"], 4);
+
+    // Withdrawn from one, and from everybody; a decline stays.
+    let withdraw = async |body: Value| ok(&plane, Method::POST, "/api/v1/approvals/withdraw", body).await;
+    assert_eq!(withdraw(json!({ "updates": ["KB5031111"], "groups": ["Pilot"] })).await["changed"], 2);
+    assert_eq!(withdraw(json!({ "updates": ["KB5031111"], "groups": ["Pilot"] })).await["changed"], 0);
+    assert_eq!(
+        withdraw(json!({ "updates": ["KB5031234", "KB5030001", gone], "everywhere": true })).await["changed"],
+        4
+    );
+    assert_eq!(list("").await, ["12 all declined"]);
+
+    let past = Timestamp::from_ms(SystemClock.now().ms() - 1000).to_string();
+    for (body, why) in [
+        (json!({ "updates": ["KB5031234"], "groups": ["Pilot"], "deadline": past }), "has passed; choose a later one"),
+        (json!({ "updates": ["KB5030001"], "groups": ["Pilot"], "action": "uninstall" }), "cannot be removed again"),
+        (
+            json!({ "updates": ["KB5031234"], "groups": ["Pilot"], "action": "detect-only", "deadline": "2099-01-01" }),
+            "has no deadline",
+        ),
+        (json!({ "updates": ["KB5031234"] }), "for whom"),
+        (json!({ "updates": [], "groups": ["Pilot"] }), "no update is named"),
+        (json!({ "updates": ["KB5031234"], "groups": ["Pilott"] }), "no group is called"),
+        (json!({ "updates": ["KB5031234"], "endpoints": ["pc77"] }), "has not registered"),
+        (json!({ "updates": ["KB77777"], "groups": ["Pilot"] }), ""),
+    ] {
+        let (status, told) = plane.json(Method::POST, "/api/v1/approvals", body).await;
+        assert!(status == 422 || (why.is_empty() && status == 404), "{status}: {told}");
+        assert!(told["title"].as_str().unwrap().contains(why), "{why}: {told}");
+    }
+    assert_eq!(list("").await, ["12 all declined"], "of what is refused nothing is kept");
+    ok(
+        &plane,
+        Method::POST,
+        "/api/v1/approvals",
+        json!({ "updates": ["KB5031234"], "groups": ["Pilot"], "action": "uninstall" }),
+    )
+    .await;
+    plane.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn licences_and_reviews_are_acts_of_their_own() {
+    let plane = Plane::new();
+    import(&plane.handles.store.catalog(), updates(b"some bytes"), false).await;
+    let licences = async || plane.get("/api/v1/licences").await["rows"].clone();
+    assert_eq!(licences().await, json!([]));
+    ok(&plane, Method::POST, "/api/v1/updates/approve", json!({ "updates": ["KB5031234"] })).await;
+    let waiting = licences().await;
+    let eula = id(0x50).to_string();
+    assert_eq!((&waiting[0]["id"], &waiting[0]["by"]), (&json!(eula), &Value::Null));
+    assert!(waiting[0]["updates"][0]["title"].as_str().unwrap().contains("KB5031234"), "{waiting}");
+    let told = refused(&plane, Method::POST, "/api/v1/licences/accept", json!({ "updates": ["KB5030001"] })).await;
+    assert!(told.contains("needs no licence"), "{told}");
+    let accept = async |body: Value| ok(&plane, Method::POST, "/api/v1/licences/accept", body).await;
+    let accepted = accept(json!({ "updates": ["KB5031234"] })).await;
+    assert_eq!((&accepted["accepted"], &accepted["licences"]), (&json!(1), &json!([eula])));
+    assert_eq!(accept(json!({ "licences": [eula] })).await["accepted"], 0);
+    assert!(licences().await[0]["by"].is_string());
+
+    let review = async |state: &str| {
+        let body = json!({ "updates": ["KB5031234"], "state": state, "why": "a week in the lab" });
+        plane.json(Method::POST, "/api/v1/approvals/review", body).await
+    };
+    let (status, told) = review("released").await;
+    assert_eq!((status.as_u16(), &told["changed"]), (200, &json!(1)));
+    assert!(told["notes"][0].as_str().unwrap().contains("no group asks for a review"), "{told}");
+    ok(&plane, Method::POST, "/api/v1/groups", json!({ "name": "Contoso", "review": true })).await;
+    let (_, told) = review("in-test").await;
+    assert!(told["notes"][0].as_str().unwrap().contains("it counts in Contoso"), "{told}");
+    assert_eq!(plane.get("/api/v1/approvals").await["rows"][0]["review"], "in-test");
+    assert_eq!(review("perhaps").await.0, 400);
+    plane.close().await;
+}

@@ -120,7 +120,10 @@ impl Plane {
         let hold =
             Admission { otherwise: Admit::Accept, networks: vec![("10.9.0.0/16".parse().unwrap(), Admit::Hold)] };
         let endpoints = Roster::new(waystation::fleet::registry::Registry::new(store.fleet(), hold), site);
+        let compliance = waystation::fleet::compliance::Compliance::new(&store);
+        let policy = Arc::new(waystation::model::compliance::Policy::default);
         let handles = Handles {
+            reported: waystation::admin::compliance::Reported::new(compliance, policy),
             jobs: Jobs::offline(Config::default(), store.clone(), clock.clone()),
             store,
             settings: Arc::new(move || vec![setting.clone()]),

@@ -26,3 +26,5 @@ mod replay;
 mod scans;
 #[path = "support/small_store.rs"]
 mod small_store;
+#[path = "fleet/states.rs"]
+mod states;

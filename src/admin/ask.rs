@@ -13,6 +13,7 @@ use crate::admin::{Access, Handles, present, view};
 use crate::base::digest::Digest;
 use crate::jobs::error::Error;
 use crate::model::name::Name;
+use crate::model::report::{Finding, Verdict};
 
 /// What to explain.
 #[derive(Debug, Deserialize)]
@@ -62,7 +63,36 @@ pub async fn doctor(
             "try again when they are over, in a few minutes at most",
         ));
     };
-    Ok(Json(view::Findings { findings: handles.jobs.doctor(urls).await? }))
+    // Who names addresses asks about these.
+    let counted = if urls.is_empty() { counted(&handles).await } else { None };
+    let mut findings = handles.jobs.doctor(urls).await?;
+    findings.extend(counted);
+    Ok(Json(view::Findings { findings }))
+}
+
+/// Whether what is counted of endpoints' reports is what counting anew gives; nothing where nobody has reported.
+async fn counted(handles: &Handles) -> Option<Finding> {
+    let (subject, check) = ("compliance".to_owned(), "counters".to_owned());
+    match handles.reported.check().await {
+        Ok(differences) if differences.is_empty() => None,
+        Ok(differences) => Some(Finding {
+            subject,
+            check,
+            verdict: Verdict::Bad,
+            seen: format!(
+                "what is counted of endpoints differs: {}",
+                differences.into_iter().take(3).collect::<Vec<_>>().join("; ")
+            ),
+            advice: "restart the node, which counts anew, and report this with its log".into(),
+        }),
+        Err(error) => Some(Finding {
+            subject,
+            check,
+            verdict: Verdict::Skipped,
+            seen: format!("what endpoints reported cannot be read: {error}"),
+            advice: "look at the disk of the data directory and into the log".into(),
+        }),
+    }
 }
 
 /// `GET /api/v1/settings`.

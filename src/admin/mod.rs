@@ -7,7 +7,7 @@
 //! 2. [`guard`] refuses what the access does not allow, foreign hosts and cross-site calls, and bounds the time;
 //! 3. [`router`] finds the handler; each noun has a file: [`status`], [`content`], [`work`] (jobs), [`ask`] (explain,
 //!    doctor, settings), [`bandwidth`], [`updates`] and [`filters`] (the catalog), [`endpoints`] (who scans), [`groups`] and [`approvals`]
-//!    (what is approved for whom), [`plan`] (which files of it
+//!    (what is approved for whom), [`compliance`] (how updates stand on endpoints), [`plan`] (which files of it
 //!    are brought ahead), [`health`], [`metrics`];
 //! 4. the handler asks the store or `jobs`, and [`present`] turns their values into the words of [`view`];
 //! 5. whatever went wrong is a [`error::Problem`]: a status, what is wrong, and what to do next.
@@ -18,6 +18,7 @@ pub mod approvals;
 pub mod ask;
 pub mod bandwidth;
 pub mod bind;
+pub mod compliance;
 pub mod content;
 pub mod endpoints;
 pub mod error;
@@ -83,6 +84,8 @@ pub struct Handles {
     pub tls: Option<Arc<Tls>>,
     /// See [`Bandwidth`].
     pub bandwidth: Bandwidth,
+    /// What endpoints reported.
+    pub reported: compliance::Reported,
     /// The way to change what of the catalog is wanted; without a node there is none.
     pub filters: Option<Changing>,
     /// The endpoints.

@@ -11,8 +11,8 @@ use http::{Method, StatusCode, Uri, header};
 
 use crate::admin::error::Problem;
 use crate::admin::{
-    Access, BODY_BYTES_MAX, Handles, approvals, ask, bandwidth, bind, content, endpoints, filters, groups, guard, health,
-    metrics, plan, quarantine, status, sync, tls, updates, work,
+    Access, BODY_BYTES_MAX, Handles, approvals, ask, bandwidth, bind, compliance, content, endpoints, filters, groups, guard,
+    health, metrics, plan, quarantine, status, sync, tls, updates, work,
 };
 
 /// Every address: method, path, and what it answers; for the reference.
@@ -165,6 +165,29 @@ pub const ADDRESSES: &[(&str, &str, &str)] = &[
     ("GET", "/api/v1/prefetch", "how much of what the content policy wants is held, and the job that brings the rest"),
     ("POST", "/api/v1/prefetch/start", "starts that job"),
     ("POST", "/api/v1/prefetch/stop", "stops it: what has arrived stays, and none begins by itself"),
+    (
+        "GET",
+        "/api/v1/compliance",
+        "how updates stand on endpoints, by what these reported: endpoints that miss some, are up to date, keep to the policy",
+    ),
+    (
+        "GET",
+        "/api/v1/compliance/endpoints",
+        "the endpoints with what they come to, by page: `after`, `limit` (at most 500), `verdict`, `compliant`, `restart`, \
+         `update`, `state`",
+    ),
+    ("GET", "/api/v1/compliance/endpoints/{name}", "one endpoint with all its updates, by client id or name"),
+    (
+        "GET",
+        "/api/v1/compliance/updates",
+        "the updates that endpoints reported, with how many have each in which state, by page: `after`, `limit` (at most 500), \
+         `endpoint`, `severity`, `classification`, `product`, `restart`, `eula`, `age`",
+    ),
+    (
+        "GET",
+        "/api/v1/compliance/missing",
+        "the same of those that are missing somewhere, and neither superseded nor declined",
+    ),
     ("GET", "/api/v1/filters", "what of Microsoft's catalog is wanted, by name, and who set it"),
     ("GET", "/api/v1/filters/available", "the categories that the catalog has, as a tree"),
     (
@@ -236,6 +259,11 @@ pub fn router(handles: Handles, access: Access) -> Router {
         .route("/prefetch", get(plan::prefetch))
         .route("/prefetch/start", post(plan::start))
         .route("/prefetch/stop", post(plan::stop))
+        .route("/compliance", get(compliance::summary))
+        .route("/compliance/endpoints", get(compliance::endpoints))
+        .route("/compliance/endpoints/{name}", get(compliance::endpoint))
+        .route("/compliance/updates", get(compliance::updates))
+        .route("/compliance/missing", get(compliance::missing))
         .route("/filters", get(filters::show).merge(delete(filters::reset_all)))
         .route("/filters/available", get(filters::available))
         .route("/filters/{key}", post(filters::set).merge(delete(filters::reset)))

@@ -10,7 +10,7 @@ pub mod ask;
 pub mod decide;
 pub(in crate::admin) mod find;
 pub mod refused;
-mod words;
+pub(in crate::admin) mod words;
 
 pub(in crate::admin) use self::refused::meant as refused_meant;
 pub(in crate::admin) use self::words::category_kind;

@@ -14,6 +14,7 @@ use prometheus_client::registry::Registry;
 use tower::ServiceExt;
 
 use crate::admin::bandwidth::Bandwidth;
+use crate::admin::compliance::Reported;
 use crate::admin::view::{self, Setting};
 use crate::admin::{Access, Caller, Handles, NodeFacts, Turns, router};
 use crate::app::config::rooms;
@@ -22,6 +23,7 @@ use crate::base::disk::RealDisk;
 use crate::base::time::{Clock, SystemClock};
 use crate::fleet::registry::Registry as Enrolment;
 use crate::fleet::roster::Roster;
+use crate::fleet::compliance::Compliance;
 use crate::jobs::Jobs;
 use crate::store::{self, Rebuilt, Restored, Store};
 
@@ -52,6 +54,7 @@ impl Alone {
             listening: Vec::<view::Listening>::new(),
             draining: AtomicBool::new(false),
         };
+        let policy = rooms::compliance(&loaded.typed()?);
         let rows = settings(loaded);
         let handles = Handles {
             store: store.clone(),
@@ -63,6 +66,7 @@ impl Alone {
             turns: Turns::default(),
             tls: None,
             bandwidth: Bandwidth::default(),
+            reported: Reported::new(Compliance::new(&store), Arc::new(move || policy)),
             filters: None,
             endpoints: Roster::new(endpoints, typed.scan.site_networks.0.clone()),
         };

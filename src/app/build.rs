@@ -23,6 +23,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::bandwidth::Bandwidth;
+use crate::admin::compliance::Reported;
 use crate::admin::socket::Socket;
 use crate::admin::{self, Handles, NodeFacts, Turns, view};
 use crate::app::bandwidth::Changer;
@@ -36,6 +37,7 @@ use crate::base::time::{Clock, SystemClock};
 use crate::fill::Fill;
 use crate::fleet::registry::Registry as Enrolment;
 use crate::fleet::roster::Roster;
+use crate::fleet::compliance::Compliance;
 use crate::jobs::Jobs;
 use crate::jobs::content::Content;
 use crate::jobs::work::{Verify, Work};
@@ -273,6 +275,8 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
         .await
         .map_err(|why| AppError::System { what: "answering scans", source: std::io::Error::other(why) })?;
     scans.counters().register(&mut registry);
+    let compliance = scans.compliance().clone();
+    compliance.counters().register(&mut registry);
     let face = face.with_scans(Arc::new(scans));
     let control_address = control_bound.as_ref().map(Bound::address);
     // The socket belongs to the control plane's runtime.
@@ -317,6 +321,7 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
         turns: Turns::default(),
         tls: certificate.clone(),
         bandwidth: Bandwidth { governor: governor.clone(), changing: Some(changer.changing()) },
+        reported: reported(compliance, &settings, &typed),
         filters: Some(filters::changing(run_time, jobs.clone())),
         endpoints: Roster::new(endpoints, typed.scan.site_networks.0.clone()),
     };
@@ -364,6 +369,14 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
         http: http_addresses,
         https: https_addresses,
     })
+}
+
+/// What endpoints reported, held against the policy that is in force; `typed` is what the node was started with.
+fn reported(compliance: Compliance, settings: &Arc<ArcSwap<Settings>>, typed: &Typed) -> Reported {
+    let (asked, started_with) = (Arc::clone(settings), rooms::compliance(typed));
+    // What cannot be read was refused when it was set.
+    let policy = move || Typed::read(&asked.load()).map_or(started_with, |typed| rooms::compliance(&typed));
+    Reported::new(compliance, Arc::new(policy))
 }
 
 /// The runs of the catalog; `None` below a parent.

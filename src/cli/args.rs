@@ -8,6 +8,7 @@ use clap_complete::Shell;
 use crate::cli::global::Global;
 use crate::cli::verbs::approvals::{ApprovalsVerb, GroupsVerb};
 use crate::cli::verbs::catalog::{FiltersVerb, PlanArgs, PrefetchVerb, UpdatesVerb};
+use crate::cli::verbs::compliance::ComplianceVerb;
 use crate::cli::verbs::content::ContentVerb;
 use crate::cli::verbs::endpoints::EndpointsVerb;
 use crate::cli::verbs::sync::SyncVerb;
@@ -376,6 +377,21 @@ Examples:
   waystation filters reset"
     )]
     Filters(FiltersVerb),
+
+    /// See how updates stand on endpoints, by what these reported, and which keep to the policy
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  waystation compliance summary
+  waystation compliance missing --severity critical
+  waystation compliance endpoints --not-compliant
+  waystation compliance show pc17.site.example
+
+All of it is what endpoints say of themselves. [compliance] in the configuration
+says what they are held against."
+    )]
+    Compliance(ComplianceVerb),
 
     /// See and stop long work
     #[command(

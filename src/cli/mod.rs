@@ -12,6 +12,7 @@
 pub mod approvals;
 pub mod args;
 pub mod bandwidth;
+mod compliance;
 pub mod config;
 pub mod content;
 mod csv;
@@ -107,6 +108,7 @@ fn dispatch(cli: Cli, out: Out) -> Result<(), Fail> {
         Verb::Plan(plan) => plan::run(&reach(&flags, out)?, &plan, out),
         Verb::Prefetch(verb) => plan::prefetch(&reach(&flags, out)?, &verb, out),
         Verb::Filters(verb) => filters::run(&reach(&flags, out)?, verb, out),
+        Verb::Compliance(verb) => compliance::run(&reach(&flags, out)?, verb, out),
         Verb::Jobs(verb) => jobs::run(&reach(&flags, out)?, &verb, out),
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod approvals;
 pub mod catalog;
+pub mod compliance;
 pub mod content;
 pub mod endpoints;
 pub mod sync;

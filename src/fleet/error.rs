@@ -24,6 +24,9 @@ pub enum Error {
         /// How many are taken.
         max: usize,
     },
+    /// A thread ended under it: the node is ending.
+    #[error("the node is ending")]
+    Ended,
     /// The catalog cannot be read.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -34,7 +37,7 @@ impl Error {
     pub const fn fault(&self) -> Fault {
         match self {
             Self::Long { .. } => Fault::Client,
-            Self::Store(_) => Fault::Store,
+            Self::Ended | Self::Store(_) => Fault::Store,
         }
     }
 
@@ -42,6 +45,7 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Long { .. } => false,
+            Self::Ended => true,
             Self::Store(error) => error.is_retryable(),
         }
     }

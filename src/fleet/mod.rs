@@ -1,4 +1,4 @@
-//! Floor 3: the endpoints. What each one needs of the catalog, by what was approved for it.
+//! Floor 3: the endpoints. What each one needs of the catalog, by what was approved for it, and how its updates stand.
 //!
 //! What it promises:
 //! - No revision is sent that the endpoint holds, and at most one revision of an update.
@@ -17,12 +17,15 @@
 //! 5. An endpoint that comes from another server maps what it holds (`refresh`); one that asks for categories is told which of them
 //!    count (`category`).
 //!
+//! What endpoints report becomes the states of their updates, which are held against a policy (`compliance`).
+//!
 //! Before that stands who an endpoint is (`registry`): an id is bound to the machine that came with it first. People look at endpoints
 //! through `roster`.
 
 pub mod belong;
 mod bits;
 pub mod category;
+pub mod compliance;
 pub mod error;
 pub mod graph;
 pub mod load;

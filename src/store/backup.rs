@@ -138,7 +138,11 @@ fn carried(visit: &mut impl Visit) -> Result<(), Error> {
     visit.table(fleet::SERVER)?;
     visit.table(fleet::ENDPOINTS)?;
     visit.table(fleet::CONTACTS)?;
-    visit.table(fleet::HISTORY)
+    visit.table(fleet::HISTORY)?;
+    // What endpoints tell they tell again, but not since when.
+    visit.table(fleet::UPDATES)?;
+    visit.table(fleet::STATES)?;
+    visit.table(fleet::CHANGES)
 }
 
 /// Copies table by table.

@@ -30,7 +30,7 @@ use crate::store::core::{
 use crate::store::counters::Counters;
 use crate::store::entries;
 use crate::store::error::{Error, is_full, is_read_only};
-use crate::store::fleet::{ContactTick, Gathered};
+use crate::store::fleet::{ContactTick, Gathered, States, StatesTick};
 use crate::store::identity;
 use crate::store::index::{Health, Index};
 use crate::store::keys::Keys;
@@ -149,10 +149,12 @@ fn start(
     let account = Arc::new(Account::new(Arc::clone(&clock)));
     let ledger = Ledger::new(Arc::clone(&account), Arc::clone(&index), Arc::clone(&reads))?;
     let heard = Arc::new(Gathered::default());
+    let states = Arc::new(States::default());
     let ticks: Vec<Box<dyn Tick>> = vec![
         Box::new(RecencyTick::new(Arc::clone(&cache))),
         Box::new(LedgerTick::new(Arc::clone(&account))),
         Box::new(ContactTick::new(Arc::clone(&heard))),
+        Box::new(StatesTick::new(Arc::clone(&states))),
     ];
     let writer = Writer::start(Arc::clone(&index), Arc::clone(&disk), layout.root().to_owned(), ticks)?;
     let core = Arc::new(Core {
@@ -183,6 +185,7 @@ fn start(
         counters: Counters::default(),
         catalog: crate::store::catalog::Shared::default(),
         heard,
+        states,
         buffers: Buffers::default(),
         looking: Arc::default(),
         next: AtomicU64::new(1),

@@ -42,6 +42,9 @@ use crate::plain_client::{Answer, Client};
 use crate::plain_xpress;
 use crate::recorded::recorded;
 
+#[path = "reports.rs"]
+mod reports;
+
 /// Longer than anything takes here on a busy machine.
 pub(crate) const SOON: Duration = Duration::from_mins(2);
 

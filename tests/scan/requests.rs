@@ -3,7 +3,14 @@
 use std::fs;
 use std::path::Path;
 
+use waystation::fleet::compliance::ask;
+use waystation::fleet::compliance::board::Board;
+use waystation::fleet::compliance::facts::Facts;
+use waystation::fleet::compliance::told::What;
+use waystation::model::compliance::State;
+use waystation::model::deployment::Endpoint;
 use waystation::model::update::{Identity, UpdateId};
+use waystation::serve::client::meaning;
 use waystation::wire::soap::Version;
 use waystation::wire::wsusss::authorize::Cookie;
 use waystation::wire::wusp::info::FragmentKind;
@@ -221,6 +228,54 @@ fn reports() {
     assert!(
         events[8].strings[0].starts_with("Security Intelligence Update for Microsoft Defender Antivirus - KB2267602")
     );
+}
+
+/// What a machine was recorded to report becomes these states, and those of another one's whole lists.
+#[test]
+fn reports_become_states() {
+    let Some(flow) = recorded("wusp/flow") else { return };
+    let told = batch(&flow, 17);
+    let machine: UpdateId = told.events[0].target.parse().unwrap();
+    let now = told.now.unwrap();
+    let meant = |event: &Event| meaning(event, machine, now).expect("it reports of itself, and now");
+    let mut all: Vec<_> = told.events.iter().filter_map(meant).collect();
+    all.sort_by_key(|told| told.at);
+    let kinds = |wanted: fn(&What) -> bool| all.iter().filter(|told| wanted(&told.what)).count();
+    assert_eq!(kinds(|what| matches!(what, What::Snapshot(_))), 2);
+    assert_eq!(kinds(|what| matches!(what, What::Scanned)), 2);
+    assert_eq!(kinds(|what| matches!(what, What::ScanFailed(-2_145_123_272))), 2);
+    assert_eq!(all.len(), 6, "downloads that fail and installations that begin change no state");
+    let needed: Vec<UpdateId> = told.events[5].updates("U").unwrap().collect();
+    let mut board = Board::default();
+    for id in &needed {
+        let facts = Facts { revision: Some(1), deployable: true, ..Facts::default() };
+        board.learn(*id, facts);
+    }
+    let endpoint = Endpoint(machine);
+    for told in &all {
+        board.take(endpoint, told).unwrap();
+    }
+    let stands = ask::stands(&board, board.row(endpoint).unwrap());
+    assert_eq!(stands.len(), needed.len());
+    assert!(stands.iter().all(|one| one.state == State::NotInstalled && needed.contains(&one.update)));
+    assert_eq!((board.totals().missing, board.totals().pairs[0]), (1, needed.len() as u64));
+
+    let Some(lists) = recorded("wusp/reports") else { return };
+    let lists = fs::read_to_string(lists.join("native-156-lists.json")).unwrap();
+    let lists: serde_json::Value = serde_json::from_str(&lists).unwrap();
+    let list = |tag: &str| {
+        let ids = lists["native"][tag].as_array().unwrap().iter().map(|id| id.as_str().unwrap());
+        ids.collect::<Vec<_>>()
+    };
+    let mut event = told.events[5].clone();
+    event.misc = ["U", "V"].map(|tag| format!("{tag}={}", list(tag).join(";"))).into();
+    let Some(What::Snapshot(states)) = meaning(&event, machine, now).unwrap().map(|told| told.what) else {
+        panic!("it is a snapshot");
+    };
+    for (tag, state) in [("U", State::NotInstalled), ("V", State::Installed)] {
+        assert!(list(tag).iter().all(|id| states[&id.parse::<UpdateId>().unwrap()] == state));
+    }
+    assert_eq!(states.len(), list("U").len() + list("V").len());
 }
 
 /// Whatever else is recorded is read too: a request that is added later must not go by unseen.

@@ -73,15 +73,13 @@ impl Ask {
             limit if limit > PAGE_MAX => return Err(Problem::malformed(format!("limit: {limit} is over {PAGE_MAX}"))),
             limit => limit,
         };
-        let classification = self.classification.as_deref().map(|text| tree.classification(text)).transpose();
-        let product = self.product.as_deref().map(|text| tree.product(text)).transpose();
         Ok(Query {
             text: words.join(" "),
             kb,
             severity: self.severity.as_deref().map(severity).transpose()?,
-            classification: classification.map_err(|error| unknown(&error))?,
+            classification: classification(tree, self.classification.as_deref())?,
             product: None,
-            any_of: product.map_err(|error| unknown(&error))?.map(|id| within(tree, id)).unwrap_or_default(),
+            any_of: products(tree, self.product.as_deref())?,
             // Who asks knows them.
             beyond: None,
             kinds,
@@ -126,6 +124,17 @@ fn within(tree: &Tree, id: UpdateId) -> Vec<UpdateId> {
     ids
 }
 
+/// A classification by name or id.
+pub(in crate::admin) fn classification(tree: &Tree, text: Option<&str>) -> Result<Option<UpdateId>, Problem> {
+    text.map(|text| tree.classification(text)).transpose().map_err(|error| unknown(&error))
+}
+
+/// The product, family or company of that name, path or id, with the products below it; none where nothing is named.
+pub(in crate::admin) fn products(tree: &Tree, text: Option<&str>) -> Result<Vec<UpdateId>, Problem> {
+    let id = text.map(|text| tree.product(text)).transpose().map_err(|error| unknown(&error))?;
+    Ok(id.map(|id| within(tree, id)).unwrap_or_default())
+}
+
 /// A name that the catalog does not have.
 fn unknown(error: &filter::Error) -> Problem {
     let next = "`waystation filters list --available` shows what the catalog has";
@@ -149,7 +158,8 @@ pub(super) fn kb_word(word: &str) -> Option<&str> {
     ((4..=10).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit())).then_some(digits)
 }
 
-fn severity(text: &str) -> Result<Severity, Problem> {
+/// The severity of a word.
+pub(in crate::admin) fn severity(text: &str) -> Result<Severity, Problem> {
     match text.trim().to_ascii_lowercase().as_str() {
         "low" => Ok(Severity::Low),
         "moderate" => Ok(Severity::Moderate),

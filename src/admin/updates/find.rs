@@ -19,6 +19,16 @@ const NAMED_MAX: usize = 5;
 /// Revisions that the catalog tells of one article; beyond them it is silent.
 const ARTICLE_MAX: usize = 10_000;
 
+/// The update that `name` means: one that the catalog has, or an id, which it may have had.
+pub(in crate::admin) async fn id(catalog: &Catalog, name: &str) -> Result<UpdateId, Problem> {
+    if let Ok(id) = name.trim().parse() {
+        return Ok(id);
+    }
+    let number = number(catalog, name).await?;
+    let short = catalog.summaries(vec![number]).await?.pop().ok_or_else(|| absent(name))?;
+    Ok(short.identity.id)
+}
+
 /// The local number of the revision that `name` means.
 pub(super) async fn number(catalog: &Catalog, name: &str) -> Result<u32, Problem> {
     let name = name.trim();

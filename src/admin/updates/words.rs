@@ -167,7 +167,8 @@ pub(in crate::admin) const fn category_kind(kind: CategoryKind) -> &'static str 
     }
 }
 
-const fn severity(severity: Severity) -> &'static str {
+/// The word for a severity.
+pub(in crate::admin) const fn severity(severity: Severity) -> &'static str {
     match severity {
         Severity::Unspecified => "unspecified",
         Severity::Low => "low",

@@ -5,6 +5,7 @@
 
 pub mod approvals;
 pub mod bandwidth;
+pub mod compliance;
 mod content;
 pub mod endpoints;
 pub mod filters;

@@ -7,7 +7,7 @@ use crate::app::config::kinds::network::{
     Address, Addresses, HostNames, Networks, OriginEntries, ProxyChoice, ProxyUrl, SyncProxy, UrlText, Urls,
 };
 use crate::app::config::kinds::pace::{BackgroundRules, NetworkRules, SiteZone, SteadyRules};
-use crate::app::config::kinds::policy::Rules;
+use crate::app::config::kinds::policy::{Least, Rules};
 use crate::app::config::kinds::quantity::{Count, Size, SizeWithin, Switch, Time};
 use crate::app::config::kinds::word::{Days, Directory, FilePath, FilePaths, LogLevel, Text, Texts, UpstreamKind};
 use crate::app::config::kinds::{Kind, shown};
@@ -409,6 +409,18 @@ table! {
         /// The networks of the site. An endpoint that was last heard of from elsewhere is shown as roaming; with none named, all
         /// are on site. Nothing is refused by it.
         site_networks: Networks = list(&[]), Restart;
+    }
+    /// What endpoints must keep to, by what they report. `waystation compliance` shows which do not, and why.
+    compliance: Compliance {
+        /// The least severity of updates that may not be missing for long: "any", "low", "moderate", "important" or "critical".
+        /// Not every update that mends something says how bad that is; "any" counts those too.
+        severity: Least = text("important"), Live;
+        /// Days that such an update may be missing on an endpoint, from when that first told of it, or of one whose place it takes.
+        missing_days: Count<0, 3650> = Raw::Number(30), Live;
+        /// Days that may pass between scans.
+        scan_days: Count<1, 3650> = Raw::Number(14), Live;
+        /// Days that a restart may be pending.
+        restart_days: Count<0, 3650> = Raw::Number(7), Live;
     }
     /// Limits against clients that take too much. A reload changes them for connections that begin after it; none is cut
     /// by it.

@@ -13,6 +13,7 @@ use crate::app::config::secret;
 use crate::app::error::{ConfigError, Problem};
 use crate::base::secret::Secret;
 use crate::fleet::registry::Admission;
+use crate::model::compliance::Policy;
 use crate::model::filter::Selection;
 use crate::model::payload::{Location, Standing};
 use crate::model::policy::{Choice, Written};
@@ -375,6 +376,18 @@ pub(crate) fn content(typed: &Typed) -> Written {
         rules: content.rules.0.clone(),
         decline_expired: content.decline_expired.0,
         decline_superseded: content.decline_superseded.0,
+    }
+}
+
+/// What endpoints must keep to.
+pub(crate) fn compliance(typed: &Typed) -> Policy {
+    let compliance = &typed.compliance;
+    let days = |days: u64| u32::try_from(days).unwrap_or(u32::MAX);
+    Policy {
+        severity: compliance.severity.0,
+        missing_days: days(compliance.missing_days.0),
+        scan_days: days(compliance.scan_days.0),
+        restart_days: days(compliance.restart_days.0),
     }
 }
 

@@ -7,7 +7,7 @@
 //! 3. Its cookie is opened: who asks, and whether it may (`cookie`, `handshake`, `members`). What a machine says of itself is laid before
 //!    the registry (`register`).
 //! 4. It is answered: the handshake (`handshake`), the rounds of a scan (`rounds`) from the catalog in memory (`known`), more about
-//!    updates and where their files are (`more`, `texts`, `place`), what happened (`told`).
+//!    updates and where their files are (`more`, `texts`, `place`), what happened (`told`, `meaning`).
 //! 5. The answer is packed where the agent wants it so, and goes out; what was said is logged and counted before that. (`route`,
 //!    `counters`)
 //!
@@ -22,6 +22,7 @@ mod counters;
 mod error;
 mod handshake;
 mod known;
+mod meaning;
 mod members;
 mod more;
 mod place;
@@ -39,6 +40,7 @@ use tokio::sync::Semaphore;
 use crate::base::time::Clock;
 use crate::fleet::registry::Registry;
 use crate::model::update::UpdateId;
+use crate::fleet::compliance::Compliance;
 use crate::serve::client::cookie::Sealer;
 use crate::serve::client::error::Error;
 use crate::serve::client::known::{Catalogs, Known};
@@ -50,6 +52,7 @@ use crate::store::catalog::Catalog;
 
 pub use config::Config;
 pub use counters::Counters;
+pub use meaning::meaning;
 
 pub(super) use route::{is_ours, respond};
 
@@ -73,6 +76,7 @@ pub struct Scans {
     catalogs: Arc<Catalogs>,
     texts: Arc<Texts>,
     lately: Lately,
+    compliance: Compliance,
     /// Requests between their head and their answer.
     places: Semaphore,
     /// What bodies take.
@@ -104,6 +108,7 @@ impl Scans {
             counters: Counters::default(),
             members: Members::default(),
             lately: Lately::default(),
+            compliance: Compliance::new(store),
             places: Semaphore::new(WAITING_MAX),
             bodies: Semaphore::new(BODIES_KIB),
             turns: Semaphore::new(cores),
@@ -114,6 +119,11 @@ impl Scans {
     /// What it counts.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// What endpoints report of their updates. There is one for each store, so that whoever asks about it takes this one.
+    pub fn compliance(&self) -> &Compliance {
+        &self.compliance
     }
 
     /// The catalog as it is now.

@@ -44,7 +44,7 @@ impl Scans {
             Request::Extended(request) => self.extended(version, request, asked).await,
             Request::Extended2(request) => self.extended2(version, request, asked).await,
             Request::Locations(request) => self.locations(version, &request, asked).await,
-            Request::Events(request) => self.events(version, method, &request, asked),
+            Request::Events(request) => self.events(version, method, &request, asked).await,
             Request::InventoryType(request) => self.inventory_type(version, &request, asked),
             Request::Inventory(request) => self.inventory(version, method, &request, asked),
             Request::Rollup(_) => Ok(self.rollup(version)),

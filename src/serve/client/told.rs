@@ -1,12 +1,16 @@
 //! What endpoints report (MS-WUSP 3.1.5.13 and the operations of the WSDL alone): taken, each event once, and counted. What events mean
-//! for the state of an endpoint is made of what [`Scans::take`] is given; so far they are counted and shown in the log at level debug.
+//! for the state of an endpoint (`meaning`) goes on to `fleet::compliance`; what cannot be believed is counted there and goes nowhere.
 
 use quick_cache::sync::Cache;
 
+use crate::fleet::compliance::counters::Disbelief;
+use crate::model::deployment::Endpoint;
 use crate::model::update::UpdateId;
 use crate::serve::client::Scans;
+use crate::serve::client::cookie::Ticket;
 use crate::serve::client::error::Error;
 use crate::serve::client::handshake::Need;
+use crate::serve::client::meaning::meaning;
 use crate::serve::client::route::{Asked, Said};
 use crate::wire::soap::Version;
 use crate::wire::wusp::report::{Event, GetRequiredInventoryType, ReportEventBatch, ReportInventory};
@@ -36,8 +40,9 @@ impl Lately {
 }
 
 impl Scans {
-    /// To `ReportEventBatch` and `ReportEventBatch2`. Always taken: an agent sends what is not taken again and again.
-    pub(super) fn events(
+    /// To `ReportEventBatch` and `ReportEventBatch2`. Always taken: an agent sends what is not taken again and again. What is told of
+    /// states is in memory by then and not on the disk: a crash can lose the last half minute of it, and the next scan tells it again.
+    pub(super) async fn events(
         &self,
         version: Version,
         method: Method,
@@ -45,9 +50,12 @@ impl Scans {
         asked: &mut Asked,
     ) -> Result<Said, Error> {
         // The second operation has no cookie, so that anybody may say anything there: it is counted, and not believed.
-        let client = match method {
-            Method::ReportEventBatch => self.believed(request.cookie.as_ref(), asked)?,
-            _ => None,
+        let (client, not_believed) = match method {
+            Method::ReportEventBatch => match self.believed(request.cookie.as_ref(), asked)? {
+                Some(client) => (Some(client), None),
+                None => (None, Some(Disbelief::Unregistered)),
+            },
+            _ => (None, Some(Disbelief::Anonymous)),
         };
         let nobody = UpdateId::new([0; 16]);
         let is_new = |event: &&Event| self.lately.is_new(client.unwrap_or(nobody), event.instance);
@@ -57,15 +65,19 @@ impl Scans {
         if let Some(why) = &request.why {
             tracing::debug!(target: "scan", unread = request.unread, why, "events of an endpoint cannot be read");
         }
-        if let Some(client) = client {
-            Self::take(client, &fresh);
+        match (client, not_believed) {
+            (Some(client), None) => self.take(client, &fresh).await,
+            (_, Some(why)) => self.compliance.counters().disbelieved(why, fresh.len() as u64),
+            (None, None) => {}
         }
         Ok(Said::Whole(answer::taken(version, method, true)))
     }
 
-    /// Events that an endpoint told of itself with a cookie of its own, each for the first time.
-    fn take(client: UpdateId, events: &[&Event]) {
+    /// Events that a registered endpoint told of itself with a cookie of its own.
+    async fn take(&self, client: UpdateId, events: &[&Event]) {
+        let (now, mut told) = (self.now(), Vec::new());
         for event in events {
+            let understood = meaning(event, client, now);
             tracing::debug!(
                 target: "scan",
                 endpoint = %client,
@@ -73,8 +85,17 @@ impl Scans {
                 update = event.update.map(|identity| identity.to_string()).unwrap_or_default(),
                 result = event.result,
                 at = event.at.map(|at| at.to_string()).unwrap_or_default(),
+                believed = understood.is_ok(),
                 "an endpoint reported"
             );
+            match understood {
+                Ok(meant) => told.extend(meant),
+                Err(why) => self.compliance.counters().disbelieved(why, 1),
+            }
+        }
+        if let Err(error) = self.compliance.report(Endpoint(client), told).await {
+            // It would send the batch again and again; its next scan tells all of it anew.
+            tracing::warn!(target: "scan", endpoint = %client, %error, "what an endpoint told is lost until its next scan");
         }
     }
 

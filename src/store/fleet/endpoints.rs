@@ -193,11 +193,12 @@ pub(super) fn tell(tx: &WriteTransaction, id: &Guid, events: Vec<Event>) -> Resu
     Ok(())
 }
 
+/// What the judge answers, and whether the endpoint is a new one.
 pub(super) fn rule<T>(
     tx: &WriteTransaction,
     endpoint: Endpoint,
     judge: &impl Fn(Option<Record>) -> Ruling<T>,
-) -> Result<T, Error> {
+) -> Result<(T, bool), Error> {
     let id = endpoint.0.bytes();
     let mut rows = tx.open_table(ENDPOINTS)?;
     let known = rows.get(id)?.map(|row| record_of(id, row.value())).transpose()?;
@@ -215,7 +216,7 @@ pub(super) fn rule<T>(
     if put.is_some() || !is_new {
         tell(tx, id, events)?;
     }
-    Ok(answer)
+    Ok((answer, is_new && put.is_some()))
 }
 
 pub(super) fn forget(tx: &WriteTransaction, endpoint: Endpoint) -> Result<bool, Error> {

@@ -1,17 +1,21 @@
-//! What is kept of endpoints: who this server is to them, which of them there are, and when they were last heard of.
+//! What is kept of endpoints: who this server is to them, which of them there are, when they were last heard of, and how
+//! updates stand on them.
 //!
 //! What it promises:
 //! - The server's id is made once. A key that made cookies opens them until the end that was set when the next one came.
 //! - What a machine says of itself is judged and written in one transaction: two that come at once cannot both be the first.
 //! - That an endpoint was heard of costs no commit of its own, and is lost for half a minute at most by a crash.
+//! - So does what an endpoint told of its updates; its next scan tells it again. An endpoint that is forgotten leaves nothing of it behind.
 //! - Each list has a limit; what is beyond it is refused, or the oldest goes.
 //!
 //! How it goes, each step in the file named:
 //! 1. The first question for the server's identity makes id and key (`server`).
 //! 2. What a machine says of itself is laid before a judge of the floor above, with what is known of it (`endpoints`).
 //!    Whoever keeps something that was made of what is known asks whether it still is so (`turns`).
-//! 3. Contacts are gathered in memory, and written with the next commit that is due anyway (`contacts`).
-//! 4. People look for endpoints by what is known of them (`find`).
+//! 3. What it tells of its updates is gathered in memory and written with the next tick, or before where it is much (`states`; one row
+//!    for each endpoint, `standing`).
+//! 4. Contacts are gathered in memory, and written with the next commit that is due anyway (`contacts`).
+//! 5. People look for endpoints by what is known of them (`find`).
 //!
 //! Tables and rows are in `tables`, what goes in and comes out in `value`.
 
@@ -19,6 +23,8 @@ mod contacts;
 mod endpoints;
 mod find;
 mod server;
+pub mod standing;
+mod states;
 pub(crate) mod tables;
 mod turns;
 mod value;
@@ -29,12 +35,16 @@ use std::time::Duration;
 
 use crate::base::time::Timestamp;
 use crate::model::deployment::Endpoint;
+use crate::model::update::UpdateId;
 use crate::store::core::Core;
 use crate::store::error::Error;
+use crate::store::fleet::states::Batch;
 
 pub(crate) use crate::store::fleet::contacts::{ContactTick, Gathered};
 pub use crate::store::fleet::endpoints::{ENDPOINTS_MAX, HISTORY_MAX, PAGE_MAX};
 pub use crate::store::fleet::server::FORMER_MAX;
+pub use crate::store::fleet::states::{CHANGES_MAX, Change, News};
+pub(crate) use crate::store::fleet::states::{States, StatesTick};
 pub use crate::store::fleet::value::{
     Admitted, Bios, Contact, Contacts, Contest, CookieKey, Event, EventKind, Found, Os, Record, Registration, Row,
     Ruling, Server,
@@ -94,7 +104,11 @@ impl Fleet {
         self.core.writable()?;
         let ruled = self.core.change_fleet(move |tx| endpoints::rule(tx, endpoint, &judge)).await;
         self.core.heard.turns.turn(endpoint);
-        ruled
+        let (answer, is_new) = ruled?;
+        if is_new {
+            self.core.states.tell(News::Came(endpoint));
+        }
+        Ok(answer)
     }
 
     /// What is known of an endpoint.
@@ -139,10 +153,75 @@ impl Fleet {
     /// Forgets an endpoint with all that is kept of it; says whether it was known.
     pub async fn forget(&self, endpoint: Endpoint) -> Result<bool, Error> {
         self.core.writable()?;
-        let room = crate::store::writer::Room::Frees;
-        let forgotten = self.core.writer.change(room, move |tx| endpoints::forget(tx, endpoint)).await;
+        let states = Arc::clone(&self.core.states);
+        let forget = move |tx: &redb::WriteTransaction| {
+            states.drop_of(endpoint);
+            states::forget(tx, endpoint)?;
+            endpoints::forget(tx, endpoint)
+        };
+        let states = Arc::clone(&self.core.states);
+        let told = move || states.tell(News::Went(endpoint));
+        let forgotten = self.core.writer.change_and_tell(crate::store::writer::Room::Frees, forget, told).await;
         self.core.heard.turns.turn(endpoint);
         forgotten
+    }
+
+    /// An endpoint told how updates stand there, and which of that is new. Waits for nothing; says whether so much is gathered that
+    /// [`Self::keep_states`] should be called.
+    pub fn stands(
+        &self,
+        endpoint: Endpoint,
+        standing: &standing::Standing,
+        changes: impl Iterator<Item = Change>,
+    ) -> Result<bool, Error> {
+        Ok(self.core.states.gather(endpoint, standing.row()?, changes))
+    }
+
+    /// Updates got these numbers. Waits for nothing, and is written before what names them, or with it.
+    pub fn number_updates(&self, numbers: impl IntoIterator<Item = (u32, UpdateId)>) {
+        self.core.states.name(numbers);
+    }
+
+    /// Writes what was gathered of states, without waiting for the next tick.
+    pub async fn keep_states(&self) -> Result<(), Error> {
+        self.core.writable()?;
+        let batch = Arc::new(self.core.states.drain());
+        let theirs = Arc::clone(&batch);
+        let written = self.core.change_fleet(move |tx| states::write(tx, &theirs)).await;
+        if written.is_err() {
+            self.core.states.put_back(Batch::clone(&batch));
+        }
+        written
+    }
+
+    /// The numbers that updates have, those that are written.
+    pub async fn numbers(&self) -> Result<Vec<(u32, UpdateId)>, Error> {
+        self.look(|core| core.index.read(states::numbers)).await
+    }
+
+    /// Endpoints behind `after` that have registered or told something, with what they told as far as it is written; at most
+    /// [`PAGE_MAX`]. Where there are none there are no more.
+    pub async fn standings(
+        &self,
+        after: Option<Endpoint>,
+    ) -> Result<Vec<(Endpoint, Option<standing::Standing>)>, Error> {
+        self.look(move |core| core.index.read(|tx| states::page(tx, after, PAGE_MAX))).await
+    }
+
+    /// What became of the states of an endpoint, the oldest first; at most [`CHANGES_MAX`].
+    pub async fn changes(&self, endpoint: Endpoint) -> Result<Vec<Change>, Error> {
+        let states = Arc::clone(&self.core.states);
+        self.look(move |core| core.index.read(|tx| states::changes(tx, &states, endpoint))).await
+    }
+
+    /// From now on [`Self::news`] tells of endpoints that come and go.
+    pub fn listen(&self) {
+        self.core.states.listen();
+    }
+
+    /// Endpoints that came or went since this was asked last, in this order.
+    pub fn news(&self) -> Vec<News> {
+        self.core.states.heard()
     }
 
     /// An endpoint was heard of. Waits for nothing.

@@ -21,6 +21,13 @@ pub(crate) const CONTACTS: TableDefinition<'static, &Guid, &[u8]> = TableDefinit
 /// Client id -> [`HistoryRow`].
 pub(crate) const HISTORY: TableDefinition<'static, &Guid, &[u8]> = TableDefinition::new("fleet-history.1");
 
+/// A small number -> the update that endpoints told of. Numbers are never used again.
+pub(crate) const UPDATES: TableDefinition<'static, u32, &Guid> = TableDefinition::new("fleet-updates.1");
+/// Client id -> how updates stand there (`standing` has the row).
+pub(crate) const STATES: TableDefinition<'static, &Guid, &[u8]> = TableDefinition::new("fleet-states.1");
+/// Client id -> [`ChangesRow`]; apart, since it changes more seldom.
+pub(crate) const CHANGES: TableDefinition<'static, &Guid, &[u8]> = TableDefinition::new("fleet-changes.1");
+
 /// Key of [`SERVER`].
 pub(crate) const SERVER_ID: &str = "id";
 
@@ -93,6 +100,24 @@ pub(crate) struct HistoryRow {
     pub(crate) events: Vec<EventRow>,
 }
 
+/// A state that became another one.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ChangeRow {
+    /// The number of the update.
+    pub(crate) number: u32,
+    /// In seconds.
+    pub(crate) at: u32,
+    pub(crate) from: u8,
+    pub(crate) to: u8,
+    pub(crate) code: i32,
+}
+
+/// What became of the states of an endpoint, the oldest first.
+#[derive(Default, Serialize, Deserialize)]
+pub(crate) struct ChangesRow {
+    pub(crate) changes: Vec<ChangeRow>,
+}
+
 /// An address as 16 bytes: IPv4 mapped into IPv6.
 pub(crate) fn address_bytes(address: IpAddr) -> [u8; 16] {
     match address {
@@ -113,5 +138,8 @@ pub(crate) fn create(tx: &WriteTransaction) -> Result<(), Error> {
     tx.open_table(ENDPOINTS)?;
     tx.open_table(CONTACTS)?;
     tx.open_table(HISTORY)?;
+    tx.open_table(UPDATES)?;
+    tx.open_table(STATES)?;
+    tx.open_table(CHANGES)?;
     Ok(())
 }

@@ -25,6 +25,22 @@ impl Kind for Severity {
     }
 }
 
+/// The least severity that counts, or any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Least(pub(crate) Severity);
+
+impl Kind for Least {
+    fn expected() -> String {
+        format!("\"any\" or {}", Severity::expected())
+    }
+    fn read(raw: &Raw) -> Result<Self, String> {
+        match text(raw)?.trim() {
+            "any" => Ok(Self(Severity::Unspecified)),
+            _ => Severity::read(raw).map(Self),
+        }
+    }
+}
+
 /// Rules, the later ones above the earlier ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rules(pub(crate) Vec<Rule>);
@@ -54,6 +70,8 @@ mod tests {
         assert!(Mode::read(&"most".into()).is_err() && Mode::expected().contains("\"severity\" or \"all\""));
         assert_eq!(Severity::read(&"important".into()).unwrap(), Severity::Important);
         assert!(Severity::read(&"unspecified".into()).is_err());
+        assert_eq!(Least::read(&"any".into()), Ok(Least(Severity::Unspecified)));
+        assert!(Least::read(&"worst".into()).is_err() && Least::expected().starts_with("\"any\" or "));
         let rules = Rules::read(&Raw::List(vec!["Drivers: metadata".into(), "X: severity low".into()])).unwrap();
         assert_eq!(rules.0.len(), 2);
         assert!(Rules::read(&"Drivers".into()).unwrap_err().contains("no colon"));

@@ -1,0 +1,175 @@
+//! How updates stand on endpoints, in the words of the API. Pure.
+
+use http::StatusCode;
+
+use crate::admin::error::Problem;
+use crate::admin::updates::words::severity;
+use crate::admin::view::{Time, compliance as view};
+use crate::base::time::Timestamp;
+use crate::fleet::compliance::ask::{Class, Line, Seen, Stands, Summary as Totals};
+use crate::fleet::compliance::totals::SEVERITIES;
+use crate::model::compliance::{Policy, State};
+use crate::model::filter::Tree;
+use crate::model::update::{CategoryKind, Reboot, Severity, UpdateId};
+use crate::store::catalog::Summary;
+use crate::store::fleet::Change;
+
+fn not_one(key: &str, text: &str, words: &str) -> Problem {
+    let shown: String = text.chars().take(40).collect();
+    Problem::new(StatusCode::BAD_REQUEST, format!("{key}: {shown:?} is none"), format!("give {words}"))
+}
+
+/// The class of a word.
+pub(super) fn class_of(text: &str) -> Result<Class, Problem> {
+    let found = Class::ALL.into_iter().find(|class| class.word() == text.trim());
+    found.ok_or_else(|| not_one("verdict", text, "not-scanned, missing or up-to-date"))
+}
+
+/// The state of a word.
+pub(super) fn state_of(text: &str) -> Result<State, Problem> {
+    let found = State::ALL.into_iter().find(|state| state.word() == text.trim());
+    let words = "not-installed, downloaded, installed, failed, pending-restart, not-applicable or unknown";
+    found.ok_or_else(|| not_one("state", text, words))
+}
+
+const RESTARTS: [(Reboot, &str); 3] =
+    [(Reboot::Never, "not-required"), (Reboot::Always, "required"), (Reboot::CanRequest, "may-require")];
+
+/// What a word says of a restart.
+pub(super) fn restart_of(text: &str) -> Result<Reboot, Problem> {
+    let found = RESTARTS.iter().find(|(_, word)| *word == text.trim()).map(|(reboot, _)| *reboot);
+    found.ok_or_else(|| not_one("restart", text, "not-required, required or may-require"))
+}
+
+/// Whether a licence must be accepted, as a word says.
+pub(super) fn eula_of(text: &str) -> Result<bool, Problem> {
+    match text.trim() {
+        "required" => Ok(true),
+        "none" => Ok(false),
+        _ => Err(not_one("eula", text, "required or none")),
+    }
+}
+
+/// A code as Windows writes it.
+fn code(code: i32) -> String {
+    format!("0x{:08x}", code.cast_unsigned())
+}
+
+/// What all endpoints come to.
+pub(super) fn summary(summary: &Totals, policy: &Policy) -> view::Summary {
+    let totals = &summary.totals;
+    let places = SEVERITIES.iter().zip(totals.by_severity).zip(totals.pairs).zip(summary.updates);
+    let by_severity = places.rev().map(|(((of, endpoints), missing), updates)| view::BySeverity {
+        severity: severity(*of).to_owned(),
+        endpoints,
+        updates,
+        missing,
+    });
+    view::Summary {
+        self_reported: true,
+        policy: view::Policy {
+            severity: if policy.severity == Severity::Unspecified { "any" } else { severity(policy.severity) }
+                .to_owned(),
+            missing_days: policy.missing_days,
+            scan_days: policy.scan_days,
+            restart_days: policy.restart_days,
+        },
+        endpoints: totals.endpoints,
+        not_scanned: totals.unscanned,
+        missing: totals.missing,
+        up_to_date: totals.up_to_date,
+        compliant: summary.compliant,
+        not_compliant: totals.endpoints.saturating_sub(summary.compliant),
+        failed: totals.failed,
+        restart_pending: totals.restart,
+        by_severity: by_severity.collect(),
+    }
+}
+
+/// An endpoint.
+pub(super) fn endpoint(seen: Seen, name: Option<String>) -> view::Endpoint {
+    let [unspecified, low, moderate, important, critical] = seen.tally.missing;
+    view::Endpoint {
+        id: seen.endpoint.0.to_string(),
+        name,
+        verdict: seen.class.word().to_owned(),
+        compliant: seen.reasons.is_empty(),
+        reasons: seen.reasons.iter().map(ToString::to_string).collect(),
+        scanned: seen.scanned.map(Time),
+        scan_failed: seen.failed_scan.map(|(at, _)| Time(at)),
+        scan_error: seen.failed_scan.map(|(_, found)| code(found)),
+        restart_since: seen.restart.map(Time),
+        missing: seen.tally.all(),
+        critical,
+        important,
+        moderate,
+        low,
+        unspecified,
+        failed: seen.tally.failed,
+    }
+}
+
+/// An update on an endpoint.
+pub(super) fn stands(one: &Stands, short: Option<&Summary>) -> view::Stands {
+    view::Stands {
+        update: one.update.to_string(),
+        title: short.map(|short| short.title.clone()),
+        kbs: short.map(|short| short.kbs.clone()).unwrap_or_default(),
+        severity: severity(short.map_or(Severity::Unspecified, |short| short.severity)).to_owned(),
+        state: one.state.word().to_owned(),
+        changed: Time(one.changed),
+        missing_since: one.missing_since.map(Time),
+        error: one.code.map(code),
+    }
+}
+
+/// A change.
+pub(super) fn change(id: UpdateId, one: &Change, short: Option<&Summary>) -> view::Change {
+    view::Change {
+        at: Time(one.at),
+        update: id.to_string(),
+        title: short.map(|short| short.title.clone()),
+        from: one.from.word().to_owned(),
+        to: one.to.word().to_owned(),
+        error: (one.code != 0).then(|| code(one.code)),
+    }
+}
+
+/// An update on all endpoints.
+pub(super) fn update(
+    line: &Line,
+    short: Option<&Summary>,
+    restart: Option<Reboot>,
+    tree: &Tree,
+    now: Timestamp,
+) -> view::Update {
+    let named = |kind: CategoryKind| {
+        let categories = short.map(|short| short.categories.as_slice()).unwrap_or_default();
+        let found = categories.iter().filter_map(|id| tree.get(*id)).filter(move |category| category.kind == kind);
+        found.map(|category| category.name.clone()).collect::<Vec<_>>()
+    };
+    let of = |state| line.by_state.of(state);
+    let restart = restart.and_then(|reboot| RESTARTS.iter().find(|(of, _)| *of == reboot));
+    view::Update {
+        id: line.update.to_string(),
+        title: short.map(|short| short.title.clone()),
+        kbs: short.map(|short| short.kbs.clone()).unwrap_or_default(),
+        severity: severity(line.severity).to_owned(),
+        classification: named(CategoryKind::Classification).into_iter().next(),
+        products: named(CategoryKind::Product),
+        created: line.created.map(Time),
+        age_days: line.created.map(|created| now.since(created).as_secs() / 86_400),
+        restart: restart.map(|(_, word)| (*word).to_owned()),
+        eula: if line.eula { "required" } else { "none" }.to_owned(),
+        counts: line.counts,
+        missing: line.by_state.missing(),
+        missing_since: line.since.filter(|_| line.counts).map(Time),
+        not_installed: of(State::NotInstalled),
+        downloaded: of(State::Downloaded),
+        failed: of(State::Failed),
+        installed: of(State::Installed),
+        pending_restart: of(State::PendingRestart),
+        not_applicable: line.not_applicable,
+        unknown: line.unknown,
+    }
+}

@@ -1,0 +1,115 @@
+//! The verbs of what endpoints reported: `compliance ...`.
+
+use clap::{Args, Subcommand};
+
+/// `compliance ...`
+#[derive(Debug, Subcommand)]
+pub enum ComplianceVerb {
+    /// Show how many endpoints miss updates, are up to date, have not scanned, keep to the policy
+    #[command(after_help = "\
+Examples:
+  waystation compliance summary
+  waystation compliance summary --json | jq .not_compliant")]
+    Summary,
+    /// List endpoints with what they miss, and why they do not keep to the policy
+    #[command(after_help = "\
+Examples:
+  waystation compliance endpoints
+  waystation compliance endpoints --not-compliant --limit 0 --csv > not-compliant.csv
+  waystation compliance endpoints --update KB5031234
+  waystation compliance endpoints --update KB5031234 --state failed")]
+    Endpoints(Machines),
+    /// List the updates that endpoints reported, with how many have each in which state
+    #[command(after_help = "\
+Examples:
+  waystation compliance updates
+  waystation compliance updates --classification 'Security Updates' --csv > states.csv")]
+    Updates(Patches),
+    /// List updates that are missing somewhere, and are neither superseded nor declined
+    #[command(after_help = "\
+Examples:
+  waystation compliance missing --severity critical
+  waystation compliance missing --age 30 --restart not-required
+  waystation compliance missing --endpoint pc17.site.example
+  waystation compliance missing --product 'Windows 11' --eula required --json")]
+    Missing(Patches),
+    /// Show one endpoint: its verdict with the reasons, all its updates, what became of them
+    #[command(after_help = "\
+Examples:
+  waystation compliance show pc17.site.example
+  waystation compliance show e1da06a3-5601-43c9-bac3-52d5db701494 --json")]
+    Show {
+        /// Its client id, or the name that it registered with (the first part of it, where no other has the same)
+        #[arg(value_name = "ENDPOINT")]
+        endpoint: String,
+    },
+}
+
+/// Which endpoints, and how they are printed.
+#[derive(Clone, Debug, Args)]
+pub struct Machines {
+    /// not-scanned, missing or up-to-date
+    #[arg(long, value_name = "WORD", value_parser = ["not-scanned", "missing", "up-to-date"])]
+    pub verdict: Option<String>,
+    /// Only those that keep to the policy
+    #[arg(long, conflicts_with = "not_compliant")]
+    pub compliant: bool,
+    /// Only those that do not
+    #[arg(long)]
+    pub not_compliant: bool,
+    /// Only those on which a restart is pending
+    #[arg(long)]
+    pub restart: bool,
+    /// Only those that miss this update, by id or KB, or have it in --state
+    #[arg(long, value_name = "ID|KB")]
+    pub update: Option<String>,
+    /// not-installed, downloaded, installed, failed, pending-restart; with --update also unknown and not-applicable
+    #[arg(long, value_name = "WORD")]
+    pub state: Option<String>,
+    /// How they are printed.
+    #[command(flatten)]
+    pub printed: Printed,
+}
+
+/// Which updates, and how they are printed.
+#[derive(Clone, Debug, Args)]
+pub struct Patches {
+    /// Only of this endpoint, by client id or name
+    #[arg(long, value_name = "ENDPOINT")]
+    pub endpoint: Option<String>,
+    /// low, moderate, important or critical, and what is worse
+    #[arg(long, value_name = "WORD")]
+    pub severity: Option<String>,
+    /// Only of this classification
+    #[arg(long, value_name = "NAME|ID", visible_alias = "category")]
+    pub classification: Option<String>,
+    /// Only for this product, or for those of this family or company
+    #[arg(long, value_name = "NAME|ID")]
+    pub product: Option<String>,
+    /// Only those that want a restart, never want one, or may want one
+    #[arg(long, value_name = "WORD", value_parser = ["not-required", "required", "may-require"])]
+    pub restart: Option<String>,
+    /// Only those with a licence that must be accepted, or without
+    #[arg(long, value_name = "WORD", value_parser = ["required", "none"])]
+    pub eula: Option<String>,
+    /// Only those made so many days ago or earlier
+    #[arg(long, value_name = "DAYS")]
+    pub age: Option<u64>,
+    /// How they are printed.
+    #[command(flatten)]
+    pub printed: Printed,
+}
+
+/// How rows are printed.
+#[derive(Clone, Debug, Args)]
+pub struct Printed {
+    /// Go on behind this one, as the page before said
+    #[arg(long, value_name = "ID")]
+    pub after: Option<String>,
+    /// Rows at most; 0 for all
+    #[arg(long, value_name = "COUNT", default_value_t = 50)]
+    pub limit: usize,
+    /// As CSV
+    #[arg(long)]
+    pub csv: bool,
+}

@@ -1,0 +1,335 @@
+//! What endpoints report becomes the state of their updates, and that is held against a policy.
+//!
+//! What it promises:
+//! - A report is taken for what an endpoint says of itself. It changes nothing of another one, and nothing of what anybody is sent.
+//! - A state is set and not counted: a report that comes twice, late or out of order changes nothing that it should not.
+//! - Counts are kept up with every report, every change of the catalog, every decision, every endpoint that comes or goes; they are what
+//!   counting anew gives ([`Compliance::check`]).
+//! - A report costs no commit. A crash loses half a minute of them at most, and the next scan of each endpoint tells all again.
+//!
+//! How a report goes through it, each step in the file named:
+//! 1. The face makes of events what they mean here (`told`), and says which of them cannot be believed (`counters`).
+//! 2. Before the first one everything that is kept is read into memory (`Compliance::ready`); then endpoints that came and went are
+//!    heard of, and once a second it is asked whether the catalog changed (`follow`, `facts`).
+//! 3. An update that is told of for the first time is looked up; what the catalog does not have is not taken.
+//! 4. The states of the endpoint are made anew from what was and what it told (`take`), and the counts with them (`board`, `totals`).
+//! 5. The row is gathered for the store, with what changed for the history.
+//!
+//! Questions (`ask`) go through the board in memory; it takes some 12 bytes for each update on each endpoint.
+
+pub mod ask;
+pub mod board;
+pub mod counters;
+pub mod facts;
+mod follow;
+mod take;
+pub mod told;
+pub mod totals;
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
+
+use tokio::sync::OnceCell;
+
+use crate::fleet::compliance::board::{Board, Changed, Refused};
+use crate::fleet::compliance::counters::{Counters, Disbelief};
+use crate::fleet::compliance::facts::Facts;
+use crate::fleet::compliance::told::{Told, What};
+use crate::fleet::error::Error;
+use crate::model::deployment::Endpoint;
+use crate::model::update::UpdateId;
+use crate::store::Store;
+use crate::store::catalog::Catalog;
+use crate::store::fleet::standing::{HELD_MAX, time};
+use crate::store::fleet::{Change, Fleet, News};
+
+/// How long after one look whether the catalog changed there is no other.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// After following the catalog took so long, it is not followed again for so many times that.
+const REST: u32 = 4;
+
+/// Updates that are remembered as none of the catalog, until that changes.
+const UNKNOWN_MAX: usize = 65_536;
+
+/// How far the catalog was followed.
+#[derive(Debug, Default)]
+struct Followed {
+    clock: u64,
+    /// Not looked at again before.
+    rests_until: Option<Instant>,
+}
+
+struct Inner {
+    fleet: Fleet,
+    catalog: Catalog,
+    counters: Counters,
+    board: RwLock<Board>,
+    loaded: OnceCell<()>,
+    followed: tokio::sync::Mutex<Followed>,
+    unknown: Mutex<HashSet<UpdateId>>,
+}
+
+/// The states of updates on endpoints; clones share them. There should be one for a store: two do not hear of each other's reports.
+#[derive(Clone)]
+pub struct Compliance {
+    inner: Arc<Inner>,
+}
+
+impl fmt::Debug for Compliance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Compliance").field("is_loaded", &self.inner.loaded.initialized()).finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    fn read(&self) -> RwLockReadGuard<'_, Board> {
+        self.board.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Board> {
+        self.board.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unknown(&self) -> MutexGuard<'_, HashSet<UpdateId>> {
+        self.unknown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Updates that are told of, that nothing is known of, and of which it is not known that the catalog does not have them.
+    fn strangers(&self, told: &[Told]) -> Vec<UpdateId> {
+        let (board, unknown) = (self.read(), self.unknown());
+        let mut found = HashSet::new();
+        let mut look = |id: &UpdateId| {
+            if board.number(*id).is_none() && !unknown.contains(id) {
+                found.insert(*id);
+            }
+        };
+        for one in told {
+            match &one.what {
+                What::Snapshot(all) => all.keys().for_each(&mut look),
+                What::Became(id, ..) => look(id),
+                _ => {}
+            }
+        }
+        // In an order, so that the numbers that they get do not depend on chance.
+        let mut found: Vec<UpdateId> = found.into_iter().collect();
+        found.sort_unstable();
+        found
+    }
+
+    /// Steps 4 and 5; says whether so much is gathered that it should be written.
+    fn take(&self, endpoint: Endpoint, told: &[Told]) -> Result<bool, Error> {
+        let mut board = self.write();
+        let (mut changes, mut is_taken): (Vec<Changed>, bool) = (Vec::new(), false);
+        for one in told {
+            match board.take(endpoint, one) {
+                Ok(taken) => {
+                    is_taken = true;
+                    if matches!(one.what, What::Snapshot(_)) {
+                        self.counters.snapshot();
+                    }
+                    self.counters.disbelieved(Disbelief::UnknownUpdate, taken.unknown as u64);
+                    changes.extend(taken.changes);
+                }
+                Err(refused) => {
+                    let why = match refused {
+                        Refused::Stale => Disbelief::Stale,
+                        Refused::Absurd => Disbelief::Absurd,
+                        Refused::Full => Disbelief::Full,
+                    };
+                    self.counters.disbelieved(why, 1);
+                }
+            }
+        }
+        let Some(row) = board.row(endpoint).filter(|_| is_taken) else { return Ok(false) };
+        self.counters.changed(changes.len());
+        let kept = changes.iter().map(|one| Change {
+            at: time(one.at),
+            number: one.number,
+            from: one.from,
+            to: one.to,
+            code: one.code,
+        });
+        // While the board is held, so that of two reports the later one is what is kept.
+        Ok(self.fleet.stands(endpoint, &row.standing, kept)?)
+    }
+
+    /// Puts what the catalog says of updates in; what it does not have, or what cannot be approved by itself, is remembered as unknown.
+    fn learn(&self, told: Vec<(UpdateId, Facts)>) {
+        let mut board = self.write();
+        let (known, strange): (Vec<_>, Vec<_>) = told
+            .into_iter()
+            .partition(|(id, facts)| board.number(*id).is_some() || facts.revision.is_some() && facts.deployable);
+        let new = board.learn_all(known);
+        self.fleet.number_updates(new);
+        drop(board);
+        let mut unknown = self.unknown();
+        if unknown.len() + strange.len() > UNKNOWN_MAX {
+            unknown.clear();
+        }
+        unknown.extend(strange.into_iter().map(|(id, _)| id).take(UNKNOWN_MAX));
+    }
+}
+
+impl Compliance {
+    /// Over what a store keeps; nothing is read before it is needed.
+    pub fn new(store: &Store) -> Self {
+        let inner = Inner {
+            fleet: store.fleet(),
+            catalog: store.catalog(),
+            counters: Counters::default(),
+            board: RwLock::default(),
+            loaded: OnceCell::new(),
+            followed: tokio::sync::Mutex::default(),
+            unknown: Mutex::default(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// What it counts.
+    pub fn counters(&self) -> &Counters {
+        &self.inner.counters
+    }
+
+    /// Does something with the board on a thread that may wait for it.
+    async fn on<T: Send + 'static>(&self, job: impl FnOnce(&Inner) -> T + Send + 'static) -> Result<T, Error> {
+        let inner = Arc::clone(&self.inner);
+        tokio::task::spawn_blocking(move || job(&inner)).await.map_err(|_| Error::Ended)
+    }
+
+    /// Reads what is kept, once.
+    async fn load(&self) -> Result<(), Error> {
+        let inner = &self.inner;
+        inner.fleet.listen();
+        // What somebody gathered before is read with the rest.
+        if let Err(error) = inner.fleet.keep_states().await {
+            tracing::debug!(%error, "what endpoints told cannot be written");
+        }
+        let clock = inner.catalog.standing().await?.clock;
+        let mut board = Board::default();
+        for (number, id) in inner.fleet.numbers().await? {
+            board.restore(number, id);
+        }
+        let ids: Vec<UpdateId> = board.updates().map(|(_, known)| known.id).collect();
+        let facts = follow::facts(&inner.catalog, &ids, &HashMap::new()).await?;
+        board.learn_all(ids.into_iter().zip(facts).collect());
+        let mut after = None;
+        loop {
+            let page = inner.fleet.standings(after).await?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(*last);
+            for (endpoint, standing) in page {
+                board.put(endpoint, standing.unwrap_or_default());
+            }
+        }
+        let (endpoints, states, bytes) = (board.totals().endpoints, board.pairs(), board.bytes());
+        tracing::info!(endpoints, states, bytes, "what endpoints told of their updates is in memory");
+        *inner.write() = board;
+        inner.followed.lock().await.clock = clock;
+        Ok(())
+    }
+
+    /// Step 2: brings the board up to what is known now.
+    async fn ready(&self) -> Result<(), Error> {
+        let inner = &self.inner;
+        inner.loaded.get_or_try_init(|| self.load()).await?;
+        let news = inner.fleet.news();
+        if !news.is_empty() {
+            let hear = move |inner: &Inner| {
+                let mut board = inner.write();
+                for news in news {
+                    match news {
+                        News::Came(endpoint) => drop(board.arrive(endpoint)),
+                        News::Went(endpoint) => drop(board.forget(endpoint)),
+                    }
+                }
+            };
+            self.on(hear).await?;
+        }
+        // Whoever comes while somebody else looks is content with what there is.
+        let Ok(mut followed) = inner.followed.try_lock() else { return Ok(()) };
+        if followed.rests_until.is_some_and(|until| Instant::now() < until) {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        let clock = inner.catalog.changes(followed.clock, u32::MAX, 1).await?.clock;
+        if clock != followed.clock {
+            let known = |inner: &Inner| {
+                inner.unknown().clear();
+                inner.read().updates().map(|(_, known)| (known.id, known.facts.clone())).collect::<HashMap<_, _>>()
+            };
+            let known = self.on(known).await?;
+            let ids: Vec<UpdateId> = known.keys().copied().collect();
+            let facts = follow::facts(&inner.catalog, &ids, &known).await?;
+            self.on(move |inner| inner.learn(ids.into_iter().zip(facts).collect())).await?;
+            followed.clock = clock;
+        }
+        let rest = begun.elapsed().saturating_mul(REST).max(LOOK);
+        followed.rests_until = Instant::now().checked_add(rest);
+        Ok(())
+    }
+
+    /// An endpoint told this of itself, in any order. What is not believed is counted; an error is one of the store.
+    pub async fn report(&self, endpoint: Endpoint, mut told: Vec<Told>) -> Result<(), Error> {
+        // Before anything is looked up for it.
+        let is_absurd = |one: &Told| matches!(&one.what, What::Snapshot(all) if all.len() > HELD_MAX);
+        let many = told.len();
+        told.retain(|one| !is_absurd(one));
+        self.inner.counters.disbelieved(Disbelief::Absurd, (many - told.len()) as u64);
+        if told.is_empty() {
+            return Ok(());
+        }
+        self.ready().await?;
+        // Of the same second, in the order in which it was told.
+        told.sort_by_key(|one| one.at);
+        let take = move |inner: &Inner| {
+            let strangers = inner.strangers(&told);
+            if strangers.is_empty() { inner.take(endpoint, &told).map(Ok) } else { Ok(Err((told, strangers))) }
+        };
+        let is_much = match self.on(take).await?? {
+            Ok(is_much) => is_much,
+            Err((told, strangers)) => {
+                let facts = follow::facts(&self.inner.catalog, &strangers, &HashMap::new()).await?;
+                let take = move |inner: &Inner| {
+                    inner.learn(strangers.into_iter().zip(facts).collect());
+                    inner.take(endpoint, &told)
+                };
+                self.on(take).await??
+            }
+        };
+        if is_much && let Err(error) = self.inner.fleet.keep_states().await {
+            tracing::debug!(%error, "what endpoints told cannot be written");
+        }
+        Ok(())
+    }
+
+    /// Asks something of the board as it is now.
+    pub async fn look<T: Send + 'static>(&self, ask: impl FnOnce(&Board) -> T + Send + 'static) -> Result<T, Error> {
+        self.ready().await?;
+        self.on(move |inner| ask(&inner.read())).await
+    }
+
+    /// As [`Self::look`], after the catalog was looked at whether or not that was done a moment ago.
+    pub async fn look_now<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&Board) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        self.inner.followed.lock().await.rests_until = None;
+        self.look(ask).await
+    }
+
+    /// What became of the states of an endpoint, the oldest first.
+    pub async fn history(&self, endpoint: Endpoint) -> Result<Vec<Change>, Error> {
+        Ok(self.inner.fleet.changes(endpoint).await?)
+    }
+
+    /// Counts everything anew and tells what is kept up and differs, in words: nothing where all is well.
+    pub async fn check(&self) -> Result<Vec<String>, Error> {
+        self.look(Board::differences).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

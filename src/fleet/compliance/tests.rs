@@ -1,0 +1,250 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::ask::{self, Class, Wanted, Which};
+use super::board::{Board, Refused, Taken};
+use super::facts::Facts;
+use super::told::{Told, What};
+use super::totals::place;
+use crate::base::time::Timestamp;
+use crate::model::compliance::{Policy, State};
+use crate::model::deployment::Endpoint;
+use crate::model::update::{Severity, UpdateId};
+use crate::store::fleet::standing::{HELD_MAX, Standing, time};
+
+const DAY: u32 = 86_400;
+const T: u32 = 1_800_000_000;
+
+fn id(of: u8) -> UpdateId {
+    UpdateId::new([of; 16])
+}
+
+fn endpoint(of: u8) -> Endpoint {
+    Endpoint(id(of))
+}
+
+fn facts(severity: Severity) -> Facts {
+    Facts { revision: Some(1), deployable: true, severity, ..Facts::default() }
+}
+
+fn board(updates: u8) -> Board {
+    let mut board = Board::default();
+    for of in 1..=updates {
+        board.learn(id(of), facts(Severity::Critical));
+    }
+    board
+}
+
+fn all(states: &[(u8, State)]) -> What {
+    What::Snapshot(states.iter().map(|(of, state)| (id(*of), *state)).collect())
+}
+
+fn tell(board: &mut Board, at: u32, what: What) -> Result<Taken, Refused> {
+    board.take(endpoint(1), &Told { at, what })
+}
+
+fn standing(board: &Board) -> &Standing {
+    &board.row(endpoint(1)).unwrap().standing
+}
+
+fn state(board: &Board, of: u8) -> State {
+    ask::state_of(board, board.row(endpoint(1)).unwrap(), id(of))
+}
+
+#[test]
+fn a_snapshot_is_the_truth_and_what_it_leaves_out_is_of_no_use() {
+    use State::{Failed, Installed, NotApplicable, NotInstalled, PendingRestart, Unknown};
+    let mut board = board(4);
+    board.arrive(endpoint(1));
+    assert_eq!((state(&board, 1), board.totals().unscanned), (Unknown, 1));
+    let first = tell(&mut board, T, all(&[(1, NotInstalled), (2, Installed), (9, Installed)])).unwrap();
+    assert_eq!((first.changes.len(), first.unknown), (0, 1), "the first one is no change, and 9 is in no catalog");
+    assert_eq!((state(&board, 1), state(&board, 2), state(&board, 3)), (NotInstalled, Installed, NotApplicable));
+    assert_eq!((board.totals().missing, board.totals().unscanned, board.totals().up_to_date), (1, 0, 0));
+
+    // Said again it changes nothing, and its times stay.
+    assert_eq!(tell(&mut board, T + 60, all(&[(1, NotInstalled), (2, Installed)])).unwrap(), Taken::default());
+    assert_eq!(standing(&board).of(0).unwrap().changed, T);
+    let second = tell(&mut board, T + DAY, all(&[(1, Failed), (3, PendingRestart)])).unwrap();
+    let told: Vec<_> = second.changes.iter().map(|one| (one.number, one.from, one.to)).collect();
+    let wanted = [(0, NotInstalled, Failed), (1, Installed, NotApplicable), (2, NotApplicable, PendingRestart)];
+    assert_eq!(told, wanted);
+    let held = standing(&board).of(0).unwrap();
+    assert_eq!((held.changed, held.since), (T + DAY, T), "it has been missing from the beginning");
+    assert_eq!((standing(&board).restart, board.totals().restart, board.totals().failed), (T + DAY, 1, 1));
+
+    // What is older counts no more; a later one without pending ones ends the restart.
+    assert_eq!(tell(&mut board, T + 60, all(&[(1, Installed)])), Err(Refused::Stale));
+    tell(&mut board, T + 2 * DAY, all(&[(1, Installed), (3, Installed)])).unwrap();
+    assert_eq!((standing(&board).restart, board.totals().restart, board.totals().up_to_date), (0, 0, 1));
+    assert_eq!(board.differences(), Vec::<String>::new());
+}
+
+#[test]
+fn events_between_snapshots_set_what_cannot_mislead() {
+    use State::{Downloaded, Failed, Installed, NotInstalled, PendingRestart};
+    let mut board = board(3);
+    tell(&mut board, T, all(&[(1, NotInstalled), (2, Installed)])).unwrap();
+    tell(&mut board, T + 1, What::Became(id(1), Downloaded, 0)).unwrap();
+    tell(&mut board, T + 1, What::Became(id(2), Downloaded, 0)).unwrap();
+    assert_eq!(
+        (state(&board, 1), state(&board, 2)),
+        (Downloaded, Installed),
+        "files there say nothing of an installed one"
+    );
+    let failed = What::Became(id(1), Failed, -7);
+    assert_eq!(tell(&mut board, T + 2, failed.clone()).unwrap().changes.len(), 1);
+    assert_eq!(tell(&mut board, T + 2, failed.clone()).unwrap().changes, [], "said twice it is said once");
+    assert_eq!((state(&board, 1), standing(&board).code(0), board.totals().failed), (Failed, Some(-7), 1));
+    // The list of failed ones has no codes: that of before stays.
+    tell(&mut board, T + 3, all(&[(1, Failed), (2, Installed)])).unwrap();
+    assert_eq!(standing(&board).code(0), Some(-7));
+    tell(&mut board, T + 4, What::Became(id(1), PendingRestart, 0)).unwrap();
+    assert_eq!((standing(&board).restart, standing(&board).code(0), board.totals().missing), (T + 4, None, 0));
+    assert_eq!(tell(&mut board, T + 3, What::Restarted), Err(Refused::Stale));
+    tell(&mut board, T + 5, What::Restarted).unwrap();
+    assert_eq!(
+        (standing(&board).restart, state(&board, 1)),
+        (0, PendingRestart),
+        "what came of it the next scan tells"
+    );
+    assert_eq!(tell(&mut board, T + 1, failed), Err(Refused::Stale), "it comes late");
+    assert_eq!(tell(&mut board, T + 6, What::Became(id(9), Failed, 1)).unwrap().unknown, 1);
+    // Scans.
+    tell(&mut board, T + 7, What::ScanFailed(-1)).unwrap();
+    assert_eq!((standing(&board).failed_scan, standing(&board).scanned), (Some((T + 7, -1)), T + 3));
+    tell(&mut board, T + 8, What::Scanned).unwrap();
+    assert_eq!((standing(&board).failed_scan, standing(&board).scanned), (None, T + 8));
+    assert_eq!(board.differences(), Vec::<String>::new());
+}
+
+#[test]
+fn who_never_installs_a_monthly_update_misses_it_since_the_first_month() {
+    let mut board = board(1);
+    let newer = Facts { supersedes: Box::new([id(1)]), ..facts(Severity::Critical) };
+    board.learn(id(2), newer);
+    tell(&mut board, T, all(&[(1, State::NotInstalled)])).unwrap();
+    tell(&mut board, T + 30 * DAY, all(&[(2, State::NotInstalled)])).unwrap();
+    assert_eq!(standing(&board).of(1).map(|held| (held.changed, held.since)), Some((T + 30 * DAY, T)));
+    let now = time(T + 31 * DAY);
+    let row = board.row(endpoint(1)).unwrap();
+    let seen = ask::seen(&board, endpoint(1), row, &Policy::default(), now);
+    assert_eq!((seen.class, seen.reasons.len()), (Class::Missing, 1));
+    assert!(seen.reasons[0].to_string().contains("for 31 days"), "{}", seen.reasons[0]);
+}
+
+#[test]
+fn what_happens_in_the_catalog_is_counted_at_once() {
+    let mut board = board(2);
+    tell(&mut board, T, all(&[(1, State::NotInstalled), (2, State::Failed)])).unwrap();
+    assert_eq!((board.totals().pairs[place(Severity::Critical)], board.totals().failed), (2, 1));
+    let missing = |board: &Board| ask::updates(board, &Wanted { missing: true, ..Wanted::default() }).len();
+    assert_eq!(missing(&board), 2);
+    board.learn(id(2), Facts { superseded: true, ..facts(Severity::Critical) });
+    assert_eq!((board.totals().pairs[place(Severity::Critical)], board.totals().failed, missing(&board)), (1, 0, 1));
+    board.learn(id(1), Facts { declined: true, ..facts(Severity::Critical) });
+    assert_eq!((board.totals().up_to_date, missing(&board)), (1, 0));
+    board.learn_all(vec![(id(1), facts(Severity::Low)), (id(2), facts(Severity::Important))]);
+    assert_eq!(board.totals().pairs, [0, 1, 0, 1, 0]);
+    board.learn(id(1), Facts::default());
+    assert_eq!(board.totals().pairs, [0, 0, 0, 1, 0], "the catalog has it no more");
+    assert_eq!(board.differences(), Vec::<String>::new());
+    assert!(board.forget(endpoint(1)) && !board.forget(endpoint(1)));
+    assert_eq!((board.totals().endpoints, board.totals().missing, board.pairs()), (0, 0, 0));
+    assert_eq!(board.known(1).unwrap().by_state.told(), 0);
+}
+
+#[test]
+fn absurd_lists_are_refused_whole() {
+    let mut board = Board::default();
+    let mut many = BTreeMap::new();
+    for of in 0..=u32::try_from(HELD_MAX).unwrap() {
+        let mut bytes = [0; 16];
+        bytes[..4].copy_from_slice(&of.to_be_bytes());
+        board.learn(UpdateId::new(bytes), facts(Severity::Low));
+        many.insert(UpdateId::new(bytes), State::Installed);
+    }
+    assert_eq!(tell(&mut board, T, What::Snapshot(many.clone())), Err(Refused::Absurd));
+    let (last, _) = many.pop_last().unwrap();
+    tell(&mut board, T, What::Snapshot(many)).unwrap();
+    assert_eq!(tell(&mut board, T, What::Became(last, State::Failed, 1)), Err(Refused::Absurd));
+    assert_eq!(board.pairs(), HELD_MAX);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Tell(u8, u32, What),
+    Learn(Vec<(u8, Severity, u8)>),
+    Forget(u8),
+    Arrive(u8),
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let state = (2..7_u8).prop_map(|number| State::of_number(number).unwrap());
+    let severity = prop::sample::select(super::totals::SEVERITIES.to_vec());
+    let snapshot = prop::collection::btree_map((1..12_u8).prop_map(id), state.clone(), 0..10).prop_map(What::Snapshot);
+    let what = prop_oneof![
+        4 => snapshot,
+        4 => ((1..12_u8).prop_map(id), state, -3..3_i32).prop_map(|(id, state, code)| What::Became(id, state, code)),
+        1 => Just(What::Scanned),
+        1 => any::<i32>().prop_map(What::ScanFailed),
+        1 => Just(What::RestartPending),
+        1 => Just(What::Restarted),
+    ];
+    prop_oneof![
+        8 => (1..5_u8, 0..2_000_u32, what).prop_map(|(of, at, what)| Step::Tell(of, T + at, what)),
+        3 => prop::collection::vec((1..12_u8, severity, 0..32_u8), 1..5).prop_map(Step::Learn),
+        1 => (1..5_u8).prop_map(Step::Forget),
+        1 => (1..5_u8).prop_map(Step::Arrive),
+        1 => Just(Step::Restart),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn what_is_kept_up_is_what_counting_anew_gives(steps in prop::collection::vec(step(), 1..60)) {
+        let mut board = Board::default();
+        for step in steps {
+            match step {
+                Step::Tell(of, at, what) => drop(board.take(endpoint(of), &Told { at, what })),
+                Step::Learn(all) => {
+                    let facts = all.into_iter().map(|(of, severity, bits)| {
+                        let bit = |at: u8| bits & (1 << at) != 0;
+                        let facts = Facts {
+                            revision: (!bit(0)).then_some(1),
+                            superseded: bit(1),
+                            declined: bit(2),
+                            expired: bit(3),
+                            supersedes: if bit(4) { Box::new([id(1), id(2)]) } else { Box::default() },
+                            ..facts(severity)
+                        };
+                        (id(of), facts)
+                    });
+                    board.learn_all(facts.collect());
+                }
+                Step::Forget(of) => drop(board.forget(endpoint(of))),
+                Step::Arrive(of) => drop(board.arrive(endpoint(of))),
+                Step::Restart => board = board.recounted(),
+            }
+            prop_assert_eq!(board.differences(), Vec::<String>::new());
+            let totals = board.totals();
+            prop_assert_eq!(totals.endpoints, totals.unscanned + totals.missing + totals.up_to_date);
+            let policy = Policy::default();
+            let shown = |class| {
+                let which = Which { class: Some(class), ..Which::default() };
+                ask::endpoints(&board, &which, &policy, time(T), None, 10).1
+            };
+            prop_assert_eq!(Class::ALL.map(shown), [totals.unscanned, totals.missing, totals.up_to_date]);
+            prop_assert!(ask::summary(&board, &policy, Timestamp::from_ms(0)).compliant <= totals.endpoints);
+            for row in board.rows(None).map(|(_, row)| row) {
+                prop_assert!(row.standing.held.is_sorted_by(|a, b| a.number() < b.number()));
+                prop_assert!(row.standing.codes.is_sorted_by(|a, b| a.0 < b.0));
+                prop_assert!(row.standing.held.iter().all(|held| held.since <= held.changed));
+            }
+        }
+    }
+}

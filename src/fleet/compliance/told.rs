@@ -1,0 +1,37 @@
+//! What an endpoint says of itself, as far as that means anything for the state of its updates. Pure.
+//!
+//! The truth is the snapshot that an agent sends after a scan (event 156): it names all that it has told of, and what it does not name
+//! any more it has no use for. Of what happens in between only that is taken which a real WSUS takes (a failed installation, at once) or
+//! which cannot mislead: that files are there, and that a restart is pending. That an installation went well is not: it says so before
+//! the restart that decides it, and the next snapshot tells.
+
+use std::collections::BTreeMap;
+
+use crate::model::compliance::State;
+use crate::model::update::UpdateId;
+
+/// Something that an endpoint told. Times are in seconds, by its own clock as far as that is believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// When.
+    pub at: u32,
+    /// What.
+    pub what: What,
+}
+
+/// What was told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A scan went well.
+    Scanned,
+    /// A scan failed, with this code.
+    ScanFailed(i32),
+    /// How all updates stand that it told of.
+    Snapshot(BTreeMap<UpdateId, State>),
+    /// An update is now in this state; with the code of a failure, else 0.
+    Became(UpdateId, State, i32),
+    /// It must be restarted.
+    RestartPending,
+    /// It was restarted.
+    Restarted,
+}

@@ -1,0 +1,168 @@
+//! What a reported event means for the state of an endpoint, and whether it can be believed. Pure.
+//!
+//! The numbers are those of the table of MS-WUSP 2.2.2.3.1; what a WSUS makes of them was observed: only a snapshot (156) and a failed
+//! installation (182) change the state of an update there.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::base::time::Timestamp;
+use crate::fleet::compliance::counters::Disbelief;
+use crate::fleet::compliance::told::{Told, What};
+use crate::model::compliance::State;
+use crate::model::update::UpdateId;
+use crate::store::fleet::standing::seconds;
+use crate::wire::wusp::report::Event;
+
+/// How far the clock of an endpoint may be ahead. What lies between is taken for now.
+const AHEAD_MAX: Duration = Duration::from_hours(24);
+
+/// How far back an event is believed to lie: an agent that was away for longer than that tells its state anew before it tells of the past.
+const BEHIND_MAX: Duration = Duration::from_hours(30 * 24);
+
+/// The one namespace of the table.
+const NAMESPACE: i32 = 1;
+
+/// `WU_S_REBOOT_REQUIRED`: what Windows 11 sends with "installation pending".
+const REBOOT_REQUIRED: i32 = 0x0024_0005;
+
+/// The lists of a snapshot.
+const LISTS: [(&str, State); 5] = [
+    ("U", State::NotInstalled),
+    ("h", State::Downloaded),
+    ("V", State::Installed),
+    ("g", State::Failed),
+    ("W", State::PendingRestart),
+];
+
+/// The code of a failure that tells none: `E_FAIL`.
+const FAILED: i32 = 0x8000_4005_u32.cast_signed();
+
+fn what(event: &Event) -> Option<What> {
+    let became = |state, code| event.update.map(|update| What::Became(update.id, state, code));
+    match event.id {
+        147 => Some(What::Scanned),
+        148 => Some(What::ScanFailed(event.result)),
+        156 => Some(What::Snapshot(snapshot(event))),
+        162 | 164 => became(State::Downloaded, 0),
+        182 | 187 | 192 | 195 | 198 | 200 | 204 => {
+            became(State::Failed, if event.result == 0 { FAILED } else { event.result })
+        }
+        184 | 191 | 199 => became(State::PendingRestart, 0),
+        201 if event.result == REBOOT_REQUIRED => became(State::PendingRestart, 0),
+        193 | 194 | 224 => Some(What::RestartPending),
+        202 => Some(What::Restarted),
+        _ => None,
+    }
+}
+
+/// All that it names, each once; of several states the greatest.
+fn snapshot(event: &Event) -> BTreeMap<UpdateId, State> {
+    let mut all = BTreeMap::new();
+    for (tag, state) in LISTS {
+        for id in event.updates(tag).into_iter().flatten() {
+            all.entry(id).and_modify(|known: &mut State| *known = state.max(*known)).or_insert(state);
+        }
+    }
+    all
+}
+
+/// What an event means that the endpoint `client` reported, now; `None` where it means nothing for states.
+pub fn meaning(event: &Event, client: UpdateId, now: Timestamp) -> Result<Option<Told>, Disbelief> {
+    let is_own = event.target.trim().parse::<UpdateId>().is_ok_and(|target| target == client);
+    if !is_own {
+        return Err(Disbelief::Foreign);
+    }
+    let at = event.at.unwrap_or(now);
+    if at.since(now) > AHEAD_MAX {
+        return Err(Disbelief::Future);
+    }
+    let behind = u64::try_from(BEHIND_MAX.as_millis()).unwrap_or(u64::MAX);
+    let at = at.min(now).max(Timestamp::from_ms(now.ms().saturating_sub(behind)));
+    let what = if event.namespace == NAMESPACE { what(event) } else { None };
+    Ok(what.map(|what| Told { at: seconds(at), what }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::update::Identity;
+
+    const NOW: Timestamp = Timestamp::from_ms(1_800_000_000_000);
+
+    fn id(of: u8) -> UpdateId {
+        UpdateId::new([of; 16])
+    }
+
+    fn event(number: i32, result: i32, misc: &[String]) -> Event {
+        Event {
+            target: id(7).to_string().to_uppercase(),
+            at: Some(NOW),
+            instance: id(1),
+            namespace: 1,
+            id: number,
+            source: 101,
+            update: Some(Identity { id: id(3), revision: 1 }),
+            result,
+            app: String::new(),
+            strings: Vec::new(),
+            misc: misc.to_vec(),
+            machine: crate::wire::wusp::report::Machine::default(),
+            device: String::new(),
+        }
+    }
+
+    fn of(event: &Event) -> Option<What> {
+        meaning(event, id(7), NOW).unwrap().map(|told| told.what)
+    }
+
+    #[test]
+    fn a_snapshot_names_each_update_once_and_the_strongest_state_counts() {
+        let list = |tag: &str, of: &[u8]| {
+            let ids: Vec<_> = of.iter().map(|of| id(*of).to_string().to_uppercase()).collect();
+            format!("{tag}={}", ids.join(";"))
+        };
+        let lists = [list("U", &[1, 2, 3]), list("V", &[4, 2]), list("W", &[5, 4]), list("g", &[3]), list("h", &[1])];
+        let Some(What::Snapshot(all)) = of(&event(156, 0, &lists)) else { panic!("it is a snapshot") };
+        let states: Vec<u8> = all.values().map(|state| state.number()).collect();
+        assert_eq!((all.len(), states), (5, vec![3, 4, 5, 6, 6]));
+        let Some(What::Snapshot(none)) = of(&event(156, 0, &["U=x;;y".into()])) else { panic!("it is a snapshot") };
+        assert!(none.is_empty());
+    }
+
+    #[test]
+    fn events_mean_what_the_table_says() {
+        let became = |state, code| Some(What::Became(id(3), state, code));
+        assert_eq!(of(&event(182, -5, &[])), became(State::Failed, -5));
+        assert_eq!(of(&event(182, 0, &[])), became(State::Failed, FAILED));
+        assert_eq!(of(&event(184, 0, &[])), became(State::PendingRestart, 0));
+        assert_eq!(of(&event(201, REBOOT_REQUIRED, &[])), became(State::PendingRestart, 0));
+        assert_eq!((of(&event(201, 0, &[])), of(&event(183, 0, &[])), of(&event(181, 0, &[]))), (None, None, None));
+        assert_eq!(
+            (of(&event(147, 0, &[])), of(&event(148, -3, &[]))),
+            (Some(What::Scanned), Some(What::ScanFailed(-3)))
+        );
+        let mut other = event(182, -5, &[]);
+        other.namespace = 2;
+        assert_eq!(of(&other), None);
+        other = event(182, -5, &[]);
+        other.update = None;
+        assert_eq!(of(&other), None);
+    }
+
+    #[test]
+    fn what_is_of_others_or_of_the_future_is_not_believed() {
+        let told = |at: Option<u64>, target: &str| {
+            let at = at.map(Timestamp::from_ms);
+            let event = Event { at, target: target.to_owned(), ..event(147, 0, &[]) };
+            meaning(&event, id(7), NOW).map(|told| told.map(|told| u64::from(told.at) * 1000))
+        };
+        let (own, now, day) = (id(7).to_string(), NOW.ms(), 86_400_000);
+        assert_eq!(told(Some(now), &id(8).to_string()), Err(Disbelief::Foreign));
+        assert_eq!(told(Some(now), ""), Err(Disbelief::Foreign));
+        assert_eq!(told(Some(now + day + 1), &own), Err(Disbelief::Future));
+        assert_eq!(told(Some(u64::MAX), &own), Err(Disbelief::Future));
+        assert_eq!((told(Some(now + day), &own), told(None, &own)), (Ok(Some(now)), Ok(Some(now))));
+        assert_eq!((told(Some(now - day), &own), told(Some(0), &own)), (Ok(Some(now - day)), Ok(Some(now - 30 * day))));
+    }
+}

@@ -1,0 +1,262 @@
+//! What endpoints report, kept: it outlives a restart and lies in a backup, follows the catalog and the registry, leaves nothing behind
+//! when an endpoint is forgotten, and takes little room at thousands of machines.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use waystation::base::disk::RealDisk;
+use waystation::base::time::{SystemClock, Timestamp};
+use waystation::fleet::compliance::Compliance;
+use waystation::fleet::compliance::ask::{self, Summary, Wanted};
+use waystation::fleet::compliance::counters::Disbelief;
+use waystation::fleet::compliance::told::{Told, What};
+use waystation::fleet::registry::{Admission, Registry};
+use waystation::model::compliance::{Policy, State};
+use waystation::model::deployment::Endpoint;
+use waystation::model::update::{Identity, Kind, Severity, Update, UpdateId};
+use waystation::store::catalog::{Batch, Catalog, Deciding, Incoming, Upstream, UpstreamKind};
+use waystation::store::fleet::{Bios, CHANGES_MAX, Os, Registration};
+use waystation::store::{Config, Store};
+
+const T: u32 = 1_800_000_000;
+
+fn config(path: &Path) -> Config {
+    Config {
+        path: path.to_owned(),
+        max_size: 4 << 30,
+        min_free: 0,
+        unproven: Duration::from_hours(24),
+        index_cache: 8 << 20,
+        open_payloads: 16,
+        io_threads: 2,
+    }
+}
+
+fn open(path: &Path) -> Store {
+    Store::open(config(path), Arc::new(RealDisk), Arc::new(SystemClock)).unwrap().0
+}
+
+fn id(of: u32) -> UpdateId {
+    let mut bytes = [3; 16];
+    bytes[..4].copy_from_slice(&of.to_be_bytes());
+    UpdateId::new(bytes)
+}
+
+fn endpoint(of: u32) -> Endpoint {
+    Endpoint(id(1_000_000 + of))
+}
+
+fn update(of: u32, supersedes: &[u32]) -> Update {
+    Update {
+        deployable: true,
+        severity: if of.is_multiple_of(2) { Severity::Critical } else { Severity::Low },
+        supersedes: supersedes.iter().map(|of| id(*of)).collect(),
+        ..Update::new(Identity { id: id(of), revision: 1 }, Kind::Software)
+    }
+}
+
+async fn import(catalog: &Catalog, updates: Vec<Update>) {
+    let incoming = |update: Update| {
+        let text = format!("<Update id=\"{}\"/>", update.identity);
+        Incoming {
+            document: text.clone().into(),
+            cabinet: false,
+            core: text.clone().into(),
+            extended: text.clone().into(),
+            localized: vec![("en".into(), text.into())],
+            urls: vec![],
+            update,
+        }
+    };
+    let updates = updates.into_iter().map(incoming).collect();
+    catalog.import(Batch { set: "all".into(), updates, ..Batch::default() }).await.unwrap();
+}
+
+/// A store whose catalog has updates 1 to `many`, and a part of a bundle beside them.
+async fn stocked(path: &Path, many: u32) -> Store {
+    let store = open(path);
+    let microsoft = Upstream { kind: UpstreamKind::Microsoft, address: "https://up".into(), unauthenticated: false };
+    store.catalog().begin_upstream(microsoft).await.unwrap();
+    let part = Update { deployable: false, ..update(900_000, &[]) };
+    import(&store.catalog(), (1..=many).map(|of| update(of, &[])).chain([part]).collect()).await;
+    store
+}
+
+fn snapshot(at: u32, states: impl IntoIterator<Item = (u32, State)>) -> Told {
+    Told { at, what: What::Snapshot(states.into_iter().map(|(of, state)| (id(of), state)).collect()) }
+}
+
+async fn summary(compliance: &Compliance) -> Summary {
+    let now = Timestamp::from_ms(u64::from(T) * 1000);
+    assert_eq!(compliance.check().await.unwrap(), Vec::<String>::new());
+    compliance.look_now(move |board| ask::summary(board, &Policy::default(), now)).await.unwrap()
+}
+
+async fn states(compliance: &Compliance, of: u32) -> BTreeMap<UpdateId, State> {
+    let ask = move |board: &waystation::fleet::compliance::board::Board| {
+        let row = board.row(endpoint(of));
+        row.map(|row| ask::stands(board, row)).unwrap_or_default()
+    };
+    compliance.look(ask).await.unwrap().into_iter().map(|one| (one.update, one.state)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_told_outlives_a_restart_and_lies_in_a_backup() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = stocked(&dir.path().join("data"), 4).await;
+    let compliance = Compliance::new(&store);
+    let told = [
+        snapshot(T, [(1, State::NotInstalled), (2, State::Failed), (3, State::Installed), (77, State::Installed)]),
+        Told { at: T + 1, what: What::Became(id(2), State::Failed, -9) },
+        Told { at: T + 2, what: What::Became(id(900_000), State::Failed, -9) },
+        Told { at: T - 1, what: What::Became(id(3), State::Failed, -9) },
+        Told { at: T + 3, what: What::RestartPending },
+    ];
+    compliance.report(endpoint(1), told.into()).await.unwrap();
+    compliance
+        .report(endpoint(1), vec![snapshot(T + 60, [(1, State::PendingRestart), (2, State::Failed)])])
+        .await
+        .unwrap();
+    compliance.report(endpoint(2), vec![Told { at: T, what: What::ScanFailed(-3) }]).await.unwrap();
+    let disbelieved = |why| compliance.counters().disbelieved_for(why);
+    assert_eq!(disbelieved(Disbelief::UnknownUpdate), 2, "77 is in no catalog, and a part says nothing by itself");
+    assert_eq!(disbelieved(Disbelief::Stale), 0, "of a batch the earlier comes first");
+    let before =
+        (summary(&compliance).await, states(&compliance, 1).await, compliance.history(endpoint(1)).await.unwrap());
+    assert_eq!((before.0.totals.endpoints, before.0.totals.unscanned, before.0.totals.failed), (2, 1, 1));
+    assert_eq!(before.1, BTreeMap::from([(id(1), State::PendingRestart), (id(2), State::Failed)]));
+    let changed: Vec<_> = before.2.iter().map(|one| (one.from, one.to, one.code)).collect();
+    let wanted = [
+        // Said before the first snapshot, it was what there was to say of it.
+        (State::Unknown, State::Failed, -9),
+        (State::Failed, State::Failed, -9),
+        (State::NotInstalled, State::PendingRestart, 0),
+        (State::Installed, State::NotApplicable, 0),
+    ];
+    assert_eq!(changed, wanted);
+
+    let copy = dir.path().join("copy.redb");
+    store.fleet().keep_states().await.unwrap();
+    store.backup(copy.clone()).await.unwrap();
+    // What was gathered is written at the end too.
+    compliance.report(endpoint(3), vec![snapshot(T, [(4, State::Installed)])]).await.unwrap();
+    store.close().await.unwrap();
+    drop(store);
+    let store = open(&dir.path().join("data"));
+    let again = Compliance::new(&store);
+    assert_eq!(states(&again, 1).await, before.1);
+    assert_eq!(again.history(endpoint(1)).await.unwrap(), before.2);
+    assert_eq!((states(&again, 3).await.len(), summary(&again).await.totals.endpoints), (1, 3));
+    store.close().await.unwrap();
+    drop(store);
+    waystation::store::restore(&config(&dir.path().join("data")), &RealDisk, &copy).map(drop).unwrap();
+    let store = open(&dir.path().join("data"));
+    let restored = Compliance::new(&store);
+    assert_eq!((states(&restored, 1).await, summary(&restored).await), (before.1, before.0));
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_catalog_the_registry_and_people_move_the_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = stocked(dir.path(), 4).await;
+    let compliance = Compliance::new(&store);
+    compliance.report(endpoint(1), vec![snapshot(T, [(1, State::NotInstalled), (2, State::Failed)])]).await.unwrap();
+    let missing = async || {
+        let wanted = Wanted { missing: true, ..Wanted::default() };
+        let lines = compliance.look_now(move |board| ask::updates(board, &wanted)).await.unwrap();
+        lines.into_iter().map(|line| line.update).collect::<Vec<_>>()
+    };
+    assert_eq!(missing().await, [id(2), id(1)], "the worst first");
+    import(&store.catalog(), vec![update(9, &[2])]).await;
+    assert_eq!((missing().await, summary(&compliance).await.totals.failed), (vec![id(1)], 0), "2 is superseded");
+    store.catalog().decide(vec![id(1)], Deciding::Decline, "ann".into(), String::new()).await.unwrap();
+    assert_eq!((missing().await, summary(&compliance).await.totals.up_to_date), (vec![], 1));
+    store.catalog().decide(vec![id(1)], Deciding::Reset, "ann".into(), String::new()).await.unwrap();
+    assert_eq!(summary(&compliance).await.totals.missing, 1);
+    // 9 takes the place of 2, which it has been missing from the beginning.
+    compliance.report(endpoint(1), vec![snapshot(T + 86_400, [(9, State::NotInstalled)])]).await.unwrap();
+    let since = compliance.look(|board| ask::stands(board, board.row(endpoint(1)).unwrap())[0].missing_since).await;
+    assert_eq!(since.unwrap().map(Timestamp::ms), Some(u64::from(T) * 1000));
+
+    // Who registers is there before it tells, and who is forgotten leaves nothing.
+    let registry = Registry::new(store.fleet(), Admission::default());
+    let machine = Registration {
+        endpoint: endpoint(2),
+        name: "pc2.example".into(),
+        os: Os::default(),
+        maker: String::new(),
+        model: String::new(),
+        bios: Bios::default(),
+        architecture: String::new(),
+        client_version: String::new(),
+        targets: vec![],
+        address: "10.0.0.2".parse().unwrap(),
+        at: Timestamp::from_ms(u64::from(T) * 1000),
+    };
+    registry.registered(machine).await.unwrap();
+    let totals = summary(&compliance).await.totals;
+    assert_eq!((totals.endpoints, totals.unscanned), (2, 1));
+    store.fleet().forget(endpoint(1)).await.unwrap();
+    store.fleet().forget(endpoint(2)).await.unwrap();
+    assert_eq!(summary(&compliance).await.totals, waystation::fleet::compliance::totals::Totals::default());
+    assert!(compliance.history(endpoint(1)).await.unwrap().is_empty());
+    store.fleet().keep_states().await.unwrap();
+    assert!(store.fleet().standings(None).await.unwrap().is_empty(), "what was gathered of it went too");
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_history_has_an_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = stocked(dir.path(), 1).await;
+    let compliance = Compliance::new(&store);
+    for at in 0..u32::try_from(2 * CHANGES_MAX).unwrap() {
+        let state = if at % 2 == 0 { State::NotInstalled } else { State::Installed };
+        compliance.report(endpoint(1), vec![snapshot(T + at, [(1, state)])]).await.unwrap();
+        if at == 40 {
+            store.fleet().keep_states().await.unwrap();
+        }
+    }
+    let history = compliance.history(endpoint(1)).await.unwrap();
+    assert_eq!((history.len(), history.last().map(|one| one.to)), (CHANGES_MAX, Some(State::Installed)));
+    store.fleet().keep_states().await.unwrap();
+    assert_eq!(compliance.history(endpoint(1)).await.unwrap(), history);
+    store.close().await.unwrap();
+}
+
+/// A quarter of the size that a node is made for: 5,000 machines with 200 updates each, each of which changed once.
+#[tokio::test(flavor = "multi_thread")]
+async fn five_thousand_machines_take_little_room() {
+    const MACHINES: u32 = 5_000;
+    let dir = tempfile::tempdir().unwrap();
+    let store = stocked(dir.path(), 250).await;
+    let index = dir.path().join("node.redb");
+    let before = std::fs::metadata(&index).unwrap().len();
+    let compliance = Compliance::new(&store);
+    let begun = std::time::Instant::now();
+    for round in 0..2 {
+        for of in 0..MACHINES {
+            let states = (1..=200).map(|at| {
+                let state = if (at + of) % (7 + round) == 0 { State::NotInstalled } else { State::Installed };
+                (at + of % 50, state)
+            });
+            compliance.report(endpoint(of), vec![snapshot(T + of + round * 86_400, states)]).await.unwrap();
+        }
+    }
+    let each = begun.elapsed() / (2 * MACHINES);
+    let (pairs, bytes) = compliance.look(|board| (board.pairs(), board.bytes())).await.unwrap();
+    assert_eq!(pairs, MACHINES as usize * 200);
+    store.close().await.unwrap();
+    let grown = std::fs::metadata(&index).unwrap().len() - before;
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    eprintln!(
+        "{MACHINES} machines with 200 updates each: {:.1} MiB of memory, {:.1} MiB of disk, {each:?} a report",
+        mib(bytes as u64),
+        mib(grown)
+    );
+    assert!(bytes < 50_000_000, "{bytes} bytes of memory");
+    assert!(grown < 125_000_000, "{grown} bytes of disk");
+}

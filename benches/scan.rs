@@ -1,9 +1,12 @@
-//! What a scan costs beside its texts: 100,000 updates of realistic shape, of which 5,000 are approved or detected. The graph is made, a
+//! What a scan costs: 100,000 updates of realistic shape, of which 5,000 are approved or detected. The graph is made, a
 //! view of it, and a new machine stages its first scan, all rounds, until nothing more is sent; then it asks again and nothing is new.
 //!
 //! The shape is that of a real catalog: 19 classifications, 300 products in 40 families, 3,800 detectoids, of which a machine has one in
 //! forty; the rest are bundles that can be approved, each with one or two hidden parts that need one to three of the detectoids, and
 //! supersede some before them. What is ordered are the newest. Core fragments are 2 to 8 KB, one in a hundred 200 KB.
+//!
+//! Then the same from the bytes of each request to those of each answer: read, staged, written from fragments that are held as they are in
+//! memory, plain and packed. Beside that the node only opens and seals a cookie and moves bytes. Events of reports are read alone.
 #![allow(missing_docs, reason = "criterion's macros make public functions without a comment")]
 #![allow(
     clippy::unwrap_used,
@@ -12,17 +15,24 @@
     reason = "a bench stops and tells at the terminal"
 )]
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use waystation::fleet::graph::Graph;
 use waystation::fleet::order::Ordered;
 use waystation::fleet::scan::{Page, Request, software};
-use waystation::fleet::view::View;
+use waystation::fleet::view::{Entry, View};
 use waystation::model::deployment::Action;
 use waystation::model::update::{CategoryKind, Clause, Identity, Kind, UpdateId};
 use waystation::store::catalog::Related;
+use waystation::wire::soap::Version;
+use waystation::wire::wusp;
+use waystation::wire::wusp::deployment::{Action as Told, Deployment};
+use waystation::wire::wusp::offer::{Offer, Offered, Rest};
+use waystation::wire::wusp::{Face, Fragment};
+use waystation::wire::xpress::Encoder;
 
 const UPDATES: u32 = 100_000;
 const ORDERED: usize = 5_000;
@@ -127,6 +137,147 @@ fn first(view: &View, has: &HashSet<UpdateId>) -> (usize, Vec<u32>, Vec<u32>) {
     }
 }
 
+/// A fragment of about so many bytes: rules of the kind that real ones are full of.
+fn fragment(entry: &Entry) -> String {
+    let mut dice = Dice(u64::from(entry.number));
+    let mut text = format!(
+        r#"<UpdateIdentity UpdateID="{}" RevisionNumber="{}" /><Properties UpdateType="Software" ExplicitlyDeployable="true" /><ApplicabilityRules><IsInstalled><And>"#,
+        entry.identity.id, entry.identity.revision
+    );
+    while text.len() < entry.core as usize {
+        let (number, build) = (dice.roll(30_000), dice.roll(9_000));
+        let _ = match dice.roll(3) {
+            0 => write!(
+                text,
+                r#"<b.RegDword Key="HKEY_LOCAL_MACHINE" Subkey="SOFTWARE\Microsoft\Windows NT\CurrentVersion" Value="UBR" Comparison="LessThan" Data="{number}" />"#
+            ),
+            1 => write!(
+                text,
+                r#"<b.FileVersion Csidl="37" Path="module{}.dll" Comparison="GreaterThanOrEqualTo" Version="10.0.{number}.{build}" />"#,
+                number % 97
+            ),
+            _ => write!(
+                text,
+                r#"<Not><b.RegKeyExists Key="HKEY_LOCAL_MACHINE" Subkey="SOFTWARE\Classes\Installer\{:08x}{number:08x}" /></Not>"#,
+                dice.roll(u32::MAX)
+            ),
+        };
+    }
+    text + "</And></IsInstalled></ApplicabilityRules>"
+}
+
+/// A request as an agent sends it.
+fn request(installed: &[u32], cached: &[u32]) -> Vec<u8> {
+    let list = |name: &str, numbers: &[u32]| {
+        let ints = numbers.iter().fold(String::new(), |mut text, number| {
+            write!(text, "<int>{number}</int>").unwrap();
+            text
+        });
+        if numbers.is_empty() { String::new() } else { format!("<{name}>{ints}</{name}>") }
+    };
+    format!(
+        r#"<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body><SyncUpdates xmlns="http://www.microsoft.com/SoftwareDistribution/Server/ClientWebService"><cookie><Expiration>2026-10-04T16:03:35.9967236Z</Expiration><EncryptedData>{}</EncryptedData></cookie><parameters><ExpressQuery>false</ExpressQuery>{}{}<SkipSoftwareSync>false</SkipSoftwareSync><NeedTwoGroupOutOfScopeUpdates>true</NeedTwoGroupOutOfScopeUpdates><AlsoPerformRegularSync>false</AlsoPerformRegularSync><ComputerSpec/><ProductsParameters><SyncCurrentVersionOnly>false</SyncCurrentVersionOnly><DeviceAttributes>{}</DeviceAttributes><CallerAttributes>Interactive=0;Id=UpdateOrchestrator;</CallerAttributes><Products/></ProductsParameters></parameters></SyncUpdates></s:Body></s:Envelope>"#,
+        "A".repeat(176),
+        list("InstalledNonLeafUpdateIDs", installed),
+        list("OtherCachedUpdateIDs", cached),
+        "FlightRing=Retail;OSVersion=10.0.26200.8037;".repeat(45)
+    )
+    .into_bytes()
+}
+
+/// How an answer goes out.
+#[derive(Clone, Copy, PartialEq)]
+enum Form {
+    Plain,
+    Packed,
+}
+
+/// From the bytes of a request to those of its answer; with how many came, and whether the agent asks again.
+fn serve(
+    view: &View,
+    body: &[u8],
+    mark: u64,
+    fragments: &HashMap<u32, Fragment>,
+    form: Form,
+) -> (Vec<Entry>, bool, usize, usize) {
+    let wusp::Request::Sync(asked) = wusp::decode(Face::Client, body).unwrap().request else {
+        panic!("another request")
+    };
+    let numbers = |given: &[i32]| given.iter().filter_map(|number| u32::try_from(*number).ok()).collect::<Vec<_>>();
+    let (installed, cached) = (numbers(&asked.installed), numbers(&asked.cached));
+    let held = Request { installed: &installed, cached: &cached, mark, two_groups: asked.two_groups };
+    let answer = software(view, None, &held, Page::of(view)).unwrap();
+    let mut offer = Offer::updates(Version::V11);
+    for entry in &answer.new {
+        let deployment = Deployment {
+            id: entry.number.cast_signed(),
+            action: Told::PreDeploymentCheck,
+            deadline: entry.deadline,
+            is_assigned: true,
+            changed: entry.changed.begin(),
+            priority: None,
+            hardware_ids: Vec::new(),
+            with_zeros: true,
+        };
+        let offered = Offered { id: entry.number.cast_signed(), deployment, is_leaf: entry.is_leaf };
+        offer.revision(&offered, fragments[&entry.number].clone());
+    }
+    let parts = offer.finish(&Rest {
+        out_of_scope: answer.out_of_scope.iter().map(|number| number.cast_signed()).collect(),
+        changed: Vec::new(),
+        is_truncated: answer.truncated,
+        cookie: asked.cookie.unwrap(),
+        deployed_out_of_scope: None,
+        no_drivers: Some(false),
+    });
+    let again = answer.truncated || answer.new.iter().any(|entry| !entry.is_leaf);
+    let sent = if form == Form::Packed { parts.pack(&mut Encoder::new()).len() } else { parts.to_vec().len() };
+    (answer.new, again, parts.len(), sent)
+}
+
+/// The requests of a first scan, all rounds, and of the one behind it; bytes of all answers, plain and packed.
+fn conversation(
+    view: &View,
+    has: &HashSet<UpdateId>,
+    fragments: &HashMap<u32, Fragment>,
+) -> (Vec<Vec<u8>>, Vec<u8>, usize, usize) {
+    let (mut installed, mut cached) = (Vec::new(), Vec::new());
+    let (mut bodies, mut plain, mut packed) = (Vec::new(), 0, 0);
+    loop {
+        let body = request(&installed, &cached);
+        let (new, again, length, sent) = serve(view, &body, 2, fragments, Form::Packed);
+        (plain, packed) = (plain + length, packed + sent);
+        bodies.push(body);
+        for entry in new {
+            let list = if !entry.is_leaf && has.contains(&entry.identity.id) { &mut installed } else { &mut cached };
+            list.push(entry.number);
+        }
+        if !again {
+            return (bodies, request(&installed, &cached), plain, packed);
+        }
+    }
+}
+
+/// What an agent reports after a scan that found something: that it scanned, all that it needs and has, and an installation.
+fn report() -> Vec<u8> {
+    let ids = |from: u32, many: u32| {
+        let ids: Vec<String> = (from..from + many).map(|at| identity(at).id.to_string().to_uppercase()).collect();
+        ids.join(";")
+    };
+    let snapshot = format!("<string>U={}</string><string>V={}</string>", ids(0, 30), ids(100, 150));
+    let events = [(147, ""), (156, snapshot.as_str()), (183, "")].map(|(event, misc)| {
+        format!(
+            "<ReportingEvent><BasicData><TargetID><Sid>e1da06a3-5601-43c9-bac3-52d5db701494</Sid></TargetID><SequenceNumber>0</SequenceNumber><TimeAtTarget>2026-10-04T15:20:47.397Z</TimeAtTarget><EventInstanceID>fab199c1-6123-44f2-b01c-a5a92201b011</EventInstanceID><NamespaceID>1</NamespaceID><EventID>{event}</EventID><SourceID>101</SourceID><UpdateID><UpdateID>0daf8592-9e3f-4a8a-9141-d83fafebd09f</UpdateID><RevisionNumber>200</RevisionNumber></UpdateID><Win32HResult>0</Win32HResult><AppName>UpdateOrchestrator</AppName></BasicData><ExtendedData><ReplacementStrings><string>1</string></ReplacementStrings><MiscData><string>G=1507.2601.30012.0</string><string>J=775</string><string>Q=1</string>{misc}<string>c=48</string></MiscData><ComputerBrand>Example</ComputerBrand><ComputerModel>Desk 12</ComputerModel><BiosRevision>unknown</BiosRevision><ProcessorArchitecture>Amd64Compatible</ProcessorArchitecture><OSVersion><Major>10</Major><Minor>0</Minor><Build>26200</Build><Revision>65792</Revision><ServicePackMajor>0</ServicePackMajor><ServicePackMinor>0</ServicePackMinor></OSVersion><OSLocaleID>1033</OSLocaleID></ExtendedData><PrivateData/></ReportingEvent>"
+        )
+    });
+    format!(
+        r#"<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body><ReportEventBatch xmlns="http://www.microsoft.com/SoftwareDistribution"><cookie><Expiration>2026-10-04T16:03:35.9967236Z</Expiration><EncryptedData>{}</EncryptedData></cookie><clientTime>2026-10-04T15:20:47.397Z</clientTime><eventBatch>{}</eventBatch></ReportEventBatch></s:Body></s:Envelope>"#,
+        "A".repeat(176),
+        events.concat()
+    )
+    .into_bytes()
+}
+
 fn scan(c: &mut Criterion) {
     let all: Vec<Related> = (0..UPDATES).map(made).collect();
     let before = anonymous();
@@ -187,6 +338,47 @@ fn scan(c: &mut Criterion) {
             });
         });
     }
+    let encoder = &mut Encoder::new();
+    let fragments: HashMap<u32, Fragment> =
+        view.entries().iter().map(|entry| (entry.number, Fragment::escape(&fragment(entry)))).collect();
+    let ready: HashMap<u32, Fragment> =
+        fragments.iter().map(|(number, one)| (*number, one.clone().pack(encoder))).collect();
+    for (name, has) in [("a machine", &has), ("one that everything fits", &everything)] {
+        let (bodies, last, plain, packed) = conversation(&view, has, &fragments);
+        let (_, _, _, spliced) = conversation(&view, has, &ready);
+        eprintln!(
+            "{name}: {} requests of {} KB, the last of {} KB; answers of {} KB, {} KB packed, {} KB where each fragment was packed before",
+            bodies.len(),
+            bodies.iter().map(Vec::len).sum::<usize>() / 1000,
+            last.len() / 1000,
+            plain / 1000,
+            packed / 1000,
+            spliced / 1000
+        );
+        for (form, fragments, how) in [
+            (Form::Plain, &fragments, "plain answers"),
+            (Form::Packed, &fragments, "packed answers"),
+            (Form::Packed, &ready, "answers of packed fragments"),
+        ] {
+            group.bench_function(format!("first scan of {name}, bytes to bytes, {how}"), |bencher| {
+                bencher.iter(|| {
+                    let served = bodies.iter().map(|body| serve(&view, black_box(body), 2, fragments, form).3);
+                    black_box(served.sum::<usize>())
+                });
+            });
+        }
+        group.bench_function(format!("repeat scan of {name}, bytes to bytes"), |bencher| {
+            bencher.iter(|| serve(&view, black_box(&last), 2, &fragments, Form::Packed));
+        });
+        group.bench_function(format!("the request of a repeat scan of {name}, read"), |bencher| {
+            bencher.iter(|| wusp::decode(Face::Client, black_box(last.as_slice())).unwrap());
+        });
+    }
+    let batch = report();
+    eprintln!("a report of three events, 180 updates among them, has {} KB", batch.len() / 1000);
+    group.bench_function("ReportEventBatch, read", |bencher| {
+        bencher.iter(|| wusp::decode(Face::Reporting, black_box(batch.as_slice())).unwrap());
+    });
     group.finish();
 }
 

@@ -23,6 +23,8 @@ mod fault_disk;
 mod hand_clock;
 #[path = "catalog/lanes.rs"]
 mod lanes;
+#[path = "catalog/machines.rs"]
+mod machines;
 #[path = "support/made_catalog.rs"]
 mod made_catalog;
 #[path = "catalog/messages.rs"]
@@ -39,9 +41,14 @@ mod policy;
 mod proxy;
 #[path = "support/recorded.rs"]
 mod recorded;
-#[path = "support/small_store.rs"]
-mod small_store;
 #[path = "catalog/registration.rs"]
 mod registration;
+#[path = "catalog/replay.rs"]
+mod replay;
+#[path = "support/small_store.rs"]
+mod small_store;
 #[path = "catalog/sync.rs"]
 mod sync;
+#[allow(dead_code, reason = "this binary needs the leaves of a tree, not its values by name")]
+#[path = "scan/tree.rs"]
+mod tree;

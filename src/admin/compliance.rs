@@ -169,7 +169,7 @@ pub async fn endpoints(
     let mut rows = Vec::with_capacity(found.len());
     for seen in found {
         let name = handles.store.fleet().endpoint(seen.endpoint).await?.map(|known| known.registration.name);
-        rows.push(told::endpoint(seen, name));
+        rows.push(told::endpoint(&seen, name));
     }
     Ok(Json(view::Endpoints { rows, total, next }))
 }
@@ -237,7 +237,7 @@ pub async fn endpoint(
         (one.missing_since.is_none(), !one.state.is_missing(), std::cmp::Reverse(severity), one.update)
     });
     Ok(Json(view::Whole {
-        short: told::endpoint(seen, name),
+        short: told::endpoint(&seen, name),
         self_reported: true,
         states: stands.iter().map(|one| told::stands(one, shorts.get(&one.update))).collect(),
         history: changes.iter().map(|(id, one)| told::change(*id, one, shorts.get(id))).collect(),

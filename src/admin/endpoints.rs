@@ -18,7 +18,6 @@ use crate::admin::extract::{Asked, Given, Named};
 use crate::admin::view::endpoints as view;
 use crate::admin::{Caller, Handles};
 use crate::base::time::Timestamp;
-use crate::fleet;
 use crate::fleet::roster::{BEGINNING_MIN, NAMED_MAX, Sieve};
 use crate::model::deployment::Endpoint;
 use crate::store::fleet::Row;
@@ -34,15 +33,6 @@ const NAMES_MAX: usize = 1000;
 const DAYS_MAX: u32 = 36_500;
 
 const LOOK: &str = "`waystation endpoints list --filter TEXT` finds endpoints by parts of their names";
-
-impl From<fleet::error::Error> for Problem {
-    fn from(error: fleet::error::Error) -> Self {
-        match error {
-            fleet::error::Error::Store(error) => error.into(),
-            error @ fleet::error::Error::Long { .. } => Self::malformed(error.to_string()),
-        }
-    }
-}
 
 /// What `list` can be asked; what is not given is not asked.
 #[derive(Clone, Debug, Default, Deserialize)]

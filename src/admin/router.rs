@@ -11,8 +11,8 @@ use http::{Method, StatusCode, Uri, header};
 
 use crate::admin::error::Problem;
 use crate::admin::{
-    Access, BODY_BYTES_MAX, Handles, approvals, ask, bandwidth, bind, compliance, content, endpoints, filters, groups, guard,
-    health, metrics, plan, quarantine, status, sync, tls, updates, work,
+    Access, BODY_BYTES_MAX, Handles, approvals, ask, bandwidth, bind, compliance, content, endpoints, filters, groups,
+    guard, health, metrics, plan, quarantine, status, sync, tls, updates, work,
 };
 
 /// Every address: method, path, and what it answers; for the reference.

@@ -87,15 +87,16 @@ async fn left_to_endpoints(handles: &Handles, rows: usize, tree: &Tree) -> Resul
     let targets = plan.in_parts_ids.iter().take(rows).map(|id| Target::Newest(*id)).collect();
     let shorts: Vec<Summary> = catalog.shorts(targets).await?.into_iter().flatten().collect();
     let ids: Vec<_> = shorts.iter().map(|short| short.identity.id).collect();
+    let for_some = handles.store.approvals().approved(ids.clone()).await?;
     let (decisions, superseded) = (catalog.decisions(ids.clone()).await?, catalog.are_superseded(ids).await?);
     let policy = handles.jobs.content_policy();
-    let row = |((short, said), superseded): ((Summary, Option<Decision>), bool)| {
+    let row = |(((short, said), superseded), for_some): (((Summary, Option<Decision>), bool), bool)| {
         let state = words::state(&short, superseded);
-        let decision = words::decision(said.as_ref(), state, &policy);
+        let decision = words::decision(said.as_ref(), for_some, state, &policy);
         words::short(short, state, decision, tree)
     };
     Ok(view::Updates {
-        rows: shorts.into_iter().zip(decisions).zip(superseded).map(row).collect(),
+        rows: shorts.into_iter().zip(decisions).zip(superseded).zip(for_some).map(row).collect(),
         total: plan.in_parts.updates,
         next: None,
         catalog: words::catalog(&catalog.standing().await?),

@@ -21,9 +21,9 @@ use crate::app::config::rooms;
 use crate::app::{AppError, Loaded, build, offline};
 use crate::base::disk::RealDisk;
 use crate::base::time::{Clock, SystemClock};
+use crate::fleet::compliance::Compliance;
 use crate::fleet::registry::Registry as Enrolment;
 use crate::fleet::roster::Roster;
-use crate::fleet::compliance::Compliance;
 use crate::jobs::Jobs;
 use crate::store::{self, Rebuilt, Restored, Store};
 

@@ -289,6 +289,14 @@ impl Graph {
         }
     }
 
+    /// Whether it is what a scan may bring whatever is ordered: the revision that counts of a category or a detectoid. A scan for
+    /// categories brings these although nothing that is delivered needs them.
+    pub fn is_common(&self, number: u32) -> bool {
+        let Some(place) = self.places.get(&number).copied().filter(|place| self.sendable(*place)) else { return false };
+        self.row(place)
+            .is_some_and(|row| row.flags & CURRENT != 0 && matches!(row.kind, Kind::Category(_) | Kind::Detectoid))
+    }
+
     /// The number of the revision of an update that counts.
     pub fn current(&self, id: UpdateId) -> Option<u32> {
         self.row(self.current_place(id)?).map(|row| row.number)

@@ -20,7 +20,7 @@ fn update(folder: &Path, name: &str) -> Update {
 }
 
 /// A fragment with the attributes of each element in the order of their names: all that may differ.
-fn ordered(fragment: &str) -> String {
+pub(crate) fn ordered(fragment: &str) -> String {
     let mut out = String::new();
     let mut rest = fragment;
     while let Some(begin) = rest.find('<') {

@@ -88,26 +88,39 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) async fn below(sim: &Sim) -> Self {
+        let node = Self::empty(sim);
+        node.sync(sim).await;
+        node
+    }
+
+    /// Below a simulator of which it knows nothing yet.
+    pub(crate) fn empty(sim: &Sim) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = open(dir.path());
-        Self::over(sim, dir, store).await
+        Self::over(sim, dir, store)
     }
 
     /// Over a store that may have the catalog already.
-    async fn over(sim: &Sim, dir: tempfile::TempDir, store: Store) -> Self {
+    fn over(sim: &Sim, dir: tempfile::TempDir, store: Store) -> Self {
         let config = conversation::config(&sim.url(), dir.path().to_owned());
         let http = config.http.clone();
         let wsus = || Wsus::new(config.clone(), &Governor::default()).unwrap();
         let clock = Arc::new(SystemClock);
-        let chosen = Arc::new(Selection::default);
-        let runner = Runner::new(UpstreamKind::Wsus, &sim.url(), wsus(), store.clone(), chosen, clock.clone());
-        timeout(SOON, runner.run(&CancellationToken::new())).await.unwrap().unwrap();
         let allow = Arc::new(AllowList::new(&[sim.address().to_string()]).unwrap());
         let source = Arc::new(Upstream::new(http, Arc::clone(&allow)).unwrap());
         let upstream = Some(Location { url: sim.url(), standing: Standing::Upstream });
         let of_fill = fill::Config { upstream, upstream_is_wsus: true, ..fill::Config::default() };
         let fill = Fill::below(of_fill, store.clone(), source, allow, clock, wsus());
         Self { store, fill, dir }
+    }
+
+    /// A run that brings what the simulator has by now.
+    pub(crate) async fn sync(&self, sim: &Sim) {
+        let config = conversation::config(&sim.url(), self.dir.path().to_owned());
+        let wsus = Wsus::new(config, &Governor::default()).unwrap();
+        let (store, chosen) = (self.store.clone(), Arc::new(Selection::default));
+        let runner = Runner::new(UpstreamKind::Wsus, &sim.url(), wsus, store, chosen, Arc::new(SystemClock));
+        timeout(SOON, runner.run(&CancellationToken::new())).await.unwrap().unwrap();
     }
 
     async fn face(&self, change: impl FnOnce(&mut Config)) -> Arc<Face> {
@@ -150,7 +163,9 @@ impl Node {
         drop((fill, store));
         store::restore(&settings(dir.path()), &RealDisk, &backup).unwrap();
         let store = open(dir.path());
-        Self::over(sim, dir, store).await
+        let node = Self::over(sim, dir, store);
+        node.sync(sim).await;
+        node
     }
 
     /// The same after a restart.
@@ -160,7 +175,9 @@ impl Node {
         store.close().await.unwrap();
         drop((fill, store));
         let store = open(dir.path());
-        Self::over(sim, dir, store).await
+        let node = Self::over(sim, dir, store);
+        node.sync(sim).await;
+        node
     }
 
     pub(crate) async fn close(self) {
@@ -283,7 +300,7 @@ impl Agent {
     }
 
     /// Posts an envelope.
-    async fn post(&mut self, path: &str, action: &str, body: &str) -> Answer {
+    pub(crate) async fn post(&mut self, path: &str, action: &str, body: &str) -> Answer {
         let (length, host) = (body.len().to_string(), self.address.to_string());
         let action = format!("\"{action}\"");
         let mut headers = vec![

@@ -8,6 +8,7 @@ use waystation::admin::compliance::Reported;
 use waystation::admin::{Access, Handles, NodeFacts, Turns, router};
 use waystation::fleet::compliance::Compliance;
 use waystation::fleet::compliance::counters::Disbelief;
+use waystation::fleet::roster::Roster;
 use waystation::jobs::{self, Jobs};
 use waystation::model::compliance::Policy;
 
@@ -46,8 +47,9 @@ struct Site {
 impl Site {
     async fn over(node: &Node) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let config = Config::new(UpdateId::new([7; 16]), 1);
-        let scans = Arc::new(Scans::open(config, &node.store, clock.clone()).await.unwrap());
+        let enrolled = node.registry(Admission::default()).await;
+        let scans =
+            Arc::new(Scans::open(Config::default(), enrolled.clone(), &node.store, clock.clone()).await.unwrap());
         let compliance = scans.compliance().clone();
         let face =
             Face::new(serve::Config::default(), node.fill.clone(), node.store.clone(), clock.clone(), Box::new(|_| ()));
@@ -72,6 +74,7 @@ impl Site {
             bandwidth: Bandwidth::default(),
             reported: Reported::new(compliance.clone(), Arc::new(Policy::default)),
             filters: None,
+            endpoints: Roster::new(enrolled, vec![]),
         };
         let server = super::serve(Arc::new(face.with_scans(scans)));
         Self { server, compliance, api: router::router(handles, Access::Full), instance: 0 }
@@ -168,8 +171,8 @@ async fn what_an_agent_reports_is_what_the_api_says() {
     site.report(&mut agent, &[failed, waits]).await;
     let shown = site.api(&format!("/endpoints/{}", agent.id)).await;
     let state = |shown: &Value, update: &str| {
-        let states = shown["states"].as_array().unwrap().iter();
-        states.filter(|row| row["update"] == *update).cloned().next().unwrap_or_default()
+        let mut states = shown["states"].as_array().unwrap().iter();
+        states.find(|row| row["update"] == *update).cloned().unwrap_or_default()
     };
     assert_eq!(state(&shown, &needed[0])["state"], "failed");
     assert_eq!(state(&shown, &needed[0])["error"], "0x80246007");

@@ -1,12 +1,14 @@
 //! Who an endpoint is: bound at first sight, contested, cloned, moved, held; the keys of cookies; and that all of it outlives a restart.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use waystation::base::time::{SystemClock, Timestamp};
 use waystation::fleet::registry::{Admission, Admit, Called, NEW_MAX, Registered, Registry};
 use waystation::model::deployment::Endpoint;
 use waystation::model::update::UpdateId;
+use waystation::store::Store;
 use waystation::store::fleet::{Admitted, Bios, Contact, EventKind, FORMER_MAX, HISTORY_MAX, Os, Registration};
 
 use crate::fault_disk::{FaultDisk, Faults};

@@ -87,7 +87,7 @@ pub(super) fn summary(summary: &Totals, policy: &Policy) -> view::Summary {
 }
 
 /// An endpoint.
-pub(super) fn endpoint(seen: Seen, name: Option<String>) -> view::Endpoint {
+pub(super) fn endpoint(seen: &Seen, name: Option<String>) -> view::Endpoint {
     let [unspecified, low, moderate, important, critical] = seen.tally.missing;
     view::Endpoint {
         id: seen.endpoint.0.to_string(),

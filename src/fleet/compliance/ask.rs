@@ -6,7 +6,7 @@ use crate::fleet::compliance::totals::{ByState, Tally, Totals};
 use crate::model::compliance::{Missing, Policy, Reason, State};
 use crate::model::deployment::Endpoint;
 use crate::model::update::{Severity, UpdateId};
-use crate::store::fleet::standing::time;
+use crate::store::fleet::standing::{Held, time};
 
 /// What an endpoint is counted as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,10 +147,10 @@ impl Which {
 pub fn state_of(board: &Board, row: &Row, update: UpdateId) -> State {
     if !row.standing.is_told {
         let told = board.number(update).and_then(|number| row.standing.of(number));
-        return told.map_or(State::Unknown, |held| held.state());
+        return told.map_or(State::Unknown, Held::state);
     }
     let told = board.number(update).and_then(|number| row.standing.of(number));
-    told.map_or(State::NotApplicable, |held| held.state())
+    told.map_or(State::NotApplicable, Held::state)
 }
 
 /// A page of endpoints, and how many fit in all.

@@ -38,9 +38,9 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use crate::base::time::Clock;
+use crate::fleet::compliance::Compliance;
 use crate::fleet::registry::Registry;
 use crate::model::update::UpdateId;
-use crate::fleet::compliance::Compliance;
 use crate::serve::client::cookie::Sealer;
 use crate::serve::client::error::Error;
 use crate::serve::client::known::{Catalogs, Known};

@@ -70,8 +70,9 @@ impl Scans {
             .work(move || {
                 let scope = catalogs.scope(&known, &whose, &[], now)?;
                 let (mut offered, mut out_of_scope) = (Vec::new(), Vec::new());
+                let is_sent = |number: &u32| scope.view.entry(*number).is_some() || known.graph.is_common(*number);
                 for number in revisions {
-                    match u32::try_from(number).ok().filter(|number| scope.view.entry(*number).is_some()) {
+                    match u32::try_from(number).ok().filter(is_sent) {
                         Some(known) if !offered.contains(&known) => offered.push(known),
                         Some(_) => {}
                         None => out_of_scope.push(number),

@@ -7,7 +7,6 @@ use crate::fleet::compliance::counters::Disbelief;
 use crate::model::deployment::Endpoint;
 use crate::model::update::UpdateId;
 use crate::serve::client::Scans;
-use crate::serve::client::cookie::Ticket;
 use crate::serve::client::error::Error;
 use crate::serve::client::handshake::Need;
 use crate::serve::client::meaning::meaning;

@@ -10,8 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::Semaphore;
 
 use crate::core::{File, Fragments, digest, files};
+use crate::download::ROOM_KIB;
 use crate::fault::Failure;
 use crate::guid::Guid;
 use crate::machine::{Machine, Question, mixed};
@@ -33,6 +35,8 @@ const BATCH: usize = 100;
 #[derive(Clone)]
 pub struct Common {
     pub(crate) fragments: Arc<Fragments>,
+    /// Room for files on their way, in KiB.
+    pub(crate) room: Arc<Semaphore>,
     /// First wait after ServerBusy; it doubles.
     pub busy: Duration,
     /// The group that machines say they belong to.
@@ -41,7 +45,12 @@ pub struct Common {
 
 impl Default for Common {
     fn default() -> Self {
-        Self { fragments: Arc::default(), busy: Duration::from_secs(1), group: None }
+        Self {
+            fragments: Arc::default(),
+            room: Arc::new(Semaphore::new(ROOM_KIB as usize)),
+            busy: Duration::from_secs(1),
+            group: None,
+        }
     }
 }
 
@@ -60,6 +69,8 @@ pub struct Scan {
     pub recovered: u32,
     /// What the machine needs and has.
     pub verdict: Verdict,
+    /// What is to be installed of what the machine needs: approved, and not merely looked for.
+    pub ordered: BTreeSet<Guid>,
 }
 
 /// What an installation came to.
@@ -139,6 +150,19 @@ impl Agent {
         &self.machine
     }
 
+    pub(crate) fn server(&self) -> &Server {
+        &self.server
+    }
+
+    pub(crate) fn room(&self) -> &Semaphore {
+        &self.common.room
+    }
+
+    /// What was installed in pretence since the machine first talked to this server: parts, not what contains them.
+    pub fn pretended(&self) -> BTreeSet<Guid> {
+        self.state.pretended.iter().copied().collect()
+    }
+
     /// Revisions held.
     pub fn held(&self) -> usize {
         self.state.held.len()
@@ -199,6 +223,7 @@ impl Agent {
             }
         }
         scan.verdict = self.state.verdict();
+        scan.ordered = self.state.with(Action::Install, &scan.verdict.needed);
         self.extend(&scan.verdict).await?;
         scan.recovered = self.recovered;
         Ok(scan)
@@ -364,14 +389,14 @@ impl Agent {
         (self.recovered, self.busy) = (0, 0);
         let mut done = Installation::default();
         let verdict = self.state.verdict();
-        let newest: BTreeMap<Guid, (u32, Action)> =
-            self.state.newest().into_iter().map(|(id, (_, held))| (id, (held.core.revision, held.action))).collect();
-        for id in verdict.needed {
-            let Some((revision, Action::Install)) = newest.get(&id).copied() else { continue };
+        let revisions: BTreeMap<Guid, u32> =
+            self.state.newest().into_iter().map(|(id, (_, held))| (id, held.core.revision)).collect();
+        for id in self.state.with(Action::Install, &verdict.needed) {
+            let Some(revision) = revisions.get(&id).copied() else { continue };
             self.install_one(id, revision, &mut done).await;
         }
-        for id in verdict.installed {
-            let Some((revision, Action::Uninstall)) = newest.get(&id).copied() else { continue };
+        for id in self.state.with(Action::Uninstall, &verdict.installed) {
+            let Some(revision) = revisions.get(&id).copied() else { continue };
             self.state.removed.extend(self.state.parts(id));
             self.note(222, Some((id, revision)), 0, vec![id.to_string()], Vec::new());
             done.removed += 1;

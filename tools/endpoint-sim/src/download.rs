@@ -11,6 +11,7 @@ use crate::core::File;
 use crate::fault::Failure;
 use crate::guid::Guid;
 use crate::machine::mixed;
+use crate::trust::Trust;
 use crate::wire::{Server, Wire};
 
 const PIECE: u64 = 1 << 20;
@@ -18,8 +19,9 @@ const PIECE: u64 = 1 << 20;
 /// Connections for one file.
 const CONNECTIONS: u64 = 4;
 
-/// The largest file that is held in memory to count its digests.
-const LARGEST: u64 = 512 << 20;
+/// What the files on their way take in memory, all machines of a process together, in KiB. A file is held until its digests are counted,
+/// since its ranges come in any order; one that is larger than all this is not downloaded.
+pub(crate) const ROOM_KIB: u32 = 512 << 10;
 
 impl Agent {
     /// Downloads the files of these updates; how many, and of how many bytes.
@@ -34,12 +36,12 @@ impl Agent {
         let mut bytes = 0;
         for file in &wanted {
             let url = self.locate(file.sha1, false).await?;
-            match fetch(&url, file, self.machine().seed).await {
+            match self.fetch(&url, file).await {
                 Ok(()) => {}
                 // It may have moved.
                 Err(Failure::Status { status: 404 | 410, .. }) => {
                     let url = self.locate(file.sha1, true).await?;
-                    fetch(&url, file, self.machine().seed).await?;
+                    self.fetch(&url, file).await?;
                 }
                 Err(failure) => return Err(failure),
             }
@@ -47,17 +49,23 @@ impl Agent {
         }
         Ok((wanted.len() as u64, bytes))
     }
+
+    async fn fetch(&self, url: &str, file: &File) -> Result<(), Failure> {
+        let kib = u32::try_from(file.size.div_ceil(1024)).ok().filter(|kib| *kib <= ROOM_KIB);
+        let kib = kib
+            .ok_or_else(|| Failure::File(format!("{} has {} bytes, too many to be simulated", file.name, file.size)))?;
+        // It is never closed; without it the file would only not wait.
+        let _room = self.room().acquire_many(kib).await;
+        fetch(url, file, self.machine().seed, self.server().trust()).await
+    }
 }
 
-async fn fetch(url: &str, file: &File, seed: u64) -> Result<(), Failure> {
-    if file.size > LARGEST {
-        return Err(Failure::File(format!("{} has {} bytes, too many to be simulated", file.name, file.size)));
-    }
+async fn fetch(url: &str, file: &File, seed: u64, trust: Option<&Trust>) -> Result<(), Failure> {
     let place = url.find("://").and_then(|at| url.get(at + 3..)?.find('/').map(|slash| at + 3 + slash));
     let (host, path) = place.and_then(|at| url.split_at_checked(at)).unwrap_or((url, "/"));
-    let (host, path) = (host.to_owned(), Arc::<str>::from(path));
+    let (host, path, trust) = (host.to_owned(), Arc::<str>::from(path), trust.cloned());
     // A name may have to be looked up.
-    let server = tokio::task::spawn_blocking(move || Server::find(&host)).await;
+    let server = tokio::task::spawn_blocking(move || Server::find(&host, trust.as_ref())).await;
     let server = server.map_err(|error| Failure::Network(error.to_string()))?.map_err(Failure::File)?;
     let pieces = shuffled(file.size.div_ceil(PIECE), seed);
     let mut tasks = JoinSet::new();

@@ -17,6 +17,19 @@ pub struct Expected {
     scope: BTreeSet<Guid>,
 }
 
+/// A machine, and what was installed on it since.
+#[derive(Clone, Copy)]
+struct Installed<'a> {
+    machine: &'a Machine,
+    parts: &'a BTreeSet<Guid>,
+}
+
+impl Installed<'_> {
+    fn has(self, core: &Core) -> bool {
+        self.parts.contains(&core.id) || core.is_installed(self.machine)
+    }
+}
+
 /// What is known of an update while it is being decided.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mark {
@@ -61,9 +74,15 @@ impl Expected {
         &self.scope
     }
 
-    /// What this machine needs and has.
+    /// What this machine needs and has, as it came.
     pub fn of(&self, machine: &Machine) -> Verdict {
+        self.after(machine, &BTreeSet::new())
+    }
+
+    /// What this machine needs and has once these parts were installed on it.
+    pub fn after(&self, machine: &Machine, installed: &BTreeSet<Guid>) -> Verdict {
         let mut marks = BTreeMap::new();
+        let machine = Installed { machine, parts: installed };
         let mut verdict = Verdict::default();
         for id in &self.scope {
             let is_software = |core: &Core| core.kind == Kind::Software && core.deployable;
@@ -80,7 +99,7 @@ impl Expected {
     }
 
     /// Whether it is there, decided from what it depends on. What depends on itself is not.
-    fn present(&self, machine: &Machine, id: Guid, marks: &mut BTreeMap<Guid, Mark>) -> bool {
+    fn present(&self, machine: Installed<'_>, id: Guid, marks: &mut BTreeMap<Guid, Mark>) -> bool {
         match marks.get(&id) {
             Some(Mark::Open) => return false,
             Some(Mark::Present(known)) => return *known,
@@ -91,16 +110,15 @@ impl Expected {
         let mut met = |clauses: &[Vec<Guid>]| {
             clauses.iter().all(|clause| clause.iter().any(|id| self.present(machine, *id, marks)))
         };
-        let there =
-            met(&core.needs) && if core.bundles.is_empty() { core.is_installed(machine) } else { met(&core.bundles) };
+        let there = met(&core.needs) && if core.bundles.is_empty() { machine.has(core) } else { met(&core.bundles) };
         marks.insert(id, Mark::Present(there));
         there
     }
 
-    fn can(&self, machine: &Machine, id: Guid, marks: &mut BTreeMap<Guid, Mark>) -> bool {
+    fn can(&self, machine: Installed<'_>, id: Guid, marks: &mut BTreeMap<Guid, Mark>) -> bool {
         let Some(core) = self.updates.get(&id) else { return false };
         let mut needs = core.needs.iter();
-        if !core.is_installable(machine)
+        if !core.is_installable(machine.machine)
             || !needs.all(|clause| clause.iter().any(|id| self.present(machine, *id, marks)))
         {
             return false;

@@ -6,10 +6,11 @@
 //!
 //! 1. [`Agent::scan`], [`Agent::install`] and [`Agent::report`] are what one machine does.
 //! 2. [`run`] lets thousands do it at a time; [`totals`] sums up.
-//! 3. [`expected`] says, from the upstream simulator's own documents, what a machine should need.
+//! 3. [`Expected`] says, from the upstream simulator's own documents, what a machine should need; a [`Crowd`] is held against it.
 
 mod agent;
 mod core;
+mod crowd;
 mod download;
 mod expected;
 mod fault;
@@ -19,15 +20,18 @@ mod machine;
 mod rules;
 mod state;
 mod templates;
+mod trust;
 mod wire;
 mod xml;
 mod xpress;
 
 pub use crate::agent::{Agent, Common, Installation, Scan};
+pub use crate::crowd::{Crowd, differs};
 pub use crate::expected::Expected;
 pub use crate::fault::Failure;
 pub use crate::fleet::{Outcome, Plan, run, totals};
 pub use crate::guid::Guid;
 pub use crate::machine::Machine;
 pub use crate::state::Verdict;
+pub use crate::trust::Trust;
 pub use crate::wire::Server;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use endpoint_sim::{Common, Outcome, Plan, Server, run, totals};
+use endpoint_sim::{Common, Outcome, Plan, Server, Trust, run, totals};
 use serde_json::json;
 
 const LONG: &str = "\
@@ -15,20 +15,33 @@ approved ones in shuffled ranges of 1 MiB, proves both digests and installs in p
 A rule that asks for what no simulated machine has (a registry, files) is answered by a truth that follows from the machine's seed and the
 update's id: the same seed needs the same updates on every run.
 
+Over TLS the machines believe the authority that --ca names, such as a node's own (`waystation tls ca`), or with --insecure anyone.
+
+--at-once machines are in memory at a time, each with some 100 bytes for each update that it was sent; fragments are read once for all of
+them, and files on their way take 512 MiB together at most. What it took is told at the end.
+
 Ends with 0 where every machine converged, with 1 where one did not, with 2 where it was told nonsense.
 
 Examples:
   endpoint-sim --server http://127.0.0.1:3698 --machines 1000 --seed 7
   endpoint-sim --server http://127.0.0.1:3698 --scans 2 --download --report     one machine, then again what is new to it
+  endpoint-sim --server https://patches.site.example:6201 --ca site-ca.pem --machines 5000 --at-once 200
   endpoint-sim --server http://127.0.0.1:3698 --machines 50 --json | jq '.machines[] | select(.converged | not) | .why_not'";
 
 /// Windows Update Agents in thousands: they scan against a server, evaluate, download, install in pretence, report.
 #[derive(Parser)]
 #[command(version, after_help = LONG)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 struct Arguments {
     /// What the machines have as WUServer
     #[arg(long, value_name = "URL")]
     server: String,
+    /// The certificates of authorities (PEM) that the machines believe, for a server over https
+    #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
+    ca: Option<std::path::PathBuf>,
+    /// Lets the machines believe any certificate: for a laboratory
+    #[arg(long)]
+    insecure: bool,
     /// How many machines
     #[arg(long, default_value_t = 1, value_name = "N")]
     machines: u64,
@@ -57,10 +70,19 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let server = match Server::find(&arguments.server) {
+    let trust = match trust(&arguments) {
+        Ok(trust) => trust,
+        Err(error) => {
+            eprintln!("endpoint-sim: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let server = match Server::find(&arguments.server, trust.as_ref()) {
         Ok(server) => server,
         Err(error) => {
-            eprintln!("endpoint-sim: --server: {error}");
+            let hint =
+                if trust.is_none() && arguments.server.starts_with("https") { " (--ca or --insecure)" } else { "" };
+            eprintln!("endpoint-sim: --server: {error}{hint}");
             return ExitCode::from(2);
         }
     };
@@ -90,12 +112,32 @@ fn main() -> ExitCode {
     let took = start.elapsed();
     if arguments.json {
         let machines: Vec<_> = all.iter().map(Outcome::json).collect();
-        println!("{}", json!({ "totals": totals(&plan, &all, took), "machines": machines }));
+        let mut totals = totals(&plan, &all, took);
+        totals["peak_memory_bytes"] = peak_memory().into();
+        println!("{}", json!({ "totals": totals, "machines": machines }));
     } else {
         tell(&plan, &all, took);
     }
     let whole = all.len() as u64 == plan.machines && all.iter().all(Outcome::converged);
     if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Whom the machines believe over TLS, where something was said of it.
+fn trust(arguments: &Arguments) -> Result<Option<Trust>, String> {
+    if arguments.insecure {
+        return Trust::anyone().map(Some);
+    }
+    let Some(file) = &arguments.ca else { return Ok(None) };
+    let told = |error: String| format!("--ca {}: {error}", file.display());
+    let pem = std::fs::read(file).map_err(|error| told(error.to_string()))?;
+    Trust::authority(&pem).map(Some).map_err(told)
+}
+
+/// The most memory that this process had, in bytes, where the system tells.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
 }
 
 fn tell(plan: &Plan, all: &[Outcome], took: Duration) {
@@ -132,12 +174,15 @@ fn tell(plan: &Plan, all: &[Outcome], took: Duration) {
         sum["events"]
     );
     println!(
-        "{} files of {} MB, {} updates installed in pretence, {} failed; a machine took {} ms (median), {} ms (p95)",
+        "{} files of {} KB, {} updates installed in pretence, {} failed; a machine took {} ms (median), {} ms (p95)",
         sum["files"],
-        sum["file_bytes"].as_u64().unwrap_or(0) / 1_000_000,
+        sum["file_bytes"].as_u64().unwrap_or(0) / 1_000,
         sum["installed_now"],
         sum["install_failures"],
         sum["machine_ms"]["median"],
         sum["machine_ms"]["p95"]
     );
+    if let Some(bytes) = peak_memory() {
+        println!("{} MB of memory at most", bytes / 1_000_000);
+    }
 }

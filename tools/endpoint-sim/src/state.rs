@@ -200,6 +200,13 @@ impl State {
         verdict
     }
 
+    /// Those of these that the server wants this done with.
+    pub(crate) fn with(&self, action: Action, of: &BTreeSet<Guid>) -> BTreeSet<Guid> {
+        let newest = self.newest();
+        let wanted = |id: &&Guid| newest.get(*id).is_some_and(|(_, held)| held.action == action);
+        of.iter().filter(wanted).copied().collect()
+    }
+
     /// The parts of an update that have files: itself, or what it contains, down to the last.
     pub(crate) fn parts(&self, of: Guid) -> Vec<Guid> {
         let newest = self.newest();

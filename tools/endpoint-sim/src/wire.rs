@@ -1,6 +1,8 @@
-//! One connection to a server, kept open: SOAP calls with the headers of an agent, ranges with those of Delivery Optimization.
+//! One connection to a server, kept open, plain or over TLS: SOAP calls with the headers of an agent, ranges with those of Delivery
+//! Optimization.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,10 +10,14 @@ use http::{HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 use crate::fault::Failure;
 use crate::templates::{AGENT, Call};
+use crate::trust::Trust;
 use crate::xml::{self, Element};
 use crate::xpress;
 
@@ -22,35 +28,58 @@ const WAIT: Duration = Duration::from_mins(2);
 const BODY: usize = 64 << 20;
 
 /// A server by the address that its machines have in `WUServer`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Server {
     url: String,
     authority: String,
     address: SocketAddr,
+    /// What its certificate must be for, where it is spoken to over TLS.
+    name: Option<ServerName<'static>>,
+    /// Whom its machines believe over TLS, here and at the addresses that it names.
+    trust: Option<Trust>,
 }
 
 impl Server {
-    /// Looks up `http://host:port`; the error says what is wrong with it.
-    pub fn find(url: &str) -> Result<Self, String> {
+    /// Looks up `http://host:port`, or `https://host:port` where it is said whom machines believe; the error says what is wrong with it.
+    pub fn find(url: &str, trust: Option<&Trust>) -> Result<Self, String> {
         use std::net::ToSocketAddrs as _;
         let url = url.trim_end_matches('/');
-        let authority = url
-            .strip_prefix("http://")
-            .filter(|rest| !rest.contains('/'))
-            .ok_or_else(|| format!("{url:?} is not http://HOST:PORT"))?;
-        let pair = if authority.rsplit(']').next().is_some_and(|end| end.contains(':')) {
-            authority.to_owned()
-        } else {
-            format!("{authority}:80")
+        let (is_secure, rest) = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
+            (Some(rest), _) => (true, rest),
+            (_, Some(rest)) => (false, rest),
+            _ => return Err(format!("{url:?} is neither http://HOST:PORT nor https://HOST:PORT")),
         };
-        let found = pair.to_socket_addrs().map_err(|error| format!("{authority} is not found: {error}"))?.next();
-        let address = found.ok_or_else(|| format!("{authority} has no address"))?;
-        Ok(Self { url: url.to_owned(), authority: authority.to_owned(), address })
+        if rest.is_empty() || rest.contains('/') {
+            return Err(format!("{url:?} is more than a host and a port"));
+        }
+        let has_port = rest.rsplit(']').next().is_some_and(|end| end.contains(':'));
+        let pair = match (has_port, is_secure) {
+            (true, _) => rest.to_owned(),
+            (_, true) => format!("{rest}:443"),
+            (_, false) => format!("{rest}:80"),
+        };
+        let name = if is_secure {
+            if trust.is_none() {
+                return Err(format!("{url} is over TLS, and nobody said whom to believe"));
+            }
+            let host = pair.rsplit_once(':').map_or(rest, |(host, _)| host).trim_matches(['[', ']']).to_owned();
+            Some(ServerName::try_from(host).map_err(|error| format!("{url} has no name for a certificate: {error}"))?)
+        } else {
+            None
+        };
+        let found = pair.to_socket_addrs().map_err(|error| format!("{rest} is not found: {error}"))?.next();
+        let address = found.ok_or_else(|| format!("{rest} has no address"))?;
+        Ok(Self { url: url.to_owned(), authority: rest.to_owned(), address, name, trust: trust.cloned() })
     }
 
     /// What machines have as `WUServer`.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Whom machines believe.
+    pub(crate) fn trust(&self) -> Option<&Trust> {
+        self.trust.as_ref()
     }
 }
 
@@ -141,11 +170,28 @@ impl Wire {
                 Some(mut kept) => kept.ready().await.is_ok().then_some(kept),
                 None => None,
             };
-            let mut sender = match kept {
-                Some(sender) => sender,
-                None => self.open().await?,
+            let mut request = request;
+            let mut answered = None;
+            if let Some(mut sender) = kept {
+                match sender.try_send_request(request).await {
+                    Ok(response) => {
+                        answered = Some((sender, response));
+                        request = Request::default();
+                    }
+                    // It was closed just now, and nothing of the request was sent.
+                    Err(mut failed) => match failed.take_message() {
+                        Some(unsent) => request = unsent,
+                        None => return Err(Failure::Network(told(failed.error()))),
+                    },
+                }
+            }
+            let (sender, response) = if let Some(answered) = answered {
+                answered
+            } else {
+                let mut sender = self.open().await?;
+                let response = sender.send_request(request).await;
+                (sender, response.map_err(|error| Failure::Network(told(&error)))?)
             };
-            let response = sender.send_request(request).await.map_err(|error| Failure::Network(told(&error)))?;
             let (parts, body) = response.into_parts();
             let body = Limited::new(body, BODY).collect().await;
             let body = body.map_err(|error| Failure::Network(told(error.as_ref())))?.to_bytes();
@@ -164,13 +210,22 @@ impl Wire {
         let stream = TcpStream::connect(self.server.address).await;
         let stream = stream.map_err(|error| Failure::Network(format!("{}: {error}", self.server.authority)))?;
         stream.set_nodelay(true).map_err(|error| Failure::Network(error.to_string()))?;
-        let shaken =
-            hyper::client::conn::http1::Builder::new().title_case_headers(true).handshake(TokioIo::new(stream));
-        let (sender, connection) = shaken.await.map_err(|error| Failure::Network(told(&error)))?;
-        // It ends with the sender: when this wire is dropped, or the server hangs up.
-        tokio::spawn(connection);
-        Ok(sender)
+        let (Some(name), Some(trust)) = (&self.server.name, &self.server.trust) else { return shaken(stream).await };
+        let secured = TlsConnector::from(Arc::clone(&trust.0)).connect(name.clone(), stream).await;
+        let secured =
+            secured.map_err(|error| Failure::Network(format!("{}: TLS: {}", self.server.authority, told(&error))))?;
+        shaken(secured).await
     }
+}
+
+/// HTTP/1.1 over a stream, for as long as the sender lives or until the server hangs up.
+async fn shaken(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) -> Result<SendRequest<Full<Bytes>>, Failure> {
+    let shaken = hyper::client::conn::http1::Builder::new().title_case_headers(true).handshake(TokioIo::new(stream));
+    let (sender, connection) = shaken.await.map_err(|error| Failure::Network(told(&error)))?;
+    tokio::spawn(connection);
+    Ok(sender)
 }
 
 /// An error with what lies beneath it.
@@ -219,11 +274,18 @@ mod tests {
     }
 
     #[test]
-    fn an_address_must_be_plain_http() {
-        assert!(Server::find("http://127.0.0.1:3698/").is_ok());
-        assert!(Server::find("http://127.0.0.1").is_ok_and(|server| server.address.port() == 80));
-        for bad in ["127.0.0.1:1", "https://127.0.0.1:1", "http://127.0.0.1:1/x"] {
-            assert!(Server::find(bad).is_err(), "{bad}");
+    fn an_address_is_a_host_and_a_port() {
+        let find = |url| Server::find(url, None);
+        assert!(find("http://127.0.0.1:3698/").is_ok());
+        assert!(find("http://127.0.0.1").is_ok_and(|server| server.address.port() == 80));
+        assert!(find("http://[::1]:80").is_ok_and(|server| server.name.is_none()));
+        for bad in ["127.0.0.1:1", "https://127.0.0.1:1", "http://127.0.0.1:1/x", "http://"] {
+            assert!(find(bad).is_err(), "{bad}");
         }
+        let trust = Trust::anyone().expect("a trust");
+        let secure = |url| Server::find(url, Some(&trust)).expect("an address");
+        assert_eq!(secure("https://127.0.0.1").address.port(), 443);
+        assert!(secure("https://[::1]:8531").name.is_some());
+        assert!(secure("http://127.0.0.1:80").name.is_none());
     }
 }

@@ -5,13 +5,17 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use endpoint_sim::{Agent, Common, Failure, Guid, Machine, Server};
-use http::{Request, Response};
+use endpoint_sim::{Agent, Common, Failure, Guid, Machine, Server, Trust};
+use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use sha1::Digest as _;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 const PRODUCT: &str = "56309036-4c77-4dd9-951a-99ee9c246a94";
 const UPDATE: &str = "6964aab4-c5b5-43bd-a17d-ffb4346a8e1d";
@@ -30,23 +34,79 @@ struct Script {
     /// What the update's deployment says.
     action: &'static str,
     next: i32,
+    /// The update's file, where it has one.
+    file: Vec<u8>,
+    /// What ranges of it are cut from, where that is something else.
+    sent: Option<Vec<u8>>,
+    /// Where it is.
+    base: String,
+    /// Ranges as they were asked for, and on which connection.
+    ranges: Vec<(usize, u64, u64)>,
+    connections: usize,
 }
 
 type Shared = Arc<Mutex<Script>>;
 
 async fn serve(script: Script) -> (Server, Shared) {
+    let (url, shared) = listen(script, None).await;
+    (Server::find(&url, None).unwrap(), shared)
+}
+
+/// Serves a script, over TLS where there is a configuration; its address.
+async fn listen(script: Script, tls: Option<Arc<rustls::ServerConfig>>) -> (String, Shared) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let server = Server::find(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
-    let shared = Arc::new(Mutex::new(script));
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let url = format!("{scheme}://{}", listener.local_addr().unwrap());
+    let shared = Arc::new(Mutex::new(Script { base: url.clone(), ..script }));
     let served = Arc::clone(&shared);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let served = Arc::clone(&served);
-            let answer = service_fn(move |request| answer(request, Arc::clone(&served)));
-            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
+            match tls.clone() {
+                None => talk(stream, Arc::clone(&served)),
+                Some(tls) => {
+                    let served = Arc::clone(&served);
+                    tokio::spawn(async move {
+                        // Whoever does not believe the certificate hangs up.
+                        if let Ok(stream) = tokio_rustls::TlsAcceptor::from(tls).accept(stream).await {
+                            talk(stream, served);
+                        }
+                    });
+                }
+            }
         }
     });
-    (server, shared)
+    (url, shared)
+}
+
+fn talk(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, script: Shared) {
+    let number = {
+        let mut script = script.lock().unwrap();
+        script.connections += 1;
+        script.connections
+    };
+    let answer = service_fn(move |request: Request<Incoming>| {
+        let script = Arc::clone(&script);
+        async move {
+            if request.method() == Method::GET {
+                Ok(range(&request, number, &script))
+            } else {
+                answer(request, script).await
+            }
+        }
+    });
+    tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
+}
+
+fn range(request: &Request<Incoming>, number: usize, script: &Shared) -> Response<Full<Bytes>> {
+    let mut script = script.lock().unwrap();
+    let asked = request.headers()["range"].to_str().unwrap().strip_prefix("bytes=").unwrap().to_owned();
+    let (from, to) = asked.split_once('-').unwrap();
+    let (from, to): (u64, u64) = (from.parse().unwrap(), to.parse().unwrap());
+    script.ranges.push((number, from, to));
+    let bytes = script.sent.as_ref().unwrap_or(&script.file);
+    let part = Bytes::copy_from_slice(&bytes[from as usize..=to as usize]);
+    let range = format!("bytes {from}-{to}/{}", bytes.len());
+    Response::builder().status(206).header("content-range", range).body(Full::from(part)).unwrap()
 }
 
 async fn answer(request: Request<Incoming>, script: Shared) -> Result<Response<Full<Bytes>>, Infallible> {
@@ -113,6 +173,13 @@ fn inside(method: &str, body: &str, script: &mut Script) -> String {
                 new = info(8, script.action, true, &core);
             }
             format!("<SyncUpdatesResult><NewUpdates>{new}</NewUpdates><Truncated>{}</Truncated><NewCookie>{COOKIE}</NewCookie><DriverSyncNotNeeded>true</DriverSyncNotNeeded></SyncUpdatesResult>", script.endless)
+        }
+        "GetExtendedUpdateInfo" if !script.file.is_empty() => {
+            let (sha1, sha256) = (sha1::Sha1::digest(&script.file), sha2::Sha256::digest(&script.file));
+            let (sha1, sha256) = (STANDARD.encode(sha1), STANDARD.encode(sha256));
+            let (size, base) = (script.file.len(), &script.base);
+            let xml = format!(r#"&lt;ExtendedProperties /&gt;&lt;Files&gt;&lt;File Digest="{sha1}" FileName="a.cab" Size="{size}"&gt;&lt;AdditionalDigest Algorithm="SHA256"&gt;{sha256}&lt;/AdditionalDigest&gt;&lt;/File&gt;&lt;/Files&gt;"#);
+            format!("<GetExtendedUpdateInfoResult><Updates><Update><ID>8</ID><Xml>{xml}</Xml></Update></Updates><FileLocations><FileLocation><FileDigest>{sha1}</FileDigest><Url>{base}/Content/AB/a.cab</Url></FileLocation></FileLocations></GetExtendedUpdateInfoResult>")
         }
         "GetExtendedUpdateInfo" => "<GetExtendedUpdateInfoResult><Updates><Update><ID>8</ID><Xml>&lt;ExtendedProperties /&gt;</Xml></Update><Update><ID>8</ID><Xml>&lt;LocalizedProperties /&gt;</Xml></Update></Updates></GetExtendedUpdateInfoResult>".to_owned(),
         "RefreshCache" => format!("<RefreshCacheResult><RefreshCacheResult><RevisionID>7</RevisionID><GlobalID><UpdateID>{PRODUCT}</UpdateID><RevisionNumber>101</RevisionNumber></GlobalID><IsLeaf>false</IsLeaf><Deployment><ID>1</ID><Action>Evaluate</Action></Deployment></RefreshCacheResult></RefreshCacheResult>"),
@@ -242,4 +309,75 @@ async fn an_answer_that_is_cut_off_is_an_error() {
     let (server, _script) = serve(Script { cut: true, action: "Install", ..Script::default() }).await;
     let failure = agent(server).scan().await.unwrap_err();
     assert!(matches!(failure, Failure::Answer(_)), "{failure}");
+}
+
+/// Bytes of which no two pieces are the same.
+fn file(len: usize) -> Vec<u8> {
+    (0..len as u64).map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as u8).collect()
+}
+
+#[tokio::test]
+async fn a_file_comes_in_ranges_of_a_mebibyte_in_any_order_over_several_connections() {
+    let script = Script { action: "Install", file: file((5 << 20) + 77), ..Script::default() };
+    let (server, script) = serve(script).await;
+    let mut agent = agent(server);
+    agent.scan().await.unwrap();
+    let done = agent.install().await;
+    assert_eq!((done.files, done.bytes, done.installed), (1, (5 << 20) + 77, 1), "{:?}", done.failed);
+    assert!(agent.pretended().contains(&update()));
+    let ranges = std::mem::take(&mut script.lock().unwrap().ranges);
+    let mut all: Vec<_> = ranges.iter().map(|(_, from, to)| (*from, *to)).collect();
+    assert!(!all.is_sorted(), "{all:?}");
+    all.sort_unstable();
+    let piece = |at: u64| (at << 20, (((at + 1) << 20) - 1).min((5 << 20) + 76));
+    assert_eq!(all, (0..6).map(piece).collect::<Vec<_>>(), "each byte once");
+    let connections: std::collections::BTreeSet<_> = ranges.iter().map(|(number, ..)| *number).collect();
+    assert_eq!(connections.len(), 4);
+}
+
+#[tokio::test]
+async fn bytes_that_are_not_those_of_the_update_are_not_installed() {
+    let whole = file((1 << 20) + 9);
+    let mut other = whole.clone();
+    other[1 << 20] ^= 1;
+    let longer = file((1 << 20) + 10);
+    for (sent, why) in [(other, "does not have its SHA-1"), (longer, "came")] {
+        let script = Script { action: "Install", file: whole.clone(), sent: Some(sent), ..Script::default() };
+        let (server, script) = serve(script).await;
+        let mut agent = agent(server);
+        agent.scan().await.unwrap();
+        let done = agent.install().await;
+        assert!(matches!(done.failed.as_slice(), [(_, told)] if told.contains(why)), "{:?}", done.failed);
+        assert_eq!(done.installed, 0);
+        agent.report().await.unwrap();
+        let asked = std::mem::take(&mut script.lock().unwrap().asked);
+        let (_, body) = asked.last().unwrap();
+        assert!(body.contains("<EventID>161</EventID>") && body.contains(&format!("g={}", UPDATE.to_uppercase())));
+    }
+}
+
+#[tokio::test]
+async fn over_tls_only_the_authority_that_is_believed_may_answer() {
+    let key = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let secret = rustls::pki_types::PrivateKeyDer::try_from(key.signing_key.serialize_der()).unwrap();
+    let config = builder.with_no_client_auth().with_single_cert(vec![key.cert.der().clone()], secret).unwrap();
+    let script = Script { action: "Install", file: file(3 << 20), ..Script::default() };
+    let (url, script) = listen(script, Some(Arc::new(config))).await;
+    let other = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    for (pem, is_believed) in [(Some(key.cert.pem()), true), (Some(other.cert.pem()), false), (None, true)] {
+        let trust = pem.map_or_else(Trust::anyone, |pem| Trust::authority(pem.as_bytes())).unwrap();
+        let mut agent = agent(Server::find(&url, Some(&trust)).unwrap());
+        let scanned = agent.scan().await;
+        assert_eq!(scanned.is_ok(), is_believed, "{scanned:?}");
+        if is_believed {
+            let done = agent.install().await;
+            assert_eq!((done.files, done.installed), (1, 1), "{:?}", done.failed);
+        } else {
+            let failure = scanned.unwrap_err();
+            assert!(matches!(&failure, Failure::Network(why) if why.contains("TLS")), "{failure}");
+        }
+    }
+    assert_eq!(script.lock().unwrap().ranges.len(), 6);
 }

@@ -11,7 +11,8 @@ use crate::world::{Filter, Shape, Slot, World};
 
 impl World {
     /// One entry for each deployable update that `filter` lists: `id`, `kb`, `severity`, `classification`, `expired`, `superseded` (by one
-    /// that is held and offered), `parts` (endpoints read parts of some file), `files` (`sha1`, `sha256`, `size`, `name`), licences left
+    /// that is held and offered), `parts` (endpoints read parts of some file), `licence` (people
+    /// must accept one before it is installed), `files` (`sha1`, `sha256`, `size`, `name`), licences left
     /// out. Digests are counted: of a large catalog that takes a while.
     pub(crate) fn deployable(&self, filter: &Filter, scale: f64, files: &Files) -> Value {
         let listed = self.list(&Filter { config: false, since: None, ..filter.clone() });
@@ -30,11 +31,12 @@ impl World {
         for (id, _) in &listed {
             let Some(Slot::Member(at, 0)) = self.slot(id) else { continue };
             let Some(group) = self.group(at) else { continue };
-            let mut parts = false;
+            let (mut parts, mut licence) = (false, false);
             let mut own = Vec::new();
             for member in 0..group.members {
                 for spec in self.files(scale, at, member, group.revision(member)) {
                     if spec.key.licence {
+                        licence = true;
                         continue;
                     }
                     parts |= spec.patching == "Express" || spec.extension().eq_ignore_ascii_case("esd");
@@ -52,6 +54,7 @@ impl World {
                 "expired": group.expired(),
                 "superseded": superseded.get(at as usize),
                 "parts": parts,
+                "licence": licence,
                 "files": own,
             }));
         }

@@ -1,0 +1,148 @@
+//! Simulated upstream, node, simulated agents: each machine comes to exactly what an evaluation of the upstream's own documents says that
+//! it needs, whatever people decide and a month brings, and installs what it was told to. `tools/e2e` does the same with a thousand.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use endpoint_sim::{Common, Crowd, Expected, Guid, Plan, Server, differs};
+use serde_json::{Value, json};
+use tokio::time::timeout;
+use upstream_sim::{Character, Options, Sim};
+use waystation::model::update::UpdateId;
+use waystation::store::catalog::Deciding;
+
+use crate::endpoints::Node;
+
+const SOON: Duration = Duration::from_mins(2);
+
+/// What people decided.
+#[derive(Default)]
+struct Decided {
+    approved: BTreeSet<Guid>,
+    declined: BTreeSet<Guid>,
+}
+
+fn software(sim: &Sim) -> Vec<Value> {
+    let all = sim.deployable(&json!({}));
+    all.as_array().unwrap().iter().filter(|update| !update["kb"].is_null()).cloned().collect()
+}
+
+fn guid(update: &Value) -> Guid {
+    Guid::read(update["id"].as_str().unwrap()).unwrap()
+}
+
+/// What machines are asked about by the upstream's data and what was decided, and what of it is to be installed. Licences keep an update
+/// from being installed.
+fn expected(sim: &Sim, decided: &Decided) -> (Expected, BTreeSet<Guid>) {
+    let (mut scope, mut install) = (BTreeSet::new(), BTreeSet::new());
+    for update in software(sim) {
+        let id = guid(&update);
+        let is_approved = decided.approved.contains(&id);
+        let is_gone = update["expired"] == true || decided.declined.contains(&id);
+        if is_gone || update["superseded"] == true && !is_approved {
+            continue;
+        }
+        scope.insert(id);
+        if is_approved && update["licence"] == false {
+            install.insert(id);
+        }
+    }
+    (Expected::read(sim, &json!({})).unwrap().scoped(scope), install)
+}
+
+/// All scan, and each has come to what it should: the first one asks until it is told, and then all others are.
+async fn settle(crowd: &mut Crowd, sim: &Sim, decided: &Decided) {
+    let (expected, install) = expected(sim, decided);
+    let probe = crowd.agents().first_mut().unwrap();
+    let mut last = None;
+    let told = timeout(SOON, async {
+        loop {
+            let scan = probe.scan().await.unwrap();
+            last = differs(probe, &scan, &expected, &install);
+            if last.is_none() {
+                break;
+            }
+        }
+    });
+    assert!(told.await.is_ok(), "{last:?}");
+    let scans = crowd.scan().await.unwrap();
+    crowd.check(&scans, &expected, &install).unwrap();
+    let again = crowd.scan().await.unwrap();
+    crowd.check(&again, &expected, &install).unwrap();
+    assert!(
+        again.iter().all(|scan| (scan.new, scan.gone, scan.changed, scan.rounds, scan.recovered) == (0, 0, 0, 2, 0))
+    );
+}
+
+async fn decide(node: &Node, ids: &[Guid], deciding: Deciding) {
+    let ids: Vec<UpdateId> = ids.iter().map(|id| id.to_string().parse().unwrap()).collect();
+    node.store.catalog().decide(ids, deciding, "kim".into(), "for a test".into()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_machine_comes_to_what_it_should_need() {
+    // Files of up to 12 MiB, so that most are fetched in several ranges.
+    let options = Options {
+        character: Character::Wsus,
+        seed: 11,
+        updates: 300,
+        file_scale: 6.0,
+        eager: true,
+        ..Options::default()
+    };
+    let sim = Sim::start(options).unwrap();
+    let node = Node::below(&sim).await;
+    let listening = node.listen(|_| ()).await;
+    let server = Server::find(&format!("http://{}", listening.addresses()[0]), None).unwrap();
+    let plan = Plan { machines: 50, seed: 7, at_once: 16, ..Plan::default() };
+    let mut crowd = Crowd::new(&server, &plan, &Common::default());
+    let mut decided = Decided::default();
+    settle(&mut crowd, &sim, &decided).await;
+
+    let open: Vec<Value> = software(&sim)
+        .into_iter()
+        .filter(|update| update["expired"] == false && update["superseded"] == false)
+        .collect();
+    let ids: Vec<Guid> = open.iter().map(guid).collect();
+    let licensed: Vec<Guid> = open.iter().filter(|update| update["licence"] == true).map(guid).collect();
+    assert!(ids.len() > 30 && !licensed.is_empty(), "{} updates, {} with a licence", ids.len(), licensed.len());
+    let (mut approved, declined) = (ids[..8].to_vec(), ids[8..16].to_vec());
+    approved.extend(licensed.iter().filter(|id| !declined.contains(id)).take(1));
+    decide(&node, &approved, Deciding::Approve { all_files: false }).await;
+    decide(&node, &declined, Deciding::Decline).await;
+    decided.approved.extend(&approved);
+    decided.declined.extend(&declined);
+    settle(&mut crowd, &sim, &decided).await;
+
+    // Some install: ranges in any order, both digests, over the node, which fetches what it does not have.
+    let some = Plan { machines: 6, seed: 8, at_once: 3, ..plan.clone() };
+    let mut some = Crowd::new(&server, &some, &Common::default());
+    settle(&mut some, &sim, &decided).await;
+    let done = timeout(SOON, some.install()).await.unwrap();
+    let failed: Vec<_> = done.iter().flat_map(|done| &done.failed).collect();
+    assert!(failed.iter().all(|(_, why)| why.contains("this machine's seed")), "{failed:?}");
+    let bytes: u64 = done.iter().map(|done| done.bytes).sum();
+    let files: u64 = done.iter().map(|done| done.files).sum();
+    assert!(done.iter().any(|done| done.installed > 0) && bytes > files << 20, "{files} files of {bytes} bytes");
+    some.agents().iter_mut().for_each(endpoint_sim::Agent::restart);
+    settle(&mut some, &sim, &decided).await;
+    assert!(some.report().await.unwrap() > 20);
+
+    // Other decisions, and a month: new updates and revisions, some withdrawn, some superseded. What was approved is approved again.
+    let (back, turned) = (approved[0], declined[0]);
+    decide(&node, &[back], Deciding::Reset).await;
+    decide(&node, &[turned], Deciding::Approve { all_files: false }).await;
+    decided.approved.remove(&back);
+    decided.declined.remove(&turned);
+    decided.approved.insert(turned);
+    let before = expected(&sim, &decided).0.scope().clone();
+    sim.advance(1);
+    node.sync(&sim).await;
+    let again: Vec<Guid> = decided.approved.iter().copied().collect();
+    decide(&node, &again, Deciding::Approve { all_files: false }).await;
+    let after = expected(&sim, &decided).0.scope().clone();
+    assert!(before.difference(&after).count() > 0 && after.difference(&before).count() > 0);
+    settle(&mut crowd, &sim, &decided).await;
+    listening.drain(SOON).await;
+    node.close().await;
+}

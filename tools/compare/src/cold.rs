@@ -15,7 +15,7 @@ use std::time::Duration;
 use rustix::fs::{Advice, fadvise};
 
 use crate::bytes;
-use crate::load::{Load, Outcome, pieces};
+use crate::load::{Load, Order, Outcome, pieces};
 use crate::nginx::{Nginx, certificate};
 use crate::node::{Node, Setup};
 use crate::process::Process;
@@ -143,7 +143,7 @@ impl Files {
             seed: stage.seed,
             lasts: None,
             limit: Duration::from_mins(5),
-            in_order: false,
+            order: Order::Own,
             own_addresses: false,
             pause: Duration::ZERO,
         }
@@ -184,6 +184,12 @@ type Peer<'a> = dyn Fn(&Stage, &[String]) -> io::Result<Nginx> + 'a;
 pub(crate) fn cold(stage: &mut Stage) -> io::Result<()> {
     let (total, memory): (u64, u64) = if stage.quick { (512 << 20, 256 << 20) } else { (4 << 30, 1 << 30) };
     let files = Files::make(stage, total)?;
+    stage.data = format!(
+        "{} objects of {} MiB, {} MiB of memory, {READERS} readers, a probe of 4 KiB",
+        files.large.len(),
+        files.size >> 20,
+        memory >> 20
+    );
     if Group::make(memory, None).is_none() {
         stage.table.note("no memory control group can be made here: pages were dropped before each turn and came back while it lasted");
     }

@@ -6,7 +6,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::load::{Load, Outcome, pieces};
+use crate::figures::Figures;
+use crate::load::{Load, Order, Outcome, pieces};
 use crate::nginx::Nginx;
 use crate::node::{Node, Setup};
 use crate::origin::{Log, Object, Origin, SHAPE};
@@ -76,6 +77,11 @@ impl Kind {
     }
 }
 
+/// What the figures of `kinds` are gathered in.
+fn figures(kinds: &[Kind]) -> Figures {
+    Figures::new(kinds.iter().map(|kind| kind.name()).collect())
+}
+
 impl Cache {
     fn address(&self) -> SocketAddr {
         match self {
@@ -127,7 +133,7 @@ fn load(stage: &Stage, to: SocketAddr, target: String, body: Body) -> Load {
         seed: stage.seed,
         lasts: None,
         limit: Duration::from_secs(if stage.quick { 12 } else { 150 }),
-        in_order: true,
+        order: Order::Given,
         own_addresses: true,
         pause: Duration::ZERO,
     }
@@ -183,46 +189,6 @@ fn turn(
     Ok(Turn { outcome: outcome?, log: origin.take_log(), cpu, mended })
 }
 
-/// One measure of a scenario.
-struct Measure {
-    what: &'static str,
-    unit: &'static str,
-    wanted: Option<Wanted>,
-    /// By kind, then turn.
-    values: Vec<Vec<f64>>,
-}
-
-/// The figure of each turn, for each kind.
-struct Figures {
-    kinds: Vec<Kind>,
-    of: Vec<Measure>,
-}
-
-impl Figures {
-    fn new(kinds: Vec<Kind>) -> Self {
-        Self { kinds, of: Vec::new() }
-    }
-
-    fn add(&mut self, kind: usize, what: &'static str, unit: &'static str, value: f64, wanted: Option<Wanted>) {
-        let at = self.of.iter().position(|known| known.what == what).unwrap_or_else(|| {
-            self.of.push(Measure { what, unit, wanted, values: vec![Vec::new(); self.kinds.len()] });
-            self.of.len() - 1
-        });
-        self.of[at].values[kind].push(value);
-    }
-
-    /// A row for each measure and peer.
-    fn show(self, stage: &mut Stage, scenario: &str) {
-        let from = stage.table.rows.len();
-        for Measure { what, unit, wanted, values } in self.of {
-            let mut values = self.kinds.iter().map(|kind| kind.name()).zip(values);
-            let node = values.next().map(|(_, values)| values).unwrap_or_default();
-            stage.table.push(scenario, what, unit, node, values.filter(|(_, values)| !values.is_empty()), wanted);
-        }
-        stage.show(from);
-    }
-}
-
 /// Says what went wrong in a turn, if anything did.
 fn tell(stage: &mut Stage, scenario: &str, kind: Kind, outcome: &Outcome) {
     if let Some(error) = &outcome.first_error {
@@ -233,10 +199,16 @@ fn tell(stage: &mut Stage, scenario: &str, kind: Kind, outcome: &Outcome) {
 pub(crate) fn fill(stage: &mut Stage) -> io::Result<()> {
     let size = if stage.quick { 64 << 20 } else { 512 << 20 };
     let object = object(stage, 0, size);
+    stage.data = format!(
+        "an object of {} MiB, {} of 64 MiB for the ranges in the middle, which are gone through once, as the faults are",
+        size >> 20,
+        middles(stage)
+    );
     let mut number = 0;
     let kinds = Kind::all(stage);
+    let near: Vec<Kind> = kinds.iter().copied().filter(|kind| matches!(kind, Kind::Node | Kind::Nginx)).collect();
     let mut links = Vec::new();
-    let (mut one, mut many) = (Figures::new(kinds.clone()), Figures::new(kinds.clone()));
+    let (mut one, mut many, mut alike) = (figures(&kinds), figures(&kinds), figures(&near));
     for _ in 0..stage.rounds {
         let link = link(stage, &object)?;
         links.push(link / 1e6);
@@ -253,59 +225,69 @@ pub(crate) fn fill(stage: &mut Stage) -> io::Result<()> {
                 Err(error) => stage.table.note(format!("one client, {}: {error}", kind.name())),
             }
             clean(stage)?;
-            let eight = |load: &mut Load| {
-                load.clients = 8;
-                load.connections = 7;
-                load.ranges = pieces(size, 1 << 20);
-                load.in_order = false;
-            };
-            match turn(stage, &mut number, kind, &object, Body::Glance(object.seed), None, eight) {
-                Ok(turn) => {
-                    tell(stage, "eight clients", kind, &turn.outcome);
-                    let seen = &turn.outcome;
-                    let (bytes, twice) = turn.log.bytes();
-                    let ideal = size as f64 / link;
-                    let done = if seen.errors > 0 { seen.seconds } else { percentile(&seen.client_done, 1.0) };
-                    many.add(
-                        at,
-                        "a client's first byte, p50",
-                        "ms",
-                        median(&seen.client_first_byte),
-                        Some(Wanted::AtMost(150.0)),
-                    );
-                    many.add(
-                        at,
-                        "first byte of all requests, p95",
-                        "ms",
-                        seen.first_byte_at(0.95),
-                        Some(Wanted::AtMost(2000.0)),
-                    );
-                    many.add(at, "last client done over size/link", "×", done / ideal, Some(Wanted::AtMost(1.15)));
-                    many.add(
-                        at,
-                        "origin connections, most at once",
-                        "",
-                        turn.log.most_open as f64,
-                        Some(Wanted::AtMost(8.0)),
-                    );
-                    many.add(at, "origin connections, opened", "", turn.log.connections as f64, None);
-                    many.add(at, "origin requests", "", turn.log.requests as f64, None);
-                    many.add(at, "bytes fetched over size", "×", bytes as f64 / size as f64, Some(Wanted::AtMost(1.0)));
-                    many.add(at, "bytes fetched twice", "MB", twice as f64 / 1e6, None);
-                    many.add(at, "longest silence", "s", seen.longest_silence(None), None);
-                    many.add(at, "errors", "", seen.errors as f64, Some(Wanted::AtMost(0.0)));
-                    many.add(at, "server CPU", "s/GB given out", turn.cpu / (seen.bytes as f64 / 1e9), None);
-                }
-                Err(error) => stage.table.note(format!("eight clients, {}: {error}", kind.name())),
-            }
-            clean(stage)?;
+            eight(stage, &mut number, (at, kind), &object, link, Order::Own, &mut many)?;
+        }
+        for (at, kind) in near.iter().copied().enumerate() {
+            eight(stage, &mut number, (at, kind), &object, link, Order::Shared, &mut alike)?;
         }
     }
     stage.table.push("fill, the link", "four plain connections", "MB/s", links, None, None);
     one.show(stage, "fill, one client start to end");
-    many.show(stage, "fill, 8 clients × 7 connections");
+    many.show(stage, "fill, 8 clients × 7 connections, each its own order");
+    alike.show(stage, "fill, 8 clients × 7 connections, one order for all");
     middle(stage, &mut number)?;
     faults(stage, &mut number)
+}
+
+/// Eight clients with seven connections each and shuffled ranges of 1 MiB: one turn of one cache.
+fn eight(
+    stage: &mut Stage,
+    number: &mut usize,
+    (at, kind): (usize, Kind),
+    object: &Object,
+    link: f64,
+    order: Order,
+    figures: &mut Figures,
+) -> io::Result<()> {
+    let name = if order == Order::Own { "eight clients" } else { "eight clients, one order" };
+    let shape = |load: &mut Load| many(load, object.size, order);
+    match turn(stage, number, kind, object, Body::Glance(object.seed), None, shape) {
+        Ok(turn) => {
+            tell(stage, name, kind, &turn.outcome);
+            judge(&turn, object.size as f64, link, |what, unit, value, wanted| {
+                figures.add(at, what, unit, value, wanted);
+            });
+        }
+        Err(error) => stage.table.note(format!("{name}, {}: {error}", kind.name())),
+    }
+    clean(stage)
+}
+
+/// Makes `load` eight clients with seven connections each, who ask for all pieces of 1 MiB.
+fn many(load: &mut Load, size: u64, order: Order) {
+    load.clients = 8;
+    load.connections = 7;
+    load.ranges = pieces(size, 1 << 20);
+    load.order = order;
+}
+
+/// What eight clients saw of an object of `size` bytes over a link of so many bytes a second, and what the origin saw.
+fn judge(turn: &Turn, size: f64, link: f64, mut add: impl FnMut(&'static str, &'static str, f64, Option<Wanted>)) {
+    let seen = &turn.outcome;
+    let (bytes, twice) = turn.log.bytes();
+    let done = if seen.errors > 0 { seen.seconds } else { percentile(&seen.client_done, 1.0) };
+    let most = |bound: f64| Some(Wanted::AtMost(bound));
+    add("a client's first byte, p50", "ms", median(&seen.client_first_byte), most(150.0));
+    add("first byte of all requests, p95", "ms", seen.first_byte_at(0.95), most(2000.0));
+    add("last client done over size/link", "×", done / (size / link), most(1.15));
+    add("origin connections, most at once", "", turn.log.most_open as f64, most(8.0));
+    add("origin connections, opened", "", turn.log.connections as f64, None);
+    add("origin requests", "", turn.log.requests as f64, None);
+    add("bytes fetched over size", "×", bytes as f64 / size, most(1.0));
+    add("bytes fetched twice", "MB", twice as f64 / 1e6, None);
+    add("longest silence", "s", seen.longest_silence(None), None);
+    add("errors", "", seen.errors as f64, most(0.0));
+    add("server CPU", "s/GB given out", turn.cpu / (seen.bytes as f64 / 1e9), None);
 }
 
 /// Throws the caches of past turns away.
@@ -316,13 +298,17 @@ fn clean(stage: &Stage) -> io::Result<()> {
     Ok(())
 }
 
+/// How many objects are asked for a range in their middle.
+fn middles(stage: &Stage) -> u64 {
+    if stage.quick { 4 } else { 15 }
+}
+
 /// One range in the middle of an object that nobody has; several objects, one after the other.
 fn middle(stage: &mut Stage, number: &mut usize) -> io::Result<()> {
-    let count = if stage.quick { 4 } else { 15 };
-    let objects: Vec<Object> = (1..=count).map(|at| object(stage, at, 64 << 20)).collect();
+    let objects: Vec<Object> = (1..=middles(stage)).map(|at| object(stage, at, 64 << 20)).collect();
     let range = (31 << 20, 1 << 20);
     let kinds = Kind::all(stage);
-    let mut figures = Figures::new(kinds.clone());
+    let mut figures = figures(&kinds);
     for (at, kind) in kinds.into_iter().enumerate() {
         *number += 1;
         let origin = Origin::start(objects.clone(), SHAPE)?;
@@ -358,7 +344,7 @@ fn middle(stage: &mut Stage, number: &mut usize) -> io::Result<()> {
 
 /// A link that is cut, and one that slows down, half-way.
 fn faults(stage: &mut Stage, number: &mut usize) -> io::Result<()> {
-    let size = if stage.quick { 64 << 20 } else { 256 << 20 };
+    let size = if stage.quick { 64 << 20 } else { 512 << 20 };
     let object = object(stage, 0, size);
     let kinds: Vec<Kind> =
         Kind::all(stage).into_iter().filter(|kind| matches!(kind, Kind::Node | Kind::Nginx)).collect();
@@ -368,16 +354,13 @@ fn faults(stage: &mut Stage, number: &mut usize) -> io::Result<()> {
         (1, seconds(60, 2), format!("fill, link at 1 % for {} s", seconds(60, 2).as_secs())),
     ];
     for (percent, lasts, scenario) in faults {
-        let mut figures = Figures::new(kinds.clone());
+        let mut figures = figures(&kinds);
         for (at, kind) in kinds.iter().copied().enumerate() {
-            let eight = |load: &mut Load| {
-                load.clients = 8;
-                load.connections = 7;
-                load.ranges = pieces(size, 1 << 20);
-                load.in_order = false;
+            let shape = |load: &mut Load| {
+                many(load, size, Order::Own);
                 load.limit += lasts;
             };
-            let turn = turn(stage, number, kind, &object, Body::Glance(object.seed), Some((percent, lasts)), eight)?;
+            let turn = turn(stage, number, kind, &object, Body::Glance(object.seed), Some((percent, lasts)), shape)?;
             tell(stage, &scenario, kind, &turn.outcome);
             let (bytes, _) = turn.log.bytes();
             let seen = &turn.outcome;

@@ -8,12 +8,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::bytes;
-use crate::load::{Load, Range, pieces, tls};
+use crate::load::{Load, Order, Range, pieces, tls};
 use crate::nginx::{Nginx, certificate};
 use crate::node::{Node, Setup, free_port};
 use crate::process::{Process, own_cpu, wait_for};
 use crate::stage::Stage;
-use crate::table::Wanted;
+use crate::table::{Decided, Wanted, median};
 use crate::tools;
 use crate::wire::Body;
 
@@ -29,6 +29,11 @@ pub(crate) const SIZES: [(u64, &str); 3] = [(1 << 20, "1 MiB"), (64 << 10, "64 K
 /// kernel does part of the server's work on the reader's time; how busy the load's core was with it, in hundredths.
 type Figures = [f64; 4];
 
+/// Places in [`Figures`].
+const THROUGHPUT: usize = 0;
+const COST: usize = 1;
+const LOAD: usize = 3;
+
 /// What the figures are called.
 const MEASURES: [(&str, &str); 4] = [
     ("throughput", "MiB/s"),
@@ -36,6 +41,13 @@ const MEASURES: [(&str, &str); 4] = [
     ("for each CPU-second of server and load", "MiB"),
     ("of the load's core taken by the load", "%"),
 ];
+
+/// From this share of its core on, in hundredths, a load is full: in its median turn with the node or with the first one beside
+/// it. Then throughput says what the load can, and what a server costs decides. A core that is full for certain (the server's,
+/// before a load that throws bodies away) shows 94 to 96 in turns of 2 s: under `--realtime` the kernel keeps 5 for other work
+/// (`sched_rt_runtime_us`), and a turn begins and ends with connections that do nothing yet. The rest is room for turns in which
+/// something else came between.
+const FULL: f64 = 90.0;
 
 /// The files and the servers of this scenario.
 pub(crate) struct Held {
@@ -107,7 +119,7 @@ impl Held {
             seed: stage.seed,
             lasts: Some(Duration::from_secs_f64(seconds)),
             limit: Duration::from_mins(10),
-            in_order: false,
+            order: Order::Own,
             own_addresses: false,
             pause: Duration::ZERO,
         }
@@ -157,6 +169,8 @@ impl Held {
 /// Node and nginx in turns.
 pub(crate) fn held(stage: &mut Stage) -> io::Result<()> {
     let held = Held::start(stage, "held", OBJECTS)?;
+    stage.data =
+        format!("{CONNECTIONS} connections, one object of {} MiB, {OBJECTS} of 1 MiB for HTTP/2", held.size >> 20);
     if held.nginx.is_none() {
         stage.table.note("nginx is not installed here: the node alone was measured");
     }
@@ -194,7 +208,7 @@ pub(crate) fn held(stage: &mut Stage) -> io::Result<()> {
     Ok(())
 }
 
-/// A row for each measure.
+/// A row for each measure. Which one decides over the throughput follows from how busy the load's core was.
 fn rows(
     stage: &mut Stage,
     scenario: &str,
@@ -204,14 +218,32 @@ fn rows(
 ) {
     let from = stage.table.rows.len();
     for (at, (what, unit)) in MEASURES.into_iter().enumerate() {
-        let of = |figures: &[Figures]| -> Vec<f64> { figures.iter().map(|turn| turn[at]).collect() };
-        let beside = peers.iter().map(|(name, figures)| (*name, of(figures)));
-        stage.table.push(scenario, what, unit, of(node), beside, wanted.get(at).copied().flatten());
+        let beside = peers.iter().map(|(name, figures)| (*name, of(figures, at)));
+        stage.table.push(scenario, what, unit, of(node, at), beside, wanted.get(at).copied().flatten());
+        if at == THROUGHPUT
+            && let ([Some(speed), cost], Some((_, peer))) = (wanted, peers.first())
+        {
+            stage.table.decide(decided(node, peer, cost.unwrap_or(speed)));
+        }
     }
     stage.show(from);
 }
 
-/// What is wanted of throughput, and of bytes for each processor second of the server.
+/// One figure of each turn.
+fn of(figures: &[Figures], at: usize) -> Vec<f64> {
+    figures.iter().map(|turn| turn[at]).collect()
+}
+
+/// What decides over the throughput: itself, or what each server CPU-second brings, of which `bound` is wanted.
+fn decided(node: &[Figures], peer: &[Figures], bound: Wanted) -> Decided {
+    if median(&of(node, LOAD)).max(median(&of(peer, LOAD))) < FULL {
+        return Decided::ByItself;
+    }
+    Decided::By { what: MEASURES[COST].0.into(), node: of(node, COST), peer: of(peer, COST), bound }
+}
+
+/// What is wanted of throughput, and of bytes for each processor second of the server. Where nothing of its own is wanted of the
+/// latter and it decides, what is wanted of throughput is wanted of it.
 fn wanted(secure: bool, tool: Tool, len: u64) -> (Option<Wanted>, Option<Wanted>) {
     let speed = match (secure, len) {
         (false, 0x10_0000) => Some(2.0),
@@ -233,6 +265,7 @@ fn wanted(secure: bool, tool: Tool, len: u64) -> (Option<Wanted>, Option<Wanted>
 /// that are read and with bodies that are thrown away.
 pub(crate) fn floor(stage: &mut Stage) -> io::Result<()> {
     let held = Held::start(stage, "floor", 0)?;
+    stage.data = format!("{CONNECTIONS} connections, one object of {} MiB", held.size >> 20);
     let bare = |way: &str| -> io::Result<(SocketAddr, Process)> {
         let at = free_port()?;
         let words = [
@@ -266,8 +299,32 @@ pub(crate) fn floor(stage: &mut Stage) -> io::Result<()> {
                 figures.push(held.turn(stage, tool, false, len, (*at, *at, process))?);
             }
         }
-        let bound = (len == 1 << 20 && tool == Tool::Unread).then_some(Wanted::RatioAtLeast(0.85));
+        let bound = (len == 1 << 20).then_some(Wanted::RatioAtLeast(0.85));
         rows(stage, &format!("floor, {size}, {name}"), &node, &beside, [bound, bound]);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_costs_decides_where_either_load_is_full() {
+        let turn = |load: f64| vec![[1000.0, 1100.0, 600.0, load]];
+        let by_cost = |node, peer| matches!(decided(&turn(node), &turn(peer), Wanted::RatioAtLeast(1.6)), Decided::By { node, .. } if node == [1100.0]);
+        assert!(!by_cost(46.5, 88.4));
+        assert!(by_cost(65.5, 94.0));
+        assert!(by_cost(97.4, 75.0));
+    }
+
+    #[test]
+    fn bounds_are_of_the_loads_that_read() {
+        assert!(wanted(false, Tool::Unread, 1 << 20).0.is_none());
+        for tool in [Tool::Native, Tool::Wrk] {
+            let (speed, cost) = wanted(false, tool, 1 << 20);
+            assert!(matches!((speed, cost), (Some(Wanted::RatioAtLeast(2.0)), Some(Wanted::RatioAtLeast(1.6)))));
+            assert!(wanted(false, tool, 64 << 10).1.is_none());
+        }
+    }
 }

@@ -22,6 +22,28 @@ use crate::wire::{BUFFER, Bin, Body, Watch, Wire};
 /// From and length of one question.
 pub(crate) type Range = (u64, u64);
 
+/// In which order a client asks for the ranges.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// From the first to the last.
+    Given,
+    /// Shuffled, each client in a way of its own: they seldom want the same at the same time.
+    Own,
+    /// Shuffled, all clients in the same way: each wants what the others want at that moment.
+    Shared,
+}
+
+impl Order {
+    /// What the client of this number asks for, `items` being in their order.
+    fn of<T>(self, items: &mut [T], seed: u64, client: usize) {
+        match self {
+            Self::Given => {}
+            Self::Own => bytes::shuffle(items, seed.wrapping_add(bytes::mix(client as u64))),
+            Self::Shared => bytes::shuffle(items, seed),
+        }
+    }
+}
+
 /// Clients that do alike: each with its connections.
 #[derive(Clone)]
 pub(crate) struct Load {
@@ -39,8 +61,8 @@ pub(crate) struct Load {
     pub(crate) lasts: Option<Duration>,
     /// When everything is given up.
     pub(crate) limit: Duration,
-    /// Ranges in their order instead of shuffled.
-    pub(crate) in_order: bool,
+    /// In which order the ranges are asked for.
+    pub(crate) order: Order,
     /// Each client from a loopback address of its own, so that limits per client count as they would.
     pub(crate) own_addresses: bool,
     /// A pause of each connection between an answer and the next question.
@@ -145,9 +167,7 @@ impl Load {
             let ranges = load.ranges.len().max(1);
             let mut order: Vec<(u32, u32)> =
                 (0..load.targets.len() * ranges).map(|at| ((at / ranges) as u32, (at % ranges) as u32)).collect();
-            if !load.in_order {
-                bytes::shuffle(&mut order, load.seed.wrapping_add(bytes::mix(number as u64)));
-            }
+            load.order.of(&mut order, load.seed, number);
             let from = load.own_addresses.then(|| {
                 let last = number % 250 + 1;
                 SocketAddr::from(([127, 0, 1 + (number / 250) as u8, last as u8], 0))
@@ -321,5 +341,23 @@ impl ServerCertVerifier for AnyServer {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_share_an_order_or_have_their_own() {
+        let asked = |order: Order, client| {
+            let mut items: Vec<u32> = (0..100).collect();
+            order.of(&mut items, 7, client);
+            items
+        };
+        assert!(asked(Order::Given, 1).is_sorted());
+        assert_ne!(asked(Order::Own, 1), asked(Order::Own, 2));
+        assert_eq!(asked(Order::Shared, 1), asked(Order::Shared, 2));
+        assert!(!asked(Order::Shared, 1).is_sorted());
     }
 }

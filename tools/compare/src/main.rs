@@ -8,6 +8,7 @@
 mod bytes;
 mod cold;
 mod crowd;
+mod figures;
 mod fill;
 mod floor;
 mod held;
@@ -26,26 +27,130 @@ mod wire;
 
 use std::fs;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::machine::Cores;
 use crate::stage::Stage;
 use crate::table::Table;
 
-type Scenario = (&'static str, &'static str, fn(&mut Stage) -> io::Result<()>);
+/// How often a scenario is gone through, and how long that takes.
+#[derive(Clone, Copy, PartialEq)]
+enum Turns {
+    /// `--rounds` turns of `--seconds` each.
+    Timed,
+    /// `--rounds` turns, each as long as it takes.
+    Counted,
+    /// One, whatever is asked for: what it measures is gone through once.
+    One,
+}
 
-const SCENARIOS: &[Scenario] = &[
-    ("held", "ranges of a payload in the page cache, beside nginx: plain, TLS 1.3, HTTP/2", held::held),
-    ("cold", "content larger than memory: a hot request beside it, throughput beside nginx", cold::cold),
-    ("fill", "what nobody has yet, from a shaped origin, beside nginx, varnish, squid", fill::fill),
-    ("crowd", "10,000 idle connections, 2,000 clients on a hot object, 500 on a cold one", crowd::crowd),
-    ("ingest", "a file imported, beside a plain copy made durable", ingest::ingest),
-    ("floor", "the same beside loops that only write mapped bytes, or only call sendfile, and nginx", held::floor),
+struct Scenario {
+    name: &'static str,
+    about: &'static str,
+    run: fn(&mut Stage) -> io::Result<()>,
+    turns: Turns,
+}
+
+const SCENARIOS: [Scenario; 6] = [
+    Scenario {
+        name: "held",
+        about: "ranges of a payload in the page cache, beside nginx: plain, TLS 1.3, HTTP/2",
+        run: held::held,
+        turns: Turns::Timed,
+    },
+    Scenario {
+        name: "cold",
+        about: "content larger than memory: a hot request beside it, throughput beside nginx",
+        run: cold::cold,
+        turns: Turns::Counted,
+    },
+    Scenario {
+        name: "fill",
+        about: "what nobody has yet, from a shaped origin, beside nginx, varnish, squid",
+        run: fill::fill,
+        turns: Turns::Counted,
+    },
+    Scenario {
+        name: "crowd",
+        about: "10,000 idle connections, 2,000 clients on a hot object, 500 on a cold one",
+        run: crowd::crowd,
+        turns: Turns::One,
+    },
+    Scenario {
+        name: "ingest",
+        about: "a file imported, beside a plain copy made durable",
+        run: ingest::ingest,
+        turns: Turns::Counted,
+    },
+    Scenario {
+        name: "floor",
+        about: "the same beside loops that only write mapped bytes, or only call sendfile, and nginx",
+        run: held::floor,
+        turns: Turns::Timed,
+    },
 ];
+
+/// What one scenario gave: its rows in the table, and what a reader must know of its run.
+struct Section {
+    name: &'static str,
+    rows: Range<usize>,
+    /// What was asked for: sizes and numbers.
+    data: String,
+    turns: String,
+    /// Load average of a minute before and after it.
+    busy: [f64; 2],
+}
+
+impl Section {
+    /// Where its figures come from, on one line above its table.
+    fn facts(&self, machine: &Value) -> String {
+        let said = |key: &str| match &machine[key] {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        format!(
+            "`{}`: commit {}, {}, {} with {} cores, {} scheduling; {}, seed {}; {}; load average {} before, {} after.",
+            self.name,
+            said("commit"),
+            said("kernel"),
+            said("cpu"),
+            said("cores"),
+            said("scheduling"),
+            self.data,
+            said("seed"),
+            self.turns,
+            self.busy[0],
+            self.busy[1],
+        )
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "scenario": self.name,
+            "data": self.data,
+            "turns": self.turns,
+            "load average before": self.busy[0],
+            "load average after": self.busy[1],
+        })
+    }
+}
+
+impl Turns {
+    fn text(self, stage: &Stage) -> String {
+        let count = if self == Self::One { 1 } else { stage.rounds };
+        match (self, count) {
+            (Self::Timed, 1) => format!("one turn of {} s", stage.seconds),
+            (Self::Timed, _) => format!("{count} turns of {} s each", stage.seconds),
+            (_, 1) => "one turn".into(),
+            _ => format!("{count} turns"),
+        }
+    }
+}
 
 /// The seed of all contents and orders unless told otherwise.
 const SEED: u64 = 20_261_122;
@@ -84,7 +189,7 @@ fn usage() {
     eprintln!(
         "usage: waystation-compare [--json FILE] [--rounds N] [--seconds N] [--seed N] [--quick] PROGRAM FOLDER [SCENARIO ..]"
     );
-    for (name, about, _) in SCENARIOS {
+    for Scenario { name, about, .. } in SCENARIOS {
         eprintln!("  {name:8} {about}");
     }
 }
@@ -112,7 +217,7 @@ fn main() -> ExitCode {
         }
     };
     let named = &options.rest[2..];
-    if let Some(unknown) = named.iter().find(|name| !SCENARIOS.iter().any(|(known, _, _)| known == name)) {
+    if let Some(unknown) = named.iter().find(|name| !SCENARIOS.iter().any(|known| known.name == name.as_str())) {
         eprintln!("waystation-compare: there is no scenario {unknown}");
         usage();
         return ExitCode::from(2);
@@ -141,6 +246,7 @@ fn run(options: &Options, named: &[String]) -> io::Result<bool> {
         quick: options.quick,
         seed: options.seed,
         files: machine::raise_open_files(),
+        data: String::new(),
         table: Table::default(),
     };
     let folder = stage.folder.clone();
@@ -148,7 +254,8 @@ fn run(options: &Options, named: &[String]) -> io::Result<bool> {
         stage.table.note("one core only: server and load share it, throughputs say little, CPU-seconds still count");
     }
     let mut whole = true;
-    for (name, about, scenario) in SCENARIOS {
+    let mut sections = Vec::new();
+    for Scenario { name, about, run, turns } in SCENARIOS {
         if !named.is_empty() && !named.iter().any(|word| word == name) {
             continue;
         }
@@ -156,17 +263,21 @@ fn run(options: &Options, named: &[String]) -> io::Result<bool> {
         let start = Instant::now();
         stage.folder = folder.join(name);
         fs::create_dir_all(&stage.folder)?;
-        let load = machine::load_average();
-        if let Err(error) = scenario(&mut stage) {
+        let (from, before) = (stage.table.rows.len(), machine::load_average());
+        if let Err(error) = run(&mut stage) {
             whole = false;
             stage.table.note(format!("{name} was not run to its end: {error}"));
         }
         fs::remove_dir_all(&stage.folder)?;
-        println!(
-            "    {name}: {:.0} s, load average before {load}, after {}",
-            start.elapsed().as_secs_f64(),
-            machine::load_average()
-        );
+        let after = machine::load_average();
+        println!("    {name}: {:.0} s, load average before {before}, after {after}", start.elapsed().as_secs_f64());
+        sections.push(Section {
+            name,
+            rows: from..stage.table.rows.len(),
+            data: std::mem::take(&mut stage.data),
+            turns: turns.text(&stage),
+            busy: [before, after],
+        });
     }
     println!();
     if let Value::Object(facts) = &facts {
@@ -175,20 +286,40 @@ fn run(options: &Options, named: &[String]) -> io::Result<bool> {
             println!("- {key}: {text}");
         }
     }
-    println!(
-        "- turns: {} of {} s each; median (lowest to highest); ratio: node over peer, median of the turns\n",
-        stage.rounds, stage.seconds
-    );
-    println!("{}", stage.table.markdown(0));
+    println!("- of several turns: median (lowest to highest); ratio: node over peer, median of the turns\n");
+    for section in &sections {
+        println!("{}\n\n{}", section.facts(&facts), stage.table.markdown(section.rows.clone()));
+    }
     for note in &stage.table.notes {
         println!("- {note}");
     }
     if let Some(file) = &options.json {
         let mut all = stage.table.json();
         all["machine"] = facts;
+        all["scenarios"] = sections.iter().map(Section::json).collect();
         all["turns"] = stage.rounds.into();
         all["seconds"] = stage.seconds.into();
         fs::write(file, serde_json::to_string_pretty(&all)?)?;
     }
     Ok(whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_says_where_its_figures_come_from() {
+        let section =
+            Section { name: "held", rows: 0..0, data: "256 MiB".into(), turns: "one turn".into(), busy: [0.5, 1.25] };
+        let machine = json!({
+            "commit": "abc", "kernel": "Linux 6", "cpu": "EPYC", "cores": 2, "scheduling": "normal", "seed": 7
+        });
+        assert_eq!(
+            section.facts(&machine),
+            "`held`: commit abc, Linux 6, EPYC with 2 cores, normal scheduling; 256 MiB, seed 7; one turn; load average 0.5 \
+             before, 1.25 after."
+        );
+        assert_eq!(section.json()["data"], "256 MiB");
+    }
 }

@@ -46,6 +46,14 @@ pub(crate) struct Setup<'a> {
     pub(crate) before: &'a [String],
 }
 
+/// What is known of a file that is taken in.
+pub(crate) enum Named {
+    /// Its SHA-256, in hex.
+    Sha256(String),
+    /// Where clients ask for it; a name there may hold a digest.
+    Url(String),
+}
+
 impl Node {
     pub(crate) fn start(setup: &Setup<'_>) -> io::Result<Self> {
         let (http, https, control) = (free_port()?, free_port()?, free_port()?);
@@ -87,8 +95,17 @@ impl Node {
 
     /// Takes a file in; the node then answers it below `/sha256/`.
     pub(crate) fn import(&self, file: &Path, sha256: &str) -> io::Result<()> {
+        self.take_in(file, &Named::Sha256(sha256.to_owned()))
+    }
+
+    /// Takes a file in of which this is known.
+    pub(crate) fn take_in(&self, file: &Path, named: &Named) -> io::Result<()> {
+        let (option, value) = match named {
+            Named::Sha256(hex) => ("--sha256", hex),
+            Named::Url(url) => ("--url", url),
+        };
         let out = Command::new(&self.program)
-            .args(["import", "--sha256", sha256])
+            .args(["import", option, value])
             .arg(file)
             .arg("--data")
             .arg(self.folder.join("data"))

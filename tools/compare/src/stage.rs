@@ -18,13 +18,15 @@ pub(crate) struct Stage {
     pub(crate) seed: u64,
     /// How many files may be open.
     pub(crate) files: u64,
+    /// Of the scenario that runs: what is asked for, sizes and numbers. Said above its table.
+    pub(crate) data: String,
     pub(crate) table: Table,
 }
 
 impl Stage {
     /// Shows the rows from `from` on, so that a long run can be watched.
     pub(crate) fn show(&self, from: usize) {
-        for line in self.table.markdown(from).lines().skip(2) {
+        for line in self.table.markdown(from..self.table.rows.len()).lines().skip(2) {
             println!("{line}");
         }
     }

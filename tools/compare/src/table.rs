@@ -1,6 +1,7 @@
 //! What was measured, round by round, and how it is shown: medians, spread, ratios, as a Markdown table and as JSON.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 
 use serde_json::{Value, json};
 
@@ -17,6 +18,15 @@ pub(crate) enum Wanted {
     AtMost(f64),
 }
 
+/// What a measure is worth where the load's core may have been full: its figures say then what the load can, and not what the
+/// servers can.
+pub(crate) enum Decided {
+    /// By the row's own figures: neither load was full.
+    ByItself,
+    /// By these figures in its place, and by their bound.
+    By { what: String, node: Vec<f64>, peer: Vec<f64>, bound: Wanted },
+}
+
 /// One thing measured: a figure a round for the node, and for its peers where there are any.
 pub(crate) struct Row {
     pub(crate) scenario: String,
@@ -26,6 +36,17 @@ pub(crate) struct Row {
     /// Those beside it; what is wanted is wanted beside the first.
     pub(crate) peers: Vec<(String, Vec<f64>)>,
     pub(crate) wanted: Option<Wanted>,
+    /// Which measure decides, where another one could.
+    pub(crate) decided: Option<Decided>,
+}
+
+/// Whether what is wanted was reached.
+struct Verdict {
+    /// What is wanted, in words, and by which measure that was decided.
+    wanted: String,
+    /// The measure that decided, where another one could have.
+    by: Option<String>,
+    met: bool,
 }
 
 /// All rows, and what must be said beside them.
@@ -54,26 +75,52 @@ pub(crate) fn percentile(values: &[f64], share: f64) -> f64 {
     sorted.get(at.max(1) - 1).copied().unwrap_or(0.0)
 }
 
-impl Row {
-    /// The median of the rounds' ratios, node over `peer`: drift between rounds falls out of it.
-    fn ratio(&self, peer: &[f64]) -> Option<f64> {
-        let ratios: Vec<f64> =
-            self.node.iter().zip(peer).filter(|(_, peer)| **peer != 0.0).map(|(node, peer)| node / peer).collect();
-        (!ratios.is_empty()).then(|| median(&ratios))
+/// The median of the rounds' ratios, node over peer: drift between rounds falls out of it.
+fn ratio(node: &[f64], peer: &[f64]) -> Option<f64> {
+    let ratios: Vec<f64> =
+        node.iter().zip(peer).filter(|(_, peer)| **peer != 0.0).map(|(node, peer)| node / peer).collect();
+    (!ratios.is_empty()).then(|| median(&ratios))
+}
+
+impl Wanted {
+    fn text(self) -> String {
+        match self {
+            Self::RatioAtLeast(bound) => format!("≥ {bound} ×"),
+            Self::RatioAtMost(bound) => format!("≤ {bound} ×"),
+            Self::AtLeast(bound) => format!("≥ {}", figure(bound)),
+            Self::AtMost(bound) => format!("≤ {}", figure(bound)),
+        }
     }
 
+    /// Whether these figures reach it; nothing where they cannot say.
+    fn is_met(self, node: &[f64], peer: &[f64]) -> Option<bool> {
+        let (value, ratio) = ((!node.is_empty()).then(|| median(node))?, ratio(node, peer));
+        Some(match self {
+            Self::RatioAtLeast(bound) => ratio? >= bound,
+            Self::RatioAtMost(bound) => ratio? <= bound,
+            Self::AtLeast(bound) => value >= bound,
+            Self::AtMost(bound) => value <= bound,
+        })
+    }
+}
+
+impl Row {
     /// What is wanted, in words, and whether it was reached.
-    fn verdict(&self) -> Option<(String, bool)> {
-        let ratio = self.peers.first().and_then(|(_, peer)| self.ratio(peer));
-        let node = median(&self.node);
-        if self.node.is_empty() {
-            return None;
-        }
-        Some(match self.wanted? {
-            Wanted::RatioAtLeast(bound) => (format!("≥ {bound} ×"), ratio? >= bound),
-            Wanted::RatioAtMost(bound) => (format!("≤ {bound} ×"), ratio? <= bound),
-            Wanted::AtLeast(bound) => (format!("≥ {}", figure(bound)), node >= bound),
-            Wanted::AtMost(bound) => (format!("≤ {}", figure(bound)), node <= bound),
+    fn verdict(&self) -> Option<Verdict> {
+        let wanted = self.wanted?;
+        let peer = self.peers.first().map_or(&[][..], |(_, peer)| peer);
+        Some(match &self.decided {
+            None => Verdict { wanted: wanted.text(), by: None, met: wanted.is_met(&self.node, peer)? },
+            Some(Decided::ByItself) => Verdict {
+                wanted: format!("{}; load not full: by itself", wanted.text()),
+                by: Some(self.what.clone()),
+                met: wanted.is_met(&self.node, peer)?,
+            },
+            Some(Decided::By { what, node, peer, bound }) => Verdict {
+                wanted: format!("{}; load full: {} {what}", wanted.text(), bound.text()),
+                by: Some(what.clone()),
+                met: bound.is_met(node, peer)?,
+            },
         })
     }
 }
@@ -127,7 +174,14 @@ impl Table {
             .filter(|(_, values)| !values.is_empty())
             .map(|(name, values)| (name.to_owned(), values))
             .collect();
-        self.rows.push(Row { scenario: scenario.into(), what: what.into(), unit, node, peers, wanted });
+        self.rows.push(Row { scenario: scenario.into(), what: what.into(), unit, node, peers, wanted, decided: None });
+    }
+
+    /// Says of the last row which measure decides whether it is met.
+    pub(crate) fn decide(&mut self, decided: Decided) {
+        if let Some(row) = self.rows.last_mut() {
+            row.decided = Some(decided);
+        }
     }
 
     /// Something that must be said beside the figures.
@@ -138,18 +192,18 @@ impl Table {
     }
 
     /// As Markdown. Ratios are the node's figure over the peer's.
-    pub(crate) fn markdown(&self, from: usize) -> String {
+    pub(crate) fn markdown(&self, rows: Range<usize>) -> String {
         let mut out = String::from(
             "| scenario | measure | node | beside it | ratio | wanted | met |\n|---|---|---|---|---|---|---|\n",
         );
-        for row in &self.rows[from..] {
+        for row in &self.rows[rows] {
             let join = |cells: Vec<String>| if cells.is_empty() { "–".into() } else { cells.join("; ") };
             let peers = join(row.peers.iter().map(|(name, values)| format!("{name} {}", spread(values))).collect());
-            let ratio = |(_, values): &(String, Vec<f64>)| row.ratio(values).map_or("–".into(), figure);
-            let ratios = join(row.peers.iter().map(ratio).collect());
+            let over = |(_, values): &(String, Vec<f64>)| ratio(&row.node, values).map_or("–".into(), figure);
+            let ratios = join(row.peers.iter().map(over).collect());
             let unit = if row.unit.is_empty() { String::new() } else { format!(", {}", row.unit) };
             let (wanted, met) = match row.verdict() {
-                Some((wanted, met)) => (wanted, if met { "yes" } else { "**no**" }),
+                Some(Verdict { wanted, met, .. }) => (wanted, if met { "yes" } else { "**no**" }),
                 None => ("–".into(), "–"),
             };
             // Writing to a string does not fail.
@@ -174,7 +228,7 @@ impl Table {
                     .peers
                     .iter()
                     .map(|(name, values)| {
-                        json!({ "name": name, "rounds": values, "median": median(values), "ratio": row.ratio(values) })
+                        json!({ "name": name, "rounds": values, "median": median(values), "ratio": ratio(&row.node, values) })
                     })
                     .collect();
                 let verdict = row.verdict();
@@ -184,8 +238,9 @@ impl Table {
                     "unit": row.unit,
                     "node": { "rounds": row.node, "median": median(&row.node) },
                     "peers": peers,
-                    "wanted": verdict.as_ref().map(|(wanted, _)| wanted),
-                    "met": verdict.map(|(_, met)| met),
+                    "wanted": verdict.as_ref().map(|verdict| &verdict.wanted),
+                    "decided by": verdict.as_ref().and_then(|verdict| verdict.by.as_ref()),
+                    "met": verdict.as_ref().map(|verdict| verdict.met),
                 })
             })
             .collect();
@@ -221,7 +276,35 @@ mod tests {
             Some(("p", vec![1.0, 10.0, 2.0])),
             Some(Wanted::RatioAtLeast(2.0)),
         );
-        assert!((table.rows[0].ratio(&[1.0, 10.0, 2.0]).unwrap() - 2.0).abs() < 1e-9);
-        assert!(table.markdown(0).contains("| 2 | ≥ 2 × | yes |"));
+        assert!((ratio(&table.rows[0].node, &[1.0, 10.0, 2.0]).unwrap() - 2.0).abs() < 1e-9);
+        assert!(table.markdown(0..1).contains("| 2 | ≥ 2 × | yes |"));
+    }
+
+    #[test]
+    fn another_measure_decides_where_it_is_told_to() {
+        let mut table = Table::default();
+        let by = |node: f64| Decided::By {
+            what: "for each server CPU-second".into(),
+            node: vec![node],
+            peer: vec![10.0],
+            bound: Wanted::RatioAtLeast(1.6),
+        };
+        for decided in [Decided::ByItself, by(5.0), by(17.0)] {
+            table.push("s", "throughput", "", vec![3.0], Some(("p", vec![1.0])), Some(Wanted::RatioAtLeast(2.0)));
+            table.decide(decided);
+        }
+        let text = table.markdown(0..3);
+        let ends = [
+            "| ≥ 2 ×; load not full: by itself | yes |",
+            "| ≥ 2 ×; load full: ≥ 1.6 × for each server CPU-second | **no** |",
+            "| ≥ 2 ×; load full: ≥ 1.6 × for each server CPU-second | yes |",
+        ];
+        for (line, end) in text.lines().skip(2).zip(ends) {
+            assert!(line.ends_with(end), "{line}");
+        }
+        let json = table.json();
+        assert_eq!(json["rows"][0]["decided by"], "throughput");
+        assert_eq!(json["rows"][1]["decided by"], "for each server CPU-second");
+        assert_eq!(json["rows"][1]["met"], false);
     }
 }

@@ -1,4 +1,4 @@
-//! The loads of others: wrk and h2load, told what to ask and read for what came of it.
+//! Programs of others: wrk and h2load, told what to ask and read for what came of it, and a digest.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -30,6 +30,12 @@ fn output(command: &mut Command) -> io::Result<String> {
         return Ok(text);
     }
     Err(io::Error::other(format!("{command:?}: {}{text}", String::from_utf8_lossy(&out.stderr))))
+}
+
+/// The SHA-1 of a file in hex, by coreutils.
+pub(crate) fn sha1(file: &Path) -> io::Result<String> {
+    let text = output(Command::new("sha1sum").arg("--").arg(file))?;
+    text.split_whitespace().next().map(str::to_owned).ok_or_else(|| io::Error::other("sha1sum said nothing"))
 }
 
 /// wrk with one thread, ranges in a shuffled order; the order is in the script, so that a question costs wrk little.

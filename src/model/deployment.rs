@@ -6,6 +6,7 @@
 
 pub mod detection;
 pub mod inherit;
+pub mod rules;
 
 use std::fmt;
 

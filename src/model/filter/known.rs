@@ -25,6 +25,17 @@ const fn known(kind: CategoryKind, id: u128, name: &'static str, default: bool) 
 /// The classification of definition updates, which have a schedule of their own.
 pub const DEFINITION_UPDATES: UpdateId = CLASSIFICATIONS[2].id;
 
+/// The classification of critical updates.
+pub const CRITICAL_UPDATES: UpdateId = CLASSIFICATIONS[0].id;
+/// The classification of security updates.
+pub const SECURITY_UPDATES: UpdateId = CLASSIFICATIONS[1].id;
+/// The classification of update rollups.
+pub const UPDATE_ROLLUPS: UpdateId = CLASSIFICATIONS[3].id;
+/// The classification of upgrades to another version of Windows.
+pub const UPGRADES: UpdateId = CLASSIFICATIONS[8].id;
+/// The classification of drivers.
+pub const DRIVERS: UpdateId = CLASSIFICATIONS[9].id;
+
 /// Classifications.
 pub const CLASSIFICATIONS: [Known; 11] = [
     known(Classification, 0xe6cf_1350_c01b_414d_a61f_263d_14d1_33b4, "Critical Updates", true),

@@ -3,6 +3,8 @@
 //! Every element that [`Reader::child`] enters must be left in one of four ways: by its text ([`Reader::text`] and what
 //! builds on it), by [`Reader::text_to`], by [`Reader::skip`], or by going through its children until there are no more.
 
+mod numbers;
+
 use std::io::{BufRead, Write};
 
 use quick_xml::errors::SyntaxError;

@@ -79,9 +79,27 @@ pub(super) fn list<R: BufRead, T>(
     Ok(items)
 }
 
-/// A list of numbers.
+/// A list of numbers, by the short way wherever an item is written as agents write it.
 pub(super) fn numbers<R: BufRead>(reader: &mut Reader<R>, max: usize) -> Result<Vec<i32>> {
-    list(reader, "int", max, i32::read)
+    const NAME: &str = "int";
+    if !reader.has_plain(NAME) {
+        return list(reader, NAME, max, i32::read);
+    }
+    let mut items = Vec::new();
+    loop {
+        let room = max.saturating_sub(items.len());
+        reader.numbers(NAME, room, &mut items)?;
+        if !reader.child()? {
+            return Ok(items);
+        }
+        if reader.name() != NAME {
+            reader.skip()?;
+        } else if items.len() == max {
+            return Err(Error::Limit { what: "a list in a request", max: max as u64, unit: "entries" });
+        } else {
+            items.push(i32::read(reader)?);
+        }
+    }
 }
 
 /// A list of texts of at most `bytes` each.

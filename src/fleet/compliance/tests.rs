@@ -1,3 +1,5 @@
+//! States, totals and verdicts: asserted values, and counters that are maintained beside those that are recounted.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

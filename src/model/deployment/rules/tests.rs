@@ -1,3 +1,5 @@
+//! Rules asked of updates, by asserted steps.
+
 use super::*;
 
 fn id(at: u8) -> UpdateId {

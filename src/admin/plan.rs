@@ -15,7 +15,7 @@ use crate::admin::view::policy as view;
 use crate::admin::view::{Started, Time};
 use crate::admin::{Caller, Handles};
 use crate::jobs::agreement::{Agreement, Confirming, Shown};
-use crate::jobs::content::{EMPTY_CATALOG, Plan, Sum, Tally};
+use crate::jobs::content::{EMPTY_CATALOG, Plan, Sum, Tally, more_room};
 use crate::jobs::work::Work;
 use crate::model::policy::{Choice, Mode, Written, level_of_word, level_word};
 use crate::model::update::Severity;
@@ -176,8 +176,8 @@ fn remarks(plan: &Plan) -> (Option<String>, Vec<String>) {
     let left_out = plan.left_out.iter().filter(|wrong| plan.has_catalog && held != Some(wrong));
     let left_out = left_out.map(|wrong| format!("left out: {wrong}"));
     let is_short = plan.now.missing().files > 0 && !room(&plan.space, plan.now.wanted.bytes).fits;
-    let short = "the store has no room for all that is wanted: raise store.max_size, or want less (`waystation plan`)";
-    let notes = told.chain(left_out).chain(is_short.then(|| short.to_owned())).collect();
+    let short = || format!("the store has no room for all that is wanted: {}", more_room(&plan.space));
+    let notes = told.chain(left_out).chain(is_short.then(short)).collect();
     (first, notes)
 }
 
@@ -279,15 +279,14 @@ fn next(plan: &Plan, is_set: bool, fits: bool) -> Option<String> {
     if let Some(why) = held_back(plan) {
         return Some(why);
     }
-    let next = match (plan.agreement.is_awaited(), fits) {
-        (true, true) => "nothing of \"all\" is fetched before `waystation plan --confirm` agrees to this",
-        (true, false) => {
-            "raise store.max_size or narrow filters and rules; then `waystation plan --confirm` agrees to it"
+    match (plan.agreement.is_awaited(), fits) {
+        (true, true) => {
+            Some("nothing of \"all\" is fetched before `waystation plan --confirm` agrees to this".to_owned())
         }
-        (false, false) => "raise store.max_size, or narrow filters and rules: what has no room is not fetched",
-        (false, true) => return None,
-    };
-    Some(next.to_owned())
+        (true, false) => Some(format!("{}; then `waystation plan --confirm` agrees to it", more_room(&plan.space))),
+        (false, false) => Some(format!("{}: what has no room is not fetched", more_room(&plan.space))),
+        (false, true) => None,
+    }
 }
 
 fn present(handles: &Handles, plan: &Plan) -> view::Plan {

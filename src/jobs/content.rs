@@ -30,6 +30,17 @@ const GROUPS_MAX: usize = 2_000;
 pub const EMPTY_CATALOG: &str =
     "the catalog is empty, so that nobody knows what is wanted: begin with `waystation sync start`";
 
+/// What to do where the store has no room for what is wanted: what stands in the way is the smaller of what it may take and of what the disk
+/// has.
+pub fn more_room(space: &Space) -> &'static str {
+    let on_disk = space.used().saturating_add(space.disk_free.saturating_sub(space.min_free));
+    if on_disk < space.max_size {
+        "the disk is full but for store.min_free: make room there or lower that, or want less (`waystation plan`)"
+    } else {
+        "raise store.max_size, or want less (`waystation plan`)"
+    }
+}
+
 /// The content policy as it is set when somebody asks.
 #[derive(Clone)]
 pub struct Content(pub Arc<dyn Fn() -> Written + Send + Sync>);
@@ -415,5 +426,21 @@ impl Jobs {
     /// The same of one.
     pub async fn verdict(&self, number: u32) -> Result<Option<Verdict>, Error> {
         Ok(self.verdicts(&[number]).await?.pop().flatten())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_made_where_it_is_missing() {
+        let space =
+            |max_size, disk_free, min_free| Space { payloads: 10, max_size, disk_free, min_free, ..Space::default() };
+        assert!(more_room(&space(100, 500, 50)).contains("raise store.max_size"));
+        for full in [space(100, 500, 450), space(100, 20, 450), space(u64::MAX, 500, 0)] {
+            let told = more_room(&full);
+            assert!(told.contains("store.min_free") && !told.contains("max_size"), "{told}");
+        }
     }
 }

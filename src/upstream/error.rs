@@ -325,7 +325,10 @@ impl fmt::Display for Cause {
                  (Basic only: for NTLM or Kerberos put a local relay in between)"
             ),
             Self::Proxy { proxy, words } => {
-                write!(f, "the proxy {proxy} does not let it through ({words}); check [proxy] url")
+                write!(
+                    f,
+                    "it cannot be reached through the proxy {proxy} ({words}); check the proxy's address where it is set: [proxy] url, or [sync] proxy"
+                )
             }
             Self::Impatient(time) => write!(f, "no answer before the patience of {time:?} ended"),
             Self::NoResume { at } => write!(

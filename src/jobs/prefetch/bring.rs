@@ -15,7 +15,7 @@ use crate::base::digest::Sha1;
 use crate::base::size;
 use crate::jobs::Shared;
 use crate::jobs::board::{Line, Record, Step, Unit};
-use crate::jobs::content::{EMPTY_CATALOG, Plan};
+use crate::jobs::content::{EMPTY_CATALOG, Plan, more_room};
 use crate::jobs::error::Error;
 use crate::jobs::prefetch::mismatch::Mark;
 use crate::jobs::prefetch::one::{Failed, one};
@@ -510,8 +510,9 @@ impl<'a> Bringing<'a> {
         if roomless > 0 {
             let what = format!(
                 "{came} fetched, {failed} failed, and {roomless} files of {} have no room beside what else is wanted: \
-                 raise store.max_size, or want less (`waystation plan`)",
-                size::bytes(roomless_bytes)
+                 {}",
+                size::bytes(roomless_bytes),
+                more_room(&plan.space)
             );
             return Err(Error::NoRoom(with(what)));
         }

@@ -169,7 +169,7 @@ mod tests {
                 }
             }
         }
-        let many: String = (0..5_000).map(|at| format!("<int>{at}</int>")).collect();
+        let many = (0..5_000).fold(String::new(), |text, at| text + "<int>" + &at.to_string() + "</int>");
         let [short, long] = both(&format!("<L>{many}</L>"), 8192);
         assert_eq!((short.clone().unwrap().len(), short), (5_000, long));
     }

@@ -47,8 +47,8 @@ const STAGED_FROM: usize = 1_000_000;
 const BATCH: usize = 100;
 /// All that the catalog may take of the disk at 100,000 updates.
 const DISK_MAX: u64 = 1_200_000_000;
-/// All that it may take of memory at rest.
-const REST_MAX: u64 = 150;
+/// Bytes of memory of its own that it may take at rest.
+const REST_MAX: u64 = 150_000_000;
 /// What a run that finds nothing may take.
 const IDLE_MAX: Duration = Duration::from_secs(2);
 const PRODUCTS: u64 = 300;
@@ -295,11 +295,11 @@ async fn enlarge(catalog: &Catalog, one: &mut Incoming, bulk: usize) {
     one.core = Body::Staged(core.finish().await.unwrap());
 }
 
-/// A line of this process's status in MiB.
+/// A line of this process's status, in bytes.
 fn memory(field: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with(field)).unwrap_or_default();
-    line.split_whitespace().nth(1).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0) >> 10
+    line.split_whitespace().nth(1).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0) << 10
 }
 
 fn open(path: &Path) -> Store {
@@ -388,7 +388,7 @@ async fn work(path: &Path, updates: u64) {
          on disk, {} bytes an update",
         raw / 1_000_000,
         updates as f64 / spent.as_secs_f64(),
-        memory("VmHWM:"),
+        memory("VmHWM:") >> 20,
         disk / 1_000_000,
         disk / updates
     );
@@ -396,7 +396,7 @@ async fn work(path: &Path, updates: u64) {
     catalog.search(Query { text: "security".into(), limit: 50, ..Query::default() }).await.unwrap();
     eprintln!("the first search: {:.1?}", began.elapsed());
     let rest = memory("RssAnon:");
-    eprintln!("at rest after that: {rest} MiB of memory of its own, 64 of them the index's cache");
+    eprintln!("at rest after that: {} MiB of memory of its own, 64 of them the index's cache", rest >> 20);
     store.close().await.unwrap();
     if updates == 100_000 {
         assert!(disk <= DISK_MAX && rest <= REST_MAX, "more than it may take");
@@ -445,7 +445,7 @@ async fn used(path: &Path, updates: u64) {
     }
     tell("200 Core fragments", times);
     let rest = memory("RssAnon:");
-    eprintln!("at rest after all this: {rest} MiB of memory of its own, 64 of them the index's cache");
+    eprintln!("at rest after all this: {} MiB of memory of its own, 64 of them the index's cache", rest >> 20);
     store.close().await.unwrap();
     if updates == 100_000 {
         assert!(rest <= REST_MAX && idle <= IDLE_MAX, "more than it may take");

@@ -1,7 +1,7 @@
 //! The board: one record a job, the last hundred of them. A record is written by the job's task and read by everyone.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -109,6 +109,7 @@ pub(in crate::jobs) struct Record {
     by: String,
     started_at: Timestamp,
     cancel: CancellationToken,
+    stopped_by: Arc<OnceLock<String>>,
     ended: watch::Sender<bool>,
     live: Mutex<Live>,
 }
@@ -145,6 +146,7 @@ impl Record {
             by: by.to_owned(),
             started_at,
             cancel,
+            stopped_by: Arc::default(),
             ended: watch::Sender::new(false),
             live: Mutex::new(live),
         }
@@ -175,7 +177,14 @@ impl Record {
         &self.cancel
     }
 
-    pub(in crate::jobs) fn stop(&self) {
+    /// Who stopped it, if anybody did: set before the token is pulled.
+    pub(in crate::jobs) fn stopped_by(&self) -> &Arc<OnceLock<String>> {
+        &self.stopped_by
+    }
+
+    /// Asks it to stop, for `by`; who asked first counts.
+    pub(in crate::jobs) fn stop(&self, by: &str) {
+        self.stopped_by.get_or_init(|| by.to_owned());
         self.cancel.cancel();
     }
 

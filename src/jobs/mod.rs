@@ -273,8 +273,9 @@ impl Jobs {
         let id = record.id();
         tracing::info!(job = id, kind = record.kind().word(), by, "job started");
         self.shared.spawn(async move {
-            keep_number(&shared).await;
+            // Before anything that may panic: a record that nobody ends holds its lane for good.
             let ending = Ending { shared: Arc::clone(&shared), record: Arc::clone(&record) };
+            keep_number(&shared).await;
             let ended = match work {
                 Work::Fetch(work) => fetch::run(&shared, &record, work).await,
                 Work::Verify(work) => verify::run(&shared, &record, work).await,
@@ -296,14 +297,11 @@ impl Jobs {
         let record = self.shared.board.get(id).ok_or(Error::Unknown { id })?;
         if record.is_running() {
             tracing::info!(job = id, kind = record.kind().word(), by, "job is told to stop");
-            if let (Kind::Sync | Kind::Crosscheck, Some(sync)) = (record.kind(), &self.shared.sync) {
-                sync.stopping(by);
-            }
             if record.kind() == Kind::Prefetch {
                 self.shared.steering.hold(by, self.shared.clock.now());
             }
         }
-        record.stop();
+        record.stop(by);
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 //! A run is a job like others: its progress counts revisions, each update that is refused is a line. What it did stands in the
 //! catalog's own history, which outlives the board.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -198,9 +199,8 @@ impl Jobs {
 
     /// The job of the run that is under way.
     fn sync_job(&self) -> Option<u64> {
-        let running = |record: &&std::sync::Arc<Record>| {
-            matches!(record.kind(), Kind::Sync | Kind::Crosscheck) && record.is_running()
-        };
+        let running =
+            |record: &&Arc<Record>| matches!(record.kind(), Kind::Sync | Kind::Crosscheck) && record.is_running();
         self.shared.board.all().iter().find(running).map(|record| record.id())
     }
 
@@ -235,7 +235,12 @@ pub(in crate::jobs) async fn run(shared: &Shared, record: &Record, kind: RunKind
             progress.waits = seen.waiting.as_ref().map(waits);
         });
     };
-    let order = Order { kind, by: record.by().to_owned(), attended: record.by() != CLOCK };
+    let order = Order {
+        kind,
+        by: record.by().to_owned(),
+        attended: record.by() != CLOCK,
+        stopped_by: Arc::clone(record.stopped_by()),
+    };
     let running = sync.run_named(order, record.cancel());
     tokio::pin!(running);
     let mut ticks = tokio::time::interval(LOOK);

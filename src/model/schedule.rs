@@ -131,7 +131,7 @@ pub struct Definitions {
     pub when: When,
     /// Each run begins up to so many minutes later.
     pub jitter_minutes: u32,
-    /// So many of the newest of each product are kept; older ones are declined and their files given up first.
+    /// So many of the newest of each product are kept; older ones leave the catalog.
     pub keep: u32,
 }
 

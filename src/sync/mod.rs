@@ -42,7 +42,7 @@ mod tell;
 mod turn;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::base::time::Clock;
 use crate::model::filter::{self, Filters, Selection};
@@ -130,6 +130,9 @@ pub struct Order {
     pub by: String,
     /// A person waits for it: what does not pass by itself is told within seconds.
     pub attended: bool,
+    /// Who told it to stop, written before its token is pulled; a run that is stopped by nobody was stopped by the node, which ends.
+    /// With the order, so that a stop counts before the run has begun.
+    pub stopped_by: Arc<OnceLock<String>>,
 }
 
 impl Runner {
@@ -214,18 +217,7 @@ impl Runner {
         if let Some(teller) = &self.shared.teller {
             teller.hook.start();
         }
-        let cut_off = self.shared.store.catalog().close_runs().await?;
-        if cut_off > 0 {
-            tracing::warn!(runs = cut_off, "a run of the catalog was cut off; what it has committed stays");
-        }
-        Ok(())
-    }
-
-    /// Who asks the run under way to stop, for the history; the token of the run is pulled by whoever gave it.
-    pub fn stopping(&self, by: &str) {
-        if let Some(board) = self.shared.board().as_ref() {
-            board.stopping(by);
-        }
+        self.close_cut_off().await
     }
 
     /// Whether somebody is told of runs, and which host.

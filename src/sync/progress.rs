@@ -110,7 +110,6 @@ struct Live {
     refused: Vec<(Identity, String)>,
     remarks: Vec<(Identity, String)>,
     compared: Compared,
-    stopped_by: Option<String>,
     /// Revisions that came for the first time, and those of them that cannot be used.
     asked: u64,
     bad: u64,
@@ -131,7 +130,6 @@ impl Board {
             refused: Vec::new(),
             remarks: Vec::new(),
             compared: Compared::default(),
-            stopped_by: None,
             asked: 0,
             bad: 0,
             notes: Vec::new(),
@@ -228,15 +226,6 @@ impl Board {
 
     pub(in crate::sync) fn found(&self) -> Compared {
         self.live().compared
-    }
-
-    /// Who told it to stop. The first one counts.
-    pub(in crate::sync) fn stopping(&self, by: &str) {
-        self.live().stopped_by.get_or_insert_with(|| by.to_owned());
-    }
-
-    pub(in crate::sync) fn stopped_by(&self) -> Option<String> {
-        self.live().stopped_by.clone()
     }
 
     /// What was remarked so far, behind the first `from`.

@@ -16,6 +16,9 @@ use crate::upstream::wsus::Wsus;
 /// What becomes of a run that was stopped.
 const GOES_ON: &str = "what was committed stays, and the next run goes on from there";
 
+/// What became of a run that was cut off.
+const CUT_OFF: &str = "the node ended under it, or it broke off by a fault of the program";
+
 /// How a run ended.
 #[derive(Clone, Debug)]
 pub(in crate::sync) struct Ended {
@@ -70,14 +73,20 @@ impl Runner {
         };
         self.catch_up().await?;
         let catalog = shared.store.catalog();
-        // First: what a run left that died of a full disk must not keep this one from beginning.
-        catalog.sweep().await?;
+        // First: what a run left that died of a full disk must not keep this one from beginning. One that is stopped meanwhile begins
+        // all the same, so that the history tells of it and nobody takes it for missed.
+        let swept = tokio::select! {
+            biased;
+            () = cancel.cancelled() => false,
+            swept = catalog.sweep() => swept.map(|()| true)?,
+        };
         let mut note = RunNote {
             kind: order.kind,
             by: order.by,
             unauthenticated: shared.upstream.unauthenticated,
             ..RunNote::default()
         };
+        self.close_cut_off().await?;
         let id = catalog.start_run_as(upstream.clone(), note.clone()).await?;
         let started = shared.clock.now();
         let board = Arc::new(Board::new(id, started, note.kind));
@@ -99,18 +108,19 @@ impl Runner {
         note.again = match &ended {
             Ok(()) => false,
             // By the node, which ends: nobody meant the run.
-            Err(Error::Stopped) => board.stopped_by().is_none(),
+            Err(Error::Stopped) => order.stopped_by.get().is_none(),
             Err(error) => error.is_retryable(),
         };
         let (outcome, reason) = match &ended {
             Ok(()) => (Outcome::Successful, board.notes()),
             Err(Error::Stopped) => {
-                let by = board.stopped_by().unwrap_or_else(|| "the node, which was told to end".to_owned());
+                let by = order.stopped_by.get().map_or("the node, which was told to end", String::as_str);
                 (Outcome::Stopped, format!("stopped by {by}; {GOES_ON}"))
             }
             Err(error) => (Outcome::Failed, error.to_string()),
         };
-        if ended.is_err()
+        if swept
+            && ended.is_err()
             && let Err(error) = catalog.sweep().await
         {
             tracing::warn!(%error, "what a run left behind stays until the next one");
@@ -122,6 +132,34 @@ impl Runner {
         ended?;
         written?;
         Ok((id, board.counts()))
+    }
+
+    /// Ends in the history what nobody ended, and tells of each: by now none of them is under way.
+    pub(in crate::sync) async fn close_cut_off(&self) -> Result<(), Error> {
+        for run in self.shared.store.catalog().close_runs().await? {
+            let (started_at, ended_at) = (run.started.to_string(), run.ended.map(|at| at.to_string()));
+            tracing::error!(
+                run = run.id, kind = ?run.note.kind, by = run.note.by, started = started_at, ended = ended_at,
+                "a run of the catalog was cut off; what it has committed stays"
+            );
+            let Some(teller) = &self.shared.teller else { continue };
+            let reason = format!("{CUT_OFF}; {GOES_ON}");
+            let told = Told {
+                id: run.id,
+                kind: run.note.kind,
+                by: &run.note.by,
+                upstream: &run.upstream,
+                unauthenticated: run.note.unauthenticated,
+                started_at,
+                ended_at,
+                outcome: tell::word(Outcome::CutOff),
+                reason: &reason,
+                counts: run.counts.into(),
+                compared: run.note.compared,
+            };
+            teller.run(Outcome::CutOff, self.shared.clock.now(), &told);
+        }
+        Ok(())
     }
 
     /// Writes the end of the last run into the history, if that is not done.

@@ -22,7 +22,7 @@ use waystation::model::schedule::Definitions;
 use waystation::model::update::{Identity, UpdateId};
 use waystation::pace::Governor;
 use waystation::store::Store;
-use waystation::store::catalog::{Counts, Deciding, FileDigest, Outcome, Query, RunKind, State, UpstreamKind};
+use waystation::store::catalog::{Counts, Deciding, FileDigest, Outcome, Query, Run, RunKind, State, UpstreamKind};
 use waystation::sync::error::Error;
 use waystation::sync::{Extras, Order, Pardon, Pardoned, Runner, Teller};
 use waystation::upstream::hook::{self, Hook};
@@ -596,10 +596,11 @@ async fn runs_are_told_to_the_webhook_signed_and_again_where_it_is_busy() {
     // What is told right before the end is told still.
     sim.fault(&json!({ "fault": "slow", "delay_ms": 60_000, "count": 100 })).unwrap();
     let cancel = CancellationToken::new();
-    let (one, token) = (runner.clone(), cancel.clone());
-    let run = tokio::spawn(async move { one.run(&token).await });
+    let (one, token, mine) = (runner.clone(), cancel.clone(), order(RunKind::Catalog));
+    let stopped_by = Arc::clone(&mine.stopped_by);
+    let run = tokio::spawn(async move { one.run_as(mine, &token).await });
     assert_eq!(next(&mut heard).await.0, "sync-started");
-    runner.stopping("root");
+    stopped_by.set("root".to_owned()).unwrap();
     cancel.cancel();
     assert!(matches!(timeout(SOON, run).await.unwrap().unwrap(), Err(Error::Stopped)));
     timeout(SOON, runner.close()).await.unwrap();
@@ -748,6 +749,34 @@ async fn how_far_the_webhook_has_been_told_can_be_seen() {
     assert!(standing.told.is_some() && standing.failed.is_none() && standing.lost == 0, "{standing:?}");
     timeout(SOON, heard.close()).await.unwrap();
     store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_finds_no_room_is_not_lost_for_the_reason_of_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let (url, _heard) = listener(vec![503]).await;
+    let http = conversation::config("http://127.0.0.1", dir.path().to_owned()).http;
+    let long = Duration::from_mins(10);
+    let patience = hook::Patience { attempts_max: 4, first: long, longest: long };
+    let hook = Hook::new(hook::Config { url, secret: Secret::new("s".to_owned()), http, patience }).unwrap();
+    let event = |at: u32| hook::Event { id: at.to_string(), kind: "test", body: b"{}".to_vec() };
+    hook.start();
+    hook.tell(event(0));
+    timeout(SOON, async {
+        while hook.standing().next.is_none() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+    let next = hook.standing().next;
+    (1..).map(event).take_while(|_| hook.standing().lost == 0).for_each(|event| hook.tell(event));
+    let standing = hook.standing();
+    let why = |failed: Option<hook::Failed>| failed.map(|failed| failed.why);
+    assert_eq!(why(standing.given_up).as_deref(), Some("too many waited already"));
+    assert_eq!(why(standing.failed).as_deref(), Some("it answered 503"));
+    assert_eq!((standing.lost, standing.next), (1, next), "the one that waits is tried again when it was to be");
+    timeout(SOON, hook.close()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -1002,8 +1031,9 @@ async fn a_dead_upstream_is_told_at_once_and_counted() {
     let chosen = Arc::new(Selection::default);
     let runner = Runner::new(UpstreamKind::Wsus, &url, way, store.clone(), chosen, Arc::new(SystemClock));
     let cancel = CancellationToken::new();
-    let (one, token) = (runner.clone(), cancel.clone());
-    let run = tokio::spawn(async move { one.run(&token).await });
+    let (one, token, mine) = (runner.clone(), cancel.clone(), order(RunKind::Catalog));
+    let stopped_by = Arc::clone(&mine.stopped_by);
+    let run = tokio::spawn(async move { one.run_as(mine, &token).await });
     let waiting = timeout(SOON, async {
         loop {
             if let Some(waiting) = runner.progress().and_then(|progress| progress.waiting) {
@@ -1015,7 +1045,7 @@ async fn a_dead_upstream_is_told_at_once_and_counted() {
     let waiting = waiting.await.unwrap();
     assert!(waiting.attempt == 2 && waiting.attempts_max == 4 && waiting.wait > SOON, "{waiting:?}");
     assert!(!waiting.why.is_empty() && waiting.method.to_string() == "GetAuthConfig", "{waiting:?}");
-    runner.stopping("root");
+    stopped_by.set("root".to_owned()).unwrap();
     cancel.cancel();
     assert!(matches!(timeout(SOON, run).await.unwrap().unwrap(), Err(Error::Stopped)));
     let run = runner.history(None, 1).await.unwrap().remove(0);
@@ -1025,6 +1055,24 @@ async fn a_dead_upstream_is_told_at_once_and_counted() {
     );
     assert_eq!(run.note.troubles, BTreeMap::from([("not reached".to_owned(), 1)]));
     assert_eq!(run.counts.errors, 1);
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_stopped_before_it_begins_is_told_as_that() {
+    let sim = sim(Character::Wsus, 51, 60);
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir, Arc::new(RealDisk));
+    let runner = runner(&store, &dir, UpstreamKind::Wsus, &sim.url(), Extras::default());
+    for (by, why, again) in [(Some("root"), "stopped by root;", false), (None, "stopped by the node,", true)] {
+        let (cancel, order) = (CancellationToken::new(), order(RunKind::Catalog));
+        by.into_iter().for_each(|by| order.stopped_by.set(by.to_owned()).unwrap());
+        cancel.cancel();
+        assert!(matches!(timeout(SOON, runner.run_as(order, &cancel)).await.unwrap(), Err(Error::Stopped)));
+        let run = runner.history(None, 1).await.unwrap().remove(0);
+        assert!(run.outcome == Outcome::Stopped && run.reason.starts_with(why), "{run:?}");
+        assert_eq!(run.note.again, again, "{run:?}");
+    }
     store.close().await.unwrap();
 }
 
@@ -1062,10 +1110,28 @@ async fn a_run_that_was_cut_off_is_named_when_the_node_is_back() {
     assert!(running.await.unwrap_err().is_cancelled());
     first.close().await.unwrap();
     let second = store(&dir, Arc::new(RealDisk));
-    let two = runner(&second, &dir, UpstreamKind::Wsus, &sim.url(), Extras::default());
+    let (url, mut heard) = listener(Vec::new()).await;
+    let extras = Extras { teller: Some(teller(&url, &dir)), ..Extras::default() };
+    let two = runner(&second, &dir, UpstreamKind::Wsus, &sim.url(), extras);
     two.begin().await.unwrap();
     let runs = two.history(None, 10).await.unwrap();
     assert!(runs.len() == 1 && runs[0].outcome == Outcome::CutOff && runs[0].ended.is_some(), "{runs:?}");
+    let mut is_told = async |cut: &Run| {
+        let (kind, _, told) = next(&mut heard).await;
+        assert_eq!((kind.as_str(), &told["run"]["outcome"]), ("sync-failed", &json!("cut off")), "{told}");
+        let ended = cut.ended.unwrap().to_string();
+        assert_eq!((&told["run"]["id"], &told["run"]["ended_at"]), (&json!(cut.id), &json!(ended)), "{told}");
+        assert_eq!(told["run"]["counts"]["new"], json!(cut.counts.new), "{told}");
+    };
+    is_told(&runs[0]).await;
+    // One that breaks off in a node that goes on is told before the next run.
+    let lost = second.catalog().start_run("here".to_owned()).await.unwrap();
+    let cancel = CancellationToken::new();
+    cancel.cancel();
+    assert!(matches!(two.run(&cancel).await, Err(Error::Stopped)));
+    let cut = two.history(Some(lost + 1), 1).await.unwrap().remove(0);
+    is_told(&cut).await;
+    two.close().await;
     second.close().await.unwrap();
 }
 

@@ -881,5 +881,14 @@ async fn a_run_that_came_to_nothing_is_made_up_for() {
     node.jobs.stop(job, "ada").unwrap();
     timeout(SOON, node.jobs.wait(job, SOON)).await.unwrap();
     assert_eq!(next(&node).await.to_string(), "2026-01-06T02:00:00Z");
+    // At once, too, before the run has begun.
+    let before = node.jobs.sync_history(None, 1).await.unwrap()[0].id;
+    let job = node.jobs.start(Work::Sync, "a test").unwrap();
+    node.jobs.stop(job, "grace").unwrap();
+    let ended = timeout(SOON, node.jobs.wait(job, SOON)).await.unwrap().unwrap();
+    assert_eq!(ended.state, State::Stopped, "{:?}", ended.result);
+    let run = node.jobs.sync_history(None, 1).await.unwrap().remove(0);
+    assert!(run.id == before + 1 && run.reason.starts_with("stopped by grace;") && !run.note.again, "{run:?}");
+    assert_eq!(next(&node).await.to_string(), "2026-01-06T02:00:00Z", "nobody begins it again");
     node.close().await;
 }

@@ -25,7 +25,9 @@ fn two_readers_of_the_whole_disk_do_not_run_at_once() {
     assert!(matches!(begin(&board, &fetch), Err(Error::Full { running: 2 })));
     first.end(Ok("well".into()), Timestamp::from_ms(3000));
     assert_eq!(begin(&board, &work(false)).unwrap().id(), 3);
-    second.stop();
+    second.stop("ada");
+    second.stop("grace");
+    assert_eq!(second.stopped_by().get().map(String::as_str), Some("ada"), "who asked first");
     assert!(second.cancel().is_cancelled() && second.is_running(), "stopping is not having ended");
 }
 

@@ -150,8 +150,8 @@ async fn begin(jobs: &Jobs, cancel: &CancellationToken) -> Result<Begun, Error> 
     };
     let Some(record) = shared.board.get(job) else { return Ok(Begun::default()) };
     // Whoever stopped it a moment ago found none to stop.
-    if is_own && shared.steering.stopped().is_some() {
-        record.stop();
+    if is_own && let Some(stopped) = shared.steering.stopped() {
+        record.stop(&stopped.by);
     }
     tokio::select! {
         () = cancel.cancelled() => return Err(Error::Closing),

@@ -65,6 +65,19 @@ impl Lately {
         }
     }
 
+    /// Takes all of them back, which could not be kept, as far as there is room beside what was noted meanwhile.
+    fn put_back(&self, all: HashMap<Name, Taken>) {
+        let mut names = self.names();
+        for (name, before) in all {
+            let room = names.len() < LATELY_MAX;
+            if let Some(taken) = names.get_mut(&name) {
+                *taken = Taken { bytes: taken.bytes.saturating_add(before.bytes), since: before.since };
+            } else if room {
+                names.insert(name, before);
+            }
+        }
+    }
+
     /// Takes back names of which more may be asked for.
     fn wait_on(&self, mut partly: Vec<(Name, Taken)>) {
         partly.retain(|(_, taken)| taken.since.elapsed() < PATIENCE);
@@ -148,16 +161,33 @@ fn look(tx: &ReadTransaction, name: &Name, bytes: u64) -> Result<Said, Error> {
 
 impl Core {
     /// Steps 2 and 3. Says how many likenesses are new.
+    ///
+    /// # Errors
+    /// The index's; what was asked for then counts the next time.
     pub(crate) fn keep_asked(&self) -> Result<u64, Error> {
         let names = std::mem::take(&mut *self.catalog.asked.names());
         if names.is_empty() {
             return Ok(0);
         }
+        match self.keep_names(&names) {
+            Ok((new, partly)) => {
+                self.catalog.asked.wait_on(partly);
+                Ok(new)
+            }
+            Err(error) => {
+                self.catalog.asked.put_back(names);
+                Err(error)
+            }
+        }
+    }
+
+    /// How many likenesses are new, and the names of which too little was asked for so far.
+    fn keep_names(&self, names: &HashMap<Name, Taken>) -> Result<(u64, Vec<(Name, Taken)>), Error> {
         let now = self.clock.now();
         let (mut like, partly) = self.index.read(|tx| {
             let (mut like, mut partly) = (Vec::new(), Vec::new());
             let known = read(tx, ASKED)?;
-            for (name, taken) in &names {
+            for (name, taken) in names {
                 match look(tx, name, taken.bytes)? {
                     Said::Nothing => {}
                     Said::Partly => partly.push((name.clone(), *taken)),
@@ -173,9 +203,8 @@ impl Core {
             }
             Ok((like, partly))
         })?;
-        self.catalog.asked.wait_on(partly);
         if like.is_empty() {
-            return Ok(0);
+            return Ok((0, partly));
         }
         like.sort_unstable();
         like.dedup();
@@ -200,7 +229,7 @@ impl Core {
             }
             Ok(new)
         })?;
-        Ok(new)
+        Ok((new, partly))
     }
 }
 
@@ -230,6 +259,18 @@ mod tests {
         lately.wait_on(all);
         assert_eq!(lately.names().len(), PARTLY_MAX);
         assert_eq!(lately.names().get(&many(7)).map(|taken| taken.bytes), Some(1006), "the most is kept, and added to");
+    }
+
+    #[test]
+    fn what_could_not_be_kept_counts_the_next_time() {
+        let lately = Lately::default();
+        lately.note(&name(1), 7);
+        lately.note(&name(2), 8);
+        let all = std::mem::take(&mut *lately.names());
+        lately.note(&name(1), 5);
+        lately.put_back(all);
+        let bytes = |of| lately.names().get(&name(of)).map(|taken| taken.bytes);
+        assert_eq!([bytes(1), bytes(2)], [Some(12), Some(8)]);
     }
 
     #[test]

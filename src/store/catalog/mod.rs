@@ -295,8 +295,8 @@ impl Catalog {
         self.step(move |core| core.start_run(upstream, &note)).await
     }
 
-    /// No run is under way: those that did not end were cut off. Says how many.
-    pub async fn close_runs(&self) -> Result<u64, Error> {
+    /// No run is under way: those that did not end were cut off. Gives them as they ended, oldest first.
+    pub async fn close_runs(&self) -> Result<Vec<Run>, Error> {
         self.step(|core| core.close_runs()).await
     }
 

@@ -81,7 +81,7 @@ impl Tables<'_> {
     }
 
     /// Runs that never ended were cut off: with the last change of the catalog, since nobody was there afterwards to change it.
-    fn end_open_runs(&mut self, now: u64) -> Result<u64, Error> {
+    fn end_open_runs(&mut self, now: u64) -> Result<Vec<u64>, Error> {
         let mut open = Vec::new();
         for row in self.runs.iter()? {
             let (id, row) = row?;
@@ -90,7 +90,7 @@ impl Tables<'_> {
                 open.push((id.value(), row));
             }
         }
-        let count = open.len() as u64;
+        let ids = open.iter().map(|(id, _)| *id).collect();
         let last = self.number(CLOCK)?;
         for (id, row) in open {
             // A clock that was set back must not let a run end before it began.
@@ -98,7 +98,7 @@ impl Tables<'_> {
             let row = RunRow { outcome: code_of(Outcome::CutOff), ended: Some(ended), ..row };
             self.runs.insert(id, encode(&row)?.as_slice())?;
         }
-        Ok(count)
+        Ok(ids)
     }
 
     /// Counts what a transaction applied.
@@ -134,12 +134,17 @@ impl Core {
         Ok(id)
     }
 
-    /// At the start of a node no run is under way: those that did not end were cut off. Says how many.
-    pub(crate) fn close_runs(&self) -> Result<u64, Error> {
+    /// Before a run begins none is under way: those that did not end were cut off. Gives them as they ended, oldest first.
+    pub(crate) fn close_runs(&self) -> Result<Vec<Run>, Error> {
         if self.runs(None, 1)?.first().is_none_or(|run| run.outcome != Outcome::Running) {
-            return Ok(0);
+            return Ok(Vec::new());
         }
-        self.catalog_write(Room::Adds, |t, w| t.end_open_runs(w.now)).map(|(count, _)| count)
+        let (closed, _) = self.catalog_write(Room::Adds, |t, w| t.end_open_runs(w.now))?;
+        let mut runs = Vec::new();
+        for id in closed {
+            runs.extend(self.runs(id.checked_add(1), 1)?);
+        }
+        Ok(runs)
     }
 
     /// As [`Core::end_run`].

@@ -238,13 +238,13 @@ impl Hook {
         // Before it can be told.
         lock(&self.shared.standing).waiting += 1;
         if let Err(error) = self.shared.sender.try_send(event) {
-            self.shared.ended(None);
             let host = self.shared.label.as_str();
             let why = if matches!(error, mpsc::error::TrySendError::Full(_)) {
-                "so many wait already"
+                "too many waited already"
             } else {
-                "the node is shutting down"
+                "the node was shutting down"
             };
+            self.shared.lost(why);
             tracing::warn!(host, why, "an event is not told to the webhook");
         }
     }
@@ -269,18 +269,19 @@ impl Shared {
         self.deadline.get().map_or(LAST_WORDS, |at| at.saturating_duration_since(Instant::now()))
     }
 
-    /// An event waits no more: it was taken at this time, or given up.
-    fn ended(&self, told: Option<Timestamp>) {
+    /// The event under way waits no more: it was taken.
+    fn taken(&self) {
         let mut standing = lock(&self.standing);
         standing.waiting = standing.waiting.saturating_sub(1);
-        standing.next = None;
-        if let Some(at) = told {
-            (standing.told, standing.failed) = (Some(at), None);
-            return;
-        }
+        (standing.told, standing.failed, standing.next) = (Some(SystemTime::now().into()), None, None);
+    }
+
+    /// An event waits no more: it was given up, for this reason. When the next attempt is made is that of another one, and stays.
+    fn lost(&self, why: &str) {
+        let mut standing = lock(&self.standing);
+        standing.waiting = standing.waiting.saturating_sub(1);
         standing.lost += 1;
-        let why = standing.failed.as_ref().map_or("too many waited already", |failed| failed.why.as_str()).to_owned();
-        standing.given_up = Some(Failed { at: Timestamp::from(SystemTime::now()), why });
+        standing.given_up = Some(Failed { at: Timestamp::from(SystemTime::now()), why: why.to_owned() });
     }
 
     /// An attempt failed, and another one is made after this time, or none.
@@ -335,7 +336,7 @@ async fn one(shared: &Shared, event: &Event) {
         };
         let failure = match attempted.await {
             Some(Ok(answer)) => {
-                shared.ended(Some(SystemTime::now().into()));
+                shared.taken();
                 tracing::debug!(host, event = kind, id, status = answer.status, "told the webhook");
                 return;
             }
@@ -350,7 +351,7 @@ async fn one(shared: &Shared, event: &Event) {
         let why = said(&answer);
         if !may_pass || is_last {
             shared.failed(&why, None);
-            shared.ended(None);
+            shared.lost(&why);
             tracing::warn!(host, event = kind, id, attempts = number, why, "an event could not be told to the webhook");
             return;
         }

@@ -19,7 +19,6 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ipnet::IpNet;
-use tokio::sync::Semaphore;
 
 use crate::base::time::Timestamp;
 use crate::fleet::error::Error;
@@ -116,8 +115,6 @@ pub struct Registry {
     admission: Arc<Admission>,
     fresh: Arc<Mutex<HashMap<IpNet, Fresh>>>,
     seats: Arc<Seats>,
-    /// Who has it reads a seat anew.
-    turn: Arc<Semaphore>,
 }
 
 /// What a site has of one provider: /24, or /56.
@@ -139,16 +136,13 @@ fn judged(known: Option<Record>, told: &Registration, admit: Admit) -> Ruling<Ju
     Ruling { put, events, answer: (answer, machine) }
 }
 
+/// Times that a seat is read where others change meanwhile: whoever stays without one registers once more.
+const RESEAT_MAX: usize = 4;
+
 impl Registry {
     /// A registry of what a store keeps. Nobody has a seat yet.
     pub fn new(fleet: Fleet, admission: Admission) -> Self {
-        Self {
-            fleet,
-            admission: Arc::new(admission),
-            fresh: Arc::default(),
-            seats: Arc::default(),
-            turn: Arc::new(Semaphore::new(1)),
-        }
+        Self { fleet, admission: Arc::new(admission), fresh: Arc::default(), seats: Arc::default() }
     }
 
     /// The same with the seats of all endpoints that are known. Where they cannot be read, each registers once more.
@@ -201,7 +195,8 @@ impl Registry {
             let told = Arc::clone(&told);
             move |known| judged(known, &told, admit)
         };
-        let found = match (self.fleet.judge(endpoint, judge).await, known) {
+        let judging = self.fleet.judge_and_tell(endpoint, judge, self.seating());
+        let found = match (judging.await, known) {
             (Ok(found), _) => found,
             (Err(error), Some(known)) => {
                 tracing::warn!(%error, endpoint = %endpoint.0, "what an endpoint says of itself is not kept");
@@ -223,16 +218,24 @@ impl Registry {
         self.seats.get(endpoint)
     }
 
-    /// Reads a seat anew.
+    /// Gives whoever is known anew its seat, in the order of the commits; it is done whether or not the one who asked stays for it.
+    fn seating(&self) -> impl FnOnce(&Record) + Send + 'static {
+        let seats = Arc::clone(&self.seats);
+        move |record| seats.put(record)
+    }
+
+    /// Reads a seat anew, for one that was lost without a change of what is known.
     async fn reseat(&self, endpoint: Endpoint) -> Result<(), Error> {
-        // Never closed.
-        let _turn = self.turn.acquire().await;
-        match self.fleet.endpoint(endpoint).await {
-            Ok(Some(record)) => self.seats.put(&record),
-            Ok(None) => self.seats.take(endpoint),
-            Err(error) => {
-                self.seats.take(endpoint);
-                return Err(error.into());
+        for _ in 0..RESEAT_MAX {
+            let turn = self.fleet.turn(endpoint);
+            let read = self.fleet.endpoint(endpoint).await;
+            let found = read.as_ref().ok().and_then(Option::as_ref);
+            // What was told since is later than what was read.
+            let is_last = || self.fleet.turn(endpoint) == turn;
+            let is_done = self.seats.renew(endpoint, found, is_last);
+            read?;
+            if is_done {
+                break;
             }
         }
         Ok(())
@@ -244,10 +247,7 @@ impl Registry {
         endpoint: Endpoint,
         rule: impl Fn(Option<Record>) -> Ruling<bool> + Send + 'static,
     ) -> Result<bool, Error> {
-        self.seats.take(endpoint);
-        let changed = self.fleet.judge(endpoint, rule).await;
-        self.reseat(endpoint).await?;
-        Ok(changed?)
+        Ok(self.fleet.judge_and_tell(endpoint, rule, self.seating()).await?)
     }
 
     /// An endpoint was in touch. Waits for nothing and costs no commit; what nobody registered is not noted.
@@ -294,10 +294,8 @@ impl Registry {
 
     /// Somebody has an endpoint forgotten, with all that is kept of it; says whether it was known. If it comes again it is new.
     pub async fn forget(&self, endpoint: Endpoint) -> Result<bool, Error> {
-        self.seats.take(endpoint);
-        let was_known = self.fleet.forget(endpoint).await;
-        self.reseat(endpoint).await?;
-        Ok(was_known?)
+        let seats = Arc::clone(&self.seats);
+        Ok(self.fleet.forget_and_tell(endpoint, move || seats.take(endpoint)).await?)
     }
 
     /// Counts a new machine; `false` where its network has brought too many. Who is on the node itself is not counted: programs that play

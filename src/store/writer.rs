@@ -218,12 +218,12 @@ impl Writer {
         &self,
         room: Room,
         change: impl FnOnce(&WriteTransaction) -> Result<T, Error> + Send + 'static,
-        told: impl FnOnce() + Send + 'static,
+        told: impl FnOnce(&T) + Send + 'static,
     ) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
         let answered = move |result: Result<T, Error>| {
-            if result.is_ok() {
-                told();
+            if let Ok(value) = &result {
+                told(value);
             }
             drop(reply.send(result));
         };

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use waystation::base::time::{SystemClock, Timestamp};
@@ -9,7 +10,7 @@ use waystation::fleet::registry::{Admission, Admit, Called, NEW_MAX, Registered,
 use waystation::model::deployment::Endpoint;
 use waystation::model::update::UpdateId;
 use waystation::store::Store;
-use waystation::store::fleet::{Admitted, Bios, Contact, EventKind, FORMER_MAX, HISTORY_MAX, Os, Registration};
+use waystation::store::fleet::{Admitted, Bios, Contact, EventKind, FORMER_MAX, HISTORY_MAX, News, Os, Registration};
 
 use crate::fault_disk::{FaultDisk, Faults};
 use crate::small_store::{config, open};
@@ -150,6 +151,46 @@ async fn who_is_new_is_let_in_by_network_and_in_numbers() {
     assert!(many.join_all().await.iter().all(|one| *one == Registered::Accepted), "the node itself is not counted");
     assert!(registry.fleet().forget(endpoint(6)).await.unwrap());
     assert!(kinds(&registry, 6).await.is_empty());
+}
+
+/// Polls a future so often, and lets go of it; says whether it came to its end.
+async fn polled(times: usize, future: impl Future) -> bool {
+    let mut future = Box::pin(future);
+    let mut left = times;
+    std::future::poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(_) => Poll::Ready(true),
+        Poll::Pending => {
+            left -= 1;
+            if left == 0 { Poll::Ready(false) } else { Poll::Pending }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn who_leaves_while_it_is_written_is_seated_as_it_is_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = Registry::new(open(dir.path()).fleet(), Admission::default());
+    registry.fleet().listen();
+    let mut cut_off = 0;
+    for of in 1..=6 {
+        let times = usize::try_from(of).unwrap();
+        let is_done = polled(times, registry.registered(machine(of, &format!("m{of}"), "10.2.0.1", 0))).await;
+        // What comes after it is written after it.
+        assert!(!registry.forget(endpoint(1000)).await.unwrap());
+        let known = registry.fleet().endpoint(endpoint(of)).await.unwrap();
+        assert_eq!(registry.seat(endpoint(of)).is_some(), known.is_some(), "after {times} looks");
+        let came = registry.fleet().news().contains(&News::Came(endpoint(of)));
+        assert_eq!(came, known.is_some());
+        if known.is_some() && !is_done {
+            cut_off += 1;
+            polled(1, registry.forget(endpoint(of))).await;
+            assert!(!registry.forget(endpoint(1000)).await.unwrap());
+            assert!(registry.fleet().endpoint(endpoint(of)).await.unwrap().is_none());
+            assert!(registry.seat(endpoint(of)).is_none());
+        }
+    }
+    assert!(cut_off > 0, "one left while the writer had what it said");
 }
 
 #[tokio::test]

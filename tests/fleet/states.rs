@@ -84,6 +84,33 @@ async fn stocked(path: &Path, many: u32) -> Store {
     store
 }
 
+fn machine(of: u32) -> Registration {
+    Registration {
+        endpoint: endpoint(of),
+        name: format!("pc{of}.example"),
+        os: Os::default(),
+        maker: String::new(),
+        model: String::new(),
+        bios: Bios::default(),
+        architecture: String::new(),
+        client_version: String::new(),
+        targets: vec![],
+        address: "127.0.0.1".parse().unwrap(),
+        at: Timestamp::from_ms(u64::from(T) * 1000),
+    }
+}
+
+/// These endpoints are known.
+async fn register(store: &Store, which: std::ops::RangeInclusive<u32>) {
+    let registry = Registry::new(store.fleet(), Admission::default());
+    let mut all = tokio::task::JoinSet::new();
+    for of in which {
+        let registry = registry.clone();
+        all.spawn(async move { registry.registered(machine(of)).await.unwrap() });
+    }
+    all.join_all().await;
+}
+
 fn snapshot(at: u32, states: impl IntoIterator<Item = (u32, State)>) -> Told {
     Told { at, what: What::Snapshot(states.into_iter().map(|(of, state)| (id(of), state)).collect()) }
 }
@@ -106,6 +133,7 @@ async fn states(compliance: &Compliance, of: u32) -> BTreeMap<UpdateId, State> {
 async fn what_was_told_outlives_a_restart_and_lies_in_a_backup() {
     let dir = tempfile::tempdir().unwrap();
     let store = stocked(&dir.path().join("data"), 4).await;
+    register(&store, 1..=2).await;
     let compliance = Compliance::new(&store);
     let told = [
         snapshot(T, [(1, State::NotInstalled), (2, State::Failed), (3, State::Installed), (77, State::Installed)]),
@@ -141,6 +169,7 @@ async fn what_was_told_outlives_a_restart_and_lies_in_a_backup() {
     store.fleet().keep_states().await.unwrap();
     store.backup(copy.clone()).await.unwrap();
     // What was gathered is written at the end too.
+    register(&store, 3..=3).await;
     compliance.report(endpoint(3), vec![snapshot(T, [(4, State::Installed)])]).await.unwrap();
     store.close().await.unwrap();
     drop(store);
@@ -163,6 +192,7 @@ async fn the_catalog_the_registry_and_people_move_the_counts() {
     let dir = tempfile::tempdir().unwrap();
     let store = stocked(dir.path(), 4).await;
     let compliance = Compliance::new(&store);
+    register(&store, 1..=1).await;
     compliance.report(endpoint(1), vec![snapshot(T, [(1, State::NotInstalled), (2, State::Failed)])]).await.unwrap();
     let missing = async || {
         let wanted = Wanted { missing: true, ..Wanted::default() };
@@ -183,20 +213,7 @@ async fn the_catalog_the_registry_and_people_move_the_counts() {
 
     // Who registers is there before it tells, and who is forgotten leaves nothing.
     let registry = Registry::new(store.fleet(), Admission::default());
-    let machine = Registration {
-        endpoint: endpoint(2),
-        name: "pc2.example".into(),
-        os: Os::default(),
-        maker: String::new(),
-        model: String::new(),
-        bios: Bios::default(),
-        architecture: String::new(),
-        client_version: String::new(),
-        targets: vec![],
-        address: "10.0.0.2".parse().unwrap(),
-        at: Timestamp::from_ms(u64::from(T) * 1000),
-    };
-    registry.registered(machine).await.unwrap();
+    registry.registered(machine(2)).await.unwrap();
     let totals = summary(&compliance).await.totals;
     assert_eq!((totals.endpoints, totals.unscanned), (2, 1));
     store.fleet().forget(endpoint(1)).await.unwrap();
@@ -205,6 +222,12 @@ async fn the_catalog_the_registry_and_people_move_the_counts() {
     assert!(compliance.history(endpoint(1)).await.unwrap().is_empty());
     store.fleet().keep_states().await.unwrap();
     assert!(store.fleet().standings(None).await.unwrap().is_empty(), "what was gathered of it went too");
+    // A report that was under way while it was forgotten.
+    compliance.report(endpoint(1), vec![snapshot(T + 90_000, [(1, State::Installed)])]).await.unwrap();
+    compliance.report(endpoint(1), vec![snapshot(T + 90_001, [(1, State::NotInstalled)])]).await.unwrap();
+    store.fleet().keep_states().await.unwrap();
+    assert!(store.fleet().standings(None).await.unwrap().is_empty(), "it does not come back");
+    assert!(store.fleet().changes(endpoint(1)).await.unwrap().is_empty());
     store.close().await.unwrap();
 }
 
@@ -212,6 +235,7 @@ async fn the_catalog_the_registry_and_people_move_the_counts() {
 async fn a_history_has_an_end() {
     let dir = tempfile::tempdir().unwrap();
     let store = stocked(dir.path(), 1).await;
+    register(&store, 1..=1).await;
     let compliance = Compliance::new(&store);
     for at in 0..u32::try_from(2 * CHANGES_MAX).unwrap() {
         let state = if at % 2 == 0 { State::NotInstalled } else { State::Installed };
@@ -233,6 +257,9 @@ async fn five_thousand_machines_take_little_room() {
     const MACHINES: u32 = 5_000;
     let dir = tempfile::tempdir().unwrap();
     let store = stocked(dir.path(), 250).await;
+    for from in (0..MACHINES).step_by(500) {
+        register(&store, from..=from + 499).await;
+    }
     let index = dir.path().join("node.redb");
     let before = std::fs::metadata(&index).unwrap().len();
     let compliance = Compliance::new(&store);

@@ -192,8 +192,13 @@ async fn what_is_said_is_told_by_the_change_log_and_lies_in_a_backup() {
     waystation::store::restore(&config(dir.path()), &waystation::base::disk::RealDisk, &backup).unwrap();
     let (store, _) = open(dir.path());
     assert_eq!(seen(&store).await, whole);
-    // A machine that is forgotten is in no group any more.
+    // A machine that is forgotten is in no group any more, and what was said for it alone is gone and logged.
+    let after = store.catalog().standing().await.unwrap().clock;
     store.fleet().forget(Endpoint(id(8))).await.unwrap();
+    let left = words(&store.approvals(), 1).await.approvals;
+    assert!(!left.contains_key(&endpoint(8)) && left.contains_key(&endpoint(9)));
+    let page = store.catalog().changes(after, u32::MAX, 100).await.unwrap();
+    assert_eq!(page.decisions.iter().map(|line| (line.id, line.group)).collect::<Vec<_>>(), [(id(1), single)]);
     assert_eq!(store.approvals().placed(vec![Endpoint(id(8))]).await.unwrap(), [vec![]]);
     store.close().await.unwrap();
 }

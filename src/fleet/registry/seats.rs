@@ -1,8 +1,8 @@
 //! Who is served, in memory, so that no request of a scan reads the index for it.
 //!
-//! There are as many seats as endpoints, and of those the store has a limit. A seat is read from the store after every change of what
-//! is known, one reader at a time, so that a reader who was overtaken puts nothing old in its place; and it is taken away before a
-//! change, so that one that is cut off leaves nothing behind but a machine that has to register once more.
+//! There are as many seats as endpoints, and of those the store has a limit. A seat is put or taken by the store's writer with each
+//! change of what is known, in the order of the commits and whoever leaves meanwhile. One that was lost otherwise is read from the
+//! store, and put only where nothing changed since it was read.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -103,16 +103,34 @@ impl Seats {
 
     pub(super) fn put(&self, record: &Record) {
         let seat = Arc::new(Seat::of(record));
+        set(&mut self.seats(), seat);
+    }
+
+    /// What was read of an endpoint, or that it cannot be, counts if `is_last` says so while nobody else puts or takes anything; says
+    /// whether it does.
+    pub(super) fn renew(&self, endpoint: Endpoint, record: Option<&Record>, is_last: impl FnOnce() -> bool) -> bool {
+        let seat = record.map(|record| Arc::new(Seat::of(record)));
         let mut seats = self.seats();
-        // The store keeps no more; what it has forgotten since without our knowing is not worth an order.
-        let is_full = u64::try_from(seats.len()).unwrap_or(u64::MAX) >= ENDPOINTS_MAX;
-        if is_full && !seats.contains_key(&seat.endpoint) {
-            seats.clear();
+        let counts = is_last();
+        if counts {
+            match seat {
+                Some(seat) => set(&mut seats, seat),
+                None => drop(seats.remove(&endpoint)),
+            }
         }
-        seats.insert(seat.endpoint, seat);
+        counts
     }
 
     pub(super) fn take(&self, endpoint: Endpoint) {
         self.seats().remove(&endpoint);
     }
+}
+
+fn set(seats: &mut HashMap<Endpoint, Arc<Seat>>, seat: Arc<Seat>) {
+    // The store keeps no more; what it has forgotten since without our knowing is not worth an order.
+    let is_full = u64::try_from(seats.len()).unwrap_or(u64::MAX) >= ENDPOINTS_MAX;
+    if is_full && !seats.contains_key(&seat.endpoint) {
+        seats.clear();
+    }
+    seats.insert(seat.endpoint, seat);
 }

@@ -37,6 +37,10 @@ const STEP: usize = 5_000;
 /// After following it took so long, it is not followed again for so many times that.
 const REST: u32 = 4;
 
+/// Views of some categories that are kept: those that agents ask for (definitions of a product, the Store) are few, and one that
+/// was pushed out is made from a whole view in milliseconds.
+const PARTS_MAX: usize = 16;
+
 /// A state of the catalog.
 #[derive(Clone, Debug)]
 pub(super) struct Known {
@@ -71,8 +75,10 @@ pub(super) struct Catalogs {
     turn: Arc<Semaphore>,
     /// Not followed again before.
     rests_until: Mutex<Option<Instant>>,
-    /// By whom they are for, and the categories of a scan, sorted; none for all.
-    views: Views<(Whose, Vec<UpdateId>)>,
+    /// All that is delivered, by whom it is for.
+    views: Views<Whose>,
+    /// Parts of these for scans of some categories, sorted. Clients choose them: they push out each other, and nobody's whole view.
+    parts: Views<(Whose, Vec<UpdateId>)>,
 }
 
 impl Catalogs {
@@ -86,6 +92,7 @@ impl Catalogs {
             turn: Arc::new(Semaphore::new(1)),
             rests_until: Mutex::default(),
             views: Views::default(),
+            parts: Views::new(PARTS_MAX),
         }
     }
 
@@ -196,7 +203,7 @@ impl Catalogs {
         // Where updates are detected by their age, what is detected is another set each day.
         let day = self.detection.days.map_or(0, |_| Day::from(now).number());
         let generation = Generation { catalog: clock, approvals: clock, day };
-        let whole = self.views.get(&(whose.clone(), Vec::new()), generation, |before| {
+        let whole = self.views.get(whose, generation, |before| {
             let ordered = known.spoken.ordered(&known.graph, whose, &self.detection, now);
             View::new(&known.graph, &ordered, clock, before)
         });
@@ -210,7 +217,7 @@ impl Catalogs {
         let mut sorted = categories.to_vec();
         sorted.sort_unstable();
         sorted.dedup();
-        let view = self.views.get(&(whose.clone(), sorted.clone()), generation, |_| {
+        let view = self.parts.get(&(whose.clone(), sorted.clone()), generation, |_| {
             // Their number was looked at.
             whole.only(&known.graph, &sorted).unwrap_or_default()
         });

@@ -9,7 +9,7 @@ use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata};
 
 use crate::base::time::Timestamp;
 use crate::model::deployment::inherit::Words;
-use crate::model::deployment::{Action, Approval, Said, Target};
+use crate::model::deployment::{Action, Approval, Endpoint, Said, Target};
 use crate::model::policy::{Decision, Group, Word};
 use crate::model::update::UpdateId;
 use crate::store::approvals::PAGE_MAX;
@@ -329,6 +329,25 @@ impl Tables<'_> {
         self.log_decision(w, &decided, if said == WITHDRAWN { GONE } else { HERE })?;
         self.approvals.insert(&key, encode(&ApprovalRow { at, ..row })?.as_slice())?;
         Ok(is_other)
+    }
+
+    /// What was said for an endpoint goes with it, and the log tells of each update that it was said of. Reads all keys: an endpoint is
+    /// forgotten by somebody's word, and that is rare.
+    pub(crate) fn drop_endpoint(&mut self, w: &mut Work<'_>, endpoint: Endpoint) -> Result<(), Error> {
+        let mut found: Vec<ApprovalKey> = Vec::new();
+        for row in self.approvals.range::<&ApprovalKey>(..)? {
+            let key = *row?.0.value();
+            if of_approval_key(&key).is_some_and(|(_, target)| target == Target::Endpoint(endpoint)) {
+                found.push(key);
+            }
+        }
+        for key in found {
+            self.approvals.remove(&key)?;
+            if let Some((update, _)) = of_approval_key(&key) {
+                self.log_decision(w, &decision_key(update.bytes(), SINGLE.0.bytes()), GONE)?;
+            }
+        }
+        Ok(())
     }
 
     /// What is shared changed.

@@ -40,12 +40,25 @@ impl Core {
         room: Room,
         change: impl FnOnce(&mut Tables<'_>, &mut Work<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<(T, Applied), Error> {
+        self.catalog_write_with(room, |_| Ok(()), change, || ())
+    }
+
+    /// As [`Self::catalog_write`], after something in tables of others in the same transaction; `told` is run behind the commit, and must
+    /// not block.
+    pub(crate) fn catalog_write_with<T: Send + 'static>(
+        &self,
+        room: Room,
+        before: impl FnOnce(&redb::WriteTransaction) -> Result<(), Error> + Send + 'static,
+        change: impl FnOnce(&mut Tables<'_>, &mut Work<'_>) -> Result<T, Error> + Send + 'static,
+        told: impl FnOnce() + Send + 'static,
+    ) -> Result<(T, Applied), Error> {
         let dictionaries: Arc<Dictionaries> = Arc::clone(&self.catalog.dictionaries);
         let search: Arc<Search> = Arc::clone(&self.catalog.search);
         let now = self.clock.now().ms();
         let (value, outcome) = self.writer.write_and_tell(
             room,
             move |tx| {
+                before(tx)?;
                 let mut tables = Tables::open(tx)?;
                 let mut work = Work::begin(&tables, &dictionaries, now)?;
                 let value = change(&mut tables, &mut work)?;
@@ -59,7 +72,10 @@ impl Core {
                 }
                 Ok((value, outcome))
             },
-            move |(_, outcome): &mut (T, Outcome)| search.push(std::mem::take(&mut outcome.touched)),
+            move |(_, outcome): &mut (T, Outcome)| {
+                search.push(std::mem::take(&mut outcome.touched));
+                told();
+            },
         )?;
         Ok((value, outcome.applied))
     }

@@ -193,12 +193,21 @@ pub(super) fn tell(tx: &WriteTransaction, id: &Guid, events: Vec<Event>) -> Resu
     Ok(())
 }
 
-/// What the judge answers, and whether the endpoint is a new one.
+/// What came of a judgement.
+pub(super) struct Ruled<T> {
+    pub(super) answer: T,
+    /// What was written.
+    pub(super) put: Option<Record>,
+    /// Nothing was known of the endpoint before, and now something is.
+    pub(super) is_new: bool,
+}
+
+/// Lays what is known before the judge, and writes what it rules.
 pub(super) fn rule<T>(
     tx: &WriteTransaction,
     endpoint: Endpoint,
     judge: &impl Fn(Option<Record>) -> Ruling<T>,
-) -> Result<(T, bool), Error> {
+) -> Result<Ruled<T>, Error> {
     let id = endpoint.0.bytes();
     let mut rows = tx.open_table(ENDPOINTS)?;
     let known = rows.get(id)?.map(|row| record_of(id, row.value())).transpose()?;
@@ -216,7 +225,7 @@ pub(super) fn rule<T>(
     if put.is_some() || !is_new {
         tell(tx, id, events)?;
     }
-    Ok((answer, is_new && put.is_some()))
+    Ok(Ruled { answer, is_new: is_new && put.is_some(), put })
 }
 
 pub(super) fn forget(tx: &WriteTransaction, endpoint: Endpoint) -> Result<bool, Error> {

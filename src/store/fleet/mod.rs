@@ -31,6 +31,7 @@ mod value;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::base::time::Timestamp;
@@ -39,6 +40,7 @@ use crate::model::update::UpdateId;
 use crate::store::core::Core;
 use crate::store::error::Error;
 use crate::store::fleet::states::Batch;
+use crate::store::writer::Room;
 
 pub(crate) use crate::store::fleet::contacts::{ContactTick, Gathered};
 pub use crate::store::fleet::endpoints::{ENDPOINTS_MAX, HISTORY_MAX, PAGE_MAX};
@@ -96,19 +98,35 @@ impl Fleet {
         endpoint: Endpoint,
         judge: impl Fn(Option<Record>) -> Ruling<T> + Send + 'static,
     ) -> Result<T, Error> {
+        self.judge_and_tell(endpoint, judge, |_| ()).await
+    }
+
+    /// As [`Self::judge`], and then tells what was put, where something was: in the order of the commits, whether or not the caller is
+    /// still there, and after [`Self::turn`] is another one. `told` must not block.
+    pub async fn judge_and_tell<T: Send + 'static>(
+        &self,
+        endpoint: Endpoint,
+        judge: impl Fn(Option<Record>) -> Ruling<T> + Send + 'static,
+        told: impl FnOnce(&Record) + Send + 'static,
+    ) -> Result<T, Error> {
         let known = self.endpoint(endpoint).await?;
         let ruling = judge(known);
         if ruling.put.is_none() && ruling.events.is_empty() {
             return Ok(ruling.answer);
         }
         self.core.writable()?;
-        let ruled = self.core.change_fleet(move |tx| endpoints::rule(tx, endpoint, &judge)).await;
-        self.core.heard.turns.turn(endpoint);
-        let (answer, is_new) = ruled?;
-        if is_new {
-            self.core.states.tell(News::Came(endpoint));
-        }
-        Ok(answer)
+        let rule = move |tx: &redb::WriteTransaction| endpoints::rule(tx, endpoint, &judge);
+        let (heard, states) = (Arc::clone(&self.core.heard), Arc::clone(&self.core.states));
+        let told = move |ruled: &endpoints::Ruled<T>| {
+            heard.turns.turn(endpoint);
+            if ruled.is_new {
+                states.tell(News::Came(endpoint));
+            }
+            if let Some(record) = &ruled.put {
+                told(record);
+            }
+        };
+        Ok(self.core.writer.change_and_tell(Room::Adds, rule, told).await?.answer)
     }
 
     /// What is known of an endpoint.
@@ -152,18 +170,18 @@ impl Fleet {
 
     /// Forgets an endpoint with all that is kept of it; says whether it was known.
     pub async fn forget(&self, endpoint: Endpoint) -> Result<bool, Error> {
+        self.forget_and_tell(endpoint, || ()).await
+    }
+
+    /// As [`Self::forget`], and then tells that it is gone, as [`Self::judge_and_tell`] does. `told` must not block.
+    pub async fn forget_and_tell(
+        &self,
+        endpoint: Endpoint,
+        told: impl FnOnce() + Send + 'static,
+    ) -> Result<bool, Error> {
         self.core.writable()?;
-        let states = Arc::clone(&self.core.states);
-        let forget = move |tx: &redb::WriteTransaction| {
-            states.drop_of(endpoint);
-            states::forget(tx, endpoint)?;
-            endpoints::forget(tx, endpoint)
-        };
-        let states = Arc::clone(&self.core.states);
-        let told = move || states.tell(News::Went(endpoint));
-        let forgotten = self.core.writer.change_and_tell(crate::store::writer::Room::Frees, forget, told).await;
-        self.core.heard.turns.turn(endpoint);
-        forgotten
+        let core = Arc::clone(&self.core);
+        self.core.syncing.run(move || forget(&core, endpoint, told)).await?
     }
 
     /// An endpoint told how updates stand there, and which of that is new. Waits for nothing; says whether so much is gathered that
@@ -199,7 +217,7 @@ impl Fleet {
         self.look(|core| core.index.read(states::numbers)).await
     }
 
-    /// Endpoints behind `after` that have registered or told something, with what they told as far as it is written; at most
+    /// Endpoints behind `after` that are known, with what they told as far as it is written; at most
     /// [`PAGE_MAX`]. Where there are none there are no more.
     pub async fn standings(
         &self,
@@ -236,11 +254,31 @@ impl Fleet {
     }
 }
 
+/// All that is kept of it goes in one transaction. Blocks.
+fn forget(core: &Core, endpoint: Endpoint, told: impl FnOnce() + Send + 'static) -> Result<bool, Error> {
+    let was_known = Arc::new(AtomicBool::new(false));
+    let (states, known) = (Arc::clone(&core.states), Arc::clone(&was_known));
+    let before = move |tx: &redb::WriteTransaction| {
+        states.drop_of(endpoint);
+        states::forget(tx, endpoint)?;
+        known.store(endpoints::forget(tx, endpoint)?, Ordering::Relaxed);
+        Ok(())
+    };
+    let (heard, states) = (Arc::clone(&core.heard), Arc::clone(&core.states));
+    let told = move || {
+        heard.turns.turn(endpoint);
+        states.tell(News::Went(endpoint));
+        told();
+    };
+    core.catalog_write_with(Room::Frees, before, move |t, w| t.drop_endpoint(w, endpoint), told)?;
+    Ok(was_known.load(Ordering::Relaxed))
+}
+
 impl Core {
     async fn change_fleet<T: Send + 'static>(
         &self,
         change: impl FnOnce(&redb::WriteTransaction) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        self.writer.change(crate::store::writer::Room::Adds, change).await
+        self.writer.change(Room::Adds, change).await
     }
 }

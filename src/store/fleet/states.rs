@@ -183,28 +183,29 @@ pub(super) fn numbers(tx: &ReadTransaction) -> Result<Vec<(u32, UpdateId)>, Erro
         .collect()
 }
 
-/// Endpoints behind `after` that have registered or told something, with what they told; one that cannot be read told nothing.
+/// Endpoints behind `after` that are known, with what they told; one that cannot be read told nothing.
 pub(super) fn page(
     tx: &ReadTransaction,
     after: Option<Endpoint>,
     limit: usize,
 ) -> Result<Vec<(Endpoint, Option<Standing>)>, Error> {
-    let from = || after.as_ref().map_or(Bound::Unbounded, |after| Bound::Excluded(after.0.bytes()));
-    let mut found = std::collections::BTreeMap::new();
-    if let Some(rows) = table(tx, ENDPOINTS)? {
-        for row in rows.range::<&Guid>((from(), Bound::Unbounded))?.take(limit) {
-            found.insert(*row?.0.value(), None);
-        }
+    let from = after.as_ref().map_or(Bound::Unbounded, |after| Bound::Excluded(after.0.bytes()));
+    let (Some(endpoints), states) = (table(tx, ENDPOINTS)?, table(tx, STATES)?) else { return Ok(vec![]) };
+    let mut found = Vec::new();
+    for row in endpoints.range::<&Guid>((from, Bound::Unbounded))?.take(limit) {
+        let id = *row?.0.value();
+        let told = match &states {
+            Some(states) => states.get(&id)?,
+            None => None,
+        };
+        let standing = told.and_then(|row| {
+            Standing::of_row(row.value())
+                .inspect_err(|error| tracing::warn!(%error, "what an endpoint told is lost until its next scan"))
+                .ok()
+        });
+        found.push((Endpoint(UpdateId::new(id)), standing));
     }
-    if let Some(rows) = table(tx, STATES)? {
-        for row in rows.range::<&Guid>((from(), Bound::Unbounded))?.take(limit) {
-            let (id, row) = row?;
-            let standing = Standing::of_row(row.value())
-                .inspect_err(|error| tracing::warn!(%error, "what an endpoint told is lost until its next scan"));
-            found.insert(*id.value(), standing.ok());
-        }
-    }
-    Ok(found.into_iter().take(limit).map(|(id, standing)| (Endpoint(UpdateId::new(id)), standing)).collect())
+    Ok(found)
 }
 
 pub(super) fn changes(tx: &ReadTransaction, states: &States, endpoint: Endpoint) -> Result<Vec<Change>, Error> {
@@ -226,12 +227,20 @@ pub(super) fn write(tx: &WriteTransaction, batch: &Batch) -> Result<(), Error> {
     for (number, id) in &batch.numbers {
         updates.insert(*number, id)?;
     }
+    // What was told by one that is forgotten leaves nothing behind.
+    let endpoints = tx.open_table(ENDPOINTS)?;
     let mut rows = tx.open_table(STATES)?;
     for (id, row) in &batch.rows {
+        if endpoints.get(id)?.is_none() {
+            continue;
+        }
         rows.insert(id, row.as_slice())?;
     }
     let mut rows = tx.open_table(CHANGES)?;
     for (id, new) in &batch.changes {
+        if endpoints.get(id)?.is_none() {
+            continue;
+        }
         let old = rows.get(id)?.map(|row| decode::<ChangesRow>(TABLE, row.value())).transpose();
         // A row that cannot be read is worth less than what came since.
         let mut row = old.unwrap_or_else(|error| {

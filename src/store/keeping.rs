@@ -19,14 +19,14 @@ impl Store {
     pub async fn pin(&self, blake3: Blake3, by: &str) -> Result<(), Error> {
         let (by, at, cache) = (by.to_owned(), self.core.clock.now().ms(), Arc::clone(&self.core.cache));
         let change = move |tx: &redb::WriteTransaction| pins::pin(tx, blake3.as_bytes(), &by, at);
-        self.core.writer.change_and_tell(Room::Adds, change, move |_| cache.drop_payload(&blake3, None)).await
+        self.core.writer.change_and_tell(Room::Adds, change, move |()| cache.drop_payload(&blake3, None)).await
     }
 
     /// Takes the pin away; an unproven payload gets an end again.
     pub async fn unpin(&self, blake3: Blake3) -> Result<(), Error> {
         let (end, cache) = (self.core.clock.now().after(self.core.config.unproven).ms(), Arc::clone(&self.core.cache));
         let change = move |tx: &redb::WriteTransaction| pins::unpin(tx, &blake3, end);
-        self.core.writer.change_and_tell(Room::Frees, change, move |_| cache.drop_payload(&blake3, None)).await
+        self.core.writer.change_and_tell(Room::Frees, change, move |()| cache.drop_payload(&blake3, None)).await
     }
 
     /// Deletes a payload; whoever is being served from it keeps its bytes. `Gone` where it is not held.

@@ -245,7 +245,7 @@ impl Store {
             }
             entries::put_alias(tx, &key, &AliasRow::of(id, &alias))
         };
-        self.core.writer.change_and_tell(Room::Adds, change, move |_| cache.drop_name(&name)).await
+        self.core.writer.change_and_tell(Room::Adds, change, move |()| cache.drop_name(&name)).await
     }
 
     /// New freshness after a revalidation; `Gone` where the name points to nothing.
@@ -261,14 +261,14 @@ impl Store {
             let alias = Alias { validators, freshness, ..old.alias() };
             entries::put_alias(tx, &key, &AliasRow::of(&old.blake3, &alias))
         };
-        self.core.writer.change_and_tell(Room::Adds, change, move |_| cache.drop_name(&name)).await
+        self.core.writer.change_and_tell(Room::Adds, change, move |()| cache.drop_name(&name)).await
     }
 
     /// Takes a name away (the payload goes when no origin or digest wants it: by eviction).
     pub async fn forget(&self, name: &Name) -> Result<(), Error> {
         let (key, name, cache) = (name_key(name), name.clone(), Arc::clone(&self.core.cache));
         let change = move |tx: &redb::WriteTransaction| entries::take_alias(tx, &key).map(drop);
-        self.core.writer.change_and_tell(Room::Frees, change, move |_| cache.drop_name(&name)).await
+        self.core.writer.change_and_tell(Room::Frees, change, move |()| cache.drop_name(&name)).await
     }
 
     /// What was said of a name before it was held.

@@ -148,16 +148,11 @@ impl Pump {
             }
             // The planner may have cut the extent short meanwhile.
             let end = self.shared.lock().extents.get(&self.id).map_or(at, |extent| extent.end.min(end));
-            let mut len = pending.len.min(end.saturating_sub(at)).min(BATCH);
-            if at + len < end && at + len + HELD_BACK > end && len > HELD_BACK {
-                len = end - HELD_BACK - at;
-            }
-            if len == 0 {
-                match over {
-                    Some(pumped) => return pumped,
-                    None => continue,
-                }
-            }
+            let len = match step(at, end, pending.len, over.is_some()) {
+                Step::Write(len) => len,
+                Step::Look => continue,
+                Step::End => return over.unwrap_or(Pumped::Cut),
+            };
             let parts = pending.take(len);
             if let Err(error) = self.store_bytes(at, parts).await {
                 return Pumped::Disk(error);
@@ -194,6 +189,31 @@ impl Pump {
             self.shared.mark(gap);
         }
         Ok(())
+    }
+}
+
+/// What a pump does next.
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    /// This much is written.
+    Write(u64),
+    /// Nothing can be written: what is wanted is looked at anew.
+    Look,
+    /// Nothing more comes, and something is missing.
+    End,
+}
+
+/// What is done with `pending` bytes that begin at `at`, of an extent that now ends at `end`; `over`: the body has ended. An extent that
+/// was given back has nothing that could be missing, however its body ended: what has come of it is being asked for anew.
+fn step(at: u64, end: u64, pending: u64, over: bool) -> Step {
+    let mut len = pending.min(end.saturating_sub(at)).min(BATCH);
+    if at + len < end && at + len + HELD_BACK > end && len > HELD_BACK {
+        len = end - HELD_BACK - at;
+    }
+    match len {
+        0 if over && at < end => Step::End,
+        0 => Step::Look,
+        len => Step::Write(len),
     }
 }
 
@@ -293,6 +313,22 @@ mod tests {
         assert_eq!(pending.len, 2);
         assert_eq!(pending.take(9), ["e", "f"]);
         assert_eq!((pending.len, pending.take(1).len()), (0, 0));
+    }
+
+    #[test]
+    fn a_body_that_ends_accuses_nobody_of_what_was_given_back() {
+        let end = 4 * BATCH;
+        // All of a piece came, and the planner has given the extent back meanwhile: at its beginning, or before what was written last.
+        assert_eq!(step(BATCH, BATCH, BATCH, true), Step::Look);
+        assert_eq!(step(2 * BATCH, BATCH, 10, true), Step::Look);
+        assert_eq!(step(BATCH, BATCH + 10, BATCH, true), Step::Write(10));
+        // What is missing is missing.
+        assert_eq!(step(BATCH, end, 0, true), Step::End);
+        assert_eq!(step(BATCH, end, 0, false), Step::Look);
+        assert_eq!(step(BATCH, end, 7, true), Step::Write(7));
+        assert_eq!(step(0, end, 9 * BATCH, false), Step::Write(BATCH));
+        // The end is written in one go.
+        assert_eq!(step(0, BATCH, BATCH - 1, false), Step::Write(BATCH - HELD_BACK));
     }
 
     #[test]

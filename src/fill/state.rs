@@ -31,7 +31,8 @@ use self::demands::{Demand, begins_within};
 pub(super) use self::leave::Step;
 pub(super) use self::writers::Writers;
 
-/// A stalled extent is that far behind the others: where the link went dead they all fell silent together.
+/// A stalled extent is that far behind the others, and for that long they have got theirs: where the link went dead they all fell
+/// silent together, and once it is back one of them is the first.
 const STALLED_BEHIND: Duration = Duration::from_secs(1);
 
 /// How far the proof is.
@@ -116,6 +117,8 @@ pub(super) struct State {
     pub(super) meter: Meter,
     /// When bytes came last, over whichever connection.
     fed_at: Option<Instant>,
+    /// Since when they have been coming without a gap of [`STALLED_BEHIND`].
+    fed_since: Option<Instant>,
     pub(super) written: u64,
     pub(super) synced: u64,
     pub(super) leases: usize,
@@ -158,6 +161,7 @@ impl State {
             listed: None,
             meter: Meter::default(),
             fed_at: None,
+            fed_since: None,
             written: 0,
             synced: 0,
             leases: 0,
@@ -208,6 +212,9 @@ impl State {
         let now = Instant::now();
         self.written += new;
         self.meter.add(now, new);
+        if self.fed_at.is_none_or(|last| now.saturating_duration_since(last) >= STALLED_BEHIND) {
+            self.fed_since = Some(now);
+        }
         self.fed_at = Some(now);
         if let Some(last_new) = last_new {
             self.hold_if_complete(last_new);
@@ -284,9 +291,12 @@ impl State {
     /// Gives back extents whose connections are dead: bytes came over each, and then none for long while others got theirs.
     /// Where all are silent it is the link, and asking anew would help nobody.
     pub(super) fn release_stalled(&mut self, now: Instant) -> bool {
-        let Some(last) = self.fed_at else {
+        let (Some(last), Some(since)) = (self.fed_at, self.fed_since) else {
             return false;
         };
+        if last.saturating_duration_since(since) < STALLED_BEHIND {
+            return false;
+        }
         let mut released = false;
         for extent in self.extents.values_mut().filter(|extent| extent.is_flying()) {
             if let Some(fed) = extent.fed_at

@@ -48,24 +48,40 @@ async fn a_client_that_does_not_read_does_not_outrank_one_that_starves() {
 #[tokio::test(start_paused = true)]
 async fn an_extent_is_given_back_only_where_others_get_bytes() {
     let mut state = State::new();
-    state.size = 40 * PIECE;
-    let now = Instant::now();
-    let fed = |seconds| Some(now + Duration::from_secs(seconds));
+    state.size = 80 * PIECE;
+    let seconds = Duration::from_secs;
     for id in 0..3 {
-        state.extents.insert(id, Extent::new(Span::at(id * 8 * PIECE, 8 * PIECE)));
+        state.extents.insert(id, Extent::new(Span::at(id * 16 * PIECE, 16 * PIECE)));
     }
-    assert!(!state.release_stalled(now + Duration::from_mins(1)), "no answer yet is no stall");
-    for extent in state.extents.values_mut() {
-        extent.fed_at = fed(0);
+    // Extents get a byte each, as a pump does it.
+    let mut step = 0;
+    let mut feed = |state: &mut State, ids: &[u64]| {
+        step += 1;
+        for id in ids {
+            state.mark(Span::at(id * 16 * PIECE + step, 1));
+            let extent = state.extents.get_mut(id).unwrap();
+            (extent.at, extent.fed_at) = (id * 16 * PIECE + step + 1, Some(Instant::now()));
+        }
+    };
+    assert!(!state.release_stalled(Instant::now() + seconds(60)), "no answer yet is no stall");
+    for _ in 0..4 {
+        feed(&mut state, &[0, 1, 2]);
+        tokio::time::advance(seconds(1) / 2).await;
     }
-    state.fed_at = fed(0);
-    assert!(!state.release_stalled(now + Duration::from_mins(1)), "the link is dead");
-    for id in [0, 2] {
-        state.extents.entry(id).and_modify(|extent| extent.fed_at = fed(4));
+    tokio::time::advance(seconds(60)).await;
+    assert!(!state.release_stalled(Instant::now()), "the link is dead");
+    feed(&mut state, &[0]);
+    assert!(!state.release_stalled(Instant::now()), "the link is back, and one of them is the first");
+    tokio::time::advance(seconds(1) / 2).await;
+    feed(&mut state, &[0, 1, 2]);
+    for _ in 0..9 {
+        tokio::time::advance(seconds(1) / 2).await;
+        feed(&mut state, &[0, 2]);
     }
-    state.fed_at = fed(4);
-    assert!(!state.release_stalled(now + Duration::from_secs(4)), "too soon to tell");
-    assert!(state.release_stalled(now + Duration::from_secs(5)));
+    assert!(!state.release_stalled(Instant::now()), "too soon to tell");
+    tokio::time::advance(seconds(1) / 2).await;
+    feed(&mut state, &[0, 2]);
+    assert!(state.release_stalled(Instant::now()));
     let over: Vec<bool> = state.extents.values().map(Extent::is_over).collect();
     assert_eq!(over, [false, true, false]);
 }

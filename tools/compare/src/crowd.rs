@@ -21,7 +21,7 @@ const MIB: f64 = 1_048_576.0;
 const PROGRAM: f64 = 96.0 + 64.0;
 const CONNECTION: f64 = 0.125;
 
-/// How much more memory an object of four times the size may take: none, but what is seen every 200 ms is the most of a swing, and
+/// How much more memory an object of twice the size may take: none, but what is seen every 200 ms is the most of a swing, and
 /// of a longer run more is seen.
 const GROWTH: f64 = 1.25;
 
@@ -59,8 +59,9 @@ fn watched(process: &Process, load: Load) -> io::Result<(Outcome, Memory)> {
 }
 
 pub(crate) fn crowd(stage: &mut Stage) -> io::Result<()> {
-    // Two sizes, each at a node of its own: what the clients take must not grow with what they ask for.
-    let sizes: [u64; 2] = if stage.quick { [16 << 20, 64 << 20] } else { [64 << 20, 256 << 20] };
+    // Two sizes, each at a node of its own: what the clients take must not grow with what they ask for. The smaller one still takes
+    // seconds to come, so that all clients wait for it at once and the most is seen with either.
+    let sizes: [u64; 2] = if stage.quick { [64 << 20, 128 << 20] } else { [256 << 20, 512 << 20] };
     stage.data = format!("objects of {} and {} MiB, each at a node of its own", sizes[0] >> 20, sizes[1] >> 20);
     let mut smaller: Option<[f64; 2]> = None;
     for (number, size) in sizes.into_iter().enumerate() {

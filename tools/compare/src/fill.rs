@@ -186,7 +186,12 @@ fn turn(
         (outcome, breaker.join().ok().flatten())
     });
     let cpu = cache.process().cpu() - before;
-    Ok(Turn { outcome: outcome?, log: origin.take_log(), cpu, mended })
+    let outcome = outcome?;
+    if let (Cache::Node(node), Some(_)) = (&cache, &outcome.first_error) {
+        // The folder is gone with the run, and what a client was told is not the reason.
+        node.complain();
+    }
+    Ok(Turn { outcome, log: origin.take_log(), cpu, mended })
 }
 
 /// Says what went wrong in a turn, if anything did.
@@ -200,7 +205,7 @@ pub(crate) fn fill(stage: &mut Stage) -> io::Result<()> {
     let size = if stage.quick { 64 << 20 } else { 512 << 20 };
     let object = object(stage, 0, size);
     stage.data = format!(
-        "an object of {} MiB, {} of 64 MiB for the ranges in the middle, which are gone through once, as the faults are",
+        "an object of {} MiB, {} of 64 MiB for the ranges in the middle, which are gone through once",
         size >> 20,
         middles(stage)
     );
@@ -235,8 +240,7 @@ pub(crate) fn fill(stage: &mut Stage) -> io::Result<()> {
     one.show(stage, "fill, one client start to end");
     many.show(stage, "fill, 8 clients × 7 connections, each its own order");
     alike.show(stage, "fill, 8 clients × 7 connections, one order for all");
-    middle(stage, &mut number)?;
-    faults(stage, &mut number)
+    middle(stage, &mut number)
 }
 
 /// Eight clients with seven connections each and shuffled ranges of 1 MiB: one turn of one cache.
@@ -343,11 +347,13 @@ fn middle(stage: &mut Stage, number: &mut usize) -> io::Result<()> {
 }
 
 /// A link that is cut, and one that slows down, half-way.
-fn faults(stage: &mut Stage, number: &mut usize) -> io::Result<()> {
+pub(crate) fn faults(stage: &mut Stage) -> io::Result<()> {
     let size = if stage.quick { 64 << 20 } else { 512 << 20 };
+    stage.data = format!("an object of {} MiB, eight clients, each in its own order", size >> 20);
     let object = object(stage, 0, size);
     let kinds: Vec<Kind> =
         Kind::all(stage).into_iter().filter(|kind| matches!(kind, Kind::Node | Kind::Nginx)).collect();
+    let mut number = 0;
     let seconds = |whole: u64, quick: u64| Duration::from_secs(if stage.quick { quick } else { whole });
     let faults = [
         (0, seconds(10, 1), format!("fill, link cut for {} s", seconds(10, 1).as_secs())),
@@ -355,12 +361,13 @@ fn faults(stage: &mut Stage, number: &mut usize) -> io::Result<()> {
     ];
     for (percent, lasts, scenario) in faults {
         let mut figures = figures(&kinds);
-        for (at, kind) in kinds.iter().copied().enumerate() {
+        for (at, kind) in (0..stage.rounds).flat_map(|_| kinds.iter().copied().enumerate()) {
             let shape = |load: &mut Load| {
                 many(load, size, Order::Own);
                 load.limit += lasts;
             };
-            let turn = turn(stage, number, kind, &object, Body::Glance(object.seed), Some((percent, lasts)), shape)?;
+            let fault = Some((percent, lasts));
+            let turn = turn(stage, &mut number, kind, &object, Body::Glance(object.seed), fault, shape)?;
             tell(stage, &scenario, kind, &turn.outcome);
             let (bytes, _) = turn.log.bytes();
             let seen = &turn.outcome;

@@ -56,7 +56,7 @@ struct Scenario {
     turns: Turns,
 }
 
-const SCENARIOS: [Scenario; 6] = [
+const SCENARIOS: [Scenario; 7] = [
     Scenario {
         name: "held",
         about: "ranges of a payload in the page cache, beside nginx: plain, TLS 1.3, HTTP/2",
@@ -73,6 +73,12 @@ const SCENARIOS: [Scenario; 6] = [
         name: "fill",
         about: "what nobody has yet, from a shaped origin, beside nginx, varnish, squid",
         run: fill::fill,
+        turns: Turns::Counted,
+    },
+    Scenario {
+        name: "faults",
+        about: "the same while the link is cut, or slow, for a while",
+        run: fill::faults,
         turns: Turns::Counted,
     },
     Scenario {

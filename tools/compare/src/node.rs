@@ -25,6 +25,9 @@ pub(crate) fn free_port() -> io::Result<SocketAddr> {
     }
 }
 
+/// Lines of a node's log that are printed after a turn that failed: enough for a reason, and still to be read.
+const COMPLAINTS_MAX: usize = 200;
+
 pub(crate) struct Node {
     pub(crate) http: SocketAddr,
     pub(crate) https: SocketAddr,
@@ -91,6 +94,14 @@ impl Node {
             return Err(io::Error::other(format!("the node did not start: {}", tail.join("\n"))));
         }
         Ok(Self { http, https, process, program: setup.program.into(), folder: setup.folder.into() })
+    }
+
+    /// Prints what it has said beside its records of requests: the reason of what clients were told.
+    pub(crate) fn complain(&self) {
+        let text = fs::read_to_string(self.folder.join("node.log")).unwrap_or_default();
+        for line in text.lines().filter(|line| !line.contains("\"status\"")).take(COMPLAINTS_MAX) {
+            eprintln!("    node: {line}");
+        }
     }
 
     /// Takes a file in; the node then answers it below `/sha256/`.

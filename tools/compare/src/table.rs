@@ -99,6 +99,8 @@ impl Wanted {
             Self::RatioAtLeast(bound) => ratio? >= bound,
             Self::RatioAtMost(bound) => ratio? <= bound,
             Self::AtLeast(bound) => value >= bound,
+            // None at all means in no turn.
+            Self::AtMost(0.0) => node.iter().all(|value| *value <= 0.0),
             Self::AtMost(bound) => value <= bound,
         })
     }

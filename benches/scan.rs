@@ -6,7 +6,8 @@
 //! supersede some before them. What is ordered are the newest. Core fragments are 2 to 8 KB, one in a hundred 200 KB.
 //!
 //! Then the same from the bytes of each request to those of each answer: read, staged, written from fragments that are held as they are in
-//! memory, plain and packed. Beside that the node only opens and seals a cookie and moves bytes. Events of reports are read alone.
+//! memory, plain and packed. Beside that the node only opens and seals a cookie and moves bytes. Events of reports are read alone, and read
+//! and taken into the states of machines.
 #![allow(missing_docs, reason = "criterion's macros make public functions without a comment")]
 #![allow(
     clippy::unwrap_used,
@@ -18,15 +19,24 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use waystation::base::disk::RealDisk;
+use waystation::base::time::{Clock, SystemClock, Timestamp};
+use waystation::fleet::compliance::Compliance;
 use waystation::fleet::graph::Graph;
 use waystation::fleet::order::Ordered;
+use waystation::fleet::registry::{Admission, Registry};
 use waystation::fleet::scan::{Page, Request, software};
 use waystation::fleet::view::{Entry, View};
-use waystation::model::deployment::Action;
-use waystation::model::update::{CategoryKind, Clause, Identity, Kind, UpdateId};
-use waystation::store::catalog::Related;
+use waystation::model::deployment::{Action, Endpoint};
+use waystation::model::update::{CategoryKind, Clause, Identity, Kind, Update, UpdateId};
+use waystation::serve::client::meaning;
+use waystation::store::Store;
+use waystation::store::catalog::{Batch, Incoming, Related, Upstream, UpstreamKind};
+use waystation::store::fleet::{Bios, Os, Registration};
 use waystation::wire::soap::Version;
 use waystation::wire::wusp;
 use waystation::wire::wusp::deployment::{Action as Told, Deployment};
@@ -382,5 +392,104 @@ fn scan(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, scan);
+const MACHINES: u32 = 1_000;
+
+/// The same report as of another machine, with another update that is needed.
+fn report_of(machine: u32, round: u32) -> Vec<u8> {
+    let text = String::from_utf8(report()).unwrap();
+    let needed = identity(round % 30).id.to_string().to_uppercase();
+    let text = text.replace("e1da06a3-5601-43c9-bac3-52d5db701494", &identity(1_000_000 + machine).id.to_string());
+    // The first of those that are needed is installed now.
+    text.replace(&format!("{needed};"), "").replace("V=", &format!("V={needed};")).into_bytes()
+}
+
+/// From the bytes of a report to the states of its updates and what they come to, in memory and gathered for the disk: 1,000 machines that
+/// tell of 180 updates each, one of which is another one each time. Beside that the node opens a cookie and writes one word.
+fn states(c: &mut Criterion) {
+    let dir = tempfile::tempdir().unwrap();
+    let config = waystation::store::Config {
+        path: dir.path().to_owned(),
+        max_size: 1 << 30,
+        min_free: 0,
+        unproven: Duration::from_hours(24),
+        index_cache: 16 << 20,
+        open_payloads: 16,
+        io_threads: 2,
+    };
+    let clock = Arc::new(SystemClock);
+    let (store, _) = Store::open(config, Arc::new(RealDisk), Arc::clone(&clock) as Arc<dyn Clock>).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let compliance = Compliance::new(&store);
+    runtime.block_on(async {
+        let address = "https://up".to_owned();
+        let microsoft = Upstream { kind: UpstreamKind::Microsoft, address, unauthenticated: false };
+        store.catalog().begin_upstream(microsoft).await.unwrap();
+        let incoming = |at: u32| {
+            let text = format!("<Update id=\"{}\"/>", identity(at).id);
+            Incoming {
+                document: text.clone().into(),
+                cabinet: false,
+                core: text.clone().into(),
+                extended: text.clone().into(),
+                localized: vec![("en".into(), text.into())],
+                urls: vec![],
+                update: Update { deployable: true, ..Update::new(identity(at), Kind::Software) },
+            }
+        };
+        let updates = (0..250).map(incoming).collect();
+        store.catalog().import(Batch { set: "all".into(), updates, ..Batch::default() }).await.unwrap();
+        let registry = Registry::new(store.fleet(), Admission::default());
+        let mut all = tokio::task::JoinSet::new();
+        for machine in 0..MACHINES {
+            let registry = registry.clone();
+            all.spawn(async move { registry.registered(registration(machine)).await.unwrap() });
+        }
+        all.join_all().await;
+    });
+    let reports: Vec<(UpdateId, Vec<u8>)> = (0..2)
+        .flat_map(|round| (0..MACHINES).map(move |at| (identity(1_000_000 + at).id, report_of(at, round))))
+        .collect();
+    let take = |(client, body): &(UpdateId, Vec<u8>)| {
+        let wusp::Request::Events(batch) = wusp::decode(Face::Reporting, body.as_slice()).unwrap().request else {
+            panic!("another request")
+        };
+        let now = clock.now();
+        let told = batch.events.iter().filter_map(|event| meaning(event, *client, now).unwrap()).collect();
+        runtime.block_on(compliance.report(Endpoint(*client), told)).unwrap();
+    };
+    reports.iter().for_each(take);
+    let mut at = 0;
+    let mut group = c.benchmark_group("scan");
+    group.bench_function("ReportEventBatch, read and taken into the states of 1,000 machines", |bencher| {
+        bencher.iter(|| {
+            at = (at + 1) % reports.len();
+            take(black_box(&reports[at]));
+        });
+    });
+    group.finish();
+    let (pairs, differs) = runtime.block_on(async {
+        let pairs = compliance.look(waystation::fleet::compliance::board::Board::pairs).await.unwrap();
+        (pairs, compliance.check().await.unwrap())
+    });
+    assert!(pairs == 180 * MACHINES as usize && differs.is_empty(), "{pairs} states, {differs:?}");
+    runtime.block_on(store.close()).unwrap();
+}
+
+fn registration(machine: u32) -> Registration {
+    Registration {
+        endpoint: Endpoint(identity(1_000_000 + machine).id),
+        name: format!("pc{machine}.example"),
+        os: Os::default(),
+        maker: String::new(),
+        model: String::new(),
+        bios: Bios::default(),
+        architecture: String::new(),
+        client_version: String::new(),
+        targets: vec![],
+        address: std::net::Ipv4Addr::LOCALHOST.into(),
+        at: Timestamp::from_ms(1),
+    }
+}
+
+criterion_group!(benches, scan, states);
 criterion_main!(benches);

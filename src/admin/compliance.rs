@@ -14,6 +14,7 @@ use axum::extract::State as Shared;
 use http::StatusCode;
 use serde::Deserialize;
 
+use crate::admin::endpoints::meant;
 use crate::admin::error::Problem;
 use crate::admin::extract::{Asked, Named};
 use crate::admin::updates::{ask as updates_ask, find};
@@ -174,37 +175,6 @@ pub async fn endpoints(
     Ok(Json(view::Endpoints { rows, total, next }))
 }
 
-/// The endpoint that a client id or a name means, and its name.
-async fn named(handles: &Handles, text: &str) -> Result<(Endpoint, Option<String>), Problem> {
-    let fleet = handles.store.fleet();
-    if let Ok(id) = text.trim().parse::<UpdateId>() {
-        let known = fleet.endpoint(Endpoint(id)).await?;
-        return Ok((Endpoint(id), known.map(|known| known.registration.name)));
-    }
-    let wanted = text.trim().to_lowercase();
-    let _turn = handles.turns.listing.acquire().await;
-    let (mut after, mut found) = (None, Vec::new());
-    loop {
-        let page = fleet.endpoints(after, crate::store::fleet::PAGE_MAX).await?;
-        let Some(last) = page.last() else { break };
-        after = Some(last.registration.endpoint);
-        let is_it = |name: &str| {
-            let name = name.to_lowercase();
-            name == wanted || name.split('.').next() == Some(wanted.as_str())
-        };
-        found.extend(page.into_iter().filter(|known| is_it(&known.registration.name)).take(2));
-    }
-    match found.as_slice() {
-        [one] => Ok((one.registration.endpoint, Some(one.registration.name.clone()))),
-        [] => Err(absent(text)),
-        [one, ..] => Err(Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            format!("several endpoints have this name, {} is one of them", one.registration.endpoint.0),
-            "give the client id of the one that is meant",
-        )),
-    }
-}
-
 fn absent(text: &str) -> Problem {
     let shown: String = text.chars().take(80).collect();
     Problem::new(
@@ -219,7 +189,8 @@ pub async fn endpoint(
     Shared(handles): Shared<Arc<Handles>>,
     Named(text): Named<String>,
 ) -> Result<Json<view::Whole>, Problem> {
-    let (endpoint, name) = named(&handles, &text).await?;
+    let record = meant::record(&handles, &text).await?;
+    let (endpoint, name) = (record.registration.endpoint, Some(record.registration.name));
     let (policy, now) = (handles.reported.policy(), handles.clock.now());
     let history = handles.reported.compliance.history(endpoint).await?;
     let ask = move |board: &Board| {
@@ -266,7 +237,7 @@ pub struct AskUpdates {
     product: Option<String>,
     /// `not-required`, `required` or `may-require`.
     restart: Option<String>,
-    /// `required` or `none`.
+    /// `required` (until it is accepted), `accepted` or `none`.
     eula: Option<String>,
     /// Made so many days ago or earlier.
     age: Option<u64>,
@@ -294,12 +265,12 @@ pub async fn missing(
 
 async fn lines(handles: &Handles, asked: AskUpdates, missing: bool) -> Result<view::Updates, Problem> {
     let limit = rows(asked.limit)?;
-    let after = asked.after.as_deref().map(|text| id_of("after", text)).transpose()?;
+    let after = asked.after.as_deref().map(told::place_of).transpose()?;
     let restart = asked.restart.as_deref().map(told::restart_of).transpose()?;
     let (catalog, now) = (handles.store.catalog(), handles.clock.now());
     let tree = catalog.tree().await?;
     let endpoint = match &asked.endpoint {
-        Some(text) => Some(named(handles, text).await?.0),
+        Some(text) => Some(meant::record(handles, text).await?.registration.endpoint),
         None => None,
     };
     let before = |days: u64| Timestamp::from_ms(now.ms().saturating_sub(days.saturating_mul(DAY_MS)).saturating_add(1));
@@ -309,7 +280,7 @@ async fn lines(handles: &Handles, asked: AskUpdates, missing: bool) -> Result<vi
         severity: asked.severity.as_deref().map(updates_ask::severity).transpose()?,
         classification: updates_ask::classification(&tree, asked.classification.as_deref())?,
         products: updates_ask::products(&tree, asked.product.as_deref())?,
-        eula: asked.eula.as_deref().map(told::eula_of).transpose()?,
+        licence: asked.eula.as_deref().map(told::licence_of).transpose()?,
         made_before: asked.age.map(before),
     };
     let mut found = handles.reported.look(move |board| ask::updates(board, &wanted)).await?;
@@ -325,9 +296,10 @@ async fn lines(handles: &Handles, asked: AskUpdates, missing: bool) -> Result<vi
         found = fitting;
     }
     let total = found.len() as u64;
-    // What the page before ended with may have gone; then the list begins anew.
-    let begin = after.and_then(|after| found.iter().position(|line| line.update == after)).map_or(0, |at| at + 1);
-    let next = found.get(begin + limit).and_then(|_| found.get(begin + limit - 1)).map(|last| last.update.to_string());
+    // What the page before ended with may have gone; what stands behind it is the same.
+    let begin = after.map_or(0, |after| found.partition_point(|line| line.place() <= after));
+    let next =
+        found.get(begin + limit).and_then(|_| found.get(begin + limit - 1)).map(|last| told::cursor(last.place()));
     let page = found.get(begin..).unwrap_or_default().iter().take(limit);
     let shorts = shorts(&catalog, page.clone().map(|line| line.update).collect()).await?;
     let mut rows = Vec::new();

@@ -1,8 +1,11 @@
 //! `/api/v1/endpoints`: the machines that scan against the node, looked at, let in, bound and forgotten.
 //!
-//! 1. [`list`] and [`show`] ask the roster of `fleet`; a name that means several is told with all of them, as of updates.
-//! 2. [`admit`], [`bind`] and [`forget`] go through the registry, which the scan face asks too: they count from the next request on.
+//! 1. [`list`] and [`show`] ask the roster of `fleet`.
+//! 2. What people write to mean endpoints is made out in one place, for all that the API has ([`meant`]): a text that can mean several is told
+//!    with all of them.
+//! 3. [`admit`], [`bind`] and [`forget`] go through the registry, which the scan face asks too: they count from the next request on.
 
+pub(in crate::admin) mod meant;
 mod words;
 
 use std::sync::Arc;
@@ -18,7 +21,7 @@ use crate::admin::extract::{Asked, Given, Named};
 use crate::admin::view::endpoints as view;
 use crate::admin::{Caller, Handles};
 use crate::base::time::Timestamp;
-use crate::fleet::roster::{BEGINNING_MIN, NAMED_MAX, Sieve};
+use crate::fleet::roster::Sieve;
 use crate::model::deployment::Endpoint;
 use crate::store::fleet::Row;
 
@@ -31,8 +34,6 @@ const NAMES_MAX: usize = 1000;
 
 /// The longest time that can be asked for, in days.
 const DAYS_MAX: u32 = 36_500;
-
-const LOOK: &str = "`waystation endpoints list --filter TEXT` finds endpoints by parts of their names";
 
 /// What `list` can be asked; what is not given is not asked.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -122,7 +123,7 @@ pub async fn show(
     State(handles): State<Arc<Handles>>,
     Named(name): Named<String>,
 ) -> Result<Json<view::Whole>, Problem> {
-    let row = meant(&handles, &name).await?;
+    let row = meant::one(&handles, &name).await?;
     let history = handles.endpoints.registry().fleet().history(row.record.registration.endpoint).await?;
     Ok(Json(words::whole(&handles.endpoints, &row, history)))
 }
@@ -133,7 +134,7 @@ pub async fn admit(
     Caller(by): Caller,
     Given(asked): Given<view::EndpointsRequest>,
 ) -> Result<Json<view::Ordered>, Problem> {
-    let rows = all_meant(&handles, &asked.endpoints).await?;
+    let rows = rows(&handles, &asked.endpoints).await?;
     let mut told = view::Ordered::default();
     for row in rows {
         let endpoint = row.record.registration.endpoint;
@@ -153,7 +154,7 @@ pub async fn bind(
     Caller(by): Caller,
     Given(asked): Given<view::BindRequest>,
 ) -> Result<Json<view::Whole>, Problem> {
-    let row = meant(&handles, &asked.endpoint).await?;
+    let row = meant::one(&handles, &asked.endpoint).await?;
     let endpoint = row.record.registration.endpoint;
     let (registry, name) = (handles.endpoints.registry(), asked.name.trim().to_owned());
     if !registry.bind(endpoint, name.clone(), by.clone(), handles.clock.now()).await? {
@@ -180,7 +181,7 @@ pub async fn forget(
     Caller(by): Caller,
     Given(asked): Given<view::EndpointsRequest>,
 ) -> Result<Json<view::Ordered>, Problem> {
-    let rows = all_meant(&handles, &asked.endpoints).await?;
+    let rows = rows(&handles, &asked.endpoints).await?;
     let mut told = view::Ordered::default();
     for row in rows {
         let endpoint = row.record.registration.endpoint;
@@ -191,47 +192,17 @@ pub async fn forget(
     Ok(Json(told))
 }
 
-/// The endpoints that names mean, each once; nothing is done where one of them means none or several.
-async fn all_meant(handles: &Handles, names: &[String]) -> Result<Vec<Row>, Problem> {
-    match names.len() {
-        0 => return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no endpoint is named", LOOK)),
-        many if many > NAMES_MAX => {
-            let title = format!("{many} endpoints are more than {NAMES_MAX}");
-            return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, title, "do it in several steps"));
-        }
-        _ => {}
+/// The endpoints that are named, with when they were heard of.
+async fn rows(handles: &Handles, names: &[String]) -> Result<Vec<Row>, Problem> {
+    if names.len() > NAMES_MAX {
+        let title = format!("{} endpoints are more than {NAMES_MAX}", names.len());
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, title, "do it in several steps"));
     }
-    let mut rows: Vec<Row> = Vec::with_capacity(names.len());
-    let mut known = std::collections::BTreeSet::new();
-    for name in names {
-        let row = meant(handles, name).await?;
-        if known.insert(row.record.registration.endpoint) {
-            rows.push(row);
-        }
+    let mut rows = Vec::with_capacity(names.len());
+    for record in meant::all(handles, names).await? {
+        rows.extend(handles.endpoints.one(record.registration.endpoint).await?);
     }
     Ok(rows)
-}
-
-/// The endpoint that a name means.
-async fn meant(handles: &Handles, name: &str) -> Result<Row, Problem> {
-    let shown: String = name.trim().chars().take(80).collect();
-    let _turn = handles.turns.listing.acquire().await;
-    let mut rows = handles.endpoints.named(name).await?;
-    if rows.len() > 1 {
-        let one = |row: &Row| format!("{} ({})", row.record.registration.endpoint.0, row.record.registration.name);
-        let mut told: Vec<String> = rows.iter().take(NAMED_MAX).map(one).collect();
-        if rows.len() > NAMED_MAX {
-            told.push("and more".to_owned());
-        }
-        let title = format!("{shown:?} can be {} endpoints or more: {}", rows.len().min(NAMED_MAX), told.join("; "));
-        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, title, "give the id of one of them"));
-    }
-    rows.pop().ok_or_else(|| {
-        let next = format!(
-            "give its name, with its domain or without, its id, or {BEGINNING_MIN} of the id's first digits or more; {LOOK}"
-        );
-        Problem::new(StatusCode::NOT_FOUND, format!("no endpoint is called {shown:?}"), next)
-    })
 }
 
 #[cfg(test)]

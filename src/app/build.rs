@@ -88,6 +88,7 @@ pub(crate) struct Node {
     pub(crate) facts: Arc<NodeFacts>,
     pub(crate) settings: Arc<ArcSwap<Settings>>,
     pub(crate) allow: Arc<AllowList>,
+    pub(crate) scans: Arc<Scans>,
     pub(crate) content: Server,
     pub(crate) control: Option<Server>,
     pub(crate) socket: Option<(JoinHandle<()>, CancellationToken)>,
@@ -277,7 +278,8 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
     scans.counters().register(&mut registry);
     let compliance = scans.compliance().clone();
     compliance.counters().register(&mut registry);
-    let face = face.with_scans(Arc::new(scans));
+    let scans = Arc::new(scans);
+    let face = face.with_scans(Arc::clone(&scans));
     let control_address = control_bound.as_ref().map(Bound::address);
     // The socket belongs to the control plane's runtime.
     let socket = {
@@ -361,6 +363,7 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
         facts,
         settings,
         allow,
+        scans,
         content,
         control: control_server,
         socket,

@@ -203,6 +203,7 @@ async fn live(
         name = stop => name,
         never = watch(pulse) => match never {},
         never = watch_store(&node.store, &status) => match never {},
+        never = node.scans.keep_keys() => match never {},
         never = watch_workers(data) => match never {},
     };
     let grace = loaded.typed()?.limits.drain.0;

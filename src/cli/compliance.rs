@@ -181,7 +181,7 @@ fn people(summary: &Summary) -> String {
 fn more(text: &mut String, shown: usize, total: u64, next: Option<&str>) {
     if let Some(next) = next {
         let (shown, total) = (size::count(shown as u64), size::count(total));
-        add(text, format_args!("{shown} of {total}; the next ones with --after {next}, all with --limit 0\n"));
+        add(text, format_args!("{shown} of {total}; the next ones with --after '{next}', all with --limit 0\n"));
     }
 }
 
@@ -418,7 +418,8 @@ fn one(whole: &Whole) -> String {
     if let Some(since) = short.restart_since {
         add(&mut text, format_args!("a restart is pending since {since}\n"));
     }
-    let mut grid = Grid::new(&["update", "kb", "severity", "state", "since", "missing since", "error", "title"]);
+    let mut grid =
+        Grid::new(&["update", "kb", "severity", "state", "since", "missing since", "eula", "error", "title"]);
     for row in &whole.states {
         grid.row([
             row.update.chars().take(SHORT).collect(),
@@ -427,6 +428,7 @@ fn one(whole: &Whole) -> String {
             row.state.clone(),
             day(Some(row.changed)),
             day(row.missing_since),
+            row.eula.clone(),
             row.error.clone().unwrap_or_else(|| "-".to_owned()),
             row.title.clone().unwrap_or_else(|| row.update.clone()),
         ]);

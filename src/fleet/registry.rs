@@ -7,10 +7,11 @@
 //!    one image.
 //! 3. A machine that is new is accepted, held or refused by the setting of the narrowest network that it is in. How many new ones one
 //!    network may bring is limited, since ids cost nothing.
-//! 4. What says nothing new costs no commit.
+//! 4. What says nothing new costs no commit, and what does shares its commit with all that come at the same time (`gate`).
 //! 5. Who is served is held in memory too ([`Seat`]); all that changes it goes through here, so that one registry stands over a store
 //!    that is in use.
 
+mod gate;
 mod judge;
 mod seats;
 
@@ -22,6 +23,7 @@ use ipnet::IpNet;
 
 use crate::base::time::Timestamp;
 use crate::fleet::error::Error;
+use crate::fleet::registry::gate::Gate;
 use crate::fleet::registry::judge::{bounded, judge};
 use crate::fleet::registry::seats::Seats;
 use crate::model::deployment::Endpoint;
@@ -90,6 +92,8 @@ pub enum Registered {
     Refused,
     /// Its network brings too many new ones; it may come again in an hour.
     TooMany,
+    /// It is new, and more register than can be written down; it may come again in a moment.
+    Busy,
     /// Its id belongs to another machine.
     Contested,
 }
@@ -115,6 +119,7 @@ pub struct Registry {
     admission: Arc<Admission>,
     fresh: Arc<Mutex<HashMap<IpNet, Fresh>>>,
     seats: Arc<Seats>,
+    gate: Arc<Gate>,
 }
 
 /// What a site has of one provider: /24, or /56.
@@ -142,7 +147,13 @@ const RESEAT_MAX: usize = 4;
 impl Registry {
     /// A registry of what a store keeps. Nobody has a seat yet.
     pub fn new(fleet: Fleet, admission: Admission) -> Self {
-        Self { fleet, admission: Arc::new(admission), fresh: Arc::default(), seats: Arc::default() }
+        Self {
+            fleet,
+            admission: Arc::new(admission),
+            fresh: Arc::default(),
+            seats: Arc::default(),
+            gate: Arc::default(),
+        }
     }
 
     /// The same with the seats of all endpoints that are known. Where they cannot be read, each registers once more.
@@ -180,8 +191,8 @@ impl Registry {
 
     /// The same, with what its cookies say from then on: the machine that the id is bound to, where it is this one.
     ///
-    /// A store that takes nothing stops nobody who is known: what a machine says anew of itself is then not kept. Who is new must be
-    /// kept, and waits until it can be.
+    /// A store that takes nothing, or a crowd that registers, stops nobody who is known: what a machine says anew of itself is then not kept,
+    /// and it says it again. Who is new must be kept, and waits until it can be.
     pub async fn register(&self, told: Registration) -> Result<(Registered, Option<Machine>), Error> {
         let told = Arc::new(bounded(told));
         let (endpoint, address, at) = (told.endpoint, told.address, told.at);
@@ -191,18 +202,17 @@ impl Registry {
         if admit != Admit::Refuse && known.is_none() && !self.takes(address, at) {
             return Ok((Registered::TooMany, None));
         }
-        let judge = {
-            let told = Arc::clone(&told);
-            move |known| judged(known, &told, admit)
-        };
-        let judging = self.fleet.judge_and_tell(endpoint, judge, self.seating());
-        let found = match (judging.await, known) {
-            (Ok(found), _) => found,
-            (Err(error), Some(known)) => {
-                tracing::warn!(%error, endpoint = %endpoint.0, "what an endpoint says of itself is not kept");
-                judged(Some(known), &told, admit).answer
+        let ruling = judged(known.clone(), &told, admit);
+        let is_written = ruling.put.is_some() || !ruling.events.is_empty();
+        let found = if is_written && !self.gate.pass().await {
+            if known.is_none() {
+                self.gives_back(address);
+                return Ok((Registered::Busy, None));
             }
-            (Err(error), None) => return Err(error.into()),
+            tracing::debug!(endpoint = %endpoint.0, "too many register: what an endpoint says anew of itself is not kept");
+            ruling.answer
+        } else {
+            self.written(known, &told, admit).await?
         };
         if found.0 != Registered::Refused {
             self.reseat(endpoint).await?;
@@ -211,6 +221,24 @@ impl Registry {
             self.contact(endpoint, address, Contact::Registration, at);
         }
         Ok(found)
+    }
+
+    /// Rules, and writes what comes of it.
+    async fn written(&self, known: Option<Record>, told: &Arc<Registration>, admit: Admit) -> Result<Judged, Error> {
+        let endpoint = told.endpoint;
+        let judge = {
+            let told = Arc::clone(told);
+            move |known| judged(known, &told, admit)
+        };
+        let judging = self.fleet.judge_and_tell(endpoint, judge, self.seating());
+        match (judging.await, known) {
+            (Ok(found), _) => Ok(found),
+            (Err(error), Some(known)) => {
+                tracing::warn!(%error, endpoint = %endpoint.0, "what an endpoint says of itself is not kept");
+                Ok(judged(Some(known), told, admit).answer)
+            }
+            (Err(error), None) => Err(error.into()),
+        }
     }
 
     /// What answering an endpoint needs to know of it; `None` where it is not known. Asks the memory alone.
@@ -319,5 +347,13 @@ impl Registry {
         }
         fresh.many = fresh.many.saturating_add(1);
         fresh.many <= NEW_MAX
+    }
+
+    /// One that was counted was not taken in after all: it comes again.
+    fn gives_back(&self, address: IpAddr) {
+        let mut all = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(fresh) = all.get_mut(&network(address)) {
+            fresh.many = fresh.many.saturating_sub(1);
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Endpoints as people look at them: found by a name or a beginning of an id, sifted by what became of them, and where they are.
 
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use crate::fleet::error::Error;
 use crate::fleet::registry::Registry;
 use crate::model::deployment::Endpoint;
 use crate::model::windows::{Role, Windows};
-use crate::store::fleet::{Admitted, Contacts, Found, Os, Record, Row};
+use crate::store::fleet::{Admitted, Contacts, Found, Os, PAGE_MAX, Record, Row};
 
 /// Digits of an id that are enough to look for it.
 pub const BEGINNING_MIN: usize = 8;
@@ -97,36 +98,50 @@ fn is_beyond(site: &[IpNet], address: IpAddr) -> bool {
     !site.is_empty() && !site.iter().any(|network| network.contains(&address))
 }
 
-/// What a person wrote to mean an endpoint.
-#[derive(Clone, Debug)]
+/// What people wrote to mean endpoints, and which each of them can mean.
+///
+/// An id means the endpoint that has it. Names come from the machines themselves, and anybody can take any: what can be the name of one
+/// (with its domain or without) and the name or the beginning of the id of another means both, and it is for the person to say which.
+#[derive(Debug, Default)]
 struct Wanted {
-    /// In lower case.
-    name: String,
-    /// The digits of a beginning of an id, where it is one.
-    digits: Option<String>,
+    /// Names in lower case -> which of the texts.
+    names: HashMap<String, Vec<usize>>,
+    /// The digits of beginnings of ids -> which of the texts.
+    digits: HashMap<String, Vec<usize>>,
+    /// How many digits these have, each once.
+    lengths: BTreeSet<usize>,
 }
 
 impl Wanted {
-    fn new(text: &str) -> Self {
+    fn add(&mut self, text: &str, at: usize) {
         let name = text.trim().to_lowercase();
         let digits: String = name.chars().filter(|letter| *letter != '-').collect();
-        let is_beginning =
-            (BEGINNING_MIN..=32).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-        Self { name, digits: is_beginning.then_some(digits) }
+        if (BEGINNING_MIN..=32).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            self.lengths.insert(digits.len());
+            self.digits.entry(digits).or_default().push(at);
+        }
+        if !name.is_empty() {
+            self.names.entry(name).or_default().push(at);
+        }
     }
 
-    /// How well an endpoint fits, 1 the best: its whole name, its name without the domain, a beginning of its id.
-    fn rank(&self, record: &Record) -> Option<u8> {
+    fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// The texts that can mean an endpoint, each once.
+    fn meaning(&self, record: &Record) -> BTreeSet<usize> {
         let name = record.registration.name.to_lowercase();
-        if name == self.name && !name.is_empty() {
-            return Some(1);
+        let host = name.split_once('.').map(|(host, _)| host);
+        let by_name = self.names.get(&name).into_iter().chain(host.and_then(|host| self.names.get(host)));
+        let mut found: BTreeSet<usize> = by_name.flatten().copied().collect();
+        if !self.lengths.is_empty() {
+            let id: String =
+                record.registration.endpoint.0.to_string().chars().filter(|letter| *letter != '-').collect();
+            let beginnings = self.lengths.iter().filter_map(|length| self.digits.get(id.get(..*length)?));
+            found.extend(beginnings.flatten());
         }
-        if !self.name.is_empty() && name.split_once('.').is_some_and(|(host, _)| host == self.name) {
-            return Some(2);
-        }
-        let digits = self.digits.as_ref()?;
-        let id: String = record.registration.endpoint.0.to_string().chars().filter(|letter| *letter != '-').collect();
-        id.starts_with(digits.as_str()).then_some(3)
+        found
     }
 }
 
@@ -155,21 +170,31 @@ impl Roster {
         Ok(self.registry.fleet().find(fits, after, limit).await?)
     }
 
-    /// The endpoints that a name can mean, those that it fits best: [`NAMED_MAX`] and one more.
-    pub async fn named(&self, name: &str) -> Result<Vec<Row>, Error> {
-        if let Ok(id) = name.trim().parse() {
-            return Ok(self.one(Endpoint(id)).await?.into_iter().collect());
-        }
-        let wanted = Wanted::new(name);
-        for rank in 1..=3 {
-            let wanted = wanted.clone();
-            let fits = move |record: &Record, _: &Contacts| wanted.rank(record) == Some(rank);
-            let found = self.registry.fleet().find(fits, None, NAMED_MAX + 1).await?;
-            if !found.rows.is_empty() {
-                return Ok(found.rows);
+    /// For each of these texts the endpoints that it can mean, in the order of their ids: [`NAMED_MAX`] and one more. Whoever asks by names
+    /// for all of them at once has the endpoints gone through once.
+    pub async fn named(&self, texts: &[String]) -> Result<Vec<Vec<Record>>, Error> {
+        let fleet = self.registry.fleet();
+        let (mut found, mut wanted) = (vec![Vec::new(); texts.len()], Wanted::default());
+        for (at, (text, found)) in texts.iter().zip(&mut found).enumerate() {
+            match text.trim().parse() {
+                Ok(id) => found.extend(fleet.endpoint(Endpoint(id)).await?),
+                Err(_) => wanted.add(text, at),
             }
         }
-        Ok(Vec::new())
+        let mut after = None;
+        while !wanted.is_empty() {
+            let page = fleet.endpoints(after, PAGE_MAX).await?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.registration.endpoint);
+            for record in page {
+                for at in wanted.meaning(&record) {
+                    if let Some(found) = found.get_mut(at).filter(|found| found.len() <= NAMED_MAX) {
+                        found.push(record.clone());
+                    }
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// What is known of an endpoint.
@@ -215,13 +240,21 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_meant_before_a_beginning_of_an_id() {
-        let rank = |text: &str| Wanted::new(text).rank(&record("ABABABAB.site.example", 0xcd, "10.0.0.1"));
-        assert_eq!(rank("ababABAB.site.example"), Some(1));
-        assert_eq!(rank(" abababab"), Some(2));
-        assert_eq!([rank("cdcdcdcd"), rank("cdcdcdcd-cd"), rank("cdcdcdc")], [Some(3), Some(3), None]);
-        assert_eq!([rank(""), rank("site"), rank("dededede")], [None; 3]);
-        assert_eq!(Wanted::new("").rank(&record("", 1, "10.0.0.1")), None);
+    fn a_text_can_mean_all_that_it_is_a_name_or_a_beginning_of() {
+        let means = |text: &str, name: &str, id: u8| {
+            let mut wanted = Wanted::default();
+            wanted.add("other.example", 0);
+            wanted.add(text, 1);
+            wanted.meaning(&record(name, id, "10.0.0.1")).contains(&1)
+        };
+        let full = "ABABABAB.site.example";
+        assert!(means("ababABAB.site.example", full, 0xcd) && means(" abababab", full, 0xcd));
+        assert!(means("cdcdcdcd", full, 0xcd) && means("cdcdcdcd-cd", full, 0xcd) && !means("cdcdcdc", full, 0xcd));
+        assert!(!means("", full, 1) && !means("site", full, 1) && !means("dededede", full, 1) && !means("", "", 1));
+        // Who takes the beginning of another's id for a name is not meant alone.
+        assert!(means("abababab", full, 0xcd) && means("abababab", "pc1", 0xab));
+        assert!(means("pc1", "pc1", 1) && means("pc1", "PC1.site.example", 2));
+        assert!(!means("pc1.site.example", "pc1", 1));
     }
 
     #[test]

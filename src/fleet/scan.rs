@@ -8,8 +8,9 @@
 //!    mark is never ahead of what was told. To be told twice does no harm.
 //!    A revision whose place another one takes leaves the scope with the page that brings that one.
 //! 5. There is more (`truncated`) while new or changed ones are left. The agent asks again of itself after a page with something that is
-//!    no leaf. It is also told to ask again when something that it took for a leaf is none any more: only then it names it as
-//!    installed, and gets what depends on it in this scan and not in the one of tomorrow.
+//!    no leaf. It is also told to ask again when something that it took for a leaf is none any more, or when a leaf comes that is a part of
+//!    a bundle which others need: only then it names the one, or the bundle, as installed, and gets what depends on it in this scan and
+//!    not in the one of tomorrow. Both follow from what came with this page, so that they cannot go on for ever.
 
 use crate::fleet::bits::Bits;
 use crate::fleet::error::Error;
@@ -159,6 +160,7 @@ pub fn software(view: &View, whole: Option<&View>, request: &Request<'_>, page: 
         }
     }
     answer.truncated |= changed.iter().any(|entry| !entry.is_leaf && entry.leaf_stamp > request.mark);
+    answer.truncated |= answer.new.iter().any(|entry| entry.decides);
     answer.changed = changed;
     Ok(answer)
 }

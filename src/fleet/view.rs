@@ -42,6 +42,8 @@ pub struct Entry {
     pub changed: Day,
     /// No update names it as a prerequisite.
     pub is_leaf: bool,
+    /// It is a part of a bundle that others name as a prerequisite, or of a part of one: once it is installed, so may that bundle be.
+    pub decides: bool,
     /// Bytes of its Core fragment.
     pub core: u32,
     /// The logical clock when what a client is told of it changed last.
@@ -147,6 +149,7 @@ impl View {
     /// Steps 2 to 4.
     fn gather(graph: &Graph, mut reached: Bits, met: &[Option<Met>], clock: u64, before: Option<&Self>) -> Self {
         graph.one_of_each(&mut reached);
+        let deciding = graph.deciding_parts(&reached);
         let mut found: Vec<_> =
             reached.iter().filter_map(|place| Some((graph.seen(place)?, (*met.get(place as usize)?)?))).collect();
         found.sort_unstable_by_key(|(seen, _)| seen.number);
@@ -164,6 +167,7 @@ impl View {
                 deadline: met.deadline,
                 changed: Day::from(Timestamp::from_ms(met.stamp)),
                 is_leaf: seen.is_leaf,
+                decides: deciding.has(seen.update),
                 core: seen.core,
                 stamp: met.stamp.min(clock).max(leaf_stamp),
                 leaf_stamp,

@@ -24,11 +24,16 @@ async fn refused(plane: &Plane, method: Method, path: &str, body: Value) -> Stri
 
 /// A machine registers.
 async fn machine(plane: &Plane, at: u8, name: &str, address: [u8; 4], targets: &[&str]) -> String {
+    machine_for(plane, at, name, address, targets, 1).await
+}
+
+/// One that is for this: 1 a client, 2 a domain controller, 3 another server.
+async fn machine_for(plane: &Plane, at: u8, name: &str, address: [u8; 4], targets: &[&str], product: u32) -> String {
     let endpoint = UpdateId::new([at; 16]);
     let told = Registration {
         endpoint: Endpoint(endpoint),
         name: name.into(),
-        os: Os { major: 10, build: 26_100, ..Os::default() },
+        os: Os { major: 10, build: 26_100, product, ..Os::default() },
         maker: "M".into(),
         model: "O".into(),
         bios: Bios::default(),
@@ -123,12 +128,6 @@ async fn groups_are_a_tree_and_endpoints_are_where_hand_word_or_rule_has_them() 
         (
             Method::POST,
             "/api/v1/groups/place",
-            json!({ "endpoints": ["pc77"], "groups": ["Kiosks"] }),
-            "has not registered",
-        ),
-        (
-            Method::POST,
-            "/api/v1/groups/place",
             json!({ "endpoints": ["pc7"], "groups": ["all"] }),
             "nobody is put into all",
         ),
@@ -137,6 +136,9 @@ async fn groups_are_a_tree_and_endpoints_are_where_hand_word_or_rule_has_them() 
         let told = refused(&plane, method, path, body).await;
         assert!(told.contains(why), "{path}: {told}");
     }
+    let unknown = json!({ "endpoints": ["pc77"], "groups": ["Kiosks"] });
+    let (status, told) = plane.json(Method::POST, "/api/v1/groups/place", unknown).await;
+    assert!(status == 404 && told["title"].as_str().unwrap().contains("has not registered"), "{told}");
     machine(&plane, 11, "pc7.other.example", [10, 1, 0, 7], &[]).await;
     let told =
         refused(&plane, Method::POST, "/api/v1/groups/place", json!({ "endpoints": ["pc7"], "groups": [] })).await;
@@ -161,6 +163,27 @@ async fn something_is_said_for_some_listed_and_withdrawn() {
         set(json!({ "updates": ["KB5031111"], "groups": ["Pilot"], "deadline": "2099-01-31", "why": "tested" })).await;
     assert_eq!((&said["changed"], said["rows"].as_array().unwrap().len(), &said["notes"]), (&json!(2), 2, &json!([])));
     assert!(said["effect"].as_str().unwrap().contains("next scan"), "{said}");
+    // Servers are told by their role, whatever they are called: those that are in the group, and nobody else.
+    machine(&plane, 21, "server-room-pc", [10, 7, 0, 1], &["Pilot"]).await;
+    machine_for(&plane, 22, "pc22", [10, 7, 0, 2], &["Pilot"], 3).await;
+    machine_for(&plane, 23, "pc23", [10, 7, 0, 3], &["Pilot"], 2).await;
+    machine_for(&plane, 24, "pc24", [10, 7, 0, 4], &["Contoso"], 3).await;
+    let notes = async |body: Value| {
+        let said = set(body).await;
+        let notes = said["notes"].as_array().unwrap().iter();
+        notes.map(|note| note.as_str().unwrap().to_owned()).filter(|note| note.contains("server")).collect::<Vec<_>>()
+    };
+    let dated = |to: &str, whom: &str| json!({ "updates": ["KB5031111"], to: [whom], "deadline": "2099-01-31", "why": "tested" });
+    let told = notes(dated("groups", "Pilot")).await;
+    assert!(told.len() == 1 && told[0].starts_with("2 servers among them (pc22, pc23)"), "{told:?}");
+    assert_eq!(notes(dated("endpoints", "server-room-pc")).await, [""; 0]);
+    assert_eq!(notes(dated("endpoints", "pc24")).await.len(), 1);
+    assert_eq!(notes(json!({ "updates": ["KB5031111"], "groups": ["Pilot"] })).await, [""; 0], "there is no deadline");
+    for endpoint in ["server-room-pc", "pc24"] {
+        let body = json!({ "updates": ["KB5031111"], "endpoints": [endpoint] });
+        ok(&plane, Method::POST, "/api/v1/approvals/withdraw", body).await;
+    }
+    set(dated("groups", "Pilot")).await;
     // What stands in the way is told.
     let said = set(
         json!({ "updates": ["5031234"], "groups": ["Contoso"], "endpoints": ["pc7"], "action": "optional-install" }),
@@ -176,6 +199,10 @@ async fn something_is_said_for_some_listed_and_withdrawn() {
     ok(&plane, Method::POST, "/api/v1/updates/decline", json!({ "updates": ["KB5030001"] })).await;
     let said = set(json!({ "updates": ["KB5030001"], "groups": ["Pilot"] })).await;
     assert_eq!(waits(&said), [json!(["declined", "superseded"])]);
+    // What is said for all does not take a decline back.
+    let said = set(json!({ "updates": ["KB5030001"], "groups": ["all"], "action": "detect-only" })).await;
+    assert_eq!((&said["changed"], waits(&said)), (&json!(0), vec![json!(["declined"])]));
+    assert!(said["notes"][0].as_str().unwrap().contains("updates reset"), "{said}");
 
     let list = async |query: &str| {
         let page = plane.get(&format!("/api/v1/approvals?{query}")).await;
@@ -240,7 +267,8 @@ async fn something_is_said_for_some_listed_and_withdrawn() {
         (json!({ "updates": ["KB77777"], "groups": ["Pilot"] }), ""),
     ] {
         let (status, told) = plane.json(Method::POST, "/api/v1/approvals", body).await;
-        assert!(status == 422 || (why.is_empty() && status == 404), "{status}: {told}");
+        let is_nowhere = why.is_empty() || why == "has not registered";
+        assert_eq!(status, if is_nowhere { 404 } else { 422 }, "{told}");
         assert!(told["title"].as_str().unwrap().contains(why), "{why}: {told}");
     }
     assert_eq!(list("").await, ["12 all declined"], "of what is refused nothing is kept");

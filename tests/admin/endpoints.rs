@@ -111,12 +111,34 @@ async fn an_endpoint_is_meant_by_its_name_or_the_beginning_of_its_id() {
     let (status, problem) = plane.json(Method::GET, "/api/v1/endpoints/pc1", Value::Null).await;
     assert_eq!(status, 422);
     let title = problem["title"].as_str().unwrap();
-    assert!(title.contains("can be 2 endpoints") && title.contains("pc1.other.example"), "{problem}");
+    assert!(title.contains("can mean several endpoints") && title.contains("pc1.other.example"), "{problem}");
+    assert!(title.contains("01010101-0101-0101-0101-010101010101"), "an id says which: {problem}");
     for name in ["nobody", "0202020", "ffffffff-0202-0202-0202-020202020202", "site.example"] {
         let (status, problem) = plane.json(Method::GET, &format!("/api/v1/endpoints/{name}"), Value::Null).await;
         assert_eq!(status, 404, "{problem}");
         assert!(problem["detail"].as_str().unwrap().contains("endpoints list"), "{problem}");
     }
+    // A name is what a machine says: who takes the id of another for one, or its name without the domain, is not meant alone.
+    let registry = plane.handles.endpoints.registry();
+    for (of, name) in [(5, "02020202"), (6, "srv1")] {
+        registry.registered(machine(of, name, "10.0.0.9", SystemClock.now())).await.unwrap();
+    }
+    for name in ["02020202", "srv1"] {
+        let forget = json!({ "endpoints": [name] });
+        for (method, path, body) in [
+            (Method::GET, format!("/api/v1/endpoints/{name}"), Value::Null),
+            (Method::GET, format!("/api/v1/compliance/endpoints/{name}"), Value::Null),
+            (Method::GET, format!("/api/v1/compliance/missing?endpoint={name}"), Value::Null),
+            (Method::POST, "/api/v1/endpoints/forget".to_owned(), forget),
+            (Method::POST, "/api/v1/groups/place".to_owned(), json!({ "endpoints": [name], "groups": [] })),
+        ] {
+            let (status, problem) = plane.json(method, &path, body).await;
+            assert_eq!(status, 422, "{path}: {problem}");
+            assert!(problem["title"].as_str().unwrap().contains("02020202-0202"), "{path}: {problem}");
+        }
+    }
+    let whole = plane.get("/api/v1/endpoints/02020202-0202-0202-0202-020202020202").await;
+    assert_eq!(whole["name"], "SRV1.site.example", "an id is what decides");
     plane.close().await;
 }
 

@@ -665,6 +665,30 @@ async fn every_file_is_where_the_agent_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_answers_take_together_is_bounded() {
+    let sim = sim(160);
+    let node = Node::below(&sim).await;
+    let server = node.listen(|_| ()).await;
+    let mut agent = Agent::new(server.addresses()[0], 1).await;
+    agent.handshake().await;
+    agent.scan().await;
+    let numbers: Vec<i32> = agent.held.keys().copied().take(50).collect();
+    assert_eq!(agent.extended(&numbers).await.unwrap().0.len(), 100, "two kinds of fragments of each");
+    // A face with less room than that for all its answers, over the same store: each fragment takes a KiB at least.
+    let narrow = node.listen(|config| config.answers = 40 << 10).await;
+    agent.address = narrow.addresses()[0];
+    agent.client = Client::connect(agent.address).await;
+    for _ in 0..3 {
+        assert_eq!(agent.extended(&numbers).await.unwrap_err(), "ServerBusy");
+        // What it took is given back each time.
+        assert_eq!(agent.extended(&numbers[..2]).await.unwrap().0.len(), 4);
+    }
+    narrow.drain(SOON).await;
+    server.drain(SOON).await;
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whoever_may_not_ask_is_told_what_to_do() {
     let sim = sim(60);
     let node = Node::below(&sim).await;
@@ -866,6 +890,42 @@ async fn recorded_requests_and_reports_are_understood() {
         let wanted = if method == "GetCookie" { "InvalidAuthorizationCookie" } else { "" };
         assert_eq!(word, wanted, "{method}");
     }
+    server.drain(SOON).await;
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_replaced_while_the_node_runs_and_opens_for_a_while() {
+    const DAY: u64 = 86_400_000;
+    let sim = sim(40);
+    let node = Node::below(&sim).await;
+    let clock = Arc::new(HandClock(AtomicU64::new(SystemClock.now().ms())));
+    let later = |days: u64| {
+        clock.0.fetch_add(days * DAY, Ordering::SeqCst);
+    };
+    let config = Config { cookie_life: Duration::from_hours(24 * 365), ..Config::default() };
+    let registry = node.registry(Admission::default()).await;
+    let scans = Arc::new(Scans::open(config, registry, &node.store, clock.clone()).await.unwrap());
+    let (fill, store) = (node.fill.clone(), node.store.clone());
+    let face = Face::new(serve::Config::default(), fill, store, Arc::new(SystemClock), Box::new(|_| ()));
+    let server = serve(Arc::new(face.with_scans(Arc::clone(&scans))));
+    let mut agent = Agent::new(server.addresses()[0], 1).await;
+    agent.handshake().await;
+    let old = agent.cookie.clone();
+    assert!(!scans.turn_keys().await);
+    later(31);
+    assert!(scans.turn_keys().await && !scans.turn_keys().await, "once, without a start");
+    agent.round().await.unwrap();
+    agent.cookie.clone_from(&old);
+    agent.round().await.unwrap();
+    // What the first key sealed was opened for as long again; the second one still opens.
+    let between = agent.cookie.clone();
+    later(31);
+    assert!(scans.turn_keys().await);
+    agent.cookie = old;
+    assert_eq!(agent.round().await.unwrap_err(), "InvalidCookie");
+    agent.cookie = between;
+    agent.round().await.unwrap();
     server.drain(SOON).await;
     node.close().await;
 }

@@ -162,6 +162,17 @@ async fn what_an_agent_reports_is_what_the_api_says() {
         behind = format!("&after={next}");
     }
     assert_eq!(seen, rows.iter().map(|row| row["id"].clone()).collect::<Vec<_>>());
+    // A page goes on where the one before ended, also where that row is gone meanwhile.
+    let page = site.api("/missing?limit=2").await;
+    let last: UpdateId = rows[1]["id"].as_str().unwrap().parse().unwrap();
+    let decide = async |deciding| {
+        node.store.catalog().decide(vec![last], deciding, "ann".into(), String::new()).await.unwrap();
+    };
+    decide(Deciding::Decline).await;
+    let behind = site.api(&format!("/missing?limit=2&after={}", page["next"].as_str().unwrap())).await;
+    assert_eq!((&behind["rows"][0]["id"], &behind["total"]), (&rows[2]["id"], &json!(rows.len() - 1)));
+    decide(Deciding::Reset).await;
+    assert_eq!(site.asked(&format!("/missing?after={}", rows[1]["id"].as_str().unwrap())).await.0, 400);
 
     // One fails, one waits for a restart; then the next scan tells that all is there but one.
     let mut failed = told(&agent, 182, &needed[0], vec![]);
@@ -189,7 +200,21 @@ async fn what_an_agent_reports_is_what_the_api_says() {
     assert_eq!(site.api("/missing").await["total"], 1);
     let with = site.api(&format!("/endpoints?update={}", needed[0])).await;
     assert_eq!((with["total"].clone(), with["rows"][0]["id"].clone()), (json!(1), json!(agent.id)));
-    assert_eq!(counted(&site.api("").await), [1, 1, 0, 0, 1, 0]);
+    // It has no lists of failures and restarts, as those of real agents: it does not say that there are none.
+    assert_eq!(counted(&site.api("").await), [1, 1, 0, 0, 1, 1]);
+    let whose = agent.id.clone();
+    let states = async |site: &Site| {
+        let shown = site.api(&format!("/endpoints/{whose}")).await;
+        [state(&shown, &needed[0])["state"].clone(), state(&shown, &needed[1])["state"].clone()]
+    };
+    assert_eq!(states(&site).await, ["failed", "pending-restart"]);
+    let restarted = [
+        told(&agent, 202, &needed[1], vec![]),
+        told(&agent, 156, "", vec![list("U", &needed[..1]), list("V", &offered[1..])]),
+    ];
+    site.report(&mut agent, &restarted).await;
+    assert_eq!(states(&site).await, ["failed", "installed"]);
+    assert_eq!(site.api("/endpoints?restart=true").await["total"], 0);
 
     // Declined it is missing no more; everything in one more report, and nothing of it twice.
     let id: UpdateId = needed[0].parse().unwrap();

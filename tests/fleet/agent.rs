@@ -12,14 +12,38 @@ pub(crate) struct Agent {
     /// What it holds, as it was told last.
     pub(crate) held: BTreeMap<u32, Entry>,
     pub(crate) mark: u64,
+    /// By the number of a bundle: its parts, where it is taken for installed only with all of these.
+    pub(crate) parts: BTreeMap<u32, Vec<UpdateId>>,
     /// Numbers that it was ever sent in the scan under way.
     sent: BTreeSet<u32>,
 }
 
 impl Agent {
+    /// One that takes bundles for installed with their parts.
+    pub(crate) fn with_parts(parts: BTreeMap<u32, Vec<UpdateId>>) -> Self {
+        Self { parts, ..Self::default() }
+    }
+
+    /// What of it is installed: what is in truth, and a bundle with its parts.
+    fn present(&self, truth: &BTreeSet<UpdateId>) -> BTreeSet<UpdateId> {
+        let mut present = BTreeSet::new();
+        loop {
+            let before = present.len();
+            for entry in self.held.values().filter(|entry| truth.contains(&entry.identity.id)) {
+                if self.parts.get(&entry.number).into_iter().flatten().all(|part| present.contains(part)) {
+                    present.insert(entry.identity.id);
+                }
+            }
+            if present.len() == before {
+                return present;
+            }
+        }
+    }
+
     /// What it tells: installed and no leaf; all else.
     pub(crate) fn lists(&self, truth: &BTreeSet<UpdateId>) -> (Vec<u32>, Vec<u32>) {
-        self.held.values().map(|entry| (entry.number, !entry.is_leaf && truth.contains(&entry.identity.id))).fold(
+        let present = self.present(truth);
+        self.held.values().map(|entry| (entry.number, !entry.is_leaf && present.contains(&entry.identity.id))).fold(
             (vec![], vec![]),
             |(mut installed, mut other), (number, is_installed)| {
                 if is_installed {

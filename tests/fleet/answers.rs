@@ -168,6 +168,53 @@ fn a_leaf_that_is_none_any_more_makes_the_agent_ask_again() {
     assert_eq!((sent(&again), again.truncated), (vec![(21, Action::Install)], false));
 }
 
+/// 30 is a bundle of 31, which waits for a detectoid; 32 needs the bundle. 40 bundles the bundle, and 41 needs that.
+#[test]
+fn a_page_of_leaves_that_are_parts_of_what_others_need_does_not_end_the_scan() {
+    let needing = |at: u32, of: u64| {
+        let mut one = software(at, &[]);
+        one.prerequisites.push(Clause { any_of: vec![id(of)], is_category: false });
+        one
+    };
+    let mut graph = Graph::default();
+    for one in [
+        Related { members: vec![identity(31)], ..software(30, &[]) },
+        Related { deployable: false, ..needing(31, 33) },
+        needing(32, 30),
+        Related::new(33, identity(33), Kind::Detectoid),
+        // A bundle that nobody needs.
+        Related { members: vec![identity(51)], ..software(50, &[]) },
+        Related { deployable: false, ..needing(51, 33) },
+    ] {
+        graph.insert(&one);
+    }
+    let orders = [30, 32].map(|at| ordered(at, Action::Install, 1));
+    let view = view(&graph, &orders, 9);
+    let first = ask(&view, &[], &[], 9);
+    assert_eq!(sent(&first), [(30, Action::Install), (33, Action::Evaluate)]);
+    let part = ask(&view, &[33], &[30], 9);
+    assert_eq!(sent(&part), [(31, Action::Bundle)]);
+    assert!(part.new.iter().all(|entry| entry.is_leaf) && part.truncated, "the bundle is installed with its part");
+    let last = ask(&view, &[30, 33], &[31], 9);
+    assert_eq!((sent(&last), last.truncated), (vec![(32, Action::Install)], false));
+    // It came and decided nothing: nothing comes, and it ends.
+    let none = ask(&view, &[33], &[30, 31], 9);
+    assert_eq!((sent(&none), none.truncated), (vec![], false));
+
+    let alone = self::view(&graph, &[ordered(50, Action::Install, 1)], 9);
+    let part = ask(&alone, &[33], &[50], 9);
+    assert_eq!((sent(&part), part.truncated), (vec![(51, Action::Bundle)], false));
+
+    // Through a bundle in a bundle.
+    graph.insert(&Related { members: vec![identity(30)], ..software(40, &[]) });
+    graph.insert(&needing(41, 40));
+    graph.remove(32, 10);
+    let nested = self::view(&graph, &[40, 41].map(|at| ordered(at, Action::Install, 1)), 11);
+    assert!(nested.entry(30).unwrap().is_leaf);
+    let part = ask(&nested, &[33], &[30, 40], 11);
+    assert!(sent(&part) == [(31, Action::Bundle)] && part.truncated);
+}
+
 #[test]
 fn a_scan_for_categories_has_its_part_and_the_way_to_it() {
     let graph = graph();

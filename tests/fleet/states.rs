@@ -11,11 +11,13 @@ use waystation::base::time::{SystemClock, Timestamp};
 use waystation::fleet::compliance::Compliance;
 use waystation::fleet::compliance::ask::{self, Summary, Wanted};
 use waystation::fleet::compliance::counters::Disbelief;
+use waystation::fleet::compliance::facts::Licence;
 use waystation::fleet::compliance::told::{Told, What};
 use waystation::fleet::registry::{Admission, Registry};
 use waystation::model::compliance::{Policy, State};
-use waystation::model::deployment::Endpoint;
-use waystation::model::update::{Identity, Kind, Severity, Update, UpdateId};
+use waystation::model::deployment::{Action, Endpoint, Said, Target};
+use waystation::model::update::{Eula, Identity, Kind, Members, Severity, Update, UpdateId};
+use waystation::store::approvals::Saying;
 use waystation::store::catalog::{Batch, Catalog, Deciding, Incoming, Upstream, UpstreamKind};
 use waystation::store::fleet::{Bios, CHANGES_MAX, Os, Registration};
 use waystation::store::{Config, Store};
@@ -112,7 +114,8 @@ async fn register(store: &Store, which: std::ops::RangeInclusive<u32>) {
 }
 
 fn snapshot(at: u32, states: impl IntoIterator<Item = (u32, State)>) -> Told {
-    Told { at, what: What::Snapshot(states.into_iter().map(|(of, state)| (id(of), state)).collect()) }
+    let states: BTreeMap<_, _> = states.into_iter().map(|(of, state)| (id(of), state)).collect();
+    Told { at, what: What::Snapshot(states.into()) }
 }
 
 async fn summary(compliance: &Compliance) -> Summary {
@@ -201,7 +204,29 @@ async fn the_catalog_the_registry_and_people_move_the_counts() {
     };
     assert_eq!(missing().await, [id(2), id(1)], "the worst first");
     import(&store.catalog(), vec![update(9, &[2])]).await;
+    assert_eq!(missing().await, [id(2), id(1)], "as long as nobody approved what takes its place it is what there is");
+    let decide = async |of: u32, deciding| {
+        store.catalog().decide(vec![id(of)], deciding, "ann".into(), String::new()).await.unwrap();
+    };
+    decide(9, Deciding::Approve { all_files: false }).await;
     assert_eq!((missing().await, summary(&compliance).await.totals.failed), (vec![id(1)], 0), "2 is superseded");
+    // Approved itself, for somebody alone, it counts beside.
+    let approve = |said| Saying {
+        updates: vec![id(2)],
+        targets: vec![Target::Endpoint(endpoint(7))],
+        said,
+        all_files: false,
+        by: "ann".into(),
+        why: String::new(),
+    };
+    let install = Said::Do { action: Action::Install, deadline: None };
+    store.approvals().say(approve(install)).await.unwrap();
+    assert_eq!(missing().await, [id(2), id(1)]);
+    store.approvals().say(approve(Said::Inherit)).await.unwrap();
+    assert_eq!(missing().await, [id(1)]);
+    decide(9, Deciding::Decline).await;
+    assert_eq!(missing().await, [id(2), id(1)], "what takes its place is for nobody");
+    decide(9, Deciding::Approve { all_files: false }).await;
     store.catalog().decide(vec![id(1)], Deciding::Decline, "ann".into(), String::new()).await.unwrap();
     assert_eq!((missing().await, summary(&compliance).await.totals.up_to_date), (vec![], 1));
     store.catalog().decide(vec![id(1)], Deciding::Reset, "ann".into(), String::new()).await.unwrap();
@@ -222,12 +247,84 @@ async fn the_catalog_the_registry_and_people_move_the_counts() {
     assert!(compliance.history(endpoint(1)).await.unwrap().is_empty());
     store.fleet().keep_states().await.unwrap();
     assert!(store.fleet().standings(None).await.unwrap().is_empty(), "what was gathered of it went too");
-    // A report that was under way while it was forgotten.
+    // A report that was under way while it was forgotten: neither in memory nor on the disk anything comes of it.
+    assert_eq!(compliance.check().await.unwrap(), Vec::<String>::new());
     compliance.report(endpoint(1), vec![snapshot(T + 90_000, [(1, State::Installed)])]).await.unwrap();
     compliance.report(endpoint(1), vec![snapshot(T + 90_001, [(1, State::NotInstalled)])]).await.unwrap();
     store.fleet().keep_states().await.unwrap();
     assert!(store.fleet().standings(None).await.unwrap().is_empty(), "it does not come back");
     assert!(store.fleet().changes(endpoint(1)).await.unwrap().is_empty());
+    assert_eq!(summary(&compliance).await.totals.endpoints, 0);
+    assert_eq!(compliance.counters().disbelieved_for(Disbelief::Unregistered), 2);
+    // It comes again, and has told nothing yet.
+    registry.registered(machine(1)).await.unwrap();
+    assert!(states(&compliance, 1).await.is_empty());
+    assert_eq!(summary(&compliance).await.totals.unscanned, 1);
+    compliance.report(endpoint(1), vec![snapshot(T + 90_002, [(1, State::Installed)])]).await.unwrap();
+    assert_eq!(summary(&compliance).await.totals.up_to_date, 1);
+    store.close().await.unwrap();
+}
+
+/// Whoever tells while it is forgotten and registers anew, in whichever order: memory and disk have the same endpoints.
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_and_disk_agree_on_who_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = stocked(dir.path(), 2).await;
+    let compliance = Compliance::new(&store);
+    assert_eq!(summary(&compliance).await.totals.endpoints, 0);
+    let registry = Registry::new(store.fleet(), Admission::default());
+    let mut all = tokio::task::JoinSet::new();
+    for of in 1..=8 {
+        let (registry, compliance) = (registry.clone(), compliance.clone());
+        all.spawn(async move {
+            for round in 0..12 {
+                registry.registered(machine(of)).await.unwrap();
+                let told = vec![snapshot(T + round, [(1, State::Installed)])];
+                let (report, forget) =
+                    tokio::join!(compliance.report(endpoint(of), told), registry.forget(endpoint(of)));
+                report.unwrap();
+                forget.unwrap();
+            }
+            if of % 2 == 0 {
+                registry.registered(machine(of)).await.unwrap();
+            }
+        });
+    }
+    all.join_all().await;
+    assert_eq!(compliance.check().await.unwrap(), Vec::<String>::new());
+    let totals = summary(&compliance).await.totals;
+    assert_eq!((totals.endpoints, totals.unscanned), (4, 4), "who comes anew has told nothing");
+    store.fleet().keep_states().await.unwrap();
+    let kept = store.fleet().standings(None).await.unwrap();
+    assert!(
+        kept.len() == 4 && kept.iter().all(|(_, standing)| standing.as_ref().is_none_or(|one| one.held.is_empty()))
+    );
+    store.close().await.unwrap();
+}
+
+/// A licence of a part keeps the bundle from being offered, so that it is told of the bundle, with what became of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_licence_of_a_part_is_one_of_its_bundle() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = stocked(dir.path(), 2).await;
+    let part = Update { deployable: false, eula: Some(Eula { id: id(500), files: vec![] }), ..update(21, &[]) };
+    let bundle = Update { bundles: vec![Members { any_of: vec![part.identity] }], ..update(20, &[]) };
+    import(&store.catalog(), vec![part, bundle]).await;
+    register(&store, 1..=1).await;
+    let compliance = Compliance::new(&store);
+    let told = snapshot(T, [(1, State::NotInstalled), (20, State::NotInstalled)]);
+    compliance.report(endpoint(1), vec![told]).await.unwrap();
+    let with = async |licence| {
+        let wanted = Wanted { missing: true, licence, ..Wanted::default() };
+        let lines = compliance.look_now(move |board| ask::updates(board, &wanted)).await.unwrap();
+        lines.into_iter().map(|line| (line.update, line.licence)).collect::<Vec<_>>()
+    };
+    assert_eq!(with(None).await, [(id(20), Licence::Required), (id(1), Licence::None)]);
+    assert_eq!(with(Some(Licence::Required)).await, [(id(20), Licence::Required)]);
+    store.approvals().accept(vec![id(500)], "ann".into()).await.unwrap();
+    assert_eq!(with(Some(Licence::Required)).await, []);
+    assert_eq!(with(Some(Licence::Accepted)).await, [(id(20), Licence::Accepted)]);
+    assert_eq!(with(Some(Licence::None)).await, [(id(1), Licence::None)]);
     store.close().await.unwrap();
 }
 

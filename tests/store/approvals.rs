@@ -76,18 +76,27 @@ async fn of_an_update_and_a_target_there_is_one_word_wherever_it_lies() {
     assert_eq!(say(&approvals, &[1], &[ALL], dated).await, 1);
     assert_eq!((kept(&approvals).await, decided().await), (vec![(id(1), ALL, dated, false)], Some(Word::Approved)));
     assert_eq!(say(&approvals, &[1], &[ALL], dated).await, 0, "the same once more");
-    // A decline takes its place, and so does what is said after it.
+    // A decline takes its place, and stays whatever is said for all afterwards, until it is taken back as what it is.
     assert_eq!(decide(Deciding::Decline).await, 1);
     assert_eq!(
         (kept(&approvals).await, decided().await),
         (vec![(id(1), ALL, Said::NotApproved, true)], Some(Word::Declined))
     );
-    assert_eq!(say(&approvals, &[1], &[ALL], Said::Inherit).await, 0, "a decline is no approval");
-    assert_eq!(decided().await, Some(Word::Declined));
     let optional = Said::Do { action: Action::OptionalInstall, deadline: None };
+    let detected = Said::Do { action: Action::PreDeploymentCheck, deadline: None };
+    for said in [Said::Inherit, Said::NotApproved, INSTALL, dated, optional, detected] {
+        assert_eq!(say(&approvals, &[1], &[ALL], said).await, 0, "a decline is no approval: {said:?}");
+        let declined = vec![(id(1), ALL, Said::NotApproved, true)];
+        assert_eq!((kept(&approvals).await, decided().await), (declined, Some(Word::Declined)), "{said:?}");
+    }
+    assert_eq!(say(&approvals, &[1, 2], &[ALL], detected).await, 1, "of others it is said");
+    assert_eq!(say(&approvals, &[2], &[ALL], Said::Inherit).await, 1);
+    assert_eq!(decide(Deciding::Approve { all_files: false }).await, 1);
+    assert_eq!(decided().await, Some(Word::Approved), "somebody decides otherwise");
+    assert_eq!(decide(Deciding::Decline).await, 1);
+    assert_eq!(decide(Deciding::Reset).await, 1);
     assert_eq!(say(&approvals, &[1], &[ALL], optional).await, 1);
     assert_eq!((kept(&approvals).await, decided().await), (vec![(id(1), ALL, optional, false)], Some(Word::Approved)));
-    let detected = Said::Do { action: Action::PreDeploymentCheck, deadline: None };
     say(&approvals, &[1], &[ALL], detected).await;
     assert_eq!(decided().await, None, "nobody is to install it");
     assert_eq!(decide(Deciding::Reset).await, 1);

@@ -24,6 +24,7 @@ use crate::base::time::Timestamp;
 use crate::model::deployment::{Action, Review, Said, Target};
 use crate::model::policy::Word;
 use crate::model::update::{Publication, Update, UpdateId};
+use crate::model::windows::Role;
 use crate::store::approvals::{Saying, Tree};
 use crate::store::catalog::Summary;
 
@@ -230,26 +231,52 @@ async fn told(
         }
     }
     if let Said::Do { deadline: Some(deadline), .. } = said {
-        let products = server_products(handles, known).await?;
-        if !products.is_empty() {
+        let servers = servers(handles, tree, targets).await?;
+        if servers.many > 0 {
+            let (many, some) = (servers.many, servers.names.join(", "));
+            let (what, more) =
+                (if many == 1 { "server" } else { "servers" }, if many > servers.names.len() { ", ..." } else { "" });
             notes.push(format!(
-                "servers install it by {deadline} whatever they do then, and restart where it wants that ({}): leave the deadline out for \
-                 groups that have servers",
-                products.join(", ")
+                "{many} {what} among them ({some}{more}), by what they say of themselves: where it is needed there, it is installed by \
+                 {deadline} whatever they do then, with the restart that it wants; leave the deadline out for groups that have servers"
             ));
         }
     }
     Ok(view::Said { changed, rows, effect: EFFECT.to_owned(), notes })
 }
 
-/// Products for servers among those that updates are for. What an endpoint says of itself does not tell a server from a client of the same
-/// build.
-async fn server_products(handles: &Handles, known: &[Known]) -> Result<Vec<String>, Problem> {
-    let tree = handles.store.catalog().tree().await?;
-    let categories = known.iter().flat_map(|one| one.short.categories.iter());
-    let names = categories.filter_map(|id| tree.get(*id)).map(|category| category.name.clone());
-    let names: BTreeSet<String> = names.filter(|name| name.to_lowercase().contains("server")).collect();
-    Ok(names.into_iter().take(5).collect())
+/// Servers that are named in a warning.
+const SERVERS_NAMED: usize = 5;
+
+/// Servers among those that something is said for.
+#[derive(Default)]
+struct Servers {
+    many: usize,
+    names: Vec<String>,
+}
+
+/// Endpoints are told apart by the role that they register with (domain controllers are servers too), not by what they, or updates, are
+/// called. Goes through all of them: a deadline is said by a person.
+async fn servers(handles: &Handles, tree: &Tree, targets: &[Target]) -> Result<Servers, Problem> {
+    let targets: BTreeSet<Target> = targets.iter().copied().collect();
+    let mut found = Servers::default();
+    groups::each_endpoint(handles, tree, |record, of| {
+        let told = &record.registration;
+        if !Role::of(told.os.product).is_some_and(Role::is_server) {
+            return;
+        }
+        let mut above = of.iter().flat_map(|group| tree.groups.up(*group));
+        let is_meant = targets.contains(&Target::Endpoint(told.endpoint))
+            || above.any(|group| targets.contains(&Target::Group(group)));
+        if is_meant {
+            found.many += 1;
+            if found.names.len() < SERVERS_NAMED {
+                found.names.push(told.name.clone());
+            }
+        }
+    })
+    .await?;
+    Ok(found)
 }
 
 /// `POST /api/v1/approvals/withdraw`.

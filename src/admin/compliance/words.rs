@@ -1,12 +1,15 @@
 //! How updates stand on endpoints, in the words of the API. Pure.
 
+use std::cmp::Reverse;
+
 use http::StatusCode;
 
 use crate::admin::error::Problem;
 use crate::admin::updates::words::severity;
 use crate::admin::view::{Time, compliance as view};
 use crate::base::time::Timestamp;
-use crate::fleet::compliance::ask::{Class, Line, Seen, Stands, Summary as Totals};
+use crate::fleet::compliance::ask::{Class, Line, Place, Seen, Stands, Summary as Totals};
+use crate::fleet::compliance::facts::Licence;
 use crate::fleet::compliance::totals::SEVERITIES;
 use crate::model::compliance::{Policy, State};
 use crate::model::filter::Tree;
@@ -41,13 +44,31 @@ pub(super) fn restart_of(text: &str) -> Result<Reboot, Problem> {
     found.ok_or_else(|| not_one("restart", text, "not-required, required or may-require"))
 }
 
-/// Whether a licence must be accepted, as a word says.
-pub(super) fn eula_of(text: &str) -> Result<bool, Problem> {
-    match text.trim() {
-        "required" => Ok(true),
-        "none" => Ok(false),
-        _ => Err(not_one("eula", text, "required or none")),
-    }
+/// What licences say, by a word.
+pub(super) fn licence_of(text: &str) -> Result<Licence, Problem> {
+    let found = Licence::ALL.into_iter().find(|licence| licence.word() == text.trim());
+    found.ok_or_else(|| not_one("eula", text, "required, accepted or none"))
+}
+
+/// A place in a list of updates: the severity, when it was made in ms (or `-`), and the id.
+pub(super) fn cursor((Reverse(of), Reverse(created), id): Place) -> String {
+    let created = created.map_or_else(|| "-".to_owned(), |created| created.ms().to_string());
+    format!("{}/{created}/{id}", severity(of))
+}
+
+/// See [`cursor`].
+pub(super) fn place_of(text: &str) -> Result<Place, Problem> {
+    let read = || {
+        let mut parts = text.trim().splitn(3, '/');
+        let (word, created, id) = (parts.next()?, parts.next()?, parts.next()?);
+        let of = SEVERITIES.into_iter().find(|of| severity(*of) == word)?;
+        let created = if created == "-" { None } else { Some(Timestamp::from_ms(created.parse().ok()?)) };
+        Some((Reverse(of), Reverse(created), id.parse().ok()?))
+    };
+    read().ok_or_else(|| {
+        let shown: String = text.chars().take(80).collect();
+        Problem::malformed(format!("after: {shown:?} is not the `next` of a page"))
+    })
 }
 
 /// A code as Windows writes it.
@@ -120,6 +141,7 @@ pub(super) fn stands(one: &Stands, short: Option<&Summary>) -> view::Stands {
         changed: Time(one.changed),
         missing_since: one.missing_since.map(Time),
         error: one.code.map(code),
+        eula: one.licence.word().to_owned(),
     }
 }
 
@@ -160,7 +182,7 @@ pub(super) fn update(
         created: line.created.map(Time),
         age_days: line.created.map(|created| now.since(created).as_secs() / 86_400),
         restart: restart.map(|(_, word)| (*word).to_owned()),
-        eula: if line.eula { "required" } else { "none" }.to_owned(),
+        eula: line.licence.word().to_owned(),
         counts: line.counts,
         missing: line.by_state.missing(),
         missing_since: line.since.filter(|_| line.counts).map(Time),
@@ -171,5 +193,23 @@ pub(super) fn update(
         pending_restart: of(State::PendingRestart),
         not_applicable: line.not_applicable,
         unknown: line.unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_reads_back() {
+        for severity in SEVERITIES {
+            for created in [None, Some(Timestamp::from_ms(1_800_000_000_123))] {
+                let place = (Reverse(severity), Reverse(created), UpdateId::new([7; 16]));
+                assert_eq!(place_of(&cursor(place)).unwrap(), place);
+            }
+        }
+        for text in ["", "critical", "critical/-/x", "worse/-/07070707-0707-0707-0707-070707070707"] {
+            assert!(place_of(text).is_err(), "{text}");
+        }
     }
 }

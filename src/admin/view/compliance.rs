@@ -138,6 +138,8 @@ pub struct Stands {
     pub missing_since: Option<Time>,
     /// With what installing it failed.
     pub error: Option<String>,
+    /// `required` where a licence, its own or that of a part, must be accepted before it is offered; `accepted` where all were; else `none`.
+    pub eula: String,
 }
 
 /// A state that became another one.
@@ -189,9 +191,9 @@ pub struct Update {
     pub age_days: Option<u64>,
     /// `not-required`, `required` or `may-require`; absent where that is not known.
     pub restart: Option<String>,
-    /// `required` where a licence must be accepted first, else `none`.
+    /// `required` where a licence, its own or that of a part, must be accepted before it is offered; `accepted` where all were; else `none`.
     pub eula: String,
-    /// Whether endpoints that need it miss something: it is offered, not superseded and not declined.
+    /// Whether endpoints that need it miss something: it is offered, not declined, and nothing that supersedes it is approved instead.
     pub counts: bool,
     /// Endpoints that need it and have not got it: not installed, downloaded and failed together.
     pub missing: u64,

@@ -89,8 +89,8 @@ pub struct Patches {
     /// Only those that want a restart, never want one, or may want one
     #[arg(long, value_name = "WORD", value_parser = ["not-required", "required", "may-require"])]
     pub restart: Option<String>,
-    /// Only those with a licence that must be accepted, or without
-    #[arg(long, value_name = "WORD", value_parser = ["required", "none"])]
+    /// Only those with a licence that must still be accepted, with accepted ones, or without
+    #[arg(long, value_name = "WORD", value_parser = ["required", "accepted", "none"])]
     pub eula: Option<String>,
     /// Only those made so many days ago or earlier
     #[arg(long, value_name = "DAYS")]
@@ -103,8 +103,8 @@ pub struct Patches {
 /// How rows are printed.
 #[derive(Clone, Debug, Args)]
 pub struct Printed {
-    /// Go on behind this one, as the page before said
-    #[arg(long, value_name = "ID")]
+    /// Go on behind a page that was shown before, as that said
+    #[arg(long, value_name = "PLACE")]
     pub after: Option<String>,
     /// Rows at most; 0 for all
     #[arg(long, value_name = "COUNT", default_value_t = 50)]

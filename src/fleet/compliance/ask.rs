@@ -1,7 +1,10 @@
 //! Questions to the board: what all come to, which endpoints there are, which updates are missing. Pure.
 
+use std::cmp::Reverse;
+
 use crate::base::time::Timestamp;
 use crate::fleet::compliance::board::{Board, Row};
+use crate::fleet::compliance::facts::Licence;
 use crate::fleet::compliance::totals::{ByState, Tally, Totals};
 use crate::model::compliance::{Missing, Policy, Reason, State};
 use crate::model::deployment::Endpoint;
@@ -189,6 +192,8 @@ pub struct Stands {
     pub missing_since: Option<Timestamp>,
     /// With what installing it failed, where that is known.
     pub code: Option<i32>,
+    /// What licences say to it.
+    pub licence: Licence,
 }
 
 /// All that an endpoint told of.
@@ -202,6 +207,7 @@ pub fn stands(board: &Board, row: &Row) -> Vec<Stands> {
             changed: time(held.changed),
             missing_since: counts.then(|| time(held.since)),
             code: row.standing.code(held.number()),
+            licence: known.facts.licence,
         })
     };
     row.standing.held.iter().filter_map(one).collect()
@@ -220,8 +226,8 @@ pub struct Wanted {
     pub classification: Option<UpdateId>,
     /// Categories of which it has at least one, such as the products of a family; none given: any.
     pub products: Vec<UpdateId>,
-    /// Whether a licence must be accepted first.
-    pub eula: Option<bool>,
+    /// What licences say to it.
+    pub licence: Option<Licence>,
     /// Made before this time.
     pub made_before: Option<Timestamp>,
 }
@@ -237,8 +243,8 @@ pub struct Line {
     pub severity: Severity,
     /// When it was made.
     pub created: Option<Timestamp>,
-    /// Whether a licence must be accepted first.
-    pub eula: bool,
+    /// What licences say to it.
+    pub licence: Licence,
     /// Whether endpoints that need it miss something.
     pub counts: bool,
     /// On how many endpoints it is in each state.
@@ -270,7 +276,7 @@ pub fn updates(board: &Board, wanted: &Wanted) -> Vec<Line> {
         if wanted.severity.is_some_and(|least| facts.severity < least)
             || wanted.classification.is_some_and(|id| !has(&id))
             || !wanted.products.is_empty() && !wanted.products.iter().any(has)
-            || wanted.eula.is_some_and(|eula| eula != facts.eula)
+            || wanted.licence.is_some_and(|licence| licence != facts.licence)
             || wanted.made_before.is_some_and(|before| facts.created.is_none_or(|created| created >= before))
         {
             continue;
@@ -283,7 +289,7 @@ pub fn updates(board: &Board, wanted: &Wanted) -> Vec<Line> {
             revision: facts.revision,
             severity: facts.severity,
             created: facts.created,
-            eula: facts.eula,
+            licence: facts.licence,
             counts: facts.counts(),
             by_state,
             not_applicable: told.saturating_sub(by_state.told()),
@@ -299,6 +305,17 @@ pub fn updates(board: &Board, wanted: &Wanted) -> Vec<Line> {
             line.since = Some(line.since.map_or(since, |known| known.min(since)));
         }
     }
-    lines.sort_by_key(|line| (std::cmp::Reverse(line.severity), std::cmp::Reverse(line.created), line.update));
+    lines.sort_by_key(Line::place);
     lines
+}
+
+/// Where a line stands in a list of updates: the worst first, of these the newest. A page goes on behind one, whether it is still there or
+/// not.
+pub type Place = (Reverse<Severity>, Reverse<Option<Timestamp>>, UpdateId);
+
+impl Line {
+    /// Its place.
+    pub fn place(&self) -> Place {
+        (Reverse(self.severity), Reverse(self.created), self.update)
+    }
 }

@@ -1,7 +1,7 @@
 //! How all updates stand on all endpoints, in memory, with what that comes to. Pure.
 //!
 //! 1. An update that an endpoint tells of and that the catalog has gets a number ([`Board::learn`]); of others nothing is kept.
-//! 2. What an endpoint told is taken in ([`Board::take`]): the states are set, not counted up, so that a report that comes twice changes
+//! 2. What an endpoint told is taken in ([`Board::take_all`]): the states are set, not counted up, so that a report that comes twice changes
 //!    nothing; what is older than what was told before is left out.
 //! 3. What changed goes to the store, by whoever called; counts are kept up on the way (`totals`).
 //! 4. What the catalog says changes too ([`Board::learn`] again): then the endpoints that miss the update are counted anew.
@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::fleet::compliance::facts::Facts;
-use crate::fleet::compliance::take::Taking;
+use crate::fleet::compliance::take::apply;
 use crate::fleet::compliance::told::Told;
 use crate::fleet::compliance::totals::{ByState, Sign, Tally, Totals};
 use crate::model::deployment::Endpoint;
@@ -19,9 +19,16 @@ use crate::model::update::UpdateId;
 use crate::store::fleet::ENDPOINTS_MAX;
 use crate::store::fleet::standing::{NUMBER_MAX, Standing};
 
-/// States of updates on endpoints that are held, together: 20,000 endpoints have some 4 million. 144 MB at the most; whoever would go
-/// beyond is not taken in.
+/// States of updates on endpoints that are held, together: 20,000 endpoints have some 4 million. 144 MB at the most. Beyond it whoever
+/// tells of the most gives room, see [`Board::take_all`].
 pub const PAIRS_MAX: usize = 12_000_000;
+
+/// States that an endpoint keeps whoever else wants room: a real one tells of some sixty, and of some hundreds where a whole catalog is
+/// delivered.
+pub const FAIR: usize = 512;
+
+/// Of the states that are held together, this part is made free at a time, so that all endpoints are seldom looked through for it.
+const FREED: usize = 64;
 
 /// Updates that are known by number: a catalog has some 100,000, of which endpoints tell of some thousands.
 pub const UPDATES_MAX: usize = 1_000_000;
@@ -88,7 +95,7 @@ pub struct Changed {
 }
 
 /// The board.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Board {
     numbers: HashMap<UpdateId, u32>,
     /// By their numbers; a number that nobody has is of no update.
@@ -97,9 +104,29 @@ pub struct Board {
     totals: Totals,
     /// States held, together.
     pairs: usize,
+    /// How many of them may be.
+    pairs_max: usize,
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        Self::with_room(PAIRS_MAX)
+    }
 }
 
 impl Board {
+    /// An empty one with room for so many states.
+    pub fn with_room(pairs_max: usize) -> Self {
+        Self {
+            numbers: HashMap::new(),
+            updates: Vec::new(),
+            rows: BTreeMap::new(),
+            totals: Totals::default(),
+            pairs: 0,
+            pairs_max,
+        }
+    }
+
     /// The number of an update that is known.
     pub fn number(&self, id: UpdateId) -> Option<u32> {
         self.numbers.get(&id).copied()
@@ -141,7 +168,10 @@ impl Board {
     pub fn bytes(&self) -> usize {
         let row =
             |row: &Row| size_of_val(&*row.standing.held) + row.standing.codes.capacity() * size_of::<(u32, i32)>();
-        let known = |known: &Known| (known.facts.categories.len() + known.facts.supersedes.len()) * 16;
+        let known = |known: &Known| {
+            let facts = &known.facts;
+            (facts.categories.len() + facts.supersedes.len() + facts.eulas.len()) * 16
+        };
         self.rows.len() * (size_of::<(Endpoint, Row)>() + 16)
             + self.rows.values().map(row).sum::<usize>()
             + self.updates.capacity() * size_of::<Option<Known>>()
@@ -248,10 +278,14 @@ impl Board {
         true
     }
 
-    /// Puts an endpoint in as it was kept. What is of no known number is left out.
+    /// Puts an endpoint in as it was kept. What is of no known number is left out; `false` where there is no room for all of it.
     pub fn put(&mut self, endpoint: Endpoint, mut standing: Standing) -> bool {
         self.forget(endpoint);
-        if self.pairs + standing.held.len() > PAIRS_MAX || !self.arrive(endpoint) {
+        if !self.arrive(endpoint) {
+            return false;
+        }
+        if self.pairs + standing.held.len() > self.pairs_max {
+            // It is there, and has told nothing until its next scan.
             return false;
         }
         let is_known = |number: u32| self.updates.get(number as usize).is_some_and(Option::is_some);
@@ -280,23 +314,64 @@ impl Board {
         row.count(&mut self.totals, Sign::Comes);
     }
 
-    /// Takes in what an endpoint told. An endpoint that is not there yet is from then on.
+    /// Takes in something that an endpoint told; see [`Self::take_all`].
     pub fn take(&mut self, endpoint: Endpoint, told: &Told) -> Result<Taken, Refused> {
-        let before = self.rows.get(&endpoint).map(|row| &row.standing);
-        let none = Standing::default();
-        let Taking { standing, taken } = Taking::of(self, before.unwrap_or(&none), told)?;
-        let had = before.map_or(0, |before| before.held.len());
-        if self.pairs - had + standing.held.len() > PAIRS_MAX || !self.arrive(endpoint) {
-            return Err(Refused::Full);
+        self.take_all(endpoint, std::slice::from_ref(told)).0.pop().unwrap_or(Err(Refused::Full))
+    }
+
+    /// Takes in what an endpoint told, the earlier first, and what came of each; counts move once for all of it. An endpoint that is not
+    /// there yet is from then on.
+    ///
+    /// Where there is no room for more states, those endpoints that tell of the most, and of more than [`FAIR`], have told nothing until
+    /// their next scan; they are named. Few that tell of thousands each take nothing from the many that tell of what a machine has.
+    pub fn take_all(&mut self, endpoint: Endpoint, told: &[Told]) -> (Vec<Result<Taken, Refused>>, Vec<Endpoint>) {
+        let mut standing = self.rows.get(&endpoint).map(|row| row.standing.clone()).unwrap_or_default();
+        let had = standing.held.len();
+        let taken: Vec<_> = told.iter().map(|one| apply(self, &mut standing, one)).collect();
+        if taken.iter().all(Result::is_err) {
+            return (taken, Vec::new());
         }
+        let gave_way = self.make_room(endpoint, standing.held.len().saturating_sub(had));
+        let Some(gave_way) = gave_way.filter(|_| self.arrive(endpoint)) else {
+            return (taken.into_iter().map(|one| one.and(Err(Refused::Full))).collect(), Vec::new());
+        };
         self.set(endpoint, standing);
-        Ok(taken)
+        (taken, gave_way)
+    }
+
+    /// Makes room for so many states more of an endpoint. Who gave way to it, or `None` where there is none to be had.
+    fn make_room(&mut self, of: Endpoint, more: usize) -> Option<Vec<Endpoint>> {
+        if self.pairs + more <= self.pairs_max {
+            return Some(Vec::new());
+        }
+        let mine = self.rows.get(&of).map_or(0, |row| row.standing.held.len()) + more;
+        let mut largest: Vec<(usize, Endpoint)> = self
+            .rows
+            .iter()
+            .map(|(endpoint, row)| (row.standing.held.len(), *endpoint))
+            .filter(|(many, endpoint)| *endpoint != of && *many > FAIR.max(mine))
+            .collect();
+        largest.sort_unstable_by(|a, b| b.cmp(a));
+        let (mut free, wanted) = (0, (self.pairs + more).saturating_sub(self.pairs_max));
+        if largest.iter().map(|(many, _)| many).sum::<usize>() < wanted {
+            return None;
+        }
+        let mut gave_way = Vec::new();
+        for (many, endpoint) in largest {
+            if free >= wanted.max(self.pairs_max / FREED) {
+                break;
+            }
+            free += many;
+            self.set(endpoint, Standing::default());
+            gave_way.push(endpoint);
+        }
+        Some(gave_way)
     }
 
     /// The same board with everything counted anew.
     #[must_use]
     pub fn recounted(&self) -> Self {
-        let mut anew = Self::default();
+        let mut anew = Self::with_room(self.pairs_max);
         for (number, known) in self.updates() {
             anew.restore(number, known.id);
             if let Some(Some(of)) = anew.updates.get_mut(number as usize) {

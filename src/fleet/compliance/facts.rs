@@ -3,6 +3,32 @@
 use crate::base::time::Timestamp;
 use crate::model::update::{Severity, UpdateId};
 
+/// What licences of an update, and of all that it bundles, say to its being installed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Licence {
+    /// There is none.
+    #[default]
+    None,
+    /// One must be accepted: until then it is detected, and not offered.
+    Required,
+    /// There are some, and all were accepted.
+    Accepted,
+}
+
+impl Licence {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::None, Self::Required, Self::Accepted];
+
+    /// The word for people and scripts.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Required => "required",
+            Self::Accepted => "accepted",
+        }
+    }
+}
+
 /// What the catalog says of an update, and what people decided of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own, and they combine")]
@@ -27,18 +53,26 @@ pub struct Facts {
     pub refused: bool,
     /// Something newer does the same.
     pub superseded: bool,
+    /// Something that does is to be installed somewhere.
+    pub replaced: bool,
+    /// It is to be installed somewhere itself.
+    pub approved: bool,
     /// Somebody declined it for all endpoints.
     pub declined: bool,
-    /// A licence must be accepted first.
-    pub eula: bool,
+    /// Its licences, with those of all that it bundles.
+    pub eulas: Box<[UpdateId]>,
+    /// What became of these.
+    pub licence: Licence,
 }
 
 impl Facts {
     /// Whether an endpoint that needs it lacks something: it is there, and nothing and nobody says that it is not to be installed.
-    /// What nobody decided counts, so that compliance is known before anything is approved.
+    /// What nobody decided counts, so that compliance is known before anything is approved. What is superseded counts as long as nothing that
+    /// takes its place is approved, since until then it is what there is; and where it is approved itself.
     pub const fn counts(&self) -> bool {
         self.revision.is_some()
             && self.deployable
-            && !(self.expired || self.refused || self.superseded || self.declined)
+            && !(self.expired || self.refused || self.declined)
+            && (self.approved || !(self.superseded && self.replaced))
     }
 }

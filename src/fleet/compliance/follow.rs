@@ -1,12 +1,12 @@
 //! What the catalog says of updates that endpoints told of, read when they are told first and again when the catalog changed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use crate::fleet::compliance::facts::Facts;
+use crate::fleet::compliance::facts::{Facts, Licence};
 use crate::fleet::error::Error;
-use crate::model::policy::Word;
 use crate::model::relations::Target;
 use crate::model::update::{Publication, UpdateId};
+use crate::store::approvals::Approvals;
 use crate::store::catalog::{Catalog, Related};
 
 /// Updates that are asked about at a time: their revisions are unpacked in one snapshot.
@@ -16,10 +16,12 @@ const STEP: usize = 2_000;
 /// same.
 pub(super) async fn facts(
     catalog: &Catalog,
+    approvals: &Approvals,
     ids: &[UpdateId],
     known: &HashMap<UpdateId, Facts>,
 ) -> Result<Vec<Facts>, Error> {
     let mut all = Vec::with_capacity(ids.len());
+    let accepted: HashSet<UpdateId> = approvals.licences().await?.into_iter().map(|one| one.eula).collect();
     for step in ids.chunks(STEP) {
         let targets = step.iter().map(|id| Target::Newest(*id)).collect();
         let shorts = catalog.shorts(targets).await?;
@@ -31,22 +33,29 @@ pub(super) async fn facts(
             is_same(id, short.number, short.changed).is_none().then_some(short.number)
         });
         let related = catalog.related(fresh.collect()).await?;
-        let related: HashMap<u32, Related> = related.into_iter().map(|found| (found.number, found)).collect();
-        let superseded = catalog.are_superseded(step.to_vec()).await?;
-        let decisions = catalog.decisions(step.to_vec()).await?;
-        for (((id, short), superseded), decision) in step.iter().zip(shorts).zip(superseded).zip(decisions) {
+        let roots = related.iter().map(|found| found.identity).collect();
+        let eulas = catalog.licences_of(roots).await?;
+        let related: HashMap<u32, (Related, Vec<UpdateId>)> =
+            related.into_iter().zip(eulas).map(|(found, eulas)| (found.number, (found, eulas))).collect();
+        let stances = catalog.stances(step.to_vec()).await?;
+        for ((id, short), stance) in step.iter().zip(shorts).zip(stances) {
             let Some(short) = short else {
                 all.push(Facts::default());
                 continue;
             };
             let before = is_same(id, short.number, short.changed);
-            let found = related.get(&short.number);
-            let supersedes = match (found, before) {
-                (Some(found), _) => found.supersedes.clone().into_boxed_slice(),
-                (None, Some(before)) => before.supersedes.clone(),
-                (None, None) => Box::default(),
+            let (supersedes, eulas): (Box<[UpdateId]>, Box<[UpdateId]>) = match (related.get(&short.number), before) {
+                (Some((found, eulas)), _) => (found.supersedes.as_slice().into(), eulas.as_slice().into()),
+                (None, Some(before)) => (before.supersedes.clone(), before.eulas.clone()),
+                (None, None) => Default::default(),
             };
-            let eula = found.map_or_else(|| before.is_some_and(|before| before.eula), |found| found.eula.is_some());
+            let licence = if eulas.is_empty() {
+                Licence::None
+            } else if eulas.iter().all(|eula| accepted.contains(eula)) {
+                Licence::Accepted
+            } else {
+                Licence::Required
+            };
             all.push(Facts {
                 revision: Some(short.number),
                 changed: short.changed,
@@ -57,9 +66,12 @@ pub(super) async fn facts(
                 deployable: short.deployable,
                 expired: short.publication == Publication::Expired,
                 refused: short.refused,
-                superseded,
-                declined: decision.is_some_and(|decision| decision.word == Word::Declined),
-                eula,
+                superseded: stance.superseded,
+                replaced: stance.replaced,
+                approved: stance.approved,
+                declined: stance.declined,
+                eulas,
+                licence,
             });
         }
     }

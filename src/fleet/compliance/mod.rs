@@ -28,10 +28,12 @@ pub mod totals;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
-use tokio::sync::OnceCell;
+use tokio::runtime::Handle;
+use tokio::sync::OwnedMutexGuard;
 
 use crate::fleet::compliance::board::{Board, Changed, Refused};
 use crate::fleet::compliance::counters::{Counters, Disbelief};
@@ -41,8 +43,9 @@ use crate::fleet::error::Error;
 use crate::model::deployment::Endpoint;
 use crate::model::update::UpdateId;
 use crate::store::Store;
+use crate::store::approvals::Approvals;
 use crate::store::catalog::Catalog;
-use crate::store::fleet::standing::{HELD_MAX, time};
+use crate::store::fleet::standing::{HELD_MAX, Standing, time};
 use crate::store::fleet::{Change, Fleet, News};
 
 /// How long after one look whether the catalog changed there is no other.
@@ -62,13 +65,22 @@ struct Followed {
     rests_until: Option<Instant>,
 }
 
+impl Followed {
+    /// It was looked at since then.
+    fn rest(&mut self, since: Instant) {
+        self.rests_until = Instant::now().checked_add(since.elapsed().saturating_mul(REST).max(LOOK));
+    }
+}
+
 struct Inner {
     fleet: Fleet,
     catalog: Catalog,
+    approvals: Approvals,
     counters: Counters,
     board: RwLock<Board>,
-    loaded: OnceCell<()>,
-    followed: tokio::sync::Mutex<Followed>,
+    is_loaded: AtomicBool,
+    loading: Arc<tokio::sync::Mutex<()>>,
+    followed: Arc<tokio::sync::Mutex<Followed>>,
     unknown: Mutex<HashSet<UpdateId>>,
 }
 
@@ -80,7 +92,7 @@ pub struct Compliance {
 
 impl fmt::Debug for Compliance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Compliance").field("is_loaded", &self.inner.loaded.initialized()).finish_non_exhaustive()
+        f.debug_struct("Compliance").field("is_loaded", &self.inner.is_loaded).finish_non_exhaustive()
     }
 }
 
@@ -108,7 +120,7 @@ impl Inner {
         };
         for one in told {
             match &one.what {
-                What::Snapshot(all) => all.keys().for_each(&mut look),
+                What::Snapshot(all) => all.states.keys().for_each(&mut look),
                 What::Became(id, ..) => look(id),
                 _ => {}
             }
@@ -122,9 +134,16 @@ impl Inner {
     /// Steps 4 and 5; says whether so much is gathered that it should be written.
     fn take(&self, endpoint: Endpoint, told: &[Told]) -> Result<bool, Error> {
         let mut board = self.write();
+        // Who came has a row before it tells, and who was forgotten has none any more: none is made for a report that was under way.
+        self.hear(&mut board);
+        if board.row(endpoint).is_none() {
+            self.counters.disbelieved(Disbelief::Unregistered, told.len() as u64);
+            return Ok(false);
+        }
         let (mut changes, mut is_taken): (Vec<Changed>, bool) = (Vec::new(), false);
-        for one in told {
-            match board.take(endpoint, one) {
+        let (all, gave_way) = board.take_all(endpoint, told);
+        for (one, taken) in told.iter().zip(all) {
+            match taken {
                 Ok(taken) => {
                     is_taken = true;
                     if matches!(one.what, What::Snapshot(_)) {
@@ -143,6 +162,15 @@ impl Inner {
                 }
             }
         }
+        for other in gave_way {
+            tracing::warn!(
+                target: "scan",
+                endpoint = %other.0,
+                "an endpoint told of more updates than there is room for: what it told is forgotten until its next scan"
+            );
+            self.counters.disbelieved(Disbelief::Full, 1);
+            self.fleet.stands(other, &Standing::default(), std::iter::empty())?;
+        }
         let Some(row) = board.row(endpoint).filter(|_| is_taken) else { return Ok(false) };
         self.counters.changed(changes.len());
         let kept = changes.iter().map(|one| Change {
@@ -154,6 +182,21 @@ impl Inner {
         });
         // While the board is held, so that of two reports the later one is what is kept.
         Ok(self.fleet.stands(endpoint, &row.standing, kept)?)
+    }
+
+    /// Lets endpoints in that came, and those go that were forgotten, in their order. While the board is held, so that nobody takes in
+    /// what one told that has gone meanwhile.
+    fn hear(&self, board: &mut Board) {
+        for news in self.fleet.news() {
+            match news {
+                News::Came(endpoint) => drop(board.arrive(endpoint)),
+                News::Went(endpoint) => {
+                    board.forget(endpoint);
+                    // What was gathered after it had gone.
+                    self.fleet.drop_states(endpoint);
+                }
+            }
+        }
     }
 
     /// Puts what the catalog says of updates in; what it does not have, or what cannot be approved by itself, is remembered as unknown.
@@ -179,10 +222,12 @@ impl Compliance {
         let inner = Inner {
             fleet: store.fleet(),
             catalog: store.catalog(),
+            approvals: store.approvals(),
             counters: Counters::default(),
             board: RwLock::default(),
-            loaded: OnceCell::new(),
-            followed: tokio::sync::Mutex::default(),
+            is_loaded: AtomicBool::new(false),
+            loading: Arc::default(),
+            followed: Arc::default(),
             unknown: Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
@@ -199,8 +244,18 @@ impl Compliance {
         tokio::task::spawn_blocking(move || job(&inner)).await.map_err(|_| Error::Ended)
     }
 
-    /// Reads what is kept, once.
-    async fn load(&self) -> Result<(), Error> {
+    /// Does something that asks the store again and again, and has much to do with what it is told, on a thread that may block; whoever
+    /// leaves does not stop it.
+    async fn apart<T: Send + 'static, F>(&self, job: impl FnOnce(Self) -> F + Send + 'static) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let (this, runtime) = (self.clone(), Handle::current());
+        tokio::task::spawn_blocking(move || runtime.block_on(job(this))).await.map_err(|_| Error::Ended)?
+    }
+
+    /// Reads what is kept, once; who has the turn does so, and holds it until it is done.
+    async fn load(self, _turn: OwnedMutexGuard<()>) -> Result<(), Error> {
         let inner = &self.inner;
         inner.fleet.listen();
         // What somebody gathered before is read with the rest.
@@ -213,7 +268,7 @@ impl Compliance {
             board.restore(number, id);
         }
         let ids: Vec<UpdateId> = board.updates().map(|(_, known)| known.id).collect();
-        let facts = follow::facts(&inner.catalog, &ids, &HashMap::new()).await?;
+        let facts = follow::facts(&inner.catalog, &inner.approvals, &ids, &HashMap::new()).await?;
         board.learn_all(ids.into_iter().zip(facts).collect());
         let mut after = None;
         loop {
@@ -221,60 +276,63 @@ impl Compliance {
             let Some((last, _)) = page.last() else { break };
             after = Some(*last);
             for (endpoint, standing) in page {
-                board.put(endpoint, standing.unwrap_or_default());
+                if !board.put(endpoint, standing.unwrap_or_default()) {
+                    tracing::warn!(endpoint = %endpoint.0, "there is no room for what an endpoint told: it scans once more");
+                }
             }
         }
         let (endpoints, states, bytes) = (board.totals().endpoints, board.pairs(), board.bytes());
         tracing::info!(endpoints, states, bytes, "what endpoints told of their updates is in memory");
         *inner.write() = board;
         inner.followed.lock().await.clock = clock;
+        inner.is_loaded.store(true, Ordering::Release);
         Ok(())
     }
 
     /// Step 2: brings the board up to what is known now.
     async fn ready(&self) -> Result<(), Error> {
         let inner = &self.inner;
-        inner.loaded.get_or_try_init(|| self.load()).await?;
-        let news = inner.fleet.news();
-        if !news.is_empty() {
-            let hear = move |inner: &Inner| {
-                let mut board = inner.write();
-                for news in news {
-                    match news {
-                        News::Came(endpoint) => drop(board.arrive(endpoint)),
-                        News::Went(endpoint) => drop(board.forget(endpoint)),
-                    }
-                }
-            };
-            self.on(hear).await?;
+        if !inner.is_loaded.load(Ordering::Acquire) {
+            let turn = Arc::clone(&inner.loading).lock_owned().await;
+            if !inner.is_loaded.load(Ordering::Acquire) {
+                self.apart(|this| this.load(turn)).await?;
+            }
+        }
+        if inner.fleet.has_news() {
+            self.on(|inner| inner.hear(&mut inner.write())).await?;
         }
         // Whoever comes while somebody else looks is content with what there is.
-        let Ok(mut followed) = inner.followed.try_lock() else { return Ok(()) };
+        let Ok(mut followed) = Arc::clone(&inner.followed).try_lock_owned() else { return Ok(()) };
         if followed.rests_until.is_some_and(|until| Instant::now() < until) {
             return Ok(());
         }
         let begun = Instant::now();
         let clock = inner.catalog.changes(followed.clock, u32::MAX, 1).await?.clock;
-        if clock != followed.clock {
-            let known = |inner: &Inner| {
-                inner.unknown().clear();
-                inner.read().updates().map(|(_, known)| (known.id, known.facts.clone())).collect::<HashMap<_, _>>()
-            };
-            let known = self.on(known).await?;
-            let ids: Vec<UpdateId> = known.keys().copied().collect();
-            let facts = follow::facts(&inner.catalog, &ids, &known).await?;
-            self.on(move |inner| inner.learn(ids.into_iter().zip(facts).collect())).await?;
-            followed.clock = clock;
+        if clock == followed.clock {
+            followed.rest(begun);
+            return Ok(());
         }
-        let rest = begun.elapsed().saturating_mul(REST).max(LOOK);
-        followed.rests_until = Instant::now().checked_add(rest);
+        self.apart(move |this| this.follow(followed, clock, begun)).await
+    }
+
+    /// What the catalog and people say of all updates that endpoints told of, anew, up to a clock.
+    async fn follow(self, mut followed: OwnedMutexGuard<Followed>, clock: u64, begun: Instant) -> Result<(), Error> {
+        let inner = &self.inner;
+        inner.unknown().clear();
+        let known: HashMap<UpdateId, Facts> =
+            inner.read().updates().map(|(_, known)| (known.id, known.facts.clone())).collect();
+        let ids: Vec<UpdateId> = known.keys().copied().collect();
+        let facts = follow::facts(&inner.catalog, &inner.approvals, &ids, &known).await?;
+        inner.learn(ids.into_iter().zip(facts).collect());
+        followed.clock = clock;
+        followed.rest(begun);
         Ok(())
     }
 
     /// An endpoint told this of itself, in any order. What is not believed is counted; an error is one of the store.
     pub async fn report(&self, endpoint: Endpoint, mut told: Vec<Told>) -> Result<(), Error> {
         // Before anything is looked up for it.
-        let is_absurd = |one: &Told| matches!(&one.what, What::Snapshot(all) if all.len() > HELD_MAX);
+        let is_absurd = |one: &Told| matches!(&one.what, What::Snapshot(all) if all.states.len() > HELD_MAX);
         let many = told.len();
         told.retain(|one| !is_absurd(one));
         self.inner.counters.disbelieved(Disbelief::Absurd, (many - told.len()) as u64);
@@ -291,7 +349,8 @@ impl Compliance {
         let is_much = match self.on(take).await?? {
             Ok(is_much) => is_much,
             Err((told, strangers)) => {
-                let facts = follow::facts(&self.inner.catalog, &strangers, &HashMap::new()).await?;
+                let facts =
+                    follow::facts(&self.inner.catalog, &self.inner.approvals, &strangers, &HashMap::new()).await?;
                 let take = move |inner: &Inner| {
                     inner.learn(strangers.into_iter().zip(facts).collect());
                     inner.take(endpoint, &told)
@@ -325,9 +384,36 @@ impl Compliance {
         Ok(self.inner.fleet.changes(endpoint).await?)
     }
 
-    /// Counts everything anew and tells what is kept up and differs, in words: nothing where all is well.
+    /// Counts everything anew, holds the endpoints against those that the store has, and tells what is kept up and differs, in words:
+    /// nothing where all is well.
     pub async fn check(&self) -> Result<Vec<String>, Error> {
-        self.look(Board::differences).await
+        let mut told = self.look(Board::differences).await?;
+        let (mut ghosts, mut lost) = self.strays().await?;
+        if !(ghosts.is_empty() && lost.is_empty()) {
+            // Who came or went between both looks is the same in the next ones.
+            let (still_ghosts, still_lost) = self.strays().await?;
+            ghosts.retain(|endpoint| still_ghosts.contains(endpoint));
+            lost.retain(|endpoint| still_lost.contains(endpoint));
+        }
+        told.extend(ghosts.iter().map(|endpoint| format!("endpoint {} is counted and not known any more", endpoint.0)));
+        told.extend(lost.iter().map(|endpoint| format!("endpoint {} is known and not counted", endpoint.0)));
+        Ok(told)
+    }
+
+    /// Endpoints of the board that the store does not have, and the other way round.
+    async fn strays(&self) -> Result<(Vec<Endpoint>, Vec<Endpoint>), Error> {
+        let mut known = HashSet::new();
+        let mut after = None;
+        loop {
+            let page = self.inner.fleet.standings(after).await?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(*last);
+            known.extend(page.iter().map(|(endpoint, _)| *endpoint));
+        }
+        let counted: HashSet<Endpoint> =
+            self.look(|board| board.rows(None).map(|(endpoint, _)| endpoint).collect()).await?;
+        let only = |of: &HashSet<Endpoint>, without: &HashSet<Endpoint>| of.difference(without).copied().collect();
+        Ok((only(&counted, &known), only(&known, &counted)))
     }
 }
 

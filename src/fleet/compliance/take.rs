@@ -1,67 +1,65 @@
 //! What an endpoint's states are after it told something: a function of what was before. Pure.
 
 use crate::fleet::compliance::board::{Board, Changed, Refused, Taken};
-use crate::fleet::compliance::told::{Told, What};
+use crate::fleet::compliance::told::{Snapshot, Told, What};
 use crate::model::compliance::State;
-use crate::model::update::UpdateId;
 use crate::store::fleet::standing::{HELD_MAX, Held, Standing};
 
-/// What comes of something told.
-pub(super) struct Taking {
-    pub(super) standing: Standing,
-    pub(super) taken: Taken,
+/// Takes something told into `standing`, which it changes only where it is taken. `board` knows the updates. A snapshot counts more than
+/// all that is older than it.
+pub(super) fn apply(board: &Board, standing: &mut Standing, told: &Told) -> Result<Taken, Refused> {
+    if told.at < standing.told {
+        return Err(Refused::Stale);
+    }
+    let mut taken = Taken::default();
+    match &told.what {
+        What::Scanned => scanned(standing, told.at),
+        What::ScanFailed(code) => standing.failed_scan = Some((told.at, *code)),
+        What::Restarted if told.at < standing.restart => return Err(Refused::Stale),
+        What::Restarted => standing.restart = 0,
+        What::RestartPending => restart(standing, told.at),
+        What::Became(update, state, code) => {
+            let Some(number) = board.number(*update) else {
+                return Ok(Taken { unknown: 1, ..Taken::default() });
+            };
+            let old = standing.of(number);
+            if old.is_some_and(|held| told.at < held.changed) {
+                return Err(Refused::Stale);
+            }
+            if old.is_none() && standing.held.len() >= HELD_MAX {
+                return Err(Refused::Absurd);
+            }
+            if *state == State::PendingRestart {
+                restart(standing, told.at);
+            }
+            let from = old.map_or(State::NotApplicable, Held::state);
+            // Files that are there change nothing for what is installed, failed or of no use.
+            if *state != State::Downloaded || from == State::NotInstalled {
+                let before = seen(standing, number);
+                let held = one(board, standing, number, *state, told.at);
+                put(standing, held, *code);
+                let (from, to) = (before, seen(standing, number));
+                if from != to {
+                    taken.changes.push(Changed { number, from: from.0, to: to.0, code: to.1, at: told.at });
+                }
+            }
+        }
+        What::Snapshot(all) => {
+            if all.states.len() > HELD_MAX {
+                return Err(Refused::Absurd);
+            }
+            snapshot(board, standing, all, told.at, &mut taken);
+            standing.told = told.at;
+            scanned(standing, told.at);
+        }
+    }
+    Ok(taken)
 }
 
-impl Taking {
-    /// `board` knows the updates. A snapshot counts more than all that is older than it.
-    pub(super) fn of(board: &Board, before: &Standing, told: &Told) -> Result<Self, Refused> {
-        if told.at < before.told {
-            return Err(Refused::Stale);
-        }
-        let mut standing = before.clone();
-        let mut taken = Taken::default();
-        match &told.what {
-            What::Scanned => scanned(&mut standing, told.at),
-            What::ScanFailed(code) => standing.failed_scan = Some((told.at, *code)),
-            What::Restarted if told.at < standing.restart => return Err(Refused::Stale),
-            What::Restarted => standing.restart = 0,
-            What::RestartPending => restart(&mut standing, told.at),
-            What::Became(update, state, code) => {
-                let Some(number) = board.number(*update) else {
-                    return Ok(Self { standing: before.clone(), taken: Taken { unknown: 1, ..Taken::default() } });
-                };
-                if before.of(number).is_some_and(|held| told.at < held.changed) {
-                    return Err(Refused::Stale);
-                }
-                if *state == State::PendingRestart {
-                    restart(&mut standing, told.at);
-                }
-                let from = before.of(number).map_or(State::NotApplicable, Held::state);
-                // Files that are there change nothing for what is installed, failed or of no use.
-                if *state != State::Downloaded || from == State::NotInstalled {
-                    let held = one(board, before, number, *state, told.at);
-                    put(&mut standing, held, *code)?;
-                    note(&mut taken, before, &standing, number, told.at);
-                }
-            }
-            What::Snapshot(all) => {
-                if all.len() > HELD_MAX {
-                    return Err(Refused::Absurd);
-                }
-                snapshot(
-                    board,
-                    before,
-                    &mut standing,
-                    all.iter().map(|(id, state)| (*id, *state)),
-                    told.at,
-                    &mut taken,
-                );
-                standing.told = told.at;
-                scanned(&mut standing, told.at);
-            }
-        }
-        Ok(Self { standing, taken })
-    }
+/// How an update stands, and with what it failed; 0 where it did not.
+fn seen(standing: &Standing, number: u32) -> (State, i32) {
+    let silent = if standing.is_told { State::NotApplicable } else { State::Unknown };
+    (standing.of(number).map_or(silent, Held::state), standing.code(number).unwrap_or(0))
 }
 
 fn scanned(standing: &mut Standing, at: u32) {
@@ -99,8 +97,8 @@ fn inherited(board: &Board, before: &Standing, number: u32) -> Option<u32> {
     missing.filter(|held| held.state().is_missing()).map(|held| held.since).min()
 }
 
-fn put(standing: &mut Standing, held: Option<Held>, code: i32) -> Result<(), Refused> {
-    let Some(held) = held else { return Ok(()) };
+fn put(standing: &mut Standing, held: Option<Held>, code: i32) {
+    let Some(held) = held else { return };
     let number = held.number();
     match standing.held.binary_search_by_key(&number, |held| held.number()) {
         Ok(at) => {
@@ -109,9 +107,6 @@ fn put(standing: &mut Standing, held: Option<Held>, code: i32) -> Result<(), Ref
             }
         }
         Err(at) => {
-            if standing.held.len() >= HELD_MAX {
-                return Err(Refused::Absurd);
-            }
             let mut all = std::mem::take(&mut standing.held).into_vec();
             all.insert(at, held);
             standing.held = all.into_boxed_slice();
@@ -122,31 +117,29 @@ fn put(standing: &mut Standing, held: Option<Held>, code: i32) -> Result<(), Ref
         let at = standing.codes.partition_point(|(of, _)| *of < number);
         standing.codes.insert(at, (number, code));
     }
-    Ok(())
 }
 
-fn note(taken: &mut Taken, before: &Standing, after: &Standing, number: u32, at: u32) {
-    let silent = if before.is_told { State::NotApplicable } else { State::Unknown };
-    let state = |standing: &Standing| standing.of(number).map_or(silent, Held::state);
-    let (from, to) = (state(before), state(after));
-    let code = after.code(number).unwrap_or(0);
-    if from != to || code != before.code(number).unwrap_or(0) {
-        taken.changes.push(Changed { number, from, to, code, at });
+/// The state of an update in a snapshot that names it in `told`. What is needed may have failed, and what is needed or installed may wait for
+/// a restart that has not been yet: where the snapshot has no list for these, what was told of them before stays.
+fn meant(before: &Standing, all: &Snapshot, number: u32, told: State) -> State {
+    let was = before.of(number).map(Held::state);
+    match (was, told) {
+        (Some(State::Failed), State::NotInstalled | State::Downloaded) if !all.tells_failed => State::Failed,
+        (Some(State::PendingRestart), State::NotInstalled | State::Downloaded | State::Installed)
+            if !all.tells_restarts && before.restart > 0 =>
+        {
+            State::PendingRestart
+        }
+        _ => told,
     }
 }
 
-fn snapshot(
-    board: &Board,
-    before: &Standing,
-    standing: &mut Standing,
-    all: impl Iterator<Item = (UpdateId, State)>,
-    at: u32,
-    taken: &mut Taken,
-) {
-    let mut held = Vec::new();
-    for (id, state) in all {
-        match board.number(id) {
-            Some(number) => held.extend(one(board, before, number, state, at)),
+fn snapshot(board: &Board, standing: &mut Standing, all: &Snapshot, at: u32, taken: &mut Taken) {
+    let before = std::mem::take(standing);
+    let mut held = Vec::with_capacity(all.states.len());
+    for (id, state) in &all.states {
+        match board.number(*id) {
+            Some(number) => held.extend(one(board, &before, number, meant(&before, all, number, *state), at)),
             None => taken.unknown += 1,
         }
     }
@@ -155,17 +148,20 @@ fn snapshot(
         let place = held.binary_search_by_key(&number, |held: &Held| held.number()).ok();
         place.and_then(|place| held.get(place)).is_some_and(|held| held.state() == State::Failed)
     };
-    standing.codes.retain(|(number, _)| is_failed(*number));
-    let pending = held.iter().filter(|held| held.state() == State::PendingRestart).map(|held| held.changed).min();
-    // A snapshot is made by a scan, which no machine can make that must restart first without saying so.
-    match pending {
+    standing.codes = before.codes.iter().copied().filter(|(number, _)| is_failed(*number)).collect();
+    let waits = |held: &&Held| held.state() == State::PendingRestart;
+    standing.restart = before.restart;
+    match held.iter().filter(waits).map(|held| held.changed).min() {
         Some(since) => restart(standing, since),
-        None => standing.restart = 0,
+        // It names nothing that waits, or nothing of what did before. A restart that it has no list for and that no update is behind goes on.
+        None if all.tells_restarts || before.held.iter().any(|held| waits(&held)) => standing.restart = 0,
+        None => {}
     }
     standing.held = held.into_boxed_slice();
+    (standing.scanned, standing.failed_scan) = (before.scanned, before.failed_scan);
     // The first of all is no change: it would fill the history with what was there before anybody asked.
     if before.is_told {
-        changes(before, standing, at, taken);
+        changes(&before, standing, at, taken);
     }
     standing.is_told = true;
 }

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::ask::{self, Class, Wanted, Which};
-use super::board::{Board, Refused, Taken};
-use super::facts::Facts;
-use super::told::{Told, What};
+use super::board::{Board, FAIR, Refused, Taken};
+use super::facts::{Facts, Licence};
+use super::told::{Snapshot, Told, What};
 use super::totals::place;
 use crate::base::time::Timestamp;
 use crate::model::compliance::{Policy, State};
@@ -39,7 +39,13 @@ fn board(updates: u8) -> Board {
 }
 
 fn all(states: &[(u8, State)]) -> What {
-    What::Snapshot(states.iter().map(|(of, state)| (id(*of), *state)).collect())
+    What::Snapshot(states.iter().map(|(of, state)| (id(*of), *state)).collect::<BTreeMap<_, _>>().into())
+}
+
+/// As those that were seen send it: what is needed and what is installed, and no other list.
+fn two_lists(states: &[(u8, State)]) -> What {
+    let states = states.iter().map(|(of, state)| (id(*of), *state)).collect();
+    What::Snapshot(Snapshot { states, ..Snapshot::default() })
 }
 
 fn tell(board: &mut Board, at: u32, what: What) -> Result<Taken, Refused> {
@@ -122,6 +128,107 @@ fn events_between_snapshots_set_what_cannot_mislead() {
 }
 
 #[test]
+fn a_snapshot_without_a_list_leaves_what_the_list_would_tell() {
+    use State::{Failed, Installed, NotApplicable, NotInstalled, PendingRestart};
+    let mut board = board(6);
+    tell(&mut board, T, two_lists(&[(1, NotInstalled), (2, NotInstalled), (3, NotInstalled), (4, Installed)])).unwrap();
+    tell(&mut board, T + 1, What::Became(id(1), Failed, -7)).unwrap();
+    tell(&mut board, T + 1, What::Became(id(2), PendingRestart, 0)).unwrap();
+    tell(&mut board, T + 1, What::Became(id(3), PendingRestart, 0)).unwrap();
+    // Agents that were seen name what waits among what is needed, or among what is installed.
+    let next = two_lists(&[(1, NotInstalled), (2, NotInstalled), (3, Installed), (4, Installed), (5, NotInstalled)]);
+    let changes = tell(&mut board, T + DAY, next.clone()).unwrap().changes;
+    assert_eq!(changes.iter().map(|one| (one.number, one.to)).collect::<Vec<_>>(), [(4, NotInstalled)]);
+    let of = |board: &Board| [1, 2, 3, 4, 5].map(|of| state(board, of));
+    assert_eq!(of(&board), [Failed, PendingRestart, PendingRestart, Installed, NotInstalled]);
+    assert_eq!((standing(&board).code(0), standing(&board).restart), (Some(-7), T + 1));
+    assert_eq!(standing(&board).of(0).map(|held| (held.changed, held.since)), Some((T + 1, T)));
+    // After the restart the same words mean what they say; an installed one has not failed.
+    tell(&mut board, T + DAY + 1, What::Restarted).unwrap();
+    tell(&mut board, T + DAY + 2, next).unwrap();
+    assert_eq!(of(&board), [Failed, NotInstalled, Installed, Installed, NotInstalled]);
+    tell(&mut board, T + DAY + 3, two_lists(&[(1, Installed), (2, NotInstalled)])).unwrap();
+    assert_eq!((state(&board, 1), state(&board, 5), standing(&board).code(0)), (Installed, NotApplicable, None));
+    // A list that is there says all.
+    tell(&mut board, T + DAY + 4, What::Became(id(2), Failed, -7)).unwrap();
+    tell(&mut board, T + DAY + 5, all(&[(1, Installed), (2, NotInstalled)])).unwrap();
+    assert_eq!((state(&board, 2), standing(&board).code(1)), (NotInstalled, None));
+    // A restart that no update is behind goes on until it is told that it was; one that was behind an update that is gone does not.
+    tell(&mut board, T + DAY + 6, What::RestartPending).unwrap();
+    tell(&mut board, T + DAY + 7, two_lists(&[(1, Installed)])).unwrap();
+    assert_eq!(standing(&board).restart, T + DAY + 6);
+    tell(&mut board, T + DAY + 8, What::Became(id(1), PendingRestart, 0)).unwrap();
+    tell(&mut board, T + DAY + 9, two_lists(&[(6, Installed)])).unwrap();
+    assert_eq!((standing(&board).restart, board.totals().restart), (0, 0));
+    assert_eq!(board.differences(), Vec::<String>::new());
+}
+
+#[test]
+fn a_batch_counts_once_and_what_is_refused_changes_nothing_of_it() {
+    use State::{Failed, Installed, NotInstalled};
+    let told = |at, what| Told { at, what };
+    let batch = [
+        told(T, What::Scanned),
+        told(T, all(&[(1, NotInstalled), (2, Installed)])),
+        told(T - 1, all(&[(2, Failed)])),
+        told(T + 1, What::Became(id(9), Failed, 1)),
+        told(T + 1, What::Became(id(1), Failed, -2)),
+    ];
+    let (mut whole, mut single) = (board(3), board(3));
+    let (taken, gave_way) = whole.take_all(endpoint(1), &batch);
+    let each: Vec<_> = batch.iter().map(|one| single.take(endpoint(1), one)).collect();
+    assert_eq!((&taken, gave_way.len()), (&each, 0));
+    assert_eq!((taken[2].clone(), taken[3].as_ref().unwrap().unknown), (Err(Refused::Stale), 1));
+    assert_eq!(standing(&whole), standing(&single));
+    assert_eq!((whole.totals(), whole.differences()), (single.totals(), Vec::new()));
+    let (taken, _) = whole.take_all(endpoint(2), &[told(T, What::Became(id(9), Failed, 1))]);
+    assert!(taken[0].is_ok() && whole.take_all(endpoint(3), &[]).0.is_empty() && whole.row(endpoint(3)).is_none());
+}
+
+#[test]
+fn who_tells_of_thousands_gives_way_to_those_who_tell_of_what_machines_have() {
+    let many = |of: std::ops::Range<u32>| -> What {
+        let id = |of: u32| {
+            let mut bytes = [1; 16];
+            bytes[..4].copy_from_slice(&of.to_be_bytes());
+            UpdateId::new(bytes)
+        };
+        What::Snapshot(of.map(|of| (id(of), State::Installed)).collect::<BTreeMap<_, _>>().into())
+    };
+    let fair = u32::try_from(FAIR).unwrap();
+    let mut board = Board::with_room(4 * FAIR);
+    let What::Snapshot(all) = many(0..4 * fair) else { panic!("it is one") };
+    board.learn_all(all.states.into_keys().map(|id| (id, facts(Severity::Low))).collect());
+    let tell = |board: &mut Board, of: u8, what: What| {
+        let (taken, gave_way) = board.take_all(endpoint(of), &[Told { at: T, what }]);
+        (taken[0].is_ok(), gave_way)
+    };
+    assert_eq!(tell(&mut board, 1, many(0..fair)), (true, vec![]));
+    assert_eq!(tell(&mut board, 2, many(0..3 * fair)), (true, vec![]));
+    // The one that holds three quarters has told nothing, so that others have room.
+    assert_eq!(tell(&mut board, 3, many(0..200)), (true, vec![endpoint(2)]));
+    assert_eq!(board.row(endpoint(2)).map(|row| (row.standing.is_told, row.standing.held.len())), Some((false, 0)));
+    assert_eq!((board.pairs(), board.totals().unscanned), (FAIR + 200, 1));
+    // It takes what is left, and no more: nobody who tells less gives way to it.
+    assert_eq!(tell(&mut board, 2, many(0..4 * fair)), (false, vec![]));
+    assert_eq!(tell(&mut board, 4, many(0..2 * fair)), (true, vec![]));
+    assert!(tell(&mut board, 5, many(0..fair)).0);
+    assert_eq!(board.row(endpoint(1)).map(|row| row.standing.held.len()), Some(FAIR));
+    assert_eq!(board.differences(), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_superseded_counts_until_what_takes_its_place_is_approved() {
+    let counts =
+        |superseded, replaced, approved| Facts { superseded, replaced, approved, ..facts(Severity::Low) }.counts();
+    assert!(counts(true, false, false), "nobody approved what would take its place");
+    assert!(!counts(true, true, false) && counts(true, true, true) && counts(false, false, false));
+    let gone = Facts { approved: true, expired: true, ..facts(Severity::Low) };
+    assert!(!gone.counts() && !Facts { approved: true, declined: true, ..facts(Severity::Low) }.counts());
+    assert_eq!(Licence::ALL.map(Licence::word), ["none", "required", "accepted"]);
+}
+
+#[test]
 fn who_never_installs_a_monthly_update_misses_it_since_the_first_month() {
     let mut board = board(1);
     let newer = Facts { supersedes: Box::new([id(1)]), ..facts(Severity::Critical) };
@@ -143,7 +250,7 @@ fn what_happens_in_the_catalog_is_counted_at_once() {
     assert_eq!((board.totals().pairs[place(Severity::Critical)], board.totals().failed), (2, 1));
     let missing = |board: &Board| ask::updates(board, &Wanted { missing: true, ..Wanted::default() }).len();
     assert_eq!(missing(&board), 2);
-    board.learn(id(2), Facts { superseded: true, ..facts(Severity::Critical) });
+    board.learn(id(2), Facts { superseded: true, replaced: true, ..facts(Severity::Critical) });
     assert_eq!((board.totals().pairs[place(Severity::Critical)], board.totals().failed, missing(&board)), (1, 0, 1));
     board.learn(id(1), Facts { declined: true, ..facts(Severity::Critical) });
     assert_eq!((board.totals().up_to_date, missing(&board)), (1, 0));
@@ -167,9 +274,9 @@ fn absurd_lists_are_refused_whole() {
         board.learn(UpdateId::new(bytes), facts(Severity::Low));
         many.insert(UpdateId::new(bytes), State::Installed);
     }
-    assert_eq!(tell(&mut board, T, What::Snapshot(many.clone())), Err(Refused::Absurd));
+    assert_eq!(tell(&mut board, T, What::Snapshot(many.clone().into())), Err(Refused::Absurd));
     let (last, _) = many.pop_last().unwrap();
-    tell(&mut board, T, What::Snapshot(many)).unwrap();
+    tell(&mut board, T, What::Snapshot(many.into())).unwrap();
     assert_eq!(tell(&mut board, T, What::Became(last, State::Failed, 1)), Err(Refused::Absurd));
     assert_eq!(board.pairs(), HELD_MAX);
 }
@@ -186,7 +293,10 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let state = (2..7_u8).prop_map(|number| State::of_number(number).unwrap());
     let severity = prop::sample::select(super::totals::SEVERITIES.to_vec());
-    let snapshot = prop::collection::btree_map((1..12_u8).prop_map(id), state.clone(), 0..10).prop_map(What::Snapshot);
+    let states = prop::collection::btree_map((1..12_u8).prop_map(id), state.clone(), 0..10);
+    let snapshot = (states, any::<bool>(), any::<bool>()).prop_map(|(states, tells_failed, tells_restarts)| {
+        What::Snapshot(Snapshot { states, tells_failed, tells_restarts })
+    });
     let what = prop_oneof![
         4 => snapshot,
         4 => ((1..12_u8).prop_map(id), state, -3..3_i32).prop_map(|(id, state, code)| What::Became(id, state, code)),
@@ -219,6 +329,7 @@ proptest! {
                         let facts = Facts {
                             revision: (!bit(0)).then_some(1),
                             superseded: bit(1),
+                            replaced: bit(1) && !bit(4),
                             declined: bit(2),
                             expired: bit(3),
                             supersedes: if bit(4) { Box::new([id(1), id(2)]) } else { Box::default() },

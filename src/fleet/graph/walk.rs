@@ -1,6 +1,6 @@
 //! Walks over the graph: what an endpoint must know to judge what is delivered to it.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use crate::fleet::bits::Bits;
 use crate::fleet::graph::{Graph, NONE, REFUSED, Row};
@@ -93,6 +93,27 @@ impl Graph {
             at = row.next;
         }
         NONE
+    }
+
+    /// Places of updates whose being installed decides, by itself or through the bundles between, whether one that others name as a
+    /// prerequisite is: the parts of what is `reached` and no leaf. An agent takes a bundle for installed once its parts are.
+    pub(crate) fn deciding_parts(&self, reached: &Bits) -> Bits {
+        let is_named = |update: u32| self.updates.get(update as usize).is_some_and(|update| update.named > 0);
+        let mut by_update: HashMap<u32, Vec<&Row>> = HashMap::new();
+        for row in reached.iter().filter_map(|place| self.row(place)) {
+            by_update.entry(row.update).or_default().push(row);
+        }
+        let mut line: Vec<u32> = by_update.keys().copied().filter(|update| is_named(*update)).collect();
+        let mut parts = Bits::new(self.updates.len());
+        while let Some(bundle) = line.pop() {
+            let rows = by_update.get(&bundle).into_iter().flatten();
+            for (part, _) in rows.flat_map(|row| row.links.members()) {
+                if parts.add(part) {
+                    line.push(part);
+                }
+            }
+        }
+        parts
     }
 
     /// Of several revisions of one update in `reached` the one that counts, else the highest, stays; the others go.

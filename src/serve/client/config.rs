@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use crate::base::time::Timestamp;
 use crate::model::deployment::detection::Detection;
+use crate::serve::client::room::ANSWERS_MAX;
 
 /// When what `GetConfig` answers was changed last: 2026-11-22. It is a part of the program, so this is raised with it; agents whose
 /// cookie is older ask for the configuration again.
@@ -32,6 +33,8 @@ pub struct Config {
     pub changed: Timestamp,
     /// How long a cookie may be used.
     pub cookie_life: Duration,
+    /// Bytes that all answers may take that are being made or sent.
+    pub answers: usize,
 }
 
 impl Default for Config {
@@ -44,6 +47,7 @@ impl Default for Config {
             detection: Detection::default(),
             changed: CHANGED,
             cookie_life: COOKIE_LIFE,
+            answers: ANSWERS_MAX,
         }
     }
 }

@@ -124,6 +124,7 @@ impl Counters {
             Registered::Held => "held",
             Registered::Refused => "refused",
             Registered::TooMany => "too-many",
+            Registered::Busy => "busy",
             Registered::Contested => "contested",
         };
         self.registrations.get_or_create_owned(&Came { ruling }).inc();

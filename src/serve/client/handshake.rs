@@ -88,7 +88,7 @@ impl Scans {
         asked.client = Some(client);
         let (name, groups) = (Called::of(&request.dns_name), request.target_groups.as_deref().unwrap_or_default());
         let ticket = self.ticket(Use::Authorize, client, name, targets(groups), (0, 0));
-        let data = Opaque::new(&self.sealer.seal(&ticket)?);
+        let data = Opaque::new(&self.keys.sealer().seal(&ticket)?);
         let cookie = AuthorizationCookie { plug_in_id: PLUG_IN.to_owned(), data };
         Ok(Said::Whole(answer::authorization(version, &cookie)))
     }
@@ -117,7 +117,7 @@ impl Scans {
             || Error::refused(FaultCode::InvalidAuthorizationCookie, "the authorization is none of this server's");
         let shown = request.authorization.iter().find(|cookie| cookie.plug_in_id == PLUG_IN).ok_or_else(none)?;
         let sealed = shown.data.bytes().ok_or_else(none)?;
-        let who = self.sealer.open(&sealed).map_err(|_| none())?;
+        let who = self.keys.sealer().open(&sealed).map_err(|_| none())?;
         let is_good = who.of == Use::Authorize && who.until > self.clock.now();
         if !is_good {
             return Err(none());
@@ -130,7 +130,8 @@ impl Scans {
         getrandom::fill(&mut session).map_err(|_| Error::Sealing)?;
         let protocol = protocol(&request.protocol_version);
         let mut ticket = self.ticket(Use::Ask, who.client(), who.name, who.targets, protocol);
-        ticket.session = u64::from_le_bytes(session);
+        // 0 is the number of none.
+        ticket.session = u64::from_le_bytes(session).max(1);
         match request.old.as_ref().map(|old| self.opened(old)) {
             // What the agent was told of changes it still knows.
             Some(Ok(old)) if old.client == ticket.client && !old.foreign => {
@@ -155,12 +156,12 @@ impl Scans {
 
     fn opened(&self, cookie: &Cookie) -> Result<Ticket, Unsealed> {
         let bytes = cookie.data.as_ref().and_then(Opaque::bytes).ok_or(Unsealed::Unreadable)?;
-        self.sealer.open(&bytes)
+        self.keys.sealer().open(&bytes)
     }
 
     /// The cookie of a ticket.
     pub(super) fn cookie(&self, ticket: &Ticket) -> Result<Cookie, Error> {
-        let data = Some(Opaque::new(&self.sealer.seal(ticket)?));
+        let data = Some(Opaque::new(&self.keys.sealer().seal(ticket)?));
         Ok(Cookie { expiration: Time::new(ticket.until), data })
     }
 

@@ -3,12 +3,11 @@
 //! The numbers are those of the table of MS-WUSP 2.2.2.3.1; what a WSUS makes of them was observed: only a snapshot (156) and a failed
 //! installation (182) change the state of an update there.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::base::time::Timestamp;
 use crate::fleet::compliance::counters::Disbelief;
-use crate::fleet::compliance::told::{Told, What};
+use crate::fleet::compliance::told::{Snapshot, Told, What};
 use crate::model::compliance::State;
 use crate::model::update::UpdateId;
 use crate::store::fleet::standing::seconds;
@@ -26,13 +25,17 @@ const NAMESPACE: i32 = 1;
 /// `WU_S_REBOOT_REQUIRED`: what Windows 11 sends with "installation pending".
 const REBOOT_REQUIRED: i32 = 0x0024_0005;
 
+/// The list of what failed, and that of what waits for a restart.
+const FAILURES: &str = "g";
+const RESTARTS: &str = "W";
+
 /// The lists of a snapshot.
 const LISTS: [(&str, State); 5] = [
     ("U", State::NotInstalled),
     ("h", State::Downloaded),
     ("V", State::Installed),
-    ("g", State::Failed),
-    ("W", State::PendingRestart),
+    (FAILURES, State::Failed),
+    (RESTARTS, State::PendingRestart),
 ];
 
 /// The code of a failure that tells none: `E_FAIL`.
@@ -51,17 +54,21 @@ fn what(event: &Event) -> Option<What> {
         184 | 191 | 199 => became(State::PendingRestart, 0),
         201 if event.result == REBOOT_REQUIRED => became(State::PendingRestart, 0),
         193 | 194 | 224 => Some(What::RestartPending),
-        202 => Some(What::Restarted),
+        // 203: it went well, after the restart.
+        202 | 203 => Some(What::Restarted),
         _ => None,
     }
 }
 
 /// All that it names, each once; of several states the greatest.
-fn snapshot(event: &Event) -> BTreeMap<UpdateId, State> {
-    let mut all = BTreeMap::new();
+fn snapshot(event: &Event) -> Snapshot {
+    let mut all = Snapshot::default();
     for (tag, state) in LISTS {
-        for id in event.updates(tag).into_iter().flatten() {
-            all.entry(id).and_modify(|known: &mut State| *known = state.max(*known)).or_insert(state);
+        let Some(ids) = event.updates(tag) else { continue };
+        all.tells_failed |= tag == FAILURES;
+        all.tells_restarts |= tag == RESTARTS;
+        for id in ids {
+            all.states.entry(id).and_modify(|known: &mut State| *known = state.max(*known)).or_insert(state);
         }
     }
     all
@@ -124,10 +131,11 @@ mod tests {
         };
         let lists = [list("U", &[1, 2, 3]), list("V", &[4, 2]), list("W", &[5, 4]), list("g", &[3]), list("h", &[1])];
         let Some(What::Snapshot(all)) = of(&event(156, 0, &lists)) else { panic!("it is a snapshot") };
-        let states: Vec<u8> = all.values().map(|state| state.number()).collect();
-        assert_eq!((all.len(), states), (5, vec![3, 4, 5, 6, 6]));
+        let states: Vec<u8> = all.states.values().map(|state| state.number()).collect();
+        assert_eq!((all.states.len(), states), (5, vec![3, 4, 5, 6, 6]));
+        assert!(all.tells_failed && all.tells_restarts);
         let Some(What::Snapshot(none)) = of(&event(156, 0, &["U=x;;y".into()])) else { panic!("it is a snapshot") };
-        assert!(none.is_empty());
+        assert_eq!(none, Snapshot::default(), "it says nothing of failures and restarts");
     }
 
     #[test]
@@ -138,6 +146,7 @@ mod tests {
         assert_eq!(of(&event(184, 0, &[])), became(State::PendingRestart, 0));
         assert_eq!(of(&event(201, REBOOT_REQUIRED, &[])), became(State::PendingRestart, 0));
         assert_eq!((of(&event(201, 0, &[])), of(&event(183, 0, &[])), of(&event(181, 0, &[]))), (None, None, None));
+        assert_eq!(of(&event(203, 0, &[])), Some(What::Restarted));
         assert_eq!(
             (of(&event(147, 0, &[])), of(&event(148, -3, &[]))),
             (Some(What::Scanned), Some(What::ScanFailed(-3)))

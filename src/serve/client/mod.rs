@@ -9,7 +9,7 @@
 //! 4. It is answered: the handshake (`handshake`), the rounds of a scan (`rounds`) from the catalog in memory (`known`), more about
 //!    updates and where their files are (`more`, `texts`, `place`), what happened (`told`, `meaning`).
 //! 5. The answer is packed where the agent wants it so, and goes out; what was said is logged and counted before that. (`route`,
-//!    `counters`)
+//!    `counters`) What all answers take together is bounded from their first fragment to their last byte (`room`).
 //!
 //! Contract:
 //! - Nothing here blocks a reactor thread: decoding, views, escaping and packing are done elsewhere, by as many at once as there are cores.
@@ -27,24 +27,26 @@ mod members;
 mod more;
 mod place;
 mod register;
+mod room;
 mod rounds;
 mod route;
 mod texts;
 mod told;
 
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tokio::time::MissedTickBehavior;
 
 use crate::base::time::Clock;
 use crate::fleet::compliance::Compliance;
 use crate::fleet::registry::Registry;
-use crate::model::update::UpdateId;
-use crate::serve::client::cookie::Sealer;
 use crate::serve::client::error::Error;
 use crate::serve::client::known::{Catalogs, Known};
-use crate::serve::client::members::Members;
+use crate::serve::client::members::{Keys, Members};
 use crate::serve::client::texts::Texts;
 use crate::serve::client::told::Lately;
 use crate::store::Store;
@@ -62,14 +64,15 @@ const BODIES_KIB: usize = 256 << 10;
 /// Requests that may wait for their turn at once: more agents than that ask again later, as the protocol has it.
 const WAITING_MAX: usize = 512;
 
+/// How often the keys of cookies are looked at: they seal for a month.
+const KEYS_EVERY: Duration = Duration::from_hours(1);
+
 /// The scan face.
 pub struct Scans {
     config: Config,
     clock: Arc<dyn Clock>,
     counters: Counters,
-    /// By which endpoints know this server.
-    server: UpdateId,
-    sealer: Sealer,
+    keys: Keys,
     members: Members,
     registry: Registry,
     catalog: Catalog,
@@ -81,6 +84,8 @@ pub struct Scans {
     places: Semaphore,
     /// What bodies take.
     bodies: Semaphore,
+    /// What answers take.
+    answers: Arc<Semaphore>,
     /// Those that are at work on a thread that may block.
     turns: Semaphore,
 }
@@ -94,12 +99,11 @@ impl Scans {
         store: &Store,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, String> {
-        let (server, sealer) = members::identity(store, clock.now()).await.map_err(|error| error.to_string())?;
+        let keys = Keys::open(store.fleet(), clock.now()).await.map_err(|error| error.to_string())?;
         let catalog = store.catalog();
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         Ok(Self {
-            server,
-            sealer,
+            keys,
             registry,
             catalogs: Arc::new(Catalogs::new(store, config.detection.clone())),
             texts: Arc::new(Texts::new(catalog.clone())),
@@ -111,6 +115,7 @@ impl Scans {
             compliance: Compliance::new(store),
             places: Semaphore::new(WAITING_MAX),
             bodies: Semaphore::new(BODIES_KIB),
+            answers: room::rooms(config.answers),
             turns: Semaphore::new(cores),
             config,
         })
@@ -124,6 +129,33 @@ impl Scans {
     /// What endpoints report of their updates. There is one for each store, so that whoever asks about it takes this one.
     pub fn compliance(&self) -> &Compliance {
         &self.compliance
+    }
+
+    /// Looks after the keys of cookies by the clock, for as long as it is asked to.
+    pub async fn keep_keys(&self) -> Infallible {
+        let mut tick = tokio::time::interval(KEYS_EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            self.turn_keys().await;
+        }
+    }
+
+    /// Replaces the key of cookies where it has sealed for long enough; says whether another one seals now. What it sealed is opened for as
+    /// long again.
+    pub async fn turn_keys(&self) -> bool {
+        match self.keys.turn(self.clock.now()).await {
+            Ok(is_new) => {
+                if is_new {
+                    tracing::info!("another key seals the cookies of agents");
+                }
+                is_new
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the key of agents' cookies is not replaced: it is tried again in an hour");
+                false
+            }
+        }
     }
 
     /// The catalog as it is now.

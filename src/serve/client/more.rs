@@ -44,7 +44,7 @@ impl Scans {
             Request::Extended(request) => self.extended(version, request, asked).await,
             Request::Extended2(request) => self.extended2(version, request, asked).await,
             Request::Locations(request) => self.locations(version, &request, asked).await,
-            Request::Events(request) => self.events(version, method, &request, asked).await,
+            Request::Events(request) => self.events(version, method, request, asked).await,
             Request::InventoryType(request) => self.inventory_type(version, &request, asked),
             Request::Inventory(request) => self.inventory(version, method, &request, asked),
             Request::Rollup(_) => Ok(self.rollup(version)),
@@ -125,7 +125,7 @@ impl Scans {
         &self,
         numbers: &[u32],
         wish: &Wish,
-        asked: &Asked,
+        asked: &mut Asked,
     ) -> Result<(Vec<(i32, Fragment)>, Vec<FileLocation>), Error> {
         let kinds = wish.kinds.as_ref().ok_or_else(|| Error::parameter("infoTypes", "nothing is asked for"))?;
         let mut fragments = Vec::new();
@@ -135,11 +135,11 @@ impl Scans {
         };
         let has = |kind| kinds.contains(&kind);
         if has(FragmentKind::Core) {
-            let texts: Vec<Option<Fragment>> = self.texts.read(numbers, &Part::Core).await?;
+            let texts: Vec<Option<Fragment>> = self.texts.read(numbers, &Part::Core, &mut asked.room).await?;
             add(numbers, texts);
         }
         if has(FragmentKind::Extended) {
-            let texts = self.texts.read(numbers, &Part::Extended).await?;
+            let texts = self.texts.read(numbers, &Part::Extended, &mut asked.room).await?;
             add(numbers, texts);
         }
         if has(FragmentKind::LocalizedProperties) {
@@ -153,7 +153,7 @@ impl Scans {
                 }
             }
             for (language, of) in by_language {
-                let texts = self.texts.read(&of, &Part::Localized(language)).await?;
+                let texts = self.texts.read(&of, &Part::Localized(language), &mut asked.room).await?;
                 add(&of, texts);
             }
         }

@@ -74,12 +74,19 @@ impl Scans {
         let name = told.name.clone();
         let (registered, machine) = self.registry.register(told).await?;
         self.counters.registered(registered);
-        self.members.told(&ticket, machine);
+        // Who is not known has no seat that its cookies could be for.
+        if machine.is_some() || self.registry.seat(Endpoint(ticket.client())).is_some() {
+            self.members.told(&ticket, machine);
+        }
         let why = match registered {
             Registered::Accepted => return Ok(Said::Whole(answer::registered(version))),
             Registered::TooMany => {
                 let why =
                     format!("{name:?} is new, and its network brings more new endpoints than are taken in an hour");
+                return Err(Error::refused(FaultCode::ServerBusy, why));
+            }
+            Registered::Busy => {
+                let why = format!("{name:?} is new, and more machines register than are written down in a second");
                 return Err(Error::refused(FaultCode::ServerBusy, why));
             }
             Registered::Held => "is held: `waystation endpoints admit` lets it in",

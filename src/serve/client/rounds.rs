@@ -107,7 +107,7 @@ impl Scans {
         let mut ticket = self.admit(request.cookie.as_ref(), Need::Registered, asked)?;
         if request.skip_software {
             let answer = scan::drivers(&scan::Request { mark: ticket.mark, ..scan::Request::default() });
-            return self.say(version, &ticket, &answer, &[], false).await;
+            return self.say(version, &ticket, &answer, &[], false, asked).await;
         }
         if !request.devices.is_empty() {
             return Err(Error::parameter("parameters.SystemSpec", "devices belong to the question about drivers"));
@@ -144,7 +144,7 @@ impl Scans {
         if part.is_none() {
             ticket.mark = answer.mark;
         }
-        self.say(version, &ticket, &answer, &strangers, two_groups).await
+        self.say(version, &ticket, &answer, &strangers, two_groups, asked).await
     }
 
     /// Writes the answer of a scan.
@@ -155,9 +155,10 @@ impl Scans {
         answer: &Answer,
         strangers: &[i32],
         two_groups: bool,
+        asked: &mut Asked,
     ) -> Result<Said, Error> {
         let numbers: Vec<u32> = answer.new.iter().map(|entry| entry.number).collect();
-        let cores = self.texts.cores(&numbers).await?;
+        let cores = self.texts.cores(&numbers, &mut asked.room).await?;
         let mut offer = Offer::updates(version);
         let mut sent = 0;
         for (entry, core) in answer.new.iter().zip(cores) {

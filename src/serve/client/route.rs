@@ -20,6 +20,7 @@ use crate::fleet::registry::Seat;
 use crate::model::shown;
 use crate::model::update::UpdateId;
 use crate::net::{self, Body, Cut, Frames, Peer, body};
+use crate::serve::client::room::Room;
 use crate::serve::client::{BODIES_KIB, Error, Scans, place};
 use crate::wire::soap::{Limits, Version};
 use crate::wire::wusp::{self, Face, Parts, Refusal};
@@ -49,6 +50,8 @@ pub(super) struct Asked {
     pub(super) client: Option<UpdateId>,
     /// What is known of it, once it is sure that it is the machine that its id is bound to, and that it was let in.
     pub(super) seat: Option<Arc<Seat>>,
+    /// What its answer takes in memory.
+    pub(super) room: Room,
 }
 
 impl Asked {
@@ -76,16 +79,16 @@ impl Said {
         }
     }
 
-    fn into_bytes(self, pack: bool) -> Bytes {
+    fn into_bytes(self, pack: bool) -> Vec<u8> {
         match self {
             Self::Whole(bytes) if pack => {
                 let mut packed = Vec::with_capacity(bytes.len() / 4);
                 Encoder::new().pack(&bytes, &mut packed);
-                packed.into()
+                packed
             }
-            Self::Parts(parts) if pack => parts.pack(&mut Encoder::new()).into(),
-            Self::Whole(bytes) => bytes.into(),
-            Self::Parts(parts) => parts.to_vec().into(),
+            Self::Parts(parts) if pack => parts.pack(&mut Encoder::new()),
+            Self::Whole(bytes) => bytes,
+            Self::Parts(parts) => parts.to_vec(),
         }
     }
 }
@@ -106,7 +109,7 @@ pub(in crate::serve) async fn respond(
     let (begun, _running) = (Instant::now(), scans.counters.began());
     let host = head.uri.authority().map(|authority| authority.as_str().to_owned());
     let host = host.or_else(|| head.headers.get(HOST)?.to_str().ok().map(str::to_owned));
-    let mut asked = Asked { peer, host, client: None, seat: None };
+    let mut asked = Asked { peer, host, client: None, seat: None, room: Room::new(&scans.answers) };
     let bytes = match read(scans, peer, head, incoming).await {
         Ok(bytes) => bytes,
         Err(Unread::Away(code, text)) => {
@@ -125,11 +128,11 @@ pub(in crate::serve) async fn respond(
         }
         Err(Unread::Busy) => {
             let answered = Answered::refused(service, Version::default(), None, &Error::Busy);
-            return finish(scans, service, head, &asked, answered, begun).await;
+            return finish(scans, service, head, asked, answered, begun).await;
         }
     };
     let answered = answer(scans, service, bytes, &mut asked).await;
-    finish(scans, service, head, &asked, answered, begun).await
+    finish(scans, service, head, asked, answered, begun).await
 }
 
 /// What is said to a request, and how that is logged.
@@ -175,7 +178,12 @@ async fn answer(scans: &Arc<Scans>, service: Face, bytes: Bytes, asked: &mut Ask
         Err(error) => return refused(Version::default(), None, &error),
     };
     let (version, method) = (request.version, request.method);
-    match scans.answer(request, asked).await {
+    let said = match scans.answer(request, asked).await {
+        // The packed one is no longer than this.
+        Ok(said) => asked.room.whole(said.len()).await.map(|()| said),
+        Err(error) => Err(error),
+    };
+    match said {
         Ok(said) => {
             scans.heard(method, asked);
             Answered { operation: method.name(), fault: "", why: String::new(), said }
@@ -228,13 +236,14 @@ async fn finish(
     scans: &Scans,
     service: Face,
     head: &Head,
-    asked: &Asked,
+    mut asked: Asked,
     answered: Answered,
     begun: Instant,
 ) -> Response<Body> {
     let Answered { operation, fault, why, said } = answered;
     let pack = said.len() >= PACKED_MIN && wants_xpress(&head.headers);
-    let bytes = match scans.work(move || said.into_bytes(pack)).await {
+    let room = std::mem::replace(&mut asked.room, Room::new(&scans.answers));
+    let bytes = match scans.work(move || room.kept_by(said.into_bytes(pack))).await {
         Ok(bytes) => bytes,
         Err(error) => {
             tracing::error!(%error, "an answer to an agent was lost");
@@ -244,7 +253,7 @@ async fn finish(
     let code = if fault.is_empty() { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
     let length = bytes.len() as u64;
     scans.counters.answered(operation, fault, length, begun.elapsed().as_secs_f64());
-    log(&Line { asked, head, operation, status: code.as_u16(), fault, why: &why, sent: length, begun });
+    log(&Line { asked: &asked, head, operation, status: code.as_u16(), fault, why: &why, sent: length, begun });
     let mut response = Response::new(whole(bytes));
     *response.status_mut() = code;
     let headers = response.headers_mut();

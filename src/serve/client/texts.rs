@@ -6,8 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
+use tokio::sync::Semaphore;
 
 use crate::serve::client::error::Error;
+use crate::serve::client::room::Room;
 use crate::store::catalog::{Catalog, Part, Text};
 use crate::wire::wusp::Fragment;
 
@@ -20,11 +22,13 @@ const KEPT_MANY: usize = 20_000;
 /// Texts that are asked for at a time: together they have to be held.
 const STEP: usize = 50;
 
-/// Bytes of one text, and of all of one answer: an answer is made in memory. The longest core fragment known has 1.4 MB, the longest
-/// extended one (a list of languages) less.
+/// Bytes of one text: an answer is made in memory. The longest core fragment known has 1.4 MB, the longest extended one (a list of
+/// languages) less.
 const TEXT_BYTES_MAX: usize = 16 << 20;
-/// See [`TEXT_BYTES_MAX`].
-const ANSWER_BYTES_MAX: usize = 96 << 20;
+
+/// Answers for which texts are read at once: what a step of them takes (up to 128 KiB each, longer ones come in pieces) is known, and
+/// counted, only once it was read.
+const READING_MAX: usize = 4;
 
 #[derive(Clone)]
 struct ByBytes;
@@ -40,11 +44,16 @@ impl Weighter<u32, Fragment> for ByBytes {
 pub(super) struct Texts {
     catalog: Catalog,
     cores: Cache<u32, Fragment, ByBytes>,
+    reading: Semaphore,
 }
 
 impl Texts {
     pub(super) fn new(catalog: Catalog) -> Self {
-        Self { catalog, cores: Cache::with_weighter(KEPT_MANY, KEPT_BYTES, ByBytes) }
+        Self {
+            catalog,
+            cores: Cache::with_weighter(KEPT_MANY, KEPT_BYTES, ByBytes),
+            reading: Semaphore::new(READING_MAX),
+        }
     }
 
     /// A revision changed.
@@ -58,14 +67,18 @@ impl Texts {
     }
 
     /// Core fragments, in the same order; `None` for what has none.
-    pub(super) async fn cores(self: &Arc<Self>, numbers: &[u32]) -> Result<Vec<Option<Fragment>>, Error> {
+    pub(super) async fn cores(
+        self: &Arc<Self>,
+        numbers: &[u32],
+        room: &mut Room,
+    ) -> Result<Vec<Option<Fragment>>, Error> {
         let mut found: Vec<Option<Fragment>> = numbers.iter().map(|number| self.cores.get(number)).collect();
         let missing: Vec<u32> =
             numbers.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(number, _)| *number).collect();
         if missing.is_empty() {
             return Ok(found);
         }
-        let mut read = self.read(&missing, &Part::Core).await?.into_iter();
+        let mut read = self.read(&missing, &Part::Core, room).await?.into_iter();
         for (slot, number) in found.iter_mut().zip(numbers).filter(|(slot, _)| slot.is_none()) {
             *slot = read.next().flatten();
             if let Some(fragment) = slot {
@@ -75,20 +88,26 @@ impl Texts {
         Ok(found)
     }
 
-    /// One kind of fragment of these, in the same order.
-    pub(super) async fn read(&self, numbers: &[u32], part: &Part) -> Result<Vec<Option<Fragment>>, Error> {
+    /// One kind of fragment of these, in the same order. What they take is counted as they come.
+    pub(super) async fn read(
+        &self,
+        numbers: &[u32],
+        part: &Part,
+        room: &mut Room,
+    ) -> Result<Vec<Option<Fragment>>, Error> {
         let mut found = Vec::with_capacity(numbers.len());
-        let mut bytes = 0;
         for step in numbers.chunks(STEP) {
-            let mut texts = Vec::with_capacity(step.len());
+            let _turn = self.reading.acquire().await.map_err(|_| Error::Ended)?;
+            let (mut texts, mut bytes) = (Vec::with_capacity(step.len()), 0);
             for (number, text) in step.iter().zip(self.catalog.texts(step.to_vec(), part.clone()).await?) {
                 let text = match text {
                     Some(text) => Some(whole(*number, text).await?),
                     None => None,
                 };
-                bytes += text.as_ref().map_or(0, Bytes::len);
-                if bytes > ANSWER_BYTES_MAX {
-                    return Err(Error::parameter("revisionIDs", format!("their texts have more than {bytes} bytes")));
+                if let Some(text) = &text {
+                    room.take(text.len())?;
+                    room.fragments(text.len())?;
+                    bytes += text.len().next_multiple_of(1024);
                 }
                 texts.push(text);
             }
@@ -96,7 +115,11 @@ impl Texts {
                 let escape = |text: Bytes| Fragment::escape(&String::from_utf8_lossy(&text));
                 texts.into_iter().map(|text| text.map(escape)).collect::<Vec<_>>()
             });
-            found.extend(escaping.await.map_err(|_| Error::Ended)?);
+            let escaped = escaping.await.map_err(|_| Error::Ended)?;
+            // They stand where the texts stood.
+            room.give_back(bytes);
+            room.take(escaped.iter().flatten().map(|fragment| fragment.escaped().len()).sum())?;
+            found.extend(escaped);
         }
         Ok(found)
     }

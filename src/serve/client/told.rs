@@ -1,9 +1,14 @@
 //! What endpoints report (MS-WUSP 3.1.5.13 and the operations of the WSDL alone): taken, each event once, and counted. What events mean
 //! for the state of an endpoint (`meaning`) goes on to `fleet::compliance`; what cannot be believed is counted there and goes nowhere.
 
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use quick_cache::sync::Cache;
 
+use crate::base::time::Timestamp;
 use crate::fleet::compliance::counters::Disbelief;
+use crate::fleet::compliance::told::Told;
 use crate::model::deployment::Endpoint;
 use crate::model::update::UpdateId;
 use crate::serve::client::Scans;
@@ -15,37 +20,63 @@ use crate::wire::soap::Version;
 use crate::wire::wusp::report::{Event, GetRequiredInventoryType, ReportEventBatch, ReportInventory};
 use crate::wire::wusp::{Method, answer};
 
-/// Ids of events that are remembered: those of an hour in which 20,000 endpoints scan and report. An agent sends a batch again at once
-/// where the answer was lost.
-const LATELY: usize = 200_000;
+/// Events that are remembered of each endpoint: an agent sends a batch again at once where the answer was lost, and a batch has nine, or some
+/// dozens after an installation.
+const EVENTS: usize = 64;
 
-/// Events that were told lately.
-pub(super) struct Lately(Cache<(UpdateId, UpdateId), ()>);
+/// Endpoints of which events are remembered: those of an hour of a large node; half a KB each at the most.
+const ENDPOINTS: usize = 50_000;
+
+/// The events that each endpoint told lately, as numbers, the oldest first. None of them takes the place of another one's.
+pub(super) struct Lately(Cache<UpdateId, Arc<Mutex<VecDeque<u64>>>>);
 
 impl Default for Lately {
     fn default() -> Self {
-        Self(Cache::new(LATELY))
+        Self(Cache::new(ENDPOINTS))
     }
 }
 
 impl Lately {
-    /// Whether it is new; from now on it is not.
-    fn is_new(&self, client: UpdateId, event: UpdateId) -> bool {
-        let key = (client, event);
-        let is_new = self.0.get(&key).is_none();
-        self.0.insert(key, ());
-        is_new
+    /// Those of the events that are new; from now on they are not.
+    fn new_ones<'a>(&self, client: UpdateId, events: &'a [Event]) -> Vec<&'a Event> {
+        let known = self.0.get(&client).unwrap_or_else(|| {
+            let known = Arc::default();
+            self.0.insert(client, Arc::clone(&known));
+            known
+        });
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = |event: &&Event| {
+            let bytes = event.instance.bytes();
+            let half = |part: Option<&[u8; 8]>| part.map_or(0, |part| u64::from_le_bytes(*part));
+            let id = half(bytes.first_chunk()) ^ half(bytes.last_chunk());
+            if known.contains(&id) {
+                return false;
+            }
+            if known.len() >= EVENTS {
+                known.pop_front();
+            }
+            known.push_back(id);
+            true
+        };
+        events.iter().filter(is_new).collect()
     }
+}
+
+/// What became of the events of a batch.
+struct Sifted {
+    told: Vec<Told>,
+    fresh: usize,
+    disbelieved: Vec<Disbelief>,
 }
 
 impl Scans {
     /// To `ReportEventBatch` and `ReportEventBatch2`. Always taken: an agent sends what is not taken again and again. What is told of
     /// states is in memory by then and not on the disk: a crash can lose the last half minute of it, and the next scan tells it again.
     pub(super) async fn events(
-        &self,
+        self: &Arc<Self>,
         version: Version,
         method: Method,
-        request: &ReportEventBatch,
+        request: ReportEventBatch,
         asked: &mut Asked,
     ) -> Result<Said, Error> {
         // The second operation has no cookie, so that anybody may say anything there: it is counted, and not believed.
@@ -56,26 +87,34 @@ impl Scans {
             },
             _ => (None, Some(Disbelief::Anonymous)),
         };
-        let nobody = UpdateId::new([0; 16]);
-        let is_new = |event: &&Event| self.lately.is_new(client.unwrap_or(nobody), event.instance);
-        let fresh: Vec<&Event> = request.events.iter().filter(is_new).collect();
-        let repeated = request.events.len() - fresh.len();
-        self.counters.events(fresh.len() as u64, repeated as u64, request.unread as u64);
         if let Some(why) = &request.why {
             tracing::debug!(target: "scan", unread = request.unread, why, "events of an endpoint cannot be read");
         }
-        match (client, not_believed) {
-            (Some(client), None) => self.take(client, &fresh).await,
-            (_, Some(why)) => self.compliance.counters().disbelieved(why, fresh.len() as u64),
-            (None, None) => {}
+        let (many, unread) = (request.events.len(), request.unread);
+        if let Some(why) = not_believed {
+            self.counters.events(many as u64, 0, unread as u64);
+            self.compliance.counters().disbelieved(why, many as u64);
+        }
+        let Some(client) = client else { return Ok(Said::Whole(answer::taken(version, method, true))) };
+        let (scans, now) = (Arc::clone(self), self.now());
+        // Lists of thousands of ids are read here.
+        let sifted = self.work(move || scans.sift(client, &request.events, now)).await?;
+        self.counters.events(sifted.fresh as u64, many.saturating_sub(sifted.fresh) as u64, unread as u64);
+        for why in sifted.disbelieved {
+            self.compliance.counters().disbelieved(why, 1);
+        }
+        if let Err(error) = self.compliance.report(Endpoint(client), sifted.told).await {
+            // It would send the batch again and again; its next scan tells all of it anew.
+            tracing::warn!(target: "scan", endpoint = %client, %error, "what an endpoint told is lost until its next scan");
         }
         Ok(Said::Whole(answer::taken(version, method, true)))
     }
 
-    /// Events that a registered endpoint told of itself with a cookie of its own.
-    async fn take(&self, client: UpdateId, events: &[&Event]) {
-        let (now, mut told) = (self.now(), Vec::new());
-        for event in events {
+    /// What events mean that a registered endpoint told of itself with a cookie of its own.
+    fn sift(&self, client: UpdateId, events: &[Event], now: Timestamp) -> Sifted {
+        let fresh = self.lately.new_ones(client, events);
+        let mut sifted = Sifted { told: Vec::new(), fresh: fresh.len(), disbelieved: Vec::new() };
+        for event in fresh {
             let understood = meaning(event, client, now);
             tracing::debug!(
                 target: "scan",
@@ -88,14 +127,11 @@ impl Scans {
                 "an endpoint reported"
             );
             match understood {
-                Ok(meant) => told.extend(meant),
-                Err(why) => self.compliance.counters().disbelieved(why, 1),
+                Ok(meant) => sifted.told.extend(meant),
+                Err(why) => sifted.disbelieved.push(why),
             }
         }
-        if let Err(error) = self.compliance.report(Endpoint(client), told).await {
-            // It would send the batch again and again; its next scan tells all of it anew.
-            tracing::warn!(target: "scan", endpoint = %client, %error, "what an endpoint told is lost until its next scan");
-        }
+        sifted
     }
 
     /// To `GetRequiredInventoryType`: none is wanted.
@@ -126,7 +162,7 @@ impl Scans {
         let rollup = answer::RollupConfiguration {
             is_detailed: false,
             reset: UpdateId::new([0; 16]),
-            server: self.server,
+            server: self.keys.server(),
             batches: [1000; 4],
         };
         Said::Whole(answer::rollup(version, &rollup))
@@ -136,11 +172,39 @@ impl Scans {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::wusp::report::Machine;
+
+    fn event(of: u64) -> Event {
+        let mut id = [7; 16];
+        id[..8].copy_from_slice(&of.to_le_bytes());
+        Event {
+            target: String::new(),
+            at: None,
+            instance: UpdateId::new(id),
+            namespace: 1,
+            id: 147,
+            source: 101,
+            update: None,
+            result: 0,
+            app: String::new(),
+            strings: Vec::new(),
+            misc: Vec::new(),
+            machine: Machine::default(),
+            device: String::new(),
+        }
+    }
 
     #[test]
-    fn an_event_counts_once_for_each_endpoint() {
+    fn an_event_counts_once_and_nobody_pushes_out_what_others_told() {
         let (lately, id) = (Lately::default(), |byte| UpdateId::new([byte; 16]));
-        assert!(lately.is_new(id(1), id(9)) && !lately.is_new(id(1), id(9)));
-        assert!(lately.is_new(id(2), id(9)), "whoever invents ids hides nobody else's event");
+        let new = |of: u8, events: &[Event]| lately.new_ones(id(of), events).len();
+        let batch: Vec<Event> = (0..40).map(event).collect();
+        assert_eq!([new(1, &batch), new(1, &batch)], [40, 0]);
+        assert_eq!(new(2, &batch), 40, "whoever invents ids hides nobody else's event");
+        for flood in 0..100 {
+            let many: Vec<Event> = (0..1_000).map(|of| event(1_000 + flood * 1_000 + of)).collect();
+            new(2, &many);
+        }
+        assert_eq!([new(1, &batch), new(2, &batch)], [0, 40], "it floods its own place");
     }
 }

@@ -265,9 +265,18 @@ impl Tables<'_> {
         Ok(row.is_some())
     }
 
+    /// What is said for all endpoints of an update that was declined is not written: a decline is a decision of its own, and stays until
+    /// it is taken back, or the update approved, as what it is.
     fn say(&mut self, w: &mut Work<'_>, saying: &Saying) -> Result<u64, Error> {
         let mut changed = 0;
         for target in &saying.targets {
+            let mut updates = saying.updates.clone();
+            if *target == ALL {
+                let declined = updates.iter().map(|id| self.is_declined(id.bytes()));
+                let declined = declined.collect::<Result<Vec<bool>, Error>>()?;
+                let mut declined = declined.into_iter();
+                updates.retain(|_| !declined.next().unwrap_or_default());
+            }
             let deciding = match (*target, saying.said) {
                 (ALL, Said::Do { action: Action::Install, deadline: None }) => {
                     Some(Deciding::Approve { all_files: saying.all_files })
@@ -277,18 +286,10 @@ impl Tables<'_> {
                 _ => None,
             };
             if let Some(deciding) = deciding {
-                let mut updates = saying.updates.clone();
-                if deciding == Deciding::Reset {
-                    // A decline is no approval: it is taken back as what it is.
-                    let declined = updates.iter().map(|id| self.is_declined(id.bytes()));
-                    let declined = declined.collect::<Result<Vec<bool>, Error>>()?;
-                    let mut declined = declined.into_iter();
-                    updates.retain(|_| !declined.next().unwrap_or_default());
-                }
                 changed += self.decide(w, &updates, &deciding, &saying.by, &saying.why)?;
                 continue;
             }
-            for update in &saying.updates {
+            for update in &updates {
                 changed += u64::from(self.say_of(w, saying, *update, *target)?);
             }
         }

@@ -18,13 +18,13 @@ use crate::base::time::Timestamp;
 use crate::model::policy::{Decision, Group, Word};
 use crate::model::update::UpdateId;
 use crate::store::approvals::tables::APPROVALS;
-use crate::store::approvals::words::{all_wanted, decision_for_all};
+use crate::store::approvals::words::{all_wanted, decision_for_all, decision_for_files};
 use crate::store::catalog::apply::Work;
-use crate::store::catalog::look::ANSWER_MAX;
+use crate::store::catalog::look::{ANSWER_MAX, row_of};
 use crate::store::catalog::tables::{
     ClockKey, DECISION_LINES, DECISION_LOG, DECISIONS, DECISIONS_LOGGED, DecisionKey, DecisionLine, DecisionRow, GONE,
     Guid, HERE, IdKey, LOG_FLOOR, NUMBERS, RUN_FILES, RunFilesRow, SUPERSEDED, Tables, clock_key, decision_key, id_key,
-    number, of_clock_key, read,
+    number, of_clock_key, of_id_key, read,
 };
 use crate::store::catalog::value::Decided;
 use crate::store::core::Core;
@@ -40,6 +40,8 @@ const GONE_MAX: u64 = DECISIONS_MAX;
 const LINES_STEP: usize = 1000;
 /// Lines that are looked for in one snapshot, some 70 bytes each: many, since the search begins anew each time.
 const SOUGHT_MAX: usize = 10 * LINES_STEP;
+/// Updates that supersede one of which it is asked whether they are approved: a month of a cumulative update each, for twenty years.
+const SUPERSEDING_MAX: usize = 256;
 /// Bytes of a name and of a reason: sentences.
 const BY_MAX: usize = 256;
 const WHY_MAX: usize = 1 << 10;
@@ -48,6 +50,20 @@ pub(crate) const TABLE: &str = "catalog-decisions.1";
 
 /// The word of a row.
 const APPROVED: u8 = 1;
+
+/// What people said of an update, for whomever, and what takes its place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own, and they combine")]
+pub struct Stance {
+    /// It was declined, which is for everybody.
+    pub declined: bool,
+    /// Somebody is to install it, and it was not declined.
+    pub approved: bool,
+    /// Something that counts and is offered supersedes it.
+    pub superseded: bool,
+    /// Something that does is approved for somebody.
+    pub replaced: bool,
+}
 
 /// What is decided; who and when are told beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -358,6 +374,31 @@ impl Core {
             };
             ids.iter().take(ANSWER_MAX).map(one).collect()
         })
+    }
+
+    /// What people said of these updates for anybody, and what stands in their place, in the same order; from one snapshot.
+    pub(crate) fn stances(&self, ids: &[UpdateId]) -> Result<Vec<Stance>, Error> {
+        let is_approved = |tx: &ReadTransaction, id: &Guid| {
+            Ok::<_, Error>(decision_for_files(tx, id)?.is_some_and(|said| said.word == Word::Approved))
+        };
+        let one = |tx: &ReadTransaction, id: &UpdateId| {
+            let declined = row_in(tx, id.bytes())?.is_some_and(|said| said.word == Word::Declined);
+            let mut found = Stance { declined, approved: is_approved(tx, id.bytes())?, ..Stance::default() };
+            let Some(table) = read(tx, SUPERSEDED)? else { return Ok(found) };
+            let (from, to) = (id_key(id.bytes(), 0), id_key(id.bytes(), u32::MAX));
+            for row in table.range::<&IdKey>(&from..=&to)?.take(SUPERSEDING_MAX) {
+                found.superseded = true;
+                let by = row_of(tx, of_id_key(row?.0.value()).1)?;
+                if let Some(by) = by
+                    && is_approved(tx, &by.id)?
+                {
+                    found.replaced = true;
+                    break;
+                }
+            }
+            Ok(found)
+        };
+        self.index.read(|tx| ids.iter().take(ANSWER_MAX).map(|id| one(tx, id)).collect())
     }
 
     /// What was wanted when a run had ended; kept as long as the run is.

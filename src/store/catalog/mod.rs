@@ -73,7 +73,7 @@ use crate::store::error::Error;
 use crate::store::pool::Pool;
 
 pub use crate::store::catalog::blobs::{Reading, Stage, Staged};
-pub use crate::store::catalog::decisions::Deciding;
+pub use crate::store::catalog::decisions::{Deciding, Stance};
 pub use crate::store::catalog::history::{Compared, Counts, Outcome, Run, RunKind, RunNote};
 pub use crate::store::catalog::mentions::Mention;
 pub use crate::store::catalog::related::Related;
@@ -461,6 +461,11 @@ impl Catalog {
         self.walk(move |core| core.whole(root)).await
     }
 
+    /// The licences of each of these revisions with all that it bundles, in the same order; at most 10,000.
+    pub async fn licences_of(&self, roots: Vec<Identity>) -> Result<Vec<Vec<UpdateId>>, Error> {
+        self.walk(move |core| core.licences_of(&roots)).await
+    }
+
     /// Ids of held updates from `first` to `last`; at most 10,000.
     pub async fn ids(&self, first: UpdateId, last: UpdateId, limit: usize) -> Result<Vec<UpdateId>, Error> {
         self.look(move |core| core.ids(first, last, limit)).await
@@ -487,6 +492,11 @@ impl Catalog {
     /// Whether anything that counts and is offered supersedes these updates, in the same order; at most 10,000.
     pub async fn are_superseded(&self, ids: Vec<UpdateId>) -> Result<Vec<bool>, Error> {
         self.look(move |core| core.are_superseded(&ids)).await
+    }
+
+    /// What people said of these updates for anybody, and what takes their place, in the same order; at most 10,000.
+    pub async fn stances(&self, ids: Vec<UpdateId>) -> Result<Vec<Stance>, Error> {
+        self.walk(move |core| core.stances(&ids)).await
     }
 
     /// Keeps what endpoints asked for ([`crate::store::Store::asked`]) since the last time, as far as they took enough of it; says how

@@ -103,6 +103,11 @@ impl Core {
         })
     }
 
+    /// The licences of each of these revisions with all that it bundles, in the same order.
+    pub(crate) fn licences_of(&self, roots: &[Identity]) -> Result<Vec<Vec<UpdateId>>, Error> {
+        roots.iter().take(ANSWER_MAX).map(|root| Ok(self.whole(*root)?.eulas)).collect()
+    }
+
     /// Ids of held updates from `first` to `last`.
     pub(crate) fn ids(&self, first: UpdateId, last: UpdateId, limit: usize) -> Result<Vec<UpdateId>, Error> {
         self.index.read(|tx| {

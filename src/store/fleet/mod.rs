@@ -115,7 +115,16 @@ impl Fleet {
             return Ok(ruling.answer);
         }
         self.core.writable()?;
-        let rule = move |tx: &redb::WriteTransaction| endpoints::rule(tx, endpoint, &judge);
+        let gathered = Arc::clone(&self.core.states);
+        let rule = move |tx: &redb::WriteTransaction| {
+            let ruled = endpoints::rule(tx, endpoint, &judge)?;
+            if ruled.is_new {
+                // Whoever had the id before and was forgotten may have told something on its way out.
+                gathered.drop_of(endpoint);
+                states::forget(tx, endpoint)?;
+            }
+            Ok(ruled)
+        };
         let (heard, states) = (Arc::clone(&self.core.heard), Arc::clone(&self.core.states));
         let told = move |ruled: &endpoints::Ruled<T>| {
             heard.turns.turn(endpoint);
@@ -235,6 +244,16 @@ impl Fleet {
     /// From now on [`Self::news`] tells of endpoints that come and go.
     pub fn listen(&self) {
         self.core.states.listen();
+    }
+
+    /// Whether any came or went.
+    pub fn has_news(&self) -> bool {
+        self.core.states.has_news()
+    }
+
+    /// What an endpoint told and is not written yet is not to be written any more. Waits for nothing.
+    pub fn drop_states(&self, endpoint: Endpoint) {
+        self.core.states.drop_of(endpoint);
     }
 
     /// Endpoints that came or went since this was asked last, in this order.

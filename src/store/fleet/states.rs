@@ -142,6 +142,10 @@ impl States {
         *self.news() = Some(Vec::new());
     }
 
+    pub(super) fn has_news(&self) -> bool {
+        self.news().as_ref().is_some_and(|all| !all.is_empty())
+    }
+
     pub(super) fn heard(&self) -> Vec<News> {
         self.news().as_mut().map(std::mem::take).unwrap_or_default()
     }

@@ -118,7 +118,7 @@ impl Event {
     }
 
     /// The updates in the list of a tag: `U`, `V`, `W`, `g` and `h` of a status event. What is no id is left out. `None`
-    /// where there is no such list, which means the same as an empty one.
+    /// where there is no such list.
     pub fn updates(&self, tag: &str) -> Option<impl Iterator<Item = UpdateId>> {
         self.misc(tag).map(|value| value.split(';').filter_map(|id| id.trim().parse().ok()))
     }

@@ -134,6 +134,7 @@ impl Plane {
             tls: None,
             bandwidth: waystation::admin::bandwidth::Bandwidth::default(),
             filters: None,
+            above: None,
             endpoints,
         };
         Self { handles, data, files: tempfile::tempdir().unwrap() }

@@ -41,6 +41,8 @@ mod paused;
 mod preflight;
 #[path = "cli/sync.rs"]
 mod sync;
+#[path = "cli/upstream.rs"]
+mod upstream;
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()

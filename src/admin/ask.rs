@@ -57,17 +57,19 @@ pub async fn doctor(
         urls.push(value.into_owned());
     }
     let Ok(_turn) = handles.turns.doctor.try_acquire() else {
-        return Err(Problem::new(
-            StatusCode::CONFLICT,
-            "the path tests are running for somebody else",
-            "try again when they are over, in a few minutes at most",
-        ));
+        return Err(testing_already());
     };
     // Who names addresses asks about these.
     let counted = if urls.is_empty() { counted(&handles).await } else { None };
     let mut findings = handles.jobs.doctor(urls).await?;
     findings.extend(counted);
     Ok(Json(view::Findings { findings }))
+}
+
+/// The path tests go one at a time.
+pub(super) fn testing_already() -> Problem {
+    let next = "try again when they are over, in a few minutes at most";
+    Problem::new(StatusCode::CONFLICT, "the path tests are running for somebody else", next)
 }
 
 /// Whether what is counted of endpoints' reports is what counting anew gives; nothing where nobody has reported.

@@ -76,7 +76,9 @@ impl From<jobs::error::Error> for Problem {
                 "add the host to [origins] allow in the configuration, or correct the address",
             ),
             Fault::Absent if matches!(error, Error::Unknown { .. }) => {
-                (StatusCode::NOT_FOUND, "`waystation jobs list` shows the jobs that there are")
+                let next = "`waystation jobs list` shows the jobs that there are; what became of runs of the catalog, `waystation sync history` \
+                            tells, and of files, `waystation prefetch status`";
+                (StatusCode::NOT_FOUND, next)
             }
             Fault::Caller => (StatusCode::UNPROCESSABLE_ENTITY, "correct what was given, then try again"),
             Fault::Absent => (StatusCode::NOT_FOUND, "`waystation content list` shows what is held"),

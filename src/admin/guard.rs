@@ -1,6 +1,7 @@
 //! What stands before every handler: who may come in this way, and how long an answer may take.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
@@ -8,8 +9,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 
-use crate::admin::Access;
 use crate::admin::error::Problem;
+use crate::admin::{Access, Handles};
 use crate::net::Peer;
 
 /// The longest that a handler may take: longer than any wait for a job, shorter than a person's patience.
@@ -21,6 +22,24 @@ const DOCTOR_TIME_MAX: Duration = Duration::from_mins(5);
 /// The field that `doctor` wants over TCP. A page of another site can make a browser ask without showing it the answer, but
 /// not with a field of its own: for that the browser asks for leave first (a CORS preflight), which is never given here.
 const MEANT: HeaderName = HeaderName::from_static("x-waystation");
+
+/// First parts of the paths behind which stands what only the index knows. Of a lost one each would say that there is nothing.
+const OF_THE_INDEX: [&str; 10] =
+    ["approvals", "compliance", "endpoints", "filters", "groups", "licences", "plan", "prefetch", "sync", "updates"];
+
+/// Refuses what asks for the catalog and what else only the index knows where that is lost: nothing is known of it, which is another
+/// thing than that nothing is there. Paths are those within the API.
+pub async fn known(State(handles): State<Arc<Handles>>, request: Request, next: Next) -> Response {
+    let first = request.uri().path().split('/').find(|part| !part.is_empty()).unwrap_or_default();
+    if OF_THE_INDEX.contains(&first)
+        && let Some(why) = handles.store.index_lost()
+    {
+        let title = format!("READ-ONLY, and nobody knows what stood in the index: {why}");
+        let next = "do what stands there; `waystation status` tells what still works meanwhile";
+        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, title, next).into_response();
+    }
+    next.run(request).await
+}
 
 /// Lets a request through, or answers it with what is wrong. Handlers find the access in the request's extensions.
 pub async fn guard(State(access): State<Access>, mut request: Request, next: Next) -> Response {
@@ -38,7 +57,8 @@ pub async fn guard(State(access): State<Access>, mut request: Request, next: Nex
 }
 
 async fn bounded(request: Request, next: Next) -> Response {
-    let limit = if request.uri().path().ends_with("/doctor") { DOCTOR_TIME_MAX } else { TIME_MAX };
+    let path = request.uri().path();
+    let limit = if path.ends_with("/doctor") || path.ends_with("/upstream/test") { DOCTOR_TIME_MAX } else { TIME_MAX };
     match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
         Err(_) => Problem::new(

@@ -6,7 +6,7 @@
 //! 1. it comes in over TCP ([`face`]) or the socket ([`socket`]), each with the [`Access`] that it grants;
 //! 2. [`guard`] refuses what the access does not allow, foreign hosts and cross-site calls, and bounds the time;
 //! 3. [`router`] finds the handler; each noun has a file: [`status`], [`content`], [`work`] (jobs), [`ask`] (explain,
-//!    doctor, settings), [`bandwidth`], [`updates`] and [`filters`] (the catalog), [`endpoints`] (who scans), [`groups`] and [`approvals`]
+//!    doctor, settings), [`upstream`] (what stands above), [`bandwidth`], [`updates`] and [`filters`] (the catalog), [`endpoints`] (who scans), [`groups`] and [`approvals`]
 //!    (what is approved for whom), [`compliance`] (how updates stand on endpoints), [`plan`] (which files of it
 //!    are brought ahead), [`health`], [`metrics`];
 //! 4. the handler asks the store or `jobs`, and [`present`] turns their values into the words of [`view`];
@@ -38,6 +38,7 @@ pub mod status;
 pub mod sync;
 pub mod tls;
 pub mod updates;
+pub mod upstream;
 pub mod view;
 pub mod work;
 
@@ -50,6 +51,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
 
 use crate::admin::bandwidth::{Bandwidth, Changing};
+use crate::admin::upstream::Above;
 use crate::base::time::{Clock, Timestamp};
 use crate::fleet::roster::Roster;
 use crate::jobs::Jobs;
@@ -88,6 +90,8 @@ pub struct Handles {
     pub reported: compliance::Reported,
     /// The way to change what of the catalog is wanted; without a node there is none.
     pub filters: Option<Changing>,
+    /// The ways to change and to test what stands above; without a node there are none.
+    pub above: Option<Above>,
     /// The endpoints.
     pub endpoints: Roster,
 }

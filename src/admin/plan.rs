@@ -181,13 +181,33 @@ fn remarks(plan: &Plan) -> (Option<String>, Vec<String>) {
     (first, notes)
 }
 
+/// What is said where the index is lost.
+const LOST: &str =
+    "the index is missing or damaged, so that nobody knows what is wanted: `waystation health` says what to do";
+
+/// What is said while the count is of a policy that was set before.
+const ANOTHER: &str = "another policy, or other rules, were set since this was counted: it is being counted anew";
+
 /// How the content policy stands, as of the last count.
 pub(super) fn state(handles: &Handles) -> view::ContentState {
     let set = handles.jobs.content_policy();
     let prefetching = handles.jobs.prefetching();
     let plan = handles.jobs.last_plan();
     let now = plan.as_ref().map_or_else(Tally::default, |plan| plan.now);
-    let (waits, notes) = plan.as_deref().map(remarks).unwrap_or_default();
+    let (mut waits, mut notes) = plan.as_deref().map(remarks).unwrap_or_default();
+    let last_try = prefetching.undone.filter(|_| prefetching.running.is_none() && now.missing().files > 0);
+    if handles.store.index_lost().is_some() {
+        // No plan can be made of what nobody knows.
+        (waits, notes) = (Some(LOST.to_owned()), Vec::new());
+    } else if let Some(plan) = plan.as_deref() {
+        if !plan.policy.means(&set) {
+            // What it says of rules is of those that were.
+            (waits, notes) = (Some(ANOTHER.to_owned()), Vec::new());
+        }
+        // The last try has said what to do about it.
+        let remedy = more_room(&plan.space);
+        notes.retain(|note| !(note.contains(remedy) && last_try.as_ref().is_some_and(|told| told.contains(remedy))));
+    }
     let mismatched = plan.as_ref().map(|plan| plan.mismatched.as_slice()).unwrap_or_default();
     let named = mismatched.iter().take(MISMATCHED_MAX).map(|file| view::Mismatched {
         name: file.name.clone(),
@@ -204,7 +224,7 @@ pub(super) fn state(handles: &Handles) -> view::ContentState {
         job: prefetching.running,
         stuck: prefetching.waits,
         last_job: prefetching.last,
-        last_try: prefetching.undone.filter(|_| prefetching.running.is_none() && now.missing().files > 0),
+        last_try,
         waits,
         notes,
         stopped: prefetching.stopped.map(|stopped| view::Stopped { by: stopped.by, at: Time(stopped.at) }),

@@ -12,7 +12,7 @@ use http::{Method, StatusCode, Uri, header};
 use crate::admin::error::Problem;
 use crate::admin::{
     Access, BODY_BYTES_MAX, Handles, approvals, ask, bandwidth, bind, compliance, content, endpoints, filters, groups,
-    guard, health, metrics, plan, quarantine, status, sync, tls, updates, work,
+    guard, health, metrics, plan, quarantine, status, sync, tls, updates, upstream, work,
 };
 
 /// Every address: method, path, and what it answers; for the reference.
@@ -193,10 +193,22 @@ pub const ADDRESSES: &[(&str, &str, &str)] = &[
     (
         "POST",
         "/api/v1/filters/{key}",
-        "sets products, classifications or languages: `{\"values\": [\"Windows 11\"], \"how\": \"replace\"}` (or `add`, `remove`)",
+        "sets products, classifications or languages: `{\"values\": [\"Windows 11\"], \"how\": \"replace\"}` (or `add`, `remove`; with `add` also `\"remove\": [..]`)",
     ),
     ("DELETE", "/api/v1/filters/{key}", "takes back what was set at run time"),
     ("DELETE", "/api/v1/filters", "takes all of that back"),
+    ("GET", "/api/v1/upstream", "what stands above the node: now, and after a restart; from whom the catalog came"),
+    (
+        "POST",
+        "/api/v1/upstream",
+        "chooses another one for the next start: `{\"kind\": \"wsus\", \"url\": \"http://wsus:8530\", \"proxy\": \"none\"}`",
+    ),
+    ("DELETE", "/api/v1/upstream", "takes back what was chosen at run time"),
+    (
+        "POST",
+        "/api/v1/upstream/test",
+        "tests the way to the upstream alone: `{}`; with `{\"choice\": {\"kind\": \"wsus\", \"url\": \"..\"}}` to one that is none yet",
+    ),
     ("GET", "/api/v1/bandwidth", "which bandwidth rules hold, until when, and what waits"),
     ("POST", "/api/v1/bandwidth/{key}", "sets a key of [bandwidth] at run time: `{\"rules\": [\"20 Mbit/s\"]}`"),
     ("DELETE", "/api/v1/bandwidth/{key}", "takes back what was set at run time"),
@@ -209,6 +221,7 @@ pub const ADDRESSES: &[(&str, &str, &str)] = &[
 
 /// The control plane with what `access` allows.
 pub fn router(handles: Handles, access: Access) -> Router {
+    let handles = Arc::new(handles);
     let api = Router::new()
         .route("/status", get(status::status))
         .route("/flights", get(status::flights))
@@ -267,9 +280,12 @@ pub fn router(handles: Handles, access: Access) -> Router {
         .route("/filters", get(filters::show).merge(delete(filters::reset_all)))
         .route("/filters/available", get(filters::available))
         .route("/filters/{key}", post(filters::set).merge(delete(filters::reset)))
+        .route("/upstream", get(upstream::show).merge(post(upstream::set)).merge(delete(upstream::reset)))
+        .route("/upstream/test", post(upstream::test))
         .route("/explain", get(ask::explain))
         .route("/doctor", get(ask::doctor))
-        .route("/settings", get(ask::settings));
+        .route("/settings", get(ask::settings))
+        .layer(from_fn_with_state(Arc::clone(&handles), guard::known));
     Router::new()
         .route("/", get(beginning))
         .route("/healthz", get(health::alive))
@@ -280,7 +296,7 @@ pub fn router(handles: Handles, access: Access) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(access, guard::guard))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .with_state(Arc::new(handles))
+        .with_state(handles)
 }
 
 /// What is asked for by who has the address alone: where to begin.

@@ -194,7 +194,8 @@ const fn kind(kind: RunKind) -> &'static str {
     }
 }
 
-fn upstream(upstream: Upstream) -> view::SyncUpstream {
+/// From whom a catalog comes.
+pub(super) fn upstream(upstream: Upstream) -> view::SyncUpstream {
     let kind = match upstream.kind {
         UpstreamKind::Microsoft => "microsoft",
         UpstreamKind::Wsus => "wsus",

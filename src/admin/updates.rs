@@ -32,7 +32,7 @@ use crate::model::name::Name;
 use crate::model::policy::{Decision, is_read_in_parts};
 use crate::model::relations::{Target, Whole};
 use crate::model::update::{File, UpdateId};
-use crate::store::catalog::{Catalog, FileDigest, Hit, Revision, State as Shown, Summary};
+use crate::store::catalog::{Catalog, FileDigest, Hit, Revision, State as Shown, Summary, Weight};
 
 /// Updates that are listed of each relation. What has more is of interest as a number.
 const RELATED_MAX: usize = 500;
@@ -69,12 +69,13 @@ pub async fn list(State(handles): State<Arc<Handles>>, Asked(ask): Asked<Ask>) -
     let ids: Vec<UpdateId> = page.hits.iter().map(|hit| hit.summary.identity.id).collect();
     let for_some = handles.store.approvals().approved(Vec::clone(&ids)).await?;
     let decisions = catalog.decisions(ids).await?;
-    let row = |((hit, said), for_some): ((Hit, Option<Decision>), bool)| {
+    let weights = catalog.weights(page.hits.iter().map(|hit| hit.summary.identity).collect()).await?;
+    let row = |(((hit, said), for_some), weight): (((Hit, Option<Decision>), bool), Weight)| {
         let decision = words::decision(said.as_ref(), for_some, hit.state, &policy);
-        words::short(hit.summary, hit.state, decision, &tree)
+        words::short(hit.summary, hit.state, decision, weight, &tree)
     };
     Ok(Json(view::Updates {
-        rows: page.hits.into_iter().zip(decisions).zip(for_some).map(row).collect(),
+        rows: page.hits.into_iter().zip(decisions).zip(for_some).zip(weights).map(row).collect(),
         total: page.total,
         next: page.next.map(ask::cursor),
         catalog: words::catalog(&standing),
@@ -89,14 +90,17 @@ async fn left_to_endpoints(handles: &Handles, rows: usize, tree: &Tree) -> Resul
     let ids: Vec<_> = shorts.iter().map(|short| short.identity.id).collect();
     let for_some = handles.store.approvals().approved(ids.clone()).await?;
     let (decisions, superseded) = (catalog.decisions(ids.clone()).await?, catalog.are_superseded(ids).await?);
+    let weights = catalog.weights(shorts.iter().map(|short| short.identity).collect()).await?;
     let policy = handles.jobs.content_policy();
-    let row = |(((short, said), superseded), for_some): (((Summary, Option<Decision>), bool), bool)| {
+    let mut rows = Vec::with_capacity(shorts.len());
+    let told = shorts.into_iter().zip(decisions).zip(superseded).zip(for_some).zip(weights);
+    for ((((short, said), superseded), for_some), weight) in told {
         let state = words::state(&short, superseded);
         let decision = words::decision(said.as_ref(), for_some, state, &policy);
-        words::short(short, state, decision, tree)
-    };
+        rows.push(words::short(short, state, decision, weight, tree));
+    }
     Ok(view::Updates {
-        rows: shorts.into_iter().zip(decisions).zip(superseded).zip(for_some).map(row).collect(),
+        rows,
         total: plan.in_parts.updates,
         next: None,
         catalog: words::catalog(&catalog.standing().await?),
@@ -140,7 +144,8 @@ pub async fn show(
     let wanted = handles.jobs.verdict(number).await?.map(|verdict| decide::files_of(verdict, in_parts));
     let current = summary.current;
     let unauthenticated = summary.unauthenticated || from_nobody;
-    let short = view::Update { unauthenticated, ..words::short(summary, state, decision, &tree) };
+    let weight = Weight { files: whole.files.len() as u64, bytes: whole.bytes };
+    let short = view::Update { unauthenticated, ..words::short(summary, state, decision, weight, &tree) };
     let Whole { circular, cut, reboot, impact, asks_user, needs_network, removable, bytes, .. } = whole;
     Ok(Json(view::Whole {
         short,

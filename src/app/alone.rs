@@ -68,6 +68,7 @@ impl Alone {
             bandwidth: Bandwidth::default(),
             reported: Reported::new(Compliance::new(&store), Arc::new(move || policy)),
             filters: None,
+            above: None,
             endpoints: Roster::new(endpoints, typed.scan.site_networks.0.clone()),
         };
         let who = Caller(format!("the command line, uid {}", rustix::process::getuid().as_raw()));

@@ -28,6 +28,7 @@ pub(crate) mod run;
 pub(crate) mod run_time;
 pub(crate) mod settings;
 pub mod tls;
+pub(crate) mod upstream;
 
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -13,6 +13,7 @@ use crate::cli::verbs::content::ContentVerb;
 use crate::cli::verbs::endpoints::EndpointsVerb;
 use crate::cli::verbs::sync::SyncVerb;
 use crate::cli::verbs::tls::TlsVerb;
+use crate::cli::verbs::upstream::UpstreamVerb;
 use crate::cli::verbs::{BandwidthVerb, ConfigVerb, Fetch, Import, JobsVerb, StoreVerb};
 
 const EXIT_CODES: &str = "\
@@ -71,9 +72,9 @@ Examples:
 Prints what differs from the defaults and where each value comes from, then what
 was found. Ports are bound for a moment, unless a node runs on the data
 directory; certificates, keys and CA files are loaded. What was set at run time
-is kept in the store and is not looked at: `waystation config show` asks a
-running node. Exits with 0 if a node would run (warnings included), with 78 if
-it would not.")]
+is kept in the store: where a node runs, it is shown and not checked, since that
+was done when it was set. Exits with 0 if a node would run (warnings included),
+with 78 if it would not.")]
     CheckConfig,
 
     /// Print the configuration: a template, a reference, or what is in force
@@ -266,6 +267,18 @@ Examples:
     )]
     Bandwidth(BandwidthVerb),
 
+    /// See, choose and test what stands above: Microsoft, or a WSUS server
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  waystation upstream show
+  waystation upstream test wsus http://wsus.site.example:8530
+  waystation upstream set wsus http://wsus.site.example:8530
+  waystation upstream set microsoft"
+    )]
+    Upstream(UpstreamVerb),
+
     /// Fetch the catalog of updates from above, and see how that went
     #[command(
         subcommand,
@@ -278,9 +291,9 @@ Examples:
 
 The catalog says which updates there are, what they consist of and which digests
 their files have. It comes from Microsoft, of which `[filters]` says what is
-wanted, or from a WSUS server, of which everything is taken ([upstream] kind and
-url). [sync] schedule says when runs begin by themselves, once enabled = true
-stands there too:
+wanted, or from a WSUS server, of which everything is taken (`waystation
+upstream set`, or [upstream] kind and url). [sync] schedule says when runs begin
+by themselves, once enabled = true stands there too:
   daily 02:00                   every 4 hours from 00:30
   weekly Tue, Fri 22:15         monthly 15 03:00
   monthly last 03:00            monthly second Tuesday + 3 days 03:00

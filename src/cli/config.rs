@@ -12,6 +12,7 @@ use crate::cli::verbs::ConfigVerb;
 use crate::cli::{question, size};
 use crate::model::filter::{Category, Tree};
 use crate::model::report::{Finding, Verdict};
+use crate::model::settings::Layer;
 use crate::model::update::{CategoryKind, UpdateId};
 
 pub(in crate::cli) fn run(verb: ConfigVerb, flags: &Flags, out: Out) -> Result<(), Fail> {
@@ -64,6 +65,8 @@ struct Checked {
     file: Option<String>,
     /// What differs from the defaults.
     settings: Vec<Setting>,
+    /// What was set at run time, as the running node tells it; nothing where none runs.
+    run_time: Vec<Setting>,
     /// What works, what will hurt, what would not work.
     findings: Vec<Finding>,
 }
@@ -72,11 +75,12 @@ impl Checked {
     fn of(loaded: &Loaded) -> Self {
         let node = Node::running(loaded).ok();
         let runs = node.is_some();
-        let catalog = node.and_then(known);
+        let (catalog, run_time) = node.map_or((None, Vec::new()), asked);
         Self {
             data: loaded.data_dir().display().to_string(),
             file: loaded.file().map(|file| file.display().to_string()),
             settings: app::alone::changed(loaded),
+            run_time,
             findings: app::check(loaded, runs, catalog.as_ref()),
         }
     }
@@ -88,19 +92,38 @@ impl Checked {
         } else {
             format!("What differs from the defaults:\n{}", table(&self.settings))
         };
+        let run_time = if self.run_time.is_empty() {
+            String::new()
+        } else {
+            format!(
+                "\nWhat was set at run time, and counts where nothing above says otherwise:\n{}",
+                table(&self.run_time)
+            )
+        };
         let findings = question::findings(&self.findings);
-        format!("data directory: {}\nconfiguration file: {file}\n\n{settings}\n{findings}", self.data)
+        format!("data directory: {}\nconfiguration file: {file}\n\n{settings}{run_time}\n{findings}", self.data)
     }
 }
 
-/// The categories that a running node knows; `None` where its catalog has none yet, or it does not say: then less is checked.
-fn known(node: Node) -> Option<Tree> {
+/// What a running node knows beside the configuration: the categories of its catalog, and what was set at run time. Where it does not
+/// say, less is checked.
+fn asked(node: Node) -> (Option<Tree>, Vec<Setting>) {
     let asked = super::with(node, async |node| {
-        let filters: Filters = node.get("/api/v1/filters").await?;
-        let rows: Vec<Available> = node.get("/api/v1/filters/available").await?;
-        Ok((filters.catalog_categories, rows))
+        let settings: Vec<Setting> = node.get("/api/v1/settings").await?;
+        let filters: Option<Filters> = node.get("/api/v1/filters").await.ok();
+        let known = filters.is_some_and(|filters| filters.catalog_categories > 0);
+        let rows: Option<Vec<Available>> = if known { node.get("/api/v1/filters/available").await.ok() } else { None };
+        Ok((rows, settings))
     });
-    let (_, rows) = asked.ok().filter(|(count, _)| *count > 0)?;
+    let Ok((rows, mut settings)) = asked else { return (None, Vec::new()) };
+    let run_time = Layer::Local.word();
+    settings
+        .retain(|row| row.layer == "local" || row.next.as_ref().is_some_and(|next| next.place.starts_with(run_time)));
+    (rows.and_then(known), settings)
+}
+
+/// The tree of these categories.
+fn known(rows: Vec<Available>) -> Option<Tree> {
     // Each row stands behind what it stands below.
     let mut above: Vec<UpdateId> = Vec::new();
     let mut categories = Vec::with_capacity(rows.len());

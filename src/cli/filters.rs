@@ -28,13 +28,13 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: FiltersVerb, out: Out) -> Resul
             out.both(&shown, |shown| tree(shown, &filters))
         }
         FiltersVerb::Set { key, values, add, remove } => {
-            let how = match (add, remove) {
-                (true, _) => How::Add,
-                (_, true) => How::Remove,
-                _ => How::Replace,
+            let asked = match (add.is_empty(), remove.is_empty()) {
+                (false, _) => SetRequest { values: add, how: How::Add, remove },
+                (true, false) => SetRequest { values: remove, how: How::Remove, remove: Vec::new() },
+                (true, true) => SetRequest { values, how: How::Replace, remove },
             };
             let path = format!("/api/v1/filters/{}", segment(&key));
-            let filters: Filters = node.post(&path, &SetRequest { values, how }).await?;
+            let filters: Filters = node.post(&path, &asked).await?;
             if let (true, Some(why)) = (out.is_json(), &filters.without_effect) {
                 out.warn(&format!("it is kept and has no effect here: {}", printable(why)));
             }

@@ -19,10 +19,12 @@ const LOOK_LARGE: Duration = Duration::from_secs(2);
 const LIST_IT: &str = "add the host to [origins] allow in the configuration, or correct the address";
 
 /// What a run says whose upstream is no sync service, or not there at all.
-const MISDIRECTED: [&str; 4] =
-    ["this is no WSUS", "there is no such name", "does not speak TLS at this port", "what it answers is no HTTP"];
-const CORRECT: &str = "where [upstream] names a url, see that it is right (a change wants a restart of the node); where it was right until now, \
-                       somebody on the way answers for it: `waystation doctor` tests the way. What was committed stays";
+const NO_NAME: &str = "there is no such name";
+const MISDIRECTED: [&str; 3] = ["this is no WSUS", "does not speak TLS at this port", "what it answers is no HTTP"];
+const CORRECT: &str = "see with `waystation upstream show` that the right service is asked; where it is, somebody on the way answers in its \
+                       place: `waystation upstream test` tests the way. What was committed stays";
+const NAMELESS: &str = "see with `waystation upstream show` that the name is written right; where it is, this machine's name server does not \
+                        know it: `waystation upstream test` tests the way. What was committed stays";
 
 /// How often is asked again soon, where nobody looks on.
 const FIRST_LOOKS: u32 = 3;
@@ -83,6 +85,7 @@ pub(in crate::cli) fn outcome(job: &Job) -> Result<(), Fail> {
                 (_, "sync") if result.contains("there is no catalog of this upstream yet") => {
                     "`waystation sync start`, without --definitions, brings the catalog"
                 }
+                (_, "sync") if result.contains(NO_NAME) => NAMELESS,
                 (_, "sync") if MISDIRECTED.iter().any(|sign| result.contains(sign)) => CORRECT,
                 (_, "crosscheck") => {
                     "what was found stays, and the next comparison goes on with what is left; `waystation doctor` tests the way out"

@@ -38,6 +38,7 @@ pub mod store;
 pub mod sync;
 pub mod tls;
 pub mod updates;
+mod upstream;
 pub mod verbs;
 
 use std::ffi::OsString;
@@ -107,6 +108,7 @@ fn dispatch(cli: Cli, out: Out) -> Result<(), Fail> {
         Verb::Approvals(verb) => approvals::run(&reach(&flags, out)?, verb, out),
         Verb::Plan(plan) => plan::run(&reach(&flags, out)?, &plan, out),
         Verb::Prefetch(verb) => plan::prefetch(&reach(&flags, out)?, &verb, out),
+        Verb::Upstream(verb) => upstream::run(&reach(&flags, out)?, verb, out),
         Verb::Filters(verb) => filters::run(&reach(&flags, out)?, verb, out),
         Verb::Compliance(verb) => compliance::run(&reach(&flags, out)?, verb, out),
         Verb::Jobs(verb) => jobs::run(&reach(&flags, out)?, &verb, out),

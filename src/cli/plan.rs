@@ -86,7 +86,7 @@ pub(in crate::cli) fn prefetch(loaded: &Loaded, verb: &PrefetchVerb, out: Out) -
             let state: ContentState = node.get("/api/v1/prefetch").await?;
             out.both(&state, |state| {
                 let mut grid = Grid::new(&["", ""]);
-                for (key, value) in rows(state) {
+                for (key, value) in rows_of(state, true) {
                     grid.row([key.to_owned(), value]);
                 }
                 if let Some(at) = state.counted_at {
@@ -117,6 +117,11 @@ fn sum(sum: Sum) -> String {
 
 /// How the content policy stands, as lines of a table; in `status` and `sync status` too.
 pub(in crate::cli) fn rows(state: &ContentState) -> Vec<(&'static str, String)> {
+    rows_of(state, false)
+}
+
+/// The same; `named` where the files that do not match are named below.
+fn rows_of(state: &ContentState, named: bool) -> Vec<(&'static str, String)> {
     let mut text = format!("policy {}: ", state.policy);
     if state.counted_at.is_none() {
         text.push_str("nothing was counted yet");
@@ -155,8 +160,9 @@ pub(in crate::cli) fn rows(state: &ContentState) -> Vec<(&'static str, String)> 
             "",
             format!(
                 "{} {files} not match what is published, and nothing but a change of that or `waystation prefetch start` has {them} \
-                 fetched again: `waystation prefetch status` names {them}",
-                size::count(state.mismatched)
+                 fetched again{}",
+                size::count(state.mismatched),
+                if named { String::new() } else { format!(": `waystation prefetch status` names {them}") }
             ),
         ));
     }
@@ -197,11 +203,17 @@ fn people(plan: &Plan) -> String {
         } else {
             format!(", {} of them approved", size::count(left.approved))
         };
+        // The list goes by the policy that is set.
+        let where_named = if plan.is_set {
+            "`waystation updates list --left-to-endpoints` lists them"
+        } else {
+            "--json has their ids"
+        };
         row(
             "left",
             format!(
                 "{} with express, PSF or UUP files to endpoints{approved}: these fetch a small part of them. \
-                 `waystation updates list --left-to-endpoints` lists them, `waystation updates approve ID --all-files` fetches one whole",
+                 {where_named}, `waystation updates approve ID --all-files` fetches one whole",
                 size::counted(left.updates, "update")
             ),
         );

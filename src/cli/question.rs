@@ -59,12 +59,15 @@ pub(in crate::cli) fn doctor(loaded: &Loaded, urls: &[String], out: Out) -> Resu
     let wait = bars.spinner("asking the origins");
     let told: Findings = super::with(node, async |node| node.get(&path).await)?;
     wait.finish_and_clear();
-    out.both(&told, |told| findings(&told.findings))?;
+    judged(&told, !urls.is_empty(), out)
+}
+
+/// Shows what was found, and makes the verb's end of it. Where something was `named` and nothing could be tested, that is none.
+pub(in crate::cli) fn judged(told: &Findings, named: bool, out: Out) -> Result<(), Fail> {
+    out.both(told, |told| findings(&told.findings))?;
     let count = |verdict| told.findings.iter().filter(|finding| finding.verdict == verdict).count();
     match (count(Verdict::Bad), count(Verdict::Skipped)) {
-        (0, skipped) if !urls.is_empty() && skipped == told.findings.len() => {
-            Err(super::found_wrong("nothing could be tested"))
-        }
+        (0, skipped) if named && skipped == told.findings.len() => Err(super::found_wrong("nothing could be tested")),
         (0, _) => Ok(()),
         (1, _) => Err(super::found_wrong("1 thing does not work")),
         (bad, _) => Err(super::found_wrong(&format!("{bad} things do not work"))),

@@ -23,6 +23,9 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: &SyncVerb, out: Out) -> Result<
             let lane = if *definitions { "?lane=definitions" } else { "" };
             let started: Started = node.post(&format!("/api/v1/sync/start{lane}"), &()).await?;
             let ended = follow::started(node, started, *detach, out).await;
+            if ended.is_ok() && !*detach {
+                point_to_refused(node, out).await?;
+            }
             // After the run: what it brought says whether a name is known.
             if let Err(error) = warn_of_filters(node, out).await {
                 return ended.and(Err(error));
@@ -62,6 +65,21 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: &SyncVerb, out: Out) -> Result<
             out.both(&page, history)
         }
     })
+}
+
+/// What the run refused is no failure of it, and is to be found.
+async fn point_to_refused(node: &Node, out: Out) -> Result<(), Fail> {
+    if out.is_json() {
+        return Ok(());
+    }
+    let state: Sync = node.get("/api/v1/sync").await?;
+    match state.last.map_or(0, |run| run.counts.refused) {
+        0 => Ok(()),
+        many => out.line(format!(
+            "{} refused: `waystation updates list --state refused` shows each with the reason, `waystation sync retry` asks for them again",
+            size::counted(many, "update")
+        )),
+    }
 }
 
 /// Tells of names in the filters that the catalog does not have: nothing comes of them, and the run cannot say so.
@@ -106,7 +124,7 @@ fn pardoned(retried: &SyncRetried) -> String {
         );
     }
     if count == 0 {
-        return "nothing is refused that could be asked for or offered again\n".to_owned();
+        return "nothing is refused, so that there is nothing to ask for again\n".to_owned();
     }
     let held = count.saturating_sub(retried.asked);
     let mut text = format!("{} refused no more", size::counted(count, "update"));
@@ -420,7 +438,7 @@ mod tests {
     #[test]
     fn what_no_retry_helps_is_told_with_what_does() {
         let retried = |left| SyncRetried { left, ..SyncRetried::default() };
-        assert!(pardoned(&retried(0)).starts_with("nothing is refused that could"));
+        assert!(pardoned(&retried(0)).starts_with("nothing is refused, so that"));
         assert!(pardoned(&retried(3)).contains("3 updates held and refused by a comparison"));
     }
 }

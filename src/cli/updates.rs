@@ -1,5 +1,6 @@
 //! `updates list|search|show`: what the catalog knows; one update is told by `shown`, `approve|decline|reset` are in `decide`.
 
+use crate::admin::view::policy::Plan;
 use crate::admin::view::updates::{Catalog, Update, Updates, Whole};
 use crate::app::Loaded;
 use crate::cli::csv;
@@ -27,6 +28,11 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: UpdatesVerb, out: Out) -> Resul
         && is_both(sieve)
     {
         return Err(Fail::usage("--csv and --json cannot both be printed", "leave one of them out"));
+    }
+    if let UpdatesVerb::Search { words, .. } = &verb
+        && words.iter().all(|word| word.trim().is_empty())
+    {
+        return Err(Fail::usage("there is nothing to search for", "give a word, or use `waystation updates list`"));
     }
     super::with(Node::any(loaded, false)?, async |node| match verb {
         UpdatesVerb::List(sieve) if refused::is_meant(&sieve) => refused::list(node, &sieve, out).await,
@@ -99,7 +105,28 @@ async fn list(node: &Node, words: &str, sieve: &Sieve, out: Out) -> Result<(), F
         }
         return out.raw(table(&all.rows));
     }
+    let nothing_left = sieve.left_to_endpoints && all.rows.is_empty() && all.catalog.updates > 0 && !out.is_json();
+    if nothing_left {
+        let plan: Plan = node.get("/api/v1/plan").await?;
+        return out.line(none_left(&plan));
+    }
     out.both(&all, |all| people(all, !query.is_empty()))
+}
+
+/// What is said where the policy leaves nothing to endpoints.
+fn none_left(plan: &Plan) -> String {
+    let policy = &plan.policy;
+    let level = if policy.mode == "severity" { format!(" {}", policy.severity) } else { String::new() };
+    let rules = if policy.rules.is_empty() { "" } else { " and its rules" };
+    let wanted = match plan.updates {
+        0 => "it wants files of no update".to_owned(),
+        many => format!("none of the {} that it wants has express, PSF or UUP files", size::counted(many, "update")),
+    };
+    format!(
+        "with the policy {}{level}{rules} nothing is left to endpoints: {wanted}; `waystation plan --policy all` counts what another \
+         policy would leave",
+        policy.mode
+    )
 }
 
 fn people(all: &Updates, is_sifted: bool) -> String {
@@ -154,10 +181,20 @@ fn people(all: &Updates, is_sifted: bool) -> String {
     text
 }
 
-/// Tells that the upstream has been changed and what is shown is of the one before.
+/// Tells that what is shown is not all: the first run is on its way, or the upstream has been changed and this is of the one before.
 fn changing(text: &mut String, catalog: &Catalog) {
-    if let (Some(arriving), Some(upstream)) = (&catalog.arriving, &catalog.upstream) {
-        add(text, format_args!("this is the catalog of {upstream}; that of {arriving} has not arrived whole yet\n"));
+    match (&catalog.arriving, &catalog.upstream) {
+        (Some(arriving), Some(upstream)) => {
+            add(
+                text,
+                format_args!("this is the catalog of {upstream}; that of {arriving} has not arrived whole yet\n"),
+            );
+        }
+        (Some(arriving), None) => {
+            let told = "what has come so far: the first run from";
+            add(text, format_args!("{told} {arriving} has not ended well yet (`waystation sync status`)\n"));
+        }
+        _ => {}
     }
 }
 

@@ -7,6 +7,7 @@ pub mod content;
 pub mod endpoints;
 pub mod sync;
 pub mod tls;
+pub mod upstream;
 
 use std::path::PathBuf;
 

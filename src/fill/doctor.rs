@@ -22,17 +22,12 @@ impl Inner {
         let mut findings = Vec::new();
         let mut locations: Vec<(Location, Object)> = Vec::new();
         if urls.is_empty() {
-            locations.extend(self.config.upstream.clone().map(|above| match above {
-                // Without an object neither ranges nor bodies can be tested. Its sync service is tested by who speaks with it.
-                Location { url, standing } if self.config.upstream_is_wsus => {
-                    let url = format!("{}{WSUS_OBJECT}", url.trim_end_matches('/'));
-                    (Location { url, standing }, Object::Perhaps)
-                }
-                other => (other, Object::Perhaps),
-            }));
+            locations.extend(self.above());
             // What an administrator put on the list, as far as it names hosts: somebody is meant to be asked there.
             let configured = self.allow.configured_hosts();
             let configured = configured.iter().filter_map(|url| self.allowed(&format!("{url}/")).ok());
+            // The upstream is on its own list already, whatever else names it.
+            let configured = configured.filter(|location| location.standing != Standing::Upstream);
             locations.extend(configured.map(|location| (location, Object::Perhaps)));
             // A site below a WSUS may have no way to Microsoft, and needs none for what it asks there.
             if !self.config.upstream_is_wsus {
@@ -71,6 +66,27 @@ impl Inner {
             findings.extend(self.source.probe(location, *object).await);
         }
         findings
+    }
+
+    /// The same of the upstream alone, where content comes from it.
+    pub(super) async fn doctor_upstream(&self) -> Vec<Finding> {
+        match self.above() {
+            Some((location, object)) => self.source.probe(&location, object).await,
+            None => Vec::new(),
+        }
+    }
+
+    /// What is asked of the upstream of the configuration.
+    fn above(&self) -> Option<(Location, Object)> {
+        let above = self.config.upstream.clone()?;
+        Some(match above {
+            // Without an object neither ranges nor bodies can be tested. Its sync service is tested by who speaks with it.
+            Location { url, standing } if self.config.upstream_is_wsus => {
+                let url = format!("{}{WSUS_OBJECT}", url.trim_end_matches('/'));
+                (Location { url, standing }, Object::Perhaps)
+            }
+            other => (other, Object::Perhaps),
+        })
     }
 
     /// The location of an absolute URL, if its host may be asked.

@@ -260,6 +260,11 @@ impl Fill {
         self.inner.doctor(urls).await
     }
 
+    /// The same of the upstream alone; nothing where content comes from where it is published.
+    pub async fn doctor_upstream(&self) -> Vec<Finding> {
+        self.inner.doctor_upstream().await
+    }
+
     /// All flights, now.
     pub fn flights(&self) -> Vec<FlightView> {
         self.inner.views()

@@ -59,6 +59,25 @@ impl Jobs {
             .map_err(|error| Error::Broken(format!("the tests of the path broke off: {error}")))
     }
 
+    /// The same for the upstream alone: its sync service, and its content where that comes from it.
+    pub async fn doctor_upstream(&self) -> Result<Vec<Finding>, Error> {
+        let (fill, sync) = (self.shared.fill()?.clone(), self.shared.sync.clone());
+        // See above.
+        let asking = self.shared.spawn(async move {
+            let mut found = fill.doctor_upstream().await;
+            let Some(sync) = sync else { return found };
+            for finding in sync.doctor_upstream().await {
+                if !found.contains(&finding) {
+                    found.push(finding);
+                }
+            }
+            found
+        });
+        AbortOnDropHandle::new(asking)
+            .await
+            .map_err(|error| Error::Broken(format!("the tests of the path broke off: {error}")))
+    }
+
     /// What is being filled now.
     pub fn flights(&self) -> Vec<FlightView> {
         self.shared.fill.as_ref().map(crate::fill::Fill::flights).unwrap_or_default()

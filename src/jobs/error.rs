@@ -25,7 +25,7 @@ pub enum Fault {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No such job, or one that is long forgotten.
-    #[error("there is no job {id}; the last hundred are kept")]
+    #[error("there is no job {id}: the last hundred are kept, and none over a restart of the node")]
     Unknown {
         /// The number asked for.
         id: u64,

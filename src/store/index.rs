@@ -49,6 +49,8 @@ pub(crate) struct Index {
     path: PathBuf,
     medium: Medium,
     cache: usize,
+    /// It stands in for one that is lost or damaged, and knows only what the proofs say.
+    stands_in: bool,
     /// Looked at without waiting, by reactors too.
     state: ArcSwap<State>,
     /// Held while the index is opened anew, with the times of the last openings to be read alone.
@@ -114,7 +116,7 @@ impl Index {
         fill(&db)?;
         // What is in memory cannot be opened a second time.
         let medium: Medium = Arc::new(|_| Err(io::Error::other("the index in memory failed")));
-        Ok(Self::with(path, medium, cache, db, shut, Health::ReadOnly { why }))
+        Ok(Self { stands_in: true, ..Self::with(path, medium, cache, db, shut, Health::ReadOnly { why }) })
     }
 
     fn with(path: &Path, medium: Medium, cache: usize, db: Database, shut: Arc<AtomicBool>, health: Health) -> Self {
@@ -123,6 +125,7 @@ impl Index {
             path: path.to_owned(),
             medium,
             cache,
+            stands_in: false,
             state: ArcSwap::from_pointee(state),
             turning: Mutex::default(),
             commits: AtomicU64::new(0),
@@ -133,6 +136,11 @@ impl Index {
     /// Never waits, whatever the index is at.
     pub(crate) fn health(&self) -> Health {
         self.state.load().health.clone()
+    }
+
+    /// Whether it stands in for one that is lost: what only an index knows (catalog, decisions, endpoints, settings) is not in it.
+    pub(crate) fn stands_in(&self) -> bool {
+        self.stands_in
     }
 
     fn turn(&self) -> MutexGuard<'_, VecDeque<Instant>> {

@@ -190,6 +190,14 @@ impl Store {
         }
     }
 
+    /// Why nobody knows what only the index says: it is lost or damaged, and what is held is served by the proofs alone.
+    pub fn index_lost(&self) -> Option<String> {
+        match self.core.index.health() {
+            Health::ReadOnly { why } if self.core.index.stands_in() => Some(why),
+            _ => None,
+        }
+    }
+
     /// The open-payload cache alone: never blocks, never asks the index.
     pub fn hot(&self, name: &Name) -> Option<Found> {
         self.core.cache.hot(name)
@@ -356,6 +364,16 @@ impl Store {
         let key = key.to_owned();
         let room = if value.is_some() { Room::Adds } else { Room::Frees };
         self.core.writer.change(room, move |tx| documents::put(tx, &key, value.as_deref())).await
+    }
+
+    /// The same for several, all or none.
+    pub async fn set_documents(&self, documents: Vec<(String, Option<Vec<u8>>)>) -> Result<(), Error> {
+        documents.iter().try_for_each(|(key, value)| documents::check(key, value.as_deref()))?;
+        let room = if documents.iter().any(|(_, value)| value.is_some()) { Room::Adds } else { Room::Frees };
+        let put = move |tx: &redb::WriteTransaction| {
+            documents.iter().try_for_each(|(key, value)| documents::put(tx, key, value.as_deref()))
+        };
+        self.core.writer.change(room, put).await
     }
 
     /// Documents whose keys begin with `prefix`, in order.

@@ -25,6 +25,11 @@ impl Runner {
         found
     }
 
+    /// The same of the service alone that runs ask.
+    pub async fn doctor_upstream(&self) -> Vec<Finding> {
+        self.shared.wsus.probe().await
+    }
+
     /// Whether an address means one of these services.
     pub fn is_service(&self, address: &str) -> bool {
         self.shared.wsus.is_meant(address) || self.compared_with().is_some_and(|microsoft| microsoft.is_meant(address))

@@ -80,16 +80,6 @@ pub enum Error {
     /// The store.
     #[error(transparent)]
     Store(#[from] store::Error),
-    /// What is kept of former runs cannot be read.
-    #[error(
-        "{what} cannot be read ({why}); `waystation sync start` after a restore of the index asks for everything again"
-    )]
-    Kept {
-        /// Which record.
-        what: String,
-        /// What is wrong with it.
-        why: String,
-    },
     /// A fault of the program.
     #[error("{0}")]
     Broken(String),
@@ -120,7 +110,7 @@ impl Error {
             Self::Stopped | Self::Running | Self::Early | Self::NoComparison(_) => Fault::Caller,
             Self::Upstream(error) if error.fault() == Blame::Us => Fault::Us,
             Self::Upstream(_) | Self::Unsteady { .. } | Self::Stuck { .. } | Self::Spoilt { .. } => Fault::Upstream,
-            Self::Store(_) | Self::Kept { .. } => Fault::Disk,
+            Self::Store(_) => Fault::Disk,
             Self::Broken(_) | Self::Filters { .. } | Self::Rendering { .. } => Fault::Us,
         }
     }
@@ -132,12 +122,9 @@ impl Error {
             Self::Upstream(error) => error.is_retryable(),
             Self::Store(error) => matches!(error, store::Error::Busy { .. } | store::Error::Full { .. }),
             // Until a whole run has ended it goes as it went.
-            Self::Early
-            | Self::Kept { .. }
-            | Self::Filters { .. }
-            | Self::NoComparison(_)
-            | Self::Rendering { .. }
-            | Self::Broken(_) => false,
+            Self::Early | Self::Filters { .. } | Self::NoComparison(_) | Self::Rendering { .. } | Self::Broken(_) => {
+                false
+            }
         }
     }
 }

@@ -70,6 +70,47 @@ async fn updates_are_found_by_all_that_is_said_of_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_weighs_what_its_parts_weigh_and_each_file_once() {
+    use waystation::model::update::{Members, Update};
+    let plane = Plane::new();
+    let mut all = updates(b"some bytes");
+    let find = |all: &[Update], at| all.iter().position(|update| update.identity == identity(at, 200)).unwrap();
+    // A second part with the file of the first and one more; the file of a licence counts nowhere.
+    let part = all[find(&all, 0x11)].clone();
+    let second =
+        Update { identity: identity(0x16, 200), files: vec![file(b"some bytes"), file(b"a language")], ..part };
+    let at = find(&all, 0x10);
+    all[at].bundles.push(Members { any_of: vec![second.identity] });
+    // So many that one snapshot does not do for a page of them.
+    let like = all[find(&all, 0x10)].clone();
+    let many = (0..400).map(|at| Update {
+        identity: identity(0x1000 + at, 200),
+        kbs: vec!["7000001".into()],
+        supersedes: vec![],
+        ..like.clone()
+    });
+    all.insert(0, second);
+    all.extend(many.collect::<Vec<_>>());
+    import(&plane.handles.store.catalog(), all, false).await;
+    let page = plane.get("/api/v1/updates?kb=KB7000001&limit=500").await;
+    let rows = page["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 400);
+    assert!(rows.iter().all(|row| (&row["files"], &row["bytes"]) == (&json!(2), &json!(20))), "{page}");
+    let part = plane.get("/api/v1/updates?hidden=true&text=part").await;
+    let weight = |row: &Value| (row["files"].as_u64().unwrap(), row["bytes"].as_u64().unwrap());
+    let weights: std::collections::BTreeSet<_> = part["rows"].as_array().unwrap().iter().map(weight).collect();
+    assert_eq!(weights, [(1, 10), (2, 20)].into());
+    let shown = plane.get(&format!("/api/v1/updates/{}", id(0x10))).await;
+    assert_eq!(
+        (&shown["files"], &shown["bytes"], &shown["all_files"]["count"], &shown["all_bytes"]),
+        (&json!(2), &json!(20), &json!(2), &json!(20))
+    );
+    let old = plane.get("/api/v1/updates/KB5030001").await;
+    assert_eq!((&old["files"], &old["bytes"]), (&json!(0), &json!(0)));
+    plane.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn pages_have_every_update_once() {
     let plane = Plane::new();
     import(&plane.handles.store.catalog(), updates(b"some bytes"), false).await;

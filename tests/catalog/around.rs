@@ -742,12 +742,23 @@ async fn how_far_the_webhook_has_been_told_can_be_seen() {
     let impatient = run(hook(&format!("http://{gone}/"), Duration::from_millis(5))).await;
     let standing = until(&impatient, |standing| standing.lost == 2).await;
     assert!(standing.waiting == 0 && standing.failed.is_some() && standing.next.is_none(), "{standing:?}");
+    // A test that fails says nothing new.
+    assert!(impatient.test_hook().await.unwrap().unwrap().status.is_none());
+    assert!(impatient.hook_standing().unwrap().failed.is_some());
     timeout(SOON, impatient.close()).await.unwrap();
     let (url, _heard) = listener(vec![503]).await;
     let heard = run(hook(&url, Duration::from_millis(5))).await;
     let standing = until(&heard, |standing| standing.waiting == 0).await;
     assert!(standing.told.is_some() && standing.failed.is_none() && standing.lost == 0, "{standing:?}");
     timeout(SOON, heard.close()).await.unwrap();
+    // It refuses both events of a run, and takes the test: it works again, and nobody waits for the next event to see that.
+    let (url, _heard) = listener(vec![404, 404]).await;
+    let refused = run(hook(&url, Duration::from_millis(5))).await;
+    let standing = until(&refused, |standing| standing.lost == 2).await;
+    assert!(standing.failed.is_some(), "{standing:?}");
+    assert!(refused.test_hook().await.unwrap().unwrap().status.is_some_and(|status| (200..300).contains(&status)));
+    assert!(refused.hook_standing().unwrap().failed.is_none());
+    timeout(SOON, refused.close()).await.unwrap();
     store.close().await.unwrap();
 }
 

@@ -74,6 +74,7 @@ impl Site {
             bandwidth: Bandwidth::default(),
             reported: Reported::new(compliance.clone(), Arc::new(Policy::default)),
             filters: None,
+            above: None,
             endpoints: Roster::new(enrolled, vec![]),
         };
         let server = super::serve(Arc::new(face.with_scans(scans)));

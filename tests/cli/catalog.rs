@@ -89,6 +89,8 @@ async fn csv_is_for_spreadsheets_and_runs_nothing_there() {
     assert!(csv.starts_with("id,revision,kb,title,created,severity,"), "{csv}");
     assert!(csv.contains(",\"'=SUM(A1), \"\"Pen\"\" driver update\",2026-01-13T00:00:19Z,"), "{csv}");
     assert!(csv.contains(",\"'=part of an update\","), "{csv}");
+    let bundle = csv.lines().find(|line| line.contains("(KB5031234)")).unwrap_or_default();
+    assert!(bundle.contains(",software,true,1,10,true,"), "what a bundle weighs with its parts: {bundle}");
     let output = run(data, &["updates", "list", "--csv", "--json"]);
     assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
     let listed = well(data, &["updates", "list"]);
@@ -125,6 +127,16 @@ async fn filters_are_set_by_name_kept_by_id_and_outlive_a_restart() {
     assert!(listed.contains("; set at run time by ") && !listed.contains("set by run time"), "{listed}");
     let listed = well(data, &["filters", "list", "--available", "--filter", "pap"]);
     assert_eq!(listed, "[ ] Contoso\n[ ]   Desk\n[x]     Paper\n");
+
+    let both = ["filters", "set", "products", "--add", "Desk", "--remove", "paper", "--remove", "pen"];
+    assert_eq!(names(&node.json(&both), "products"), ["Desk"]);
+    node.json(&["filters", "set", "products", "paper", "pen"]);
+    assert_eq!(run(data, &["filters", "set", "products", "paper", "--add", "pen"]).status.code(), Some(2));
+    let error = ill(data, &["filters", "set", "products", "--remove", "Contoso"]);
+    assert!(
+        error.contains("is not among the products") && error.contains("filters list` shows what is chosen"),
+        "{error}"
+    );
 
     let error = ill(data, &["filters", "set", "products", "--add", "Papr", "Hotfixes"]);
     assert!(error.contains("did you mean \"Paper\"?") && error.contains("\"Hotfixes\" is a classification"), "{error}");
@@ -169,9 +181,60 @@ fn an_empty_catalog_says_how_to_fill_it() {
         assert!(well(data, args).contains("waystation sync start"), "{args:?}");
     }
     assert!(ill(data, &["updates", "show", "KB5031234"]).contains("waystation sync start"));
+    let job = ill(data, &["jobs", "show", "99"]);
+    assert!(job.contains("none over a restart") && job.contains("waystation sync history"), "{job}");
     let csv = run(data, &["updates", "list", "--csv"]);
     assert!(csv.status.success() && text(&csv.stdout).lines().count() == 1, "{csv:?}");
     assert!(text(&csv.stderr).starts_with("warning: the catalog is empty"), "{csv:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_lost_index_nobody_says_that_nothing_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path();
+    stock(data, false).await;
+    std::fs::remove_file(data.join("node.redb")).unwrap();
+    let _node = NodeProcess::start(data, &[]);
+    for verb in [
+        &["updates", "list"][..],
+        &["updates", "search", "paper"],
+        &["updates", "show", "KB5031234"],
+        &["filters", "list"],
+        &["plan"],
+        &["prefetch", "status"],
+        &["sync", "status"],
+        &["sync", "history"],
+        &["sync", "start"],
+        &["groups", "list"],
+        &["endpoints", "list"],
+        &["approvals", "list"],
+        &["compliance", "summary"],
+    ] {
+        let error = ill(data, verb);
+        assert!(error.contains("READ-ONLY") && error.contains("waystation restore FILE"), "{verb:?}: {error}");
+        assert!(!error.contains("sync start") && !error.contains("goes on from there"), "{verb:?}: {error}");
+    }
+    let status = well(data, &["status"]);
+    assert!(status.contains("READ-ONLY") && status.contains("the index is missing or damaged"), "{status}");
+    assert!(!status.contains("begin with"), "{status}");
+    well(data, &["content", "list"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_knows_beginnings_and_what_cannot_be_found_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path();
+    stock(data, false).await;
+    let found = well(data, &["updates", "search", "KB50312"]);
+    assert!(found.contains("(KB5031234)") && !found.contains("(KB5031111)"), "{found}");
+    let found = well(data, &["updates", "search", "kb5031", "paper"]);
+    assert!(found.contains("(KB5031234)") && found.contains("for Paper (KB5031111)"), "{found}");
+    assert!(!found.contains("for Pen"), "{found}");
+    assert!(well(data, &["updates", "list", "--kb", "KB50312"]).contains("nothing fits"), "--kb wants it whole");
+    assert_eq!(run(data, &["updates", "search", ""]).status.code(), Some(2));
+    let error = ill(data, &["updates", "list", "--from", "2026-10-01", "--until", "2026-01-01"]);
+    assert!(error.contains("is after until") && error.contains("next: give the earlier day as from"), "{error}");
+    assert!(well(data, &["updates", "list", "--from", "2026-01-13", "--until", "2026-01-13"]).contains("(KB5031234)"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -227,6 +290,14 @@ async fn updates_are_approved_and_declined_and_a_plan_says_what_that_comes_to() 
     assert!(told.contains("declined  not wanted") && told.contains("files not wanted: it was declined"), "{told}");
     assert!(well(data, &["plan"]).contains("wanted   0 files"));
     well(data, &["updates", "reset", "KB5031234", "KB5030001"]);
+
+    // The pointer to a list stands where that list has something.
+    let left = well(data, &["updates", "list", "--left-to-endpoints"]);
+    assert!(
+        left.starts_with("with the policy approved nothing is left to endpoints: it wants files of no update"),
+        "{left}"
+    );
+    assert!(!left.contains("--hidden"), "{left}");
 
     // What another policy would want, of what the filters find.
     well(data, &["filters", "set", "products", "Paper"]);
@@ -303,4 +374,26 @@ async fn a_rule_that_means_nothing_is_told_by_whoever_is_asked() {
     let right = well(data, &[&free[..], &["--set", "content.rules=Hotfixes: metadata"]].concat());
     assert!(!right.contains("did you mean"), "{right}");
     drop(node);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_of_former_settings_is_told_no_more_from_a_reload_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path();
+    stock(data, false).await;
+    let write = |rule: &str| {
+        let file = format!("[content]\npolicy = \"severity\"\nrules = [\"{rule}: metadata\"]\n");
+        std::fs::write(data.join("waystation.toml"), file).unwrap();
+    };
+    write("Hotfix");
+    let node = NodeProcess::start(data, &[]);
+    node.logged("a rule of content.rules is left out");
+    assert!(well(data, &["plan"]).contains("Hotfix: metadata"));
+    write("Hotfixez");
+    node.signal(Signal::HUP);
+    node.logged("reloaded");
+    let state = node.json(&["prefetch", "status"]);
+    let told = format!("{} {}", state["waits"], state["notes"]);
+    assert!(!told.contains("Hotfix: metadata"), "{told}");
+    assert!(told.contains("Hotfixez: metadata") || told.contains("is being counted anew"), "{told}");
 }

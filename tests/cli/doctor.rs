@@ -38,7 +38,10 @@ async fn below_a_wsus_it_asks_the_sync_service_and_takes_a_missing_file_for_no_f
     let url = format!("upstream.url={}", above.url());
     // Nobody listens there: what only a comparison would ask is noted, and is no failure.
     let nobody = "sync.microsoft=https://127.0.0.1:9";
-    let site = Site::with(&["--set", "upstream.kind=wsus", "--set", &url, "--set", nobody]).await;
+    // On the list of origins too, and tested once all the same: `of` below wants each check once.
+    let listed = format!("origins.allow={}", above.address());
+    let args = ["--set", "upstream.kind=wsus", "--set", &url, "--set", nobody, "--set", &listed];
+    let site = Site::with(&args).await;
     let (code, told) = told(&site, &[]);
     assert_eq!(code, Some(0), "{told}");
     let url = above.url();

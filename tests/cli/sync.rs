@@ -68,7 +68,9 @@ fn a_run_is_followed_told_and_explained() {
         assert!(output.status.success(), "{args:?}: {}{}", text(&output.stdout), text(&output.stderr));
         text(&output.stdout)
     };
-    assert!(well(&["sync", "start"]).contains("1 refused"));
+    let ran = well(&["sync", "start"]);
+    assert!(ran.contains("1 update refused: `waystation updates list --state refused`"), "{ran}");
+    assert!(ran.contains("`waystation sync retry`"), "{ran}");
     let next = || heard.recv_timeout(Duration::from_mins(1)).unwrap();
     assert_eq!((next()["event"].as_str(), next()["event"].as_str()), (Some("sync-started"), Some("sync-succeeded")));
 
@@ -93,8 +95,8 @@ fn a_run_is_followed_told_and_explained() {
         "{retried}"
     );
     assert_eq!(well(&["updates", "list", "--state", "refused"]), "nothing is refused\n");
-    assert!(well(&["sync", "retry"]).contains("nothing is refused that could"));
-    assert!(well(&["sync", "retry", "--compared"]).contains("nothing is refused that could"));
+    assert!(well(&["sync", "retry"]).contains("nothing is refused, so that"));
+    assert!(well(&["sync", "retry", "--compared"]).contains("nothing is refused, so that"));
     let output = run(data, &["sync", "retry", "--compared", &id]);
     assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
     assert_eq!((next()["event"].as_str(), next()["event"].as_str()), (Some("sync-started"), Some("sync-succeeded")));

@@ -20,7 +20,7 @@ const ROWS: usize = 100;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ask {
-    /// Words that all stand in the title, as parts of it, in any case; one like `KB5031234` stands for `kb`.
+    /// Words that all stand in the title, as parts of it, in any case; one like `KB5031234`, or a beginning of it, stands for `kb`.
     #[serde(default)]
     text: String,
     /// A knowledge base article, with `KB` before it or not.
@@ -57,12 +57,21 @@ impl Ask {
     /// What the catalog is asked.
     pub(super) fn query(&self, tree: &Tree) -> Result<Query, Problem> {
         let mut kb = self.kb.as_deref().map(article).transpose()?;
-        let mut words = Vec::new();
+        let (mut words, mut kb_begins) = (Vec::new(), false);
         for word in self.text.split_whitespace() {
             match (&kb, kb_word(word)) {
-                (None, Some(digits)) => kb = Some(digits.to_owned()),
+                // Who searches may know no more than how it begins.
+                (None, Some(digits)) => (kb, kb_begins) = (Some(digits.to_owned()), true),
                 _ => words.push(word),
             }
+        }
+        let from = self.from.as_deref().map(|text| moment("from", text, false)).transpose()?;
+        let until = self.until.as_deref().map(|text| moment("until", text, true)).transpose()?;
+        if let (Some(from), Some(until)) = (from, until)
+            && from > until
+        {
+            let title = format!("from: {from} is after until: {until}, so that nothing can lie between them");
+            return Err(Problem::new(http::StatusCode::BAD_REQUEST, title, "give the earlier day as from"));
         }
         let kinds = listed(self.kind.as_deref(), "kind", kinds_of)?.concat();
         let hidden = self.hidden.unwrap_or(false)
@@ -76,6 +85,7 @@ impl Ask {
         Ok(Query {
             text: words.join(" "),
             kb,
+            kb_begins,
             severity: self.severity.as_deref().map(severity).transpose()?,
             classification: classification(tree, self.classification.as_deref())?,
             product: None,
@@ -83,8 +93,8 @@ impl Ask {
             // Who asks knows them.
             beyond: None,
             kinds,
-            from: self.from.as_deref().map(|text| moment("from", text, false)).transpose()?,
-            until: self.until.as_deref().map(|text| moment("until", text, true)).transpose()?,
+            from,
+            until,
             states: listed(self.state.as_deref(), "state", state_of)?,
             decisions: listed(self.decision.as_deref(), "decision", decision_of)?,
             hidden,

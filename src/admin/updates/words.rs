@@ -9,7 +9,7 @@ use crate::model::payload::Class;
 use crate::model::policy::{Decision, Word, Written};
 use crate::model::relations::Target;
 use crate::model::update::{self, CategoryKind, Impact, Kind, Publication, Reboot, Severity, UpdateId};
-use crate::store::catalog::{Standing, State, Summary, Upstream, UpstreamKind};
+use crate::store::catalog::{Standing, State, Summary, Upstream, UpstreamKind, Weight};
 
 /// How the catalog stands.
 pub(super) fn catalog(standing: &Standing) -> view::Catalog {
@@ -30,7 +30,13 @@ pub(super) fn catalog(standing: &Standing) -> view::Catalog {
 }
 
 /// An update as lists show it.
-pub(super) fn short(summary: Summary, state: State, decision: Option<String>, tree: &Tree) -> view::Update {
+pub(super) fn short(
+    summary: Summary,
+    state: State,
+    decision: Option<String>,
+    weight: Weight,
+    tree: &Tree,
+) -> view::Update {
     let named = |wanted: &dyn Fn(CategoryKind) -> bool| {
         let known = summary.categories.iter().filter_map(|id| tree.get(*id)).filter(|category| wanted(category.kind));
         known.map(|category| category.name.clone()).collect::<Vec<_>>()
@@ -50,8 +56,8 @@ pub(super) fn short(summary: Summary, state: State, decision: Option<String>, tr
         state: state_word(state).to_owned(),
         decision,
         deployable: summary.deployable,
-        files: summary.files,
-        bytes: summary.bytes,
+        files: weight.files,
+        bytes: weight.bytes,
         unauthenticated: summary.unauthenticated,
     }
 }

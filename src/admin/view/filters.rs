@@ -99,6 +99,9 @@ pub struct SetRequest {
     /// What becomes of those that are chosen now.
     #[serde(default)]
     pub how: How,
+    /// With `add`: what is taken out in the same go.
+    #[serde(default)]
+    pub remove: Vec<String>,
 }
 
 /// What becomes of what is chosen now.

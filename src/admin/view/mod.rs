@@ -17,6 +17,7 @@ mod status;
 mod sync;
 mod tls;
 pub mod updates;
+pub mod upstream;
 
 use std::fmt;
 

@@ -59,9 +59,9 @@ pub struct Update {
     pub decision: Option<String>,
     /// Whether it can be approved by itself.
     pub deployable: bool,
-    /// Files of its own, those of what it bundles left out.
-    pub files: u32,
-    /// Their bytes.
+    /// Files of it and of all that it bundles, each content once; texts of licences left out.
+    pub files: u64,
+    /// Their bytes. An endpoint fetches part of them: of alternatives one, of others ranges.
     pub bytes: u64,
     /// It came over a connection that proves nothing.
     pub unauthenticated: bool,

@@ -228,7 +228,8 @@ table! {
         /// For example `allow = ["https://dl.example.org", "*.example.net", "127.0.0.1:8000", "!download.nvidia.com"]`.
         allow: OriginEntries = list(&[]), Live;
     }
-    /// What stands above the node.
+    /// What stands above the node. `waystation upstream set` chooses it while the node runs, for the next start; `waystation upstream
+    /// test` tests the way to it.
     upstream: Upstream {
         /// "microsoft": payloads come from where they are published. "wsus" and "parent": what is asked for by digest
         /// comes from `url`.
@@ -330,7 +331,8 @@ table! {
         /// Questions for documents that are under way at the same time.
         parallel: Count<1, 16> = Raw::Number(4), Restart;
         /// The address of Microsoft's sync service: where the catalog comes from where `upstream.kind` is "microsoft", and what
-        /// `waystation sync crosscheck` compares a WSUS' catalog with. Another one is of use behind a mirror and for tests.
+        /// `waystation sync crosscheck` compares a WSUS' catalog with. Another one is of use behind a mirror and for tests; an empty
+        /// one stands for Microsoft's own.
         microsoft: UrlText = text("https://sws.update.microsoft.com"), Restart;
         /// The way to the service that is synchronised with, Microsoft's or the WSUS server's, apart from that to content:
         /// "upstream" asks as `upstream.proxy` says, "none" directly, "global" through [proxy], a URL through that proxy.
@@ -342,7 +344,7 @@ table! {
         /// A file with the password of that user and nothing else; not readable for others.
         proxy_password_file: FilePath = text(""), Restart;
         /// An address that is told of runs: a POST of JSON when one starts, succeeds, fails or is stopped. "" tells nobody. Over
-        /// plain HTTP who can read the wire reads it.
+        /// plain HTTP who can read the wire reads it. It wants a secret, in `sync.webhook_secret_file`.
         webhook: UrlText = text(""), Restart;
         /// A file with the secret that these are signed with (HMAC-SHA-256) and nothing else; not readable for others.
         webhook_secret_file: FilePath = text(""), Restart;

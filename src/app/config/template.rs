@@ -72,7 +72,8 @@ const HEAD: &str = "\
 
 1. the defaults below;
 2. what was set while the node ran, kept in its store with who and when: the keys of [bandwidth], by
-   `waystation bandwidth set`, and those of [filters], by `waystation filters set`;
+   `waystation bandwidth set`, those of [filters], by `waystation filters set`, and kind, url and proxy of [upstream], by
+   `waystation upstream set`, which the next start takes;
 3. the file: `--config FILE`, else `waystation.toml` in the data directory, if it is there;
 4. the environment: `WAYSTATION__SECTION__KEY`, such as `WAYSTATION__STORE__MAX_SIZE=\"1 TiB\"`; lists by commas;
 5. flags: `--data`, `--log`, `--log-format`, and `--set section.key=value` for all the rest, once for each item of a list.

@@ -28,8 +28,9 @@ Examples:
   waystation updates search defender --kind software --limit 10
 
 Each word must stand somewhere in the title, as a part of a word too; case does
-not count. A word like KB5031234 finds what names that article, wherever its
-title has it. The flags of `updates list` hold here too.")]
+not count. A word like KB5031234, or a beginning of it of four digits or more
+(KB5031), finds what names such an article, wherever its title has it; --kb
+wants it whole. The flags of `updates list` hold here too.")]
     Search {
         /// Words, all of which must be found
         #[arg(value_name = "WORD", required = true)]
@@ -266,7 +267,8 @@ effect: all that those offer is taken.")]
 Examples:
   waystation filters set products 'Windows 11' 'Windows Server 2019'
   waystation filters set products --add 'Microsoft > Windows'
-  waystation filters set classifications --remove 'Feature Packs'
+  waystation filters set classifications --remove 'Feature Packs' --remove Tools
+  waystation filters set products --add 'Windows 11' --remove 'Windows 10'
   waystation filters set languages de en
   waystation filters set languages all
 
@@ -278,15 +280,15 @@ be changed here.")]
         /// products, classifications or languages
         #[arg(value_name = "KEY", value_parser = ["products", "classifications", "languages"])]
         key: String,
-        /// What is wanted
-        #[arg(value_name = "NAME|ID", required = true)]
+        /// What is wanted, in the place of what is chosen
+        #[arg(value_name = "NAME|ID", required_unless_present_any = ["add", "remove"], conflicts_with_all = ["add", "remove"])]
         values: Vec<String>,
-        /// Add them to what is chosen, instead of putting them in its place
-        #[arg(long, conflicts_with = "remove")]
-        add: bool,
-        /// Take them out of what is chosen
-        #[arg(long)]
-        remove: bool,
+        /// Add these to what is chosen; may stand several times
+        #[arg(long, value_name = "NAME|ID", num_args = 1..)]
+        add: Vec<String>,
+        /// Take these out of what is chosen; may stand several times, and beside --add
+        #[arg(long, value_name = "NAME|ID", num_args = 1..)]
+        remove: Vec<String>,
     },
     /// Take back what was set; the configuration or the default holds again
     #[command(after_help = "\

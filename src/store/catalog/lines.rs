@@ -316,9 +316,11 @@ impl Lines {
             if !words.is_empty() || query.kb.is_some() {
                 let text = self.texts.get(line.text, line.text_len());
                 let Some((title, kbs)) = text.split_at_checked(line.title.into()) else { continue };
-                if query.kb.as_ref().is_some_and(|kb| !kbs.split_terminator('\0').any(|known| known == kb))
-                    || !words.iter().all(|word| title.contains(word))
-                {
+                let names = |kb: &String| {
+                    let mut kbs = kbs.split_terminator('\0');
+                    if query.kb_begins { kbs.any(|known| known.starts_with(kb)) } else { kbs.any(|known| known == kb) }
+                };
+                if query.kb.as_ref().is_some_and(|kb| !names(kb)) || !words.iter().all(|word| title.contains(word)) {
                     continue;
                 }
             }

@@ -81,7 +81,7 @@ pub use crate::store::catalog::search::PAGE_MAX;
 pub use crate::store::catalog::trust::{Doubtful, Offered};
 pub use crate::store::catalog::value::{
     Applied, Batch, Body, Change, Changes, Cursor, Decided, FileDigest, Hit, Incoming, KnownFile, Page, Part, Query,
-    Refused, Revision, Set, Standing, State, Summary, Text, Upstream, UpstreamKind,
+    Refused, Revision, Set, Standing, State, Summary, Text, Upstream, UpstreamKind, Weight,
 };
 pub use crate::store::catalog::wanted::{Sift, Walk, WantedFile, WantedUpdate};
 
@@ -464,6 +464,17 @@ impl Catalog {
     /// The licences of each of these revisions with all that it bundles, in the same order; at most 10,000.
     pub async fn licences_of(&self, roots: Vec<Identity>) -> Result<Vec<Vec<UpdateId>>, Error> {
         self.walk(move |core| core.licences_of(&roots)).await
+    }
+
+    /// What each of these revisions weighs with all that it bundles, in this order. Each is unpacked with its parts, in short snapshots:
+    /// for the rows of a page.
+    pub async fn weights(&self, roots: Vec<Identity>) -> Result<Vec<Weight>, Error> {
+        let (roots, mut all) = (Arc::<[Identity]>::from(roots), Vec::new());
+        while all.len() < roots.len() {
+            let (roots, from) = (Arc::clone(&roots), all.len());
+            all.extend(self.walk(move |core| core.weights(roots.get(from..).unwrap_or_default())).await?);
+        }
+        Ok(all)
     }
 
     /// Ids of held updates from `first` to `last`; at most 10,000.

@@ -104,6 +104,15 @@ impl Applied {
     }
 }
 
+/// What an update weighs with all that it bundles: its files, each content once, texts of licences left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Weight {
+    /// How many files.
+    pub files: u64,
+    /// Their bytes. An endpoint fetches part of them: of alternatives one, of others ranges.
+    pub bytes: u64,
+}
+
 /// What is known of a revision without reading its texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own, and they combine")]
@@ -338,6 +347,8 @@ pub struct Query {
     pub text: String,
     /// A KB, digits only.
     pub kb: Option<String>,
+    /// It is the beginning of one.
+    pub kb_begins: bool,
     /// The least severity.
     pub severity: Option<Severity>,
     /// A category of the update: a classification.

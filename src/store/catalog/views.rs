@@ -1,23 +1,30 @@
 //! What views ask of the catalog in one go: the tree of its categories, the short of whatever relations point to, what an
-//! update comes to with all that it bundles, and ids of which only the beginning is given.
+//! update comes to with all that it bundles (of a list only its weight), and ids of which only the beginning is given.
 
 use std::sync::{Arc, PoisonError};
 
+use redb::{ReadOnlyTable, ReadTransaction};
+
 use crate::model::filter::{Category, Tree};
 use crate::model::relations::{self, Target, Whole};
-use crate::model::update::{CategoryKind, Identity, Kind, UpdateId};
+use crate::model::update::{CategoryKind, Identity, Kind, Update, UpdateId};
 use crate::store::catalog::look::{ANSWER_MAX, revision_in, row_of, summary};
 use crate::store::catalog::search::PAGE_MAX;
 use crate::store::catalog::tables::{
-    CLOCK, IDENTITIES, NUMBERS, REFUSED, REFUSED_NAME, RefusedRow, UPDATES, UpdateRow, identity_key, number, read,
+    CLOCK, IDENTITIES, IdKey, NUMBERS, REFUSED, REFUSED_NAME, RefusedRow, UPDATES, UpdateRow, identity_key, number,
+    read,
 };
-use crate::store::catalog::value::{Query, Refused, State, Summary};
+use crate::store::catalog::value::{Query, Refused, State, Summary, Weight};
 use crate::store::core::Core;
 use crate::store::error::Error;
 use crate::store::tables::decode;
 
 /// Categories that a tree is made of; a real catalog has 444. Beyond it somebody publishes nonsense.
 const CATEGORIES_MAX: usize = 20_000;
+
+/// Revisions that one snapshot unpacks for weights: some 50 ms of work. Pages that a commit gave up are only used again when no snapshot
+/// needs them any more.
+const UNPACKED_STEP: usize = 1_000;
 
 const CATEGORIES: [Kind; 5] = [
     Kind::Category(CategoryKind::Company),
@@ -94,11 +101,9 @@ impl Core {
     pub(crate) fn whole(&self, root: Identity) -> Result<Whole, Error> {
         self.index.read(|tx| {
             let identities = read(tx, IDENTITIES)?;
-            relations::whole(root, |identity| {
-                let Some(table) = &identities else { return Ok(None) };
-                let Some(at) = table.get(&identity_key(identity))?.map(|at| at.value()) else { return Ok(None) };
-                let Some(row) = row_of(tx, at)? else { return Ok(None) };
-                revision_in(tx, &self.catalog.dictionaries, at, &row).map(|update| Some(Box::new(update)))
+            relations::whole(root, |identity| match &identities {
+                Some(table) => self.held_in(tx, table, identity),
+                None => Ok(None),
             })
         })
     }
@@ -106,6 +111,38 @@ impl Core {
     /// The licences of each of these revisions with all that it bundles, in the same order.
     pub(crate) fn licences_of(&self, roots: &[Identity]) -> Result<Vec<Vec<UpdateId>>, Error> {
         roots.iter().take(ANSWER_MAX).map(|root| Ok(self.whole(*root)?.eulas)).collect()
+    }
+
+    /// What a revision says, where it is held.
+    fn held_in(
+        &self,
+        tx: &ReadTransaction,
+        identities: &ReadOnlyTable<&'static IdKey, u32>,
+        identity: Identity,
+    ) -> Result<Option<Box<Update>>, Error> {
+        let Some(at) = identities.get(&identity_key(identity))?.map(|at| at.value()) else { return Ok(None) };
+        let Some(row) = row_of(tx, at)? else { return Ok(None) };
+        revision_in(tx, &self.catalog.dictionaries, at, &row).map(|update| Some(Box::new(update)))
+    }
+
+    /// The weights of the first of some revisions, in this order, from one snapshot: it ends when [`UNPACKED_STEP`] were unpacked, and
+    /// tells of one at least.
+    pub(crate) fn weights(&self, roots: &[Identity]) -> Result<Vec<Weight>, Error> {
+        self.index.read(|tx| {
+            let Some(identities) = read(tx, IDENTITIES)? else { return Ok(vec![Weight::default(); roots.len()]) };
+            let (mut weights, mut unpacked) = (Vec::new(), 0);
+            for root in roots {
+                let whole = relations::whole(*root, |identity| {
+                    unpacked += 1;
+                    self.held_in(tx, &identities, identity)
+                })?;
+                weights.push(Weight { files: whole.files.len() as u64, bytes: whole.bytes });
+                if unpacked >= UNPACKED_STEP {
+                    break;
+                }
+            }
+            Ok(weights)
+        })
     }
 
     /// Ids of held updates from `first` to `last`.

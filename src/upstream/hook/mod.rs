@@ -228,7 +228,7 @@ impl Hook {
         }
     }
 
-    /// How far who listens has been told; attempts of [`Hook::try_once`] are nobody's business but who made them.
+    /// How far who listens has been told. Of attempts of [`Hook::try_once`] only one that was taken counts: it works again.
     pub fn standing(&self) -> Standing {
         lock(&self.shared.standing).clone()
     }
@@ -251,7 +251,13 @@ impl Hook {
 
     /// One attempt, outside of the queue: for who wants to see whether it works.
     pub async fn try_once(&self, event: &Event) -> Answer {
-        attempt(&self.shared, event).await.unwrap_or_else(|failure| failure.answer)
+        match attempt(&self.shared, event).await {
+            Ok(answer) => {
+                lock(&self.shared.standing).failed = None;
+                answer
+            }
+            Err(failure) => failure.answer,
+        }
     }
 
     /// Step 4. Who gives up waiting may wait again.

@@ -159,7 +159,7 @@ pub(crate) struct UrlText(pub(crate) Option<String>);
 
 impl Kind for UrlText {
     fn expected() -> String {
-        "a URL such as \"http://patches.site.example:3698\", or \"\" for none".into()
+        "a URL such as \"http://patches.site.example:3698\", or \"\" to name none".into()
     }
     fn read(raw: &Raw) -> Result<Self, String> {
         match text(raw)? {

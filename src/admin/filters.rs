@@ -155,8 +155,11 @@ async fn present(handles: &Handles) -> Result<view::Filters, Problem> {
     let is_empty = catalog.standing().await?.updates == 0;
     let unauthenticated = !doubtful(&catalog).await?.is_empty();
     let told = aside(move || told(&settings, &tree, is_empty)).await?;
-    let beyond = handles.jobs.beyond_filters().await?.map(|(many, _)| many);
-    Ok(view::Filters { beyond, unauthenticated, ..told })
+    let beyond = handles.jobs.beyond_filters().await?.map(|(beyond, _)| beyond);
+    let (beyond_approved, beyond_needed) =
+        (beyond.map_or(0, |beyond| beyond.approved), beyond.and_then(|beyond| beyond.needed));
+    let beyond = beyond.map(|beyond| beyond.all);
+    Ok(view::Filters { beyond, beyond_approved, beyond_needed, unauthenticated, ..told })
 }
 
 /// Categories that nobody proven has said.

@@ -167,9 +167,17 @@ fn held_back(plan: &Plan) -> Option<String> {
     })
 }
 
-/// What is waited for, and what else is worth knowing.
-fn remarks(plan: &Plan) -> (Option<String>, Vec<String>) {
-    let empty = (!plan.has_catalog).then(|| EMPTY_CATALOG.to_owned());
+/// What there is to say where there was no catalog when the plan was counted.
+fn empty(syncing: Option<u64>) -> String {
+    match syncing {
+        None => EMPTY_CATALOG.to_owned(),
+        Some(job) => format!("the catalog is on its way (job {job}): what is wanted is counted when it is there"),
+    }
+}
+
+/// What is waited for, and what else is worth knowing. `syncing` is the run of the catalog that is under way.
+fn remarks(plan: &Plan, syncing: Option<u64>) -> (Option<String>, Vec<String>) {
+    let empty = (!plan.has_catalog).then(|| empty(syncing));
     let mut told = empty.into_iter().chain(held_back(plan)).chain(awaited(&plan.agreement));
     let first = told.next();
     let held = plan.held_back();
@@ -193,9 +201,12 @@ pub(super) fn state(handles: &Handles) -> view::ContentState {
     let set = handles.jobs.content_policy();
     let prefetching = handles.jobs.prefetching();
     let plan = handles.jobs.last_plan();
-    let now = plan.as_ref().map_or_else(Tally::default, |plan| plan.now);
-    let (mut waits, mut notes) = plan.as_deref().map(remarks).unwrap_or_default();
-    let last_try = prefetching.undone.filter(|_| prefetching.running.is_none() && now.missing().files > 0);
+    let mut now = plan.as_ref().map_or_else(Tally::default, |plan| plan.now);
+    now.come(handles.jobs.came_since());
+    let syncing = handles.jobs.sync_job();
+    let (mut waits, mut notes) = plan.as_deref().map(|plan| remarks(plan, syncing)).unwrap_or_default();
+    let rests = prefetching.running.is_none() && now.missing().files > 0;
+    let last_try = prefetching.undone.filter(|_| rests);
     if handles.store.index_lost().is_some() {
         // No plan can be made of what nobody knows.
         (waits, notes) = (Some(LOST.to_owned()), Vec::new());
@@ -223,7 +234,9 @@ pub(super) fn state(handles: &Handles) -> view::ContentState {
         missing: sum(now.missing()),
         job: prefetching.running,
         stuck: prefetching.waits,
+        left_s: prefetching.left.map(|left| left.as_secs()),
         last_job: prefetching.last,
+        next_at: prefetching.next.filter(|_| rests).map(Time),
         last_try,
         waits,
         notes,
@@ -242,30 +255,42 @@ fn room(space: &Space, wanted: u64) -> view::Room {
 /// How long it takes at the limits of the site's link and of what nobody waits for.
 fn times(handles: &Handles, plan: &Plan) -> Vec<view::Takes> {
     let report = handles.bandwidth.governor.report();
-    let at = |class: String, limit: String, rate: Option<u64>, bytes: u64| view::Takes {
+    let at = |class: String, limit: String, rate: Option<u64>, of: Sum, is_unlimited: bool| view::Takes {
         class,
         limit,
+        files: of.files,
+        bytes: of.bytes,
+        is_unlimited,
         bytes_per_s: rate,
-        seconds: rate.map(|rate| bytes.div_ceil(rate.max(1))),
+        seconds: rate.map(|rate| of.bytes.div_ceil(rate.max(1))),
     };
-    let (all, definitions) = (plan.all.missing().bytes, plan.definitions.missing().bytes);
+    let (all, definitions) = (plan.all.missing(), plan.definitions.missing());
+    let others =
+        Sum { files: all.files.saturating_sub(definitions.files), bytes: all.bytes.saturating_sub(definitions.bytes) };
     let flows = |class: Class| match class {
         Class::Upstream => Some(all),
-        Class::Prefetch => Some(all.saturating_sub(definitions)).filter(|bytes| *bytes > 0),
-        Class::Definitions => Some(definitions).filter(|bytes| *bytes > 0),
+        Class::Prefetch => Some(others).filter(|of| of.files > 0),
+        Class::Definitions => Some(definitions).filter(|of| of.files > 0),
         _ => None,
+    };
+    let limited = report.classes.iter().filter(|class| class.standing.limit != Limit::Unlimited);
+    // Where one of the two has a limit, what becomes of the other one is told too.
+    let both = limited.clone().any(|class| matches!(class.class, Class::Prefetch | Class::Definitions));
+    let is_told = |class: Class, limit: Limit| {
+        limit != Limit::Unlimited || (both && matches!(class, Class::Prefetch | Class::Definitions))
     };
     let mut times: Vec<view::Takes> = report
         .classes
         .iter()
-        .filter(|class| class.standing.limit != Limit::Unlimited)
+        .filter(|class| is_told(class.class, class.standing.limit))
         .filter_map(|class| {
             let (word, limit) = (class.class.word().to_owned(), class.standing.explain(&report.zone));
-            Some(at(word, limit, class.standing.limit.rate(), flows(class.class)?))
+            let is_unlimited = class.standing.limit == Limit::Unlimited;
+            Some(at(word, limit, class.standing.limit.rate(), flows(class.class)?, is_unlimited))
         })
         .collect();
     if times.is_empty() {
-        times.push(at("example".to_owned(), "100 Mbit/s".to_owned(), Some(EXAMPLE), all));
+        times.push(at("example".to_owned(), "100 Mbit/s".to_owned(), Some(EXAMPLE), all, false));
     }
     times
 }
@@ -280,10 +305,10 @@ fn groups(groups: &[(String, Tally)]) -> Vec<view::Group> {
 }
 
 /// What to do next, if anything.
-fn next(plan: &Plan, is_set: bool, fits: bool) -> Option<String> {
+fn next(plan: &Plan, is_set: bool, fits: bool, syncing: Option<u64>) -> Option<String> {
     let Choice { mode, level } = plan.policy.choice;
     if !plan.has_catalog {
-        return Some(EMPTY_CATALOG.to_owned());
+        return Some(empty(syncing));
     }
     if !is_set {
         let level = match mode {
@@ -318,7 +343,7 @@ fn present(handles: &Handles, plan: &Plan) -> view::Plan {
         Agreement::Outgrown(confirmed) => ("outgrown", Some(confirmed)),
     };
     let room = room(&plan.space, plan.all.wanted.bytes);
-    let next = next(plan, is_set, room.fits);
+    let next = next(plan, is_set, room.fits, handles.jobs.sync_job());
     view::Plan {
         policy: policy(&plan.policy),
         is_set,

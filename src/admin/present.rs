@@ -99,6 +99,7 @@ pub fn sum(a: Tally, b: Tally) -> Tally {
 
 /// A job.
 pub fn job(job: board::View) -> view::Job {
+    let left_s = job.progress.left().map(|left| left.as_secs());
     view::Job {
         id: job.id,
         kind: job.kind.word().to_owned(),
@@ -117,6 +118,7 @@ pub fn job(job: board::View) -> view::Job {
             },
             bytes: job.progress.bytes,
             bytes_per_s: job.progress.bytes_per_s,
+            left_s,
             current: job.progress.current,
             waits: job.progress.waits,
         },

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use crate::admin::error::Problem;
 use crate::admin::extract::{Asked, Given};
 use crate::admin::view::{self, Time};
-use crate::admin::{Caller, Handles, plan, updates, work};
+use crate::admin::{Caller, Handles, ask, plan, updates, work};
 use crate::jobs;
 use crate::jobs::work::Work;
 use crate::pace::Class;
@@ -49,6 +49,7 @@ pub async fn state(State(handles): State<Arc<Handles>>) -> Result<Json<view::Syn
         standing,
         beyond,
     } = handles.jobs.sync_state().await?;
+    let later = later(ask::in_force(&handles).await?);
     let running = running.map(|(job, seen)| {
         let mut running = view::SyncRunning {
             job,
@@ -68,7 +69,7 @@ pub async fn state(State(handles): State<Arc<Handles>>) -> Result<Json<view::Syn
             running.left_s = seen.left.map(|left| left.as_secs());
             (running.started_at, running.counts) = (Some(Time(seen.started)), counts(seen.counts));
             kind(seen.kind).clone_into(&mut running.kind);
-            running.waits = seen.waiting.as_ref().map(jobs::sync::waits);
+            running.waits = jobs::sync::waits(&seen);
         }
         let class = if running.kind == "definitions" { Class::Definitions } else { Class::Sync };
         running.waits = running.waits.or_else(|| work::paused(&handles, class));
@@ -86,6 +87,7 @@ pub async fn state(State(handles): State<Arc<Handles>>) -> Result<Json<view::Syn
         next_is_again,
         next_definitions_at: next_definitions.map(Time),
         definitions_wait,
+        later,
         webhook: hook.as_ref().map(|(host, _)| host.clone()),
         webhook_state: hook.map(|(_, standing)| view::SyncWebhook {
             waiting: u64::try_from(standing.waiting).unwrap_or(u64::MAX),
@@ -99,12 +101,23 @@ pub async fn state(State(handles): State<Arc<Handles>>) -> Result<Json<view::Syn
         }),
         listed,
         updates: standing.updates,
-        beyond_filters: beyond,
+        beyond_filters: beyond.map(|beyond| beyond.all),
+        beyond_needed: beyond.and_then(|beyond| beyond.needed),
         revisions: standing.revisions,
         refused: standing.refused,
         wanted: standing.sets.iter().map(|set| set.wanted).sum(),
         content: Some(plan::state(&handles)),
     }))
+}
+
+/// Settings of the catalog's runs that were changed and count from the next start of the node on.
+fn later(settings: Vec<view::Setting>) -> Vec<view::SyncLater> {
+    let is_of_runs = |key: &str| ["sync.", "definitions.", "upstream."].iter().any(|section| key.starts_with(section));
+    let waits = |setting: view::Setting| {
+        let next = setting.next.filter(|next| next.when == "restart" && is_of_runs(&setting.key))?;
+        Some(view::SyncLater { key: setting.key, value: next.value.to_string() })
+    };
+    settings.into_iter().filter_map(waits).collect()
 }
 
 /// `GET /api/v1/sync/history`: newest first.

@@ -75,13 +75,15 @@ impl Checked {
     fn of(loaded: &Loaded) -> Self {
         let node = Node::running(loaded).ok();
         let runs = node.is_some();
-        let (catalog, run_time) = node.map_or((None, Vec::new()), asked);
+        let (catalog, run_time, later) = node.map_or((None, Vec::new(), Vec::new()), asked);
+        let mut findings = app::check(loaded, runs, catalog.as_ref());
+        findings.extend(later);
         Self {
             data: loaded.data_dir().display().to_string(),
             file: loaded.file().map(|file| file.display().to_string()),
             settings: app::alone::changed(loaded),
             run_time,
-            findings: app::check(loaded, runs, catalog.as_ref()),
+            findings,
         }
     }
 
@@ -105,9 +107,24 @@ impl Checked {
     }
 }
 
-/// What a running node knows beside the configuration: the categories of its catalog, and what was set at run time. Where it does not
-/// say, less is checked.
-fn asked(node: Node) -> (Option<Tree>, Vec<Setting>) {
+/// What was changed since a running node was started, and counts from its next start on.
+fn later(settings: &[Setting]) -> Vec<Finding> {
+    let waits = |row: &Setting| {
+        let next = row.next.as_ref().filter(|next| next.when == "restart")?;
+        Some(Finding {
+            subject: row.key.clone(),
+            check: "restart".to_owned(),
+            verdict: Verdict::Note,
+            seen: format!("the node that runs goes by {}, and takes {} with its next start", row.value, next.value),
+            advice: "restart the node".to_owned(),
+        })
+    };
+    settings.iter().filter_map(waits).collect()
+}
+
+/// What a running node knows beside the configuration: the categories of its catalog, what was set at run time, and what waits for its
+/// next start. Where it does not say, less is checked.
+fn asked(node: Node) -> (Option<Tree>, Vec<Setting>, Vec<Finding>) {
     let asked = super::with(node, async |node| {
         let settings: Vec<Setting> = node.get("/api/v1/settings").await?;
         let filters: Option<Filters> = node.get("/api/v1/filters").await.ok();
@@ -115,11 +132,12 @@ fn asked(node: Node) -> (Option<Tree>, Vec<Setting>) {
         let rows: Option<Vec<Available>> = if known { node.get("/api/v1/filters/available").await.ok() } else { None };
         Ok((rows, settings))
     });
-    let Ok((rows, mut settings)) = asked else { return (None, Vec::new()) };
+    let Ok((rows, mut settings)) = asked else { return (None, Vec::new(), Vec::new()) };
+    let later = later(&settings);
     let run_time = Layer::Local.word();
     settings
         .retain(|row| row.layer == "local" || row.next.as_ref().is_some_and(|next| next.place.starts_with(run_time)));
-    (rows.and_then(known), settings)
+    (rows.and_then(known), settings, later)
 }
 
 /// The tree of these categories.

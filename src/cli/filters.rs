@@ -88,19 +88,41 @@ fn people(filters: &Filters) -> String {
 
 /// What is held that they do not find.
 fn beyond(filters: &Filters) -> String {
-    match filters.beyond {
-        Some(many) if many > 0 && filters.prunes => format!(
-            "beyond them: {} of the catalog; the next whole run lets go of those that nobody approved and that no other needs \
-             (prune_beyond_filters); `waystation updates list --beyond` shows which\n\n",
-            size::counted(many, "update")
-        ),
-        Some(many) if many > 0 => format!(
-            "beyond them: {} of the catalog that former filters found, or that others need; `waystation updates list \
-             --beyond` shows which, `prune_beyond_filters` in [sync] lets go of what nobody needs\n\n",
-            size::counted(many, "update")
-        ),
-        _ => String::new(),
+    let Some(many) = filters.beyond.filter(|many| *many > 0) else { return String::new() };
+    let (approved, needed) = (filters.beyond_approved, filters.beyond_needed);
+    let mut text = format!("beyond them: {} of the catalog", size::counted(many, "update"));
+    let mut stay = Vec::new();
+    if let Some(needed) = needed.filter(|needed| *needed > 0) {
+        stay.push(format!("others need {}", if needed == many { "all".to_owned() } else { size::count(needed) }));
     }
+    if approved > 0 {
+        stay.push(format!(
+            "somebody approved {}",
+            if approved == many { "all".to_owned() } else { size::count(approved) }
+        ));
+    }
+    if !stay.is_empty() {
+        add(&mut text, format_args!(", of which {}", stay.join(" and ")));
+    }
+    let goes = needed.map(|needed| many.saturating_sub(approved + needed));
+    match (goes, filters.prunes) {
+        (Some(0), _) => text.push_str("; they stay for that"),
+        (Some(goes), true) => add(
+            &mut text,
+            format_args!(
+                "; the next whole run lets go of {} (prune_beyond_filters)",
+                if goes == many { "them".to_owned() } else { size::count(goes) }
+            ),
+        ),
+        (None, true) => text.push_str(
+            "; the next whole run lets go of those that nobody approved and that no other needs (prune_beyond_filters)",
+        ),
+        (_, false) => text.push_str(
+            "; former filters found the others, and `prune_beyond_filters` in [sync] lets go of what nobody needs",
+        ),
+    }
+    text.push_str("; `waystation updates list --beyond` shows which\n\n");
+    text
 }
 
 /// What can be said of the catalog that names are looked up in.
@@ -214,6 +236,41 @@ mod tests {
             chosen: depth == 2,
             unauthenticated: false,
         }
+    }
+
+    #[test]
+    fn what_lies_beyond_is_told_with_what_becomes_of_it() {
+        let none = || Chosen { entries: vec![], wrong: vec![], set: Set::default() };
+        let told = |many, approved, needed, prunes| {
+            let filters = Filters {
+                products: none(),
+                classifications: none(),
+                languages: none(),
+                products_count: 0,
+                without_effect: None,
+                catalog_categories: 9,
+                beyond: Some(many),
+                beyond_approved: approved,
+                beyond_needed: needed,
+                prunes,
+                unauthenticated: false,
+            };
+            beyond(&filters).replace("; `waystation updates list --beyond` shows which\n\n", "")
+        };
+        assert_eq!(told(0, 0, Some(0), true), "");
+        let need = "beyond them: 8 updates of the catalog, of which others need all; they stay for that";
+        assert_eq!((told(8, 0, Some(8), true), told(8, 0, Some(8), false)), (need.to_owned(), need.to_owned()));
+        assert_eq!(
+            told(12, 1, Some(8), true),
+            "beyond them: 12 updates of the catalog, of which others need 8 and somebody approved 1; the next whole run lets go of 3 \
+             (prune_beyond_filters)"
+        );
+        assert_eq!(
+            told(12, 0, Some(0), true),
+            "beyond them: 12 updates of the catalog; the next whole run lets go of them (prune_beyond_filters)"
+        );
+        assert!(told(12, 0, Some(9), false).contains("others need 9; former filters found the others"));
+        assert!(told(90_000, 0, None, true).contains("lets go of those that nobody approved and that no other needs"));
     }
 
     #[test]

@@ -119,7 +119,10 @@ fn progress(progress: &Progress) -> String {
     match progress.bytes_per_s {
         _ if progress.waits.is_some() => format!("{done}, waits"),
         0 => done,
-        rate => format!("{done}, {}/s", size::bytes(rate)),
+        rate => {
+            let left = progress.left_s.map(|left| format!(", {} left", size::time(Duration::from_secs(left))));
+            format!("{done}, {}/s{}", size::bytes(rate), left.unwrap_or_default())
+        }
     }
 }
 
@@ -150,6 +153,7 @@ mod tests {
         let dead = (0..168).map(|at| line(at, "failed", "dl.example.org: there is no such name"));
         let others = [line(200, "failed", "answered 404"), line(201, "done", "fetched"), line(202, "done", "fetched")];
         let progress = Progress {
+            left_s: None,
             done: 0,
             total: Some(171),
             unit: "items".to_owned(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 
-use crate::admin::view::policy::{AnotherPlan, ConfirmRequest, ContentState, Group, Plan, PrefetchStopped, Sum};
+use crate::admin::view::policy::{AnotherPlan, ConfirmRequest, ContentState, Group, Plan, PrefetchStopped, Sum, Takes};
 use crate::admin::view::{Problem, Started};
 use crate::app::Loaded;
 use crate::cli::fail::Fail;
@@ -59,8 +59,11 @@ async fn confirm(node: &Node, out: Out) -> Result<(), Fail> {
         if let Some(given) = &plan.confirmed {
             add(&mut text, format_args!("confirmed  {} by {} at {}\n", sum(given.sum), given.by, given.at));
         }
+        let waits = plan.times.iter().any(|takes| takes.seconds.is_none() && !takes.is_unlimited);
         let told = if plan.missing_now.files == 0 {
             "all of it is held"
+        } else if waits {
+            "what is missing comes as soon as its bandwidth class is not paused: `waystation prefetch status`"
         } else {
             "what is missing is on its way: `waystation prefetch status`"
         };
@@ -141,7 +144,12 @@ fn rows_of(state: &ContentState, named: bool) -> Vec<(&'static str, String)> {
             add(&mut text, format_args!("; job {job} is under way"));
         }
         (Some(job), _) if state.stuck.is_some() => add(&mut text, format_args!("; job {job} is to bring them")),
-        (Some(job), _) => add(&mut text, format_args!("; job {job} brings them")),
+        (Some(job), _) => {
+            add(&mut text, format_args!("; job {job} brings them"));
+            if let Some(left) = state.left_s {
+                add(&mut text, format_args!(", {} left", size::time(Duration::from_secs(left))));
+            }
+        }
         (None, Some(job)) if state.missing.files > 0 => {
             add(&mut text, format_args!("; `waystation jobs show {job}` says what came of the last try"));
         }
@@ -150,6 +158,7 @@ fn rows_of(state: &ContentState, named: bool) -> Vec<(&'static str, String)> {
     let mut rows = vec![("files", text)];
     rows.extend(state.stuck.iter().map(|why| ("", why.clone())));
     rows.extend(state.last_try.iter().map(|result| ("", format!("the last try: {result}"))));
+    rows.extend(state.next_at.iter().map(|at| ("", format!("the next try begins at {at}"))));
     rows.extend(state.waits.iter().chain(&state.notes).map(|told| ("", told.clone())));
     if let Some(stopped) = &state.stopped {
         rows.push(("", format!("stopped by {} at {}: none {STOPPED}", stopped.by, stopped.at)));
@@ -231,16 +240,7 @@ fn people(plan: &Plan) -> String {
         ),
     );
     for (at, takes) in plan.times.iter().enumerate().filter(|_| plan.missing.files > 0) {
-        let time = takes.seconds.map_or_else(
-            || "nothing comes while it is paused".to_owned(),
-            |seconds| size::time(Duration::from_secs(seconds)),
-        );
-        let at_what = if takes.class == "example" {
-            format!("at {}, as an example: no limit is set", takes.limit)
-        } else {
-            format!("by bandwidth.{}, {}", takes.class, takes.limit)
-        };
-        row(if at == 0 { "takes" } else { "" }, format!("{time} {at_what}"));
+        row(if at == 0 { "takes" } else { "" }, time(takes, plan.times.len()));
     }
     match (plan.agreement.as_str(), &plan.confirmed) {
         ("given", Some(given)) => {
@@ -260,6 +260,23 @@ fn people(plan: &Plan) -> String {
         add(&mut text, format_args!("\nnext: {next}\n"));
     }
     text
+}
+
+/// How long what comes in a class takes, of so many classes that are told.
+fn time(takes: &Takes, classes: usize) -> String {
+    let Takes { class, limit, files, bytes, is_unlimited, seconds, .. } = takes;
+    let of = sum(Sum { files: *files, bytes: *bytes });
+    let name = format!("bandwidth.{class}");
+    match seconds {
+        _ if class == "example" => {
+            let time = size::time(Duration::from_secs(seconds.unwrap_or_default()));
+            format!("{time} at {limit}, as an example: no limit is set")
+        }
+        _ if *is_unlimited => format!("{of} come at once: {name} has no limit now"),
+        None => format!("nothing comes of {of}: {name} is {limit}"),
+        Some(seconds) if classes == 1 => format!("{} by {name}, {limit}", size::time(Duration::from_secs(*seconds))),
+        Some(seconds) => format!("{} for {of} by {name}, {limit}", size::time(Duration::from_secs(*seconds))),
+    }
 }
 
 fn groups(text: &mut String, what: &str, groups: &[Group]) {
@@ -286,6 +303,30 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_each_class_takes_is_a_sentence_of_its_own() {
+        let takes = |class: &str, limit: &str, seconds: Option<u64>| Takes {
+            class: class.to_owned(),
+            limit: limit.to_owned(),
+            files: 3,
+            bytes: 2 << 20,
+            is_unlimited: limit == "unlimited",
+            bytes_per_s: None,
+            seconds,
+        };
+        assert_eq!(
+            time(&takes("prefetch", "paused, always", None), 2),
+            "nothing comes of 3 files, 2.00 MiB: bandwidth.prefetch is paused, always"
+        );
+        let at_once = "3 files, 2.00 MiB come at once: bandwidth.definitions has no limit now";
+        assert_eq!(time(&takes("definitions", "unlimited", None), 2), at_once);
+        let limited = takes("upstream", "1 Mbit/s, always", Some(17));
+        assert_eq!(time(&limited, 1), "17 s by bandwidth.upstream, 1 Mbit/s, always");
+        assert_eq!(time(&limited, 2), "17 s for 3 files, 2.00 MiB by bandwidth.upstream, 1 Mbit/s, always");
+        let example = "17 s at 100 Mbit/s, as an example: no limit is set";
+        assert_eq!(time(&takes("example", "100 Mbit/s", Some(17)), 1), example);
+    }
+
+    #[test]
     fn the_state_is_one_line_and_says_what_waits() {
         let few = Sum { files: 2, bytes: 3 << 20 };
         let mut state = ContentState {
@@ -297,6 +338,8 @@ mod tests {
             job: Some(7),
             last_job: None,
             stuck: None,
+            left_s: None,
+            next_at: None,
             last_try: None,
             waits: Some("confirm it".to_owned()),
             notes: vec!["left out".to_owned()],

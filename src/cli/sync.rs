@@ -175,6 +175,15 @@ fn people(state: &Sync) -> String {
             format!("last run {}", ended(run)),
         );
     }
+    for changed in &state.later {
+        row(
+            "",
+            format!(
+                "{} = {} was set since the node was started, and counts from its next start on",
+                changed.key, changed.value
+            ),
+        );
+    }
     row("last run", state.last.as_ref().map_or_else(|| "none yet".to_owned(), ended));
     if let Some(run) = state.last_success.as_ref().filter(|run| state.last.as_ref() != Some(run)) {
         row("last success", ended(run));
@@ -192,6 +201,11 @@ fn people(state: &Sync) -> String {
     let mut held = size::counted(state.listed, "update");
     if let Some(beyond) = state.beyond_filters.filter(|beyond| *beyond > 0) {
         add(&mut held, format_args!(", {} of them beyond the filters", size::count(beyond)));
+        if let Some(needed) = state.beyond_needed.filter(|needed| *needed > 0) {
+            let many = if needed == beyond { "which".to_owned() } else { format!("of which {}", size::count(needed)) };
+            let verb = if needed == beyond { "others need" } else { "are needed by others" };
+            add(&mut held, format_args!(" ({many} {verb})"));
+        }
     }
     if state.updates > state.listed {
         let more = size::count(state.updates - state.listed);

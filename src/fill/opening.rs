@@ -16,6 +16,7 @@ use crate::fill::locate::{Keeping, Target};
 use crate::fill::memory::Told;
 use crate::fill::owner::Start;
 use crate::fill::pump::host_of;
+use crate::fill::view::ASKING;
 use crate::model::payload::{Location, Standing};
 use crate::store::{self, Draft, DraftSpec};
 use crate::upstream::{self, Answer, Ask, Method, Pinned};
@@ -196,7 +197,7 @@ struct How {
 }
 
 async fn learn_object(inner: &Arc<Inner>, shared: &Shared, start: &mut Start) -> Opened {
-    shared.lock().step = "asking";
+    shared.lock().step = ASKING;
     let how = How { keeping: start.target.keeping, generation: start.generation, first: start.first };
     if let Some((answer, location)) = start.answer.take() {
         let Some(size) = answer.total else {
@@ -251,7 +252,7 @@ async fn learn_object(inner: &Arc<Inner>, shared: &Shared, start: &mut Start) ->
                     Some(learnt) => learnt,
                     None => return Opened::End(End::Idle),
                 };
-                shared.lock().step = "asking";
+                shared.lock().step = ASKING;
             }
             match learnt {
                 Learnt::Object(lesson) => match another_length(shared, &lesson) {

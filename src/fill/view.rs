@@ -11,6 +11,9 @@ use crate::pace::Pause;
 /// The step of a flight whose bytes come in.
 pub(super) const FILLING: &str = "filling";
 
+/// The step of one whose host has not answered yet.
+pub(super) const ASKING: &str = "asking";
+
 /// One flight, now.
 #[derive(Clone, Debug)]
 pub struct FlightView {
@@ -32,6 +35,13 @@ pub struct FlightView {
     pub step: &'static str,
     /// Why nothing comes although it fills, while nobody waits for it.
     pub pause: Option<Pause>,
+}
+
+impl FlightView {
+    /// Whether bytes, or the answer before them, are to come from the host that is asked, and nothing holds them back here.
+    pub fn is_asked(&self) -> bool {
+        matches!(self.step, ASKING | FILLING)
+    }
 }
 
 impl Inner {

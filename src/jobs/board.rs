@@ -127,8 +127,16 @@ struct Live {
 
 impl Record {
     fn new(id: u64, work: &Work, by: &str, started_at: Timestamp, cancel: CancellationToken) -> Self {
-        let progress =
-            Progress { done: 0, total: None, unit: Unit::Items, bytes: 0, bytes_per_s: 0, current: None, waits: None };
+        let progress = Progress {
+            done: 0,
+            total: None,
+            unit: Unit::Items,
+            bytes: 0,
+            bytes_left: None,
+            bytes_per_s: 0,
+            current: None,
+            waits: None,
+        };
         let live = Live {
             state: State::Running,
             ended_at: None,
@@ -166,6 +174,11 @@ impl Record {
 
     pub(in crate::jobs) fn state(&self) -> State {
         lock(&self.live).state
+    }
+
+    /// What came of it, once it has ended.
+    pub(in crate::jobs) fn result(&self) -> Option<String> {
+        lock(&self.live).result.clone()
     }
 
     pub(in crate::jobs) fn is_running(&self) -> bool {
@@ -250,7 +263,7 @@ impl Record {
         live.state = state;
         live.ended_at = Some(now);
         live.result = Some(text);
-        (live.progress.current, live.progress.waits) = (None, None);
+        (live.progress.current, live.progress.waits, live.progress.bytes_left) = (None, None, None);
         let seconds = now.since(self.started_at).as_millis().max(1);
         live.progress.bytes_per_s = u64::try_from(u128::from(live.progress.bytes) * 1000 / seconds).unwrap_or(u64::MAX);
         for line in &mut live.lines {

@@ -88,6 +88,12 @@ impl Tally {
         Sum { files: self.wanted.files - self.held.files, bytes: self.wanted.bytes.saturating_sub(self.held.bytes) }
     }
 
+    /// So much came since it was counted.
+    pub fn come(&mut self, more: Sum) {
+        self.held.files = self.held.files.saturating_add(more.files).min(self.wanted.files);
+        self.held.bytes = self.held.bytes.saturating_add(more.bytes).min(self.wanted.bytes);
+    }
+
     fn add(&mut self, bytes: u64, held: bool) {
         self.wanted.add(bytes);
         if held {
@@ -168,6 +174,8 @@ pub(in crate::jobs) struct Planned {
     counting: tokio::sync::Mutex<()>,
     /// Held while an agreement is written down or forgotten.
     pub(in crate::jobs) agreeing: tokio::sync::Mutex<()>,
+    /// What a prefetch has brought since the last plan was counted.
+    came: Mutex<Sum>,
     /// Rules that were left out when the log was told last.
     told: Mutex<Vec<String>>,
 }
@@ -175,6 +183,23 @@ pub(in crate::jobs) struct Planned {
 impl Planned {
     fn last(&self) -> MutexGuard<'_, Option<Arc<Plan>>> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A prefetch has brought a file of this size.
+    pub(in crate::jobs) fn came(&self, bytes: u64) {
+        self.came.lock().unwrap_or_else(PoisonError::into_inner).add(bytes);
+    }
+
+    /// What it has brought since the last plan was counted.
+    fn came_since(&self) -> Sum {
+        *self.came.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What came before a plan was counted is held in it. What came meanwhile may be told twice until the next one.
+    fn is_counted(&self, before: Sum) {
+        let mut came = self.came.lock().unwrap_or_else(PoisonError::into_inner);
+        came.files = came.files.saturating_sub(before.files);
+        came.bytes = came.bytes.saturating_sub(before.bytes);
     }
 
     pub(in crate::jobs) fn revision(&self) -> u64 {
@@ -336,12 +361,14 @@ impl Shared {
 
     /// The plan of the policy that is set, counted now and remembered.
     pub(in crate::jobs) async fn plan_anew(&self) -> Result<Arc<Plan>, Error> {
+        let before = self.planned.came_since();
         let plan = Arc::new(self.plan(self.config.content.0()).await?);
         if plan.agreement == Agreement::NotNeeded {
             self.forget_agreement().await;
         }
         self.tell_left_out(&plan);
         *self.planned.last() = Some(Arc::clone(&plan));
+        self.planned.is_counted(before);
         Ok(plan)
     }
 
@@ -398,6 +425,11 @@ impl Jobs {
         self.shared.planned.last().clone()
     }
 
+    /// What a prefetch has brought since the last plan was counted.
+    pub fn came_since(&self) -> Sum {
+        self.shared.planned.came_since()
+    }
+
     /// Says that a person has changed what is wanted: a decision was made, the policy or the filters were changed. The next prefetch
     /// begins soon after, also where somebody had stopped it, and one that is under way goes by it.
     pub fn content_changed(&self) {
@@ -432,6 +464,22 @@ impl Jobs {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_came_since_is_held_and_no_more_than_is_wanted() {
+        let wanted = Sum { files: 5, bytes: 500 };
+        let mut tally = Tally { wanted, held: Sum { files: 2, bytes: 100 } };
+        tally.come(Sum { files: 2, bytes: 150 });
+        assert_eq!(tally.missing(), Sum { files: 1, bytes: 250 });
+        tally.come(Sum { files: 9, bytes: 900 });
+        assert_eq!((tally.held, tally.missing()), (wanted, Sum::default()));
+        let planned = Planned::default();
+        planned.came(7);
+        let before = planned.came_since();
+        planned.came(9);
+        planned.is_counted(before);
+        assert_eq!(planned.came_since(), Sum { files: 1, bytes: 9 }, "what came while it was counted");
+    }
 
     #[test]
     fn room_is_made_where_it_is_missing() {

@@ -314,7 +314,9 @@ pub(in crate::jobs) fn sum_up(progress: &mut Progress, lines: &[Line], flights: 
         progress.bytes += bytes;
         progress.bytes_per_s = rate;
         progress.current = current;
-        progress.waits = pause.filter(|_| !moves).map(waits);
+        progress.bytes_left = progress.bytes_left.map(|left| left.saturating_sub(bytes));
+        // Where bytes come, nothing is waited for, whatever was said last.
+        progress.waits = pause.filter(|_| !moves).map(waits).or(progress.waits.take().filter(|_| rate == 0));
     }
 }
 

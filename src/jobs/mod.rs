@@ -77,12 +77,22 @@ pub struct Config {
     pub definitions: Schedule,
     /// How often what endpoints asked for is kept; not zero.
     pub keep_asked_every: Duration,
+    /// The rest of a file before a prefetch tries it again for the first time; it doubles each time.
+    pub prefetch_rest: Duration,
+    /// When what a prefetch left undone is tried again by itself.
+    pub prefetch_later: Duration,
     /// A number that other nodes do not have: it spreads what they begin at one time of the clock.
     pub seed: u64,
 }
 
 /// How often what endpoints asked for is kept: what a crash loses of it.
 pub const KEEP_ASKED_EVERY: Duration = Duration::from_mins(1);
+
+/// Long enough for a host that was restarted, short beside a prefetch.
+pub const PREFETCH_REST: Duration = Duration::from_secs(15);
+
+/// A host that is down for longer is so for hours; a disk that is full, too.
+pub const PREFETCH_LATER: Duration = Duration::from_hours(3);
 
 impl Default for Config {
     /// Four payloads at a time keep a link busy while one of them is being proven.
@@ -96,6 +106,8 @@ impl Default for Config {
             definitions,
             content: Content::default(),
             keep_asked_every: KEEP_ASKED_EVERY,
+            prefetch_rest: PREFETCH_REST,
+            prefetch_later: PREFETCH_LATER,
             seed: 0,
         }
     }
@@ -383,7 +395,14 @@ impl Drop for Ending {
             let why = "it broke off by a fault of the program; the log has more".to_owned();
             self.record.end(Err(Error::Broken(why)), self.shared.clock.now());
         }
-        let (id, state) = (self.record.id(), self.record.state());
-        tracing::info!(job = id, kind = self.record.kind().word(), state = state.word(), "job ended");
+        let (id, state, kind) = (self.record.id(), self.record.state(), self.record.kind().word());
+        // What a run of the catalog came to was told by the run.
+        let is_told = matches!(self.record.kind(), Kind::Sync | Kind::Crosscheck);
+        if state == board::State::Failed && !is_told {
+            let why = self.record.result().unwrap_or_default();
+            tracing::warn!(job = id, kind, state = state.word(), why, "job ended");
+        } else {
+            tracing::info!(job = id, kind, state = state.word(), "job ended");
+        }
     }
 }

@@ -10,7 +10,7 @@
 //! 4. Where what is wanted changes meanwhile, the walk looks at that and goes on behind where it is, and begins again at its end: fifty
 //!    decisions one by one are one walk more, and what lies behind them comes all the same. What has begun is brought to its end; what
 //!    waited for a place of its class only is judged anew.
-//! 5. What failed and may go better later is tried again when all the rest is done, after a rest that doubles. What then still fails
+//! 5. What failed and may go better later is tried again after a rest that doubles, beside what is under way ([`lane`]). What then still fails
 //!    stands in the job's lines with the reason, and is tried again some hours later; what did not match what is published is not, but
 //!    for a cause of its own ([`mismatch`]).
 //!
@@ -18,14 +18,17 @@
 
 mod bring;
 mod keep;
+mod lane;
 pub mod mismatch;
 mod one;
 mod room;
 pub mod steer;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::jobs::board::{Record, State};
+use crate::base::time::Timestamp;
+use crate::jobs::board::{Progress, Record, State};
 use crate::jobs::error::Error;
 use crate::jobs::prefetch::bring::Bringing;
 use crate::jobs::prefetch::keep::keep;
@@ -44,10 +47,14 @@ pub struct Prefetching {
     pub running: Option<u64>,
     /// Why nothing of it moves, where nothing does.
     pub waits: Option<String>,
+    /// How long it will take at the rate of now, where bytes come.
+    pub left: Option<Duration>,
     /// The last one that ended, if it is still known.
     pub last: Option<u64>,
     /// What came of that, where not all that it was to bring came.
     pub undone: Option<String>,
+    /// When the next one begins by itself, since the last one left something undone.
+    pub next: Option<Timestamp>,
     /// Who stopped it: none begins by itself until it is let go of.
     pub stopped: Option<Stopped>,
 }
@@ -58,11 +65,15 @@ impl Jobs {
         let all = self.shared.board.all();
         let mut own = all.iter().filter(|record| record.kind() == Kind::Prefetch);
         let running = own.clone().find(|record| record.is_running());
-        let waits = running.and_then(|record| self.seen(record).progress.waits);
+        let seen = running.map(|record| self.seen(record).progress);
+        let left = seen.as_ref().and_then(Progress::left);
+        let waits = seen.and_then(|seen| seen.waits);
         let last = own.find(|record| !record.is_running()).map(|record| record.view(false));
         let undone = last.as_ref().filter(|last| last.state == State::Failed).and_then(|last| last.result.clone());
         let (running, last) = (running.map(|record| record.id()), last.map(|last| last.id));
-        Prefetching { running, waits, last, undone, stopped: self.shared.steering.stopped() }
+        let (stopped, next) = (self.shared.steering.stopped(), self.shared.steering.next());
+        let next = next.filter(|_| stopped.is_none());
+        Prefetching { running, waits, left, last, undone, next, stopped }
     }
 
     /// Asks the prefetch that is under way to stop, for `by`; gives its job, if there is one. None begins by itself until somebody starts
@@ -97,7 +108,7 @@ async fn walk(shared: &Shared, work: &mut Bringing<'_>) -> Result<(), Error> {
     loop {
         let plan = work.begin_walk().await?;
         let mut sift = Arc::new(may_go_on(work, shared.sift(&plan.policy, plan.agreement.is_given()).await?)?);
-        keep(shared, &plan, &sift, work.cancel()).await?;
+        keep(shared, &plan, (&sift, work.revision()), work.cancel()).await?;
         if plan.definitions.missing().files > 0 {
             definitions(shared, work, &sift).await?;
         }
@@ -107,7 +118,7 @@ async fn walk(shared: &Shared, work: &mut Bringing<'_>) -> Result<(), Error> {
             walk = next;
             meet(work, found).await?;
             if !work.has_changed() {
-                keep(shared, &plan, &sift, work.cancel()).await?;
+                keep(shared, &plan, (&sift, work.revision()), work.cancel()).await?;
             }
             if work.has_changed() {
                 is_the_last = false;

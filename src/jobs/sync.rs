@@ -18,7 +18,7 @@ use crate::model::filter::Wanted;
 use crate::model::schedule::{self, Schedule};
 use crate::model::update::UpdateId;
 use crate::store::catalog::{Compared, Counts, Outcome, Query, Run, RunKind, Standing, Upstream};
-use crate::sync::{HookStanding, Order, Pardon, Pardoned, Progress, Waiting};
+use crate::sync::{Beyond, HookStanding, Order, Pardon, Pardoned, Progress, Waiting};
 
 /// How often the record of a run is brought up to date.
 const LOOK: Duration = Duration::from_millis(250);
@@ -99,7 +99,7 @@ pub struct State {
     /// How the catalog stands.
     pub standing: Standing,
     /// Updates that are held and that the filters do not find; `None` where there are none that count.
-    pub beyond: Option<u64>,
+    pub beyond: Option<Beyond>,
 }
 
 impl Jobs {
@@ -142,7 +142,7 @@ impl Jobs {
 
     /// How many updates are held that the filters do not find, and these filters; `None` where none count: all is taken, or no catalog
     /// is synchronised.
-    pub async fn beyond_filters(&self) -> Result<Option<(u64, Wanted)>, Error> {
+    pub async fn beyond_filters(&self) -> Result<Option<(Beyond, Wanted)>, Error> {
         let Ok(sync) = self.shared.sync() else { return Ok(None) };
         let (Some(many), Some((wanted, _))) = (sync.beyond().await?, sync.filters().await?) else { return Ok(None) };
         Ok(Some((many, wanted)))
@@ -197,8 +197,8 @@ impl Jobs {
         Ok(job)
     }
 
-    /// The job of the run that is under way.
-    fn sync_job(&self) -> Option<u64> {
+    /// The job of the run that is under way, or of the comparison.
+    pub fn sync_job(&self) -> Option<u64> {
         let running =
             |record: &&Arc<Record>| matches!(record.kind(), Kind::Sync | Kind::Crosscheck) && record.is_running();
         self.shared.board.all().iter().find(running).map(|record| record.id())
@@ -232,7 +232,7 @@ pub(in crate::jobs) async fn run(shared: &Shared, record: &Record, kind: RunKind
             (progress.done, progress.total) = (seen.done, Some(seen.total));
             progress.bytes = seen.counts.bytes;
             progress.current = Some(in_words(&seen));
-            progress.waits = seen.waiting.as_ref().map(waits);
+            progress.waits = waits(&seen);
         });
     };
     let order = Order {
@@ -277,8 +277,13 @@ pub(in crate::jobs) async fn run(shared: &Shared, record: &Record, kind: RunKind
     })
 }
 
-/// What a run waits for, for people; once for each attempt.
-pub fn waits(waiting: &Waiting) -> String {
+/// What a run waits for, for people; the same text for as long as it is the same thing.
+pub fn waits(seen: &Progress) -> Option<String> {
+    // Silence is of a question that is under way, and so is newer than a wait before it.
+    seen.silence.as_ref().map(ToString::to_string).or_else(|| seen.waiting.as_ref().map(asks_again))
+}
+
+fn asks_again(waiting: &Waiting) -> String {
     let Waiting { method, why, attempt, attempts_max, wait } = waiting;
     let seconds = wait.as_secs_f64();
     format!("asking for {method} again in {seconds:.1} s (attempt {attempt} of {attempts_max}): {why}")

@@ -1,5 +1,7 @@
 //! A job as it is seen from outside: the words for how it and its items are doing.
 
+use std::time::Duration;
+
 use crate::base::digest::{Blake3, Sha256};
 use crate::base::time::Timestamp;
 use crate::jobs::work::Kind;
@@ -56,12 +58,22 @@ pub struct Progress {
     pub unit: Unit,
     /// Bytes read, copied or filled so far.
     pub bytes: u64,
-    /// The same by second, lately while it runs, on average once it has ended.
+    /// Bytes that are still to come, where that is known.
+    pub bytes_left: Option<u64>,
+    /// `bytes` by second, lately while it runs, on average once it has ended.
     pub bytes_per_s: u64,
     /// What it is at.
     pub current: Option<String>,
     /// What all that is under way waits for, where nothing of it moves.
     pub waits: Option<String>,
+}
+
+impl Progress {
+    /// How long it will take at the rate of now, where bytes come and it is known how many are to.
+    pub fn left(&self) -> Option<Duration> {
+        let left = self.bytes_left.filter(|left| *left > 0 && self.waits.is_none())?;
+        Some(Duration::from_secs(left.div_ceil(Some(self.bytes_per_s).filter(|rate| *rate > 0)?)))
+    }
 }
 
 /// How one item is doing.

@@ -46,10 +46,11 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::base::time::Clock;
 use crate::model::filter::{self, Filters, Selection};
+use crate::model::policy::Word;
 use crate::model::schedule::Definitions;
 use crate::model::update::Identity;
 use crate::store::Store;
-use crate::store::catalog::{Compared, Query, Run, RunKind, Standing, Upstream, UpstreamKind};
+use crate::store::catalog::{Compared, PAGE_MAX, Query, Run, RunKind, Standing, Upstream, UpstreamKind};
 use crate::sync::error::Error;
 use crate::sync::progress::Board;
 use crate::sync::turn::Ended;
@@ -60,7 +61,7 @@ pub use crate::sync::pardon::{Pardon, Pardoned};
 pub use crate::sync::progress::{Progress, Step};
 pub use crate::sync::tell::Teller;
 pub use crate::upstream::hook::Standing as HookStanding;
-pub use crate::upstream::wsus::Waiting;
+pub use crate::upstream::wsus::{Silence, Waiting};
 
 /// What of Microsoft's catalog is wanted, as it is set when a run asks.
 pub type Chosen = Arc<dyn Fn() -> Selection + Send + Sync>;
@@ -119,6 +120,20 @@ pub struct Extras {
     pub prune_beyond: bool,
     /// Revisions that a comparison asks for and commits together; `None` for a thousand.
     pub page: Option<std::num::NonZeroUsize>,
+}
+
+/// Updates beyond the filters of which it is looked up whether others need them: twenty thousand short look-ups.
+const BEYOND_LOOKED_AT: usize = 10_000;
+
+/// Updates that are held and that the filters do not find.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Beyond {
+    /// How many.
+    pub all: u64,
+    /// Of these, those that somebody approved.
+    pub approved: u64,
+    /// Of the others, those that an update needs which is not one of them; `None` where there are too many to look that up.
+    pub needed: Option<u64>,
 }
 
 /// What is asked for.
@@ -196,17 +211,35 @@ impl Runner {
         Ok(Some((filters.wanted(&tree), filters)))
     }
 
-    /// How many updates are held that the filters do not find; `None` where all is taken, or where filters mean nothing.
+    /// Which updates are held that the filters do not find; `None` where all is taken, or where filters mean nothing.
     ///
     /// # Errors
     /// The store's.
-    pub async fn beyond(&self) -> Result<Option<u64>, Error> {
+    pub async fn beyond(&self) -> Result<Option<Beyond>, Error> {
         let Some((wanted, filters)) = self.filters().await? else { return Ok(None) };
         if filters.check().is_err() {
             return Ok(None);
         }
+        let catalog = self.shared.store.catalog();
         let query = Query { beyond: Some(Arc::new(wanted)), limit: 1, ..Query::default() };
-        Ok(Some(self.shared.store.catalog().search(query).await?.total))
+        let all = catalog.search(query.clone()).await?.total;
+        if all == 0 {
+            return Ok(Some(Beyond::default()));
+        }
+        let mut query = Query { decisions: vec![None, Some(Word::Declined)], limit: PAGE_MAX, ..query };
+        let (mut ids, mut others) = (Vec::new(), 0);
+        loop {
+            let page = catalog.search(query.clone()).await?;
+            others = page.total.max(others);
+            ids.extend(page.hits.into_iter().map(|hit| hit.summary.identity.id));
+            match page.next {
+                Some(next) if ids.len() < BEYOND_LOOKED_AT => query.after = Some(next),
+                _ => break,
+            }
+        }
+        let is_whole = ids.len() as u64 >= others;
+        let needed = if is_whole { Some(catalog.needed(ids).await?) } else { None };
+        Ok(Some(Beyond { all, approved: all.saturating_sub(others), needed }))
     }
 
     /// Before the first run of a process: those that never ended were cut off, and what happens from now on is told.
@@ -250,7 +283,7 @@ impl Runner {
             RunKind::Crosscheck => self.shared.microsoft.as_ref().unwrap_or(&self.shared.wsus),
             RunKind::Catalog | RunKind::Definitions => &self.shared.wsus,
         };
-        seen.waiting = asked.waiting();
+        (seen.waiting, seen.silence) = (asked.waiting(), asked.silence());
         Some(seen)
     }
 

@@ -41,6 +41,11 @@ pub(in crate::sync) fn is_of_updates(name: &str) -> bool {
     name == EVERYTHING || name.strip_prefix(EVERYTHING).is_some_and(|rest| rest.starts_with('-'))
 }
 
+/// Whether a list of this name may name definition updates.
+pub(in crate::sync) fn has_definitions(name: &str) -> bool {
+    is_of_updates(name) || name.starts_with(DEFINITIONS)
+}
+
 /// What is asked of the upstream for these filters. `known` are those that the anchor is of: of what is new since them everything is
 /// listed. Where anything of one kind is new, all ids of the other kinds are asked as if they were: nobody has recorded whether servers
 /// list an update whole where one of its ids is new, or only where all are. This is right in either case, and costs a longer list.
@@ -131,6 +136,8 @@ mod tests {
         assert!(!is_of_updates(CATEGORIES) && !is_of_updates(BEYOND));
         // The lane's anchor is left alone where those of other filters are forgotten.
         assert!(all.iter().all(|filters| !is_of_updates(&definitions_name(filters))));
+        assert!(names.iter().all(|name| has_definitions(name)) && has_definitions(&definitions_name(&all[0])));
+        assert!(has_definitions(EVERYTHING) && !has_definitions(CATEGORIES) && !has_definitions(BEYOND));
     }
 
     #[test]

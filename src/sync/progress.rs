@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::base::time::Timestamp;
 use crate::model::update::Identity;
 use crate::store::catalog::{Applied, Compared, Counts, RunKind};
-use crate::upstream::wsus::Waiting;
+use crate::upstream::wsus::{Silence, Waiting};
 
 /// Refusals of one run that are told; the others stand in the catalog all the same.
 const REFUSED_TOLD_MAX: usize = 1_000;
@@ -87,6 +87,8 @@ pub struct Progress {
     pub compared: Compared,
     /// What is waited for before the upstream is asked again, where it is.
     pub waiting: Option<Waiting>,
+    /// That the upstream was asked and says nothing, where it does.
+    pub silence: Option<Silence>,
 }
 
 /// Where the run writes.
@@ -300,6 +302,7 @@ impl Board {
             kind: self.kind,
             compared: live.compared,
             waiting: None,
+            silence: None,
         })
     }
 }

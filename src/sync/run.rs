@@ -52,7 +52,8 @@ impl<'a> Work<'a> {
     /// The whole run. Begins anew where the upstream turns out to be another one than before.
     pub(in crate::sync) async fn finish(mut self, kind: RunKind) -> Result<(), Error> {
         let mut resets = 0;
-        self.catalog.let_go_under(self.shared.definitions.as_ref().map(|lane| lane.keep)).await?;
+        let keep = self.shared.definitions.as_ref().map(|lane| lane.keep);
+        self.catalog.let_go_under(keep, plan::has_definitions).await?;
         loop {
             let ended = match (kind, self.shared.upstream.kind) {
                 (RunKind::Definitions, UpstreamKind::Microsoft) => self.definitions().await,

@@ -983,10 +983,54 @@ async fn what_one_list_lets_go_of_no_other_one_fetches_again() {
     let whole = timeout(SOON, few.run(&CancellationToken::new())).await.unwrap().unwrap();
     assert_eq!((whole.new, whole.pruned), (0, 0), "{whole:?}");
     let more = runner(&store, &dir, UpstreamKind::Microsoft, &sim.url(), keep(3));
-    store.catalog().reset_anchors().await.unwrap();
     let whole = timeout(SOON, more.run(&CancellationToken::new())).await.unwrap().unwrap();
     assert!(whole.new > whole.pruned, "{whole:?}");
     store.close().await.unwrap();
+}
+
+/// Definition updates that are held.
+async fn definitions(store: &Store) -> BTreeSet<UpdateId> {
+    let query = Query { classification: Some(known::DEFINITION_UPDATES), limit: 500, ..Query::default() };
+    store.catalog().search(query).await.unwrap().hits.into_iter().map(|hit| hit.summary.identity.id).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_lane_let_go_of_comes_back_where_more_are_kept_or_it_is_turned_off() {
+    for kind in [UpstreamKind::Microsoft, UpstreamKind::Wsus] {
+        let character = if kind == UpstreamKind::Wsus { Character::Wsus } else { Character::Microsoft };
+        let sim = sim(character, 45, 1_500);
+        // What there is, for one that never let go of any.
+        let (all, five) = {
+            let dir = tempfile::tempdir().unwrap();
+            let store = self::store(&dir, Arc::new(RealDisk));
+            let off = runner(&store, &dir, kind, &sim.url(), Extras::default());
+            timeout(SOON, off.run(&CancellationToken::new())).await.unwrap().unwrap();
+            let all = definitions(&store).await;
+            let five = runner(&store, &dir, kind, &sim.url(), keep(5));
+            timeout(SOON, five.run(&CancellationToken::new())).await.unwrap().unwrap();
+            let kept = definitions(&store).await;
+            store.close().await.unwrap();
+            (all, kept)
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let store = self::store(&dir, Arc::new(RealDisk));
+        let with = |extras| runner(&store, &dir, kind, &sim.url(), extras);
+        timeout(SOON, with(keep(2)).run(&CancellationToken::new())).await.unwrap().unwrap();
+        let two = definitions(&store).await;
+        assert!(two.len() < five.len() && five.len() < all.len(), "{} {} {}", two.len(), five.len(), all.len());
+        // By a run of the lane, with nothing done by hand; and those of now stay what they are where nothing was changed.
+        assert_eq!(lane(&with(keep(2))).await.unwrap().new, 0);
+        lane(&with(keep(5))).await.unwrap();
+        assert_eq!(definitions(&store).await, five, "{kind:?}: more are kept");
+        assert_eq!(lane(&with(keep(5))).await.unwrap().new, 0, "once");
+        // By a whole run, where the lane is off.
+        let off = with(Extras::default());
+        let whole = timeout(SOON, off.run(&CancellationToken::new())).await.unwrap().unwrap();
+        assert_eq!(definitions(&store).await, all, "{kind:?}: the lane is off {whole:?}");
+        let whole = timeout(SOON, off.run(&CancellationToken::new())).await.unwrap().unwrap();
+        assert_eq!(whole.new, 0, "once");
+        store.close().await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! Files of definition updates beside all others: each in a class of bandwidth of its own; and filters that change on the way.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -9,7 +10,9 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use upstream_sim::{Character, Sim};
 use waystation::base::digest::Sha256;
-use waystation::jobs::board::State;
+use waystation::base::time::SystemClock;
+use waystation::jobs;
+use waystation::jobs::board::{Line, State, Step};
 use waystation::jobs::work::Work;
 use waystation::model::policy::Mode;
 use waystation::model::update::{File, Kind, Severity, Update};
@@ -91,6 +94,54 @@ async fn definitions_come_while_all_else_is_paused_and_the_other_way_round() {
         governing.await.unwrap();
         node.close().await;
     }
+}
+
+/// A definition file that fails while all else is paused, until this is said of it.
+async fn one_fails(config: jobs::Config, told: impl Fn(&Line) -> bool) {
+    let sim = sim(Character::Wsus, 26, 400);
+    let (dir, clock) = (Arc::new(tempfile::tempdir().unwrap()), Arc::new(SystemClock));
+    let way = (1 << 40, Duration::from_millis(300));
+    let node = Node::patient(dir, &sim, UpstreamKind::Wsus, mode(Mode::All), way, clock, config);
+    node.sync().await;
+    node.confirm().await;
+    let definitions = wanted(&sim, true);
+    let (stop, governing) = pause(&node, Class::Prefetch).await;
+    // It falls on the first file that is asked for, and stays with it.
+    sim.fault(&json!({ "fault": "content-503", "count": 1 })).unwrap();
+    let job = node.jobs.start(Work::Prefetch, "a test").unwrap();
+    let is_told = async {
+        while !node.jobs.get(job).unwrap().lines.iter().any(&told) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert!(timeout(SOON, is_told).await.is_ok(), "{:?}", node.jobs.get(job).unwrap().lines);
+    let is_held = |held: &BTreeSet<String>| names(&definitions).is_subset(held);
+    assert!(!is_held(&node.held().await), "one does not come");
+    sim.clear_faults();
+    until_held(&node, "the one that failed comes, while the others are paused", is_held).await;
+    assert_eq!(node.governor.counters().bytes(Class::Prefetch), 0);
+    assert!(node.jobs.get(job).unwrap().state.is_running());
+    node.governor.set_config(pace::Config::default());
+    let ended = timeout(SOON, node.jobs.wait(job, SOON)).await.unwrap().unwrap();
+    assert_eq!(ended.state, State::Done, "{:?} {:?}", ended.result, ended.lines);
+    let all = (definitions.len() + wanted(&sim, false).len()) as u64;
+    assert_eq!((ended.progress.done, ended.progress.total), (all, Some(all)));
+    stop.cancel();
+    governing.await.unwrap();
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_definition_that_failed_is_tried_again_while_all_else_is_paused() {
+    let config = jobs::Config { prefetch_rest: Duration::from_secs(1), ..jobs::Config::default() };
+    one_fails(config, |line| line.step == Step::Waiting && line.text.starts_with("is tried again")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_definition_that_was_given_up_is_begun_anew_later_in_a_job_that_goes_on() {
+    let (prefetch_rest, prefetch_later) = (Duration::from_millis(1), Duration::from_secs(2));
+    let config = jobs::Config { prefetch_rest, prefetch_later, ..jobs::Config::default() };
+    one_fails(config, |line| line.step == Step::Failed).await;
 }
 
 /// How often a file was asked for, by SHA-1.

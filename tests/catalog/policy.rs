@@ -72,11 +72,24 @@ impl Node {
         clock: Arc<dyn Clock>,
         config: jobs::Config,
     ) -> Self {
+        Self::patient(dir, sim, kind, policy, (max_size, Duration::from_mins(1)), clock, config)
+    }
+
+    /// The same, with how long a host is asked again for a file before that is given up.
+    pub(crate) fn patient(
+        dir: Arc<TempDir>,
+        sim: &Sim,
+        kind: UpstreamKind,
+        policy: Written,
+        (max_size, patience): (u64, Duration),
+        clock: Arc<dyn Clock>,
+        config: jobs::Config,
+    ) -> Self {
         let jobs_config = config;
         let config = store::Config { max_size, ..small_store::config(&dir.path().join("data")) };
         let (store, _) = Store::open(config, Arc::new(RealDisk), Arc::clone(&clock)).unwrap();
         let way = conversation::config(&sim.url(), dir.path().to_owned());
-        let http = way.http.clone();
+        let http = waystation::upstream::Config { patience, ..way.http.clone() };
         let wsus = Wsus::new(way, &Governor::default()).unwrap();
         let filters = Arc::new(Mutex::new(Selection::default()));
         let selected = Arc::clone(&filters);
@@ -416,14 +429,22 @@ async fn what_has_no_room_is_left_out_and_told() {
 #[tokio::test(flavor = "multi_thread")]
 async fn where_hosts_cannot_be_asked_it_says_that_nothing_moves_and_why() {
     let sim = sim(Character::Wsus, 21, 300);
-    let node = Node::new(&sim, UpstreamKind::Wsus, by_severity(Severity::Critical));
+    // A little longer than it takes until it is told that nothing comes.
+    let (dir, way) = (Arc::new(tempfile::tempdir().unwrap()), (1 << 40, Duration::from_secs(20)));
+    let policy = by_severity(Severity::Critical);
+    let config = jobs::Config { prefetch_rest: Duration::from_mins(1), ..jobs::Config::default() };
+    let node = Node::patient(dir, &sim, UpstreamKind::Wsus, policy, way, Arc::new(SystemClock), config);
     assert!(node.prefetch().await.contains("the catalog is empty"), "nobody knows what is wanted");
     node.sync().await;
     drop(sim);
     let job = node.jobs.start(Work::Prefetch, "a test").unwrap();
+    // First that nothing comes of what is asked for, then that it is tried again.
     until(&node, "it waits", |_| node.jobs.prefetching().waits.is_some()).await;
     let waits = node.jobs.prefetching().waits.unwrap();
-    assert!(waits.starts_with("nothing moves: ") && waits.contains("tried again at"), "{waits}");
+    assert!(waits.starts_with("nothing moves: ") && waits.contains("127.0.0.1"), "{waits}");
+    let is_later = |waits: Option<String>| waits.is_some_and(|waits| waits.contains("tried again at"));
+    until(&node, "it is tried again", |_| is_later(node.jobs.prefetching().waits)).await;
+    let waits = node.jobs.prefetching().waits.unwrap();
     assert!(waits.contains("127.0.0.1"), "who cannot be asked: {waits}");
     node.jobs.stop(job, "a test").unwrap();
     node.jobs.wait(job, SOON).await.unwrap();
@@ -604,7 +625,8 @@ async fn what_does_not_match_is_not_fetched_again_by_itself() {
     let told = job.result.clone().unwrap();
     assert_eq!(job.state, State::Failed, "{told}");
     assert!(told.starts_with(&format!("1 of {} failed; 1 of them does not match", wanted.len())), "{told}");
-    assert_eq!((job.progress.done, job.progress.total), (wanted.len() as u64, Some(wanted.len() as u64)));
+    // Done is what is held.
+    assert_eq!((job.progress.done, job.progress.total), (wanted.len() as u64 - 1, Some(wanted.len() as u64)));
     let plan = node.plan().await;
     let [sick] = plan.mismatched.as_slice() else { panic!("{:?}", plan.mismatched) };
     assert!(sick.why.contains("wrong") && plan.now.missing().files == 1, "{sick:?}");
@@ -717,7 +739,7 @@ async fn decisions_on_the_way_are_part_of_one_job_whose_sums_add_up() {
     let ended = timeout(SOON, node.jobs.wait(job, SOON)).await.unwrap().unwrap();
     let all = wanted.len() as u64;
     assert_eq!(ended.result.unwrap(), format!("1 of {all} failed"));
-    assert_eq!((ended.progress.done, ended.progress.total), (all, Some(all)));
+    assert_eq!((ended.progress.done, ended.progress.total), (all - 1, Some(all)));
     let failed = ended.lines.iter().filter(|line| line.step == waystation::jobs::board::Step::Failed).count();
     assert_eq!((failed, ended.lines.len() as u64), (1, all), "each file once, what failed too");
     assert_eq!(node.held().await.len() as u64, all - 1);

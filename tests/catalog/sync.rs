@@ -19,7 +19,7 @@ use waystation::pace::Governor;
 use waystation::store::Store;
 use waystation::store::catalog::{Catalog, Counts, Deciding, Outcome, Part, Query, State, UpstreamKind};
 use waystation::sync::error::{Error, Fault};
-use waystation::sync::{Extras, Runner};
+use waystation::sync::{Beyond, Extras, Runner};
 use waystation::upstream::wsus::Wsus;
 
 use crate::{conversation, small_store};
@@ -602,6 +602,9 @@ async fn what_narrower_filters_do_not_find_is_told_and_goes_where_that_is_wanted
     };
     // No filter finds prerequisites that others need.
     let needed: BTreeSet<UpdateId> = beyond(&node).await.hits.into_iter().map(|hit| hit.summary.identity.id).collect();
+    let of_needed = needed.len() as u64;
+    let told = node.runner.beyond().await.unwrap().unwrap();
+    assert_eq!(told, Beyond { all: of_needed, approved: 0, needed: Some(of_needed) });
     let before = node.held().await;
     let narrowed = chosen(&["Security Updates"]);
     let prune = Extras { prune_beyond: true, ..Extras::default() };
@@ -610,7 +613,9 @@ async fn what_narrower_filters_do_not_find_is_told_and_goes_where_that_is_wanted
     let node = Node::with(node.close().await, &sim, UpstreamKind::Microsoft, narrowed.clone());
     node.run().await.unwrap();
     assert_eq!(node.held().await, before);
-    let many = node.runner.beyond().await.unwrap().unwrap();
+    let told = node.runner.beyond().await.unwrap().unwrap();
+    let many = told.all;
+    assert!(told.approved == 0 && told.needed.is_some_and(|needed| needed < many), "{told:?}");
     let page = beyond(&node).await;
     assert!(
         many > needed.len() as u64 + 20 && page.total == many && page.hits.len() as u64 == many,
@@ -620,6 +625,8 @@ async fn what_narrower_filters_do_not_find_is_told_and_goes_where_that_is_wanted
     let approved = page.hits.iter().find(|hit| !needed.contains(&hit.summary.identity.id)).unwrap().summary.identity;
     let approve = Deciding::Approve { all_files: false };
     node.catalog().decide(vec![approved.id], approve, "ada".into(), "pinned".into()).await.unwrap();
+
+    assert_eq!(node.runner.beyond().await.unwrap().unwrap().approved, 1);
 
     // A filter that means nothing would let go of what it found: nothing goes.
     let wrong = chosen(&["Security Updates", "Rollup Updates"]);
@@ -643,6 +650,10 @@ async fn what_narrower_filters_do_not_find_is_told_and_goes_where_that_is_wanted
     node.catalog().decide(vec![approved.id], Deciding::Reset, "ada".into(), String::new()).await.unwrap();
     assert!(node.run().await.unwrap().pruned > 0);
     assert_same(&node.held().await, &wanted_now, "with narrower filters");
+
+    // What is left is what others need, and none of it goes.
+    let told = node.runner.beyond().await.unwrap().unwrap();
+    assert_eq!((told.approved, told.needed), (0, Some(told.all)));
 
     // Filters that are widened again list all that they find, and not what changed since.
     let node = Node::on(node.close().await, &sim, UpstreamKind::Microsoft);

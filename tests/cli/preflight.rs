@@ -57,6 +57,21 @@ fn what_does_nothing_or_stands_still_for_ever_is_noted() {
     let https = "listen.https=127.0.0.1:0";
     assert!(noted("bandwidth", "bandwidth.sync", &[https, "bandwidth.sync=paused"]).contains("no run"));
     assert_eq!(found(data.path(), "bandwidth", &["--set", "bandwidth.sync=Sat: paused"]).1, Value::Null);
+    // A run that begins in a pause waits for its end; at other hours it does not.
+    let noon = [https, "bandwidth.timezone=UTC", "bandwidth.sync=08:00-18:00: paused", "sync.enabled=true"];
+    let at = |schedule| [&noon[..], &[schedule]].concat();
+    let seen = noted("schedule", "sync.schedule", &at("sync.schedule=daily 12:00"));
+    assert!(seen.starts_with("each of its runs begins while bandwidth.sync is paused, and waits: that of "), "{seen}");
+    assert!(seen.contains(" until ") && seen.contains(" 18:00 (UTC)"), "{seen}");
+    let weekly = ["bandwidth.sync=08:00-18:00 Mon: paused", "sync.schedule=daily 12:00"];
+    let seen = noted(
+        "schedule",
+        "sync.schedule",
+        &[https, "bandwidth.timezone=UTC", "sync.enabled=true", weekly[0], weekly[1]],
+    );
+    assert!(seen.starts_with("4 of its next 28 runs begin while"), "{seen}");
+    let args: Vec<&str> = at("sync.schedule=daily 20:00").into_iter().flat_map(|set| ["--set", set]).collect();
+    assert_eq!(found(data.path(), "schedule", &args).1, Value::Null);
     noted("no-effect", "definitions.keep", &[https, "definitions.keep=3"]);
     let lane = ["--set", "definitions.keep=3", "--set", "definitions.enabled=true"];
     assert_eq!(found(data.path(), "no-effect", &lane).1, Value::Null);

@@ -248,3 +248,87 @@ fn a_webhook_wants_a_secret() {
         text(&output.stdout).contains("webhook_secret_file") || text(&output.stderr).contains("webhook_secret_file")
     );
 }
+
+/// Takes connections and requests, and never says a word: a server that hangs, or one whose machine stands still.
+fn silent() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let mut held = Vec::new();
+        for socket in listener.incoming() {
+            held.push(socket.unwrap());
+        }
+    });
+    url
+}
+
+#[test]
+fn a_service_that_takes_questions_and_never_answers_is_told_of_and_given_up() {
+    let url = silent();
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path();
+    std::fs::write(
+        data.join("waystation.toml"),
+        format!(
+            "[upstream]\nkind = \"wsus\"\nurl = \"{url}\"\nstall_timeout = \"1 s\"\npatience = \"2 s\"\n[sync]\nenabled = false\n"
+        ),
+    )
+    .unwrap();
+    let node = NodeProcess::start(data, &[]);
+    let begun = std::time::Instant::now();
+    let mut started = program(data, &["sync", "start"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let told = BufReader::new(started.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let (tell, lines) = channel();
+    let reading = std::thread::spawn(move || told.for_each(|line| drop(tell.send(line))));
+    let host = url.strip_prefix("http://").unwrap();
+    let silence = format!("nothing comes: {host} was asked for GetAuthConfig at 20");
+    let says = |text: &str| {
+        for part in [silence.as_str(), "and has said nothing; it has until 20", "then it is asked again"] {
+            assert!(text.contains(part), "{part:?} in {text}");
+        }
+    };
+    says(&lines.recv_timeout(Duration::from_mins(1)).unwrap());
+    // The log at once, and no more often than once a minute.
+    says(&node.logged("nothing comes"));
+    let end = std::time::Instant::now() + Duration::from_mins(1);
+    for args in [&["sync", "status"][..], &["jobs", "list"], &["jobs", "show", "1"]] {
+        // Between two attempts it is said that it is asked again.
+        let mut seen = text(&run(data, args).stdout);
+        while !seen.contains(&silence) && std::time::Instant::now() < end {
+            assert!(
+                seen.contains("asking for GetAuthConfig again in") || seen.contains("asking the upstream"),
+                "{seen}"
+            );
+            seen = text(&run(data, args).stdout);
+        }
+        says(&seen);
+    }
+    // What is wanted is not known yet, and nobody is sent to start what is under way.
+    let seen = text(&run(data, &["prefetch", "status"]).stdout);
+    assert!(seen.contains("the catalog is on its way (job 1)") && !seen.contains("begin with"), "{seen}");
+    // Three attempts of three seconds, though patience would have been over before.
+    let mut all = Vec::new();
+    while let Ok(line) = lines.recv_timeout(Duration::from_mins(1)) {
+        all.push(line);
+    }
+    reading.join().unwrap();
+    assert_eq!(started.wait().unwrap().code(), Some(1), "{all:?}");
+    let took = begun.elapsed();
+    assert!(took > Duration::from_secs(8) && took < Duration::from_secs(40), "{took:?}");
+    let why = format!("{host} cannot be asked for GetAuthConfig: no answer within 3s");
+    assert!(all.iter().any(|line| line.contains(&why)), "{all:?}");
+    let last = node.json(&["sync", "history"])["runs"][0].clone();
+    assert!(last["outcome"] == "failed" && last["reason"].as_str().unwrap().starts_with(&why), "{last}");
+    node.logged("a run of the catalog failed");
+
+    // A schedule that is changed meanwhile counts from the next start on, which is said.
+    let file = data.join("waystation.toml");
+    let before = std::fs::read_to_string(&file).unwrap();
+    assert!(!text(&run(data, &["sync", "status"]).stdout).contains("was set since"));
+    std::fs::write(&file, format!("{before}schedule = \"daily 05:00\"\n")).unwrap();
+    let seen = text(&run(data, &["sync", "status"]).stdout);
+    let changed = "sync.schedule = daily 05:00 was set since the node was started, and counts from its next start on";
+    assert!(seen.contains(changed), "{seen}");
+    let checked = text(&run(data, &["check-config"]).stdout);
+    assert!(checked.contains("and takes daily 05:00 with its next start"), "{checked}");
+}

@@ -179,7 +179,7 @@ async fn what_a_rule_let_go_of_stays_away_until_the_rule_ends() {
     let (store, _) = open(dir.path());
     let catalog = store.catalog();
     catalog.begin_upstream(microsoft()).await.unwrap();
-    catalog.let_go_under(Some(2)).await.unwrap();
+    catalog.let_go_under(Some(2), |_| true).await.unwrap();
     let old = || small(update(1, 5));
     import(&catalog, vec![old(), small(update(2, 5))]).await;
     assert_eq!(catalog.let_go(vec![id(1)], true, None).await.unwrap(), 1);
@@ -192,7 +192,7 @@ async fn what_a_rule_let_go_of_stays_away_until_the_rule_ends() {
     assert_eq!(lists("one", identity(1, 5)).await, 0, "it went by the rule");
     assert_eq!(lists("two", identity(1, 4)).await, 0, "and what was before it");
     assert_eq!(lists("one", identity(1, 6)).await, 1, "its publisher has changed it");
-    catalog.let_go_under(Some(1)).await.unwrap();
+    catalog.let_go_under(Some(1), |_| true).await.unwrap();
     assert_eq!(lists("one", identity(1, 5)).await, 0, "fewer are kept");
     // What is held needs it.
     let clause = Clause { any_of: vec![id(1)], is_category: false };
@@ -202,12 +202,24 @@ async fn what_a_rule_let_go_of_stays_away_until_the_rule_ends() {
     import(&catalog, vec![small(update(3, 2))]).await;
     assert_eq!(catalog.let_go(vec![id(1)], true, None).await.unwrap(), 1);
     assert_eq!(lists("one", identity(1, 5)).await, 0);
-    catalog.let_go_under(Some(3)).await.unwrap();
+    // Lists name what changed since their anchor: those that may have it are asked from the beginning.
+    named(&catalog, "theirs", &[identity(2, 5)]).await;
+    named(&catalog, "another", &[identity(2, 5)]).await;
+    let anchored = async || {
+        let sets = catalog.standing().await.unwrap().sets;
+        sets.into_iter().filter(|set| set.anchor.is_some()).map(|set| set.name).collect::<Vec<_>>()
+    };
+    catalog.let_go_under(Some(1), |_| true).await.unwrap();
+    assert_eq!(anchored().await, ["another", "theirs"], "nothing has changed");
+    catalog.let_go_under(Some(3), |name| name == "theirs").await.unwrap();
+    assert_eq!(anchored().await, ["another"]);
+    catalog.let_go_under(Some(4), |_| true).await.unwrap();
+    assert_eq!(anchored().await, ["another"], "nothing is away that could come back");
     assert_eq!(lists("one", identity(1, 5)).await, 1, "more are kept");
     import(&catalog, vec![old()]).await;
     assert_eq!(catalog.let_go(vec![id(1)], true, None).await.unwrap(), 1);
     assert_eq!(lists("one", identity(1, 5)).await, 0);
-    catalog.let_go_under(None).await.unwrap();
+    catalog.let_go_under(None, |_| true).await.unwrap();
     assert_eq!(lists("one", identity(1, 5)).await, 1, "there is no rule any more");
     store.close().await.unwrap();
 }
@@ -245,7 +257,7 @@ async fn what_a_definition_update_pushed_out_is_listed_again_when_that_is_refuse
     let (store, _) = open(dir.path());
     let catalog = store.catalog();
     catalog.begin_upstream(wsus()).await.unwrap();
-    catalog.let_go_under(Some(1)).await.unwrap();
+    catalog.let_go_under(Some(1), |_| true).await.unwrap();
     let of = waystation::model::filter::known::DEFINITION_UPDATES;
     let definition = |at: u64| {
         let clause = Clause { any_of: vec![of], is_category: true };

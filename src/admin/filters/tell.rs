@@ -67,6 +67,8 @@ pub(super) fn told(settings: &[Setting], tree: &Tree, is_empty: bool) -> view::F
         without_effect,
         catalog_categories: if is_empty { 0 } else { tree.categories().count() as u64 },
         beyond: None,
+        beyond_approved: 0,
+        beyond_needed: None,
         prunes: settings
             .iter()
             .any(|setting| setting.key == "sync.prune_beyond_filters" && setting.value == Raw::Switch(true)),

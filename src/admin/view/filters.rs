@@ -22,6 +22,12 @@ pub struct Filters {
     /// Updates that are held and that these filters do not find; absent where filters have no effect.
     #[serde(default)]
     pub beyond: Option<u64>,
+    /// Of these, those that somebody approved.
+    #[serde(default)]
+    pub beyond_approved: u64,
+    /// Of the others, those that an update needs which the filters find; absent where that is not known.
+    #[serde(default)]
+    pub beyond_needed: Option<u64>,
     /// Whether a whole run lets go of those, but for what was approved or is needed (`sync.prune_beyond_filters`).
     #[serde(default)]
     pub prunes: bool,

@@ -56,6 +56,9 @@ pub struct Progress {
     pub bytes: u64,
     /// The same by second.
     pub bytes_per_s: u64,
+    /// How many seconds it will take at that rate; absent where that is not known.
+    #[serde(default)]
+    pub left_s: Option<u64>,
     /// What it is at.
     pub current: Option<String>,
     /// What all that is under way waits for, where nothing of it moves.

@@ -32,8 +32,8 @@ pub use self::job::{Job, Line, Progress, Started};
 pub use self::requests::{BackupRequest, FetchItem, FetchRequest, ImportRequest, VerifyRequest};
 pub use self::status::{Flight, Health, Hour, Listening, Node, Scrub, Status, Traffic, Upstream, Use};
 pub use self::sync::{
-    HookTested, Sync, SyncCompared, SyncCounts, SyncHistory, SyncRetried, SyncRetry, SyncRun, SyncRunning, SyncStopped,
-    SyncUpstream, SyncWebhook,
+    HookTested, Sync, SyncCompared, SyncCounts, SyncHistory, SyncLater, SyncRetried, SyncRetry, SyncRun, SyncRunning,
+    SyncStopped, SyncUpstream, SyncWebhook,
 };
 pub use self::tls::{Certificate, Certificates, Pending, Reloaded, SiteCa};
 

@@ -160,9 +160,18 @@ pub struct Takes {
     pub class: String,
     /// Which limit is in force, and until when.
     pub limit: String,
-    /// Bytes a second; absent while it is paused.
+    /// Files that are missing and come in this class.
+    #[serde(default)]
+    pub files: u64,
+    /// Their bytes.
+    #[serde(default)]
+    pub bytes: u64,
+    /// No limit is in force in this class: it is told since the other one has one.
+    #[serde(default)]
+    pub is_unlimited: bool,
+    /// Bytes a second; absent while it is paused or unlimited.
     pub bytes_per_s: Option<u64>,
-    /// Seconds; absent while it is paused.
+    /// Seconds; absent while it is paused or unlimited.
     pub seconds: Option<u64>,
 }
 
@@ -175,7 +184,7 @@ pub struct ContentState {
     pub counted_at: Option<Time>,
     /// Files that are wanted now.
     pub wanted: Sum,
-    /// Of these, files that were held then.
+    /// Of these, files that were held then, and those that a prefetch has brought since.
     pub held: Sum,
     /// Of these, files that were not.
     pub missing: Sum,
@@ -187,6 +196,12 @@ pub struct ContentState {
     /// Why nothing of that job moves; absent where something does.
     #[serde(default)]
     pub stuck: Option<String>,
+    /// How many seconds that job will take at the rate of now; absent where that is not known.
+    #[serde(default)]
+    pub left_s: Option<u64>,
+    /// When the next job begins by itself, since the last one left something undone; absent where none does by the time alone.
+    #[serde(default)]
+    pub next_at: Option<Time>,
     /// What came of the last job, where files are missing that it did not bring.
     #[serde(default)]
     pub last_try: Option<String>,

@@ -37,6 +37,9 @@ pub struct Sync {
     /// When the lane of definition updates starts the next run; absent where it is off, or waits.
     #[serde(default)]
     pub next_definitions_at: Option<Time>,
+    /// Settings of runs that were changed since the node was started, and count from its next start on.
+    #[serde(default)]
+    pub later: Vec<SyncLater>,
     /// The host that is told of runs; absent where nobody is.
     #[serde(default)]
     pub webhook: Option<String>,
@@ -52,6 +55,9 @@ pub struct Sync {
     /// where filters have no effect.
     #[serde(default)]
     pub beyond_filters: Option<u64>,
+    /// Of these, those that nobody approved and that an update needs which the filters find; absent where that is not known.
+    #[serde(default)]
+    pub beyond_needed: Option<u64>,
     /// Revisions held: bundles may need lower ones of their members.
     pub revisions: u64,
     /// Updates that were not taken, or are held and not offered.
@@ -61,6 +67,15 @@ pub struct Sync {
     /// Which files of updates are brought ahead of time, and how far that is.
     #[serde(default)]
     pub content: Option<policy::ContentState>,
+}
+
+/// A setting that was changed and is not in force yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncLater {
+    /// Its key, such as `sync.schedule`.
+    pub key: String,
+    /// The value that the next start takes.
+    pub value: String,
 }
 
 /// How far who is told of runs has been told.

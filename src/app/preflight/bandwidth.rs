@@ -1,7 +1,9 @@
-//! Bandwidth rules under which clients would take the node for dead.
+//! Bandwidth rules under which clients would take the node for dead, or that hold up what is to happen by the clock.
 
 use crate::app::config::keys::Typed;
+use crate::app::config::rooms;
 use crate::app::preflight::Found;
+use crate::base::time::Timestamp;
 use crate::model::report::Verdict;
 use crate::pace::Limit;
 use crate::pace::limit::RATE_MIN;
@@ -9,6 +11,9 @@ use crate::pace::limit::RATE_MIN;
 /// What one Windows machine must get (32 kB/s): Delivery Optimization opens seven connections, each of which wants the least
 /// rate, and heads and records come on top. `docs/SIZING.md` reckons with it, too.
 const ONE_MACHINE: u64 = 8 * RATE_MIN;
+
+/// Runs of a schedule that are held against the pauses of their class: four weeks of one that runs each day.
+const RUNS: u32 = 28;
 
 /// Machines that are reckoned with where there is room for more.
 const MACHINES_MAX: u64 = 250;
@@ -58,6 +63,52 @@ pub(super) fn pauses(typed: &Typed, found: &mut Found) {
                 format!("it is paused at all times: {what}"),
                 "give it the hours in which it is to be paused, such as \"08:00-18:00 Mon-Fri: paused\", or set it at run time \
                  (`waystation bandwidth set`)",
+            );
+        }
+    }
+}
+
+/// Tells of a schedule whose runs begin while their class is paused: they wait for its end, which may be what nobody meant.
+pub(super) fn runs(typed: &Typed, now: Timestamp, found: &mut Found) {
+    let rules = &typed.bandwidth;
+    let jobs = rooms::jobs(typed, "");
+    for (section, class, schedule, rules) in [
+        ("sync", "sync", &jobs.sync, &rules.sync.0),
+        ("definitions", "definitions", &jobs.definitions, &rules.definitions.0),
+    ] {
+        // One that is paused always is told as that.
+        if !rules.pauses() || rules.is_paused_always() {
+            continue;
+        }
+        let zone = &typed.bandwidth.timezone.0;
+        let (mut at, mut all, mut held_up, mut first) = (now, 0_u32, 0_u32, None);
+        while all < RUNS
+            && let Ok(Some(next)) = schedule.next(at, 0)
+        {
+            let standing = rules.standing(zone, next);
+            if standing.limit == Limit::Paused {
+                held_up += 1;
+                first.get_or_insert((next, standing.until));
+            }
+            (at, all) = (next, all + 1);
+        }
+        if let Some((next, until)) = first {
+            let until = until.map(|until| format!(" until {} ({zone})", zone.show(until))).unwrap_or_default();
+            let each = match held_up {
+                _ if held_up == all => "each of its runs begins".to_owned(),
+                1 => format!("1 of its next {all} runs begins"),
+                _ => format!("{held_up} of its next {all} runs begin"),
+            };
+            let wait = if held_up == all || held_up == 1 { "waits" } else { "wait" };
+            found.add(
+                Verdict::Note,
+                "schedule",
+                &format!("{section}.schedule"),
+                format!(
+                    "{each} while bandwidth.{class} is paused, and {wait}: that of {} ({zone}){until}",
+                    zone.show(next)
+                ),
+                "choose hours outside of the pause, unless that is meant",
             );
         }
     }

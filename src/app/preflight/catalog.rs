@@ -54,7 +54,7 @@ pub(super) fn notes(typed: &Typed, settings: &Settings, found: &mut Found) {
         note("no-effect", "sync.prune_beyond_filters", seen.to_owned(), "take it out");
     }
     if is_said("definitions.keep") && !typed.definitions.enabled.0 {
-        let seen = "it has no effect: the lane is off, and all definition updates of the filters are kept".to_owned();
+        let seen = "it has no effect: the lane is off, so that all definition updates of the filters are kept; the next run brings back those that the lane let go of".to_owned();
         note("no-effect", "definitions.keep", seen, "set definitions.enabled = true, or take it out");
     }
     let policy = rooms::content(typed);

@@ -1,6 +1,6 @@
 //! What would not work, or will hurt, before it does: the settings held against the machine.
 //!
-//! [`network`]: ports, origins, the upstream, networks. [`bandwidth`]: rates that starve clients. [`filters`]: what of
+//! [`network`]: ports, origins, the upstream, networks. [`bandwidth`]: rates that starve clients, pauses that hold up runs. [`filters`]: what of
 //! the catalog is wanted, held against the catalog of a node that runs. [`catalog`]: settings of its synchronisation that do nothing. [`host`]: directory, space, limits, clock. These are pure: [`Machine`] was looked at before. [`tried`]: ports, certificates and CA files,
 //! which only tell when they are tried. [`authority`]: the site CA's files. [`held`]: index and content. Nothing here changes
 //! any.
@@ -76,6 +76,7 @@ pub(crate) fn findings(
     authority::site_ca(typed, machine.now, &mut found);
     bandwidth::rates(typed, &mut found);
     bandwidth::pauses(typed, &mut found);
+    bandwidth::runs(typed, machine.now, &mut found);
     filters::written(typed, settings, catalog, &mut found);
     filters::rules(typed, catalog, &mut found);
     filters::schedules(settings, &mut found);

@@ -1,22 +1,28 @@
 //! Files on their way: some of each bandwidth class at a time, each with what became of it in this job.
 //!
-//! Neither class holds up the other: files of definition updates, which are few, are met first and put by where they must wait; and
-//! whoever waits for a place of a class that is slow or paused is woken by a change of what is wanted, which may be of the other one.
+//! Neither class holds up the other: files of definition updates, which are few, are met first and put by where they must wait;
+//! whoever waits for a place of a class that is slow or paused is woken by a change of what is wanted, which may be of the other one; and
+//! what failed becomes due by the clock, and is begun again beside whatever else is under way ([`Lane`]). Whose turn it is says [`turn`],
+//! what people are told [`tell`].
+
+mod tell;
+mod turn;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::base::digest::Sha1;
-use crate::base::size;
 use crate::jobs::Shared;
 use crate::jobs::board::{Line, Record, Step, Unit};
-use crate::jobs::content::{EMPTY_CATALOG, Plan, more_room};
+use crate::jobs::content::Plan;
 use crate::jobs::error::Error;
+use crate::jobs::prefetch::bring::tell::{Reasons, Still, Sums};
+use crate::jobs::prefetch::lane::{Item, Lane};
 use crate::jobs::prefetch::mismatch::Mark;
 use crate::jobs::prefetch::one::{Failed, one};
 use crate::jobs::prefetch::room::{footprint, room};
@@ -31,13 +37,6 @@ const PARALLEL: usize = 4;
 /// Files of definition updates that are put by until there is a place for them: the lane keeps some of each product, of a few files.
 const PUT_BY_MAX: usize = 10_000;
 
-/// How often what failed is tried again within one job, and the rest before the first time; it doubles each time.
-const ROUNDS: u32 = 3;
-const REST_FIRST: Duration = Duration::from_secs(15);
-
-/// Files that wait to be tried again; what fails beyond them is told, and tried by the next job.
-const AGAIN_MAX: usize = 10_000;
-
 /// Lines for files that came well; those of what failed have the rest of the job's lines.
 const LINES_MAX: u64 = 1_000;
 
@@ -47,47 +46,16 @@ const ROOMLESS_LINES_MAX: u64 = 200;
 /// What is told of a file without room.
 const NO_ROOM: &str = "the store has no room for it beside what else is wanted";
 
-/// What came of all files so far, over all walks of the job.
-#[derive(Default)]
-struct Sums {
-    came: u64,
-    bytes: u64,
-    failed: u64,
-    /// Of these, files that came and did not match.
-    mismatched: u64,
-    lines: u64,
-    /// Files without room, and their bytes: of the last walk, since what is wanted beside them changes. A walk meets a file as often as
-    /// updates have it, and counts it once.
-    roomless: u64,
-    roomless_bytes: u64,
-    roomless_lines: u64,
-    /// What was missing when the job began, and is to be brought by it.
-    at_first: u64,
-    /// Files that did not match in an earlier job and are left alone: of the last walk too.
-    waiting: u64,
-}
-
-/// A file that is to be brought.
-struct Item {
-    file: WantedFile,
-    mark: Mark,
-    /// The class of bandwidth that it comes in.
-    class: Class,
-    tried: u32,
-    /// Its line, if it has one.
-    at: Option<usize>,
-}
-
 /// What became of a file in this job.
 enum Met {
     /// It is under way, or came: it is not begun again, also where it was given up meanwhile.
     Brought,
     /// It waits for a place of its class, and nothing was promised to it yet. What is wanted has not changed since.
     PutBy { mark: Mark },
-    /// It waits to be tried again; the walk that met it last still wants it.
-    Waits { mark: Mark, walk: u32 },
-    /// It does not come, as far as the catalog says this of it.
-    Failed { mark: Mark, mismatched: bool },
+    /// It waits to be tried again.
+    Waits { mark: Mark },
+    /// It does not come, as far as the catalog says this of it; since when.
+    Failed { mark: Mark, mismatched: bool, at: Instant },
     /// This walk has found no room for it. Where it has a line that says so, that stands here.
     Roomless { walk: u32, at: Option<usize> },
 }
@@ -106,14 +74,24 @@ pub(super) struct Bringing<'a> {
     room: u64,
     promised: u64,
     running: JoinSet<(Item, Result<u64, Failed>)>,
-    /// Of these, files of definition updates; and those that are put by.
-    definitions: usize,
+    /// Files of definition updates, and all others: how many of them are under way, and what failed and is still wanted.
+    definitions: Lane,
+    others: Lane,
     put_by: VecDeque<Item>,
-    again: VecDeque<Item>,
+    /// What waits to be tried again, and was not met since what is wanted may have changed.
+    unmet: HashMap<Sha1, Item>,
     met: HashMap<Sha1, Met>,
     sums: Sums,
+    /// Bytes that are to come.
+    bytes_left: u64,
+    reasons: Reasons,
+    still: Still,
     /// Why the last file did not come that failed, or is tried again.
     stuck: Option<String>,
+    /// The last file that failed for good, and why.
+    last_failed: Option<(Sha1, String)>,
+    /// When the first file failed that may come later, of those that were not begun again since.
+    failed_first: Option<Instant>,
 }
 
 impl<'a> Bringing<'a> {
@@ -131,12 +109,18 @@ impl<'a> Bringing<'a> {
             room: 0,
             promised: 0,
             running: JoinSet::new(),
-            definitions: 0,
+            definitions: Lane::default(),
+            others: Lane::default(),
             put_by: VecDeque::new(),
-            again: VecDeque::new(),
+            unmet: HashMap::new(),
             met: HashMap::new(),
             sums: Sums::default(),
+            bytes_left: 0,
+            reasons: Reasons::default(),
+            still: Still::since(Instant::now()),
             stuck: None,
+            last_failed: None,
+            failed_first: None,
         })
     }
 
@@ -161,17 +145,20 @@ impl<'a> Bringing<'a> {
         *self.revisions.borrow() != self.revision
     }
 
-    /// Goes by what is wanted now. What was put by is judged anew: nobody says that it is still wanted, or still the same.
+    /// The revision of what is wanted that this job goes by. What was asked for after [`Bringing::look_up`] is as new, or newer.
+    pub(super) fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Goes by what is wanted now. What waits for its turn is judged anew: nobody says that it is still wanted, or still the same.
     pub(super) fn look_up(&mut self) {
         self.revision = *self.revisions.borrow_and_update();
         self.shared.steering.goes_by(self.revision);
         for item in std::mem::take(&mut self.put_by) {
-            if item.tried > 0 {
-                // It still stands among what waits, by the walk that met it last.
-                self.again.push_back(item);
-            } else {
-                self.met.remove(&item.file.file.sha1);
-            }
+            self.met.remove(&item.file.file.sha1);
+        }
+        for lane in [&mut self.definitions, &mut self.others] {
+            self.unmet.extend(lane.take_all().map(|item| (item.file.file.sha1, item)));
         }
     }
 
@@ -187,9 +174,11 @@ impl<'a> Bringing<'a> {
         let missing = plan.now.missing().files;
         let left_alone = if self.by_itself { plan.mismatched.len() as u64 } else { 0 };
         let (came, failed) = (self.sums.came, self.sums.failed);
+        self.bytes_left = plan.now.missing().bytes;
+        let left = self.bytes_left;
         self.record.progress(|progress| {
             let total = came.saturating_add(missing.saturating_sub(left_alone)).max(came + failed);
-            (progress.done, progress.total) = (came + failed, Some(total));
+            (progress.done, progress.total, progress.bytes_left) = (came, Some(total), Some(left));
             progress.current = (missing > 0).then(|| "what the content policy wants".to_owned());
             progress.waits = None;
         });
@@ -201,15 +190,7 @@ impl<'a> Bringing<'a> {
 
     /// A walk went through without a change: what waits and was not met by it is not wanted any more.
     pub(super) fn end_walk(&mut self) {
-        let (met, now) = (&self.met, self.walk);
-        let is_wanted = |item: &Item| {
-            let met = met.get(&item.file.file.sha1);
-            !matches!(met, Some(Met::Waits { walk, .. }) if *walk != now)
-        };
-        let (wanted, rest): (VecDeque<Item>, VecDeque<Item>) =
-            std::mem::take(&mut self.again).into_iter().partition(is_wanted);
-        self.again = wanted;
-        for item in rest {
+        for item in std::mem::take(&mut self.unmet).into_values() {
             self.met.remove(&item.file.file.sha1);
             self.give_back(footprint(item.file.file.size));
             self.line(&item, Step::Stopped, "it is not wanted any more", true);
@@ -233,6 +214,7 @@ impl<'a> Bringing<'a> {
                     // There may be room by now. If not, it is counted again, and once.
                     self.sums.roomless -= 1;
                     self.sums.roomless_bytes = self.sums.roomless_bytes.saturating_sub(file.file.size);
+                    self.bytes_left = self.bytes_left.saturating_add(file.file.size);
                 }
                 self.met.remove(&sha1);
             }
@@ -245,22 +227,32 @@ impl<'a> Bringing<'a> {
                 }
                 return Ok(());
             }
-            Some(Met::Waits { mark: known, walk }) => {
-                *walk = self.walk;
-                if *known != mark {
-                    *known = mark;
-                    if let Some(item) = self.again.iter_mut().find(|item| item.file.file.sha1 == sha1) {
-                        (item.file, item.mark) = (file, mark);
+            Some(Met::Waits { mark: known }) => {
+                let is_same = *known == mark;
+                *known = mark;
+                if let Some(item) = self.unmet.remove(&sha1) {
+                    let item = if is_same { item } else { Item { file, mark, ..item } };
+                    self.lane(item.class).wait(item);
+                } else if !is_same {
+                    for item in
+                        [&mut self.definitions, &mut self.others].into_iter().filter_map(|lane| lane.find(&sha1))
+                    {
+                        (item.file, item.mark) = (file.clone(), mark);
                     }
                 }
                 return Ok(());
             }
-            Some(Met::Failed { mark: known, .. }) if *known == mark => return Ok(()),
+            // What may have passed by now is worth another try in a job that lives for days, as it is to the job after one that ended.
+            Some(Met::Failed { mark: known, mismatched, at })
+                if *known == mark && (*mismatched || at.elapsed() < self.shared.config.prefetch_later) =>
+            {
+                return Ok(());
+            }
             Some(Met::Failed { mismatched, .. }) => {
-                // Something else is said of it by now.
                 self.sums.failed -= 1;
                 self.sums.mismatched -= u64::from(*mismatched);
                 self.met.remove(&sha1);
+                self.last_failed.take_if(|(last, _)| *last == sha1);
             }
             None => {}
         }
@@ -268,31 +260,29 @@ impl<'a> Bringing<'a> {
             self.sums.waiting += 1;
             return Ok(());
         }
-        self.bring(Item { file, mark, class, tried: 0, at: own }).await
+        self.bring(Item { file, mark, class, tried: 0, due: Instant::now(), at: own }).await
+    }
+
+    fn lane(&mut self, class: Class) -> &mut Lane {
+        if class == Class::Definitions { &mut self.definitions } else { &mut self.others }
     }
 
     fn is_full(&self, class: Class) -> bool {
-        let under_way =
-            if class == Class::Definitions { self.definitions } else { self.running.len() - self.definitions };
-        under_way >= PARALLEL
+        let lane = if class == Class::Definitions { &self.definitions } else { &self.others };
+        lane.under_way >= PARALLEL
     }
 
     /// Begins with a file as soon as others of its class have ended. Where what is wanted changes before that, the next walk meets it
     /// again.
     async fn bring(&mut self, item: Item) -> Result<(), Error> {
-        if item.class == Class::Definitions && self.is_full(item.class) && self.put_by.len() < PUT_BY_MAX {
-            if item.tried == 0 {
-                self.met.insert(item.file.file.sha1, Met::PutBy { mark: item.mark });
-            }
-            self.put_by.push_back(item);
-            return Ok(());
-        }
         while self.is_full(item.class) {
-            self.one_ended().await?;
+            if item.class == Class::Definitions && self.put_by.len() < PUT_BY_MAX {
+                self.met.insert(item.file.file.sha1, Met::PutBy { mark: item.mark });
+                self.put_by.push_back(item);
+                return Ok(());
+            }
+            self.moved(Some(item.class)).await?;
             if self.has_changed() {
-                if item.tried > 0 {
-                    self.again.push_front(item);
-                }
                 return Ok(());
             }
         }
@@ -308,6 +298,7 @@ impl<'a> Bringing<'a> {
             let Some(room) = self.room.checked_sub(footprint(size)) else {
                 self.sums.roomless += 1;
                 self.sums.roomless_bytes = self.sums.roomless_bytes.saturating_add(size);
+                self.bytes_left = self.bytes_left.saturating_sub(size);
                 if item.at.is_none() && self.sums.roomless_lines < ROOMLESS_LINES_MAX {
                     self.sums.roomless_lines += 1;
                     item.at = self.record.add(Line::waiting(shown(&item)));
@@ -323,210 +314,18 @@ impl<'a> Bringing<'a> {
                 item.at = self.record.add(Line::waiting(shown(&item)));
             }
         }
-        self.record.progress(|progress| progress.current = Some(shown(&item)));
+        self.record.progress(|progress| (progress.current, progress.waits) = (Some(shown(&item)), None));
         self.met.insert(item.file.file.sha1, Met::Brought);
-        self.definitions += usize::from(item.class == Class::Definitions);
+        if self.running.is_empty() {
+            self.still = Still::since(Instant::now());
+        }
+        self.lane(item.class).begun(&item);
         let (shared, record, upstream) = (Arc::clone(self.shared), Arc::clone(self.record), self.upstream.kind);
         self.running.spawn(async move {
             let came = one(&shared, &record, item.at, (&item.file, item.class), upstream).await;
             (item, came)
         });
         Ok(())
-    }
-
-    /// Waits until none is under way, or what is wanted has changed.
-    async fn rest(&mut self) -> Result<(), Error> {
-        while !self.running.is_empty() && !self.has_changed() {
-            self.one_ended().await?;
-        }
-        Ok(())
-    }
-
-    /// Waits until one has ended, or what is wanted has changed.
-    async fn one_ended(&mut self) -> Result<(), Error> {
-        let revision = self.revision;
-        let ended = tokio::select! {
-            // Dropping the set withdraws the interest; what is under way is filled to its end, as it is by a fetch.
-            () = self.record.cancel().cancelled() => return Err(Error::Stopped),
-            ended = self.running.join_next() => ended,
-            _ = self.revisions.wait_for(|now| *now != revision) => return Ok(()),
-        };
-        let (item, came) = match ended {
-            None => return Ok(()),
-            Some(Ok(ended)) => ended,
-            Some(Err(error)) => return Err(Error::Broken(format!("a prefetch broke off: {error}"))),
-        };
-        self.definitions -= usize::from(item.class == Class::Definitions);
-        self.settle(item, came)?;
-        // After a change nothing begins before it was looked at.
-        while !self.has_changed()
-            && !self.is_full(Class::Definitions)
-            && let Some(next) = self.put_by.pop_front()
-        {
-            self.begin(next)?;
-        }
-        Ok(())
-    }
-
-    /// Notes what came of a file.
-    fn settle(&mut self, mut item: Item, came: Result<u64, Failed>) -> Result<(), Error> {
-        let (sha1, mark, taken) = (item.file.file.sha1, item.mark, footprint(item.file.file.size));
-        let (why, mismatched) = match came {
-            Ok(size) => {
-                self.shared.steering.mismatches.forget(&sha1);
-                self.line(&item, Step::Done, "held", true);
-                self.record.progress(|progress| progress.waits = None);
-                self.promised = self.promised.saturating_sub(taken);
-                self.sums.came += 1;
-                self.sums.bytes = self.sums.bytes.saturating_add(size);
-                self.tell_progress();
-                return Ok(());
-            }
-            Err(Failed::All(error)) => return Err(error),
-            Err(Failed::Later(why)) if item.tried < ROUNDS && self.again.len() < AGAIN_MAX => {
-                self.line(&item, Step::Waiting, &format!("is tried again: {why}"), true);
-                item.tried += 1;
-                self.stuck = Some(why);
-                self.met.insert(sha1, Met::Waits { mark, walk: self.walk });
-                self.again.push_back(item);
-                return Ok(());
-            }
-            Err(Failed::Later(why) | Failed::Never(why)) => (why, false),
-            Err(Failed::Mismatch(why)) => {
-                self.shared.steering.mismatches.remember(mark, &item.file, &why, self.shared.clock.now());
-                (why, true)
-            }
-        };
-        tracing::info!(file = item.file.file.name, sha1 = %sha1, why, "a file does not come");
-        self.stuck = Some(why.clone());
-        self.line(&item, Step::Failed, &why, false);
-        self.give_back(taken);
-        self.met.insert(sha1, Met::Failed { mark, mismatched });
-        self.sums.failed += 1;
-        self.sums.mismatched += u64::from(mismatched);
-        self.tell_progress();
-        Ok(())
-    }
-
-    fn tell_progress(&self) {
-        let (done, bytes) = (self.sums.came + self.sums.failed, self.sums.bytes);
-        self.record.progress(|progress| {
-            (progress.done, progress.bytes) = (done, bytes);
-            progress.total = progress.total.map(|total| total.max(done));
-        });
-    }
-
-    /// What failed and may go better is tried again, each time after a longer rest. `true`: something else is wanted by now, and goes
-    /// first.
-    pub(super) async fn again(&mut self) -> Result<bool, Error> {
-        self.rest().await?;
-        while let Some(next) = self.again.front() {
-            if self.has_changed() {
-                break;
-            }
-            let rest = REST_FIRST * 2_u32.saturating_pow(next.tried.saturating_sub(1));
-            let waiting = self.again.len();
-            let at = self.shared.clock.now().after(rest);
-            let stuck = self.stuck.as_ref().map(|why| {
-                format!(
-                    "nothing moves: {} tried again at {at}; {why}",
-                    if waiting == 1 { "1 file is".to_owned() } else { format!("{waiting} files are") }
-                )
-            });
-            self.record.progress(|progress| {
-                progress.current = Some(format!("{waiting} are tried again in {} s", rest.as_secs()));
-                progress.waits = stuck;
-            });
-            let revision = self.revision;
-            tokio::select! {
-                () = self.record.cancel().cancelled() => return Err(Error::Stopped),
-                _ = self.revisions.wait_for(|now| *now != revision) => return Ok(true),
-                () = tokio::time::sleep(rest) => {}
-            }
-            for _ in 0..waiting {
-                let Some(item) = self.again.pop_front() else { break };
-                self.bring(item).await?;
-                if self.has_changed() {
-                    break;
-                }
-            }
-            self.rest().await?;
-        }
-        Ok(self.has_changed())
-    }
-
-    /// Writes what came of a file into its line. One that has none gets one where it failed.
-    fn line(&self, item: &Item, step: Step, text: &str, only_own: bool) {
-        let size = item.file.file.size;
-        if let Some(at) = item.at {
-            self.record.line(at, |line| {
-                line.name = None;
-                (line.step, line.text) = (step, text.to_owned());
-                (line.done, line.total) = (if step == Step::Done { size } else { 0 }, Some(size));
-            });
-        } else if !only_own {
-            self.record.add(Line::ended(shown(item), step, 0, text.to_owned()));
-        }
-    }
-
-    /// What came of the whole job, for people.
-    pub(super) fn told(&self, plan: &Plan) -> Result<String, Error> {
-        let agreement = &plan.agreement;
-        let Sums { came, failed, mismatched, roomless, roomless_bytes, waiting, at_first, .. } = self.sums;
-        // What others brought meanwhile, or what is not wanted any more, is not to be done.
-        self.record.progress(|progress| progress.total = Some(came + failed + roomless));
-        let mut more = Vec::new();
-        if mismatched > 0 {
-            more.push(format!(
-                "{} not match what is published, and nothing but a change of that or `waystation prefetch start` has {} fetched again",
-                if mismatched == 1 { "1 of them does".to_owned() } else { format!("{mismatched} of them do") },
-                if mismatched == 1 { "it" } else { "them" },
-            ));
-        }
-        if waiting > 0 {
-            let (files, wait) = if waiting == 1 { ("file", "does") } else { ("files", "do") };
-            more.push(format!(
-                "{waiting} {files} that came before {wait} not match what is published (`waystation prefetch status`)"
-            ));
-        }
-        if let Some(why) = self.stuck.as_ref().filter(|_| failed > 1) {
-            more.push(format!("the last of them: {why}"));
-        }
-        let less = at_first.saturating_sub(came + failed + roomless);
-        if less > 0 {
-            more.push(format!(
-                "of {at_first} that were missing when it began {less} came otherwise or are not wanted any more"
-            ));
-        }
-        if agreement.is_awaited() {
-            more.push(
-                "\"all\" is not confirmed, and is as \"asked\" until then: `waystation plan` shows what it comes to, `waystation plan \
-                 --confirm` agrees to it"
-                    .to_owned(),
-            );
-        }
-        more.extend(plan.left_out.iter().filter(|_| plan.has_catalog).map(|wrong| format!("left out: {wrong}")));
-        let with = |first: String| std::iter::once(first).chain(more.iter().cloned()).collect::<Vec<_>>().join("; ");
-        if roomless > 0 {
-            let what = format!(
-                "{came} fetched, {failed} failed, and {roomless} files of {} have no room beside what else is wanted: \
-                 {}",
-                size::bytes(roomless_bytes),
-                more_room(&plan.space)
-            );
-            return Err(Error::NoRoom(with(what)));
-        }
-        match failed {
-            0 if came == 0 && !plan.has_catalog => Ok(EMPTY_CATALOG.to_owned()),
-            0 if came == 0 && agreement.is_awaited() => {
-                Ok(with("nothing is missing of what may be fetched now".to_owned()))
-            }
-            0 if came == 0 && waiting > 0 => Ok(with("nothing else was missing".to_owned())),
-            0 if came == 0 => Ok(with("nothing was missing".to_owned())),
-            0 => Ok(with(format!("{came} fetched"))),
-            _ if more.is_empty() => Err(Error::Items { failed, total: came + failed }),
-            _ => Err(Error::Undone(with(format!("{failed} of {} failed", came + failed)))),
-        }
     }
 }
 

@@ -44,14 +44,14 @@ fn digests(file: &WantedFile) -> Vec<Digest> {
     sha256.into_iter().chain([Digest::Sha1(file.file.sha1)]).collect()
 }
 
-/// Tells the store what is wanted by this sift of this plan, where it matters and was not said lately.
+/// Tells the store what is wanted by this sift of this plan, where it matters and was not said lately. `revision` is that of what was
+/// wanted before the sift was made: a decision that it may not have in it makes this due again.
 pub(in crate::jobs) async fn keep(
     shared: &Shared,
     plan: &Plan,
-    sift: &Arc<Sift>,
+    (sift, revision): (&Arc<Sift>, u64),
     cancel: &CancellationToken,
 ) -> Result<(), Error> {
-    let revision = shared.planned.revision();
     if !shared.steering.kept.is_due(revision) || !is_short(&shared.store.space().await?, &plan.now) {
         return Ok(());
     }

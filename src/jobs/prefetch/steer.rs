@@ -8,7 +8,6 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -20,9 +19,6 @@ use crate::jobs::prefetch::keep::{Kept, keep};
 use crate::jobs::prefetch::mismatch::Mismatches;
 use crate::jobs::work::Work;
 use crate::jobs::{Jobs, Shared};
-
-/// When a prefetch that left something undone is begun again by itself.
-const LATER: Duration = Duration::from_hours(3);
 
 /// Who begins what nobody asked for.
 pub(in crate::jobs) const POLICY: &str = "the content policy";
@@ -40,6 +36,8 @@ pub struct Stopped {
 #[derive(Debug, Default)]
 pub(in crate::jobs) struct Steering {
     stopped: Mutex<Option<Stopped>>,
+    /// When the next job begins by itself, since the last one left something undone.
+    next: Mutex<Option<Timestamp>>,
     /// The revision of what is wanted that a job went by last.
     went_by: AtomicU64,
     pub(in crate::jobs) mismatches: Mismatches,
@@ -63,6 +61,15 @@ impl Steering {
 
     pub(in crate::jobs) fn let_go(&self) {
         *self.lock() = None;
+    }
+
+    fn begins_at(&self, at: Option<Timestamp>) {
+        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = at;
+    }
+
+    /// When the next job begins by itself, where one does by the time alone.
+    pub(in crate::jobs) fn next(&self) -> Option<Timestamp> {
+        *self.next.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A job has seen what is wanted by this revision.
@@ -105,24 +112,29 @@ pub(in crate::jobs) async fn by_itself(jobs: Jobs, cancel: CancellationToken) {
                 () = sleep_until(later) => is_due = true,
             }
         }
+        shared.steering.begins_at(None);
         let cause = shared.planned.revision();
         let begun = begin(&jobs, &cancel).await;
         seen = match begun {
             Ok(Begun { elsewhere: true, .. }) => shared.steering.went_by(),
             _ => cause.max(shared.steering.went_by()),
         };
-        later = match begun {
-            Ok(begun) => begun.undone.then(|| tokio::time::Instant::now() + LATER),
+        let is_later = match begun {
+            Ok(begun) => begun.undone,
             Err(Error::Closing) => return,
             Err(error) => {
                 tracing::info!(%error, "a prefetch waits");
-                Some(tokio::time::Instant::now() + LATER)
+                true
             }
         };
+        let rest = shared.config.prefetch_later;
+        later = is_later.then(|| tokio::time::Instant::now() + rest);
+        shared.steering.begins_at(is_later.then(|| shared.clock.now().after(rest)));
     }
 }
 
-async fn sleep_until(at: Option<tokio::time::Instant>) {
+/// Without a time: for ever.
+pub(super) async fn sleep_until(at: Option<tokio::time::Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
@@ -132,10 +144,11 @@ async fn sleep_until(at: Option<tokio::time::Instant>) {
 /// Brings what is missing, to the end.
 async fn begin(jobs: &Jobs, cancel: &CancellationToken) -> Result<Begun, Error> {
     let shared = &jobs.shared;
+    let revision = shared.planned.revision();
     // Counted whether or not anything begins: `status` tells it.
     let plan = shared.plan_anew().await?;
     let (sift, _) = shared.sift(&plan.policy, plan.agreement.is_given()).await?;
-    keep(shared, &plan, &Arc::new(sift), cancel).await?;
+    keep(shared, &plan, (&Arc::new(sift), revision), cancel).await?;
     // What does not match waits for a change, or for a person; so does all where a rule is left out that would keep something out.
     if plan.held_back().is_some() {
         return Ok(Begun::default());

@@ -3,7 +3,8 @@
 //! What went is remembered with its revision: several lists name it, each with an anchor of its own, and what one of them let go of
 //! another one would fetch again. A higher revision is another matter, and so is what something that is held needs. All of it is
 //! forgotten when the rule ends, or keeps more than before, and when a definition update is refused for good: what it pushed out with a
-//! date or number of its own making is listed again.
+//! date or number of its own making is listed again. Lists name what changed since their anchor, so that the same commit forgets the
+//! anchors too: without that no list would ever name it.
 
 use redb::{ReadableTable, ReadableTableMetadata};
 
@@ -53,10 +54,7 @@ impl Tables<'_> {
         let Some((_, row)) = self.held(identity)? else { return Ok(()) };
         if !row.refused && row.categories.contains(known::DEFINITION_UPDATES.bytes()) && !self.let_go.is_empty()? {
             self.let_go.retain(|_, _| false)?;
-            // What is on the work list stays there, and a list that is being emptied makes no anchor come true.
-            for row in w.sets.values_mut() {
-                (row.anchor, row.pending, row.listed, row.at) = (None, None, false, None);
-            }
+            list_anew(w, |_| true);
         }
         Ok(())
     }
@@ -102,6 +100,14 @@ impl Tables<'_> {
     }
 }
 
+/// These lists come whole the next time. What is on the work list stays there, and a list that is being emptied makes no anchor come
+/// true.
+fn list_anew(w: &mut Work<'_>, lists: impl Fn(&str) -> bool) {
+    for (_, row) in w.sets.iter_mut().filter(|(name, _)| lists(name)) {
+        (row.anchor, row.pending, row.listed, row.at) = (None, None, false, None);
+    }
+}
+
 impl Core {
     /// As [`super::Catalog::refuse`].
     pub(crate) fn refuse(&self, identity: Identity, reason: String) -> Result<(), Error> {
@@ -113,7 +119,7 @@ impl Core {
     }
 
     /// As [`super::Catalog::let_go_under`].
-    pub(crate) fn let_go_under(&self, keep: Option<u32>) -> Result<(), Error> {
+    pub(crate) fn let_go_under(&self, keep: Option<u32>, lists: fn(&str) -> bool) -> Result<(), Error> {
         // 0 is no rule.
         let rule = keep.map_or(0, |keep| u64::from(keep) + 1);
         let before = self.index.read(|tx| {
@@ -123,12 +129,13 @@ impl Core {
         if before == rule {
             return Ok(());
         }
-        self.catalog_write(Room::Frees, move |t, _| {
+        self.catalog_write(Room::Frees, move |t, w| {
             let before = t.number(LET_GO_KEEP)?;
             t.set_number(LET_GO_KEEP, rule)?;
             // Without a rule nobody was let go of; one that keeps more wants some of them back.
-            if rule == 0 || rule > before {
+            if (rule == 0 || rule > before) && !t.let_go.is_empty()? {
                 t.let_go.retain(|_, _| false)?;
+                list_anew(w, lists);
             }
             Ok(())
         })

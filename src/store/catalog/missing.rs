@@ -1,6 +1,8 @@
 //! What is named and not held: prerequisites, and members of bundles. Nothing lists them, so whoever synchronises must ask for them by
 //! himself.
 
+use std::collections::BTreeSet;
+
 use crate::model::update::{Identity, UpdateId};
 use crate::store::catalog::look::ANSWER_MAX;
 use crate::store::catalog::tables::{
@@ -95,6 +97,42 @@ impl Core {
                 from = long_key(&next, 0);
             }
             Ok(missing)
+        })
+    }
+}
+
+impl Core {
+    /// How many of these updates another held one needs, which bundles it or names it as a prerequisite, and is not one of them.
+    pub(crate) fn needed(&self, ids: &[UpdateId]) -> Result<u64, Error> {
+        let own: BTreeSet<&Guid> = ids.iter().map(UpdateId::bytes).collect();
+        self.index.read(|tx| {
+            let (Some(parents), Some(dependents), Some(revisions)) =
+                (read(tx, PARENTS)?, read(tx, DEPENDENTS)?, read(tx, REVISIONS)?)
+            else {
+                return Ok(0);
+            };
+            let is_another = |number: u32| -> Result<bool, Error> {
+                let Some(row) = revisions.get(number)? else { return Ok(false) };
+                let row: ShownRow<'_> = decode("catalog-revisions.1", row.value())?;
+                Ok(!own.contains(&row.id))
+            };
+            let mut needed = 0;
+            'ids: for id in &own {
+                let (low, high) = (id_key(id, 0), id_key(id, u32::MAX));
+                for row in parents.range::<&LongKey>(&long_key(&low, 0)..=&long_key(&high, u32::MAX))? {
+                    if is_another(of_long_key(row?.0.value()))? {
+                        needed += 1;
+                        continue 'ids;
+                    }
+                }
+                for row in dependents.range::<&IdKey>(&low..=&high)? {
+                    if is_another(of_id_key(row?.0.value()).1)? {
+                        needed += 1;
+                        continue 'ids;
+                    }
+                }
+            }
+            Ok(needed)
         })
     }
 }

@@ -272,9 +272,10 @@ impl Catalog {
     }
 
     /// Under which rule updates are let go of from now on: how many of each product are kept, or none. What was let go of stays away
-    /// where a list names it, as long as the rule keeps as many or fewer.
-    pub async fn let_go_under(&self, keep: Option<u32>) -> Result<(), Error> {
-        self.step(move |core| core.let_go_under(keep)).await
+    /// where a list names it, as long as the rule keeps as many or fewer; where it ends or keeps more, the anchors of `lists` are
+    /// forgotten with it, so that these name all that there is.
+    pub async fn let_go_under(&self, keep: Option<u32>, lists: fn(&str) -> bool) -> Result<(), Error> {
+        self.step(move |core| core.let_go_under(keep, lists)).await
     }
 
     /// Takes away what crashes and replaced revisions left behind. Dropped, it ends with the transaction under way.
@@ -375,6 +376,11 @@ impl Catalog {
     /// Updates that are named as prerequisites and of which the upstream of now has sent nothing, in order; at most 10,000.
     pub async fn missing_prerequisites(&self) -> Result<Vec<UpdateId>, Error> {
         self.walk(|core| core.missing_prerequisites()).await
+    }
+
+    /// How many of these updates are bundled or named as a prerequisite by a held one that is not among them.
+    pub async fn needed(&self, ids: Vec<UpdateId>) -> Result<u64, Error> {
+        self.walk(move |core| core.needed(&ids)).await
     }
 
     /// Revisions that bundle this one.

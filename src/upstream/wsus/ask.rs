@@ -1,12 +1,12 @@
 //! One exchange: a request in its envelope, the head of the answer, and the body through a decoder on a thread that may
 //! block. Nothing is repeated here.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use reqwest::Response;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
 use crate::upstream::error::{Cause, cause_of};
@@ -15,7 +15,10 @@ use crate::upstream::wsus::Core;
 use crate::upstream::wsus::error::Trouble;
 use crate::upstream::wsus::pipe::{CHUNKS, Pipe, pump};
 use crate::wire::soap::Version;
-use crate::wire::wsusss::{Answer, Call, decode_answer, encode_request};
+use crate::wire::wsusss::{Answer, Call, Method, decode_answer, encode_request};
+
+/// How long an answer may take that a server has at hand, in stall timeouts: a service that was just started answers the first ones late.
+const AT_HAND: u32 = 3;
 
 const SOAP_ACTION: HeaderName = HeaderName::from_static("soapaction");
 
@@ -31,10 +34,14 @@ pub(super) async fn exchange<C: Call, T: Send + 'static>(
     // Waits here while the class is paused, so that no server waits for a reader.
     let mut flow = core.lane.flow();
     let mut left = request.len() as u64;
+    if let Some(pause) = core.lane.pause().filter(|_| core.troubles.pauses(true)) {
+        tracing::info!(host = core.label, "nothing is asked for now, since bandwidth.{pause}");
+    }
     while left > 0 {
         left = left.saturating_sub(flow.take(left).await);
     }
-    let response = send(core, url, fields::<C>(), request).await?;
+    core.troubles.pauses(false);
+    let response = send(core, url, C::METHOD, fields::<C>(), request).await?;
     core.troubles.answered();
     let (sender, receiver) = mpsc::channel(CHUNKS);
     let decoding = core.tasks.spawn_blocking(move || decode(Pipe::new(receiver)));
@@ -70,7 +77,7 @@ pub(super) async fn once<C: Call>(
     call: &C,
     len_max: usize,
 ) -> Result<Answer<C::Answer>, Trouble> {
-    let mut response = send(core, url, fields::<C>(), encode_request(call, Version::V11)).await?;
+    let mut response = send(core, url, C::METHOD, fields::<C>(), encode_request(call, Version::V11)).await?;
     let mut body = Vec::new();
     loop {
         match response.chunk().await {
@@ -95,10 +102,35 @@ fn fields<C: Call>() -> HeaderMap {
     fields
 }
 
-async fn send(core: &Core, url: &Url, fields: HeaderMap, request: Vec<u8>) -> Result<Response, Trouble> {
-    let limit = core.config.answer_timeout;
+/// How long the answer to it may take to begin: of lists and documents a server may have to make it first.
+fn limit(core: &Core, method: Method) -> Duration {
+    let longest = core.config.answer_timeout;
+    match method {
+        Method::GetAuthConfig | Method::GetAuthorizationCookie | Method::GetCookie | Method::GetConfigData => {
+            longest.min(core.config.http.stall_timeout.saturating_mul(AT_HAND))
+        }
+        _ => longest,
+    }
+}
+
+async fn send(
+    core: &Core,
+    url: &Url,
+    method: Method,
+    fields: HeaderMap,
+    request: Vec<u8>,
+) -> Result<Response, Trouble> {
+    let (limit, since) = (limit(core, method), Instant::now());
     let sending = core.client.post(url.clone()).headers(fields).body(request).send();
-    let response = match timeout(limit, sending).await {
+    tokio::pin!(sending);
+    let sent = if let Ok(sent) = timeout(core.config.http.stall_timeout.min(limit), &mut sending).await {
+        Ok(sent)
+    } else {
+        // From now on people see that nothing comes; it goes on all the same.
+        let _silent = core.is_silent(method, since, since + limit);
+        timeout_at(since + limit, sending).await
+    };
+    let response = match sent {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => {
             return Err(Trouble::Path(cause_of(error, core.proxy_label(), core.config.http.connect_timeout)));

@@ -127,14 +127,15 @@ impl Trouble {
 }
 
 impl Trouble {
-    /// Whether it does not look as if asking again would help: there is no such name, nobody listens, or who listens speaks something
-    /// else.
+    /// Whether it does not look as if asking again would help: there is no such name, nobody listens, or who listens says nothing or
+    /// speaks something else.
     pub(super) fn is_hopeless(&self) -> bool {
         match self {
             Self::Path(cause) => matches!(
                 cause,
                 Cause::NoName(_)
                     | Cause::Refused
+                    | Cause::Silent(_)
                     | Cause::Issuer
                     | Cause::Tls(_)
                     | Cause::NoTls

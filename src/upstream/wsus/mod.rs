@@ -37,13 +37,15 @@ pub(super) mod trust;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use reqwest::Client;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
 use crate::base::digest::Sha1;
+use crate::base::time::Timestamp;
 use crate::model::origin::Host;
 use crate::model::update::{Identity, UpdateId};
 use crate::pace::{Class, Governor, Lane};
@@ -52,7 +54,7 @@ use crate::upstream::proxy::Through;
 use crate::upstream::wsus::documents::Proof;
 use crate::upstream::wsus::patience::Tries;
 use crate::upstream::wsus::session::{Pool, Visitor};
-use crate::upstream::wsus::troubles::Troubles;
+use crate::upstream::wsus::troubles::{Silent, Troubles};
 use crate::wire::wsusss::Method;
 use crate::wire::wsusss::config::{ConfigData, GetConfigData};
 use crate::wire::wsusss::method::SERVER_SYNC_PATH;
@@ -62,7 +64,7 @@ pub use error::Error;
 pub use list::{Listed, Names, Pick, Wanted};
 pub use patience::Patience;
 pub use spool::{Content, Reader};
-pub use troubles::Waiting;
+pub use troubles::{Silence, Waiting};
 
 /// Microsoft's sync service.
 pub const MICROSOFT_URL: &str = "https://sws.update.microsoft.com";
@@ -91,7 +93,8 @@ pub struct Config {
     pub account_id: UpdateId,
     /// Proxy, roots, connect and stall timeouts of this upstream. Patience and hops do not count here.
     pub http: crate::upstream::Config,
-    /// How long the server may think before an answer begins. Microsoft's takes minutes for a list.
+    /// How long the server may think before an answer begins. Microsoft's takes minutes for a list. For what it has at hand, such as
+    /// cookies, three stall timeouts, where that is less. People see after one stall timeout that nothing comes.
     pub answer_timeout: Duration,
     /// What is repeated, and how often.
     pub patience: Patience,
@@ -270,6 +273,11 @@ impl Wsus {
         self.core.troubles.counts()
     }
 
+    /// A question on which the server has said nothing for longer than the stall timeout.
+    pub fn silence(&self) -> Option<Silence> {
+        self.core.troubles.silence()
+    }
+
     /// What is waited for before a question is asked again; `None` where answers come.
     pub fn waiting(&self) -> Option<Waiting> {
         self.core.troubles.waiting()
@@ -299,6 +307,22 @@ impl Wsus {
 }
 
 impl Core {
+    /// The server says nothing to a question that it was asked at `since`; for as long as the mark is held people see it.
+    fn is_silent(&self, method: Method, since: Instant, until: Instant) -> Silent<'_> {
+        let (now, wall) = (Instant::now(), Timestamp::from(SystemTime::now()));
+        let before = u64::try_from(now.saturating_duration_since(since).as_millis()).unwrap_or_default();
+        let silence = Silence {
+            host: self.label.clone(),
+            method,
+            since: Timestamp::from_ms(wall.ms().saturating_sub(before)),
+            until: wall.after(until.saturating_duration_since(now)),
+        };
+        if self.troubles.is_news(now) {
+            tracing::warn!(host = self.label, %method, "{silence}");
+        }
+        self.troubles.silent(silence)
+    }
+
     /// The proxy as messages name it, where it is asked through one.
     fn proxy_label(&self) -> Option<&str> {
         self.proxy.as_ref().map(|through| through.label.as_str())

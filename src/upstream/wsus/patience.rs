@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::upstream::error::Cause;
 use crate::upstream::retry::{bounded, jitter};
@@ -23,6 +23,10 @@ const UNREADABLE_MAX: u32 = 2;
 /// Attempts at a server that has said nothing yet, where what it does shows that asking again will not help and a person waits for the
 /// answer. More than one, for a server that is just beginning looks the same for a second or two.
 const HOPELESS_MAX: u32 = 3;
+
+/// Attempts at a server that takes the question and says nothing, though that took as long as the patience is: it hangs. More than one or
+/// two, since one that was just started may do so for a while.
+const SILENT_MAX: u32 = 3;
 
 /// Attempts at one question at most, however long the patience is: one a minute for a little more than an hour.
 const ATTEMPTS_MAX: u32 = 70;
@@ -46,6 +50,11 @@ impl Default for Patience {
 }
 
 impl Patience {
+    /// What is waited in all before the last attempt, before jitter.
+    fn waits(&self) -> Duration {
+        (1..self.attempts_max).map(|failures| back_off(self.first, self.longest, failures)).sum()
+    }
+
     /// As many attempts as fit into so much waiting between them; two at least. How long the attempts themselves take does not count:
     /// a list that ends after five minutes in a gateway's timeout is asked for again all the same.
     pub fn of(patience: Duration) -> Self {
@@ -91,6 +100,9 @@ pub(super) struct Tries<'a> {
     /// Attempts at an answer that breaks off.
     answers_max: u32,
     failures: u32,
+    /// For how long nothing at all came, and what was waited in between.
+    silent: Duration,
+    waited: Duration,
     broken: u32,
     unreadable: u32,
     authorizations: u32,
@@ -105,6 +117,8 @@ impl<'a> Tries<'a> {
             anchored: false,
             answers_max: core.config.patience.attempts_max,
             failures: 0,
+            silent: Duration::ZERO,
+            waited: Duration::ZERO,
             broken: 0,
             unreadable: 0,
             authorizations: 0,
@@ -158,6 +172,9 @@ impl<'a> Tries<'a> {
             Trouble::Path(cause @ Cause::ProxyCredentials { .. }) => Err(self.unavailable(cause.to_string(), None)),
             Trouble::Path(cause) => {
                 let why = cause.to_string();
+                if let Cause::Silent(time) = &cause {
+                    self.silent = self.silent.saturating_add(*time);
+                }
                 if cause.may_pass() {
                     self.broke(is_answers, is_hopeless, cause.retry_after(), why).await
                 } else {
@@ -222,6 +239,9 @@ impl<'a> Tries<'a> {
         if is_hopeless && self.core.troubles.wants_to_know() {
             attempts_max = attempts_max.min(HOPELESS_MAX);
         }
+        if !self.silent.is_zero() && self.silent.saturating_add(self.waited) >= self.core.config.patience.waits() {
+            attempts_max = attempts_max.min(SILENT_MAX.max(self.failures + 1));
+        }
         self.failures += 1;
         if self.failures >= attempts_max {
             return false;
@@ -230,6 +250,12 @@ impl<'a> Tries<'a> {
         let time = jitter(back_off).max(bounded(retry_after).unwrap_or_default());
         let waiting =
             Waiting { method: self.method, why: why.to_owned(), attempt: self.failures + 1, attempts_max, wait: time };
+        self.waited = self.waited.saturating_add(time);
+        if self.core.troubles.is_news(Instant::now()) {
+            let (host, method) = (self.core.label.as_str(), self.method);
+            let attempt = format!("{} of {attempts_max}", waiting.attempt);
+            tracing::warn!(host, %method, why, attempt, "the upstream does not answer as it should, and is asked again in {time:.1?}");
+        }
         self.core.troubles.wait(self.question, waiting);
         sleep(time).await;
         true

@@ -2,9 +2,13 @@
 //! starts a run against a server that is down must see so within seconds, and not after the last attempt.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
+use crate::base::time::Timestamp;
 use crate::upstream::error::Cause;
 use crate::upstream::wsus::error::Trouble;
 use crate::wire::wsusss::{Method, Reaction};
@@ -24,6 +28,49 @@ pub struct Waiting {
     pub wait: Duration,
 }
 
+/// A question that was asked, and to which nothing has come for longer than the stall timeout: a server that hangs, or one that has much to
+/// do for its answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Silence {
+    /// Who was asked, as messages name it.
+    pub host: String,
+    /// What is asked.
+    pub method: Method,
+    /// When it was.
+    pub since: Timestamp,
+    /// So long it is waited for; then it is asked again, or given up.
+    pub until: Timestamp,
+}
+
+impl fmt::Display for Silence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, method, since, until } = self;
+        // Some servers make a list for minutes before its first byte.
+        let may = if *method == Method::GetRevisionIdList { " (a list may take minutes)" } else { "" };
+        write!(
+            f,
+            "nothing comes: {host} was asked for {method} at {since} and has said nothing; it has until {until}, then it is asked \
+             again{may}"
+        )
+    }
+}
+
+/// A silence that goes on; it is over when this is dropped.
+#[derive(Debug)]
+pub(super) struct Silent<'a> {
+    troubles: &'a Troubles,
+    question: u64,
+}
+
+impl Drop for Silent<'_> {
+    fn drop(&mut self) {
+        self.troubles.lock().silences.remove(&self.question);
+    }
+}
+
+/// The log is told so often at most that the server does not do what it should: it may do so for hours.
+const NEWS_EVERY: Duration = Duration::from_mins(1);
+
 /// All that one conversation met.
 #[derive(Debug, Default)]
 pub(super) struct Troubles {
@@ -35,6 +82,12 @@ struct Met {
     counts: BTreeMap<&'static str, u64>,
     /// The wait that is shown, and of which question it is.
     waiting: Option<(u64, Waiting)>,
+    /// Questions to which nothing comes, as many as are under way, the oldest first.
+    silences: BTreeMap<u64, Silence>,
+    /// When the log was told last.
+    told: Option<Instant>,
+    /// Something waits since its bandwidth class is paused, which the log was told.
+    pauses: bool,
     /// How many questions there were.
     questions: u64,
     /// A person waits.
@@ -86,10 +139,36 @@ impl Troubles {
         met.waiting = None;
     }
 
+    /// A question that is under way is met with silence.
+    pub(super) fn silent(&self, silence: Silence) -> Silent<'_> {
+        let question = self.question();
+        self.lock().silences.insert(question, silence);
+        Silent { troubles: self, question }
+    }
+
+    pub(super) fn silence(&self) -> Option<Silence> {
+        self.lock().silences.first_key_value().map(|(_, silence)| silence.clone())
+    }
+
+    /// Whether the log is to be told of a failure.
+    pub(super) fn is_news(&self, now: Instant) -> bool {
+        let mut met = self.lock();
+        let is_news = met.told.is_none_or(|told| now.saturating_duration_since(told) >= NEWS_EVERY);
+        if is_news {
+            met.told = Some(now);
+        }
+        is_news
+    }
+
+    /// A question waits for the end of a pause, or does not; whether that is news.
+    pub(super) fn pauses(&self, does: bool) -> bool {
+        std::mem::replace(&mut self.lock().pauses, does) != does
+    }
+
     /// Something begins for which a person waits, or nobody.
     pub(super) fn begins(&self, attended: bool) {
         let mut met = self.lock();
-        (met.attended, met.heard) = (attended, false);
+        (met.attended, met.heard, met.told) = (attended, false, None);
     }
 
     /// Whether a person waits for the first word of the server.
@@ -173,5 +252,29 @@ mod tests {
         assert_eq!(shown(), Some(5));
         troubles.answered();
         assert_eq!(shown(), None);
+    }
+
+    #[test]
+    fn the_oldest_silence_is_shown_and_the_log_is_told_once_a_minute() {
+        let troubles = Troubles::default();
+        let silence = |host: &str| {
+            let (since, until) = (Timestamp::from_ms(0), Timestamp::from_ms(20_000));
+            troubles.silent(Silence { host: host.to_owned(), method: Method::GetCookie, since, until })
+        };
+        let shown = || troubles.silence().map(|silence| silence.host);
+        let one = silence("one");
+        let two = silence("two");
+        assert_eq!(shown().as_deref(), Some("one"));
+        drop(one);
+        assert_eq!(shown().as_deref(), Some("two"));
+        let told = troubles.silence().unwrap().to_string();
+        assert!(told.starts_with("nothing comes: two was asked for GetCookie at 1970-01-01T00:00:00"), "{told}");
+        drop(two);
+        assert_eq!(shown(), None);
+        let now = Instant::now();
+        assert!(troubles.is_news(now) && !troubles.is_news(now + NEWS_EVERY / 2) && troubles.is_news(now + NEWS_EVERY));
+        troubles.begins(false);
+        assert!(troubles.is_news(now), "another run");
+        assert!(troubles.pauses(true) && !troubles.pauses(true) && troubles.pauses(false));
     }
 }

@@ -34,6 +34,8 @@ mod catalog;
 mod endpoints;
 #[path = "support/made_catalog.rs"]
 mod made_catalog;
+#[path = "admin/rules.rs"]
+mod rules;
 
 struct Plane {
     handles: Handles,

@@ -45,6 +45,8 @@ mod recorded;
 mod registration;
 #[path = "catalog/replay.rs"]
 mod replay;
+#[path = "catalog/rules.rs"]
+mod rules;
 #[path = "support/small_store.rs"]
 mod small_store;
 #[path = "catalog/sync.rs"]

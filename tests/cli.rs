@@ -39,6 +39,8 @@ mod origin;
 mod paused;
 #[path = "cli/preflight.rs"]
 mod preflight;
+#[path = "cli/rules.rs"]
+mod rules;
 #[path = "cli/sync.rs"]
 mod sync;
 #[path = "cli/upstream.rs"]

@@ -240,6 +240,7 @@ pub async fn remove(
 async fn changed(handles: &Handles, change: Change, group: Group, by: String) -> Result<Json<view::Changed>, Problem> {
     tracing::info!(by, group = %group.0, ?change, "groups are changed");
     let tree = handles.store.approvals().change(change, by).await?;
+    handles.jobs.rules_changed();
     let group = tree.groups.get(group).map(|node| row(&tree, node));
     Ok(Json(view::Changed { group, effect: EFFECT.to_owned() }))
 }

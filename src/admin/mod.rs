@@ -6,8 +6,9 @@
 //! 1. it comes in over TCP ([`face`]) or the socket ([`socket`]), each with the [`Access`] that it grants;
 //! 2. [`guard`] refuses what the access does not allow, foreign hosts and cross-site calls, and bounds the time;
 //! 3. [`router`] finds the handler; each noun has a file: [`status`], [`content`], [`work`] (jobs), [`ask`] (explain,
-//!    doctor, settings), [`upstream`] (what stands above), [`bandwidth`], [`updates`] and [`filters`] (the catalog), [`endpoints`] (who scans), [`groups`] and [`approvals`]
-//!    (what is approved for whom), [`compliance`] (how updates stand on endpoints), [`plan`] (which files of it
+//!    doctor, settings), [`upstream`] (what stands above), [`bandwidth`], [`updates`] and [`filters`] (the catalog), [`endpoints`] (who scans),
+//!    [`groups`] and [`approvals`] (what is approved for whom), [`rules`] (what approves by itself), [`compliance`] (how updates stand on
+//!    endpoints), [`plan`] (which files of it
 //!    are brought ahead), [`health`], [`metrics`];
 //! 4. the handler asks the store or `jobs`, and [`present`] turns their values into the words of [`view`];
 //! 5. whatever went wrong is a [`error::Problem`]: a status, what is wrong, and what to do next.
@@ -33,6 +34,7 @@ pub mod plan;
 pub mod present;
 pub mod quarantine;
 pub mod router;
+pub mod rules;
 pub mod socket;
 pub mod status;
 pub mod sync;

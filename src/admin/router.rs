@@ -12,7 +12,7 @@ use http::{Method, StatusCode, Uri, header};
 use crate::admin::error::Problem;
 use crate::admin::{
     Access, BODY_BYTES_MAX, Handles, approvals, ask, bandwidth, bind, compliance, content, endpoints, filters, groups,
-    guard, health, metrics, plan, quarantine, status, sync, tls, updates, upstream, work,
+    guard, health, metrics, plan, quarantine, rules, status, sync, tls, updates, upstream, work,
 };
 
 /// Every address: method, path, and what it answers; for the reference.
@@ -134,6 +134,36 @@ pub const ADDRESSES: &[(&str, &str, &str)] = &[
         "/api/v1/licences/accept",
         "accepts licences, by update or by id: `{\"updates\": [..], \"licences\": [..]}`",
     ),
+    ("GET", "/api/v1/rules", "the rules that approve by themselves, with how many updates each is at"),
+    (
+        "POST",
+        "/api/v1/rules",
+        "a new rule: `{\"name\": \"Servers\", \"rings\": [{\"group\": \"Pilot\"}, {\"group\": \"Contoso\", \"after_days\": 7}], \"like\": {\"classifications\": [\"Security Updates\"], \"products\": [], \"severity\": \"important\", \"newest_days\": 60, \"stop_percent\": 10, \"stop_sample\": 10, \"deadline_days\": 3, \"enabled\": true}}`; or `\"ready_made\": \"patch-tuesday\"` with rings",
+    ),
+    (
+        "GET",
+        "/api/v1/rules/{name}",
+        "one rule with the updates that it is at, and what happened to it: `limit` (at most 10,000)",
+    ),
+    ("POST", "/api/v1/rules/{name}", "changes a rule: `name`, `rings`, and what is given of the same `like`"),
+    ("DELETE", "/api/v1/rules/{name}", "removes a rule; what it approved stays"),
+    (
+        "POST",
+        "/api/v1/rules/{name}/resume",
+        "has a rule go on with what it stopped at, or was held by: `{\"updates\": [\"KB5031234\"]}`, none for all",
+    ),
+    (
+        "POST",
+        "/api/v1/rule-runs",
+        "has the rules approve what is due, as a job: `{\"rule\": \"Servers\"}`, none for all",
+    ),
+    (
+        "GET",
+        "/api/v1/rule-preview",
+        "what the rules would approve, for whom and when: `rule`, `limit` (at most 10,000)",
+    ),
+    ("GET", "/api/v1/rule-history", "what happened to rules, those that are gone too: `limit` (at most 10,000)"),
+    ("GET", "/api/v1/rule-ready-made", "rules that need not be written"),
     (
         "GET",
         "/api/v1/endpoints",
@@ -267,6 +297,13 @@ pub fn router(handles: Handles, access: Access) -> Router {
         .route("/approvals/review", post(approvals::review))
         .route("/licences", get(approvals::licences::list))
         .route("/licences/accept", post(approvals::licences::accept))
+        .route("/rules", get(rules::list).merge(post(rules::add)))
+        .route("/rules/{name}", get(rules::show).merge(post(rules::set)).merge(delete(rules::remove)))
+        .route("/rules/{name}/resume", post(rules::resume))
+        .route("/rule-runs", post(rules::run))
+        .route("/rule-preview", get(rules::preview))
+        .route("/rule-history", get(rules::history))
+        .route("/rule-ready-made", get(rules::ready_made))
         .route("/plan", get(plan::show))
         .route("/plan/confirm", post(plan::confirm))
         .route("/prefetch", get(plan::prefetch))

@@ -55,6 +55,8 @@ impl Alone {
             draining: AtomicBool::new(false),
         };
         let policy = rooms::compliance(&loaded.typed()?);
+        let compliance = Compliance::new(&store);
+        jobs.judge_by(compliance.clone());
         let rows = settings(loaded);
         let handles = Handles {
             store: store.clone(),
@@ -66,7 +68,7 @@ impl Alone {
             turns: Turns::default(),
             tls: None,
             bandwidth: Bandwidth::default(),
-            reported: Reported::new(Compliance::new(&store), Arc::new(move || policy)),
+            reported: Reported::new(compliance, Arc::new(move || policy)),
             filters: None,
             above: None,
             endpoints: Roster::new(endpoints, typed.scan.site_networks.0.clone()),

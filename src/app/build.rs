@@ -279,6 +279,7 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
     scans.counters().register(&mut registry);
     let compliance = scans.compliance().clone();
     compliance.counters().register(&mut registry);
+    jobs.judge_by(compliance.clone());
     let scans = Arc::new(scans);
     let face = face.with_scans(Arc::clone(&scans));
     let control_address = control_bound.as_ref().map(Bound::address);

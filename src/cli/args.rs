@@ -11,6 +11,7 @@ use crate::cli::verbs::catalog::{FiltersVerb, PlanArgs, PrefetchVerb, UpdatesVer
 use crate::cli::verbs::compliance::ComplianceVerb;
 use crate::cli::verbs::content::ContentVerb;
 use crate::cli::verbs::endpoints::EndpointsVerb;
+use crate::cli::verbs::rules::RulesVerb;
 use crate::cli::verbs::sync::SyncVerb;
 use crate::cli::verbs::tls::TlsVerb;
 use crate::cli::verbs::upstream::UpstreamVerb;
@@ -346,6 +347,18 @@ Examples:
   waystation approvals license accept KB5031234"
     )]
     Approvals(ApprovalsVerb),
+
+    /// Have updates approved by themselves, ring by ring: a pilot first, the others some days later
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  waystation rules ready-made patch-tuesday --ring Pilot --ring Contoso:7
+  waystation rules preview
+  waystation rules list
+  waystation rules resume 'Patch Tuesday'"
+    )]
+    Rules(RulesVerb),
 
     /// Count which files the content policy wants: size, room, time; agree to the policy "all"
     #[command(after_help = "\

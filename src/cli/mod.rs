@@ -31,6 +31,7 @@ pub mod plan;
 pub mod print;
 pub mod question;
 mod refused;
+mod rules;
 mod shown;
 pub mod size;
 pub mod status;
@@ -106,6 +107,7 @@ fn dispatch(cli: Cli, out: Out) -> Result<(), Fail> {
         Verb::Updates(verb) => updates::run(&reach(&flags, out)?, verb, out),
         Verb::Groups(verb) => groups::run(&reach(&flags, out)?, verb, out),
         Verb::Approvals(verb) => approvals::run(&reach(&flags, out)?, verb, out),
+        Verb::Rules(verb) => rules::run(&reach(&flags, out)?, verb, out),
         Verb::Plan(plan) => plan::run(&reach(&flags, out)?, &plan, out),
         Verb::Prefetch(verb) => plan::prefetch(&reach(&flags, out)?, &verb, out),
         Verb::Upstream(verb) => upstream::run(&reach(&flags, out)?, verb, out),

@@ -12,7 +12,7 @@
 //! Beside the jobs that people start, [`clock`] runs the housekeeping: eviction all the time, a look through what is held when
 //! the catalog has changed, a slow scrub once a quarter; [`sync`] the runs of the catalog that its schedule asks for (`due` says
 //! when); [`prefetch`] brings what the content policy wants ([`content`]), of which the
-//! mode `all` waits for an [`agreement`].
+//! mode `all` waits for an [`agreement`]; [`rules`] approve by themselves, ring by ring.
 //! Explain, doctor and the mapping of an address to a name are plain calls, offered here so that the control plane needs
 //! to know neither `fill` nor `upstream`.
 //!
@@ -31,6 +31,7 @@ pub mod error;
 pub mod fetch;
 pub mod import;
 pub mod prefetch;
+pub mod rules;
 pub mod sync;
 mod target;
 pub mod verify;
@@ -53,6 +54,7 @@ use crate::jobs::board::{Board, Record, View};
 use crate::jobs::content::{Content, Planned};
 use crate::jobs::error::Error;
 use crate::jobs::prefetch::steer::{self, Steering};
+use crate::jobs::rules::Ruling;
 use crate::jobs::work::{Kind, Work};
 use crate::keep::evict::Evicted;
 use crate::keep::progress::Progress;
@@ -145,6 +147,7 @@ pub(in crate::jobs) struct Shared {
     begun: AtomicU64,
     pub(in crate::jobs) planned: Planned,
     pub(in crate::jobs) steering: Steering,
+    pub(in crate::jobs) ruling: Ruling,
     tasks: TaskTracker,
     /// Where jobs run, whichever runtime the question came from; `None` where the façade was made outside of one.
     runtime: Option<Handle>,
@@ -219,6 +222,7 @@ impl Jobs {
             scrub: Arc::new(Progress::default()),
             planned: Planned::default(),
             steering: Steering::default(),
+            ruling: Ruling::default(),
             tasks: TaskTracker::new(),
             runtime: Handle::try_current().ok(),
             cancel: CancellationToken::new(),
@@ -241,8 +245,9 @@ impl Jobs {
     }
 
     /// Starts the housekeeping: eviction, holding what is held against the catalog, the scheduled scrub, the scheduled runs of
-    /// the catalog, the prefetch. Once is enough.
+    /// the catalog, the prefetch, the rules. Once is enough.
     pub fn keep_house(&self) {
+        self.shared.spawn(rules::clock::by_itself(self.clone(), self.shared.cancel.child_token()));
         self.shared.spawn(clock::evict(Arc::clone(&self.shared), self.shared.cancel.child_token()));
         self.shared.spawn(clock::review(Arc::clone(&self.shared), self.shared.cancel.child_token()));
         if let Some(every) = self.shared.config.scrub_every {
@@ -297,6 +302,7 @@ impl Jobs {
                 Work::Definitions => sync::run(&shared, &record, RunKind::Definitions).await,
                 Work::Crosscheck => sync::run(&shared, &record, RunKind::Crosscheck).await,
                 Work::Prefetch => prefetch::run(&shared, &record).await,
+                Work::Rules { rule } => rules::run(&shared, &record, rule).await,
             };
             record.end(ended, shared.clock.now());
             drop(ending);

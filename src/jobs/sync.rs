@@ -251,6 +251,7 @@ pub(in crate::jobs) async fn run(shared: &Shared, record: &Record, kind: RunKind
             ended = &mut running => {
                 // However it ended: what it committed counts.
                 shared.review.notify_one();
+                shared.rules_due();
                 break ended;
             }
             _ = ticks.tick() => look(),

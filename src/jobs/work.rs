@@ -31,6 +31,8 @@ pub enum Kind {
     Prefetch,
     /// Holds the catalog against Microsoft's.
     Crosscheck,
+    /// Approves what the rules say.
+    Rules,
 }
 
 impl Kind {
@@ -45,6 +47,7 @@ impl Kind {
             Self::Sync => "sync",
             Self::Prefetch => "prefetch",
             Self::Crosscheck => "crosscheck",
+            Self::Rules => "rules",
         }
     }
 }
@@ -68,6 +71,11 @@ pub enum Work {
     Definitions,
     /// A comparison of the catalog with Microsoft's.
     Crosscheck,
+    /// Have the rules approve what is due.
+    Rules {
+        /// Only the rule with this number; else all.
+        rule: Option<u32>,
+    },
 }
 
 /// Fill these ahead of time.
@@ -136,6 +144,7 @@ impl Work {
             Self::Sync | Self::Definitions => Kind::Sync,
             Self::Crosscheck => Kind::Crosscheck,
             Self::Prefetch => Kind::Prefetch,
+            Self::Rules { .. } => Kind::Rules,
         }
     }
 
@@ -149,6 +158,7 @@ impl Work {
             // They write the same catalog, and the history has one of them at a time.
             Self::Sync | Self::Definitions | Self::Crosscheck => Some("sync".to_owned()),
             Self::Prefetch => Some("prefetch".to_owned()),
+            Self::Rules { .. } => Some("rules".to_owned()),
         }
     }
 
@@ -184,6 +194,7 @@ impl Work {
             Self::Prefetch => "what the content policy wants".to_owned(),
             Self::Definitions => "definition updates".to_owned(),
             Self::Crosscheck => "the catalog, compared with Microsoft's".to_owned(),
+            Self::Rules { .. } => "what the rules approve".to_owned(),
         }
     }
 
@@ -201,7 +212,12 @@ impl Work {
             Self::Verify(Verify { rate: Some(0), .. }) => {
                 refuse("a rate of 0 bytes a second would never end: give at least 1".to_owned())
             }
-            Self::Verify(_) | Self::Sync | Self::Definitions | Self::Crosscheck | Self::Prefetch => Ok(()),
+            Self::Verify(_)
+            | Self::Sync
+            | Self::Definitions
+            | Self::Crosscheck
+            | Self::Prefetch
+            | Self::Rules { .. } => Ok(()),
             Self::Import(work) if work.paths.is_empty() => {
                 refuse("nothing to import: give at least one path".to_owned())
             }

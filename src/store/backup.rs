@@ -14,6 +14,7 @@ use crate::store::error::Error;
 use crate::store::fleet::tables as fleet;
 use crate::store::identity;
 use crate::store::index;
+use crate::store::rules::tables as rules;
 use crate::store::tables::{
     ALIASES, DOCUMENTS, DOOMED, DRAFTS, EXPIRY, INTENTS, LEDGER, META, NAMES, NOTES, OUTDATED, PAYLOADS, PIECES, PINS,
     QUARANTINE, RECENCY, TOTALS, UNCHECKED, USED,
@@ -134,6 +135,9 @@ fn carried(visit: &mut impl Visit) -> Result<(), Error> {
     visit.table(approvals::LICENCES)?;
     visit.table(approvals::GROUPS)?;
     visit.table(approvals::MEMBERS)?;
+    visit.table(rules::RULES)?;
+    visit.table(rules::PROGRESS)?;
+    visit.table(rules::HISTORY)?;
     // Keys for cookies are in no copy: after a restore new ones are made, and endpoints shake hands anew.
     visit.table(fleet::SERVER)?;
     visit.table(fleet::ENDPOINTS)?;

@@ -23,7 +23,8 @@
 //!    room is needed (`space`), deleted or put into quarantine (`remove`; looked at and thrown out by `quarantine`).
 //!    What the catalog has come to say of it is found out by going through it (`review`).
 //! 6. Which updates there are, and which files they are made of, is the business of `catalog`; which endpoints, that of `fleet`; what is
-//!    approved for which of them, and their groups, that of `approvals`.
+//!    approved for which of them, and their groups, that of `approvals`; which rules approve by themselves, that of
+//!    `rules`.
 //! 7. The index is copied while in use (`backup`), put back (`restore`), or made anew from the proofs (`rebuild`).
 //!
 //! Every byte on the disk is described in `docs/store-format.md`.
@@ -79,6 +80,7 @@ mod recover;
 mod remove;
 mod restore;
 mod review;
+pub mod rules;
 mod seen;
 mod settle;
 mod sha1;
@@ -400,6 +402,11 @@ impl Store {
     /// What is approved for groups and endpoints, and the groups.
     pub fn approvals(&self) -> approvals::Approvals {
         approvals::Approvals::new(Arc::clone(&self.core))
+    }
+
+    /// The rules that approve by themselves.
+    pub fn rules(&self) -> rules::Rules {
+        rules::Rules::new(Arc::clone(&self.core))
     }
 
     /// What is kept of endpoints.

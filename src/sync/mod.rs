@@ -59,7 +59,7 @@ use crate::upstream::wsus::Wsus;
 
 pub use crate::sync::pardon::{Pardon, Pardoned};
 pub use crate::sync::progress::{Progress, Step};
-pub use crate::sync::tell::Teller;
+pub use crate::sync::tell::{StoppedRule, Teller};
 pub use crate::upstream::hook::Standing as HookStanding;
 pub use crate::upstream::wsus::{Silence, Waiting};
 
@@ -267,6 +267,13 @@ impl Runner {
     pub async fn test_hook(&self) -> Option<Result<Answer, String>> {
         let teller = self.shared.teller.as_ref()?;
         Some(teller.test(self.shared.clock.now()).await)
+    }
+
+    /// Tells who wants to hear it that a rule goes no further.
+    pub fn tell_stopped_rule(&self, told: &StoppedRule) {
+        if let Some(teller) = &self.shared.teller {
+            teller.stopped_rule(self.shared.clock.now(), told);
+        }
     }
 
     /// Ends what goes on beside runs, and waits for it. Runs are ended by their tokens, before.

@@ -1,4 +1,4 @@
-//! What is told of runs to who listens by HTTP: the events of the hook, as JSON. The log tells the same.
+//! What is told of runs, and of rules that stopped, to who listens by HTTP: the events of the hook, as JSON. The log tells the same.
 
 use serde::Serialize;
 
@@ -60,6 +60,27 @@ struct Body<'a> {
     node: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     run: Option<&'a Told<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<&'a StoppedRule>,
+}
+
+/// That a rule goes no further with some updates, since too many machines failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StoppedRule {
+    /// What it is called.
+    pub rule: String,
+    /// The group that would get the first of them next.
+    pub ring: String,
+    /// How many updates.
+    pub updates: u64,
+    /// The first of them: their articles, else their titles.
+    pub named: Vec<String>,
+    /// Machines that installed the first of them.
+    pub installed: u32,
+    /// Machines on which it failed.
+    pub failed: u32,
+    /// The same in words.
+    pub reason: String,
 }
 
 /// The word for how a run ended.
@@ -82,7 +103,16 @@ impl Teller {
             Outcome::Stopped => "sync-stopped",
             Outcome::Failed | Outcome::CutOff => "sync-failed",
         };
-        match self.event(kind, at, Some(run)) {
+        self.tell(self.event(kind, at, Some(run), None));
+    }
+
+    /// A rule goes no further. Never waits.
+    pub(in crate::sync) fn stopped_rule(&self, at: Timestamp, rule: &StoppedRule) {
+        self.tell(self.event("rule-stopped", at, None, Some(rule)));
+    }
+
+    fn tell(&self, event: Result<Event, String>) {
+        match event {
             Ok(event) => self.hook.tell(event),
             Err(error) => tracing::warn!(error, "an event is not told to the webhook"),
         }
@@ -93,15 +123,21 @@ impl Teller {
     /// # Errors
     /// Why there is nothing to tell.
     pub async fn test(&self, at: Timestamp) -> Result<Answer, String> {
-        let event = self.event("test", at, None)?;
+        let event = self.event("test", at, None, None)?;
         Ok(self.hook.try_once(&event).await)
     }
 
-    fn event(&self, kind: &'static str, at: Timestamp, run: Option<&Told<'_>>) -> Result<Event, String> {
+    fn event(
+        &self,
+        kind: &'static str,
+        at: Timestamp,
+        run: Option<&Told<'_>>,
+        rule: Option<&StoppedRule>,
+    ) -> Result<Event, String> {
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(|error| format!("no id can be made: {error}"))?;
         let id = format!("{:032x}", u128::from_be_bytes(random));
-        let body = Body { id: &id, event: kind, at: at.to_string(), node: &self.node, run };
+        let body = Body { id: &id, event: kind, at: at.to_string(), node: &self.node, run, rule };
         let body = serde_json::to_vec(&body).map_err(|error| error.to_string())?;
         Ok(Event { id, kind, body })
     }

@@ -593,6 +593,19 @@ async fn runs_are_told_to_the_webhook_signed_and_again_where_it_is_busy() {
     let tested = runner.test_hook().await.unwrap().unwrap();
     assert!(tested.is_taken() && tested.text == "ok", "{tested:?}");
     assert_eq!(next(&mut heard).await.0, "test");
+    // A rule that stopped is told the same way, and is no run.
+    runner.tell_stopped_rule(&waystation::sync::StoppedRule {
+        rule: "Patch Tuesday".to_owned(),
+        ring: "Contoso".to_owned(),
+        updates: 2,
+        named: vec!["KB5031234".to_owned(), "KB5031235".to_owned()],
+        installed: 8,
+        failed: 2,
+        reason: "2 of 10 established machines failed".to_owned(),
+    });
+    let (kind, _, told) = next(&mut heard).await;
+    assert_eq!((kind.as_str(), told.get("run")), ("rule-stopped", None));
+    assert_eq!((&told["rule"]["rule"], &told["rule"]["updates"]), (&json!("Patch Tuesday"), &json!(2)), "{told}");
     // What is told right before the end is told still.
     sim.fault(&json!({ "fault": "slow", "delay_ms": 60_000, "count": 100 })).unwrap();
     let cancel = CancellationToken::new();

@@ -8,10 +8,17 @@ use endpoint_sim::{Common, Crowd, Expected, Guid, Plan, Server, differs};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 use upstream_sim::{Character, Options, Sim};
+use waystation::base::time::{Clock, SystemClock};
+use waystation::jobs::{self, Jobs};
+use waystation::model::deployment::rules::{Ring, Rule, Stop, Takes};
+use waystation::model::group::{Level, Node as Entry};
+use waystation::model::policy::Group;
 use waystation::model::update::UpdateId;
+use waystation::store::approvals::Change;
 use waystation::store::catalog::Deciding;
 
 use crate::endpoints::Node;
+use crate::hand_clock::HandClock;
 
 const SOON: Duration = Duration::from_mins(2);
 
@@ -53,12 +60,17 @@ fn expected(sim: &Sim, decided: &Decided) -> (Expected, BTreeSet<Guid>) {
 /// All scan, and each has come to what it should: the first one asks until it is told, and then all others are.
 async fn settle(crowd: &mut Crowd, sim: &Sim, decided: &Decided) {
     let (expected, install) = expected(sim, decided);
+    come_to(crowd, &expected, &install).await;
+}
+
+/// The same with what they should come to.
+async fn come_to(crowd: &mut Crowd, expected: &Expected, install: &BTreeSet<Guid>) {
     let probe = crowd.agents().first_mut().unwrap();
     let mut last = None;
     let told = timeout(SOON, async {
         loop {
             let scan = probe.scan().await.unwrap();
-            last = differs(probe, &scan, &expected, &install);
+            last = differs(probe, &scan, expected, install);
             if last.is_none() {
                 break;
             }
@@ -66,9 +78,9 @@ async fn settle(crowd: &mut Crowd, sim: &Sim, decided: &Decided) {
     });
     assert!(told.await.is_ok(), "{last:?}");
     let scans = crowd.scan().await.unwrap();
-    crowd.check(&scans, &expected, &install).unwrap();
+    crowd.check(&scans, expected, install).unwrap();
     let again = crowd.scan().await.unwrap();
-    crowd.check(&again, &expected, &install).unwrap();
+    crowd.check(&again, expected, install).unwrap();
     assert!(
         again.iter().all(|scan| (scan.new, scan.gone, scan.changed, scan.rounds, scan.recovered) == (0, 0, 0, 2, 0))
     );
@@ -143,6 +155,103 @@ async fn each_machine_comes_to_what_it_should_need() {
     let after = expected(&sim, &decided).0.scope().clone();
     assert!(before.difference(&after).count() > 0 && after.difference(&before).count() > 0);
     settle(&mut crowd, &sim, &decided).await;
+    listening.drain(SOON).await;
+    node.close().await;
+}
+
+/// What a rule that names no classification takes, by the upstream's own data; and what of it needs a licence.
+fn taken(sim: &Sim) -> (BTreeSet<Guid>, BTreeSet<Guid>) {
+    let is_taken = |update: &&Value| {
+        update["expired"] == false && update["superseded"] == false && update["classification"] != "Upgrades"
+    };
+    let all: Vec<Value> = software(sim);
+    let taken: Vec<&Value> = all.iter().filter(is_taken).collect();
+    let licensed = taken.iter().filter(|update| update["licence"] == true).map(|update| guid(update)).collect();
+    (taken.into_iter().map(guid).collect(), licensed)
+}
+
+/// Runs the rules, and says what came of it.
+async fn rules(jobs: &Jobs) -> String {
+    let view = jobs.run_rules(None, "kim").await.unwrap();
+    assert_eq!(view.state.word(), "done", "{view:?}");
+    view.result.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_bring_ring_after_ring_what_did_not_fail() {
+    let options = Options {
+        character: Character::Wsus,
+        seed: 13,
+        updates: 160,
+        file_scale: 0.001,
+        eager: true,
+        ..Options::default()
+    };
+    let sim = Sim::start(options).unwrap();
+    let node = Node::below(&sim).await;
+    let pilots = Group(UpdateId::new([7; 16]));
+    let entry = Entry {
+        id: pilots,
+        name: "Pilot".into(),
+        level: Level::Group,
+        parent: Group::ALL_ENDPOINTS,
+        is_test: false,
+        asks_review: false,
+        rules: vec![],
+    };
+    node.store.approvals().change(Change::Add(entry), "kim".into()).await.unwrap();
+    let listening = node.listen(|_| ()).await;
+    let server = Server::find(&format!("http://{}", listening.addresses()[0]), None).unwrap();
+    let plan = Plan { machines: 16, seed: 31, at_once: 8, ..Plan::default() };
+    let mut common = Common::default();
+    common.group = Some("Pilot".into());
+    let mut pilot = Crowd::new(&server, &plan, &common);
+    let mut rest = Crowd::new(&server, &Plan { machines: 8, seed: 32, ..plan.clone() }, &Common::default());
+    let (expected, _) = expected(&sim, &Decided::default());
+    let none = BTreeSet::new();
+    come_to(&mut pilot, &expected, &none).await;
+    come_to(&mut rest, &expected, &none).await;
+
+    // By the rules' clock the machines have been there for more than a week.
+    let clock = HandClock::at(SystemClock.now().after(Duration::from_hours(24 * 8)).ms());
+    let jobs = Jobs::offline(jobs::Config::default(), node.store.clone(), clock.clone());
+    let rule = Rule {
+        name: "All".into(),
+        enabled: true,
+        takes: Takes::default(),
+        rings: vec![Ring { target: pilots, after: 0 }, Ring { target: Group::ALL_ENDPOINTS, after: 7 }],
+        stop: Some(Stop { percent: 0, sample: 1 }),
+        deadline: None,
+    };
+    let kept = node.store.rules().add(rule, "kim".into()).await.unwrap();
+    let (taken, licensed) = taken(&sim);
+    assert!(taken.len() > 30 && !licensed.is_empty(), "{} updates, {} with a licence", taken.len(), licensed.len());
+    assert_eq!(rules(&jobs).await, format!("{} approvals", taken.len()));
+    assert_eq!(rules(&jobs).await, "nothing was due");
+    let free: BTreeSet<Guid> = taken.difference(&licensed).copied().collect();
+    come_to(&mut pilot, &expected, &free).await;
+    come_to(&mut rest, &expected, &none).await;
+
+    // The pilots install, some of it fails, and they tell.
+    let done = timeout(SOON, pilot.install()).await.unwrap();
+    let failed: BTreeSet<Guid> = done.iter().flat_map(|done| &done.failed).map(|(id, _)| *id).collect();
+    assert!(!failed.is_empty() && failed.len() < free.len() / 2, "{} of {} failed", failed.len(), free.len());
+    pilot.agents().iter_mut().for_each(endpoint_sim::Agent::restart);
+    pilot.scan().await.unwrap();
+    pilot.report().await.unwrap();
+    clock.advance(Duration::from_hours(24 * 7));
+    let good: BTreeSet<Guid> = free.difference(&failed).copied().collect();
+    assert_eq!(rules(&jobs).await, format!("{} approvals; {} stopped by failures", good.len(), failed.len()));
+    assert_eq!(rules(&jobs).await, "nothing was due");
+    come_to(&mut rest, &expected, &good).await;
+
+    // Somebody says that it goes on; what waits for a licence does not.
+    let resumed = jobs.resume_rule(&kept, BTreeSet::new(), "kim").await.unwrap();
+    let resumed: BTreeSet<String> = resumed.stopped.iter().map(ToString::to_string).collect();
+    assert_eq!(resumed, failed.iter().map(ToString::to_string).collect());
+    assert_eq!(rules(&jobs).await, format!("{} approvals", failed.len()));
+    come_to(&mut rest, &expected, &free).await;
+    jobs.close().await;
     listening.drain(SOON).await;
     node.close().await;
 }

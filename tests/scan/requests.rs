@@ -269,13 +269,15 @@ fn reports_become_states() {
     };
     let mut event = told.events[5].clone();
     event.misc = ["U", "V"].map(|tag| format!("{tag}={}", list(tag).join(";"))).into();
-    let Some(What::Snapshot(states)) = meaning(&event, machine, now).unwrap().map(|told| told.what) else {
+    let Some(What::Snapshot(snapshot)) = meaning(&event, machine, now).unwrap().map(|told| told.what) else {
         panic!("it is a snapshot");
     };
     for (tag, state) in [("U", State::NotInstalled), ("V", State::Installed)] {
-        assert!(list(tag).iter().all(|id| states[&id.parse::<UpdateId>().unwrap()] == state));
+        assert!(list(tag).iter().all(|id| snapshot.states[&id.parse::<UpdateId>().unwrap()] == state));
     }
-    assert_eq!(states.len(), list("U").len() + list("V").len());
+    assert_eq!(snapshot.states.len(), list("U").len() + list("V").len());
+    // Native agents send these two lists alone: nothing is said of what failed or waits for a restart.
+    assert!(!snapshot.tells_failed && !snapshot.tells_restarts);
 }
 
 /// Whatever else is recorded is read too: a request that is added later must not go by unseen.

@@ -17,6 +17,8 @@ use super::*;
 
 #[path = "approvals.rs"]
 mod approvals;
+#[path = "rules.rs"]
+mod rules;
 #[path = "trust.rs"]
 mod trust;
 #[path = "wanted.rs"]

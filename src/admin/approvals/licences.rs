@@ -91,6 +91,7 @@ pub async fn accept(
     let eulas: Vec<UpdateId> = eulas.into_iter().collect();
     let accepted = handles.store.approvals().accept(eulas.clone(), by.clone()).await?;
     tracing::info!(by, licences = eulas.len(), accepted, "licences were accepted");
+    handles.jobs.rules_changed();
     let licences = eulas.into_iter().map(|eula| eula.to_string()).collect();
     Ok(Json(view::Accepted { accepted, licences, effect: EFFECT.to_owned() }))
 }

@@ -155,6 +155,7 @@ pub async fn set(
         "updates were approved for some"
     );
     handles.jobs.content_changed();
+    handles.jobs.rules_changed();
     Ok(Json(told(&handles, &tree, &known, &targets, said, changed).await?))
 }
 
@@ -321,6 +322,7 @@ pub async fn withdraw(
     }
     tracing::info!(by, updates = known.len(), targets = told_to.len(), changed, "approvals were withdrawn");
     handles.jobs.content_changed();
+    handles.jobs.rules_changed();
     let targets: Vec<Target> = told_to.into_iter().collect();
     Ok(Json(told(&handles, &tree, &known, &targets, Said::Inherit, changed).await?))
 }
@@ -340,6 +342,7 @@ pub async fn review(
     let ids: Vec<UpdateId> = shorts.iter().map(|short| short.identity.id).collect();
     let changed = approvals.review(ids, state, by.clone(), asked.why).await?;
     tracing::info!(by, updates = shorts.len(), changed, ?state, "a review went on");
+    handles.jobs.rules_changed();
     let tree = approvals.tree().await?;
     let asks: Vec<String> =
         tree.groups.iter().filter(|node| node.asks_review).map(|node| groups::path(&tree, node.id)).collect();

@@ -94,6 +94,7 @@ async fn decide(
     let changed = catalog.decide(ids.clone(), deciding, by.clone(), asked.why).await?;
     tracing::info!(by, updates = ids.len(), changed, "updates were decided");
     handles.jobs.content_changed();
+    handles.jobs.rules_changed();
     let numbers: Vec<u32> = found.iter().map(|short| short.number).collect();
     let decisions = catalog.decisions(ids.clone()).await?;
     let for_some = handles.store.approvals().approved(ids.clone()).await?;

@@ -13,6 +13,7 @@ pub mod groups;
 mod job;
 pub mod policy;
 mod requests;
+pub mod rules;
 mod status;
 mod sync;
 mod tls;

@@ -1,12 +1,15 @@
 //! Rules that approve by themselves, ring by ring: a pilot first, the others some days later, and no further where too many of those that
-//! tried it failed. Pure: what there is, what was released and what came of it goes in, the next step comes out.
+//! tried it failed. Pure: what there is, what was said and what came of it goes in, the next step comes out.
 //!
-//! 1. A rule takes what is offered, needs nothing newer in its place, and is of its classifications, products and severity. Upgrades and
-//!    drivers are in no rule that does not name them.
-//! 2. Its first ring gets an update when that is so many days old, each further one so many days after the one before it got it.
+//! 1. A rule takes what is offered, needs nothing newer in its place, and is of its classifications, products, severity and age. Upgrades
+//!    and drivers are in no rule that does not name them. What it began with it goes on with, also where something newer came meanwhile:
+//!    else a ring that comes after a month would never get anything.
+//! 2. Its first ring gets an update when that is so many days old, each further one so many days after the one before it was offered it:
+//!    as long as a licence or a review keeps a ring from it, nobody tries it, and the days do not count.
 //! 3. Before a further ring comes what the rings before it reported: where enough established machines tried it and more than
-//!    so many of a hundred failed, the rule stops there. It goes on when fewer fail, or when a person says so.
-//! 4. What a person said stands: a rule says nothing for whom somebody said something already.
+//!    so many of a hundred failed, the rule stops there, until a person says that it goes on.
+//! 4. What a person said stands. Where they said that a ring is to install it, the ring has it; where they said anything else, or took it
+//!    back, the rule goes no further before they say so.
 
 use std::collections::BTreeSet;
 
@@ -26,6 +29,8 @@ pub const RINGS_MAX: usize = 8;
 pub const NAME_MAX: usize = 64;
 /// The most days anywhere in a rule: a year.
 pub const DAYS_MAX: u32 = 366;
+/// Classifications, and products, that one rule names: a real catalog has some twenty of the first; of the others a family stands for many.
+pub const NAMED_MAX: usize = 256;
 /// Days after its first contact from which a machine counts for stopping a rule: what appears in order to be counted has to wait.
 pub const ESTABLISHED_DAYS: u32 = 7;
 
@@ -58,6 +63,8 @@ pub struct Takes {
     pub products: BTreeSet<UpdateId>,
     /// At least as severe.
     pub severity: Severity,
+    /// Not older than so many days when the rule begins with it: so that a new rule does not go back for years.
+    pub newest: Option<u32>,
 }
 
 /// One ring.
@@ -87,28 +94,56 @@ pub struct Candidate<'a> {
     pub categories: &'a [UpdateId],
     /// How severe.
     pub severity: Severity,
-    /// The day that it is of; `None` where it does not say, and then it is old enough.
+    /// The day that it is of; `None` where it does not say, and then it is old enough, and not too old.
     pub day: Option<Day>,
-    /// It can be approved, and is neither declined, expired nor superseded.
+    /// It can be approved, and is neither declined, refused nor expired.
     pub is_offered: bool,
+    /// Something newer does the same.
+    pub is_superseded: bool,
+    /// The rule gave it to a ring already.
+    pub is_begun: bool,
 }
 
-/// What a rule did with an update so far.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Progress {
-    /// When each ring got it, the first one first.
-    pub released: Vec<Timestamp>,
-    /// How many failures a person saw when they said that it goes on all the same.
-    pub overruled: Option<u32>,
+/// What is said of an update for a ring, or for the nearest group above it of which something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing.
+    Open,
+    /// That it is to be installed.
+    Has {
+        /// Since when the ring is offered it; `None` while a licence or a review keeps it from that.
+        since: Option<Timestamp>,
+    },
+    /// Something else, or it was taken back: by a person.
+    Otherwise,
+    /// The same, and a person said that the rule goes on all the same: past this ring.
+    Passed,
 }
 
 /// What established machines of the rings so far reported of an update.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tried {
     /// Installed it, or wait for a restart.
     pub installed: u32,
     /// Failed.
     pub failed: u32,
+}
+
+/// All that decides what a rule does next with an update.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// The update.
+    pub update: Candidate<'a>,
+    /// How each ring stands, in their order; what is not there is open.
+    pub rings: &'a [Standing],
+    /// It was stopped, with these reports, and nobody has said that it goes on.
+    pub stopped: Option<Tried>,
+    /// How many failures a person saw when they said that it goes on all the same.
+    pub overruled: Option<u32>,
+    /// What is reported now, by the rings that have it.
+    pub tried: Tried,
+    /// The time.
+    pub now: Timestamp,
 }
 
 /// What a rule does next with an update.
@@ -123,11 +158,21 @@ pub enum Step {
         /// When.
         until: Timestamp,
     },
+    /// The ring before the next one has it and is not offered it: a licence or a review is in the way.
+    Blocked {
+        /// The ring that is not offered it.
+        ring: usize,
+    },
+    /// A person said something else for this ring.
+    Held {
+        /// Which.
+        ring: usize,
+    },
     /// Too many failed.
     Stopped {
         /// The ring that would come next.
         ring: usize,
-        /// What was reported.
+        /// What was reported when it stopped.
         tried: Tried,
     },
     /// A ring gets it now.
@@ -139,6 +184,46 @@ pub enum Step {
     },
     /// All rings have it.
     Done,
+}
+
+/// A rule that need not be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadyMade {
+    /// See [`Rule::patch_tuesday`].
+    PatchTuesday,
+    /// See [`Rule::definitions`].
+    Definitions,
+}
+
+impl ReadyMade {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::PatchTuesday, Self::Definitions];
+
+    /// Its word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::PatchTuesday => "patch-tuesday",
+            Self::Definitions => "definitions",
+        }
+    }
+
+    /// What it does, for people.
+    pub const fn about(self) -> &'static str {
+        match self {
+            Self::PatchTuesday => {
+                "security updates, critical updates and update rollups of the last 60 days: the first ring on the day they come, each                  further one 7 days after the one before it, and no further where more than 10 percent of at least 10 machines failed"
+            }
+            Self::Definitions => "definition updates: at once, for every ring that is named",
+        }
+    }
+
+    /// It, for these rings.
+    pub fn rule(self, rings: &[Group]) -> Rule {
+        match self {
+            Self::PatchTuesday => Rule::patch_tuesday(rings),
+            Self::Definitions => Rule::definitions(rings),
+        }
+    }
 }
 
 /// Why a rule is not taken.
@@ -169,6 +254,28 @@ pub enum Error {
     /// A deadline on the day of the release.
     #[error("the rule {0:?} has a deadline of no days: machines have to hear of it before; write 1 or more")]
     Deadline(String),
+    /// Too many categories.
+    #[error("the rule {name:?} names {many} {what}; {NAMED_MAX} are the most: name a family instead of its products")]
+    Named {
+        /// Which rule.
+        name: String,
+        /// What.
+        what: &'static str,
+        /// How many.
+        many: usize,
+    },
+    /// An age at which nothing is left.
+    #[error(
+        "the rule {name:?} takes updates of the last {newest} days, and its first ring waits {after}: nothing would be left;          let it wait less, or take older ones"
+    )]
+    Age {
+        /// Which rule.
+        name: String,
+        /// Days that an update may be old.
+        newest: u32,
+        /// Days that the first ring waits.
+        after: u32,
+    },
     /// A stop that never is, or always.
     #[error(
         "the rule {name:?} stops above {percent} percent of {sample} machines; write 0 to 99 percent of at least one"
@@ -184,8 +291,9 @@ pub enum Error {
 }
 
 impl Rule {
-    /// The ready-made rule for what comes on the second Tuesday of a month: security updates, critical updates and rollups; the pilot at
-    /// once, each further ring a week after the one before it, and no further where more than a tenth of at least ten machines failed.
+    /// The ready-made rule for what comes on the second Tuesday of a month: security updates, critical updates and rollups of the last
+    /// two months; the first ring at once, each further ring a week after the one before it, and no further where more than a tenth of at
+    /// least ten machines failed.
     pub fn patch_tuesday(rings: &[Group]) -> Self {
         let weekly =
             rings.iter().enumerate().map(|(at, target)| Ring { target: *target, after: if at == 0 { 0 } else { 7 } });
@@ -194,6 +302,7 @@ impl Rule {
             enabled: true,
             takes: Takes {
                 classifications: [known::SECURITY_UPDATES, known::CRITICAL_UPDATES, known::UPDATE_ROLLUPS].into(),
+                newest: Some(60),
                 ..Takes::default()
             },
             rings: weekly.collect(),
@@ -202,13 +311,13 @@ impl Rule {
         }
     }
 
-    /// The ready-made rule for definition updates: at once, for everyone in a group.
-    pub fn definitions(target: Group) -> Self {
+    /// The ready-made rule for definition updates: at once, for everyone in these groups.
+    pub fn definitions(rings: &[Group]) -> Self {
         Self {
             name: "Definition updates".to_owned(),
             enabled: true,
             takes: Takes { classifications: [known::DEFINITION_UPDATES].into(), ..Takes::default() },
-            rings: vec![Ring { target, after: 0 }],
+            rings: rings.iter().map(|target| Ring { target: *target, after: 0 }).collect(),
             stop: None,
             deadline: None,
         }
@@ -227,9 +336,20 @@ impl Rule {
         if self.rings.iter().map(|ring| ring.target).collect::<BTreeSet<_>>().len() < self.rings.len() {
             return Err(Error::Twice(name()));
         }
-        let days = self.rings.iter().map(|ring| ring.after).chain(self.deadline);
+        let Takes { classifications, products, newest, .. } = &self.takes;
+        for (what, many) in [("classifications", classifications.len()), ("products", products.len())] {
+            if many > NAMED_MAX {
+                return Err(Error::Named { name: name(), what, many });
+            }
+        }
+        let days = self.rings.iter().map(|ring| ring.after).chain(self.deadline).chain(*newest);
         if let Some(days) = days.max().filter(|days| *days > DAYS_MAX) {
             return Err(Error::Days { name: name(), days });
+        }
+        if let (Some(newest), Some(after)) = (*newest, self.rings.first().map(|ring| ring.after))
+            && after >= newest
+        {
+            return Err(Error::Age { name: name(), newest, after });
         }
         if self.deadline == Some(0) {
             return Err(Error::Deadline(name()));
@@ -242,42 +362,67 @@ impl Rule {
         }
     }
 
-    /// Whether it is about an update.
-    pub fn takes(&self, update: &Candidate<'_>) -> bool {
-        let Takes { classifications, products, severity } = &self.takes;
+    /// Whether it is about an update, now.
+    pub fn takes(&self, update: &Candidate<'_>, now: Timestamp) -> bool {
+        let Takes { classifications, products, severity, newest } = &self.takes;
         let names = |wanted: &BTreeSet<UpdateId>| update.categories.iter().any(|category| wanted.contains(category));
-        let is_special = update.kind == Kind::Driver
-            || update.categories.contains(&known::UPGRADES)
-            || update.categories.contains(&known::DRIVERS);
-        let of_classification = if classifications.is_empty() { !is_special } else { names(classifications) };
+        let is_driver = update.kind == Kind::Driver || update.categories.contains(&known::DRIVERS);
+        let is_upgrade = update.categories.contains(&known::UPGRADES);
+        // Named means by their own classification: a product that has some names none of them.
+        let is_named = (!is_driver || classifications.contains(&known::DRIVERS))
+            && (!is_upgrade || classifications.contains(&known::UPGRADES));
+        let oldest = newest.map(|days| Day::from(now).number().saturating_sub(days));
+        let is_new =
+            !update.is_superseded && update.day.is_none_or(|day| oldest.is_none_or(|oldest| day.number() >= oldest));
         self.enabled
             && update.is_offered
-            && of_classification
+            && is_named
+            && (update.is_begun || is_new)
+            && (classifications.is_empty() || is_driver || names(classifications))
             && (products.is_empty() || names(products))
             && update.severity >= *severity
     }
 
-    /// What it does next with an update. `tried` is of all rings that have it.
-    pub fn step(&self, update: &Candidate<'_>, progress: &Progress, tried: Tried, now: Timestamp) -> Step {
-        if !self.takes(update) {
+    /// What it does next with an update.
+    pub fn step(&self, known: &Known<'_>) -> Step {
+        let Known { update, rings, stopped, overruled, tried, now } = known;
+        if !self.takes(update, *now) {
             return Step::Passes;
         }
-        let at = progress.released.len();
-        let Some(ring) = self.rings.get(at) else { return Step::Done };
-        let from = match progress.released.last() {
-            Some(released) => Some(*released),
-            None => update.day.map(Day::begin),
-        };
-        let until = from.map(|from| Timestamp::from_ms(from.ms().saturating_add(u64::from(ring.after) * DAY_MS)));
-        if let Some(until) = until.filter(|until| now < *until) {
-            return Step::Waits { ring: at, until };
+        let mut from = update.day.map(Day::begin);
+        let (mut has_any, mut blocked) = (false, None);
+        for (at, ring) in self.rings.iter().enumerate() {
+            match rings.get(at).copied().unwrap_or(Standing::Open) {
+                Standing::Passed => {}
+                Standing::Otherwise => return Step::Held { ring: at },
+                Standing::Has { since: Some(since) } => (from, has_any, blocked) = (Some(since), true, None),
+                Standing::Has { since: None } => (has_any, blocked) = (true, Some(at)),
+                Standing::Open => {
+                    if let Some(tried) = stopped {
+                        // What came in its place begins anew, and may mend what failed.
+                        let is_over = update.is_superseded;
+                        return if is_over { Step::Passes } else { Step::Stopped { ring: at, tried: *tried } };
+                    }
+                    if let Some(ring) = blocked {
+                        return Step::Blocked { ring };
+                    }
+                    let until = from.map(|from| later(from, ring.after)).filter(|until| now < until);
+                    if let Some(until) = until {
+                        return Step::Waits { ring: at, until };
+                    }
+                    if has_any && self.stop.is_some_and(|stop| stop.stops(*tried, *overruled)) {
+                        return Step::Stopped { ring: at, tried: *tried };
+                    }
+                    return Step::Releases { ring: at, deadline: self.deadline.map(|days| later(*now, days)) };
+                }
+            }
         }
-        if at > 0 && self.stop.is_some_and(|stop| stop.stops(tried, progress.overruled)) {
-            return Step::Stopped { ring: at, tried };
-        }
-        let days = |days: u32| Timestamp::from_ms(now.ms().saturating_add(u64::from(days) * DAY_MS));
-        Step::Releases { ring: at, deadline: self.deadline.map(days) }
+        Step::Done
     }
+}
+
+fn later(from: Timestamp, days: u32) -> Timestamp {
+    Timestamp::from_ms(from.ms().saturating_add(u64::from(days) * DAY_MS))
 }
 
 impl Stop {

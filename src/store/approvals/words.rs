@@ -74,7 +74,7 @@ fn said_of(row: &ApprovalRow) -> Result<Said, Error> {
 }
 
 impl ApprovalRow {
-    pub(super) fn is_withdrawn(&self) -> bool {
+    pub(crate) fn is_withdrawn(&self) -> bool {
         self.said == WITHDRAWN
     }
 
@@ -267,7 +267,7 @@ impl Tables<'_> {
 
     /// What is said for all endpoints of an update that was declined is not written: a decline is a decision of its own, and stays until
     /// it is taken back, or the update approved, as what it is.
-    fn say(&mut self, w: &mut Work<'_>, saying: &Saying) -> Result<u64, Error> {
+    pub(crate) fn say(&mut self, w: &mut Work<'_>, saying: &Saying) -> Result<u64, Error> {
         let mut changed = 0;
         for target in &saying.targets {
             let mut updates = saying.updates.clone();
@@ -360,8 +360,8 @@ impl Tables<'_> {
 }
 
 /// Names and reasons as they are kept.
-pub(super) const BY_MAX: usize = 256;
-pub(super) const WHY_MAX: usize = 1 << 10;
+pub(crate) const BY_MAX: usize = 256;
+pub(crate) const WHY_MAX: usize = 1 << 10;
 
 impl Core {
     pub(super) fn say(&self, mut saying: Saying) -> Result<u64, Error> {

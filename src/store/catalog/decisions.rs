@@ -33,7 +33,7 @@ use crate::store::tables::{decode, encode};
 use crate::store::writer::Room;
 
 /// Decisions that are kept: twice the largest catalog known.
-const DECISIONS_MAX: u64 = 200_000;
+pub(crate) const DECISIONS_MAX: u64 = 200_000;
 /// Lines of the log that tell of what was taken back.
 const GONE_MAX: u64 = DECISIONS_MAX;
 /// Lines that one transaction logs or forgets: publishing waits no longer than for these.

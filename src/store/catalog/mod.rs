@@ -31,7 +31,7 @@ pub(crate) mod apply;
 mod asked;
 mod blobs;
 pub(crate) mod decisions;
-mod facts;
+pub(crate) mod facts;
 mod gone;
 mod history;
 mod import;

@@ -8,6 +8,7 @@ use crate::model::name::OriginKey;
 use crate::model::update::{Identity, UpdateId};
 use crate::store::approvals::tables::{self as approvals, ApprovalKey};
 use crate::store::error::Error;
+use crate::store::rules::tables::{self as rules, ProgressKey};
 
 /// The id of an update.
 pub(crate) type Guid = [u8; 16];
@@ -462,6 +463,9 @@ pub(crate) struct Tables<'tx> {
     pub(crate) licences: Table<'tx, &'static Guid, &'static [u8]>,
     pub(crate) groups: Table<'tx, &'static Guid, &'static [u8]>,
     pub(crate) members: Table<'tx, &'static Guid, &'static [u8]>,
+    pub(crate) rules: Table<'tx, u32, &'static [u8]>,
+    pub(crate) rule_progress: Table<'tx, &'static ProgressKey, &'static [u8]>,
+    pub(crate) rule_history: Table<'tx, u64, &'static [u8]>,
 }
 
 impl<'tx> Tables<'tx> {
@@ -501,6 +505,9 @@ impl<'tx> Tables<'tx> {
             licences: tx.open_table(approvals::LICENCES)?,
             groups: tx.open_table(approvals::GROUPS)?,
             members: tx.open_table(approvals::MEMBERS)?,
+            rules: tx.open_table(rules::RULES)?,
+            rule_progress: tx.open_table(rules::PROGRESS)?,
+            rule_history: tx.open_table(rules::HISTORY)?,
         })
     }
 

@@ -30,6 +30,8 @@ use waystation::store::{self, Store};
 mod approvals;
 #[path = "admin/catalog.rs"]
 mod catalog;
+#[path = "admin/compliance.rs"]
+mod compliance;
 #[path = "admin/endpoints.rs"]
 mod endpoints;
 #[path = "support/made_catalog.rs"]

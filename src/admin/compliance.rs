@@ -1,12 +1,15 @@
 //! `/api/v1/compliance`: how updates stand on endpoints, and which of these keep to the policy.
 //!
-//! A filter by group belongs into [`ask::Which`] and [`ask::Wanted`], as a set of endpoints, and each group's own policy into
-//! [`Reported::policy`].
+//! Whom a question is about, and what each of them is held against, is made out for each question ([`scope`]); what groups ask of their
+//! endpoints is changed by [`policies`].
 
+pub mod policies;
+pub(in crate::admin) mod scope;
 mod words;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Json;
@@ -19,11 +22,12 @@ use crate::admin::error::Problem;
 use crate::admin::extract::{Asked, Named};
 use crate::admin::updates::{ask as updates_ask, find};
 use crate::admin::view::compliance as view;
-use crate::admin::{Handles, compliance::words as told};
+use crate::admin::{Handles, compliance::scope::Scope, compliance::words as told};
 use crate::base::time::Timestamp;
 use crate::fleet::compliance::ask::{self, Wanted, Which};
 use crate::fleet::compliance::{Compliance, board::Board};
 use crate::fleet::error::Error;
+use crate::fleet::scan::Newcomer;
 use crate::model::compliance::Policy;
 use crate::model::deployment::Endpoint;
 use crate::model::relations::Target;
@@ -41,11 +45,16 @@ const RESTARTS_MAX: usize = 20_000;
 
 const DAY_MS: u64 = 86_400_000;
 
+/// What a machine that comes for the first time must evaluate, asked of whoever answers scans.
+pub type AskNewcomer = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Option<Newcomer>> + Send>> + Send + Sync>;
+
 /// What endpoints reported, and what it is held against.
 #[derive(Clone)]
 pub struct Reported {
     compliance: Compliance,
     policy: Arc<dyn Fn() -> Policy + Send + Sync>,
+    /// `None` where no scans are answered.
+    newcomer: Option<AskNewcomer>,
     /// By the number of a revision: it says the same for ever.
     restarts: Arc<Mutex<HashMap<u32, Reboot>>>,
 }
@@ -59,10 +68,16 @@ impl fmt::Debug for Reported {
 impl Reported {
     /// What was reported, held against the policy that is in force when somebody asks.
     pub fn new(compliance: Compliance, policy: Arc<dyn Fn() -> Policy + Send + Sync>) -> Self {
-        Self { compliance, policy, restarts: Arc::default() }
+        Self { compliance, policy, newcomer: None, restarts: Arc::default() }
     }
 
-    /// The policy now.
+    /// The same, where a new machine's first scan is known too.
+    #[must_use]
+    pub fn with_newcomer(self, newcomer: AskNewcomer) -> Self {
+        Self { newcomer: Some(newcomer), ..self }
+    }
+
+    /// What holds for all endpoints now.
     fn policy(&self) -> Policy {
         (self.policy)()
     }
@@ -103,11 +118,29 @@ impl From<Error> for Problem {
     }
 }
 
+/// What the overview can be asked.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskSummary {
+    /// Only endpoints of this group and of those below it: name, path or id.
+    group: Option<String>,
+}
+
 /// `GET /api/v1/compliance`.
-pub async fn summary(Shared(handles): Shared<Arc<Handles>>) -> Result<Json<view::Summary>, Problem> {
-    let (policy, now) = (handles.reported.policy(), handles.clock.now());
-    let summary = handles.reported.look(move |board| ask::summary(board, &policy, now)).await?;
-    Ok(Json(told::summary(&summary, &policy)))
+pub async fn summary(
+    Shared(handles): Shared<Arc<Handles>>,
+    Asked(asked): Asked<AskSummary>,
+) -> Result<Json<view::Summary>, Problem> {
+    let (scope, now) = (Scope::new(&handles, asked.group.as_deref()).await?, handles.clock.now());
+    let (policies, among) = (Arc::clone(&scope.policies), scope.among.clone());
+    let ask = move |board: &Board| ask::summary_of(board, &policies, among.as_ref(), now);
+    let summary = handles.reported.look(ask).await?;
+    let newcomer = match &handles.reported.newcomer {
+        Some(ask) => ask().await,
+        None => None,
+    };
+    let newcomer = newcomer.as_ref().map(told::newcomer);
+    Ok(Json(view::Summary { newcomer, ..told::summary(&summary, &scope, asked.group) }))
 }
 
 fn rows(limit: Option<usize>) -> Result<usize, Problem> {
@@ -136,6 +169,8 @@ pub struct AskEndpoints {
     update: Option<String>,
     /// `not-installed`, `downloaded`, `installed`, `failed`, `pending-restart`; with `update` also `unknown` and `not-applicable`.
     state: Option<String>,
+    /// Only those of this group and of those below it: name, path or id.
+    group: Option<String>,
     /// The `next` of the page before.
     after: Option<String>,
     /// Rows wanted.
@@ -154,15 +189,17 @@ pub async fn endpoints(
         Some(name) => Some(find::id(&catalog, name).await?),
         None => None,
     };
+    let scope = Scope::new(&handles, asked.group.as_deref()).await?;
     let which = Which {
         class: asked.verdict.as_deref().map(told::class_of).transpose()?,
         compliant: asked.compliant,
         restart: asked.restart,
         update,
         state: asked.state.as_deref().map(told::state_of).transpose()?,
+        among: scope.among.clone(),
     };
-    let (policy, now) = (handles.reported.policy(), handles.clock.now());
-    let ask = move |board: &Board| ask::endpoints(board, &which, &policy, now, after, limit + 1);
+    let (policies, now) = (Arc::clone(&scope.policies), handles.clock.now());
+    let ask = move |board: &Board| ask::endpoints(board, &which, &policies, now, after, limit + 1);
     let (mut found, total) = handles.reported.look(ask).await?;
     let more = found.len() > limit;
     found.truncate(limit);
@@ -170,7 +207,7 @@ pub async fn endpoints(
     let mut rows = Vec::with_capacity(found.len());
     for seen in found {
         let name = handles.store.fleet().endpoint(seen.endpoint).await?.map(|known| known.registration.name);
-        rows.push(told::endpoint(&seen, name));
+        rows.push(told::endpoint(&seen, name, &scope));
     }
     Ok(Json(view::Endpoints { rows, total, next }))
 }
@@ -191,13 +228,14 @@ pub async fn endpoint(
 ) -> Result<Json<view::Whole>, Problem> {
     let record = meant::record(&handles, &text).await?;
     let (endpoint, name) = (record.registration.endpoint, Some(record.registration.name));
-    let (policy, now) = (handles.reported.policy(), handles.clock.now());
+    let (scope, now) = (Scope::new(&handles, None).await?, handles.clock.now());
+    let policies = Arc::clone(&scope.policies);
     let history = handles.reported.compliance.history(endpoint).await?;
     let ask = move |board: &Board| {
         let row = board.row(endpoint)?;
         // An update that has a number keeps it.
         let changed = history.into_iter().rev().filter_map(|one| Some((board.known(one.number)?.id, one)));
-        let seen = ask::seen(board, endpoint, row, &policy, now);
+        let seen = ask::seen(board, endpoint, row, &policies, now);
         Some((seen, ask::stands(board, row), changed.collect::<Vec<_>>()))
     };
     let Some((seen, mut stands, changes)) = handles.reported.look(ask).await? else { return Err(absent(&text)) };
@@ -208,7 +246,7 @@ pub async fn endpoint(
         (one.missing_since.is_none(), !one.state.is_missing(), std::cmp::Reverse(severity), one.update)
     });
     Ok(Json(view::Whole {
-        short: told::endpoint(&seen, name),
+        short: told::endpoint(&seen, name, &scope),
         self_reported: true,
         states: stands.iter().map(|one| told::stands(one, shorts.get(&one.update))).collect(),
         history: changes.iter().map(|(id, one)| told::change(*id, one, shorts.get(id))).collect(),
@@ -229,6 +267,8 @@ async fn shorts(catalog: &Catalog, mut ids: Vec<UpdateId>) -> Result<HashMap<Upd
 pub struct AskUpdates {
     /// Only of this endpoint, by client id or name.
     endpoint: Option<String>,
+    /// Counted on endpoints of this group and of those below it alone: name, path or id.
+    group: Option<String>,
     /// The least severity.
     severity: Option<String>,
     /// Name or id.
@@ -282,6 +322,10 @@ async fn lines(handles: &Handles, asked: AskUpdates, missing: bool) -> Result<vi
         products: updates_ask::products(&tree, asked.product.as_deref())?,
         licence: asked.eula.as_deref().map(told::licence_of).transpose()?,
         made_before: asked.age.map(before),
+        among: match &asked.group {
+            Some(group) => scope::among(handles, group).await?,
+            None => None,
+        },
     };
     let mut found = handles.reported.look(move |board| ask::updates(board, &wanted)).await?;
     if let Some(wanted) = restart {

@@ -16,6 +16,7 @@ use axum::extract::State;
 use http::StatusCode;
 use serde::Deserialize;
 
+use crate::admin::compliance::scope::among;
 use crate::admin::error::Problem;
 use crate::admin::extract::{Asked, Given, Named};
 use crate::admin::view::endpoints as view;
@@ -52,6 +53,8 @@ pub struct Ask {
     roaming: Option<bool>,
     /// Only those that were not heard of for so many days.
     unseen_days: Option<u32>,
+    /// Only those of this group and of those below it: name, path or id.
+    group: Option<String>,
     /// The `next` of the page before.
     after: Option<String>,
     /// Rows wanted.
@@ -75,6 +78,7 @@ impl Ask {
             clones: self.clones.unwrap_or(false),
             roaming: self.roaming,
             unseen_since: self.unseen_days.map(since).transpose()?,
+            among: None,
         })
     }
 
@@ -105,7 +109,10 @@ pub async fn list(
     State(handles): State<Arc<Handles>>,
     Asked(ask): Asked<Ask>,
 ) -> Result<Json<view::Endpoints>, Problem> {
-    let (sieve, limit) = (ask.sieve(handles.clock.now())?, ask.rows()?);
+    let (mut sieve, limit) = (ask.sieve(handles.clock.now())?, ask.rows()?);
+    if let Some(group) = &ask.group {
+        sieve.among = among(&handles, group).await?;
+    }
     let after = ask.after.as_deref().map(place).transpose()?;
     // It is never closed.
     let _turn = handles.turns.listing.acquire().await;

@@ -198,26 +198,38 @@ pub const ADDRESSES: &[(&str, &str, &str)] = &[
     (
         "GET",
         "/api/v1/compliance",
-        "how updates stand on endpoints, by what these reported: endpoints that miss some, are up to date, keep to the policy",
+        "how updates stand on endpoints, by what these reported: endpoints that miss some, are up to date, keep to the policy; `group` for those of one and of those below it",
     ),
     (
         "GET",
         "/api/v1/compliance/endpoints",
         "the endpoints with what they come to, by page: `after`, `limit` (at most 500), `verdict`, `compliant`, `restart`, \
-         `update`, `state`",
+         `update`, `state`, `group`",
     ),
     ("GET", "/api/v1/compliance/endpoints/{name}", "one endpoint with all its updates, by client id or name"),
     (
         "GET",
         "/api/v1/compliance/updates",
         "the updates that endpoints reported, with how many have each in which state, by page: `after`, `limit` (at most 500), \
-         `endpoint`, `severity`, `classification`, `product`, `restart`, `eula`, `age`",
+         `endpoint`, `group`, `severity`, `classification`, `product`, `restart`, `eula`, `age`",
     ),
     (
         "GET",
         "/api/v1/compliance/missing",
         "the same of those that are missing somewhere, and neither superseded nor declined",
     ),
+    (
+        "GET",
+        "/api/v1/compliance/policies",
+        "what endpoints must keep to: all of them, and those of groups with a word of their own",
+    ),
+    ("GET", "/api/v1/compliance/policies/{group}", "the same of one group, with which group says what of it"),
+    (
+        "POST",
+        "/api/v1/compliance/policies/{group}",
+        "says something for a group and those below it: `{\"severity\": \"critical\", \"missing_days\": 7, \"scan_days\": 3, \"restart_days\": 2, \"clear\": []}`; what is not named stays, what stands in `clear` comes from above",
+    ),
+    ("DELETE", "/api/v1/compliance/policies/{group}", "lets all of it come from above"),
     ("GET", "/api/v1/filters", "what of Microsoft's catalog is wanted, by name, and who set it"),
     ("GET", "/api/v1/filters/available", "the categories that the catalog has, as a tree"),
     (
@@ -314,6 +326,13 @@ pub fn router(handles: Handles, access: Access) -> Router {
         .route("/compliance/endpoints/{name}", get(compliance::endpoint))
         .route("/compliance/updates", get(compliance::updates))
         .route("/compliance/missing", get(compliance::missing))
+        .route("/compliance/policies", get(compliance::policies::list))
+        .route(
+            "/compliance/policies/{group}",
+            get(compliance::policies::show)
+                .merge(post(compliance::policies::set))
+                .merge(delete(compliance::policies::unset)),
+        )
         .route("/filters", get(filters::show).merge(delete(filters::reset_all)))
         .route("/filters/available", get(filters::available))
         .route("/filters/{key}", post(filters::set).merge(delete(filters::reset)))

@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::bandwidth::Bandwidth;
-use crate::admin::compliance::Reported;
+use crate::admin::compliance::{AskNewcomer, Reported};
 use crate::admin::socket::Socket;
 use crate::admin::{self, Handles, NodeFacts, Turns, view};
 use crate::app::bandwidth::Changer;
@@ -281,6 +281,7 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
     compliance.counters().register(&mut registry);
     jobs.judge_by(compliance.clone());
     let scans = Arc::new(scans);
+    let newcomer = newcomer(&scans);
     let face = face.with_scans(Arc::clone(&scans));
     let control_address = control_bound.as_ref().map(Bound::address);
     // The socket belongs to the control plane's runtime.
@@ -325,7 +326,7 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
         turns: Turns::default(),
         tls: certificate.clone(),
         bandwidth: Bandwidth { governor: governor.clone(), changing: Some(changer.changing()) },
-        reported: reported(compliance, &settings, &typed),
+        reported: reported(compliance, &settings, &typed).with_newcomer(newcomer),
         above: Some(above(Arc::clone(&run_time), facts.id.clone(), governor.clone())),
         filters: Some(filters::changing(run_time, jobs.clone())),
         endpoints: Roster::new(endpoints, typed.scan.site_networks.0.clone()),
@@ -374,6 +375,15 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
         pace,
         http: http_addresses,
         https: https_addresses,
+    })
+}
+
+/// What a new machine's first scan has to bring, for those who look at the node.
+fn newcomer(scans: &Arc<Scans>) -> AskNewcomer {
+    let scans = Arc::clone(scans);
+    Arc::new(move || {
+        let scans = Arc::clone(&scans);
+        Box::pin(async move { scans.newcomer().await })
     })
 }
 

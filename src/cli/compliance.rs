@@ -1,5 +1,7 @@
 //! `compliance summary|endpoints|updates|missing|show`: how updates stand on endpoints, as these reported.
 
+mod policy;
+
 use std::fmt::Display;
 
 use serde::de::DeserializeOwned;
@@ -23,15 +25,17 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: ComplianceVerb, out: Out) -> Re
         ComplianceVerb::Endpoints(Machines { printed, .. })
         | ComplianceVerb::Updates(Patches { printed, .. })
         | ComplianceVerb::Missing(Patches { printed, .. }) => printed.csv,
-        ComplianceVerb::Summary | ComplianceVerb::Show { .. } => false,
+        ComplianceVerb::Summary { csv, .. } => *csv,
+        ComplianceVerb::Show { .. } | ComplianceVerb::Policy(_) => false,
     };
     if csv && out.is_json() {
         return Err(Fail::usage("--csv and --json cannot both be printed", "leave one of them out"));
     }
     super::with(Node::any(loaded, false)?, async |node| match verb {
-        ComplianceVerb::Summary => {
-            let summary: Summary = node.get("/api/v1/compliance").await?;
-            out.both(&summary, people)
+        ComplianceVerb::Summary { group, .. } => {
+            let of = group.map(|group| format!("?group={}", segment(&group))).unwrap_or_default();
+            let summary: Summary = node.get(&format!("/api/v1/compliance{of}")).await?;
+            if csv { out.raw(summary_csv(&summary)) } else { out.both(&summary, people) }
         }
         ComplianceVerb::Endpoints(which) => {
             let query = machines(&which);
@@ -48,6 +52,7 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: ComplianceVerb, out: Out) -> Re
             let whole: Whole = node.get(&format!("/api/v1/compliance/endpoints/{}", segment(&endpoint))).await?;
             out.both(&whole, one)
         }
+        ComplianceVerb::Policy(verb) => policy::run(node, verb, out).await,
     })
 }
 
@@ -70,12 +75,14 @@ fn machines(which: &Machines) -> String {
         ("restart", which.restart.then(|| "true".to_owned())),
         ("update", which.update.clone()),
         ("state", which.state.clone()),
+        ("group", which.group.clone()),
     ])
 }
 
 fn patches(which: &Patches) -> String {
     query([
         ("endpoint", which.endpoint.clone()),
+        ("group", which.group.clone()),
         ("severity", which.severity.clone()),
         ("classification", which.classification.clone()),
         ("product", which.product.clone()),
@@ -134,16 +141,14 @@ fn whole(time: Option<Time>) -> String {
 
 fn people(summary: &Summary) -> String {
     if summary.endpoints == 0 {
-        return NOBODY.to_owned();
+        let nobody = if summary.group.is_some() { "no endpoint is in that group\n" } else { NOBODY };
+        return format!("{nobody}{}", newcomer(summary));
     }
     let mut grid = Grid::new(&["", ">", ""]);
-    let policy = &summary.policy;
-    let level =
-        if policy.severity == "any" { "any update".to_owned() } else { format!("{} or worse", policy.severity) };
-    let terms = format!(
-        "nothing missing for more than {} days ({level}), a scan within {} days, no restart pending for more than {}",
-        policy.missing_days, policy.scan_days, policy.restart_days
-    );
+    let mut terms = policy::terms(&summary.policy);
+    if summary.group_policies > 0 {
+        terms.push_str("; groups with a policy of their own: `waystation compliance policy show`");
+    }
     for (what, many, more) in [
         ("endpoints", summary.endpoints, String::new()),
         ("up to date", summary.up_to_date, String::new()),
@@ -174,6 +179,48 @@ fn people(summary: &Summary) -> String {
         add(&mut text, format_args!("\n{}", grid.text()));
     }
     text.push_str("\nall of it is what endpoints say of themselves\n");
+    text.push_str(&newcomer(summary));
+    text
+}
+
+/// What a new machine has to evaluate, and whether that is near what it does at all.
+fn newcomer(summary: &Summary) -> String {
+    let Some(newcomer) = &summary.newcomer else { return String::new() };
+    let mut text = format!(
+        "a new machine evaluates {} ({}), in {} at most of the {} that an agent makes\n",
+        size::counted(newcomer.updates, "update"),
+        size::bytes(newcomer.bytes),
+        size::counted(newcomer.rounds, "round"),
+        newcomer.rounds_max
+    );
+    if newcomer.near_limit {
+        text.push_str(
+            "that is near the limit, with prerequisites beside: narrow scan.detect_days, scan.detect_products or \
+             scan.detect_classifications, or decline what nobody wants\n",
+        );
+    }
+    text
+}
+
+fn summary_csv(summary: &Summary) -> String {
+    let mut text = String::new();
+    csv::row(&mut text, ["what", "endpoints", "updates", "missing"]);
+    for (what, many) in [
+        ("endpoints", summary.endpoints),
+        ("up-to-date", summary.up_to_date),
+        ("missing", summary.missing),
+        ("not-scanned", summary.not_scanned),
+        ("failed", summary.failed),
+        ("restart-pending", summary.restart_pending),
+        ("compliant", summary.compliant),
+        ("not-compliant", summary.not_compliant),
+    ] {
+        csv::row(&mut text, [what.to_owned(), many.to_string(), String::new(), String::new()]);
+    }
+    for row in &summary.by_severity {
+        let counts = [row.endpoints, row.updates, row.missing].map(|many| many.to_string());
+        csv::row(&mut text, [format!("severity-{}", row.severity)].into_iter().chain(counts));
+    }
     text
 }
 
@@ -240,6 +287,7 @@ fn endpoints_csv(rows: &[Endpoint]) -> String {
         "low",
         "unspecified",
         "failed",
+        "policies",
     ];
     csv::row(&mut text, heads);
     for row in rows {
@@ -256,7 +304,8 @@ fn endpoints_csv(rows: &[Endpoint]) -> String {
             row.scan_error.clone().unwrap_or_default(),
             whole(row.restart_since),
         ];
-        csv::row(&mut text, begin.into_iter().chain(cells.iter().map(ToString::to_string)));
+        let cells = cells.iter().map(ToString::to_string).chain([row.policies.join("; ")]);
+        csv::row(&mut text, begin.into_iter().chain(cells));
     }
     text
 }
@@ -411,6 +460,9 @@ fn one(whole: &Whole) -> String {
     for reason in &short.reasons {
         add(&mut text, format_args!("  {reason}\n"));
     }
+    if short.policies.iter().any(|group| group != "all") {
+        add(&mut text, format_args!("held against the policies of {}\n", short.policies.join(", ")));
+    }
     add(&mut text, format_args!("last scan: {}\n", short.scanned.map_or("never".to_owned(), |at| at.to_string())));
     if let (Some(at), Some(error)) = (short.scan_failed, &short.scan_error) {
         add(&mut text, format_args!("a scan failed: {at} with {error}\n"));
@@ -467,9 +519,10 @@ mod tests {
             restart: true,
             update: Some("KB 1".into()),
             state: None,
+            group: Some("Contoso/Berlin".into()),
             printed,
         };
-        assert_eq!(machines(&which), "&compliant=false&restart=true&update=KB%201");
+        assert_eq!(machines(&which), "&compliant=false&restart=true&update=KB%201&group=Contoso%2FBerlin");
         assert!(endpoints(&Endpoints::default(), false).contains("WUStatusServer"));
         assert_eq!(endpoints(&Endpoints::default(), true), "no endpoint fits\n");
         assert!(patched(&Updates::default(), true, false).contains("nothing is missing"));
@@ -484,6 +537,6 @@ mod tests {
         }))
         .unwrap();
         let text = endpoints_csv(&[row]);
-        assert_eq!(text.lines().nth(1), Some("i,\"'=1+1\",missing,false,\"a; b\",,,,,3,2,1,0,0,0,1"));
+        assert_eq!(text.lines().nth(1), Some("i,\"'=1+1\",missing,false,\"a; b\",,,,,3,2,1,0,0,0,1,"));
     }
 }

@@ -55,6 +55,7 @@ fn query(sieve: &Sieve) -> String {
         ("clones", sieve.clones.then_some("true")),
         ("roaming", sieve.roaming.then_some("true")),
         ("unseen_days", unseen.as_deref()),
+        ("group", sieve.group.as_deref()),
     ] {
         if let Some(value) = value {
             add(&mut query, format_args!("&{key}={}", segment(value)));

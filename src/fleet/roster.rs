@@ -7,6 +7,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use crate::base::time::Timestamp;
+use crate::fleet::compliance::policies::Among;
 use crate::fleet::error::Error;
 use crate::fleet::registry::Registry;
 use crate::model::deployment::Endpoint;
@@ -37,6 +38,8 @@ pub struct Sieve {
     pub roaming: Option<bool>,
     /// Only those that were not heard of since.
     pub unseen_since: Option<Timestamp>,
+    /// Only these, such as those of a group.
+    pub among: Option<Among>,
 }
 
 impl Sieve {
@@ -47,7 +50,8 @@ impl Sieve {
 
     fn fits(&self, site: &[IpNet], record: &Record, contacts: &Contacts) -> bool {
         let is_roaming = || is_beyond(site, last_address(record, contacts));
-        (!self.held || record.admitted == Admitted::Held)
+        self.among.as_ref().is_none_or(|among| among.contains(&record.registration.endpoint))
+            && (!self.held || record.admitted == Admitted::Held)
             && (!self.contested || !record.contests.is_empty())
             && (!self.clones || is_cloned(record))
             && self.roaming.is_none_or(|roaming| roaming == is_roaming())

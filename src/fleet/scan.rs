@@ -14,6 +14,7 @@
 
 use crate::fleet::bits::Bits;
 use crate::fleet::error::Error;
+use crate::fleet::order::weight;
 use crate::fleet::view::{Entry, View};
 
 /// Entries of the list of what is installed and no leaf. Agents send 90; a WSUS server takes 400, and 800 where its administrator says so.
@@ -54,6 +55,38 @@ impl Page {
             // Two pages that follow each other have more than one page may have.
             bytes: BYTES.max(bytes.div_ceil(PAGES)),
         }
+    }
+}
+
+/// Rounds after which an agent gives up a scan, as seen of real ones (0x80244010).
+pub const ROUNDS_MAX: u64 = 200;
+
+/// What a machine that comes for the first time must evaluate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Newcomer {
+    /// Revisions.
+    pub updates: u64,
+    /// Bytes of their metadata.
+    pub bytes: u64,
+    /// Rounds that it takes at most to bring them; what their prerequisites make it wait for comes beside, a round for each level.
+    pub rounds: u64,
+}
+
+impl Newcomer {
+    /// Of a view.
+    pub fn of(view: &View) -> Self {
+        let (page, (many, bytes)) = (Page::of(view), weight(view));
+        let around = bytes.saturating_add(AROUND.saturating_mul(many as u64));
+        // A page ends where it has so many updates, or where the next one would be too many bytes; of those two that follow each other
+        // have more than one page may have.
+        let rounds = (many.div_ceil(page.updates.max(1)) as u64)
+            .saturating_add(around.div_ceil(page.bytes.max(1)).saturating_mul(2).saturating_sub(1));
+        Self { updates: many as u64, bytes, rounds }
+    }
+
+    /// Whether that is more than half of what an agent does before it gives up: what prerequisites cost comes beside.
+    pub fn is_near_limit(&self) -> bool {
+        self.rounds.saturating_mul(2) > ROUNDS_MAX
     }
 }
 

@@ -3,6 +3,8 @@
 //! States are those of the protocol's summaries (MS-WUSP, `SummarizationState`). All of them are self-reported: an endpoint says them of
 //! itself, and nothing here proves it right.
 
+pub mod inherit;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};

@@ -138,6 +138,7 @@ fn carried(visit: &mut impl Visit) -> Result<(), Error> {
     visit.table(rules::RULES)?;
     visit.table(rules::PROGRESS)?;
     visit.table(rules::HISTORY)?;
+    visit.table(approvals::POLICIES)?;
     // Keys for cookies are in no copy: after a restore new ones are made, and endpoints shake hands anew.
     visit.table(fleet::SERVER)?;
     visit.table(fleet::ENDPOINTS)?;

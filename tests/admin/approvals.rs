@@ -10,20 +10,20 @@ use waystation::model::deployment::Endpoint;
 use waystation::model::update::UpdateId;
 use waystation::store::fleet::{Bios, Os, Registration};
 
-async fn ok(plane: &Plane, method: Method, path: &str, body: Value) -> Value {
+pub(crate) async fn ok(plane: &Plane, method: Method, path: &str, body: Value) -> Value {
     let (status, told) = plane.json(method, path, body).await;
     assert_eq!(status, 200, "{path}: {told}");
     told
 }
 
-async fn refused(plane: &Plane, method: Method, path: &str, body: Value) -> String {
+pub(crate) async fn refused(plane: &Plane, method: Method, path: &str, body: Value) -> String {
     let (status, told) = plane.json(method, path, body).await;
     assert_eq!(status, 422, "{path}: {told}");
     format!("{} {}", told["title"].as_str().unwrap(), told["detail"].as_str().unwrap())
 }
 
 /// A machine registers.
-async fn machine(plane: &Plane, at: u8, name: &str, address: [u8; 4], targets: &[&str]) -> String {
+pub(crate) async fn machine(plane: &Plane, at: u8, name: &str, address: [u8; 4], targets: &[&str]) -> String {
     machine_for(plane, at, name, address, targets, 1).await
 }
 

@@ -53,3 +53,39 @@ async fn groups_and_approvals_are_kept_and_shown() {
     let nobody = run(data, &["groups", "move-endpoint", "pc7"]);
     assert_eq!(nobody.status.code(), Some(2), "{}", text(&nobody.stderr));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_is_given_a_policy_and_lists_are_sifted_by_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path();
+    stock(data, false).await;
+    well(data, &["groups", "add", "Contoso", "--level", "company"]);
+    well(data, &["groups", "add", "Servers", "--below", "Contoso"]);
+    let set = well(data, &["compliance", "policy", "set", "Servers", "--severity", "critical", "--missing-days", "7"]);
+    assert!(set.starts_with("Contoso/Servers") && set.contains("7 days (critical or worse)"), "{set}");
+    well(data, &["compliance", "policy", "set", "Contoso", "--scan-days", "3"]);
+    let shown = well(data, &["compliance", "policy", "show", "Servers"]);
+    assert!(shown.contains("a scan within 3 days") && shown.contains("[compliance]"), "{shown}");
+    let all = well(data, &["compliance", "policy", "show"]);
+    let row = all.lines().find(|line| line.starts_with("Contoso/Servers")).unwrap().to_owned();
+    assert!(row.contains("critical *") && row.contains("7 *") && !row.contains("3 *"), "{all}");
+    let unset = well(data, &["compliance", "policy", "unset", "Servers", "--severity"]);
+    assert!(unset.contains("7 days (important or worse)"), "{unset}");
+    well(data, &["compliance", "policy", "unset", "Servers"]);
+    let json: Value = serde_json::from_str(&well(data, &["compliance", "policy", "show", "--json"])).unwrap();
+    assert_eq!(json["rows"].as_array().unwrap().len(), 2, "{json}");
+    for (wrong, says) in [
+        (&["compliance", "policy", "set", "all", "--scan-days", "3"][..], "[compliance]"),
+        (&["compliance", "policy", "set", "Contoso", "--scan-days", "0"], "not from 1 to 3650"),
+        (&["compliance", "summary", "--group", "nowhere"], "no group is called"),
+        (&["endpoints", "list", "--group", "nowhere"], "no group is called"),
+    ] {
+        let told = ill(data, wrong);
+        assert!(told.contains(says), "{wrong:?}: {told}");
+    }
+    let bare = run(data, &["compliance", "policy", "set", "Contoso"]);
+    assert_eq!(bare.status.code(), Some(2), "{}", text(&bare.stderr));
+    assert!(well(data, &["compliance", "summary", "--group", "Contoso"]).contains("no endpoint is in that group"));
+    let csv = well(data, &["compliance", "summary", "--csv"]);
+    assert!(csv.starts_with("what,endpoints,updates,missing\r\n") && csv.contains("not-compliant,0,,"), "{csv}");
+}

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use waystation::fleet::graph::Graph;
 use waystation::fleet::order::Ordered;
-use waystation::fleet::scan::Page;
+use waystation::fleet::scan::{Newcomer, Page};
 use waystation::fleet::view::View;
 use waystation::model::deployment::Action;
 use waystation::model::update::UpdateId;
@@ -273,6 +273,9 @@ fn a_fresh_client_never_nears_the_limit_of_rounds() {
         }
         assert_eq!(held.len(), many as usize);
         assert!(rounds <= 120, "{rounds} rounds for {many} of {core} bytes");
+        let told = Newcomer::of(&view);
+        assert!(rounds <= told.rounds && told.updates == u64::from(many), "{rounds} rounds, and {told:?} were told");
+        assert_eq!(told.bytes, view.core_bytes());
         let one = view.entries().iter().map(|entry| u64::from(entry.core)).max().unwrap();
         assert!(largest <= page.bytes.max(one), "{largest}");
     }

@@ -121,7 +121,7 @@ fn snapshot(at: u32, states: impl IntoIterator<Item = (u32, State)>) -> Told {
 async fn summary(compliance: &Compliance) -> Summary {
     let now = Timestamp::from_ms(u64::from(T) * 1000);
     assert_eq!(compliance.check().await.unwrap(), Vec::<String>::new());
-    compliance.look_now(move |board| ask::summary(board, &Policy::default(), now)).await.unwrap()
+    compliance.look_now(move |board| ask::summary(board, &Policy::default().into(), now)).await.unwrap()
 }
 
 async fn states(compliance: &Compliance, of: u32) -> BTreeMap<UpdateId, State> {

@@ -4,15 +4,20 @@ use std::cmp::Reverse;
 
 use http::StatusCode;
 
+use crate::admin::compliance::scope::Scope;
 use crate::admin::error::Problem;
+use crate::admin::groups::who::ALL;
 use crate::admin::updates::words::severity;
 use crate::admin::view::{Time, compliance as view};
 use crate::base::time::Timestamp;
 use crate::fleet::compliance::ask::{Class, Line, Place, Seen, Stands, Summary as Totals};
 use crate::fleet::compliance::facts::Licence;
+use crate::fleet::compliance::policies::Breach;
 use crate::fleet::compliance::totals::SEVERITIES;
+use crate::fleet::scan::{Newcomer, ROUNDS_MAX};
 use crate::model::compliance::{Policy, State};
 use crate::model::filter::Tree;
+use crate::model::policy::Group;
 use crate::model::update::{CategoryKind, Reboot, Severity, UpdateId};
 use crate::store::catalog::Summary;
 use crate::store::fleet::Change;
@@ -76,8 +81,40 @@ fn code(code: i32) -> String {
     format!("0x{:08x}", code.cast_unsigned())
 }
 
-/// What all endpoints come to.
-pub(super) fn summary(summary: &Totals, policy: &Policy) -> view::Summary {
+/// A least severity as people write it.
+pub(super) fn least(of: Severity) -> String {
+    if of == Severity::Unspecified { "any" } else { severity(of) }.to_owned()
+}
+
+/// The least severity of a word.
+pub(super) fn least_of(text: &str) -> Result<Severity, Problem> {
+    let found = SEVERITIES.into_iter().find(|of| least(*of) == text.trim());
+    found.ok_or_else(|| not_one("severity", text, "any, low, moderate, important or critical"))
+}
+
+/// A policy.
+pub(super) fn policy(policy: &Policy) -> view::Policy {
+    view::Policy {
+        severity: least(policy.severity),
+        missing_days: policy.missing_days,
+        scan_days: policy.scan_days,
+        restart_days: policy.restart_days,
+    }
+}
+
+/// What a new machine must evaluate.
+pub(super) fn newcomer(of: &Newcomer) -> view::Newcomer {
+    view::Newcomer {
+        updates: of.updates,
+        bytes: of.bytes,
+        rounds: of.rounds,
+        rounds_max: ROUNDS_MAX,
+        near_limit: of.is_near_limit(),
+    }
+}
+
+/// What those come to who are asked about; `group`: whose they are.
+pub(super) fn summary(summary: &Totals, scope: &Scope, group: Option<String>) -> view::Summary {
     let totals = &summary.totals;
     let places = SEVERITIES.iter().zip(totals.by_severity).zip(totals.pairs).zip(summary.updates);
     let by_severity = places.rev().map(|(((of, endpoints), missing), updates)| view::BySeverity {
@@ -88,13 +125,10 @@ pub(super) fn summary(summary: &Totals, policy: &Policy) -> view::Summary {
     });
     view::Summary {
         self_reported: true,
-        policy: view::Policy {
-            severity: if policy.severity == Severity::Unspecified { "any" } else { severity(policy.severity) }
-                .to_owned(),
-            missing_days: policy.missing_days,
-            scan_days: policy.scan_days,
-            restart_days: policy.restart_days,
-        },
+        policy: policy(&scope.in_force.policy),
+        group,
+        group_policies: scope.own as u64,
+        newcomer: None,
         endpoints: totals.endpoints,
         not_scanned: totals.unscanned,
         missing: totals.missing,
@@ -108,14 +142,23 @@ pub(super) fn summary(summary: &Totals, policy: &Policy) -> view::Summary {
 }
 
 /// An endpoint.
-pub(super) fn endpoint(seen: &Seen, name: Option<String>) -> view::Endpoint {
+pub(super) fn endpoint(seen: &Seen, name: Option<String>, scope: &Scope) -> view::Endpoint {
+    // What holds for all needs no name.
+    let reason = |breach: &Breach| match breach.by {
+        Group::ALL_ENDPOINTS => breach.to_string(),
+        group => format!("{breach} (policy of {})", scope.path(group)),
+    };
+    let mut policies: Vec<String> = seen.policies.iter().map(|group| scope.path(*group)).collect();
+    // What holds for all first.
+    policies.sort_by(|a, b| (a != ALL, a).cmp(&(b != ALL, b)));
     let [unspecified, low, moderate, important, critical] = seen.tally.missing;
     view::Endpoint {
         id: seen.endpoint.0.to_string(),
         name,
         verdict: seen.class.word().to_owned(),
         compliant: seen.reasons.is_empty(),
-        reasons: seen.reasons.iter().map(ToString::to_string).collect(),
+        reasons: seen.reasons.iter().map(reason).collect(),
+        policies,
         scanned: seen.scanned.map(Time),
         scan_failed: seen.failed_scan.map(|(at, _)| Time(at)),
         scan_error: seen.failed_scan.map(|(_, found)| code(found)),

@@ -9,8 +9,14 @@ use crate::admin::view::Time;
 pub struct Summary {
     /// Always true: endpoints say it of themselves, and nothing here proves it.
     pub self_reported: bool,
-    /// What endpoints are held against.
+    /// Whose these are; absent for all endpoints.
+    #[serde(default)]
+    pub group: Option<String>,
+    /// What endpoints are held against, but for what groups below say.
     pub policy: Policy,
+    /// Groups that have a policy of their own.
+    #[serde(default)]
+    pub group_policies: u64,
     /// Endpoints.
     pub endpoints: u64,
     /// Those that never told what a scan found.
@@ -29,6 +35,24 @@ pub struct Summary {
     pub restart_pending: u64,
     /// What is missing, the worst first.
     pub by_severity: Vec<BySeverity>,
+    /// What a machine that comes for the first time, and is in no group, must evaluate; absent where no node runs.
+    #[serde(default)]
+    pub newcomer: Option<Newcomer>,
+}
+
+/// What a first scan has to bring.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Newcomer {
+    /// Revisions: what is approved or detected, with all that it needs.
+    pub updates: u64,
+    /// Bytes of their metadata.
+    pub bytes: u64,
+    /// Rounds that bring them at most; each level of prerequisites is one more.
+    pub rounds: u64,
+    /// Rounds after which an agent gives up.
+    pub rounds_max: u64,
+    /// It is more than half of that: detect less (`scan.detect_days`, `scan.detect_products`).
+    pub near_limit: bool,
 }
 
 /// The policy.
@@ -42,6 +66,66 @@ pub struct Policy {
     pub scan_days: u32,
     /// Days that a restart may be pending.
     pub restart_days: u32,
+}
+
+/// `GET /api/v1/compliance/policies`: all endpoints, then the groups that say something.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupPolicies {
+    /// Each with what holds for it.
+    pub rows: Vec<GroupPolicy>,
+}
+
+/// `GET /api/v1/compliance/policies/{group}`: what endpoints of a group must keep to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupPolicy {
+    /// The group's id.
+    pub id: String,
+    /// Its path; `all` or `unassigned` for those two.
+    pub group: String,
+    /// What holds.
+    pub policy: Policy,
+    /// What it says itself; the rest comes from above.
+    pub own: OwnPolicy,
+    /// The group that says what may be missing, and for how long.
+    pub missing_by: String,
+    /// The group that says how often endpoints must scan.
+    pub scan_by: String,
+    /// The group that says how long a restart may be pending.
+    pub restart_by: String,
+    /// Who said last what it says itself.
+    pub by: Option<String>,
+    /// When.
+    pub at: Option<Time>,
+}
+
+/// What a group says itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnPolicy {
+    /// See [`Policy`].
+    pub severity: Option<String>,
+    /// See [`Policy`].
+    pub missing_days: Option<u32>,
+    /// See [`Policy`].
+    pub scan_days: Option<u32>,
+    /// See [`Policy`].
+    pub restart_days: Option<u32>,
+}
+
+/// `POST /api/v1/compliance/policies/{group}`: what is not named stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyRequest {
+    /// See [`Policy`].
+    pub severity: Option<String>,
+    /// See [`Policy`].
+    pub missing_days: Option<u32>,
+    /// See [`Policy`].
+    pub scan_days: Option<u32>,
+    /// See [`Policy`].
+    pub restart_days: Option<u32>,
+    /// Fields that the group says nothing of from now on, by their names.
+    #[serde(default)]
+    pub clear: Vec<String>,
 }
 
 /// What is missing of one severity.
@@ -79,8 +163,11 @@ pub struct Endpoint {
     pub verdict: String,
     /// Whether it keeps to the policy.
     pub compliant: bool,
-    /// Why not.
+    /// Why not, and by the policy of which group.
     pub reasons: Vec<String>,
+    /// The groups by whose policies that is said; `all` for `[compliance]`.
+    #[serde(default)]
+    pub policies: Vec<String>,
     /// When its last scan was, as it says.
     pub scanned: Option<Time>,
     /// When a scan after that failed.

@@ -2,7 +2,7 @@
 //! reference, the checks and the typed form all come from here. Names are part of the product's face: none is renamed.
 
 use crate::app::config::kinds::endpoint::AdmitByNetwork;
-use crate::app::config::kinds::filter::{self, Chosen, Languages};
+use crate::app::config::kinds::filter::{self, Chosen, Languages, Narrowed};
 use crate::app::config::kinds::network::{
     Address, Addresses, HostNames, Networks, OriginEntries, ProxyChoice, ProxyUrl, SyncProxy, UrlText, Urls,
 };
@@ -411,6 +411,14 @@ table! {
         /// The networks of the site. An endpoint that was last heard of from elsewhere is shown as roaming; with none named, all
         /// are on site. Nothing is refused by it.
         site_networks: Networks = list(&[]), Restart;
+        /// Products, families or companies of which updates are detected that nobody decided: sent to be looked for and reported, and
+        /// not to be installed, so that what is missing is known before anything is approved. None named: all. Superseded and expired
+        /// ones never are, nor drivers.
+        detect_products: Narrowed<true> = list(&[]), Restart;
+        /// Classifications of which updates are detected so. None named: all.
+        detect_classifications: Narrowed<false> = list(&[]), Restart;
+        /// Days since such an update was made, at most; 0 for any age. What a new machine has to evaluate `waystation compliance summary` shows.
+        detect_days: Count<0, 3650> = Raw::Number(0), Restart;
     }
     /// What endpoints must keep to, by what they report. `waystation compliance` shows which do not, and why.
     compliance: Compliance {

@@ -14,6 +14,7 @@ use crate::app::error::{ConfigError, Problem};
 use crate::base::secret::Secret;
 use crate::fleet::registry::Admission;
 use crate::model::compliance::Policy;
+use crate::model::deployment::detection;
 use crate::model::filter::Selection;
 use crate::model::payload::{Location, Standing};
 use crate::model::policy::{Choice, Written};
@@ -349,7 +350,18 @@ pub(crate) fn scan(typed: &Typed, http: Vec<SocketAddr>) -> serve::client::Confi
         content_url: typed.advertise.content_url.0.clone(),
         http,
         name: node_name(typed),
+        detection: detection(typed),
         ..serve::client::Config::default()
+    }
+}
+
+/// What is detected though nobody decided.
+pub(crate) fn detection(typed: &Typed) -> detection::Written {
+    let scan = &typed.scan;
+    detection::Written {
+        products: scan.detect_products.0.clone(),
+        classifications: scan.detect_classifications.0.clone(),
+        days: u32::try_from(scan.detect_days.0).ok().filter(|days| *days > 0),
     }
 }
 

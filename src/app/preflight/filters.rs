@@ -66,6 +66,27 @@ pub(super) fn rules(typed: &Typed, catalog: Option<&Tree>, found: &mut Found) {
     }
 }
 
+/// Tells of entries of the scope of detection that name nothing: they are left out, and where nothing is left nothing is detected.
+pub(super) fn detection(typed: &Typed, catalog: Option<&Tree>, found: &mut Found) {
+    let (_, wrong) = rooms::detection(typed).in_force(catalog.unwrap_or(&Tree::new([])));
+    for error in wrong {
+        let key = match &error {
+            Error::Unknown { what, .. } if *what == "classification" => "scan.detect_classifications",
+            _ => "scan.detect_products",
+        };
+        match &error {
+            Error::Unknown { what, text, near, .. } if catalog.is_none() && near.names().is_empty() => found.add(
+                Verdict::Note,
+                "detection",
+                key,
+                format!("whether there is a {what} called {text:?} only a synchronised catalog can tell"),
+                "the log of a running node says what it leaves out",
+            ),
+            _ => found.warn("detection", key, error.to_string(), "correct it: it is left out"),
+        }
+    }
+}
+
 /// Tells of what is on and cannot work as it stands, or is heard by others.
 pub(super) fn runs(typed: &Typed, found: &mut Found) {
     if typed.definitions.enabled.0 && !typed.sync.enabled.0 {

@@ -79,6 +79,7 @@ pub(crate) fn findings(
     bandwidth::runs(typed, machine.now, &mut found);
     filters::written(typed, settings, catalog, &mut found);
     filters::rules(typed, catalog, &mut found);
+    filters::detection(typed, catalog, &mut found);
     filters::schedules(settings, &mut found);
     filters::runs(typed, &mut found);
     catalog::notes(typed, settings, &mut found);

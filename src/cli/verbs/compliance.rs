@@ -9,13 +9,23 @@ pub enum ComplianceVerb {
     #[command(after_help = "\
 Examples:
   waystation compliance summary
-  waystation compliance summary --json | jq .not_compliant")]
-    Summary,
+  waystation compliance summary --group Contoso/Berlin
+  waystation compliance summary --json | jq .not_compliant
+  waystation compliance summary --csv")]
+    Summary {
+        /// Only endpoints of this group and of those below it: name, path or id
+        #[arg(long, value_name = "GROUP")]
+        group: Option<String>,
+        /// As CSV
+        #[arg(long)]
+        csv: bool,
+    },
     /// List endpoints with what they miss, and why they do not keep to the policy
     #[command(after_help = "\
 Examples:
   waystation compliance endpoints
   waystation compliance endpoints --not-compliant --limit 0 --csv > not-compliant.csv
+  waystation compliance endpoints --group Contoso/Berlin --restart
   waystation compliance endpoints --update KB5031234
   waystation compliance endpoints --update KB5031234 --state failed")]
     Endpoints(Machines),
@@ -31,6 +41,7 @@ Examples:
   waystation compliance missing --severity critical
   waystation compliance missing --age 30 --restart not-required
   waystation compliance missing --endpoint pc17.site.example
+  waystation compliance missing --group Contoso --severity important --csv
   waystation compliance missing --product 'Windows 11' --eula required --json")]
     Missing(Patches),
     /// Show one endpoint: its verdict with the reasons, all its updates, what became of them
@@ -43,6 +54,101 @@ Examples:
         #[arg(value_name = "ENDPOINT")]
         endpoint: String,
     },
+    /// See and change what the endpoints of a group must keep to
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  waystation compliance policy show
+  waystation compliance policy show Contoso/Berlin
+  waystation compliance policy set Servers --severity critical --missing-days 7
+  waystation compliance policy unset Servers
+
+What a group says holds for all below it, each part by itself, until something
+nearer says otherwise. What holds for all endpoints is [compliance] in the
+configuration. An endpoint in several groups keeps to the policies of all of
+them; why one does not, and by whose policy, `waystation compliance show` says."
+    )]
+    Policy(PolicyVerb),
+}
+
+/// `compliance policy ...`
+#[derive(Debug, Subcommand)]
+pub enum PolicyVerb {
+    /// Show what holds for a group and which group says it; without one, all groups that say something
+    #[command(after_help = "\
+Examples:
+  waystation compliance policy show
+  waystation compliance policy show Contoso/Berlin --json")]
+    Show {
+        /// Name, path or id; `all` or `unassigned` for those two
+        #[arg(value_name = "GROUP")]
+        group: Option<String>,
+    },
+    /// Say what the endpoints of a group, and of those below it, must keep to
+    #[command(after_help = "\
+Examples:
+  waystation compliance policy set Servers --severity critical --missing-days 7
+  waystation compliance policy set Contoso/Berlin --scan-days 3 --restart-days 2
+
+What is not named stays as it is. It takes effect on the next question.")]
+    Set {
+        /// Name, path or id; `unassigned` for the endpoints in no group
+        #[arg(value_name = "GROUP")]
+        group: String,
+        /// What it says.
+        #[command(flatten)]
+        terms: Terms,
+    },
+    /// Let what a group says come from above again: all of it, or what is named
+    #[command(after_help = "\
+Examples:
+  waystation compliance policy unset Servers
+  waystation compliance policy unset Servers --scan-days")]
+    Unset {
+        /// Name, path or id
+        #[arg(value_name = "GROUP")]
+        group: String,
+        /// Which parts.
+        #[command(flatten)]
+        parts: Parts,
+    },
+}
+
+/// What a group says.
+#[derive(Clone, Debug, Args)]
+#[group(required = true, multiple = true)]
+pub struct Terms {
+    /// The least severity of updates that may not be missing for long: any, low, moderate, important or critical
+    #[arg(long, value_name = "WORD", value_parser = ["any", "low", "moderate", "important", "critical"])]
+    pub severity: Option<String>,
+    /// Days that such an update may be missing
+    #[arg(long, value_name = "DAYS")]
+    pub missing_days: Option<u32>,
+    /// Days that may pass between scans
+    #[arg(long, value_name = "DAYS")]
+    pub scan_days: Option<u32>,
+    /// Days that a restart may be pending
+    #[arg(long, value_name = "DAYS")]
+    pub restart_days: Option<u32>,
+}
+
+/// Parts of a policy; none named: all.
+#[derive(Clone, Copy, Debug, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of the command line, and any of them go together")]
+pub struct Parts {
+    /// The least severity
+    #[arg(long)]
+    pub severity: bool,
+    /// Days that an update may be missing
+    #[arg(long)]
+    pub missing_days: bool,
+    /// Days that may pass between scans
+    #[arg(long)]
+    pub scan_days: bool,
+    /// Days that a restart may be pending
+    #[arg(long)]
+    pub restart_days: bool,
 }
 
 /// Which endpoints, and how they are printed.
@@ -66,6 +172,9 @@ pub struct Machines {
     /// not-installed, downloaded, installed, failed, pending-restart; with --update also unknown and not-applicable
     #[arg(long, value_name = "WORD")]
     pub state: Option<String>,
+    /// Only those of this group and of those below it: name, path or id
+    #[arg(long, value_name = "GROUP")]
+    pub group: Option<String>,
     /// How they are printed.
     #[command(flatten)]
     pub printed: Printed,
@@ -77,6 +186,9 @@ pub struct Patches {
     /// Only of this endpoint, by client id or name
     #[arg(long, value_name = "ENDPOINT")]
     pub endpoint: Option<String>,
+    /// Counted on endpoints of this group and of those below it alone: name, path or id
+    #[arg(long, value_name = "GROUP")]
+    pub group: Option<String>,
     /// low, moderate, important or critical, and what is worse
     #[arg(long, value_name = "WORD")]
     pub severity: Option<String>,

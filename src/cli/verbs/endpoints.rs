@@ -11,6 +11,7 @@ Examples:
   waystation endpoints list
   waystation endpoints list --filter 'server 2025'
   waystation endpoints list --unseen 30
+  waystation endpoints list --group Contoso/Berlin
   waystation endpoints list --held --json | jq -r '.rows[].id'
   waystation endpoints list --limit 0 --csv > endpoints.csv
 
@@ -111,6 +112,9 @@ pub struct Sieve {
     /// Only those that were not heard of for so many days
     #[arg(long, value_name = "DAYS")]
     pub unseen: Option<u32>,
+    /// Only those of this group and of those below it: name, path or id
+    #[arg(long, value_name = "GROUP")]
+    pub group: Option<String>,
     /// Rows to show at most; 0 for all
     #[arg(long, value_name = "ROWS", default_value_t = 100)]
     pub limit: usize,

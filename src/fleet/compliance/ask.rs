@@ -1,13 +1,16 @@
 //! Questions to the board: what all come to, which endpoints there are, which updates are missing. Pure.
 
 use std::cmp::Reverse;
+use std::collections::HashMap;
 
 use crate::base::time::Timestamp;
 use crate::fleet::compliance::board::{Board, Row};
 use crate::fleet::compliance::facts::Licence;
-use crate::fleet::compliance::totals::{ByState, Tally, Totals};
-use crate::model::compliance::{Missing, Policy, Reason, State};
+use crate::fleet::compliance::policies::{Among, Breach, Policies};
+use crate::fleet::compliance::totals::{ByState, Sign, Tally, Totals, place};
+use crate::model::compliance::{Missing, State};
 use crate::model::deployment::Endpoint;
+use crate::model::policy::Group;
 use crate::model::update::{Severity, UpdateId};
 use crate::store::fleet::standing::{Held, time};
 
@@ -43,8 +46,10 @@ pub struct Seen {
     pub endpoint: Endpoint,
     /// What it is counted as.
     pub class: Class,
-    /// Why it does not keep to the policy; nothing where it does.
-    pub reasons: Vec<Reason>,
+    /// Why it does not keep to its policies, and whose; nothing where it does.
+    pub reasons: Vec<Breach>,
+    /// The groups whose words these are, reason or not.
+    pub policies: Vec<Group>,
     /// When its last scan was.
     pub scanned: Option<Timestamp>,
     /// When a scan after that failed, and with what.
@@ -67,8 +72,24 @@ fn missing<'a>(board: &'a Board, row: &'a Row) -> impl Iterator<Item = Missing> 
     })
 }
 
-/// An endpoint of the board, held against a policy.
-pub fn seen(board: &Board, endpoint: Endpoint, row: &Row, policy: &Policy, now: Timestamp) -> Seen {
+/// Why an endpoint does not keep to the policies that hold for it; of the same reason by several groups' word each is told.
+fn breaches(board: &Board, endpoint: Endpoint, row: &Row, policies: &Policies, now: Timestamp) -> Vec<Breach> {
+    let standing = &row.standing;
+    let (scanned, restart) = (moment(standing.scanned).filter(|_| standing.is_told), moment(standing.restart));
+    let mut found: Vec<Breach> = Vec::new();
+    for one in policies.of(endpoint) {
+        for reason in one.policy.reasons(scanned, restart, missing(board, row), now) {
+            let breach = Breach { by: one.by(&reason), reason };
+            if !found.contains(&breach) {
+                found.push(breach);
+            }
+        }
+    }
+    found
+}
+
+/// An endpoint of the board, held against the policies that hold for it.
+pub fn seen(board: &Board, endpoint: Endpoint, row: &Row, policies: &Policies, now: Timestamp) -> Seen {
     let standing = &row.standing;
     let (scanned, restart) = (moment(standing.scanned), moment(standing.restart));
     let class = match (standing.is_told, row.tally.all()) {
@@ -79,7 +100,8 @@ pub fn seen(board: &Board, endpoint: Endpoint, row: &Row, policy: &Policy, now: 
     Seen {
         endpoint,
         class,
-        reasons: policy.reasons(scanned.filter(|_| standing.is_told), restart, missing(board, row), now),
+        reasons: breaches(board, endpoint, row, policies, now),
+        policies: policies.groups_of(endpoint),
         scanned,
         failed_scan: standing.failed_scan.map(|(at, code)| (time(at), code)),
         restart,
@@ -98,21 +120,36 @@ pub struct Summary {
     pub updates: [u64; 5],
 }
 
-/// What all endpoints come to, and how many of them keep to a policy.
-pub fn summary(board: &Board, policy: &Policy, now: Timestamp) -> Summary {
-    let keeps = |(endpoint, row): &(Endpoint, &Row)| seen(board, *endpoint, row, policy, now).reasons.is_empty();
+/// What all endpoints come to, and how many of them keep to their policies.
+pub fn summary(board: &Board, policies: &Policies, now: Timestamp) -> Summary {
+    summary_of(board, policies, None, now)
+}
+
+/// The same of some endpoints, counted now; of all what is kept up is taken.
+pub fn summary_of(board: &Board, policies: &Policies, among: Option<&Among>, now: Timestamp) -> Summary {
+    let is_asked = |endpoint: Endpoint| among.is_none_or(|among| among.contains(&endpoint));
+    let (mut counted, mut compliant) = (Totals::default(), 0);
+    let mut missed = std::collections::HashSet::new();
+    for (endpoint, row) in board.rows(None).filter(|(endpoint, _)| is_asked(*endpoint)) {
+        compliant += u64::from(breaches(board, endpoint, row, policies, now).is_empty());
+        if among.is_some() {
+            row.count(&mut counted, Sign::Comes);
+            missed.extend(row.standing.held.iter().filter(|held| held.state().is_missing()).map(|held| held.number()));
+        }
+    }
     let mut updates = [0; 5];
-    for (_, known) in board.updates().filter(|(_, known)| known.facts.counts() && known.by_state.missing() > 0) {
-        let place = crate::fleet::compliance::totals::place(known.facts.severity);
-        if let Some(many) = updates.get_mut(place) {
+    for (number, known) in board.updates().filter(|(_, known)| known.facts.counts() && known.by_state.missing() > 0) {
+        if (among.is_none() || missed.contains(&number))
+            && let Some(many) = updates.get_mut(place(known.facts.severity))
+        {
             *many += 1;
         }
     }
-    Summary { totals: *board.totals(), compliant: board.rows(None).filter(keeps).count() as u64, updates }
+    Summary { totals: if among.is_some() { counted } else { *board.totals() }, compliant, updates }
 }
 
 /// Which endpoints are shown; what is not given is not asked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Which {
     /// What it is counted as.
     pub class: Option<Class>,
@@ -124,6 +161,8 @@ pub struct Which {
     pub update: Option<UpdateId>,
     /// See `update`; without one, endpoints on which any update that counts is in this state.
     pub state: Option<State>,
+    /// Only some of these.
+    pub among: Option<Among>,
 }
 
 impl Which {
@@ -131,6 +170,7 @@ impl Which {
         self.class.is_none_or(|class| class == seen.class)
             && self.compliant.is_none_or(|wanted| wanted == seen.reasons.is_empty())
             && self.restart.is_none_or(|wanted| wanted == seen.restart.is_some())
+            && self.among.as_ref().is_none_or(|among| among.contains(&seen.endpoint))
             && self.has(board, row)
     }
 
@@ -160,14 +200,14 @@ pub fn state_of(board: &Board, row: &Row, update: UpdateId) -> State {
 pub fn endpoints(
     board: &Board,
     which: &Which,
-    policy: &Policy,
+    policies: &Policies,
     now: Timestamp,
     after: Option<Endpoint>,
     limit: usize,
 ) -> (Vec<Seen>, u64) {
     let (mut found, mut total) = (Vec::new(), 0);
     for (endpoint, row) in board.rows(None) {
-        let seen = seen(board, endpoint, row, policy, now);
+        let seen = seen(board, endpoint, row, policies, now);
         if !which.fits(board, row, &seen) {
             continue;
         }
@@ -230,6 +270,30 @@ pub struct Wanted {
     pub licence: Option<Licence>,
     /// Made before this time.
     pub made_before: Option<Timestamp>,
+    /// Counted on these endpoints alone.
+    pub among: Option<Among>,
+}
+
+/// What some endpoints told: how many there are, how many of them told of a scan, and by the number of an update in which states it is.
+#[derive(Default)]
+struct Part {
+    endpoints: u64,
+    unscanned: u64,
+    by_number: HashMap<u32, ByState>,
+}
+
+impl Part {
+    fn new(board: &Board, among: &Among) -> Self {
+        let mut part = Self::default();
+        for (_, row) in board.rows(None).filter(|(endpoint, _)| among.contains(endpoint)) {
+            part.endpoints += 1;
+            part.unscanned += u64::from(!row.standing.is_told);
+            for held in &row.standing.held {
+                part.by_number.entry(held.number()).or_default().count(held.state(), Sign::Comes);
+            }
+        }
+        part
+    }
 }
 
 /// An update with how it stands on all endpoints.
@@ -262,9 +326,18 @@ pub fn updates(board: &Board, wanted: &Wanted) -> Vec<Line> {
     let of_endpoint = wanted.endpoint.map(|endpoint| board.row(endpoint));
     let mut lines = Vec::new();
     // By number: where its line is.
-    let mut places = std::collections::HashMap::new();
+    let mut places = HashMap::new();
+    let part = wanted.among.as_ref().map(|among| Part::new(board, among));
+    let (endpoints, unscanned) = match &part {
+        Some(part) => (part.endpoints, part.unscanned),
+        None => (board.totals().endpoints, board.totals().unscanned),
+    };
     for (number, known) in board.updates() {
-        let (facts, by_state) = (&known.facts, known.by_state);
+        let facts = &known.facts;
+        let by_state = match &part {
+            Some(part) => part.by_number.get(&number).copied().unwrap_or_default(),
+            None => known.by_state,
+        };
         if by_state.told() == 0 || wanted.missing && !(facts.counts() && by_state.missing() > 0) {
             continue;
         }
@@ -281,8 +354,7 @@ pub fn updates(board: &Board, wanted: &Wanted) -> Vec<Line> {
         {
             continue;
         }
-        let totals = board.totals();
-        let told = totals.endpoints.saturating_sub(totals.unscanned);
+        let told = endpoints.saturating_sub(unscanned);
         places.insert(number, lines.len());
         lines.push(Line {
             update: known.id,
@@ -293,11 +365,15 @@ pub fn updates(board: &Board, wanted: &Wanted) -> Vec<Line> {
             counts: facts.counts(),
             by_state,
             not_applicable: told.saturating_sub(by_state.told()),
-            unknown: totals.unscanned,
+            unknown: unscanned,
             since: None,
         });
     }
-    let rows = board.rows(None).filter(|(endpoint, _)| wanted.endpoint.is_none_or(|wanted| wanted == *endpoint));
+    let is_asked = |endpoint: Endpoint| {
+        wanted.endpoint.is_none_or(|wanted| wanted == endpoint)
+            && wanted.among.as_ref().is_none_or(|among| among.contains(&endpoint))
+    };
+    let rows = board.rows(None).filter(|(endpoint, _)| is_asked(*endpoint));
     for held in rows.flat_map(|(_, row)| row.standing.held.iter()).filter(|held| held.state().is_missing()) {
         let line = places.get(&held.number()).and_then(|place| lines.get_mut(*place));
         if let Some(line) = line {

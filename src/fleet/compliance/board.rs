@@ -54,7 +54,7 @@ pub struct Row {
 }
 
 impl Row {
-    fn count(&self, totals: &mut Totals, sign: Sign) {
+    pub(super) fn count(&self, totals: &mut Totals, sign: Sign) {
         totals.count(&self.tally, self.standing.is_told, self.standing.restart > 0, sign);
     }
 }

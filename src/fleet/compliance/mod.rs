@@ -15,13 +15,16 @@
 //! 4. The states of the endpoint are made anew from what was and what it told (`take`), and the counts with them (`board`, `totals`).
 //! 5. The row is gathered for the store, with what changed for the history.
 //!
-//! Questions (`ask`) go through the board in memory; it takes some 12 bytes for each update on each endpoint.
+//! Questions (`ask`) go through the board in memory; it takes some 12 bytes for each update on each endpoint. What endpoints are held
+//! against, and whom a question is about, is made out of groups for each question (`policies`): no count is kept of either, so that a
+//! policy or a group that changes is followed by the next answer.
 
 pub mod ask;
 pub mod board;
 pub mod counters;
 pub mod facts;
 mod follow;
+pub mod policies;
 mod take;
 pub mod told;
 pub mod totals;

@@ -1,12 +1,14 @@
 //! States, totals and verdicts: asserted values, and counters that are maintained beside those that are recounted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
 use super::ask::{self, Class, Wanted, Which};
 use super::board::{Board, FAIR, Refused, Taken};
 use super::facts::{Facts, Licence};
+use super::policies::Among;
 use super::told::{Snapshot, Told, What};
 use super::totals::place;
 use crate::base::time::Timestamp;
@@ -238,7 +240,7 @@ fn who_never_installs_a_monthly_update_misses_it_since_the_first_month() {
     assert_eq!(standing(&board).of(1).map(|held| (held.changed, held.since)), Some((T + 30 * DAY, T)));
     let now = time(T + 31 * DAY);
     let row = board.row(endpoint(1)).unwrap();
-    let seen = ask::seen(&board, endpoint(1), row, &Policy::default(), now);
+    let seen = ask::seen(&board, endpoint(1), row, &Policy::default().into(), now);
     assert_eq!((seen.class, seen.reasons.len()), (Class::Missing, 1));
     assert!(seen.reasons[0].to_string().contains("for 31 days"), "{}", seen.reasons[0]);
 }
@@ -349,10 +351,32 @@ proptest! {
             let policy = Policy::default();
             let shown = |class| {
                 let which = Which { class: Some(class), ..Which::default() };
-                ask::endpoints(&board, &which, &policy, time(T), None, 10).1
+                ask::endpoints(&board, &which, &policy.into(), time(T), None, 10).1
             };
             prop_assert_eq!(Class::ALL.map(shown), [totals.unscanned, totals.missing, totals.up_to_date]);
-            prop_assert!(ask::summary(&board, &policy, Timestamp::from_ms(0)).compliant <= totals.endpoints);
+            prop_assert!(ask::summary(&board, &policy.into(), Timestamp::from_ms(0)).compliant <= totals.endpoints);
+            // What is counted of some and of the others is what is kept up of all.
+            let part = |all: [u8; 2]| Arc::new(all.map(endpoint).into_iter().collect::<HashSet<_>>());
+            let parts = [part([1, 2]), part([3, 4])];
+            let of = |among: &Among| ask::summary_of(&board, &policy.into(), Some(among), time(T));
+            let all = ask::summary(&board, &policy.into(), time(T));
+            let [one, two] = [of(&parts[0]), of(&parts[1])];
+            prop_assert_eq!(one.totals.endpoints + two.totals.endpoints, all.totals.endpoints);
+            prop_assert_eq!(one.totals.missing + two.totals.missing, all.totals.missing);
+            prop_assert_eq!(one.totals.restart + two.totals.restart, all.totals.restart);
+            prop_assert_eq!(one.compliant + two.compliant, all.compliant);
+            let pairs: [u64; 5] = std::array::from_fn(|at| one.totals.pairs[at] + two.totals.pairs[at]);
+            prop_assert_eq!(pairs, all.totals.pairs);
+            let lines = |among: Option<&Among>| {
+                let wanted = Wanted { missing: true, among: among.cloned(), ..Wanted::default() };
+                let lines = ask::updates(&board, &wanted);
+                lines.into_iter().map(|line| (line.update, line.by_state.missing())).collect::<BTreeMap<_, _>>()
+            };
+            let mut sum = lines(Some(&parts[0]));
+            for (update, many) in lines(Some(&parts[1])) {
+                *sum.entry(update).or_default() += many;
+            }
+            prop_assert_eq!(sum, lines(None));
             for row in board.rows(None).map(|(_, row)| row) {
                 prop_assert!(row.standing.held.is_sorted_by(|a, b| a.number() < b.number()));
                 prop_assert!(row.standing.codes.is_sorted_by(|a, b| a.0 < b.0));

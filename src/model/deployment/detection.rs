@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::time::Timestamp;
 use crate::model::deployment::Day;
+use crate::model::filter::{Error, Selection, Tree};
 use crate::model::update::{Kind, UpdateId};
 
 /// What is detected.
@@ -20,6 +21,43 @@ pub struct Detection {
     /// The greatest age in days; none given: any.
     pub days: Option<u32>,
 }
+
+/// What somebody wrote down: names that only a catalog can judge.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// Companies, families and products, by name, path or id; none given: all.
+    pub products: Vec<String>,
+    /// Classifications, by name or id; none given: all.
+    pub classifications: Vec<String>,
+    /// The greatest age in days; none given: any.
+    pub days: Option<u32>,
+}
+
+impl Written {
+    /// What is meant in the tree of a catalog, families and companies with the products that they have there. What the tree does not know
+    /// is left out and told; where nothing is left of a list, nothing fits it: a name that is misspelt must not make all of it detected.
+    pub fn in_force(&self, tree: &Tree) -> (Detection, Vec<Error>) {
+        let selection = Selection {
+            products: self.products.clone(),
+            classifications: self.classifications.clone(),
+            languages: Vec::new(),
+        };
+        let (filters, wrong) = selection.in_force(tree);
+        let wanted = filters.wanted(tree);
+        let of = |written: &[String], found: BTreeSet<UpdateId>| {
+            if !written.is_empty() && found.is_empty() { BTreeSet::from([NOTHING]) } else { found }
+        };
+        let detection = Detection {
+            products: of(&self.products, wanted.products),
+            classifications: of(&self.classifications, wanted.classifications),
+            days: self.days,
+        };
+        (detection, wrong)
+    }
+}
+
+/// The id of no category.
+const NOTHING: UpdateId = UpdateId::new([0; 16]);
 
 /// What is known of an update.
 #[derive(Clone, Copy, Debug)]
@@ -54,5 +92,57 @@ impl Detection {
             && of(&self.products)
             && of(&self.classifications)
             && update.created.is_none_or(|day| oldest.is_none_or(|oldest| day.number() >= oldest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::filter::Category;
+    use crate::model::update::CategoryKind;
+
+    fn id(at: u8) -> UpdateId {
+        UpdateId::new([at; 16])
+    }
+
+    #[test]
+    fn a_family_has_its_products_and_a_misspelt_name_detects_nothing() {
+        let category = |at: u8, kind, name: &str, parent: Option<u8>| Category {
+            id: id(at),
+            kind,
+            name: name.to_owned(),
+            parent: parent.map(id),
+        };
+        let tree = Tree::new([
+            category(1, CategoryKind::Company, "Contoso", None),
+            category(2, CategoryKind::Family, "Desk", Some(1)),
+            category(3, CategoryKind::Product, "Paper", Some(2)),
+            category(4, CategoryKind::Product, "Pen", Some(2)),
+            category(5, CategoryKind::Classification, "Hotfixes", None),
+        ]);
+        let written = |products: &[&str], classifications: &[&str]| Written {
+            products: products.iter().map(|name| (*name).to_owned()).collect(),
+            classifications: classifications.iter().map(|name| (*name).to_owned()).collect(),
+            days: None,
+        };
+        let takes = |of: &Written, categories: &[UpdateId]| {
+            let candidate = Candidate {
+                kind: Kind::Software,
+                deployable: true,
+                refused: false,
+                expired: false,
+                superseded: false,
+                categories,
+                created: None,
+            };
+            of.in_force(&tree).0.takes(&candidate, Timestamp::from_ms(0))
+        };
+        assert!(takes(&written(&[], &[]), &[id(9)]), "nothing named is all");
+        let desk = written(&["Desk"], &["Hotfixes"]);
+        assert!(takes(&desk, &[id(4), id(5)]) && !takes(&desk, &[id(4)]) && !takes(&desk, &[id(5), id(9)]));
+        let slip = written(&["Dask"], &[]);
+        assert!(!takes(&slip, &[id(4), id(5)]), "a slip of the pen must not make all of it detected");
+        assert_eq!(slip.in_force(&tree).1.len(), 1);
+        assert!(takes(&written(&["Dask", "Pen"], &[]), &[id(4)]), "the rest counts");
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::base::time::Timestamp;
-use crate::model::deployment::detection::Detection;
+use crate::model::deployment::detection::Written;
 use crate::serve::client::room::ANSWERS_MAX;
 
 /// When what `GetConfig` answers was changed last: 2026-11-22. It is a part of the program, so this is raised with it; agents whose
@@ -28,7 +28,7 @@ pub struct Config {
     /// What the node calls itself.
     pub name: String,
     /// What is detected where nobody decided anything.
-    pub detection: Detection,
+    pub detection: Written,
     /// When what `GetConfig` answers was changed last.
     pub changed: Timestamp,
     /// How long a cookie may be used.
@@ -44,7 +44,7 @@ impl Default for Config {
             content_url: None,
             http: Vec::new(),
             name: "waystation".into(),
-            detection: Detection::default(),
+            detection: Written::default(),
             changed: CHANGED,
             cookie_life: COOKIE_LIFE,
             answers: ANSWERS_MAX,

@@ -18,12 +18,13 @@ use crate::base::time::Timestamp;
 use crate::fleet::belong::Belonging;
 use crate::fleet::graph::Graph;
 use crate::fleet::load;
-use crate::fleet::scan::CATEGORIES_MAX;
+use crate::fleet::scan::{CATEGORIES_MAX, Newcomer};
 use crate::fleet::spoken::{Spoken, Whose};
 use crate::fleet::view::View;
 use crate::fleet::views::{Generation, Views};
-use crate::model::deployment::detection::Detection;
+use crate::model::deployment::detection::{Detection, Written};
 use crate::model::deployment::{Day, Endpoint};
+use crate::model::group::UNASSIGNED;
 use crate::model::update::UpdateId;
 use crate::serve::client::error::Error;
 use crate::serve::client::texts::Texts;
@@ -47,6 +48,10 @@ pub(super) struct Known {
     /// All updates.
     pub(super) graph: Graph,
     spoken: Spoken,
+    /// What is detected, by the categories of this state.
+    detection: Detection,
+    /// What of the settings for that means nothing in this state, in words.
+    left_out: Vec<String>,
 }
 
 impl Known {
@@ -69,7 +74,7 @@ pub(super) struct Catalogs {
     catalog: Catalog,
     approvals: Approvals,
     belonging: Belonging,
-    detection: Detection,
+    detection: Written,
     now: ArcSwapOption<Known>,
     /// Who has it reads the catalog.
     turn: Arc<Semaphore>,
@@ -82,7 +87,7 @@ pub(super) struct Catalogs {
 }
 
 impl Catalogs {
-    pub(super) fn new(store: &Store, detection: Detection) -> Self {
+    pub(super) fn new(store: &Store, detection: Written) -> Self {
         Self {
             catalog: store.catalog(),
             approvals: store.approvals(),
@@ -141,17 +146,20 @@ impl Catalogs {
             let mut known = Known::clone(&old);
             drop(old);
             if load::follow(&self.catalog, &mut known.graph).await? && self.told(&mut known, from, texts).await? {
+                self.detect(&mut known).await?;
                 return Ok(known);
             }
             tracing::info!("the change log does not reach back to what scans know of the catalog: it is read anew");
         }
         texts.forget_all();
         let graph = load::load(&self.catalog).await?;
-        let mut known = Known { graph, spoken: Spoken::default() };
+        let (spoken, detection) = (Spoken::default(), Detection::default());
+        let mut known = Known { graph, spoken, detection, left_out: Vec::new() };
         // What was decided before decisions were logged is found by its update.
         let ids: Vec<UpdateId> = known.graph.deployable().map(|found| found.identity.id).collect();
         known.spoken.tell(&self.approvals, &ids, 0).await?;
         self.told(&mut known, 0, texts).await?;
+        self.detect(&mut known).await?;
         tracing::info!(
             revisions = known.graph.len(),
             bytes = known.graph.bytes(),
@@ -160,6 +168,18 @@ impl Catalogs {
             "the catalog is in memory for scans"
         );
         Ok(known)
+    }
+
+    /// Makes out what the settings of detection mean by the categories that there are now; the log is told once for each change.
+    async fn detect(&self, known: &mut Known) -> Result<(), Error> {
+        let tree = self.catalog.tree().await?;
+        let (detection, wrong) = self.detection.in_force(&tree);
+        let left_out: Vec<String> = wrong.iter().map(ToString::to_string).collect();
+        for why in left_out.iter().filter(|why| !known.left_out.contains(why)) {
+            tracing::warn!(%why, "an entry of scan.detect_products or scan.detect_classifications is left out");
+        }
+        (known.detection, known.left_out) = (detection, left_out);
+        Ok(())
     }
 
     /// Takes in what people said from a clock on, and forgets texts of what changed. Says whether the log reaches back so far.
@@ -191,6 +211,12 @@ impl Catalogs {
         Ok(known.spoken.whose(endpoint, &groups))
     }
 
+    /// What a machine that comes for the first time must evaluate, where it is in no group. Blocks while the view is made.
+    pub(super) fn newcomer(&self, known: &Known, now: Timestamp) -> Result<Newcomer, Error> {
+        let whose = known.spoken.whose(Endpoint(UpdateId::new([0; 16])), &[UNASSIGNED]);
+        Ok(Newcomer::of(&self.scope(known, &whose, &[], now)?.view))
+    }
+
     /// What a request with these categories scans, none for all. Blocks while the view is made.
     pub(super) fn scope(
         &self,
@@ -201,10 +227,10 @@ impl Catalogs {
     ) -> Result<Scope, Error> {
         let clock = known.clock();
         // Where updates are detected by their age, what is detected is another set each day.
-        let day = self.detection.days.map_or(0, |_| Day::from(now).number());
+        let day = known.detection.days.map_or(0, |_| Day::from(now).number());
         let generation = Generation { catalog: clock, approvals: clock, day };
         let whole = self.views.get(whose, generation, |before| {
-            let ordered = known.spoken.ordered(&known.graph, whose, &self.detection, now);
+            let ordered = known.spoken.ordered(&known.graph, whose, &known.detection, now);
             View::new(&known.graph, &ordered, clock, before)
         });
         if categories.is_empty() {

@@ -44,6 +44,7 @@ use tokio::time::MissedTickBehavior;
 use crate::base::time::Clock;
 use crate::fleet::compliance::Compliance;
 use crate::fleet::registry::Registry;
+use crate::fleet::scan::Newcomer;
 use crate::serve::client::error::Error;
 use crate::serve::client::known::{Catalogs, Known};
 use crate::serve::client::members::{Keys, Members};
@@ -156,6 +157,20 @@ impl Scans {
                 false
             }
         }
+    }
+
+    /// What a machine that comes for the first time, and is in no group, must evaluate now. Reads the catalog where no scan did before.
+    /// `None` where the store cannot be read, which the log tells.
+    pub async fn newcomer(&self) -> Option<Newcomer> {
+        let look = async {
+            let (known, catalogs, now) = (self.known().await?, Arc::clone(&self.catalogs), self.clock.now());
+            self.work(move || catalogs.newcomer(&known, now)).await?
+        };
+        let told: Result<Newcomer, Error> = look.await;
+        told.inspect_err(
+            |error| tracing::warn!(target: "scan", ?error, "what a new machine must evaluate is not known"),
+        )
+        .ok()
     }
 
     /// The catalog as it is now.

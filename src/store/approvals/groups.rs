@@ -130,6 +130,7 @@ impl Core {
                 known.by.insert(id, (by, Timestamp::from_ms(at)));
             } else {
                 t.groups.remove(id.0.bytes())?;
+                t.policies.remove(id.0.bytes())?;
                 t.set_number(GROUPS_GONE, 1)?;
                 known.moved.remove(&id);
                 known.by.remove(&id);

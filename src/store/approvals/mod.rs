@@ -11,19 +11,23 @@
 //!
 //! How it goes, each step in the file named:
 //! 1. Words are written and read (`words`), groups and who was put into which (`groups`), reviews and licences (`acts`).
-//! 2. What is of no use any more goes in small transactions (`sweep`).
+//! 2. What a group asks of its endpoints is kept beside it (`policies`), and goes with it.
+//! 3. What is of no use any more goes in small transactions (`sweep`).
 //!
 //! Tables and rows are in `tables`, what goes in and comes out in `value`.
 
 mod acts;
 mod groups;
+mod policies;
 mod sweep;
 pub(crate) mod tables;
 mod value;
 pub(crate) mod words;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::model::compliance::inherit::Own;
 use crate::model::deployment::inherit::Words;
 use crate::model::deployment::{Acceptance, Endpoint, Review};
 use crate::model::policy::Group;
@@ -32,7 +36,7 @@ use crate::store::core::Core;
 use crate::store::error::Error;
 
 pub use crate::store::approvals::groups::MEMBERS_MAX;
-pub use crate::store::approvals::value::{Change, Kept, Place, Saying, Shared, Step, Tree};
+pub use crate::store::approvals::value::{Change, GroupPolicy, Kept, Place, Saying, Shared, Step, Tree};
 pub use crate::store::approvals::words::{APPROVALS_MAX, SAID_MAX};
 
 /// Rows of one answer.
@@ -135,6 +139,17 @@ impl Approvals {
     /// own word or a rule has them. Says how many are elsewhere than before.
     pub async fn place(&self, endpoints: Vec<Endpoint>, groups: Vec<Group>, by: String) -> Result<u64, Error> {
         self.step(move |core| core.place(endpoints, groups, by)).await
+    }
+
+    /// What groups ask of their endpoints, those that say something.
+    pub async fn policies(&self) -> Result<BTreeMap<Group, GroupPolicy>, Error> {
+        self.look(|core| core.policies()).await
+    }
+
+    /// What a group asks of its endpoints from now on; with nothing in it, it is as the group above. `Invalid` where there is no such group,
+    /// and for all endpoints, whose policy is a setting.
+    pub async fn set_policy(&self, group: Group, own: Own, by: String) -> Result<(), Error> {
+        self.step(move |core| core.set_policy(group, own, by)).await
     }
 
     /// How far what is shared has come: one look-up.

@@ -22,6 +22,8 @@ pub(crate) const LICENCES: TableDefinition<'static, &Guid, &[u8]> = TableDefinit
 pub(crate) const GROUPS: TableDefinition<'static, &Guid, &[u8]> = TableDefinition::new(GROUPS_NAME);
 /// Endpoint -> [`MemberRow`]: the groups that somebody put it in.
 pub(crate) const MEMBERS: TableDefinition<'static, &Guid, &[u8]> = TableDefinition::new(MEMBERS_NAME);
+/// Group -> [`PolicyRow`]: what it asks of its endpoints.
+pub(crate) const POLICIES: TableDefinition<'static, &Guid, &[u8]> = TableDefinition::new(POLICIES_NAME);
 
 /// Names, for messages too.
 pub(crate) const APPROVALS_NAME: &str = "fleet-approvals.1";
@@ -29,6 +31,7 @@ pub(crate) const REVIEWS_NAME: &str = "fleet-reviews.1";
 pub(crate) const LICENCES_NAME: &str = "fleet-licences.1";
 pub(crate) const GROUPS_NAME: &str = "fleet-groups.1";
 pub(crate) const MEMBERS_NAME: &str = "fleet-members.1";
+pub(crate) const POLICIES_NAME: &str = "fleet-policies.1";
 
 /// Names in `catalog-numbers.1`. The logical clock when groups, who is in them, or licences changed last.
 pub(crate) const SHARED_CLOCK: &str = "approvals-shared-clock";
@@ -89,6 +92,18 @@ pub(crate) struct GroupRow {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct MemberRow {
     pub(crate) groups: Vec<Guid>,
+    pub(crate) by: String,
+    pub(crate) at: u64,
+}
+
+/// What endpoints of a group must keep to; what it does not say comes from above.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PolicyRow {
+    /// 0 any, 1 low, 2 moderate, 3 important, 4 critical.
+    pub(crate) severity: Option<u8>,
+    pub(crate) missing_days: Option<u32>,
+    pub(crate) scan_days: Option<u32>,
+    pub(crate) restart_days: Option<u32>,
     pub(crate) by: String,
     pub(crate) at: u64,
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::base::time::Timestamp;
+use crate::model::compliance::inherit::Own;
 use crate::model::deployment::{Approval, Reviewed, Said, Target};
 use crate::model::group::{Groups, Node};
 use crate::model::policy::Group;
@@ -80,6 +81,17 @@ pub enum Change {
     Put(Node),
     /// It goes; nothing may stand below it.
     Remove(Group),
+}
+
+/// What endpoints of a group must keep to, as far as the group says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupPolicy {
+    /// What it says.
+    pub own: Own,
+    /// Who said it last.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// How far all that is shared by approvals has come.

@@ -466,6 +466,7 @@ pub(crate) struct Tables<'tx> {
     pub(crate) rules: Table<'tx, u32, &'static [u8]>,
     pub(crate) rule_progress: Table<'tx, &'static ProgressKey, &'static [u8]>,
     pub(crate) rule_history: Table<'tx, u64, &'static [u8]>,
+    pub(crate) policies: Table<'tx, &'static Guid, &'static [u8]>,
 }
 
 impl<'tx> Tables<'tx> {
@@ -508,6 +509,7 @@ impl<'tx> Tables<'tx> {
             rules: tx.open_table(rules::RULES)?,
             rule_progress: tx.open_table(rules::PROGRESS)?,
             rule_history: tx.open_table(rules::HISTORY)?,
+            policies: tx.open_table(approvals::POLICIES)?,
         })
     }
 

@@ -30,6 +30,23 @@ impl<const PRODUCTS: bool> Kind for Chosen<PRODUCTS> {
     }
 }
 
+/// The same where none means all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Narrowed<const PRODUCTS: bool>(pub(crate) Vec<String>);
+
+impl<const PRODUCTS: bool> Kind for Narrowed<PRODUCTS> {
+    const LIST: bool = true;
+    fn expected() -> String {
+        format!("{}, or [] for all", Chosen::<PRODUCTS>::expected())
+    }
+    fn read(raw: &Raw) -> Result<Self, String> {
+        if items(raw)?.is_empty() {
+            return Ok(Self(Vec::new()));
+        }
+        Chosen::<PRODUCTS>::read(raw).map(|chosen| Self(chosen.0))
+    }
+}
+
 /// Short names of languages; none for all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Languages(pub(crate) Vec<String>);
@@ -64,6 +81,8 @@ mod tests {
     fn nothing_chosen_and_unknown_languages_are_refused() {
         assert!(Chosen::<true>::read(&Raw::List(vec![])).is_err() && Chosen::<true>::read(&"".into()).is_err());
         assert!(Chosen::<false>::read(&Raw::List(vec!["a".into(); ENTRIES_MAX + 1])).is_err());
+        assert_eq!(Narrowed::<true>::read(&Raw::List(vec![])).unwrap().0, Vec::<String>::new());
+        assert!(Narrowed::<true>::read(&Raw::List(vec!["a".into(); ENTRIES_MAX + 1])).is_err());
         assert_eq!(Chosen::<true>::read(&" Windows 11 ".into()).unwrap().0, ["Windows 11"]);
         assert_eq!(Languages::read(&Raw::List(vec!["German".into(), "EN".into()])).unwrap().0, ["de", "en"]);
         let error = Languages::read(&"Germann".into()).unwrap_err();

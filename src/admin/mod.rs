@@ -21,6 +21,7 @@ pub mod bandwidth;
 pub mod bind;
 pub mod compliance;
 pub mod content;
+pub mod drawn;
 pub mod endpoints;
 pub mod error;
 pub mod extract;

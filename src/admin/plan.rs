@@ -13,7 +13,7 @@ use crate::admin::error::Problem;
 use crate::admin::extract::{Asked, Given};
 use crate::admin::view::policy as view;
 use crate::admin::view::{Started, Time};
-use crate::admin::{Caller, Handles};
+use crate::admin::{Caller, Handles, drawn};
 use crate::jobs::agreement::{Agreement, Confirming, Shown};
 use crate::jobs::content::{EMPTY_CATALOG, Plan, Sum, Tally, more_room};
 use crate::jobs::work::Work;
@@ -100,7 +100,11 @@ pub async fn prefetch(State(handles): State<Arc<Handles>>) -> Result<Json<view::
     if handles.jobs.last_plan().is_none() {
         handles.jobs.plan(None).await?;
     }
-    Ok(Json(state(&handles)))
+    let looked = handles.jobs.look_at_missing().await;
+    // Where it cannot be looked now, what was seen last is told.
+    let detected = looked.unwrap_or_else(|_| handles.jobs.drawn());
+    let detected = detected.map(|standing| drawn::present(&standing, true));
+    Ok(Json(view::ContentState { detected, ..state(&handles) }))
 }
 
 /// `POST /api/v1/prefetch/start`: the prefetch is a job.
@@ -240,6 +244,7 @@ pub(super) fn state(handles: &Handles) -> view::ContentState {
         last_try,
         waits,
         notes,
+        detected: handles.jobs.drawn().map(|standing| drawn::present(&standing, false)),
         stopped: prefetching.stopped.map(|stopped| view::Stopped { by: stopped.by, at: Time(stopped.at) }),
         mismatched: mismatched.len() as u64,
         mismatched_files: named.collect(),

@@ -11,8 +11,8 @@ use http::{Method, StatusCode, Uri, header};
 
 use crate::admin::error::Problem;
 use crate::admin::{
-    Access, BODY_BYTES_MAX, Handles, approvals, ask, bandwidth, bind, compliance, content, endpoints, filters, groups,
-    guard, health, metrics, plan, quarantine, rules, status, sync, tls, updates, upstream, work,
+    Access, BODY_BYTES_MAX, Handles, approvals, ask, bandwidth, bind, compliance, content, drawn, endpoints, filters,
+    groups, guard, health, metrics, plan, quarantine, rules, status, sync, tls, updates, upstream, work,
 };
 
 /// Every address: method, path, and what it answers; for the reference.
@@ -194,6 +194,8 @@ pub const ADDRESSES: &[(&str, &str, &str)] = &[
     ),
     ("GET", "/api/v1/prefetch", "how much of what the content policy wants is held, and the job that brings the rest"),
     ("POST", "/api/v1/prefetch/start", "starts that job"),
+    ("GET", "/api/v1/prefetch/detected", "what of an update, or of all, comes since endpoints miss it, and what waits"),
+    ("POST", "/api/v1/prefetch/confirm", "agrees to the size of an update that waits for it"),
     ("POST", "/api/v1/prefetch/stop", "stops it: what has arrived stays, and none begins by itself"),
     (
         "GET",
@@ -320,6 +322,8 @@ pub fn router(handles: Handles, access: Access) -> Router {
         .route("/plan/confirm", post(plan::confirm))
         .route("/prefetch", get(plan::prefetch))
         .route("/prefetch/start", post(plan::start))
+        .route("/prefetch/detected", get(drawn::show))
+        .route("/prefetch/confirm", post(drawn::confirm))
         .route("/prefetch/stop", post(plan::stop))
         .route("/compliance", get(compliance::summary))
         .route("/compliance/endpoints", get(compliance::endpoints))

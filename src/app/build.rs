@@ -44,6 +44,7 @@ use crate::fleet::registry::Registry as Enrolment;
 use crate::fleet::roster::Roster;
 use crate::jobs::Jobs;
 use crate::jobs::content::Content;
+use crate::jobs::drawn::Draws;
 use crate::jobs::work::{Verify, Work};
 use crate::model::filter::Selection;
 use crate::model::origin::AllowList;
@@ -226,6 +227,11 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
         // What cannot be read was refused when it was set.
         let now = asked.get().and_then(|settings| Typed::read(&settings.load()).ok());
         now.map_or_else(|| started_with.clone(), |typed| rooms::content(&typed))
+    }));
+    let (asked, started_with) = (Arc::clone(&in_force), rooms::drawn(&typed));
+    for_jobs.drawn = Draws(Arc::new(move || {
+        let now = asked.get().and_then(|settings| Typed::read(&settings.load()).ok());
+        now.map_or(started_with, |typed| rooms::drawn(&typed))
     }));
     let jobs = match runner(&typed, &id, &store, &governor, chosen, &clock).await? {
         Some(sync) => Jobs::with_catalog(for_jobs, store.clone(), fill.clone(), sync, Arc::clone(&clock)),

@@ -388,6 +388,7 @@ running node.")]
 Examples:
   waystation prefetch status
   waystation prefetch start
+  waystation prefetch confirm KB5031234
   waystation prefetch stop"
     )]
     Prefetch(PrefetchVerb),

@@ -1,5 +1,7 @@
 //! `plan` and `prefetch start|stop|status`: which files of the catalog are brought ahead of time.
 
+mod detected;
+
 use std::time::Duration;
 
 use http::Method;
@@ -85,6 +87,7 @@ pub(in crate::cli) fn prefetch(loaded: &Loaded, verb: &PrefetchVerb, out: Out) -
                 None => format!("no prefetch is under way. None {STOPPED}"),
             })
         }
+        PrefetchVerb::Confirm { ref update } => detected::confirm(node, update, out).await,
         PrefetchVerb::Status => {
             let state: ContentState = node.get("/api/v1/prefetch").await?;
             out.both(&state, |state| {
@@ -103,7 +106,9 @@ pub(in crate::cli) fn prefetch(loaded: &Loaded, verb: &PrefetchVerb, out: Out) -
                 if more > 0 {
                     grid.row([String::new(), format!("and {} more", size::count(more))]);
                 }
-                grid.text()
+                let mut text = grid.text();
+                detected::add(&mut text, state.detected.as_ref());
+                text
             })
         }
     })
@@ -160,6 +165,7 @@ fn rows_of(state: &ContentState, named: bool) -> Vec<(&'static str, String)> {
     rows.extend(state.last_try.iter().map(|result| ("", format!("the last try: {result}"))));
     rows.extend(state.next_at.iter().map(|at| ("", format!("the next try begins at {at}"))));
     rows.extend(state.waits.iter().chain(&state.notes).map(|told| ("", told.clone())));
+    rows.extend(state.detected.iter().map(|detected| ("", detected::line(detected))));
     if let Some(stopped) = &state.stopped {
         rows.push(("", format!("stopped by {} at {}: none {STOPPED}", stopped.by, stopped.at)));
     }
@@ -343,6 +349,7 @@ mod tests {
             last_try: None,
             waits: Some("confirm it".to_owned()),
             notes: vec!["left out".to_owned()],
+            detected: None,
             stopped: None,
             mismatched: 0,
             mismatched_files: vec![],

@@ -286,7 +286,8 @@ impl Shared {
         let (wanted, filters) = self.sync()?.filters().await?.unzip();
         let terms = terms(policy, filters.as_ref())?;
         let languages = filters.map(|filters| filters.languages).unwrap_or_default();
-        Ok(Sifted { sift: Sift { policy: in_force, filters: wanted, languages }, left_out, terms })
+        let sift = Sift { policy: in_force, filters: wanted, languages, drawn: self.drawing.let_in() };
+        Ok(Sifted { sift, left_out, terms })
     }
 
     /// What is wanted by `policy`, as a walk takes it; and the rules that were left out.
@@ -297,6 +298,15 @@ impl Shared {
     ) -> Result<(Sift, Vec<Unresolved>), Error> {
         let Sifted { sift, left_out, .. } = self.sifted(policy, confirmed).await?;
         Ok((sift, left_out))
+    }
+
+    /// What is wanted by the policy that is set. Whether `all` is in force is as the last plan found it: whoever agreed did so to the
+    /// policy of that plan.
+    pub(in crate::jobs) async fn sift_in_force(&self) -> Result<(Sift, Vec<Unresolved>), Error> {
+        let policy = self.config.content.0();
+        let last = self.planned.last().clone();
+        let confirmed = last.is_some_and(|plan| plan.agreement.is_given() && plan.policy.means(&policy));
+        self.sift(&policy, confirmed).await
     }
 
     async fn count(&self, sift: Sift) -> Result<Count, Error> {
@@ -443,10 +453,7 @@ impl Jobs {
         if self.shared.sync().is_err() {
             return Ok(vec![None; numbers.len()]);
         }
-        let policy = self.content_policy();
-        // Whoever agreed did so to the policy of that plan.
-        let confirmed = self.last_plan().is_some_and(|plan| plan.agreement.is_given() && plan.policy.means(&policy));
-        let (sift, _) = self.shared.sift(&policy, confirmed).await?;
+        let (sift, _) = self.shared.sift_in_force().await?;
         let (sift, catalog) = (Arc::new(sift), self.shared.store.catalog());
         let mut verdicts = Vec::with_capacity(numbers.len());
         for number in numbers {

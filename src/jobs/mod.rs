@@ -12,7 +12,8 @@
 //! Beside the jobs that people start, [`clock`] runs the housekeeping: eviction all the time, a look through what is held when
 //! the catalog has changed, a slow scrub once a quarter; [`sync`] the runs of the catalog that its schedule asks for (`due` says
 //! when); [`prefetch`] brings what the content policy wants ([`content`]), of which the
-//! mode `all` waits for an [`agreement`]; [`rules`] approve by themselves, ring by ring.
+//! mode `all` waits for an [`agreement`], and, where that is set, what endpoints report as missing ([`drawn`]); [`rules`]
+//! approve by themselves, ring by ring.
 //! Explain, doctor and the mapping of an address to a name are plain calls, offered here so that the control plane needs
 //! to know neither `fill` nor `upstream`.
 //!
@@ -26,6 +27,7 @@ pub mod bind;
 pub mod board;
 pub mod clock;
 pub mod content;
+pub mod drawn;
 mod due;
 pub mod error;
 pub mod fetch;
@@ -52,6 +54,7 @@ use crate::base::time::{Clock, Timestamp};
 use crate::fill::{Fill, FlightView};
 use crate::jobs::board::{Board, Record, View};
 use crate::jobs::content::{Content, Planned};
+use crate::jobs::drawn::{Drawing, Draws};
 use crate::jobs::error::Error;
 use crate::jobs::prefetch::steer::{self, Steering};
 use crate::jobs::rules::Ruling;
@@ -83,6 +86,10 @@ pub struct Config {
     pub prefetch_rest: Duration,
     /// When what a prefetch left undone is tried again by itself.
     pub prefetch_later: Duration,
+    /// What is brought since endpoints miss it.
+    pub drawn: Draws,
+    /// How often it is looked at what endpoints miss; not zero.
+    pub look_every: Duration,
     /// A number that other nodes do not have: it spreads what they begin at one time of the clock.
     pub seed: u64,
 }
@@ -95,6 +102,8 @@ pub const PREFETCH_REST: Duration = Duration::from_secs(15);
 
 /// A host that is down for longer is so for hours; a disk that is full, too.
 pub const PREFETCH_LATER: Duration = Duration::from_hours(3);
+/// How often it is looked at what endpoints miss: they scan once a day or so, and a look goes through all that they told.
+pub const LOOK_EVERY: Duration = Duration::from_mins(5);
 
 impl Default for Config {
     /// Four payloads at a time keep a link busy while one of them is being proven.
@@ -110,6 +119,8 @@ impl Default for Config {
             keep_asked_every: KEEP_ASKED_EVERY,
             prefetch_rest: PREFETCH_REST,
             prefetch_later: PREFETCH_LATER,
+            drawn: Draws::default(),
+            look_every: LOOK_EVERY,
             seed: 0,
         }
     }
@@ -148,6 +159,7 @@ pub(in crate::jobs) struct Shared {
     pub(in crate::jobs) planned: Planned,
     pub(in crate::jobs) steering: Steering,
     pub(in crate::jobs) ruling: Ruling,
+    pub(in crate::jobs) drawing: Drawing,
     tasks: TaskTracker,
     /// Where jobs run, whichever runtime the question came from; `None` where the façade was made outside of one.
     runtime: Option<Handle>,
@@ -223,6 +235,7 @@ impl Jobs {
             planned: Planned::default(),
             steering: Steering::default(),
             ruling: Ruling::default(),
+            drawing: Drawing::default(),
             tasks: TaskTracker::new(),
             runtime: Handle::try_current().ok(),
             cancel: CancellationToken::new(),
@@ -262,6 +275,7 @@ impl Jobs {
         }
         if self.shared.sync.is_some() {
             self.shared.spawn(steer::by_itself(self.clone(), self.shared.cancel.child_token()));
+            self.shared.spawn(drawn::by_reports(Arc::clone(&self.shared), self.shared.cancel.child_token()));
             self.shared.spawn(steer::keep_asked(Arc::clone(&self.shared), self.shared.cancel.child_token()));
         }
     }

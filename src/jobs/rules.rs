@@ -90,9 +90,11 @@ pub struct Which {
 }
 
 impl Jobs {
-    /// Says whose reports count for what failed. Once, before anything else is asked of the rules.
+    /// Says whose reports count: for the rules, what failed; for what comes by itself, what endpoints miss. Once, before anything is asked
+    /// of either and before the housekeeping begins.
     pub fn judge_by(&self, reported: Compliance) {
         // A second one would hear of nothing that the first one is told; it is left out.
+        let _ = self.shared.drawing.reports.set(reported.clone());
         let _ = self.shared.ruling.reported.set(reported);
     }
 

@@ -5,6 +5,7 @@
 
 pub mod compliance;
 pub mod deployment;
+pub mod drawn;
 pub mod filter;
 pub mod group;
 pub mod name;

@@ -196,6 +196,8 @@ pub struct Facts<'a> {
     pub superseded: bool,
     /// It has files that endpoints read in parts.
     pub has_parts: bool,
+    /// Endpoints miss it, and it was let in for that reason ([`crate::model::drawn`]).
+    pub drawn: bool,
     /// What a person said.
     pub decision: Option<&'a Decision>,
 }
@@ -255,6 +257,8 @@ pub enum Why {
     Unconfirmed,
     /// What was asked for is wanted.
     Asked,
+    /// Endpoints that are established miss it.
+    Missed,
     /// It would be wanted whole, but endpoints read parts of its files.
     Parts,
 }
@@ -280,6 +284,7 @@ impl Why {
             Self::All => "the policy is all",
             Self::Unconfirmed => "the policy all is not confirmed (`waystation plan --confirm`)",
             Self::Asked => "the policy is asked: files that endpoints have asked for, and ones like them",
+            Self::Missed => "endpoints miss it, and it is severe enough (content.detected)",
             Self::Parts => {
                 "endpoints read its express, PSF or UUP files in parts, so that they come when asked for (approve it with \
                  --all-files to have all)"
@@ -348,13 +353,15 @@ impl Policy {
         }
         let why = match choice.mode {
             Mode::Metadata => return nothing(Why::Metadata),
+            // What comes for a reason of the policy's own comes for that.
+            Mode::Severity if facts.in_filters && facts.severity >= choice.level => Why::Severity,
+            Mode::All if facts.in_filters && self.confirmed => Why::All,
+            _ if facts.drawn && facts.in_filters => Why::Missed,
             Mode::Approved => return nothing(Why::NotApproved),
             _ if !facts.in_filters => return nothing(Why::BeyondFilters),
             Mode::Asked => return Verdict { wants: Wants::Asked, why: Why::Asked },
-            Mode::Severity if facts.severity < choice.level => return nothing(Why::BelowSeverity),
-            Mode::Severity => Why::Severity,
-            Mode::All if !self.confirmed => return Verdict { wants: Wants::Asked, why: Why::Unconfirmed },
-            Mode::All => Why::All,
+            Mode::Severity => return nothing(Why::BelowSeverity),
+            Mode::All => return Verdict { wants: Wants::Asked, why: Why::Unconfirmed },
         };
         if facts.has_parts {
             Verdict { wants: Wants::Asked, why: Why::Parts }

@@ -34,6 +34,9 @@ use waystation::upstream::wsus::Wsus;
 use crate::hand_clock::HandClock;
 use crate::{conversation, made_catalog, small_store};
 
+#[path = "drawn.rs"]
+mod drawn;
+
 /// Longer than anything takes here on a busy machine.
 pub(crate) const SOON: Duration = Duration::from_mins(2);
 

@@ -9,7 +9,12 @@ pub(super) fn sift(mode: Mode, languages: &[&str]) -> Arc<Sift> {
     let written = Written { choice: Choice { mode, level: Severity::Important }, ..Written::default() };
     let (mut policy, _) = written.in_force(&waystation::model::filter::Tree::new([]));
     policy.confirmed = true;
-    Arc::new(Sift { policy, filters: None, languages: languages.iter().map(|one| (*one).to_owned()).collect() })
+    Arc::new(Sift {
+        policy,
+        filters: None,
+        languages: languages.iter().map(|one| (*one).to_owned()).collect(),
+        drawn: Arc::default(),
+    })
 }
 
 pub(super) async fn walk(catalog: &Catalog, sift: &Arc<Sift>) -> Vec<WantedUpdate> {

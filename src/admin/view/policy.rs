@@ -213,12 +213,79 @@ pub struct ContentState {
     /// Who stopped the prefetch: none begins by itself. Absent where nobody did.
     #[serde(default)]
     pub stopped: Option<Stopped>,
+    /// What comes since endpoints miss it; absent where that is off, or was not looked at yet. `prefetch status` alone names the updates.
+    #[serde(default)]
+    pub detected: Option<Detected>,
     /// Files that came whole and did not match what is published: none that begins by itself fetches them again.
     #[serde(default)]
     pub mismatched: u64,
     /// The first of them.
     #[serde(default)]
     pub mismatched_files: Vec<Mismatched>,
+}
+
+/// What comes since endpoints miss it, by `content.detected`: of updates that count, that nothing else brings, and that established
+/// endpoints miss.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Detected {
+    /// The least severity.
+    pub severity: String,
+    /// Bytes that may come so on a day.
+    pub daily: u64,
+    /// Bytes that were let in today, by UTC.
+    pub spent: u64,
+    /// An update of which more bytes are missing waits to be confirmed.
+    pub ask_above: u64,
+    /// What comes, or came, so and is still missing on endpoints: updates, not files.
+    pub comes: DetectedSum,
+    /// What waits for the budget of another day.
+    pub waits_for_budget: DetectedSum,
+    /// What waits for `waystation prefetch confirm`.
+    pub waits_for_confirmation: DetectedSum,
+    /// The updates, in the order in which they come; at most 1,000.
+    #[serde(default)]
+    pub updates: Vec<DetectedUpdate>,
+}
+
+/// Updates, and what of them is not held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DetectedSum {
+    /// How many.
+    pub updates: u64,
+    /// Bytes that are missing.
+    pub bytes: u64,
+}
+
+/// One of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DetectedUpdate {
+    /// Its id.
+    pub id: String,
+    /// Its title.
+    pub title: String,
+    /// How bad what it mends is.
+    pub severity: String,
+    /// Established endpoints that miss it.
+    pub endpoints: u64,
+    /// Files that are not held.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// `comes`, `waits-for-budget` or `waits-for-confirmation`.
+    pub state: String,
+    /// Who agreed to its size, where somebody did.
+    #[serde(default)]
+    pub confirmed_by: Option<String>,
+}
+
+/// `POST /api/v1/prefetch/confirm`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConfirmDetected {
+    /// The id of an update that waits for it.
+    pub update: String,
+    /// The `bytes` that were shown.
+    pub bytes: u64,
 }
 
 /// Who stopped the prefetch, and when.

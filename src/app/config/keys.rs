@@ -7,7 +7,7 @@ use crate::app::config::kinds::network::{
     Address, Addresses, HostNames, Networks, OriginEntries, ProxyChoice, ProxyUrl, SyncProxy, UrlText, Urls,
 };
 use crate::app::config::kinds::pace::{BackgroundRules, NetworkRules, SiteZone, SteadyRules};
-use crate::app::config::kinds::policy::{Least, Rules};
+use crate::app::config::kinds::policy::{Above, Least, Rules};
 use crate::app::config::kinds::quantity::{Count, Size, SizeWithin, Switch, Time};
 use crate::app::config::kinds::word::{Days, Directory, FilePath, FilePaths, LogLevel, Text, Texts, UpstreamKind};
 use crate::app::config::kinds::{Kind, shown};
@@ -397,6 +397,15 @@ table! {
         /// Whether updates that something newer does the work of are declined automatically, unless they were approved after
         /// that was known.
         decline_superseded: Switch = Raw::Switch(true), Live;
+        /// Whether updates come too that endpoints report as missing and nobody approved: "off", or the least severity of them ("low",
+        /// "moderate", "important", "critical"). Only endpoints count that were first seen 7 days ago or more, and only what
+        /// [filters] find. `waystation prefetch status` tells what came so, and what waits.
+        detected: Above = text("off"), Live;
+        /// The most that comes so on a day (by UTC); what has no room in it waits for the next one.
+        detected_daily: Size = text("2 GiB"), Live;
+        /// An update of which more than this is missing comes so only after `waystation prefetch confirm`. So does one
+        /// that is larger than `detected_daily`.
+        detected_ask_above: Size = text("500 MiB"), Live;
     }
     /// The scan face for Windows Update Agents.
     scan: Scan {

@@ -15,6 +15,7 @@ use crate::base::secret::Secret;
 use crate::fleet::registry::Admission;
 use crate::model::compliance::Policy;
 use crate::model::deployment::detection;
+use crate::model::drawn::Terms;
 use crate::model::filter::Selection;
 use crate::model::payload::{Location, Standing};
 use crate::model::policy::{Choice, Written};
@@ -389,6 +390,12 @@ pub(crate) fn content(typed: &Typed) -> Written {
         decline_expired: content.decline_expired.0,
         decline_superseded: content.decline_superseded.0,
     }
+}
+
+/// What is brought since endpoints miss it.
+pub(crate) fn drawn(typed: &Typed) -> Terms {
+    let content = &typed.content;
+    Terms { least: content.detected.0, daily: content.detected_daily.0, ask_above: content.detected_ask_above.0 }
 }
 
 /// What endpoints must keep to.

@@ -160,6 +160,21 @@ a decision (`updates approve`, `plan --confirm`), a change of [content] or
 To hold it for hours of the day, pause its class of bandwidth:
   waystation bandwidth set prefetch '08:00-18:00 Mon-Fri: paused' unlimited")]
     Stop,
+    /// Agree to the size of updates that endpoints miss and that are larger than content.detected_ask_above
+    #[command(after_help = "\
+Examples:
+  waystation prefetch status
+  waystation prefetch confirm KB5031234
+  waystation prefetch confirm 3b6f8c2d
+
+Where [content] detected is set, updates come that endpoints report as missing.
+Large ones wait for this; it shows their size once more and agrees to it. They
+come at once, and count against the day's budget. `waystation updates approve`
+approves one for installation, and has its files come too.")]
+    Confirm {
+        /// An id, the beginning of one, or a KB
+        update: String,
+    },
     /// Show how much is wanted, held and missing, and the job under way
     #[command(after_help = "\
 Examples:

@@ -44,6 +44,7 @@ fn facts(severity: Severity) -> Facts<'static> {
         expired: false,
         superseded: false,
         has_parts: false,
+        drawn: false,
         decision: None,
     }
 }
@@ -269,7 +270,8 @@ proptest! {
     ) {
         let [in_filters, refused, expired, superseded, has_parts, decline, confirmed] = flags;
         let facts = Facts {
-            severity, categories: &[], in_filters, refused, expired, superseded, has_parts, decision: decision.as_ref(),
+            severity, categories: &[], in_filters, refused, expired, superseded, has_parts, drawn: false,
+            decision: decision.as_ref(),
         };
         let mut before = Wants::Nothing;
         // `severity` is not wider than `asked`: it brings all of some, and nothing of the others.

@@ -528,6 +528,12 @@ impl Catalog {
         self.walk(move |core| core.wanted_step(&sift, walk)).await
     }
 
+    /// What is wanted of the updates whose revisions have these numbers, each by itself; those that cannot be approved by themselves are
+    /// left out. They are unpacked in one snapshot: at most some hundred at a time.
+    pub async fn wanted_of(&self, sift: Arc<Sift>, numbers: Vec<u32>) -> Result<Vec<WantedUpdate>, Error> {
+        self.walk(move |core| core.wanted_of(&sift, &numbers)).await
+    }
+
     /// What a policy makes of the revision with this number; `None` where it cannot be approved by itself.
     pub async fn judge(&self, sift: Arc<Sift>, number: u32) -> Result<Option<Verdict>, Error> {
         self.walk(move |core| core.judge(&sift, number)).await

@@ -11,6 +11,7 @@
 //! What the walk keeps in memory is 20 bytes for each file that is wanted, and the updates of one step.
 
 use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 
 use redb::ReadTransaction;
 
@@ -50,6 +51,8 @@ pub struct Sift {
     pub filters: Option<filter::Wanted>,
     /// Languages, by short name; empty for all.
     pub languages: BTreeSet<String>,
+    /// Updates that were let in since endpoints miss them.
+    pub drawn: Arc<BTreeSet<UpdateId>>,
 }
 
 /// A walk that is under way.
@@ -140,6 +143,32 @@ impl Core {
         Ok((walk, found))
     }
 
+    /// What is wanted of these updates, in the revisions with these numbers, each by itself: a file of two counts with both. Those that
+    /// cannot be approved by themselves, or are not held, are left out. Blocks.
+    pub(crate) fn wanted_of(&self, sift: &Sift, numbers: &[u32]) -> Result<Vec<WantedUpdate>, Error> {
+        // What endpoints asked for is no reason here.
+        let walk = Walk { asked: Some(HashSet::new()), ..Walk::default() };
+        self.index.read(|tx| {
+            let Some(table) = read(tx, REVISIONS)? else { return Ok(Vec::new()) };
+            let mut found = Vec::new();
+            for number in numbers {
+                let Some(row) = table.get(number)? else { continue };
+                let row: ShownRow<'_> = decode("catalog-revisions.1", row.value())?;
+                if can_be_wanted(&row) {
+                    found.extend(wanted_update(
+                        tx,
+                        &self.catalog.dictionaries,
+                        sift,
+                        &walk,
+                        &mut HashSet::new(),
+                        &row,
+                    )?);
+                }
+            }
+            Ok(found)
+        })
+    }
+
     /// What the policy makes of one update, in the revision with this number: as a walk has it. `None` where it cannot be
     /// approved by itself or is not held.
     pub(crate) fn judge(&self, sift: &Sift, number: u32) -> Result<Option<Verdict>, Error> {
@@ -185,6 +214,7 @@ fn weigh(
         expired: row.publication != 0,
         superseded,
         has_parts: false,
+        drawn: sift.drawn.contains(&UpdateId::new(row.id)),
         decision: decision.as_ref(),
     };
     let verdict = sift.policy.decide(&facts);
@@ -239,19 +269,9 @@ fn step(tx: &ReadTransaction, dictionaries: &Dictionaries, sift: &Sift, walk: &W
         let (number, row) = row?;
         let row: ShownRow<'_> = decode("catalog-revisions.1", row.value())?;
         if can_be_wanted(&row) {
-            let (verdict, gathered) = weigh(tx, dictionaries, sift, &row)?;
-            if let Some((files, missing)) = gathered {
+            if let Some(update) = wanted_update(tx, dictionaries, sift, walk, &mut here, &row)? {
                 unpacked += 1;
-                let (files, encrypted) = wanted(tx, walk, &mut here, verdict, files)?;
-                found.push(WantedUpdate {
-                    identity: Identity { id: UpdateId::new(row.id), revision: row.revision },
-                    title: row.title.to_owned(),
-                    categories: row.categories.iter().copied().map(UpdateId::new).collect(),
-                    verdict,
-                    missing,
-                    encrypted,
-                    files,
-                });
+                found.push(update);
             }
         }
         if at + 1 >= SLICE || unpacked >= UPDATES_STEP || here.len() >= FILES_STEP {
@@ -259,6 +279,29 @@ fn step(tx: &ReadTransaction, dictionaries: &Dictionaries, sift: &Sift, walk: &W
         }
     }
     Ok((found, here, None))
+}
+
+/// Steps 2 to 5 of one update; `None` where nothing of it can be wanted.
+fn wanted_update(
+    tx: &ReadTransaction,
+    dictionaries: &Dictionaries,
+    sift: &Sift,
+    walk: &Walk,
+    here: &mut HashSet<Sha1>,
+    row: &ShownRow<'_>,
+) -> Result<Option<WantedUpdate>, Error> {
+    let (verdict, gathered) = weigh(tx, dictionaries, sift, row)?;
+    let Some((files, missing)) = gathered else { return Ok(None) };
+    let (files, encrypted) = wanted(tx, walk, here, verdict, files)?;
+    Ok(Some(WantedUpdate {
+        identity: Identity { id: UpdateId::new(row.id), revision: row.revision },
+        title: row.title.to_owned(),
+        categories: row.categories.iter().copied().map(UpdateId::new).collect(),
+        verdict,
+        missing,
+        encrypted,
+        files,
+    }))
 }
 
 /// Step 5: the files, and how many encrypted ones are left out.

@@ -41,6 +41,22 @@ impl Kind for Least {
     }
 }
 
+/// The least severity of what is brought for some reason, or that nothing is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Above(pub(crate) Option<Severity>);
+
+impl Kind for Above {
+    fn expected() -> String {
+        format!("\"off\" or {}", Severity::expected())
+    }
+    fn read(raw: &Raw) -> Result<Self, String> {
+        match text(raw)? {
+            "off" => Ok(Self(None)),
+            _ => Severity::read(raw).map(|level| Self(Some(level))),
+        }
+    }
+}
+
 /// Rules, the later ones above the earlier ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rules(pub(crate) Vec<Rule>);
@@ -72,6 +88,9 @@ mod tests {
         assert!(Severity::read(&"unspecified".into()).is_err());
         assert_eq!(Least::read(&"any".into()), Ok(Least(Severity::Unspecified)));
         assert!(Least::read(&"worst".into()).is_err() && Least::expected().starts_with("\"any\" or "));
+        assert_eq!(Above::read(&" off ".into()), Ok(Above(None)));
+        assert_eq!(Above::read(&"critical".into()), Ok(Above(Some(Severity::Critical))));
+        assert!(Above::read(&"any".into()).is_err() && Above::expected().starts_with("\"off\" or "));
         let rules = Rules::read(&Raw::List(vec!["Drivers: metadata".into(), "X: severity low".into()])).unwrap();
         assert_eq!(rules.0.len(), 2);
         assert!(Rules::read(&"Drivers".into()).unwrap_err().contains("no colon"));

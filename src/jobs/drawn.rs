@@ -207,7 +207,7 @@ async fn weigh_from(
         Line { candidate, turn, agreed }
     };
     let lines = told.into_iter().map(line).collect();
-    let standing = is_on.then(|| Standing { at: now, terms, spent: ledger.spent, lines });
+    let standing = is_on.then_some(Standing { at: now, terms, spent: ledger.spent, lines });
     Ok((ledger, standing))
 }
 

@@ -268,11 +268,11 @@ fn step(tx: &ReadTransaction, dictionaries: &Dictionaries, sift: &Sift, walk: &W
     for (at, row) in table.range(from..)?.enumerate() {
         let (number, row) = row?;
         let row: ShownRow<'_> = decode("catalog-revisions.1", row.value())?;
-        if can_be_wanted(&row) {
-            if let Some(update) = wanted_update(tx, dictionaries, sift, walk, &mut here, &row)? {
-                unpacked += 1;
-                found.push(update);
-            }
+        if can_be_wanted(&row)
+            && let Some(update) = wanted_update(tx, dictionaries, sift, walk, &mut here, &row)?
+        {
+            unpacked += 1;
+            found.push(update);
         }
         if at + 1 >= SLICE || unpacked >= UPDATES_STEP || here.len() >= FILES_STEP {
             return Ok((found, here, Some(number.value())));

@@ -327,8 +327,9 @@ fn a_service_that_takes_questions_and_never_answers_is_told_of_and_given_up() {
     assert!(!text(&run(data, &["sync", "status"]).stdout).contains("was set since"));
     std::fs::write(&file, format!("{before}schedule = \"daily 05:00\"\n")).unwrap();
     let seen = text(&run(data, &["sync", "status"]).stdout);
-    let changed = "sync.schedule = daily 05:00 was set since the node was started, and counts from its next start on";
+    let changed =
+        "sync.schedule = \"daily 05:00\" was set since the node was started, and counts from its next start on";
     assert!(seen.contains(changed), "{seen}");
     let checked = text(&run(data, &["check-config"]).stdout);
-    assert!(checked.contains("and takes daily 05:00 with its next start"), "{checked}");
+    assert!(checked.contains("and takes \"daily 05:00\" with its next start"), "{checked}");
 }

@@ -44,6 +44,28 @@ const LINES_MAX: usize = 600;
 const UNSAFE: &str = "store/blob.rs";
 const UNSAFE_TESTS: &str = "store/blob/os/tests.rs";
 
+/// What the top level holds; anything else is a leftover of somebody's work, except what `.gitignore` names.
+const TOP: &[&str] = &[
+    ".ci",
+    ".dockerignore",
+    ".git",
+    ".gitignore",
+    "CHANGELOG.md",
+    "Cargo.lock",
+    "Cargo.toml",
+    "Dockerfile",
+    "LICENSE",
+    "README.md",
+    "benches",
+    "clippy.toml",
+    "docs",
+    "rustfmt.toml",
+    "src",
+    "target",
+    "tests",
+    "tools",
+];
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }
@@ -401,4 +423,21 @@ fn the_unit_allows_the_system_calls_of_the_unsafe_file() {
         }
     }
     assert!(calls > 0, "nothing was looked at");
+}
+
+#[test]
+fn the_top_level_holds_only_what_belongs_there() {
+    // Only with a history beside it: an unpacked archive may lie among other things.
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    if !top.join(".git").exists() {
+        return;
+    }
+    let ignored = fs::read_to_string(top.join(".gitignore")).unwrap();
+    let strays: Vec<String> = fs::read_dir(top)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .filter(|name| !TOP.contains(&name.as_str()))
+        .filter(|name| !ignored.lines().any(|line| line.trim_matches('/') == name))
+        .collect();
+    assert!(strays.is_empty(), "at the top level: {strays:?}; list it in TOP or .gitignore, or take it away");
 }

@@ -1,11 +1,13 @@
 //! `/api/v1/approvals` and `/api/v1/licences`: what is approved for whom, how far reviews have come, and licences.
 //!
 //! 1. Updates are found as for `updates approve`, groups and endpoints by [`crate::admin::groups`].
-//! 2. What cannot be said of one of them is refused for all ([`say`]); what stands in the way of what can is told.
+//! 2. What cannot be said of one of them is refused for all ([`say`]); what stands in the way of what can is told
+//!    ([`waits`]).
 //! 3. The store writes it, and what it means for files is planned anew.
 
 pub mod licences;
 mod say;
+pub(in crate::admin) mod waits;
 
 pub use self::say::{review, set, withdraw};
 

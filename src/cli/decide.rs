@@ -67,6 +67,12 @@ fn people(verb: &str, decided: &Decided) -> String {
             add(&mut text, format_args!("files {what}: {}\n", files.why));
         }
     }
+    for note in &decided.notes {
+        add(&mut text, format_args!("{note}\n"));
+    }
+    if decided.changed > 0 && !decided.effect.is_empty() {
+        add(&mut text, format_args!("{}\n", decided.effect));
+    }
     text
 }
 
@@ -82,15 +88,23 @@ mod tests {
             title: "T".to_owned(),
             decision: Some("approved".to_owned()),
             less: wants == "everything",
+            waits: Vec::new(),
             files: Some(FilesWanted { wants: wants.to_owned(), why: why.to_owned() }),
         };
         let rows =
             vec![row("a", "everything", "x"), row("b", "nothing", "the policy"), row("c", "nothing", "the policy")];
-        let told = people("approve", &Decided { changed: 2, rows: rows.clone() });
+        let decided = |effect: &str, note: &str| Decided {
+            changed: 2,
+            rows: rows.clone(),
+            effect: effect.to_owned(),
+            notes: vec![note.to_owned()],
+        };
+        let told = people("approve", &decided("takes effect at the next scan", "until its licence is accepted"));
+        assert!(told.ends_with("until its licence is accepted\ntakes effect at the next scan\n"), "{told}");
         assert!(told.contains("aaaaaaaa  approved  wanted") && !told.contains(": x"), "{told}");
         assert_eq!(told.matches("files not wanted: the policy").count(), 1, "{told}");
         assert!(told.contains("1 update was approved already"), "{told}");
         assert!(told.contains("1 update was approved with all files before, and not any more"), "{told}");
-        assert!(people("reset", &Decided { changed: 2, rows }).contains("nothing had been decided of 1 update\n"));
+        assert!(people("reset", &decided("", "")).contains("nothing had been decided of 1 update\n"));
     }
 }

@@ -12,6 +12,7 @@ use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
 
+use crate::admin::approvals::waits::{self, Known};
 use crate::admin::approvals::{ACTIONS, NOT_APPROVED, REVIEWS};
 use crate::admin::error::Problem;
 use crate::admin::extract::Given;
@@ -21,9 +22,8 @@ use crate::admin::updates::find;
 use crate::admin::view::approvals as view;
 use crate::admin::{Caller, Handles};
 use crate::base::time::Timestamp;
-use crate::model::deployment::{Action, Review, Said, Target};
-use crate::model::policy::Word;
-use crate::model::update::{Publication, Update, UpdateId};
+use crate::model::deployment::{Action, Said, Target};
+use crate::model::update::{Update, UpdateId};
 use crate::model::windows::Role;
 use crate::store::approvals::{Saying, Tree};
 use crate::store::catalog::Summary;
@@ -96,12 +96,6 @@ fn said(asked: &view::SetRequest) -> Result<Said, Problem> {
     Ok(Said::Do { action, deadline })
 }
 
-/// What is known of an update that is needed before and after something is said of it.
-struct Known {
-    short: Summary,
-    eulas: Vec<UpdateId>,
-}
-
 /// Step 2.
 async fn check(handles: &Handles, shorts: Vec<Summary>, said: Said, now: Timestamp) -> Result<Vec<Known>, Problem> {
     let catalog = handles.store.catalog();
@@ -168,69 +162,13 @@ async fn told(
     said: Said,
     changed: u64,
 ) -> Result<view::Said, Problem> {
-    let (catalog, approvals) = (handles.store.catalog(), handles.store.approvals());
-    let ids: Vec<UpdateId> = known.iter().map(|one| one.short.identity.id).collect();
-    let decisions = catalog.decisions(ids.clone()).await?;
-    let superseded = catalog.are_superseded(ids.clone()).await?;
-    let released: BTreeSet<UpdateId> = approvals
-        .reviews(ids)
-        .await?
-        .into_iter()
-        .filter_map(|step| (step.reviewed.review == Review::Released).then_some(step.update))
-        .collect();
-    let accepted: BTreeSet<UpdateId> = approvals.licences().await?.into_iter().map(|one| one.eula).collect();
-    let asks_review = targets.iter().any(|target| match target {
-        Target::Group(group) => tree.groups.below(*group).into_iter().any(|group| tree.groups.asks_review(group)),
-        // It may be in a group that does.
-        Target::Endpoint(_) => tree.groups.iter().any(|node| node.asks_review),
-    });
-    let is_install = matches!(said, Said::Do { action: Action::Install | Action::OptionalInstall, .. });
-    let is_done = matches!(said, Said::Do { .. });
-    let mut rows = Vec::with_capacity(known.len());
-    let mut all = BTreeSet::new();
-    for ((one, decision), superseded) in known.iter().zip(decisions).zip(superseded) {
-        let mut waits: Vec<&str> = Vec::new();
-        if decision.is_some_and(|decision| decision.word == Word::Declined) {
-            waits.push("declined");
-        }
-        if one.short.publication == Publication::Expired {
-            waits.push("expired");
-        }
-        if superseded && is_install {
-            waits.push("superseded");
-        }
-        if is_install && one.eulas.iter().any(|eula| !accepted.contains(eula)) {
-            waits.push("licence");
-        }
-        if is_done && asks_review && !released.contains(&one.short.identity.id) {
-            waits.push("review");
-        }
-        all.extend(waits.iter().copied());
-        rows.push(view::SaidOf {
-            id: one.short.identity.id.to_string(),
-            title: one.short.title.clone(),
-            waits: waits.into_iter().map(str::to_owned).collect(),
-        });
-    }
-    let mut notes = Vec::new();
-    for (word, note) in [
-        ("declined", "what is declined is declined for everybody: nothing is offered until `waystation updates reset`"),
-        ("expired", "what its publisher has withdrawn is not offered, whatever is approved"),
-        ("superseded", "something newer does the same as what is superseded: it is offered beside it, as approved"),
-        (
-            "licence",
-            "until its licence is accepted an update is detected and not offered: `waystation approvals license accept`",
-        ),
-        (
-            "review",
-            "where a group asks for a review it takes effect once that lets it: `waystation approvals review`, in-test for groups that \
-             are there for trying out, released for all",
-        ),
-    ] {
-        if all.contains(word) {
-            notes.push(note.to_owned());
-        }
-    }
+    let (waits, mut notes) = waits::of(handles, tree, known, targets, said).await?;
+    let row = |(one, waits): (&Known, Vec<&str>)| view::SaidOf {
+        id: one.short.identity.id.to_string(),
+        title: one.short.title.clone(),
+        waits: waits.into_iter().map(str::to_owned).collect(),
+    };
+    let rows = known.iter().zip(waits).map(row).collect();
     if let Said::Do { deadline: Some(deadline), .. } = said {
         let servers = servers(handles, tree, targets).await?;
         if servers.many > 0 {

@@ -8,12 +8,15 @@ use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
 
+use crate::admin::approvals::waits;
 use crate::admin::error::Problem;
 use crate::admin::extract::Given;
+use crate::admin::groups::EFFECT;
 use crate::admin::updates::{find, words};
 use crate::admin::view::policy as view;
 use crate::admin::{Caller, Handles};
-use crate::model::policy::{Verdict, Why, Word};
+use crate::model::deployment::{Action, Said, Target};
+use crate::model::policy::{Group, Verdict, Why, Word};
 use crate::store::catalog::{Deciding, Summary};
 
 /// Names in one request: a month of a large site.
@@ -91,7 +94,7 @@ async fn decide(
     }
     let ids: Vec<_> = found.iter().map(|short| short.identity.id).collect();
     let before = catalog.decisions(ids.clone()).await?;
-    let changed = catalog.decide(ids.clone(), deciding, by.clone(), asked.why).await?;
+    let changed = catalog.decide(ids.clone(), deciding.clone(), by.clone(), asked.why).await?;
     tracing::info!(by, updates = ids.len(), changed, "updates were decided");
     handles.jobs.content_changed();
     handles.jobs.rules_changed();
@@ -101,9 +104,10 @@ async fn decide(
     let superseded = catalog.are_superseded(ids).await?;
     let verdicts = handles.jobs.verdicts(&numbers).await?;
     let policy = handles.jobs.content_policy();
+    let (waits, notes) = in_the_way(handles, &found, deciding).await?;
     let mut rows = Vec::with_capacity(found.len());
-    let judged = found.into_iter().zip(decisions).zip(superseded).zip(for_some).zip(verdicts).zip(before);
-    for (((((short, said), superseded), for_some), verdict), before) in judged {
+    let judged = found.into_iter().zip(decisions).zip(superseded).zip(for_some).zip(verdicts).zip(before).zip(waits);
+    for ((((((short, said), superseded), for_some), verdict), before), waits) in judged {
         let had_all = before.is_some_and(|before| before.word == Word::Approved && before.all_files);
         let less = had_all && said.as_ref().is_some_and(|said| said.word == Word::Approved && !said.all_files);
         let state = words::state(&short, superseded);
@@ -111,11 +115,32 @@ async fn decide(
             id: short.identity.id.to_string(),
             decision: words::decision(said.as_ref(), for_some, state, &policy),
             less,
+            waits: waits.into_iter().map(str::to_owned).collect(),
             files: verdict.map(files),
             title: short.title,
         });
     }
-    Ok(Json(view::Decided { changed, rows }))
+    Ok(Json(view::Decided { changed, rows, effect: EFFECT.to_owned(), notes }))
+}
+
+/// What an approval waits for, as `approvals set` tells it; nothing for what is no approval.
+async fn in_the_way(
+    handles: &Handles,
+    found: &[Summary],
+    deciding: Deciding,
+) -> Result<(Vec<Vec<&'static str>>, Vec<String>), Problem> {
+    if !matches!(deciding, Deciding::Approve { .. }) {
+        return Ok((vec![Vec::new(); found.len()], Vec::new()));
+    }
+    let catalog = handles.store.catalog();
+    let mut known = Vec::with_capacity(found.len());
+    for short in found {
+        let eulas = catalog.whole(short.identity).await?.eulas;
+        known.push(waits::Known { short: short.clone(), eulas });
+    }
+    let tree = handles.store.approvals().tree().await?;
+    let said = Said::Do { action: Action::Install, deadline: None };
+    waits::of(handles, &tree, &known, &[Target::Group(Group::ALL_ENDPOINTS)], said).await
 }
 
 /// The same of an update of which endpoints read files in parts, or do not: whoever thinks of approving it knows that before.

@@ -338,6 +338,12 @@ pub struct Decided {
     pub changed: u64,
     /// The updates.
     pub rows: Vec<DecidedUpdate>,
+    /// When endpoints notice.
+    #[serde(default)]
+    pub effect: String,
+    /// What stands in the way of some of it, and what to do then.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 /// One of them.
@@ -352,6 +358,9 @@ pub struct DecidedUpdate {
     /// It was approved with all its files before, and is not any more.
     #[serde(default)]
     pub less: bool,
+    /// What its approval waits for or is beside: `expired`, `superseded`, `licence`, `review`.
+    #[serde(default)]
+    pub waits: Vec<String>,
     /// What that means for its files; absent where this node has no say in it.
     pub files: Option<FilesWanted>,
 }

@@ -211,7 +211,7 @@ impl ReadyMade {
     pub const fn about(self) -> &'static str {
         match self {
             Self::PatchTuesday => {
-                "security updates, critical updates and update rollups of the last 60 days: the first ring on the day they come, each                  further one 7 days after the one before it, and no further where more than 10 percent of at least 10 machines failed"
+                "security updates, critical updates and update rollups of the last 60 days: the first ring on the day they come, each further one 7 days after the one before it, and no further where more than 10 percent of at least 10 machines failed"
             }
             Self::Definitions => "definition updates: at once, for every ring that is named",
         }

@@ -1,4 +1,4 @@
-//! Answers as sequences of parts, so that what was made once is not made, escaped or packed again for every machine.
+//! Answers as sequences of parts, so that what was made once is not made or escaped again for every machine.
 
 use std::io::{self, Write};
 
@@ -16,23 +16,16 @@ pub enum Part {
     Fragment(Fragment),
 }
 
-/// A fragment of metadata as it stands in an answer: escaped, and perhaps packed beside that. Cheap to clone.
+/// A fragment of metadata as it stands in an answer: escaped. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Fragment {
     escaped: Bytes,
-    packed: Option<Bytes>,
 }
 
 impl Fragment {
     /// One that has been escaped by [`Self::escape`] before.
     pub fn new(escaped: Bytes) -> Self {
-        Self { escaped, packed: None }
-    }
-
-    /// The same with the blocks that stand for it. It pays for long ones alone: a block of its own cannot refer to what
-    /// stands before it, and cuts the blocks around it short.
-    pub fn with_packed(escaped: Bytes, packed: Bytes) -> Self {
-        Self { escaped, packed: Some(packed) }
+        Self { escaped }
     }
 
     /// A fragment as text.
@@ -43,22 +36,9 @@ impl Fragment {
         Self::new(escaped.into())
     }
 
-    /// The same, packed.
-    #[must_use]
-    pub fn pack(self, encoder: &mut Encoder) -> Self {
-        let mut packed = Vec::new();
-        encoder.pack(&self.escaped, &mut packed);
-        Self { packed: Some(packed.into()), ..self }
-    }
-
     /// What stands in an answer.
     pub fn escaped(&self) -> &Bytes {
         &self.escaped
-    }
-
-    /// The blocks that stand for it, if there are any.
-    pub fn packed(&self) -> Option<&Bytes> {
-        self.packed.as_ref()
     }
 }
 
@@ -107,17 +87,11 @@ impl Parts {
         all
     }
 
-    /// All of it in xpress. What is packed already is spliced in; blocks before and behind it are as short as that makes them.
+    /// All of it in xpress, packed as a whole: fragments are like each other, and a block cannot refer to what another one holds.
     pub fn pack(&self, encoder: &mut Encoder) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.length / 4);
         let mut plain = Vec::with_capacity(2 * BLOCK_BYTES);
         for part in &self.done {
-            if let Part::Fragment(Fragment { packed: Some(packed), .. }) = part {
-                encoder.pack(&plain, &mut out);
-                plain.clear();
-                out.extend_from_slice(packed);
-                continue;
-            }
             plain.extend_from_slice(part.bytes());
             let full = plain.len() - plain.len() % BLOCK_BYTES;
             encoder.pack(plain.get(..full).unwrap_or_default(), &mut out);

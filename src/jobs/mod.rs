@@ -415,6 +415,9 @@ impl Drop for Ending {
             let why = "it broke off by a fault of the program; the log has more".to_owned();
             self.record.end(Err(Error::Broken(why)), self.shared.clock.now());
         }
+        if self.record.kind() == Kind::Prefetch && self.record.by() != steer::POLICY {
+            self.shared.steering.ended();
+        }
         let (id, state, kind) = (self.record.id(), self.record.state(), self.record.kind().word());
         // What a run of the catalog came to was told by the run.
         let is_told = matches!(self.record.kind(), Kind::Sync | Kind::Crosscheck);

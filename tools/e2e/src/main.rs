@@ -19,6 +19,7 @@ mod faults;
 mod hostile;
 mod http;
 mod machines;
+mod moment;
 mod nginx;
 mod node;
 mod origin;
@@ -56,7 +57,7 @@ const SCENARIOS: &[Scenario] = &[
     ("thin-link", "2 Mbit/s, 24 MiB, 7 connections: no response is given up", thin::thin_link),
     (
         "catalog",
-        "20,000 updates, ten kills, critical files, three months; a WSUS that has its files yet to fetch",
+        "20,000 updates, ten kills in all phases, critical files, three months; a WSUS that has its files yet to fetch",
         catalog::catalog,
     ),
     (

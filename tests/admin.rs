@@ -34,6 +34,8 @@ mod catalog;
 mod compliance;
 #[path = "admin/endpoints.rs"]
 mod endpoints;
+#[path = "admin/evidence.rs"]
+mod evidence;
 #[path = "support/made_catalog.rs"]
 mod made_catalog;
 #[path = "admin/rules.rs"]

@@ -3,6 +3,7 @@
 //! Whom a question is about, and what each of them is held against, is made out for each question ([`scope`]); what groups ask of their
 //! endpoints is changed by [`policies`].
 
+pub(in crate::admin) mod evidence;
 pub mod policies;
 pub(in crate::admin) mod scope;
 mod words;
@@ -245,10 +246,11 @@ pub async fn endpoint(
         let severity = shorts.get(&one.update).map(|short| short.severity);
         (one.missing_since.is_none(), !one.state.is_missing(), std::cmp::Reverse(severity), one.update)
     });
+    let found = evidence::of(&handles, endpoint, &stands, &shorts).await?;
     Ok(Json(view::Whole {
         short: told::endpoint(&seen, name, &scope),
         self_reported: true,
-        states: stands.iter().map(|one| told::stands(one, shorts.get(&one.update))).collect(),
+        states: stands.iter().map(|one| told::stands(one, shorts.get(&one.update), found.get(&one.update))).collect(),
         history: changes.iter().map(|(id, one)| told::change(*id, one, shorts.get(id))).collect(),
     }))
 }

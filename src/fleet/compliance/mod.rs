@@ -22,6 +22,7 @@
 pub mod ask;
 pub mod board;
 pub mod counters;
+pub mod evidence;
 pub mod facts;
 mod follow;
 pub mod policies;

@@ -489,6 +489,16 @@ impl Catalog {
         Ok(all)
     }
 
+    /// The SHA-1 and the size of each file of these revisions, with all that they bundle, in this order; in short snapshots, as weights are.
+    pub async fn files_of(&self, roots: Vec<Identity>) -> Result<Vec<Vec<(Sha1, u64)>>, Error> {
+        let (roots, mut all) = (Arc::<[Identity]>::from(roots), Vec::new());
+        while all.len() < roots.len() {
+            let (roots, from) = (Arc::clone(&roots), all.len());
+            all.extend(self.walk(move |core| core.files_of(roots.get(from..).unwrap_or_default())).await?);
+        }
+        Ok(all)
+    }
+
     /// Ids of held updates from `first` to `last`; at most 10,000.
     pub async fn ids(&self, first: UpdateId, last: UpdateId, limit: usize) -> Result<Vec<UpdateId>, Error> {
         self.look(move |core| core.ids(first, last, limit)).await

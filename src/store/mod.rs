@@ -425,6 +425,11 @@ impl Store {
         self.core.served.note(address, mark, bytes, at);
     }
 
+    /// A number that is another one after a payload came or went, in this process. Waits for nothing.
+    pub fn held_revision(&self) -> u64 {
+        self.core.sums.now().revision
+    }
+
     /// The account of requests.
     pub fn ledger(&self) -> &Ledger {
         &self.core.ledger

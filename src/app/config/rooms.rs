@@ -249,6 +249,7 @@ pub(crate) fn jobs(typed: &Typed, store: &str) -> jobs::Config {
         definitions: definitions(typed).schedule(&schedule),
         sync: schedule,
         content: fixed(content(typed)),
+        detection: detection(typed),
         seed: seed(store),
         ..jobs::Config::default()
     }

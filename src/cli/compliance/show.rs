@@ -168,7 +168,7 @@ mod tests {
         .unwrap();
         let told = one(&whole);
         for part in
-            ["corroborated: 3 MiB by 2026-11-20", "from its address: 1 MiB by 2026-11-20", "self-reported only  "]
+            ["corroborated: 3.00 MiB by 2026-11-20", "from its address: 1.00 MiB by 2026-11-20", "self-reported only  "]
         {
             assert!(told.contains(part), "{told}");
         }

@@ -55,6 +55,7 @@ pub(crate) use crate::store::fleet::served::{Served, ServedTick};
 pub use crate::store::fleet::server::FORMER_MAX;
 pub use crate::store::fleet::states::{CHANGES_MAX, Change, News};
 pub(crate) use crate::store::fleet::states::{States, StatesTick};
+pub use crate::store::fleet::turns::Turned;
 pub use crate::store::fleet::value::{
     Admitted, Bios, Contact, Contacts, Contest, CookieKey, Event, EventKind, Found, Os, Record, Registration, Row,
     Ruling, Server,
@@ -156,6 +157,16 @@ impl Fleet {
     /// kept is looked up. Waits for nothing.
     pub fn turn(&self, endpoint: Endpoint) -> u64 {
         self.core.heard.turns.of(endpoint)
+    }
+
+    /// A number that is another one after what is known of any endpoint changed. Waits for nothing.
+    pub fn revision(&self) -> u64 {
+        self.core.heard.turns.all()
+    }
+
+    /// What [`Self::turn`] is for each endpoint now. Waits for nothing.
+    pub fn turned(&self) -> Turned {
+        self.core.heard.turns.turned()
     }
 
     /// Endpoints in the order of their ids, those behind `after`; at most [`PAGE_MAX`].

@@ -78,6 +78,12 @@ impl Reported {
         Self { newcomer: Some(newcomer), ..self }
     }
 
+    /// What a machine that comes for the first time must evaluate; `None` where no scans are answered. Reads the catalog where no scan did before.
+    pub(super) async fn newcomer(&self) -> Option<view::Newcomer> {
+        let ask = self.newcomer.as_ref()?;
+        ask().await.as_ref().map(told::newcomer)
+    }
+
     /// What holds for all endpoints now.
     fn policy(&self) -> Policy {
         (self.policy)()
@@ -136,11 +142,7 @@ pub async fn summary(
     let (policies, among) = (Arc::clone(&scope.policies), scope.among.clone());
     let ask = move |board: &Board| ask::summary_of(board, &policies, among.as_ref(), now);
     let summary = handles.reported.look(ask).await?;
-    let newcomer = match &handles.reported.newcomer {
-        Some(ask) => ask().await,
-        None => None,
-    };
-    let newcomer = newcomer.as_ref().map(told::newcomer);
+    let newcomer = handles.reported.newcomer().await;
     Ok(Json(view::Summary { newcomer, ..told::summary(&summary, &scope, asked.group) }))
 }
 

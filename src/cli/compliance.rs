@@ -8,7 +8,7 @@ use std::fmt::Display;
 use serde::de::DeserializeOwned;
 
 use crate::admin::view::Time;
-use crate::admin::view::compliance::{Endpoint, Endpoints, Summary, Update, Updates, Whole};
+use crate::admin::view::compliance::{Endpoint, Endpoints, Newcomer, Summary, Update, Updates, Whole};
 use crate::app::Loaded;
 use crate::cli::csv;
 use crate::cli::fail::Fail;
@@ -184,21 +184,27 @@ fn people(summary: &Summary) -> String {
     text
 }
 
-/// What a new machine has to evaluate, and whether that is near what it does at all.
-fn newcomer(summary: &Summary) -> String {
-    let Some(newcomer) = &summary.newcomer else { return String::new() };
-    let mut text = format!(
-        "a new machine evaluates {} ({}), in {} at most of the {} that an agent makes\n",
+/// What to do where a first scan is near what an agent does at all.
+pub(in crate::cli) const NEAR_LIMIT: &str = "that is near the limit, with prerequisites beside: narrow scan.detect_days, \
+                                             scan.detect_products or scan.detect_classifications, or decline what nobody wants";
+
+/// What a new machine has to evaluate.
+pub(in crate::cli) fn evaluates(newcomer: &Newcomer) -> String {
+    format!(
+        "evaluates {} ({}), in {} at most of the {} that an agent makes",
         size::counted(newcomer.updates, "update"),
         size::bytes(newcomer.bytes),
         size::counted(newcomer.rounds, "round"),
         newcomer.rounds_max
-    );
+    )
+}
+
+/// The same as lines, and whether that is near what an agent does at all.
+fn newcomer(summary: &Summary) -> String {
+    let Some(newcomer) = &summary.newcomer else { return String::new() };
+    let mut text = format!("a new machine {}\n", evaluates(newcomer));
     if newcomer.near_limit {
-        text.push_str(
-            "that is near the limit, with prerequisites beside: narrow scan.detect_days, scan.detect_products or \
-             scan.detect_classifications, or decline what nobody wants\n",
-        );
+        add(&mut text, format_args!("{NEAR_LIMIT}\n"));
     }
     text
 }

@@ -32,6 +32,8 @@ mod approvals;
 mod catalog;
 #[path = "admin/compliance.rs"]
 mod compliance;
+#[path = "admin/drawn.rs"]
+mod drawn;
 #[path = "admin/endpoints.rs"]
 mod endpoints;
 #[path = "admin/evidence.rs"]

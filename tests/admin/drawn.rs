@@ -46,7 +46,7 @@ fn jobs(plane: &Plane, terms: Terms) -> Jobs {
     let chosen = Arc::new(Selection::default);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let runner = Runner::new(UpstreamKind::Wsus, NOWHERE, wsus, store.clone(), chosen, Arc::clone(&clock));
-    let allow = Arc::new(AllowList::new(&["127.0.0.1:9"]).unwrap());
+    let allow = Arc::new(AllowList::new(&["127.0.0.1:9".to_owned()]).unwrap());
     let source = Arc::new(Upstream::new(http, Arc::clone(&allow)).unwrap());
     let fill = Fill::new(fill::Config::default(), store.clone(), source, allow, Arc::clone(&clock));
     let config = Config { drawn: Draws(Arc::new(move || terms)), ..Config::default() };

@@ -312,6 +312,16 @@ async fn licences_and_reviews_are_acts_of_their_own() {
     let (_, told) = review("in-test").await;
     assert!(told["notes"][0].as_str().unwrap().contains("it counts in Contoso"), "{told}");
     assert_eq!(plane.get("/api/v1/approvals").await["rows"][0]["review"], "in-test");
+    // What was said with a deadline while the review, and another licence, held it.
+    let group = json!({ "updates": ["KB5031234"], "groups": ["Contoso"], "deadline": "2099-01-01T00:00:00Z" });
+    let told = ok(&plane, Method::POST, "/api/v1/approvals", group).await;
+    assert!(told["notes"].to_string().contains("the deadline does not run"), "{told}");
+    let (_, told) = review("released").await;
+    let note = told["notes"][1].as_str().unwrap();
+    assert!(note.starts_with("KB5031234 is to be done in Contoso by 2099-01-01T00:00:0"), "{told}");
+    assert!(note.contains("Z; 2099-01-01T00:00:00") && note.contains("it is later by as long as"), "{told}");
+    let (_, told) = review("held").await;
+    assert_eq!(told["notes"].as_array().unwrap().len(), 1, "{told}");
     assert_eq!(review("perhaps").await.0, 400);
     plane.close().await;
 }

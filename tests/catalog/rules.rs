@@ -15,6 +15,7 @@ use waystation::fleet::registry::{Admission, Registry};
 use waystation::jobs::rules::{Looked, Which};
 use waystation::jobs::{self, Jobs};
 use waystation::model::compliance::State;
+use waystation::model::deployment::inherit::{Asked, Standing};
 use waystation::model::deployment::rules::{Ring, Rule, Step, Stop, Takes};
 use waystation::model::deployment::{Action, Endpoint, Review, Said, Target};
 use waystation::model::filter::known;
@@ -262,6 +263,48 @@ async fn a_review_holds_up_the_days_of_who_comes_next() {
     assert_eq!(site.run().await, "1 approval");
     assert_eq!(site.approved().await.iter().filter(|(update, _)| *update == TWIN).count(), 2);
     assert_eq!(site.approved().await.len(), 4);
+    site.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadline_begins_when_the_review_lets_what_the_rule_approved() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = Site::new(dir.path()).await;
+    site.put(1, "Contoso", ALL, |entry| entry.asks_review = true).await;
+    site.put(2, "Pilot", group(1), |entry| entry.is_test = true).await;
+    site.rule(|rule| {
+        rule.rings = vec![Ring { target: group(2), after: 0 }, Ring { target: group(3), after: 0 }];
+        rule.deadline = Some(3);
+    })
+    .await;
+    let review = async |review| {
+        site.store.approvals().review(vec![id(TWIN)], review, "kim".into(), String::new()).await.unwrap();
+    };
+    let until = async |of: u8| {
+        let words = site.store.approvals().words(vec![id(TWIN)]).await.unwrap().pop().unwrap();
+        let tree = site.store.approvals().tree().await.unwrap().groups;
+        match words.standing(Asked { endpoint: None, groups: &[group(of)], tree: &tree }) {
+            Standing::Ordered { deadline, .. } => deadline.map(|until| (until.since(site.clock.now()) + HOURS).as_secs() / 86_400),
+            _ => None,
+        }
+    };
+    let days = Some::<u64>;
+    site.run().await;
+    site.clock.advance(DAYS * 5);
+    assert_eq!(until(2).await, None, "nobody reviewed it");
+    review(Review::InTest).await;
+    assert_eq!(until(2).await, days(3));
+    site.run().await;
+    site.clock.advance(DAYS * 10);
+    review(Review::Released).await;
+    assert_eq!((until(2).await, until(3).await), (days(0), days(3)), "the pilots' deadline passed as it was told");
+    // A group that ceases to ask for reviews lets what they held.
+    review(Review::Held).await;
+    site.clock.advance(DAYS * 20);
+    site.put(1, "Contoso", ALL, |_| ()).await;
+    let tree = site.store.approvals().tree().await.unwrap().groups;
+    assert_eq!(tree.freed(group(3)), tree.freed(group(1)));
+    assert_eq!((until(2).await, until(3).await), (days(3), days(3)));
     site.close().await;
 }
 

@@ -142,6 +142,7 @@ fn at(looked: &Looked, of: &Of, row: &Row) -> view::At {
         Step::Releases { deadline, .. } => {
             let until = deadline.map(|deadline| format!(", to be installed by {deadline}")).unwrap_or_default();
             let waits = if waits.is_empty() { waits } else { format!("; not offered before {waits}") };
+            let waits = if until.is_empty() || waits.is_empty() { waits } else { format!("{waits}, the deadline later by that") };
             format!("{ring} gets it at the next run{until}{waits}")
         }
         Step::Waits { until, .. } => format!("{ring} gets it from {until} on"),

@@ -18,7 +18,7 @@ use crate::jobs::rules::value::{Looked, Of, Row, Waits};
 use crate::jobs::rules::{Which, write};
 use crate::model::deployment::inherit::Words;
 use crate::model::deployment::rules::{Candidate, Known, Rule, Standing, Step, Tried};
-use crate::model::deployment::{Action, Approval, Day, Review, Said, Target};
+use crate::model::deployment::{Action, Approval, Day, Said, Target};
 use crate::model::filter::Tree;
 use crate::model::group::{Groups, UNASSIGNED};
 use crate::model::policy::Group;
@@ -130,13 +130,9 @@ impl Terms<'_> {
                 None => drop(waits.insert(Waits::Licence)),
             }
         }
-        if self.tree.groups.asks_review(group) {
-            let review = words.reviewed.as_ref();
-            if review.map_or(Review::default(), |step| step.review).lets(self.tree.groups.is_test(group)) {
-                since = since.max(review.map_or(since, |step| step.at.min(self.now)));
-            } else {
-                waits.insert(Waits::Review);
-            }
+        match words.let_since(&self.tree.groups, group) {
+            Some(at) => since = since.max(at.min(self.now)),
+            None => drop(waits.insert(Waits::Review)),
         }
         (waits.is_empty().then_some(since), waits)
     }

@@ -34,7 +34,7 @@ fn invalid(error: &crate::model::group::Error) -> Error {
     Error::Invalid { what: error.to_string() }
 }
 
-fn row_of(node: &Node, moved: u64, by: String, at: u64) -> GroupRow {
+fn row_of(node: &Node, moved: u64, freed: Option<u64>, by: String, at: u64) -> GroupRow {
     let rule = |rule: &Rule| match rule {
         Rule::Subnet(net) => (SUBNET, net.to_string()),
         Rule::Name(pattern) => (NAME, pattern.to_string()),
@@ -49,6 +49,7 @@ fn row_of(node: &Node, moved: u64, by: String, at: u64) -> GroupRow {
         moved,
         by,
         at,
+        freed,
     }
 }
 
@@ -78,17 +79,19 @@ fn node_of(id: &Guid, row: &GroupRow) -> Result<Node, Error> {
 
 /// The tree of a table.
 fn tree(table: &impl ReadableTable<&'static Guid, &'static [u8]>) -> Result<Tree, Error> {
-    let (mut nodes, mut moved, mut by) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+    let (mut nodes, mut moved, mut freed, mut by) = (Vec::new(), BTreeMap::new(), Vec::new(), BTreeMap::new());
     for row in table.iter()? {
         let (id, row) = row?;
         let row: GroupRow = decode(GROUPS_NAME, row.value())?;
         let node = node_of(id.value(), &row)?;
         moved.insert(node.id, row.moved);
+        freed.extend(row.freed.map(|at| (node.id, Timestamp::from_ms(at))));
         by.insert(node.id, (row.by, Timestamp::from_ms(row.at)));
         nodes.push(node);
     }
-    let groups = Groups::new(nodes)
+    let mut groups = Groups::new(nodes)
         .map_err(|error| Error::Row { what: format!("the groups of the store are no tree: {error}") })?;
+    freed.into_iter().for_each(|(group, at)| groups.free(group, at));
     Ok(Tree { groups, moved, by })
 }
 
@@ -102,6 +105,8 @@ impl Core {
         let room = if matches!(change, Change::Remove(_)) { Room::Frees } else { Room::Adds };
         let (known, _) = self.catalog_write(room, move |t, w| {
             let mut known = tree(&t.groups)?;
+            let (Change::Add(Node { id: of, .. }) | Change::Put(Node { id: of, .. }) | Change::Remove(of)) = &change;
+            let did_ask = known.groups.get(*of).is_some() && known.groups.asks_review(*of);
             let (id, node) = match change {
                 Change::Add(node) => {
                     known.groups.add(node.clone()).map_err(|error| invalid(&error))?;
@@ -125,7 +130,11 @@ impl Core {
             let at = t.touch_shared(w)?;
             if let Some((node, is_moved)) = node {
                 let moved = if is_moved { at } else { known.moved.get(&id).copied().unwrap_or(at) };
-                t.groups.insert(id.0.bytes(), encode(&row_of(&node, moved, by.clone(), at))?.as_slice())?;
+                if did_ask && !known.groups.asks_review(id) {
+                    known.groups.free(id, Timestamp::from_ms(at));
+                }
+                let freed = known.groups.freed_itself(id).map(Timestamp::ms);
+                t.groups.insert(id.0.bytes(), encode(&row_of(&node, moved, freed, by.clone(), at))?.as_slice())?;
                 known.moved.insert(id, moved);
                 known.by.insert(id, (by, Timestamp::from_ms(at)));
             } else {

@@ -106,6 +106,9 @@ fn told(changed: &Changed) -> String {
         Some(group) => format!("{} ({}; {})\n", printable(&group.path), group.level, notes(group)),
         None => "removed, with what was approved for it\n".to_owned(),
     };
+    for note in &changed.notes {
+        add(&mut text, format_args!("note: {}\n", printable(note)));
+    }
     add(&mut text, format_args!("{}\n", changed.effect));
     text
 }

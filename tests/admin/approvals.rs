@@ -110,7 +110,22 @@ async fn groups_are_a_tree_and_endpoints_are_where_hand_word_or_rule_has_them() 
     let changed =
         change(pilot["id"].as_str().unwrap(), json!({ "below": "all", "test": false })).await["group"].clone();
     assert_eq!((&changed["path"], &changed["test"]), (&json!("Pilot"), &json!(false)));
-    ok(&plane, Method::DELETE, "/api/v1/groups/Pilot", Value::Null).await;
+    // A group that goes tells where its endpoints are now, and which rules it was a ring of.
+    let rule =
+        json!({ "name": "Fixes", "rings": [{ "group": "Pilot" }, { "group": "all" }], "like": { "enabled": false } });
+    ok(&plane, Method::POST, "/api/v1/rules", rule).await;
+    let told = ok(&plane, Method::DELETE, "/api/v1/groups/Pilot", Value::Null).await;
+    let notes = told["notes"].as_array().unwrap();
+    assert_eq!(notes[0], "1 endpoint in it by their own word or a rule is in unassigned now", "{told}");
+    assert!(notes[1].as_str().unwrap().contains("the rule \"Fixes\" does nothing any more"), "{told}");
+    ok(&plane, Method::DELETE, "/api/v1/rules/Fixes", Value::Null).await;
+    change("Contoso%2FBonn", json!({ "below": "Contoso" })).await;
+    let below = json!({ "name": "Hand", "below": "Contoso/Bonn" });
+    ok(&plane, Method::POST, "/api/v1/groups", below).await;
+    place(json!(["pc9.site.example"]), json!(["Hand"])).await;
+    let told = ok(&plane, Method::DELETE, "/api/v1/groups/Hand", Value::Null).await;
+    assert_eq!(told["notes"], json!(["1 endpoint put into it by hand is in Contoso/Bonn now"]));
+    place(json!(["pc9.site.example"]), json!([])).await;
     // What cannot be is refused in words that help.
     for (method, path, body, why) in [
         (Method::POST, "/api/v1/groups", json!({ "name": "a/b" }), "no slash"),

@@ -96,6 +96,8 @@ pub struct Changed {
     pub group: Option<Group>,
     /// When it takes effect.
     pub effect: String,
+    /// Of a group that is gone: where its endpoints are now, and which rules it was a ring of.
+    pub notes: Vec<String>,
 }
 
 /// `POST /api/v1/groups/place`.

@@ -69,7 +69,9 @@ What is not named stays. Rules that are given take the place of all that it has.
 Examples:
   waystation groups remove Contoso/Berlin/Pilot
 
-Its endpoints are from then on where they are without it.")]
+Endpoints that were put into it are in the group above it from then on; those
+that were in it by their own word or a rule are where they are without it. The
+answer says how many are where, and which rules it was a ring of.")]
     Remove {
         /// Name, path or id
         #[arg(value_name = "GROUP")]

@@ -15,7 +15,7 @@ use crate::store::approvals::tables::{GROUPS, GROUPS_GONE, GROUPS_NAME, GroupRow
 use crate::store::approvals::value::{Change, Tree};
 use crate::store::approvals::words::{BY_MAX, SAID_MAX};
 use crate::store::catalog::decisions::cut;
-use crate::store::catalog::tables::{Guid, read};
+use crate::store::catalog::tables::{Guid, Tables, read};
 use crate::store::core::Core;
 use crate::store::error::Error;
 use crate::store::tables::{decode, encode};
@@ -95,17 +95,35 @@ fn tree(table: &impl ReadableTable<&'static Guid, &'static [u8]>) -> Result<Tree
     Ok(Tree { groups, moved, by })
 }
 
+impl Tables<'_> {
+    /// Endpoints that somebody put into a group, with all that they were put into.
+    fn members_of(&self, group: Group) -> Result<Vec<(Guid, MemberRow)>, Error> {
+        let mut found = Vec::new();
+        for row in self.members.iter()? {
+            let (endpoint, row) = row?;
+            let row: MemberRow = decode(MEMBERS_NAME, row.value())?;
+            if row.groups.contains(group.0.bytes()) {
+                found.push((*endpoint.value(), row));
+            }
+        }
+        Ok(found)
+    }
+}
+
 impl Core {
     pub(super) fn tree_of_groups(&self) -> Result<Tree, Error> {
         self.index.read(|tx| read(tx, GROUPS)?.map_or_else(|| Ok(Tree::default()), |table| tree(&table)))
     }
 
-    pub(super) fn change_groups(&self, change: Change, by: String) -> Result<Tree, Error> {
+    pub(super) fn change_groups(&self, change: Change, by: String) -> Result<(Tree, u64), Error> {
         let by = cut(by, BY_MAX);
         let room = if matches!(change, Change::Remove(_)) { Room::Frees } else { Room::Adds };
-        let (known, _) = self.catalog_write(room, move |t, w| {
+        let (done, _) = self.catalog_write(room, move |t, w| {
             let mut known = tree(&t.groups)?;
-            let (Change::Add(Node { id: of, .. }) | Change::Put(Node { id: of, .. }) | Change::Remove(of)) = &change;
+            let mut members = Vec::new();
+            let (Change::Add(Node { id: of, .. })
+            | Change::Put(Node { id: of, .. })
+            | Change::Remove(of)) = &change;
             let did_ask = known.groups.get(*of).is_some() && known.groups.asks_review(*of);
             let (id, node) = match change {
                 Change::Add(node) => {
@@ -115,7 +133,7 @@ impl Core {
                 Change::Put(node) => {
                     let before = known.groups.get(node.id).cloned();
                     if before.as_ref() == Some(&node) {
-                        return Ok(known);
+                        return Ok((known, 0));
                     }
                     known.groups.change(node.clone()).map_err(|error| invalid(&error))?;
                     let place = |node: &Node| (node.parent, node.is_test, node.asks_review);
@@ -123,7 +141,24 @@ impl Core {
                     (node.id, Some((node, is_moved)))
                 }
                 Change::Remove(group) => {
-                    known.groups.remove(group).map_err(|error| invalid(&error))?;
+                    let node = known.groups.remove(group).map_err(|error| invalid(&error))?;
+                    members = t.members_of(group)?;
+                    if members.len() > SAID_MAX {
+                        let what = format!(
+                            "{} endpoints were put into {:?}, more than the {SAID_MAX} that are moved at once: put some elsewhere first \
+                             (`waystation groups move-endpoint`)",
+                            members.len(),
+                            node.name
+                        );
+                        return Err(Error::Invalid { what });
+                    }
+                    let above = Some(*node.parent.0.bytes()).filter(|_| node.parent != Group::ALL_ENDPOINTS);
+                    for (_, row) in &mut members {
+                        row.groups.retain(|of| of != group.0.bytes());
+                        row.groups.extend(above);
+                        row.groups.sort_unstable();
+                        row.groups.dedup();
+                    }
                     (group, None)
                 }
             };
@@ -138,15 +173,23 @@ impl Core {
                 known.moved.insert(id, moved);
                 known.by.insert(id, (by, Timestamp::from_ms(at)));
             } else {
+                for (endpoint, row) in &members {
+                    if row.groups.is_empty() {
+                        t.members.remove(endpoint)?;
+                    } else {
+                        let row = MemberRow { by: by.clone(), at, ..row.clone() };
+                        t.members.insert(endpoint, encode(&row)?.as_slice())?;
+                    }
+                }
                 t.groups.remove(id.0.bytes())?;
                 t.policies.remove(id.0.bytes())?;
                 t.set_number(GROUPS_GONE, 1)?;
                 known.moved.remove(&id);
                 known.by.remove(&id);
             }
-            Ok(known)
+            Ok((known, members.len() as u64))
         })?;
-        Ok(known)
+        Ok(done)
     }
 
     pub(super) fn placed(&self, endpoints: &[Endpoint]) -> Result<Vec<Vec<Group>>, Error> {

@@ -79,7 +79,7 @@ pub enum Change {
     Add(Node),
     /// Another name, place, level, or other rules, for the group with this id.
     Put(Node),
-    /// It goes; nothing may stand below it.
+    /// It goes; nothing may stand below it. Who was put into it is in the group that it stands below.
     Remove(Group),
 }
 

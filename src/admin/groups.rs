@@ -91,6 +91,7 @@ fn row(tree: &Tree, node: &Node) -> view::Group {
         endpoints_below: 0,
         by: by.map(|(by, _)| by.clone()),
         at: by.map(|(_, at)| Time(*at)),
+        revision: tree.revision(node.id),
     }
 }
 
@@ -232,7 +233,8 @@ pub async fn change(
         asks_review: asked.review.unwrap_or(before.asks_review),
         rules: rules.unwrap_or(before.rules),
     };
-    changed(&handles, Change::Put(node.clone()), node.id, by).await
+    let revision = asked.revision.unwrap_or_else(|| tree.revision(node.id));
+    changed(&handles, Change::PutOver(node.clone(), revision), node.id, by).await
 }
 
 /// `DELETE /api/v1/groups/{name}`.

@@ -30,7 +30,7 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: GroupsVerb, out: Out) -> Result
         GroupsVerb::Change { group, name, like, no_rules } => {
             let GroupLike { below, level, test, review, rule } = like;
             let rules = (no_rules || !rule.is_empty()).then_some(rule);
-            let asked = ChangeRequest { name, below, level, test, review, rules };
+            let asked = ChangeRequest { name, below, level, test, review, rules, revision: None };
             let changed: Changed = node.post(&format!("{GROUPS}/{}", segment(&group)), &asked).await?;
             out.both(&changed, told)
         }

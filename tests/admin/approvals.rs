@@ -110,6 +110,13 @@ async fn groups_are_a_tree_and_endpoints_are_where_hand_word_or_rule_has_them() 
     let changed =
         change(pilot["id"].as_str().unwrap(), json!({ "below": "all", "test": false })).await["group"].clone();
     assert_eq!((&changed["path"], &changed["test"]), (&json!("Pilot"), &json!(false)));
+    // Of two people the second is told, and changes nothing.
+    let seen = changed["revision"].clone();
+    let asked = |name: &str| json!({ "name": name, "revision": seen });
+    change("Pilot", asked("Trial")).await;
+    let told = refused(&plane, Method::POST, "/api/v1/groups/Trial", asked("Probe")).await;
+    assert!(told.contains("was changed meanwhile"), "{told}");
+    change("Trial", json!({ "name": "Pilot" })).await;
     // A group that goes tells where its endpoints are now, and which rules it was a ring of.
     let rule =
         json!({ "name": "Fixes", "rings": [{ "group": "Pilot" }, { "group": "all" }], "like": { "enabled": false } });

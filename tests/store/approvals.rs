@@ -254,6 +254,14 @@ async fn the_groups_stay_a_tree_and_what_is_gone_leaves_nothing_behind() {
     for wrong in [Group(id(77)), root, UNASSIGNED] {
         assert!(matches!(place(&[Group(id(3)), wrong]).await, Err(Error::Invalid { .. })));
     }
+    // Of two who saw the same the second is told.
+    let seen = approvals.tree().await.unwrap().revision(Group(id(3)));
+    let over = |name: &str| Change::PutOver(node(3, name, Group(id(1))), seen);
+    let revision = change(over("First")).await.unwrap().revision(Group(id(3)));
+    assert!(revision > seen);
+    let error = change(over("Second")).await.unwrap_err();
+    assert!(matches!(&error, Error::Invalid { what } if what.contains("changed meanwhile, by ada")), "{error}");
+    assert_eq!(change(over("First")).await.unwrap().revision(Group(id(3))), revision, "it is so already");
     let both = [Group(id(2)), Group(id(3))];
     assert_eq!((place(&both).await.unwrap(), place(&both).await.unwrap()), (2, 0));
     assert_eq!(approvals.placed(ends.clone()).await.unwrap(), [both, both]);

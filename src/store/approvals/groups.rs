@@ -123,17 +123,28 @@ impl Core {
             let mut members = Vec::new();
             let (Change::Add(Node { id: of, .. })
             | Change::Put(Node { id: of, .. })
+            | Change::PutOver(Node { id: of, .. }, _)
             | Change::Remove(of)) = &change;
             let did_ask = known.groups.get(*of).is_some() && known.groups.asks_review(*of);
+            let (seen, known_revision) = (change.seen(), known.revision(*of));
             let (id, node) = match change {
                 Change::Add(node) => {
                     known.groups.add(node.clone()).map_err(|error| invalid(&error))?;
                     (node.id, Some((node, true)))
                 }
-                Change::Put(node) => {
+                Change::Put(node) | Change::PutOver(node, _) => {
                     let before = known.groups.get(node.id).cloned();
                     if before.as_ref() == Some(&node) {
                         return Ok((known, 0));
+                    }
+                    if let Some(before) = before.as_ref().filter(|_| seen.is_some_and(|seen| seen != known_revision)) {
+                        let by = known.by.get(&before.id).map_or("", |(by, _)| by);
+                        let what = format!(
+                            "the group {:?} was changed meanwhile, by {by}: look at it again (`waystation groups list`), then say it once \
+                             more",
+                            before.name
+                        );
+                        return Err(Error::Invalid { what });
                     }
                     known.groups.change(node.clone()).map_err(|error| invalid(&error))?;
                     let place = |node: &Node| (node.parent, node.is_test, node.asks_review);

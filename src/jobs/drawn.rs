@@ -31,8 +31,8 @@ use crate::store::fleet::{Admitted, PAGE_MAX};
 /// The document in which the ledger stands.
 const LEDGER: &str = "content.drawn";
 
-/// Updates that one look judges, the worst first: each is unpacked with all that it bundles. More are missing only where nobody has
-/// approved anything for years; those behind come when these have come.
+/// Updates that one look judges beside those that were let in, the worst first: each is unpacked with all that it bundles. More are missing
+/// only where nobody has approved anything for years; those behind come when these were let in.
 const CANDIDATES_MAX: usize = 1_000;
 
 /// Of these, so many in one snapshot.
@@ -193,7 +193,7 @@ async fn weigh_from(
         ledger.agree(update, agreed);
     }
     let candidates = match (terms.least, shared.drawing.reports.get()) {
-        (Some(least), Some(reports)) => Some(candidates(shared, reports, least, now).await?),
+        (Some(least), Some(reports)) => Some(candidates(shared, reports, least, &ledger, now).await?),
         _ => None,
     };
     let is_on = candidates.is_some();
@@ -224,12 +224,13 @@ async fn candidates(
     shared: &Shared,
     reports: &Compliance,
     least: Severity,
+    ledger: &Ledger,
     now: Timestamp,
 ) -> Result<Vec<Candidate>, Error> {
     let established = established(shared, now).await?;
     let look = move |board: &Board| missed(board, &established, least);
-    let mut missed = reports.look(look).await.map_err(|error| Error::Broken(error.to_string()))?;
-    missed.truncate(CANDIDATES_MAX);
+    let missed = reports.look(look).await.map_err(|error| Error::Broken(error.to_string()))?;
+    let missed = judged(missed, ledger);
     let ids: Arc<BTreeSet<UpdateId>> = Arc::new(missed.iter().map(|one| one.update).collect());
     let (sift, _) = shared.sift_in_force().await?;
     let sift = Arc::new(Sift { drawn: ids, ..sift });
@@ -256,6 +257,15 @@ async fn candidates(
         }
     }
     Ok(found)
+}
+
+/// What is judged of all that is missed. What was let in, or agreed to, is judged whatever is worse by now: what is not would be forgotten.
+fn judged(missed: Vec<Missed>, ledger: &Ledger) -> Vec<Missed> {
+    let (mut all, mut others): (Vec<Missed>, Vec<Missed>) =
+        missed.into_iter().partition(|one| ledger.remembers(one.update));
+    others.truncate(CANDIDATES_MAX);
+    all.append(&mut others);
+    all
 }
 
 /// Endpoints that were first seen so many days ago, and are served.
@@ -333,5 +343,34 @@ impl Jobs {
         // A person wants it: a prefetch that was stopped is let go of.
         self.content_changed();
         Ok(agreed.map_or(Confirmed::NotAwaited, Confirmed::Agreed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_let_in_is_judged_however_much_is_worse_by_now() {
+        let id = |of: usize| UpdateId::new((of as u128).to_be_bytes());
+        let missed = |of: std::ops::Range<usize>| -> Vec<Missed> {
+            of.map(|of| Missed { update: id(of), revision: 1, severity: Severity::Critical, endpoints: 1 }).collect()
+        };
+        let mut ledger = Ledger::default();
+        let last = CANDIDATES_MAX + 500;
+        let candidate = |update| Candidate {
+            update,
+            title: String::new(),
+            severity: Severity::Low,
+            endpoints: 1,
+            files: 1,
+            bytes: 1,
+        };
+        ledger.weigh(&Terms::default(), 1, vec![candidate(id(last))]);
+        ledger.agree(id(last - 1), Agreed { bytes: 1, by: "kim".into(), at: Timestamp::default() });
+        let judged: BTreeSet<UpdateId> = judged(missed(0..last + 1), &ledger).iter().map(|one| one.update).collect();
+        assert_eq!(judged.len(), CANDIDATES_MAX + 2);
+        assert!([0, CANDIDATES_MAX - 1, last - 1, last].iter().all(|of| judged.contains(&id(*of))));
+        assert!(!judged.contains(&id(CANDIDATES_MAX)), "it is behind the worst of the others");
     }
 }

@@ -28,8 +28,8 @@ use crate::model::update::UpdateId;
 /// The document in which the ledger stands.
 const LEDGER: &str = "content.drawn";
 
-/// Updates that one look judges, the worst first: each is unpacked with all that it bundles. More are missing only where nobody has
-/// approved anything for years; those behind come when these have come.
+/// Updates that one look judges beside those that were let in, the worst first: each is unpacked with all that it bundles. More are missing
+/// only where nobody has approved anything for years; those behind come when these were let in.
 const CANDIDATES_MAX: usize = 1_000;
 
 /// Of these, so many in one snapshot.
@@ -200,7 +200,7 @@ async fn weigh_from(
         ledger.agree(update, agreed);
     }
     let candidates = match (terms.least, shared.drawing.reports.get()) {
-        (Some(least), Some(reports)) => Some(missed::candidates(shared, kept, reports, least, now).await?),
+        (Some(least), Some(reports)) => Some(missed::candidates(shared, kept, reports, (least, &ledger), now).await?),
         _ => None,
     };
     let is_on = candidates.is_some();

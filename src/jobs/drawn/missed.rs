@@ -19,7 +19,7 @@ use crate::jobs::error::Error;
 use crate::model::deployment::detection::{self, Detection};
 use crate::model::deployment::rules::ESTABLISHED_DAYS;
 use crate::model::deployment::{Day, Endpoint, Said};
-use crate::model::drawn::Candidate;
+use crate::model::drawn::{Candidate, Ledger};
 use crate::model::policy::{Wants, Why};
 use crate::model::relations::Target;
 use crate::model::update::{Kind, Severity, UpdateId};
@@ -83,22 +83,22 @@ pub(super) async fn candidates(
     shared: &Shared,
     kept: &mut Kept,
     reports: &Compliance,
-    least: Severity,
+    (least, ledger): (Severity, &Ledger),
     now: Timestamp,
 ) -> Result<Arc<[Candidate]>, Error> {
     let catalog = shared.store.catalog().standing().await?.clock;
     // Before they are looked at: what changes meanwhile is looked at once more.
     let held = Held { catalog, wanted: shared.planned.revision(), held: shared.store.held_revision() };
     let established = established(shared, kept, now).await?;
-    let missed = missed(shared, kept, reports, &established, (least, catalog, now)).await?;
+    let missed = judged(&missed(shared, kept, reports, &established, (least, catalog, now)).await?, ledger);
     if let Some((of, from, found)) = &kept.candidates
         && *of == held
-        && *from == missed
+        && **from == *missed
     {
         return Ok(Arc::clone(found));
     }
     let found: Arc<[Candidate]> = weighed(shared, &missed).await?.into();
-    kept.candidates = Some((held, missed, Arc::clone(&found)));
+    kept.candidates = Some((held, missed.into(), Arc::clone(&found)));
     Ok(found)
 }
 
@@ -159,10 +159,18 @@ async fn missed(
     let look = move |board: &Board| on_board(board, &who, least, &detection, now);
     let mut found = reports.look(look).await.map_err(failed)?;
     retain_ordered(shared, &mut found).await?;
-    found.truncate(CANDIDATES_MAX);
     let found: Arc<[Missed]> = found.into();
     kept.missed = Some((basis, Arc::clone(&found)));
     Ok(found)
+}
+
+/// What is judged of all that is missed. What was let in, or agreed to, is judged whatever is worse by now: what is not would be forgotten.
+fn judged(missed: &[Missed], ledger: &Ledger) -> Vec<Missed> {
+    let (mut all, mut others): (Vec<Missed>, Vec<Missed>) =
+        missed.iter().cloned().partition(|one| ledger.remembers(one.update));
+    others.truncate(CANDIDATES_MAX);
+    all.append(&mut others);
+    all
 }
 
 fn on_board(
@@ -267,4 +275,41 @@ async fn weighed(shared: &Shared, missed: &[Missed]) -> Result<Vec<Candidate>, E
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::drawn::{Agreed, Terms};
+
+    #[test]
+    fn what_was_let_in_is_judged_however_much_is_worse_by_now() {
+        let id = |of: usize| UpdateId::new((of as u128).to_be_bytes());
+        let missed = |of: std::ops::Range<usize>| -> Vec<Missed> {
+            let one = |of| Missed {
+                update: id(of),
+                revision: 1,
+                severity: Severity::Critical,
+                endpoints: 1,
+                is_detected: true,
+            };
+            of.map(one).collect()
+        };
+        let mut ledger = Ledger::default();
+        let last = CANDIDATES_MAX + 500;
+        let candidate = |update| Candidate {
+            update,
+            title: String::new(),
+            severity: Severity::Low,
+            endpoints: 1,
+            files: 1,
+            bytes: 1,
+        };
+        ledger.weigh(&Terms::default(), 1, vec![candidate(id(last))]);
+        ledger.agree(id(last - 1), Agreed { bytes: 1, by: "kim".into(), at: Timestamp::default() });
+        let judged: BTreeSet<UpdateId> = judged(&missed(0..last + 1), &ledger).iter().map(|one| one.update).collect();
+        assert_eq!(judged.len(), CANDIDATES_MAX + 2);
+        assert!([0, CANDIDATES_MAX - 1, last - 1, last].iter().all(|of| judged.contains(&id(*of))));
+        assert!(!judged.contains(&id(CANDIDATES_MAX)), "it is behind the worst of the others");
+    }
 }

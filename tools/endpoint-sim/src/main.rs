@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use endpoint_sim::{Common, Outcome, Plan, Server, Trust, run, totals};
+use endpoint_sim::{Common, Outcome, Plan, Server, Tells, Trust, run, totals};
 use serde_json::json;
 
 const LONG: &str = "\
@@ -63,6 +63,10 @@ struct Arguments {
     /// The group that the machines say they belong to
     #[arg(long, value_name = "NAME")]
     group: Option<String>,
+    /// How restarts and failures are told: with all lists of the specification; with the two that recorded agents send; that, and a restart
+    /// told late; or never
+    #[arg(long, value_name = "HOW", default_value = "all", value_parser = ["all", "recorded", "late", "never"])]
+    tells: String,
     /// Tell everything as JSON: totals, and each machine
     #[arg(long)]
     json: bool,
@@ -100,6 +104,12 @@ fn main() -> ExitCode {
     };
     let mut common = Common::default();
     common.group = arguments.group;
+    common.tells = match arguments.tells.as_str() {
+        "recorded" => Tells::AsRecorded,
+        "late" => Tells::Late,
+        "never" => Tells::Never,
+        _ => Tells::All,
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -65,6 +65,11 @@ const SCENARIOS: &[Scenario] = &[
         "1,000 simulated agents below a node: each needs what it should, through decisions and a month of changes",
         machines::machines,
     ),
+    (
+        "fleet",
+        "1,000 agents in groups: approvals inherited and overridden, deadlines, licences, a review, a rule; counts recounted",
+        machines::fleet,
+    ),
     ("soap", "a client made of the specification's WSDL scans; another decoder reads what was packed", soap::soap),
     ("thin-demand", "3 % of 4 GiB: the link carries little more than that", thin::thin_demand),
 ];

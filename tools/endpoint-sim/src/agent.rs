@@ -88,6 +88,8 @@ pub struct Scan {
     pub verdict: Verdict,
     /// What is to be installed of what the machine needs: approved, and not merely looked for.
     pub ordered: BTreeSet<Guid>,
+    /// Until when, of those that have a deadline: in ISO 8601, as it was told.
+    pub deadlines: BTreeMap<Guid, String>,
 }
 
 /// What an installation came to.
@@ -198,6 +200,16 @@ impl Agent {
         &self.pending
     }
 
+    /// What the machine needs and has now, of what it was sent.
+    pub fn verdict(&self) -> Verdict {
+        self.state.verdict()
+    }
+
+    /// Updates that are needed, and whose last installation failed.
+    pub fn failed(&self) -> &BTreeSet<Guid> {
+        &self.failed
+    }
+
     /// Scans: rounds of SyncUpdates until nothing more can follow, then the pass for drivers, then what is said about what is needed.
     pub async fn scan(&mut self) -> Result<Scan, Failure> {
         (self.recovered, self.busy) = (0, 0);
@@ -244,6 +256,7 @@ impl Agent {
         }
         scan.verdict = self.state.verdict();
         scan.ordered = self.state.with(Action::Install, &scan.verdict.needed);
+        scan.deadlines = self.state.deadlines(&scan.ordered);
         self.extend(&scan.verdict).await?;
         scan.recovered = self.recovered;
         Ok(scan)
@@ -474,11 +487,12 @@ impl Agent {
 
     /// The event that says all of the machine's state at once.
     fn snapshot(&mut self, verdict: &Verdict) {
+        self.failed.retain(|id| verdict.needed.contains(id));
         let list = |tag: &str, ids: Vec<&Guid>| {
             let ids: Vec<String> = ids.iter().map(|id| id.to_string().to_uppercase()).collect();
             (!ids.is_empty()).then(|| format!("{tag}={}", ids.join(";")))
         };
-        if self.common.tells != Tells::All {
+        if self.common.tells != Tells::All || !self.machine.lists_all {
             let waits = |id: &&Guid| self.pending.contains(*id);
             let needed = verdict.needed.iter().chain(verdict.installed.iter().filter(waits)).collect();
             let installed = verdict.installed.iter().filter(|id| !waits(id)).collect();
@@ -487,10 +501,12 @@ impl Agent {
             return;
         }
         let failed = |id: &&Guid| self.failed.contains(*id);
+        // What has a list of its own is in no other one.
+        let waits = |id: &&Guid| self.pending.contains(*id);
         let misc = [
             list("U", verdict.needed.iter().filter(|id| !failed(id)).collect()),
-            list("V", verdict.installed.iter().filter(|id| !self.pending.contains(*id)).collect()),
-            list("W", verdict.installed.iter().filter(|id| self.pending.contains(*id)).collect()),
+            list("V", verdict.installed.iter().filter(|id| !waits(id)).collect()),
+            list("W", verdict.installed.iter().filter(waits).collect()),
             list("g", verdict.needed.iter().filter(failed).collect()),
         ];
         self.note(156, None, 0, Vec::new(), misc.into_iter().flatten().collect());

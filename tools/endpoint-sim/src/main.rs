@@ -67,6 +67,12 @@ struct Arguments {
     /// told late; or never
     #[arg(long, value_name = "HOW", default_value = "all", value_parser = ["all", "recorded", "late", "never"])]
     tells: String,
+    /// What the names of the machines begin with, instead of pc-
+    #[arg(long, value_name = "TEXT")]
+    names: Option<String>,
+    /// The address of this machine that they come from; on Linux any of 127.0.0.0/8 will do
+    #[arg(long, value_name = "ADDRESS")]
+    from: Option<std::net::IpAddr>,
     /// Tell everything as JSON: totals, and each machine
     #[arg(long)]
     json: bool,
@@ -101,6 +107,11 @@ fn main() -> ExitCode {
         scans: arguments.scans,
         download: arguments.download,
         report: arguments.report,
+        names: arguments.names,
+    };
+    let server = match arguments.from {
+        Some(from) => server.reached_from(from),
+        None => server,
     };
     let mut common = Common::default();
     common.group = arguments.group;

@@ -299,7 +299,7 @@ async fn look(jobs: &Jobs, kept: &Kept, what: &str) {
     for _ in 0..3 {
         let before = cpu();
         let looked = jobs.look_at_rules(which).await.unwrap();
-        least = least.minsince(before);
+        least = least.min(since(before));
         let of = &looked.rules[0];
         told = format!("{} rows, {} done", of.rows.len(), of.done);
     }

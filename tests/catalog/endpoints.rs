@@ -30,6 +30,7 @@ use waystation::model::update::UpdateId;
 use waystation::net::{self, Body, Bound, Handler, Peer, Server};
 use waystation::pace::Governor;
 use waystation::serve::client::{Config, Scans};
+use waystation::serve::downstream::{self, Downstream};
 use waystation::serve::{self, Face};
 use waystation::store::catalog::{Deciding, UpstreamKind};
 use waystation::store::{self, Store};
@@ -140,6 +141,17 @@ impl Node {
         let (fill, store) = (self.fill.clone(), self.store.clone());
         let face = Face::new(serve::Config::default(), fill, store, Arc::new(SystemClock), Box::new(|_| ()));
         Arc::new(face.with_scans(Arc::new(scans)))
+    }
+
+    /// The face, with that for WSUS servers below.
+    pub(crate) async fn face_below(&self, config: downstream::Config, wish: downstream::Wish) -> Arc<Face> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let registry = self.registry(Admission::default()).await;
+        let scans = Arc::new(Scans::open(Config::default(), registry, &self.store, Arc::clone(&clock)).await.unwrap());
+        let (fill, store) = (self.fill.clone(), self.store.clone());
+        let below = Downstream::new(config, Arc::clone(&scans), &store, Arc::clone(&clock), wish);
+        let face = Face::new(serve::Config::default(), fill, store, clock, Box::new(|_| ()));
+        Arc::new(face.with_scans(scans).with_downstream(Arc::new(below)))
     }
 
     /// Listens; the settings are the defaults but for what is changed.

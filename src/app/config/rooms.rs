@@ -246,6 +246,7 @@ pub(crate) fn jobs(typed: &Typed, store: &str) -> jobs::Config {
     };
     jobs::Config {
         scrub_every: (!every.is_zero()).then_some(every),
+        wishes_daily: typed.downstream.fetch_daily.0,
         definitions: definitions(typed).schedule(&schedule),
         sync: schedule,
         content: fixed(content(typed)),
@@ -365,6 +366,12 @@ pub(crate) fn scan(typed: &Typed, http: Vec<SocketAddr>) -> serve::client::Confi
         detection: detection(typed),
         ..serve::client::Config::default()
     }
+}
+
+/// For WSUS servers below; none where no network is named.
+pub(crate) fn downstream(typed: &Typed) -> Option<serve::downstream::Config> {
+    let (networks, accounts) = (typed.downstream.networks.0.clone(), typed.downstream.accounts.0.clone());
+    (!networks.is_empty()).then_some(serve::downstream::Config { networks, accounts })
 }
 
 /// What is detected though nobody decided.

@@ -57,7 +57,8 @@ pub use config::Config;
 pub use counters::Counters;
 pub use meaning::meaning;
 
-pub(super) use route::{is_ours, respond};
+pub(super) use cookie::Unsealed;
+pub(super) use route::{is_ours, respond, wants_xpress};
 
 /// KiB that the bodies of all requests under way may take, by what they announce.
 const BODIES_KIB: usize = 256 << 10;
@@ -171,6 +172,16 @@ impl Scans {
             |error| tracing::warn!(target: "scan", ?error, "what a new machine must evaluate is not known"),
         )
         .ok()
+    }
+
+    /// A cookie of something that another face says, behind a word of its own; `None` where the system has no random numbers.
+    pub(super) fn seal_as<T: serde::Serialize>(&self, word: &[u8; 4], what: &T) -> Option<Vec<u8>> {
+        self.keys.sealer().seal_as(word, what).ok()
+    }
+
+    /// What such a cookie says. Its time is not looked at.
+    pub(super) fn open_as<T: serde::de::DeserializeOwned>(&self, word: &[u8; 4], cookie: &[u8]) -> Result<T, Unsealed> {
+        self.keys.sealer().open_as(word, cookie)
     }
 
     /// The catalog as it is now.

@@ -269,7 +269,7 @@ async fn finish(
 }
 
 /// Whether a client names the encoding, and does not say that it wants none of it (RFC 9110, 12.5.3).
-fn wants_xpress(headers: &HeaderMap) -> bool {
+pub(in crate::serve) fn wants_xpress(headers: &HeaderMap) -> bool {
     let values = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|item| {
         let mut parts = item.split(';').map(str::trim);

@@ -14,7 +14,7 @@ use crate::model::update::UpdateId;
 use crate::serve::client::error::Error;
 
 /// What a cookie begins with.
-const WORD: &[u8; 4] = b"WSC2";
+const WORD: [u8; 4] = *b"WSC2";
 
 /// Bytes before the nonce.
 const HEAD: usize = WORD.len() + 16 + 8;
@@ -116,7 +116,7 @@ impl Sealer {
         Ok(Self { server, epoch, keys })
     }
 
-    fn head(&self, word: &[u8; 4]) -> [u8; HEAD] {
+    fn head(&self, word: [u8; 4]) -> [u8; HEAD] {
         let mut head = [0; HEAD];
         let epoch = self.epoch.to_le_bytes();
         for (slot, byte) in head.iter_mut().zip(word.iter().chain(self.server.bytes()).chain(&epoch)) {
@@ -131,7 +131,7 @@ impl Sealer {
     }
 
     /// The same of something else, behind a word of its own.
-    pub(super) fn seal_as<T: Serialize>(&self, word: &[u8; 4], what: &T) -> Result<Vec<u8>, Error> {
+    pub(super) fn seal_as<T: Serialize>(&self, word: [u8; 4], what: &T) -> Result<Vec<u8>, Error> {
         let head = self.head(word);
         let mut nonce = [0; NONCE_LEN];
         getrandom::fill(&mut nonce).map_err(|_| Error::Sealing)?;
@@ -148,13 +148,13 @@ impl Sealer {
     }
 
     /// The same of what was sealed behind this word.
-    pub(super) fn open_as<T: DeserializeOwned>(&self, word: &[u8; 4], cookie: &[u8]) -> Result<T, Unsealed> {
+    pub(super) fn open_as<T: DeserializeOwned>(&self, word: [u8; 4], cookie: &[u8]) -> Result<T, Unsealed> {
         if cookie.len() > BYTES_MAX {
             return Err(Unsealed::Unreadable);
         }
         let (head, rest) = cookie.split_first_chunk::<HEAD>().ok_or(Unsealed::Unreadable)?;
         let (nonce, sealed) = rest.split_first_chunk::<NONCE_LEN>().ok_or(Unsealed::Unreadable)?;
-        if !head.starts_with(word) {
+        if !head.starts_with(&word) {
             return Err(Unsealed::Unreadable);
         }
         let own = self.head(word);

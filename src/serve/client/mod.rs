@@ -175,12 +175,12 @@ impl Scans {
     }
 
     /// A cookie of something that another face says, behind a word of its own; `None` where the system has no random numbers.
-    pub(super) fn seal_as<T: serde::Serialize>(&self, word: &[u8; 4], what: &T) -> Option<Vec<u8>> {
+    pub(super) fn seal_as<T: serde::Serialize>(&self, word: [u8; 4], what: &T) -> Option<Vec<u8>> {
         self.keys.sealer().seal_as(word, what).ok()
     }
 
     /// What such a cookie says. Its time is not looked at.
-    pub(super) fn open_as<T: serde::de::DeserializeOwned>(&self, word: &[u8; 4], cookie: &[u8]) -> Result<T, Unsealed> {
+    pub(super) fn open_as<T: serde::de::DeserializeOwned>(&self, word: [u8; 4], cookie: &[u8]) -> Result<T, Unsealed> {
         self.keys.sealer().open_as(word, cookie)
     }
 

@@ -6,7 +6,7 @@
 //!   that whatever else was said before of the same update in the same group can be named dead without being remembered.
 //! - All of it goes out whenever anything changed behind the anchor, and none where nothing did.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use crate::base::time::Timestamp;
 use crate::model::deployment::inherit::Words;
@@ -118,9 +118,8 @@ impl Downstream {
             let (page, next) = self.approvals.page(after, PAGE_MAX).await?;
             answer.hidden.extend(page.iter().filter(|kept| kept.declined).map(|kept| kept.approval.update));
             if !is_same {
-                let mut said: BTreeMap<UpdateId, ()> = BTreeMap::new();
-                said.extend(page.iter().map(|kept| (kept.approval.update, ())));
-                self.add(said.into_keys().collect(), &tree, &mut answer).await?;
+                let said: BTreeSet<UpdateId> = page.iter().map(|kept| kept.approval.update).collect();
+                self.add(said.into_iter().collect(), &tree, &mut answer).await?;
             }
             after = next;
             if after.is_none() {

@@ -41,9 +41,8 @@ impl Error {
     pub(super) fn told(&self) -> (FaultCode, &str) {
         match self {
             Self::Refused { code, message, .. } => (*code, message),
-            Self::Busy => (FaultCode::ServerBusy, ""),
+            Self::Busy | Self::Ended => (FaultCode::ServerBusy, ""),
             Self::Store(error) if error.is_retryable() => (FaultCode::ServerBusy, ""),
-            Self::Ended => (FaultCode::ServerBusy, ""),
             Self::Store(_) | Self::Sealing => (FaultCode::InternalServerError, ""),
         }
     }

@@ -25,7 +25,7 @@ const PROTOCOL: &str = "1.20";
 pub(super) const UPDATES_MAX: usize = 100;
 
 /// What cookies of this face begin with.
-const WORD: &[u8; 4] = b"WSD1";
+const WORD: [u8; 4] = *b"WSD1";
 
 /// The longest name of an account: that of a host (RFC 1035, 2.3.4).
 const ACCOUNT_BYTES_MAX: usize = 255;

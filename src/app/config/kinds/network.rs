@@ -97,7 +97,7 @@ impl Kind for Accounts {
     fn read(raw: &Raw) -> Result<Self, String> {
         let mut accounts = Vec::new();
         for item in items(raw)? {
-            let (any, name) = item.strip_prefix("*.").map_or(("", &*item), |name| ("*.", name));
+            let (any, name) = item.strip_prefix("*.").map_or(("", item), |name| ("*.", name));
             let one = Raw::List(vec![name.to_owned()]);
             let names = HostNames::read(&one).map_err(|_| format!("{item:?} is none"))?.0;
             accounts.extend(names.into_iter().map(|name| format!("{any}{name}")));

@@ -27,6 +27,8 @@ use waystation::upstream::wsus::Wsus;
 
 use crate::endpoints::{From, Node, SOON, one, serve, sim};
 use crate::plain_client::Client;
+use crate::recorded::recorded;
+use crate::tree::Element;
 use crate::{conversation, plain_xpress, small_store};
 
 const SYNC: &str = "/ServerSyncWebService/ServerSyncWebService.asmx";
@@ -521,6 +523,137 @@ async fn a_replica_takes_over_what_was_said() {
     let inside = asking.cookie.clone();
     let (status, told) = asking.ask(SYNC, OF_SYNC, "GetDeployments", &inside).await;
     assert_eq!((status, one(&told, "Message")), (500, "syncAnchor"));
+    server.drain(SOON).await;
+    node.close().await;
+}
+
+/// The names of elements below this one, each once, in the order in which they first stand there; of a document nothing more than that it
+/// is there: text or packed.
+fn shape(element: &Element, place: &str, found: &mut BTreeMap<String, Vec<String>>) {
+    for child in &element.children {
+        let name = if child.name == "XmlUpdateBlobCompressed" { "XmlUpdateBlob" } else { child.name.as_str() };
+        let names = found.entry(place.to_owned()).or_default();
+        if !names.iter().any(|known| known == name) {
+            names.push(name.to_owned());
+        }
+        shape(child, &format!("{place}/{name}"), found);
+    }
+}
+
+/// What a server that was recorded asked is understood, and the answer has the elements that were recorded, in their order. Cookies, and the
+/// ids of what is asked for, are this node's.
+#[tokio::test(flavor = "multi_thread")]
+async fn recorded_requests_are_answered_with_the_recorded_elements() {
+    let Some(folder) = recorded("wsusss/exchanges") else { return };
+    let sim = sim(120);
+    let node = Node::below(&sim).await;
+    let (server, _) = listen(&node, open_to_all()).await;
+    let mut asking = Below::new(&server).await;
+    asking.enter("wsus.example").await;
+    let data = one(&asking.cookie, "EncryptedData").to_owned();
+    let (products, classes) = categories(&node).await;
+    let listed = asking.list(&lists((&products, false), (&classes, false), None)).await;
+    // Two revisions with a document and files each, as were asked for there.
+    let mut with_files = Vec::new();
+    for identity in listed {
+        let number = node.store.catalog().number(identity).await.unwrap().unwrap();
+        if !node.store.catalog().revision(number).await.unwrap().unwrap().update.files.is_empty() {
+            with_files.push(identity);
+        }
+    }
+    let (mut authorization, mut seen) = (String::new(), BTreeSet::new());
+    let mut exchanges: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    exchanges.sort();
+    for exchange in exchanges {
+        let name = exchange.file_name().unwrap().to_str().unwrap().to_owned();
+        let read = |file: &str| std::fs::read_to_string(exchange.join(file)).unwrap();
+        let (mut request, recorded) = (read("request.body"), read("response.body"));
+        let put = |text: &str, name: &str, value: &str| -> String {
+            let (open, close) = (format!("<{name}>"), format!("</{name}>"));
+            let mut parts = text.split(&open);
+            let mut done = parts.next().unwrap().to_owned();
+            for part in parts {
+                let (_, rest) = part.split_once(&close).unwrap();
+                done += &format!("{open}{value}{close}{rest}");
+            }
+            done
+        };
+        request = put(&request, "EncryptedData", &data);
+        request = put(&request, "CookieData", &authorization);
+        let is_refused = recorded.contains("<ErrorCode>");
+        if request.contains("<GetUpdateData ") && !is_refused {
+            let identity = with_files.pop().unwrap();
+            request = put(&request, "UpdateID", &identity.id.to_string());
+            request = put(&request, "RevisionNumber", &identity.revision.to_string());
+        }
+        let lists_any = recorded.contains("<UpdateIdentity>");
+        if lists_any {
+            // Those of the recorded catalog are not in this one; and what is new is as new as the anchor is old.
+            let both = |text: &str, list: &str, id: &str| -> String {
+                match text.split_once(&format!("<{list}>")) {
+                    None => text.to_owned(),
+                    Some((before, rest)) => {
+                        let (inside, after) = rest.split_once(&format!("</{list}>")).unwrap();
+                        format!("{before}<{list}>{}</{list}>{after}", put(inside, "Id", id))
+                    }
+                }
+            };
+            let some = sim.identities(&json!({ "products": products, "classifications": classes }));
+            assert!(!of_kinds(&some, &["software"]).is_empty());
+            let (mut product, mut class) = (String::new(), String::new());
+            'found: for of in &products {
+                for with in &classes {
+                    let filter = lists((std::slice::from_ref(of), false), (std::slice::from_ref(with), false), None);
+                    if !asking.list(&filter).await.is_empty() {
+                        (product, class) = (of.clone(), with.clone());
+                        break 'found;
+                    }
+                }
+            }
+            request = both(&both(&request, "Categories", &product), "Classifications", &class);
+            if request.contains("<Anchor>") {
+                request = put(&request, "Anchor", "1,2020-01-01 00:00:00.000");
+            }
+        } else if recorded.contains("<NewRevisions />") && request.contains("<Anchor>") {
+            request = put(&request, "Anchor", "1,2999-01-01 00:00:00.000");
+        }
+        let root = Element::read(&request);
+        let operation = &root.find("Body").unwrap().children[0];
+        let (path, action) = if operation.name == "GetAuthorizationCookie" { (AUTH, OF_AUTH) } else { (SYNC, OF_SYNC) };
+        let action = format!("\"{action}/{}\"", operation.name);
+        let (status, told) = asking.send(path, "text/xml; charset=utf-8", &action, &request).await;
+        assert_eq!(status, if is_refused { 500 } else { 200 }, "{name}: {told}");
+        if operation.name == "GetAuthorizationCookie" {
+            authorization = one(&told, "CookieData").to_owned();
+        }
+        let (wanted, got) = (Element::read(&recorded), Element::read(&told));
+        if is_refused {
+            for what in ["faultcode", "faultstring", "ErrorCode", "Message", "Method"] {
+                assert_eq!(got.find(what).unwrap().text, wanted.find(what).unwrap().text, "{name}: {what}");
+            }
+            let path = |element: &Element| {
+                element.find("faultactor").unwrap().text.split('/').skip(3).collect::<Vec<_>>().join("/")
+            };
+            assert_eq!(path(&got), path(&wanted), "{name}");
+        }
+        let (mut in_wanted, mut in_got) = (BTreeMap::new(), BTreeMap::new());
+        shape(&wanted, "", &mut in_wanted);
+        shape(&got, "", &mut in_got);
+        for (place, names) in &in_wanted {
+            let mine = in_got.get(place).unwrap_or_else(|| panic!("{name}: nothing in {place}: {told}"));
+            // A document as text stands before the files, a packed one behind them (the order of the WSDL).
+            let is_document = place.ends_with("/ServerSyncUpdateData");
+            let mut shared: Vec<&String> = mine.iter().filter(|name| names.contains(name)).collect();
+            let mut names: Vec<&String> = names.iter().collect();
+            if is_document {
+                shared.sort();
+                names.sort();
+            }
+            assert_eq!(shared, names, "{name}: {place}");
+        }
+        seen.insert(operation.name.clone());
+    }
+    assert_eq!(seen.len(), 6, "{seen:?}");
     server.drain(SOON).await;
     node.close().await;
 }

@@ -7,8 +7,9 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, VARY};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, VARY};
 use http::request::Parts as Head;
+use http::uri::Authority;
 use http::{HeaderValue, Method as HttpMethod, Response, StatusCode};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -57,6 +58,24 @@ struct Answered {
     said: Vec<u8>,
 }
 
+/// Where a request came in.
+struct Asked {
+    peer: Peer,
+    /// The address of the service, as the server below asked for it: real servers name it in faults.
+    actor: String,
+}
+
+impl Asked {
+    fn of(peer: Peer, head: &Head) -> Self {
+        let host = head.uri.authority().map(|authority| authority.as_str().to_owned());
+        let host = host.or_else(|| head.headers.get(HOST)?.to_str().ok().map(str::to_owned));
+        let scheme = if peer.secure { "https" } else { "http" };
+        let path = if head.uri.path().eq_ignore_ascii_case(DSS_AUTH_PATH) { DSS_AUTH_PATH } else { SERVER_SYNC_PATH };
+        let host = host.filter(|host| host.parse::<Authority>().is_ok());
+        Self { peer, actor: host.map(|host| format!("{scheme}://{host}{path}")).unwrap_or_default() }
+    }
+}
+
 /// Answers a request to one of the services.
 pub(in crate::serve) async fn respond(
     face: &Arc<Downstream>,
@@ -64,23 +83,16 @@ pub(in crate::serve) async fn respond(
     head: &Head,
     incoming: hyper::body::Incoming,
 ) -> Response<Body> {
-    let begun = Instant::now();
+    let (begun, asked) = (Instant::now(), Asked::of(peer, head));
     let answered = match read(face, peer, head, incoming).await {
-        Ok(bytes) => answer(face, bytes, peer).await,
+        Ok(bytes) => answer(face, bytes, &asked).await,
         Err((code, text)) => {
             face.counters.turned_away();
-            log(
-                peer,
-                head,
-                code,
-                &Answered { why: text.to_owned(), ..refused(Version::default(), None, &Error::Busy) },
-                0,
-                begun,
-            );
+            log(peer, head, code, &Answered::unread(text), 0, begun);
             return away(code, text);
         }
     };
-    finish(face, peer, head, answered, begun).await
+    finish(face, &asked, head, answered, begun).await
 }
 
 /// Reads the body of a request that may ask.
@@ -114,28 +126,36 @@ fn fault_id() -> String {
     UpdateId::new(bytes).to_string()
 }
 
-fn refused(version: Version, method: Option<Method>, error: &Error) -> Answered {
-    let ((code, message), id) = (error.told(), fault_id());
-    let side = if matches!(error, Error::Refused { .. }) { Side::Client } else { Side::Server };
-    let action = method.map(|method| format!("\"{}\"", method.action())).unwrap_or_default();
-    let detail = Detail { code: code.as_str().to_owned(), message: message.to_owned(), id: id.clone(), method: action };
-    let text = "Fault occurred".to_owned();
-    let fault = Fault { version, side, text, actor: String::new(), detail: Some(detail) };
-    let why = format!("{error} (fault {id}, {})", error.fault().word());
-    let said = fault.encode(Style::Service);
-    Answered { version, operation: method, account: String::new(), fault: code.as_str(), why, said }
+impl Answered {
+    fn refused(asked: &Asked, version: Version, operation: Option<Method>, error: &Error) -> Self {
+        let ((code, message), id) = (error.told(), fault_id());
+        // As real servers blame: what is not to be had is the server's, whatever was asked.
+        let is_ours = matches!(code, FaultCode::InternalServerError | FaultCode::ServerBusy);
+        let side = if is_ours { Side::Server } else { Side::Client };
+        let method = operation.map(|method| format!("\"{}\"", method.action())).unwrap_or_default();
+        let detail = Detail { code: code.as_str().to_owned(), message: message.to_owned(), id: id.clone(), method };
+        let text = "Fault occurred".to_owned();
+        let fault = Fault { version, side, text, actor: asked.actor.clone(), detail: Some(detail) };
+        let why = format!("{error} (fault {id}, {})", error.fault().word());
+        let said = fault.encode(Style::Service);
+        Self { version, operation, account: String::new(), fault: code.as_str(), why, said }
+    }
+
+    /// A request that was not read.
+    fn unread(why: &str) -> Self {
+        let (version, operation, account) = (Version::default(), None, String::new());
+        Self { version, operation, account, fault: "", why: why.to_owned(), said: Vec::new() }
+    }
 }
 
-async fn answer(face: &Arc<Downstream>, bytes: Bytes, peer: Peer) -> Answered {
+async fn answer(face: &Arc<Downstream>, bytes: Bytes, asked: &Asked) -> Answered {
+    let refused = |version, method, error: &Error| Answered::refused(asked, version, method, error);
     let Ok(_place) = face.places.try_acquire() else { return refused(Version::default(), None, &Error::Busy) };
     let decoded = match face.work(move || decode_request(BufReader::new(&bytes[..]))).await {
         Ok(Ok(decoded)) => decoded,
         Ok(Err(not)) => {
-            let error = Error::Refused {
-                code: FaultCode::InvalidParameters,
-                message: String::new(),
-                why: format!("the request cannot be read: {not}"),
-            };
+            let why = format!("the request cannot be read: {not}");
+            let error = Error::refused(FaultCode::InvalidParameters, why);
             return refused(Version::default(), None, &error);
         }
         Err(error) => return refused(Version::default(), None, &error),
@@ -143,7 +163,7 @@ async fn answer(face: &Arc<Downstream>, bytes: Bytes, peer: Peer) -> Answered {
     let (version, request) = decoded;
     let method = method(&request);
     let mut account = String::new();
-    match face.answer(version, request, peer, &mut account).await {
+    match face.answer(version, request, asked.peer, &mut account).await {
         Ok(said) => Answered { version, operation: Some(method), account, fault: "", why: String::new(), said },
         Err(error) => Answered { account, ..refused(version, Some(method), &error) },
     }
@@ -272,12 +292,19 @@ impl Downstream {
 }
 
 /// Packs an answer where that is wanted, and puts its head before it.
-async fn finish(face: &Downstream, peer: Peer, head: &Head, mut answered: Answered, begun: Instant) -> Response<Body> {
+async fn finish(
+    face: &Downstream,
+    asked: &Asked,
+    head: &Head,
+    mut answered: Answered,
+    begun: Instant,
+) -> Response<Body> {
     let version = answered.version;
     let room = match face.room(answered.said.len()).await {
         Ok(room) => room,
         Err(error) => {
-            answered = Answered { account: answered.account, ..refused(version, answered.operation, &error) };
+            let operation = answered.operation;
+            answered = Answered { account: answered.account, ..Answered::refused(asked, version, operation, &error) };
             match Arc::clone(&face.answers).try_acquire_many_owned(0) {
                 Ok(room) => room,
                 Err(_) => return away(StatusCode::SERVICE_UNAVAILABLE, "the node ends\n"),
@@ -300,7 +327,7 @@ async fn finish(face: &Downstream, peer: Peer, head: &Head, mut answered: Answer
     let code = if answered.fault.is_empty() { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
     let length = bytes.len() as u64;
     face.counters.answered(answered.operation.map_or("", Method::name), answered.fault, length);
-    log(peer, head, code, &answered, length, begun);
+    log(asked.peer, head, code, &answered, length, begun);
     let mut response = Response::new(whole(Bytes::from_owner(Kept { bytes, _room: room })));
     *response.status_mut() = code;
     let action = answered.operation.map(|method| format!("{}Response", method.action())).unwrap_or_default();

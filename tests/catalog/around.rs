@@ -1127,6 +1127,32 @@ async fn a_dead_upstream_is_told_at_once_and_counted() {
     store.close().await.unwrap();
 }
 
+/// A WSUS whose database restarts answers a list so. That run is over, and the schedule tries it again before its next slot.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_of_a_bad_hour_is_tried_again_and_one_that_lasts_is_not() {
+    let sim = sim(Character::Wsus, 52, 60);
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir, Arc::new(RealDisk));
+    let runner = runner(&store, &dir, UpstreamKind::Wsus, &sim.url(), Extras::default());
+    for (fault, status, method, again) in [
+        ("internal-server-error", 0, "GetRevisionIdList", true),
+        ("internal-server-error", 0, "GetCookie", true),
+        ("plain-fault", 0, "GetConfigData", true),
+        ("http-503", 403, "GetRevisionIdList", true),
+        ("http-503", 404, "GetRevisionIdList", false),
+        ("incompatible-protocol", 0, "GetCookie", false),
+    ] {
+        sim.fault(&json!({ "fault": fault, "status": status, "method": method, "count": 1_000 })).unwrap();
+        let error = runner.run(&CancellationToken::new()).await.unwrap_err();
+        assert_eq!(error.is_retryable(), again, "{fault} {method}: {error}");
+        let run = runner.history(None, 1).await.unwrap().remove(0);
+        assert!(run.outcome == Outcome::Failed && run.note.again == again, "{fault} {method}: {run:?}");
+        sim.clear_faults();
+    }
+    runner.run(&CancellationToken::new()).await.unwrap();
+    store.close().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_is_stopped_before_it_begins_is_told_as_that() {
     let sim = sim(Character::Wsus, 51, 60);

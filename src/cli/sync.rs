@@ -163,7 +163,9 @@ fn people(state: &Sync) -> String {
     let next =
         state.next_at.map_or_else(|| "the schedule is off ([sync] enabled)".to_owned(), |at| format!("{at}{again}"));
     row("next run", next);
-    if let Some(at) = state.next_definitions_at {
+    if let Some(job) = state.definitions_behind {
+        row("definitions", format!("due, and kept out by job {job}: `waystation jobs stop {job}` lets them in"));
+    } else if let Some(at) = state.next_definitions_at {
         row("definitions", format!("next run at {at}"));
     } else if state.definitions_wait {
         let waits = "they wait for the first whole run, to which they add: `waystation sync start`";

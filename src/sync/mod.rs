@@ -122,6 +122,10 @@ pub struct Extras {
     pub page: Option<std::num::NonZeroUsize>,
 }
 
+/// Who stops a whole run that waits for the end of a pause, so that definition updates come meanwhile. Nobody meant that the run should
+/// end: it is begun again.
+pub const GAVE_WAY: &str = "the lane of definition updates, for which bytes may flow in this pause";
+
 /// Updates beyond the filters of which it is looked up whether others need them: twenty thousand short look-ups.
 const BEYOND_LOOKED_AT: usize = 10_000;
 
@@ -281,6 +285,17 @@ impl Runner {
         if let Some(teller) = &self.shared.teller {
             teller.hook.close().await;
         }
+    }
+
+    /// Whether a whole run is under way that waits for the end of a pause, in which definition updates may flow.
+    pub fn keeps_definitions_out(&self) -> bool {
+        let is_whole = self.shared.board().as_ref().and_then(|board| board.look());
+        is_whole.is_some_and(|seen| seen.kind == RunKind::Catalog) && self.shared.wsus.is_paused_but_for_definitions()
+    }
+
+    /// Whether nothing may flow for a whole run now.
+    pub fn is_paused(&self) -> bool {
+        self.shared.wsus.is_paused()
     }
 
     /// The run that is under way.

@@ -45,7 +45,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::base::time::Clock;
-use crate::model::filter::{self, Filters, Selection};
+use crate::model::filter::{self, Filters, Selection, known};
 use crate::model::policy::Word;
 use crate::model::schedule::Definitions;
 use crate::model::update::Identity;
@@ -104,6 +104,16 @@ impl Shared {
     fn board(&self) -> MutexGuard<'_, Option<Arc<Board>>> {
         // One assignment at a time, so that a panic elsewhere has broken nothing.
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// These filters, and what comes by the lane of definition updates where that is on: what a lane brings is wanted, whether
+    /// filters name it beside or not.
+    fn with_lane(&self, mut filters: Filters) -> Filters {
+        // Filters without any classification find nothing, and stay wrong.
+        if self.definitions.is_some() && !filters.classifications.is_empty() {
+            filters.classifications.insert(known::DEFINITION_UPDATES);
+        }
+        filters
     }
 }
 
@@ -205,13 +215,15 @@ impl Runner {
         &self.shared.upstream
     }
 
-    /// What of the catalog is wanted now, where that is chosen here: of Microsoft's. Of another upstream all is taken.
+    /// What of the catalog is wanted now, where that is chosen here: of Microsoft's, the lane's definition updates among it. Of another
+    /// upstream all is taken.
     pub async fn filters(&self) -> Result<Option<(filter::Wanted, Filters)>, Error> {
         if self.shared.upstream.kind != UpstreamKind::Microsoft {
             return Ok(None);
         }
         let tree = self.shared.store.catalog().tree().await?;
         let (filters, _) = (self.shared.chosen)().in_force(&tree);
+        let filters = self.shared.with_lane(filters);
         Ok(Some((filters.wanted(&tree), filters)))
     }
 

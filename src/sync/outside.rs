@@ -27,7 +27,7 @@ impl Work<'_> {
             tracing::warn!("what the filters do not find stays, since one of them means nothing in this catalog");
             return Ok(());
         }
-        let wanted = filters.wanted(&*self.catalog.tree().await?);
+        let wanted = self.shared.with_lane(filters.clone()).wanted(&*self.catalog.tree().await?);
         let doomed = self.beyond(wanted.clone()).await?;
         if doomed.is_empty() {
             return Ok(());

@@ -457,6 +457,43 @@ async fn prerequisites_beyond_the_filters_stay_new_when_everything_is_listed_ane
     node.close().await;
 }
 
+/// Else each whole list would bring them, and the end of the same run would let go of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn prerequisites_of_what_went_are_looked_for_no_more() {
+    let sim = sim(Character::Microsoft, 18, 900);
+    let chosen = |product: &str| Selection {
+        products: vec![product.to_owned()],
+        classifications: vec!["Security Updates".to_owned()],
+        languages: Vec::new(),
+    };
+    let found = async |node: &Node| {
+        let record = node.store.document("sync.beyond").await.unwrap().unwrap();
+        let record: Value = serde_json::from_slice(&record).unwrap();
+        serde_json::from_value::<BTreeSet<UpdateId>>(record["found"].clone()).unwrap()
+    };
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let node = Node::with(dir, &sim, UpstreamKind::Microsoft, chosen("Windows Server 2019"));
+    node.run().await.unwrap();
+    let before = found(&node).await;
+    assert!(!before.is_empty());
+    let extras = Extras { prune_beyond: true, ..Extras::default() };
+    let node = Node::made(node.close().await, &sim, UpstreamKind::Microsoft, chosen("Windows 11"), extras);
+    node.run().await.unwrap();
+    let mut went = BTreeSet::new();
+    for id in before {
+        if node.catalog().current(id).await.unwrap().is_none() {
+            went.insert(id);
+        }
+    }
+    assert!(!went.is_empty() && found(&node).await.is_disjoint(&went), "{went:?}");
+    sim.reset_log();
+    sim.advance(1);
+    node.run().await.unwrap();
+    let asked: BTreeSet<UpdateId> = asked(&sim).into_iter().flatten().map(|identity| identity.id).collect();
+    assert!(asked.is_disjoint(&went), "{asked:?}");
+    node.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn filters_that_mean_nothing_end_a_run_and_one_that_is_left_out_is_told() {
     let sim = sim(Character::Microsoft, 19, 200);

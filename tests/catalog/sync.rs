@@ -364,6 +364,34 @@ async fn what_cannot_be_used_is_quarantined_and_the_run_goes_on() {
     node.close().await;
 }
 
+/// What contradicts itself is refused by its id with the reason; a size that lies is found out by whoever fetches the file.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_contradicts_itself_is_quarantined_and_the_run_goes_on() {
+    for kind in ["cabinet-bomb", "bad-digest", "cyclic-bundle", "cyclic-prerequisite", "lying-size"] {
+        let sim = sim(Character::Wsus, 11, 120);
+        sim.fault(&json!({ "fault": kind, "count": 1 })).unwrap();
+        let node = Node::new(&sim, UpstreamKind::Wsus);
+        let counts = node.run().await.unwrap();
+        let refused = node.catalog().refused(None, 100).await.unwrap();
+        let faults = sim.faults();
+        println!("{kind}: {faults}\n{refused:?}");
+        let sick = faults["documents"][0]["id"].as_str().unwrap();
+        let why = refused.iter().find(|one| one.identity.id.to_string() == sick).map(|one| one.reason.as_str());
+        match kind {
+            "cyclic-prerequisite" => assert_eq!(why, Some("it is its own prerequisite")),
+            // Of a bundle and its member the one that comes last is refused.
+            "cyclic-bundle" => assert!(refused.iter().any(|one| one.reason.starts_with("it bundles")), "{refused:?}"),
+            "lying-size" => assert!(why.is_none_or(|why| why.contains("another size")), "{refused:?}"),
+            _ => assert!(why.is_some_and(|why| why.len() > 10), "{kind}: {refused:?}"),
+        }
+        assert_eq!(counts.refused, refused.len() as u64, "{kind}");
+        let held = node.held().await;
+        let is_refused = |identity: &Identity| refused.iter().any(|one| one.identity == *identity);
+        assert!(wanted(&sim, &json!({})).keys().all(|one| held.contains_key(one) || is_refused(one)), "{kind}");
+        node.close().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_weakness_of_the_upstream_quarantines_nothing() {
     let sim = sim(Character::Wsus, 16, 300);

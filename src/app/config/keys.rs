@@ -322,8 +322,8 @@ table! {
         /// Each run begins up to this many minutes later, each time another number, so that many nodes do not ask at once.
         jitter_minutes: Count<0, 720> = Raw::Number(60), Restart;
         /// Whether a run that was missed, since the node was off, is made up for when it is on again. So is one that was cut off, two
-        /// minutes after the node is back, and one that failed for a reason that passes, after 15 minutes, 1 and 4 hours, unless the
-        /// next one is due before. Without it a run begins at most an hour late or not at all.
+        /// minutes after the node is back, and one that failed for a reason that may pass (no answer, an internal error of the service,
+        /// a 403), after 15 minutes, 1 and 4 hours, unless the next one is due before. Without it a run begins at most an hour late or not at all.
         run_if_missed: Switch = Raw::Switch(true), Restart;
         /// Whether updates that [filters] do not find any more leave the catalog at the end of a run. `false`: they stay as they
         /// were, as a WSUS server keeps them, and `waystation updates list --beyond` shows them. What a person approved stays in any

@@ -34,8 +34,7 @@ pub(super) fn bounded(mut told: Registration) -> Registration {
 /// Whether they are one machine as far as it can be told. A maker or model that is not said agrees with one that was not said alone:
 /// whoever leaves them out would else be every machine of that name.
 fn is_same(known: &Registration, told: &Registration) -> bool {
-    known.name.to_lowercase() == told.name.to_lowercase()
-        && (&known.maker, &known.model) == (&told.maker, &told.model)
+    known.name.to_lowercase() == told.name.to_lowercase() && (&known.maker, &known.model) == (&told.maker, &told.model)
 }
 
 /// What changed of a machine, for people.

@@ -445,7 +445,7 @@ fn states(c: &mut Criterion) {
             panic!("another request")
         };
         let now = clock.now();
-        let told = batch.events.iter().filter_map(|event| meaning(event, *client, now).unwrap()).collect();
+        let told = batch.events.iter().filter_map(|event| meaning(event, *client, batch.now, now).unwrap()).collect();
         runtime.block_on(compliance.report(Endpoint(*client), told)).unwrap();
     };
     reports.iter().for_each(take);

@@ -283,6 +283,7 @@ pub(crate) struct Agent {
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) model: String,
+    pub(crate) build: u32,
     /// What stands in `targetGroupName`.
     pub(crate) groups: String,
     xpress: bool,
@@ -301,6 +302,7 @@ impl Agent {
             id: format!("e1da06a3-5601-43c9-bac3-52d5db7014{id:02x}"),
             name: "pc.site.example".to_owned(),
             model: "Standard PC".to_owned(),
+            build: 26_100,
             groups: String::new(),
             xpress: true,
             authorization: String::new(),
@@ -409,12 +411,12 @@ impl Agent {
     pub(crate) async fn register(&mut self) -> Result<(), String> {
         let inside = format!(
             "<cookie>{}</cookie><computerInfo><DnsName>{}</DnsName><OSMajorVersion>10</OSMajorVersion>\
-             <OSMinorVersion>0</OSMinorVersion><OSBuildNumber>26100</OSBuildNumber>\
+             <OSMinorVersion>0</OSMinorVersion><OSBuildNumber>{}</OSBuildNumber>\
              <ComputerManufacturer>QEMU</ComputerManufacturer><ComputerModel>{}</ComputerModel>\
              <ProcessorArchitecture>AMD64</ProcessorArchitecture><OldProductType>1</OldProductType>\
              <ClientVersionMajorNumber>1507</ClientVersionMajorNumber>\
              <ClientVersionMinorNumber>2601</ClientVersionMinorNumber></computerInfo>",
-            self.cookie, self.name, self.model
+            self.cookie, self.name, self.build, self.model
         );
         self.ask("RegisterComputer", &inside).await.map(|_| ())
     }

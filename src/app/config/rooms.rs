@@ -358,7 +358,10 @@ fn account(store: &str) -> UpdateId {
 
 /// For scans; content is listened for at `http`.
 pub(crate) fn scan(typed: &Typed, http: Vec<SocketAddr>) -> serve::client::Config {
+    let mut exempt = serve::client::Config::default().exempt;
+    exempt.extend(&typed.limits.exempt.0);
     serve::client::Config {
+        exempt,
         plaintext: typed.scan.plaintext.0.clone(),
         content_url: typed.advertise.content_url.0.clone(),
         http,

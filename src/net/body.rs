@@ -6,7 +6,7 @@
 //!
 //! What hyper has been handed has not left: it waits in hyper's queue (HTTP/1) or for the stream's window (HTTP/2). So
 //! what is handed over is a [`Slice`], which hyper advances by what its transport took; the answer has ended when the
-//! body and all of its slices are gone.
+//! body and all of its slices are gone. While many bytes are in slices the body gives no more (`outflow`).
 //!
 //! Where the bandwidth is limited, a frame is handed over grain by grain, each when its turn has come. Then the answer waits
 //! for us and not for the client.
@@ -28,6 +28,7 @@ use hyper::body::Incoming;
 use crate::base::limits::WINDOW;
 use crate::net::counters::Counters;
 use crate::net::error::Error;
+use crate::net::outflow::Outflow;
 use crate::net::pulse::Visit;
 use crate::pace::{Flow, Governor};
 
@@ -83,6 +84,7 @@ struct Passage {
     handed: AtomicU64,
     /// Whether the body gave all that it was to give; told when it is gone.
     complete: AtomicBool,
+    outflow: Outflow,
     /// The request is under way until then.
     visit: OnceLock<Arc<Visit>>,
     done: Mutex<Option<Done>>,
@@ -104,7 +106,16 @@ impl Drop for Passage {
 /// Bytes of a body on their way to the socket.
 pub struct Slice {
     bytes: Bytes,
+    /// Its length at first: what it lies in is there until all of it has left.
+    frame: u64,
     passage: Arc<Passage>,
+}
+
+impl Drop for Slice {
+    fn drop(&mut self) {
+        drop(std::mem::take(&mut self.bytes));
+        self.passage.outflow.gone(self.frame);
+    }
 }
 
 impl Buf for Slice {
@@ -266,7 +277,8 @@ impl Body {
         if self.left == Some(0) {
             self.state = State::Whole;
         }
-        Ok(Frame::data(Slice { bytes: frame, passage: Arc::clone(&self.passage) }))
+        self.passage.outflow.leaves(len);
+        Ok(Frame::data(Slice { bytes: frame, frame: len, passage: Arc::clone(&self.passage) }))
     }
 
     fn fail(&mut self, cut: Cut) -> Cut {
@@ -290,6 +302,10 @@ impl http_body::Body for Body {
         let body = &mut *self;
         if body.state != State::Open {
             return Poll::Ready(None);
+        }
+        if body.passage.outflow.poll_room(cx).is_pending() {
+            body.set_ours(false);
+            return Poll::Pending;
         }
         let next = match &mut body.source {
             _ if !body.parked.is_empty() => Poll::Ready(Some(Ok(std::mem::take(&mut body.parked)))),

@@ -19,7 +19,7 @@ const MIB: f64 = 1_048_576.0;
 /// MiB that a node may take for itself and its index cache, and for each connection: what `check-config` reckons with
 /// (docs/SIZING.md).
 const PROGRAM: f64 = 96.0 + 64.0;
-const CONNECTION: f64 = 0.125;
+const CONNECTION: f64 = 288.0 / 1024.0;
 
 /// How much more memory an object of twice the size may take: none, but what is seen every 200 ms is the most of a swing, and
 /// of a longer run more is seen.

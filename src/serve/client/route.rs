@@ -300,8 +300,8 @@ fn away(code: StatusCode, text: &'static str) -> Response<Body> {
 struct Pieces(Bytes);
 
 impl Frames for Pieces {
-    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cut>>> {
-        let next = self.0.len().min(usize::try_from(WINDOW).unwrap_or(usize::MAX));
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>, most: usize) -> Poll<Option<Result<Bytes, Cut>>> {
+        let next = self.0.len().min(most);
         Poll::Ready((next > 0).then(|| Ok(self.0.split_to(next))))
     }
 }

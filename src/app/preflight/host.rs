@@ -256,7 +256,7 @@ mod tests {
         assert!(row.contains(&figures), "{figures:?} is not in {row:?}");
         let row = sizing.lines().find(|line| line.starts_with("| an HTTP/2 connection |")).unwrap_or_default();
         let figures = format!("{} KiB", STREAM_BYTES >> 10);
-        let all = format!("{} MiB for all {STREAMS}", STREAMS * STREAM_BYTES >> 20);
+        let all = format!("{} MiB for all {STREAMS}", (STREAMS * STREAM_BYTES) >> 20);
         assert!(row.contains(&figures) && row.contains(&all), "{figures:?} or {all:?} is not in {row:?}");
         assert_eq!(STREAMS, u64::from(crate::net::Config::default().streams_max));
         let defaults = (PROGRAM_BYTES + (64 << 20) + 4096 * CONNECTION_BYTES + STREAMS * STREAM_BYTES) >> 20;

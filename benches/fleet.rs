@@ -240,8 +240,9 @@ fn report(of: u32, turn: usize, open: &[UpdateId]) -> Vec<u8> {
         );
     }
     format!(
-        r#"<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body><ReportEventBatch xmlns="http://www.microsoft.com/SoftwareDistribution"><cookie><Expiration>2026-10-04T16:03:35.9967236Z</Expiration><EncryptedData>{}</EncryptedData></cookie><clientTime>2026-10-04T15:20:47.397Z</clientTime><eventBatch>{events}</eventBatch></ReportEventBatch></s:Body></s:Envelope>"#,
+        r#"<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body><ReportEventBatch xmlns="http://www.microsoft.com/SoftwareDistribution"><cookie><Expiration>2026-10-04T16:03:35.9967236Z</Expiration><EncryptedData>{}</EncryptedData></cookie><clientTime>{}</clientTime><eventBatch>{events}</eventBatch></ReportEventBatch></s:Body></s:Envelope>"#,
         "A".repeat(176),
+        SystemClock.now(),
     )
     .into_bytes()
 }
@@ -259,7 +260,8 @@ async fn reports(store: &Store, compliance: &Compliance, machines: u32, turn: us
                 panic!("another request")
             };
             let now = SystemClock.now();
-            let told = batch.events.iter().filter_map(|event| meaning(event, endpoint.0, now).unwrap()).collect();
+            let told =
+                batch.events.iter().filter_map(|event| meaning(event, endpoint.0, batch.now, now).unwrap()).collect();
             compliance.report(*endpoint, told).await.unwrap();
         }
         if from + 1_000 >= machines {

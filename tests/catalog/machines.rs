@@ -9,15 +9,17 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 use upstream_sim::{Character, Options, Sim};
 use waystation::base::time::{Clock, SystemClock};
+use waystation::fleet::registry::Admission;
 use waystation::jobs::{self, Jobs};
 use waystation::model::deployment::rules::{Ring, Rule, Stop, Takes};
 use waystation::model::group::{Level, Node as Entry};
 use waystation::model::policy::Group;
 use waystation::model::update::UpdateId;
+use waystation::serve::client::Config;
 use waystation::store::approvals::Change;
 use waystation::store::catalog::Deciding;
 
-use crate::endpoints::Node;
+use crate::endpoints::{Node, serve};
 use crate::hand_clock::HandClock;
 
 const SOON: Duration = Duration::from_mins(2);
@@ -219,7 +221,10 @@ async fn rules_bring_ring_after_ring_what_did_not_fail() {
         rules: vec![],
     };
     node.store.approvals().change(Change::Add(entry), "kim".into()).await.unwrap();
-    let listening = node.listen(|_| ()).await;
+    // The node has the rules' clock, and moves what machines tell by theirs to it.
+    let clock = HandClock::at(SystemClock.now().ms());
+    let registry = node.registry(Admission::default()).await;
+    let listening = serve(node.face_by(Config::default(), registry, clock.clone()).await);
     let server = Server::find(&format!("http://{}", listening.addresses()[0]), None).unwrap();
     let plan = Plan { machines: 80, seed: 31, at_once: 16, ..Plan::default() };
     let mut common = Common::default();
@@ -231,8 +236,8 @@ async fn rules_bring_ring_after_ring_what_did_not_fail() {
     come_to(&mut pilot, &expected, &none).await;
     come_to(&mut rest, &expected, &none).await;
 
-    // By the rules' clock the machines have been there for more than a week.
-    let clock = HandClock::at(SystemClock.now().after(Duration::from_hours(24 * 8)).ms());
+    // The machines have been there for more than a week.
+    clock.advance(Duration::from_hours(24 * 8));
     let jobs = Jobs::offline(jobs::Config::default(), node.store.clone(), clock.clone());
     let rule = Rule {
         name: "All".into(),

@@ -104,8 +104,9 @@ impl Site {
             text + &xml(one, self.instance)
         });
         let inside = format!(
-            "<cookie>{}</cookie><clientTime>2026-10-04T15:20:47Z</clientTime><eventBatch>{events}</eventBatch>",
-            agent.cookie
+            "<cookie>{}</cookie><clientTime>{}</clientTime><eventBatch>{events}</eventBatch>",
+            agent.cookie,
+            SystemClock.now()
         );
         let text = agent.ask("ReportEventBatch", &inside).await.unwrap();
         assert_eq!(one(&text, "ReportEventBatchResult"), "true");
@@ -270,8 +271,9 @@ async fn what_cannot_be_believed_is_counted_and_changes_nothing() {
     site.report(&mut agent, &lies).await;
     // Without a cookie anybody may say anything.
     let inside = format!(
-        "<computerId>{}</computerId><clientTime>2026-10-04T15:20:47Z</clientTime><eventBatch>{anonymous}</eventBatch>",
-        agent.id
+        "<computerId>{}</computerId><clientTime>{}</clientTime><eventBatch>{anonymous}</eventBatch>",
+        agent.id,
+        SystemClock.now()
     );
     agent.ask("ReportEventBatch2", &inside).await.unwrap();
     // Nor does it count before it has registered.

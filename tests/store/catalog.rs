@@ -859,24 +859,23 @@ async fn nonsense_is_refused_by_itself() {
     let mut language = small(update(4, 1));
     language.localized.push(("en".into(), "again".to_owned().into()));
     let itself = Update { supersedes: vec![id(5)], ..update(5, 1) };
-    // Nobody could install these: one needs itself, one contains itself, and of two that contain each other over a third the last.
-    let needs =
-        Update { prerequisites: vec![Clause { any_of: vec![id(9), id(7)], is_category: false }], ..update(7, 1) };
+    // Nobody could install these: one needs itself, one contains itself. Those that go round over others are held.
+    let needs = Update { prerequisites: vec![Clause { any_of: vec![id(7)], is_category: false }], ..update(7, 1) };
     let around = |at: u64, to: u64| small(Update { bundles: bundle(&[identity(to, 1)]), ..update(at, 1) });
     let circles = [small(needs), around(8, 8), around(9, 10), around(10, 11), around(11, 9)];
     let mut all = vec![small(many), small(twice), small(kb), language, small(itself), small(update(6, 1))];
     all.extend(circles);
     let applied = import(&catalog, all).await;
-    assert_eq!((applied.refused.len(), applied.new), (7, 4), "{applied:?}");
+    assert_eq!((applied.refused.len(), applied.new), (6, 5), "{applied:?}");
     let refused = catalog.refused(None, 10).await.unwrap();
     let why = |at: u64| refused.iter().find(|one| one.identity == identity(at, 1)).unwrap().reason.clone();
     assert_eq!((why(7).as_str(), why(8).as_str()), ("it is its own prerequisite", "it bundles itself"));
-    assert!(refused.len() == 7 && why(11).contains("which is held and bundles it"), "{refused:?}");
+    assert_eq!(refused.len(), 6, "{refused:?}");
     let page = catalog.search(Query { kb: Some("5".into()), limit: 2, ..Query::default() }).await.unwrap();
     assert_eq!(page.hits[0].state, State::Current, "nothing supersedes itself");
     import(&catalog, vec![small(update(5, 2))]).await;
     assert!(catalog.number(identity(5, 1)).await.unwrap().is_some());
-    assert_eq!(catalog.standing().await.unwrap().revisions, 4);
+    assert_eq!(catalog.standing().await.unwrap().revisions, 5);
     for bad in ["", "a\0b"] {
         assert!(catalog.open_list(bad.into(), "a".into()).await.is_err());
     }

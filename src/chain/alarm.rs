@@ -48,13 +48,17 @@ pub enum Alarm {
         at: Position,
     },
     /// Content that is for this node does not come.
-    #[error("{count} records that are for this node came as their hash alone, and the parent does not give their content")]
+    #[error(
+        "{count} records that are for this node came as their hash alone, and the parent does not give their content"
+    )]
     Stripped {
         /// How many.
         count: u64,
     },
     /// A place below one that is known.
-    #[error("the parent stands at {offered}, below {known} that is known here: it is behind, replays, or the authority was restored without a new epoch")]
+    #[error(
+        "the parent stands at {offered}, below {known} that is known here: it is behind, replays, or the authority was restored without a new epoch"
+    )]
     RolledBack {
         /// What was offered.
         offered: Position,
@@ -62,7 +66,9 @@ pub enum Alarm {
         known: Position,
     },
     /// A vouch below one that is known.
-    #[error("the parent shows vouch {offered} of epoch {epoch}, below {known} of epoch {known_epoch} that is known here")]
+    #[error(
+        "the parent shows vouch {offered} of epoch {epoch}, below {known} of epoch {known_epoch} that is known here"
+    )]
     OldVouch {
         /// Its epoch.
         epoch: u64,
@@ -74,7 +80,9 @@ pub enum Alarm {
         known: u32,
     },
     /// Two signed things of one place.
-    #[error("at {at} two histories are signed ({known} here, {offered} there): two authorities use one key, or it was stolen")]
+    #[error(
+        "at {at} two histories are signed ({known} here, {offered} there): two authorities use one key, or it was stolen"
+    )]
     Forked {
         /// Where.
         at: Position,
@@ -84,7 +92,9 @@ pub enum Alarm {
         offered: Link,
     },
     /// Two feed keys under one number.
-    #[error("two feed keys are vouched for under serial {serial} of epoch {epoch}: two copies of the root key are in use")]
+    #[error(
+        "two feed keys are vouched for under serial {serial} of epoch {epoch}: two copies of the root key are in use"
+    )]
     TwoKeys {
         /// Of which epoch.
         epoch: u64,
@@ -92,13 +102,17 @@ pub enum Alarm {
         serial: u32,
     },
     /// The parent says that it has another history at the cursor.
-    #[error("the parent says that its feed differs from what is held here at {at}; nothing proves which of the two is right")]
+    #[error(
+        "the parent says that its feed differs from what is held here at {at}; nothing proves which of the two is right"
+    )]
     SaidForked {
         /// Where.
         at: Position,
     },
     /// What is held here is not what was applied.
-    #[error("at {at} the feed is right and what is held here is not: this node's own store is damaged; a snapshot is taken")]
+    #[error(
+        "at {at} the feed is right and what is held here is not: this node's own store is damaged; a snapshot is taken"
+    )]
     Diverged {
         /// Where.
         at: Position,

@@ -18,9 +18,6 @@ use crate::wire::peer::signed::{Checkpoint, Stamp};
 /// How long a timestamp is good: clocks are assumed right within a day, and no shorter life could be told from a wrong one.
 pub const STAMP_LIFE: Duration = Duration::from_hours(24);
 
-/// Entries that may stand without a checkpoint: children hold what they cannot verify yet.
-pub const COVERED_EVERY: u64 = 65_536;
-
 /// Where the feed stands.
 #[derive(Clone, Debug)]
 pub struct Head {

@@ -40,7 +40,9 @@ pub enum Error {
         made: String,
     },
     /// A secret that cannot be opened.
-    #[error("a sealed setting cannot be opened: it was sealed for another node, another setting or another chain, or was changed")]
+    #[error(
+        "a sealed setting cannot be opened: it was sealed for another node, another setting or another chain, or was changed"
+    )]
     Sealed,
     /// No random numbers, or no cipher.
     #[error("sealing failed: {0}")]

@@ -53,13 +53,7 @@ impl SealingKey {
     }
 
     /// What was sealed to it for this place.
-    pub fn open(
-        &self,
-        chain: ChainId,
-        node: NodeId,
-        key: &[u8],
-        sealed: &[u8],
-    ) -> Result<Zeroizing<Vec<u8>>, Error> {
+    pub fn open(&self, chain: ChainId, node: NodeId, key: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
         let (secret, text) = sealed.split_first_chunk::<32>().ok_or(Error::Sealed)?;
         let private = HpkePrivateKey::from(self.secret.expose().to_vec());
         let opened = SUITE.open(&EncapsulatedSecret(secret.to_vec()), INFO, &place(chain, node, key), text, &private);

@@ -48,8 +48,7 @@ impl View {
 
     /// What the page says that a parent answers. `shows` is the checkpoint that the child shows.
     pub(crate) fn answer(&self, ask: &Ask, shows: Option<&Checkpoint>, entitled: &BTreeSet<Audience>) -> Answer {
-        let mut frames =
-            vec![Frame::Head { path: self.path.clone(), again: 0 }, Frame::Vouch(self.vouch.clone())];
+        let mut frames = vec![Frame::Head { path: self.path.clone(), again: 0 }, Frame::Vouch(self.vouch.clone())];
         let mut is_conflict = false;
         let here = self.checkpoint.position;
         let end = match ask {
@@ -112,9 +111,11 @@ impl View {
         };
         let entries: Vec<Entry> = (first..=last)
             .filter_map(|sequence| self.log.get(&sequence).map(|(entry, _)| (sequence, entry)))
-            .map(|(sequence, entry)| {
-                if replaced(sequence, entry) { entry.stripped() } else { self.shown(entry, entitled) }
-            })
+            .map(
+                |(sequence, entry)| {
+                    if replaced(sequence, entry) { entry.stripped() } else { self.shown(entry, entitled) }
+                },
+            )
             .collect();
         let shown = shows.map(|shown| (shown.position, shown.serial));
         let is_older = shown.is_none_or(|shown| shown < (self.checkpoint.position, self.checkpoint.serial));

@@ -77,7 +77,8 @@ pub(crate) struct Authority {
     /// What it signed, place by place.
     pub(crate) history: BTreeMap<Position, Plain>,
     pub(crate) view: View,
-    serials: u8,
+    /// Of the seeds of its two keys.
+    numbers: (u8, u8),
 }
 
 impl Authority {
@@ -97,7 +98,7 @@ impl Authority {
             live: BTreeMap::new(),
         };
         let history = BTreeMap::from([(head.position(), Plain::new())]);
-        Self { root, key, head, plain: Plain::new(), history, view, serials: 1 }
+        Self { root, key, head, plain: Plain::new(), history, view, numbers: (number, number + 1) }
     }
 
     pub(crate) fn chain(&self) -> ChainId {
@@ -144,17 +145,17 @@ impl Authority {
 
     /// Another feed key in the same epoch.
     pub(crate) fn rotate(&mut self, now: Timestamp) {
-        self.serials += 1;
+        self.numbers.1 += 1;
         let (epoch, serial) = (self.head.position().epoch, self.key.vouch().serial + 1);
-        self.key = feed_key(&self.root, 100 + self.serials, epoch, serial);
+        self.key = feed_key(&self.root, self.numbers.1, epoch, serial);
         self.sign(now);
     }
 
     /// Restored from what it was at `then`, with the root key at hand.
     pub(crate) fn restore(&mut self, then: &Self, now: Timestamp) {
-        self.serials += 1;
+        self.numbers.1 += 1;
         let epoch = self.head.position().epoch + 1;
-        self.key = feed_key(&self.root, 100 + self.serials, epoch, 1);
+        self.key = feed_key(&self.root, self.numbers.1, epoch, 1);
         self.head = Head::begin(self.chain(), epoch, then.head.live().clone());
         self.plain.clone_from(&then.plain);
         self.view.live.clone_from(&then.view.live);
@@ -162,20 +163,19 @@ impl Authority {
         self.sign(now);
     }
 
+    /// The same authority once more: a clone, a backup.
     pub(crate) fn copy(&self) -> Self {
-        let seed = self.key.vouch().serial;
-        let copied = |number: u8| {
-            let key = feed_key(&self.root, number, self.head.position().epoch, seed);
-            (key.vouch().feed == self.key.vouch().feed).then_some(key)
-        };
+        let (root, feed) = self.numbers;
+        let root_key = root_key(root);
+        let key = feed_key(&root_key, feed, self.key.vouch().epoch, self.key.vouch().serial);
         Self {
-            root: root_key((1..=255).find(|number| root_key(*number).chain() == self.chain()).unwrap()),
-            key: (1..=255).find_map(copied).unwrap(),
+            root: root_key,
+            key,
             head: self.head.clone(),
             plain: self.plain.clone(),
             history: self.history.clone(),
             view: self.view.clone(),
-            serials: self.serials,
+            numbers: self.numbers,
         }
     }
 }
@@ -274,11 +274,12 @@ impl Node {
                     Err(error) => Err(error.into()),
                 };
                 let taken = frame.and_then(|frame| match frame {
-                    Some(frame) => self.child.take(&frame, now).map(|steps| (frame, steps)),
-                    None => panic!("no frame of a later version is written here"),
+                    Some(frame) => self.child.take(&frame, now).map(|steps| Some((frame, steps))),
+                    None => Ok(None),
                 });
                 match taken {
-                    Ok((frame, steps)) => self.carry_out(&steps, Some(&frame), &mut came),
+                    Ok(Some((frame, steps))) => self.carry_out(&steps, Some(&frame), &mut came),
+                    Ok(None) => {}
                     Err(error) => {
                         came.error = Some(error);
                         return came;
@@ -336,7 +337,13 @@ impl Node {
                     link = link.next(at, entry.op(), entry.audience(), entry.key(), entry.record());
                     self.log.insert(at, (merged(entry, &self.live), link));
                 }
-                assert_eq!((at, link), (mark.position.sequence, mark.link));
+                if staged.is_empty() {
+                    // All of it was held: what lies between is not known.
+                    self.log.clear();
+                    self.floor = Some(mark);
+                } else {
+                    assert_eq!((at, link), (mark.position.sequence, mark.link));
+                }
             }
         }
         let held = self.live.clone();
@@ -362,10 +369,12 @@ impl Node {
         assert_eq!(self.live.len(), plain.len());
         let mine = [Audience::EVERYBODY, Audience::node(self.id)];
         for ((kind, key), (audience, body)) in plain {
-            let entry = self.live.get(&KeyHash::of(*kind, key)).expect("a record is missing");
+            let entry = self.live.get(&KeyHash::of(*kind, key)).unwrap();
             assert_eq!(entry.audience(), *audience);
             match entry.shown() {
-                Shown::Record(record) => assert_eq!((record.kind(), &record.key()[..], &record.body()[..]), (*kind, &key[..], &body[..])),
+                Shown::Record(record) => {
+                    assert_eq!((record.kind(), &record.key()[..], &record.body()[..]), (*kind, &key[..], &body[..]))
+                }
                 Shown::Bare => assert!(!mine.contains(audience), "what is for the node is not there"),
                 Shown::Gone { .. } => panic!("a tombstone is live"),
             }

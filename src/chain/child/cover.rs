@@ -26,7 +26,9 @@ impl Child {
             if mark.position < known {
                 return Err(Alarm::RolledBack { offered: mark.position, known });
             }
-            if mark.position == known && (applied.link, applied.root, applied.count) != (mark.link, checkpoint.root, checkpoint.count) {
+            if mark.position == known
+                && (applied.link, applied.root, applied.count) != (mark.link, checkpoint.root, checkpoint.count)
+            {
                 return Err(Alarm::Forked { at: known, known: applied.link, offered: mark.link });
             }
         }
@@ -42,7 +44,8 @@ impl Child {
         if self.staged.as_ref().is_some_and(|staged| !staged.is_open() && staged.head.position == mark.position) {
             return self.settle(vouch, checkpoint, steps);
         }
-        if self.applied_here().is_some_and(|applied| applied.position == mark.position && applied.serial < vouch.serial) {
+        if self.applied_here().is_some_and(|applied| applied.position == mark.position && applied.serial < vouch.serial)
+        {
             self.applied = Some((vouch.clone(), checkpoint.clone()));
             steps.push(Step::Remember);
         }
@@ -76,18 +79,21 @@ impl Child {
             self.drop_staged(steps);
             return Err(Alarm::Tampered { at });
         }
+        let right = |live: &mut LiveSet| live.len() == checkpoint.count && live.root() == checkpoint.root;
+        // Before anything is asked for: what was never signed nobody could give.
+        if let What::Snapshot { set, .. } = &mut staged.what
+            && !right(set)
+        {
+            self.drop_staged(steps);
+            return Err(Alarm::Tampered { at });
+        }
         if !staged.lacking.is_empty() {
             staged.covered = Some(checkpoint.clone());
             steps.push(Step::Remember);
             return Ok(());
         }
-        let right = |live: &mut LiveSet| live.len() == checkpoint.count && live.root() == checkpoint.root;
         match &mut staged.what {
             What::Snapshot { set, .. } => {
-                if !right(set) {
-                    self.drop_staged(steps);
-                    return Err(Alarm::Tampered { at });
-                }
                 self.live = std::mem::take(set);
                 self.set_applied(vouch, checkpoint, true, steps);
             }

@@ -99,9 +99,10 @@ impl Known {
             base: (staged.base.position, staged.base.link),
             head: (staged.head.position, staged.head.link),
             covered: staged.covered.as_ref().map(Checkpoint::to_bytes),
-            snapshot: staged.snapshot.as_ref().map(|(checkpoint, after, is_open, bare)| {
-                (checkpoint.to_bytes(), *after, *is_open, *bare)
-            }),
+            snapshot: staged
+                .snapshot
+                .as_ref()
+                .map(|(checkpoint, after, is_open, bare)| (checkpoint.to_bytes(), *after, *is_open, *bare)),
         });
         let row = Row {
             me: self.me,
@@ -123,8 +124,7 @@ impl Known {
         let Some((&VERSION, rest)) = bytes.split_first() else {
             return Err(Error::Kept("it is of another version".into()));
         };
-        let (row, left): (Row, _) =
-            postcard::take_from_bytes(rest).map_err(|error| Error::Kept(error.to_string()))?;
+        let (row, left): (Row, _) = postcard::take_from_bytes(rest).map_err(|error| Error::Kept(error.to_string()))?;
         if !left.is_empty() {
             return Err(Error::Kept("bytes are left over".into()));
         }

@@ -5,7 +5,8 @@
 //! 2. [`Child::take`] takes its frames one by one: the path, the vouch (`trust`), then entries, which are staged (`staged`), checkpoints, which
 //!    make them visible, and timestamps (`cover`), records that were missing, and the end (`finish`).
 //! 3. Each step that comes back is carried out in its order, in one transaction with [`Child::known`] where that is asked for.
-//! 4. An alarm ends the answer: nothing more of it is taken, and what was in order before it stays.
+//! 4. An alarm ends the answer: nothing more of it is taken, and where the answer had staged something, what is staged goes. What was
+//!    applied stays.
 //!
 //! The node's store holds what is staged and what is live; the machine holds their hashes. [`Child::open`] takes both up again after a
 //! restart, at any point between two steps.
@@ -76,7 +77,8 @@ pub enum Step {
     Stage,
     /// What is staged is thrown away.
     Drop,
-    /// What is staged becomes visible, in the order of the feed.
+    /// What is staged becomes visible, in the order of the feed. Where nothing is staged all of it was held already, and the log that this
+    /// node serves begins anew behind the checkpoint.
     Apply {
         /// What covers it.
         checkpoint: Checkpoint,
@@ -100,6 +102,8 @@ struct Turn {
     has_head: bool,
     /// The snapshot need not be read: all of it is held.
     is_held: bool,
+    /// Something of it is staged.
+    has_staged: bool,
     is_over: bool,
 }
 
@@ -196,7 +200,7 @@ impl Child {
 
     /// An answer to `ask` begins, from the node that the peer's certificate names. What is left of the one before is forgotten.
     pub fn begin(&mut self, peer: NodeId, ask: Ask) {
-        let turn = Turn { peer, ask, vouch: None, has_head: false, is_held: false, is_over: false };
+        let turn = Turn { peer, ask, vouch: None, has_head: false, is_held: false, has_staged: false, is_over: false };
         self.turn = Some(turn);
     }
 
@@ -251,6 +255,10 @@ impl Child {
     }
 
     fn raise(&mut self, alarm: Alarm, now: Timestamp, steps: &mut Vec<Step>) {
+        if self.turn.as_ref().is_some_and(|turn| turn.has_staged) {
+            // Who lied in one frame may have lied in those before.
+            self.drop_staged(steps);
+        }
         if let Some(turn) = &mut self.turn {
             turn.is_over = true;
             let since = self.alarms.get(&turn.peer).filter(|(known, _)| known.word() == alarm.word());

@@ -154,6 +154,12 @@ impl Child {
         self.turn.as_ref().map(|turn| &turn.ask)
     }
 
+    fn has_staged(&mut self) {
+        if let Some(turn) = &mut self.turn {
+            turn.has_staged = true;
+        }
+    }
+
     /// Entries behind what is staged, or behind what is applied.
     pub(super) fn tail(&mut self, first: u64, entries: &[Entry]) -> Result<Vec<Step>, Error> {
         if !matches!(self.turn_ask(), Some(Ask::Feed(_))) {
@@ -182,6 +188,7 @@ impl Child {
             staged.put(entry.key(), leaf, &self.audiences);
         }
         (staged.covered, staged.tried) = (None, false);
+        self.has_staged();
         Ok(vec![Step::Stage, Step::Remember])
     }
 
@@ -210,6 +217,7 @@ impl Child {
         if let What::Snapshot { after, .. } = &mut staged.what {
             *after = Some(last);
         }
+        self.has_staged();
         Ok(vec![Step::Stage, Step::Remember])
     }
 }

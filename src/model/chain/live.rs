@@ -4,6 +4,8 @@
 //! hash, 256 branches of 256 buckets. A change costs its bucket, its branch and the root, some microseconds, and many at once cost each of
 //! these once. A leaf takes 84 bytes of memory.
 
+use std::fmt;
+
 use crate::model::chain::hash::{KeyHash, LiveRoot, RecordHash, tree};
 use crate::model::chain::ids::Audience;
 
@@ -30,7 +32,7 @@ impl Leaf {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Bucket {
     /// Ascending by key.
     leaves: Vec<Leaf>,
@@ -38,7 +40,7 @@ struct Bucket {
     hash: Option<[u8; 32]>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Branch {
     /// 256 of them.
     buckets: Vec<Bucket>,
@@ -81,7 +83,7 @@ impl Bucket {
 }
 
 /// All live records.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct LiveSet {
     /// 256 of them, made when they are needed.
     branches: Vec<Option<Box<Branch>>>,
@@ -91,6 +93,12 @@ pub struct LiveSet {
 impl Default for LiveSet {
     fn default() -> Self {
         Self { branches: vec![None; 256], len: 0 }
+    }
+}
+
+impl fmt::Debug for LiveSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LiveSet({})", self.len)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Seeded walks: an authority, two nodes in between, one at the bottom. Those in between withhold, go back, tamper, strip, replay and
 //! sign for themselves; nodes restart; keys rotate and epochs begin. Whatever happens, what is applied is what was signed; and once all
-//! are honest again, all are equal.
+//! are honest again, all are equal. `WAYSTATION_WALKS=1000` walks more.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use crate::evil::{Evil, spoil};
 use crate::view::{Answer, View};
 use crate::world::{Authority, Chance, Node, START, later, node, record};
 
-/// Walks, and steps of each.
+/// Walks, unless the environment says how many, and steps of each.
 const WALKS: u64 = 60;
 const STEPS: usize = 160;
 
@@ -188,7 +188,8 @@ impl Walk {
 
 #[test]
 fn whatever_happens_in_between_all_end_equal_and_nothing_else_is_applied() {
-    for seed in 0..WALKS {
+    let walks = std::env::var("WAYSTATION_WALKS").ok().and_then(|walks| walks.parse().ok());
+    for seed in 0..walks.unwrap_or(WALKS) {
         let mut walk = Walk::new(seed);
         for _ in 0..STEPS {
             walk.step();

@@ -47,6 +47,12 @@ pub enum Alarm {
         /// Up to where it came.
         at: Position,
     },
+    /// More than is held without a checkpoint.
+    #[error("the parent sent {max} entries without a checkpoint that covers them, which no authority does")]
+    Uncovered {
+        /// How many are held.
+        max: usize,
+    },
     /// Content that is for this node does not come.
     #[error(
         "{count} records that are for this node came as their hash alone, and the parent does not give their content"
@@ -151,7 +157,7 @@ impl Alarm {
         match self {
             Self::WrongRoot { .. } => "wrong-root",
             Self::Signature(_) => "bad-signature",
-            Self::Tampered { .. } => "tampered",
+            Self::Tampered { .. } | Self::Uncovered { .. } => "tampered",
             Self::Stripped { .. } => "stripped",
             Self::RolledBack { .. } | Self::OldVouch { .. } => "rolled-back",
             Self::Forked { .. } | Self::TwoKeys { .. } | Self::SaidForked { .. } => "forked",

@@ -25,7 +25,7 @@ pub struct Head {
     position: Position,
     link: Link,
     live: LiveSet,
-    /// Of the newest checkpoint; none is made in its past, whatever the clock says.
+    /// Of the newest thing that was signed; nothing is signed in its past, whatever the clock says.
     made: Timestamp,
 }
 
@@ -35,7 +35,7 @@ impl Head {
         Self::open(chain, Position { epoch, sequence: 0 }, Link::begin(chain, epoch), live, Timestamp::default())
     }
 
-    /// One that was there before: `made` is the time of its newest checkpoint.
+    /// One that was there before: `made` is the time of the newest checkpoint or timestamp.
     pub fn open(chain: ChainId, position: Position, link: Link, live: LiveSet, made: Timestamp) -> Self {
         Self { chain, position, link, live, made }
     }
@@ -88,9 +88,10 @@ impl Head {
     }
 
     /// Says that there is nothing newer now. To be made when a checkpoint covers all entries.
-    pub fn stamp(&self, key: &FeedKey, now: Timestamp, life: Duration) -> Result<Stamp, Error> {
+    pub fn stamp(&mut self, key: &FeedKey, now: Timestamp, life: Duration) -> Result<Stamp, Error> {
         self.check(key)?;
         let at = now.max(self.made);
+        self.made = at;
         let mut stamp = Stamp {
             serial: key.vouch().serial,
             position: self.position,

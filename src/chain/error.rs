@@ -21,12 +21,6 @@ pub enum Error {
     /// A frame that has no place where it came.
     #[error("the peer's answer is out of order: {0}")]
     Order(String),
-    /// More than is held without a checkpoint.
-    #[error("the parent sent {max} entries without a checkpoint that covers them, which no authority does")]
-    Uncovered {
-        /// How many are held.
-        max: usize,
-    },
     /// A key that is none.
     #[error("the {what} cannot be used: it is no key of its kind")]
     Key {
@@ -56,7 +50,7 @@ impl Error {
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Wire(_) | Self::Order(_) | Self::Uncovered { .. } | Self::Sealed => Fault::Peer,
+            Self::Wire(_) | Self::Order(_) | Self::Sealed => Fault::Peer,
             Self::Key { .. } | Self::OtherRoot { .. } | Self::Seal(_) | Self::Kept(_) => Fault::Us,
         }
     }

@@ -298,6 +298,36 @@ fn a_store_that_is_damaged_is_told_from_a_parent_that_lies() {
 }
 
 #[test]
+fn what_no_checkpoint_covers_is_held_up_to_a_limit() {
+    use waystation::chain::child::STAGED_MAX;
+    use waystation::model::chain::hash::{KeyHash, RecordHash};
+    let (authority, mut child) = pair();
+    let made_up = |from: u64, count: u64| -> Vec<Entry> {
+        let hash = |number: u64| {
+            let mut bytes = [1; 32];
+            bytes[..8].copy_from_slice(&number.to_be_bytes());
+            bytes
+        };
+        let entry = |number| Entry::bare(Audience::new([7; 16]), KeyHash::new(hash(number)), RecordHash::new([2; 32]));
+        (from..from + count).map(entry).collect()
+    };
+    let first = authority.head.position().sequence + 1;
+    let (part_len, over) = (STAGED_MAX as u64 / 6, STAGED_MAX as u64 + 1);
+    let frames =
+        (0..7).map(|part| Frame::Tail { first: first + part * part_len, entries: made_up(part * part_len, part_len) });
+    assert!(7 * part_len > over);
+    let came = child.take(node(0), child.child.ask(), &framed(&authority, frames), START);
+    assert_eq!(came.alarms, [Alarm::Uncovered { max: STAGED_MAX }]);
+    child.check(&authority.history);
+    let mut fresh = Node::new(node(1), authority.chain());
+    let begin = [Frame::Checkpoint(authority.view.checkpoint.clone())];
+    let pages = (0..7).map(|part| Frame::Page(made_up(part * part_len, part_len)));
+    let came = fresh.take(node(0), fresh.child.ask(), &framed(&authority, begin.into_iter().chain(pages)), START);
+    assert_eq!(came.alarms, [Alarm::Uncovered { max: STAGED_MAX }]);
+    follow(&mut fresh, &authority, START);
+}
+
+#[test]
 fn a_path_that_goes_round_is_a_loop() {
     let (authority, mut child) = pair();
     let with = |path: Vec<NodeId>| View { path, ..authority.view.clone() };

@@ -215,8 +215,8 @@ impl Child {
             (Frame::Head { path, .. }, None) if !turn.has_head => self.head(path, &mut steps),
             (Frame::Vouch(vouch), None) if turn.has_head => self.vouch(vouch, now, &mut steps),
             (Frame::Head { .. } | Frame::Vouch(_), _) | (_, None) => return out_of("head and vouch come first, once"),
-            (Frame::Tail { first, entries }, _) => return self.tail(*first, entries),
-            (Frame::Page(entries), _) => return self.page(entries),
+            (Frame::Tail { first, entries }, _) => self.tail(*first, entries, &mut steps)?,
+            (Frame::Page(entries), _) => self.page(entries, &mut steps)?,
             (Frame::Contents(entries), _) => self.contents(entries, &mut steps),
             (Frame::Checkpoint(checkpoint), Some(vouch)) => {
                 let vouch = vouch.clone();

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::chain::alarm::Alarm;
 use crate::chain::child::{Ask, Child, Mark, Step, lacks};
 use crate::chain::error::Error;
 use crate::model::chain::hash::KeyHash;
@@ -10,8 +11,9 @@ use crate::model::chain::live::{Leaf, LiveSet};
 use crate::model::chain::record::Entry;
 use crate::wire::peer::signed::Checkpoint;
 
-/// Entries that are held without being applied, at 100 bytes of memory each: an authority signs far more often.
-pub const STAGED_MAX: usize = 4_000_000;
+/// Entries that are held without being applied, beside those that a checkpoint says are live, at some 150 bytes of memory each: four times
+/// what an authority leaves without a checkpoint. More is made up.
+pub const STAGED_MAX: usize = 262_144;
 
 /// What they become.
 #[derive(Clone, Debug)]
@@ -95,11 +97,14 @@ impl Staged {
         self.lacking.iter().take(if now { max } else { 0 }).copied().collect()
     }
 
-    fn len(&self) -> usize {
-        match &self.what {
-            What::Tail(changes) => changes.len(),
-            What::Snapshot { set, .. } => set.len() as usize,
-        }
+    /// Whether so many more may be staged.
+    fn takes(&self, more: usize) -> bool {
+        let behind = self.head.position.sequence.saturating_sub(self.base.position.sequence);
+        let (held, max) = match &self.what {
+            What::Tail(_) => (behind, 0),
+            What::Snapshot { set, checkpoint, .. } => (set.len().saturating_add(behind), checkpoint.count),
+        };
+        held.saturating_add(more as u64) <= max.saturating_add(STAGED_MAX as u64)
     }
 
     pub(super) fn put(&mut self, key: KeyHash, leaf: Option<Leaf>, audiences: &BTreeSet<Audience>) {
@@ -161,7 +166,12 @@ impl Child {
     }
 
     /// Entries behind what is staged, or behind what is applied.
-    pub(super) fn tail(&mut self, first: u64, entries: &[Entry]) -> Result<Vec<Step>, Error> {
+    pub(super) fn tail(
+        &mut self,
+        first: u64,
+        entries: &[Entry],
+        steps: &mut Vec<Step>,
+    ) -> Result<Result<(), Alarm>, Error> {
         if !matches!(self.turn_ask(), Some(Ask::Feed(_))) {
             return Err(Error::Order("entries of the log were not asked for".into()));
         }
@@ -174,8 +184,9 @@ impl Child {
             let at = base.position.sequence;
             return Err(Error::Order(format!("entries from number {first} on, where {at} was the last")));
         }
-        if self.staged.as_ref().map_or(0, Staged::len).saturating_add(entries.len()) > STAGED_MAX {
-            return Err(Error::Uncovered { max: STAGED_MAX });
+        if self.staged.as_ref().is_some_and(|staged| !staged.takes(entries.len())) {
+            self.drop_staged(steps);
+            return Ok(Err(Alarm::Uncovered { max: STAGED_MAX }));
         }
         let leaves: Vec<Option<Leaf>> =
             entries.iter().map(|entry| (!entry.is_gone()).then(|| self.leaf(entry))).collect();
@@ -189,24 +200,26 @@ impl Child {
         }
         (staged.covered, staged.tried) = (None, false);
         self.has_staged();
-        Ok(vec![Step::Stage, Step::Remember])
+        steps.extend([Step::Stage, Step::Remember]);
+        Ok(Ok(()))
     }
 
     /// A page of the snapshot that is under way.
-    pub(super) fn page(&mut self, entries: &[Entry]) -> Result<Vec<Step>, Error> {
+    pub(super) fn page(&mut self, entries: &[Entry], steps: &mut Vec<Step>) -> Result<Result<(), Alarm>, Error> {
         if self.turn.as_ref().is_some_and(|turn| turn.is_held) {
-            return Ok(Vec::new());
+            return Ok(Ok(()));
         }
         let is_asked = matches!(self.turn_ask(), Some(Ask::Snapshot { .. }));
         let leaves: Vec<Leaf> = entries.iter().map(|entry| self.leaf(entry)).collect();
         let Some(staged) = self.staged.as_mut().filter(|staged| is_asked && staged.is_open()) else {
             return Err(Error::Order("a page of a snapshot that was not begun".into()));
         };
-        if staged.len().saturating_add(leaves.len()) > STAGED_MAX {
-            return Err(Error::Uncovered { max: STAGED_MAX });
+        if !staged.takes(leaves.len()) {
+            self.drop_staged(steps);
+            return Ok(Err(Alarm::Uncovered { max: STAGED_MAX }));
         }
         let Some((first, last)) = leaves.first().zip(leaves.last()).map(|(a, b)| (a.key, b.key)) else {
-            return Ok(Vec::new());
+            return Ok(Ok(()));
         };
         if staged.after().is_some_and(|after| first <= after) {
             return Err(Error::Order("a page of a snapshot that was there already".into()));
@@ -218,6 +231,7 @@ impl Child {
             *after = Some(last);
         }
         self.has_staged();
-        Ok(vec![Step::Stage, Step::Remember])
+        steps.extend([Step::Stage, Step::Remember]);
+        Ok(Ok(()))
     }
 }

@@ -32,8 +32,12 @@ mod approvals;
 mod catalog;
 #[path = "admin/compliance.rs"]
 mod compliance;
+#[path = "admin/drawn.rs"]
+mod drawn;
 #[path = "admin/endpoints.rs"]
 mod endpoints;
+#[path = "admin/evidence.rs"]
+mod evidence;
 #[path = "support/made_catalog.rs"]
 mod made_catalog;
 #[path = "admin/rules.rs"]

@@ -26,6 +26,8 @@ mod catalog;
 mod content;
 #[path = "cli/doctor.rs"]
 mod doctor;
+#[path = "cli/drawn.rs"]
+mod drawn;
 #[path = "cli/endpoints.rs"]
 mod endpoints;
 #[path = "support/made_catalog.rs"]

@@ -24,13 +24,17 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use waystation::base::digest::{Digest, Sha1};
 use waystation::base::disk::RealDisk;
 use waystation::base::span::Span;
-use waystation::base::time::SystemClock;
+use waystation::base::time::{Clock as _, SystemClock};
 use waystation::fill::{self, Fill};
+use waystation::fleet::registry::{Admission, Registry};
+use waystation::model::deployment::Endpoint;
 use waystation::model::name::Name;
 use waystation::model::origin::AllowList;
 use waystation::model::payload::{Alias, Validators};
+use waystation::model::update::UpdateId;
 use waystation::net::{self, Bound, Server};
 use waystation::serve::{self, Face, Suspicion};
+use waystation::store::fleet::{Bios, Os, Registration};
 use waystation::store::{self, Store};
 use waystation::upstream::{self, Upstream};
 
@@ -935,6 +939,54 @@ async fn what_clients_take_counts_held_or_not_and_a_byte_does_not() {
         }
     };
     tokio::time::timeout(Duration::from_secs(20), kept).await.expect("it is kept that somebody took it");
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn what_an_endpoint_takes_is_counted_for_it_and_errors_are_not() {
+    let origin = Origin::start().await;
+    let node = Node::start(&[&origin]).await;
+    let all = Object::made(100_000, 17).all();
+    made_catalog::import(&node.store.catalog(), made_catalog::updates(&all), false).await;
+    let files = tempfile::tempdir().unwrap();
+    std::fs::write(files.path().join("a"), &all).unwrap();
+    let (_, target) = node.import(&files.path().join("a"), "cab").await;
+    let endpoint = Endpoint(UpdateId::new([1; 16]));
+    let told = Registration {
+        endpoint,
+        name: "pc1.example".into(),
+        os: Os::default(),
+        maker: String::new(),
+        model: String::new(),
+        bios: Bios::default(),
+        architecture: String::new(),
+        client_version: String::new(),
+        targets: vec![],
+        address: [127, 0, 0, 1].into(),
+        at: SystemClock.now(),
+    };
+    Registry::new(node.store.fleet(), Admission::default()).registered(told).await.unwrap();
+    let hex = made_catalog::file(&all).sha1.to_string();
+    let mut client = node.client().await;
+    // The origin has no such object, and says so at length.
+    let absent = client.get(&through(&origin, &format!("/c/x_{hex}.cab")), &[]).await;
+    assert!(absent.status == 404 && !absent.body.is_empty(), "{absent:?}");
+    for (range, status) in [("bytes=0-999", 206), ("bytes=200000-", 416), ("bytes=99990-", 206)] {
+        assert_eq!(client.get(&target, &[("Range", range)]).await.status, status, "{range}");
+    }
+    // The record is written after the last byte.
+    let sent = async {
+        loop {
+            node.store.fleet().keep_sent().await.unwrap();
+            let own = node.store.fleet().sent_to(endpoint).await.unwrap().own;
+            if own.iter().map(|one| one.bytes).sum::<u64>() >= 1_010 {
+                break own;
+            }
+        }
+    };
+    let own = tokio::time::timeout(Duration::from_secs(20), sent).await.expect("it is counted");
+    assert_eq!((own.len(), own[0].bytes), (1, 1_010));
+    assert!(own[0].is_of(&made_catalog::file(&all).sha1));
     node.stop().await;
 }
 

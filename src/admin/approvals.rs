@@ -3,8 +3,10 @@
 //! 1. Updates are found as for `updates approve`, groups and endpoints by [`crate::admin::groups`].
 //! 2. What cannot be said of one of them is refused for all ([`say`]); what stands in the way of what can is told
 //!    ([`waits`]).
-//! 3. The store writes it, and what it means for files is planned anew.
+//! 3. The store writes it, and what it means for files is planned anew. What a review or a licence lets has its deadline told
+//!    ([`deadlines`]).
 
+mod deadlines;
 pub mod licences;
 mod say;
 pub(in crate::admin) mod waits;

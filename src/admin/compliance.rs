@@ -3,6 +3,7 @@
 //! Whom a question is about, and what each of them is held against, is made out for each question ([`scope`]); what groups ask of their
 //! endpoints is changed by [`policies`].
 
+pub(in crate::admin) mod evidence;
 pub mod policies;
 pub(in crate::admin) mod scope;
 mod words;
@@ -77,6 +78,12 @@ impl Reported {
         Self { newcomer: Some(newcomer), ..self }
     }
 
+    /// What a machine that comes for the first time must evaluate; `None` where no scans are answered. Reads the catalog where no scan did before.
+    pub(super) async fn newcomer(&self) -> Option<view::Newcomer> {
+        let ask = self.newcomer.as_ref()?;
+        ask().await.as_ref().map(told::newcomer)
+    }
+
     /// What holds for all endpoints now.
     fn policy(&self) -> Policy {
         (self.policy)()
@@ -135,11 +142,7 @@ pub async fn summary(
     let (policies, among) = (Arc::clone(&scope.policies), scope.among.clone());
     let ask = move |board: &Board| ask::summary_of(board, &policies, among.as_ref(), now);
     let summary = handles.reported.look(ask).await?;
-    let newcomer = match &handles.reported.newcomer {
-        Some(ask) => ask().await,
-        None => None,
-    };
-    let newcomer = newcomer.as_ref().map(told::newcomer);
+    let newcomer = handles.reported.newcomer().await;
     Ok(Json(view::Summary { newcomer, ..told::summary(&summary, &scope, asked.group) }))
 }
 
@@ -245,10 +248,11 @@ pub async fn endpoint(
         let severity = shorts.get(&one.update).map(|short| short.severity);
         (one.missing_since.is_none(), !one.state.is_missing(), std::cmp::Reverse(severity), one.update)
     });
+    let found = evidence::of(&handles, endpoint, &stands, &shorts).await?;
     Ok(Json(view::Whole {
         short: told::endpoint(&seen, name, &scope),
         self_reported: true,
-        states: stands.iter().map(|one| told::stands(one, shorts.get(&one.update))).collect(),
+        states: stands.iter().map(|one| told::stands(one, shorts.get(&one.update), found.get(&one.update))).collect(),
         history: changes.iter().map(|(id, one)| told::change(*id, one, shorts.get(id))).collect(),
     }))
 }

@@ -16,6 +16,7 @@ use axum::extract::State;
 use http::StatusCode;
 use serde::Deserialize;
 
+use crate::admin::compliance::evidence;
 use crate::admin::compliance::scope::among;
 use crate::admin::error::Problem;
 use crate::admin::extract::{Asked, Given, Named};
@@ -131,8 +132,11 @@ pub async fn show(
     Named(name): Named<String>,
 ) -> Result<Json<view::Whole>, Problem> {
     let row = meant::one(&handles, &name).await?;
-    let history = handles.endpoints.registry().fleet().history(row.record.registration.endpoint).await?;
-    Ok(Json(words::whole(&handles.endpoints, &row, history)))
+    let endpoint = row.record.registration.endpoint;
+    let history = handles.endpoints.registry().fleet().history(endpoint).await?;
+    let count = evidence::count(&handles, endpoint).await?;
+    let claims = view::Claims { corroborated: count.sent, from_its_address: count.place, self_reported: count.word };
+    Ok(Json(view::Whole { says_it_has: Some(claims), ..words::whole(&handles.endpoints, &row, history) }))
 }
 
 /// `POST /api/v1/endpoints/admit`.

@@ -16,7 +16,7 @@ use crate::admin::error::Problem;
 use crate::admin::extract::{Given, Named};
 use crate::admin::view::{Time, groups as view};
 use crate::admin::{Caller, Handles};
-use crate::fleet::belong;
+use crate::fleet::belong::{self, How};
 use crate::model::deployment::Endpoint;
 use crate::model::group::rule::Rule;
 use crate::model::group::{Level, Node, UNASSIGNED};
@@ -91,6 +91,7 @@ fn row(tree: &Tree, node: &Node) -> view::Group {
         endpoints_below: 0,
         by: by.map(|(by, _)| by.clone()),
         at: by.map(|(_, at)| Time(*at)),
+        revision: tree.revision(node.id),
     }
 }
 
@@ -111,6 +112,15 @@ pub(in crate::admin) async fn each_endpoint(
     tree: &Tree,
     mut visit: impl FnMut(&Record, &[Group]),
 ) -> Result<(), Problem> {
+    each_member(handles, tree, |record, groups, _| visit(record, groups)).await
+}
+
+/// The same with why each is in its groups.
+async fn each_member(
+    handles: &Handles,
+    tree: &Tree,
+    mut visit: impl FnMut(&Record, &[Group], How),
+) -> Result<(), Problem> {
     // Who walks over all leaves the store's threads to others in between.
     let (fleet, approvals) = (handles.store.fleet(), handles.store.approvals());
     let mut after: Option<Endpoint> = None;
@@ -121,8 +131,8 @@ pub(in crate::admin) async fn each_endpoint(
         let Some(last) = ids.last().copied() else { return Ok(()) };
         let placed = approvals.placed(ids).await?;
         for (record, placed) in page.iter().zip(placed) {
-            let (groups, _) = belong::groups(Some(record), &placed, &tree.groups);
-            visit(record, &groups);
+            let (groups, how) = belong::groups(Some(record), &placed, &tree.groups);
+            visit(record, &groups, how);
         }
         after = Some(last);
     }
@@ -223,7 +233,8 @@ pub async fn change(
         asks_review: asked.review.unwrap_or(before.asks_review),
         rules: rules.unwrap_or(before.rules),
     };
-    changed(&handles, Change::Put(node.clone()), node.id, by).await
+    let revision = asked.revision.unwrap_or_else(|| tree.revision(node.id));
+    changed(&handles, Change::PutOver(node.clone(), revision), node.id, by).await
 }
 
 /// `DELETE /api/v1/groups/{name}`.
@@ -234,7 +245,46 @@ pub async fn remove(
 ) -> Result<Json<view::Changed>, Problem> {
     let tree = handles.store.approvals().tree().await?;
     let node = made(&tree, &name)?;
-    changed(&handles, Change::Remove(node.id), node.id, by).await
+    let mut members: BTreeMap<Endpoint, bool> = BTreeMap::new();
+    each_member(&handles, &tree, |record, groups, how| {
+        if groups.contains(&node.id) {
+            members.insert(record.registration.endpoint, how == How::ByHand);
+        }
+    })
+    .await?;
+    tracing::info!(by, group = %node.id.0, name = node.name, members = members.len(), "a group is removed");
+    let (after, _) = handles.store.approvals().remove_group(node.id, by).await?;
+    handles.jobs.rules_changed();
+    // By how they were in it: how many are where now.
+    let mut now: BTreeMap<(bool, String), u64> = BTreeMap::new();
+    each_member(&handles, &after, |record, groups, _| {
+        if let Some(by_hand) = members.get(&record.registration.endpoint) {
+            let paths: Vec<String> = groups.iter().map(|group| path(&after, *group)).collect();
+            *now.entry((*by_hand, paths.join(" and "))).or_default() += 1;
+        }
+    })
+    .await?;
+    let mut notes: Vec<String> = now
+        .into_iter()
+        .map(|((by_hand, to), many)| {
+            let how = if by_hand { "put into it by hand" } else { "in it by their own word or a rule" };
+            if many == 1 {
+                format!("1 endpoint {how} is in {to} now")
+            } else {
+                format!("{many} endpoints {how} are in {to} now")
+            }
+        })
+        .collect();
+    if notes.is_empty() {
+        notes.push("no endpoint was in it".to_owned());
+    }
+    for kept in handles.store.rules().all().await? {
+        if kept.rule.rings.iter().any(|ring| ring.target == node.id) {
+            let name = kept.rule.name;
+            notes.push(format!("the rule {name:?} does nothing any more, since it is a ring of it: `waystation rules set` gives it others"));
+        }
+    }
+    Ok(Json(view::Changed { group: None, effect: EFFECT.to_owned(), notes }))
 }
 
 async fn changed(handles: &Handles, change: Change, group: Group, by: String) -> Result<Json<view::Changed>, Problem> {
@@ -242,7 +292,7 @@ async fn changed(handles: &Handles, change: Change, group: Group, by: String) ->
     let tree = handles.store.approvals().change(change, by).await?;
     handles.jobs.rules_changed();
     let group = tree.groups.get(group).map(|node| row(&tree, node));
-    Ok(Json(view::Changed { group, effect: EFFECT.to_owned() }))
+    Ok(Json(view::Changed { group, effect: EFFECT.to_owned(), notes: vec![] }))
 }
 
 /// `POST /api/v1/groups/place`.

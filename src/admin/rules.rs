@@ -80,11 +80,13 @@ pub async fn list(State(handles): State<Arc<Handles>>) -> Result<Json<view::Rule
     let categories = handles.store.catalog().tree().await?;
     let rows = looked.rules.iter().map(|of| told::rule(&looked, &categories, of)).collect();
     let standing = handles.jobs.rules_standing();
+    let notes = told::small_pilots(&handles, &looked).await?;
     Ok(Json(view::Rules {
         rows,
         looked_at: standing.looked.map(Time),
         next_at: standing.next.map(Time),
         failed: standing.failed,
+        notes,
     }))
 }
 

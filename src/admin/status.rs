@@ -1,6 +1,7 @@
 //! `/api/v1/status` and `/api/v1/flights`: how the node is doing, in one answer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -12,6 +13,9 @@ use crate::store::Tally;
 
 /// Hours in the table.
 const HOURS: u32 = 24;
+
+/// How long an answer waits for what takes long after a start alone.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// `GET /api/v1/status`.
 pub async fn status(State(handles): State<Arc<Handles>>, access: Access) -> Result<Json<view::Status>, Problem> {
@@ -45,7 +49,17 @@ pub async fn status(State(handles): State<Arc<Handles>>, access: Access) -> Resu
         scrub: handles.jobs.scrub().await?.map(present::scrub),
         bandwidth: bandwidth::present(&handles).await?,
         content: handles.jobs.last_plan().map(|_| plan::state(&handles)),
+        newcomer: newcomer(&handles).await,
     }))
+}
+
+/// What a new machine must evaluate, once there are machines: for a node that nobody scans against the catalog is not read into memory.
+async fn newcomer(handles: &Handles) -> Option<view::compliance::Newcomer> {
+    if handles.store.fleet().count().await.ok()? == 0 {
+        return None;
+    }
+    // Reading the catalog goes on where nobody waits for it any more.
+    tokio::time::timeout(PATIENCE, handles.reported.newcomer()).await.ok()?
 }
 
 /// `GET /api/v1/flights`.

@@ -61,7 +61,11 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: ApprovalsVerb, out: Out) -> Res
                 if before > 0 {
                     add(&mut text, format_args!("; {} had been before", size::count(before)));
                 }
-                add(&mut text, format_args!("\n{}\n", accepted.effect));
+                text.push('\n');
+                for note in &accepted.notes {
+                    add(&mut text, format_args!("note: {}\n", printable(note)));
+                }
+                add(&mut text, format_args!("{}\n", accepted.effect));
                 text
             })
         }

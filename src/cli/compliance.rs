@@ -1,13 +1,14 @@
 //! `compliance summary|endpoints|updates|missing|show`: how updates stand on endpoints, as these reported.
 
 mod policy;
+mod show;
 
 use std::fmt::Display;
 
 use serde::de::DeserializeOwned;
 
 use crate::admin::view::Time;
-use crate::admin::view::compliance::{Endpoint, Endpoints, Summary, Update, Updates, Whole};
+use crate::admin::view::compliance::{Endpoint, Endpoints, Newcomer, Summary, Update, Updates, Whole};
 use crate::app::Loaded;
 use crate::cli::csv;
 use crate::cli::fail::Fail;
@@ -25,8 +26,8 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: ComplianceVerb, out: Out) -> Re
         ComplianceVerb::Endpoints(Machines { printed, .. })
         | ComplianceVerb::Updates(Patches { printed, .. })
         | ComplianceVerb::Missing(Patches { printed, .. }) => printed.csv,
-        ComplianceVerb::Summary { csv, .. } => *csv,
-        ComplianceVerb::Show { .. } | ComplianceVerb::Policy(_) => false,
+        ComplianceVerb::Summary { csv, .. } | ComplianceVerb::Show { csv, .. } => *csv,
+        ComplianceVerb::Policy(_) => false,
     };
     if csv && out.is_json() {
         return Err(Fail::usage("--csv and --json cannot both be printed", "leave one of them out"));
@@ -48,9 +49,9 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: ComplianceVerb, out: Out) -> Re
         }
         ComplianceVerb::Updates(which) => updates(node, "updates", &which, out).await,
         ComplianceVerb::Missing(which) => updates(node, "missing", &which, out).await,
-        ComplianceVerb::Show { endpoint } => {
+        ComplianceVerb::Show { endpoint, .. } => {
             let whole: Whole = node.get(&format!("/api/v1/compliance/endpoints/{}", segment(&endpoint))).await?;
-            out.both(&whole, one)
+            if csv { out.raw(show::states_csv(&whole)) } else { out.both(&whole, show::one) }
         }
         ComplianceVerb::Policy(verb) => policy::run(node, verb, out).await,
     })
@@ -183,21 +184,27 @@ fn people(summary: &Summary) -> String {
     text
 }
 
-/// What a new machine has to evaluate, and whether that is near what it does at all.
-fn newcomer(summary: &Summary) -> String {
-    let Some(newcomer) = &summary.newcomer else { return String::new() };
-    let mut text = format!(
-        "a new machine evaluates {} ({}), in {} at most of the {} that an agent makes\n",
+/// What to do where a first scan is near what an agent does at all.
+pub(in crate::cli) const NEAR_LIMIT: &str = "that is near the limit, with prerequisites beside: narrow scan.detect_days, \
+                                             scan.detect_products or scan.detect_classifications, or decline what nobody wants";
+
+/// What a new machine has to evaluate.
+pub(in crate::cli) fn evaluates(newcomer: &Newcomer) -> String {
+    format!(
+        "evaluates {} ({}), in {} at most of the {} that an agent makes",
         size::counted(newcomer.updates, "update"),
         size::bytes(newcomer.bytes),
         size::counted(newcomer.rounds, "round"),
         newcomer.rounds_max
-    );
+    )
+}
+
+/// The same as lines, and whether that is near what an agent does at all.
+fn newcomer(summary: &Summary) -> String {
+    let Some(newcomer) = &summary.newcomer else { return String::new() };
+    let mut text = format!("a new machine {}\n", evaluates(newcomer));
     if newcomer.near_limit {
-        text.push_str(
-            "that is near the limit, with prerequisites beside: narrow scan.detect_days, scan.detect_products or \
-             scan.detect_classifications, or decline what nobody wants\n",
-        );
+        add(&mut text, format_args!("{NEAR_LIMIT}\n"));
     }
     text
 }
@@ -446,61 +453,6 @@ fn updates_csv(rows: &[Update]) -> String {
             row.unknown,
         ];
         csv::row(&mut text, begin.into_iter().chain(counts.map(|many| many.to_string())));
-    }
-    text
-}
-
-fn one(whole: &Whole) -> String {
-    let short = &whole.short;
-    let mut text = String::new();
-    let name = short.name.as_deref().unwrap_or("not registered here");
-    add(&mut text, format_args!("{name} ({})\n", short.id));
-    let compliant = if short.compliant { "compliant" } else { "not compliant" };
-    add(&mut text, format_args!("{}, {compliant}, by what it says of itself\n", short.verdict));
-    for reason in &short.reasons {
-        add(&mut text, format_args!("  {reason}\n"));
-    }
-    if short.policies.iter().any(|group| group != "all") {
-        add(&mut text, format_args!("held against the policies of {}\n", short.policies.join(", ")));
-    }
-    add(&mut text, format_args!("last scan: {}\n", short.scanned.map_or("never".to_owned(), |at| at.to_string())));
-    if let (Some(at), Some(error)) = (short.scan_failed, &short.scan_error) {
-        add(&mut text, format_args!("a scan failed: {at} with {error}\n"));
-    }
-    if let Some(since) = short.restart_since {
-        add(&mut text, format_args!("a restart is pending since {since}\n"));
-    }
-    let mut grid =
-        Grid::new(&["update", "kb", "severity", "state", "since", "missing since", "eula", "error", "title"]);
-    for row in &whole.states {
-        grid.row([
-            row.update.chars().take(SHORT).collect(),
-            if row.kbs.is_empty() { "-".to_owned() } else { row.kbs.join(" ") },
-            said(&row.severity),
-            row.state.clone(),
-            day(Some(row.changed)),
-            day(row.missing_since),
-            row.eula.clone(),
-            row.error.clone().unwrap_or_else(|| "-".to_owned()),
-            row.title.clone().unwrap_or_else(|| row.update.clone()),
-        ]);
-    }
-    if !grid.is_empty() {
-        add(&mut text, format_args!("\n{}", grid.text()));
-    }
-    let mut grid = Grid::new(&["when", "update", "from", "to", "error", "title"]);
-    for row in &whole.history {
-        grid.row([
-            row.at.to_string(),
-            row.update.chars().take(SHORT).collect(),
-            row.from.clone(),
-            row.to.clone(),
-            row.error.clone().unwrap_or_else(|| "-".to_owned()),
-            row.title.clone().unwrap_or_else(|| row.update.clone()),
-        ]);
-    }
-    if !grid.is_empty() {
-        add(&mut text, format_args!("\n{}", grid.text()));
     }
     text
 }

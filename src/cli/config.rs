@@ -3,8 +3,10 @@
 use serde::Serialize;
 
 use crate::admin::view::Setting;
+use crate::admin::view::compliance::{Newcomer, Summary};
 use crate::admin::view::filters::{Available, Filters};
 use crate::app::{self, Flags, Loaded};
+use crate::cli::compliance;
 use crate::cli::fail::Fail;
 use crate::cli::node::Node;
 use crate::cli::print::{Grid, Out, add};
@@ -122,18 +124,32 @@ fn later(settings: &[Setting]) -> Vec<Finding> {
     settings.iter().filter_map(waits).collect()
 }
 
-/// What a running node knows beside the configuration: the categories of its catalog, what was set at run time, and what waits for its
-/// next start. Where it does not say, less is checked.
+/// What a first scan of a new machine comes to, where that is near what an agent does at all.
+fn scanned(newcomer: Option<&Newcomer>) -> Option<Finding> {
+    let newcomer = newcomer.filter(|newcomer| newcomer.near_limit)?;
+    Some(Finding {
+        subject: "scan.detect_days".to_owned(),
+        check: "detection".to_owned(),
+        verdict: Verdict::Warning,
+        seen: format!("a new machine {}", compliance::evaluates(newcomer)),
+        advice: compliance::NEAR_LIMIT.to_owned(),
+    })
+}
+
+/// What a running node knows beside the configuration: the categories of its catalog, what was set at run time, what waits for its
+/// next start, and whether first scans are near the limit. Where it does not say, less is checked.
 fn asked(node: Node) -> (Option<Tree>, Vec<Setting>, Vec<Finding>) {
     let asked = super::with(node, async |node| {
         let settings: Vec<Setting> = node.get("/api/v1/settings").await?;
         let filters: Option<Filters> = node.get("/api/v1/filters").await.ok();
         let known = filters.is_some_and(|filters| filters.catalog_categories > 0);
+        let summary: Option<Summary> = if known { node.get("/api/v1/compliance").await.ok() } else { None };
         let rows: Option<Vec<Available>> = if known { node.get("/api/v1/filters/available").await.ok() } else { None };
-        Ok((rows, settings))
+        Ok((rows, settings, summary))
     });
-    let Ok((rows, mut settings)) = asked else { return (None, Vec::new(), Vec::new()) };
-    let later = later(&settings);
+    let Ok((rows, mut settings, summary)) = asked else { return (None, Vec::new(), Vec::new()) };
+    let newcomer = summary.and_then(|summary| summary.newcomer);
+    let later = later(&settings).into_iter().chain(scanned(newcomer.as_ref())).collect();
     let run_time = Layer::Local.word();
     settings
         .retain(|row| row.layer == "local" || row.next.as_ref().is_some_and(|next| next.place.starts_with(run_time)));
@@ -177,5 +193,21 @@ pub(in crate::cli) fn check(flags: &Flags, out: Out) -> Result<(), Fail> {
             let what = format!("a node would not run as it should: {things}");
             Err(Fail::config(what, "do what stands beside each of them, then check again"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_first_scan_is_told_where_it_is_near_the_limit() {
+        let mut newcomer =
+            Newcomer { updates: 90_000, bytes: 1 << 30, rounds: 101, rounds_max: 200, near_limit: false };
+        assert!(scanned(None).is_none() && scanned(Some(&newcomer)).is_none());
+        newcomer.near_limit = true;
+        let found = scanned(Some(&newcomer)).unwrap();
+        assert!(found.seen.contains("90,000 updates (1.00 GiB), in 101 rounds at most of the 200"), "{}", found.seen);
+        assert!(found.verdict == Verdict::Warning && found.advice.contains("scan.detect_days"), "{}", found.advice);
     }
 }

@@ -1,6 +1,6 @@
 //! `endpoints list|show|admit|bind|forget`: the machines that scan against the node.
 
-use crate::admin::view::endpoints::{BindRequest, Endpoint, Endpoints, EndpointsRequest, Ordered, Whole};
+use crate::admin::view::endpoints::{BindRequest, Claims, Endpoint, Endpoints, EndpointsRequest, Ordered, Whole};
 use crate::app::Loaded;
 use crate::cli::csv;
 use crate::cli::fail::Fail;
@@ -198,10 +198,29 @@ fn one(whole: &Whole) -> String {
     {
         row(key, at.map_or_else(|| "never".to_owned(), |at| at.to_string()));
     }
+    if let Some(says) = whole.says_it_has {
+        row("says it has", claims(says));
+    }
     let mut text = grid.text();
     contests(&mut text, whole);
     history(&mut text, whole);
     text
+}
+
+/// What it says it downloaded or installed, by what stands behind that.
+fn claims(says: Claims) -> String {
+    let Claims { corroborated, from_its_address, self_reported } = says;
+    match corroborated.saturating_add(from_its_address).saturating_add(self_reported) {
+        0 => "no update".to_owned(),
+        all => format!(
+            "{}: {} corroborated by bytes that were sent to it, {} by bytes sent to its address, {} self-reported only (`waystation \
+             compliance show`)",
+            size::counted(all, "update"),
+            size::count(corroborated),
+            size::count(from_its_address),
+            size::count(self_reported)
+        ),
+    }
 }
 
 fn state_at_length(short: &Endpoint) -> String {
@@ -378,11 +397,13 @@ mod tests {
             last_files: None,
             contested_by: vec![other("pc2", false)],
             history: vec![event; EVENTS_SHOWN + 3],
+            says_it_has: Some(Claims { corroborated: 2, from_its_address: 1, self_reported: 1_000 }),
         };
         let told = one(&whole);
         assert!(told.contains("held: it is not served until") && told.contains("endpoints bind pc1 MACHINE"), "{told}");
         assert!(told.contains("first seen") && told.contains("and 3 older events, with --json"), "{told}");
         assert!(!told.contains("a clone needs"), "{told}");
+        assert!(told.contains("1,003 updates: 2 corroborated") && told.contains(" 1,000 self-reported only"), "{told}");
         whole.contested_by = vec![other("pc2", true)];
         whole.short.clones = true;
         let told = one(&whole);

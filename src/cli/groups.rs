@@ -30,7 +30,7 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: GroupsVerb, out: Out) -> Result
         GroupsVerb::Change { group, name, like, no_rules } => {
             let GroupLike { below, level, test, review, rule } = like;
             let rules = (no_rules || !rule.is_empty()).then_some(rule);
-            let asked = ChangeRequest { name, below, level, test, review, rules };
+            let asked = ChangeRequest { name, below, level, test, review, rules, revision: None };
             let changed: Changed = node.post(&format!("{GROUPS}/{}", segment(&group)), &asked).await?;
             out.both(&changed, told)
         }
@@ -106,6 +106,9 @@ fn told(changed: &Changed) -> String {
         Some(group) => format!("{} ({}; {})\n", printable(&group.path), group.level, notes(group)),
         None => "removed, with what was approved for it\n".to_owned(),
     };
+    for note in &changed.notes {
+        add(&mut text, format_args!("note: {}\n", printable(note)));
+    }
     add(&mut text, format_args!("{}\n", changed.effect));
     text
 }

@@ -187,6 +187,7 @@ fn list(rules: &Rules) -> String {
             "a group of a rule was removed, so that it does nothing: `waystation rules set RULE --ring ..`\n",
         );
     }
+    text.push_str(&notes(&rules.notes));
     if let (Some(looked), Some(next)) = (rules.looked_at, rules.next_at) {
         add(&mut text, format_args!("looked at {looked}; again at {next} at the latest\n"));
     }

@@ -8,6 +8,7 @@ use http::Method;
 use crate::admin::view::{self, Status, Traffic, Use};
 use crate::app::Loaded;
 use crate::cli::bandwidth;
+use crate::cli::compliance;
 use crate::cli::fail::{FAILED, Fail};
 use crate::cli::jobs;
 use crate::cli::node::Node;
@@ -163,6 +164,12 @@ fn head(status: &Status) -> String {
     }
     for (key, text) in status.content.as_ref().map(plan::rows).unwrap_or_default() {
         row(key, text);
+    }
+    if let Some(newcomer) = &status.newcomer {
+        row("a new machine", compliance::evaluates(newcomer));
+        if newcomer.near_limit {
+            row("", compliance::NEAR_LIMIT.to_owned());
+        }
     }
     row("24 hours", sentence(&status.day));
     row("in total", sentence(&status.total));

@@ -2,7 +2,7 @@
 //!
 //! 1. What was declined, must not be offered, or is a driver is not delivered.
 //! 2. What was approved is delivered with what was approved. Where a licence is not accepted, of it or of a part of it, it is detected
-//!    instead of installed.
+//!    instead of installed; one that was accepted later than it was approved moves the deadline by as much.
 //! 3. What is undecided is detected where the rules of detection take it ([`crate::model::deployment::detection`]).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,7 +52,8 @@ pub fn ordered(graph: &Graph, terms: Terms<'_>) -> Vec<Ordered> {
     let mut found = Vec::new();
     for update in graph.deployable().filter(|update| !update.refused && update.kind != Kind::Driver) {
         let id = update.identity.id;
-        let standing = terms.words.get(&id).unwrap_or(&silent).standing(terms.asked);
+        let words = terms.words.get(&id).unwrap_or(&silent);
+        let standing = words.standing(terms.asked);
         match standing {
             Standing::Declined => {}
             Standing::Ordered { action, deadline, changed } => {
@@ -64,7 +65,14 @@ pub fn ordered(graph: &Graph, terms: Terms<'_>) -> Vec<Ordered> {
                     licences.iter().map(|eula| terms.accepted.get(eula).copied()).collect();
                 found.push(match accepted {
                     Some(accepted) => {
-                        let changed = accepted.into_iter().fold(changed, Timestamp::max);
+                        let licenced = accepted.into_iter().max().unwrap_or_default();
+                        let changed = changed.max(licenced);
+                        // Asked again only where it makes a difference: that goes for few.
+                        let later = deadline.filter(|_| licenced > Timestamp::default());
+                        let deadline = match later.map(|_| words.standing_from(terms.asked, licenced)) {
+                            Some(Standing::Ordered { deadline, .. }) => deadline,
+                            _ => deadline,
+                        };
                         Ordered { update: id, action, deadline, changed: changed.ms().max(terms.since) }
                     }
                     None => Ordered {

@@ -1,15 +1,17 @@
 //! What is brought since endpoints miss it: updates at least so severe, within the filters and what the node detects, that established
 //! endpoints reported as missing.
 //!
-//! 1. Every few minutes, and when what is wanted changed, it is looked at which updates established endpoints miss ([`look`]). One is
-//!    established where it was first seen so many days ago and is served: what turns up in order to make the node fetch has to wait.
+//! 1. Every few minutes, when what is wanted changed and when somebody asks, it is looked at which updates established endpoints miss
+//!    ([`missed`] keeps it while nothing changes). One is established where it was first seen so many days ago and is served: what turns up in order to make the node fetch has to wait.
 //! 2. The content policy says of each whether it may come for this reason: not what somebody declined, what the filters do not find, or
 //!    a classification for which nothing is fetched. What comes anyway is none of this.
 //! 3. A ledger says which of them come now, wait for the budget of a day, or for a person (`model::drawn`). It is kept before anything
 //!    comes of it, so that a restart gives no second budget.
 //! 4. What was let in is wanted from then on, and the prefetch brings it as all else.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod missed;
+
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -17,29 +19,21 @@ use tokio_util::sync::CancellationToken;
 
 use crate::base::time::Timestamp;
 use crate::fleet::compliance::Compliance;
-use crate::fleet::compliance::board::Board;
 use crate::jobs::error::Error;
 use crate::jobs::{Jobs, Shared};
-use crate::model::deployment::rules::ESTABLISHED_DAYS;
-use crate::model::deployment::{Day, Endpoint};
+use crate::model::deployment::Day;
 use crate::model::drawn::{Agreed, Candidate, Ledger, Terms, Turn};
-use crate::model::policy::{Wants, Why};
-use crate::model::update::{Severity, UpdateId};
-use crate::store::catalog::Sift;
-use crate::store::fleet::{Admitted, PAGE_MAX};
+use crate::model::update::UpdateId;
 
 /// The document in which the ledger stands.
 const LEDGER: &str = "content.drawn";
 
-/// Updates that one look judges, the worst first: each is unpacked with all that it bundles. More are missing only where nobody has
-/// approved anything for years; those behind come when these have come.
+/// Updates that one look judges beside those that were let in, the worst first: each is unpacked with all that it bundles. More are missing
+/// only where nobody has approved anything for years; those behind come when these were let in.
 const CANDIDATES_MAX: usize = 1_000;
 
 /// Of these, so many in one snapshot.
 const STEP: usize = 100;
-
-/// Milliseconds of a day.
-const DAY_MS: u64 = 86_400_000;
 
 /// What is brought since endpoints miss it, as it is set when somebody asks.
 #[derive(Clone)]
@@ -98,8 +92,17 @@ pub(in crate::jobs) struct Drawing {
     pub(in crate::jobs) reports: OnceLock<Compliance>,
     let_in: Mutex<Arc<BTreeSet<UpdateId>>>,
     standing: Mutex<Option<Arc<Standing>>>,
-    /// Held while it is looked or agreed; `None` before the ledger was read.
-    ledger: tokio::sync::Mutex<Option<Ledger>>,
+    /// Held while it is looked or agreed.
+    kept: tokio::sync::Mutex<Kept>,
+}
+
+/// What a look begins with.
+#[derive(Debug, Default)]
+struct Kept {
+    /// `None` before it was read.
+    ledger: Option<Ledger>,
+    /// What endpoints were found to miss.
+    missed: missed::Kept,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -120,7 +123,7 @@ pub(in crate::jobs) async fn by_reports(shared: Arc<Shared>, cancel: Cancellatio
         revisions.mark_unchanged();
         let looked = tokio::select! {
             () = cancel.cancelled() => return,
-            looked = look(&shared) => looked,
+            looked = look(&shared, true) => looked,
         };
         if let Err(error) = looked {
             tracing::info!(%error, "what endpoints miss cannot be looked at; it is again in some minutes");
@@ -135,12 +138,15 @@ pub(in crate::jobs) async fn by_reports(shared: Arc<Shared>, cancel: Cancellatio
     }
 }
 
-/// Steps 1 to 4, once.
-async fn look(shared: &Shared) -> Result<(), Error> {
-    let mut ledger = shared.drawing.ledger.lock().await;
-    let (is_other, standing) = weigh(shared, &mut ledger, None).await?;
+/// Steps 1 to 4, once; `anew`: whatever was found before.
+async fn look(shared: &Shared, anew: bool) -> Result<(), Error> {
+    let mut kept = shared.drawing.kept.lock().await;
+    if anew {
+        kept.missed = missed::Kept::default();
+    }
+    let (is_other, standing) = weigh(shared, &mut kept, None).await?;
     *lock(&shared.drawing.standing) = standing.map(Arc::new);
-    drop(ledger);
+    drop(kept);
     if is_other {
         shared.content_changed();
     }
@@ -151,23 +157,23 @@ async fn look(shared: &Shared) -> Result<(), Error> {
 /// let in than before. Nothing changes where an error is returned.
 async fn weigh(
     shared: &Shared,
-    kept: &mut Option<Ledger>,
+    kept: &mut Kept,
     yes: Option<(UpdateId, Agreed)>,
 ) -> Result<(bool, Option<Standing>), Error> {
-    let before = match kept.take() {
+    let before = match kept.ledger.take() {
         Some(ledger) => ledger,
         None => read(shared).await?,
     };
-    let result = weigh_from(shared, &before, yes).await;
+    let result = weigh_from(shared, &mut kept.missed, &before, yes).await;
     let (ledger, standing) = match result {
         Ok(result) => result,
         Err(error) => {
-            *kept = Some(before);
+            kept.ledger = Some(before);
             return Err(error);
         }
     };
     let let_in = ledger.let_in();
-    *kept = Some(ledger);
+    kept.ledger = Some(ledger);
     let mut now = lock(&shared.drawing.let_in);
     let is_other = **now != let_in;
     if is_other {
@@ -184,6 +190,7 @@ async fn read(shared: &Shared) -> Result<Ledger, Error> {
 
 async fn weigh_from(
     shared: &Shared,
+    kept: &mut missed::Kept,
     before: &Ledger,
     yes: Option<(UpdateId, Agreed)>,
 ) -> Result<(Ledger, Option<Standing>), Error> {
@@ -193,11 +200,12 @@ async fn weigh_from(
         ledger.agree(update, agreed);
     }
     let candidates = match (terms.least, shared.drawing.reports.get()) {
-        (Some(least), Some(reports)) => Some(candidates(shared, reports, least, now).await?),
+        (Some(least), Some(reports)) => Some(missed::candidates(shared, kept, reports, (least, &ledger), now).await?),
         _ => None,
     };
     let is_on = candidates.is_some();
-    let told = ledger.weigh(&terms, Day::from(now).number(), candidates.unwrap_or_default());
+    let told =
+        ledger.weigh(&terms, Day::from(now).number(), candidates.map(|found| found.to_vec()).unwrap_or_default());
     if ledger != *before {
         let kept = serde_json::to_vec(&ledger).map_err(|error| Error::Broken(error.to_string()))?;
         shared.store.set_document(LEDGER, Some(kept)).await?;
@@ -211,110 +219,23 @@ async fn weigh_from(
     Ok((ledger, standing))
 }
 
-/// An update that is missing somewhere.
-struct Missed {
-    update: UpdateId,
-    revision: u32,
-    severity: Severity,
-    endpoints: u64,
-}
-
-/// Steps 1 and 2.
-async fn candidates(
-    shared: &Shared,
-    reports: &Compliance,
-    least: Severity,
-    now: Timestamp,
-) -> Result<Vec<Candidate>, Error> {
-    let established = established(shared, now).await?;
-    let look = move |board: &Board| missed(board, &established, least);
-    let mut missed = reports.look(look).await.map_err(|error| Error::Broken(error.to_string()))?;
-    missed.truncate(CANDIDATES_MAX);
-    let ids: Arc<BTreeSet<UpdateId>> = Arc::new(missed.iter().map(|one| one.update).collect());
-    let (sift, _) = shared.sift_in_force().await?;
-    let sift = Arc::new(Sift { drawn: ids, ..sift });
-    let mut found = Vec::new();
-    for step in missed.chunks(STEP) {
-        let numbers = step.iter().map(|one| one.revision).collect();
-        let wanted = shared.store.catalog().wanted_of(Arc::clone(&sift), numbers).await?;
-        for update in wanted {
-            let Some(one) = step.iter().find(|one| one.update == update.identity.id) else { continue };
-            if update.verdict.why != Why::Missed || update.verdict.wants != Wants::Everything {
-                continue;
-            }
-            let missing = update.files.iter().filter(|file| !file.held);
-            let (files, bytes) =
-                missing.fold((0, 0_u64), |(files, bytes), file| (files + 1, bytes.saturating_add(file.file.size)));
-            found.push(Candidate {
-                update: one.update,
-                title: update.title,
-                severity: one.severity,
-                endpoints: one.endpoints,
-                files,
-                bytes,
-            });
-        }
-    }
-    Ok(found)
-}
-
-/// Endpoints that were first seen so many days ago, and are served.
-async fn established(shared: &Shared, now: Timestamp) -> Result<BTreeSet<Endpoint>, Error> {
-    let (fleet, mut found, mut after) = (shared.store.fleet(), BTreeSet::new(), None);
-    let days = u64::from(ESTABLISHED_DAYS) * DAY_MS;
-    loop {
-        let page = fleet.endpoints(after, PAGE_MAX).await?;
-        let Some(last) = page.last() else { return Ok(found) };
-        after = Some(last.registration.endpoint);
-        let is_old = |first: Timestamp| first.ms().saturating_add(days) <= now.ms();
-        let old = page.iter().filter(|record| is_old(record.first) && record.admitted == Admitted::Accepted);
-        found.extend(old.map(|record| record.registration.endpoint));
-    }
-}
-
-/// Updates that count, are severe enough, and are missing on established endpoints: the worst first, of these what most miss.
-fn missed(board: &Board, established: &BTreeSet<Endpoint>, least: Severity) -> Vec<Missed> {
-    let fits = board
-        .updates()
-        .filter(|(_, known)| known.by_state.missing() > 0 && known.facts.counts() && known.facts.severity >= least);
-    let mut many: BTreeMap<u32, u64> = fits.map(|(number, _)| (number, 0)).collect();
-    if many.is_empty() {
-        return Vec::new();
-    }
-    for (_, row) in board.rows(None).filter(|(endpoint, _)| established.contains(endpoint)) {
-        for held in row.standing.held.iter().filter(|held| held.state().is_missing()) {
-            if let Some(many) = many.get_mut(&held.number()) {
-                *many += 1;
-            }
-        }
-    }
-    let one = |(number, endpoints): (u32, u64)| {
-        let known = board.known(number)?;
-        let (update, severity) = (known.id, known.facts.severity);
-        Some(Missed { update, revision: known.facts.revision?, severity, endpoints })
-    };
-    let mut found: Vec<Missed> = many.into_iter().filter(|(_, many)| *many > 0).filter_map(one).collect();
-    found.sort_by_key(|one| (std::cmp::Reverse((one.severity, one.endpoints)), one.update));
-    found
-}
-
 impl Jobs {
     /// What comes since endpoints miss it, as of the last look; `None` where that is not set, or before the first look.
     pub fn drawn(&self) -> Option<Arc<Standing>> {
         lock(&self.shared.drawing.standing).clone()
     }
 
-    /// Looks now at what endpoints miss.
+    /// Looks now at what endpoints miss; where nothing changed since somebody did, that costs little.
     pub async fn look_at_missing(&self) -> Result<Option<Arc<Standing>>, Error> {
-        look(&self.shared).await?;
+        look(&self.shared, false).await?;
         Ok(self.drawn())
     }
 
     /// Somebody agrees to the size of an update that waits for it, having been shown so many bytes.
     pub async fn confirm_drawn(&self, update: UpdateId, bytes: u64, by: &str) -> Result<Confirmed, Error> {
         let shared = &self.shared;
-        let mut ledger = shared.drawing.ledger.lock().await;
-        let (_, standing) = weigh(shared, &mut ledger, None).await?;
+        let mut kept = shared.drawing.kept.lock().await;
+        let (_, standing) = weigh(shared, &mut kept, None).await?;
         let line = |standing: Option<Standing>| {
             standing.and_then(|standing| standing.lines.into_iter().find(|line| line.candidate.update == update))
         };
@@ -325,10 +246,10 @@ impl Jobs {
             return Ok(Confirmed::Larger(waits));
         }
         let agreed = Agreed { bytes: waits.candidate.bytes, by: by.to_owned(), at: shared.clock.now() };
-        let (_, standing) = weigh(shared, &mut ledger, Some((update, agreed))).await?;
+        let (_, standing) = weigh(shared, &mut kept, Some((update, agreed))).await?;
         let agreed = line(standing.clone());
         *lock(&shared.drawing.standing) = standing.map(Arc::new);
-        drop(ledger);
+        drop(kept);
         tracing::info!(%update, by, "what endpoints miss comes, as somebody agreed to its size");
         // A person wants it: a prefetch that was stopped is let go of.
         self.content_changed();

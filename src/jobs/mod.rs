@@ -62,6 +62,7 @@ use crate::jobs::work::{Kind, Work};
 use crate::keep::evict::Evicted;
 use crate::keep::progress::Progress;
 use crate::keep::schedule;
+use crate::model::deployment::detection;
 use crate::model::schedule::Schedule;
 use crate::store::Store;
 use crate::store::catalog::RunKind;
@@ -88,6 +89,8 @@ pub struct Config {
     pub prefetch_later: Duration,
     /// What is brought since endpoints miss it.
     pub drawn: Draws,
+    /// What is looked for on endpoints though nobody decided anything: nothing else comes since they miss it.
+    pub detection: detection::Written,
     /// How often it is looked at what endpoints miss; not zero.
     pub look_every: Duration,
     /// A number that other nodes do not have: it spreads what they begin at one time of the clock.
@@ -120,6 +123,7 @@ impl Default for Config {
             prefetch_rest: PREFETCH_REST,
             prefetch_later: PREFETCH_LATER,
             drawn: Draws::default(),
+            detection: detection::Written::default(),
             look_every: LOOK_EVERY,
             seed: 0,
         }
@@ -414,6 +418,9 @@ impl Drop for Ending {
         if self.record.is_running() {
             let why = "it broke off by a fault of the program; the log has more".to_owned();
             self.record.end(Err(Error::Broken(why)), self.shared.clock.now());
+        }
+        if self.record.kind() == Kind::Prefetch && self.record.by() != steer::POLICY {
+            self.shared.steering.ended();
         }
         let (id, state, kind) = (self.record.id(), self.record.state(), self.record.kind().word());
         // What a run of the catalog came to was told by the run.

@@ -76,6 +76,13 @@ impl Jobs {
         Prefetching { running, waits, left, last, undone, next, stopped }
     }
 
+    /// Whether the last prefetch that ended left something undone.
+    pub(in crate::jobs) fn is_undone(&self) -> bool {
+        let all = self.shared.board.all();
+        let last = all.iter().find(|record| record.kind() == Kind::Prefetch && !record.is_running());
+        last.is_some_and(|last| last.state() == State::Failed)
+    }
+
     /// Asks the prefetch that is under way to stop, for `by`; gives its job, if there is one. None begins by itself until somebody starts
     /// one, decides something or changes the content policy or the filters.
     pub fn stop_prefetch(&self, by: &str) -> Result<Option<u64>, Error> {

@@ -18,7 +18,7 @@ mod tried;
 mod value;
 mod write;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -106,6 +106,11 @@ impl Jobs {
     /// What the rules would do now, and how far each has come. Changes nothing.
     pub async fn look_at_rules(&self, which: Which) -> Result<Looked, Error> {
         self.shared.look_at_rules(which).await
+    }
+
+    /// Of each rule that was looked at and stops at failures, by its number: the established machines of all rings before each further one.
+    pub async fn pilots(&self, looked: &Looked) -> Result<BTreeMap<u32, Vec<u32>>, Error> {
+        tried::pilots(&self.shared, looked).await
     }
 
     /// Has the rules do what there is to do, for `by`, and waits for the end; one that takes longer goes on, and its job tells.

@@ -29,8 +29,12 @@ const NAP_MAX: Duration = Duration::from_mins(1);
 /// How long to wait where a run that is due cannot be started: many jobs run, or the index cannot be read.
 const RETRY_AFTER: Duration = Duration::from_mins(1);
 
-/// Runs that are looked through for the last one of each kind.
-const LOOKED_THROUGH: usize = 1_000;
+/// The longest of these waits, each twice as long as the one before it, where a run cannot even be written down as begun, as on a full
+/// disk: nobody has to see more than four of them an hour.
+const RETRY_AFTER_MAX: Duration = Duration::from_mins(15);
+
+/// Runs that are looked through for the last one of each kind: all that are kept.
+const LOOKED_THROUGH: usize = 1_100;
 
 /// Who starts what nobody asked for.
 const CLOCK: &str = "the schedule";
@@ -258,7 +262,7 @@ pub(in crate::jobs) async fn run(shared: &Shared, record: &Record, kind: RunKind
         }
     };
     // What it refused at last, too.
-    if !matches!(ended, Err(crate::sync::error::Error::Running)) {
+    if !matches!(ended, Err(crate::sync::error::Error::Running | crate::sync::error::Error::NotBegun(_))) {
         look();
         // Of all steps, and not of the last one, which is tidying up. What it found on the way to be less than it had reckoned with is
         // done too.
@@ -337,7 +341,7 @@ fn summary(counts: &Counts) -> String {
 
 /// Starts a run of a lane whenever its schedule says so. Returns after `cancel`.
 pub(in crate::jobs) async fn by_the_clock(jobs: Jobs, lane: Lane, cancel: CancellationToken) {
-    let mut is_told = false;
+    let (mut is_told, mut rest, mut tried) = (false, RETRY_AFTER, None);
     loop {
         // Before the history: a run that ends in between stands there as ended.
         let is_running = jobs.sync_job().is_some();
@@ -351,12 +355,24 @@ pub(in crate::jobs) async fn by_the_clock(jobs: Jobs, lane: Lane, cancel: Cancel
                 continue;
             }
         };
+        let newest = runs.first().map(|run| run.id);
+        if tried.take().is_some_and(|before| before == newest) {
+            rest = (rest * 2).min(RETRY_AFTER_MAX);
+            if !nap(rest, &cancel).await {
+                return;
+            }
+        } else {
+            rest = RETRY_AFTER;
+        }
         let due = match jobs.next_run(lane, &runs, is_running) {
             Ok(Some(due)) => due.at,
             Ok(None) => return,
             Err(error) => {
-                tracing::error!(%error, "the schedule of the catalog cannot be used, so that no run is started by it");
-                return;
+                tracing::error!(%error, "the schedule of the catalog cannot be used now, so that no run is started by it");
+                if !nap(RETRY_AFTER_MAX, &cancel).await {
+                    return;
+                }
+                continue;
             }
         };
         let now = jobs.shared.clock.now();
@@ -374,6 +390,7 @@ pub(in crate::jobs) async fn by_the_clock(jobs: Jobs, lane: Lane, cancel: Cancel
         }
         match jobs.start(lane.work(), CLOCK) {
             Ok(job) => {
+                tried = Some(newest);
                 if let Some(record) = jobs.shared.board.get(job) {
                     record.ended().await;
                 }

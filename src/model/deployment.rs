@@ -263,6 +263,25 @@ pub struct Reviewed {
     pub by: String,
     /// When.
     pub at: Timestamp,
+    /// Since when it lets groups that are there for trying out, without a break.
+    pub in_test: Option<Timestamp>,
+    /// Since when it lets all, without a break.
+    pub released: Option<Timestamp>,
+}
+
+impl Reviewed {
+    /// A step that comes after `before`: what it goes on to let has been let since then.
+    pub fn step(before: Option<&Self>, review: Review, by: String, at: Timestamp) -> Self {
+        let since = |is_test, of: fn(&Self) -> Option<Timestamp>| {
+            review.lets(is_test).then(|| before.and_then(of).unwrap_or(at))
+        };
+        Self { review, by, at, in_test: since(true, |old| old.in_test), released: since(false, |old| old.released) }
+    }
+
+    /// Since when what is approved for a group takes effect there; `None` while it does not.
+    pub const fn since(&self, is_test: bool) -> Option<Timestamp> {
+        if is_test { self.in_test } else { self.released }
+    }
 }
 
 /// Somebody accepted a licence for all endpoints. An act of its own: an approval does not imply it, and without it an update

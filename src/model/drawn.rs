@@ -107,6 +107,11 @@ impl Ledger {
         self.agreed.get(&update)
     }
 
+    /// Whether it was let in, or agreed to.
+    pub fn remembers(&self, update: UpdateId) -> bool {
+        self.let_in.contains_key(&update) || self.agreed.contains_key(&update)
+    }
+
     /// Somebody agrees to one that waits for it.
     pub fn agree(&mut self, update: UpdateId, agreed: Agreed) {
         self.agreed.insert(update, agreed);

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::time::Timestamp;
 use crate::model::group::rule::{Fit, Rule};
 use crate::model::policy::Group;
 use crate::model::update::UpdateId;
@@ -125,6 +126,7 @@ pub enum Error {
 pub struct Groups {
     nodes: BTreeMap<Group, Node>,
     children: BTreeMap<Group, BTreeSet<Group>>,
+    freed: BTreeMap<Group, Timestamp>,
 }
 
 /// How names are compared.
@@ -208,6 +210,7 @@ impl Groups {
             return Err(Error::Parent(node.name.clone()));
         }
         self.children.remove(&group);
+        self.freed.remove(&group);
         if let Some(beside) = self.children.get_mut(&node.parent) {
             beside.remove(&group);
         }
@@ -277,6 +280,22 @@ impl Groups {
     /// Whether a group, or one above it, asks for a review before what is approved takes effect.
     pub fn asks_review(&self, group: Group) -> bool {
         self.up(group).any(|group| self.nodes.get(&group).is_some_and(|node| node.asks_review))
+    }
+
+    /// From this time on a group asks for no review, and it had asked for one before.
+    pub fn free(&mut self, group: Group, at: Timestamp) {
+        self.freed.insert(group, at);
+    }
+
+    /// What [`Self::free`] was told of the group itself.
+    pub fn freed_itself(&self, group: Group) -> Option<Timestamp> {
+        self.freed.get(&group).copied()
+    }
+
+    /// Since when a group asks for no review any more, by itself or by one above it; `None` where it never did, or still does.
+    pub fn freed(&self, group: Group) -> Option<Timestamp> {
+        let freed = self.up(group).filter_map(|group| self.freed.get(&group).copied()).max();
+        freed.filter(|_| !self.asks_review(group))
     }
 
     /// The group itself and those above it up to the root. One that is not known (any more) stands right below the root.

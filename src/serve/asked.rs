@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, TryLockError};
 
 use crate::fill::{Ask, Fill, Refusal, Target};
 use crate::model::shown;
+use crate::store::fleet::Mark;
 
 /// How many are remembered; a new one takes the place of the one it falls on. A client has a few files under way at a time.
 const SLOTS: usize = 512;
@@ -34,6 +35,8 @@ pub(super) struct Asked {
     pub(super) path: String,
     /// The name in the store as a record shows it.
     pub(super) key: String,
+    /// What of the catalog it may be.
+    pub(super) mark: Option<Mark>,
     given_host: Option<String>,
     given_target: String,
     /// Of the rules that it was mapped by.
@@ -71,6 +74,7 @@ impl Asked {
             host: shown_host(ask.host.unwrap_or_default()),
             path: shown::target(target).into_owned(),
             key: found.name.shown(),
+            mark: Mark::of(&found.name),
             target: found,
             given_host: ask.host.map(str::to_owned),
             given_target: target.to_owned(),

@@ -211,6 +211,14 @@ impl Drop for Record {
         {
             self.face.store.asked(&asked.target.name, sent);
         }
+        // What went wrong has a body too, and is none of the file.
+        if self.sent > 0
+            && matches!(self.status, 200 | 206)
+            && self.cache.outcome != Outcome::Refused
+            && let Some(mark) = self.asked.as_ref().and_then(|asked| asked.mark)
+        {
+            self.face.store.served(self.peer.remote.ip(), mark, self.sent, self.started_at);
+        }
         self.face.store.ledger().add(Tally {
             requests: 1,
             hits: u64::from(self.cache.outcome == Outcome::Hit),

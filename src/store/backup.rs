@@ -147,7 +147,9 @@ fn carried(visit: &mut impl Visit) -> Result<(), Error> {
     // What endpoints tell they tell again, but not since when.
     visit.table(fleet::UPDATES)?;
     visit.table(fleet::STATES)?;
-    visit.table(fleet::CHANGES)
+    visit.table(fleet::CHANGES)?;
+    visit.table(fleet::SERVED)?;
+    visit.table(fleet::SERVED_PLACES)
 }
 
 /// Copies table by table.

@@ -80,6 +80,8 @@ pub(crate) struct Core {
     pub(crate) heard: Arc<crate::store::fleet::Gathered>,
     /// What they told of their updates.
     pub(crate) states: Arc<crate::store::fleet::States>,
+    /// Files that they were sent.
+    pub(crate) served: Arc<crate::store::fleet::Served>,
     /// Held while a payload is read to find out what its SHA-1 is worth: one at a time.
     pub(crate) looking: Arc<tokio::sync::Mutex<()>>,
     /// Above every id that a draft or a thing in quarantine has.

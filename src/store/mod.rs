@@ -93,6 +93,7 @@ mod verify;
 mod withheld;
 mod writer;
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
@@ -100,7 +101,7 @@ use std::time::Instant;
 use crate::base::digest::{Blake3, Digest};
 use crate::base::disk::Disk;
 use crate::base::span::SpanSet;
-use crate::base::time::Clock;
+use crate::base::time::{Clock, Timestamp};
 use crate::model::name::Name;
 use crate::model::payload::{Alias, Freshness, Location, Published, Validators};
 use crate::store::core::Core;
@@ -417,6 +418,16 @@ impl Store {
     /// Endpoints were sent so many bytes of this, held or not: files of later updates that are like it may come ahead of time.
     pub fn asked(&self, name: &Name, bytes: u64) {
         self.core.catalog.asked(name, bytes);
+    }
+
+    /// So many bytes of what `mark` means left for an address, asked for at a time. Waits for nothing, and costs no commit.
+    pub fn served(&self, address: IpAddr, mark: fleet::Mark, bytes: u64, at: Timestamp) {
+        self.core.served.note(address, mark, bytes, at);
+    }
+
+    /// A number that is another one after a payload came or went, in this process. Waits for nothing.
+    pub fn held_revision(&self) -> u64 {
+        self.core.sums.now().revision
     }
 
     /// The account of requests.

@@ -30,7 +30,7 @@ use crate::store::core::{
 use crate::store::counters::Counters;
 use crate::store::entries;
 use crate::store::error::{Error, is_full, is_read_only};
-use crate::store::fleet::{ContactTick, Gathered, States, StatesTick};
+use crate::store::fleet::{ContactTick, Gathered, Served, ServedTick, States, StatesTick};
 use crate::store::identity;
 use crate::store::index::{Health, Index};
 use crate::store::keys::Keys;
@@ -150,11 +150,13 @@ fn start(
     let ledger = Ledger::new(Arc::clone(&account), Arc::clone(&index), Arc::clone(&reads))?;
     let heard = Arc::new(Gathered::default());
     let states = Arc::new(States::default());
+    let served = Arc::new(Served::default());
     let ticks: Vec<Box<dyn Tick>> = vec![
         Box::new(RecencyTick::new(Arc::clone(&cache))),
         Box::new(LedgerTick::new(Arc::clone(&account))),
         Box::new(ContactTick::new(Arc::clone(&heard))),
         Box::new(StatesTick::new(Arc::clone(&states))),
+        Box::new(ServedTick::new(Arc::clone(&served), Arc::clone(&heard))),
     ];
     let writer = Writer::start(Arc::clone(&index), Arc::clone(&disk), layout.root().to_owned(), ticks)?;
     let core = Arc::new(Core {
@@ -186,6 +188,7 @@ fn start(
         catalog: crate::store::catalog::Shared::default(),
         heard,
         states,
+        served,
         buffers: Buffers::default(),
         looking: Arc::default(),
         next: AtomicU64::new(1),

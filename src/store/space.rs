@@ -105,12 +105,14 @@ impl Beside {
 #[derive(Debug, Default)]
 pub(crate) struct Sums(Mutex<Counted>);
 
-/// What is counted, in bytes but for `count`.
+/// What is counted, in bytes but for `count` and `revision`.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counted {
     pub(crate) payloads: u64,
     /// How many payloads.
     pub(crate) count: u64,
+    /// How often one of these two became another.
+    pub(crate) revision: u64,
     pub(crate) drafts: u64,
     pub(crate) quarantine: u64,
     /// Promised to what is on its way, and not written yet.
@@ -136,7 +138,12 @@ impl Sums {
 
     /// Changes several at one moment.
     pub(crate) fn change(&self, change: impl FnOnce(&mut Counted)) {
-        change(&mut self.lock());
+        let mut sums = self.lock();
+        let before = (sums.payloads, sums.count);
+        change(&mut sums);
+        if (sums.payloads, sums.count) != before {
+            sums.revision = sums.revision.wrapping_add(1);
+        }
     }
 
     /// The sums as the index has them: three rows, however many payloads there are.

@@ -100,6 +100,8 @@ pub(in crate::sync) async fn compare(work: &mut Work<'_>, microsoft: &Wsus) -> R
                 Some(newest) if identity.revision > newest => {
                     let why = format!("it is not what Microsoft publishes: its newest revision there is {newest}");
                     ledger.refuse(work, identity, why, false).await?;
+                    // No list names it any more: what was refused came in its place.
+                    work.catalog.ask_for(Identity { revision: newest, ..identity }).await?;
                     work.board.done(1);
                 }
                 Some(newest) => {

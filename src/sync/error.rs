@@ -80,6 +80,9 @@ pub enum Error {
     /// The store.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// It could not be written that it begins, so that the history does not have it.
+    #[error("the run could not begin, and is not in the history: {0}")]
+    NotBegun(Box<Error>),
     /// A fault of the program.
     #[error("{0}")]
     Broken(String),
@@ -111,6 +114,7 @@ impl Error {
             Self::Upstream(error) if error.fault() == Blame::Us => Fault::Us,
             Self::Upstream(_) | Self::Unsteady { .. } | Self::Stuck { .. } | Self::Spoilt { .. } => Fault::Upstream,
             Self::Store(_) => Fault::Disk,
+            Self::NotBegun(error) => error.fault(),
             Self::Broken(_) | Self::Filters { .. } | Self::Rendering { .. } => Fault::Us,
         }
     }
@@ -120,6 +124,7 @@ impl Error {
         match self {
             Self::Stopped | Self::Running | Self::Stuck { .. } | Self::Unsteady { .. } | Self::Spoilt { .. } => true,
             Self::Upstream(error) => error.is_retryable(),
+            Self::NotBegun(error) => error.is_retryable(),
             Self::Store(error) => matches!(error, store::Error::Busy { .. } | store::Error::Full { .. }),
             // Until a whole run has ended it goes as it went.
             Self::Early | Self::Filters { .. } | Self::NoComparison(_) | Self::Rendering { .. } | Self::Broken(_) => {

@@ -50,13 +50,13 @@ impl Runner {
             let (meant, others): (Vec<Refused>, Vec<Refused>) = page.into_iter().partition(is_meant);
             pardoned.left += others.iter().filter(|refused| refused.stays).count() as u64;
             let meant: Vec<Identity> = meant.iter().map(|refused| refused.identity).collect();
-            pardoned.identities.extend(catalog.pardon_all(meant).await?);
+            for (identity, is_asked) in catalog.pardon_all(meant).await? {
+                pardoned.identities.push(identity);
+                pardoned.asked += u64::from(is_asked);
+            }
             if is_last {
                 break;
             }
-        }
-        for identity in &pardoned.identities {
-            pardoned.asked += u64::from(catalog.number(*identity).await?.is_none());
         }
         Ok(pardoned)
     }

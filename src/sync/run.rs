@@ -1,6 +1,7 @@
 //! One run from its beginning to its end: steps 1 to 6 of this room's head.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio_util::sync::CancellationToken;
 
@@ -42,11 +43,20 @@ pub(in crate::sync) struct Work<'a> {
     pub(in crate::sync) cancel: CancellationToken,
     /// Revisions that the upstream takes in one question.
     pub(in crate::sync) at_once: u32,
+    /// A list had items that cannot be read, so that nothing is known of what they name.
+    has_bad_items: AtomicBool,
 }
 
 impl<'a> Work<'a> {
     pub(in crate::sync) fn new(shared: &'a Shared, board: Arc<Board>, cancel: CancellationToken) -> Self {
-        Self { shared, catalog: shared.store.catalog(), board, cancel, at_once: 0 }
+        Self {
+            shared,
+            catalog: shared.store.catalog(),
+            board,
+            cancel,
+            at_once: 0,
+            has_bad_items: AtomicBool::new(false),
+        }
     }
 
     /// The whole run. Begins anew where the upstream turns out to be another one than before.
@@ -210,6 +220,7 @@ impl<'a> Work<'a> {
         self.board.step(step, 0);
         let (named, listed) = self.until_stopped(self.shared.wsus.revisions(wanted, Vec::new())).await?;
         if listed.bad > 0 {
+            self.has_bad_items.store(true, Ordering::Relaxed);
             let first = listed.bad_told.first().map_or("", String::as_str);
             tracing::warn!(
                 upstream = self.shared.wsus.label(),
@@ -247,6 +258,14 @@ impl<'a> Work<'a> {
     /// Step 6.
     async fn tidy(&self) -> Result<(), Error> {
         self.board.step(Step::Tidying, 0);
+        if self.has_bad_items.load(Ordering::Relaxed) {
+            // What they name may be held from before: a run whose lists can all be read decides.
+            self.board.note(
+                "a list had items that cannot be read: what the upstream does not name any more stays for now"
+                    .to_owned(),
+            );
+            return self.until_stopped(self.catalog.sweep()).await;
+        }
         if self.catalog.settle_upstream().await? {
             tracing::info!(upstream = self.shared.wsus.label(), "the catalog is this upstream's now");
         }

@@ -29,6 +29,9 @@ pub(in crate::sync) struct Ended {
     reason: String,
 }
 
+/// The number of a run that could not begin.
+const NO_RUN: u64 = 0;
+
 /// Says on the board that the run is over, however it ended.
 struct Seen(Arc<Board>);
 
@@ -71,24 +74,21 @@ impl Runner {
             Some(microsoft) => format!("{}, compared with {}", in_words(&shared.upstream), microsoft.label()),
             None => in_words(&shared.upstream),
         };
-        self.catch_up().await?;
-        let catalog = shared.store.catalog();
-        // First: what a run left that died of a full disk must not keep this one from beginning. One that is stopped meanwhile begins
-        // all the same, so that the history tells of it and nobody takes it for missed.
-        let swept = tokio::select! {
-            biased;
-            () = cancel.cancelled() => false,
-            swept = catalog.sweep() => swept.map(|()| true)?,
-        };
         let mut note = RunNote {
             kind: order.kind,
             by: order.by,
             unauthenticated: shared.upstream.unauthenticated,
             ..RunNote::default()
         };
-        self.close_cut_off().await?;
-        let id = catalog.start_run_as(upstream.clone(), note.clone()).await?;
+        let catalog = shared.store.catalog();
+        let begun = self.write_down(&upstream, &note, cancel).await;
         let started = shared.clock.now();
+        let (id, swept) = begun.map_err(|error| {
+            let error = Error::NotBegun(Box::new(error));
+            let nothing = Board::new(NO_RUN, started, note.kind);
+            self.tell(NO_RUN, started, &upstream, &note, Outcome::Failed, &error.to_string(), &nothing);
+            error
+        })?;
         let board = Arc::new(Board::new(id, started, note.kind));
         *shared.board() = Some(Arc::clone(&board));
         let _seen = Seen(Arc::clone(&board));
@@ -132,6 +132,26 @@ impl Runner {
         ended?;
         written?;
         Ok((id, board.counts()))
+    }
+
+    /// Writes down that a run begins; its number, and whether what the one before it left behind is gone.
+    async fn write_down(
+        &self,
+        upstream: &str,
+        note: &RunNote,
+        cancel: &CancellationToken,
+    ) -> Result<(u64, bool), Error> {
+        self.catch_up().await?;
+        let catalog = self.shared.store.catalog();
+        // First: what a run left that died of a full disk must not keep this one from beginning. One that is stopped meanwhile begins
+        // all the same, so that the history tells of it and nobody takes it for missed.
+        let swept = tokio::select! {
+            biased;
+            () = cancel.cancelled() => false,
+            swept = catalog.sweep() => swept.map(|()| true)?,
+        };
+        self.close_cut_off().await?;
+        Ok((catalog.start_run_as(upstream.to_owned(), note.clone()).await?, swept))
     }
 
     /// Ends in the history what nobody ended, and tells of each: by now none of them is under way.

@@ -110,7 +110,29 @@ async fn groups_are_a_tree_and_endpoints_are_where_hand_word_or_rule_has_them() 
     let changed =
         change(pilot["id"].as_str().unwrap(), json!({ "below": "all", "test": false })).await["group"].clone();
     assert_eq!((&changed["path"], &changed["test"]), (&json!("Pilot"), &json!(false)));
-    ok(&plane, Method::DELETE, "/api/v1/groups/Pilot", Value::Null).await;
+    // Of two people the second is told, and changes nothing.
+    let seen = changed["revision"].clone();
+    let asked = |name: &str| json!({ "name": name, "revision": seen });
+    change("Pilot", asked("Trial")).await;
+    let told = refused(&plane, Method::POST, "/api/v1/groups/Trial", asked("Probe")).await;
+    assert!(told.contains("was changed meanwhile"), "{told}");
+    change("Trial", json!({ "name": "Pilot" })).await;
+    // A group that goes tells where its endpoints are now, and which rules it was a ring of.
+    let rule =
+        json!({ "name": "Fixes", "rings": [{ "group": "Pilot" }, { "group": "all" }], "like": { "enabled": false } });
+    ok(&plane, Method::POST, "/api/v1/rules", rule).await;
+    let told = ok(&plane, Method::DELETE, "/api/v1/groups/Pilot", Value::Null).await;
+    let notes = told["notes"].as_array().unwrap();
+    assert_eq!(notes[0], "1 endpoint in it by their own word or a rule is in unassigned now", "{told}");
+    assert!(notes[1].as_str().unwrap().contains("the rule \"Fixes\" does nothing any more"), "{told}");
+    ok(&plane, Method::DELETE, "/api/v1/rules/Fixes", Value::Null).await;
+    change("Contoso%2FBonn", json!({ "below": "Contoso" })).await;
+    let below = json!({ "name": "Hand", "below": "Contoso/Bonn" });
+    ok(&plane, Method::POST, "/api/v1/groups", below).await;
+    place(json!(["pc9.site.example"]), json!(["Hand"])).await;
+    let told = ok(&plane, Method::DELETE, "/api/v1/groups/Hand", Value::Null).await;
+    assert_eq!(told["notes"], json!(["1 endpoint put into it by hand is in Contoso/Bonn now"]));
+    place(json!(["pc9.site.example"]), json!([])).await;
     // What cannot be is refused in words that help.
     for (method, path, body, why) in [
         (Method::POST, "/api/v1/groups", json!({ "name": "a/b" }), "no slash"),
@@ -312,6 +334,16 @@ async fn licences_and_reviews_are_acts_of_their_own() {
     let (_, told) = review("in-test").await;
     assert!(told["notes"][0].as_str().unwrap().contains("it counts in Contoso"), "{told}");
     assert_eq!(plane.get("/api/v1/approvals").await["rows"][0]["review"], "in-test");
+    // What was said with a deadline while the review, and another licence, held it.
+    let group = json!({ "updates": ["KB5031234"], "groups": ["Contoso"], "deadline": "2099-01-01T00:00:00Z" });
+    let told = ok(&plane, Method::POST, "/api/v1/approvals", group).await;
+    assert!(told["notes"].to_string().contains("the deadline does not run"), "{told}");
+    let (_, told) = review("released").await;
+    let note = told["notes"][1].as_str().unwrap();
+    assert!(note.starts_with("KB5031234 is to be done in Contoso by 2099-01-01T00:00:0"), "{told}");
+    assert!(note.contains("Z; 2099-01-01T00:00:00") && note.contains("it is later by as long as"), "{told}");
+    let (_, told) = review("held").await;
+    assert_eq!(told["notes"].as_array().unwrap().len(), 1, "{told}");
     assert_eq!(review("perhaps").await.0, 400);
     plane.close().await;
 }

@@ -38,6 +38,10 @@ async fn a_rule_is_made_looked_at_run_and_removed() {
     assert_eq!(rings, [("Contoso/Pilot", 0), ("Contoso", 3), ("all", 7)]);
     assert!(told["effect"].as_str().unwrap().contains("rules enable"), "{told}");
     assert!(told["notes"][0].as_str().unwrap().contains("servers"), "{told}");
+    let small = "0 machines are established (first seen 7 days ago or more, and served) in the rings before ring 2, and its sample is 10";
+    for told in [told.clone(), plane.get(RULES).await, plane.get("/api/v1/rules/hot").await] {
+        assert!(told["notes"].to_string().contains(small), "{told}");
+    }
 
     // What it would do, and when each ring follows; nothing is done.
     assert_eq!(plane.get("/api/v1/rule-preview").await["rows"], json!([]), "it is off");

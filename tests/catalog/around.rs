@@ -1224,6 +1224,10 @@ async fn a_full_disk_ends_the_run_and_loses_nothing() {
     let told = error.to_string();
     let run = runner.history(None, 1).await.unwrap().remove(0);
     assert!(run.outcome == Outcome::Failed && run.reason == told && told.starts_with("full: "), "{run:?}");
+    let early = timeout(SOON, runner.run(&CancellationToken::new())).await.unwrap().unwrap_err();
+    assert!(matches!(&early, Error::NotBegun(why) if why.to_string().starts_with("full: ")), "{early}");
+    assert!(early.is_retryable());
+    assert_eq!(runner.history(None, 10).await.unwrap().len(), 1, "it could not be written down");
     disk.set_faults(Faults::default());
     let held: BTreeSet<Identity> = identities(&store).await;
     assert!(held.len() >= 80);

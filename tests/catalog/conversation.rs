@@ -637,6 +637,33 @@ async fn a_server_that_falls_silent_is_asked_again() {
     }
 }
 
+/// Three attempts, and one question in between for something that it gave before: nothing that would take longer, such as a list, and no
+/// halves.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_hangs_in_mid_documents_is_given_up_soon() {
+    let sim = sim(Character::Wsus);
+    let ids = list(&client(&sim).0, false).await.0;
+    for hang in [json!({ "delay_ms": 600_000 }), json!({ "bytes_per_second": 1 })] {
+        let (wsus, _folder) = client_with(&sim, |config| {
+            config.answer_timeout = SOON;
+            config.http.stall_timeout = Duration::from_millis(300);
+            config.parallel = 1;
+        });
+        sim.clear_faults();
+        sim.reset_log();
+        let mut order = json!({ "fault": "slow", "method": "GetUpdateData", "after": 2, "count": 1_000 });
+        for (key, value) in hang.as_object().unwrap() {
+            order[key] = value.clone();
+        }
+        sim.fault(&order).unwrap();
+        let error = timeout(SOON, all(&wsus, &ids[..100], 25)).await.unwrap().unwrap_err();
+        assert!(matches!(error, Error::Unavailable { method: Method::GetUpdateData, .. }), "{error}");
+        assert!(error.to_string().contains("what it gave before it does not give now either"), "{error}");
+        let asked = (count(&sim, "methods", "GetUpdateData"), count(&sim, "methods", "GetRevisionIdList"));
+        assert_eq!(asked, (2 + 3 + 1, 0), "{order}: {error}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_gives_up_leaves_no_task_behind() {
     let sim = sim(Character::Wsus);

@@ -5,8 +5,11 @@ use waystation::fleet::compliance::told::{Told, What};
 use waystation::fleet::registry::{Admission, Registered, Registry};
 use waystation::jobs::drawn::{Confirmed, Draws};
 use waystation::model::compliance::State as Stands;
-use waystation::model::deployment::Endpoint;
+use waystation::model::deployment::detection;
+use waystation::model::deployment::{Action, Endpoint, Said, Target};
 use waystation::model::drawn::{Terms, Turn};
+use waystation::model::policy::Group;
+use waystation::store::approvals::Saying;
 use waystation::store::fleet::{Bios, Os, Registration};
 
 use super::*;
@@ -35,9 +38,19 @@ struct Site {
 
 impl Site {
     fn on(dir: Arc<TempDir>, sim: &Sim, clock: Arc<HandClock>, terms: Arc<Mutex<Terms>>) -> Self {
+        Self::detecting(dir, sim, clock, terms, detection::Written::default())
+    }
+
+    fn detecting(
+        dir: Arc<TempDir>,
+        sim: &Sim,
+        clock: Arc<HandClock>,
+        terms: Arc<Mutex<Terms>>,
+        detection: detection::Written,
+    ) -> Self {
         let asked = Arc::clone(&terms);
         let drawn = Draws(Arc::new(move || *asked.lock().unwrap()));
-        let config = jobs::Config { drawn, ..jobs::Config::default() };
+        let config = jobs::Config { drawn, detection, ..jobs::Config::default() };
         let policy = mode(Mode::Approved);
         let node = Node::by(dir, sim, UpstreamKind::Wsus, policy, 1 << 40, clock.clone(), config);
         let reports = Compliance::new(&node.store);
@@ -165,5 +178,50 @@ async fn what_established_endpoints_miss_comes_within_the_day_and_what_is_large_
     site.terms.lock().unwrap().least = None;
     assert_eq!(site.node.jobs.look_at_missing().await.unwrap(), None);
     assert_eq!(site.node.plan().await.all.wanted.files, 0, "switched off, nothing is wanted for this reason");
+    site.node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_scans_do_not_bring_is_missed_by_nobody() {
+    let sim = sim(Character::Wsus, 31, 900);
+    let clock = HandClock::at(1_800_000_000_000);
+    let terms = Terms { least: Some(Severity::Critical), daily: u64::MAX, ask_above: u64::MAX };
+    // One classification of those that critical updates have.
+    let all = sim.deployable(&json!({}));
+    let of = |one: &Value| one["classification"].as_str().unwrap_or_default().to_owned();
+    let mut rated = all.as_array().unwrap().iter();
+    let mut rated: Vec<&Value> = rated
+        .by_ref()
+        .filter(|one| is_offered(one) && !is(one, "parts") && one["severity"] == "critical" && size_of(one) > 0)
+        .collect();
+    rated.sort_by_key(|one| id_of(one));
+    let detected = of(rated[0]);
+    let (within, beyond): (Vec<&Value>, Vec<&Value>) = rated.into_iter().partition(|one| of(one) == detected);
+    let ordered = *beyond.first().unwrap_or_else(|| panic!("all are {detected}"));
+    let detection = detection::Written { classifications: vec![detected], ..detection::Written::default() };
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let site = Site::detecting(dir, &sim, clock.clone(), Arc::new(Mutex::new(terms)), detection);
+    site.node.sync().await;
+    site.register(1).await;
+    let missing: Vec<&Value> = within.iter().chain(&beyond).copied().collect();
+    site.misses(1, &missing).await;
+    clock.advance(8 * DAY);
+    let superseded = |one: &&Value| one["superseded"] == true;
+    let wanted: BTreeSet<UpdateId> = within.iter().filter(|one| !superseded(one)).map(|one| id_of(one)).collect();
+    assert_eq!(site.turns().await.into_keys().collect::<BTreeSet<_>>(), wanted);
+
+    // Somebody has it looked for on all: scans bring it now, whatever is detected by itself.
+    let said = Said::Do { action: Action::PreDeploymentCheck, deadline: None };
+    let saying = Saying {
+        updates: vec![id_of(ordered)],
+        targets: vec![Target::Group(Group::ALL_ENDPOINTS)],
+        said,
+        all_files: false,
+        by: "ada".into(),
+        why: String::new(),
+    };
+    site.node.store.approvals().say(saying).await.unwrap();
+    let more = wanted.into_iter().chain([id_of(ordered)]).collect::<BTreeSet<_>>();
+    assert_eq!(site.turns().await.into_keys().collect::<BTreeSet<_>>(), more);
     site.node.close().await;
 }

@@ -1,7 +1,7 @@
 //! Simulated upstream, node, simulated agents: each machine comes to exactly what an evaluation of the upstream's own documents says that
 //! it needs, whatever people decide and a month brings, and installs what it was told to. `tools/e2e` does the same with a thousand.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use endpoint_sim::{Common, Crowd, Expected, Guid, Plan, Server, differs};
@@ -170,6 +170,26 @@ fn taken(sim: &Sim) -> (BTreeSet<Guid>, BTreeSet<Guid>) {
     (taken.into_iter().map(guid).collect(), licensed)
 }
 
+/// What the rule goes no further with.
+const STOP: Stop = Stop { percent: 5, sample: 10 };
+
+/// What that holds for, by what the machines themselves know.
+fn bad(pilot: &mut Crowd) -> BTreeSet<Guid> {
+    let mut tried: BTreeMap<Guid, (u32, u32)> = BTreeMap::new();
+    for agent in pilot.agents() {
+        for update in agent.verdict().installed {
+            tried.entry(update).or_default().0 += 1;
+        }
+        for update in agent.failed() {
+            tried.entry(*update).or_default().1 += 1;
+        }
+    }
+    let is_bad = |installed: u32, failed: u32| {
+        installed + failed >= STOP.sample && failed * 100 > u32::from(STOP.percent) * (installed + failed)
+    };
+    tried.into_iter().filter(|(_, (installed, failed))| is_bad(*installed, *failed)).map(|(update, _)| update).collect()
+}
+
 /// Runs the rules, and says what came of it.
 async fn rules(jobs: &Jobs) -> String {
     let view = jobs.run_rules(None, "kim").await.unwrap();
@@ -202,11 +222,11 @@ async fn rules_bring_ring_after_ring_what_did_not_fail() {
     node.store.approvals().change(Change::Add(entry), "kim".into()).await.unwrap();
     let listening = node.listen(|_| ()).await;
     let server = Server::find(&format!("http://{}", listening.addresses()[0]), None).unwrap();
-    let plan = Plan { machines: 16, seed: 31, at_once: 8, ..Plan::default() };
+    let plan = Plan { machines: 80, seed: 31, at_once: 16, ..Plan::default() };
     let mut common = Common::default();
     common.group = Some("Pilot".into());
     let mut pilot = Crowd::new(&server, &plan, &common);
-    let mut rest = Crowd::new(&server, &Plan { machines: 8, seed: 32, ..plan.clone() }, &Common::default());
+    let mut rest = Crowd::new(&server, &Plan { machines: 120, seed: 32, ..plan.clone() }, &Common::default());
     let (expected, _) = expected(&sim, &Decided::default());
     let none = BTreeSet::new();
     come_to(&mut pilot, &expected, &none).await;
@@ -220,7 +240,7 @@ async fn rules_bring_ring_after_ring_what_did_not_fail() {
         enabled: true,
         takes: Takes::default(),
         rings: vec![Ring { target: pilots, after: 0 }, Ring { target: Group::ALL_ENDPOINTS, after: 7 }],
-        stop: Some(Stop { percent: 0, sample: 1 }),
+        stop: Some(STOP),
         deadline: None,
     };
     let kept = node.store.rules().add(rule, "kim".into()).await.unwrap();
@@ -235,21 +255,24 @@ async fn rules_bring_ring_after_ring_what_did_not_fail() {
     // The pilots install, some of it fails, and they tell.
     let done = timeout(SOON, pilot.install()).await.unwrap();
     let failed: BTreeSet<Guid> = done.iter().flat_map(|done| &done.failed).map(|(id, _)| *id).collect();
-    assert!(!failed.is_empty() && failed.len() < free.len() / 2, "{} of {} failed", failed.len(), free.len());
-    pilot.agents().iter_mut().for_each(endpoint_sim::Agent::restart);
+    // Whether they restart first makes no difference: what waits for that went well.
+    pilot.agents().iter_mut().step_by(2).for_each(endpoint_sim::Agent::restart);
     pilot.scan().await.unwrap();
     pilot.report().await.unwrap();
+    let stopped = bad(&mut pilot);
+    assert!(!stopped.is_empty() && stopped.is_subset(&failed), "{} failed, {} stop", failed.len(), stopped.len());
+    assert!(stopped.len() < failed.len() && failed.len() <= free.len(), "a failure or two stop nothing");
     clock.advance(Duration::from_hours(24 * 7));
-    let good: BTreeSet<Guid> = free.difference(&failed).copied().collect();
-    assert_eq!(rules(&jobs).await, format!("{} approvals; {} stopped by failures", good.len(), failed.len()));
+    let good: BTreeSet<Guid> = free.difference(&stopped).copied().collect();
+    assert_eq!(rules(&jobs).await, format!("{} approvals; {} stopped by failures", good.len(), stopped.len()));
     assert_eq!(rules(&jobs).await, "nothing was due");
     come_to(&mut rest, &expected, &good).await;
 
     // Somebody says that it goes on; what waits for a licence does not.
     let resumed = jobs.resume_rule(&kept, BTreeSet::new(), "kim").await.unwrap();
     let resumed: BTreeSet<String> = resumed.stopped.iter().map(ToString::to_string).collect();
-    assert_eq!(resumed, failed.iter().map(ToString::to_string).collect());
-    assert_eq!(rules(&jobs).await, format!("{} approvals", failed.len()));
+    assert_eq!(resumed, stopped.iter().map(ToString::to_string).collect());
+    assert_eq!(rules(&jobs).await, format!("{} approvals", stopped.len()));
     come_to(&mut rest, &expected, &free).await;
     jobs.close().await;
     listening.drain(SOON).await;

@@ -696,6 +696,36 @@ async fn who_stops_it_holds_it_until_a_person_wants_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_person_began_and_failed_is_tried_again_by_itself() {
+    let sim = sim(Character::Wsus, 23, 400);
+    let wanted = files(&sim.deployable(&json!({})), critical);
+    let config = jobs::Config {
+        prefetch_rest: Duration::from_millis(1),
+        prefetch_later: Duration::from_secs(2),
+        ..jobs::Config::default()
+    };
+    let (dir, clock) = (Arc::new(tempfile::tempdir().unwrap()), Arc::new(SystemClock));
+    let node = Node::by(dir, &sim, UpstreamKind::Wsus, by_severity(Severity::Critical), 1 << 40, clock, config);
+    node.jobs.keep_house();
+    // So that the person is the first who begins one.
+    node.jobs.stop_prefetch("ada").unwrap();
+    causes(&node).await;
+    assert_eq!(node.jobs.prefetching().next, None);
+    sim.fault(&json!({ "fault": "content-404", "count": 10_000 })).unwrap();
+    let ended = node.job(Work::Prefetch).await;
+    assert_eq!(ended.state, State::Failed, "{:?}", ended.result);
+    until(&node, "it says when it is tried again", |_| node.jobs.prefetching().next.is_some()).await;
+    sim.clear_faults();
+    let is_again = |jobs: &[waystation::jobs::board::View]| {
+        jobs.first().is_some_and(|job| job.by == "the content policy" && !job.state.is_running())
+    };
+    until(&node, "the time begins another one", is_again).await;
+    assert_eq!(node.held().await, names(&wanted));
+    until(&node, "nothing is put off any more", |_| node.jobs.prefetching().next.is_none()).await;
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cause_that_a_job_has_seen_begins_no_other() {
     let sim = sim(Character::Wsus, 23, 400);
     sim.fault(&json!({ "fault": "content-404" })).unwrap();

@@ -1,5 +1,6 @@
 //! From what an agent reports over a socket to what the API says of it.
 
+use endpoint_sim::{Common, Crowd, Plan, Tells};
 use http_body_util::BodyExt as _;
 use prometheus_client::registry::Registry;
 use tower::ServiceExt as _;
@@ -7,10 +8,13 @@ use waystation::admin::bandwidth::Bandwidth;
 use waystation::admin::compliance::Reported;
 use waystation::admin::{Access, Handles, NodeFacts, Turns, router};
 use waystation::fleet::compliance::Compliance;
+use waystation::fleet::compliance::board::Board;
 use waystation::fleet::compliance::counters::Disbelief;
 use waystation::fleet::roster::Roster;
 use waystation::jobs::{self, Jobs};
-use waystation::model::compliance::Policy;
+use waystation::model::compliance::{Policy, State};
+use waystation::model::deployment::Endpoint;
+use waystation::store::fleet::standing::Held;
 
 use super::*;
 
@@ -295,6 +299,87 @@ async fn what_cannot_be_believed_is_counted_and_changes_nothing() {
         let more = site.compliance.counters().disbelieved_for(Foreign);
         assert_eq!(more, 1, "the recorded machine reports of itself");
     }
+    site.server.drain(SOON).await;
+    node.close().await;
+}
+
+/// How each update of a machine stands, by what it reported; and whether it waits for a restart.
+async fn stands(compliance: &Compliance, machine: &str) -> (BTreeMap<String, State>, bool) {
+    let endpoint = Endpoint(machine.parse().unwrap());
+    let look = move |board: &Board| {
+        let standing = &board.row(endpoint).unwrap().standing;
+        let name = |held: &Held| (board.known(held.number()).unwrap().id.to_string(), held.state());
+        (standing.held.iter().map(name).collect(), standing.restart > 0)
+    };
+    compliance.look(look).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn machines_that_report_as_recorded_ones_come_to_the_same_as_those_that_send_all_lists() {
+    let sim = sim(200);
+    let node = Node::below(&sim).await;
+    let site = Site::over(&node).await;
+    let face = endpoint_sim::Server::find(&format!("http://{}", site.server.addresses()[0]), None).unwrap();
+    let ids = offered(&sim).iter().map(|id| id.parse().unwrap()).collect();
+    node.store
+        .catalog()
+        .decide(ids, Deciding::Approve { all_files: false }, "kim".into(), String::new())
+        .await
+        .unwrap();
+    let (mut waited, mut failed) = (0, 0);
+    for (seed, tells) in [(41, Tells::All), (42, Tells::AsRecorded), (43, Tells::Late), (44, Tells::Never)] {
+        let mut common = Common::default();
+        common.tells = tells;
+        let plan = Plan { machines: 6, seed, at_once: 3, ..Plan::default() };
+        let mut crowd = Crowd::new(&face, &plan, &common);
+        while crowd.scan().await.unwrap().iter().any(|scan| scan.ordered.is_empty()) {}
+        crowd.report().await.unwrap();
+        let done = crowd.install().await;
+        crowd.report().await.unwrap();
+        let mut waits = Vec::new();
+        for agent in crowd.agents() {
+            let pending: BTreeSet<String> = agent.pending().iter().map(ToString::to_string).collect();
+            let (states, restart) = stands(&site.compliance, &agent.machine().id.to_string()).await;
+            let told = states.into_iter().filter(|(_, state)| *state == State::PendingRestart);
+            assert_eq!(
+                (told.map(|(id, _)| id).collect(), restart),
+                (pending.clone(), !pending.is_empty()),
+                "{tells:?}"
+            );
+            waited += pending.len();
+            waits.push(pending);
+            agent.restart();
+        }
+        // The node counts in seconds: the scan after the restart is in a later one.
+        let second = || SystemClock.now().ms() / 1000;
+        let restarted = second();
+        let mut scans = crowd.scan().await.unwrap();
+        while second() == restarted {
+            scans = crowd.scan().await.unwrap();
+        }
+        crowd.report().await.unwrap();
+        // What came of the restart the scan after it tells.
+        crowd.scan().await.unwrap();
+        crowd.report().await.unwrap();
+        for (((agent, scan), done), pending) in crowd.agents().iter().zip(scans).zip(done).zip(waits) {
+            let (states, restart) = stands(&site.compliance, &agent.machine().id.to_string()).await;
+            let never = tells == Tells::Never;
+            assert_eq!(restart, never && !pending.is_empty(), "{tells:?}");
+            let broke: BTreeSet<String> = done.failed.iter().map(|(id, _)| id.to_string()).collect();
+            failed += broke.len();
+            let should = |id: String, is_there| match is_there {
+                true if never && pending.contains(&id) => (id, State::PendingRestart),
+                true => (id, State::Installed),
+                false if broke.contains(&id) => (id, State::Failed),
+                false => (id, State::NotInstalled),
+            };
+            let installed = scan.verdict.installed.iter().map(|id| should(id.to_string(), true));
+            let needed = scan.verdict.needed.iter().map(|id| should(id.to_string(), false));
+            assert_eq!(states, installed.chain(needed).collect(), "{tells:?}");
+        }
+    }
+    assert!(waited > 3 && failed > 0, "{waited} waited for a restart, {failed} failed");
+    assert_eq!(site.compliance.check().await.unwrap(), Vec::<String>::new());
     site.server.drain(SOON).await;
     node.close().await;
 }

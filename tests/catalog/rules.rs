@@ -15,6 +15,7 @@ use waystation::fleet::registry::{Admission, Registry};
 use waystation::jobs::rules::{Looked, Which};
 use waystation::jobs::{self, Jobs};
 use waystation::model::compliance::State;
+use waystation::model::deployment::inherit::{Asked, Standing};
 use waystation::model::deployment::rules::{Ring, Rule, Step, Stop, Takes};
 use waystation::model::deployment::{Action, Endpoint, Review, Said, Target};
 use waystation::model::filter::known;
@@ -266,6 +267,50 @@ async fn a_review_holds_up_the_days_of_who_comes_next() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_deadline_begins_when_the_review_lets_what_the_rule_approved() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = Site::new(dir.path()).await;
+    site.put(1, "Contoso", ALL, |entry| entry.asks_review = true).await;
+    site.put(2, "Pilot", group(1), |entry| entry.is_test = true).await;
+    site.rule(|rule| {
+        rule.rings = vec![Ring { target: group(2), after: 0 }, Ring { target: group(3), after: 0 }];
+        rule.deadline = Some(3);
+    })
+    .await;
+    let review = async |review| {
+        site.store.approvals().review(vec![id(TWIN)], review, "kim".into(), String::new()).await.unwrap();
+    };
+    let until = async |of: u8| {
+        let words = site.store.approvals().words(vec![id(TWIN)]).await.unwrap().pop().unwrap();
+        let tree = site.store.approvals().tree().await.unwrap().groups;
+        match words.standing(Asked { endpoint: None, groups: &[group(of)], tree: &tree }) {
+            Standing::Ordered { deadline, .. } => {
+                deadline.map(|until| (until.since(site.clock.now()) + HOURS).as_secs() / 86_400)
+            }
+            _ => None,
+        }
+    };
+    let days = Some::<u64>;
+    site.run().await;
+    site.clock.advance(DAYS * 5);
+    assert_eq!(until(2).await, None, "nobody reviewed it");
+    review(Review::InTest).await;
+    assert_eq!(until(2).await, days(3));
+    site.run().await;
+    site.clock.advance(DAYS * 10);
+    review(Review::Released).await;
+    assert_eq!((until(2).await, until(3).await), (days(0), days(3)), "the pilots' deadline passed as it was told");
+    // A group that ceases to ask for reviews lets what they held.
+    review(Review::Held).await;
+    site.clock.advance(DAYS * 20);
+    site.put(1, "Contoso", ALL, |_| ()).await;
+    let tree = site.store.approvals().tree().await.unwrap().groups;
+    assert_eq!(tree.freed(group(3)), tree.freed(group(1)));
+    assert_eq!((until(2).await, until(3).await), (days(3), days(3)));
+    site.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn failures_of_established_machines_stop_the_next_ring_until_somebody_says_so() {
     use State::{Failed, Installed, NotInstalled, PendingRestart};
     let dir = tempfile::tempdir().unwrap();
@@ -319,6 +364,39 @@ async fn failures_of_established_machines_stop_the_next_ring_until_somebody_says
     assert!(site.approved().await.contains(&(TWIN, ALL)));
     let line = site.store.rules().history(None, 2).await.unwrap().pop().unwrap();
     assert_eq!((line.event, line.by.as_str(), line.text.as_str()), (Event::Resumed, "ada", "1 update: KB5031111"));
+    site.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pilot_smaller_than_the_sample_stops_it_too_and_what_had_it_before_says_nothing() {
+    use State::{Failed, Installed, NotInstalled};
+    let dir = tempfile::tempdir().unwrap();
+    let site = Site::new(dir.path()).await;
+    let kept = site.rule(|_| ()).await;
+    let pilots = async |site: &Site| site.jobs.pilots(&site.look().await).await.unwrap().remove(&kept.number);
+    for at in 1..=3 {
+        site.machine(at, 2).await;
+    }
+    assert_eq!(pilots(&site).await, Some(vec![0]), "nobody is established yet");
+    // These have both already.
+    for at in 4..=9 {
+        site.machine(at, 2).await;
+        site.reports(at, &[(TWIN, Installed), (OTHER, Installed)]).await;
+    }
+    site.clock.advance(HOURS);
+    site.run().await;
+    site.clock.advance(DAYS * 7);
+    assert_eq!(pilots(&site).await, Some(vec![9]));
+    for at in 4..=9 {
+        site.reports(at, &[(TWIN, Installed), (OTHER, Installed)]).await;
+    }
+    // All of those that tried the twin failed; of the other one one failed, and two have not tried it.
+    site.reports(1, &[(TWIN, Failed), (OTHER, NotInstalled)]).await;
+    site.reports(2, &[(TWIN, Failed), (OTHER, NotInstalled)]).await;
+    site.reports(3, &[(TWIN, Failed), (OTHER, Failed)]).await;
+    assert_eq!(site.run().await, "0 approvals; 2 stopped by failures");
+    let Some(Step::Stopped { ring: 1, tried }) = site.step(TWIN).await else { panic!("it is stopped") };
+    assert_eq!((tried.installed, tried.failed), (0, 3));
     site.close().await;
 }
 

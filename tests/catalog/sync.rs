@@ -52,10 +52,22 @@ impl Node {
     }
 
     fn made(dir: Arc<TempDir>, sim: &Sim, kind: UpstreamKind, chosen: Selection, extras: Extras) -> Self {
+        Self::told(dir, sim, kind, chosen, extras, |_| ())
+    }
+
+    fn told(
+        dir: Arc<TempDir>,
+        sim: &Sim,
+        kind: UpstreamKind,
+        chosen: Selection,
+        extras: Extras,
+        change: impl FnOnce(&mut waystation::upstream::wsus::Config),
+    ) -> Self {
         let store = small_store::open(&dir.path().join("data"));
         let mut config = conversation::config(&sim.url(), dir.path().to_owned());
         // Small, so that a run has many batches.
         config.batch_max = 25;
+        change(&mut config);
         let wsus = Wsus::new(config, &Governor::default()).unwrap();
         let chosen = Arc::new(move || chosen.clone());
         let runner = Runner::with(kind, &sim.url(), wsus, store.clone(), chosen, Arc::new(SystemClock), extras);
@@ -485,6 +497,32 @@ async fn a_run_that_fails_leaves_nothing_behind_but_what_it_committed() {
     let db = redb::Database::open(dir.path().join("data/node.redb")).unwrap();
     let blobs: redb::TableDefinition<'_, u64, &[u8]> = redb::TableDefinition::new("catalog-blobs.1");
     assert_eq!(db.begin_read().unwrap().open_table(blobs).unwrap().len().unwrap(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_hangs_in_mid_run_fails_it_and_keeps_what_came() {
+    let sim = sim(Character::Wsus, 21, 300);
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let (chosen, extras) = (Selection::default(), Extras::default());
+    let node = Node::told(dir, &sim, UpstreamKind::Wsus, chosen, extras, |config| {
+        config.http.stall_timeout = Duration::from_millis(300);
+    });
+    let order = json!({ "fault": "slow", "method": "GetUpdateData", "after": 6, "count": 1_000, "delay_ms": 600_000 });
+    sim.fault(&order).unwrap();
+    let error = node.run().await.unwrap_err();
+    assert_eq!(error.fault(), Fault::Upstream, "{error}");
+    let runs = node.runner.history(None, 1).await.unwrap();
+    assert_eq!((runs[0].outcome, runs[0].reason.clone()), (Outcome::Failed, error.to_string()));
+    assert!(error.to_string().contains("no answer within"), "{error}");
+    let kept: BTreeSet<Identity> = node.held().await.into_keys().collect();
+    assert!(!kept.is_empty(), "what came before it hung");
+    sim.clear_faults();
+    sim.reset_log();
+    node.run().await.unwrap();
+    let again = asked(&sim).into_iter().flatten().filter(|identity| kept.contains(identity)).count();
+    assert_eq!(again, 0, "what was committed is not asked for again");
+    assert_same(&node.held().await, &wanted(&sim, &json!({})), "once it answers");
+    node.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

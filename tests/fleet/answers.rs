@@ -331,10 +331,14 @@ fn approvals_licences_and_detection_make_what_is_ordered() {
     assert_eq!(waiting[1..], rest);
     assert_eq!(order::waiting(&graph, terms(&none)), [(id(50), [id(10)].into())].into());
     let going = order::ordered(&graph, terms(&accepted));
-    assert_eq!(going[0], order(10, Action::Install, Some(100), 9));
+    assert_eq!(
+        going[0],
+        order(10, Action::Install, Some(104), 9),
+        "its licence was accepted 4 ms after it was approved"
+    );
     assert_eq!(going[1..], rest);
     assert!(order::waiting(&graph, terms(&accepted)).is_empty());
     let view = View::new(&graph, &going, 10, None);
-    assert_eq!(view.entry(10).map(|entry| entry.deadline), Some(Some(at(100))));
+    assert_eq!(view.entry(10).map(|entry| entry.deadline), Some(Some(at(104))));
     assert_eq!(view.entry(11).map(|entry| (entry.deadline, entry.action)), Some((None, Action::Bundle)));
 }

@@ -254,17 +254,38 @@ async fn the_groups_stay_a_tree_and_what_is_gone_leaves_nothing_behind() {
     for wrong in [Group(id(77)), root, UNASSIGNED] {
         assert!(matches!(place(&[Group(id(3)), wrong]).await, Err(Error::Invalid { .. })));
     }
+    // Of two who saw the same the second is told.
+    let seen = approvals.tree().await.unwrap().revision(Group(id(3)));
+    let over = |name: &str| Change::PutOver(node(3, name, Group(id(1))), seen);
+    let revision = change(over("First")).await.unwrap().revision(Group(id(3)));
+    assert!(revision > seen);
+    let error = change(over("Second")).await.unwrap_err();
+    assert!(matches!(&error, Error::Invalid { what } if what.contains("changed meanwhile, by ada")), "{error}");
+    assert_eq!(change(over("First")).await.unwrap().revision(Group(id(3))), revision, "it is so already");
     let both = [Group(id(2)), Group(id(3))];
     assert_eq!((place(&both).await.unwrap(), place(&both).await.unwrap()), (2, 0));
     assert_eq!(approvals.placed(ends.clone()).await.unwrap(), [both, both]);
     // A group goes, and what was said for it.
     say(&approvals, &[1, 2], &[group(3), group(2), endpoint(3)], INSTALL).await;
     say(&approvals, &[1], &[Target::Group(UNASSIGNED)], INSTALL).await;
-    change(Change::Remove(Group(id(3)))).await.unwrap();
+    // Who was put into it is in the one above it by the same transaction.
+    let (tree, moved) = approvals.remove_group(Group(id(3)), "kim".into()).await.unwrap();
+    assert_eq!((tree.groups.get(Group(id(3))), moved), (None, 2));
+    assert_eq!(
+        approvals.placed(ends.clone()).await.unwrap(),
+        [[Group(id(2))], [Group(id(2))]],
+        "one of both was the other's"
+    );
     store.catalog().sweep().await.unwrap();
     let left: Vec<Target> = kept(&approvals).await.into_iter().map(|(_, target, ..)| target).collect();
     assert_eq!(left, [group(2), Target::Group(UNASSIGNED), endpoint(3), group(2), endpoint(3)]);
-    assert_eq!((place(&[]).await.unwrap(), place(&[]).await.unwrap()), (2, 0));
+    // Below the root they are where their own word or a rule has them.
+    change(Change::Remove(Group(id(2)))).await.unwrap();
+    change(Change::Add(node(4, "Alone", root))).await.unwrap();
+    place(&[Group(id(4))]).await.unwrap();
+    assert_eq!(approvals.remove_group(Group(id(4)), "kim".into()).await.unwrap().1, 2);
+    assert_eq!(approvals.placed(ends.clone()).await.unwrap(), [vec![], vec![]]);
+    assert_eq!((place(&[]).await.unwrap(), place(&[]).await.unwrap()), (0, 0));
     assert_eq!(approvals.placed(ends).await.unwrap(), [vec![], vec![]]);
     store.close().await.unwrap();
 }

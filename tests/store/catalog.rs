@@ -567,15 +567,57 @@ async fn what_one_upstream_spoils_another_one_may_send() {
     refuse(&catalog, identity(1, 7), "half a document").await;
     assert_eq!(named(&catalog, "all", &[identity(1, 7)]).await, 0);
     catalog.begin_upstream(microsoft()).await.unwrap();
-    assert_eq!(named(&catalog, "all", &[identity(1, 7), identity(2, 7), identity(3, 1)]).await, 2);
-    import(&catalog, vec![small(update(3, 1))]).await;
+    assert_eq!(named(&catalog, "all", &[identity(1, 7), identity(2, 7), identity(3, 1)]).await, 3);
+    let genuine = import(&catalog, vec![small(update(3, 1)), small(update(2, 7))]).await;
+    assert!(genuine.refused.is_empty(), "a comparison with the publisher does not bind it: {:?}", genuine.refused);
     refuse(&catalog, identity(1, 7), "a proxy had a bad hour").await;
     assert!(catalog.settle_upstream().await.unwrap());
     assert_eq!(catalog.prune(None).await.unwrap(), 0, "what is held in the place of what was refused stays");
-    for at in [1, 2] {
-        assert!(catalog.number(identity(at, 6)).await.unwrap().is_some());
-        assert!(catalog.current(id(at)).await.unwrap().is_some(), "{at}");
+    for (at, revision) in [(1, 6), (2, 7)] {
+        let current = catalog.current(id(at)).await.unwrap();
+        assert_eq!((current, current.is_some()), (catalog.number(identity(at, revision)).await.unwrap(), true), "{at}");
     }
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_comparison_refused_binds_whoever_is_not_the_publisher() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let catalog = store.catalog();
+    catalog.begin_upstream(wsus()).await.unwrap();
+    import(&catalog, vec![small(update(1, 6)), small(update(2, 6))]).await;
+    catalog.refuse(identity(1, 7), "differs from Microsoft's".into()).await.unwrap();
+    let another = Upstream { address: "https://other.example".into(), unauthenticated: false, ..wsus() };
+    catalog.begin_upstream(another).await.unwrap();
+    assert_eq!(named(&catalog, "all", &[identity(1, 7), identity(2, 6)]).await, 1, "2/6 from who proves itself");
+    let again = import(&catalog, vec![small(update(1, 7))]).await;
+    assert_eq!(again.refused.len(), 1, "sent unasked it is refused as well");
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_refused_keeps_no_place_from_what_is_genuine() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let catalog = store.catalog();
+    catalog.begin_upstream(wsus()).await.unwrap();
+    import(&catalog, vec![small(update(1, 5))]).await;
+    import(&catalog, vec![small(update(1, 999))]).await;
+    catalog.refuse(identity(1, 999), "Microsoft's newest is 5".into()).await.unwrap();
+    catalog.ask_for(identity(1, 5)).await.unwrap();
+    let wanted = async || {
+        let (set, _) = catalog.list_again().await.unwrap();
+        catalog.wanted(set, None, 10).await.unwrap()
+    };
+    assert_eq!(wanted().await, [identity(1, 5)], "no list names it any more");
+    let applied = import(&catalog, vec![small(update(1, 5))]).await;
+    assert_eq!((applied.left_out, applied.changed), (0, 1));
+    let current = catalog.current(id(1)).await.unwrap();
+    assert_eq!((current, current.is_some()), (catalog.number(identity(1, 5)).await.unwrap(), true));
+    assert_eq!(named(&catalog, "all", &[identity(1, 999)]).await, 0, "what was refused stays away");
+    catalog.ask_for(identity(1, 5)).await.unwrap();
+    assert!(wanted().await.is_empty(), "what is current is not asked for");
     store.close().await.unwrap();
 }
 
@@ -1094,6 +1136,8 @@ struct Model {
     wanted: BTreeSet<Identity>,
     /// Refused for good, while it was held.
     refused: BTreeSet<Identity>,
+    /// The revision that counts, of each update.
+    newest: BTreeMap<UpdateId, Identity>,
 }
 
 impl Model {
@@ -1116,7 +1160,7 @@ impl Model {
     }
 
     fn current(&self, of: UpdateId) -> Option<Identity> {
-        self.held.keys().filter(|one| one.id == of).max().copied()
+        self.newest.get(&of).copied()
     }
 
     fn is_member(&self, one: Identity) -> bool {
@@ -1129,11 +1173,17 @@ impl Model {
         if self.refused.contains(&one) {
             return;
         }
-        if self.held.get(&one).is_some_and(|known| known.salt == salt) {
+        let before = self.current(one.id);
+        let is_newest = before.is_none_or(|before| one >= before || self.refused.contains(&before));
+        let is_as_it_was = (before == Some(one)) == is_newest;
+        if is_as_it_was && self.held.get(&one).is_some_and(|known| known.salt == salt) {
             return;
         }
-        if self.current(one.id).is_some_and(|current| current > one) && !self.is_member(one) {
+        if !is_newest && !self.is_member(one) {
             return;
+        }
+        if is_newest {
+            self.newest.insert(one.id, one);
         }
         self.held.insert(one, Known { update: update.clone(), salt });
         let missing: Vec<_> = update.members().filter(|member| self.may_come(*member)).collect();

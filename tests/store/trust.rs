@@ -275,6 +275,11 @@ async fn what_a_definition_update_pushed_out_is_listed_again_when_that_is_refuse
     catalog.refuse(identity(2, 1), "it differs".into()).await.unwrap();
     assert_eq!(anchor().await, None, "the list comes whole");
     assert_eq!(named(&catalog, "every", &[identity(1, 1)]).await, 1, "and brings what had gone");
+    import(&catalog, vec![definition(1), definition(2)]).await;
+    assert_eq!(catalog.let_go(vec![id(1)], true, None).await.unwrap(), 1);
+    assert_eq!(named(&catalog, "one", &[identity(1, 1)]).await, 0);
+    catalog.begin_upstream(microsoft()).await.unwrap();
+    assert_eq!(named(&catalog, "one", &[identity(1, 1)]).await, 1, "another upstream may have it in earnest");
     store.close().await.unwrap();
 }
 

@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
 
-use crate::admin::approvals::{say, shorts};
+use crate::admin::approvals::{deadlines, say, shorts};
 use crate::admin::error::Problem;
 use crate::admin::extract::Given;
 use crate::admin::groups::EFFECT;
@@ -92,6 +92,18 @@ pub async fn accept(
     let accepted = handles.store.approvals().accept(eulas.clone(), by.clone()).await?;
     tracing::info!(by, licences = eulas.len(), accepted, "licences were accepted");
     handles.jobs.rules_changed();
+    let tree = handles.store.approvals().tree().await?;
+    let mut notes = vec![];
+    if accepted > 0 {
+        let mut held = Vec::new();
+        for short in shorts(&handles.store.catalog(), deadlines::dated(&handles).await?).await?.into_values() {
+            let whole = handles.store.catalog().whole(short.identity).await?;
+            if whole.eulas.iter().any(|eula| eulas.contains(eula)) {
+                held.push(short.identity.id);
+            }
+        }
+        notes = deadlines::notes(&handles, &tree, held).await?;
+    }
     let licences = eulas.into_iter().map(|eula| eula.to_string()).collect();
-    Ok(Json(view::Accepted { accepted, licences, effect: EFFECT.to_owned() }))
+    Ok(Json(view::Accepted { accepted, licences, effect: EFFECT.to_owned(), notes }))
 }

@@ -13,7 +13,7 @@ use axum::extract::State;
 use http::StatusCode;
 
 use crate::admin::approvals::waits::{self, Known};
-use crate::admin::approvals::{ACTIONS, NOT_APPROVED, REVIEWS};
+use crate::admin::approvals::{ACTIONS, NOT_APPROVED, REVIEWS, deadlines};
 use crate::admin::error::Problem;
 use crate::admin::extract::Given;
 use crate::admin::groups::{self, EFFECT, who};
@@ -22,7 +22,7 @@ use crate::admin::updates::find;
 use crate::admin::view::approvals as view;
 use crate::admin::{Caller, Handles};
 use crate::base::time::Timestamp;
-use crate::model::deployment::{Action, Said, Target};
+use crate::model::deployment::{Action, Review, Said, Target};
 use crate::model::update::{Update, UpdateId};
 use crate::model::windows::Role;
 use crate::store::approvals::{Saying, Tree};
@@ -163,6 +163,7 @@ async fn told(
     changed: u64,
 ) -> Result<view::Said, Problem> {
     let (waits, mut notes) = waits::of(handles, tree, known, targets, said).await?;
+    let is_held = waits.iter().flatten().any(|word| matches!(*word, "licence" | "review"));
     let row = |(one, waits): (&Known, Vec<&str>)| view::SaidOf {
         id: one.short.identity.id.to_string(),
         title: one.short.title.clone(),
@@ -170,18 +171,35 @@ async fn told(
     };
     let rows = known.iter().zip(waits).map(row).collect();
     if let Said::Do { deadline: Some(deadline), .. } = said {
-        let servers = servers(handles, tree, targets).await?;
-        if servers.many > 0 {
-            let (many, some) = (servers.many, servers.names.join(", "));
-            let (what, more) =
-                (if many == 1 { "server" } else { "servers" }, if many > servers.names.len() { ", ..." } else { "" });
-            notes.push(format!(
-                "{many} {what} among them ({some}{more}), by what they say of themselves: where it is needed there, it is installed by \
-                 {deadline} whatever they do then, with the restart that it wants; leave the deadline out for groups that have servers"
-            ));
+        if is_held {
+            notes.push(
+                "as long as a licence or a review holds it back, the deadline does not run: it is later by that"
+                    .to_owned(),
+            );
         }
+        notes.extend(servers_note(handles, tree, targets, &deadline.to_string()).await?);
     }
     Ok(view::Said { changed, rows, effect: EFFECT.to_owned(), notes })
+}
+
+/// The warning where servers are among those who are to do something by a time.
+pub(super) async fn servers_note(
+    handles: &Handles,
+    tree: &Tree,
+    targets: &[Target],
+    deadline: &str,
+) -> Result<Option<String>, Problem> {
+    let servers = servers(handles, tree, targets).await?;
+    if servers.many == 0 {
+        return Ok(None);
+    }
+    let (many, some) = (servers.many, servers.names.join(", "));
+    let (what, more) =
+        (if many == 1 { "server" } else { "servers" }, if many > servers.names.len() { ", ..." } else { "" });
+    Ok(Some(format!(
+        "{many} {what} among them ({some}{more}), by what they say of themselves: where it is needed there, it is installed by {deadline} \
+         whatever they do then, with the restart that it wants; leave the deadline out for groups that have servers"
+    )))
 }
 
 /// Servers that are named in a warning.
@@ -278,7 +296,7 @@ pub async fn review(
     let approvals = handles.store.approvals();
     let shorts = updates(&handles, &asked.updates).await?;
     let ids: Vec<UpdateId> = shorts.iter().map(|short| short.identity.id).collect();
-    let changed = approvals.review(ids, state, by.clone(), asked.why).await?;
+    let changed = approvals.review(ids.clone(), state, by.clone(), asked.why).await?;
     tracing::info!(by, updates = shorts.len(), changed, ?state, "a review went on");
     handles.jobs.rules_changed();
     let tree = approvals.tree().await?;
@@ -290,7 +308,11 @@ pub async fn review(
     } else {
         format!("it counts in {}, and below", asks.into_iter().take(10).collect::<Vec<_>>().join(", "))
     };
+    let mut notes = vec![note];
+    if state != Review::Held {
+        notes.extend(deadlines::notes(&handles, &tree, ids).await?);
+    }
     let row = |short: Summary| view::SaidOf { id: short.identity.id.to_string(), title: short.title, waits: vec![] };
     let rows = shorts.into_iter().map(row).collect();
-    Ok(Json(view::Said { changed, rows, effect: EFFECT.to_owned(), notes: vec![note] }))
+    Ok(Json(view::Said { changed, rows, effect: EFFECT.to_owned(), notes }))
 }

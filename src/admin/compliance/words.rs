@@ -11,6 +11,7 @@ use crate::admin::updates::words::severity;
 use crate::admin::view::{Time, compliance as view};
 use crate::base::time::Timestamp;
 use crate::fleet::compliance::ask::{Class, Line, Place, Seen, Stands, Summary as Totals};
+use crate::fleet::compliance::evidence::Evidence;
 use crate::fleet::compliance::facts::Licence;
 use crate::fleet::compliance::policies::Breach;
 use crate::fleet::compliance::totals::SEVERITIES;
@@ -174,7 +175,7 @@ pub(super) fn endpoint(seen: &Seen, name: Option<String>, scope: &Scope) -> view
 }
 
 /// An update on an endpoint.
-pub(super) fn stands(one: &Stands, short: Option<&Summary>) -> view::Stands {
+pub(super) fn stands(one: &Stands, short: Option<&Summary>, found: Option<&Evidence>) -> view::Stands {
     view::Stands {
         update: one.update.to_string(),
         title: short.map(|short| short.title.clone()),
@@ -185,6 +186,11 @@ pub(super) fn stands(one: &Stands, short: Option<&Summary>) -> view::Stands {
         missing_since: one.missing_since.map(Time),
         error: one.code.map(code),
         eula: one.licence.word().to_owned(),
+        evidence: found.map(|found| found.behind.word().to_owned()),
+        sent_files: found.map_or(0, |found| found.files),
+        sent_bytes: found.map_or(0, |found| found.bytes),
+        sent_first: found.and_then(|found| found.between).map(|(first, _)| Time(first)),
+        sent_last: found.and_then(|found| found.between).map(|(_, last)| Time(last)),
     }
 }
 

@@ -46,6 +46,7 @@ pub(super) fn whole(roster: &Roster, row: &Row, history: Vec<Event>) -> view::Wh
         last_files: row.contacts.last(Contact::Content).map(Time),
         contested_by: row.record.contests.iter().map(contest).collect(),
         history: history.into_iter().map(event).collect(),
+        says_it_has: None,
     }
 }
 

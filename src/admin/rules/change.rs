@@ -116,6 +116,7 @@ async fn changed(handles: &Handles, kept: &Kept) -> Result<Json<view::Changed>, 
     let categories = handles.store.catalog().tree().await?;
     let mut notes = warnings(&kept.rule);
     notes.extend(told::notes(&looked));
+    notes.extend(told::small_pilots(handles, &looked).await?);
     let rule = looked.rules.first().map(|of| told::rule(&looked, &categories, of));
     let effect = if kept.rule.enabled {
         format!("a running node begins with it at once; {}", effect())

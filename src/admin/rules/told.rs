@@ -142,6 +142,11 @@ fn at(looked: &Looked, of: &Of, row: &Row) -> view::At {
         Step::Releases { deadline, .. } => {
             let until = deadline.map(|deadline| format!(", to be installed by {deadline}")).unwrap_or_default();
             let waits = if waits.is_empty() { waits } else { format!("; not offered before {waits}") };
+            let waits = if until.is_empty() || waits.is_empty() {
+                waits
+            } else {
+                format!("{waits}, the deadline later by that")
+            };
             format!("{ring} gets it at the next run{until}{waits}")
         }
         Step::Waits { until, .. } => format!("{ring} gets it from {until} on"),
@@ -172,6 +177,33 @@ fn at(looked: &Looked, of: &Of, row: &Row) -> view::At {
         installed: row.tried.installed,
         failed: row.tried.failed,
     }
+}
+
+/// Where rules have too few machines before a ring to come to their sample, in words.
+pub(super) async fn small_pilots(handles: &Handles, looked: &Looked) -> Result<Vec<String>, Problem> {
+    let pilots = handles.jobs.pilots(looked).await?;
+    let mut notes = Vec::new();
+    for of in looked.rules.iter().filter(|of| of.lost.is_empty()) {
+        let (Some(stop), Some(pilots)) = (of.kept.rule.stop, pilots.get(&of.kept.number)) else { continue };
+        // The first ring that follows has the fewest before it.
+        let Some((at, many)) = pilots.iter().enumerate().find(|(_, many)| **many < stop.sample) else { continue };
+        let (name, ring) = (&of.kept.rule.name, at + 2);
+        let machines = if *many == 1 { "1 machine is".to_owned() } else { format!("{many} machines are") };
+        let then = if *many == 0 {
+            "nobody whose failures count tries anything before that".to_owned()
+        } else {
+            format!(
+                "more than {} percent of all of them that need an update have to fail for a stop, those that have not tried it counted too",
+                stop.percent
+            )
+        };
+        notes.push(format!(
+            "{name:?}: {machines} established (first seen 7 days ago or more, and served) in the rings before ring {ring}, and its sample is \
+             {}: {then}",
+            stop.sample
+        ));
+    }
+    Ok(notes)
 }
 
 /// What should be known of what the rules are at.
@@ -218,6 +250,7 @@ pub(super) async fn shown(
 ) -> Result<view::Shown, Problem> {
     let categories = handles.store.catalog().tree().await?;
     let mut shown = view::Shown { effect: effect(), notes: notes(looked), ..view::Shown::default() };
+    shown.notes.extend(small_pilots(handles, looked).await?);
     for of in &looked.rules {
         shown.rules.push(rule(looked, &categories, of));
         for row in of.rows.iter().filter(|row| is_told(row) && is_wanted(row)) {

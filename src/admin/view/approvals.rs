@@ -30,7 +30,7 @@ pub struct Approval {
     pub target_name: String,
     /// `install`, `optional-install`, `uninstall`, `detect-only`, `not-approved`; `declined` is for all, and above all others.
     pub action: String,
-    /// Until when.
+    /// Until when, as it was said; where a licence or a review held the update longer, later by as much.
     pub deadline: Option<Time>,
     /// With the files that endpoints read in parts.
     pub all_files: bool,
@@ -176,4 +176,6 @@ pub struct Accepted {
     pub licences: Vec<String>,
     /// When it takes effect.
     pub effect: String,
+    /// What deadlines follow.
+    pub notes: Vec<String>,
 }

@@ -227,6 +227,23 @@ pub struct Stands {
     pub error: Option<String>,
     /// `required` where a licence, its own or that of a part, must be accepted before it is offered; `accepted` where all were; else `none`.
     pub eula: String,
+    /// What stands behind it where it says that it has the files (`downloaded`, `installed`, `pending-restart`): `corroborated` where this node
+    /// sent enough of one of them to its address while nobody else was heard of from there, `from-its-address` where others were, `self-reported`
+    /// where there is its word alone.
+    #[serde(default)]
+    pub evidence: Option<String>,
+    /// Files of the update of which this node sent something there.
+    #[serde(default)]
+    pub sent_files: u64,
+    /// Bytes of them, what was asked for twice counted twice.
+    #[serde(default)]
+    pub sent_bytes: u64,
+    /// When the first of these was asked for.
+    #[serde(default)]
+    pub sent_first: Option<Time>,
+    /// When the last of these was asked for.
+    #[serde(default)]
+    pub sent_last: Option<Time>,
 }
 
 /// A state that became another one.

@@ -76,6 +76,20 @@ pub struct Whole {
     pub contested_by: Vec<Contest>,
     /// What happened to it, the oldest first.
     pub history: Vec<Event>,
+    /// What stands behind what it says of updates that it has; absent where that was not asked.
+    #[serde(default)]
+    pub says_it_has: Option<Claims>,
+}
+
+/// Updates that an endpoint says it downloaded or installed, by what stands behind that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claims {
+    /// This node sent files of them to its address, while nobody else was heard of from there.
+    pub corroborated: u64,
+    /// It did so while others were.
+    pub from_its_address: u64,
+    /// There is its word alone.
+    pub self_reported: u64,
 }
 
 /// A machine that came with the id of another one.

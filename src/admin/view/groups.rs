@@ -40,6 +40,8 @@ pub struct Group {
     pub by: Option<String>,
     /// When.
     pub at: Option<Time>,
+    /// Another number after each change of it; 0 for all endpoints and the unassigned.
+    pub revision: u64,
 }
 
 /// `POST /api/v1/groups`: a new group.
@@ -87,6 +89,9 @@ pub struct ChangeRequest {
     /// All its rules, in place of those that it has.
     #[serde(default)]
     pub rules: Option<Vec<String>>,
+    /// The [`Group::revision`] in which it was looked at: where somebody changed it since then, nothing is changed.
+    #[serde(default)]
+    pub revision: Option<u64>,
 }
 
 /// What came of a change.
@@ -96,6 +101,8 @@ pub struct Changed {
     pub group: Option<Group>,
     /// When it takes effect.
     pub effect: String,
+    /// Of a group that is gone: where its endpoints are now, and which rules it was a ring of.
+    pub notes: Vec<String>,
 }
 
 /// `POST /api/v1/groups/place`.

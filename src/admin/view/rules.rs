@@ -15,6 +15,8 @@ pub struct Rules {
     pub next_at: Option<Time>,
     /// Why the last look or run did not end well.
     pub failed: Option<String>,
+    /// What should be known of them.
+    pub notes: Vec<String>,
 }
 
 /// A rule.

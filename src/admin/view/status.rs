@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::admin::view::{Job, Time, bandwidth, policy};
+use crate::admin::view::{Job, Time, bandwidth, compliance, policy};
 use crate::model::report::HostHealth;
 
 /// `GET /api/v1/status`.
@@ -37,6 +37,10 @@ pub struct Status {
     /// Which files of updates are brought ahead of time; absent where the node has no catalog.
     #[serde(default)]
     pub content: Option<policy::ContentState>,
+    /// What a machine that scans for the first time must evaluate; absent before the first endpoint has registered, and where it is not made
+    /// out within two seconds.
+    #[serde(default)]
+    pub newcomer: Option<compliance::Newcomer>,
 }
 
 /// The scheduled scrub: everything read against its proofs, slowly.

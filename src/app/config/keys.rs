@@ -236,7 +236,8 @@ table! {
         kind: UpstreamKind = text("microsoft"), Restart;
         /// The base URL of the WSUS server or the parent.
         url: Urls = list(&[]), Restart;
-        /// "global" asks through [proxy], "none" directly, a URL through that proxy.
+        /// "global" asks through [proxy], "none" directly, a URL through that proxy, which is told the user and password of [proxy]
+        /// only where it is the one that `proxy.url` names.
         proxy: ProxyChoice = text("global"), Restart;
         /// Files (PEM) with further certificate authorities that are trusted, beside the system's: what a proxy that
         /// opens TLS needs.

@@ -116,17 +116,27 @@ pub(crate) fn proxy(typed: &Typed) -> Result<upstream::Proxy, ConfigError> {
     through(typed, &typed.upstream.proxy)
 }
 
-/// The proxy of a choice; a URL is told the user of `[proxy]` too.
+/// The proxy of a choice. The user of `[proxy]` and the password go to that proxy alone: another one may be named while the node runs,
+/// by somebody who does not know them.
 fn through(typed: &Typed, choice: &ProxyChoice) -> Result<upstream::Proxy, ConfigError> {
     let proxy = &typed.proxy;
     let url = match choice {
         ProxyChoice::None => return Ok(upstream::Proxy::default()),
         ProxyChoice::Global => proxy.url.0.clone(),
+        ProxyChoice::Url(url) if !proxy.url.0.as_ref().is_some_and(|known| is_same_server(known, url)) => {
+            let (url, no_proxy) = (Some(url.clone()), proxy.no_proxy.0.clone());
+            return Ok(upstream::Proxy { url, no_proxy, ..upstream::Proxy::default() });
+        }
         ProxyChoice::Url(url) => Some(url.clone()),
     };
     let password = password(typed, "proxy.password_file", proxy.password_file.0.as_deref())?;
     let username = (!proxy.username.0.is_empty()).then(|| proxy.username.0.clone());
     Ok(upstream::Proxy { url, username, password, no_proxy: proxy.no_proxy.0.clone() })
+}
+
+/// Whether two addresses of proxies are of one server that is spoken to in one way.
+fn is_same_server(one: &str, other: &str) -> bool {
+    one.trim_end_matches('/').eq_ignore_ascii_case(other.trim_end_matches('/'))
 }
 
 /// The proxy that the sync service is asked through: that of the origins, or its own.
@@ -239,6 +249,7 @@ pub(crate) fn jobs(typed: &Typed, store: &str) -> jobs::Config {
         definitions: definitions(typed).schedule(&schedule),
         sync: schedule,
         content: fixed(content(typed)),
+        detection: detection(typed),
         seed: seed(store),
         ..jobs::Config::default()
     }
@@ -513,6 +524,9 @@ mod tests {
             [way(out, "kim"), way(other, "sync")]
         );
         assert_eq!(with(&[("upstream.proxy", "none")]), [way("", ""), way("", "")]);
+        // Whoever names another proxy does not get the password of this one.
+        assert_eq!(with(&[("upstream.proxy", other)]), [way(other, ""), way(other, "")]);
+        assert_eq!(with(&[("upstream.proxy", "HTTP://out:3128/")])[0].1, "kim");
         assert_eq!(
             with(&[("upstream.proxy", "none"), ("sync.proxy", "global"), ("sync.proxy_username", "sync")]),
             [way("", ""), way(out, "sync")]

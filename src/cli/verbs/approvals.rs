@@ -69,7 +69,9 @@ What is not named stays. Rules that are given take the place of all that it has.
 Examples:
   waystation groups remove Contoso/Berlin/Pilot
 
-Its endpoints are from then on where they are without it.")]
+Endpoints that were put into it are in the group above it from then on; those
+that were in it by their own word or a rule are where they are without it. The
+answer says how many are where, and which rules it was a ring of.")]
     Remove {
         /// Name, path or id
         #[arg(value_name = "GROUP")]
@@ -178,8 +180,10 @@ What is said for an endpoint counts before its groups, and what is said for a
 group holds for all below it until something nearer says otherwise. A decline
 (`waystation updates decline`) is above all of it. Without --deadline the
 endpoint installs it when its own policy has it do so; by one it does so at that
-time whatever happens then, servers too. It takes effect at the next scan of
-each endpoint.")]
+time whatever happens then, servers too. A bare day ends at midnight in UTC,
+wherever the node and the endpoint are. A deadline does not run as long as a
+licence or a review holds the update back: it is later by that. It takes effect
+at the next scan of each endpoint.")]
     Set {
         /// Ids, beginnings of ids, or KBs
         #[arg(value_name = "ID|KB", required = true)]
@@ -234,7 +238,10 @@ Where a group, or one above it, asks for a review (`waystation groups change
 Contoso --review on`), what is approved takes effect there once that lets it:
 held       nowhere; so is what nobody reviewed
 in-test    in groups that are there for trying out (--test on), and below them
-released   everywhere")]
+released   everywhere
+
+A deadline that was said before is later by as long as the review held the
+update back; the answer says by when it is to be installed.")]
     Review {
         /// Ids, beginnings of ids, or KBs
         #[arg(value_name = "ID|KB", required = true)]

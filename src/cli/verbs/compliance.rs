@@ -48,11 +48,18 @@ Examples:
     #[command(after_help = "\
 Examples:
   waystation compliance show pc17.site.example
-  waystation compliance show e1da06a3-5601-43c9-bac3-52d5db701494 --json")]
+  waystation compliance show e1da06a3-5601-43c9-bac3-52d5db701494 --json
+  waystation compliance show pc17.site.example --csv
+
+Beside what it says of itself stands what this node saw of it: whether bytes of
+the update's files were sent to its address.")]
     Show {
         /// Its client id, or the name that it registered with (the first part of it, where no other has the same)
         #[arg(value_name = "ENDPOINT")]
         endpoint: String,
+        /// The states of its updates, as CSV
+        #[arg(long)]
+        csv: bool,
     },
     /// See and change what the endpoints of a group must keep to
     #[command(

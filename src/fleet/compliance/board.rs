@@ -51,9 +51,16 @@ pub struct Row {
     pub standing: Standing,
     /// What that comes to.
     pub tally: Tally,
+    /// Of the board, when something of it changed last.
+    revision: u64,
 }
 
 impl Row {
+    /// A number that is another one after anything changed that it told, or of what counts of that.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
     pub(super) fn count(&self, totals: &mut Totals, sign: Sign) {
         totals.count(&self.tally, self.standing.is_told, self.standing.restart > 0, sign);
     }
@@ -106,6 +113,8 @@ pub struct Board {
     pairs: usize,
     /// How many of them may be.
     pairs_max: usize,
+    /// Rises with every change.
+    revision: u64,
 }
 
 impl Default for Board {
@@ -124,6 +133,7 @@ impl Board {
             totals: Totals::default(),
             pairs: 0,
             pairs_max,
+            revision: 0,
         }
     }
 
@@ -157,6 +167,11 @@ impl Board {
     /// What all come to.
     pub fn totals(&self) -> &Totals {
         &self.totals
+    }
+
+    /// A number that is another one after anything changed.
+    pub fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// States held, together.
@@ -204,6 +219,7 @@ impl Board {
     /// The same of several: endpoints are gone through once for all of them. The new numbers with their updates.
     pub fn learn_all(&mut self, told: Vec<(UpdateId, Facts)>) -> Vec<(u32, UpdateId)> {
         let mut new = Vec::new();
+        self.revision += 1;
         // What counted before, by number, where that is another thing now.
         let mut moved: BTreeMap<u32, (Facts, Facts)> = BTreeMap::new();
         for (id, facts) in told {
@@ -235,13 +251,18 @@ impl Board {
     fn recount_of(&mut self, moved: &BTreeMap<u32, (Facts, Facts)>) {
         for row in self.rows.values_mut() {
             let mut tally = row.tally;
+            let mut is_moved = false;
             for (number, (before, after)) in moved {
                 let Some(held) = row.standing.of(*number) else { continue };
+                is_moved |= held.state().is_missing();
                 for (facts, sign) in [(before, Sign::Goes), (after, Sign::Comes)] {
                     if facts.counts() {
                         tally.count(held.state(), facts.severity, sign);
                     }
                 }
+            }
+            if is_moved {
+                row.revision = self.revision;
             }
             if tally != row.tally {
                 row.count(&mut self.totals, Sign::Goes);
@@ -259,7 +280,8 @@ impl Board {
         if self.rows.len() as u64 >= ENDPOINTS_MAX {
             return false;
         }
-        let row = Row::default();
+        self.revision += 1;
+        let row = Row { revision: self.revision, ..Row::default() };
         row.count(&mut self.totals, Sign::Comes);
         self.rows.insert(endpoint, row);
         true
@@ -268,6 +290,7 @@ impl Board {
     /// It is gone; says whether it was there.
     pub fn forget(&mut self, endpoint: Endpoint) -> bool {
         let Some(row) = self.rows.remove(&endpoint) else { return false };
+        self.revision += 1;
         row.count(&mut self.totals, Sign::Goes);
         self.pairs = self.pairs.saturating_sub(row.standing.held.len());
         for held in &row.standing.held {
@@ -299,6 +322,8 @@ impl Board {
     /// Puts what an endpoint tells in the place of what it told before, and keeps the counts up.
     fn set(&mut self, endpoint: Endpoint, standing: Standing) {
         let Some(row) = self.rows.get_mut(&endpoint) else { return };
+        self.revision += 1;
+        row.revision = self.revision;
         row.count(&mut self.totals, Sign::Goes);
         let before = std::mem::replace(&mut row.standing, standing);
         self.pairs = self.pairs.saturating_sub(before.held.len()) + row.standing.held.len();

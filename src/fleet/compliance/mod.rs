@@ -5,7 +5,8 @@
 //! - A state is set and not counted: a report that comes twice, late or out of order changes nothing that it should not.
 //! - Counts are kept up with every report, every change of the catalog, every decision, every endpoint that comes or goes; they are what
 //!   counting anew gives ([`Compliance::check`]).
-//! - A report costs no commit. A crash loses half a minute of them at most, and the next scan of each endpoint tells all again.
+//! - A report costs no commit. A crash loses half a minute of them at most, and the next scan of each endpoint tells all again but failures
+//!   and restarts of agents that have no lists of them (`take`).
 //!
 //! How a report goes through it, each step in the file named:
 //! 1. The face makes of events what they mean here (`told`), and says which of them cannot be believed (`counters`).
@@ -22,6 +23,7 @@
 pub mod ask;
 pub mod board;
 pub mod counters;
+pub mod evidence;
 pub mod facts;
 mod follow;
 pub mod policies;

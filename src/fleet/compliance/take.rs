@@ -5,10 +5,26 @@ use crate::fleet::compliance::told::{Snapshot, Told, What};
 use crate::model::compliance::State;
 use crate::store::fleet::standing::{HELD_MAX, Held, Standing};
 
+/// So long after it happened an event can still come: as far back as one is believed to lie. A restart of which nobody has told by then is
+/// one whose event was lost, and what scans say counts.
+const LOST: u32 = 30 * 86_400;
+
+/// Whether something that happened before the last snapshot can still be taken. That knows better where it had a list for such things; and
+/// of files that came, and scans, it tells itself.
+fn comes_late(standing: &Standing, what: &What) -> bool {
+    match what {
+        What::Restarted | What::RestartPending | What::Became(_, State::PendingRestart, _) => !standing.lists_restarts,
+        // What it does not name is of no use any more.
+        What::Became(_, State::Failed, _) => !standing.lists_failed,
+        _ => false,
+    }
+}
+
 /// Takes something told into `standing`, which it changes only where it is taken. `board` knows the updates. A snapshot counts more than
-/// all that is older than it.
+/// all that is older than it, as far as it tells of such things at all.
 pub(super) fn apply(board: &Board, standing: &mut Standing, told: &Told) -> Result<Taken, Refused> {
-    if told.at < standing.told {
+    let is_late = told.at < standing.told;
+    if is_late && !comes_late(standing, &told.what) {
         return Err(Refused::Stale);
     }
     let mut taken = Taken::default();
@@ -16,14 +32,17 @@ pub(super) fn apply(board: &Board, standing: &mut Standing, told: &Told) -> Resu
         What::Scanned => scanned(standing, told.at),
         What::ScanFailed(code) => standing.failed_scan = Some((told.at, *code)),
         What::Restarted if told.at < standing.restart => return Err(Refused::Stale),
-        What::Restarted => standing.restart = 0,
+        What::Restarted => restarted(standing, told.at),
+        What::RestartPending if told.at < standing.restarted => return Err(Refused::Stale),
         What::RestartPending => restart(standing, told.at),
         What::Became(update, state, code) => {
             let Some(number) = board.number(*update) else {
                 return Ok(Taken { unknown: 1, ..Taken::default() });
             };
             let old = standing.of(number);
-            if old.is_some_and(|held| told.at < held.changed) {
+            // What the last snapshot does not name is of no use any more, and what waited for a restart that has been waits no more.
+            let is_over = is_late && old.is_none() || *state == State::PendingRestart && told.at < standing.restarted;
+            if is_over || old.is_some_and(|held| told.at < held.changed) {
                 return Err(Refused::Stale);
             }
             if old.is_none() && standing.held.len() >= HELD_MAX {
@@ -48,6 +67,8 @@ pub(super) fn apply(board: &Board, standing: &mut Standing, told: &Told) -> Resu
             if all.states.len() > HELD_MAX {
                 return Err(Refused::Absurd);
             }
+            standing.lists_failed |= all.tells_failed;
+            standing.lists_restarts |= all.tells_restarts;
             snapshot(board, standing, all, told.at, &mut taken);
             standing.told = told.at;
             scanned(standing, told.at);
@@ -68,10 +89,22 @@ fn scanned(standing: &mut Standing, at: u32) {
 }
 
 fn restart(standing: &mut Standing, at: u32) {
-    if standing.restart == 0 {
-        // Zero stands for none.
+    // Zero stands for none. One that was told of late began earlier.
+    if standing.restart == 0 || at < standing.restart {
         standing.restart = at.max(1);
     }
+}
+
+/// It was restarted: what waits since then waits for the next one.
+fn restarted(standing: &mut Standing, at: u32) {
+    standing.restarted = standing.restarted.max(at);
+    let since = waiting(&standing.held).filter(|since| *since > standing.restarted).min();
+    standing.restart = since.unwrap_or(0);
+}
+
+/// Since when each update waits for a restart that does.
+fn waiting(held: &[Held]) -> impl Iterator<Item = u32> {
+    held.iter().filter(|held| held.state() == State::PendingRestart).map(|held| held.changed)
 }
 
 /// An update in a state, with since when it is so and since when it is missing.
@@ -119,14 +152,19 @@ fn put(standing: &mut Standing, held: Option<Held>, code: i32) {
     }
 }
 
+/// Whether what waits for a restart since then can still wait for it at `at`, by what was told.
+fn still_waits(before: &Standing, since: u32, at: u32) -> bool {
+    since > before.restarted && at.saturating_sub(since) < LOST
+}
+
 /// The state of an update in a snapshot that names it in `told`. What is needed may have failed, and what is needed or installed may wait for
-/// a restart that has not been yet: where the snapshot has no list for these, what was told of them before stays.
-fn meant(before: &Standing, all: &Snapshot, number: u32, told: State) -> State {
-    let was = before.of(number).map(Held::state);
-    match (was, told) {
-        (Some(State::Failed), State::NotInstalled | State::Downloaded) if !all.tells_failed => State::Failed,
+/// a restart that has not been yet: where the endpoint has no lists of these, what was told of them before stays.
+fn meant(before: &Standing, number: u32, told: State, at: u32) -> State {
+    let was = before.of(number);
+    match (was.map(Held::state), told) {
+        (Some(State::Failed), State::NotInstalled | State::Downloaded) if !before.lists_failed => State::Failed,
         (Some(State::PendingRestart), State::NotInstalled | State::Downloaded | State::Installed)
-            if !all.tells_restarts && before.restart > 0 =>
+            if !before.lists_restarts && was.is_some_and(|was| still_waits(before, was.changed, at)) =>
         {
             State::PendingRestart
         }
@@ -139,7 +177,7 @@ fn snapshot(board: &Board, standing: &mut Standing, all: &Snapshot, at: u32, tak
     let mut held = Vec::with_capacity(all.states.len());
     for (id, state) in &all.states {
         match board.number(*id) {
-            Some(number) => held.extend(one(board, &before, number, meant(&before, all, number, *state), at)),
+            Some(number) => held.extend(one(board, &before, number, meant(&before, number, *state, at), at)),
             None => taken.unknown += 1,
         }
     }
@@ -149,14 +187,21 @@ fn snapshot(board: &Board, standing: &mut Standing, all: &Snapshot, at: u32, tak
         place.and_then(|place| held.get(place)).is_some_and(|held| held.state() == State::Failed)
     };
     standing.codes = before.codes.iter().copied().filter(|(number, _)| is_failed(*number)).collect();
-    let waits = |held: &&Held| held.state() == State::PendingRestart;
-    standing.restart = before.restart;
-    match held.iter().filter(waits).map(|held| held.changed).min() {
-        Some(since) => restart(standing, since),
-        // It names nothing that waits, or nothing of what did before. A restart that it has no list for and that no update is behind goes on.
-        None if all.tells_restarts || before.held.iter().any(|held| waits(&held)) => standing.restart = 0,
-        None => {}
-    }
+    // A restart that no update is behind goes on where there is no list that would tell otherwise. One that was behind an update that is
+    // named no more, or waits no more, does not.
+    let is_alone = before.restart > 0 && waiting(&before.held).next().is_none();
+    let goes_on = is_alone && !before.lists_restarts && still_waits(&before, before.restart, at);
+    let since = waiting(&held).min();
+    let older =
+        (before.restart > before.restarted && at.saturating_sub(before.restart) < LOST).then_some(before.restart);
+    standing.restart = match (since, older) {
+        (Some(since), Some(older)) => since.min(older).max(1),
+        (Some(since), None) => since.max(1),
+        (None, _) if goes_on => before.restart,
+        (None, _) => 0,
+    };
+    (standing.lists_failed, standing.lists_restarts) = (before.lists_failed, before.lists_restarts);
+    standing.restarted = before.restarted;
     standing.held = held.into_boxed_slice();
     (standing.scanned, standing.failed_scan) = (before.scanned, before.failed_scan);
     // The first of all is no change: it would fill the history with what was there before anybody asked.

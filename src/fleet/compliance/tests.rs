@@ -151,10 +151,6 @@ fn a_snapshot_without_a_list_leaves_what_the_list_would_tell() {
     assert_eq!(of(&board), [Failed, NotInstalled, Installed, Installed, NotInstalled]);
     tell(&mut board, T + DAY + 3, two_lists(&[(1, Installed), (2, NotInstalled)])).unwrap();
     assert_eq!((state(&board, 1), state(&board, 5), standing(&board).code(0)), (Installed, NotApplicable, None));
-    // A list that is there says all.
-    tell(&mut board, T + DAY + 4, What::Became(id(2), Failed, -7)).unwrap();
-    tell(&mut board, T + DAY + 5, all(&[(1, Installed), (2, NotInstalled)])).unwrap();
-    assert_eq!((state(&board, 2), standing(&board).code(1)), (NotInstalled, None));
     // A restart that no update is behind goes on until it is told that it was; one that was behind an update that is gone does not.
     tell(&mut board, T + DAY + 6, What::RestartPending).unwrap();
     tell(&mut board, T + DAY + 7, two_lists(&[(1, Installed)])).unwrap();
@@ -162,7 +158,76 @@ fn a_snapshot_without_a_list_leaves_what_the_list_would_tell() {
     tell(&mut board, T + DAY + 8, What::Became(id(1), PendingRestart, 0)).unwrap();
     tell(&mut board, T + DAY + 9, two_lists(&[(6, Installed)])).unwrap();
     assert_eq!((standing(&board).restart, board.totals().restart), (0, 0));
+    // A list that is there says all, and from then on one that is left out is empty.
+    tell(&mut board, T + DAY + 10, two_lists(&[(1, NotInstalled), (2, NotInstalled)])).unwrap();
+    for at in [11, 13] {
+        tell(&mut board, T + DAY + at, What::Became(id(1), Failed, -7)).unwrap();
+        tell(&mut board, T + DAY + at, What::Became(id(2), PendingRestart, 0)).unwrap();
+        assert_eq!((state(&board, 1), board.totals().restart), (Failed, 1));
+        let states = [(1, NotInstalled), (2, NotInstalled)];
+        let what = if at == 11 { all(&states) } else { two_lists(&states) };
+        tell(&mut board, T + DAY + at + 1, what).unwrap();
+        assert_eq!((state(&board, 1), standing(&board).code(0)), (NotInstalled, None), "{at}");
+        assert_eq!((state(&board, 2), standing(&board).restart), (NotInstalled, 0), "{at}");
+    }
+    assert_eq!(tell(&mut board, T + DAY + 12, What::Became(id(1), Failed, -7)), Err(Refused::Stale));
+    assert_eq!(tell(&mut board, T + DAY + 12, What::Restarted), Err(Refused::Stale));
     assert_eq!(board.differences(), Vec::<String>::new());
+}
+
+#[test]
+fn what_comes_later_than_a_snapshot_that_does_not_tell_of_it_counts() {
+    use State::{Failed, Installed, NotInstalled, PendingRestart};
+    let mut board = board(4);
+    let pending = |of| What::Became(id(of), PendingRestart, 0);
+    let needed = two_lists(&[(1, NotInstalled), (2, NotInstalled), (3, NotInstalled)]);
+    tell(&mut board, T, needed.clone()).unwrap();
+    tell(&mut board, T + 10, pending(1)).unwrap();
+    tell(&mut board, T + 100, needed).unwrap();
+    // A batch of what happened before that snapshot was refused, and is sent again now.
+    tell(&mut board, T + 50, What::Became(id(2), Failed, -7)).unwrap();
+    tell(&mut board, T + 60, pending(3)).unwrap();
+    assert_eq!((state(&board, 2), standing(&board).code(1), state(&board, 3)), (Failed, Some(-7), PendingRestart));
+    assert_eq!(
+        tell(&mut board, T + 60, What::Became(id(4), Failed, -7)),
+        Err(Refused::Stale),
+        "it names no such update"
+    );
+    assert_eq!((standing(&board).restart, board.totals().restart), (T + 10, 1));
+    tell(&mut board, T + 70, What::Restarted).unwrap();
+    assert_eq!((standing(&board).restart, board.totals().restart), (0, 0));
+    assert_eq!(tell(&mut board, T + 65, pending(2)), Err(Refused::Stale), "it waited for the restart that has been");
+    let next = two_lists(&[(1, Installed), (2, NotInstalled), (3, Installed), (4, NotInstalled)]);
+    tell(&mut board, T + 200, next.clone()).unwrap();
+    assert_eq!([1, 2, 3].map(|of| state(&board, of)), [Installed, Failed, Installed]);
+    assert_eq!(tell(&mut board, T + 150, What::Became(id(1), Failed, 1)), Err(Refused::Stale), "it is installed since");
+    // Of two that wait the restart between them lets one.
+    tell(&mut board, T + 300, pending(4)).unwrap();
+    tell(&mut board, T + 500, pending(3)).unwrap();
+    tell(&mut board, T + 600, next.clone()).unwrap();
+    assert_eq!(tell(&mut board, T + 250, What::Restarted), Err(Refused::Stale), "before either");
+    tell(&mut board, T + 400, What::Restarted).unwrap();
+    assert_eq!((standing(&board).restart, board.totals().restart), (T + 500, 1));
+    tell(&mut board, T + 700, next).unwrap();
+    assert_eq!([3, 4].map(|of| state(&board, of)), [PendingRestart, NotInstalled]);
+    assert_eq!(standing(&board).restart, T + 500);
+    assert_eq!(board.differences(), Vec::<String>::new());
+}
+
+#[test]
+fn a_restart_of_which_nobody_tells_is_over_when_nobody_can_tell_of_it_any_more() {
+    use State::{Installed, NotInstalled, PendingRestart};
+    for has_update in [true, false] {
+        let mut board = board(1);
+        tell(&mut board, T, two_lists(&[(1, NotInstalled)])).unwrap();
+        let what = if has_update { What::Became(id(1), PendingRestart, 0) } else { What::RestartPending };
+        tell(&mut board, T, what).unwrap();
+        tell(&mut board, T + 30 * DAY - 1, two_lists(&[(1, Installed)])).unwrap();
+        assert_eq!((standing(&board).restart, state(&board, 1) == PendingRestart), (T, has_update));
+        tell(&mut board, T + 30 * DAY, two_lists(&[(1, Installed)])).unwrap();
+        assert_eq!((standing(&board).restart, state(&board, 1)), (0, Installed));
+        assert_eq!(board.differences(), Vec::<String>::new());
+    }
 }
 
 #[test]

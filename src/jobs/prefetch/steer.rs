@@ -4,11 +4,13 @@
 //!    ([`by_itself`]). The job goes by the revision that it has seen: causes that are older than its end begin none after it.
 //! 2. Who stops a prefetch holds it ([`Steering::hold`]): what happens by itself (a run of the catalog, what endpoints ask for, the time)
 //!    begins none. It is let go of by who says `prefetch start`, decides something, or changes [content] or [filters]; and by a restart.
-//! 3. What endpoints ask for is kept meanwhile, by a task of its own ([`keep_asked`]): a job goes on for hours.
+//! 3. Where a job left something undone another one begins some hours later, whoever had begun the first ([`Steering::ended`]).
+//! 4. What endpoints ask for is kept meanwhile, by a task of its own ([`keep_asked`]): a job goes on for hours.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +40,8 @@ pub(in crate::jobs) struct Steering {
     stopped: Mutex<Option<Stopped>>,
     /// When the next job begins by itself, since the last one left something undone.
     next: Mutex<Option<Timestamp>>,
+    /// Pulled when a job has ended that somebody else began.
+    ended: Notify,
     /// The revision of what is wanted that a job went by last.
     went_by: AtomicU64,
     pub(in crate::jobs) mismatches: Mismatches,
@@ -70,6 +74,11 @@ impl Steering {
     /// When the next job begins by itself, where one does by the time alone.
     pub(in crate::jobs) fn next(&self) -> Option<Timestamp> {
         *self.next.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A job has ended that somebody began: what it left undone is tried again as after one that began by itself.
+    pub(in crate::jobs) fn ended(&self) {
+        self.ended.notify_one();
     }
 
     /// A job has seen what is wanted by this revision.
@@ -110,6 +119,7 @@ pub(in crate::jobs) async fn by_itself(jobs: Jobs, cancel: CancellationToken) {
                     is_due = *revisions.borrow_and_update() != seen;
                 }
                 () = sleep_until(later) => is_due = true,
+                () = shared.steering.ended.notified() => later = put_off(shared, jobs.is_undone()),
             }
         }
         shared.steering.begins_at(None);
@@ -127,10 +137,15 @@ pub(in crate::jobs) async fn by_itself(jobs: Jobs, cancel: CancellationToken) {
                 true
             }
         };
-        let rest = shared.config.prefetch_later;
-        later = is_later.then(|| tokio::time::Instant::now() + rest);
-        shared.steering.begins_at(is_later.then(|| shared.clock.now().after(rest)));
+        later = put_off(shared, is_later);
     }
+}
+
+/// When the next job begins by the time alone, where something was left undone; people see it.
+fn put_off(shared: &Shared, is_undone: bool) -> Option<tokio::time::Instant> {
+    let rest = shared.config.prefetch_later;
+    shared.steering.begins_at(is_undone.then(|| shared.clock.now().after(rest)));
+    is_undone.then(|| tokio::time::Instant::now() + rest)
 }
 
 /// Without a time: for ever.

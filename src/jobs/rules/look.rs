@@ -13,12 +13,12 @@ use std::sync::Arc;
 use crate::base::time::Timestamp;
 use crate::jobs::Shared;
 use crate::jobs::error::Error;
-use crate::jobs::rules::tried::{Asked, tried};
+use crate::jobs::rules::tried::{Asked, Counted, tried};
 use crate::jobs::rules::value::{Looked, Of, Row, Waits};
 use crate::jobs::rules::{Which, write};
 use crate::model::deployment::inherit::Words;
 use crate::model::deployment::rules::{Candidate, Known, Rule, Standing, Step, Tried};
-use crate::model::deployment::{Action, Approval, Day, Review, Said, Target};
+use crate::model::deployment::{Action, Approval, Day, Said, Target};
 use crate::model::filter::Tree;
 use crate::model::group::{Groups, UNASSIGNED};
 use crate::model::policy::Group;
@@ -94,7 +94,8 @@ impl Pending {
     }
 
     /// Asks the rule.
-    fn step(&self, rule: &Rule, tried: Tried, now: Timestamp) -> Step {
+    fn step(&self, rule: &Rule, counted: Counted, now: Timestamp) -> Step {
+        let Counted { tried, pilot } = counted;
         let rings: Vec<Standing> = self.rings.iter().map(|ring| ring.standing).collect();
         let before = self.before.as_ref();
         rule.step(&Known {
@@ -103,14 +104,15 @@ impl Pending {
             stopped: before.and_then(|before| before.stopped).map(|stopped| stopped.tried),
             overruled: before.and_then(|before| before.overruled),
             tried,
+            pilot,
             now,
         })
     }
 
-    /// The rings that have it.
-    fn groups(&self, rule: &Rule) -> BTreeSet<Group> {
-        let has = self.rings.iter().zip(&rule.rings).filter(|(ring, _)| ring.got.is_some());
-        has.map(|(_, ring)| ring.target).collect()
+    /// The rings that have it, with since when they are offered it.
+    fn groups(&self, rule: &Rule) -> BTreeMap<Group, Option<Timestamp>> {
+        let has = self.rings.iter().zip(&rule.rings);
+        has.filter_map(|(ring, of)| Some((of.target, ring.got?.since))).collect()
     }
 }
 
@@ -130,13 +132,9 @@ impl Terms<'_> {
                 None => drop(waits.insert(Waits::Licence)),
             }
         }
-        if self.tree.groups.asks_review(group) {
-            let review = words.reviewed.as_ref();
-            if review.map_or(Review::default(), |step| step.review).lets(self.tree.groups.is_test(group)) {
-                since = since.max(review.map_or(since, |step| step.at.min(self.now)));
-            } else {
-                waits.insert(Waits::Review);
-            }
+        match words.let_since(&self.tree.groups, group) {
+            Some(at) => since = since.max(at.min(self.now)),
+            None => drop(waits.insert(Waits::Review)),
         }
         (waits.is_empty().then_some(since), waits)
     }
@@ -318,7 +316,7 @@ impl Terms<'_> {
                     let ring = self.standing(ring.target, &words, &mut one).await?;
                     one.rings.push(ring);
                 }
-                let step = one.step(rule, Tried::default(), self.now);
+                let step = one.step(rule, Counted::default(), self.now);
                 at.push((one, step));
             }
         }
@@ -336,14 +334,14 @@ impl Terms<'_> {
         }
         let counted = tried(self.shared, &self.tree.groups, asked, which.detailed, self.now).await?;
         for ((mut one, mut step), place) in at.into_iter().zip(of_row) {
-            let tried = place.and_then(|place| counted.get(place).copied()).unwrap_or_default();
+            let counted = place.and_then(|place| counted.get(place).copied()).unwrap_or_default();
             if let Step::Releases { .. } = step {
-                step = one.step(rule, tried, self.now);
+                step = one.step(rule, counted, self.now);
             }
             if step == Step::Done {
                 of.done += 1;
             }
-            let row = self.row(&of.kept, rule, &mut one, step, tried).await?;
+            let row = self.row(&of.kept, rule, &mut one, step, counted.tried).await?;
             if row.act.is_some() || !matches!(step, Step::Done | Step::Passes) {
                 of.rows.push(row);
             }

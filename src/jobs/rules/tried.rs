@@ -1,4 +1,4 @@
-//! What established machines of some groups reported of updates.
+//! What established machines of some groups reported of updates since they were offered them.
 //!
 //! A machine is established where it was first seen so many days ago and is served: what appears in order to be counted has to wait.
 //! How many failed anywhere is kept up by the board; only where any did, or somebody wants to see it, machines are gone through.
@@ -9,19 +9,29 @@ use crate::base::time::Timestamp;
 use crate::fleet::belong;
 use crate::jobs::Shared;
 use crate::jobs::error::Error;
+use crate::jobs::rules::value::Looked;
 use crate::model::compliance::State;
 use crate::model::deployment::Endpoint;
 use crate::model::deployment::rules::{ESTABLISHED_DAYS, Tried};
 use crate::model::group::Groups;
 use crate::model::policy::Group;
 use crate::model::update::UpdateId;
+use crate::store::fleet::standing::seconds;
 use crate::store::fleet::{Admitted, PAGE_MAX};
+use crate::store::rules::Kept;
 
 /// Milliseconds of a day.
 const DAY_MS: u64 = 86_400_000;
 
-/// An update, and the groups whose machines are asked about.
-pub(super) type Asked = (UpdateId, BTreeSet<Group>);
+/// An update, and the groups whose machines are asked about, each with since when it is offered it.
+pub(super) type Asked = (UpdateId, BTreeMap<Group, Option<Timestamp>>);
+
+/// What machines reported of an update, and how many there are that it is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counted {
+    pub(super) tried: Tried,
+    pub(super) pilot: u32,
+}
 
 /// Established machines, each with its groups and all above them.
 async fn established(
@@ -61,7 +71,7 @@ pub(super) async fn tried(
     asked: Vec<Asked>,
     is_detailed: bool,
     now: Timestamp,
-) -> Result<Vec<Tried>, Error> {
+) -> Result<Vec<Counted>, Error> {
     if asked.is_empty() {
         return Ok(vec![]);
     }
@@ -77,30 +87,58 @@ pub(super) async fn tried(
     });
     let counts = counts.await.map_err(fleet_error)?;
     if counts.iter().all(|count| *count == 0) {
-        return Ok(vec![Tried::default(); asked.len()]);
+        return Ok(vec![Counted::default(); asked.len()]);
     }
-    let wanted = asked.iter().flat_map(|(_, groups)| groups.iter().copied()).collect();
+    let wanted = asked.iter().flat_map(|(_, groups)| groups.keys().copied()).collect();
     let machines = established(shared, tree, wanted, now).await?;
     let told = reported.look(move |board| {
         let one = |((update, groups), count): (&Asked, &u64)| {
-            let mut tried = Tried::default();
-            let Some(number) = board.number(*update).filter(|_| *count > 0) else { return tried };
+            let mut counted = Counted::default();
+            let Some(number) = board.number(*update).filter(|_| *count > 0) else { return counted };
             for (endpoint, above) in &machines {
-                if !above.iter().any(|group| groups.contains(group)) {
+                let mut offered = above.iter().filter_map(|group| groups.get(group)).peekable();
+                if offered.peek().is_none() {
                     continue;
                 }
+                // One that no group was offered says nothing of what was offered.
+                let since = offered.flatten().min().map_or(u32::MAX, |since| seconds(*since));
                 let held = board.row(*endpoint).and_then(|row| row.standing.of(number));
-                match held.map(crate::store::fleet::standing::Held::state) {
-                    Some(State::Installed | State::PendingRestart) => tried.installed += 1,
-                    Some(State::Failed) => tried.failed += 1,
-                    _ => {}
+                match held.map(|held| (held.state(), held.changed)) {
+                    // It had it before the ring was offered it.
+                    Some((State::Installed | State::PendingRestart, changed)) if changed < since => continue,
+                    Some((State::Installed | State::PendingRestart, _)) => counted.tried.installed += 1,
+                    Some((State::Failed, _)) => counted.tried.failed += 1,
+                    Some(_) => {}
+                    None => continue,
                 }
+                counted.pilot += 1;
             }
-            tried
+            counted
         };
-        asked.iter().zip(&counts).map(one).collect::<Vec<Tried>>()
+        asked.iter().zip(&counts).map(one).collect::<Vec<Counted>>()
     });
     told.await.map_err(fleet_error)
+}
+
+/// Of each rule with a stop, by its number: the established machines of all rings before each further one.
+pub(super) async fn pilots(shared: &Shared, looked: &Looked) -> Result<BTreeMap<u32, Vec<u32>>, Error> {
+    let rules = || looked.rules.iter().map(|of| &of.kept).filter(|kept| kept.rule.stop.is_some());
+    let before = |kept: &Kept| kept.rule.rings.len().saturating_sub(1);
+    let wanted: BTreeSet<Group> =
+        rules().flat_map(|kept| kept.rule.rings.iter().take(before(kept)).map(|ring| ring.target)).collect();
+    if wanted.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let machines = established(shared, &looked.tree.groups, wanted, looked.at).await?;
+    let of = |kept: &Kept| {
+        let so_far = |many: usize| {
+            let rings: BTreeSet<Group> = kept.rule.rings.iter().take(many).map(|ring| ring.target).collect();
+            let among = machines.values().filter(|above| above.iter().any(|group| rings.contains(group)));
+            u32::try_from(among.count()).unwrap_or(u32::MAX)
+        };
+        (kept.number, (1..=before(kept)).map(so_far).collect())
+    };
+    Ok(rules().map(of).collect())
 }
 
 fn fleet_error(error: crate::fleet::error::Error) -> Error {

@@ -7,12 +7,14 @@
 //!    wins over another one's "not approved"; of those that say the same the earliest deadline, and one before none.
 //! 5. Where a group, or one above it, asks for a review, a word counts only as far as the review of the update lets it; what nobody
 //!    reviewed is held.
-//! 6. Nobody said anything: it is undecided.
+//! 6. A deadline does not run while something holds the update back: where a review, or a licence, let it later than it was said, the
+//!    deadline is later by as much.
+//! 7. Nobody said anything: it is undecided.
 
 use std::collections::BTreeMap;
 
 use crate::base::time::Timestamp;
-use crate::model::deployment::{Action, Approval, Endpoint, Review, Reviewed, Said, Target};
+use crate::model::deployment::{Action, Approval, Endpoint, Reviewed, Said, Target};
 use crate::model::group::Groups;
 use crate::model::policy::Group;
 
@@ -64,11 +66,35 @@ pub struct Asked<'a> {
 struct Word {
     action: Option<Action>,
     deadline: Option<Timestamp>,
+    said: Timestamp,
+}
+
+impl Word {
+    /// The word as it holds where nothing of it took effect before `since`.
+    fn from(self, since: Timestamp) -> Self {
+        Self { deadline: self.deadline.map(|deadline| deadline.after(since.since(self.said))), ..self }
+    }
 }
 
 impl Words {
     /// What holds for an endpoint.
     pub fn standing(&self, asked: Asked<'_>) -> Standing {
+        self.standing_from(asked, Timestamp::default())
+    }
+
+    /// Since when a review has let what was said in a group: the beginning of time where none ever stood in the way, `None` while one does.
+    pub fn let_since(&self, tree: &Groups, group: Group) -> Option<Timestamp> {
+        let since = self.reviewed.as_ref().and_then(|reviewed| reviewed.since(tree.is_test(group)));
+        if tree.asks_review(group) {
+            return since;
+        }
+        // What a review held, or let already, when the group ceased to ask for one.
+        let freed = tree.freed(group).unwrap_or_default();
+        Some(since.map_or(freed, |since| since.min(freed)))
+    }
+
+    /// The same where nothing took effect before `from`: until then a licence was not accepted.
+    pub fn standing_from(&self, asked: Asked<'_>, from: Timestamp) -> Standing {
         if self.declined.is_some() {
             return Standing::Declined;
         }
@@ -79,16 +105,19 @@ impl Words {
         if asked.groups.iter().any(asks) {
             changed = changed.max(reviewed.map(|reviewed| reviewed.at));
         }
-        let review = reviewed.map_or(Review::default(), |reviewed| reviewed.review);
-        let lets = |group: &Group| !asks(group) || review.lets(asked.tree.is_test(*group));
+        let since = |group: &Group| self.let_since(asked.tree, *group);
         let words: Vec<Word> = if let Some(word) = own {
             // One that is in a group for trying things out is there for that, whatever else it is in.
-            let lets = asked.groups.is_empty() || asked.groups.iter().any(lets);
-            Some(word).filter(|_| lets).into_iter().collect()
+            let first = if asked.groups.is_empty() {
+                Some(Timestamp::default())
+            } else {
+                asked.groups.iter().filter_map(since).min()
+            };
+            first.map(|since| word.from(since.max(from))).into_iter().collect()
         } else {
             let nearest = |group: &Group| {
                 let word = asked.tree.up(*group).find_map(|group| self.word(Target::Group(group), &mut changed));
-                word.filter(|_| lets(group))
+                since(group).and_then(|since| Some(word?.from(since.max(from))))
             };
             asked.groups.iter().filter_map(nearest).collect()
         };
@@ -109,9 +138,9 @@ impl Words {
         match approval.said {
             Said::Do { action, deadline } => {
                 let action = Some(action).filter(|action| action.is_ordered() && *action != Action::Block);
-                Some(Word { action, deadline })
+                Some(Word { action, deadline, said: approval.at })
             }
-            Said::NotApproved => Some(Word { action: None, deadline: None }),
+            Said::NotApproved => Some(Word { action: None, deadline: None, said: approval.at }),
             Said::Inherit => None,
         }
     }

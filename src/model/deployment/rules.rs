@@ -7,7 +7,8 @@
 //! 2. Its first ring gets an update when that is so many days old, each further one so many days after the one before it was offered it:
 //!    as long as a licence or a review keeps a ring from it, nobody tries it, and the days do not count.
 //! 3. Before a further ring comes what the rings before it reported: where enough established machines tried it and more than
-//!    so many of a hundred failed, the rule stops there, until a person says that it goes on.
+//!    so many of a hundred failed, the rule stops there, until a person says that it goes on. Where it is for fewer machines than that,
+//!    so many of a hundred of those are what stops it.
 //! 4. What a person said stands. Where they said that a ring is to install it, the ring has it; where they said anything else, or took it
 //!    back, the rule goes no further before they say so.
 
@@ -81,7 +82,7 @@ pub struct Ring {
 pub struct Stop {
     /// Where more than so many of a hundred failed.
     pub percent: u8,
-    /// Of at least so many established machines that tried.
+    /// Of at least so many established machines that tried, or of all that it is for where those are fewer.
     pub sample: u32,
 }
 
@@ -142,6 +143,8 @@ pub struct Known<'a> {
     pub overruled: Option<u32>,
     /// What is reported now, by the rings that have it.
     pub tried: Tried,
+    /// Established machines of these rings that it is for, whether they tried it or not.
+    pub pilot: u32,
     /// The time.
     pub now: Timestamp,
 }
@@ -211,7 +214,7 @@ impl ReadyMade {
     pub const fn about(self) -> &'static str {
         match self {
             Self::PatchTuesday => {
-                "security updates, critical updates and update rollups of the last 60 days: the first ring on the day they come, each further one 7 days after the one before it, and no further where more than 10 percent of at least 10 machines failed"
+                "security updates, critical updates and update rollups of the last 60 days: the first ring on the day they come, each further one 7 days after the one before it, and no further where more than 10 percent of at least 10 machines failed, or of all where a pilot has fewer"
             }
             Self::Definitions => "definition updates: at once, for every ring that is named",
         }
@@ -385,7 +388,7 @@ impl Rule {
 
     /// What it does next with an update.
     pub fn step(&self, known: &Known<'_>) -> Step {
-        let Known { update, rings, stopped, overruled, tried, now } = known;
+        let Known { update, rings, stopped, overruled, tried, pilot, now } = known;
         if !self.takes(update, *now) {
             return Step::Passes;
         }
@@ -410,7 +413,7 @@ impl Rule {
                     if let Some(until) = until {
                         return Step::Waits { ring: at, until };
                     }
-                    if has_any && self.stop.is_some_and(|stop| stop.stops(*tried, *overruled)) {
+                    if has_any && self.stop.is_some_and(|stop| stop.stops(*tried, *pilot, *overruled)) {
                         return Step::Stopped { ring: at, tried: *tried };
                     }
                     return Step::Releases { ring: at, deadline: self.deadline.map(|days| later(*now, days)) };
@@ -427,11 +430,14 @@ fn later(from: Timestamp, days: u32) -> Timestamp {
 
 impl Stop {
     /// Whether so many failures stop it. Somebody who overruled it knew of so many; more than those stop it again.
-    fn stops(self, tried: Tried, overruled: Option<u32>) -> bool {
+    fn stops(self, tried: Tried, pilot: u32, overruled: Option<u32>) -> bool {
         let Tried { installed, failed } = tried;
         let all = u64::from(installed) + u64::from(failed);
-        all >= u64::from(self.sample)
-            && u64::from(failed) * 100 > u64::from(self.percent) * all
+        let is_small = pilot < self.sample;
+        // A pilot that can never come to a sample is counted whole, those that have not tried it among it.
+        let of = if is_small { all.max(u64::from(pilot)) } else { all };
+        (is_small || all >= u64::from(self.sample))
+            && u64::from(failed) * 100 > u64::from(self.percent) * of
             && overruled.is_none_or(|known| failed > known)
     }
 }

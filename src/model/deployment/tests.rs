@@ -133,13 +133,59 @@ fn a_review_stands_before_approvals_where_it_is_asked_for() {
     for (review, in_test, elsewhere) in
         [(Review::Held, false, false), (Review::InTest, true, false), (Review::Released, true, true)]
     {
-        said.reviewed = Some(Reviewed { review, by: "me".into(), at: at(6) });
+        said.reviewed = Some(Reviewed::step(None, review, "me".into(), at(6)));
         for (of, is_there) in [(4, in_test), (3, elsewhere)] {
             let expected = ordered(Action::Install, None, 6);
             let expected = if is_there { expected } else { Standing::Undecided { changed: Some(at(6)) } };
             assert_eq!(asked(&said, of, true), expected, "{review:?} in {of}");
         }
     }
+}
+
+#[test]
+fn a_deadline_does_not_run_while_a_review_holds_what_it_is_for() {
+    let mut tree = tree_of(true);
+    let mut said = words(&[(of_group(1), by(Action::Install, 100), 10)]);
+    let step = |said: &mut Words, review, ms| {
+        said.reviewed = Some(Reviewed::step(said.reviewed.as_ref(), review, "me".into(), at(ms)));
+    };
+    let deadline = |said: &Words, tree: &Groups, of: u8, endpoint| {
+        let asked = Asked { endpoint, groups: &[group(of)], tree };
+        match said.standing(asked) {
+            Standing::Ordered { deadline, .. } => deadline.map(Timestamp::ms),
+            _ => None,
+        }
+    };
+    let both = |said: &Words, tree: &Groups| [4, 3].map(|of| deadline(said, tree, of, None));
+    assert_eq!(both(&said, &tree), [None, None]);
+    step(&mut said, Review::InTest, 30);
+    assert_eq!(both(&said, &tree), [Some(120), None]);
+    step(&mut said, Review::Released, 510);
+    assert_eq!(both(&said, &tree), [Some(120), Some(600)], "those that try it out have had it all the time");
+    step(&mut said, Review::Released, 700);
+    assert_eq!(both(&said, &tree), [Some(120), Some(600)], "it was said again");
+    step(&mut said, Review::Held, 800);
+    step(&mut said, Review::Released, 910);
+    assert_eq!(both(&said, &tree), [Some(1000), Some(1000)]);
+    // What was said while nothing held it is as it was said; what is said for an endpoint is held by its groups.
+    said.approvals.extend(words(&[(of_group(3), by(Action::Install, 2000), 950)]).approvals);
+    assert_eq!(both(&said, &tree), [Some(1000), Some(2000)]);
+    let own = Endpoint(id(8));
+    said.approvals.extend(words(&[(Target::Endpoint(own), by(Action::Install, 100), 10)]).approvals);
+    assert_eq!(deadline(&said, &tree, 4, Some(own)), Some(1000));
+    // A licence that was accepted later still.
+    let asked = Asked { endpoint: None, groups: &[group(4)], tree: &tree };
+    assert!(
+        matches!(said.standing_from(asked, at(2010)), Standing::Ordered { deadline: Some(until), .. } if until == at(2100))
+    );
+    // The company ceases to ask for reviews: what was held until then has its time anew, what was let before keeps it.
+    let node = Node { asks_review: false, ..tree.get(group(1)).unwrap().clone() };
+    tree.change(node).unwrap();
+    tree.free(group(1), at(5010));
+    assert_eq!(both(&said, &tree), [Some(1000), Some(2000)]);
+    said.reviewed = None;
+    assert_eq!(both(&said, &tree), [Some(5100), Some(6060)]);
+    assert_eq!(deadline(&said, &tree, 5, None), None, "nothing was said for the other company");
 }
 
 #[test]

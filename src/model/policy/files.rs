@@ -17,10 +17,12 @@ pub fn is_read_in_parts(file: &File, handler: &str) -> bool {
         || handler.eq_ignore_ascii_case("OSInstaller")
 }
 
-/// Whether a file of an update for these languages (as published; none where nothing is said) is wanted where these are (short names;
-/// none for all).
+/// Whether a file of an update for these languages (as published; none where nothing is said, and `all` of UUP upgrades says no more) is
+/// wanted where these are (short names; none for all).
 pub fn is_in_languages(of: &[String], wanted: &BTreeSet<String>) -> bool {
-    of.is_empty() || wanted.is_empty() || of.iter().any(|one| wanted.contains(&one.to_ascii_lowercase()))
+    of.is_empty()
+        || wanted.is_empty()
+        || of.iter().any(|one| one.eq_ignore_ascii_case("all") || wanted.contains(&one.to_ascii_lowercase()))
 }
 
 /// What a file's name is like: its words, with what differs from one month to the next taken out of it (numbers, versions, articles,

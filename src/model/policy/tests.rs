@@ -238,6 +238,7 @@ fn languages_hold_only_where_something_is_said() {
     let said = |list: &[&str]| list.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>();
     let wanted = BTreeSet::from(["de".to_owned(), "zh-tw".to_owned()]);
     assert!(is_in_languages(&said(&["ZH-TW"]), &wanted) && is_in_languages(&[], &wanted));
+    assert!(is_in_languages(&said(&["All"]), &wanted), "what UUP upgrades say of themselves");
     assert!(!is_in_languages(&said(&["en", "fr"]), &wanted) && is_in_languages(&said(&["en"]), &BTreeSet::new()));
 }
 

@@ -24,11 +24,12 @@ const LICENCES_MAX: u64 = 10_000;
 const REVIEW: [(Review, u8); 3] = [(Review::Held, 1), (Review::InTest, 2), (Review::Released, 3)];
 
 fn step_of(update: UpdateId, row: &[u8]) -> Result<Step, Error> {
-    let ReviewRow { review, by, at, why } = decode(REVIEWS_NAME, row)?;
+    let ReviewRow { review, by, at, why, in_test, released } = decode(REVIEWS_NAME, row)?;
     let (review, _) = REVIEW.into_iter().find(|(_, code)| *code == review).ok_or_else(|| Error::Row {
         what: format!("a row of {REVIEWS_NAME} says {review}, which this program does not know"),
     })?;
-    Ok(Step { update, reviewed: Reviewed { review, by, at: Timestamp::from_ms(at) }, why })
+    let [in_test, released] = [in_test, released].map(|at| at.map(Timestamp::from_ms));
+    Ok(Step { update, reviewed: Reviewed { review, by, at: Timestamp::from_ms(at), in_test, released }, why })
 }
 
 /// The review of an update in a snapshot.
@@ -67,13 +68,15 @@ impl Core {
             }
             let mut changed = 0;
             for update in &updates {
-                let old: Option<ReviewRow> =
-                    t.reviews.get(update.bytes())?.map(|row| decode(REVIEWS_NAME, row.value())).transpose()?;
-                if old.is_some_and(|old| (old.review, &old.why) == (code, &why)) {
+                let old = t.reviews.get(update.bytes())?.map(|row| step_of(*update, row.value())).transpose()?;
+                if old.as_ref().is_some_and(|old| (old.reviewed.review, &old.why) == (review, &why)) {
                     continue;
                 }
                 let at = t.clock(w)?;
-                let row = ReviewRow { review: code, by: by.clone(), at, why: why.clone() };
+                let before = old.as_ref().map(|old| &old.reviewed);
+                let step = Reviewed::step(before, review, by.clone(), Timestamp::from_ms(at));
+                let [in_test, released] = [step.in_test, step.released].map(|since| since.map(Timestamp::ms));
+                let row = ReviewRow { review: code, by: step.by, at, why: why.clone(), in_test, released };
                 t.reviews.insert(update.bytes(), encode(&row)?.as_slice())?;
                 t.log_decision(w, &decision_key(update.bytes(), SINGLE.0.bytes()), HERE)?;
                 changed += 1;

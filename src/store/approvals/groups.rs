@@ -15,7 +15,7 @@ use crate::store::approvals::tables::{GROUPS, GROUPS_GONE, GROUPS_NAME, GroupRow
 use crate::store::approvals::value::{Change, Tree};
 use crate::store::approvals::words::{BY_MAX, SAID_MAX};
 use crate::store::catalog::decisions::cut;
-use crate::store::catalog::tables::{Guid, read};
+use crate::store::catalog::tables::{Guid, Tables, read};
 use crate::store::core::Core;
 use crate::store::error::Error;
 use crate::store::tables::{decode, encode};
@@ -34,7 +34,7 @@ fn invalid(error: &crate::model::group::Error) -> Error {
     Error::Invalid { what: error.to_string() }
 }
 
-fn row_of(node: &Node, moved: u64, by: String, at: u64) -> GroupRow {
+fn row_of(node: &Node, moved: u64, freed: Option<u64>, by: String, at: u64) -> GroupRow {
     let rule = |rule: &Rule| match rule {
         Rule::Subnet(net) => (SUBNET, net.to_string()),
         Rule::Name(pattern) => (NAME, pattern.to_string()),
@@ -49,6 +49,7 @@ fn row_of(node: &Node, moved: u64, by: String, at: u64) -> GroupRow {
         moved,
         by,
         at,
+        freed,
     }
 }
 
@@ -78,18 +79,35 @@ fn node_of(id: &Guid, row: &GroupRow) -> Result<Node, Error> {
 
 /// The tree of a table.
 fn tree(table: &impl ReadableTable<&'static Guid, &'static [u8]>) -> Result<Tree, Error> {
-    let (mut nodes, mut moved, mut by) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+    let (mut nodes, mut moved, mut freed, mut by) = (Vec::new(), BTreeMap::new(), Vec::new(), BTreeMap::new());
     for row in table.iter()? {
         let (id, row) = row?;
         let row: GroupRow = decode(GROUPS_NAME, row.value())?;
         let node = node_of(id.value(), &row)?;
         moved.insert(node.id, row.moved);
+        freed.extend(row.freed.map(|at| (node.id, Timestamp::from_ms(at))));
         by.insert(node.id, (row.by, Timestamp::from_ms(row.at)));
         nodes.push(node);
     }
-    let groups = Groups::new(nodes)
+    let mut groups = Groups::new(nodes)
         .map_err(|error| Error::Row { what: format!("the groups of the store are no tree: {error}") })?;
+    freed.into_iter().for_each(|(group, at)| groups.free(group, at));
     Ok(Tree { groups, moved, by })
+}
+
+impl Tables<'_> {
+    /// Endpoints that somebody put into a group, with all that they were put into.
+    fn members_of(&self, group: Group) -> Result<Vec<(Guid, MemberRow)>, Error> {
+        let mut found = Vec::new();
+        for row in self.members.iter()? {
+            let (endpoint, row) = row?;
+            let row: MemberRow = decode(MEMBERS_NAME, row.value())?;
+            if row.groups.contains(group.0.bytes()) {
+                found.push((*endpoint.value(), row));
+            }
+        }
+        Ok(found)
+    }
 }
 
 impl Core {
@@ -97,20 +115,36 @@ impl Core {
         self.index.read(|tx| read(tx, GROUPS)?.map_or_else(|| Ok(Tree::default()), |table| tree(&table)))
     }
 
-    pub(super) fn change_groups(&self, change: Change, by: String) -> Result<Tree, Error> {
+    pub(super) fn change_groups(&self, change: Change, by: String) -> Result<(Tree, u64), Error> {
         let by = cut(by, BY_MAX);
         let room = if matches!(change, Change::Remove(_)) { Room::Frees } else { Room::Adds };
-        let (known, _) = self.catalog_write(room, move |t, w| {
+        let (done, _) = self.catalog_write(room, move |t, w| {
             let mut known = tree(&t.groups)?;
+            let mut members = Vec::new();
+            let (Change::Add(Node { id: of, .. })
+            | Change::Put(Node { id: of, .. })
+            | Change::PutOver(Node { id: of, .. }, _)
+            | Change::Remove(of)) = &change;
+            let did_ask = known.groups.get(*of).is_some() && known.groups.asks_review(*of);
+            let (seen, known_revision) = (change.seen(), known.revision(*of));
             let (id, node) = match change {
                 Change::Add(node) => {
                     known.groups.add(node.clone()).map_err(|error| invalid(&error))?;
                     (node.id, Some((node, true)))
                 }
-                Change::Put(node) => {
+                Change::Put(node) | Change::PutOver(node, _) => {
                     let before = known.groups.get(node.id).cloned();
                     if before.as_ref() == Some(&node) {
-                        return Ok(known);
+                        return Ok((known, 0));
+                    }
+                    if let Some(before) = before.as_ref().filter(|_| seen.is_some_and(|seen| seen != known_revision)) {
+                        let by = known.by.get(&before.id).map_or("", |(by, _)| by);
+                        let what = format!(
+                            "the group {:?} was changed meanwhile, by {by}: look at it again (`waystation groups list`), then say it once \
+                             more",
+                            before.name
+                        );
+                        return Err(Error::Invalid { what });
                     }
                     known.groups.change(node.clone()).map_err(|error| invalid(&error))?;
                     let place = |node: &Node| (node.parent, node.is_test, node.asks_review);
@@ -118,26 +152,55 @@ impl Core {
                     (node.id, Some((node, is_moved)))
                 }
                 Change::Remove(group) => {
-                    known.groups.remove(group).map_err(|error| invalid(&error))?;
+                    let node = known.groups.remove(group).map_err(|error| invalid(&error))?;
+                    members = t.members_of(group)?;
+                    if members.len() > SAID_MAX {
+                        let what = format!(
+                            "{} endpoints were put into {:?}, more than the {SAID_MAX} that are moved at once: put some elsewhere first \
+                             (`waystation groups move-endpoint`)",
+                            members.len(),
+                            node.name
+                        );
+                        return Err(Error::Invalid { what });
+                    }
+                    let above = Some(*node.parent.0.bytes()).filter(|_| node.parent != Group::ALL_ENDPOINTS);
+                    for (_, row) in &mut members {
+                        row.groups.retain(|of| of != group.0.bytes());
+                        row.groups.extend(above);
+                        row.groups.sort_unstable();
+                        row.groups.dedup();
+                    }
                     (group, None)
                 }
             };
             let at = t.touch_shared(w)?;
             if let Some((node, is_moved)) = node {
                 let moved = if is_moved { at } else { known.moved.get(&id).copied().unwrap_or(at) };
-                t.groups.insert(id.0.bytes(), encode(&row_of(&node, moved, by.clone(), at))?.as_slice())?;
+                if did_ask && !known.groups.asks_review(id) {
+                    known.groups.free(id, Timestamp::from_ms(at));
+                }
+                let freed = known.groups.freed_itself(id).map(Timestamp::ms);
+                t.groups.insert(id.0.bytes(), encode(&row_of(&node, moved, freed, by.clone(), at))?.as_slice())?;
                 known.moved.insert(id, moved);
                 known.by.insert(id, (by, Timestamp::from_ms(at)));
             } else {
+                for (endpoint, row) in &members {
+                    if row.groups.is_empty() {
+                        t.members.remove(endpoint)?;
+                    } else {
+                        let row = MemberRow { by: by.clone(), at, ..row.clone() };
+                        t.members.insert(endpoint, encode(&row)?.as_slice())?;
+                    }
+                }
                 t.groups.remove(id.0.bytes())?;
                 t.policies.remove(id.0.bytes())?;
                 t.set_number(GROUPS_GONE, 1)?;
                 known.moved.remove(&id);
                 known.by.remove(&id);
             }
-            Ok(known)
+            Ok((known, members.len() as u64))
         })?;
-        Ok(known)
+        Ok(done)
     }
 
     pub(super) fn placed(&self, endpoints: &[Endpoint]) -> Result<Vec<Vec<Group>>, Error> {

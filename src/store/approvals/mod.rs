@@ -127,7 +127,13 @@ impl Approvals {
 
     /// Changes the tree; `Invalid` where it would not be one any more, with the tree's own words.
     pub async fn change(&self, change: Change, by: String) -> Result<Tree, Error> {
-        self.step(move |core| core.change_groups(change, by)).await
+        Ok(self.step(move |core| core.change_groups(change, by)).await?.0)
+    }
+
+    /// Takes a group out as [`Change::Remove`] does, and says how many endpoints that were put into it are in the one above it now, or, where
+    /// that is the root, where their own word or a rule has them.
+    pub async fn remove_group(&self, group: Group, by: String) -> Result<(Tree, u64), Error> {
+        self.step(move |core| core.change_groups(Change::Remove(group), by)).await
     }
 
     /// The groups that somebody put these endpoints in, in the same order; none for those that nobody put anywhere.

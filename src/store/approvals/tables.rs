@@ -64,6 +64,9 @@ pub(crate) struct ReviewRow {
     /// The logical clock.
     pub(crate) at: u64,
     pub(crate) why: String,
+    /// Since when it lets groups that are there for trying out, and since when all, without a break.
+    pub(crate) in_test: Option<u64>,
+    pub(crate) released: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,6 +90,8 @@ pub(crate) struct GroupRow {
     pub(crate) moved: u64,
     pub(crate) by: String,
     pub(crate) at: u64,
+    /// The logical clock when it ceased to ask for reviews, by itself or by one above it.
+    pub(crate) freed: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

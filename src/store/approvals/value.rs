@@ -72,6 +72,13 @@ pub struct Tree {
     pub by: BTreeMap<Group, (String, Timestamp)>,
 }
 
+impl Tree {
+    /// A number that is another one after each change of a group; 0 where there is none.
+    pub fn revision(&self, group: Group) -> u64 {
+        self.by.get(&group).map_or(0, |(_, at)| at.ms())
+    }
+}
+
 /// A change of the tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -79,8 +86,20 @@ pub enum Change {
     Add(Node),
     /// Another name, place, level, or other rules, for the group with this id.
     Put(Node),
-    /// It goes; nothing may stand below it.
+    /// The same, of one who saw the group in this revision ([`Tree::revision`]).
+    PutOver(Node, u64),
+    /// It goes; nothing may stand below it. Who was put into it is in the group that it stands below.
     Remove(Group),
+}
+
+impl Change {
+    /// The revision in which the group was seen by whoever changes it, where that counts.
+    pub(super) const fn seen(&self) -> Option<u64> {
+        match self {
+            Self::PutOver(_, revision) => Some(*revision),
+            Self::Add(_) | Self::Put(_) | Self::Remove(_) => None,
+        }
+    }
 }
 
 /// What endpoints of a group must keep to, as far as the group says it.

@@ -41,6 +41,8 @@ pub(crate) struct Work<'a> {
     pub(crate) logged: u32,
     pub(crate) generation: u64,
     pub(crate) unauthenticated: bool,
+    /// It is who publishes what the catalog names.
+    pub(crate) is_publisher: bool,
     pub(crate) sets: BTreeMap<String, SetRow>,
     /// As they were: only what changed is written.
     pub(crate) sets_before: BTreeMap<String, SetRow>,
@@ -60,6 +62,7 @@ pub(crate) struct Outcome {
 impl<'a> Work<'a> {
     pub(crate) fn begin(t: &Tables<'_>, dictionaries: &'a Dictionaries, now: u64) -> Result<Self, Error> {
         let sets = t.load_sets()?;
+        let source = t.source()?;
         Ok(Self {
             dictionaries,
             now,
@@ -68,7 +71,8 @@ impl<'a> Work<'a> {
             logged: 0,
             generation: t.number(GENERATION)?,
             // Where nobody said whom it comes from, nothing is proven.
-            unauthenticated: t.source()?.is_none_or(|upstream| upstream.unauthenticated),
+            unauthenticated: source.as_ref().is_none_or(|upstream| upstream.unauthenticated),
+            is_publisher: source.is_some_and(|upstream| upstream.is_publisher()),
             sets,
             applied: Applied::default(),
             touched: Touched::default(),
@@ -154,7 +158,8 @@ impl Tables<'_> {
             Some(update) => self.revision(update.current)?.map(|row| (update.current, row)),
             None => None,
         };
-        let is_current = old.as_ref().is_none_or(|(_, old)| identity.revision >= old.revision)
+        // What a comparison refused keeps nobody from the place of the newest, however high its number is.
+        let is_current = old.as_ref().is_none_or(|(_, old)| identity.revision >= old.revision || old.refused)
             || update.is_none_or(|update| w.outranks(&update));
         if let Some((_, row)) = &known
             && row.digest == ready.row.digest
@@ -256,6 +261,7 @@ impl Tables<'_> {
     fn objection(&self, w: &Work<'_>, ready: &Ready, known: Option<&RevisionRow>) -> Result<Option<String>, Error> {
         if let Some(row) = self.refusal(ready.update.identity)?
             && row.stays
+            && row.holds(w)
         {
             return Ok(Some(row.reason));
         }

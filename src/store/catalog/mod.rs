@@ -236,13 +236,19 @@ impl Catalog {
         self.step(move |core| core.refuse(identity, reason)).await
     }
 
+    /// The next run asks for this revision, unless it is the current one already or was refused itself: a comparison knows that it
+    /// should be held in the place of one that is refused.
+    pub async fn ask_for(&self, identity: Identity) -> Result<(), Error> {
+        self.step(move |core| core.ask_for(identity)).await
+    }
+
     /// Takes it out of quarantine; says whether it was in. What is not held is asked for by the next run.
     pub async fn pardon(&self, identity: Identity) -> Result<bool, Error> {
         Ok(!self.pardon_all(vec![identity]).await?.is_empty())
     }
 
-    /// The same for several, in small transactions; says which of them were in.
-    pub async fn pardon_all(&self, identities: Vec<Identity>) -> Result<Vec<Identity>, Error> {
+    /// The same for several, in small transactions; says which of them were in, and which of these the next run asks for.
+    pub async fn pardon_all(&self, identities: Vec<Identity>) -> Result<Vec<(Identity, bool)>, Error> {
         self.step(move |core| core.pardon(&identities)).await
     }
 
@@ -479,6 +485,16 @@ impl Catalog {
         while all.len() < roots.len() {
             let (roots, from) = (Arc::clone(&roots), all.len());
             all.extend(self.walk(move |core| core.weights(roots.get(from..).unwrap_or_default())).await?);
+        }
+        Ok(all)
+    }
+
+    /// The SHA-1 and the size of each file of these revisions, with all that they bundle, in this order; in short snapshots, as weights are.
+    pub async fn files_of(&self, roots: Vec<Identity>) -> Result<Vec<Vec<(Sha1, u64)>>, Error> {
+        let (roots, mut all) = (Arc::<[Identity]>::from(roots), Vec::new());
+        while all.len() < roots.len() {
+            let (roots, from) = (Arc::clone(&roots), all.len());
+            all.extend(self.walk(move |core| core.files_of(roots.get(from..).unwrap_or_default())).await?);
         }
         Ok(all)
     }

@@ -1,6 +1,8 @@
 //! The history of runs. What a run did is counted in the transactions that do it, so that a killed run tells no more and no
 //! less than what is committed.
 
+use std::collections::BTreeSet;
+
 use redb::ReadableTable;
 
 use crate::base::time::Timestamp;
@@ -13,7 +15,8 @@ use crate::store::error::Error;
 use crate::store::tables::{decode, encode};
 use crate::store::writer::Room;
 
-/// A year of a run a day and some by hand; of the lane of definition updates it is some months.
+/// A year of a run a day and some by hand; of the lane of definition updates it is some months. Beyond them the last run of each kind
+/// stays, and the last one that was successful: that is what schedules and `last success` go by.
 const RUNS_MAX: u64 = 1000;
 /// A reason is a sentence.
 const REASON_MAX: usize = 4 << 10;
@@ -52,6 +55,11 @@ fn run_of(id: u64, row: RunRow, wanted: Option<(u64, u64)>, note: RunNote) -> Re
         wanted,
         note,
     })
+}
+
+/// A note as it was written. One that a later version wrote otherwise tells less, and nothing else is lost.
+fn note_of(row: Option<&[u8]>) -> RunNote {
+    row.and_then(|row| serde_json::from_slice(row).ok()).unwrap_or_default()
 }
 
 fn note_row(note: &RunNote) -> Result<Vec<u8>, Error> {
@@ -101,6 +109,25 @@ impl Tables<'_> {
         Ok(ids)
     }
 
+    /// Of the runs before `old` those that are the last of their kind, or the last successful one of it.
+    fn last_runs(&self, old: u64) -> Result<BTreeSet<u64>, Error> {
+        let mut stays = BTreeSet::new();
+        if self.runs.range(..old)?.next().is_none() {
+            return Ok(stays);
+        }
+        let (mut any, mut good) = (BTreeSet::new(), BTreeSet::new());
+        for row in self.runs.iter()?.rev() {
+            let (id, row) = row?;
+            let (id, row): (u64, RunRow) = (id.value(), decode("catalog-runs.1", row.value())?);
+            let kind = note_of(self.run_notes.get(id)?.as_ref().map(redb::AccessGuard::value)).kind;
+            let is_last = any.insert(kind) | (row.outcome == code_of(Outcome::Successful) && good.insert(kind));
+            if is_last && id < old {
+                stays.insert(id);
+            }
+        }
+        Ok(stays)
+    }
+
     /// Counts what a transaction applied.
     pub(crate) fn count_applied(&mut self, run: u64, applied: &Applied) -> Result<(), Error> {
         let counts = Counts {
@@ -126,9 +153,9 @@ impl Core {
             let id = t.next(LAST_RUN)?;
             t.runs.insert(id, encode(&RunRow { started: w.now, upstream, ..RunRow::default() })?.as_slice())?;
             t.run_notes.insert(id, note.as_slice())?;
-            let old = id.saturating_sub(RUNS_MAX);
-            t.runs.retain_in(..old, |_, _| false)?;
-            t.run_notes.retain_in(..old, |_, _| false)?;
+            let stays = t.last_runs(id.saturating_sub(RUNS_MAX))?;
+            t.runs.retain_in(..id.saturating_sub(RUNS_MAX), |id, _| stays.contains(&id))?;
+            t.run_notes.retain_in(..id.saturating_sub(RUNS_MAX), |id, _| stays.contains(&id))?;
             Ok(id)
         })?;
         Ok(id)
@@ -189,8 +216,7 @@ impl Core {
             rows.map(|row| {
                 let (id, row) = row?;
                 let note = notes.as_ref().map(|notes| notes.get(id.value())).transpose()?.flatten();
-                // One that a later version wrote otherwise tells less, and nothing else is lost.
-                let note = note.and_then(|note| serde_json::from_slice(note.value()).ok()).unwrap_or_default();
+                let note = note_of(note.as_ref().map(redb::AccessGuard::value));
                 run_of(id.value(), decode("catalog-runs.1", row.value())?, run_files(tx, id.value())?, note)
             })
             .collect()

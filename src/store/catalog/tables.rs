@@ -277,6 +277,13 @@ pub(crate) struct UpstreamRow {
     pub(crate) unauthenticated: bool,
 }
 
+impl UpstreamRow {
+    /// Whether it is Microsoft.
+    pub(crate) fn is_publisher(&self) -> bool {
+        self.kind == 1
+    }
+}
+
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct RunRow {
     pub(crate) started: u64,

@@ -232,7 +232,7 @@ impl Core {
 
     /// Takes these out of quarantine, in small transactions; says which of them were in. What is not held is asked for by the next
     /// run, what is held is offered again.
-    pub(crate) fn pardon(&self, identities: &[Identity]) -> Result<Vec<Identity>, Error> {
+    pub(crate) fn pardon(&self, identities: &[Identity]) -> Result<Vec<(Identity, bool)>, Error> {
         let mut pardoned = Vec::new();
         for step in identities.chunks(PARDON_STEP) {
             let step = step.to_vec();
@@ -240,8 +240,7 @@ impl Core {
                 let mut were = Vec::new();
                 for identity in step {
                     if t.refused.remove(&identity_key(identity))?.is_some() {
-                        t.want_pardoned(w, identity)?;
-                        were.push(identity);
+                        were.push((identity, t.want_pardoned(w, identity)?));
                     }
                     if let Some((number, row)) = t.held(identity)? {
                         t.set_refused(w, number, row, false)?;

@@ -89,6 +89,8 @@ impl Core {
             }
             let generation = t.number(GENERATION)?.saturating_add(1);
             t.set_number(GENERATION, generation)?;
+            // What the former one's updates pushed out may be what the new one has.
+            t.let_go.retain(|_, _| false)?;
             t.state.insert(ARRIVING, encode(&row)?.as_slice())?;
             Ok(true)
         })

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError};
 
 use redb::{ReadOnlyTable, ReadTransaction};
 
+use crate::base::digest::Sha1;
 use crate::model::filter::{Category, Tree};
 use crate::model::relations::{self, Target, Whole};
 use crate::model::update::{CategoryKind, Identity, Kind, Update, UpdateId};
@@ -125,23 +126,33 @@ impl Core {
         revision_in(tx, &self.catalog.dictionaries, at, &row).map(|update| Some(Box::new(update)))
     }
 
-    /// The weights of the first of some revisions, in this order, from one snapshot: it ends when [`UNPACKED_STEP`] were unpacked, and
-    /// tells of one at least.
+    /// The weights of the first of some revisions, in this order; see [`Self::wholes`].
     pub(crate) fn weights(&self, roots: &[Identity]) -> Result<Vec<Weight>, Error> {
+        self.wholes(roots, |whole| Weight { files: whole.files.len() as u64, bytes: whole.bytes })
+    }
+
+    /// The files of the first of some revisions, in this order; see [`Self::wholes`].
+    pub(crate) fn files_of(&self, roots: &[Identity]) -> Result<Vec<Vec<(Sha1, u64)>>, Error> {
+        self.wholes(roots, |whole| whole.files.iter().map(|file| (file.sha1, file.size)).collect())
+    }
+
+    /// Something of what the first of some revisions come to, in this order, from one snapshot: it ends when [`UNPACKED_STEP`] were
+    /// unpacked, and tells of one at least.
+    fn wholes<T: Clone + Default>(&self, roots: &[Identity], tell: impl Fn(&Whole) -> T) -> Result<Vec<T>, Error> {
         self.index.read(|tx| {
-            let Some(identities) = read(tx, IDENTITIES)? else { return Ok(vec![Weight::default(); roots.len()]) };
-            let (mut weights, mut unpacked) = (Vec::new(), 0);
+            let Some(identities) = read(tx, IDENTITIES)? else { return Ok(vec![T::default(); roots.len()]) };
+            let (mut told, mut unpacked) = (Vec::new(), 0);
             for root in roots {
                 let whole = relations::whole(*root, |identity| {
                     unpacked += 1;
                     self.held_in(tx, &identities, identity)
                 })?;
-                weights.push(Weight { files: whole.files.len() as u64, bytes: whole.bytes });
+                told.push(tell(&whole));
                 if unpacked >= UNPACKED_STEP {
                     break;
                 }
             }
-            Ok(weights)
+            Ok(told)
         })
     }
 

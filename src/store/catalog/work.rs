@@ -64,12 +64,16 @@ enum Why {
 
 impl RefusedRow {
     /// Whether it stays refused when it is named again: another upstream, or one that proves itself, may send something better.
-    fn holds(&self, w: &Work<'_>) -> bool {
-        self.holds_for(w.generation, w.unauthenticated)
+    pub(crate) fn holds(&self, w: &Work<'_>) -> bool {
+        self.holds_for(w.generation, w.unauthenticated, w.is_publisher)
     }
 
-    fn holds_for(&self, generation: u64, unauthenticated: bool) -> bool {
-        self.stays || (self.generation == generation && (!self.unauthenticated || unauthenticated))
+    /// What a comparison refused was found unlike what its publisher has: that does not bind the publisher itself, where it is asked
+    /// later and can prove that it is.
+    pub(crate) fn holds_for(&self, generation: u64, unauthenticated: bool, is_publisher: bool) -> bool {
+        let is_same = self.generation == generation;
+        (self.stays && (is_same || !is_publisher || unauthenticated))
+            || (is_same && (!self.unauthenticated || unauthenticated))
     }
 
     /// Whether it is to be asked for again of itself: what spoilt it may have passed.
@@ -181,9 +185,24 @@ impl Tables<'_> {
         Ok(true)
     }
 
-    /// What was pardoned is asked for by the next run.
-    pub(crate) fn want_pardoned(&mut self, w: &mut Work<'_>, identity: Identity) -> Result<(), Error> {
-        if self.held(identity)?.is_none() {
+    /// What was pardoned is asked for by the next run, unless it is held from somebody whose word is as good; says whether it is.
+    pub(crate) fn want_pardoned(&mut self, w: &mut Work<'_>, identity: Identity) -> Result<bool, Error> {
+        if let Some((_, row)) = self.held(identity)? {
+            let is_better = row.unauthenticated && !w.unauthenticated;
+            // A lower one may have come in its place while it was refused.
+            let current = self.update(&row.id)?.map(|update| self.revision(update.current)).transpose()?.flatten();
+            let is_next = !row.current && current.is_none_or(|current| current.revision < row.revision);
+            if !is_better && !is_next {
+                return Ok(false);
+            }
+        }
+        self.put(w, AGAIN, identity)?;
+        Ok(true)
+    }
+
+    /// Puts it on the list of the next run, unless it is current or refused.
+    fn want_instead(&mut self, w: &mut Work<'_>, identity: Identity) -> Result<(), Error> {
+        if self.refusal(identity)?.is_none() && self.held(identity)?.is_none_or(|(_, row)| !row.current) {
             self.put(w, AGAIN, identity)?;
         }
         Ok(())
@@ -201,6 +220,11 @@ impl Tables<'_> {
 }
 
 impl Core {
+    /// As [`super::Catalog::ask_for`].
+    pub(crate) fn ask_for(&self, identity: Identity) -> Result<(), Error> {
+        self.catalog_write(Room::Adds, move |t, w| t.want_instead(w, identity)).map(drop)
+    }
+
     /// Step 1. What an earlier list left to be fetched stays on the list.
     pub(crate) fn open_list(&self, set: String, pending: String) -> Result<(), Error> {
         check_set(&set)?;
@@ -240,6 +264,7 @@ impl Core {
             let source: Option<UpstreamRow> = (state.get(ARRIVING)?.or(state.get(UPSTREAM)?))
                 .map(|row| decode("catalog-state.1", row.value()))
                 .transpose()?;
+            let is_publisher = source.as_ref().is_some_and(UpstreamRow::is_publisher);
             let unauthenticated = source.is_none_or(|upstream| upstream.unauthenticated);
             let (mut refused, mut held, mut updates) = (Along::of(&refused), Along::of(&held), Along::of(&updates));
             let mut left = Vec::new();
@@ -247,7 +272,8 @@ impl Core {
                 let key = identity_key(*identity);
                 let refusal: Option<RefusedRow> = refused.find(&key, |row| decode(REFUSED_NAME, row))?;
                 if let Some(refusal) = refusal {
-                    if refusal.generation != generation || !refusal.holds_for(generation, unauthenticated) {
+                    if refusal.generation != generation || !refusal.holds_for(generation, unauthenticated, is_publisher)
+                    {
                         left.push(*identity);
                     }
                     continue;

@@ -12,6 +12,7 @@ use crate::model::deployment::Endpoint;
 use crate::store::catalog::tables::read as table;
 use crate::store::error::Error;
 use crate::store::fleet::endpoints::tell;
+use crate::store::fleet::places::Places;
 use crate::store::fleet::tables::{CONTACTS, ContactRow, ENDPOINTS, Guid, address_bytes, address_of};
 use crate::store::fleet::turns::Turns;
 use crate::store::fleet::value::{Contact, Contacts, Event, EventKind};
@@ -51,11 +52,17 @@ pub(crate) struct Gathered {
     heard: Mutex<HashMap<Guid, Heard>>,
     /// What is known of them changes.
     pub(super) turns: Turns,
+    /// From where they were last heard of, by what is written.
+    places: Mutex<Places>,
 }
 
 impl Gathered {
     fn heard(&self) -> MutexGuard<'_, HashMap<Guid, Heard>> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn take_in(&self, id: Guid, new: Heard) {
@@ -155,6 +162,8 @@ impl Tick for ContactTick {
             }
             let row = ContactRow { last: heard.last, address: address_bytes(heard.address) };
             rows.insert(&id, encode(&row)?.as_slice())?;
+            let latest = heard.last.iter().copied().max().unwrap_or(0);
+            self.gathered.places().came(id, heard.address, latest);
         }
         Ok(())
     }

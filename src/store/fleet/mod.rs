@@ -6,6 +6,7 @@
 //! - What a machine says of itself is judged and written in one transaction: two that come at once cannot both be the first.
 //! - That an endpoint was heard of costs no commit of its own, and is lost for half a minute at most by a crash.
 //! - So does what an endpoint told of its updates; its next scan tells it again. An endpoint that is forgotten leaves nothing of it behind.
+//! - Bytes that left are counted for the endpoint that was last heard of from their address, for the address where that may be several.
 //! - Each list has a limit; what is beyond it is refused, or the oldest goes.
 //!
 //! How it goes, each step in the file named:
@@ -15,13 +16,17 @@
 //! 3. What it tells of its updates is gathered in memory and written with the next tick, or before where it is much (`states`; one row
 //!    for each endpoint, `standing`).
 //! 4. Contacts are gathered in memory, and written with the next commit that is due anyway (`contacts`).
-//! 5. People look for endpoints by what is known of them (`find`).
+//! 5. Which files they were sent is gathered and written likewise (`served`; which file a name means, `mark`; who is behind an address, `places`).
+//! 6. People look for endpoints by what is known of them (`find`).
 //!
 //! Tables and rows are in `tables`, what goes in and comes out in `value`.
 
 mod contacts;
 mod endpoints;
 mod find;
+mod mark;
+mod places;
+mod served;
 mod server;
 pub mod standing;
 mod states;
@@ -40,13 +45,17 @@ use crate::model::update::UpdateId;
 use crate::store::core::Core;
 use crate::store::error::Error;
 use crate::store::fleet::states::Batch;
-use crate::store::writer::Room;
+use crate::store::writer::{Room, Tick};
 
 pub(crate) use crate::store::fleet::contacts::{ContactTick, Gathered};
 pub use crate::store::fleet::endpoints::{ENDPOINTS_MAX, HISTORY_MAX, PAGE_MAX};
+pub use crate::store::fleet::mark::Mark;
+pub use crate::store::fleet::served::{FILES_MAX, Sent, SentTo};
+pub(crate) use crate::store::fleet::served::{Served, ServedTick};
 pub use crate::store::fleet::server::FORMER_MAX;
 pub use crate::store::fleet::states::{CHANGES_MAX, Change, News};
 pub(crate) use crate::store::fleet::states::{States, StatesTick};
+pub use crate::store::fleet::turns::Turned;
 pub use crate::store::fleet::value::{
     Admitted, Bios, Contact, Contacts, Contest, CookieKey, Event, EventKind, Found, Os, Record, Registration, Row,
     Ruling, Server,
@@ -122,6 +131,7 @@ impl Fleet {
                 // Whoever had the id before and was forgotten may have told something on its way out.
                 gathered.drop_of(endpoint);
                 states::forget(tx, endpoint)?;
+                served::forget(tx, endpoint)?;
             }
             Ok(ruled)
         };
@@ -147,6 +157,16 @@ impl Fleet {
     /// kept is looked up. Waits for nothing.
     pub fn turn(&self, endpoint: Endpoint) -> u64 {
         self.core.heard.turns.of(endpoint)
+    }
+
+    /// A number that is another one after what is known of any endpoint changed. Waits for nothing.
+    pub fn revision(&self) -> u64 {
+        self.core.heard.turns.all()
+    }
+
+    /// What [`Self::turn`] is for each endpoint now. Waits for nothing.
+    pub fn turned(&self) -> Turned {
+        self.core.heard.turns.turned()
     }
 
     /// Endpoints in the order of their ids, those behind `after`; at most [`PAGE_MAX`].
@@ -241,6 +261,24 @@ impl Fleet {
         self.look(move |core| core.index.read(|tx| states::changes(tx, &states, endpoint))).await
     }
 
+    /// Files of which bytes left for an endpoint, as far as it is written.
+    pub async fn sent_to(&self, endpoint: Endpoint) -> Result<SentTo, Error> {
+        let gathered = Arc::clone(&self.core.heard);
+        self.look(move |core| core.index.read(|tx| served::get(tx, &gathered, endpoint))).await
+    }
+
+    /// Writes what was gathered of contacts and of files that were sent, without waiting for the next tick.
+    pub async fn keep_sent(&self) -> Result<(), Error> {
+        self.core.writable()?;
+        let (heard, served) = (Arc::clone(&self.core.heard), Arc::clone(&self.core.served));
+        let ticks: Arc<[Box<dyn Tick + Sync>]> =
+            Arc::new([Box::new(ContactTick::new(Arc::clone(&heard))), Box::new(ServedTick::new(served, heard))]);
+        let theirs = Arc::clone(&ticks);
+        let written = self.core.change_fleet(move |tx| theirs.iter().try_for_each(|tick| tick.write(tx))).await;
+        ticks.iter().for_each(|tick| tick.settle(written.is_ok()));
+        written
+    }
+
     /// From now on [`Self::news`] tells of endpoints that come and go.
     pub fn listen(&self) {
         self.core.states.listen();
@@ -280,12 +318,14 @@ fn forget(core: &Core, endpoint: Endpoint, told: impl FnOnce() + Send + 'static)
     let before = move |tx: &redb::WriteTransaction| {
         states.drop_of(endpoint);
         states::forget(tx, endpoint)?;
+        served::forget(tx, endpoint)?;
         known.store(endpoints::forget(tx, endpoint)?, Ordering::Relaxed);
         Ok(())
     };
     let (heard, states) = (Arc::clone(&core.heard), Arc::clone(&core.states));
     let told = move || {
         heard.turns.turn(endpoint);
+        heard.places().went(endpoint.0.bytes());
         states.tell(News::Went(endpoint));
         told();
     };

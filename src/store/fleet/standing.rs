@@ -72,8 +72,14 @@ pub struct Standing {
     pub told: u32,
     /// Whether it ever told all its states.
     pub is_told: bool,
+    /// Whether it ever told so with a list of what failed: one that it leaves out is empty then.
+    pub lists_failed: bool,
+    /// The same of what waits for a restart.
+    pub lists_restarts: bool,
     /// Since when a restart is pending.
     pub restart: u32,
+    /// When it was last restarted, as far as it told.
+    pub restarted: u32,
     /// When its last scan failed and with what, where it did.
     pub failed_scan: Option<(u32, i32)>,
     /// The updates, in the order of their numbers, each once.
@@ -87,13 +93,20 @@ pub struct Standing {
 struct StandingRow<'a> {
     scanned: u32,
     told: u32,
-    is_told: bool,
+    /// [`TOLD`] and what else it ever told.
+    lists: u8,
     restart: u32,
     failed_scan: Option<(u32, i32)>,
     many: u32,
     held: &'a [u8],
     codes: Vec<(u32, i32)>,
+    restarted: u32,
 }
+
+/// Bits of what was ever told: all states, with a list of what failed, with one of what waits for a restart.
+const TOLD: u8 = 1;
+const LISTS_FAILED: u8 = 2;
+const LISTS_RESTARTS: u8 = 4;
 
 fn put(out: &mut Vec<u8>, mut value: u64) {
     while value > 0x7f {
@@ -170,8 +183,12 @@ impl Standing {
     pub(super) fn row(&self) -> Result<Vec<u8>, Error> {
         let held = packed(&self.held);
         let many = u32::try_from(self.held.len()).unwrap_or(u32::MAX);
-        let Self { scanned, told, is_told, restart, failed_scan, ref codes, .. } = *self;
-        encode(&StandingRow { scanned, told, is_told, restart, failed_scan, many, held: &held, codes: codes.clone() })
+        let Self { scanned, told, restart, restarted, failed_scan, .. } = *self;
+        let bit = |is_so, bit| if is_so { bit } else { 0 };
+        let lists =
+            bit(self.is_told, TOLD) | bit(self.lists_failed, LISTS_FAILED) | bit(self.lists_restarts, LISTS_RESTARTS);
+        let codes = self.codes.clone();
+        encode(&StandingRow { scanned, told, lists, restart, failed_scan, many, held: &held, codes, restarted })
     }
 
     /// What a row says.
@@ -182,8 +199,10 @@ impl Standing {
         if !row.codes.is_sorted_by(|a, b| a.0 < b.0) {
             return Err(broken());
         }
-        let StandingRow { scanned, told, is_told, restart, failed_scan, codes, .. } = row;
-        Ok(Self { scanned, told, is_told, restart, failed_scan, held, codes })
+        let StandingRow { scanned, told, lists, restart, restarted, failed_scan, codes, .. } = row;
+        let has = |bit| lists & bit != 0;
+        let (is_told, lists_failed, lists_restarts) = (has(TOLD), has(LISTS_FAILED), has(LISTS_RESTARTS));
+        Ok(Self { scanned, told, is_told, lists_failed, lists_restarts, restart, restarted, failed_scan, held, codes })
     }
 
     /// How the update with this number stands; `None` where nothing was told of it.
@@ -222,9 +241,23 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn a_row_reads_back(held in held(), scanned: u32, restart: u32, failed in any::<Option<(u32, i32)>>()) {
+        fn a_row_reads_back(
+            held in held(), scanned: u32, restarts: [u32; 2], lists: [bool; 3], failed in any::<Option<(u32, i32)>>()
+        ) {
             let codes = held.iter().filter(|one| one.state() == State::Failed).map(|one| (one.number(), -1)).collect();
-            let told = Standing { scanned, told: scanned, is_told: true, restart, failed_scan: failed, held, codes };
+            let ([restart, restarted], [is_told, lists_failed, lists_restarts]) = (restarts, lists);
+            let told = Standing {
+                scanned,
+                told: scanned,
+                is_told,
+                lists_failed,
+                lists_restarts,
+                restart,
+                restarted,
+                failed_scan: failed,
+                held,
+                codes,
+            };
             let row = told.row().unwrap();
             prop_assert_eq!(Standing::of_row(&row).unwrap(), told);
         }

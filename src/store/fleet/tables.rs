@@ -28,6 +28,11 @@ pub(crate) const STATES: TableDefinition<'static, &Guid, &[u8]> = TableDefinitio
 /// Client id -> [`ChangesRow`]; apart, since it changes more seldom.
 pub(crate) const CHANGES: TableDefinition<'static, &Guid, &[u8]> = TableDefinition::new("fleet-changes.1");
 
+/// Client id -> files that it was sent (`served` has the row).
+pub(crate) const SERVED: TableDefinition<'static, &Guid, &[u8]> = TableDefinition::new("fleet-served.1");
+/// Address of several endpoints -> files that were sent there.
+pub(crate) const SERVED_PLACES: TableDefinition<'static, &Guid, &[u8]> = TableDefinition::new("fleet-served-places.1");
+
 /// Key of [`SERVER`].
 pub(crate) const SERVER_ID: &str = "id";
 
@@ -141,5 +146,7 @@ pub(crate) fn create(tx: &WriteTransaction) -> Result<(), Error> {
     tx.open_table(UPDATES)?;
     tx.open_table(STATES)?;
     tx.open_table(CHANGES)?;
+    tx.open_table(SERVED)?;
+    tx.open_table(SERVED_PLACES)?;
     Ok(())
 }

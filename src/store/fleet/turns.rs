@@ -11,6 +11,18 @@ const TURNS: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Turns([AtomicU64; TURNS]);
 
+/// How often each had turned at a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Turned(Box<[u64]>);
+
+impl Turned {
+    /// The number that [`super::Fleet::turn`] had for an endpoint.
+    pub fn of(&self, endpoint: Endpoint) -> u64 {
+        let [.., last] = endpoint.0.bytes();
+        self.0.get(usize::from(*last)).copied().unwrap_or(0)
+    }
+}
+
 impl Default for Turns {
     fn default() -> Self {
         Self([const { AtomicU64::new(0) }; TURNS])
@@ -26,6 +38,16 @@ impl Turns {
     /// How often it turned.
     pub(super) fn of(&self, endpoint: Endpoint) -> u64 {
         self.at(endpoint).map_or(0, |turns| turns.load(Ordering::Acquire))
+    }
+
+    /// How often each turned, as of now.
+    pub(super) fn turned(&self) -> Turned {
+        Turned(self.0.iter().map(|turns| turns.load(Ordering::Acquire)).collect())
+    }
+
+    /// How often all turned.
+    pub(super) fn all(&self) -> u64 {
+        self.0.iter().fold(0, |all, turns| all.wrapping_add(turns.load(Ordering::Acquire)))
     }
 
     /// What is known of it is committed.

@@ -20,6 +20,10 @@ use crate::wire::wsusss::{Answer, Call, Method, decode_answer, encode_request};
 /// How long an answer may take that a server has at hand, in stall timeouts: a service that was just started answers the first ones late.
 const AT_HAND: u32 = 3;
 
+/// How long documents may take to begin, in stall timeouts: a server looks up a batch of them and makes nothing. Where that is too
+/// short for many at once it gives one of them meanwhile, and is asked for fewer.
+const LOOKED_UP: u32 = 6;
+
 const SOAP_ACTION: HeaderName = HeaderName::from_static("soapaction");
 
 /// Asks `call` at `url` and gives the body to `decode`. The second value says what was wrong with the body, where it broke
@@ -28,6 +32,17 @@ pub(super) async fn exchange<C: Call, T: Send + 'static>(
     core: &Core,
     url: &Url,
     call: &C,
+    decode: impl FnOnce(Pipe) -> T + Send + 'static,
+) -> Result<(T, Option<Trouble>), Trouble> {
+    exchange_within(core, url, call, limit(core, C::METHOD), decode).await
+}
+
+/// The same where the answer must begin within `limit`.
+pub(super) async fn exchange_within<C: Call, T: Send + 'static>(
+    core: &Core,
+    url: &Url,
+    call: &C,
+    limit: Duration,
     decode: impl FnOnce(Pipe) -> T + Send + 'static,
 ) -> Result<(T, Option<Trouble>), Trouble> {
     let request = encode_request(call, Version::V11);
@@ -41,7 +56,7 @@ pub(super) async fn exchange<C: Call, T: Send + 'static>(
         left = left.saturating_sub(flow.take(left).await);
     }
     core.troubles.pauses(false);
-    let response = send(core, url, C::METHOD, fields::<C>(), request).await?;
+    let response = send(core, url, (C::METHOD, limit), fields::<C>(), request).await?;
     core.troubles.answered();
     let (sender, receiver) = mpsc::channel(CHUNKS);
     let decoding = core.tasks.spawn_blocking(move || decode(Pipe::new(receiver)));
@@ -77,7 +92,8 @@ pub(super) async fn once<C: Call>(
     call: &C,
     len_max: usize,
 ) -> Result<Answer<C::Answer>, Trouble> {
-    let mut response = send(core, url, C::METHOD, fields::<C>(), encode_request(call, Version::V11)).await?;
+    let asked = (C::METHOD, limit(core, C::METHOD));
+    let mut response = send(core, url, asked, fields::<C>(), encode_request(call, Version::V11)).await?;
     let mut body = Vec::new();
     loop {
         match response.chunk().await {
@@ -102,12 +118,20 @@ fn fields<C: Call>() -> HeaderMap {
     fields
 }
 
-/// How long the answer to it may take to begin: of lists and documents a server may have to make it first.
+/// How long an answer may take to begin that the server has at hand.
+pub(super) fn at_hand(core: &Core) -> Duration {
+    core.config.answer_timeout.min(core.config.http.stall_timeout.saturating_mul(AT_HAND))
+}
+
+/// How long the answer to it may take to begin: a list a server may have to make first.
 fn limit(core: &Core, method: Method) -> Duration {
     let longest = core.config.answer_timeout;
     match method {
         Method::GetAuthConfig | Method::GetAuthorizationCookie | Method::GetCookie | Method::GetConfigData => {
-            longest.min(core.config.http.stall_timeout.saturating_mul(AT_HAND))
+            at_hand(core)
+        }
+        Method::GetUpdateData | Method::DownloadFiles => {
+            longest.min(core.config.http.stall_timeout.saturating_mul(LOOKED_UP))
         }
         _ => longest,
     }
@@ -116,11 +140,11 @@ fn limit(core: &Core, method: Method) -> Duration {
 async fn send(
     core: &Core,
     url: &Url,
-    method: Method,
+    (method, limit): (Method, Duration),
     fields: HeaderMap,
     request: Vec<u8>,
 ) -> Result<Response, Trouble> {
-    let (limit, since) = (limit(core, method), Instant::now());
+    let since = Instant::now();
     let sending = core.client.post(url.clone()).headers(fields).body(request).send();
     tokio::pin!(sending);
     let sent = if let Ok(sent) = timeout(core.config.http.stall_timeout.min(limit), &mut sending).await {

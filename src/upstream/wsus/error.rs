@@ -147,6 +147,11 @@ impl Trouble {
         }
     }
 
+    /// Whether the server took the question and said nothing, or nothing more: a connection that stands open and brings nothing.
+    pub(super) fn hangs(&self) -> bool {
+        matches!(self, Self::Path(Cause::Silent(_) | Cause::Stalled { .. }))
+    }
+
     /// What a person is told of it.
     pub(super) fn in_words(&self) -> String {
         match self {

@@ -94,7 +94,7 @@ pub struct Config {
     /// Proxy, roots, connect and stall timeouts of this upstream. Patience and hops do not count here.
     pub http: crate::upstream::Config,
     /// How long the server may think before an answer begins. Microsoft's takes minutes for a list. For what it has at hand, such as
-    /// cookies, three stall timeouts, where that is less. People see after one stall timeout that nothing comes.
+    /// cookies, three stall timeouts, and for documents six, where that is less. People see after one stall timeout that nothing comes.
     pub answer_timeout: Duration,
     /// What is repeated, and how often.
     pub patience: Patience,

@@ -28,6 +28,10 @@ const HOPELESS_MAX: u32 = 3;
 /// two, since one that was just started may do so for a while.
 const SILENT_MAX: u32 = 3;
 
+/// So much silence is met by two attempts alone: a list may take minutes to begin, and three of them are too long to learn that it never
+/// will.
+const SILENCE_MAX: Duration = Duration::from_mins(10);
+
 /// Attempts at one question at most, however long the patience is: one a minute for a little more than an hour.
 const ATTEMPTS_MAX: u32 = 70;
 
@@ -103,6 +107,8 @@ pub(super) struct Tries<'a> {
     /// For how long nothing at all came, and what was waited in between.
     silent: Duration,
     waited: Duration,
+    /// The server was seen to give nothing else either: then an answer that stands still is silence as well.
+    weak: bool,
     broken: u32,
     unreadable: u32,
     authorizations: u32,
@@ -119,6 +125,7 @@ impl<'a> Tries<'a> {
             failures: 0,
             silent: Duration::ZERO,
             waited: Duration::ZERO,
+            weak: false,
             broken: 0,
             unreadable: 0,
             authorizations: 0,
@@ -133,6 +140,11 @@ impl<'a> Tries<'a> {
     pub(super) fn answers_max(mut self, answers_max: u32) -> Self {
         self.answers_max = answers_max.min(self.answers_max);
         self
+    }
+
+    /// The server gives nothing else either: it is waited for as for one that is down, since asking for less would not help.
+    pub(super) fn weak(&mut self) {
+        (self.weak, self.answers_max) = (true, self.core.config.patience.attempts_max);
     }
 
     /// Another operation of the same question.
@@ -172,8 +184,10 @@ impl<'a> Tries<'a> {
             Trouble::Path(cause @ Cause::ProxyCredentials { .. }) => Err(self.unavailable(cause.to_string(), None)),
             Trouble::Path(cause) => {
                 let why = cause.to_string();
-                if let Cause::Silent(time) = &cause {
-                    self.silent = self.silent.saturating_add(*time);
+                match &cause {
+                    Cause::Silent(time) => self.silent = self.silent.saturating_add(*time),
+                    Cause::Stalled { after, .. } if self.weak => self.silent = self.silent.saturating_add(*after),
+                    _ => {}
                 }
                 if cause.may_pass() {
                     self.broke(is_answers, is_hopeless, cause.retry_after(), why).await
@@ -240,7 +254,8 @@ impl<'a> Tries<'a> {
             attempts_max = attempts_max.min(HOPELESS_MAX);
         }
         if !self.silent.is_zero() && self.silent.saturating_add(self.waited) >= self.core.config.patience.waits() {
-            attempts_max = attempts_max.min(SILENT_MAX.max(self.failures + 1));
+            let least = if self.silent >= SILENCE_MAX { SILENT_MAX - 1 } else { SILENT_MAX };
+            attempts_max = attempts_max.min(least.max(self.failures + 1));
         }
         self.failures += 1;
         if self.failures >= attempts_max {

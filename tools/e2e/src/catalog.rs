@@ -11,13 +11,14 @@ use upstream_sim::{Character, Options, Sim};
 use crate::Stage;
 use crate::branch::check;
 use crate::bytes::Dice;
+use crate::moment::Moment;
 use crate::node::Node;
 
 /// Updates of the simulated catalog.
 const UPDATES: usize = 20_000;
 
-/// How often the node is killed in its first run.
-const KILLS: u32 = 10;
+/// Files that a prefetch has under way at most: four of each of its two bandwidth classes.
+const FILES_UNDER_WAY: u64 = 8;
 
 /// Workers of a run that ask for documents: each has one batch under way.
 const WORKERS: usize = 4;
@@ -28,7 +29,7 @@ const LAZY_UPDATES: usize = 1_500;
 type Identities = BTreeSet<String>;
 
 /// What a verb prints as JSON.
-fn ask(node: &Node, words: &[&str]) -> io::Result<Value> {
+pub(crate) fn ask(node: &Node, words: &[&str]) -> io::Result<Value> {
     let mut words = words.to_vec();
     words.push("--json");
     let text = node.verb(&words)?;
@@ -51,7 +52,7 @@ fn expected(sim: &Sim, filter: &Value) -> Identities {
 }
 
 /// The identities of each question for documents since the log was forgotten.
-fn questions(sim: &Sim) -> Vec<Vec<String>> {
+pub(crate) fn questions(sim: &Sim) -> Vec<Vec<String>> {
     let log = sim.log(2_000);
     let lines = log["lines"].as_array().cloned().unwrap_or_default();
     let ids = |line: &Value| -> Vec<String> {
@@ -124,29 +125,25 @@ fn account(asked: &Identities, before: &Identities, lost: &mut [Lost]) -> io::Re
 }
 
 /// Runs that are killed with their node, each at another moment, and one that goes to its end; between two of them what was
-/// committed is looked at, and what was asked for is held against it. Says how often it was killed, how many documents were asked
+/// committed is looked at, and what was asked for is held against it. Says when it was killed, how many documents were asked
 /// for again, and the most of one kill.
-fn killed(node: &mut Node, sim: &Sim, dice: &mut Dice) -> io::Result<(u32, usize, usize)> {
+fn killed(node: &mut Node, sim: &Sim, dice: &mut Dice) -> io::Result<(Vec<Moment>, usize, usize)> {
     let mut lost: Vec<Lost> = Vec::new();
-    let mut kills = 0;
     let mut before = Identities::new();
-    while kills < KILLS {
+    let moments = Moment::drawn(dice);
+    for (kill, moment) in (1..).zip(&moments) {
         sim.reset_log();
+        moment.order(sim)?;
         let line = node.line();
         let run = std::thread::spawn(move || line.run(&["sync", "start"]));
-        let documents = || questions(sim).len();
-        // From the first question for documents on, so that there is something to lose.
-        crate::node::wait_for("the run to ask for documents", || documents() > 0 || run.is_finished())?;
-        let moment = 1 + usize::try_from(dice.below(6)).unwrap_or(0);
-        crate::node::wait_for("the moment to kill it", || documents() >= moment || run.is_finished())?;
-        if run.is_finished() {
-            // It had less left than that.
-            break;
-        }
+        crate::node::wait_for(&format!("{moment:?}"), || {
+            moment.has_come(node, sim) || (run.is_finished() && !moment.is_behind_the_run())
+        })?;
+        check(moment.is_behind_the_run() || !run.is_finished(), || format!("the run ended before {moment:?}"))?;
         node.kill()?;
-        kills += 1;
         // The verb loses its node, and may say so.
         drop(run.join());
+        sim.clear_faults();
         node.run()?;
         let asked = questions(sim);
         let batch = asked.iter().map(Vec::len).max().unwrap_or(0);
@@ -154,14 +151,25 @@ fn killed(node: &mut Node, sim: &Sim, dice: &mut Dice) -> io::Result<(u32, usize
         account(&asked, &before, &mut lost)?;
         before = held(node)?;
         let documents = asked.difference(&before).cloned().collect();
-        lost.push(Lost { kill: kills, documents, batch, repeated: 0 });
+        lost.push(Lost { kill, documents, batch, repeated: 0 });
     }
-    check(kills == KILLS, || format!("it was killed {kills} times only"))?;
+    brought_once(node, sim)?;
     sim.reset_log();
     run(node)?;
     account(&questions(sim).into_iter().flatten().collect(), &before, &mut lost)?;
     let repeated = lost.iter().map(|lost| lost.repeated);
-    Ok((kills, repeated.clone().sum(), repeated.max().unwrap_or(0)))
+    Ok((moments, repeated.clone().sum(), repeated.max().unwrap_or(0)))
+}
+
+/// The prefetch that was killed goes on by itself: what it had brought is not brought again.
+fn brought_once(node: &Node, sim: &Sim) -> io::Result<()> {
+    crate::node::wait_for("the prefetch to go on to its end", || {
+        ask(node, &["plan"]).is_ok_and(|plan| plan["missing"]["files"] == 0)
+            && ask(node, &["prefetch", "status"]).is_ok_and(|state| state["job"].is_null())
+    })?;
+    let log = sim.log(0);
+    let again = log["content"]["files_sent_more_than_once"].as_u64().unwrap_or(u64::MAX);
+    check(again <= FILES_UNDER_WAY, || format!("{again} files brought again after a kill: {}", log["content"]))
 }
 
 /// SHA-256 and size of every file of the updates that are offered, critical, and not read in parts.
@@ -217,7 +225,7 @@ pub(crate) fn catalog(stage: &Stage) -> io::Result<String> {
     let more = format!("[sync]\nmicrosoft = \"{}\"\n{POLICY}", sim.url());
     let mut node = Node::start(&stage.program, &stage.folder, &[sim.address()], &more)?;
     let start = Instant::now();
-    let (kills, repeated, most) = killed(&mut node, &sim, &mut Dice::new(stage.seed))?;
+    let (moments, repeated, most) = killed(&mut node, &sim, &mut Dice::new(stage.seed))?;
     let synced = start.elapsed().as_secs_f32();
     let filter = chosen(&node)?;
     let first = held(&node)?;
@@ -225,8 +233,9 @@ pub(crate) fn catalog(stage: &Stage) -> io::Result<String> {
     let wanted = critical(&sim, &filter);
     prefetched(&node, &wanted, true, "first")?;
     let mut told = format!(
-        "     {} updates, killed {kills} times, {repeated} documents asked for again (at most {most} for one kill), {synced:.1} s; {} critical files proven",
+        "     {} updates, killed {} times, {repeated} documents asked for again (at most {most} for one kill), {synced:.1} s; {} critical files proven\n     killed at {moments:?}",
         first.len(),
+        moments.len(),
         wanted.len()
     );
     for month in 1..=3 {

@@ -1,9 +1,12 @@
 //! Simulated upstream, node, a thousand simulated agents: each machine comes to exactly what an evaluation of the upstream's own documents
 //! says that it needs, and follows what people decide and what a month brings. The last of them scan over TLS.
 //!
-//! Each step below changes something and holds all machines against what they should need afterwards ([`Scene::settle`]). Whatever else decides
-//! what is offered to whom (groups of machines, deadlines, licences, rings) takes its place here as a step of its own: an
-//! [`Expected`] with the scope of those machines, and the set of what is approved for them.
+//! Each step below changes something and holds all machines against what they should need afterwards ([`Scene::settle`]). What is decided for
+//! some of them alone (groups, deadlines, licences, reviews, rules), and what all of that comes to in counts, is [`fleet`].
+
+mod fleet;
+mod recount;
+mod site;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,6 +21,8 @@ use upstream_sim::{Character, Options, Sim};
 use crate::Stage;
 use crate::branch::check;
 use crate::node::Node;
+
+pub(crate) use fleet::fleet;
 
 const MACHINES: u64 = 1_000;
 const UPDATES: usize = 2_000;
@@ -43,7 +48,17 @@ struct Update {
     expired: bool,
     superseded: bool,
     licence: bool,
+    /// Which licence that is.
+    eula: Option<Guid>,
+    severity: String,
+    classification: String,
+    /// Days since 1970 of the day that it is of.
+    day: i64,
+    asks_user: bool,
 }
+
+/// Milliseconds of a day.
+const DAY_MS: i64 = 86_400_000;
 
 /// All software of the upstream that can be approved.
 fn software(sim: &Sim) -> io::Result<Vec<Update>> {
@@ -54,7 +69,18 @@ fn software(sim: &Sim) -> io::Result<Vec<Update>> {
         .map(|update| {
             let id = update["id"].as_str().and_then(Guid::read).ok_or_else(|| other(update))?;
             let (expired, superseded) = (is(update, "expired"), is(update, "superseded"));
-            Ok(Update { id, expired, superseded, licence: is(update, "licence") })
+            let text = |key: &str| update[key].as_str().unwrap_or_default().to_owned();
+            Ok(Update {
+                id,
+                expired,
+                superseded,
+                licence: is(update, "licence"),
+                eula: update["eula"].as_str().and_then(Guid::read),
+                severity: text("severity"),
+                classification: text("classification"),
+                day: update["created_ms"].as_i64().unwrap_or_default().div_euclid(DAY_MS),
+                asks_user: is(update, "asks_user"),
+            })
         })
         .collect()
 }

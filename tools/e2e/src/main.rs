@@ -19,6 +19,7 @@ mod faults;
 mod hostile;
 mod http;
 mod machines;
+mod moment;
 mod nginx;
 mod node;
 mod origin;
@@ -56,13 +57,18 @@ const SCENARIOS: &[Scenario] = &[
     ("thin-link", "2 Mbit/s, 24 MiB, 7 connections: no response is given up", thin::thin_link),
     (
         "catalog",
-        "20,000 updates, ten kills, critical files, three months; a WSUS that has its files yet to fetch",
+        "20,000 updates, ten kills in all phases, critical files, three months; a WSUS that has its files yet to fetch",
         catalog::catalog,
     ),
     (
         "machines",
         "1,000 simulated agents below a node: each needs what it should, through decisions and a month of changes",
         machines::machines,
+    ),
+    (
+        "fleet",
+        "1,000 agents in groups: approvals inherited and overridden, deadlines, licences, a review, a rule; counts recounted",
+        machines::fleet,
     ),
     ("soap", "a client made of the specification's WSDL scans; another decoder reads what was packed", soap::soap),
     ("thin-demand", "3 % of 4 GiB: the link carries little more than that", thin::thin_demand),

@@ -41,6 +41,22 @@ pub struct Common {
     pub busy: Duration,
     /// The group that machines say they belong to.
     pub group: Option<String>,
+    /// How machines tell of restarts and failures.
+    pub tells: Tells,
+}
+
+/// How machines tell of restarts and failures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tells {
+    /// As the specification has it: snapshots have all lists, and a restart is told at once.
+    #[default]
+    All,
+    /// As recorded agents do: snapshots have the lists `U` and `V` alone, with what waits for a restart among what is needed.
+    AsRecorded,
+    /// The same, and a restart is told after the next snapshot, as where its batch had to be sent again.
+    Late,
+    /// The same, and no restart is ever told.
+    Never,
 }
 
 impl Default for Common {
@@ -50,6 +66,7 @@ impl Default for Common {
             room: Arc::new(Semaphore::new(ROOM_KIB as usize)),
             busy: Duration::from_secs(1),
             group: None,
+            tells: Tells::All,
         }
     }
 }
@@ -71,6 +88,8 @@ pub struct Scan {
     pub verdict: Verdict,
     /// What is to be installed of what the machine needs: approved, and not merely looked for.
     pub ordered: BTreeSet<Guid>,
+    /// Until when, of those that have a deadline: in ISO 8601, as it was told.
+    pub deadlines: BTreeMap<Guid, String>,
 }
 
 /// What an installation came to.
@@ -117,6 +136,8 @@ pub struct Agent {
     pending: BTreeSet<Guid>,
     failed: BTreeSet<Guid>,
     events: Vec<Event>,
+    /// Told after the next snapshot.
+    late: Vec<Event>,
     serial: u64,
 }
 
@@ -141,6 +162,7 @@ impl Agent {
             pending: BTreeSet::new(),
             failed: BTreeSet::new(),
             events: Vec::new(),
+            late: Vec::new(),
             serial: 0,
         }
     }
@@ -176,6 +198,16 @@ impl Agent {
     /// Updates that wait for a restart.
     pub fn pending(&self) -> &BTreeSet<Guid> {
         &self.pending
+    }
+
+    /// What the machine needs and has now, of what it was sent.
+    pub fn verdict(&self) -> Verdict {
+        self.state.verdict()
+    }
+
+    /// Updates that are needed, and whose last installation failed.
+    pub fn failed(&self) -> &BTreeSet<Guid> {
+        &self.failed
     }
 
     /// Scans: rounds of SyncUpdates until nothing more can follow, then the pass for drivers, then what is said about what is needed.
@@ -224,6 +256,7 @@ impl Agent {
         }
         scan.verdict = self.state.verdict();
         scan.ordered = self.state.with(Action::Install, &scan.verdict.needed);
+        scan.deadlines = self.state.deadlines(&scan.ordered);
         self.extend(&scan.verdict).await?;
         scan.recovered = self.recovered;
         Ok(scan)
@@ -445,20 +478,35 @@ impl Agent {
     pub fn restart(&mut self) {
         for id in std::mem::take(&mut self.pending) {
             self.note(202, Some((id, 0)), 0, vec![id.to_string()], Vec::new());
+            let told = if matches!(self.common.tells, Tells::Late | Tells::Never) { self.events.pop() } else { None };
+            if self.common.tells == Tells::Late {
+                self.late.extend(told);
+            }
         }
     }
 
     /// The event that says all of the machine's state at once.
     fn snapshot(&mut self, verdict: &Verdict) {
+        self.failed.retain(|id| verdict.needed.contains(id));
         let list = |tag: &str, ids: Vec<&Guid>| {
             let ids: Vec<String> = ids.iter().map(|id| id.to_string().to_uppercase()).collect();
             (!ids.is_empty()).then(|| format!("{tag}={}", ids.join(";")))
         };
+        if self.common.tells != Tells::All || !self.machine.lists_all {
+            let waits = |id: &&Guid| self.pending.contains(*id);
+            let needed = verdict.needed.iter().chain(verdict.installed.iter().filter(waits)).collect();
+            let installed = verdict.installed.iter().filter(|id| !waits(id)).collect();
+            let misc = [list("U", needed), list("V", installed)].into_iter().flatten().collect();
+            self.note(156, None, 0, Vec::new(), misc);
+            return;
+        }
         let failed = |id: &&Guid| self.failed.contains(*id);
+        // What has a list of its own is in no other one.
+        let waits = |id: &&Guid| self.pending.contains(*id);
         let misc = [
             list("U", verdict.needed.iter().filter(|id| !failed(id)).collect()),
-            list("V", verdict.installed.iter().filter(|id| !self.pending.contains(*id)).collect()),
-            list("W", verdict.installed.iter().filter(|id| self.pending.contains(*id)).collect()),
+            list("V", verdict.installed.iter().filter(|id| !waits(id)).collect()),
+            list("W", verdict.installed.iter().filter(waits).collect()),
             list("g", verdict.needed.iter().filter(failed).collect()),
         ];
         self.note(156, None, 0, Vec::new(), misc.into_iter().flatten().collect());
@@ -474,6 +522,16 @@ impl Agent {
     /// Sends all events; how many. What could not be sent is kept for the next time.
     pub async fn report(&mut self) -> Result<usize, Failure> {
         (self.recovered, self.busy) = (0, 0);
+        let has_snapshot = self.events.iter().any(|event| event.number == 156);
+        let mut sent = self.send().await?;
+        if has_snapshot {
+            self.events.append(&mut self.late);
+            sent += self.send().await?;
+        }
+        Ok(sent)
+    }
+
+    async fn send(&mut self) -> Result<usize, Failure> {
         let mut sent = 0;
         while !self.events.is_empty() {
             let batch: Vec<Event> = self.events.iter().take(BATCH).cloned().collect();

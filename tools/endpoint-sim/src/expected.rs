@@ -1,6 +1,7 @@
 //! What machines should need, from the upstream simulator's own documents: no node, no fragment, no round of a scan takes part.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::Value;
 use upstream_sim::Sim;
@@ -11,9 +12,10 @@ use crate::machine::Machine;
 use crate::state::Verdict;
 use crate::xml;
 
-/// The documents of a simulator, and which of their updates machines are asked about.
+/// The documents of a simulator, and which of their updates machines are asked about. Copies share the documents.
+#[derive(Clone)]
 pub struct Expected {
-    updates: BTreeMap<Guid, Core>,
+    updates: Arc<BTreeMap<Guid, Core>>,
     scope: BTreeSet<Guid>,
 }
 
@@ -59,7 +61,7 @@ impl Expected {
             update["expired"] == false && update["superseded"] == false && update["kb"] != Value::Null
         });
         let scope = scope.filter_map(|update| update["id"].as_str().and_then(Guid::read)).collect();
-        Ok(Self { updates, scope })
+        Ok(Self { updates: Arc::new(updates), scope })
     }
 
     /// Only these updates are asked about.

@@ -27,18 +27,24 @@ pub struct Plan {
     pub download: bool,
     /// Whether events are reported.
     pub report: bool,
+    /// What the names of machines begin with, where not with `pc-`.
+    pub names: Option<String>,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { machines: 1, seed: 1, at_once: 32, scans: 1, download: false, report: false }
+        Self { machines: 1, seed: 1, at_once: 32, scans: 1, download: false, report: false, names: None }
     }
 }
 
 impl Plan {
     /// The machine with this number.
     pub fn machine(&self, number: u64) -> Machine {
-        Machine::new(mixed(&[self.seed, number]))
+        let machine = Machine::new(mixed(&[self.seed, number]));
+        match &self.names {
+            Some(beginning) => machine.named(beginning),
+            None => machine,
+        }
     }
 }
 

@@ -25,7 +25,7 @@ mod wire;
 mod xml;
 mod xpress;
 
-pub use crate::agent::{Agent, Common, Installation, Scan};
+pub use crate::agent::{Agent, Common, Installation, Scan, Tells};
 pub use crate::crowd::{Crowd, differs};
 pub use crate::expected::Expected;
 pub use crate::fault::Failure;

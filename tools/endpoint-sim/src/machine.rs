@@ -17,6 +17,9 @@ pub struct Machine {
     pub product_type: u32,
     /// Maker and model.
     pub model: (&'static str, &'static str),
+    /// Whether its reports have lists of what failed and of what waits for a restart, which the table of MS-WUSP 2.2.2.3.2 knows. The agents
+    /// that were recorded send neither, and tell of both by events alone.
+    pub lists_all: bool,
 }
 
 const BUILDS: [(u32, u32); 5] = [(19_045, 1), (22_631, 1), (26_100, 1), (26_200, 1), (20_348, 3)];
@@ -65,7 +68,15 @@ impl Machine {
             windows: [10, 0, build],
             product_type,
             model: MODELS[pick(5, MODELS.len())],
+            lists_all: pick(6, 2) == 0,
         }
+    }
+
+    /// The same machine with a name that begins otherwise: `kiosk-` for `kiosk-0a1b2c3d.sim.example.com`.
+    #[must_use]
+    pub fn named(self, beginning: &str) -> Self {
+        let end = self.name.split_once('-').map_or(self.name.as_str(), |(_, end)| end);
+        Self { name: format!("{beginning}{end}"), ..self }
     }
 
     /// The answer of this machine to a question about `update` that no rule decides. The same for ever.
@@ -91,6 +102,8 @@ mod tests {
     fn machines_differ_and_stay_what_they_are() {
         assert_ne!(Machine::new(1).id, Machine::new(2).id);
         assert_eq!(Machine::new(1).id, Machine::new(1).id);
+        let named = Machine::new(1).named("kiosk-");
+        assert_eq!((named.id, named.name), (Machine::new(1).id, Machine::new(1).name.replacen("pc-", "kiosk-", 1)));
         let (machine, id) = (Machine::new(7), |at| Guid::made(mixed(&[at]), at));
         let share = (0..10_000).filter(|at| machine.truth(Question::Installed, id(*at))).count();
         assert!((3_700..4_300).contains(&share), "{share}");

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use endpoint_sim::{Common, Outcome, Plan, Server, Trust, run, totals};
+use endpoint_sim::{Common, Outcome, Plan, Server, Tells, Trust, run, totals};
 use serde_json::json;
 
 const LONG: &str = "\
@@ -63,6 +63,16 @@ struct Arguments {
     /// The group that the machines say they belong to
     #[arg(long, value_name = "NAME")]
     group: Option<String>,
+    /// How restarts and failures are told: with all lists of the specification; with the two that recorded agents send; that, and a restart
+    /// told late; or never
+    #[arg(long, value_name = "HOW", default_value = "all", value_parser = ["all", "recorded", "late", "never"])]
+    tells: String,
+    /// What the names of the machines begin with, instead of pc-
+    #[arg(long, value_name = "TEXT")]
+    names: Option<String>,
+    /// The address of this machine that they come from; on Linux any of 127.0.0.0/8 will do
+    #[arg(long, value_name = "ADDRESS")]
+    from: Option<std::net::IpAddr>,
     /// Tell everything as JSON: totals, and each machine
     #[arg(long)]
     json: bool,
@@ -97,9 +107,20 @@ fn main() -> ExitCode {
         scans: arguments.scans,
         download: arguments.download,
         report: arguments.report,
+        names: arguments.names,
+    };
+    let server = match arguments.from {
+        Some(from) => server.reached_from(from),
+        None => server,
     };
     let mut common = Common::default();
     common.group = arguments.group;
+    common.tells = match arguments.tells.as_str() {
+        "recorded" => Tells::AsRecorded,
+        "late" => Tells::Late,
+        "never" => Tells::Never,
+        _ => Tells::All,
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -42,6 +42,8 @@ pub(crate) struct Held {
     pub(crate) core: Arc<Core>,
     pub(crate) leaf: bool,
     pub(crate) action: Action,
+    /// Until when that is to be done, as the server said it.
+    pub(crate) deadline: Option<String>,
     /// What its own rules say, whatever its prerequisites.
     installed: bool,
     installable: bool,
@@ -87,7 +89,7 @@ impl State {
             let id = number(info.text_of("ID").unwrap_or_default())?;
             let held = self.held.get_mut(&id).ok_or_else(|| format!("revision {id} changed, which was never sent"))?;
             held.leaf = info.text_of("IsLeaf") == Some("true");
-            held.action = action(info, id)?;
+            (held.action, held.deadline) = (action(info, id)?, deadline(info));
             changes.changed += 1;
         }
         for info in result.child("NewUpdates").into_iter().flat_map(|list| list.all("UpdateInfo")) {
@@ -104,7 +106,7 @@ impl State {
             };
             changes.again |= !leaf;
             changes.new += 1;
-            let held = Held::new(core, leaf, action(info, id)?, machine);
+            let held = Held { deadline: deadline(info), ..Held::new(core, leaf, action(info, id)?, machine) };
             self.held.insert(id, held);
         }
         Ok(changes)
@@ -127,7 +129,7 @@ impl State {
                 .get(&(update, revision))
                 .ok_or_else(|| format!("RefreshCache names {update}, which is not held"))?;
             let leaf = one.text_of("IsLeaf") == Some("true");
-            self.held.insert(id, Held { leaf, action: action(one, id)?, ..held.clone() });
+            self.held.insert(id, Held { leaf, action: action(one, id)?, deadline: deadline(one), ..held.clone() });
         }
         Ok(())
     }
@@ -207,6 +209,13 @@ impl State {
         of.iter().filter(wanted).copied().collect()
     }
 
+    /// Until when each of these is to be done, of those that have a deadline.
+    pub(crate) fn deadlines(&self, of: &BTreeSet<Guid>) -> BTreeMap<Guid, String> {
+        let newest = self.newest();
+        let deadline = |id: &Guid| Some((*id, newest.get(id)?.1.deadline.clone()?));
+        of.iter().filter_map(deadline).collect()
+    }
+
     /// The parts of an update that have files: itself, or what it contains, down to the last.
     pub(crate) fn parts(&self, of: Guid) -> Vec<Guid> {
         let newest = self.newest();
@@ -228,7 +237,7 @@ impl State {
 impl Held {
     fn new(core: Arc<Core>, leaf: bool, action: Action, machine: &Machine) -> Self {
         let (installed, installable) = (core.is_installed(machine), core.is_installable(machine));
-        Self { core, leaf, action, installed, installable }
+        Self { core, leaf, action, deadline: None, installed, installable }
     }
 }
 
@@ -251,6 +260,10 @@ fn can(newest: &HashMap<Guid, (i32, &Held)>, present: &HashSet<Guid>, id: Guid, 
 fn action(info: &Element, id: i32) -> Result<Action, String> {
     // Without it a real agent fails with 0x80070057.
     Action::read(info.child("Deployment").ok_or_else(|| format!("revision {id} came without a deployment"))?)
+}
+
+fn deadline(info: &Element) -> Option<String> {
+    info.child("Deployment")?.text_of("Deadline").map(str::to_owned)
 }
 
 fn number(text: &str) -> Result<i32, String> {

@@ -1,7 +1,7 @@
 //! One connection to a server, kept open, plain or over TLS: SOAP calls with the headers of an agent, ranges with those of Delivery
 //! Optimization.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 
 use crate::fault::Failure;
@@ -37,6 +37,8 @@ pub struct Server {
     name: Option<ServerName<'static>>,
     /// Whom its machines believe over TLS, here and at the addresses that it names.
     trust: Option<Trust>,
+    /// The address of their own that its machines come from.
+    from: Option<IpAddr>,
 }
 
 impl Server {
@@ -69,7 +71,13 @@ impl Server {
         };
         let found = pair.to_socket_addrs().map_err(|error| format!("{rest} is not found: {error}"))?.next();
         let address = found.ok_or_else(|| format!("{rest} has no address"))?;
-        Ok(Self { url: url.to_owned(), authority: rest.to_owned(), address, name, trust: trust.cloned() })
+        Ok(Self { url: url.to_owned(), authority: rest.to_owned(), address, name, trust: trust.cloned(), from: None })
+    }
+
+    /// The same server for machines that come from this address, one of those that this machine has: on Linux every one of 127.0.0.0/8 is.
+    #[must_use]
+    pub fn reached_from(self, address: IpAddr) -> Self {
+        Self { from: Some(address), ..self }
     }
 
     /// What machines have as `WUServer`.
@@ -207,7 +215,7 @@ impl Wire {
     }
 
     async fn open(&self) -> Result<SendRequest<Full<Bytes>>, Failure> {
-        let stream = TcpStream::connect(self.server.address).await;
+        let stream = connect(self.server.address, self.server.from).await;
         let stream = stream.map_err(|error| Failure::Network(format!("{}: {error}", self.server.authority)))?;
         stream.set_nodelay(true).map_err(|error| Failure::Network(error.to_string()))?;
         let (Some(name), Some(trust)) = (&self.server.name, &self.server.trust) else { return shaken(stream).await };
@@ -216,6 +224,13 @@ impl Wire {
             secured.map_err(|error| Failure::Network(format!("{}: TLS: {}", self.server.authority, told(&error))))?;
         shaken(secured).await
     }
+}
+
+async fn connect(to: SocketAddr, from: Option<IpAddr>) -> std::io::Result<TcpStream> {
+    let Some(from) = from.filter(|from| from.is_ipv4() == to.is_ipv4()) else { return TcpStream::connect(to).await };
+    let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.bind(SocketAddr::new(from, 0))?;
+    socket.connect(to).await
 }
 
 /// HTTP/1.1 over a stream, for as long as the sender lives or until the server hangs up.

@@ -236,8 +236,8 @@ impl World {
                 put!(out, r#" MsrcSeverity="{severity}""#);
             }
             put!(out, r#" IsPublic="false" IsBeta="false""#);
-            if self.has_licence(number) {
-                put!(out, r#" EulaID="{}""#, Guid::made(join(&[self.seed, 0xe01a, u64::from(group.product)])));
+            if let Some(licence) = self.licence_of(number) {
+                put!(out, r#" EulaID="{licence}""#);
             }
             if group.shape == Shape::Upgrade {
                 put!(out, r#" OSUpgrade="swap" ReleaseVersion="10.0.26100.{}""#, number % 9_000);
@@ -259,7 +259,7 @@ impl World {
                 out,
                 r#"<upd:InstallationBehavior Impact="Normal" RebootBehavior="{}" RequiresNetworkConnectivity="false" CanRequestUserInput="{}" />"#,
                 reboot[which],
-                number.is_multiple_of(50)
+                asks_user(number)
             );
             if group.shape == Shape::Bundle {
                 put!(out, r#"<upd:UninstallationBehavior RebootBehavior="{}" />"#, reboot[which]);
@@ -489,6 +489,11 @@ impl World {
             }
         }
     }
+}
+
+/// Whether its installation may ask the user something.
+pub(crate) fn asks_user(number: u32) -> bool {
+    number.is_multiple_of(50)
 }
 
 /// Which handler installs it.

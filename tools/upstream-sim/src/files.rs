@@ -6,6 +6,7 @@ use std::sync::{PoisonError, RwLock};
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
+use crate::guid::Guid;
 use crate::names::LANGUAGES;
 use crate::random::{Choices, file_bytes, join};
 use crate::world::{Role, Shape, World};
@@ -134,6 +135,12 @@ impl World {
     pub(crate) fn has_licence(&self, number: u32) -> bool {
         self.group(number).is_some_and(|group| group.shape != Shape::Nested && group.shape != Shape::Driver)
             && Choices::of(&[self.seed, 0xe01a, u64::from(number)]).chance(25)
+    }
+
+    /// The id of the licence that an update needs: one for all of a product.
+    pub(crate) fn licence_of(&self, number: u32) -> Option<Guid> {
+        let product = self.group(number).filter(|_| self.has_licence(number))?.product;
+        Some(Guid::made(join(&[self.seed, 0xe01a, u64::from(product)])))
     }
 
     /// The files that a revision's document names, licences at the end.

@@ -3,16 +3,17 @@
 
 use serde_json::{Value, json};
 
-use crate::document::SEVERITIES;
+use crate::document::{SEVERITIES, asks_user};
 use crate::faults::hex;
 use crate::files::Files;
 use crate::names::CLASSIFICATIONS;
 use crate::world::{Filter, Shape, Slot, World};
 
 impl World {
-    /// One entry for each deployable update that `filter` lists: `id`, `kb`, `severity`, `classification`, `expired`, `superseded` (by one
+    /// One entry for each deployable update that `filter` lists: `id`, `kb`, `severity`, `classification`, `created_ms`, `expired`, `superseded` (by one
     /// that is held and offered), `parts` (endpoints read parts of some file), `licence` (people
-    /// must accept one before it is installed), `files` (`sha1`, `sha256`, `size`, `name`), licences left
+    /// must accept one before it is installed), `eula` (the id of that, which several updates may have), `asks_user` (it may ask the user
+    /// something), `files` (`sha1`, `sha256`, `size`, `name`), licences left
     /// out. Digests are counted: of a large catalog that takes a while.
     pub(crate) fn deployable(&self, filter: &Filter, scale: f64, files: &Files) -> Value {
         let listed = self.list(&Filter { config: false, since: None, ..filter.clone() });
@@ -51,10 +52,13 @@ impl World {
                 "kb": if group.shape == Shape::Driver { Value::Null } else { json!(self.kb(at).to_string()) },
                 "severity": SEVERITIES.get(usize::from(group.severity)),
                 "classification": CLASSIFICATIONS.get(usize::from(group.class)).map(|(_, name)| name),
+                "created_ms": group.born,
                 "expired": group.expired(),
                 "superseded": superseded.get(at as usize),
                 "parts": parts,
                 "licence": licence,
+                "eula": self.licence_of(at).map(|id| id.to_string()),
+                "asks_user": asks_user(at),
                 "files": own,
             }));
         }

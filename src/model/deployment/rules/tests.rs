@@ -37,7 +37,7 @@ fn has(at: u64) -> Standing {
 }
 
 fn known(rings: &[Standing], now: Timestamp) -> Known<'_> {
-    Known { update: update(SECURITY), rings, stopped: None, overruled: None, tried: Tried::default(), now }
+    Known { update: update(SECURITY), rings, stopped: None, overruled: None, tried: Tried::default(), pilot: 100, now }
 }
 
 #[test]
@@ -153,6 +153,13 @@ fn failures_stop_the_next_ring_until_somebody_says_so() {
     assert_eq!(at(8, 2, Some(2)), goes);
     assert_eq!(at(8, 3, Some(2)), stopped(8, 3), "more failed since");
     assert_eq!(at(u32::MAX, u32::MAX, None), stopped(u32::MAX, u32::MAX));
+    // A pilot of fewer machines than the sample is counted whole.
+    let small = |installed, failed, pilot| {
+        rule.step(&Known { tried: Tried { installed, failed }, pilot, ..known(&released, day(107)) })
+    };
+    assert!(matches!(small(0, 3, 3), Step::Stopped { .. }) && matches!(small(0, 2, 9), Step::Stopped { .. }));
+    assert!(matches!(small(3, 1, 9), Step::Stopped { .. }), "1 of 9 is more than 10 percent");
+    assert_eq!([small(3, 0, 3), small(0, 0, 0), small(0, 9, 10)], [goes, goes, goes]);
     let first = Known { tried: Tried { installed: 0, failed: 99 }, ..known(&[], day(107)) };
     assert_eq!(rule.step(&first), Step::Releases { ring: 0, deadline: None }, "nobody has tried it by this rule");
     assert_eq!(Rule { stop: None, ..rings() }.step(&Known { rings: &released, ..first }), goes, "it stops at nothing");

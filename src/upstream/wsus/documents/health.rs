@@ -5,13 +5,15 @@
 //!
 //! 1. The smallest document of the last answer is asked for once more.
 //! 2. Where it has none, or does not give it, categories are listed and some of them asked for: they are the same everywhere.
+//! 3. One that answers nothing at all, or whose answer stands still, is asked no further: what it has at hand comes at once from one
+//!    that is well.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::model::update::Identity;
 use crate::upstream::wsus::Core;
-use crate::upstream::wsus::ask::{exchange, settle};
+use crate::upstream::wsus::ask::{at_hand, exchange_within, settle};
 use crate::upstream::wsus::documents::Batch;
 use crate::upstream::wsus::documents::worker::read;
 use crate::upstream::wsus::error::{Error, Trouble};
@@ -52,10 +54,13 @@ pub(super) async fn weakness(
     but: &[Identity],
 ) -> Result<Option<String>, Error> {
     let known = core.proof.lock().filter(|known| !but.contains(known));
-    if let Some(known) = known
-        && gives(core, visitor, known).await?.is_ok()
-    {
-        return Ok(None);
+    if let Some(known) = known {
+        match gives(core, visitor, known).await? {
+            Ok(()) => return Ok(None),
+            // Step 3.
+            Err(Not { why, hangs: true }) => return Ok(Some(why)),
+            Err(_) => {}
+        }
     }
     // What is known may have gone from the server.
     let cookie = visitor.cookie().await?;
@@ -70,26 +75,36 @@ pub(super) async fn weakness(
                 *core.proof.lock() = Some(identity);
                 return Ok(None);
             }
-            Err(why) => weakness = why,
+            Err(Not { why, hangs: true }) => return Ok(Some(why)),
+            Err(Not { why, .. }) => weakness = why,
         }
     }
     Ok(Some(weakness))
 }
 
+/// What a server does instead of giving something.
+struct Not {
+    why: String,
+    /// It says nothing, or nothing more.
+    hangs: bool,
+}
+
 /// Whether the server gives this one, or what it does instead. Nothing is repeated but what says nothing of it.
-async fn gives(core: &Core, visitor: &mut Visitor<'_>, identity: Identity) -> Result<Result<(), String>, Error> {
+async fn gives(core: &Core, visitor: &mut Visitor<'_>, identity: Identity) -> Result<Result<(), Not>, Error> {
+    let not = |why| Not { why, hangs: false };
     let mut renewed = false;
     loop {
         let call = GetUpdateData { cookie: Some(visitor.cookie().await?), updates: vec![identity] };
         let asked = HashSet::from([identity]);
         let spool = Spool::new(core.config.spool.clone());
-        let outcome = match exchange(core, &core.sync_url, &call, move |pipe| read(pipe, &asked, spool)).await {
+        let decode = move |pipe| read(pipe, &asked, spool);
+        let outcome = match exchange_within(core, &core.sync_url, &call, at_hand(core), decode).await {
             Ok((decoded, broken)) => settle(decoded, broken),
             Err(trouble) => Err(trouble),
         };
         return Ok(match outcome {
             Ok(Answer::Done(taken)) if !taken.batch.documents.is_empty() => Ok(()),
-            Ok(Answer::Done(taken)) => Err(taken.why),
+            Ok(Answer::Done(taken)) => Err(not(taken.why)),
             Ok(Answer::Fault(fault))
                 if !renewed && reaction(Method::GetUpdateData, &fault) == Reaction::Reauthorize =>
             {
@@ -97,10 +112,10 @@ async fn gives(core: &Core, visitor: &mut Visitor<'_>, identity: Identity) -> Re
                 visitor.forget();
                 continue;
             }
-            Ok(Answer::Fault(fault)) => Err(fault.to_string()),
+            Ok(Answer::Fault(fault)) => Err(not(fault.to_string())),
             Err(Trouble::Paused) => continue,
             Err(Trouble::NotKept(why)) => return Err(Error::NotKept { why }),
-            Err(trouble) => Err(trouble.in_words()),
+            Err(trouble) => Err(Not { why: trouble.in_words(), hangs: trouble.hangs() }),
         });
     }
 }

@@ -29,7 +29,7 @@ const HELD_BYTES_MAX: usize = 4 << 20;
 /// Attempts at the answer to more than one revision that breaks off: then a half of it may come through.
 const BREAKS_MAX: u32 = 3;
 
-/// Attempts at an answer that does not begin, after which it is seen whether the server is well. Each may take minutes.
+/// Attempts at an answer that does not begin, or stands still, after which it is seen whether the server is well.
 const SILENCES_MAX: u32 = 2;
 
 /// Revisions that are refused in a row, by all workers, without one that comes, after which it is the server that is broken:
@@ -192,7 +192,7 @@ impl Worker<'_> {
         if ids.len() > 1 {
             tries = tries.answers_max(BREAKS_MAX);
         }
-        let mut silences = 0;
+        let (mut silences, mut weak) = (0, None);
         loop {
             let call = GetUpdateData { cookie: Some(self.visitor.cookie().await?), updates: ids.to_vec() };
             let asked: HashSet<Identity> = ids.iter().copied().collect();
@@ -208,22 +208,28 @@ impl Worker<'_> {
                     Step::Bisect => return Ok(Taken::nothing(format!("{} refuses it: {fault}", core.label))),
                 },
                 Err(trouble) => {
-                    let (is_answers, is_silence) = (trouble.is_answers(), trouble.is_silence());
+                    let (is_answers, is_silence) = (trouble.is_answers(), trouble.is_silence() || trouble.hangs());
                     let why = trouble.in_words();
                     silences += u32::from(is_silence);
                     match tries.failed(trouble).await {
                         Ok(()) => {}
+                        // Fewer would not come either.
+                        Err(Error::Unavailable { why, retry_after, .. }) if let Some(weakness) = weak.take() => {
+                            let why = format!("{why}; what it gave before it does not give now either ({weakness})");
+                            return Err(tries.unavailable(why, retry_after));
+                        }
                         Err(error @ (Error::Unavailable { .. } | Error::Unusable { .. })) if is_answers => {
                             return Ok(Taken { too_much: true, ..Taken::nothing(error.to_string()) });
                         }
                         Err(error) => return Err(error),
                     }
-                    if is_silence
-                        && silences.is_multiple_of(SILENCES_MAX)
-                        && weakness(core, &mut self.visitor, ids).await?.is_none()
-                    {
-                        let why = format!("{} does not answer when it is asked for it: {why}", core.label);
-                        return Ok(Taken { too_much: true, ..Taken::nothing(why) });
+                    if is_silence && silences.is_multiple_of(SILENCES_MAX) {
+                        weak = weakness(core, &mut self.visitor, ids).await?;
+                        if weak.is_none() {
+                            let why = format!("{} does not answer when it is asked for it: {why}", core.label);
+                            return Ok(Taken { too_much: true, ..Taken::nothing(why) });
+                        }
+                        tries.weak();
                     }
                 }
             }

@@ -50,6 +50,11 @@ impl Head {
         self.link
     }
 
+    /// The time of the newest thing that was signed.
+    pub fn made(&self) -> Timestamp {
+        self.made
+    }
+
     /// What is live.
     pub fn live(&self) -> &LiveSet {
         &self.live

@@ -1,6 +1,7 @@
 //! What can go wrong in the chain: one enum for the room. What a child saw and did not believe is an
 //! [`Alarm`](crate::chain::alarm::Alarm), not an error.
 
+use crate::store;
 use crate::wire;
 
 /// Whose fault it is.
@@ -44,6 +45,12 @@ pub enum Error {
     /// What this node kept of the chain cannot be read.
     #[error("what this node kept of the chain cannot be read ({0}); join again, the catalog stays")]
     Kept(String),
+    /// The store refuses.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// A task that reads documents broke off.
+    #[error("{0}")]
+    Broken(String),
 }
 
 impl Error {
@@ -51,7 +58,7 @@ impl Error {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Wire(_) | Self::Order(_) | Self::Sealed => Fault::Peer,
-            Self::Key { .. } | Self::OtherRoot { .. } | Self::Seal(_) | Self::Kept(_) => Fault::Us,
+            Self::Key { .. } | Self::OtherRoot { .. } | Self::Seal(_) | Self::Kept(_) | Self::Store(_) | Self::Broken(_) => Fault::Us,
         }
     }
 

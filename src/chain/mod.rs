@@ -19,5 +19,7 @@ pub mod authority;
 pub mod child;
 pub mod error;
 pub mod keys;
+pub mod publish;
+pub mod records;
 pub mod seal;
 pub mod verify;

@@ -58,6 +58,8 @@ pub struct Batch {
     pub came: Vec<u64>,
     /// Revisions that could not be taken, and why.
     pub refused: Vec<(Identity, String)>,
+    /// They count as what came over a connection that proves nothing, whatever the upstream is: whoever handed them on had them so.
+    pub plain: bool,
 }
 
 /// What came of a batch.

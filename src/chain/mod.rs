@@ -15,11 +15,15 @@
 //! Nothing here does I/O: frames, a clock's time and keys come in, decisions go out.
 
 pub mod alarm;
+pub mod answer;
 pub mod authority;
 pub mod child;
+mod document;
 pub mod error;
+pub mod follow;
 pub mod keys;
 pub mod publish;
 pub mod records;
 pub mod seal;
+pub mod tell;
 pub mod verify;

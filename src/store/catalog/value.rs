@@ -91,7 +91,8 @@ pub struct Applied {
 }
 
 impl Applied {
-    pub(crate) fn add(&mut self, other: Self) {
+    /// Counts what came of another batch beside.
+    pub fn add(&mut self, other: Self) {
         self.new += other.new;
         self.changed += other.changed;
         self.expired += other.expired;

@@ -18,8 +18,9 @@ use crate::store::error::Error;
 use crate::store::feed::publish::{floor_bytes, of_floor, trim};
 use crate::store::feed::tables::{
     APPLYING, BODIES, CHECKPOINTS, FLOOR, LIVE, LOG, LOOSE, STAGED, STATE, TODO, body_key, live_row, log_row,
-    of_body_key, of_live, of_log, of_staged, read, todo_key,
+    of_body_key, of_live, of_log, of_staged, read,
 };
+use crate::store::feed::take::note;
 use crate::store::writer::Room;
 
 /// Rows of one transaction.
@@ -69,7 +70,7 @@ fn let_go(tx: &WriteTransaction, key: &[u8; 32]) -> Result<(), Error> {
     let key = crate::model::chain::hash::KeyHash::new(*key);
     tx.open_table(LOOSE)?.insert(&body_key(key, record), ())?;
     if let Some(told) = super::body::get(&tx.open_table(BODIES)?, audience, key, record)? {
-        tx.open_table(TODO)?.insert(todo_key(0, told.kind(), told.key()).as_slice(), ())?;
+        note(&mut tx.open_table(TODO)?, told.kind(), told.key())?;
     }
     Ok(())
 }
@@ -106,7 +107,7 @@ fn move_step(tx: &WriteTransaction, mark: &Mark) -> Result<bool, Error> {
             tx.open_table(LOOSE)?.insert(&body_key(key, known), ())?;
         }
         if let Some(told) = told {
-            tx.open_table(TODO)?.insert(todo_key(0, told.kind(), told.key()).as_slice(), ())?;
+            note(&mut tx.open_table(TODO)?, told.kind(), told.key())?;
         }
     }
     Ok(true)

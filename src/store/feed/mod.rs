@@ -27,7 +27,7 @@ use std::sync::Arc;
 use crate::model::chain::hash::{KeyHash, Link};
 use crate::model::chain::ids::{Audience, Position};
 use crate::model::chain::live::Leaf;
-use crate::model::chain::record::{Entry, Record};
+use crate::model::chain::record::{Entry, Kind, Record};
 use crate::model::update::Identity;
 use crate::store::core::Core;
 use crate::store::error::Error;
@@ -37,6 +37,20 @@ pub use crate::store::feed::take::Change;
 
 /// Entries of the log that are kept: some years of what an authority changes. Who is behind takes a snapshot.
 pub const LOG_MAX: u64 = 1_000_000;
+
+/// The turn of what waits for all others of its kind.
+pub const LATE: u8 = 2;
+
+/// In which turn a record of this kind is told to the rooms beside; `None` where nobody is told of it by itself. What must not be offered is
+/// told before what may be, and what is said of updates after them.
+fn turn(kind: u8) -> Option<u8> {
+    match Kind::of_number(kind)? {
+        Kind::Refusal => Some(0),
+        Kind::Update => Some(1),
+        Kind::Decision => Some(LATE + 1),
+        _ => None,
+    }
+}
 
 /// For whom contents are given; everybody else gets their hashes alone.
 pub type Audiences = Arc<BTreeSet<Audience>>;

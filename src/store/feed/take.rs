@@ -8,6 +8,7 @@ use crate::model::chain::record::{Entry, Shown};
 use crate::store::core::Core;
 use crate::store::error::Error;
 use crate::store::feed::publish::floor_bytes;
+use crate::store::feed::turn;
 use crate::store::feed::tables::{
     APPLYING, BODIES, KNOWN, LIVE, LOOSE, STAGED, STATE, TODO, body_key, live_row, of_live, of_staged, staged_row,
     todo_key,
@@ -34,6 +35,18 @@ pub enum Change {
         /// What is staged is all that there is: what is not in it goes.
         whole: bool,
     },
+}
+
+/// This record is to be told.
+pub(super) fn note(
+    todo: &mut redb::Table<'_, &'static [u8], ()>,
+    kind: u8,
+    key: &[u8],
+) -> Result<(), Error> {
+    if let Some(turn) = turn(kind) {
+        todo.insert(todo_key(turn, kind, key).as_slice(), ())?;
+    }
+    Ok(())
 }
 
 fn stage(tx: &WriteTransaction, entries: &[Entry]) -> Result<(), Error> {
@@ -69,7 +82,7 @@ fn fill(tx: &WriteTransaction, entries: &[Entry]) -> Result<(), Error> {
             && record == entry.record()
         {
             live.insert(entry.key().bytes(), &live_row(audience, record, true))?;
-            todo.insert(todo_key(0, told.kind(), told.key()).as_slice(), ())?;
+            note(&mut todo, told.kind(), told.key())?;
         }
     }
     Ok(())
@@ -104,7 +117,7 @@ impl Core {
                 self.writer.write(Room::Adds, move |tx| {
                     let mut todo = tx.open_table(TODO)?;
                     for key in &keys {
-                        todo.insert(todo_key(0, kind, key).as_slice(), ())?;
+                        note(&mut todo, kind, key)?;
                     }
                     Ok(())
                 })?;

@@ -1,5 +1,5 @@
 //! The chain through its doors: the bytes of the feed against vectors and a reader of their own, what a child makes of each kind of
-//! lie, and seeded walks of a whole chain beside a plain model.
+//! lie, seeded walks of a whole chain beside a plain model, and nodes with stores and catalogs one below the other.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where by panicking")]
 
@@ -9,6 +9,10 @@ mod alarms;
 mod bytes;
 #[path = "chain/evil.rs"]
 mod evil;
+#[path = "chain/nodes.rs"]
+mod nodes;
+#[path = "support/small_store.rs"]
+mod small_store;
 #[path = "chain/view.rs"]
 mod view;
 #[path = "chain/walk.rs"]

@@ -12,14 +12,17 @@ use tokio::runtime::Handle;
 use crate::chain::document::{self, Bad};
 use crate::chain::error::Error;
 use crate::model::chain::hash::ChainId;
+use crate::model::chain::ids::Position;
 use crate::model::chain::record::Kind;
 use crate::model::policy::Word;
 use crate::model::update::{Identity, UpdateId};
-use crate::store::Store;
+use crate::store::{self, Store};
 use crate::store::catalog::{Applied, Batch, Deciding, Outcome, RunNote, Upstream, UpstreamKind};
 use crate::store::feed::{LATE, Told};
 use crate::wire::peer::body::{self, of_identity_key, of_update_key};
 
+/// Under which name the catalog knows how far the feed was told.
+const SET: &str = "feed";
 /// Records that are told together.
 const STEP: usize = 100;
 /// Bytes of documents that are held at a time.
@@ -57,8 +60,8 @@ impl Teller {
         Upstream { kind: UpstreamKind::Parent, address, unauthenticated: false }
     }
 
-    /// Tells all that is to be told; says what came of it.
-    pub async fn tell(&self) -> Result<Applied, Error> {
+    /// Tells all that is to be told, as of this place in the feed; says what came of it.
+    pub async fn tell(&self, at: Position) -> Result<Applied, Error> {
         let (feed, catalog) = (self.store.feed(), self.store.catalog());
         let standing = catalog.standing().await?;
         let here = standing.arriving.as_ref().or(standing.upstream.as_ref()) == Some(&self.upstream());
@@ -73,7 +76,7 @@ impl Teller {
         }
         let note = RunNote { by: "the parent".into(), ..RunNote::default() };
         let run = catalog.start_run_as(self.upstream().address, note).await?;
-        let told = self.tell_in(run).await;
+        let told = self.tell_in(run, at).await;
         let (outcome, reason) = match &told {
             Ok(_) => (Outcome::Successful, String::new()),
             Err(error) => (Outcome::Failed, error.to_string()),
@@ -82,7 +85,7 @@ impl Teller {
         told
     }
 
-    async fn tell_in(&self, run: u64) -> Result<Applied, Error> {
+    async fn tell_in(&self, run: u64, at: Position) -> Result<Applied, Error> {
         let (feed, catalog) = (self.store.feed(), self.store.catalog());
         let mut all = Applied::default();
         loop {
@@ -100,8 +103,15 @@ impl Teller {
             }
             self.commit(run, step, done, &mut all).await?;
         }
-        if catalog.settle_upstream().await? {
-            catalog.prune(Some(run)).await?;
+        // The place in the feed is the anchor of a list of which all has come.
+        catalog.open_list(SET.into(), at.to_string()).await?;
+        catalog.close_list(SET.into()).await?;
+        match catalog.settle_upstream().await {
+            Ok(true) => drop(catalog.prune(Some(run)).await?),
+            Ok(false) => {}
+            // An authority that has nothing yet: what is held stays, and is shown, until it has.
+            Err(store::Error::Invalid { what }) => tracing::debug!(what, "what the former upstream had stays for now"),
+            Err(error) => return Err(error.into()),
         }
         catalog.sweep().await?;
         Ok(all)

@@ -13,6 +13,8 @@ mod evil;
 mod nodes;
 #[path = "support/small_store.rs"]
 mod small_store;
+#[path = "chain/sockets.rs"]
+mod sockets;
 #[path = "chain/view.rs"]
 mod view;
 #[path = "chain/walk.rs"]

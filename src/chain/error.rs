@@ -48,6 +48,25 @@ pub enum Error {
     /// The store refuses.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// A key file of this node.
+    #[error("cannot {action} {}: {source}", path.display())]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// Where.
+        path: std::path::PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A certificate or a request for one.
+    #[error("a certificate between nodes cannot be made or read: {0}")]
+    Certificate(String),
+    /// A node above or below cannot be asked.
+    #[error(transparent)]
+    Upstream(#[from] crate::upstream::Error),
+    /// What is asked for cannot be done as this node stands.
+    #[error("{0}")]
+    Refused(String),
     /// A task that reads documents broke off.
     #[error("{0}")]
     Broken(String),
@@ -57,8 +76,11 @@ impl Error {
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Wire(_) | Self::Order(_) | Self::Sealed => Fault::Peer,
-            Self::Key { .. } | Self::OtherRoot { .. } | Self::Seal(_) | Self::Kept(_) | Self::Store(_) | Self::Broken(_) => Fault::Us,
+            Self::Wire(_) | Self::Order(_) | Self::Sealed | Self::Upstream(_) => Fault::Peer,
+            Self::File { .. }
+            | Self::Certificate(_)
+            | Self::Refused(_)
+            | Self::Key { .. } | Self::OtherRoot { .. } | Self::Seal(_) | Self::Kept(_) | Self::Store(_) | Self::Broken(_) => Fault::Us,
         }
     }
 
@@ -66,7 +88,7 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Wire(error) => error.is_retryable(),
-            Self::Seal(_) => true,
+            Self::Seal(_) | Self::Upstream(_) => true,
             _ => false,
         }
     }

@@ -17,13 +17,18 @@
 pub mod alarm;
 pub mod answer;
 pub mod authority;
+mod ca;
 pub mod child;
 mod document;
 pub mod error;
 pub mod follow;
+pub mod join;
+mod keyring;
 pub mod keys;
+pub mod node;
 pub mod publish;
 pub mod records;
+pub mod roll;
 pub mod seal;
 pub mod tell;
 pub mod verify;

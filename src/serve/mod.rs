@@ -39,6 +39,7 @@ mod content;
 mod counters;
 mod error;
 mod passed;
+pub mod peer;
 mod record;
 mod reply;
 

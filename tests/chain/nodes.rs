@@ -2,7 +2,7 @@
 //! at the bottom as it was, through every hop, and what changes later too.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,9 +55,9 @@ fn config(url: &str, spool: PathBuf) -> Config {
 }
 
 /// All that a catalog holds: which revision counts, its document, and what was decided.
-type Held = BTreeMap<Identity, (bool, Blake3, bool, BTreeSet<String>, Option<Word>)>;
+pub(crate) type Held = BTreeMap<Identity, (bool, Blake3, bool, BTreeSet<String>, Option<Word>)>;
 
-async fn held(store: &Store) -> Held {
+pub(crate) async fn held(store: &Store) -> Held {
     let catalog = store.catalog();
     let (mut held, mut after) = (Held::new(), (0, 0));
     loop {
@@ -81,6 +81,13 @@ async fn held(store: &Store) -> Held {
     }
 }
 
+/// The runs of a node that synchronises from the simulator.
+pub(crate) fn runner(sim: &Sim, store: &Store, spool: &Path) -> Runner {
+    let wsus = Wsus::new(config(&sim.url(), spool.to_owned()), &Governor::default()).unwrap();
+    let (chosen, kind) = (Arc::new(Selection::default), UpstreamKind::Wsus);
+    Runner::with(kind, &sim.url(), wsus, store.clone(), chosen, Arc::new(SystemClock), Extras::default())
+}
+
 /// The node at the top, which synchronises.
 struct Top {
     store: Store,
@@ -96,11 +103,8 @@ impl Top {
     async fn new(sim: &Sim) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = small_store::open(&dir.path().join("data"));
-        let wsus = Wsus::new(config(&sim.url(), dir.path().to_owned()), &Governor::default()).unwrap();
-        let chosen = Arc::new(Selection::default);
-        let kind = UpstreamKind::Wsus;
+        let runner = runner(sim, &store, dir.path());
         let clock = Arc::new(SystemClock);
-        let runner = Runner::with(kind, &sim.url(), wsus, store.clone(), chosen, clock.clone(), Extras::default());
         let key: Arc<FeedKey> = Arc::new(feed_key(&root_key(1), 2, 1, 1));
         let chain = key.vouch().chain();
         let (moved, watched) = watch::channel(0);

@@ -116,3 +116,13 @@ impl Link {
 pub(super) fn tree(context: &'static str, parts: &[&[u8]]) -> [u8; 32] {
     derive(context, parts)
 }
+
+/// The fingerprint of a node that two people compare: of its TLS public key (SPKI) and the key to which its secrets are sealed.
+pub fn node_fingerprint(tls: &[u8], sealing: &[u8; 32]) -> [u8; 32] {
+    derive("waystation chain 1 node", &[tls, sealing])
+}
+
+/// What is kept of the secret of an invitation.
+pub fn invitation(secret: &[u8; 32]) -> [u8; 32] {
+    derive("waystation chain 1 invitation", &[secret])
+}

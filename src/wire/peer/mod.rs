@@ -4,7 +4,8 @@
 //! 2. [`frame`] are the frames of a feed's answer; [`entry`] are the lines of its log in them.
 //! 3. [`signed`] are the three things that keys of the chain sign, of fixed length each.
 //! 4. [`body`] is what records say.
-//! 5. [`token`] is what an invitation gives to the administrator of a child.
+//! 5. [`name`] is what a certificate calls a node.
+//! 6. [`token`] is what an invitation gives to the administrator of a child.
 //!
 //! Hashes of what comes with content are made here, from the bytes that came, so that nobody can be told another one. Signatures are not
 //! checked here.
@@ -12,6 +13,7 @@
 pub mod body;
 pub mod entry;
 pub mod frame;
+pub mod name;
 pub mod raw;
 mod read;
 pub mod signed;

@@ -253,6 +253,11 @@ impl Chain {
         self.shared.role.subscribe()
     }
 
+    /// Changes with each publication, and with each thing of the parent's that became visible.
+    pub fn moved(&self) -> watch::Receiver<u64> {
+        self.shared.moved.subscribe()
+    }
+
     /// Up to where of the parent's feed the catalog was told, whenever that changes.
     pub fn told(&self) -> watch::Receiver<Option<Position>> {
         self.shared.told.subscribe()

@@ -10,6 +10,7 @@ mod content;
 pub mod endpoints;
 pub mod filters;
 pub mod groups;
+pub mod nodes;
 mod job;
 pub mod policy;
 mod requests;

@@ -170,8 +170,8 @@ table! {
         /// The address of the control listener (metrics, health, API). It answers reads only; "" turns it off, and the
         /// control socket in the data directory stays.
         control: Address = text("127.0.0.1:6202"), Restart;
-        /// Addresses for other nodes. Has no effect in this version: it is checked, and nothing listens there. Once nodes
-        /// can be joined they are opened by the first invitation, never before.
+        /// Addresses for other nodes, those below this one. They are opened by the first invitation (`waystation nodes invite`),
+        /// never before.
         peer: Addresses = list(&["0.0.0.0:6203"]), Restart;
     }
     /// How clients call the node.
@@ -234,8 +234,11 @@ table! {
         /// "microsoft": payloads come from where they are published. "wsus" and "parent": what is asked for by digest
         /// comes from `url`.
         kind: UpstreamKind = text("microsoft"), Restart;
-        /// The base URL of the WSUS server or the parent.
+        /// The base URL of the WSUS server or the parent. Below a parent it may be left out: payloads then come from where they
+        /// are published.
         url: Urls = list(&[]), Restart;
+        /// Below a parent: what the authority decided for all endpoints holds here, too. Without it this node decides for itself.
+        replica: Switch = Raw::Switch(true), Restart;
         /// "global" asks through [proxy], "none" directly, a URL through that proxy, which is told the user and password of [proxy]
         /// only where it is the one that `proxy.url` names.
         proxy: ProxyChoice = text("global"), Restart;

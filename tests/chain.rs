@@ -9,6 +9,8 @@ mod alarms;
 mod bytes;
 #[path = "chain/evil.rs"]
 mod evil;
+#[path = "chain/kept.rs"]
+mod kept;
 #[path = "chain/nodes.rs"]
 mod nodes;
 #[path = "support/small_store.rs"]

@@ -30,7 +30,9 @@ impl From<Error> for Problem {
         let title = error.to_string();
         match error {
             Error::Store(error) => error.into(),
-            Error::Refused(_) => Self::new(StatusCode::CONFLICT, title, "`waystation nodes list` shows how things stand"),
+            Error::Refused(_) => {
+                Self::new(StatusCode::CONFLICT, title, "`waystation nodes list` shows how things stand")
+            }
             error if error.fault() == Fault::Peer => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, title, "correct what was given, then try again")
             }
@@ -106,7 +108,10 @@ pub async fn invite(
 ) -> Result<Json<view::Invited>, Problem> {
     let life = request.ttl_s.map_or(TTL, Duration::from_secs);
     if life.is_zero() || life > TTL_MAX {
-        return Err(Problem::malformed(format!("ttl_s: a token is good for a second to {} days", TTL_MAX.as_secs() / 86_400)));
+        return Err(Problem::malformed(format!(
+            "ttl_s: a token is good for a second to {} days",
+            TTL_MAX.as_secs() / 86_400
+        )));
     }
     let from = request.from.as_deref().map(|from| {
         from.parse().map_err(|_| Problem::malformed(format!("from: {from:?} is no network such as 10.1.0.0/16")))

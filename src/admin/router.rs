@@ -189,7 +189,11 @@ pub const ADDRESSES: &[(&str, &str, &str)] = &[
         "a token for a node: `{\"name\": \"Berlin\", \"ttl_s\": 86400, \"from\": \"10.1.0.0/16\", \"approve\": false}`; with `approve` nobody has to compare the fingerprint",
     ),
     ("POST", "/api/v1/nodes/join", "joins the parent of a token: `{\"token\": \"wst1...\"}`"),
-    ("POST", "/api/v1/nodes/rootkey", "writes the root key to a new file, and forgets it: `{\"to\": \"/absolute/path\"}`"),
+    (
+        "POST",
+        "/api/v1/nodes/rootkey",
+        "writes the root key to a new file, and forgets it: `{\"to\": \"/absolute/path\"}`",
+    ),
     ("POST", "/api/v1/nodes/{name}/approve", "lets a node in whose fingerprint somebody compared"),
     ("POST", "/api/v1/nodes/{name}/revoke", "turns a node away, at once"),
     (

@@ -33,9 +33,9 @@ use crate::app::build::catalog::{lazy, runner, selection};
 use crate::app::config::keys::Typed;
 use crate::app::config::rooms;
 use crate::app::machine::{self, FileSystem};
+use crate::app::nodes::{self, Nodes};
 use crate::app::run_time::RunTime;
 use crate::app::upstream::above;
-use crate::app::nodes::{self, Nodes};
 use crate::app::{AppError, Loaded, filters, load, preflight, settings};
 use crate::base::disk::RealDisk;
 use crate::base::time::{Clock, SystemClock};
@@ -202,7 +202,7 @@ pub(crate) async fn store(loaded: &mut Loaded) -> Result<(Store, Opened), AppErr
 pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control: &Handle) -> Result<Node, AppError> {
     let typed = loaded.typed()?;
     rooms::consistent(&typed).map_err(|error| error.placed(loaded.settings()))?;
-    for finding in preflight::without_effect(&typed, loaded.settings()) {
+    for finding in preflight::without_effect(&typed) {
         tracing::warn!(key = finding.subject, "{}", finding.seen);
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);

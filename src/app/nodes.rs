@@ -136,7 +136,9 @@ async fn switch(chain: Chain, settings: Arc<RunTime>) {
             }
             let kind = vec![("upstream.kind", Some(Raw::Text("parent".to_owned())))];
             match settings.change_all(kind, "the chain", |_| async { Ok(()) }).await {
-                Ok(()) => tracing::warn!("the parent's feed was verified: the catalog is its own from the next start on"),
+                Ok(()) => {
+                    tracing::warn!("the parent's feed was verified: the catalog is its own from the next start on")
+                }
                 Err(error) => tracing::error!(
                     %error,
                     "the parent's feed was verified, and [upstream] kind cannot be set to \"parent\": set it where it is set"

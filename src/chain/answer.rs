@@ -73,12 +73,7 @@ struct Shown {
 
 impl Answerer {
     /// Of this store. `path` leads to this node, `moved` changes with what is shown.
-    pub fn new(
-        store: Store,
-        chain: ChainId,
-        path: watch::Receiver<Vec<NodeId>>,
-        moved: watch::Receiver<u64>,
-    ) -> Self {
+    pub fn new(store: Store, chain: ChainId, path: watch::Receiver<Vec<NodeId>>, moved: watch::Receiver<u64>) -> Self {
         Self { store, chain, path, moved }
     }
 
@@ -184,9 +179,8 @@ fn tail(
     });
     // Of what the child has shown of itself only what its authority signed counts.
     let known = question.shows.as_ref().filter(|known| verify::checkpoint(&shown.vouch, known).is_ok());
-    let is_older = known.is_none_or(|known| {
-        (known.position, known.serial) < (here, shown.checkpoint.serial) || known.position < at
-    });
+    let is_older = known
+        .is_none_or(|known| (known.position, known.serial) < (here, shown.checkpoint.serial) || known.position < at);
     if piece.more {
         let between = piece.checkpoint.and_then(|bytes| Checkpoint::read(bytes.into()).ok());
         frames.extend(between.filter(|between| between.serial == shown.vouch.serial).map(Frame::Checkpoint));

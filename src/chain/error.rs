@@ -80,7 +80,12 @@ impl Error {
             Self::File { .. }
             | Self::Certificate(_)
             | Self::Refused(_)
-            | Self::Key { .. } | Self::OtherRoot { .. } | Self::Seal(_) | Self::Kept(_) | Self::Store(_) | Self::Broken(_) => Fault::Us,
+            | Self::Key { .. }
+            | Self::OtherRoot { .. }
+            | Self::Seal(_)
+            | Self::Kept(_)
+            | Self::Store(_)
+            | Self::Broken(_) => Fault::Us,
         }
     }
 

@@ -307,13 +307,7 @@ impl Chain {
     }
 
     /// One question and its answer.
-    async fn turn(
-        &self,
-        parent: &Parent,
-        follower: &mut Follower,
-        chain: ChainId,
-        wait: u64,
-    ) -> Result<Turned, Error> {
+    async fn turn(&self, parent: &Parent, follower: &mut Follower, chain: ChainId, wait: u64) -> Result<Turned, Error> {
         let ask = follower.ask();
         let is_feed = matches!(ask, Ask::Feed(_));
         let mut reply = question(parent, &ask, chain, wait, follower).await?;
@@ -367,13 +361,7 @@ fn own_fingerprint(keys: &crate::chain::keyring::Keyring) -> Result<([u8; 32], [
     Ok((node_fingerprint(&ca::key_of(&csr)?, sealing.public()), public, csr))
 }
 
-async fn question(
-    parent: &Parent,
-    ask: &Ask,
-    chain: ChainId,
-    wait: u64,
-    follower: &Follower,
-) -> Result<Reply, Error> {
+async fn question(parent: &Parent, ask: &Ask, chain: ChainId, wait: u64, follower: &Follower) -> Result<Reply, Error> {
     let mut fields = HeaderMap::new();
     if let Some(checkpoint) = follower.checkpoint()
         && let Ok(value) = HeaderValue::from_str(&STANDARD.encode(checkpoint.to_bytes()))

@@ -157,6 +157,8 @@ pub(super) struct Shared {
     pub(super) role: watch::Sender<Role>,
     /// Whether nodes below may come: the listener is to be opened.
     pub(super) open: watch::Sender<bool>,
+    /// Changes whenever a node is turned away.
+    pub(super) revoked: watch::Sender<u64>,
     pub(super) path: watch::Sender<Vec<NodeId>>,
     pub(super) moved: watch::Sender<u64>,
     /// Up to where the catalog was told of the feed.
@@ -224,6 +226,7 @@ impl Chain {
             ca: OnceLock::new(),
             role: watch::Sender::new(role),
             open: watch::Sender::new(is_open),
+            revoked: watch::Sender::new(0),
             path: watch::Sender::new(path),
             moved: watch::Sender::new(0),
             told: watch::Sender::new(None),
@@ -374,12 +377,21 @@ impl Chain {
     }
 
     /// Gives the root key out, and forgets it: `keep` is to make it durable first.
-    pub async fn export_root(&self, keep: impl FnOnce(&[u8]) -> std::io::Result<()> + Send + 'static) -> Result<(), Error> {
+    pub async fn export_root(
+        &self,
+        keep: impl FnOnce(&[u8]) -> std::io::Result<()> + Send + 'static,
+    ) -> Result<(), Error> {
         let keys = self.shared.keys.clone();
         blocking(move || {
-            let gone = || Error::Refused("the root key is not on this node: it was exported before, or never made here".into());
+            let gone = || {
+                Error::Refused("the root key is not on this node: it was exported before, or never made here".into())
+            };
             let root = keys.read(ROOT)?.ok_or_else(gone)?;
-            keep(&root).map_err(|source| Error::File { action: "write", path: "the exported root key".into(), source })?;
+            keep(&root).map_err(|source| Error::File {
+                action: "write",
+                path: "the exported root key".into(),
+                source,
+            })?;
             keys.remove(ROOT)
         })
         .await
@@ -392,7 +404,9 @@ impl Chain {
 
     /// A node is turned away, at once.
     pub async fn revoke(&self, name: &str) -> Result<Member, Error> {
-        self.shared.roll.revoke(name).await
+        let member = self.shared.roll.revoke(name).await?;
+        self.shared.revoked.send_modify(|times| *times += 1);
+        Ok(member)
     }
 
     /// A node asks to join.
@@ -430,11 +444,24 @@ impl Chain {
         Arc::new(BTreeSet::from([Audience::EVERYBODY, Audience::node(node)]))
     }
 
-    /// What the feed says to a question of a node below.
-    pub async fn answer(&self, question: Question) -> Result<Answer, Error> {
+    /// What the feed says to a question of a node below. Whoever is revoked while it waits gets nothing any more.
+    pub async fn answer(&self, named: &Named, question: Question) -> Result<Answer, Error> {
         let Some(chain) = self.chain().await? else { return Ok(Answer::OtherChain) };
         let (path, moved) = (self.shared.path.subscribe(), self.shared.moved.subscribe());
-        Answerer::new(self.shared.store.clone(), chain, path, moved).answer(question).await
+        let answerer = Answerer::new(self.shared.store.clone(), chain, path, moved);
+        let mut revoked = self.shared.revoked.subscribe();
+        loop {
+            revoked.borrow_and_update();
+            self.shared.roll.admit(named).await?;
+            tokio::select! {
+                answer = answerer.answer(question.clone()) => {
+                    let answer = answer?;
+                    self.shared.roll.admit(named).await?;
+                    return Ok(answer);
+                }
+                _ = revoked.changed() => {}
+            }
+        }
     }
 
     /// Does what the role asks for until it is told to stop.

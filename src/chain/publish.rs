@@ -151,7 +151,9 @@ impl Publisher {
         let catalog = self.store.catalog();
         let page = catalog.changes(self.place.0, self.place.1, STEP).await?;
         if self.place != (0, 0) && page.floor > self.place.0 {
-            tracing::info!("more went from the catalog than its log tells of: all of it is compared with what is published");
+            tracing::info!(
+                "more went from the catalog than its log tells of: all of it is compared with what is published"
+            );
             self.place = (0, 0);
             let gone = records::gone(&self.store).await?;
             self.say(gone).await?;
@@ -194,8 +196,7 @@ impl Publisher {
         self.show = Show { vouch, checkpoint, stamp: Some(stamp.to_bytes()) };
         let (position, link, made) = (self.head.position(), self.head.link(), self.head.made());
         let row = Row { position, link, made, place: self.place };
-        publication.head =
-            postcard::to_extend(&row, vec![VERSION]).map_err(|error| Error::Kept(error.to_string()))?;
+        publication.head = postcard::to_extend(&row, vec![VERSION]).map_err(|error| Error::Kept(error.to_string()))?;
         publication.show = self.show.clone();
         let is_news = !publication.entries.is_empty() || publication.begins.is_some();
         self.store.feed().publish(publication).await?;

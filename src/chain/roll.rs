@@ -137,7 +137,9 @@ impl Refusal {
     /// What the administrator of the child reads.
     pub fn text(&self) -> String {
         match self {
-            Self::Used(by) => format!("the invitation was taken by the node with the fingerprint {by}: if that is not yours, the token was stolen; ask for another one"),
+            Self::Used(by) => format!(
+                "the invitation was taken by the node with the fingerprint {by}: if that is not yours, the token was stolen; ask for another one"
+            ),
             Self::Expired => "the invitation has ended: ask for another one".into(),
             Self::Network => "the invitation is for another network".into(),
             Self::Refused => "the parent's administrator turned this node away".into(),
@@ -151,9 +153,13 @@ impl Refusal {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Joined {
     /// It is in: its certificate.
-    Member { certificate: String },
+    Member {
+        certificate: String,
+    },
     /// A person has to look at this fingerprint.
-    Waiting { fingerprint: String },
+    Waiting {
+        fingerprint: String,
+    },
     Refused(Refusal),
 }
 
@@ -215,7 +221,9 @@ impl Roll {
             return Err(Error::Refused(format!("a name has 1 to {NAME_MAX} characters, and no control characters")));
         }
         if self.members().await?.iter().any(|other| other.name == name && other.standing == Standing::Member) {
-            return Err(Error::Refused(format!("there is a node called {name:?} already: revoke it first, or choose another name")));
+            return Err(Error::Refused(format!(
+                "there is a node called {name:?} already: revoke it first, or choose another name"
+            )));
         }
         if self.store.documents(INVITATIONS).await?.len() >= ROWS_MAX {
             return Err(Error::Refused(format!("{ROWS_MAX} invitations are the most that are kept")));
@@ -303,7 +311,11 @@ impl Roll {
             serials: Vec::new(),
         });
         if known.as_ref().is_some_and(|known| known.standing == Standing::Member && known.fingerprint != fingerprint) {
-            tracing::warn!(node = member.node, name = member.name, "a node joins again with another key: the certificate that it had counts no more");
+            tracing::warn!(
+                node = member.node,
+                name = member.name,
+                "a node joins again with another key: the certificate that it had counts no more"
+            );
         }
         let certificate = match member.standing {
             Standing::Revoked | Standing::Superseded => return Ok(Joined::Refused(Refusal::Refused)),
@@ -331,7 +343,9 @@ impl Roll {
         let member: Option<Member> = row.map(|row| kept(&row)).transpose()?;
         let member = member.filter(|member| member.standing == Standing::Member);
         let member = member.filter(|member| member.serials.contains(&named.serial));
-        member.ok_or_else(|| Error::Refused("this node's certificate counts no more: it was revoked, or another took its place".into()))
+        member.ok_or_else(|| {
+            Error::Refused("this node's certificate counts no more: it was revoked, or another took its place".into())
+        })
     }
 
     async fn change(&self, name: &str, change: impl FnOnce(&mut Member) -> Result<(), Error>) -> Result<Member, Error> {

@@ -16,9 +16,9 @@ use crate::model::chain::ids::Position;
 use crate::model::chain::record::Kind;
 use crate::model::policy::Word;
 use crate::model::update::{Identity, UpdateId};
-use crate::store::{self, Store};
 use crate::store::catalog::{Applied, Batch, Deciding, Outcome, RunNote, Upstream, UpstreamKind};
 use crate::store::feed::{LATE, Told};
+use crate::store::{self, Store};
 use crate::wire::peer::body::{self, of_identity_key, of_update_key};
 
 /// Under which name the catalog knows how far the feed was told.

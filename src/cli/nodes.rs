@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::admin::view::nodes::{InviteRequest, Invited, JoinRequest, Node as Row, Nodes, RootkeyRequest};
 use crate::app::Loaded;
 use crate::cli::fail::Fail;
-use crate::cli::node::{Node, segment};
+use crate::cli::node::segment;
 use crate::cli::print::{Grid, Out, add, printable};
 use crate::cli::verbs::nodes::{NodesVerb, RootkeyVerb};
 
@@ -27,14 +27,20 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: NodesVerb, out: Out) -> Result<
                 return out.json(&invited);
             }
             out.line(&invited.token)?;
-            out.aside(&format!("good until {}, for a node that reaches {}", invited.until, invited.addresses.join(" or ")));
+            out.aside(&format!(
+                "good until {}, for a node that reaches {}",
+                invited.until,
+                invited.addresses.join(" or ")
+            ));
             out.aside("on the node: waystation join --token-file FILE");
             invited.notes.iter().for_each(|note| out.aside(note));
             Ok(())
         }
         NodesVerb::Approve { name } => {
             let row: Row = node.post(&format!("{NODES}/{}/approve", segment(&name)), &()).await?;
-            out.both(&row, |row| format!("{} is let in; its fingerprint is {}\n", printable(&row.name), row.fingerprint))
+            out.both(&row, |row| {
+                format!("{} is let in; its fingerprint is {}\n", printable(&row.name), row.fingerprint)
+            })
         }
         NodesVerb::Revoke { name } => {
             let row: Row = node.post(&format!("{NODES}/{}/revoke", segment(&name)), &()).await?;
@@ -43,7 +49,9 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: NodesVerb, out: Out) -> Result<
         NodesVerb::Rootkey(RootkeyVerb::Export { file }) => {
             let to = absolute(&file)?.display().to_string();
             let done: RootkeyRequest = node.post(&format!("{NODES}/rootkey"), &RootkeyRequest { to }).await?;
-            out.both(&done, |done| format!("{} has the root key, and this node has it no more: keep it offline\n", done.to))
+            out.both(&done, |done| {
+                format!("{} has the root key, and this node has it no more: keep it offline\n", done.to)
+            })
         }
     })
 }
@@ -54,7 +62,8 @@ fn absolute(file: &Path) -> Result<PathBuf, Fail> {
 
 /// `join --token-file`.
 pub(in crate::cli) fn join(loaded: &Loaded, file: &Path, out: Out) -> Result<(), Fail> {
-    let fail = |error: std::io::Error| Fail::new(format!("{}: {error}", file.display()), "name the file with the token");
+    let fail =
+        |error: std::io::Error| Fail::new(format!("{}: {error}", file.display()), "name the file with the token");
     let mut token = String::new();
     if file == Path::new("-") {
         std::io::stdin().take(TOKEN_FILE_MAX).read_to_string(&mut token).map_err(fail)?;

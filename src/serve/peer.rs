@@ -196,7 +196,7 @@ impl PeerFace {
         let audiences = self.chain.audiences(named.node);
         let question = Question { chain, ask, is_new, shows, wait, audiences };
         let feed = "application/vnd.waystation.feed";
-        match self.chain.answer(question).await? {
+        match self.chain.answer(named, question).await? {
             Answer::Frames(bytes) => Ok(respond(StatusCode::OK, feed, bytes)),
             Answer::Conflict(word, bytes) => {
                 tracing::warn!(node = %named.node, word, "a node below stands where this one does not");

@@ -152,10 +152,8 @@ impl Parent {
     /// Sends a body there.
     pub async fn post(&self, path: &str, kind: &'static str, body: Bytes) -> Result<Reply, Error> {
         let kind = HeaderValue::from_static(kind);
-        self.ask(path, |url| {
-            self.client.post(url).header(http::header::CONTENT_TYPE, kind.clone()).body(body.clone())
-        })
-        .await
+        self.ask(path, |url| self.client.post(url).header(http::header::CONTENT_TYPE, kind.clone()).body(body.clone()))
+            .await
     }
 
     async fn ask(&self, path: &str, request: impl Fn(String) -> reqwest::RequestBuilder) -> Result<Reply, Error> {

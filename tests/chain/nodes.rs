@@ -33,8 +33,8 @@ use waystation::upstream::wsus::{Config, Wsus};
 use waystation::wire::peer::frame::{Frame, read_all};
 use waystation::wire::peer::raw::FEED;
 
-use crate::world::{feed_key, node, root_key};
 use crate::small_store;
+use crate::world::{feed_key, node, root_key};
 
 const TOP: NodeId = NodeId::new([1; 16]);
 

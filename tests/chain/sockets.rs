@@ -233,5 +233,13 @@ async fn who_may_not_is_turned_away() {
     let own = top.chain.invite("self", SOON, None, true).await.unwrap();
     assert!(top.chain.join(&own.token).await.is_err());
     assert!(child.chain.join("wst1.nothing").await.is_err());
-    assert_eq!(top.address.port(), top.chain.invite("x", SOON, None, true).await.unwrap().addresses[0].rsplit(':').next().unwrap().parse::<u16>().unwrap());
+    assert_eq!(
+        top.address.port(),
+        top.chain.invite("x", SOON, None, true).await.unwrap().addresses[0]
+            .rsplit(':')
+            .next()
+            .unwrap()
+            .parse::<u16>()
+            .unwrap()
+    );
 }

@@ -304,7 +304,7 @@ table! {
         demand: SteadyRules = list(&[]), Live;
         /// Answers to endpoints. Windows avoids a node for 15 minutes that gives a connection less than 4 kB/s for 20 s.
         clients: SteadyRules = list(&[]), Live;
-        /// Answers to child nodes. Has no effect in this version, which has none.
+        /// Answers to nodes below. Has no effect in this version.
         nodes: SteadyRules = list(&[]), Live;
         /// Rules by the client's network, the longest prefix counts: "10.1.0.0/16: 50 Mbit/s" for the network as a whole,
         /// "10.0.0.0/8 each /24: 08:00-18:00 Mon-Fri: 5 Mbit/s" for each of its parts. The limit of `clients` counts besides.

@@ -92,7 +92,7 @@ pub(crate) fn findings(
 }
 
 /// The settings that are taken and do less than they seem to, or nothing: one line each, for whoever starts a node.
-pub(crate) fn without_effect(typed: &Typed, settings: &Settings) -> Vec<Finding> {
+pub(crate) fn without_effect(typed: &Typed) -> Vec<Finding> {
     let mut found = Found(Vec::new());
     network::without_effect(typed, &mut found);
     found.0

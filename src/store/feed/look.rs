@@ -204,11 +204,7 @@ impl Core {
     }
 
     /// Keys of live records of a kind, behind a key hash, and where to go on.
-    pub(super) fn feed_keys(
-        &self,
-        kind: u8,
-        after: Option<KeyHash>,
-    ) -> Result<(Vec<Vec<u8>>, Option<KeyHash>), Error> {
+    pub(super) fn feed_keys(&self, kind: u8, after: Option<KeyHash>) -> Result<(Vec<Vec<u8>>, Option<KeyHash>), Error> {
         self.index.read(|tx| {
             let (Some(live), Some(bodies)) = (read(tx, LIVE)?, read(tx, BODIES)?) else { return Ok((vec![], None)) };
             let from = after.as_ref().map_or(Bound::Unbounded, |after| Bound::Excluded(after.bytes()));

@@ -8,11 +8,11 @@ use crate::model::chain::record::{Entry, Shown};
 use crate::store::core::Core;
 use crate::store::error::Error;
 use crate::store::feed::publish::floor_bytes;
-use crate::store::feed::turn;
 use crate::store::feed::tables::{
     APPLYING, BODIES, KNOWN, LIVE, LOOSE, STAGED, STATE, TODO, body_key, live_row, of_live, of_staged, staged_row,
     todo_key,
 };
+use crate::store::feed::turn;
 use crate::store::writer::Room;
 
 /// What is to be written of a frame.
@@ -38,11 +38,7 @@ pub enum Change {
 }
 
 /// This record is to be told.
-pub(super) fn note(
-    todo: &mut redb::Table<'_, &'static [u8], ()>,
-    kind: u8,
-    key: &[u8],
-) -> Result<(), Error> {
+pub(super) fn note(todo: &mut redb::Table<'_, &'static [u8], ()>, kind: u8, key: &[u8]) -> Result<(), Error> {
     if let Some(turn) = turn(kind) {
         todo.insert(todo_key(turn, kind, key).as_slice(), ())?;
     }

@@ -204,8 +204,8 @@ pub fn read_refusal(bytes: &Bytes) -> Result<String> {
 pub fn write_decision(decision: &Decision) -> Bytes {
     let mut out = Fields(Vec::new());
     out.put(1, &[if decision.word == Word::Approved { 1 } else { 2 }]);
-    let flags = if decision.all_files { ALL_FILES } else { 0 }
-        | if decision.though_superseded { THOUGH_SUPERSEDED } else { 0 };
+    let flags =
+        if decision.all_files { ALL_FILES } else { 0 } | if decision.though_superseded { THOUGH_SUPERSEDED } else { 0 };
     out.put(2, if flags == 0 { &[] } else { std::slice::from_ref(&flags) });
     out.put(3, decision.by.as_bytes());
     out.put(4, &decision.at.ms().to_le_bytes());

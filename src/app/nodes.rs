@@ -32,7 +32,6 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// The chain's room, and the tasks beside it.
 pub(crate) struct Nodes {
-    pub(crate) chain: Chain,
     tasks: Vec<JoinHandle<()>>,
     stop: CancellationToken,
 }
@@ -74,11 +73,11 @@ pub(crate) fn start(chain: Chain, addresses: Vec<SocketAddr>, config: net::Confi
             listen(below.clone(), addresses, config, stopping).await;
         }
     }));
-    let (above, stopping) = (chain.clone(), stop.clone());
+    let (above, stopping) = (chain, stop.clone());
     tasks.push(tokio::spawn(async move {
         stopping.run_until_cancelled(switch(above, settings)).await;
     }));
-    Nodes { chain, tasks, stop }
+    Nodes { tasks, stop }
 }
 
 impl Nodes {
@@ -137,7 +136,7 @@ async fn switch(chain: Chain, settings: Arc<RunTime>) {
             let kind = vec![("upstream.kind", Some(Raw::Text("parent".to_owned())))];
             match settings.change_all(kind, "the chain", |_| async { Ok(()) }).await {
                 Ok(()) => {
-                    tracing::warn!("the parent's feed was verified: the catalog is its own from the next start on")
+                    tracing::warn!("the parent's feed was verified: the catalog is its own from the next start on");
                 }
                 Err(error) => tracing::error!(
                     %error,

@@ -34,6 +34,7 @@ pub(super) struct NodeCa {
     pin: Pin,
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
 fn failed(error: impl ToString) -> Error {
     Error::Certificate(error.to_string())
 }

@@ -21,6 +21,10 @@ use crate::store::feed::{Change, Feed, Show};
 use crate::wire::peer::frame::Frame;
 use crate::wire::peer::signed::Checkpoint;
 
+/// Records that are asked for by their keys at a time: their contents, of a mebibyte each at most, are one answer of a parent, which makes
+/// it in memory.
+const CONTENTS_STEP: usize = 64;
+
 /// A node as a child, with its store.
 #[derive(Debug)]
 pub struct Follower {
@@ -47,15 +51,12 @@ impl Follower {
         feed.apply().await?;
         let live = feed.live().await?.into_iter().collect();
         let known = feed.known().await?.map(|bytes| Known::read(&bytes)).transpose()?;
-        let child = match known.filter(|known| (known.me, known.chain) == (me, chain)) {
-            Some(known) => Child::open(known, live, feed.staged().await?),
-            None => {
-                let child = Child::new(me, chain);
-                let mut known = child.known();
-                (known.me, known.chain) = (me, chain);
-                feed.take(vec![Change::Drop, Change::Remember(known.to_bytes()?)]).await?;
-                Child::open(known, live, [])
-            }
+        let child = if let Some(known) = known.filter(|known| (known.me, known.chain) == (me, chain)) {
+            Child::open(known, live, feed.staged().await?)
+        } else {
+            let known = Child::new(me, chain).known();
+            feed.take(vec![Change::Drop, Change::Remember(known.to_bytes()?)]).await?;
+            Child::open(known, live, [])
         };
         let mut follower = Self { child, feed, clock, shown: None };
         follower.show().await?;
@@ -65,10 +66,14 @@ impl Follower {
     /// What to ask for next.
     pub fn ask(&self) -> Ask {
         let short = self.child.short();
-        match self.child.ask() {
+        let mut ask = match self.child.ask() {
             Ask::Feed(_) if !short.is_empty() => Ask::Contents(short),
             ask => ask,
+        };
+        if let Ask::Contents(keys) = &mut ask {
+            keys.truncate(CONTENTS_STEP);
         }
+        ask
     }
 
     /// The highest checkpoint that was verified: whoever stands lower learns of it.

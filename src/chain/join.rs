@@ -243,8 +243,8 @@ impl Chain {
         self.shared.path.send_replace(follower.child().path().to_vec());
         let (mut idle, mut untold) = (false, true);
         loop {
-            let left = until.saturating_sub((clock.now().ms() / 1000) as i64);
-            if left < (LEAF_LIFE.as_secs() / 3) as i64 {
+            let left = until.saturating_sub((clock.now().ms() / 1000).cast_signed());
+            if left < (LEAF_LIFE.as_secs() / 3).cast_signed() {
                 self.renew_own(&parent).await?;
                 (parent, _, until) = self.way().await?;
             }

@@ -191,16 +191,13 @@ impl Chain {
     /// Takes up what this node was.
     pub async fn open(config: Config, store: Store, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         let keys = Keyring::new(disk, &config.data);
-        let me = match store.document(ID).await? {
-            Some(bytes) => {
-                let id = <[u8; 16]>::try_from(bytes.as_slice());
-                NodeId::new(id.map_err(|_| Error::Kept("the id of this node is damaged".into()))?)
-            }
-            None => {
-                let id: [u8; 16] = random()?;
-                store.set_document(ID, Some(id.to_vec())).await?;
-                NodeId::new(id)
-            }
+        let me = if let Some(bytes) = store.document(ID).await? {
+            let id = <[u8; 16]>::try_from(bytes.as_slice());
+            NodeId::new(id.map_err(|_| Error::Kept("the id of this node is damaged".into()))?)
+        } else {
+            let id: [u8; 16] = random()?;
+            store.set_document(ID, Some(id.to_vec())).await?;
+            NodeId::new(id)
         };
         let is_child = store.document(PARENT).await?.is_some();
         let roll = Roll::new(store.clone());

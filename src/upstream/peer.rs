@@ -98,6 +98,7 @@ pub struct Reply {
     response: Response,
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
 fn config(why: impl ToString) -> Error {
     Error::Config { what: "the way to the parent".to_owned(), why: why.to_string() }
 }
@@ -196,7 +197,7 @@ fn unavailable(host: &str, error: &reqwest::Error) -> Error {
         why = error.to_string();
     }
     if why.contains("UnknownIssuer") {
-        why = "it is not the node that this one joined: its certificate is of another authority".to_owned();
+        "it is not the node that this one joined: its certificate is of another authority".clone_into(&mut why);
     }
     Error::Unavailable { host: host.to_owned(), why, retry_after: None }
 }

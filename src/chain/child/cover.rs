@@ -36,7 +36,7 @@ impl Child {
             steps.push(Step::Remember);
         }
         let is_new = matches!(&self.turn, Some(turn) if matches!(turn.ask, Ask::Snapshot { .. }) && !turn.is_held)
-            && !self.staged.as_ref().is_some_and(|staged| staged.is_open());
+            && !self.staged.as_ref().is_some_and(Staged::is_open);
         if is_new {
             self.begin_snapshot(vouch, checkpoint, steps);
             return Ok(());

@@ -95,6 +95,7 @@ pub enum Step {
 
 /// An answer that is being read.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own, and they combine")]
 struct Turn {
     peer: NodeId,
     ask: Ask,

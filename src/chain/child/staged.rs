@@ -17,6 +17,7 @@ pub const STAGED_MAX: usize = 262_144;
 
 /// What they become.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "there is one at a time")]
 pub(super) enum What {
     /// Changes to what is live: what is under each key afterwards.
     Tail(BTreeMap<KeyHash, Option<Leaf>>),

@@ -57,7 +57,12 @@ Examples:
         name: String,
     },
     /// The root key of the chain, which belongs offline
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  waystation nodes rootkey export /media/usb/root.key"
+    )]
     Rootkey(RootkeyVerb),
 }
 

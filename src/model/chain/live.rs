@@ -227,7 +227,7 @@ mod tests {
             let mut branch = blake3::Hasher::new_derive_key("waystation chain 1 branch");
             branch.update(&buckets.concat());
             let empty = buckets.iter().all(|bucket| *bucket == [0; 32]);
-            live.update(if empty { &[0; 32] } else { branch.finalize().as_bytes() }.as_slice());
+            live.update(&if empty { [0; 32] } else { *branch.finalize().as_bytes() });
         }
         *live.finalize().as_bytes()
     }
@@ -254,10 +254,12 @@ mod tests {
                     prop_assert_eq!(set.insert(leaf).is_some(), model.insert(key, ([what; 16], [what; 32])).is_some());
                 }
                 if index % 7 == 0 {
-                    prop_assert_eq!(set.root().bytes(), &plain(&model));
+                    let root = set.root();
+                    prop_assert_eq!(root.bytes(), &plain(&model));
                 }
             }
-            prop_assert_eq!(set.root().bytes(), &plain(&model));
+            let root = set.root();
+            prop_assert_eq!(root.bytes(), &plain(&model));
             prop_assert_eq!(set.len(), model.len() as u64);
             prop_assert!(set.iter().map(|leaf| *leaf.key.bytes()).eq(model.keys().copied()));
             let mut again: LiveSet = set.iter().copied().collect();

@@ -21,6 +21,8 @@ use crate::store::writer::Room;
 
 /// Live records that one snapshot looks through for their kind.
 const KEYS_STEP: usize = 2_000;
+/// Bytes of records that are asked for by their keys: 64 of the largest. An answer is made in memory, and who asks names the keys.
+const CONTENTS_BYTES_MAX: usize = 66 << 20;
 /// Bytes of an entry beside its content, as it is counted against the size of an answer.
 const ENTRY_BYTES: usize = 82;
 
@@ -190,13 +192,19 @@ impl Core {
         self.index.read(|tx| {
             let Some(mut piece) = begin(tx)? else { return Ok(None) };
             let (Some(live), bodies) = (read(tx, LIVE)?, read(tx, BODIES)?) else { return Ok(Some(piece)) };
+            let mut size = 0;
             for key in keys {
                 let Some((audience, record, _)) = live.get(key.bytes())?.map(|row| of_live(row.value())) else {
                     continue;
                 };
                 let entry = shown(&bodies, audiences, (audience, *key, record))?;
                 if entry.is_whole() {
+                    size += weight(&entry);
                     piece.entries.push(entry);
+                }
+                if size > CONTENTS_BYTES_MAX {
+                    let what = format!("the contents of {} records are too much at once: ask for fewer", keys.len());
+                    return Err(Error::Invalid { what });
                 }
             }
             Ok(Some(piece))

@@ -47,11 +47,10 @@ pub(super) fn note(todo: &mut redb::Table<'_, &'static [u8], ()>, kind: u8, key:
 
 fn stage(tx: &WriteTransaction, entries: &[Entry]) -> Result<(), Error> {
     let (mut staged, mut bodies) = (tx.open_table(STAGED)?, tx.open_table(BODIES)?);
-    let mut next = staged.last()?.map_or(0, |(at, _)| at.value() + 1);
-    for entry in entries {
+    let next = staged.last()?.map_or(0, |(at, _)| at.value() + 1);
+    for (at, entry) in (next..).zip(entries) {
         super::body::keep(&mut bodies, entry)?;
-        staged.insert(next, &staged_row(entry.audience(), entry.key(), entry.record()))?;
-        next += 1;
+        staged.insert(at, &staged_row(entry.audience(), entry.key(), entry.record()))?;
     }
     Ok(())
 }

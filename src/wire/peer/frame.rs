@@ -134,7 +134,9 @@ impl Frame {
                     return Err(Error::Limit { what: WHAT, max: HOPS_MAX as u64, unit: "nodes in a path" });
                 }
                 let mut payload = vec![path.len() as u8];
-                path.iter().for_each(|node| payload.extend_from_slice(node.bytes()));
+                for node in path {
+                    payload.extend_from_slice(node.bytes());
+                }
                 payload.extend_from_slice(&again.to_le_bytes());
                 out.put(HEAD, &payload)
             }
@@ -168,7 +170,9 @@ fn payload(before: &[u8], entries: &[Entry]) -> Result<Vec<u8>> {
     let mut out = Vec::with_capacity(before.len() + 4 + entries.iter().map(entry::len).sum::<usize>());
     out.extend_from_slice(before);
     out.extend_from_slice(&(entries.len() as u32).to_le_bytes());
-    entries.iter().for_each(|entry| entry::write(&mut out, entry));
+    for entry in entries {
+        entry::write(&mut out, entry);
+    }
     Ok(out)
 }
 

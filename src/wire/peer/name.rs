@@ -27,7 +27,7 @@ pub fn write(node: NodeId, pin: &Pin) -> String {
 /// The node of a name in this zone.
 pub fn read(name: &str, pin: &Pin) -> Option<NodeId> {
     let (node, rest) = name.split_once('.')?;
-    if rest != zone(pin) { None } else { node.parse().ok() }
+    if rest == zone(pin) { node.parse().ok() } else { None }
 }
 
 /// Who a certificate names.

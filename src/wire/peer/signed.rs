@@ -73,13 +73,13 @@ pub struct Stamp {
     pub signature: Signature,
 }
 
-fn begin(magic: &[u8; 8], serial: u32) -> Vec<u8> {
+fn begin(magic: [u8; 8], serial: u32) -> Vec<u8> {
     [magic.as_slice(), &FORMAT.to_le_bytes(), &serial.to_le_bytes()].concat()
 }
 
 /// The serial behind magic and format.
-fn opened(from: &mut Read, magic: &[u8; 8]) -> Result<u32> {
-    if from.array::<8>()? != *magic {
+fn opened(from: &mut Read, magic: [u8; 8]) -> Result<u32> {
+    if from.array::<8>()? != magic {
         return Err(from.fail("it does not begin as one"));
     }
     match from.u32()? {
@@ -95,7 +95,7 @@ fn time(from: &mut Read) -> Result<Timestamp> {
 impl Vouch {
     /// How long one is.
     pub const BYTES: usize = 168;
-    const MAGIC: &'static [u8; 8] = b"wayvouch";
+    const MAGIC: [u8; 8] = *b"wayvouch";
 
     /// What is signed.
     pub fn message(&self) -> Vec<u8> {
@@ -132,7 +132,7 @@ impl Vouch {
 impl Checkpoint {
     /// How long one is.
     pub const BYTES: usize = 208;
-    const MAGIC: &'static [u8; 8] = b"waycheck";
+    const MAGIC: [u8; 8] = *b"waycheck";
 
     /// What is signed.
     pub fn message(&self) -> Vec<u8> {
@@ -168,7 +168,7 @@ impl Checkpoint {
 impl Stamp {
     /// How long one is.
     pub const BYTES: usize = 176;
-    const MAGIC: &'static [u8; 8] = b"waystamp";
+    const MAGIC: [u8; 8] = *b"waystamp";
 
     /// What is signed.
     pub fn message(&self) -> Vec<u8> {

@@ -74,6 +74,11 @@ fn cpu() -> Duration {
     Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second())
 }
 
+/// Of it, what came since then.
+fn since(before: Duration) -> Duration {
+    cpu().saturating_sub(before)
+}
+
 /// Memory of this process that no file stands for, in bytes.
 fn anonymous() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
@@ -260,7 +265,7 @@ async fn reports(store: &Store, compliance: &Compliance, machines: u32, turn: us
         if from + 1_000 >= machines {
             store.fleet().keep_states().await.unwrap();
         }
-        spent += cpu() - before;
+        spent += since(before);
     }
     eprintln!(
         "reports, turn {turn}: {:.0} batches a second of processor time, each with {TOLD} states, all written",
@@ -294,7 +299,7 @@ async fn look(jobs: &Jobs, kept: &Kept, what: &str) {
     for _ in 0..3 {
         let before = cpu();
         let looked = jobs.look_at_rules(which).await.unwrap();
-        least = least.min(cpu() - before);
+        least = least.min(since(before));
         let of = &looked.rules[0];
         told = format!("{} rows, {} done", of.rows.len(), of.done);
     }
@@ -306,7 +311,7 @@ async fn run(jobs: &Jobs, kept: &Kept) {
     let before = cpu();
     let view = jobs.run_rules(Some(kept.number), "bench").await.unwrap();
     assert_eq!(view.state.word(), "done", "{view:?}");
-    eprintln!("a run of {}: {:.1?} ({})", kept.rule.name, cpu() - before, view.result.unwrap_or_default());
+    eprintln!("a run of {}: {:.1?} ({})", kept.rule.name, since(before), view.result.unwrap_or_default());
 }
 
 async fn rules(store: &Store, compliance: &Compliance) {
@@ -337,7 +342,7 @@ async fn rules(store: &Store, compliance: &Compliance) {
     }
     let before = cpu();
     jobs.look_at_rules(Which { rule: Some(all[0].number), ..Which::default() }).await.unwrap();
-    eprintln!("the first look of all, which makes the index of the search: {:.0?}", cpu() - before);
+    eprintln!("the first look of all, which makes the index of the search: {:.0?}", since(before));
     for kept in &all {
         look(&jobs, kept, "that is due for its pilots").await;
         run(&jobs, kept).await;
@@ -375,7 +380,7 @@ fn main() {
             }
             assert!(all.join_all().await.into_iter().all(|came| came == Registered::Accepted));
         }
-        eprintln!("registrations: {:.0} us each", (cpu() - before).as_secs_f64() * 1e6 / f64::from(machines));
+        eprintln!("registrations: {:.0} us each", since(before).as_secs_f64() * 1e6 / f64::from(machines));
         for turn in 0..3 {
             reports(&store, &compliance, machines, turn, &open_ids).await;
         }

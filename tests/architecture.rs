@@ -425,6 +425,25 @@ fn the_unit_allows_the_system_calls_of_the_unsafe_file() {
     assert!(calls > 0, "nothing was looked at");
 }
 
+/// The root certificate of Microsoft's sync service is not one that the system believes. The client that fetches payloads, the probes
+/// of origins and the webhook are made without it.
+#[test]
+fn only_the_client_of_the_sync_service_believes_the_root_that_ships() {
+    let naming = |what: &str| -> BTreeSet<String> {
+        sources().into_iter().filter(|(_, source)| source.contains(what)).map(|(file, _)| file).collect()
+    };
+    let only = |file: &str| BTreeSet::from([file.to_owned()]);
+    assert_eq!(naming("microsoft-root-ca"), only("upstream/wsus/trust.rs"));
+    let both: BTreeSet<String> = ["upstream/client.rs", "upstream/wsus/trust.rs"].map(str::to_owned).into();
+    assert_eq!(naming("ByName::microsoft("), both);
+    let (_, client) = sources().into_iter().find(|(file, _)| file == "upstream/client.rs").unwrap();
+    let before = client.split("ByName::microsoft(").next().unwrap();
+    assert_eq!(client.matches("ByName::microsoft(").count(), 1);
+    assert!(before.rsplit("fn ").next().unwrap().starts_with("for_sync("), "another client believes it");
+    let users = naming("for_sync(");
+    assert!(users.iter().all(|file| file == "upstream/client.rs" || file.starts_with("upstream/wsus/")), "{users:?}");
+}
+
 #[test]
 fn the_top_level_holds_only_what_belongs_there() {
     // Only with a history beside it: an unpacked archive may lie among other things.

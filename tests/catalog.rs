@@ -14,6 +14,8 @@ mod content;
 mod conversation;
 #[path = "catalog/documents.rs"]
 mod documents;
+#[path = "catalog/downstream.rs"]
+mod downstream;
 #[path = "catalog/endpoints.rs"]
 mod endpoints;
 #[allow(dead_code, reason = "this binary needs no crash of the disk, only its faults")]

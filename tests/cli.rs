@@ -523,6 +523,7 @@ async fn json_keeps_its_shape() {
             "hours",
             "jobs",
             "listening",
+            "newcomer",
             "node",
             "scrub",
             "store",

@@ -53,6 +53,7 @@ use crate::model::settings::{LOCAL_DOCUMENTS, Layer, Settings};
 use crate::net::tls::Tls;
 use crate::net::{self, Bound, Server};
 use crate::pace::Governor;
+use crate::serve::downstream::{Downstream, Wish};
 use crate::serve::{self, client::Scans};
 use crate::store::{Health, Opened, Store};
 use crate::sync::Chosen;
@@ -290,7 +291,14 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
     jobs.judge_by(compliance.clone());
     let scans = Arc::new(scans);
     let newcomer = newcomer(&scans);
-    let face = face.with_scans(Arc::clone(&scans));
+    let mut face = face.with_scans(Arc::clone(&scans));
+    if let Some(config) = rooms::downstream(&typed) {
+        let wishing = jobs.clone();
+        let wish: Wish = Box::new(move |files| wishing.wish(files));
+        let downstream = Downstream::new(config, Arc::clone(&scans), &store, Arc::clone(&clock), wish);
+        downstream.counters().register(&mut registry);
+        face = face.with_downstream(Arc::new(downstream));
+    }
     let control_address = control_bound.as_ref().map(Bound::address);
     // The socket belongs to the control plane's runtime.
     let socket = {

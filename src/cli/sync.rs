@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::admin::view::filters::Filters;
 use crate::admin::view::{
     HookTested, Started, Sync, SyncCompared, SyncCounts, SyncHistory, SyncRetried, SyncRetry, SyncRun, SyncRunning,
-    SyncStopped, SyncWebhook,
+    SyncStopped, SyncUpstream, SyncWebhook,
 };
 use crate::app::Loaded;
 use crate::cli::fail::Fail;
@@ -150,20 +150,28 @@ fn told(tested: &HookTested) -> String {
     }
 }
 
+/// What is said behind an upstream that nothing proves to be who it says, wherever it is named.
+pub(in crate::cli) const fn doubt(unauthenticated: bool) -> &'static str {
+    if unauthenticated { " (plain HTTP: not authenticated)" } else { "" }
+}
+
 fn people(state: &Sync) -> String {
     let mut grid = Grid::new(&["", ""]);
     let mut row = |key: &str, is: String| grid.row([key.to_owned(), is]);
-    let proven = if state.upstream.unauthenticated { " (plain HTTP: not authenticated)" } else { "" };
+    let proven = doubt(state.upstream.unauthenticated);
     row("upstream", format!("{} at {}{proven}", state.upstream.kind, state.upstream.address));
-    if let Some(held) = &state.held_from {
-        row("", format!("what is held is of {} at {} until the first run has ended well", held.kind, held.address));
+    if let Some(SyncUpstream { kind, address, unauthenticated }) = &state.held_from {
+        let proven = doubt(*unauthenticated);
+        row("", format!("what is held is of {kind} at {address}{proven} until the first run has ended well"));
     }
     row("run", state.running.as_ref().map_or_else(|| "none is under way".to_owned(), running));
     let again = if state.next_is_again { " (again, for the one that came to nothing)" } else { "" };
     let next =
         state.next_at.map_or_else(|| "the schedule is off ([sync] enabled)".to_owned(), |at| format!("{at}{again}"));
     row("next run", next);
-    if let Some(at) = state.next_definitions_at {
+    if let Some(job) = state.definitions_behind {
+        row("definitions", format!("due, and kept out by job {job}: `waystation jobs stop {job}` lets them in"));
+    } else if let Some(at) = state.next_definitions_at {
         row("definitions", format!("next run at {at}"));
     } else if state.definitions_wait {
         let waits = "they wait for the first whole run, to which they add: `waystation sync start`";

@@ -6,6 +6,7 @@ use crate::app::Loaded;
 use crate::cli::fail::Fail;
 use crate::cli::print::{Grid, Out, add, printable};
 use crate::cli::question;
+use crate::cli::sync::doubt;
 use crate::cli::verbs::upstream::UpstreamVerb;
 
 pub(in crate::cli) fn run(loaded: &Loaded, verb: UpstreamVerb, out: Out) -> Result<(), Fail> {
@@ -66,7 +67,7 @@ fn people(above: &Above) -> String {
 
 fn way(way: &Way) -> String {
     let address = if way.address.is_empty() { "no address" } else { &way.address };
-    let proven = if way.unauthenticated { " (plain HTTP: not authenticated)" } else { "" };
+    let proven = doubt(way.unauthenticated);
     let through = match way.proxy.as_str() {
         "global" => String::new(),
         "none" => ", without a proxy".to_owned(),
@@ -79,11 +80,32 @@ fn way(way: &Way) -> String {
 fn catalog(above: &Above) -> String {
     match &above.held_from {
         None => "none yet: `waystation sync start` brings it".to_owned(),
-        Some(SyncUpstream { kind, address, .. }) if *kind == above.now.kind && *address == above.now.address => {
-            "of this upstream".to_owned()
+        Some(SyncUpstream { kind, address, unauthenticated })
+            if *kind == above.now.kind && *address == above.now.address =>
+        {
+            format!("of this upstream{}", doubt(*unauthenticated))
         }
-        Some(held) => {
-            format!("of {} at {}, until the first run from the new upstream has ended well", held.kind, held.address)
+        Some(SyncUpstream { kind, address, unauthenticated }) => {
+            let proven = doubt(*unauthenticated);
+            format!("of {kind} at {address}{proven}, until the first run from the new upstream has ended well")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_catalog_that_nothing_proves_is_marked_whosever_it_is() {
+        let of = |kind: &str, address: &str, unauthenticated| {
+            let held = SyncUpstream { kind: kind.to_owned(), address: address.to_owned(), unauthenticated };
+            let now = Way { kind: "wsus".to_owned(), address: "http://w".to_owned(), ..Way::default() };
+            catalog(&Above { now, held_from: Some(held), ..Above::default() })
+        };
+        let doubtful = " (plain HTTP: not authenticated)";
+        assert_eq!(of("wsus", "http://w", true), format!("of this upstream{doubtful}"));
+        assert!(of("wsus", "http://v", true).starts_with(&format!("of wsus at http://v{doubtful}, until")));
+        assert!(of("microsoft", "https://m", false).starts_with("of microsoft at https://m, until"));
     }
 }

@@ -98,21 +98,29 @@ impl Belonging {
         Self { fleet, approvals, kept: Cache::new(KEPT_MAX) }
     }
 
-    /// The groups of an endpoint in a tree, which is that of a clock ([`crate::store::approvals::Shared::clock`]).
-    pub async fn of(&self, endpoint: Endpoint, tree: &Groups, clock: u64) -> Result<Arc<[Group]>, Error> {
+    /// The groups of an endpoint in a tree, which is that of a clock ([`crate::store::approvals::Shared::clock`]). `None` where the tree is
+    /// too old: it was put into a group that the tree does not have yet, and what holds there would not hold for it.
+    pub async fn of(&self, endpoint: Endpoint, tree: &Groups, clock: u64) -> Result<Option<Arc<[Group]>>, Error> {
         // Before the look-ups: what changes meanwhile makes what is kept an old state.
         let state = (clock, self.fleet.turn(endpoint));
         if let Some((kept, found)) = self.kept.get(&endpoint)
             && kept == state
         {
-            return Ok(found);
+            return Ok(Some(found));
         }
         let record = self.fleet.endpoint(endpoint).await?;
         let placed = self.approvals.placed(vec![endpoint]).await?.pop().unwrap_or_default();
+        let is_strange = |group: &Group| tree.get(*group).is_none();
+        if placed.iter().any(is_strange) {
+            let now = self.approvals.tree().await?;
+            if placed.iter().any(|group| is_strange(group) && now.groups.get(*group).is_some()) {
+                return Ok(None);
+            }
+        }
         let (found, _) = groups(record.as_ref(), &placed, tree);
         let found: Arc<[Group]> = found.into();
         self.kept.insert(endpoint, (state, Arc::clone(&found)));
-        Ok(found)
+        Ok(Some(found))
     }
 }
 

@@ -38,6 +38,7 @@ pub mod sync;
 mod target;
 pub mod verify;
 pub mod view;
+mod wishes;
 pub mod work;
 
 use std::sync::Arc;
@@ -58,6 +59,7 @@ use crate::jobs::drawn::{Drawing, Draws};
 use crate::jobs::error::Error;
 use crate::jobs::prefetch::steer::{self, Steering};
 use crate::jobs::rules::Ruling;
+use crate::jobs::wishes::Wishes;
 use crate::jobs::work::{Kind, Work};
 use crate::keep::evict::Evicted;
 use crate::keep::progress::Progress;
@@ -93,6 +95,8 @@ pub struct Config {
     pub detection: detection::Written,
     /// How often it is looked at what endpoints miss; not zero.
     pub look_every: Duration,
+    /// Bytes that are fetched ahead on a day since servers below want them.
+    pub wishes_daily: u64,
     /// A number that other nodes do not have: it spreads what they begin at one time of the clock.
     pub seed: u64,
 }
@@ -102,6 +106,9 @@ pub const KEEP_ASKED_EVERY: Duration = Duration::from_mins(1);
 
 /// Long enough for a host that was restarted, short beside a prefetch.
 pub const PREFETCH_REST: Duration = Duration::from_secs(15);
+
+/// Bytes that servers below may have fetched ahead on a day: what a month brings for a few products.
+const WISHES_DAILY: u64 = 20 << 30;
 
 /// A host that is down for longer is so for hours; a disk that is full, too.
 pub const PREFETCH_LATER: Duration = Duration::from_hours(3);
@@ -125,6 +132,7 @@ impl Default for Config {
             drawn: Draws::default(),
             detection: detection::Written::default(),
             look_every: LOOK_EVERY,
+            wishes_daily: WISHES_DAILY,
             seed: 0,
         }
     }
@@ -164,6 +172,7 @@ pub(in crate::jobs) struct Shared {
     pub(in crate::jobs) steering: Steering,
     pub(in crate::jobs) ruling: Ruling,
     pub(in crate::jobs) drawing: Drawing,
+    pub(in crate::jobs) wishes: Wishes,
     tasks: TaskTracker,
     /// Where jobs run, whichever runtime the question came from; `None` where the façade was made outside of one.
     runtime: Option<Handle>,
@@ -240,6 +249,7 @@ impl Jobs {
             steering: Steering::default(),
             ruling: Ruling::default(),
             drawing: Drawing::default(),
+            wishes: Wishes::default(),
             tasks: TaskTracker::new(),
             runtime: Handle::try_current().ok(),
             cancel: CancellationToken::new(),
@@ -280,6 +290,7 @@ impl Jobs {
         if self.shared.sync.is_some() {
             self.shared.spawn(steer::by_itself(self.clone(), self.shared.cancel.child_token()));
             self.shared.spawn(drawn::by_reports(Arc::clone(&self.shared), self.shared.cancel.child_token()));
+            self.shared.spawn(wishes::by_wishes(self.clone(), self.shared.cancel.child_token()));
             self.shared.spawn(steer::keep_asked(Arc::clone(&self.shared), self.shared.cancel.child_token()));
         }
     }

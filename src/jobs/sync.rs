@@ -18,7 +18,7 @@ use crate::model::filter::Wanted;
 use crate::model::schedule::{self, Schedule};
 use crate::model::update::UpdateId;
 use crate::store::catalog::{Compared, Counts, Outcome, Query, Run, RunKind, Standing, Upstream};
-use crate::sync::{Beyond, HookStanding, Order, Pardon, Pardoned, Progress, Waiting};
+use crate::sync::{Beyond, GAVE_WAY, HookStanding, Order, Pardon, Pardoned, Progress, Runner, Waiting};
 
 /// How often the record of a run is brought up to date.
 const LOOK: Duration = Duration::from_millis(250);
@@ -94,6 +94,8 @@ pub struct State {
     pub next_is_again: bool,
     /// The same of the lane of definition updates; `None` too where it waits.
     pub next_definitions: Option<Timestamp>,
+    /// The job of another run, which keeps the lane out, which is due.
+    pub definitions_behind: Option<u64>,
     /// The lane is on, and waits for the first whole run: there is nothing yet that it could add to.
     pub definitions_wait: bool,
     /// The host that is told of runs, if one is, and how far it has been told.
@@ -124,6 +126,9 @@ impl Jobs {
         let next = |lane: Lane| Some(due(lane)?.at.max(now));
         let (next, next_definitions) = (next(Lane::Catalog), next(Lane::Definitions));
         let definitions_wait = next_definitions.is_some() && sync.is_too_early_for_definitions().await?;
+        let is_due = next_definitions.is_some_and(|at| at <= now) && !definitions_wait;
+        let is_lanes = || sync.progress().is_some_and(|seen| seen.kind == RunKind::Definitions);
+        let definitions_behind = job.filter(|_| is_due && !is_lanes());
         let is_success = |run: &Run| run.outcome == Outcome::Successful && run.note.kind == RunKind::Catalog;
         let last_success = runs.into_iter().find(is_success);
         Ok(State {
@@ -132,6 +137,7 @@ impl Jobs {
             next,
             next_is_again,
             next_definitions: next_definitions.filter(|_| !definitions_wait),
+            definitions_behind,
             definitions_wait,
             last,
             last_definitions,
@@ -365,7 +371,7 @@ pub(in crate::jobs) async fn by_the_clock(jobs: Jobs, lane: Lane, cancel: Cancel
             rest = RETRY_AFTER;
         }
         let due = match jobs.next_run(lane, &runs, is_running) {
-            Ok(Some(due)) => due.at,
+            Ok(Some(due)) => due,
             Ok(None) => return,
             Err(error) => {
                 tracing::error!(%error, "the schedule of the catalog cannot be used now, so that no run is started by it");
@@ -376,13 +382,20 @@ pub(in crate::jobs) async fn by_the_clock(jobs: Jobs, lane: Lane, cancel: Cancel
             }
         };
         let now = jobs.shared.clock.now();
-        if due > now {
-            if !nap(due.since(now).min(NAP_MAX), &cancel).await {
+        if due.at > now {
+            if !nap(due.at.since(now).min(NAP_MAX), &cancel).await {
                 return;
             }
             continue;
         }
         if lane == Lane::Definitions && waits_for_the_first_run(&jobs, &mut is_told).await {
+            if !nap(NAP_MAX, &cancel).await {
+                return;
+            }
+            continue;
+        }
+        // One that came to nothing, as where it gave way to definition updates, does not come to more while nothing may flow for it.
+        if lane == Lane::Catalog && due.is_again && jobs.shared.sync().is_ok_and(Runner::is_paused) {
             if !nap(NAP_MAX, &cancel).await {
                 return;
             }
@@ -396,6 +409,7 @@ pub(in crate::jobs) async fn by_the_clock(jobs: Jobs, lane: Lane, cancel: Cancel
                 }
             }
             Err(Error::Closing) => return,
+            Err(Error::Busy { id, .. }) if lane == Lane::Definitions && gives_way(&jobs, id).await => continue,
             Err(error) => tracing::info!(%error, "a run of the catalog that is due waits"),
         }
         // Where it could not even be written into the history it would be due again at once.
@@ -403,6 +417,22 @@ pub(in crate::jobs) async fn by_the_clock(jobs: Jobs, lane: Lane, cancel: Cancel
             return;
         }
     }
+}
+
+/// Stops a whole run that waits for the end of a pause in which definition updates may flow, where the schedule begins it again: it goes
+/// on behind what it committed. Another one keeps its turn, and `sync status` tells that it does.
+async fn gives_way(jobs: &Jobs, id: u64) -> bool {
+    let schedule = &jobs.shared.config.sync;
+    let is_begun_again = schedule.enabled && schedule.run_if_missed;
+    if !is_begun_again || !jobs.shared.sync().is_ok_and(Runner::keeps_definitions_out) {
+        return false;
+    }
+    let Some(record) = jobs.shared.board.get(id) else { return false };
+    if jobs.stop(id, GAVE_WAY).is_err() {
+        return false;
+    }
+    record.ended().await;
+    true
 }
 
 /// Whether the lane of definition updates has nothing yet that it could add to, which is no failure and is told once.

@@ -73,7 +73,7 @@ impl Drop for Seat {
 }
 
 /// What counts as one client: an IPv4 address, or an IPv6 /64, since a single machine has all of that at its hands.
-fn one_client(ip: IpAddr) -> IpAddr {
+pub fn one_client(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(_) => ip,
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),

@@ -1,6 +1,7 @@
 //! The data plane: what endpoints talk to. [`Face`] answers the requests that `net` brings.
 //!
-//! What goes to the services of Windows Update Agents is the scan face's ([`client`]), where there is one; all else is content.
+//! What goes to the services of Windows Update Agents is the scan face's ([`client`]), what goes to those of WSUS servers below that of
+//! [`downstream`], where there is one; all else is content.
 //!
 //! The content face answers GET and HEAD for the digest forms and the origin forms, and 404 at once for all else:
 //! 1. Refuse what is not its own: methods, malformed or overlong targets. (`content`)
@@ -37,6 +38,7 @@ pub mod client;
 mod config;
 mod content;
 mod counters;
+pub mod downstream;
 mod error;
 mod passed;
 pub mod peer;
@@ -75,18 +77,27 @@ pub struct Face {
     lately: Lately,
     /// What answers scans, where this node does.
     scans: Option<Arc<client::Scans>>,
+    /// What answers WSUS servers below, where this node does.
+    downstream: Option<Arc<downstream::Downstream>>,
 }
 
 impl Face {
     /// The face of this store and this fill. `suspect` is told of payloads that should be verified.
     pub fn new(config: Config, fill: Fill, store: Store, clock: Arc<dyn Clock>, suspect: Suspect) -> Self {
-        Self { config, fill, store, clock, counters: Counters::default(), suspect, lately: Lately::new(), scans: None }
+        let (counters, lately) = (Counters::default(), Lately::new());
+        Self { config, fill, store, clock, counters, suspect, lately, scans: None, downstream: None }
     }
 
     /// The same, which answers scans beside.
     #[must_use]
     pub fn with_scans(self, scans: Arc<client::Scans>) -> Self {
         Self { scans: Some(scans), ..self }
+    }
+
+    /// The same, which answers WSUS servers below beside.
+    #[must_use]
+    pub fn with_downstream(self, downstream: Arc<downstream::Downstream>) -> Self {
+        Self { downstream: Some(downstream), ..self }
     }
 
     /// What it counts.
@@ -99,6 +110,9 @@ impl Face {
         if let (Some(scans), Some(service)) = (&self.scans, client::is_ours(request.uri.path())) {
             // Boxed: what asks for content, which is nearly all, does not pay for its room.
             return Box::pin(client::respond(scans, service, peer, &request, unread)).await;
+        }
+        if let Some(face) = self.downstream.as_ref().filter(|_| downstream::is_ours(request.uri.path())) {
+            return Box::pin(downstream::respond(face, peer, &request, unread)).await;
         }
         // The body is kept until the head is ready and never read: what a client sends with a GET means nothing.
         let _unread = unread;

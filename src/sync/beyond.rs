@@ -45,6 +45,25 @@ pub(in crate::sync) async fn forget(store: &Store) -> Result<(), Error> {
     keep(store, &Record { found, absent: BTreeSet::new() }).await
 }
 
+/// What is not held any more, since it was let go of, is looked for no more: else each whole list would bring what the end of the same run
+/// lets go of again. Where something needs it later it is missing, and found once more.
+pub(in crate::sync) async fn forget_gone(store: &Store) -> Result<(), Error> {
+    let mut record = kept(store).await?;
+    let mut gone = Vec::new();
+    for id in &record.found {
+        if store.catalog().current(*id).await?.is_none() {
+            gone.push(*id);
+        }
+    }
+    if gone.is_empty() {
+        return Ok(());
+    }
+    for id in &gone {
+        record.found.remove(id);
+    }
+    keep(store, &record).await
+}
+
 /// What former runs found. What cannot be read costs a longer list and nothing else.
 async fn kept(store: &Store) -> Result<Record, Error> {
     let record = store.document(RECORD).await?.and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());

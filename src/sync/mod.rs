@@ -45,7 +45,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::base::time::Clock;
-use crate::model::filter::{self, Filters, Selection};
+use crate::model::filter::{self, Filters, Selection, known};
 use crate::model::policy::Word;
 use crate::model::schedule::Definitions;
 use crate::model::update::Identity;
@@ -105,6 +105,16 @@ impl Shared {
         // One assignment at a time, so that a panic elsewhere has broken nothing.
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// These filters, and what comes by the lane of definition updates where that is on: what a lane brings is wanted, whether
+    /// filters name it beside or not.
+    fn with_lane(&self, mut filters: Filters) -> Filters {
+        // Filters without any classification find nothing, and stay wrong.
+        if self.definitions.is_some() && !filters.classifications.is_empty() {
+            filters.classifications.insert(known::DEFINITION_UPDATES);
+        }
+        filters
+    }
 }
 
 /// What a runner is made of beside what every one has.
@@ -121,6 +131,10 @@ pub struct Extras {
     /// Revisions that a comparison asks for and commits together; `None` for a thousand.
     pub page: Option<std::num::NonZeroUsize>,
 }
+
+/// Who stops a whole run that waits for the end of a pause, so that definition updates come meanwhile. Nobody meant that the run should
+/// end: it is begun again.
+pub const GAVE_WAY: &str = "the lane of definition updates, for which bytes may flow in this pause";
 
 /// Updates beyond the filters of which it is looked up whether others need them: twenty thousand short look-ups.
 const BEYOND_LOOKED_AT: usize = 10_000;
@@ -201,13 +215,15 @@ impl Runner {
         &self.shared.upstream
     }
 
-    /// What of the catalog is wanted now, where that is chosen here: of Microsoft's. Of another upstream all is taken.
+    /// What of the catalog is wanted now, where that is chosen here: of Microsoft's, the lane's definition updates among it. Of another
+    /// upstream all is taken.
     pub async fn filters(&self) -> Result<Option<(filter::Wanted, Filters)>, Error> {
         if self.shared.upstream.kind != UpstreamKind::Microsoft {
             return Ok(None);
         }
         let tree = self.shared.store.catalog().tree().await?;
         let (filters, _) = (self.shared.chosen)().in_force(&tree);
+        let filters = self.shared.with_lane(filters);
         Ok(Some((filters.wanted(&tree), filters)))
     }
 
@@ -281,6 +297,17 @@ impl Runner {
         if let Some(teller) = &self.shared.teller {
             teller.hook.close().await;
         }
+    }
+
+    /// Whether a whole run is under way that waits for the end of a pause, in which definition updates may flow.
+    pub fn keeps_definitions_out(&self) -> bool {
+        let is_whole = self.shared.board().as_ref().and_then(|board| board.look());
+        is_whole.is_some_and(|seen| seen.kind == RunKind::Catalog) && self.shared.wsus.is_paused_but_for_definitions()
+    }
+
+    /// Whether nothing may flow for a whole run now.
+    pub fn is_paused(&self) -> bool {
+        self.shared.wsus.is_paused()
     }
 
     /// The run that is under way.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use crate::model::filter::{self, Filters, known};
 use crate::model::update::UpdateId;
 use crate::store::catalog::{Counts, PAGE_MAX, Query};
+use crate::sync::beyond;
 use crate::sync::error::Error;
 use crate::sync::plan::{self, DEFINITIONS};
 use crate::sync::progress::Step;
@@ -27,7 +28,7 @@ impl Work<'_> {
             tracing::warn!("what the filters do not find stays, since one of them means nothing in this catalog");
             return Ok(());
         }
-        let wanted = filters.wanted(&*self.catalog.tree().await?);
+        let wanted = self.shared.with_lane(filters.clone()).wanted(&*self.catalog.tree().await?);
         let doomed = self.beyond(wanted.clone()).await?;
         if doomed.is_empty() {
             return Ok(());
@@ -43,6 +44,7 @@ impl Work<'_> {
         let many = doomed.len();
         // Not for good: filters that are widened again list all that they find.
         let pruned = self.until_stopped(self.catalog.let_go(doomed, false, Some(self.board.run()))).await?;
+        beyond::forget_gone(&self.shared.store).await?;
         tracing::info!(updates = pruned, beyond = many, "updates that the filters do not find were let go of");
         // The catalog has counted them in the history.
         self.board.count(Counts { pruned, ..Counts::default() });

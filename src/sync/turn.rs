@@ -10,7 +10,7 @@ use crate::store::catalog::{Counts, Outcome, RunKind, RunNote, Upstream, Upstrea
 use crate::sync::error::Error;
 use crate::sync::progress::Board;
 use crate::sync::tell::Told;
-use crate::sync::{Order, Runner, crosscheck, run, tell};
+use crate::sync::{GAVE_WAY, Order, Runner, crosscheck, run, tell};
 use crate::upstream::wsus::Wsus;
 
 /// What becomes of a run that was stopped.
@@ -107,8 +107,8 @@ impl Runner {
         board.count(errors);
         note.again = match &ended {
             Ok(()) => false,
-            // By the node, which ends: nobody meant the run.
-            Err(Error::Stopped) => order.stopped_by.get().is_none(),
+            // By the node, which ends, or for a while: nobody meant the run.
+            Err(Error::Stopped) => order.stopped_by.get().is_none_or(|by| by == GAVE_WAY),
             Err(error) => error.is_retryable(),
         };
         let (outcome, reason) = match &ended {

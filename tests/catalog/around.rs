@@ -1007,6 +1007,33 @@ async fn definitions(store: &Store) -> BTreeSet<UpdateId> {
     store.catalog().search(query).await.unwrap().hits.into_iter().map(|hit| hit.summary.identity.id).collect()
 }
 
+/// Who has a lane for them may well take them out of the filters: what the lane brings is wanted all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_lane_brings_counts_as_in_the_filters() {
+    let sim = sim(Character::Microsoft, 56, 900);
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir, Arc::new(RealDisk));
+    let security = || Selection { classifications: vec!["Security Updates".to_owned()], ..Selection::default() };
+    let runner = |definitions| {
+        let way = wsus(&sim.url(), &dir, None);
+        let extras = Extras { definitions, prune_beyond: true, ..Extras::default() };
+        let (kind, clock) = (UpstreamKind::Microsoft, Arc::new(SystemClock));
+        Runner::with(kind, &sim.url(), way, store.clone(), Arc::new(security), clock, extras)
+    };
+    let with_lane = runner(keep(1_000).definitions);
+    timeout(SOON, with_lane.run(&CancellationToken::new())).await.unwrap().unwrap();
+    lane(&with_lane).await.unwrap();
+    let held = definitions(&store).await;
+    assert!(held.len() > 4, "{}", held.len());
+    let (wanted, _) = with_lane.filters().await.unwrap().unwrap();
+    assert!(wanted.classifications.contains(&known::DEFINITION_UPDATES), "the content policy sees them");
+    timeout(SOON, with_lane.run(&CancellationToken::new())).await.unwrap().unwrap();
+    assert_eq!(definitions(&store).await, held, "a whole run lets go of none");
+    timeout(SOON, runner(None).run(&CancellationToken::new())).await.unwrap().unwrap();
+    assert!(definitions(&store).await.is_empty(), "without the lane nothing finds them");
+    store.close().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_lane_let_go_of_comes_back_where_more_are_kept_or_it_is_turned_off() {
     for kind in [UpstreamKind::Microsoft, UpstreamKind::Wsus] {
@@ -1124,6 +1151,32 @@ async fn a_dead_upstream_is_told_at_once_and_counted() {
     );
     assert_eq!(run.note.troubles, BTreeMap::from([("not reached".to_owned(), 1)]));
     assert_eq!(run.counts.errors, 1);
+    store.close().await.unwrap();
+}
+
+/// A WSUS whose database restarts answers a list so. That run is over, and the schedule tries it again before its next slot.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_of_a_bad_hour_is_tried_again_and_one_that_lasts_is_not() {
+    let sim = sim(Character::Wsus, 52, 60);
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir, Arc::new(RealDisk));
+    let runner = runner(&store, &dir, UpstreamKind::Wsus, &sim.url(), Extras::default());
+    for (fault, status, method, again) in [
+        ("internal-server-error", 0, "GetRevisionIdList", true),
+        ("internal-server-error", 0, "GetCookie", true),
+        ("plain-fault", 0, "GetConfigData", true),
+        ("http-503", 403, "GetRevisionIdList", true),
+        ("http-503", 404, "GetRevisionIdList", false),
+        ("incompatible-protocol", 0, "GetCookie", false),
+    ] {
+        sim.fault(&json!({ "fault": fault, "status": status, "method": method, "count": 1_000 })).unwrap();
+        let error = runner.run(&CancellationToken::new()).await.unwrap_err();
+        assert_eq!(error.is_retryable(), again, "{fault} {method}: {error}");
+        let run = runner.history(None, 1).await.unwrap().remove(0);
+        assert!(run.outcome == Outcome::Failed && run.note.again == again, "{fault} {method}: {run:?}");
+        sim.clear_faults();
+    }
+    runner.run(&CancellationToken::new()).await.unwrap();
     store.close().await.unwrap();
 }
 

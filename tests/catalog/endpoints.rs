@@ -30,6 +30,7 @@ use waystation::model::update::UpdateId;
 use waystation::net::{self, Body, Bound, Handler, Peer, Server};
 use waystation::pace::Governor;
 use waystation::serve::client::{Config, Scans};
+use waystation::serve::downstream::{self, Downstream};
 use waystation::serve::{self, Face};
 use waystation::store::catalog::{Deciding, UpstreamKind};
 use waystation::store::{self, Store};
@@ -140,6 +141,17 @@ impl Node {
         let (fill, store) = (self.fill.clone(), self.store.clone());
         let face = Face::new(serve::Config::default(), fill, store, Arc::new(SystemClock), Box::new(|_| ()));
         Arc::new(face.with_scans(Arc::new(scans)))
+    }
+
+    /// The face, with that for WSUS servers below.
+    pub(crate) async fn face_below(&self, config: downstream::Config, wish: downstream::Wish) -> Arc<Face> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let registry = self.registry(Admission::default()).await;
+        let scans = Arc::new(Scans::open(Config::default(), registry, &self.store, Arc::clone(&clock)).await.unwrap());
+        let (fill, store) = (self.fill.clone(), self.store.clone());
+        let below = Downstream::new(config, Arc::clone(&scans), &store, Arc::clone(&clock), wish);
+        let face = Face::new(serve::Config::default(), fill, store, clock, Box::new(|_| ()));
+        Arc::new(face.with_scans(scans).with_downstream(Arc::new(below)))
     }
 
     /// Listens; the settings are the defaults but for what is changed.
@@ -271,6 +283,7 @@ pub(crate) struct Agent {
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) model: String,
+    pub(crate) build: u32,
     /// What stands in `targetGroupName`.
     pub(crate) groups: String,
     xpress: bool,
@@ -289,6 +302,7 @@ impl Agent {
             id: format!("e1da06a3-5601-43c9-bac3-52d5db7014{id:02x}"),
             name: "pc.site.example".to_owned(),
             model: "Standard PC".to_owned(),
+            build: 26_100,
             groups: String::new(),
             xpress: true,
             authorization: String::new(),
@@ -397,12 +411,12 @@ impl Agent {
     pub(crate) async fn register(&mut self) -> Result<(), String> {
         let inside = format!(
             "<cookie>{}</cookie><computerInfo><DnsName>{}</DnsName><OSMajorVersion>10</OSMajorVersion>\
-             <OSMinorVersion>0</OSMinorVersion><OSBuildNumber>26100</OSBuildNumber>\
+             <OSMinorVersion>0</OSMinorVersion><OSBuildNumber>{}</OSBuildNumber>\
              <ComputerManufacturer>QEMU</ComputerManufacturer><ComputerModel>{}</ComputerModel>\
              <ProcessorArchitecture>AMD64</ProcessorArchitecture><OldProductType>1</OldProductType>\
              <ClientVersionMajorNumber>1507</ClientVersionMajorNumber>\
              <ClientVersionMinorNumber>2601</ClientVersionMinorNumber></computerInfo>",
-            self.cookie, self.name, self.model
+            self.cookie, self.name, self.build, self.model
         );
         self.ask("RegisterComputer", &inside).await.map(|_| ())
     }

@@ -10,15 +10,17 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use upstream_sim::{Character, Sim};
 use waystation::base::digest::Sha256;
-use waystation::base::time::SystemClock;
+use waystation::base::time::{Clock, SystemClock};
 use waystation::jobs;
 use waystation::jobs::board::{Line, State, Step};
 use waystation::jobs::work::Work;
 use waystation::model::policy::Mode;
+use waystation::model::schedule::{Definitions, Schedule};
 use waystation::model::update::{File, Kind, Severity, Update};
 use waystation::pace::{self, Class};
-use waystation::store::catalog::{Deciding, UpstreamKind};
+use waystation::store::catalog::{Deciding, Outcome, RunKind, UpstreamKind};
 
+use crate::hand_clock::HandClock;
 use crate::made_catalog;
 use crate::policy::{Node, SOON, by_severity, files, is, is_offered, mode, names, sim};
 
@@ -278,6 +280,49 @@ async fn filters_that_are_changed_reach_a_prefetch_that_is_under_way() {
     let plan = node.plan().await;
     assert_eq!(plan.all.held.files, after.files, "what is wanted now is there");
     assert!(node.held().await.len() as u64 <= after.files + 4, "and little else");
+    stop.cancel();
+    governing.await.unwrap();
+    node.close().await;
+}
+
+/// A whole run that waits for the end of a pause has the turn; the lane has a class of its own, and comes all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_whole_run_that_waits_in_a_pause_gives_way_to_the_lane_of_definitions() {
+    let sim = sim(Character::Wsus, 27, 100);
+    let hand = HandClock::at(1_767_603_600_000);
+    let schedule = Schedule { zone: "UTC".to_owned(), jitter_minutes: 0, ..Schedule::default() };
+    let definitions = Schedule { when: Definitions::default().when, ..schedule.clone() };
+    let config = jobs::Config { sync: schedule, definitions, ..jobs::Config::default() };
+    let (dir, clock) = (Arc::new(tempfile::tempdir().unwrap()), Arc::clone(&hand) as Arc<dyn Clock>);
+    let way = (1 << 40, Duration::from_secs(1));
+    let node = Node::patient(dir, &sim, UpstreamKind::Wsus, mode(Mode::Approved), way, clock, config);
+    let (stop, governing) = pause(&node, Class::Sync).await;
+    let job = node.jobs.start(Work::Sync, "a test").unwrap();
+    let waits = async {
+        while !node.runner.keeps_definitions_out() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(SOON, waits).await.unwrap();
+    assert_eq!(node.jobs.sync_state().await.unwrap().definitions_behind, None, "the lane is not due yet");
+    hand.advance(Duration::from_hours(5));
+    assert_eq!(node.jobs.sync_state().await.unwrap().definitions_behind, Some(job));
+    node.jobs.keep_house();
+    let came = async {
+        loop {
+            let newest = node.jobs.sync_history(None, 1).await.unwrap().remove(0);
+            if newest.note.kind == RunKind::Definitions && newest.outcome != Outcome::Running {
+                break newest;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let lane = timeout(SOON, came).await.unwrap();
+    assert_eq!(lane.outcome, Outcome::Successful, "{lane:?}");
+    assert_eq!(node.jobs.get(job).unwrap().state, State::Stopped);
+    let whole = node.jobs.sync_history(Some(lane.id), 1).await.unwrap().remove(0);
+    assert!(whole.note.again && whole.reason.starts_with("stopped by the lane of definition updates"), "{whole:?}");
+    assert!(node.jobs.sync_state().await.unwrap().next_is_again, "and it goes on after the pause");
     stop.cancel();
     governing.await.unwrap();
     node.close().await;

@@ -67,8 +67,8 @@ async fn register(store: &Store, agent: &Agent, targets: &[&str]) {
         endpoint: endpoint(agent),
         name: "pc.site.example".into(),
         os: Os { major: 10, build: 26_100, ..Os::default() },
-        maker: String::new(),
-        model: String::new(),
+        maker: "QEMU".into(),
+        model: agent.model.clone(),
         bios: Bios::default(),
         architecture: String::new(),
         client_version: String::new(),
@@ -109,6 +109,32 @@ async fn licences(store: &Store, update: &str) -> Vec<UpdateId> {
 }
 
 const DETECT: &str = "PreDeploymentCheck";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_optional_install_is_for_agents_that_know_it() {
+    let sim = sim(120);
+    let node = Node::below(&sim).await;
+    let server = node.listen(|_| ()).await;
+    let update = free(&node.store, &offered(&sim), 1).await.remove(0);
+    let mut old = Agent::new(server.addresses()[0], 1).await;
+    old.build = 17_763;
+    let mut new = Agent::new(server.addresses()[0], 2).await;
+    for agent in [&mut old, &mut new] {
+        agent.handshake().await;
+        agent.scan().await;
+    }
+    let optional = Said::Do { action: Action::OptionalInstall, deadline: None };
+    say(&node.store, &[update.as_str()], &[Target::Group(Group::ALL_ENDPOINTS)], optional).await;
+    until(&mut new, &update, "OptionalInstall").await;
+    old.scan().await;
+    assert_eq!(old.action(&update).as_deref(), Some(DETECT));
+    // Its system is renewed: it is told what it did not know before.
+    old.build = 19_045;
+    old.register().await.unwrap();
+    until(&mut old, &update, "OptionalInstall").await;
+    server.drain(SOON).await;
+    node.close().await;
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_approval_reaches_those_it_is_for_and_nobody_else() {

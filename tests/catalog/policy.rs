@@ -51,7 +51,7 @@ pub(crate) struct Node {
     pub(crate) store: Store,
     fill: Fill,
     pub(crate) jobs: Jobs,
-    runner: Runner,
+    pub(crate) runner: Runner,
     policy: Arc<Mutex<Written>>,
     filters: Arc<Mutex<Selection>>,
     pub(crate) governor: Governor,
@@ -93,11 +93,11 @@ impl Node {
         let (store, _) = Store::open(config, Arc::new(RealDisk), Arc::clone(&clock)).unwrap();
         let way = conversation::config(&sim.url(), dir.path().to_owned());
         let http = waystation::upstream::Config { patience, ..way.http.clone() };
-        let wsus = Wsus::new(way, &Governor::default()).unwrap();
+        let governor = Governor::new(pace::Config::default(), Arc::new(SystemClock));
+        let wsus = Wsus::new(way, &governor).unwrap();
         let filters = Arc::new(Mutex::new(Selection::default()));
         let selected = Arc::clone(&filters);
         let chosen = Arc::new(move || selected.lock().unwrap().clone());
-        let governor = Governor::new(pace::Config::default(), Arc::new(SystemClock));
         let runner = Runner::new(kind, &sim.url(), wsus, store.clone(), chosen, Arc::clone(&clock));
         let allow = Arc::new(AllowList::new(&[sim.address().to_string()]).unwrap());
         let source = Arc::new(Upstream::paced(http, Arc::clone(&allow), governor.clone()).unwrap());

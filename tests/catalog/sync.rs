@@ -364,6 +364,34 @@ async fn what_cannot_be_used_is_quarantined_and_the_run_goes_on() {
     node.close().await;
 }
 
+/// What contradicts itself is refused by its id with the reason; a size that lies is found out by whoever fetches the file.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_contradicts_itself_is_quarantined_and_the_run_goes_on() {
+    for kind in ["cabinet-bomb", "bad-digest", "cyclic-bundle", "cyclic-prerequisite", "lying-size"] {
+        let sim = sim(Character::Wsus, 11, 120);
+        sim.fault(&json!({ "fault": kind, "count": 1 })).unwrap();
+        let node = Node::new(&sim, UpstreamKind::Wsus);
+        let counts = node.run().await.unwrap();
+        let refused = node.catalog().refused(None, 100).await.unwrap();
+        let faults = sim.faults();
+        println!("{kind}: {faults}\n{refused:?}");
+        let sick = faults["documents"][0]["id"].as_str().unwrap();
+        let why = refused.iter().find(|one| one.identity.id.to_string() == sick).map(|one| one.reason.as_str());
+        match kind {
+            "cyclic-prerequisite" => assert_eq!(why, Some("it is its own prerequisite")),
+            // Of a bundle and its member the one that comes last is refused.
+            "cyclic-bundle" => assert!(refused.iter().any(|one| one.reason.starts_with("it bundles")), "{refused:?}"),
+            "lying-size" => assert!(why.is_none_or(|why| why.contains("another size")), "{refused:?}"),
+            _ => assert!(why.is_some_and(|why| why.len() > 10), "{kind}: {refused:?}"),
+        }
+        assert_eq!(counts.refused, refused.len() as u64, "{kind}");
+        let held = node.held().await;
+        let is_refused = |identity: &Identity| refused.iter().any(|one| one.identity == *identity);
+        assert!(wanted(&sim, &json!({})).keys().all(|one| held.contains_key(one) || is_refused(one)), "{kind}");
+        node.close().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_weakness_of_the_upstream_quarantines_nothing() {
     let sim = sim(Character::Wsus, 16, 300);
@@ -454,6 +482,43 @@ async fn prerequisites_beyond_the_filters_stay_new_when_everything_is_listed_ane
         node.run().await.unwrap();
         assert_same(&node.held().await, &wanted(&sim, &filter), &format!("after month {month}"));
     }
+    node.close().await;
+}
+
+/// Else each whole list would bring them, and the end of the same run would let go of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn prerequisites_of_what_went_are_looked_for_no_more() {
+    let sim = sim(Character::Microsoft, 18, 900);
+    let chosen = |product: &str| Selection {
+        products: vec![product.to_owned()],
+        classifications: vec!["Security Updates".to_owned()],
+        languages: Vec::new(),
+    };
+    let found = async |node: &Node| {
+        let record = node.store.document("sync.beyond").await.unwrap().unwrap();
+        let record: Value = serde_json::from_slice(&record).unwrap();
+        serde_json::from_value::<BTreeSet<UpdateId>>(record["found"].clone()).unwrap()
+    };
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let node = Node::with(dir, &sim, UpstreamKind::Microsoft, chosen("Windows Server 2019"));
+    node.run().await.unwrap();
+    let before = found(&node).await;
+    assert!(!before.is_empty());
+    let extras = Extras { prune_beyond: true, ..Extras::default() };
+    let node = Node::made(node.close().await, &sim, UpstreamKind::Microsoft, chosen("Windows 11"), extras);
+    node.run().await.unwrap();
+    let mut went = BTreeSet::new();
+    for id in before {
+        if node.catalog().current(id).await.unwrap().is_none() {
+            went.insert(id);
+        }
+    }
+    assert!(!went.is_empty() && found(&node).await.is_disjoint(&went), "{went:?}");
+    sim.reset_log();
+    sim.advance(1);
+    node.run().await.unwrap();
+    let asked: BTreeSet<UpdateId> = asked(&sim).into_iter().flatten().map(|identity| identity.id).collect();
+    assert!(asked.is_disjoint(&went), "{asked:?}");
     node.close().await;
 }
 

@@ -52,6 +52,7 @@ async fn misses(data: &Path) {
     let all: BTreeMap<_, _> = [(id(0x10), State::NotInstalled)].into();
     let told = Told { at: u32::try_from(at.ms() / 1000).unwrap(), what: What::Snapshot(all.into()) };
     Compliance::new(&store).report(endpoint, vec![told]).await.unwrap();
+    store.fleet().keep_states().await.unwrap();
     store.close().await.unwrap();
 }
 
@@ -63,6 +64,11 @@ async fn what_waits_is_confirmed_by_its_article_once() {
     misses(data).await;
     let detected = ["--set", "content.detected=critical", "--set", "content.detected_ask_above=5 B"];
     let node = NodeProcess::start(data, &detected);
+    // What lies beyond the filters comes for nobody.
+    let told = well(data, &["prefetch", "status"]);
+    assert!(told.contains("let in 0 updates") && !told.contains("prefetch confirm"), "{told}");
+    node.json(&["filters", "set", "products", "paper"]);
+    node.json(&["filters", "set", "classifications", "Hotfixes"]);
     let told = well(data, &["prefetch", "status"]);
     assert!(told.contains("1 update, 10 B wait for `waystation prefetch confirm`"), "{told}");
     let wrong = ill(data, &["prefetch", "confirm", "KB5031111"]);

@@ -75,6 +75,30 @@ async fn an_id_that_turns_up_with_another_machine_overwrites_nothing() {
 }
 
 #[tokio::test]
+async fn who_leaves_maker_and_model_out_is_not_every_machine_of_that_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = Registry::new(open(dir.path()).fleet(), Admission::default());
+    let first = machine(1, "pc1.example", "10.0.0.1", 0);
+    registry.registered(first.clone()).await.unwrap();
+    for (maker, model) in [("", ""), ("Maker", ""), ("", "Model 1")] {
+        let mut mute = machine(1, "pc1.example", "10.0.0.66", 1);
+        (mute.maker, mute.model) = (maker.into(), model.into());
+        mute.os.build = 1;
+        let (answer, machine) = registry.register(mute).await.unwrap();
+        assert_eq!((answer, machine), (Registered::Contested, None), "{maker:?} {model:?}");
+    }
+    let known = registry.fleet().endpoint(endpoint(1)).await.unwrap().unwrap();
+    assert_eq!((known.registration, known.contests.len()), (first, 3));
+
+    // Who never said any is known by saying none.
+    let mut mute = machine(2, "pc2.example", "10.0.0.2", 0);
+    (mute.maker, mute.model) = (String::new(), String::new());
+    assert_eq!(registry.registered(mute.clone()).await.unwrap(), Registered::Accepted);
+    assert_eq!(registry.registered(mute).await.unwrap(), Registered::Accepted);
+    assert_eq!(registry.registered(machine(2, "pc2.example", "10.0.0.2", 1)).await.unwrap(), Registered::Contested);
+}
+
+#[tokio::test]
 async fn two_that_come_in_turns_are_clones() {
     let dir = tempfile::tempdir().unwrap();
     let registry = Registry::new(open(dir.path()).fleet(), Admission::default());

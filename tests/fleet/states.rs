@@ -265,6 +265,44 @@ async fn the_catalog_the_registry_and_people_move_the_counts() {
     store.close().await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_has_a_limit_of_what_is_looked_up_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = stocked(dir.path(), 2).await;
+    let compliance = Compliance::new(&store);
+    register(&store, 1..=1).await;
+    // Each of them is as long as one may be, and names others that nobody knows.
+    let lists = (0..3).map(|of| {
+        let ids = (1..=4_000).map(|at| (10_000 * (of + 1) + at, State::NotInstalled));
+        snapshot(T + of, ids.chain([(1, State::Installed)]))
+    });
+    compliance.report(endpoint(1), lists.collect()).await.unwrap();
+    let disbelieved = |why| compliance.counters().disbelieved_for(why);
+    assert_eq!(disbelieved(Disbelief::Absurd), 12_001 - 4_096);
+    assert_eq!(disbelieved(Disbelief::UnknownUpdate), 12_000);
+    assert_eq!(states(&compliance, 1).await, [(id(1), State::Installed)].into());
+    store.close().await.unwrap();
+}
+
+/// Facts of an update that is told of for the first time are read while somebody decides, and somebody else follows that.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_decided_while_facts_are_learnt_is_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = stocked(dir.path(), 300).await;
+    let compliance = Compliance::new(&store);
+    register(&store, 1..=300).await;
+    for of in 1..=300 {
+        let decide = store.catalog().decide(vec![id(of)], Deciding::Decline, "ann".into(), String::new());
+        let follows = compliance.look_now(|_| ());
+        let report = compliance.report(endpoint(of), vec![snapshot(T, [(of, State::NotInstalled)])]);
+        let (decided, followed, reported) = tokio::join!(decide, follows, report);
+        (decided.unwrap(), followed.unwrap(), reported.unwrap());
+    }
+    assert_eq!(compliance.check().await.unwrap(), Vec::<String>::new());
+    assert_eq!(summary(&compliance).await.totals.up_to_date, 300, "all that any of them lacks is declined");
+    store.close().await.unwrap();
+}
+
 /// Whoever tells while it is forgotten and registers anew, in whichever order: memory and disk have the same endpoints.
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_and_disk_agree_on_who_is_there() {

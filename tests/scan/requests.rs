@@ -237,7 +237,7 @@ fn reports_become_states() {
     let told = batch(&flow, 17);
     let machine: UpdateId = told.events[0].target.parse().unwrap();
     let now = told.now.unwrap();
-    let meant = |event: &Event| meaning(event, machine, now).expect("it reports of itself, and now");
+    let meant = |event: &Event| meaning(event, machine, None, now).expect("it reports of itself, and now");
     let mut all: Vec<_> = told.events.iter().filter_map(meant).collect();
     all.sort_by_key(|told| told.at);
     let kinds = |wanted: fn(&What) -> bool| all.iter().filter(|told| wanted(&told.what)).count();
@@ -269,7 +269,7 @@ fn reports_become_states() {
     };
     let mut event = told.events[5].clone();
     event.misc = ["U", "V"].map(|tag| format!("{tag}={}", list(tag).join(";"))).into();
-    let Some(What::Snapshot(snapshot)) = meaning(&event, machine, now).unwrap().map(|told| told.what) else {
+    let Some(What::Snapshot(snapshot)) = meaning(&event, machine, None, now).unwrap().map(|told| told.what) else {
         panic!("it is a snapshot");
     };
     for (tag, state) in [("U", State::NotInstalled), ("V", State::Installed)] {

@@ -256,7 +256,7 @@ async fn the_groups_stay_a_tree_and_what_is_gone_leaves_nothing_behind() {
     }
     // Of two who saw the same the second is told.
     let seen = approvals.tree().await.unwrap().revision(Group(id(3)));
-    let over = |name: &str| Change::PutOver(node(3, name, Group(id(1))), seen);
+    let over = |name: &str| Change::PutOver(node(3, name, Group(id(2))), seen);
     let revision = change(over("First")).await.unwrap().revision(Group(id(3)));
     assert!(revision > seen);
     let error = change(over("Second")).await.unwrap_err();

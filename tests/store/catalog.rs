@@ -361,9 +361,9 @@ async fn what_a_new_upstream_does_not_have_goes_only_when_its_first_run_is_in() 
         bundles: bundle(&[identity(6, 1)]),
         ..update(1, 1)
     };
-    let circle = |at: u64, to: u64| Update { bundles: bundle(&[identity(to, 1)]), ..update(at, 1) };
+    let around = |at: u64, to: u64| Update { bundles: bundle(&[identity(to, 1)]), ..update(at, 1) };
     let mut all = vec![small(update(5, 1)), small(update(6, 1)), small(with_category.clone()), small(update(2, 1))];
-    all.extend([small(circle(7, 8)), small(circle(8, 7))]);
+    all.extend([small(around(7, 8)), small(update(8, 1))]);
     catalog.open_list("all".into(), "w".into()).await.unwrap();
     catalog.list("all".into(), all.iter().map(|one| one.update.identity).collect()).await.unwrap();
     catalog.close_list("all".into()).await.unwrap();
@@ -387,7 +387,7 @@ async fn what_a_new_upstream_does_not_have_goes_only_when_its_first_run_is_in() 
     import(&catalog, vec![small(update(6, 1))]).await;
     assert!(catalog.settle_upstream().await.unwrap());
     let run = catalog.start_run("Microsoft".into()).await.unwrap();
-    assert_eq!(catalog.prune(Some(run)).await.unwrap(), 3, "2, and the two that only bundle each other");
+    assert_eq!(catalog.prune(Some(run)).await.unwrap(), 3, "2, and the bundle with what only that contains");
     assert_eq!(catalog.runs(None, 1).await.unwrap()[0].counts.pruned, 3);
     for (at, held) in [(1, true), (2, false), (3, true), (5, true), (6, true), (7, false), (8, false)] {
         assert_eq!(catalog.current(id(at)).await.unwrap().is_some(), held, "{at}");
@@ -858,22 +858,25 @@ async fn nonsense_is_refused_by_itself() {
     let kb = Update { kbs: vec!["1\u{0}2".into()], ..update(3, 1) };
     let mut language = small(update(4, 1));
     language.localized.push(("en".into(), "again".to_owned().into()));
-    let itself = Update {
-        bundles: bundle(&[identity(5, 1)]),
-        prerequisites: vec![Clause { any_of: vec![id(5)], is_category: false }],
-        supersedes: vec![id(5)],
-        ..update(5, 1)
-    };
-    let applied =
-        import(&catalog, vec![small(many), small(twice), small(kb), language, small(itself), small(update(6, 1))])
-            .await;
-    assert_eq!((applied.refused.len(), applied.new), (4, 2), "{applied:?}");
-    assert_eq!(catalog.refused(None, 10).await.unwrap().len(), 4);
+    let itself = Update { supersedes: vec![id(5)], ..update(5, 1) };
+    // Nobody could install these: one needs itself, one contains itself, and of two that contain each other over a third the last.
+    let needs =
+        Update { prerequisites: vec![Clause { any_of: vec![id(9), id(7)], is_category: false }], ..update(7, 1) };
+    let around = |at: u64, to: u64| small(Update { bundles: bundle(&[identity(to, 1)]), ..update(at, 1) });
+    let circles = [small(needs), around(8, 8), around(9, 10), around(10, 11), around(11, 9)];
+    let mut all = vec![small(many), small(twice), small(kb), language, small(itself), small(update(6, 1))];
+    all.extend(circles);
+    let applied = import(&catalog, all).await;
+    assert_eq!((applied.refused.len(), applied.new), (7, 4), "{applied:?}");
+    let refused = catalog.refused(None, 10).await.unwrap();
+    let why = |at: u64| refused.iter().find(|one| one.identity == identity(at, 1)).unwrap().reason.clone();
+    assert_eq!((why(7).as_str(), why(8).as_str()), ("it is its own prerequisite", "it bundles itself"));
+    assert!(refused.len() == 7 && why(11).contains("which is held and bundles it"), "{refused:?}");
     let page = catalog.search(Query { kb: Some("5".into()), limit: 2, ..Query::default() }).await.unwrap();
     assert_eq!(page.hits[0].state, State::Current, "nothing supersedes itself");
     import(&catalog, vec![small(update(5, 2))]).await;
     assert!(catalog.number(identity(5, 1)).await.unwrap().is_some());
-    assert_eq!(catalog.standing().await.unwrap().revisions, 2);
+    assert_eq!(catalog.standing().await.unwrap().revisions, 4);
     for bad in ["", "a\0b"] {
         assert!(catalog.open_list(bad.into(), "a".into()).await.is_err());
     }

@@ -101,6 +101,33 @@ async fn files_are_those_of_the_whole_bundle_each_once_and_in_the_right_language
     store.close().await.unwrap();
 }
 
+/// B replaces A. Where nobody is to have B, A is what there is; and B has the fix of A, whatever its own rating is.
+#[tokio::test]
+async fn what_a_person_declined_supersedes_nothing_and_severity_is_handed_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let catalog = store.catalog();
+    catalog.begin_upstream(microsoft()).await.unwrap();
+    let older = Update { severity: Severity::Critical, files: vec![file(10)], ..update(1, 1) };
+    let newer =
+        Update { severity: Severity::Unspecified, supersedes: vec![id(1)], files: vec![file(11)], ..update(2, 1) };
+    let other = Update { severity: Severity::Unspecified, files: vec![file(12)], ..update(3, 1) };
+    import(&catalog, [older, newer, other].into_iter().map(small).collect()).await;
+    let by_severity = sift(Mode::Severity, &[]);
+    let why = async |at: u64| {
+        let number = catalog.current(id(at)).await.unwrap().unwrap();
+        catalog.judge(Arc::clone(&by_severity), number).await.unwrap().unwrap().why
+    };
+    assert_eq!(shape(&walk(&catalog, &by_severity).await), [(identity(2, 1), vec![11])]);
+    assert_eq!((why(1).await, why(2).await, why(3).await), (Why::Superseded, Why::Severity, Why::BelowSeverity));
+    catalog.decide(vec![id(2)], Deciding::Decline, "ada".into(), "breaks the label printer".into()).await.unwrap();
+    assert_eq!(shape(&walk(&catalog, &by_severity).await), [(identity(1, 1), vec![10])]);
+    assert_eq!((why(1).await, why(2).await), (Why::Severity, Why::Declined));
+    catalog.decide(vec![id(2)], Deciding::Reset, "ada".into(), String::new()).await.unwrap();
+    assert_eq!(shape(&walk(&catalog, &by_severity).await), [(identity(2, 1), vec![11])]);
+    store.close().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_likeness_wants_more_than_a_byte_and_goes_when_nobody_asks() {
     let dir = tempfile::tempdir().unwrap();

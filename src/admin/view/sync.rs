@@ -34,6 +34,9 @@ pub struct Sync {
     /// The lane of definition updates is on, and waits for the first whole run of the catalog, to which it adds.
     #[serde(default)]
     pub definitions_wait: bool,
+    /// The job of another run that keeps the lane of definition updates out, which is due; absent where none does.
+    #[serde(default)]
+    pub definitions_behind: Option<u64>,
     /// When the lane of definition updates starts the next run; absent where it is off, or waits.
     #[serde(default)]
     pub next_definitions_at: Option<Time>,

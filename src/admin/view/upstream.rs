@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::admin::view::{Setting, SyncUpstream};
 
 /// `GET /api/v1/upstream`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Above {
     /// What is asked now.
     pub now: Way,
@@ -20,7 +20,7 @@ pub struct Above {
 }
 
 /// Who is asked, and how.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Way {
     /// `microsoft`, `wsus` or `parent`.
     pub kind: String,

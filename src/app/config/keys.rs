@@ -4,7 +4,7 @@
 use crate::app::config::kinds::endpoint::AdmitByNetwork;
 use crate::app::config::kinds::filter::{self, Chosen, Languages, Narrowed};
 use crate::app::config::kinds::network::{
-    Address, Addresses, HostNames, Networks, OriginEntries, ProxyChoice, ProxyUrl, SyncProxy, UrlText, Urls,
+    Accounts, Address, Addresses, HostNames, Networks, OriginEntries, ProxyChoice, ProxyUrl, SyncProxy, UrlText, Urls,
 };
 use crate::app::config::kinds::pace::{BackgroundRules, NetworkRules, SiteZone, SteadyRules};
 use crate::app::config::kinds::policy::{Above, Least, Rules};
@@ -325,8 +325,8 @@ table! {
         /// Each run begins up to this many minutes later, each time another number, so that many nodes do not ask at once.
         jitter_minutes: Count<0, 720> = Raw::Number(60), Restart;
         /// Whether a run that was missed, since the node was off, is made up for when it is on again. So is one that was cut off, two
-        /// minutes after the node is back, and one that failed for a reason that passes, after 15 minutes, 1 and 4 hours, unless the
-        /// next one is due before. Without it a run begins at most an hour late or not at all.
+        /// minutes after the node is back, and one that failed for a reason that may pass (no answer, an internal error of the service,
+        /// a 403), after 15 minutes, 1 and 4 hours, unless the next one is due before. Without it a run begins at most an hour late or not at all.
         run_if_missed: Switch = Raw::Switch(true), Restart;
         /// Whether updates that [filters] do not find any more leave the catalog at the end of a run. `false`: they stay as they
         /// were, as a WSUS server keeps them, and `waystation updates list --beyond` shows them. What a person approved stays in any
@@ -432,6 +432,17 @@ table! {
         detect_classifications: Narrowed<false> = list(&[]), Restart;
         /// Days since such an update was made, at most; 0 for any age. What a new machine has to evaluate `waystation compliance summary` shows.
         detect_days: Count<0, 3650> = Raw::Number(0), Restart;
+    }
+    /// WSUS servers that synchronise with this node, as with an upstream WSUS server. Off unless networks are named.
+    downstream: Downstream {
+        /// Networks whose WSUS servers may ask. The protocol has no secret: whoever is in one of them is given the catalog, and the
+        /// approvals. Over plain HTTP nothing proves to the server below that the metadata is what was sent: prefer HTTPS.
+        networks: Networks = list(&[]), Restart;
+        /// The names of these servers, as they name themselves (`wsus.site.example`); one that begins with `*.` stands for all names
+        /// that end so. None named: all of those networks.
+        accounts: Accounts = list(&[]), Restart;
+        /// The most that is fetched ahead on a day (by UTC) since such servers want it. What is more comes when they fetch it.
+        fetch_daily: Size = text("20 GiB"), Restart;
     }
     /// What endpoints must keep to, by what they report. `waystation compliance` shows which do not, and why.
     compliance: Compliance {

@@ -246,6 +246,7 @@ pub(crate) fn jobs(typed: &Typed, store: &str) -> jobs::Config {
     };
     jobs::Config {
         scrub_every: (!every.is_zero()).then_some(every),
+        wishes_daily: typed.downstream.fetch_daily.0,
         definitions: definitions(typed).schedule(&schedule),
         sync: schedule,
         content: fixed(content(typed)),
@@ -357,7 +358,10 @@ fn account(store: &str) -> UpdateId {
 
 /// For scans; content is listened for at `http`.
 pub(crate) fn scan(typed: &Typed, http: Vec<SocketAddr>) -> serve::client::Config {
+    let mut exempt = serve::client::Config::default().exempt;
+    exempt.extend(&typed.limits.exempt.0);
     serve::client::Config {
+        exempt,
         plaintext: typed.scan.plaintext.0.clone(),
         content_url: typed.advertise.content_url.0.clone(),
         http,
@@ -365,6 +369,12 @@ pub(crate) fn scan(typed: &Typed, http: Vec<SocketAddr>) -> serve::client::Confi
         detection: detection(typed),
         ..serve::client::Config::default()
     }
+}
+
+/// For WSUS servers below; none where no network is named.
+pub(crate) fn downstream(typed: &Typed) -> Option<serve::downstream::Config> {
+    let (networks, accounts) = (typed.downstream.networks.0.clone(), typed.downstream.accounts.0.clone());
+    (!networks.is_empty()).then_some(serve::downstream::Config { networks, accounts })
 }
 
 /// What is detected though nobody decided.

@@ -71,6 +71,14 @@ struct Followed {
 }
 
 impl Followed {
+    /// Facts of updates that were told of first are known that were read at this clock: what changed since then is to be looked at, although
+    /// the others were.
+    fn learnt(&mut self, clock: u64) {
+        if clock < self.clock {
+            (self.clock, self.rests_until) = (clock, None);
+        }
+    }
+
     /// It was looked at since then.
     fn rest(&mut self, since: Instant) {
         self.rests_until = Instant::now().checked_add(since.elapsed().saturating_mul(REST).max(LOOK));
@@ -353,14 +361,21 @@ impl Compliance {
         };
         let is_much = match self.on(take).await?? {
             Ok(is_much) => is_much,
-            Err((told, strangers)) => {
-                let facts =
-                    follow::facts(&self.inner.catalog, &self.inner.approvals, &strangers, &HashMap::new()).await?;
+            Err((told, mut strangers)) => {
+                let inner = &self.inner;
+                // No machine has so many, and each costs a look-up: what is beyond stays unknown in this report.
+                inner.counters.disbelieved(Disbelief::Absurd, strangers.len().saturating_sub(HELD_MAX) as u64);
+                strangers.truncate(HELD_MAX);
+                // Before they are read: what is decided meanwhile is followed, whoever else follows it without them.
+                let clock = inner.catalog.standing().await?.clock;
+                let facts = follow::facts(&inner.catalog, &inner.approvals, &strangers, &HashMap::new()).await?;
                 let take = move |inner: &Inner| {
                     inner.learn(strangers.into_iter().zip(facts).collect());
                     inner.take(endpoint, &told)
                 };
-                self.on(take).await??
+                let is_much = self.on(take).await?;
+                inner.followed.lock().await.learnt(clock);
+                is_much?
             }
         };
         if is_much && let Err(error) = self.inner.fleet.keep_states().await {
@@ -389,10 +404,11 @@ impl Compliance {
         Ok(self.inner.fleet.changes(endpoint).await?)
     }
 
-    /// Counts everything anew, holds the endpoints against those that the store has, and tells what is kept up and differs, in words:
-    /// nothing where all is well.
+    /// Counts everything anew, reads anew what the catalog says of the updates, holds the endpoints against those that the store has, and
+    /// tells what is kept up and differs, in words: nothing where all is well.
     pub async fn check(&self) -> Result<Vec<String>, Error> {
-        let mut told = self.look(Board::differences).await?;
+        let mut told = self.look_now(Board::differences).await?;
+        told.extend(self.outdated().await?);
         let (mut ghosts, mut lost) = self.strays().await?;
         if !(ghosts.is_empty() && lost.is_empty()) {
             // Who came or went between both looks is the same in the next ones.
@@ -403,6 +419,21 @@ impl Compliance {
         told.extend(ghosts.iter().map(|endpoint| format!("endpoint {} is counted and not known any more", endpoint.0)));
         told.extend(lost.iter().map(|endpoint| format!("endpoint {} is known and not counted", endpoint.0)));
         Ok(told)
+    }
+
+    /// What is taken for known of updates and is not so, in words; nothing where the catalog changed meanwhile, which is followed.
+    async fn outdated(&self) -> Result<Vec<String>, Error> {
+        let inner = &self.inner;
+        let clock = inner.catalog.standing().await?.clock;
+        let known: Vec<(UpdateId, Facts)> =
+            self.on(|inner| inner.read().updates().map(|(_, known)| (known.id, known.facts.clone())).collect()).await?;
+        let ids: Vec<UpdateId> = known.iter().map(|(id, _)| *id).collect();
+        let facts = follow::facts(&inner.catalog, &inner.approvals, &ids, &HashMap::new()).await?;
+        let is_same = clock == inner.catalog.standing().await?.clock && inner.followed.lock().await.clock == clock;
+        let differ = known.into_iter().zip(facts).filter(|((_, known), facts)| is_same && known != facts);
+        Ok(differ
+            .map(|((id, _), _)| format!("update {id}: the catalog says something else of it than is counted by"))
+            .collect())
     }
 
     /// Endpoints of the board that the store does not have, and the other way round.

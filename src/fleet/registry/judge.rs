@@ -31,12 +31,10 @@ pub(super) fn bounded(mut told: Registration) -> Registration {
     told
 }
 
-/// Whether they are one machine as far as it can be told. A maker or model that is not said, then or now, tells nothing.
+/// Whether they are one machine as far as it can be told. A maker or model that is not said agrees with one that was not said alone:
+/// whoever leaves them out would else be every machine of that name.
 fn is_same(known: &Registration, told: &Registration) -> bool {
-    let agrees = |a: &str, b: &str| a.is_empty() || b.is_empty() || a == b;
-    known.name.to_lowercase() == told.name.to_lowercase()
-        && agrees(&known.maker, &told.maker)
-        && agrees(&known.model, &told.model)
+    known.name.to_lowercase() == told.name.to_lowercase() && (&known.maker, &known.model) == (&told.maker, &told.model)
 }
 
 /// What changed of a machine, for people.
@@ -139,13 +137,7 @@ pub(super) fn judge(known: Option<Record>, told: &Registration, admit: Admit) ->
         is_between = true;
     }
     let old = &known.registration;
-    let keep = |old: &String, new: &String| if new.is_empty() { old.clone() } else { new.clone() };
-    let new = Registration {
-        name: old.name.clone(),
-        maker: keep(&old.maker, &told.maker),
-        model: keep(&old.model, &told.model),
-        ..told.clone()
-    };
+    let new = Registration { name: old.name.clone(), ..told.clone() };
     // When it said so last is a contact, and no reason to write.
     if new == (Registration { at: new.at, ..old.clone() }) && !is_between {
         return Ruling { put: None, events: vec![], answer };

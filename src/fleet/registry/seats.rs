@@ -60,6 +60,8 @@ pub struct Seat {
     pub targets: Box<[Box<str>]>,
     /// From where it registered last.
     pub address: IpAddr,
+    /// The build of its system; 0 where it does not say.
+    pub build: u32,
     called: Called,
     /// Another machine of the same name contests its id.
     is_doubled: bool,
@@ -76,6 +78,7 @@ impl Seat {
             name: told.name.as_str().into(),
             targets: told.targets.iter().map(|target| target.as_str().into()).collect(),
             address: told.address,
+            build: told.os.build,
             called,
             is_doubled: record.contests.iter().any(|contest| Called::of(&contest.name) == called),
         }

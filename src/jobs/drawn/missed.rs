@@ -35,7 +35,14 @@ const DAY_MS: u64 = 86_400_000;
 pub(super) struct Kept {
     established: Option<Established>,
     missed: Option<(Basis, Arc<[Missed]>)>,
-    candidates: Option<(Held, Arc<[Missed]>, Arc<[Candidate]>)>,
+    weighed: Option<Weighed>,
+}
+
+#[derive(Debug)]
+struct Weighed {
+    of: Sizes,
+    missed: Vec<Missed>,
+    found: Arc<[Candidate]>,
 }
 
 /// Endpoints that were first seen so many days ago, and are served.
@@ -61,7 +68,7 @@ struct Basis {
 
 /// What the sizes are made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Held {
+struct Sizes {
     catalog: u64,
     wanted: u64,
     held: u64,
@@ -88,17 +95,17 @@ pub(super) async fn candidates(
 ) -> Result<Arc<[Candidate]>, Error> {
     let catalog = shared.store.catalog().standing().await?.clock;
     // Before they are looked at: what changes meanwhile is looked at once more.
-    let held = Held { catalog, wanted: shared.planned.revision(), held: shared.store.held_revision() };
+    let of = Sizes { catalog, wanted: shared.planned.revision(), held: shared.store.held_revision() };
     let established = established(shared, kept, now).await?;
     let missed = judged(&missed(shared, kept, reports, &established, (least, catalog, now)).await?, ledger);
-    if let Some((of, from, found)) = &kept.candidates
-        && *of == held
-        && **from == *missed
+    if let Some(weighed) = &kept.weighed
+        && weighed.of == of
+        && weighed.missed == missed
     {
-        return Ok(Arc::clone(found));
+        return Ok(Arc::clone(&weighed.found));
     }
     let found: Arc<[Candidate]> = weighed(shared, &missed).await?.into();
-    kept.candidates = Some((held, missed.into(), Arc::clone(&found)));
+    kept.weighed = Some(Weighed { of, missed, found: Arc::clone(&found) });
     Ok(found)
 }
 

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use crate::base::time::Timestamp;
 use crate::model::deployment::detection::Written;
+use crate::net;
 use crate::serve::client::room::ANSWERS_MAX;
 
 /// When what `GetConfig` answers was changed last: 2026-11-22. It is a part of the program, so this is raised with it; agents whose
@@ -35,6 +36,8 @@ pub struct Config {
     pub cookie_life: Duration,
     /// Bytes that all answers may take that are being made or sent.
     pub answers: usize,
+    /// Networks whose addresses stand for many agents, or that are trusted: a client there has no share of its own.
+    pub exempt: Vec<IpNet>,
 }
 
 impl Default for Config {
@@ -48,6 +51,7 @@ impl Default for Config {
             changed: CHANGED,
             cookie_life: COOKIE_LIFE,
             answers: ANSWERS_MAX,
+            exempt: net::Config::default().exempt,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! told from a forged one without any state, and without the keys, which are in no backup.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::base::time::Timestamp;
@@ -13,7 +14,7 @@ use crate::model::update::UpdateId;
 use crate::serve::client::error::Error;
 
 /// What a cookie begins with.
-const WORD: &[u8; 4] = b"WSC2";
+const WORD: [u8; 4] = *b"WSC2";
 
 /// Bytes before the nonce.
 const HEAD: usize = WORD.len() + 16 + 8;
@@ -91,7 +92,7 @@ pub(super) fn targets(text: &str) -> Vec<String> {
 
 /// Why a cookie says nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unsealed {
+pub(in crate::serve) enum Unsealed {
     /// It is another server's of this kind.
     Elsewhere,
     /// It is this server's, of before its store was put back, or of a later state than the store is in.
@@ -115,10 +116,10 @@ impl Sealer {
         Ok(Self { server, epoch, keys })
     }
 
-    fn head(&self) -> [u8; HEAD] {
+    fn head(&self, word: [u8; 4]) -> [u8; HEAD] {
         let mut head = [0; HEAD];
         let epoch = self.epoch.to_le_bytes();
-        for (slot, byte) in head.iter_mut().zip(WORD.iter().chain(self.server.bytes()).chain(&epoch)) {
+        for (slot, byte) in head.iter_mut().zip(word.iter().chain(self.server.bytes()).chain(&epoch)) {
             *slot = *byte;
         }
         head
@@ -126,10 +127,15 @@ impl Sealer {
 
     /// The cookie of a ticket. Fails where the system has no random numbers.
     pub(super) fn seal(&self, ticket: &Ticket) -> Result<Vec<u8>, Error> {
-        let head = self.head();
+        self.seal_as(WORD, ticket)
+    }
+
+    /// The same of something else, behind a word of its own.
+    pub(super) fn seal_as<T: Serialize>(&self, word: [u8; 4], what: &T) -> Result<Vec<u8>, Error> {
+        let head = self.head(word);
         let mut nonce = [0; NONCE_LEN];
         getrandom::fill(&mut nonce).map_err(|_| Error::Sealing)?;
-        let mut sealed = postcard::to_stdvec(ticket).map_err(|_| Error::Sealing)?;
+        let mut sealed = postcard::to_stdvec(what).map_err(|_| Error::Sealing)?;
         let key = self.keys.first().ok_or(Error::Sealing)?;
         let nonced = Nonce::assume_unique_for_key(nonce);
         key.seal_in_place_append_tag(nonced, Aad::from(head), &mut sealed).map_err(|_| Error::Sealing)?;
@@ -138,15 +144,20 @@ impl Sealer {
 
     /// What a cookie says, if it is one of ours. Its time is not looked at.
     pub(super) fn open(&self, cookie: &[u8]) -> Result<Ticket, Unsealed> {
+        self.open_as(WORD, cookie)
+    }
+
+    /// The same of what was sealed behind this word.
+    pub(super) fn open_as<T: DeserializeOwned>(&self, word: [u8; 4], cookie: &[u8]) -> Result<T, Unsealed> {
         if cookie.len() > BYTES_MAX {
             return Err(Unsealed::Unreadable);
         }
         let (head, rest) = cookie.split_first_chunk::<HEAD>().ok_or(Unsealed::Unreadable)?;
         let (nonce, sealed) = rest.split_first_chunk::<NONCE_LEN>().ok_or(Unsealed::Unreadable)?;
-        if !head.starts_with(WORD) {
+        if !head.starts_with(&word) {
             return Err(Unsealed::Unreadable);
         }
-        let own = self.head();
+        let own = self.head(word);
         if *head != own {
             let is_ours = head.iter().zip(&own).take(WORD.len() + 16).all(|(theirs, ours)| theirs == ours);
             return Err(if is_ours { Unsealed::OtherEpoch } else { Unsealed::Elsewhere });

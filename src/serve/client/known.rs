@@ -204,11 +204,29 @@ impl Catalogs {
         Ok(true)
     }
 
-    /// Whom the view of an endpoint is for.
-    pub(super) async fn whose(&self, known: &Known, endpoint: Endpoint) -> Result<Whose, Error> {
+    /// Whom the view of an endpoint is for; `None` where it was put into a group that this state does not have yet.
+    async fn whose(&self, known: &Known, endpoint: Endpoint) -> Result<Option<Whose>, Error> {
         let (tree, clock) = (&known.spoken.tree().groups, known.spoken.shared());
         let groups = self.belonging.of(endpoint, tree, clock).await?;
-        Ok(known.spoken.whose(endpoint, &groups))
+        Ok(groups.map(|groups| known.spoken.whose(endpoint, &groups)))
+    }
+
+    /// The catalog as it is now, or as it was a moment ago, and whom in it the view of an endpoint is for. What stands between the endpoint
+    /// and an update in its group is never left out because the group is younger than what was read.
+    pub(super) async fn current_of(
+        self: &Arc<Self>,
+        texts: &Arc<Texts>,
+        endpoint: Endpoint,
+    ) -> Result<(Arc<Known>, Whose), Error> {
+        let known = self.current(texts).await?;
+        if let Some(whose) = self.whose(&known, endpoint).await? {
+            return Ok((known, whose));
+        }
+        *self.rests_until.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let known = self.current(texts).await?;
+        // Groups come faster than they are read: it asks again.
+        let whose = self.whose(&known, endpoint).await?.ok_or(Error::Busy)?;
+        Ok((known, whose))
     }
 
     /// What a machine that comes for the first time must evaluate, where it is in no group. Blocks while the view is made.

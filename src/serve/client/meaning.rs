@@ -19,6 +19,24 @@ const AHEAD_MAX: Duration = Duration::from_hours(24);
 /// How far back an event is believed to lie: an agent that was away for longer than that tells its state anew before it tells of the past.
 const BEHIND_MAX: Duration = Duration::from_hours(30 * 24);
 
+/// How far the clock of an endpoint is off before its events are moved: networks and hands take their time, and what is within it (as
+/// Kerberos has it) does no harm.
+const OFF_MIN: Duration = Duration::from_mins(5);
+
+/// How far a clock is believed to be off: one without a battery begins in the year in which its firmware was made.
+const OFF_MAX: Duration = Duration::from_hours(20 * 366 * 24);
+
+/// What is added to times of an endpoint whose clock says `clock` now, in ms.
+pub(super) fn off(clock: Option<Timestamp>, now: Timestamp) -> i64 {
+    let Some(clock) = clock else { return 0 };
+    let apart = now.ms().abs_diff(clock.ms());
+    if !(OFF_MIN.as_millis()..=OFF_MAX.as_millis()).contains(&u128::from(apart)) {
+        return 0;
+    }
+    let apart = i64::try_from(apart).unwrap_or_default();
+    if clock < now { apart } else { -apart }
+}
+
 /// The one namespace of the table.
 const NAMESPACE: i32 = 1;
 
@@ -74,13 +92,20 @@ fn snapshot(event: &Event) -> Snapshot {
     all
 }
 
-/// What an event means that the endpoint `client` reported, now; `None` where it means nothing for states.
-pub fn meaning(event: &Event, client: UpdateId, now: Timestamp) -> Result<Option<Told>, Disbelief> {
+/// What an event means that the endpoint `client` reported, now; `None` where it means nothing for states. `clock`: what time it was by
+/// the clock of the endpoint when it reported, where it said so.
+pub fn meaning(
+    event: &Event,
+    client: UpdateId,
+    clock: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<Option<Told>, Disbelief> {
     let is_own = event.target.trim().parse::<UpdateId>().is_ok_and(|target| target == client);
     if !is_own {
         return Err(Disbelief::Foreign);
     }
-    let at = event.at.unwrap_or(now);
+    let off = off(clock, now);
+    let at = event.at.map_or(now, |at| Timestamp::from_ms(at.ms().saturating_add_signed(off)));
     if at.since(now) > AHEAD_MAX {
         return Err(Disbelief::Future);
     }
@@ -120,7 +145,7 @@ mod tests {
     }
 
     fn of(event: &Event) -> Option<What> {
-        meaning(event, id(7), NOW).unwrap().map(|told| told.what)
+        meaning(event, id(7), None, NOW).unwrap().map(|told| told.what)
     }
 
     #[test]
@@ -164,7 +189,7 @@ mod tests {
         let told = |at: Option<u64>, target: &str| {
             let at = at.map(Timestamp::from_ms);
             let event = Event { at, target: target.to_owned(), ..event(147, 0, &[]) };
-            meaning(&event, id(7), NOW).map(|told| told.map(|told| u64::from(told.at) * 1000))
+            meaning(&event, id(7), None, NOW).map(|told| told.map(|told| u64::from(told.at) * 1000))
         };
         let (own, now, day) = (id(7).to_string(), NOW.ms(), 86_400_000);
         assert_eq!(told(Some(now), &id(8).to_string()), Err(Disbelief::Foreign));
@@ -173,5 +198,21 @@ mod tests {
         assert_eq!(told(Some(u64::MAX), &own), Err(Disbelief::Future));
         assert_eq!((told(Some(now + day), &own), told(None, &own)), (Ok(Some(now)), Ok(Some(now))));
         assert_eq!((told(Some(now - day), &own), told(Some(0), &own)), (Ok(Some(now - day)), Ok(Some(now - 30 * day))));
+    }
+    #[test]
+    fn times_of_a_clock_that_is_off_are_moved() {
+        let (now, hour) = (NOW.ms(), 3_600_000);
+        // An hour before it reported, by its own clock.
+        let told = |clock: u64| {
+            let event = Event { at: Some(Timestamp::from_ms(clock.saturating_sub(hour))), ..event(147, 0, &[]) };
+            meaning(&event, id(7), Some(Timestamp::from_ms(clock)), NOW)
+                .map(|told| told.map(|told| u64::from(told.at) * 1000))
+        };
+        for clock in [now, now + 40 * 24 * hour, now - 40 * 24 * hour, now - 15 * 365 * 24 * hour] {
+            assert_eq!(told(clock), Ok(Some(now - hour)), "{clock}");
+        }
+        assert_eq!(told(now + 120_000), Ok(Some(now - hour + 120_000)), "two minutes are no reason");
+        assert_eq!(told(u64::MAX), Err(Disbelief::Future), "no clock is so far off");
+        assert_eq!(told(0), Ok(Some(now - 30 * 24 * hour)));
     }
 }

@@ -2,14 +2,14 @@
 //!
 //! How a request goes through it, each step in the file named:
 //! 1. It is one of ours by its path; over plain HTTP only clients of named networks are listened to. (`route`)
-//! 2. Its body is read, bounded in bytes and time and in what all bodies together may take, and decoded on a thread that may block.
-//!    (`route`)
+//! 2. Its body is read, bounded in bytes and time and in what all bodies that came may take together (`intake`), and decoded on a thread
+//!    that may block. (`route`) Of places, bodies and answers one client has a share (`share`).
 //! 3. Its cookie is opened: who asks, and whether it may (`cookie`, `handshake`, `members`). What a machine says of itself is laid before
 //!    the registry (`register`).
 //! 4. It is answered: the handshake (`handshake`), the rounds of a scan (`rounds`) from the catalog in memory (`known`), more about
 //!    updates and where their files are (`more`, `texts`, `place`), what happened (`told`, `meaning`).
 //! 5. The answer is packed where the agent wants it so, and goes out; what was said is logged and counted before that. (`route`,
-//!    `counters`) What all answers take together is bounded from their first fragment to their last byte (`room`).
+//!    `counters`) What all answers take together is bounded from their first fragment to their last byte (`room`), which the agent takes within a time (`sending`).
 //!
 //! Contract:
 //! - Nothing here blocks a reactor thread: decoding, views, escaping and packing are done elsewhere, by as many at once as there are cores.
@@ -21,6 +21,7 @@ mod cookie;
 mod counters;
 mod error;
 mod handshake;
+mod intake;
 mod known;
 mod meaning;
 mod members;
@@ -30,6 +31,8 @@ mod register;
 mod room;
 mod rounds;
 mod route;
+mod sending;
+mod share;
 mod texts;
 mod told;
 
@@ -48,6 +51,7 @@ use crate::fleet::scan::Newcomer;
 use crate::serve::client::error::Error;
 use crate::serve::client::known::{Catalogs, Known};
 use crate::serve::client::members::{Keys, Members};
+use crate::serve::client::share::Pool;
 use crate::serve::client::texts::Texts;
 use crate::serve::client::told::Lately;
 use crate::store::Store;
@@ -57,10 +61,8 @@ pub use config::Config;
 pub use counters::Counters;
 pub use meaning::meaning;
 
-pub(super) use route::{is_ours, respond};
-
-/// KiB that the bodies of all requests under way may take, by what they announce.
-const BODIES_KIB: usize = 256 << 10;
+pub(super) use cookie::Unsealed;
+pub(super) use route::{is_ours, respond, wants_xpress};
 
 /// Requests that may wait for their turn at once: more agents than that ask again later, as the protocol has it.
 const WAITING_MAX: usize = 512;
@@ -82,11 +84,11 @@ pub struct Scans {
     lately: Lately,
     compliance: Compliance,
     /// Requests between their head and their answer.
-    places: Semaphore,
+    places: Arc<Pool>,
     /// What bodies take.
-    bodies: Semaphore,
+    bodies: Arc<Pool>,
     /// What answers take.
-    answers: Arc<Semaphore>,
+    answers: Arc<Pool>,
     /// Those that are at work on a thread that may block.
     turns: Semaphore,
 }
@@ -114,9 +116,9 @@ impl Scans {
             members: Members::default(),
             lately: Lately::default(),
             compliance: Compliance::new(store),
-            places: Semaphore::new(WAITING_MAX),
-            bodies: Semaphore::new(BODIES_KIB),
-            answers: room::rooms(config.answers),
+            places: Pool::new(WAITING_MAX, &config.exempt),
+            bodies: Pool::new(intake::BODIES_KIB, &config.exempt),
+            answers: Pool::new(room::units(config.answers), &config.exempt),
             turns: Semaphore::new(cores),
             config,
         })
@@ -171,6 +173,16 @@ impl Scans {
             |error| tracing::warn!(target: "scan", ?error, "what a new machine must evaluate is not known"),
         )
         .ok()
+    }
+
+    /// A cookie of something that another face says, behind a word of its own; `None` where the system has no random numbers.
+    pub(super) fn seal_as<T: serde::Serialize>(&self, word: [u8; 4], what: &T) -> Option<Vec<u8>> {
+        self.keys.sealer().seal_as(word, what).ok()
+    }
+
+    /// What such a cookie says. Its time is not looked at.
+    pub(super) fn open_as<T: serde::de::DeserializeOwned>(&self, word: [u8; 4], cookie: &[u8]) -> Result<T, Unsealed> {
+        self.keys.sealer().open_as(word, cookie)
     }
 
     /// The catalog as it is now.

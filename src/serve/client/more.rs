@@ -63,8 +63,8 @@ impl Scans {
             let many = request.revisions.len();
             return Err(Error::parameter("revisionIDs", format!("{many} revisions are more than {EXTENDED_MAX}")));
         }
-        let (known, catalogs, now) = (self.known().await?, Arc::clone(&self.catalogs), self.now());
-        let whose = catalogs.whose(&known, Endpoint(ticket.client())).await?;
+        let (catalogs, now) = (Arc::clone(&self.catalogs), self.now());
+        let (known, whose) = catalogs.current_of(&self.texts, Endpoint(ticket.client())).await?;
         let revisions = request.revisions;
         let (offered, out_of_scope) = self
             .work(move || {
@@ -97,8 +97,8 @@ impl Scans {
             let many = request.updates.len();
             return Err(Error::parameter("updateIDs", format!("{many} updates are more than {EXTENDED_MAX}")));
         }
-        let (known, catalogs, now) = (self.known().await?, Arc::clone(&self.catalogs), self.now());
-        let whose = catalogs.whose(&known, Endpoint(ticket.client())).await?;
+        let (catalogs, now) = (Arc::clone(&self.catalogs), self.now());
+        let (known, whose) = catalogs.current_of(&self.texts, Endpoint(ticket.client())).await?;
         let updates = request.updates;
         let offered = self
             .work(move || {

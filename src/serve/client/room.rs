@@ -2,16 +2,15 @@
 //! the connection takes of it.
 //!
 //! The largest answers are those with more about updates (`GetExtendedUpdateInfo`): 50 revisions, three kinds of fragments, and who asks
-//! chooses which. One agent that asks for the longest there are, or a crowd after a restart, must not decide how much memory the node has.
+//! chooses which. A client has a share of the room (`share`). One agent that asks for the longest there are, or a crowd after a restart, must not decide how much memory the node has.
 //! Who finds no room is told `ServerBusy`, and asks again.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::serve::client::error::Error;
+use crate::serve::client::share::{Part, Pool};
 
 /// Bytes that all answers may take that are being made or sent: 170 pages of a first scan before they are packed, or a thousand packed ones
 /// on thin links; as much as what all requests may take. The largest single answer ([`ANSWER_MAX`], and its packed form beside it) fits.
@@ -30,17 +29,16 @@ const WAIT_MAX: Duration = Duration::from_secs(5);
 
 const KIB: usize = 1024;
 
-/// What one answer holds of the room for all. What is dropped gives it back.
+/// What one answer holds of the room for all, and of its client's share. What is dropped gives it back.
 pub(super) struct Room {
-    all: Arc<Semaphore>,
-    held: Option<OwnedSemaphorePermit>,
+    part: Part,
     /// Bytes of fragments so far.
     fragments: usize,
 }
 
-/// The room for all answers of a face.
-pub(super) fn rooms(bytes: usize) -> Arc<Semaphore> {
-    Arc::new(Semaphore::new((bytes / KIB).min(Semaphore::MAX_PERMITS)))
+/// Units of a room for all answers of so many bytes.
+pub(super) const fn units(bytes: usize) -> usize {
+    bytes / KIB
 }
 
 fn kib(bytes: usize) -> u32 {
@@ -49,29 +47,18 @@ fn kib(bytes: usize) -> u32 {
 
 impl Room {
     /// None yet.
-    pub(super) fn new(all: &Arc<Semaphore>) -> Self {
-        Self { all: Arc::clone(all), held: None, fragments: 0 }
-    }
-
-    fn add(&mut self, more: OwnedSemaphorePermit) {
-        match &mut self.held {
-            Some(held) => held.merge(more),
-            None => self.held = Some(more),
-        }
+    pub(super) fn new(part: Part) -> Self {
+        Self { part, fragments: 0 }
     }
 
     /// Takes room for so many bytes more, at once or not at all: who holds some and waits for more would wait for others that do the same.
     pub(super) fn take(&mut self, bytes: usize) -> Result<(), Error> {
-        let more = Arc::clone(&self.all).try_acquire_many_owned(kib(bytes)).map_err(|_| Error::Busy)?;
-        self.add(more);
-        Ok(())
+        if self.part.take(kib(bytes)) { Ok(()) } else { Err(Error::Busy) }
     }
 
     /// Gives so much of it back.
     pub(super) fn give_back(&mut self, bytes: usize) {
-        let Some(held) = &mut self.held else { return };
-        let many = usize::try_from(kib(bytes)).unwrap_or(usize::MAX).min(held.num_permits());
-        drop(held.split(many));
+        self.part.give_back(kib(bytes));
     }
 
     /// So many bytes of fragments come into the answer, of whatever kind; an answer with too many is refused.
@@ -89,31 +76,26 @@ impl Room {
         if bytes < SMALL {
             return Ok(());
         }
-        if self.held.is_some() {
+        if self.part.units() > 0 {
             return self.take(bytes);
         }
-        let waiting = Arc::clone(&self.all).acquire_many_owned(kib(bytes));
-        let more = tokio::time::timeout(WAIT_MAX, waiting).await.map_err(|_| Error::Busy)?.map_err(|_| Error::Ended)?;
-        self.add(more);
-        Ok(())
+        if self.part.wait(kib(bytes), WAIT_MAX).await { Ok(()) } else { Err(Error::Busy) }
     }
 
     /// The bytes of the answer as they go out, which hold the room that they need until the last of them is gone; the rest is given back.
-    pub(super) fn kept_by(self, bytes: Vec<u8>) -> Bytes {
-        let Some(mut held) = self.held else { return bytes.into() };
+    pub(super) fn kept_by(mut self, bytes: Vec<u8>) -> Bytes {
         // What is sent may lie in a larger allocation.
-        let needed = usize::try_from(kib(bytes.capacity())).unwrap_or(usize::MAX);
-        drop(held.split(held.num_permits().saturating_sub(needed)));
-        if bytes.len() < SMALL {
+        self.part.give_back(self.part.units().saturating_sub(kib(bytes.capacity())));
+        if bytes.len() < SMALL || self.part.units() == 0 {
             return bytes.into();
         }
-        Bytes::from_owner(Kept { bytes, _room: held })
+        Bytes::from_owner(Kept { bytes, _room: self.part })
     }
 }
 
 struct Kept {
     bytes: Vec<u8>,
-    _room: OwnedSemaphorePermit,
+    _room: Part,
 }
 
 impl AsRef<[u8]> for Kept {
@@ -124,32 +106,44 @@ impl AsRef<[u8]> for Kept {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+    use std::sync::Arc;
+
     use super::*;
+
+    fn rooms(bytes: usize) -> Arc<Pool> {
+        Pool::new(units(bytes), &[])
+    }
+
+    /// Of a client of its own.
+    fn room(all: &Arc<Pool>, of: u8) -> Room {
+        Room::new(all.of(IpAddr::from([10, 0, 0, of])))
+    }
 
     #[test]
     fn what_is_being_sent_holds_its_room_until_it_is_gone() {
         let all = rooms(1 << 20);
-        let mut one = Room::new(&all);
+        let mut one = room(&all, 1);
         one.take(600 << 10).unwrap();
-        let mut other = Room::new(&all);
+        let mut other = room(&all, 2);
         assert!(matches!(other.take(600 << 10), Err(Error::Busy)));
         let sent = one.kept_by(vec![1; 500 << 10]);
         let (head, tail) = (sent.slice(..10), sent.slice(10..));
         drop(sent);
         other.take(524 << 10).unwrap();
-        assert_eq!(all.available_permits(), 0);
+        assert_eq!(all.left(), 0);
         drop(head);
-        assert_eq!(all.available_permits(), 0, "a part of it still waits for the client");
+        assert_eq!(all.left(), 0, "a part of it still waits for the client");
         drop(tail);
-        assert_eq!(all.available_permits(), 500);
+        assert_eq!(all.left(), 500);
         other.give_back(100 << 10);
         drop(other);
-        assert_eq!(all.available_permits(), 1024);
+        assert_eq!(all.left(), 1024);
     }
 
     #[test]
     fn all_kinds_of_fragments_count_together() {
-        let mut room = Room::new(&rooms(1 << 20));
+        let mut room = room(&rooms(1 << 20), 1);
         room.fragments(ANSWER_MAX / 2).unwrap();
         room.fragments(ANSWER_MAX / 2).unwrap();
         assert!(matches!(room.fragments(1), Err(Error::Refused { .. })));
@@ -158,11 +152,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn small_answers_need_none_and_large_ones_wait_a_while() {
         let all = rooms(100 << 10);
-        let mut first = Room::new(&all);
+        let mut first = room(&all, 1);
         first.whole(90 << 10).await.unwrap();
-        Room::new(&all).whole(SMALL - 1).await.unwrap();
-        assert!(matches!(Room::new(&all).whole(SMALL).await, Err(Error::Busy)));
-        let mut next = Room::new(&all);
+        room(&all, 2).whole(SMALL - 1).await.unwrap();
+        assert!(matches!(room(&all, 2).whole(SMALL).await, Err(Error::Busy)));
+        let mut next = room(&all, 3);
         let waits = next.whole(50 << 10);
         let ends = async {
             tokio::time::sleep(WAIT_MAX / 2).await;
@@ -171,5 +165,16 @@ mod tests {
         assert!(tokio::join!(waits, ends).0.is_ok());
         // One that holds some does not wait for more.
         assert!(matches!(next.whole(60 << 10).await, Err(Error::Busy)));
+    }
+    #[test]
+    fn one_client_that_reads_slowly_leaves_room_to_all_others() {
+        let all = rooms(1 << 20);
+        let mut first = room(&all, 1);
+        first.take(900 << 10).unwrap();
+        let sent = first.kept_by(vec![1; 300 << 10]);
+        assert!(matches!(room(&all, 1).take(1), Err(Error::Busy)), "its share is gone");
+        room(&all, 2).take(700 << 10).unwrap();
+        drop(sent);
+        room(&all, 1).take(1).unwrap();
     }
 }

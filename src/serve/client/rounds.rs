@@ -27,8 +27,15 @@ const WITH_ZEROS: (u16, u16) = (1, 8);
 /// From this version on an agent may be told that there are no drivers.
 const WITH_DRIVERS: (u16, u16) = (1, 7);
 
-fn action(action: Ordered) -> Action {
+/// From this build on, Windows 10 1903, agents know updates that their user may install ([`Action::OptionalInstall`]). The version of the
+/// protocol that came with it is not known, and an agent may drop the whole answer for a word that it does not know.
+const WITH_OPTIONAL: u32 = 18_362;
+
+/// What an agent of that build is told to do. One that cannot offer an update to its user detects it: to install it at once is not what was
+/// said. A build that was not told is taken for an old one.
+fn action(action: Ordered, build: u32) -> Action {
     match action {
+        Ordered::OptionalInstall if build < WITH_OPTIONAL => Action::PreDeploymentCheck,
         Ordered::Evaluate => Action::Evaluate,
         Ordered::Bundle => Action::Bundle,
         Ordered::Block | Ordered::PreDeploymentCheck => Action::PreDeploymentCheck,
@@ -39,13 +46,13 @@ fn action(action: Ordered) -> Action {
 }
 
 /// What an agent is told of a revision; `None` where its number is beyond what the protocol has.
-fn offered(entry: &Entry, ticket: &Ticket) -> Option<Offered> {
+fn offered(entry: &Entry, ticket: &Ticket, build: u32) -> Option<Offered> {
     let deployment = entry.deployment();
     Some(Offered {
         id: i32::try_from(entry.number).ok()?,
         deployment: Deployment {
             id: i32::try_from(deployment.id).ok()?,
-            action: action(deployment.action),
+            action: action(deployment.action, build),
             deadline: deployment.deadline,
             is_assigned: true,
             changed: deployment.changed.begin(),
@@ -55,6 +62,11 @@ fn offered(entry: &Entry, ticket: &Ticket) -> Option<Offered> {
         },
         is_leaf: entry.is_leaf,
     })
+}
+
+/// The build of the system of whoever asks.
+fn build(asked: &Asked) -> u32 {
+    asked.seat.as_ref().map_or(0, |seat| seat.build)
 }
 
 /// Numbers that this server may have given out; the others are told to be forgotten.
@@ -112,15 +124,17 @@ impl Scans {
         if !request.devices.is_empty() {
             return Err(Error::parameter("parameters.SystemSpec", "devices belong to the question about drivers"));
         }
-        let known = self.known().await?;
+        let whoever = Endpoint(ticket.client());
+        let (known, whose) = self.catalogs.current_of(&self.texts, whoever).await?;
         if ticket.mark > known.clock() {
             // Nobody but this server makes marks: it was set back.
             return Err(Error::refused(FaultCode::ServerChanged, "the cookie is of a later state of this server"));
         }
-        let whose = self.catalogs.whose(&known, Endpoint(ticket.client())).await?;
-        if ticket.whose != whose.number() {
+        // A system that was renewed knows more words than before.
+        let told_as = whose.number() ^ u64::from(build(asked) < WITH_OPTIONAL);
+        if ticket.whose != told_as {
             // It was told what holds for others: all that it holds is told anew.
-            (ticket.whose, ticket.mark, ticket.part) = (whose.number(), 0, None);
+            (ticket.whose, ticket.mark, ticket.part) = (told_as, 0, None);
         }
         let part = (!request.categories.is_empty()).then(|| hashed(&request.categories, ticket.whose));
         let mark = match (part, ticket.part) {
@@ -157,13 +171,14 @@ impl Scans {
         two_groups: bool,
         asked: &mut Asked,
     ) -> Result<Said, Error> {
+        let build = build(asked);
         let numbers: Vec<u32> = answer.new.iter().map(|entry| entry.number).collect();
         let cores = self.texts.cores(&numbers, &mut asked.room).await?;
         let mut offer = Offer::updates(version);
         let mut sent = 0;
         for (entry, core) in answer.new.iter().zip(cores) {
             // What has no core fragment, or a number that no agent takes, nobody could evaluate.
-            if let (Some(offered), Some(core)) = (offered(entry, ticket), core) {
+            if let (Some(offered), Some(core)) = (offered(entry, ticket, build), core) {
                 offer.revision(&offered, core);
                 sent += 1;
             } else {
@@ -173,7 +188,7 @@ impl Scans {
         self.counters.revisions(sent);
         let rest = Rest {
             out_of_scope: signed(&answer.out_of_scope).chain(strangers.iter().copied()).collect(),
-            changed: answer.changed.iter().filter_map(|entry| offered(entry, ticket)).collect(),
+            changed: answer.changed.iter().filter_map(|entry| offered(entry, ticket, build)).collect(),
             is_truncated: answer.truncated,
             cookie: self.cookie(ticket)?,
             deployed_out_of_scope: Some(signed(&answer.deployed_out_of_scope).collect::<Vec<_>>())
@@ -210,14 +225,14 @@ impl Scans {
         asked: &mut Asked,
     ) -> Result<Said, Error> {
         let ticket = self.admit(request.cookie.as_ref(), Need::Registered, asked)?;
-        let (known, catalogs, now) = (self.known().await?, Arc::clone(&self.catalogs), self.now());
-        let whose = catalogs.whose(&known, Endpoint(ticket.client())).await?;
+        let (catalogs, now, build) = (Arc::clone(&self.catalogs), self.now(), build(asked));
+        let (known, whose) = catalogs.current_of(&self.texts, Endpoint(ticket.client())).await?;
         let found = self
             .work(move || {
                 let scope = catalogs.scope(&known, &whose, &[], now)?;
                 let found = refresh::refresh(&scope.view, &request.updates)?;
                 let refreshed = found.iter().filter_map(|entry| {
-                    Some(Refreshed { identity: entry.identity, offered: offered(entry, &ticket)? })
+                    Some(Refreshed { identity: entry.identity, offered: offered(entry, &ticket, build)? })
                 });
                 Ok::<_, Error>(offer::refreshed(version, &refreshed.collect::<Vec<_>>()))
             })
@@ -229,6 +244,15 @@ impl Scans {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_does_not_know_optional_installs_detects_them() {
+        assert_eq!(action(Ordered::OptionalInstall, WITH_OPTIONAL), Action::OptionalInstall);
+        for build in [0, 14_393, 17_763] {
+            assert_eq!(action(Ordered::OptionalInstall, build), Action::PreDeploymentCheck);
+            assert_eq!(action(Ordered::Install, build), Action::Install);
+        }
+    }
 
     #[test]
     fn numbers_that_were_never_given_out_are_strangers() {

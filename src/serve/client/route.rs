@@ -1,10 +1,8 @@
 //! A request of an agent, from its head to its answer: steps 1, 2 and 5 of the room's sequence.
 
 use std::io::BufReader;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{
@@ -13,24 +11,17 @@ use http::header::{
 };
 use http::request::Parts as Head;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
-use tokio::sync::SemaphorePermit;
 
-use crate::base::limits::WINDOW;
 use crate::fleet::registry::Seat;
 use crate::model::shown;
 use crate::model::update::UpdateId;
-use crate::net::{self, Body, Cut, Frames, Peer, body};
+use crate::net::{Body, Peer};
 use crate::serve::client::room::Room;
-use crate::serve::client::{BODIES_KIB, Error, Scans, place};
+use crate::serve::client::share::Part;
+use crate::serve::client::{Error, Scans, intake, place, sending};
 use crate::wire::soap::{Limits, Version};
 use crate::wire::wusp::{self, Face, Parts, Refusal};
 use crate::wire::xpress::Encoder;
-
-/// How long a body may take: agents send 100 KB at most, and those over a thin link send them in seconds.
-const BODY_TIME_MAX: Duration = Duration::from_secs(30);
-
-/// How long a request waits for room for its body before the agent is told to come again.
-const ROOM_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Answers below this many bytes are not packed: it would gain nothing.
 const PACKED_MIN: usize = 300;
@@ -109,9 +100,10 @@ pub(in crate::serve) async fn respond(
     let (begun, _running) = (Instant::now(), scans.counters.began());
     let host = head.uri.authority().map(|authority| authority.as_str().to_owned());
     let host = host.or_else(|| head.headers.get(HOST)?.to_str().ok().map(str::to_owned));
-    let mut asked = Asked { peer, host, client: None, seat: None, room: Room::new(&scans.answers) };
-    let bytes = match read(scans, peer, head, incoming).await {
-        Ok(bytes) => bytes,
+    let client = peer.remote.ip();
+    let mut asked = Asked { peer, host, client: None, seat: None, room: Room::new(scans.answers.of(client)) };
+    let read = match read(scans, peer, head, incoming).await {
+        Ok(read) => read,
         Err(Unread::Away(code, text)) => {
             scans.counters.turned_away();
             log(&Line {
@@ -131,7 +123,7 @@ pub(in crate::serve) async fn respond(
             return finish(scans, service, head, asked, answered, begun).await;
         }
     };
-    let answered = answer(scans, service, bytes, &mut asked).await;
+    let answered = answer(scans, service, read, &mut asked).await;
     finish(scans, service, head, asked, answered, begun).await
 }
 
@@ -162,11 +154,15 @@ fn fault_id() -> String {
     UpdateId::new(bytes).to_string()
 }
 
-async fn answer(scans: &Arc<Scans>, service: Face, bytes: Bytes, asked: &mut Asked) -> Answered {
+async fn answer(scans: &Arc<Scans>, service: Face, read: (Bytes, Part), asked: &mut Asked) -> Answered {
     let refused = |version, method, error: &Error| Answered::refused(service, version, method, error);
     // Held until the answer is made.
-    let Ok(_place) = scans.places.try_acquire() else { return refused(Version::default(), None, &Error::Busy) };
-    let decoding = scans.work(move || wusp::decode(service, BufReader::new(&bytes[..])));
+    let mut place = scans.places.of(asked.peer.remote.ip());
+    if !place.take(1) {
+        return refused(Version::default(), None, &Error::Busy);
+    }
+    // What was read takes room until it is decoded, for however long that waits.
+    let decoding = scans.work(move || wusp::decode(service, BufReader::new(&read.0[..])));
     let request = match decoding.await {
         Ok(Ok(request)) => request,
         Ok(Err(not)) => {
@@ -200,8 +196,13 @@ enum Unread {
     Busy,
 }
 
-/// Reads the body of a request that may ask.
-async fn read(scans: &Scans, peer: Peer, head: &Head, incoming: hyper::body::Incoming) -> Result<Bytes, Unread> {
+/// Reads the body of a request that may ask; with what it takes.
+async fn read(
+    scans: &Scans,
+    peer: Peer,
+    head: &Head,
+    incoming: hyper::body::Incoming,
+) -> Result<(Bytes, Part), Unread> {
     if !scans.config.lets(peer.remote.ip(), peer.secure) {
         return Err(Unread::Away(
             StatusCode::FORBIDDEN,
@@ -211,24 +212,20 @@ async fn read(scans: &Scans, peer: Peer, head: &Head, incoming: hyper::body::Inc
     if head.method != Method::POST {
         return Err(Unread::Away(StatusCode::METHOD_NOT_ALLOWED, "only POST is answered here\n"));
     }
+    let long = Unread::Away(StatusCode::PAYLOAD_TOO_LARGE, "the request is too long\n");
     let max = usize::try_from(Limits::REQUEST.bytes).unwrap_or(usize::MAX);
     let announced = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    // Who announces nothing may send the most.
-    let bytes = announced.unwrap_or(max);
-    if bytes > max {
-        return Err(Unread::Away(StatusCode::PAYLOAD_TOO_LARGE, "the request is too long\n"));
+    if announced.is_some_and(|bytes| bytes > max) {
+        return Err(long);
     }
-    let _room = room(scans, bytes).await.ok_or(Unread::Busy)?;
-    body::collect(incoming, max, BODY_TIME_MAX).await.map_err(|error| match error {
-        net::Error::BodyTooLong { .. } => Unread::Away(StatusCode::PAYLOAD_TOO_LARGE, "the request is too long\n"),
-        net::Error::BodyTooSlow { .. } => Unread::Away(StatusCode::REQUEST_TIMEOUT, "the request came too slowly\n"),
-        _ => Unread::Away(StatusCode::BAD_REQUEST, "the request broke off\n"),
-    })
-}
-
-async fn room(scans: &Scans, bytes: usize) -> Option<SemaphorePermit<'_>> {
-    let kib = u32::try_from(bytes.div_ceil(1024).clamp(1, BODIES_KIB)).ok()?;
-    tokio::time::timeout(ROOM_TIME_MAX, scans.bodies.acquire_many(kib)).await.ok()?.ok()
+    let mut part = scans.bodies.of(peer.remote.ip());
+    match intake::read(incoming, max, &mut part).await {
+        Ok(bytes) => Ok((bytes, part)),
+        Err(intake::Unread::Long) => Err(long),
+        Err(intake::Unread::Slow) => Err(Unread::Away(StatusCode::REQUEST_TIMEOUT, "the request came too slowly\n")),
+        Err(intake::Unread::Broken) => Err(Unread::Away(StatusCode::BAD_REQUEST, "the request broke off\n")),
+        Err(intake::Unread::Busy) => Err(Unread::Busy),
+    }
 }
 
 /// Packs an answer where that is wanted, and puts its head before it.
@@ -242,7 +239,7 @@ async fn finish(
 ) -> Response<Body> {
     let Answered { operation, fault, why, said } = answered;
     let pack = said.len() >= PACKED_MIN && wants_xpress(&head.headers);
-    let room = std::mem::replace(&mut asked.room, Room::new(&scans.answers));
+    let room = std::mem::replace(&mut asked.room, Room::new(scans.answers.of(asked.peer.remote.ip())));
     let bytes = match scans.work(move || room.kept_by(said.into_bytes(pack))).await {
         Ok(bytes) => bytes,
         Err(error) => {
@@ -254,7 +251,7 @@ async fn finish(
     let length = bytes.len() as u64;
     scans.counters.answered(operation, fault, length, begun.elapsed().as_secs_f64());
     log(&Line { asked: &asked, head, operation, status: code.as_u16(), fault, why: &why, sent: length, begun });
-    let mut response = Response::new(whole(bytes));
+    let mut response = Response::new(sending::body(bytes));
     *response.status_mut() = code;
     let headers = response.headers_mut();
     let control = if service == Face::Client { "private" } else { "private, max-age=0" };
@@ -269,7 +266,7 @@ async fn finish(
 }
 
 /// Whether a client names the encoding, and does not say that it wants none of it (RFC 9110, 12.5.3).
-fn wants_xpress(headers: &HeaderMap) -> bool {
+pub(in crate::serve) fn wants_xpress(headers: &HeaderMap) -> bool {
     let values = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|item| {
         let mut parts = item.split(';').map(str::trim);
@@ -294,24 +291,6 @@ fn away(code: StatusCode, text: &'static str) -> Response<Body> {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
-}
-
-/// Bytes in memory, in frames as long as a frame may be.
-struct Pieces(Bytes);
-
-impl Frames for Pieces {
-    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cut>>> {
-        let next = self.0.len().min(usize::try_from(WINDOW).unwrap_or(usize::MAX));
-        Poll::Ready((next > 0).then(|| Ok(self.0.split_to(next))))
-    }
-}
-
-fn whole(bytes: Bytes) -> Body {
-    let length = bytes.len() as u64;
-    if length <= WINDOW {
-        return Body::full(bytes);
-    }
-    Body::frames(length, Box::new(Pieces(bytes)))
 }
 
 /// What the log says of a request.

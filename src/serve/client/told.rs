@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
 use crate::base::time::Timestamp;
@@ -20,31 +21,47 @@ use crate::wire::soap::Version;
 use crate::wire::wusp::report::{Event, GetRequiredInventoryType, ReportEventBatch, ReportInventory};
 use crate::wire::wusp::{Method, answer};
 
-/// Events that are remembered of each endpoint: an agent sends a batch again at once where the answer was lost, and a batch has nine, or some
-/// dozens after an installation.
+/// Events that are remembered of each endpoint, or all of its last batch where that has more: an agent sends a batch again at once where
+/// the answer was lost, and a batch has nine, or some dozens after an installation.
 const EVENTS: usize = 64;
 
-/// Endpoints of which events are remembered: those of an hour of a large node; half a KB each at the most.
+/// Endpoints of which events are remembered: those of an hour of a large node.
 const ENDPOINTS: usize = 50_000;
 
+/// What is remembered of all of them, in numbers of events: half a KB for each. Of more the endpoints heard of longest ago go.
+const EVENTS_OF_ALL: u64 = (ENDPOINTS * EVENTS) as u64;
+
+type Numbers = Arc<Mutex<VecDeque<u64>>>;
+
+#[derive(Clone)]
+struct Many;
+
+impl Weighter<UpdateId, Numbers> for Many {
+    fn weight(&self, _: &UpdateId, numbers: &Numbers) -> u64 {
+        // What an endpoint without any costs is about that of one with the usual number.
+        numbers.lock().unwrap_or_else(PoisonError::into_inner).len().max(EVENTS) as u64
+    }
+}
+
 /// The events that each endpoint told lately, as numbers, the oldest first. None of them takes the place of another one's.
-pub(super) struct Lately(Cache<UpdateId, Arc<Mutex<VecDeque<u64>>>>);
+pub(super) struct Lately(Cache<UpdateId, Numbers, Many>);
 
 impl Default for Lately {
     fn default() -> Self {
-        Self(Cache::new(ENDPOINTS))
+        Self(Cache::with_weighter(ENDPOINTS, EVENTS_OF_ALL, Many))
     }
 }
 
 impl Lately {
     /// Those of the events that are new; from now on they are not.
     fn new_ones<'a>(&self, client: UpdateId, events: &'a [Event]) -> Vec<&'a Event> {
-        let known = self.0.get(&client).unwrap_or_else(|| {
-            let known = Arc::default();
-            self.0.insert(client, Arc::clone(&known));
-            known
+        let numbers = self.0.get(&client).unwrap_or_else(|| {
+            let numbers = Numbers::default();
+            self.0.insert(client, Arc::clone(&numbers));
+            numbers
         });
-        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        let max = events.len().max(EVENTS);
         let is_new = |event: &&Event| {
             let bytes = event.instance.bytes();
             let half = |part: Option<&[u8; 8]>| part.map_or(0, |part| u64::from_le_bytes(*part));
@@ -52,13 +69,19 @@ impl Lately {
             if known.contains(&id) {
                 return false;
             }
-            if known.len() >= EVENTS {
-                known.pop_front();
-            }
             known.push_back(id);
             true
         };
-        events.iter().filter(is_new).collect()
+        let fresh: Vec<&Event> = events.iter().filter(is_new).collect();
+        let over = known.len().saturating_sub(max);
+        known.drain(..over);
+        let is_changed = !fresh.is_empty();
+        drop(known);
+        if is_changed {
+            // It is weighed again.
+            self.0.insert(client, numbers);
+        }
+        fresh
     }
 }
 
@@ -98,7 +121,7 @@ impl Scans {
         let Some(client) = client else { return Ok(Said::Whole(answer::taken(version, method, true))) };
         let (scans, now) = (Arc::clone(self), self.now());
         // Lists of thousands of ids are read here.
-        let sifted = self.work(move || scans.sift(client, &request.events, now)).await?;
+        let sifted = self.work(move || scans.sift(client, &request, now)).await?;
         self.counters.events(sifted.fresh as u64, many.saturating_sub(sifted.fresh) as u64, unread as u64);
         for why in sifted.disbelieved {
             self.compliance.counters().disbelieved(why, 1);
@@ -111,11 +134,11 @@ impl Scans {
     }
 
     /// What events mean that a registered endpoint told of itself with a cookie of its own.
-    fn sift(&self, client: UpdateId, events: &[Event], now: Timestamp) -> Sifted {
-        let fresh = self.lately.new_ones(client, events);
+    fn sift(&self, client: UpdateId, request: &ReportEventBatch, now: Timestamp) -> Sifted {
+        let fresh = self.lately.new_ones(client, &request.events);
         let mut sifted = Sifted { told: Vec::new(), fresh: fresh.len(), disbelieved: Vec::new() };
         for event in fresh {
-            let understood = meaning(event, client, now);
+            let understood = meaning(event, client, request.now, now);
             tracing::debug!(
                 target: "scan",
                 endpoint = %client,
@@ -206,5 +229,8 @@ mod tests {
             new(2, &many);
         }
         assert_eq!([new(1, &batch), new(2, &batch)], [0, 40], "it floods its own place");
+        let long: Vec<Event> = (500..2_548).map(event).collect();
+        assert_eq!([new(1, &long), new(1, &long)], [2_048, 0], "a batch of any length that comes again");
+        assert_eq!([new(1, &batch), new(1, &batch)], [40, 0]);
     }
 }

@@ -91,7 +91,9 @@ fn tree(table: &impl ReadableTable<&'static Guid, &'static [u8]>) -> Result<Tree
     }
     let mut groups = Groups::new(nodes)
         .map_err(|error| Error::Row { what: format!("the groups of the store are no tree: {error}") })?;
-    freed.into_iter().for_each(|(group, at)| groups.free(group, at));
+    for (group, at) in freed {
+        groups.free(group, at);
+    }
     Ok(Tree { groups, moved, by })
 }
 

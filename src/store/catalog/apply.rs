@@ -272,6 +272,9 @@ impl Tables<'_> {
         {
             return Ok(Some("an upstream that could prove itself sent another document for this revision".into()));
         }
+        if let Some(why) = self.circle(&ready.update)? {
+            return Ok(Some(why));
+        }
         for file in files(&ready.update) {
             let Some(row) = self.file(&file.sha1)? else { continue };
             let sha256 = file.sha256.map(|sha256| *sha256.as_bytes());

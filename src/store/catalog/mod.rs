@@ -30,6 +30,7 @@ mod along;
 pub(crate) mod apply;
 mod asked;
 mod blobs;
+mod circle;
 pub(crate) mod decisions;
 pub(crate) mod facts;
 mod gone;

@@ -18,16 +18,18 @@ use redb::ReadTransaction;
 use crate::base::digest::{Digest, Sha1};
 use crate::model::filter;
 use crate::model::name::Name;
-use crate::model::policy::{Facts, Policy, Verdict, Wants, is_in_languages, is_read_in_parts, likeness};
+use crate::model::policy::{Facts, Mode, Policy, Verdict, Wants, Word, is_in_languages, is_read_in_parts, likeness};
 use crate::model::relations::{self, CLOSURE_MAX, Follow, Target};
-use crate::model::update::{File, Identity, Update, UpdateId};
+use crate::model::update::{File, Identity, Severity, Update, UpdateId};
 use crate::store::approvals::words::decision_for_files;
 use crate::store::catalog::asked::asked_in;
+use crate::store::catalog::decisions::row_in;
 use crate::store::catalog::facts::severity_of;
 use crate::store::catalog::look::{revision_in, row_of};
 use crate::store::catalog::pack::Dictionaries;
 use crate::store::catalog::tables::{
-    FILES, FileRow, IDENTITIES, IdKey, REVISIONS, SUPERSEDED, ShownRow, id_key, identity_key, read,
+    FILES, FileRow, Guid, IDENTITIES, IdKey, REVISIONS, SUPERSEDED, ShownRow, UPDATES, UpdateRow, id_key, identity_key,
+    of_id_key, read,
 };
 use crate::store::core::Core;
 use crate::store::entries;
@@ -199,15 +201,9 @@ fn weigh(
 ) -> Result<(Verdict, Option<Bundle>), Error> {
     let categories: Vec<UpdateId> = row.categories.iter().copied().map(UpdateId::new).collect();
     let decision = decision_for_files(tx, &row.id)?;
-    let superseded = match read(tx, SUPERSEDED)? {
-        Some(table) => {
-            let (from, to) = (id_key(&row.id, 0), id_key(&row.id, u32::MAX));
-            table.range::<&IdKey>(&from..=&to)?.next().transpose()?.is_some()
-        }
-        None => false,
-    };
+    let superseded = is_replaced(tx, &row.id)?;
     let facts = Facts {
-        severity: severity_of(row.severity)?,
+        severity: severity_in_effect(tx, sift, row, &categories)?,
         categories: &categories,
         in_filters: sift.filters.as_ref().is_none_or(|filters| filters.takes(categories.iter().copied())),
         refused: row.refused,
@@ -225,6 +221,49 @@ fn weigh(
     let (files, missing) = gather(tx, dictionaries, sift, root)?;
     let has_parts = files.iter().any(|file| file.in_parts);
     Ok((sift.policy.decide(&Facts { has_parts, ..facts }), Some((files, missing))))
+}
+
+/// Whether something that counts supersedes it. What a person declined does not: nobody gets it, so that it does the work of nothing.
+fn is_replaced(tx: &ReadTransaction, id: &Guid) -> Result<bool, Error> {
+    let Some(table) = read(tx, SUPERSEDED)? else { return Ok(false) };
+    for row in table.range::<&IdKey>(&id_key(id, 0)..=&id_key(id, u32::MAX))? {
+        let (_, number) = of_id_key(row?.0.value());
+        let is_declined = match row_of(tx, number)? {
+            Some(by) => row_in(tx, &by.id)?.is_some_and(|decision| decision.word == Word::Declined),
+            None => false,
+        };
+        if !is_declined {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// How severe it is for the policy: at least as severe as what it supersedes, which is not fetched any more, and the fix of which comes
+/// with it. Looked up where severity decides alone.
+fn severity_in_effect(
+    tx: &ReadTransaction,
+    sift: &Sift,
+    row: &ShownRow<'_>,
+    categories: &[UpdateId],
+) -> Result<Severity, Error> {
+    let own = severity_of(row.severity)?;
+    let choice = sift.policy.choice_for(categories);
+    if choice.mode != Mode::Severity || own >= choice.level || row.supersedes.is_empty() {
+        return Ok(own);
+    }
+    let (Some(updates), Some(revisions)) = (read(tx, UPDATES)?, read(tx, REVISIONS)?) else { return Ok(own) };
+    let mut most = own;
+    for id in &row.supersedes {
+        let Some(update) = updates.get(id)? else { continue };
+        let update: UpdateRow = decode("catalog-updates.1", update.value())?;
+        let Some(older) = revisions.get(update.current)? else { continue };
+        let older: ShownRow<'_> = decode("catalog-revisions.1", older.value())?;
+        if !older.refused {
+            most = most.max(severity_of(older.severity)?);
+        }
+    }
+    Ok(most)
 }
 
 /// Step 3.

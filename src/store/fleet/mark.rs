@@ -41,7 +41,10 @@ impl Mark {
                 let rows = tx.open_table(SHA256S)?;
                 let (from, to) = (sha256_key(&sha256, &[0; 20]), sha256_key(&sha256, &[255; 20]));
                 let mut found = rows.range::<&_>(&from..=&to)?;
-                only(found.next().transpose()?.map(|row| row.0.value().last_chunk().copied()), found.next().is_some())
+                only(
+                    found.next().transpose()?.and_then(|row| row.0.value().last_chunk().copied()),
+                    found.next().is_some(),
+                )
             }
             Self::Address(half) => {
                 let rows = tx.open_table(ADDRESSES)?;
@@ -52,7 +55,10 @@ impl Mark {
                 };
                 let (from, to) = (key(0), key(255));
                 let mut found = rows.range::<&_>(&from..=&to)?;
-                only(found.next().transpose()?.map(|row| row.0.value().last_chunk().copied()), found.next().is_some())
+                only(
+                    found.next().transpose()?.and_then(|row| row.0.value().last_chunk().copied()),
+                    found.next().is_some(),
+                )
             }
         };
         let Some(sha1) = sha1 else { return Ok(None) };
@@ -61,8 +67,8 @@ impl Mark {
 }
 
 /// The first one where there is no second.
-fn only(first: Option<Option<[u8; 20]>>, is_more: bool) -> Option<[u8; 20]> {
-    first.flatten().filter(|_| !is_more)
+fn only(first: Option<[u8; 20]>, is_more: bool) -> Option<[u8; 20]> {
+    first.filter(|_| !is_more)
 }
 
 #[cfg(test)]

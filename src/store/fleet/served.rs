@@ -241,13 +241,12 @@ fn write(tx: &WriteTransaction, batch: &[(IpAddr, Mark, Sum)], gathered: &Gather
             }
         }
         let Some(id) = who else { continue };
-        let file = match files.get(mark) {
-            Some(file) => *file,
-            None => {
-                let file = mark.file(tx)?.and_then(|sha1| sha1.first_chunk().copied());
-                files.insert(*mark, file);
-                file
-            }
+        let file = if let Some(file) = files.get(mark) {
+            *file
+        } else {
+            let file = mark.file(tx)?.and_then(|sha1| sha1.first_chunk().copied());
+            files.insert(*mark, file);
+            file
         };
         let Some(file) = file else { continue };
         if many > 1 {
@@ -259,7 +258,9 @@ fn write(tx: &WriteTransaction, batch: &[(IpAddr, Mark, Sum)], gathered: &Gather
     let mut rows = tx.open_table(SERVED)?;
     for (id, new) in own {
         let mut row = rows.get(&id)?.map(|row| ServedRow::of(row.value())).unwrap_or_default();
-        new.into_iter().for_each(|(file, sum)| row.add(file, sum));
+        for (file, sum) in new {
+            row.add(file, sum);
+        }
         rows.insert(&id, encode(&row)?.as_slice())?;
     }
     if shared.is_empty() {
@@ -269,7 +270,9 @@ fn write(tx: &WriteTransaction, batch: &[(IpAddr, Mark, Sum)], gathered: &Gather
     for (address, new) in shared {
         let address = address_bytes(address);
         let mut row = rows.get(&address)?.map(|row| ServedRow::of(row.value())).unwrap_or_default();
-        new.into_iter().for_each(|(file, sum)| row.add(file, sum));
+        for (file, sum) in new {
+            row.add(file, sum);
+        }
         rows.insert(&address, encode(&row)?.as_slice())?;
     }
     if rows.len()? > PLACES_MAX {

@@ -30,7 +30,7 @@ pub enum Error {
         /// When asking again makes sense, where it said so.
         retry_after: Option<Duration>,
     },
-    /// It refuses, and asking again will not help.
+    /// It refuses, and asking again at once will not help.
     #[error("{host} refuses {method}: {why}")]
     Refused {
         /// Who was asked.
@@ -39,6 +39,8 @@ pub enum Error {
         method: Method,
         /// Its fault or status, and what to do next.
         why: String,
+        /// It says so of a bad hour too, as while its database restarts: a later run may find it well.
+        may_pass: bool,
     },
     /// It gives out cookies and refuses them, again and again.
     #[error("{host} does not take the cookie that it gave for {method}: {why}")]
@@ -95,7 +97,8 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Unavailable { .. } | Self::Unauthorized { .. } | Self::Unusable { .. } | Self::NotKept { .. } => true,
-            Self::Config { .. } | Self::Refused { .. } | Self::ServerChanged { .. } => false,
+            Self::Refused { may_pass, .. } => *may_pass,
+            Self::Config { .. } | Self::ServerChanged { .. } => false,
         }
     }
 }

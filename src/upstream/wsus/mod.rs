@@ -288,6 +288,16 @@ impl Wsus {
         self.core.lane.set(if is { Class::Definitions } else { Class::Sync });
     }
 
+    /// Whether nothing may flow for a whole run now, and something may for definition updates.
+    pub fn is_paused_but_for_definitions(&self) -> bool {
+        self.is_paused() && !self.core.lane.would_be_paused(Class::Definitions)
+    }
+
+    /// Whether nothing may flow for a whole run now.
+    pub fn is_paused(&self) -> bool {
+        self.core.lane.would_be_paused(Class::Sync)
+    }
+
     /// A conversation begins for which a person waits, or nobody: what does not pass by itself is told a person within seconds, as long
     /// as the server has said nothing.
     pub fn begins(&self, attended: bool) {

@@ -179,7 +179,8 @@ impl<'a> Tries<'a> {
                 self.broke(true, false, None, why).await
             }
             Trouble::Path(Cause::Status(status)) => {
-                Err(self.refused(format!("it answered {status}; {}", hint(status))))
+                // An access rule, or a gateway on the way that is set up anew.
+                Err(self.refused_as(status == 403, format!("it answered {status}; {}", hint(status))))
             }
             Trouble::Path(cause @ Cause::ProxyCredentials { .. }) => Err(self.unavailable(cause.to_string(), None)),
             Trouble::Path(cause) => {
@@ -239,7 +240,7 @@ impl<'a> Tries<'a> {
             Reaction::BackOff if self.wait(None, &why).await => Ok(Step::Again),
             Reaction::BackOff => Err(self.unavailable(format!("{why}, again and again; try later"), None)),
             Reaction::Bisect => Ok(Step::Bisect),
-            Reaction::Restart | Reaction::Stop => Err(self.refused(why)),
+            Reaction::Restart | Reaction::Stop => Err(self.refused_as(may_pass(fault), why)),
         }
     }
 
@@ -281,7 +282,11 @@ impl<'a> Tries<'a> {
     }
 
     pub(super) fn refused(&self, why: String) -> Error {
-        Error::Refused { host: self.host(), method: self.method, why }
+        self.refused_as(false, why)
+    }
+
+    pub(super) fn refused_as(&self, may_pass: bool, why: String) -> Error {
+        Error::Refused { host: self.host(), method: self.method, why, may_pass }
     }
 
     pub(super) fn unusable(&self, why: String) -> Error {
@@ -297,6 +302,12 @@ impl Drop for Tries<'_> {
     fn drop(&mut self) {
         self.core.troubles.over(self.question);
     }
+}
+
+/// Whether a refusal that ends a run may be one of a bad hour: a service whose database restarts or takes too long says that something
+/// failed there, or says nothing but that it fails. MS-WSUSSS 2.2.9.3 ends the run for it, and says nothing of the next one.
+fn may_pass(fault: &Fault) -> bool {
+    fault.detail.as_ref().is_none_or(|detail| FaultCode::of(&detail.code) == Some(FaultCode::InternalServerError))
 }
 
 /// What to look at after a status.

@@ -68,6 +68,11 @@ impl Time {
     /// What stands for no time at all (MS-WSUSSS 3.1.4.10.3.5, 3.2.4.5).
     pub const NEVER: &'static str = "9999-12-31T23:59:59.9999999";
 
+    /// What stands for no time at all.
+    pub fn never() -> Self {
+        Self(Self::NEVER.to_owned())
+    }
+
     /// The text, as it came.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -341,10 +341,12 @@ async fn bytes_that_are_not_those_of_the_update_are_not_installed() {
     let mut other = whole.clone();
     other[1 << 20] ^= 1;
     let longer = file((1 << 20) + 10);
-    for (sent, why) in [(other, "does not have its SHA-1"), (longer, "came")] {
+    // One machine tells of failures in a list of their own, the other among what it needs.
+    for (sent, why, list) in [(other, "does not have its SHA-1", "g"), (longer, "came", "U")] {
+        let machine = (0..).map(Machine::new).find(|machine| machine.lists_all == (list == "g")).unwrap();
         let script = Script { action: "Install", file: whole.clone(), sent: Some(sent), ..Script::default() };
         let (server, script) = serve(script).await;
-        let mut agent = agent(server);
+        let mut agent = Agent::new(machine, server, common());
         agent.scan().await.unwrap();
         let done = agent.install().await;
         assert!(matches!(done.failed.as_slice(), [(_, told)] if told.contains(why)), "{:?}", done.failed);
@@ -352,7 +354,8 @@ async fn bytes_that_are_not_those_of_the_update_are_not_installed() {
         agent.report().await.unwrap();
         let asked = std::mem::take(&mut script.lock().unwrap().asked);
         let (_, body) = asked.last().unwrap();
-        assert!(body.contains("<EventID>161</EventID>") && body.contains(&format!("g={}", UPDATE.to_uppercase())));
+        assert!(body.contains("<EventID>161</EventID>"), "{body}");
+        assert!(body.contains(&format!("{list}={}", UPDATE.to_uppercase())), "{body}");
     }
 }
 

@@ -85,6 +85,27 @@ impl Kind for HostNames {
     }
 }
 
+/// Names of servers, or the ends of names behind `*`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Accounts(pub(crate) Vec<String>);
+
+impl Kind for Accounts {
+    const LIST: bool = true;
+    fn expected() -> String {
+        "names of servers, such as [\"wsus.site.example\", \"*.munich.example\"]".into()
+    }
+    fn read(raw: &Raw) -> Result<Self, String> {
+        let mut accounts = Vec::new();
+        for item in items(raw)? {
+            let (any, name) = item.strip_prefix("*.").map_or(("", item), |name| ("*.", name));
+            let one = Raw::List(vec![name.to_owned()]);
+            let names = HostNames::read(&one).map_err(|_| format!("{item:?} is none"))?.0;
+            accounts.extend(names.into_iter().map(|name| format!("{any}{name}")));
+        }
+        Ok(Self(accounts))
+    }
+}
+
 /// Entries of the allow-list, each in the form that the list takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct OriginEntries(pub(crate) Vec<String>);
@@ -250,8 +271,10 @@ mod tests {
     #[test]
     fn names_are_names() {
         assert_eq!(HostNames::read(&"Patches.Site.Example.".into()).unwrap().0, ["patches.site.example"]);
+        assert_eq!(Accounts::read(&"*.Munich.Example".into()).unwrap().0, ["*.munich.example"]);
         for wrong in ["http://x", "a b", "x:80", "a..b"] {
             assert!(HostNames::read(&wrong.into()).is_err(), "{wrong:?}");
+            assert!(Accounts::read(&format!("*.{wrong}").as_str().into()).is_err(), "{wrong:?}");
         }
     }
 }

@@ -112,7 +112,7 @@ pub(super) async fn work(
             held_back.append(&mut batch.refused);
             if in_a_row > REFUSED_IN_A_ROW_MAX {
                 let why = format!("{in_a_row} revisions in a row, each by itself; the last one: {why}");
-                return Err(Tries::new(core, Method::GetUpdateData).refused(why));
+                return Err(Tries::new(core, Method::GetUpdateData).refused_as(true, why));
             }
             if came > 0 {
                 core.proof.keep(&batch);

@@ -44,8 +44,20 @@ pub(super) struct Site {
 pub(super) struct Should {
     pub(super) scope: BTreeSet<Guid>,
     pub(super) install: BTreeSet<Guid>,
-    /// Of these, those with a deadline.
-    pub(super) deadlines: BTreeMap<Guid, String>,
+    /// Of these, those with a deadline, and whether a review kept it back, so that it is later by as long.
+    pub(super) deadlines: BTreeMap<Guid, (String, bool)>,
+}
+
+/// By how many milliseconds `told` is later than `said`, both `2090-03-01T18:00:00.607Z` or without the part of a second, on one day.
+pub(super) fn later(told: &str, said: &str) -> Option<u128> {
+    let (told, said) = (told.split_once('T')?, said.split_once('T')?);
+    let of_day = |time: &str| {
+        let (seconds, part) = time.trim_end_matches('Z').split_once('.').unwrap_or((time.trim_end_matches('Z'), "0"));
+        let of = |sum: Option<u128>, number: &str| Some(sum? * 60 + number.parse::<u128>().ok()?);
+        Some(seconds.split(':').fold(Some(0), of)? * 1000 + format!("{part:0<3}").parse::<u128>().ok()?)
+    };
+    (told.0 == said.0).then_some(())?;
+    of_day(told.1)?.checked_sub(of_day(said.1)?)
 }
 
 impl Site {
@@ -54,10 +66,15 @@ impl Site {
         way.iter().find_map(|whom| self.words.get(&(update, *whom)).copied())
     }
 
+    /// Whether somebody on the way up asks for a review.
+    fn asks(&self, way: &[Whom]) -> bool {
+        way.iter().any(|whom| self.asking.contains(whom))
+    }
+
     /// Whether the review lets what is approved take effect.
     fn lets(&self, update: Guid, way: &[Whom]) -> bool {
         let is = |all: &BTreeSet<Whom>| way.iter().any(|whom| all.contains(whom));
-        !is(&self.asking)
+        !self.asks(way)
             || match self.reviews.get(&update) {
                 None => false,
                 Some(Review::InTest) => is(&self.testing),
@@ -80,7 +97,7 @@ impl Site {
             should.scope.insert(id);
             if update.eula.is_none_or(|eula| self.accepted.contains(&eula)) {
                 should.install.insert(id);
-                should.deadlines.extend(deadline.map(|time| (id, time.to_owned())));
+                should.deadlines.extend(deadline.map(|time| (id, (time.to_owned(), self.asks(way)))));
             }
         }
         should

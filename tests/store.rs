@@ -370,6 +370,37 @@ async fn a_sha1_that_is_published_later_proves_what_is_read_once_more() {
 }
 
 #[tokio::test]
+async fn what_is_read_once_more_counts_as_left_to_hash() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultDisk::new(dir.path());
+    let (store, _) = Store::open_with(config(dir.path()), Arc::new(disk.clone()), Hand::new(), &disk.medium()).unwrap();
+    let content = bytes(1, 200_000);
+    let draft = store.start_draft(spec(&url("a"), &content, None)).await.unwrap();
+    fill(&draft, &content).await.unwrap();
+    while draft.hashed() < 200_000 {
+        tokio::task::yield_now().await;
+    }
+    // Only now it is told that a SHA-1 has to prove it.
+    store.expect(&url("a"), Published::one(Digest::Sha1(sha1_of(&content)), Authority::Catalog), vec![]).await.unwrap();
+    disk.set_faults(fault_disk::Faults { read_waits: Some(dir.path().join("drafts")), ..Default::default() });
+    disk.read_gate.shut();
+    let draft = Arc::new(draft);
+    let proving = tokio::spawn({
+        let draft = Arc::clone(&draft);
+        async move { draft.prove().await }
+    });
+    disk.read_gate.arrival().await;
+    assert_eq!(draft.hashed(), 0, "who waits for the proof is told how far it is");
+    disk.read_gate.open_up();
+    let proved = proving.await.unwrap().unwrap();
+    assert_eq!(draft.hashed(), 200_000);
+    let found = draft.publish(proved, vec![]).await.unwrap();
+    assert_eq!(found.held.payload().class, Class::Proven);
+    drop((draft, found));
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
 async fn the_strongest_claim_proves_by_a_sha1_that_was_looked_at() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = open(dir.path());

@@ -93,25 +93,29 @@ impl Gates {
         self.line(host, self.limit, class)
     }
 
-    fn line(&self, host: &str, limit: usize, class: Class) -> oneshot::Receiver<Permit> {
-        let gate = {
-            let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-            // Gates at rest cost memory only: they go when there are many.
-            if hosts.len() >= super::config::MEMORY_MAX {
-                hosts.retain(|_, gate| gate.lock().free < gate.limit);
-            }
-            let fresh = || {
-                let state = Mutex::new(State {
-                    free: limit,
-                    resting: 0,
-                    demand: VecDeque::new(),
-                    ahead: VecDeque::new(),
-                    rest: VecDeque::new(),
-                });
-                Arc::new(Gate { host: host.to_owned(), limit, state })
-            };
-            Arc::clone(hosts.entry(host.to_owned()).or_insert_with(fresh))
+    /// The one gate of a host for as long as anybody has it: whoever stands in line or is inside.
+    fn gate(&self, host: &str, limit: usize) -> Arc<Gate> {
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        // Gates at rest cost memory only: they go when there are many. One that somebody has just been given is not at rest,
+        // though nobody is inside yet: a second one beside it would let twice as many in.
+        if hosts.len() >= super::config::MEMORY_MAX {
+            hosts.retain(|_, gate| Arc::strong_count(gate) > 1);
+        }
+        let fresh = || {
+            let state = Mutex::new(State {
+                free: limit,
+                resting: 0,
+                demand: VecDeque::new(),
+                ahead: VecDeque::new(),
+                rest: VecDeque::new(),
+            });
+            Arc::new(Gate { host: host.to_owned(), limit, state })
         };
+        Arc::clone(hosts.entry(host.to_owned()).or_insert_with(fresh))
+    }
+
+    fn line(&self, host: &str, limit: usize, class: Class) -> oneshot::Receiver<Permit> {
+        let gate = self.gate(host, limit);
         let (sender, receiver) = oneshot::channel();
         {
             let mut state = gate.lock();
@@ -153,6 +157,14 @@ impl Permit {
     /// Whether it is for this host.
     pub(super) fn is_for(&self, host: &str) -> bool {
         self.gate.as_ref().is_some_and(|gate| gate.host == host)
+    }
+
+    /// Does `work` over the connection that this stands for. All that `work` has, the connection with it, is let go of before
+    /// the next one is let in: else that one could open another connection beside it.
+    pub(super) async fn during<T>(self, work: impl Future<Output = T>) -> T {
+        let done = work.await;
+        drop(self);
+        done
     }
 }
 
@@ -254,6 +266,50 @@ mod tests {
         }
         drop(held);
         assert!(demand[0].try_recv().is_ok(), "who stayed is still the first");
+    }
+
+    /// What a connection is to the test: it looks, when it is let go of, whether somebody was let in already.
+    struct Connection(oneshot::Receiver<Permit>, Arc<Mutex<Option<bool>>>);
+
+    impl Drop for Connection {
+        fn drop(&mut self) {
+            *self.1.lock().unwrap() = Some(self.0.try_recv().is_ok());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_let_go_of_before_the_next_one_is_let_in() {
+        let gates = Gates::new(1);
+        for cut_short in [false, true] {
+            let permit = gates.enter("a", Class::Demand).await.unwrap();
+            let looked = Arc::default();
+            let connection = Connection(gates.enter("a", Class::Demand), Arc::clone(&looked));
+            let mut work = Box::pin(permit.during(async move {
+                let _connection = connection;
+                tokio::task::yield_now().await;
+            }));
+            if cut_short {
+                assert!(std::future::poll_fn(|cx| std::task::Poll::Ready(work.as_mut().poll(cx).is_pending())).await);
+                drop(work);
+            } else {
+                work.await;
+            }
+            assert_eq!(*looked.lock().unwrap(), Some(false));
+        }
+    }
+
+    #[test]
+    fn a_gate_is_not_forgotten_between_look_up_and_line() {
+        let gates = Gates::new(1);
+        let found = gates.gate("a", 1);
+        let inside = gates.enter("b", Class::Demand).try_recv().unwrap();
+        let inner = Arc::clone(&gates.hosts.lock().unwrap()["b"]);
+        for at in 0..=super::super::config::MEMORY_MAX {
+            drop(gates.enter(&format!("host {at}"), Class::Demand));
+        }
+        assert!(gates.hosts.lock().unwrap().len() < super::super::config::MEMORY_MAX, "who is at rest has gone");
+        assert!(Arc::ptr_eq(&found, &gates.gate("a", 1)) && Arc::ptr_eq(&inner, &gates.gate("b", 1)));
+        drop(inside);
     }
 
     #[tokio::test]

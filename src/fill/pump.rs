@@ -87,7 +87,11 @@ impl Pump {
     }
 
     /// Writes a body that carries `span`. Bytes that are in already are not written again.
-    pub(super) async fn pour(self, span: Span, mut body: Body, permit: Permit) -> Pumped {
+    pub(super) async fn pour(self, span: Span, body: Body, permit: Permit) -> Pumped {
+        permit.during(self.poured(span, body)).await
+    }
+
+    async fn poured(self, span: Span, mut body: Body) -> Pumped {
         body.keep_to(&self.shared.lane);
         // One of which nothing could be kept goes on: see `Owner::choose_lane`.
         let may_pause = !must_be_one_answer(&self.pinned);
@@ -96,16 +100,14 @@ impl Pump {
         let writer = self.write(span, arrived);
         tokio::pin!(reader, writer);
         let mut reading = true;
-        let pumped = loop {
+        loop {
             tokio::select! {
                 biased;
                 pumped = &mut writer => break pumped,
                 () = &mut reader, if reading => reading = false,
                 () = self.shared.lane.paused(), if may_pause => break Pumped::Cut,
             }
-        };
-        drop(permit);
-        pumped
+        }
     }
 
     async fn write(&self, span: Span, mut arrived: mpsc::Receiver<Result<Bytes, upstream::Error>>) -> Pumped {

@@ -6,10 +6,12 @@
 //!
 //! What hyper has been handed has not left: it waits in hyper's queue (HTTP/1) or for the stream's window (HTTP/2). So
 //! what is handed over is a [`Slice`], which hyper advances by what its transport took; the answer has ended when the
-//! body and all of its slices are gone.
+//! body and all of its slices are gone. While many bytes are in slices the body gives no more (`outflow`).
 //!
-//! Where the bandwidth is limited, a frame is handed over grain by grain, each when its turn has come. Then the answer waits
-//! for us and not for the client.
+//! A frame is asked for when it can be sent, and no longer than that: [`FRAME_SLOW`] where the client is not known to be
+//! fast, and where the bandwidth is limited as much as has been granted. So what a source says of its bytes, as that they are in
+//! memory, holds when they are used, and nothing lies here and waits. While a turn has not come the answer waits for us and not
+//! for the client.
 
 use std::fmt;
 use std::io::IoSlice;
@@ -17,7 +19,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -28,6 +30,7 @@ use hyper::body::Incoming;
 use crate::base::limits::WINDOW;
 use crate::net::counters::Counters;
 use crate::net::error::Error;
+use crate::net::outflow::Outflow;
 use crate::net::pulse::Visit;
 use crate::pace::{Flow, Governor};
 
@@ -38,9 +41,17 @@ pub struct Cut(pub String);
 
 /// A source of frames. An implementation is a small state machine: a future per frame would allocate per frame.
 pub trait Frames: Send {
-    /// The next frame, at most [`WINDOW`] long; `None` at the end. Not asked again after `None` or an error.
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cut>>>;
+    /// The next frame, at most `most` bytes long, which are at least 1 and at most [`WINDOW`]; `None` at the end. It goes out at
+    /// once. Not asked again after `None` or an error.
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>, most: usize) -> Poll<Option<Result<Bytes, Cut>>>;
 }
+
+/// How long a frame is for a client that is not known to be fast: what the kernel takes unsent from such a one
+/// ([`crate::net::Config::unsent_bytes_max`]), so that no more of a frame is left over for later than that.
+pub(crate) const FRAME_SLOW: usize = 128 << 10;
+
+/// And for one that is.
+const FRAME: usize = WINDOW as usize;
 
 /// What a response carries. Frames are at most [`WINDOW`] long.
 pub struct Body {
@@ -54,8 +65,8 @@ pub struct Body {
     track: Option<Track>,
     /// Asked before bytes are handed over.
     flow: Option<Flow>,
-    /// Of a frame, what waits for its turn.
-    parked: Bytes,
+    /// Bytes that may go and have not.
+    granted: usize,
     for_node: bool,
 }
 
@@ -83,6 +94,7 @@ struct Passage {
     handed: AtomicU64,
     /// Whether the body gave all that it was to give; told when it is gone.
     complete: AtomicBool,
+    outflow: Outflow,
     /// The request is under way until then.
     visit: OnceLock<Arc<Visit>>,
     done: Mutex<Option<Done>>,
@@ -104,7 +116,16 @@ impl Drop for Passage {
 /// Bytes of a body on their way to the socket.
 pub struct Slice {
     bytes: Bytes,
+    /// Its length at first: what it lies in is there until all of it has left.
+    frame: u64,
     passage: Arc<Passage>,
+}
+
+impl Drop for Slice {
+    fn drop(&mut self) {
+        drop(std::mem::take(&mut self.bytes));
+        self.passage.outflow.gone(self.frame);
+    }
 }
 
 impl Buf for Slice {
@@ -178,7 +199,7 @@ impl Body {
             passage: Arc::default(),
             track: None,
             flow: None,
-            parked: Bytes::new(),
+            granted: 0,
             for_node: false,
         }
     }
@@ -230,21 +251,24 @@ impl Body {
         }
     }
 
-    /// As much of `frame` as may go now; the rest is parked.
-    fn poll_turn(&mut self, cx: &mut Context<'_>, mut frame: Bytes) -> Poll<Bytes> {
-        let Some(flow) = self.flow.as_mut().filter(|flow| !flow.is_free()) else { return Poll::Ready(frame) };
-        match flow.poll_take(cx, frame.len() as u64) {
-            Poll::Ready(granted) => {
-                let len = usize::try_from(granted).unwrap_or(usize::MAX).min(frame.len());
-                let now = frame.split_to(len);
-                self.parked = frame;
-                Poll::Ready(now)
-            }
-            Poll::Pending => {
-                self.parked = frame;
-                Poll::Pending
-            }
+    /// How long the next frame may be, once its turn has come.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
+        // What is in memory anyway is not cut.
+        let is_cut = match (&self.source, &self.track) {
+            (Source::Frames(_), Some(track)) => !track.visit.pulse().is_roomy(),
+            _ => false,
+        };
+        let most = if is_cut { FRAME_SLOW } else { FRAME };
+        let Some(flow) = self.flow.as_mut().filter(|flow| !flow.is_free()) else {
+            self.granted = 0;
+            return Poll::Ready(most);
+        };
+        if self.granted == 0 {
+            let want = self.left.map_or(most as u64, |left| left.min(most as u64));
+            let granted = ready!(flow.poll_take(cx, want));
+            self.granted = usize::try_from(granted).unwrap_or(usize::MAX).max(1);
         }
+        Poll::Ready(most.min(self.granted))
     }
 
     fn set_ours(&self, ours: bool) {
@@ -263,10 +287,12 @@ impl Body {
             *left = rest;
         }
         self.sent += len;
+        self.granted = self.granted.saturating_sub(frame.len());
         if self.left == Some(0) {
             self.state = State::Whole;
         }
-        Ok(Frame::data(Slice { bytes: frame, passage: Arc::clone(&self.passage) }))
+        self.passage.outflow.leaves(len);
+        Ok(Frame::data(Slice { bytes: frame, frame: len, passage: Arc::clone(&self.passage) }))
     }
 
     fn fail(&mut self, cut: Cut) -> Cut {
@@ -291,13 +317,16 @@ impl http_body::Body for Body {
         if body.state != State::Open {
             return Poll::Ready(None);
         }
-        let next = match &mut body.source {
-            _ if !body.parked.is_empty() => Poll::Ready(Some(Ok(std::mem::take(&mut body.parked)))),
-            Source::Memory(bytes) => {
-                let window = usize::try_from(WINDOW).unwrap_or(usize::MAX);
-                Poll::Ready(Some(Ok(bytes.split_to(bytes.len().min(window)))))
-            }
-            Source::Frames(frames) => frames.as_mut().poll_next(cx),
+        if body.passage.outflow.poll_room(cx).is_pending() {
+            body.set_ours(false);
+            return Poll::Pending;
+        }
+        let next = match body.poll_turn(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(most) => match &mut body.source {
+                Source::Memory(bytes) => Poll::Ready(Some(Ok(bytes.split_to(bytes.len().min(most))))),
+                Source::Frames(frames) => frames.as_mut().poll_next(cx, most),
+            },
         };
         let next = match next {
             Poll::Ready(Some(Ok(frame))) if frame.is_empty() => {
@@ -305,11 +334,10 @@ impl http_body::Body for Body {
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
-            Poll::Ready(Some(Ok(frame))) => body.poll_turn(cx, frame).map(|frame| Some(Ok(frame))),
             next => next,
         };
         body.set_ours(next.is_pending());
-        Poll::Ready(match std::task::ready!(next) {
+        Poll::Ready(match ready!(next) {
             Some(Ok(frame)) => Some(body.give(frame)),
             Some(Err(cut)) => Some(Err(body.fail(cut))),
             None => match body.left {
@@ -367,7 +395,7 @@ mod tests {
     struct List(Vec<Result<Bytes, Cut>>);
 
     impl Frames for List {
-        fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cut>>> {
+        fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>, _: usize) -> Poll<Option<Result<Bytes, Cut>>> {
             Poll::Ready((!self.0.is_empty()).then(|| self.0.remove(0)))
         }
     }
@@ -401,6 +429,60 @@ mod tests {
         drop(body);
         let told = told.lock().unwrap().clone();
         (bytes, cut, told)
+    }
+
+    /// As long as it may be each time.
+    struct Greedy(Arc<AtomicU64>);
+
+    impl Frames for Greedy {
+        fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>, most: usize) -> Poll<Option<Result<Bytes, Cut>>> {
+            self.0.fetch_add(most as u64, ORDER);
+            Poll::Ready(Some(Ok(Bytes::from(vec![0; most]))))
+        }
+    }
+
+    /// The length of the next frame, which is gone at once.
+    fn next_len(body: &mut Pin<Box<Body>>) -> Option<u64> {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        match body.as_mut().poll_frame(&mut cx) {
+            Poll::Ready(Some(frame)) => Some(frame.unwrap().into_data().unwrap().remaining() as u64),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn frames_are_short_until_the_client_is_known_to_be_fast() {
+        let (pulse, pulled) = (Arc::new(crate::net::pulse::Pulse::default()), Arc::new(AtomicU64::new(0)));
+        let mut body = Body::frames(1 << 30, Box::new(Greedy(pulled)));
+        body.track(Visit::begin(pulse.clone()), Counters::default(), false);
+        let mut body = Box::pin(body);
+        assert_eq!(next_len(&mut body), Some(FRAME_SLOW as u64));
+        pulse.set_roomy(true);
+        assert_eq!(next_len(&mut body), Some(WINDOW));
+        pulse.set_roomy(false);
+        assert_eq!(next_len(&mut body), Some(FRAME_SLOW as u64));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_asked_for_before_its_turn_has_come() {
+        let client = IpAddr::from([192, 0, 2, 1]);
+        let rules = crate::pace::Config::default().with(crate::pace::Class::Clients, &["32 kbit/s"]).unwrap();
+        let governor = Governor::new(rules, Arc::new(crate::base::time::SystemClock));
+        let driver = tokio::spawn(governor.clone().run(tokio_util::sync::CancellationToken::new()));
+        while governor.to_client(client).is_free() {
+            tokio::task::yield_now().await;
+        }
+        let pulled = Arc::new(AtomicU64::new(0));
+        let mut body = Body::frames(1 << 30, Box::new(Greedy(pulled.clone())));
+        body.keep_pace(&governor, client);
+        let (mut body, mut sent) = (Box::pin(body), 0);
+        while let Some(len) = next_len(&mut body) {
+            sent += len;
+            assert_eq!(pulled.load(ORDER), sent);
+        }
+        assert!((1..WINDOW).contains(&sent), "{sent}");
+        assert_eq!(pulled.load(ORDER), sent, "what waits for its turn was not asked for");
+        driver.abort();
     }
 
     #[test]

@@ -43,6 +43,13 @@ const HEAD_READ: usize = 4;
 /// How many header fields the HTTP/1 library takes where nobody says how many.
 const HEADERS_USUAL: usize = 100;
 
+/// What the HTTP/1 library reads of a head or a body before somebody wants it, and what it queues of answers before it sends
+/// them. Its own 408 KiB are what a client could make every connection hold; the longest head fits with as much again.
+const HTTP1_BUFFER: usize = 128 << 10;
+
+/// What the HTTP/2 library queues of a stream. Each stream of a client that opens its windows and reads nothing holds that.
+const HTTP2_STREAM_BUFFER: usize = 64 << 10;
+
 /// What HTTP/2 counts for a field beside its bytes (RFC 9113, 6.5.2).
 const FIELD_BYTES: usize = 32;
 
@@ -118,7 +125,7 @@ fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-async fn serve_http1<S>(
+pub(super) async fn serve_http1<S>(
     stream: S,
     peer: Peer,
     shown: Option<ClientCertificate>,
@@ -141,13 +148,14 @@ async fn serve_http1<S>(
         .timer(TokioTimer::new())
         .header_read_timeout(config.idle_max + config.header_read_max)
         .max_header_size(config.header_bytes_max)
+        .max_buf_size(HTTP1_BUFFER.max(config.header_bytes_max.saturating_mul(2)))
         .keep_alive(true)
         .serve_connection(TokioIo::new(stream), door);
     watch(connection, Watch::new(&config, true, Instant::now(), &pulse.sample()), config.tick(), peer, shared, &pulse)
         .await;
 }
 
-async fn serve_http2<S>(
+pub(super) async fn serve_http2<S>(
     stream: S,
     peer: Peer,
     shown: Option<ClientCertificate>,
@@ -165,6 +173,7 @@ async fn serve_http2<S>(
     let connection = http2::Builder::new(Streams { drain: shared.drain.clone(), over })
         .timer(TokioTimer::new())
         .max_concurrent_streams(config.streams_max)
+        .max_send_buf_size(HTTP2_STREAM_BUFFER)
         .max_header_list_size(u32::try_from(config.header_bytes_max.saturating_mul(HEAD_READ)).unwrap_or(u32::MAX))
         .serve_connection(TokioIo::new(stream), door);
     watch(connection, Watch::new(&config, false, Instant::now(), &pulse.sample()), config.tick(), peer, shared, &pulse)

@@ -8,7 +8,8 @@
 //! 4. [`tls`] shakes hands where the listener is a TLS one; ALPN chooses HTTP/2 or HTTP/1.1.
 //! 5. [`connection`] lets hyper read requests, gives each to the [`Handler`] and judges by the pulse whether the client
 //!    is idle or too slow.
-//! 6. [`body`] hands the answer's bytes on, window by window, and cuts the connection rather than end short.
+//! 6. [`body`] hands the answer's bytes on, window by window and only while few of them are out (`outflow`), and cuts the
+//!    connection rather than end short.
 //! 7. [`drain`] ends it all within a grace period: no new connections, idle ones closed, the rest finished or cut.
 //!
 //! What holds: a response with a length never ends well with fewer bytes; mapped bytes go to the socket without a copy
@@ -25,6 +26,7 @@ pub mod drain;
 pub mod error;
 pub mod guard;
 pub mod listen;
+mod outflow;
 pub mod pulse;
 pub mod tls;
 pub mod told;

@@ -73,6 +73,11 @@ impl Pulse {
         self.roomy.store(roomy, ORDER);
     }
 
+    /// Whether the client reads fast, so that the kernel takes much unsent.
+    pub(crate) fn is_roomy(&self) -> bool {
+        self.roomy.load(ORDER)
+    }
+
     /// The socket is to be closed by a reset: the client is not to take what it has got for whole, or does not take
     /// what it should and must not keep the kernel's memory.
     pub(crate) fn demand_reset(&self) {

@@ -1,11 +1,13 @@
 //! The one task of the governor: it serves the lines, sees which rules are in force, lets the background give way, and when
 //! it ends lets everyone through.
 
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::pace::state::InForce;
 use crate::pace::{Class, Governor, Guarded, Limit, ORDER};
 
 /// The driver sleeps at least so long: finer timers wake the machine for grains that can go together, and buckets hold
@@ -44,13 +46,18 @@ impl Governor {
     fn round(&self) -> Duration {
         let (now, wall) = (self.now(), self.inner.clock.now());
         let mut woken = Vec::new();
+        let changed = {
+            let guarded = self.lock();
+            let due = guarded.next.is_some_and(|next| wall >= next);
+            // A clock that was put back is in another window, too.
+            (due || wall < guarded.looked).then(|| Arc::clone(guarded.state.config()))
+        };
+        let found = changed.map(|config| InForce::of(&config, wall));
         let mut guarded = self.lock();
-        let due = guarded.next.is_some_and(|next| wall >= next);
-        // A clock that was put back is in another window, too.
-        if due || wall < guarded.looked {
-            self.look(&mut guarded, now, &mut woken);
+        match found {
+            Some(found) => self.look(&mut guarded, found, now, &mut woken),
+            None => guarded.looked = guarded.looked.max(wall),
         }
-        guarded.looked = wall;
         if self.inner.lanes_changed.swap(false, ORDER) {
             guarded.state.change_lanes(now, &mut woken);
         }
@@ -101,14 +108,13 @@ impl Governor {
         self.inner.background.swap(background, ORDER) != background || guarded.delay.cap().is_some()
     }
 
-    /// Sees which rules are in force.
-    pub(super) fn look(&self, guarded: &mut Guarded, now: Duration, woken: &mut Vec<Waker>) {
-        if !guarded.running {
+    /// Puts the rules in force that were found to be, unless there are others by now.
+    pub(super) fn look(&self, guarded: &mut Guarded, found: InForce, now: Duration, woken: &mut Vec<Waker>) {
+        if !guarded.running || !Arc::ptr_eq(&found.config, guarded.state.config()) {
             return;
         }
-        let wall = self.inner.clock.now();
-        guarded.next = guarded.state.look_at_the_clock(wall, now, woken);
-        guarded.looked = wall;
+        (guarded.next, guarded.looked) = (found.next, found.wall);
+        guarded.state.put_in_force(found, now, woken);
         for class in Class::ALL {
             let rate = match guarded.state.standing(class).limit {
                 Limit::Unlimited => -1,
@@ -135,10 +141,16 @@ struct Running<'a>(&'a Governor);
 impl<'a> Running<'a> {
     fn begin(governor: &'a Governor) -> Self {
         let (now, mut woken) = (governor.now(), Vec::new());
+        let config = {
+            let mut guarded = governor.lock();
+            // From here on who puts other rules in puts them in force.
+            guarded.running = true;
+            governor.inner.gives_way.store(guarded.state.config().give_way, ORDER);
+            Arc::clone(guarded.state.config())
+        };
+        let found = InForce::of(&config, governor.inner.clock.now());
         let mut guarded = governor.lock();
-        guarded.running = true;
-        governor.inner.gives_way.store(guarded.state.config().give_way, ORDER);
-        governor.look(&mut guarded, now, &mut woken);
+        governor.look(&mut guarded, found, now, &mut woken);
         drop(guarded);
         woken.into_iter().for_each(Waker::wake);
         Self(governor)

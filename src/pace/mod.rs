@@ -63,7 +63,7 @@ pub use self::zone::Zone;
 use crate::base::time::{Clock, SystemClock, Timestamp};
 use crate::pace::delay::Delay;
 use crate::pace::report::{ClassReport, NetworkReport};
-use crate::pace::state::State;
+use crate::pace::state::{InForce, State};
 use crate::pace::ticket::Who;
 
 // Hints that are right soon: whoever acts on one looks again under the lock.
@@ -143,10 +143,11 @@ impl Governor {
     pub fn set_config(&self, config: Config) {
         let now = self.now();
         let mut woken = Vec::new();
+        let found = InForce::of(&Arc::new(config), self.inner.clock.now());
         let mut guarded = self.lock();
-        self.inner.gives_way.store(config.give_way && guarded.running, ORDER);
-        guarded.state.set_config(Arc::new(config));
-        self.look(&mut guarded, now, &mut woken);
+        self.inner.gives_way.store(found.config.give_way && guarded.running, ORDER);
+        guarded.state.set_config(Arc::clone(&found.config));
+        self.look(&mut guarded, found, now, &mut woken);
         drop(guarded);
         woken.into_iter().for_each(Waker::wake);
         self.inner.kick.notify_one();
@@ -200,15 +201,19 @@ impl Governor {
     /// What is in force now, why, and until when.
     pub fn report(&self) -> Report {
         let now = self.inner.clock.now();
-        let guarded = self.lock();
-        let (state, config) = (&guarded.state, guarded.state.config());
+        // What the rules say is found out without the lock, which every limited answer takes for each grain.
+        let (config, waits, parts, gives_way_to) = {
+            let guarded = self.lock();
+            let state = &guarded.state;
+            let waits = Class::ALL.map(|class| state.waiting(class));
+            (Arc::clone(state.config()), waits, state.parts(), guarded.delay.cap())
+        };
         let classes = Class::ALL.map(|class| ClassReport {
             class,
             standing: config.class(class).standing(&config.zone, now),
-            waiting: state.waiting(class),
+            waiting: waits[class.index()],
             bytes: self.inner.counters.bytes(class),
         });
-        let parts = state.parts();
         let network = |(at, rule): (usize, &network::NetworkRule)| {
             let (parts, waiting) = parts.get(&at).copied().unwrap_or_default();
             let standing = rule.schedule.standing(&config.zone, now);
@@ -220,7 +225,7 @@ impl Governor {
             classes: classes.into(),
             networks: config.networks.iter().enumerate().map(network).collect(),
             give_way: config.give_way,
-            gives_way_to: guarded.delay.cap(),
+            gives_way_to,
         }
     }
 

@@ -16,6 +16,7 @@ use crate::pace::config::Config;
 use crate::pace::gate::{Gate, Place};
 use crate::pace::gates::Gates;
 use crate::pace::limit::Limit;
+use crate::pace::network::NetworkRule;
 use crate::pace::schedule::Standing;
 use crate::pace::ticket::{Part, Path, Stage, Ticket, Who};
 
@@ -25,6 +26,34 @@ pub(super) const PARTS_MAX: usize = 4096;
 
 /// A network's bucket that nobody has used for so long is forgotten; it is full by then.
 const PART_IDLE: Duration = Duration::from_secs(30);
+
+/// How often parts at rest are looked for where there is room for no more of them.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// What the rules say at one time. To find that out takes the longer the more rules there are, up to tens of milliseconds: it is
+/// made where nobody waits for it, and then put in force.
+#[derive(Debug)]
+pub(super) struct InForce {
+    /// Whose rules these are.
+    pub(super) config: Arc<Config>,
+    /// When.
+    pub(super) wall: Timestamp,
+    classes: [Standing; Class::ALL.len()],
+    networks: Vec<Standing>,
+    /// When that changes.
+    pub(super) next: Option<Timestamp>,
+}
+
+impl InForce {
+    /// Under `config` at `wall`.
+    pub(super) fn of(config: &Arc<Config>, wall: Timestamp) -> Self {
+        let classes = Class::ALL.map(|class| config.class(class).standing(&config.zone, wall));
+        let network = |rule: &NetworkRule| rule.schedule.standing(&config.zone, wall);
+        let networks: Vec<Standing> = config.networks.iter().map(network).collect();
+        let next = classes.iter().chain(&networks).filter_map(|standing| standing.until).min();
+        Self { config: Arc::clone(config), wall, classes, networks, next }
+    }
+}
 
 /// See the head of this file.
 #[derive(Debug)]
@@ -40,6 +69,8 @@ pub(super) struct State {
     homeless: BTreeSet<u64>,
     tickets: HashMap<u64, Ticket>,
     next: u64,
+    /// When it was last made room for parts.
+    swept: Option<Duration>,
 }
 
 impl State {
@@ -55,6 +86,7 @@ impl State {
             homeless: BTreeSet::new(),
             tickets: HashMap::new(),
             next: 0,
+            swept: None,
         }
     }
 
@@ -88,7 +120,7 @@ impl State {
         parts
     }
 
-    /// Takes other rules. They hold from the next [`State::look_at_the_clock`] on, which must follow at once.
+    /// Takes other rules. They hold from the next [`State::put_in_force`] on, which must follow at once.
     pub(super) fn set_config(&mut self, config: Arc<Config>) {
         if self.config.networks != config.networks {
             self.parts_limits.clear();
@@ -108,33 +140,17 @@ impl State {
         self.config = config;
     }
 
-    /// Sees which rules are in force at `wall`, and when that changes next.
-    pub(super) fn look_at_the_clock(
-        &mut self,
-        wall: Timestamp,
-        now: Duration,
-        woken: &mut Vec<Waker>,
-    ) -> Option<Timestamp> {
-        let config = Arc::clone(&self.config);
-        let mut next: Option<Timestamp> = None;
-        let mut soonest = |standing: &Standing| {
-            next = [next, standing.until].into_iter().flatten().min();
-        };
-        for class in Class::ALL {
-            let standing = config.class(class).standing(&config.zone, wall);
-            soonest(&standing);
-            self.gates.classes[class.index()].set(standing.limit, now);
-            self.standings[class.index()] = standing;
+    /// Puts in force what the rules say. Where they are no longer those of this state, nothing happens: whoever replaced them
+    /// put in force what the new ones say.
+    pub(super) fn put_in_force(&mut self, found: InForce, now: Duration, woken: &mut Vec<Waker>) {
+        if !Arc::ptr_eq(&found.config, &self.config) {
+            return;
         }
-        self.parts_limits = config
-            .networks
-            .iter()
-            .map(|rule| {
-                let standing = rule.schedule.standing(&config.zone, wall);
-                soonest(&standing);
-                standing
-            })
-            .collect();
+        for class in Class::ALL {
+            self.gates.classes[class.index()].set(found.classes[class.index()].limit, now);
+        }
+        self.standings = found.classes;
+        self.parts_limits = found.networks;
         for ((rule, _), gate) in &mut self.gates.parts {
             let limit = self.parts_limits.get(*rule).map_or(Limit::Unlimited, |standing| standing.limit);
             gate.set(limit, now);
@@ -142,7 +158,6 @@ impl State {
         for id in std::mem::take(&mut self.homeless) {
             self.begin_again(id, now, woken);
         }
-        next
     }
 
     /// How fast what nobody waits for may go, by what the way to the origins says.
@@ -270,7 +285,7 @@ impl State {
     /// Lets everyone through, for good.
     pub(super) fn open_all(&mut self, now: Duration, woken: &mut Vec<Waker>) {
         self.set_config(Arc::default());
-        self.look_at_the_clock(Timestamp::default(), now, woken);
+        self.put_in_force(InForce::of(&Arc::clone(&self.config), Timestamp::default()), now, woken);
         self.set_give_way(None, now);
         self.serve(now, woken);
     }
@@ -361,7 +376,9 @@ impl State {
         if self.gates.parts.contains_key(&(at, part)) {
             return Some((at, part));
         }
-        if self.gates.parts.len() >= PARTS_MAX {
+        let is_due = |swept| now.saturating_sub(swept) >= SWEEP_EVERY;
+        if self.gates.parts.len() >= PARTS_MAX && self.swept.is_none_or(is_due) {
+            self.swept = Some(now);
             self.sweep(now);
         }
         // The network itself is a part of none of its divisions, so that it can stand for the rest of them.

@@ -1,8 +1,8 @@
 //! Bodies: small state machines that give frames of at most a window.
 //!
-//! - [`Windows`]: a span of a held payload. A window goes out only when its pages are in memory; if they are not, the store's
-//!   pool reads it. The window after it is prepared while it is sent, and no more than that one: a slow reader pins two
-//!   windows at most.
+//! - [`Windows`]: a span of a held payload. Each frame goes out only when its pages are in memory; if they are not, the store's
+//!   pool reads the window that it begins. The window after that is prepared while the last of it is sent, and no more than that
+//!   one: a slow reader has two windows at most.
 //! - [`Following`]: a span of a flight, as its bytes come in.
 //! - [`Passing`]: the body of a response that is passed on.
 //! - [`Parts`]: texts and bodies one after another, for `multipart/byteranges`.
@@ -29,25 +29,27 @@ pub(super) fn first_window(span: Span) -> Span {
     Span::new(span.start(), span.end().min(span.start().saturating_add(WINDOW)))
 }
 
-/// A span of a held payload, window by window.
+/// A span of a held payload, frame by frame.
 pub(super) struct Windows {
     face: Arc<Face>,
     held: Arc<Held>,
     left: Span,
     /// The window that is being read, if any; its future is polled until it is done, and never after.
     coming: Option<Span>,
-    /// The next window was read on demand, not ahead of time.
+    /// What is ready was read on demand, not ahead of time.
     demanded: bool,
     reading: Option<ReusableBoxFuture<'static, Result<store::Read, store::Error>>>,
-    /// The next window, where it was read.
+    /// Of what comes next, what was read.
     ready: Option<store::Read>,
+    /// So far it was looked ahead.
+    ahead: u64,
 }
 
 impl Windows {
-    /// `first` is the first window, where it is at hand.
-    pub(super) fn new(face: Arc<Face>, held: Arc<Held>, span: Span, first: Option<Bytes>) -> Self {
-        let ready = first.map(|bytes| store::Read { bytes, stays: false });
-        Self { face, held, left: span, coming: None, demanded: ready.is_some(), reading: None, ready }
+    /// `first` is the first window, which is at hand.
+    pub(super) fn new(face: Arc<Face>, held: Arc<Held>, span: Span, first: Option<store::Read>) -> Self {
+        let ahead = first_window(span).end();
+        Self { face, held, left: span, coming: None, demanded: first.is_some(), reading: None, ready: first, ahead }
     }
 
     /// Starts to read `window`; [`Windows::poll_coming`] does the work.
@@ -73,41 +75,61 @@ impl Windows {
             Cut(format!("a held payload cannot be read at {window:?}: {error}"))
         }))
     }
+
+    /// The first `most` bytes of what was read; the rest is kept where it stays in memory. Else it is asked about when its turn
+    /// comes, for that may be long after this.
+    fn cut(&mut self, mut read: store::Read, most: usize) -> Bytes {
+        let frame = read.bytes.split_to(most.min(read.bytes.len()));
+        if read.stays && !read.bytes.is_empty() {
+            self.ready = Some(read);
+        }
+        frame
+    }
+
+    /// Prepares the next window when the one before has gone.
+    fn look_ahead(&mut self, cx: &mut Context<'_>) {
+        let next = first_window(self.left);
+        if next.is_empty() || self.ready.is_some() || self.left.start() < self.ahead {
+            return;
+        }
+        self.ahead = next.end();
+        if !self.held.resident(next) {
+            self.demanded = false;
+            self.start(next);
+            // The first poll hands the work to the pool. Should it be done or fail at once, the next call finds out.
+            if let Poll::Ready(Err(cut)) = self.poll_coming(cx) {
+                tracing::debug!(error = %cut.0, "reading ahead failed, the window itself will be asked for again");
+            }
+        }
+    }
 }
 
 impl Frames for Windows {
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>, most: usize) -> Polled {
         let this = self.get_mut();
         if this.left.is_empty() {
             return Poll::Ready(None);
         }
         let window = first_window(this.left);
-        let frame = loop {
+        let frame = Span::new(window.start(), window.end().min(window.start().saturating_add(most as u64)));
+        let bytes = loop {
             if let Err(cut) = ready!(this.poll_coming(cx)) {
                 return Poll::Ready(Some(Err(cut)));
             }
             match this.ready.take() {
                 // Pages that were read ahead may be gone again when a slow reader asks for them. What has just been read on
                 // demand is not asked again: under memory pressure that could go on for ever.
-                Some(read) if read.stays || this.demanded => break read.bytes,
-                _ if this.held.resident(window) => break this.held.window(window),
+                Some(read) if read.stays || this.demanded => break this.cut(read, most),
+                _ if this.held.resident(frame) => break this.held.window(frame),
                 _ => {}
             }
             this.demanded = true;
             this.start(window);
         };
         this.demanded = false;
-        this.left = Span::new(window.end(), this.left.end());
-
-        let next = first_window(this.left);
-        if !next.is_empty() && !this.held.resident(next) {
-            this.start(next);
-            // The first poll hands the work to the pool. Should it be done or fail at once, the next call finds out.
-            if let Poll::Ready(Err(cut)) = this.poll_coming(cx) {
-                tracing::debug!(error = %cut.0, "reading ahead failed, the window itself will be asked for again");
-            }
-        }
-        Poll::Ready(Some(Ok(frame)))
+        this.left = Span::new(this.left.start() + bytes.len() as u64, this.left.end());
+        this.look_ahead(cx);
+        Poll::Ready(Some(Ok(bytes)))
     }
 }
 
@@ -151,11 +173,10 @@ impl<T: Chunks> Pull<T, T::Error> {
         Self { asking: None, idle: Some(source), rest: first }
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Polled {
+    fn poll_next(&mut self, cx: &mut Context<'_>, most: usize) -> Polled {
         loop {
             if !self.rest.is_empty() {
-                let most = usize::try_from(WINDOW).unwrap_or(usize::MAX).min(self.rest.len());
-                return Poll::Ready(Some(Ok(self.rest.split_to(most))));
+                return Poll::Ready(Some(Ok(self.rest.split_to(most.min(self.rest.len())))));
             }
             if let Some(source) = self.idle.take() {
                 match &mut self.asking {
@@ -197,8 +218,8 @@ impl Following {
 }
 
 impl Frames for Following {
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
-        self.get_mut().0.poll_next(cx)
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>, most: usize) -> Polled {
+        self.get_mut().0.poll_next(cx, most)
     }
 }
 
@@ -213,8 +234,8 @@ impl Passing {
 }
 
 impl Frames for Passing {
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
-        self.get_mut().0.poll_next(cx)
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>, most: usize) -> Polled {
+        self.get_mut().0.poll_next(cx, most)
     }
 }
 
@@ -234,15 +255,15 @@ impl Parts {
 }
 
 impl Frames for Parts {
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>, most: usize) -> Polled {
         let parts = &mut self.get_mut().0;
         loop {
             let frame = match parts.front_mut() {
                 None => return Poll::Ready(None),
-                Some(Part::Text(text)) => Some(Ok(std::mem::take(text))),
-                Some(Part::Body(body)) => ready!(body.as_mut().poll_next(cx)),
+                Some(Part::Text(text)) => Some(Ok(text.split_to(text.len().min(most)))),
+                Some(Part::Body(body)) => ready!(body.as_mut().poll_next(cx, most)),
             };
-            let ended = frame.is_none() || matches!(parts.front(), Some(Part::Text(_)));
+            let ended = frame.is_none() || matches!(parts.front(), Some(Part::Text(text)) if text.is_empty());
             if ended {
                 parts.pop_front();
             }
@@ -273,8 +294,8 @@ mod tests {
     struct Scripted(Pull<Script, String>);
 
     impl Frames for Scripted {
-        fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
-            self.get_mut().0.poll_next(cx)
+        fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>, most: usize) -> Polled {
+            self.get_mut().0.poll_next(cx, most)
         }
     }
 
@@ -286,7 +307,7 @@ mod tests {
     async fn drain(mut frames: Pin<Box<dyn Frames>>) -> Vec<Result<Bytes, String>> {
         let mut all = Vec::new();
         loop {
-            match std::future::poll_fn(|cx| frames.as_mut().poll_next(cx)).await {
+            match std::future::poll_fn(|cx| frames.as_mut().poll_next(cx, WINDOW as usize)).await {
                 Some(Ok(frame)) => all.push(Ok(frame)),
                 Some(Err(cut)) => {
                     all.push(Err(cut.0));

@@ -10,7 +10,7 @@ use http::request::Parts as Request;
 use http::{HeaderMap, Method, Response, Version};
 use tokio::time::Instant;
 
-use crate::base::limits::{TARGET_BYTES_MAX, WINDOW};
+use crate::base::limits::TARGET_BYTES_MAX;
 use crate::base::span::Span;
 use crate::base::time::Timestamp;
 use crate::fill::{self, Ask, Flight, Keeping, Obtained, Target, Want};
@@ -22,12 +22,16 @@ use crate::serve::passed;
 use crate::serve::record::Record;
 use crate::serve::reply::{self, Choice};
 use crate::serve::{Error, Face};
-use crate::store::{Found, Held};
+use crate::store::{self, Found, Held};
 use crate::wire::conditional::{self, Object};
 
 /// How often a response whose object was replaced before its first byte begins anew: `fill` passes an object through that
 /// changes so often, and bytes found bad add few more.
 const RESTARTS_MAX: usize = 6;
+
+/// What goes to the socket as one, whoever reads it: little enough that the kernel takes it at once but from a client that asks
+/// for one after another without reading, and from one whose bandwidth is limited so much that it waits for seconds.
+const AT_ONCE: u64 = 16 << 10;
 
 /// Answers one request; `record` learns what is found out on the way.
 pub(super) async fn answer(
@@ -195,25 +199,25 @@ fn sent(status: CacheStatus, request: &Request, choice: &Choice) -> CacheStatus 
     CacheStatus { stored: status.stored && !without, ..status }
 }
 
-/// The body of one span. What fits in a window, which is what Windows asks for, is one slice of the map and nothing else.
+/// The body of one span. What is short is one slice of the map and nothing else.
 async fn held_span(face: &Arc<Face>, held: &Arc<Held>, span: Span) -> Result<Body, Error> {
     if span.is_empty() {
         return Ok(Body::empty());
     }
     let first = bring(face, held, first_window(span)).await?;
-    Ok(if span.len() <= WINDOW {
-        Body::full(first)
+    Ok(if span.len() <= AT_ONCE {
+        Body::full(first.bytes)
     } else {
         Body::frames(span.len(), Box::new(Windows::new(Arc::clone(face), Arc::clone(held), span, Some(first))))
     })
 }
 
 /// A window, in memory before the head goes out, so that a bad disk gets a status and not a cut.
-async fn bring(face: &Face, held: &Arc<Held>, window: Span) -> Result<Bytes, Error> {
+async fn bring(face: &Face, held: &Arc<Held>, window: Span) -> Result<store::Read, Error> {
     if held.resident(window) {
-        return Ok(held.window(window));
+        return Ok(store::Read { bytes: held.window(window), stays: false });
     }
-    held.read(window).await.map(|read| read.bytes).map_err(|error| {
+    held.read(window).await.map_err(|error| {
         face.unreadable(held, window, &error);
         Error::Store(error)
     })

@@ -7,8 +7,9 @@
 //! What makes it harmless to a reactor: nobody touches a window before [`Blob::resident`] said yes or [`Blob::populate`]
 //! brought it in on a pool (mostly neither: what is not in memory is read into buffers, see `cold`); a bad disk is then an error of `populate`
 //! and not a signal. A page may still be taken away between question and use, which are 80 ms apart at most (`seen`), and as long as
-//! a slow reader takes for the piece that the socket has: that costs one stalled read, and on a disk that fails in just that moment a
-//! failed write (over plain HTTP, where the kernel reads the page) or a signal (over TLS), which is why the windows are small and used at once.
+//! a slow reader takes for what its socket left of a frame, which is 128 KiB (`net::body`, which asks for a frame when it can go): that
+//! costs one stalled read, and on a disk that fails in just that moment a failed write (over plain HTTP, where the kernel reads the page)
+//! or a signal (over TLS), which is why frames are small and asked for late.
 //!
 //! Everything that only Linux can do stands in the module `os` at the foot, with its portable counterpart beside it:
 //! elsewhere nothing is ever known to be resident, and `populate` is an ordinary read.

@@ -81,10 +81,11 @@ impl Held {
     }
 
     /// Reads `span` (at most a window), which is not in memory, on the I/O pool. A bad disk is an error here, not a signal.
-    /// It need not be in memory afterwards for anybody else.
+    /// It need not be in memory afterwards for anybody else. Where all buffers are out it waits for one, for a bounded time.
     pub async fn read(self: &Arc<Self>, span: Span) -> Result<Read, Error> {
         let held = Arc::clone(self);
-        Ok(self.io.run(move || held.cold.read(&held.blob, &held.last, span)).await??)
+        let seat = self.cold.seat().await;
+        Ok(self.io.run(move || held.cold.read(&held.blob, &held.last, span, seat)).await??)
     }
 
     /// Brings the pages of `span` in under the map, on the I/O pool. A bad disk is an error here, not a signal.

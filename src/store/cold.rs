@@ -7,26 +7,33 @@
 //!    and costs a fifth of the processor time. It is remembered when that was.
 //! 2. One that is asked for again before so much else was read as fits in memory goes through the page cache and stays there.
 //! 3. Short windows always do: many small payloads are asked for often, and the disk reads no faster without it.
-//! 4. Where the buffers are all out (slow readers hold them), or the file system cannot do without its cache, pages are
-//!    brought in under the map, as before there were buffers.
+//! 4. Where the buffers are all out (slow readers hold them), who comes next waits for one, first come, first served. Only who
+//!    has waited for [`WAIT_MAX`], or whose window cannot be read into one, has pages brought in under the map, where
+//!    they may be gone again before they are used.
 //!
-//! A disk that does not give its bytes is an error of 4, whichever way was tried first.
+//! A disk that does not give its bytes is an error of the map's way, whichever was tried first.
 
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use memmap2::MmapMut;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::base::limits::WINDOW;
 use crate::base::memory;
 use crate::base::span::Span;
 use crate::store::blob::Blob;
 
-/// Buffers that may be out at once, 64 MiB. Slow readers hold one each; who comes when all are out is served from the map.
+/// Buffers that may be out at once, 64 MiB. Slow readers hold one each.
 const BUFFERS_MAX: usize = 64;
+
+/// For so long a reader waits for a buffer: far shorter than the silence that a client bears, and longer than 64 readers of a
+/// disk of 100 MB/s take for a round.
+const WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// Buffers that are kept when nobody needs them, so that a busy hour does not take pages from the system for every window.
 const KEPT_MAX: usize = 32;
@@ -65,7 +72,12 @@ pub(crate) struct Cold {
     /// The file system reads past its cache, as far as is known.
     past_cache: AtomicBool,
     buffers: Arc<Buffers>,
+    /// One for each buffer that is not out.
+    seats: Arc<Semaphore>,
 }
+
+/// The right to one buffer.
+pub(crate) type Seat = OwnedSemaphorePermit;
 
 /// When each window of a payload was asked for last while it was not in memory. Empty until that happens first; then four
 /// bytes a MiB.
@@ -84,15 +96,25 @@ impl Cold {
             reach: u32::try_from(reach).unwrap_or(u32::MAX),
             past_cache: AtomicBool::new(true),
             buffers: Arc::default(),
+            seats: Arc::new(Semaphore::new(BUFFERS_MAX)),
         }
     }
 
-    /// Reads `span`, cut off at the end of the payload. Blocks.
-    pub(crate) fn read(&self, blob: &Arc<Blob>, last: &Last, span: Span) -> io::Result<Read> {
+    /// Waits for a buffer; `None` where none came in time. Nothing of a pool is held meanwhile.
+    pub(crate) async fn seat(&self) -> Option<Seat> {
+        let seats = Arc::clone(&self.seats);
+        if let Ok(seat) = Arc::clone(&seats).try_acquire_owned() {
+            return Some(seat);
+        }
+        tokio::time::timeout(WAIT_MAX, seats.acquire_owned()).await.ok()?.ok()
+    }
+
+    /// Reads `span`, cut off at the end of the payload, into a buffer where there is a `seat`. Blocks.
+    pub(crate) fn read(&self, blob: &Arc<Blob>, last: &Last, span: Span, seat: Option<Seat>) -> io::Result<Read> {
         let span = span.intersect(&Span::new(0, blob.len()));
         let again = self.is_asked_again(last, span, blob.len());
         if span.len() <= WINDOW
-            && let Some(mut buffer) = Buffers::lend(&self.buffers)
+            && let Some(mut buffer) = seat.and_then(|seat| Buffers::lend(&self.buffers, seat))
         {
             let past_cache = !again && span.len() >= PAST_CACHE_MIN && self.past_cache.load(ORDER);
             let got = if past_cache {
@@ -139,39 +161,24 @@ impl fmt::Debug for Cold {
     }
 }
 
+/// Those that nobody has. Aligned to pages, and of the system's own: what is given back is gone from the process.
 #[derive(Default)]
-struct Buffers {
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    /// Aligned to pages, and of the system's own: what is given back is gone from the process.
-    idle: Vec<MmapMut>,
-    out: usize,
-}
+struct Buffers(Mutex<Vec<MmapMut>>);
 
 impl Buffers {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn idle(&self) -> MutexGuard<'_, Vec<MmapMut>> {
         // Whole between any two calls.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A buffer, if there is one left.
-    fn lend(this: &Arc<Self>) -> Option<Buffer> {
-        let mut state = this.lock();
-        if state.out >= BUFFERS_MAX {
-            return None;
-        }
-        let idle = state.idle.pop();
-        state.out += 1;
-        drop(state);
-        let mut lent = Buffer { memory: idle, from: 0, to: 0, home: Arc::clone(this) };
-        if lent.memory.is_none() {
-            // Without memory for it the buffer goes back at once.
-            lent.memory = Some(MmapMut::map_anon(BUFFER).ok()?);
-        }
-        Some(lent)
+    /// A buffer, if there is memory for it.
+    fn lend(this: &Arc<Self>, seat: Seat) -> Option<Buffer> {
+        let idle = this.idle().pop();
+        let memory = match idle {
+            Some(memory) => memory,
+            None => MmapMut::map_anon(BUFFER).ok()?,
+        };
+        Some(Buffer { memory: Some(memory), from: 0, to: 0, home: Arc::clone(this), _seat: seat })
     }
 }
 
@@ -182,6 +189,8 @@ struct Buffer {
     from: usize,
     to: usize,
     home: Arc<Buffers>,
+    /// Given back after the memory: the next one finds that at rest.
+    _seat: Seat,
 }
 
 impl Buffer {
@@ -208,16 +217,15 @@ impl AsRef<[u8]> for Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        let mut state = self.home.lock();
-        state.out -= 1;
+        let mut idle = self.home.idle();
         let surplus = match self.memory.take() {
-            Some(memory) if state.idle.len() < KEPT_MAX => {
-                state.idle.push(memory);
+            Some(memory) if idle.len() < KEPT_MAX => {
+                idle.push(memory);
                 None
             }
             other => other,
         };
-        drop((state, surplus));
+        drop((idle, surplus));
     }
 }
 
@@ -248,6 +256,11 @@ mod tests {
         Arc::new(Blob::open(&RealDisk, path, SIZE).unwrap())
     }
 
+    /// Without waiting for a buffer.
+    fn read_now(cold: &Cold, blob: &Arc<Blob>, last: &Last, span: Span) -> io::Result<Read> {
+        cold.read(blob, last, span, Arc::clone(&cold.seats).try_acquire_owned().ok())
+    }
+
     #[test]
     fn any_span_is_read_whatever_its_bounds() {
         let (_dir, path, content) = payload();
@@ -264,7 +277,7 @@ mod tests {
             (SIZE, SIZE + 1),
             (0, SIZE),
         ] {
-            let read = cold.read(&blob, &last, Span::new(start, end)).unwrap();
+            let read = read_now(&cold, &blob, &last, Span::new(start, end)).unwrap();
             let (start, end) = (start as usize, end.min(SIZE) as usize);
             assert!(read.bytes == content[start..end], "{start}..{end}");
             assert!(read.stays || end - start > WINDOW as usize);
@@ -277,7 +290,7 @@ mod tests {
         let (_dir, path, _) = payload();
         let (blob, cold, last) = (open(&path), Cold::new(2), Last::default());
         let window = |at: u64| Span::at(at * WINDOW, WINDOW);
-        let read = |at| drop(cold.read(&blob, &last, window(at)).unwrap());
+        let read = |at| drop(read_now(&cold, &blob, &last, window(at)).unwrap());
         if blob.resident(window(0)) {
             eprintln!("skipped: {} lies in memory, where nothing can be asked for again", path.display());
             return;
@@ -291,7 +304,7 @@ mod tests {
         read(3);
         read(1);
         assert!(!blob.resident(window(1)) || !cold.past_cache.load(ORDER), "too many others came between");
-        drop(cold.read(&blob, &last, Span::at(4 * WINDOW, 4096)).unwrap());
+        drop(read_now(&cold, &blob, &last, Span::at(4 * WINDOW, 4096)).unwrap());
         assert!(blob.resident(Span::at(4 * WINDOW, 4096)), "what is short stays");
     }
 
@@ -299,15 +312,33 @@ mod tests {
     fn buffers_are_bounded_and_come_home() {
         let (_dir, path, content) = payload();
         let (blob, cold, last) = (open(&path), Cold::new(0), Last::default());
-        let read = || cold.read(&blob, &last, Span::at(WINDOW, WINDOW)).unwrap();
+        let read = || read_now(&cold, &blob, &last, Span::at(WINDOW, WINDOW)).unwrap();
         let mut out: Vec<Read> = (0..BUFFERS_MAX).map(|_| read()).collect();
         assert!(out.iter().all(|read| read.stays));
         let late = read();
         assert!(!late.stays && late.bytes == content[WINDOW as usize..2 * WINDOW as usize], "from the map");
         out.truncate(1);
         assert!(read().stays);
-        let state = cold.buffers.lock();
-        assert_eq!((state.out, state.idle.len()), (1, KEPT_MAX));
+        assert_eq!((cold.seats.available_permits(), cold.buffers.idle().len()), (BUFFERS_MAX - 1, KEPT_MAX));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_finds_all_buffers_out_waits_for_one_and_not_for_ever() {
+        let (_dir, path, content) = payload();
+        let (blob, cold, last) = (open(&path), Cold::new(0), Last::default());
+        let span = Span::at(WINDOW, WINDOW);
+        let mut out: Vec<Read> = (0..BUFFERS_MAX).map(|_| read_now(&cold, &blob, &last, span).unwrap()).collect();
+        let waiting = cold.seat();
+        tokio::pin!(waiting);
+        let at_once = std::future::poll_fn(|cx| std::task::Poll::Ready(waiting.as_mut().poll(cx).is_ready())).await;
+        assert!(!at_once, "all are out");
+        out.pop();
+        let seat = waiting.await;
+        let read = cold.read(&blob, &last, span, seat).unwrap();
+        assert!(read.stays && read.bytes == content[WINDOW as usize..2 * WINDOW as usize], "not from the map");
+        let begun = tokio::time::Instant::now();
+        assert!(cold.seat().await.is_none());
+        assert_eq!(begun.elapsed(), WAIT_MAX);
     }
 
     #[test]
@@ -315,8 +346,8 @@ mod tests {
         let (_dir, path, _) = payload();
         let (blob, cold, last) = (open(&path), Cold::new(0), Last::default());
         std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(WINDOW).unwrap();
-        assert!(cold.read(&blob, &last, Span::at(0, WINDOW)).is_ok());
-        assert!(cold.read(&blob, &last, Span::at(WINDOW, WINDOW)).is_err());
-        assert_eq!(cold.buffers.lock().out, 0);
+        assert!(read_now(&cold, &blob, &last, Span::at(0, WINDOW)).is_ok());
+        assert!(read_now(&cold, &blob, &last, Span::at(WINDOW, WINDOW)).is_err());
+        assert_eq!(cold.seats.available_permits(), BUFFERS_MAX);
     }
 }

@@ -6,6 +6,7 @@
 //! in each of these states is in `filling`, how drafts come and go in `quota`.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -142,9 +143,10 @@ impl Draft {
         self.state.core.steps.run(move || state.checkpoint()).await?
     }
 
-    /// Bytes hashed so far by the sequential digests, for progress.
+    /// Bytes hashed so far by the sequential digests, for progress: all are once the proof can be given. Where all have to be
+    /// read once more for it, this goes back by that.
     pub fn hashed(&self) -> u64 {
-        self.state.file.hashed()
+        self.state.file.hashed().saturating_sub(self.state.again.load(Ordering::Relaxed))
     }
 
     /// Finishes hashing a complete draft and holds the result against everything published for it (`Mismatch`).

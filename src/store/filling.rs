@@ -49,6 +49,8 @@ pub(crate) struct DraftState {
     pub(super) saving: Mutex<()>,
     /// Whether a job to hash is waiting.
     pub(super) hashing: Arc<AtomicBool>,
+    /// Bytes that are to be read and hashed once more before it is proved.
+    pub(super) again: AtomicU64,
     /// Room for what is to come.
     pub(super) promise: Promise,
 }

@@ -12,8 +12,9 @@ use bytes::Bytes;
 /// until it is sent.
 pub(crate) const BUFFER: usize = 128 << 10;
 
-/// Less than this is cheap to allocate.
-const SMALL: usize = 16 << 10;
+/// Less than this gets room of its own length: in a whole buffer it would keep more than it has from others, for as long as a
+/// slow reader takes for it, and what comes in from an origin comes in small pieces.
+const SMALL: usize = 64 << 10;
 
 /// Buffers that wait to be used again, 8 MiB of them: more than that were lent to a crowd that has gone.
 const KEPT_MAX: usize = 64;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::model::name::Name;
 use crate::model::payload::Published;
@@ -39,6 +40,7 @@ impl DraftState {
             }
         }
         let outcome = self.judged();
+        self.again.store(0, Ordering::Relaxed);
         let mut phase = self.set_phase();
         if !matches!(*phase, Phase::Proving) {
             // A sync that failed meanwhile ended the draft: nothing in its file can be trusted.
@@ -66,7 +68,9 @@ impl DraftState {
         let claims = self.core.claims(&self.name, &hashed.digests, expected)?;
         if !checked && rests_on_sha1(Some(&self.name), &claims) {
             // Nobody knew when it was begun. It is read once more; that is rare.
-            hashed = self.core.hash_checked(self.file.path(), &hashed)?;
+            // Who waits for the proof goes by what is left to hash.
+            let tell = |left| self.again.store(left, Ordering::Relaxed);
+            hashed = self.core.hash_checked(self.file.path(), &hashed, &tell)?;
             checked = true;
         }
         let sha1 = sha1_state(checked, &hashed);
@@ -80,12 +84,18 @@ impl DraftState {
 }
 
 impl Core {
-    /// The same digests of the file at `path`, with a SHA-1 that was computed with collision detection.
-    pub(crate) fn hash_checked(&self, path: &Path, known: &Hashed) -> Result<Hashed, Error> {
+    /// The same digests of the file at `path`, with a SHA-1 that was computed with collision detection. `tell` learns how many
+    /// bytes are left.
+    pub(crate) fn hash_checked(&self, path: &Path, known: &Hashed, tell: &dyn Fn(u64)) -> Result<Hashed, Error> {
         let at = |error: std::io::Error| Error::at(path, &error);
         let size = self.facts(path)?.map_or(0, |facts| facts.len);
+        tell(size);
         let file = self.disk.open(path).map_err(at)?;
-        let mut read = |into: &mut [u8], at| file.read_at(into, at);
+        let mut read = |into: &mut [u8], at: u64| {
+            file.read_at(into, at)?;
+            tell(size.saturating_sub(at.saturating_add(into.len() as u64)));
+            Ok(())
+        };
         let poured = pour(size, true, &mut read, Target::Nowhere, &|| true);
         let hashed = poured.map_err(|error| error.between(path, path))?;
         if hashed.digests != known.digests {

@@ -238,6 +238,7 @@ impl Core {
             demand_at: AtomicU64::new(self.clock.now().ms()),
             saving: Mutex::default(),
             hashing: Arc::default(),
+            again: AtomicU64::new(0),
             promise,
         })
     }

@@ -292,7 +292,8 @@ async fn what_is_decided_while_facts_are_learnt_is_followed() {
     let compliance = Compliance::new(&store);
     register(&store, 1..=300).await;
     for of in 1..=300 {
-        let decide = store.catalog().decide(vec![id(of)], Deciding::Decline, "ann".into(), String::new());
+        let catalog = store.catalog();
+        let decide = catalog.decide(vec![id(of)], Deciding::Decline, "ann".into(), String::new());
         let follows = compliance.look_now(|_| ());
         let report = compliance.report(endpoint(of), vec![snapshot(T, [(of, State::NotInstalled)])]);
         let (decided, followed, reported) = tokio::join!(decide, follows, report);

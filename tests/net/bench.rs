@@ -46,9 +46,9 @@ struct Zeros {
 }
 
 impl Frames for Zeros {
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cut>>> {
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>, most: usize) -> Poll<Option<Result<Bytes, Cut>>> {
         static FRAME: [u8; MIB] = [0; MIB];
-        let len = self.left.min(MIB as u64);
+        let len = self.left.min(most as u64);
         if len == 0 && self.end.is_some() && !self.paused {
             // What was given so far leaves before the end comes.
             self.paused = true;

@@ -14,11 +14,20 @@ const CLOCK_MIN: Timestamp = Timestamp::from_ms(1_767_225_600_000);
 /// No release is run for longer than this without an update: a clock that says more is wrong. 2056-01-01.
 const CLOCK_MAX: Timestamp = Timestamp::from_ms(2_713_910_400_000);
 
-/// What a connection takes of memory at its worst: buffers of both sides, a TLS state, a few tasks.
-const CONNECTION_BYTES: u64 = 128 << 10;
+/// What a connection takes of memory at its worst: what it takes idle, 192 KiB of an answer that nobody reads
+/// ([`STREAM_BYTES`]), and what TLS keeps beside that.
+const CONNECTION_BYTES: u64 = 288 << 10;
 
-/// What it takes while nothing is asked on it: 10,000 of them took 264 MiB (`tools/compare/run crowd`).
+/// What it takes while nothing is asked on it: 10,000 of them took 223 MiB, the program itself included
+/// (`tools/compare/run crowd`).
 const IDLE_CONNECTION_BYTES: u64 = 27 << 10;
+
+/// What an answer takes that nobody reads: less than 64 KiB in small frames, and one buffer of 128 KiB (`net::outflow`).
+const STREAM_BYTES: u64 = 192 << 10;
+
+/// Answers at once on an HTTP/2 connection. One such connection is reckoned with: what opens all streams and reads none is
+/// no client of patches, and is cut within a minute.
+const STREAMS: u64 = 128;
 
 /// What the program itself takes.
 const PROGRAM_BYTES: u64 = 96 << 20;
@@ -187,7 +196,8 @@ pub(super) fn limits(typed: &Typed, machine: &Machine, found: &mut Found) {
         None => found.add(Verdict::Skipped, "maps", "store.open_payloads", "vm.max_map_count cannot be read", ""),
     }
     let fixed = PROGRAM_BYTES.saturating_add(typed.store.index_cache.0);
-    let wanted = fixed.saturating_add(connections.saturating_mul(CONNECTION_BYTES));
+    let wanted =
+        fixed.saturating_add(connections.saturating_mul(CONNECTION_BYTES)).saturating_add(STREAMS * STREAM_BYTES);
     let idle = fixed.saturating_add(connections.saturating_mul(IDLE_CONNECTION_BYTES));
     match machine.memory_limit() {
         Some(memory) if wanted > memory / 4 * 3 => {
@@ -244,5 +254,12 @@ mod tests {
         let figures = format!("{} KiB idle, {} KiB at most", IDLE_CONNECTION_BYTES >> 10, CONNECTION_BYTES >> 10);
         let row = sizing.lines().find(|line| line.starts_with("| a client connection |")).unwrap_or_default();
         assert!(row.contains(&figures), "{figures:?} is not in {row:?}");
+        let row = sizing.lines().find(|line| line.starts_with("| an HTTP/2 connection |")).unwrap_or_default();
+        let figures = format!("{} KiB", STREAM_BYTES >> 10);
+        let all = format!("{} MiB for all {STREAMS}", (STREAMS * STREAM_BYTES) >> 20);
+        assert!(row.contains(&figures) && row.contains(&all), "{figures:?} or {all:?} is not in {row:?}");
+        assert_eq!(STREAMS, u64::from(crate::net::Config::default().streams_max));
+        let defaults = (PROGRAM_BYTES + (64 << 20) + 4096 * CONNECTION_BYTES + STREAMS * STREAM_BYTES) >> 20;
+        assert!(sizing.contains(&format!("{defaults} MiB at most for the defaults")), "{defaults}");
     }
 }

@@ -101,7 +101,7 @@ proptest! {
                 }
                 Op::Rules(number) => {
                     state.set_config(rules(number));
-                    state.look_at_the_clock(Timestamp::default(), now, &mut woken);
+                    state.put_in_force(InForce::of(&Arc::clone(state.config()), Timestamp::default()), now, &mut woken);
                 }
                 Op::Lane(lane, class) => {
                     lanes[usize::from(lane)].set([Class::Sync, Class::Prefetch, Class::Demand][usize::from(class)]);
@@ -120,4 +120,15 @@ proptest! {
         }
         prop_assert_eq!(state.tickets(), 0);
     }
+}
+
+#[test]
+fn what_was_found_for_rules_that_are_no_more_is_not_put_in_force() {
+    let (mut state, mut woken) = (State::new(), Vec::new());
+    state.set_config(rules(1));
+    let stale = InForce::of(&Arc::clone(state.config()), Timestamp::default());
+    state.set_config(Arc::default());
+    state.put_in_force(InForce::of(&Arc::clone(state.config()), Timestamp::default()), Duration::ZERO, &mut woken);
+    state.put_in_force(stale, Duration::ZERO, &mut woken);
+    assert_eq!(state.governed(), 0);
 }

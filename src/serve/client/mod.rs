@@ -31,7 +31,7 @@ mod register;
 mod room;
 mod rounds;
 mod route;
-mod sending;
+pub(super) mod sending;
 mod share;
 mod texts;
 mod told;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::serve::client::error::Error;
-use crate::serve::client::share::{Part, Pool};
+use crate::serve::client::share::Part;
 
 /// Bytes that all answers may take that are being made or sent: 170 pages of a first scan before they are packed, or a thousand packed ones
 /// on thin links; as much as what all requests may take. The largest single answer ([`ANSWER_MAX`], and its packed form beside it) fits.
@@ -110,6 +110,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::serve::client::share::Pool;
 
     fn rooms(bytes: usize) -> Arc<Pool> {
         Pool::new(units(bytes), &[])

@@ -34,9 +34,9 @@ fn patience(bytes: u64) -> Duration {
 }
 
 impl Pieces {
-    fn next(&mut self, now: Instant) -> Option<Result<Bytes, Cut>> {
+    fn next(&mut self, now: Instant, most: usize) -> Option<Result<Bytes, Cut>> {
         let since = *self.since.get_or_insert(now);
-        let next = self.left.len().min(FRAME);
+        let next = self.left.len().min(FRAME).min(most);
         if next == 0 {
             return None;
         }
@@ -49,13 +49,13 @@ impl Pieces {
 }
 
 impl Frames for Pieces {
-    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cut>>> {
-        Poll::Ready(self.next(Instant::now()))
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>, most: usize) -> Poll<Option<Result<Bytes, Cut>>> {
+        Poll::Ready(self.next(Instant::now(), most))
     }
 }
 
 /// The body of an answer.
-pub(super) fn body(bytes: Bytes) -> Body {
+pub(in crate::serve) fn body(bytes: Bytes) -> Body {
     let length = bytes.len() as u64;
     if bytes.len() <= FRAME {
         return Body::full(bytes);
@@ -73,7 +73,7 @@ mod tests {
         let took = |each: Duration| {
             let mut pieces = Pieces { left: vec![0; 16 << 20].into(), sent: 0, since: None };
             let mut frames = 0;
-            while let Some(Ok(_)) = pieces.next(begun + each * frames) {
+            while let Some(Ok(_)) = pieces.next(begun + each * frames, FRAME) {
                 frames += 1;
             }
             frames

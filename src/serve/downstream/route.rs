@@ -1,9 +1,7 @@
 //! A request of a server, from its head to its answer: steps 1 and 4 of the room's sequence.
 
 use std::io::BufReader;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,11 +11,10 @@ use http::uri::Authority;
 use http::{HeaderValue, Method as HttpMethod, Response, StatusCode};
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::base::limits::WINDOW;
 use crate::model::shown;
 use crate::model::update::UpdateId;
-use crate::net::{self, Body, Cut, Frames, Peer, body};
-use crate::serve::client::wants_xpress;
+use crate::net::{self, Body, Peer, body};
+use crate::serve::client::{sending, wants_xpress};
 use crate::serve::downstream::{ANSWERS_KIB, Downstream, Error, handshake};
 use crate::wire::soap::{Detail, Fault, Limits, Side, Style, Version};
 use crate::wire::wsusss::authorize::{Cookie, GetAuthConfig, GetAuthorizationCookie, GetCookie};
@@ -328,7 +325,7 @@ async fn finish(
     let length = bytes.len() as u64;
     face.counters.answered(answered.operation.map_or("", Method::name), answered.fault, length);
     log(asked.peer, head, code, &answered, length, begun);
-    let mut response = Response::new(whole(Bytes::from_owner(Kept { bytes, _room: room })));
+    let mut response = Response::new(sending::body(Bytes::from_owner(Kept { bytes, _room: room })));
     *response.status_mut() = code;
     let action = answered.operation.map(|method| format!("{}Response", method.action())).unwrap_or_default();
     let headers = response.headers_mut();
@@ -367,24 +364,6 @@ impl AsRef<[u8]> for Kept {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
-}
-
-/// Bytes in memory, in frames as long as a frame may be.
-struct Pieces(Bytes);
-
-impl Frames for Pieces {
-    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cut>>> {
-        let next = self.0.len().min(usize::try_from(WINDOW).unwrap_or(usize::MAX));
-        Poll::Ready((next > 0).then(|| Ok(self.0.split_to(next))))
-    }
-}
-
-fn whole(bytes: Bytes) -> Body {
-    let length = bytes.len() as u64;
-    if length <= WINDOW {
-        return Body::full(bytes);
-    }
-    Body::frames(length, Box::new(Pieces(bytes)))
 }
 
 /// One event of target `downstream` for each request.

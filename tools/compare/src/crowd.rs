@@ -19,7 +19,7 @@ const MIB: f64 = 1_048_576.0;
 /// MiB that a node may take for itself and its index cache, and for each connection: what `check-config` reckons with
 /// (docs/SIZING.md).
 const PROGRAM: f64 = 96.0 + 64.0;
-const CONNECTION: f64 = 0.125;
+const CONNECTION: f64 = 288.0 / 1024.0;
 
 /// How much more memory an object of twice the size may take: none, but what is seen every 200 ms is the most of a swing, and
 /// of a longer run more is seen.
@@ -111,7 +111,7 @@ fn load(stage: &Stage, node: &Node, origin: &Origin, object: &Object) -> Load {
 fn memory(stage: &mut Stage, scenario: &str, count: usize, most: Memory, smaller: Option<f64>) -> f64 {
     let most = most.anonymous as f64 / MIB;
     let bound = PROGRAM + CONNECTION * count as f64;
-    stage.table.push(scenario, "anonymous memory, most", "MiB", vec![most], None, Some(Wanted::AtMost(bound)));
+    stage.table.push(scenario, "anonymous memory, most", "MiB", vec![most], None, Some(Wanted::EachAtMost(bound)));
     if let Some(smaller) = smaller {
         let over = vec![most / smaller];
         let what = "anonymous memory over that with the smaller object";
@@ -139,8 +139,8 @@ fn cold(
     let from = stage.table.rows.len();
     let fetched = bytes as f64 / size as f64;
     let table = &mut stage.table;
-    table.push(&scenario, "bytes fetched over size", "×", vec![fetched], None, Some(Wanted::AtMost(1.0)));
-    table.push(&scenario, "errors", "", vec![outcome.errors as f64], None, Some(Wanted::AtMost(0.0)));
+    table.push(&scenario, "bytes fetched over size", "×", vec![fetched], None, Some(Wanted::EachAtMost(1.0)));
+    table.push(&scenario, "errors", "", vec![outcome.errors as f64], None, Some(Wanted::EachAtMost(0.0)));
     table.push(&scenario, "throughput", "MiB/s", vec![outcome.mib_per_s()], None, None);
     table.push(&scenario, "first byte, p95", "ms", vec![outcome.first_byte_at(0.95)], None, None);
     table.push(
@@ -149,7 +149,7 @@ fn cold(
         "s",
         vec![outcome.longest_silence(None)],
         None,
-        Some(Wanted::AtMost(10.0)),
+        Some(Wanted::EachAtMost(10.0)),
     );
     table.push(&scenario, "anonymous memory before", "MiB", vec![before.anonymous as f64 / MIB], None, None);
     let most = memory(stage, &scenario, count, most, smaller);
@@ -169,7 +169,7 @@ fn active(stage: &mut Stage, node: &Node, load: Load, size: u64, smaller: Option
     }
     let from = stage.table.rows.len();
     let table = &mut stage.table;
-    table.push(&scenario, "errors", "", vec![outcome.errors as f64], None, Some(Wanted::AtMost(0.0)));
+    table.push(&scenario, "errors", "", vec![outcome.errors as f64], None, Some(Wanted::EachAtMost(0.0)));
     table.push(&scenario, "throughput", "MiB/s", vec![outcome.mib_per_s()], None, None);
     let each = outcome.bytes as f64 / MIB / cpu.max(0.01);
     table.push(&scenario, "for each server CPU-second", "MiB", vec![each], None, None);
@@ -222,11 +222,11 @@ fn idle(stage: &mut Stage, node: &Node, target: &str) -> io::Result<()> {
     let from = stage.table.rows.len();
     let table = &mut stage.table;
     let anonymous = after.anonymous as f64 / MIB;
-    table.push(&scenario, "anonymous memory", "MiB", vec![anonymous], None, Some(Wanted::AtMost(286.1)));
+    table.push(&scenario, "anonymous memory", "MiB", vec![anonymous], None, Some(Wanted::EachAtMost(286.1)));
     table.push(&scenario, "resident memory, mapped files too", "MiB", vec![after.resident as f64 / MIB], None, None);
     let each = (after.anonymous.saturating_sub(before.anonymous)) as f64 / 1024.0 / count as f64;
     table.push(&scenario, "anonymous memory for each", "KiB", vec![each], None, None);
-    table.push(&scenario, "closed by the node", "", vec![f64::from(lost)], None, Some(Wanted::AtMost(0.0)));
+    table.push(&scenario, "closed by the node", "", vec![f64::from(lost)], None, Some(Wanted::EachAtMost(0.0)));
     stage.show(from);
     Ok(())
 }

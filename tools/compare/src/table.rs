@@ -16,6 +16,8 @@ pub(crate) enum Wanted {
     AtLeast(f64),
     /// The node's figure is at most this.
     AtMost(f64),
+    /// The node's figure is at most this in every turn: a promise, which one turn breaks.
+    EachAtMost(f64),
 }
 
 /// What a measure is worth where the load's core may have been full: its figures say then what the load can, and not what the
@@ -75,10 +77,14 @@ pub(crate) fn percentile(values: &[f64], share: f64) -> f64 {
     sorted.get(at.max(1) - 1).copied().unwrap_or(0.0)
 }
 
-/// The median of the rounds' ratios, node over peer: drift between rounds falls out of it.
+/// The rounds' ratios, node over peer: drift between rounds falls out of them.
+fn ratios(node: &[f64], peer: &[f64]) -> Vec<f64> {
+    node.iter().zip(peer).filter(|(_, peer)| **peer != 0.0).map(|(node, peer)| node / peer).collect()
+}
+
+/// The median of [`ratios`].
 fn ratio(node: &[f64], peer: &[f64]) -> Option<f64> {
-    let ratios: Vec<f64> =
-        node.iter().zip(peer).filter(|(_, peer)| **peer != 0.0).map(|(node, peer)| node / peer).collect();
+    let ratios = ratios(node, peer);
     (!ratios.is_empty()).then(|| median(&ratios))
 }
 
@@ -89,6 +95,7 @@ impl Wanted {
             Self::RatioAtMost(bound) => format!("≤ {bound} ×"),
             Self::AtLeast(bound) => format!("≥ {}", figure(bound)),
             Self::AtMost(bound) => format!("≤ {}", figure(bound)),
+            Self::EachAtMost(bound) => format!("≤ {} in each turn", figure(bound)),
         }
     }
 
@@ -99,9 +106,8 @@ impl Wanted {
             Self::RatioAtLeast(bound) => ratio? >= bound,
             Self::RatioAtMost(bound) => ratio? <= bound,
             Self::AtLeast(bound) => value >= bound,
-            // None at all means in no turn.
-            Self::AtMost(0.0) => node.iter().all(|value| *value <= 0.0),
             Self::AtMost(bound) => value <= bound,
+            Self::EachAtMost(bound) => node.iter().all(|value| *value <= bound),
         })
     }
 }
@@ -201,7 +207,7 @@ impl Table {
         for row in &self.rows[rows] {
             let join = |cells: Vec<String>| if cells.is_empty() { "–".into() } else { cells.join("; ") };
             let peers = join(row.peers.iter().map(|(name, values)| format!("{name} {}", spread(values))).collect());
-            let over = |(_, values): &(String, Vec<f64>)| ratio(&row.node, values).map_or("–".into(), figure);
+            let over = |(_, values): &(String, Vec<f64>)| spread(&ratios(&row.node, values));
             let ratios = join(row.peers.iter().map(over).collect());
             let unit = if row.unit.is_empty() { String::new() } else { format!(", {}", row.unit) };
             let (wanted, met) = match row.verdict() {
@@ -230,7 +236,7 @@ impl Table {
                     .peers
                     .iter()
                     .map(|(name, values)| {
-                        json!({ "name": name, "rounds": values, "median": median(values), "ratio": ratio(&row.node, values) })
+                        json!({ "name": name, "rounds": values, "median": median(values), "ratio": ratio(&row.node, values), "ratios": ratios(&row.node, values) })
                     })
                     .collect();
                 let verdict = row.verdict();
@@ -279,7 +285,20 @@ mod tests {
             Some(Wanted::RatioAtLeast(2.0)),
         );
         assert!((ratio(&table.rows[0].node, &[1.0, 10.0, 2.0]).unwrap() - 2.0).abs() < 1e-9);
-        assert!(table.markdown(0..1).contains("| 2 | ≥ 2 × | yes |"));
+        let text = table.markdown(0..1);
+        assert!(text.contains("| 2 (2 to 3) | ≥ 2 × | yes |"), "{text}");
+    }
+
+    #[test]
+    fn a_promise_is_broken_by_one_turn() {
+        let mut table = Table::default();
+        for wanted in [Wanted::AtMost(8.0), Wanted::EachAtMost(8.0)] {
+            table.push("s", "connections", "", vec![8.0, 9.0, 8.0], None, Some(wanted));
+        }
+        let text = table.markdown(0..2);
+        let ends: Vec<&str> = text.lines().skip(2).map(|line| line.rsplit('|').nth(1).unwrap().trim()).collect();
+        assert_eq!(ends, ["yes", "**no**"]);
+        assert!(text.contains("≤ 8 in each turn"));
     }
 
     #[test]

@@ -259,7 +259,7 @@ async fn reports(store: &Store, compliance: &Compliance, machines: u32, turn: us
                 panic!("another request")
             };
             let now = SystemClock.now();
-            let told = batch.events.iter().filter_map(|event| meaning(event, endpoint.0, now).unwrap()).collect();
+            let told = batch.events.iter().filter_map(|event| meaning(event, endpoint.0, None, now).unwrap()).collect();
             compliance.report(*endpoint, told).await.unwrap();
         }
         if from + 1_000 >= machines {

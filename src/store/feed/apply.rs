@@ -17,7 +17,7 @@ use crate::store::core::Core;
 use crate::store::error::Error;
 use crate::store::feed::publish::{floor_bytes, of_floor, trim};
 use crate::store::feed::tables::{
-    APPLYING, BODIES, CHECKPOINTS, FLOOR, LIVE, LOG, LOOSE, STAGED, STATE, TODO, body_key, live_row, log_row,
+    APPLYING, BODIES, CHECKPOINTS, FLOOR, LIVE, LOG, LOOSE, STAGED, STATE, UNTOLD, body_key, live_row, log_row,
     of_body_key, of_live, of_log, of_staged, read,
 };
 use crate::store::feed::take::note;
@@ -70,7 +70,7 @@ fn let_go(tx: &WriteTransaction, key: &[u8; 32]) -> Result<(), Error> {
     let key = crate::model::chain::hash::KeyHash::new(*key);
     tx.open_table(LOOSE)?.insert(&body_key(key, record), ())?;
     if let Some(told) = super::body::get(&tx.open_table(BODIES)?, audience, key, record)? {
-        note(&mut tx.open_table(TODO)?, told.kind(), told.key())?;
+        note(&mut tx.open_table(UNTOLD)?, told.kind(), told.key())?;
     }
     Ok(())
 }
@@ -107,7 +107,7 @@ fn move_step(tx: &WriteTransaction, mark: &Mark) -> Result<bool, Error> {
             tx.open_table(LOOSE)?.insert(&body_key(key, known), ())?;
         }
         if let Some(told) = told {
-            note(&mut tx.open_table(TODO)?, told.kind(), told.key())?;
+            note(&mut tx.open_table(UNTOLD)?, told.kind(), told.key())?;
         }
     }
     Ok(true)

@@ -13,8 +13,8 @@ use crate::store::core::Core;
 use crate::store::error::Error;
 use crate::store::feed::publish::of_floor;
 use crate::store::feed::tables::{
-    APPLYING, BODIES, BodyKey, CHECKPOINT, CHECKPOINTS, FLOOR, LIVE, LOG, STAGED, STAMP, STATE, TODO, VOUCH, body_key,
-    of_live, of_log, of_staged, read, todo_key,
+    APPLYING, BODIES, BodyKey, CHECKPOINT, CHECKPOINTS, FLOOR, LIVE, LOG, STAGED, STAMP, STATE, UNTOLD, VOUCH,
+    body_key, of_live, of_log, of_staged, read, todo_key,
 };
 use crate::store::feed::{Piece, Show, Told};
 use crate::store::writer::Room;
@@ -233,7 +233,7 @@ impl Core {
 
     pub(super) fn feed_untold(&self, limit: usize) -> Result<Vec<Told>, Error> {
         self.index.read(|tx| {
-            let Some(todo) = read(tx, TODO)? else { return Ok(vec![]) };
+            let Some(todo) = read(tx, UNTOLD)? else { return Ok(vec![]) };
             let rows = todo.iter()?.take(limit).map(|row| {
                 let (row, ()) = row.map(|(row, _)| (row.value().to_vec(), ()))?;
                 let broken = || Error::Row { what: "a row of what is to be told of the feed cannot be read".into() };
@@ -248,7 +248,7 @@ impl Core {
         let row = |told: &Told| todo_key(told.turn, told.kind, &told.key);
         let (told, again): (Vec<_>, Vec<_>) = (told.iter().map(row).collect(), again.iter().map(row).collect());
         self.writer.write(Room::Adds, move |tx| {
-            let mut todo = tx.open_table(TODO)?;
+            let mut todo = tx.open_table(UNTOLD)?;
             for row in &told {
                 todo.remove(row.as_slice())?;
             }

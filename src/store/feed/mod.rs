@@ -18,7 +18,7 @@ mod apply;
 mod body;
 mod look;
 mod publish;
-mod tables;
+pub(crate) mod tables;
 mod take;
 
 use std::collections::BTreeSet;

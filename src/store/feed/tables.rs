@@ -1,57 +1,71 @@
 //! The tables of the feed. All numbers in keys are big-endian, so that rows stand in their order.
 
-use redb::{ReadTransaction, TableDefinition, TableError};
+use redb::{ReadTransaction, TableDefinition, TableError, WriteTransaction};
 
 use crate::model::chain::hash::{KeyHash, Link, RecordHash};
 use crate::model::chain::ids::Audience;
 use crate::store::error::Error;
 
 /// Audience, key hash, record hash, chained hash.
-pub(super) type LogRow = [u8; 112];
+pub(crate) type LogRow = [u8; 112];
 /// Audience, record hash, 1 where the content is held.
-pub(super) type LiveRow = [u8; 49];
+pub(crate) type LiveRow = [u8; 49];
 /// Audience, key hash, record hash.
-pub(super) type StagedRow = [u8; 80];
+pub(crate) type StagedRow = [u8; 80];
 /// Key hash, record hash.
-pub(super) type BodyKey = [u8; 64];
+pub(crate) type BodyKey = [u8; 64];
 /// Update id, revision (big endian).
-pub(super) type NumberRow = [u8; 20];
+pub(crate) type NumberRow = [u8; 20];
 
 /// Sequence -> entry of the log with the chained hash up to it.
-pub(super) const LOG: TableDefinition<'static, u64, &LogRow> = TableDefinition::new("feed-log.1");
+pub(crate) const LOG: TableDefinition<'static, u64, &LogRow> = TableDefinition::new("feed-log.1");
 /// Key hash -> what is live under it.
-pub(super) const LIVE: TableDefinition<'static, &[u8; 32], &LiveRow> = TableDefinition::new("feed-live.1");
+pub(crate) const LIVE: TableDefinition<'static, &[u8; 32], &LiveRow> = TableDefinition::new("feed-live.1");
 /// Order in which it came -> an entry that is not visible yet.
-pub(super) const STAGED: TableDefinition<'static, u64, &StagedRow> = TableDefinition::new("feed-staged.1");
+pub(crate) const STAGED: TableDefinition<'static, u64, &StagedRow> = TableDefinition::new("feed-staged.1");
 /// Key hash and record hash -> the record, packed; of what is live or staged.
-pub(super) const BODIES: TableDefinition<'static, &BodyKey, &[u8]> = TableDefinition::new("feed-bodies.1");
+pub(crate) const BODIES: TableDefinition<'static, &BodyKey, &[u8]> = TableDefinition::new("feed-bodies.1");
 /// Key hash and record hash -> nothing: contents that may be of no use any more.
-pub(super) const LOOSE: TableDefinition<'static, &BodyKey, ()> = TableDefinition::new("feed-loose.1");
+pub(crate) const LOOSE: TableDefinition<'static, &BodyKey, ()> = TableDefinition::new("feed-loose.1");
 /// Turn, kind, key -> nothing: records that changed and of which the rooms beside have not been told.
-pub(super) const TODO: TableDefinition<'static, &[u8], ()> = TableDefinition::new("feed-todo.1");
+pub(crate) const UNTOLD: TableDefinition<'static, &[u8], ()> = TableDefinition::new("feed-todo.1");
 /// Sequence -> the checkpoint there, as it was signed.
-pub(super) const CHECKPOINTS: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("feed-checkpoints.1");
+pub(crate) const CHECKPOINTS: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("feed-checkpoints.1");
 /// Number of a revision in the catalog -> the revision, as far as it was published.
-pub(super) const NUMBERS: TableDefinition<'static, u32, &NumberRow> = TableDefinition::new("feed-numbers.1");
+pub(crate) const NUMBERS: TableDefinition<'static, u32, &NumberRow> = TableDefinition::new("feed-numbers.1");
 /// Name -> small documents: see the names below.
-pub(super) const STATE: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("feed-state.1");
+pub(crate) const STATE: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("feed-state.1");
 
 /// What a child knows beside its records.
-pub(super) const KNOWN: &str = "known";
+pub(crate) const KNOWN: &str = "known";
 /// Where the authority's head stands, and up to where the catalog was read.
-pub(super) const HEAD: &str = "head";
+pub(crate) const HEAD: &str = "head";
 /// Epoch, sequence and chained hash before the first entry of the log.
-pub(super) const FLOOR: &str = "floor";
+pub(crate) const FLOOR: &str = "floor";
 /// What was verified is being made visible: see [`super::apply`].
-pub(super) const APPLYING: &str = "applying";
+pub(crate) const APPLYING: &str = "applying";
 /// What is shown to nodes below.
-pub(super) const VOUCH: &str = "vouch";
+pub(crate) const VOUCH: &str = "vouch";
 /// The checkpoint of it.
-pub(super) const CHECKPOINT: &str = "checkpoint";
+pub(crate) const CHECKPOINT: &str = "checkpoint";
 /// The newest timestamp of it.
-pub(super) const STAMP: &str = "stamp";
+pub(crate) const STAMP: &str = "stamp";
 
-/// A table that nothing was written to is not there.
+/// Makes every table.
+pub(crate) fn create(tx: &WriteTransaction) -> Result<(), Error> {
+    tx.open_table(LOG)?;
+    tx.open_table(LIVE)?;
+    tx.open_table(STAGED)?;
+    tx.open_table(BODIES)?;
+    tx.open_table(LOOSE)?;
+    tx.open_table(UNTOLD)?;
+    tx.open_table(CHECKPOINTS)?;
+    tx.open_table(NUMBERS)?;
+    tx.open_table(STATE)?;
+    Ok(())
+}
+
+/// A table of an index that was made before there was such a table is not there.
 pub(super) fn read<K: redb::Key + 'static, V: redb::Value + 'static>(
     tx: &ReadTransaction,
     table: TableDefinition<'static, K, V>,

@@ -9,7 +9,7 @@ use crate::store::core::Core;
 use crate::store::error::Error;
 use crate::store::feed::publish::floor_bytes;
 use crate::store::feed::tables::{
-    APPLYING, BODIES, KNOWN, LIVE, LOOSE, STAGED, STATE, TODO, body_key, live_row, of_live, of_staged, staged_row,
+    APPLYING, BODIES, KNOWN, LIVE, LOOSE, STAGED, STATE, UNTOLD, body_key, live_row, of_live, of_staged, staged_row,
     todo_key,
 };
 use crate::store::feed::turn;
@@ -69,7 +69,7 @@ fn drop_staged(tx: &WriteTransaction) -> Result<(), Error> {
 
 fn fill(tx: &WriteTransaction, entries: &[Entry]) -> Result<(), Error> {
     let (mut bodies, mut live) = (tx.open_table(BODIES)?, tx.open_table(LIVE)?);
-    let mut todo = tx.open_table(TODO)?;
+    let mut todo = tx.open_table(UNTOLD)?;
     for entry in entries {
         super::body::keep(&mut bodies, entry)?;
         let row = live.get(entry.key().bytes())?.map(|row| of_live(row.value()));
@@ -110,7 +110,7 @@ impl Core {
             let (keys, next) = self.feed_keys(kind, after)?;
             if !keys.is_empty() {
                 self.writer.write(Room::Adds, move |tx| {
-                    let mut todo = tx.open_table(TODO)?;
+                    let mut todo = tx.open_table(UNTOLD)?;
                     for key in &keys {
                         note(&mut todo, kind, key)?;
                     }

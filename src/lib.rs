@@ -5,6 +5,7 @@
 pub mod admin;
 pub mod app;
 pub mod base;
+pub mod chain;
 pub mod cli;
 pub mod fill;
 pub mod fleet;

@@ -143,6 +143,7 @@ impl Plane {
             bandwidth: waystation::admin::bandwidth::Bandwidth::default(),
             filters: None,
             above: None,
+            chain: None,
             endpoints,
         };
         Self { handles, data, files: tempfile::tempdir().unwrap() }

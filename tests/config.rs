@@ -194,21 +194,15 @@ fn a_broken_file_still_says_where_the_data_lies() {
 #[test]
 fn keys_without_effect_are_found() {
     let data = tempfile::tempdir().unwrap();
-    let set = [("listen.peer", "127.0.0.1:6203")];
+    let set = [("bandwidth.nodes", "10 Mbit/s")];
     let subjects = |set: &[(&str, &str)]| {
         let found = found(&load(data.path(), "", &[], set).unwrap(), "no-effect");
         found.into_iter().map(|finding| finding.subject).collect::<Vec<_>>()
     };
     assert_eq!(subjects(&[]), Vec::<String>::new());
     assert_eq!(subjects(&set), set.map(|(key, _)| key));
-    let parent = [("upstream.kind", "parent"), ("upstream.url", "http://above.site.example:3698")];
-    assert_eq!(subjects(&parent), ["upstream.kind"]);
-    // The reference says so too.
-    for (key, _) in set {
-        let reference = app::reference();
-        let text = reference.split(&format!("### `{key}`")).nth(1).unwrap().split("\n### ").next().unwrap();
-        assert!(text.replace('\n', " ").contains("Has no effect in this version"), "{text}");
-    }
+    // A parent needs no address here: the token brought it.
+    assert_eq!(subjects(&[("upstream.kind", "parent"), ("listen.peer", "127.0.0.1:6203")]), Vec::<String>::new());
 }
 
 #[test]

@@ -8,7 +8,7 @@
 //! 3. [`router`] finds the handler; each noun has a file: [`status`], [`content`], [`work`] (jobs), [`ask`] (explain,
 //!    doctor, settings), [`upstream`] (what stands above), [`bandwidth`], [`updates`] and [`filters`] (the catalog), [`endpoints`] (who scans),
 //!    [`groups`] and [`approvals`] (what is approved for whom), [`rules`] (what approves by itself), [`compliance`] (how updates stand on
-//!    endpoints), [`plan`] (which files of it
+//!    endpoints), [`nodes`] (who is above and below), [`plan`] (which files of it
 //!    are brought ahead), [`health`], [`metrics`];
 //! 4. the handler asks the store or `jobs`, and [`present`] turns their values into the words of [`view`];
 //! 5. whatever went wrong is a [`error::Problem`]: a status, what is wrong, and what to do next.
@@ -31,6 +31,7 @@ pub mod groups;
 pub mod guard;
 pub mod health;
 pub mod metrics;
+pub mod nodes;
 pub mod plan;
 pub mod present;
 pub mod quarantine;
@@ -56,6 +57,7 @@ use tokio::sync::Semaphore;
 use crate::admin::bandwidth::{Bandwidth, Changing};
 use crate::admin::upstream::Above;
 use crate::base::time::{Clock, Timestamp};
+use crate::chain::node::Chain;
 use crate::fleet::roster::Roster;
 use crate::jobs::Jobs;
 use crate::model::name::Name;
@@ -97,6 +99,8 @@ pub struct Handles {
     pub above: Option<Above>,
     /// The endpoints.
     pub endpoints: Roster,
+    /// The nodes above and below; without a node there are none.
+    pub chain: Option<Chain>,
 }
 
 /// Turns at questions that are dear, one asker at a time, whichever way they came in. Clones share them.

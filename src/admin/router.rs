@@ -12,7 +12,7 @@ use http::{Method, StatusCode, Uri, header};
 use crate::admin::error::Problem;
 use crate::admin::{
     Access, BODY_BYTES_MAX, Handles, approvals, ask, bandwidth, bind, compliance, content, drawn, endpoints, filters,
-    groups, guard, health, metrics, plan, quarantine, rules, status, sync, tls, updates, upstream, work,
+    groups, guard, health, metrics, nodes, plan, quarantine, rules, status, sync, tls, updates, upstream, work,
 };
 
 /// Every address: method, path, and what it answers; for the reference.
@@ -182,6 +182,20 @@ pub const ADDRESSES: &[(&str, &str, &str)] = &[
         "binds an id to a machine that contests it: `{\"endpoint\": \"pc1\", \"name\": \"pc2.site.example\"}`",
     ),
     ("POST", "/api/v1/endpoints/forget", "forgets endpoints with all that is kept of them: `{\"endpoints\": [..]}`"),
+    ("GET", "/api/v1/nodes", "this node in its chain, and the nodes below it"),
+    (
+        "POST",
+        "/api/v1/nodes/invite",
+        "a token for a node: `{\"name\": \"Berlin\", \"ttl_s\": 86400, \"from\": \"10.1.0.0/16\", \"approve\": false}`; with `approve` nobody has to compare the fingerprint",
+    ),
+    ("POST", "/api/v1/nodes/join", "joins the parent of a token: `{\"token\": \"wst1...\"}`"),
+    (
+        "POST",
+        "/api/v1/nodes/rootkey",
+        "writes the root key to a new file, and forgets it: `{\"to\": \"/absolute/path\"}`",
+    ),
+    ("POST", "/api/v1/nodes/{name}/approve", "lets a node in whose fingerprint somebody compared"),
+    ("POST", "/api/v1/nodes/{name}/revoke", "turns a node away, at once"),
     (
         "GET",
         "/api/v1/plan",
@@ -303,6 +317,12 @@ pub fn router(handles: Handles, access: Access) -> Router {
         .route("/endpoints/bind", post(endpoints::bind))
         .route("/endpoints/forget", post(endpoints::forget))
         .route("/endpoints/{name}", get(endpoints::show))
+        .route("/nodes", get(nodes::list))
+        .route("/nodes/invite", post(nodes::invite))
+        .route("/nodes/join", post(nodes::join))
+        .route("/nodes/rootkey", post(nodes::rootkey))
+        .route("/nodes/{name}/approve", post(nodes::approve))
+        .route("/nodes/{name}/revoke", post(nodes::revoke))
         .route("/groups", get(groups::list).merge(post(groups::add)))
         .route("/groups/place", post(groups::place))
         .route("/groups/{name}", post(groups::change).merge(delete(groups::remove)))

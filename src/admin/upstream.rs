@@ -144,8 +144,8 @@ fn changes(choice: &Choice) -> Result<Changes, Problem> {
             return Err(ill("a WSUS server needs its address", "give its URL, such as http://wsus.example.org:8530"));
         }
         ("parent", _) => {
-            let next = "choose microsoft or wsus";
-            return Err(ill("this version joins no parent node", next));
+            let next = "`waystation join` makes a parent the upstream, once its feed was verified";
+            return Err(ill("a parent is joined with its token", next));
         }
         (other, _) => {
             let shown: String = other.chars().take(40).collect();

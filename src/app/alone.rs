@@ -71,6 +71,7 @@ impl Alone {
             reported: Reported::new(compliance, Arc::new(move || policy)),
             filters: None,
             above: None,
+            chain: None,
             endpoints: Roster::new(endpoints, typed.scan.site_networks.0.clone()),
         };
         let who = Caller(format!("the command line, uid {}", rustix::process::getuid().as_raw()));

@@ -33,6 +33,7 @@ use crate::app::build::catalog::{lazy, runner, selection};
 use crate::app::config::keys::Typed;
 use crate::app::config::rooms;
 use crate::app::machine::{self, FileSystem};
+use crate::app::nodes::{self, Nodes};
 use crate::app::run_time::RunTime;
 use crate::app::upstream::above;
 use crate::app::{AppError, Loaded, filters, load, preflight, settings};
@@ -97,6 +98,7 @@ pub(crate) struct Node {
     pub(crate) socket: Option<(JoinHandle<()>, CancellationToken)>,
     pub(crate) certificate: Option<Certificate>,
     pub(crate) pace: Pace,
+    pub(crate) nodes: Option<Nodes>,
     pub(crate) http: Vec<SocketAddr>,
     pub(crate) https: Vec<SocketAddr>,
 }
@@ -201,7 +203,7 @@ pub(crate) async fn store(loaded: &mut Loaded) -> Result<(Store, Opened), AppErr
 pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control: &Handle) -> Result<Node, AppError> {
     let typed = loaded.typed()?;
     rooms::consistent(&typed).map_err(|error| error.placed(loaded.settings()))?;
-    for finding in preflight::without_effect(&typed, loaded.settings()) {
+    for finding in preflight::without_effect(&typed) {
         tracing::warn!(key = finding.subject, "{}", finding.seen);
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -330,7 +332,10 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
     let (seen, started, flags) = (Arc::clone(&settings), loaded.settings().clone(), loaded.flags.clone());
     let run_time = Arc::new(RunTime::new(store.clone(), Arc::clone(&settings), Arc::clone(&clock)));
     let changer = Changer { settings: Arc::clone(&run_time), governor: governor.clone() };
+    let chain = nodes::open(&typed, &store, &clock).await;
+    let for_nodes = Arc::clone(&run_time);
     let handles = Handles {
+        chain: chain.clone(),
         store: store.clone(),
         jobs: jobs.clone(),
         settings: Arc::new(move || settings::in_force(&started, &seen.load(), load(&flags).ok().as_ref())),
@@ -351,6 +356,9 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
     // Set once, here.
     let _ = in_force.set(Arc::clone(&settings));
     jobs.keep_house();
+    let for_peers = rooms::net(&typed, &pace.governor);
+    let peers = typed.listen.peer.0.clone();
+    let nodes = chain.map(|chain| nodes::start(chain, peers, for_peers, for_nodes));
     let (control_server, socket) = {
         let _control = control.enter();
         let server = match control_bound {
@@ -387,6 +395,7 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
         socket,
         certificate,
         pace,
+        nodes,
         http: http_addresses,
         https: https_addresses,
     })

@@ -315,7 +315,7 @@ fn announce(node: &Node, loaded: &Loaded, logs: &Logs) -> Result<String, AppErro
 
 /// Ends everything in the order of the head of this file.
 async fn drain(node: Node, grace: Duration) -> Result<(), AppError> {
-    let Node { store, fill, jobs, facts, content, control, socket, certificate, pace, .. } = node;
+    let Node { store, fill, jobs, facts, content, control, socket, certificate, pace, nodes, .. } = node;
     let deadline = Instant::now() + grace;
     facts.drain();
     let drained = {
@@ -337,6 +337,9 @@ async fn drain(node: Node, grace: Duration) -> Result<(), AppError> {
     if let Some(certificate) = certificate {
         certificate.stop.cancel();
         finish("the certificate's watch", CONTROL_GRACE, async { drop(certificate.watching.await) }).await;
+    }
+    if let Some(nodes) = nodes {
+        finish("the chain of nodes", CONTROL_GRACE, nodes.close()).await;
     }
     let left = deadline.saturating_duration_since(Instant::now()).max(CHECKPOINT_MAX);
     finish("jobs", left, jobs.close()).await;

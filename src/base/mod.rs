@@ -5,6 +5,7 @@
 
 pub mod digest;
 pub mod disk;
+pub mod hex;
 pub mod limits;
 pub mod memory;
 pub mod secret;

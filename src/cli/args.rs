@@ -11,6 +11,7 @@ use crate::cli::verbs::catalog::{FiltersVerb, PlanArgs, PrefetchVerb, UpdatesVer
 use crate::cli::verbs::compliance::ComplianceVerb;
 use crate::cli::verbs::content::ContentVerb;
 use crate::cli::verbs::endpoints::EndpointsVerb;
+use crate::cli::verbs::nodes::NodesVerb;
 use crate::cli::verbs::rules::RulesVerb;
 use crate::cli::verbs::sync::SyncVerb;
 use crate::cli::verbs::tls::TlsVerb;
@@ -335,6 +336,33 @@ Examples:
   waystation groups move-endpoint PC-0042 --to Pilot"
     )]
     Groups(GroupsVerb),
+
+    /// Invite nodes below this one, let them in, turn them away, and see how this one stands in its chain
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  waystation nodes invite Berlin
+  waystation nodes approve Berlin
+  waystation nodes list"
+    )]
+    Nodes(NodesVerb),
+
+    /// Join a parent node with the token that it gave
+    #[command(after_help = "\
+Examples:
+  waystation join --token-file berlin.token
+  ssh hq waystation nodes invite Berlin --json | jq -r .token | waystation join --token-file -
+
+The node's fingerprint is printed; somebody compares it with what `waystation
+nodes list` shows on the parent, and lets the node in there (`waystation nodes
+approve`). Once the parent's feed was verified the upstream of this node is the
+parent, from its next start on.")]
+    Join {
+        /// The file with the token; - is standard input
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        token_file: PathBuf,
+    },
 
     /// Approve updates for groups and single endpoints, review them, accept their licences
     #[command(

@@ -27,6 +27,7 @@ pub mod groups;
 pub mod jobs;
 mod listener;
 pub mod node;
+pub mod nodes;
 pub mod plan;
 pub mod print;
 pub mod question;
@@ -105,6 +106,8 @@ fn dispatch(cli: Cli, out: Out) -> Result<(), Fail> {
         Verb::Sync(verb) => sync::run(&reach(&flags, out)?, &verb, out),
         Verb::Endpoints(verb) => endpoints::run(&reach(&flags, out)?, verb, out),
         Verb::Updates(verb) => updates::run(&reach(&flags, out)?, verb, out),
+        Verb::Nodes(verb) => nodes::run(&reach(&flags, out)?, verb, out),
+        Verb::Join { token_file } => nodes::join(&reach(&flags, out)?, &token_file, out),
         Verb::Groups(verb) => groups::run(&reach(&flags, out)?, verb, out),
         Verb::Approvals(verb) => approvals::run(&reach(&flags, out)?, verb, out),
         Verb::Rules(verb) => rules::run(&reach(&flags, out)?, verb, out),

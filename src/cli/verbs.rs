@@ -5,6 +5,7 @@ pub mod catalog;
 pub mod compliance;
 pub mod content;
 pub mod endpoints;
+pub mod nodes;
 pub mod rules;
 pub mod sync;
 pub mod tls;

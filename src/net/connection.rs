@@ -30,6 +30,7 @@ use crate::net::counters::{Counters, Reason};
 use crate::net::drain::Drain;
 use crate::net::guard::Guard;
 use crate::net::pulse::{Pulse, Verdict, Visit, Watch};
+use crate::net::tls::mutual::ClientCertificate;
 use crate::net::{Peer, Shared};
 use crate::pace::Governor;
 
@@ -70,7 +71,7 @@ pub(crate) async fn run(
     let guard = Guard::new(socket, pulse.clone(), shared.counters.clone(), &config);
     let _counted = Counted::new(&shared.counters, seat);
     match tls {
-        None => serve_http1(guard, peer, &shared, config, pulse).await,
+        None => serve_http1(guard, peer, None, &shared, config, pulse).await,
         Some(acceptor) => {
             let handshake = tokio::time::timeout(config.handshake_max, acceptor.accept(guard));
             let shaken = tokio::select! {
@@ -80,10 +81,12 @@ pub(crate) async fn run(
             match shaken {
                 None => {}
                 Some(Ok(Ok(stream))) => {
+                    let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+                    let shown = shown.map(|shown| ClientCertificate(shown.clone().into_owned()));
                     if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-                        serve_http2(stream, peer, &shared, config, pulse).await;
+                        serve_http2(stream, peer, shown, &shared, config, pulse).await;
                     } else {
-                        serve_http1(stream, peer, &shared, config, pulse).await;
+                        serve_http1(stream, peer, shown, &shared, config, pulse).await;
                     }
                 }
                 Some(Ok(Err(error))) => {
@@ -122,12 +125,18 @@ fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-pub(super) async fn serve_http1<S>(stream: S, peer: Peer, shared: &Arc<Shared>, config: Arc<Config>, pulse: Arc<Pulse>)
-where
+pub(super) async fn serve_http1<S>(
+    stream: S,
+    peer: Peer,
+    shown: Option<ClientCertificate>,
+    shared: &Arc<Shared>,
+    config: Arc<Config>,
+    pulse: Arc<Pulse>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (judged, pace) = (None, config.pace.clone());
-    let door = Door { shared: shared.clone(), peer, pulse: pulse.clone(), judged, pace };
+    let door = Door { shared: shared.clone(), peer, shown, pulse: pulse.clone(), judged, pace };
     // `pipeline_flush` stays off: with it hyper would buffer whole bodies for slow readers. hyper's own header timeout
     // also runs while a connection is idle, so it stands behind our two clocks and not in their place.
     let mut http1 = http1::Builder::new();
@@ -146,12 +155,18 @@ where
         .await;
 }
 
-pub(super) async fn serve_http2<S>(stream: S, peer: Peer, shared: &Arc<Shared>, config: Arc<Config>, pulse: Arc<Pulse>)
-where
+pub(super) async fn serve_http2<S>(
+    stream: S,
+    peer: Peer,
+    shown: Option<ClientCertificate>,
+    shared: &Arc<Shared>,
+    config: Arc<Config>,
+    pulse: Arc<Pulse>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (judged, pace) = (Some(config.clone()), config.pace.clone());
-    let door = Door { shared: shared.clone(), peer, pulse: pulse.clone(), judged, pace };
+    let door = Door { shared: shared.clone(), peer, shown, pulse: pulse.clone(), judged, pace };
     let over = CancellationToken::new();
     // Streams run as tasks of their own; when the connection ends, however it does, so do they.
     let _streams_end_with_it = over.clone().drop_guard();
@@ -289,6 +304,8 @@ where
 struct Door {
     shared: Arc<Shared>,
     peer: Peer,
+    /// What the client has shown of itself.
+    shown: Option<ClientCertificate>,
     pulse: Arc<Pulse>,
     /// By what heads are judged here; `None` where hyper has done so.
     judged: Option<Arc<Config>>,
@@ -333,7 +350,10 @@ impl hyper::service::Service<Request<Incoming>> for Door {
     type Error = Infallible;
     type Future = Answering;
 
-    fn call(&self, request: Request<Incoming>) -> Answering {
+    fn call(&self, mut request: Request<Incoming>) -> Answering {
+        if let Some(shown) = &self.shown {
+            request.extensions_mut().insert(shown.clone());
+        }
         let head = request.method() == Method::HEAD;
         let old_client = request.version() <= Version::HTTP_10;
         let answer = if self.refuses(&request) {

@@ -41,6 +41,7 @@ mod counters;
 pub mod downstream;
 mod error;
 mod passed;
+pub mod peer;
 mod record;
 mod reply;
 

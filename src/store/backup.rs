@@ -11,6 +11,7 @@ use crate::base::disk::Disk;
 use crate::store::approvals::tables as approvals;
 use crate::store::catalog::tables as catalog;
 use crate::store::error::Error;
+use crate::store::feed::tables as feed;
 use crate::store::fleet::tables as fleet;
 use crate::store::identity;
 use crate::store::index;
@@ -149,7 +150,17 @@ fn carried(visit: &mut impl Visit) -> Result<(), Error> {
     visit.table(fleet::STATES)?;
     visit.table(fleet::CHANGES)?;
     visit.table(fleet::SERVED)?;
-    visit.table(fleet::SERVED_PLACES)
+    visit.table(fleet::SERVED_PLACES)?;
+    // Whoever restores an authority begins a new epoch; nodes below compare what they have by its hashes.
+    visit.table(feed::LOG)?;
+    visit.table(feed::LIVE)?;
+    visit.table(feed::STAGED)?;
+    visit.table(feed::BODIES)?;
+    visit.table(feed::LOOSE)?;
+    visit.table(feed::UNTOLD)?;
+    visit.table(feed::CHECKPOINTS)?;
+    visit.table(feed::NUMBERS)?;
+    visit.table(feed::STATE)
 }
 
 /// Copies table by table.

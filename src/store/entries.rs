@@ -295,5 +295,6 @@ pub(crate) fn create_tables(tx: &WriteTransaction) -> Result<(), Error> {
     tx.open_table(LEDGER)?;
     tx.open_table(DOCUMENTS)?;
     crate::store::catalog::tables::create(tx)?;
-    crate::store::fleet::tables::create(tx)
+    crate::store::fleet::tables::create(tx)?;
+    crate::store::feed::tables::create(tx)
 }

@@ -24,7 +24,7 @@
 //!    What the catalog has come to say of it is found out by going through it (`review`).
 //! 6. Which updates there are, and which files they are made of, is the business of `catalog`; which endpoints, that of `fleet`; what is
 //!    approved for which of them, and their groups, that of `approvals`; which rules approve by themselves, that of
-//!    `rules`.
+//!    `rules`. What nodes of a chain hand on to each other is kept by `feed`.
 //! 7. The index is copied while in use (`backup`), put back (`restore`), or made anew from the proofs (`rebuild`).
 //!
 //! Every byte on the disk is described in `docs/store-format.md`.
@@ -46,6 +46,7 @@ mod ended;
 mod entries;
 mod error;
 mod evidence;
+pub mod feed;
 mod filling;
 pub mod fleet;
 mod hash;
@@ -413,6 +414,11 @@ impl Store {
     /// What is kept of endpoints.
     pub fn fleet(&self) -> fleet::Fleet {
         fleet::Fleet::new(Arc::clone(&self.core))
+    }
+
+    /// The feed of the chain of nodes that this one is in.
+    pub fn feed(&self) -> feed::Feed {
+        feed::Feed::new(Arc::clone(&self.core))
     }
 
     /// Endpoints were sent so many bytes of this, held or not: files of later updates that are like it may come ahead of time.

@@ -216,7 +216,8 @@ impl Taker {
             return Err(Error::Spoilt { bad, asked, last: *identity, why: why.clone() });
         }
         let run = Some(self.board.run());
-        let applied = self.catalog.import(Batch { run, set: self.set.clone(), updates, came, refused }).await?;
+        let applied =
+            self.catalog.import(Batch { run, set: self.set.clone(), updates, came, refused, plain: false }).await?;
         for (identity, reason) in &applied.refused {
             tracing::warn!(%identity, reason, "an update is not taken");
         }

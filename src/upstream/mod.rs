@@ -23,6 +23,7 @@ mod error;
 mod head;
 mod health;
 pub mod hook;
+pub mod peer;
 mod probe;
 mod proxy;
 mod resolve;

@@ -9,6 +9,7 @@
 //! 7. [`cabinet`] unpacks the cabinets that update documents come in, and packs them.
 //! 8. [`metadata`] reads the document of an update (MS-WSUSSS, MS-WUSP 3.1.1.1).
 //! 9. [`fragments`] cuts from it what endpoints are given (MS-WUSP 3.1.1.1).
+//! 10. [`peer`] are the messages between nodes (`docs/CHAINING.md`).
 //!
 //! [`error`] says what is wrong with messages that came from outside, and whose fault it is.
 
@@ -18,6 +19,7 @@ pub mod error;
 pub mod fragments;
 pub mod metadata;
 pub mod multipart;
+pub mod peer;
 pub mod soap;
 pub mod wsusss;
 pub mod wusp;

@@ -79,6 +79,7 @@ impl Site {
             reported: Reported::new(compliance.clone(), Arc::new(Policy::default)),
             filters: None,
             above: None,
+            chain: None,
             endpoints: Roster::new(enrolled, vec![]),
         };
         let server = super::serve(Arc::new(face.with_scans(scans)));

@@ -11,6 +11,7 @@ pub mod endpoints;
 pub mod filters;
 pub mod groups;
 mod job;
+pub mod nodes;
 pub mod policy;
 mod requests;
 pub mod rules;

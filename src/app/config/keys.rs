@@ -170,8 +170,8 @@ table! {
         /// The address of the control listener (metrics, health, API). It answers reads only; "" turns it off, and the
         /// control socket in the data directory stays.
         control: Address = text("127.0.0.1:6202"), Restart;
-        /// Addresses for other nodes. Has no effect in this version: it is checked, and nothing listens there. Once nodes
-        /// can be joined they are opened by the first invitation, never before.
+        /// Addresses for other nodes, those below this one. They are opened by the first invitation (`waystation nodes invite`),
+        /// never before.
         peer: Addresses = list(&["0.0.0.0:6203"]), Restart;
     }
     /// How clients call the node.
@@ -234,8 +234,11 @@ table! {
         /// "microsoft": payloads come from where they are published. "wsus" and "parent": what is asked for by digest
         /// comes from `url`.
         kind: UpstreamKind = text("microsoft"), Restart;
-        /// The base URL of the WSUS server or the parent.
+        /// The base URL of the WSUS server or the parent. Below a parent it may be left out: payloads then come from where they
+        /// are published.
         url: Urls = list(&[]), Restart;
+        /// Below a parent: what the authority decided for all endpoints holds here, too. Without it this node decides for itself.
+        replica: Switch = Raw::Switch(true), Restart;
         /// "global" asks through [proxy], "none" directly, a URL through that proxy, which is told the user and password of [proxy]
         /// only where it is the one that `proxy.url` names.
         proxy: ProxyChoice = text("global"), Restart;
@@ -301,7 +304,7 @@ table! {
         demand: SteadyRules = list(&[]), Live;
         /// Answers to endpoints. Windows avoids a node for 15 minutes that gives a connection less than 4 kB/s for 20 s.
         clients: SteadyRules = list(&[]), Live;
-        /// Answers to child nodes. Has no effect in this version, which has none.
+        /// Answers to nodes below. Has no effect in this version.
         nodes: SteadyRules = list(&[]), Live;
         /// Rules by the client's network, the longest prefix counts: "10.1.0.0/16: 50 Mbit/s" for the network as a whole,
         /// "10.0.0.0/8 each /24: 08:00-18:00 Mon-Fri: 5 Mbit/s" for each of its parts. The limit of `clients` counts besides.

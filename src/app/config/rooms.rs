@@ -55,7 +55,7 @@ pub(crate) fn consistent(typed: &Typed) -> Result<(), ConfigError> {
         "certificate and key belong together: set tls.rsa_cert and tls.rsa_key, or neither",
     );
     refuse(
-        typed.upstream.kind != UpstreamKind::Microsoft && typed.upstream.url.0.is_empty(),
+        typed.upstream.kind == UpstreamKind::Wsus && typed.upstream.url.0.is_empty(),
         "upstream.url",
         "this kind of upstream needs its address, such as \"http://wsus.example.org:8530\"",
     );

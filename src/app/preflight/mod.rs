@@ -72,7 +72,7 @@ pub(crate) fn findings(
     tried::authorities(typed, &mut found);
     network::networks(typed, &mut found);
     network::unknown(typed, &mut found);
-    network::without_effect(typed, settings, &mut found);
+    network::without_effect(typed, &mut found);
     authority::site_ca(typed, machine.now, &mut found);
     bandwidth::rates(typed, &mut found);
     bandwidth::pauses(typed, &mut found);
@@ -92,9 +92,9 @@ pub(crate) fn findings(
 }
 
 /// The settings that are taken and do less than they seem to, or nothing: one line each, for whoever starts a node.
-pub(crate) fn without_effect(typed: &Typed, settings: &Settings) -> Vec<Finding> {
+pub(crate) fn without_effect(typed: &Typed) -> Vec<Finding> {
     let mut found = Found(Vec::new());
-    network::without_effect(typed, settings, &mut found);
+    network::without_effect(typed, &mut found);
     found.0
 }
 

@@ -175,29 +175,10 @@ pub(super) fn upstream(typed: &Typed, found: &mut Found) {
 }
 
 /// Keys that are read and checked for the versions to come, and change nothing in this one.
-pub(super) fn without_effect(typed: &Typed, settings: &Settings, found: &mut Found) {
-    if typed.upstream.kind == UpstreamKind::Parent {
-        found.warn(
-            "no-effect",
-            "upstream.kind",
-            "\"parent\" has little effect: payloads are asked of it by digest, but this version joins no parent and takes \
-             neither catalog nor proofs nor settings from it",
-            "leave it where that is enough, or set \"wsus\" or \"microsoft\"",
-        );
-    }
-    let peer = settings.get("listen.peer").is_some_and(|setting| setting.value() != setting.default_value());
-    for (set, key, why) in [
-        (peer, "listen.peer", "no node can be joined in this version, and nothing listens there"),
-        (typed.bandwidth.nodes.0 != Schedule::default(), "bandwidth.nodes", "this version has no child nodes"),
-    ] {
-        if set {
-            found.warn(
-                "no-effect",
-                key,
-                format!("it is set and has no effect: {why}"),
-                "take it out, or leave it for later",
-            );
-        }
+pub(super) fn without_effect(typed: &Typed, found: &mut Found) {
+    if typed.bandwidth.nodes.0 != Schedule::default() {
+        let why = "it is set and has no effect: nodes below are not slowed down in this version";
+        found.warn("no-effect", "bandwidth.nodes", why, "take it out, or leave it for later");
     }
 }
 

@@ -111,7 +111,7 @@ async fn http1_holds_little_for_a_client_that_does_not_read() {
         let (handler, shared) = server(frame);
         let (mut client, stream) = tokio::io::duplex(PIPE);
         let config = shared.config.load_full();
-        tokio::spawn(async move { serve_http1(stream, PEER, &shared, config, Arc::new(Pulse::default())).await });
+        tokio::spawn(async move { serve_http1(stream, PEER, None, &shared, config, Arc::new(Pulse::default())).await });
         client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
         settle().await;
         handler.go.notify_waiters();
@@ -132,7 +132,7 @@ async fn http2_holds_little_for_a_client_that_opens_its_windows_and_does_not_rea
         let (handler, shared) = server(frame);
         let (client, stream) = tokio::io::duplex(PIPE);
         let config = shared.config.load_full();
-        tokio::spawn(async move { serve_http2(stream, PEER, &shared, config, Arc::new(Pulse::default())).await });
+        tokio::spawn(async move { serve_http2(stream, PEER, None, &shared, config, Arc::new(Pulse::default())).await });
         let drowsy = Drowsy::default();
         let mut builder = hyper::client::conn::http2::Builder::new(drowsy.clone());
         builder.initial_stream_window_size(Some(16 << 20)).initial_connection_window_size(Some(256 << 20));

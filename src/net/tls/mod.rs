@@ -14,6 +14,8 @@
 //!
 //! Who writes there, or loads, holds the directory ([`lock`]): verbs of other processes work on it, too.
 //!
+//! Between nodes both sides show a certificate, of another authority ([`mutual`]).
+//!
 //! Files in `<data>/tls`, all 0600: `site-ca.key`, `site-ca.pem`, `leaf.pem`, `imported-*.pem`, `request-*.key`. A file
 //! that ends in `.new` was being written when the power went, and is replaced by the next write.
 
@@ -23,6 +25,7 @@ pub mod files;
 pub mod import;
 pub mod leaf;
 pub mod lock;
+pub mod mutual;
 pub mod names;
 pub mod resolver;
 pub mod scope;

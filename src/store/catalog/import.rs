@@ -88,7 +88,7 @@ impl Core {
     }
 
     fn import_steps(self: &Arc<Self>, batch: Batch) -> Result<Applied, Error> {
-        let Batch { run, set, updates, came, refused } = batch;
+        let Batch { run, set, updates, came, refused, plain } = batch;
         if !set.is_empty() {
             check_set(&set)?;
         }
@@ -109,12 +109,13 @@ impl Core {
                 Err(error) => return Err(error),
             }
             if ready.len() >= STEP_UPDATES || bytes >= STEP_BYTES || rows >= STEP_ROWS {
-                applied.add(self.commit_step(run, &set, std::mem::take(&mut ready), std::mem::take(&mut refused))?);
+                let (ready, refused) = (std::mem::take(&mut ready), std::mem::take(&mut refused));
+                applied.add(self.commit_step(run, &set, plain, ready, refused)?);
                 (bytes, rows) = (0, 0);
             }
         }
         if !ready.is_empty() || !refused.is_empty() {
-            applied.add(self.commit_step(run, &set, ready, refused)?);
+            applied.add(self.commit_step(run, &set, plain, ready, refused)?);
         }
         self.train()?;
         Ok(applied)
@@ -124,11 +125,13 @@ impl Core {
         &self,
         run: Option<u64>,
         set: &str,
+        plain: bool,
         ready: Vec<Ready>,
         refused: Vec<(Identity, String)>,
     ) -> Result<Applied, Error> {
         let set = set.to_owned();
         let ((), applied) = self.catalog_write(Room::Adds, move |t, w| {
+            w.unauthenticated |= plain;
             for one in &ready {
                 t.take(w, one, &set)?;
             }

@@ -58,6 +58,8 @@ pub struct Batch {
     pub came: Vec<u64>,
     /// Revisions that could not be taken, and why.
     pub refused: Vec<(Identity, String)>,
+    /// They count as what came over a connection that proves nothing, whatever the upstream is: whoever handed them on had them so.
+    pub plain: bool,
 }
 
 /// What came of a batch.
@@ -89,7 +91,8 @@ pub struct Applied {
 }
 
 impl Applied {
-    pub(crate) fn add(&mut self, other: Self) {
+    /// Counts what came of another batch beside.
+    pub fn add(&mut self, other: Self) {
         self.new += other.new;
         self.changed += other.changed;
         self.expired += other.expired;

@@ -1,0 +1,25 @@
+//! The chain through its doors: the bytes of the feed against vectors and a reader of their own, what a child makes of each kind of
+//! lie, seeded walks of a whole chain beside a plain model, and nodes with stores and catalogs one below the other.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where by panicking")]
+
+#[path = "chain/alarms.rs"]
+mod alarms;
+#[path = "chain/bytes.rs"]
+mod bytes;
+#[path = "chain/evil.rs"]
+mod evil;
+#[path = "chain/kept.rs"]
+mod kept;
+#[path = "chain/nodes.rs"]
+mod nodes;
+#[path = "support/small_store.rs"]
+mod small_store;
+#[path = "chain/sockets.rs"]
+mod sockets;
+#[path = "chain/view.rs"]
+mod view;
+#[path = "chain/walk.rs"]
+mod walk;
+#[path = "chain/world.rs"]
+mod world;

@@ -21,6 +21,7 @@ mod ca;
 pub mod child;
 mod document;
 pub mod error;
+pub mod files;
 pub mod follow;
 pub mod join;
 mod keyring;

@@ -23,6 +23,7 @@ pub(crate) mod machine;
 pub(crate) mod nodes;
 mod notify;
 pub(crate) mod offline;
+mod parent;
 pub(crate) mod preflight;
 pub(crate) mod reload;
 pub(crate) mod run;

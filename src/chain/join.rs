@@ -5,6 +5,7 @@
 //! 2. Pins, certificate and chain are written, and the token goes.
 //! 3. The feed is asked for, by long poll; what became visible is told to the catalog. A certificate is renewed in the last third of its life.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -208,7 +209,7 @@ impl Chain {
         blocking(move || keys.remove(TOKEN)).await
     }
 
-    async fn way(&self) -> Result<(Parent, ChainId, i64), Error> {
+    async fn way(&self) -> Result<(Arc<Parent>, ChainId, i64), Error> {
         let (row, chain) = self.parent().await?;
         let pin = hex::decode(&row.pin).ok_or_else(|| Error::Kept("the parent's pin is damaged".into()))?;
         let keys = self.shared.keys.clone();
@@ -219,7 +220,9 @@ impl Chain {
         })
         .await?;
         let until = certs.first().map(|own| name::of_certificate(own, &pin)).transpose()?.map_or(0, |own| own.until);
-        Ok((Parent::new(pin, row.addresses, Some((certs, key)))?, chain, until))
+        let parent = Arc::new(Parent::new(pin, row.addresses, Some((certs, key)))?);
+        self.shared.ways.send_replace(Some(Arc::clone(&parent)));
+        Ok((parent, chain, until))
     }
 
     /// Step 3, until this node has another role.
@@ -239,7 +242,7 @@ impl Chain {
         let (mut parent, chain, mut until) = self.way().await?;
         let (store, clock) = (&self.shared.store, &self.shared.clock);
         let teller = Teller::new(store.clone(), chain, self.shared.config.replica);
-        let mut follower = Follower::open(store, self.shared.me, chain, std::sync::Arc::clone(clock)).await?;
+        let mut follower = Follower::open(store, self.shared.me, chain, Arc::clone(clock)).await?;
         self.shared.path.send_replace(follower.child().path().to_vec());
         let (mut idle, mut untold) = (false, true);
         loop {

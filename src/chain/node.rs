@@ -34,6 +34,7 @@ use crate::model::chain::hash::ChainId;
 use crate::model::chain::ids::{Audience, NodeId, Position};
 use crate::store::Store;
 use crate::store::feed::Audiences;
+use crate::upstream::peer::Parent;
 use crate::wire::peer::name::{self, Named};
 use crate::wire::peer::signed::Vouch;
 use crate::wire::peer::token::Token;
@@ -161,6 +162,8 @@ pub(super) struct Shared {
     pub(super) revoked: watch::Sender<u64>,
     pub(super) path: watch::Sender<Vec<NodeId>>,
     pub(super) moved: watch::Sender<u64>,
+    /// The way to the parent.
+    pub(super) ways: watch::Sender<Option<Arc<Parent>>>,
     /// Up to where the catalog was told of the feed.
     pub(super) told: watch::Sender<Option<Position>>,
     pub(super) seen: Mutex<Seen>,
@@ -226,6 +229,7 @@ impl Chain {
             revoked: watch::Sender::new(0),
             path: watch::Sender::new(path),
             moved: watch::Sender::new(0),
+            ways: watch::Sender::new(None),
             told: watch::Sender::new(None),
             seen: Mutex::default(),
             turn: tokio::sync::Mutex::new(()),
@@ -256,6 +260,11 @@ impl Chain {
     /// Changes with each publication, and with each thing of the parent's that became visible.
     pub fn moved(&self) -> watch::Receiver<u64> {
         self.shared.moved.subscribe()
+    }
+
+    /// The way to the parent, whenever there is another one; `None` before it is known.
+    pub fn ways(&self) -> watch::Receiver<Option<Arc<Parent>>> {
+        self.shared.ways.subscribe()
     }
 
     /// Up to where of the parent's feed the catalog was told, whenever that changes.

@@ -22,6 +22,7 @@ use crate::fill::lazy::Lazy;
 use crate::fill::learn::{self, First};
 use crate::fill::locate::{Keeping, Target};
 use crate::fill::memory::Memory;
+use crate::fill::parent::Parent;
 use crate::fill::pump::host_of;
 use crate::fill::renew::Verdict;
 use crate::fill::tasks::Tasks;
@@ -53,6 +54,8 @@ pub(super) struct Inner {
     pub(super) counters: Counters,
     /// The WSUS server above, where it can be told to fetch what it does not have.
     pub(super) lazy: Option<Lazy>,
+    /// The node above, where there is one.
+    pub(super) parent: Option<Parent>,
     pub(super) flights: Mutex<HashMap<Name, Arc<Shared>>>,
     pub(super) renewals: Mutex<HashMap<Name, watch::Sender<Option<Verdict>>>>,
     /// When a flight that failed for its origins was last told of in the log, and how many were not since.
@@ -72,6 +75,7 @@ impl Inner {
     ) -> Self {
         Self {
             lazy,
+            parent: None,
             told: Mutex::default(),
             gates: Arc::new(Gates::new(config.connections_per_host)),
             config,

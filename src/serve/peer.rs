@@ -3,7 +3,9 @@
 //! 1. Who asks is what its certificate says, held against the roll with each request, so that a node that was revoked is turned away on an
 //!    open connection too.
 //! 2. The question is read with limits; nothing in it says who asks.
-//! 3. The chain answers; frames go out as they are.
+//! 3. The chain answers; frames go out as they are. Payloads are the content face's to answer (`content`).
+
+mod content;
 
 use std::fmt;
 use std::future::Future;
@@ -30,8 +32,12 @@ use crate::model::chain::ids::Position;
 use crate::net::body::collect;
 use crate::net::tls::mutual::ClientCertificate;
 use crate::net::{Body, Handler, Peer};
+use crate::serve::Face;
+use crate::serve::peer::content::Content;
 use crate::wire::peer::name::Named;
 use crate::wire::peer::signed::Checkpoint;
+
+pub use crate::serve::peer::content::Counters;
 
 /// Bodies of `join` and `renew`.
 const REQUEST_MAX: usize = 16 << 10;
@@ -43,6 +49,7 @@ const BODY_TIME: Duration = Duration::from_secs(30);
 /// Answers nodes below.
 pub struct PeerFace {
     chain: Chain,
+    content: Option<Content>,
 }
 
 impl fmt::Debug for PeerFace {
@@ -87,10 +94,24 @@ fn json(status: StatusCode, value: &serde_json::Value) -> Response<Body> {
     respond(status, "application/json", value.to_string().into())
 }
 
+fn octets(body: Bytes) -> Response<Body> {
+    respond(StatusCode::OK, "application/octet-stream", body).map(Body::for_node)
+}
+
+fn unknown() -> Problem {
+    Problem(StatusCode::NOT_FOUND, "unknown", "this version does not know that address".into())
+}
+
 impl PeerFace {
     /// For this node.
     pub fn new(chain: Chain) -> Self {
-        Self { chain }
+        Self { chain, content: None }
+    }
+
+    /// The same, which answers for payloads, too: as `face` does.
+    #[must_use]
+    pub fn with_content(self, face: Arc<Face>, counters: Counters) -> Self {
+        Self { content: Some(Content::new(face, counters)), ..self }
     }
 
     async fn route(&self, peer: Peer, request: Request<Incoming>) -> Told {
@@ -160,7 +181,24 @@ impl PeerFace {
                 let chain = ChainId::new(*chain);
                 self.answer(&named, chain, Ask::Contents(keys), false, None, Duration::ZERO).await
             }
-            _ => Err(Problem(StatusCode::NOT_FOUND, "unknown", "this version does not know that address".into())),
+            _ => {
+                let Some(content) = &self.content else { return Err(unknown()) };
+                if let Some(rest) = path.strip_prefix("/peer/v1/content/") {
+                    let (rest, _unread) = (rest.to_owned(), body);
+                    return content.bytes(peer, head, &rest).await;
+                }
+                if let Some(rest) = path.strip_prefix("/peer/v1/proof/") {
+                    get()?;
+                    return Ok(octets(content.proof(rest, query).await?));
+                }
+                if path == "/peer/v1/held" {
+                    post()?;
+                    let body = collect(body, content::HELD_BYTES_MAX, content::HELD_TIME).await;
+                    let body = body.map_err(|error| malformed(error.to_string()))?;
+                    return Ok(octets(content.held(&body).await?));
+                }
+                Err(unknown())
+            }
         }
     }
 

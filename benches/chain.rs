@@ -158,7 +158,7 @@ async fn content() {
     let governor = Governor::default();
     let source = Upstream::below(http(), Arc::clone(&child.allow), governor, child.chain.ways()).unwrap();
     let source = Arc::new(source);
-    let checked = place(&Digest::Sha256(digests.sha256), Some(digests.blake3));
+    let checked = place(&Digest::Sha256(digests.sha256), Some((digests.blake3, PAYLOAD)));
     let unchecked = place(&Digest::Sha256(digests.sha256), None);
     for connections in [1, 4] {
         // Once to have it all warm, then in turns, the best of each: what else the machine does slows both.

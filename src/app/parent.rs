@@ -36,7 +36,7 @@ pub(crate) fn parent(typed: &Typed, store: &Store) -> Parent {
 
 async fn signed(store: &Store, sha1: Sha1) -> Option<Signed> {
     match files::signed(store, sha1).await {
-        Ok(file) => file.and_then(|file| Some(Signed { sha256: file.sha256, blake3: file.blake3? })),
+        Ok(file) => file.and_then(|file| Some(Signed { sha256: file.sha256, blake3: file.blake3?, size: file.size })),
         Err(error) => {
             tracing::debug!(%sha1, %error, "what the authority signed of a file cannot be looked up");
             None

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::base::limits::{OBJECT_BYTES_MAX, PIECE};
+use crate::base::limits::{GROUP, OBJECT_BYTES_MAX, PIECE};
 use crate::base::span::Span;
 use crate::base::time::Clock;
 use crate::fill::config::{CHANGES_MAX, Config, EXTENT_MIN, NAMES_MAX, SUBNET_BYTES_MIN, SUBNET_SHARE, TURN};
@@ -328,7 +328,10 @@ fn first_of(want: Want, reach: u64) -> First {
         return First::Head;
     }
     let end = want.last.map_or(u64::MAX, |last| last.saturating_add(1));
-    First::Bytes(Span::new(want.first, end.min(want.first.saturating_add(reach))))
+    let limit = want.first.saturating_add(reach);
+    // As the planner ends extents: with a group.
+    let limit = Some(limit / GROUP * GROUP).filter(|whole| *whole > want.first).unwrap_or(limit);
+    First::Bytes(Span::new(want.first, end.min(limit)))
 }
 
 fn flying(

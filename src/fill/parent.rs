@@ -25,6 +25,8 @@ pub struct Signed {
     pub sha256: Option<Sha256>,
     /// As the authority computed it.
     pub blake3: Blake3,
+    /// Its length.
+    pub size: u64,
 }
 
 /// Looks a file up among what the authority signed.
@@ -77,7 +79,7 @@ impl Parent {
             (.., Some(blake3)) => Digest::Blake3(blake3),
             (None, None, None) => return published,
         };
-        let up = above::place(&asked, signed.map(|signed| signed.blake3));
+        let up = above::place(&asked, signed.map(|signed| (signed.blake3, signed.size)));
         let breaks_out = published.iter().any(|place| self.is_direct(&place.url))
             || match sha1 {
                 Some(sha1) => (self.breaks_out)(sha1).await,
@@ -116,7 +118,7 @@ mod tests {
     use crate::model::payload::Authority;
 
     fn parent(failover: bool, breaks_out: bool) -> Parent {
-        let signed = Signed { sha256: Some(Sha256::new([2; 32])), blake3: Blake3::new([3; 32]) };
+        let signed = Signed { sha256: Some(Sha256::new([2; 32])), blake3: Blake3::new([3; 32]), size: 4 };
         Parent {
             signed: Arc::new(move |sha1| Box::pin(async move { (sha1 == Sha1::new([1; 20])).then_some(signed) })),
             breaks_out: Arc::new(move |_| Box::pin(async move { breaks_out })),
@@ -141,7 +143,7 @@ mod tests {
     #[tokio::test]
     async fn the_parent_comes_first_but_for_what_breaks_out() {
         let expected = Some(Published::one(Digest::Sha256(Sha256::new([2; 32])), Authority::Catalog));
-        let (up, there) = ("node://parent/sha256/02?blake3=03", "http://dl.example.org/a.cab");
+        let (up, there) = ("node://parent/sha256/02?blake3=03&size=4", "http://dl.example.org/a.cab");
         assert_eq!(urls(&parent(true, false), expected, there).await, [up, there]);
         assert_eq!(urls(&parent(false, false), expected, there).await, [up]);
         assert_eq!(urls(&parent(true, true), expected, there).await, [there, up]);

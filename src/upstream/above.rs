@@ -1,6 +1,6 @@
 //! Content from the node above: where it lies there, and what proves it.
 //!
-//! 1. A place there is `node://parent/<kind>/<hex>`, with `?blake3=<hex>` where the authority signed that of the file; which address that is today, and how it is spoken to, the chain says.
+//! 1. A place there is `node://parent/<kind>/<hex>`, with `?blake3=<hex>&size=<bytes>` where the authority signed that of the file; which address that is today, and how it is spoken to, the chain says.
 //! 2. Of what is asked for by a signed BLAKE3 the parent is asked for the part of the hash tree that the range needs, in blocks of 16 MiB. It
 //!    must make that BLAKE3, so that nobody is believed.
 //! 3. Whole groups are asked for, and each is held against its leaf before a byte of it is handed out (`verified`).
@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::HeaderMap;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::{Registry, Unit};
@@ -33,12 +34,15 @@ use crate::wire::peer::slice::{self, Slice, group, groups};
 /// What stands before a place at the parent.
 const PREFIX: &str = "node://parent/";
 const SIGNED: &str = "?blake3=";
+const OF: &str = "&size=";
 /// How messages and health name it.
 pub(super) const LABEL: &str = "parent";
 /// Groups whose leaves are asked for together: 16 MiB of a payload, 8 KiB of leaves.
 pub(super) const BLOCK: u64 = 256;
 /// Blocks that are remembered: 8 MiB of memory, 16 GiB of payloads.
 const BLOCKS_MAX: usize = 1024;
+/// Checked groups that are remembered, since only a part of each was wanted: 4 MiB.
+const GROUPS: usize = 64;
 /// For how long it is believed that the parent has no proof of something.
 const WITHOUT: Duration = Duration::from_secs(5);
 /// Payloads without a proof that are remembered.
@@ -79,6 +83,8 @@ pub(super) struct Above {
     ways: Ways,
     slices: Cache<(Blake3, u64), Arc<Slice>>,
     without: Cache<Blake3, Instant>,
+    /// Of which a part was wanted: the rest is asked for next.
+    pub(super) groups: Cache<(Blake3, u64), Bytes>,
     pub(super) counters: Arc<Counters>,
     turn: AtomicU64,
 }
@@ -89,14 +95,14 @@ impl fmt::Debug for Above {
     }
 }
 
-/// Where the parent has what has this digest, and the BLAKE3 that the authority signed for it.
-pub fn place(digest: &Digest, signed: Option<Blake3>) -> Location {
+/// Where the parent has what has this digest, and the BLAKE3 and size that the authority signed for it.
+pub fn place(digest: &Digest, signed: Option<(Blake3, u64)>) -> Location {
     let (kind, hex) = match digest {
         Digest::Blake3(digest) => ("blake3", digest.to_string()),
         Digest::Sha256(digest) => ("sha256", digest.to_string()),
         Digest::Sha1(digest) => ("sha1", digest.to_string()),
     };
-    let signed = signed.map(|signed| format!("{SIGNED}{signed}")).unwrap_or_default();
+    let signed = signed.map(|(blake3, size)| format!("{SIGNED}{blake3}{OF}{size}")).unwrap_or_default();
     Location { url: format!("{PREFIX}{kind}/{hex}{signed}"), standing: Standing::Upstream }
 }
 
@@ -105,17 +111,19 @@ pub fn is_place(url: &str) -> bool {
     url.starts_with(PREFIX)
 }
 
-/// The BLAKE3 that a place at the parent names.
-fn blake3_of(url: &str) -> Option<Blake3> {
+/// The BLAKE3 that a place at the parent names, and the size that was signed with it.
+fn blake3_of(url: &str) -> Option<(Blake3, Option<u64>)> {
     let rest = url.strip_prefix(PREFIX)?;
-    let hex = rest.split_once(SIGNED).map(|(_, signed)| signed).or_else(|| rest.strip_prefix("blake3/"));
-    hex?.parse().ok()
+    match rest.split_once(SIGNED).and_then(|(_, signed)| signed.split_once(OF)) {
+        Some((hex, size)) => Some((hex.parse().ok()?, Some(size.parse().ok()?))),
+        None => Some((rest.strip_prefix("blake3/")?.parse().ok()?, None)),
+    }
 }
 
 impl Above {
     pub(super) fn new(ways: Ways) -> Self {
         let (slices, without) = (Cache::new(BLOCKS_MAX), Cache::new(WITHOUT_MAX));
-        Self { ways, slices, without, counters: Arc::default(), turn: AtomicU64::new(0) }
+        Self { ways, slices, without, groups: Cache::new(GROUPS), counters: Arc::default(), turn: AtomicU64::new(0) }
     }
 
     /// The way to the parent, and at which of its addresses it is asked now.
@@ -199,7 +207,7 @@ pub(super) async fn block(
 }
 
 /// One attempt; `None`: it has no proof.
-async fn once(above: &Above, blake3: Blake3, first: u64) -> Result<Option<bytes::Bytes>, Failure> {
+async fn once(above: &Above, blake3: Blake3, first: u64) -> Result<Option<Bytes>, Failure> {
     let (parent, _) = above.way()?;
     let path = format!("/peer/v1/proof/{blake3}?group={first}&count={BLOCK}");
     let asking = async {
@@ -220,10 +228,15 @@ async fn once(above: &Above, blake3: Blake3, first: u64) -> Result<Option<bytes:
 /// Asks the parent: steps 2 to 4 of the head.
 pub(super) async fn ask(core: &Arc<Core>, above: &Arc<Above>, ask: Ask) -> Result<Answer, Error> {
     let asked = blake3_of(&ask.location.url).filter(|_| ask.method == Method::Get && ask.revalidate.is_none());
-    let Some(blake3) = asked else { return put(core, ask).await };
+    let Some((blake3, signed)) = asked else { return put(core, ask).await };
     let wanted = ask.span.unwrap_or(Span::new(0, u64::MAX));
     let Some(first) = block(core, above, blake3, wanted.start() / GROUP).await? else { return put(core, ask).await };
     let size = first.size();
+    // A slice does not prove the size of the whole: that was signed, too.
+    if let Some(signed) = signed.filter(|signed| *signed != size) {
+        let why = format!("it says that {blake3} has {size} bytes, and the authority signed {signed}");
+        return Err(failed(&core.book.host(LABEL), Cause::Lied(why).at(LABEL)));
+    }
     if let Some(pinned) = ask.pinned.as_ref().filter(|pinned| pinned.size != size) {
         let why = format!("it has {size} bytes there, and {} were pinned", pinned.size);
         return Err(Error::Changed { host: LABEL.to_owned(), why });
@@ -234,15 +247,33 @@ pub(super) async fn ask(core: &Arc<Core>, above: &Arc<Above>, ask: Ask) -> Resul
         return put(core, ask).await;
     }
     let last = group((wanted.end() - 1) / GROUP, size);
-    let wide = Span::new(wanted.start() / GROUP * GROUP, last.end());
-    let validators = ask.pinned.as_ref().map(|pinned| pinned.validators.clone()).unwrap_or_default();
+    let mut wide = Span::new(wanted.start() / GROUP * GROUP, last.end());
+    let validators = ask.pinned.as_ref().map(|pinned| pinned.validators.clone());
+    let ready = validators.as_ref().and_then(|_| above.groups.get(&(blake3, wanted.start() / GROUP)));
+    let validators = validators.unwrap_or_default();
+    let mut verified = Verified::new(Arc::clone(core), Arc::clone(above), blake3, first, wanted);
+    if let Some(ready) = ready {
+        wide = Span::new(wide.start() + ready.len() as u64, wide.end());
+        verified.begin_with(ready);
+        if wide.is_empty() {
+            let (total, headers) = (Some(size), Vec::new());
+            return Ok(Answer {
+                status: 206,
+                span: wanted,
+                total,
+                validators,
+                headers,
+                body: Body::verified(verified),
+            });
+        }
+    }
     let pinned = Some(Pinned { size, validators, digest_known: true });
     let answer = put(core, Ask { span: Some(wide), pinned, ..ask }).await?;
     if answer.span.start() != wide.start() || answer.span.end() < wide.end() {
         let why = format!("asked for {wide:?}, it answers {:?}", answer.span);
         return Err(failed(&core.book.host(LABEL), Cause::Lied(why).at(LABEL)));
     }
-    let verified = Verified::new(Arc::clone(core), Arc::clone(above), blake3, first, wanted, answer.body);
+    verified.go_on_with(answer.body);
     Ok(Answer { status: 206, span: wanted, total: Some(size), body: Body::verified(verified), ..answer })
 }
 
@@ -255,13 +286,13 @@ mod tests {
         let blake3 = Blake3::new([7; 32]);
         let there = place(&Digest::Blake3(blake3), None);
         assert!(is_place(&there.url) && !is_place("https://parent/blake3/07"));
-        assert_eq!(blake3_of(&there.url), Some(blake3));
+        assert_eq!(blake3_of(&there.url), Some((blake3, None)));
         let url = resolved(&there.url, "hq.example:6203").unwrap();
         assert!(url.starts_with("https://hq.example:6203/peer/v1/content/blake3/0707"), "{url}");
         let sha1 = Digest::Sha1(crate::base::digest::Sha1::new([1; 20]));
         assert_eq!((blake3_of(&place(&sha1, None).url), resolved("http://a/b", "c")), (None, None));
-        let signed = place(&sha1, Some(blake3)).url;
-        assert_eq!(blake3_of(&signed), Some(blake3));
+        let signed = place(&sha1, Some((blake3, 7))).url;
+        assert_eq!(blake3_of(&signed), Some((blake3, Some(7))));
         assert!(
             resolved(&signed, "a:1")
                 .unwrap()

@@ -1,7 +1,7 @@
 //! A body of which each 64 KiB group is held against its leaf before a byte of it is handed out.
 //!
 //! What comes has whole groups, from the one of the first byte that is wanted to the one of the last; what was not wanted of them is left
-//! out. A group that does not fit ends the body for good.
+//! out, but remembered: who wanted a part of a group wants the rest of it soon. A group that does not fit ends the body for good.
 
 use std::sync::Arc;
 
@@ -31,21 +31,27 @@ pub(super) struct Verified {
     held: BytesMut,
     /// What has come and was not looked at.
     rest: Bytes,
+    /// The first group, where it was checked before.
+    ready: Option<Bytes>,
     failed: Option<Error>,
 }
 
 impl Verified {
-    /// `body` begins with the group of the first byte of `wanted`, which `slice` tells of, and ends with that of the last one.
-    pub(super) fn new(
-        core: Arc<Core>,
-        above: Arc<Above>,
-        blake3: Blake3,
-        slice: Arc<Slice>,
-        wanted: Span,
-        body: Body,
-    ) -> Self {
-        let at = wanted.start() / GROUP * GROUP;
-        Self { core, above, blake3, slice, wanted, body, at, held: BytesMut::new(), rest: Bytes::new(), failed: None }
+    /// Of these bytes, of whose first group `slice` tells.
+    pub(super) fn new(core: Arc<Core>, above: Arc<Above>, blake3: Blake3, slice: Arc<Slice>, wanted: Span) -> Self {
+        let (at, body) = (wanted.start() / GROUP * GROUP, Body::empty());
+        let (held, rest) = (BytesMut::new(), Bytes::new());
+        Self { core, above, blake3, slice, wanted, body, at, held, rest, ready: None, failed: None }
+    }
+
+    /// The first group was checked before.
+    pub(super) fn begin_with(&mut self, ready: Bytes) {
+        self.ready = Some(ready);
+    }
+
+    /// What comes of all others: it ends with the last one.
+    pub(super) fn go_on_with(&mut self, body: Body) {
+        self.body = body;
     }
 
     pub(super) fn body(&mut self) -> &mut Body {
@@ -63,6 +69,9 @@ impl Verified {
         let (index, size) = (self.at / GROUP, self.slice.size());
         let span = group(index, size);
         let len = span.len() as usize;
+        if let Some(ready) = self.ready.take() {
+            return Ok(Some(self.cut(span, &ready)));
+        }
         // The leaf first: where the parent has lost its proof nothing is read in vain.
         let expected = match self.slice.leaf(index) {
             Some(expected) => *expected,
@@ -114,10 +123,18 @@ impl Verified {
             return self.fail(Cause::Lied(why));
         }
         self.above.counters.verified.inc_by(whole.len() as u64);
+        if span.intersect(&self.wanted) != span {
+            self.above.groups.insert((self.blake3, index), whole.clone());
+        }
+        Ok(Some(self.cut(span, &whole)))
+    }
+
+    /// What is wanted of a group; the next one comes then.
+    fn cut(&mut self, span: Span, whole: &Bytes) -> Bytes {
         self.at = span.end();
         let inside = span.intersect(&self.wanted);
         let place = |at: u64| (at - span.start()) as usize;
-        Ok(Some(whole.slice(place(inside.start())..place(inside.end()))))
+        whole.slice(place(inside.start())..place(inside.end()))
     }
 
     fn fail(&mut self, cause: Cause) -> Result<Option<Bytes>, Error> {

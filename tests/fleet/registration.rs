@@ -177,6 +177,25 @@ async fn who_is_new_is_let_in_by_network_and_in_numbers() {
     assert!(kinds(&registry, 6).await.is_empty());
 }
 
+#[tokio::test]
+async fn who_says_another_thing_each_time_has_it_written_a_few_times_an_hour() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = Registry::new(open(dir.path()).fleet(), Admission::default());
+    let say = async |version: u32, hour: u64| {
+        let told = Registration { client_version: version.to_string(), ..machine(1, "pc1", "10.2.0.1", hour) };
+        assert_eq!(registry.registered(told).await.unwrap(), Registered::Accepted);
+        let known = registry.fleet().endpoint(endpoint(1)).await.unwrap().unwrap();
+        known.registration.client_version == version.to_string()
+    };
+    let mut kept = 0;
+    for version in 0..100 {
+        kept += u32::from(say(version, 0).await);
+    }
+    // Seen first, and then twelve changes.
+    assert_eq!((kept, kinds(&registry, 1).await.len()), (13, 13));
+    assert!(!say(100, 0).await && say(100, 1).await, "the next hour has its own");
+}
+
 /// Polls a future so often, and lets go of it; says whether it came to its end.
 async fn polled(times: usize, future: impl Future) -> bool {
     let mut future = Box::pin(future);

@@ -21,7 +21,7 @@ pub struct Counters {
     sent: Counter,
     /// Requests turned away before they were read: over plain HTTP, too long, too slow, a wrong method.
     turned_away: Counter,
-    /// Rounds refused to endpoints that ask again and again.
+    /// Requests refused to endpoints that ask again and again.
     looped: Counter,
     /// Revisions sent with their metadata.
     revisions: Counter,
@@ -79,7 +79,7 @@ impl Counters {
         );
         registry.register_with_unit("sent", "Bytes of answers to agents", Unit::Bytes, self.sent.clone());
         registry.register("turned_away", "Requests of agents refused unread", self.turned_away.clone());
-        registry.register("looped", "Rounds refused to endpoints that ask again and again", self.looped.clone());
+        registry.register("looped", "Requests refused to endpoints that ask again and again", self.looped.clone());
         registry.register("revisions", "Revisions sent to agents with their metadata", self.revisions.clone());
         registry.register("events", "Events that agents reported, each once", self.events.clone());
         registry.register("events_repeated", "Events that agents reported again", self.repeated.clone());

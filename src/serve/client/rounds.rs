@@ -117,11 +117,6 @@ impl Scans {
         asked: &mut Asked,
     ) -> Result<Said, Error> {
         let mut ticket = self.admit(request.cookie.as_ref(), Need::Registered, asked)?;
-        let whoever = Endpoint(ticket.client());
-        if !self.rounds_of.may(whoever, self.now()) {
-            self.counters.looped();
-            return Err(Error::refused(FaultCode::ServerBusy, "this endpoint asks again and again: it may in an hour"));
-        }
         if request.skip_software {
             let answer = scan::drivers(&scan::Request { mark: ticket.mark, ..scan::Request::default() });
             return self.say(version, &ticket, &answer, &[], false, asked).await;
@@ -129,6 +124,7 @@ impl Scans {
         if !request.devices.is_empty() {
             return Err(Error::parameter("parameters.SystemSpec", "devices belong to the question about drivers"));
         }
+        let whoever = Endpoint(ticket.client());
         let (known, whose) = self.catalogs.current_of(&self.texts, whoever).await?;
         if ticket.mark > known.clock() {
             // Nobody but this server makes marks: it was set back.
@@ -177,6 +173,8 @@ impl Scans {
     ) -> Result<Said, Error> {
         let build = build(asked);
         let numbers: Vec<u32> = answer.new.iter().map(|entry| entry.number).collect();
+        let bytes: u64 = answer.new.iter().map(|entry| u64::from(entry.core)).sum();
+        asked.room.expect(usize::try_from(bytes).unwrap_or(usize::MAX), &self.large).await?;
         let cores = self.texts.cores(&numbers, &mut asked.room).await?;
         let mut offer = Offer::updates(version);
         let mut sent = 0;

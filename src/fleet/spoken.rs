@@ -193,6 +193,11 @@ mod tests {
         let all = spoken.whose(me, &[UNASSIGNED]);
         assert_eq!(spoken.whose(you, &[site, pilot]), all);
         assert_ne!(spoken.whose(you, &[other]), all, "it is there for trying out");
+        let mut freed = spoken.tree.groups.clone();
+        freed.free(pilot, Timestamp::from_ms(7));
+        let tree = Tree { groups: freed, ..Tree::default() };
+        let asked_once = Spoken { tree: Arc::new(tree), ..Spoken::default() };
+        assert_ne!(asked_once.whose(you, &[pilot]), asked_once.whose(me, &[site]), "its deadlines begin later");
         spoken.put(id(40), words(&[Target::Group(site)]));
         let of_site = spoken.whose(me, &[site]);
         assert_eq!(spoken.whose(you, &[pilot]), of_site, "nothing was said for it");

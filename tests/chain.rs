@@ -5,6 +5,8 @@
 
 #[path = "chain/alarms.rs"]
 mod alarms;
+#[path = "chain/below.rs"]
+mod below;
 #[path = "chain/bytes.rs"]
 mod bytes;
 #[path = "chain/evil.rs"]

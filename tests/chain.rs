@@ -19,6 +19,8 @@ mod nodes;
 mod small_store;
 #[path = "chain/sockets.rs"]
 mod sockets;
+#[path = "chain/subtree.rs"]
+mod subtree;
 #[path = "chain/view.rs"]
 mod view;
 #[path = "chain/walk.rs"]

@@ -5,6 +5,8 @@
 //! 2. The question is read with limits; nothing in it says who asks.
 //! 3. The chain answers; frames go out as they are.
 
+mod report;
+
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -160,6 +162,14 @@ impl PeerFace {
                 let chain = ChainId::new(*chain);
                 self.answer(&named, chain, Ask::Contents(keys), false, None, Duration::ZERO).await
             }
+            "/peer/v1/report" => {
+                post()?;
+                report::take(&self.chain, &named, body).await
+            }
+            "/peer/v1/goodbye" => {
+                post()?;
+                report::goodbye(&self.chain, &named, read(body).await?).await
+            }
             _ => Err(Problem(StatusCode::NOT_FOUND, "unknown", "this version does not know that address".into())),
         }
     }
@@ -193,7 +203,7 @@ impl PeerFace {
         shows: Option<Checkpoint>,
         wait: Duration,
     ) -> Told {
-        let audiences = self.chain.audiences(named.node);
+        let audiences = self.chain.audiences_of(named.node).await?;
         let question = Question { chain, ask, is_new, shows, wait, audiences };
         let feed = "application/vnd.waystation.feed";
         match self.chain.answer(named, question).await? {

@@ -211,6 +211,28 @@ impl Core {
         })
     }
 
+    fn below_ids(&self, wanted: impl Fn(&Id, &NodeRow) -> bool) -> Result<Vec<NodeId>, Error> {
+        self.index.read(|tx| {
+            let Some(nodes) = read(tx, NODES)? else { return Ok(vec![]) };
+            let mut found = Vec::new();
+            for row in redb::ReadableTable::iter(&nodes)? {
+                let (id, row) = row?;
+                if wanted(id.value(), &decode("below-nodes.1", row.value())?) {
+                    found.push(NodeId::new(*id.value()));
+                }
+            }
+            Ok(found)
+        })
+    }
+
+    pub(super) fn below_via(&self, child: NodeId) -> Result<Vec<NodeId>, Error> {
+        self.below_ids(|id, row| row.via == *child.bytes() && id != child.bytes())
+    }
+
+    pub(super) fn below_others(&self, me: NodeId) -> Result<Vec<NodeId>, Error> {
+        self.below_ids(|id, _| id != me.bytes())
+    }
+
     pub(super) fn below_tally(&self) -> Result<Tally, Error> {
         self.index.read(|tx| {
             let Some(table) = read(tx, STATE)? else { return Ok(Tally::default()) };

@@ -137,6 +137,16 @@ impl Below {
         self.look(move |core| core.below_node(node)).await
     }
 
+    /// The nodes that this one reports of, itself left out.
+    pub async fn via(&self, child: NodeId) -> Result<Vec<NodeId>, Error> {
+        self.look(move |core| core.below_via(child)).await
+    }
+
+    /// All nodes that were told of but this one.
+    pub async fn others(&self, me: NodeId) -> Result<Vec<NodeId>, Error> {
+        self.look(move |core| core.below_others(me)).await
+    }
+
     /// What the endpoints of all nodes come to.
     pub async fn tally(&self) -> Result<Tally, Error> {
         self.look(|core| core.below_tally()).await

@@ -103,7 +103,7 @@ pub async fn heartbeat(handles: &Handles) -> Heartbeat {
     beat.hits_permille = traffic.hit_ratio.map(|ratio| (ratio * 1000.0).round().clamp(0.0, 1000.0) as u16);
     if let Ok(state) = handles.jobs.sync_state().await {
         let kind = format!("{:?}", state.upstream.kind).to_lowercase();
-        beat.upstream = format!("{kind} {}", state.upstream.address).trim().to_owned();
+        format!("{kind} {}", state.upstream.address).trim().clone_into(&mut beat.upstream);
         if let Some(last) = state.last {
             beat.synced = Some(last.ended.unwrap_or(last.started));
             beat.synced_how = format!("{:?}", last.outcome).to_lowercase();

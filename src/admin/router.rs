@@ -201,7 +201,7 @@ pub const ADDRESSES: &[(&str, &str, &str)] = &[
     (
         "POST",
         "/api/v1/nodes/{name}/config",
-        "wishes settings of a node: `{\"settings\": {\"sync.every\": \"6h\", \"proxy.url\": null}, \"fingerprint\": \"..\"}`; null takes a wish back",
+        "wishes settings of a node: `{\"settings\": {\"sync.enabled\": true, \"proxy.url\": null}, \"fingerprint\": \"..\"}`; null takes a wish back",
     ),
     (
         "POST",

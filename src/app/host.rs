@@ -24,7 +24,7 @@ const POLICIES_FOR: Duration = Duration::from_secs(30);
 /// Settings that name a file with a secret: the secret itself may be wished, and is kept in a file of this node's own.
 const SECRETS: &[(&str, &str)] = &[
     ("proxy.password", "proxy.password_file"),
-    ("upstream.proxy_password", "upstream.proxy_password_file"),
+    ("sync.proxy_password", "sync.proxy_password_file"),
     ("sync.webhook_secret", "sync.webhook_secret_file"),
 ];
 
@@ -176,5 +176,29 @@ impl Host for Own {
                 }
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_none_of_the_settings_and_names_one_that_is_a_file() {
+        for (secret, file) in SECRETS {
+            assert!(keys::key(secret).is_none() && keys::key(file).is_some(), "{secret}, {file}");
+        }
+    }
+
+    #[test]
+    fn a_secret_lies_in_a_file_that_nobody_else_reads() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("chain").join("wished.proxy.password");
+        for text in ["one", "another"] {
+            keep_secret(&path, text.as_bytes()).unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        }
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 }

@@ -361,8 +361,11 @@ fn split(pem: &[u8]) -> (String, String) {
     }
 }
 
+/// For TLS (SPKI), for secrets, and the fingerprint of both.
+pub(super) type PublicKeys = (Vec<u8>, [u8; 32], String);
+
 /// The public keys of this node as a child, for TLS (SPKI) and for secrets, with its fingerprint; nothing where it never joined.
-pub(super) fn public_keys(keys: &crate::chain::keyring::Keyring) -> Result<Option<(Vec<u8>, [u8; 32], String)>, Error> {
+pub(super) fn public_keys(keys: &crate::chain::keyring::Keyring) -> Result<Option<PublicKeys>, Error> {
     if keys.read(NODE_KEY)?.is_none() || keys.read(SEALING)?.is_none() {
         return Ok(None);
     }

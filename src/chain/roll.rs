@@ -443,8 +443,11 @@ fn place(main: &str, fingerprint: &str) -> String {
     format!("{main}.{}", fingerprint.get(..16).unwrap_or(fingerprint))
 }
 
+/// Documents, to be written in one go.
+type Rows = Vec<(String, Option<Vec<u8>>)>;
+
 /// A member takes the place of another one under the same id, whose certificates count no more.
-fn supersede(main: &str, mut old: Member, new: &Member) -> Result<Vec<(String, Option<Vec<u8>>)>, Error> {
+fn supersede(main: &str, mut old: Member, new: &Member) -> Result<Rows, Error> {
     tracing::warn!(
         node = new.node,
         name = new.name,

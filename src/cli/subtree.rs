@@ -36,7 +36,10 @@ pub(super) async fn config(
     let mut changes: BTreeMap<String, Option<Raw>> = unset.into_iter().map(|key| (key, None)).collect();
     for setting in settings {
         let (key, value) = setting.split_once('=').ok_or_else(|| {
-            Fail::usage(format!("{setting:?} is no KEY=VALUE"), "for example sync.every=6h; --unset KEY takes it back")
+            Fail::usage(
+                format!("{setting:?} is no KEY=VALUE"),
+                "for example sync.enabled=true; --unset KEY takes it back",
+            )
         })?;
         changes.insert(key.trim().to_owned(), Some(read(value)));
     }

@@ -142,7 +142,8 @@ impl Chain {
             .map(|(node, alarm, at)| format!("{} by {node} at {at}: {alarm}", alarm.word()))
             .collect();
         beat.errors.extend(seen.trouble);
-        (short(&mut beat.alarms), short(&mut beat.errors));
+        short(&mut beat.alarms);
+        short(&mut beat.errors);
         if let Some((tls, sealing, fingerprint)) = own {
             (beat.tls_key, beat.sealing_key) = (hex::encode(&tls), hex::encode(&sealing));
             said.fingerprint = fingerprint;

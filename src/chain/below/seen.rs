@@ -206,10 +206,9 @@ impl Chain {
 
 fn of_member(member: &Member, told: Option<(&NodeSaid, Timestamp)>, every: Duration, now: Timestamp) -> Status {
     match (member.standing, member.gone.as_deref()) {
-        (Standing::Superseded, _) => Status::Invalid,
         (Standing::Waiting | Standing::Revoked, _) => Status::Outside,
         (Standing::Member, Some("uninstalled")) => Status::Uninstalled,
-        (Standing::Member, Some(_)) => Status::Invalid,
+        (Standing::Superseded, _) | (Standing::Member, Some(_)) => Status::Invalid,
         (Standing::Member, None) => told.map_or(Status::Offline, |(said, heard)| {
             let said = NodeSaid { gone: None, ..said.clone() };
             status(&said, heard, 1, every, now)

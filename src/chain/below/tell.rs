@@ -73,8 +73,7 @@ impl Chain {
                     tracing::warn!(%error, "this node's report is sent again in a while");
                 }
             }
-            let (mut told, mut moved) = (self.told(), self.moved());
-            (told.borrow_and_update(), moved.borrow_and_update());
+            let mut moved = self.moved();
             let wait = tokio::time::sleep(self.until_its_moment(again));
             tokio::pin!(wait);
             loop {

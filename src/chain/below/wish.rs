@@ -114,6 +114,35 @@ pub(in crate::chain) fn entry(row: &[u8]) -> Option<Entry> {
     }
 }
 
+/// The key to seal to, where it is known to be the node's own.
+fn sealing(seen: &Seen, wishes: &mut Wishes, shown: Option<&str>) -> Result<[u8; 32], Error> {
+    if let Some(member) = &seen.member {
+        return hex::decode(&member.sealing).ok_or(Error::Key { what: "node's sealing key" });
+    }
+    let beat = &seen.said.heartbeat;
+    let (tls, sealing) = (hex_all(&beat.tls_key), hex::decode::<32>(&beat.sealing_key));
+    let (Some(tls), Some(sealing)) = (tls.filter(|tls| !tls.is_empty()), sealing) else {
+        return Err(Error::Refused(format!("{:?} has not told its key yet", seen.name)));
+    };
+    let is = hex::encode(&node_fingerprint(&tls, &sealing));
+    let trusted = shown.map(str::to_lowercase).or_else(|| wishes.trusted.clone());
+    match trusted {
+        Some(trusted) if trusted == is => {
+            wishes.trusted = Some(trusted);
+            Ok(sealing)
+        }
+        Some(_) => Err(Error::Refused(format!(
+            "{:?} tells another key than the one with that fingerprint: a node in between may have changed it, or it was joined anew",
+            seen.name
+        ))),
+        None => Err(Error::Refused(format!(
+            "a secret is sealed to the key of {:?} alone, and that key came through other nodes: look at `waystation nodes list` on {:?}, \
+             and give the fingerprint that stands there with --fingerprint, once",
+            seen.name, seen.name
+        ))),
+    }
+}
+
 impl Chain {
     /// What is wished of a node.
     pub async fn wishes(&self, node: NodeId) -> Result<Wishes, Error> {
@@ -133,35 +162,6 @@ impl Chain {
             ));
         }
         Ok(())
-    }
-
-    /// The key to seal to, where it is known to be the node's own.
-    fn sealing(&self, seen: &Seen, wishes: &mut Wishes, shown: Option<&str>) -> Result<[u8; 32], Error> {
-        if let Some(member) = &seen.member {
-            return hex::decode(&member.sealing).ok_or(Error::Key { what: "node's sealing key" });
-        }
-        let beat = &seen.said.heartbeat;
-        let (tls, sealing) = (hex_all(&beat.tls_key), hex::decode::<32>(&beat.sealing_key));
-        let (Some(tls), Some(sealing)) = (tls.filter(|tls| !tls.is_empty()), sealing) else {
-            return Err(Error::Refused(format!("{:?} has not told its key yet", seen.name)));
-        };
-        let is = hex::encode(&node_fingerprint(&tls, &sealing));
-        let trusted = shown.map(str::to_lowercase).or_else(|| wishes.trusted.clone());
-        match trusted {
-            Some(trusted) if trusted == is => {
-                wishes.trusted = Some(trusted);
-                Ok(sealing)
-            }
-            Some(_) => Err(Error::Refused(format!(
-                "{:?} tells another key than the one with that fingerprint: a node in between may have changed it, or it was joined anew",
-                seen.name
-            ))),
-            None => Err(Error::Refused(format!(
-                "a secret is sealed to the key of {:?} alone, and that key came through other nodes: look at `waystation nodes list` on {:?}, \
-                 and give the fingerprint that stands there with --fingerprint, once",
-                seen.name, seen.name
-            ))),
-        }
     }
 
     /// Wishes settings of a node, or takes wishes back where there is no value. All or none.
@@ -191,8 +191,8 @@ impl Chain {
             let value = host.read(&key, value).map_err(|why| Error::Refused(format!("{key}: {why}")))?;
             let text = serde_json::to_string(&value).map_err(|error| Error::Broken(error.to_string()))?;
             let (said, kept) = if host.is_secret(&key) {
-                let sealing = self.sealing(&seen, &mut wishes, fingerprint)?;
-                let sealed = seal(chain, seen.node, &sealing, &record, text.as_bytes())?;
+                let to = sealing(&seen, &mut wishes, fingerprint)?;
+                let sealed = seal(chain, seen.node, &to, &record, text.as_bytes())?;
                 (Said::Sealed(sealed.into()), None)
             } else {
                 (Said::Open(text), Some(value))
@@ -215,8 +215,8 @@ impl Chain {
         let key = order_key(seen.node, number);
         let with = if secret {
             let chain = self.chain().await?.ok_or_else(|| Error::Refused("this node is in no chain".into()))?;
-            let sealing = self.sealing(&seen, &mut wishes, None)?;
-            Said::Sealed(seal(chain, seen.node, &sealing, &key, with.as_bytes())?.into())
+            let to = sealing(&seen, &mut wishes, None)?;
+            Said::Sealed(seal(chain, seen.node, &to, &key, with.as_bytes())?.into())
         } else {
             Said::Open(with.to_owned())
         };

@@ -82,9 +82,9 @@ more.")]
     #[command(after_help = "\
 Examples:
   waystation nodes config Berlin
-  waystation nodes config Berlin sync.every=6h bandwidth.upstream=20Mbit/s
+  waystation nodes config Berlin 'sync.schedule=daily 03:00' 'bandwidth.upstream=20 Mbit/s'
   waystation nodes config Berlin proxy.password=hunter2
-  waystation nodes config Berlin --unset sync.every
+  waystation nodes config Berlin --unset sync.schedule
 
 At the top of the chain alone. What a file or the environment fixes on the node
 stays, and is shown as locked; the node says what came of each wish. A secret

@@ -299,7 +299,7 @@ impl Core {
                 if let Body::Endpoint(row) = &decode::<ItemRow<'_>>(TABLE, row.value())?.body {
                     let (tally, held) = share(row)?;
                     for of in [node, ALL] {
-                        tallies.entry(of).or_default().plus(&tally);
+                        tallies.entry(of).or_default().by(&tally, true);
                         for one in &held {
                             let counts = by.entry(count_key(&of, one.number())).or_default();
                             if let Some(count) = counts.get_mut(usize::from(one.state().number())) {

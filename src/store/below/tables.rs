@@ -61,17 +61,11 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// With those of another one.
-    pub(super) fn plus(&mut self, other: &Self) {
-        for (to, from) in self.all().into_iter().zip(other.clone().all()) {
-            *to = to.saturating_add(*from);
-        }
-    }
-
-    /// Without them.
-    pub(super) fn minus(&mut self, other: &Self) {
-        for (to, from) in self.all().into_iter().zip(other.clone().all()) {
-            *to = to.saturating_sub(*from);
+    /// With those of another one, or without them.
+    pub(super) fn by(&mut self, other: &Self, comes: bool) {
+        let mut other = *other;
+        for (to, from) in self.all().into_iter().zip(other.all()) {
+            *to = if comes { to.saturating_add(*from) } else { to.saturating_sub(*from) };
         }
     }
 

@@ -143,13 +143,9 @@ impl<'a> Step<'a> {
             }
         }
         if let Some(row) = self.node(node)? {
-            if comes { row.tally.plus(tally) } else { row.tally.minus(tally) }
+            row.tally.by(tally, comes);
         }
-        if comes {
-            self.state.tally.plus(tally)
-        } else {
-            self.state.tally.minus(tally)
-        }
+        self.state.tally.by(tally, comes);
         Ok(())
     }
 

@@ -19,6 +19,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use serde::Deserialize;
+use tokio::sync::Semaphore;
 
 use crate::base::hex;
 use crate::chain::answer::{Answer, Question};
@@ -45,6 +46,8 @@ const BODY_TIME: Duration = Duration::from_secs(30);
 /// Answers nodes below.
 pub struct PeerFace {
     chain: Chain,
+    /// Turns at reading reports.
+    reading: Semaphore,
 }
 
 impl fmt::Debug for PeerFace {
@@ -92,7 +95,7 @@ fn json(status: StatusCode, value: &serde_json::Value) -> Response<Body> {
 impl PeerFace {
     /// For this node.
     pub fn new(chain: Chain) -> Self {
-        Self { chain }
+        Self { chain, reading: Semaphore::new(report::READING_MAX) }
     }
 
     async fn route(&self, peer: Peer, request: Request<Incoming>) -> Told {
@@ -164,7 +167,7 @@ impl PeerFace {
             }
             "/peer/v1/report" => {
                 post()?;
-                report::take(&self.chain, &named, body).await
+                report::take(&self.chain, &self.reading, &named, body).await
             }
             "/peer/v1/goodbye" => {
                 post()?;

@@ -36,7 +36,7 @@ pub(crate) fn told(number: u32, stands: u32) -> Told {
         name: format!("pc{number}.example.org"),
         system: "Windows 11".into(),
         contact: 1_800_000_000,
-        scanned: 1_800_000_000 * u32::from(number % 5 != 0),
+        scanned: 1_800_000_000 * u32::from(!number.is_multiple_of(5)),
         compliant: number.is_multiple_of(2),
         restart: number.is_multiple_of(3),
         missing: number % 4,

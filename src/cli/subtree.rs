@@ -101,7 +101,7 @@ fn cells(tally: &Tally) -> [String; 6] {
 
 fn by_node(by: &ByNode) -> String {
     let mut grid =
-        Grid::new(&["node", "status", "endpoints", "compliant", "missing", "failed", "restart", "not scanned"]);
+        Grid::new(&["node", "status", ">endpoints", ">compliant", ">missing", ">failed", ">restart", ">not scanned"]);
     for row in &by.rows {
         grid.row([indented(row), row.status.clone()].into_iter().chain(cells(&row.endpoints)));
     }
@@ -162,7 +162,7 @@ fn told(shown: &Shown) -> String {
     for error in &beat.errors {
         line("error", error.clone());
     }
-    let mut grid = Grid::new(&["endpoints", "compliant", "missing", "failed", "restart", "not scanned"]);
+    let mut grid = Grid::new(&[">endpoints", ">compliant", ">missing", ">failed", ">restart", ">not scanned"]);
     grid.row(cells(&row.endpoints));
     text.push('\n');
     text.push_str(&grid.text());
@@ -240,7 +240,7 @@ mod tests {
             assert!(text.contains(part), "{text}");
         }
         assert!(!text.contains('\u{1b}'));
-        assert!(told(&shown).contains("endpoints"));
+        assert!(told(&shown).contains("ENDPOINTS"));
         assert_eq!((read("true"), read("7"), read("6h")), (Raw::Switch(true), Raw::Number(7), Raw::from("6h")));
     }
 

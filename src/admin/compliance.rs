@@ -94,7 +94,10 @@ impl Reported {
         self.compliance.check().await
     }
 
-    async fn look<T: Send + 'static>(&self, ask: impl FnOnce(&Board) -> T + Send + 'static) -> Result<T, Problem> {
+    pub(super) async fn look<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&Board) -> T + Send + 'static,
+    ) -> Result<T, Problem> {
         Ok(self.compliance.look_now(ask).await?)
     }
 

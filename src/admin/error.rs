@@ -16,6 +16,11 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// What is wrong, in a sentence.
+    pub(super) fn title(&self) -> &str {
+        &self.title
+    }
+
     /// `title` says what is wrong, `detail` what to do next.
     pub fn new(status: StatusCode, title: impl Into<String>, detail: impl Into<String>) -> Self {
         Self { status, title: title.into(), detail: detail.into() }

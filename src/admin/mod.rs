@@ -18,6 +18,7 @@
 pub mod approvals;
 pub mod ask;
 pub mod bandwidth;
+pub mod below;
 pub mod bind;
 pub mod compliance;
 pub mod content;
@@ -39,6 +40,7 @@ pub mod router;
 pub mod rules;
 pub mod socket;
 pub mod status;
+pub mod subtree;
 pub mod sync;
 pub mod tls;
 pub mod updates;

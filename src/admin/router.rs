@@ -12,7 +12,8 @@ use http::{Method, StatusCode, Uri, header};
 use crate::admin::error::Problem;
 use crate::admin::{
     Access, BODY_BYTES_MAX, Handles, approvals, ask, bandwidth, bind, compliance, content, drawn, endpoints, filters,
-    groups, guard, health, metrics, nodes, plan, quarantine, rules, status, sync, tls, updates, upstream, work,
+    groups, guard, health, metrics, nodes, plan, quarantine, rules, status, subtree, sync, tls, updates, upstream,
+    work,
 };
 
 /// Every address: method, path, and what it answers; for the reference.
@@ -194,6 +195,21 @@ pub const ADDRESSES: &[(&str, &str, &str)] = &[
         "/api/v1/nodes/rootkey",
         "writes the root key to a new file, and forgets it: `{\"to\": \"/absolute/path\"}`",
     ),
+    ("POST", "/api/v1/nodes/leave", "gives up a join that waits, or leaves the parent and says so"),
+    ("GET", "/api/v1/nodes/{name}", "one node below: what it says of itself, its settings, what is wished of it"),
+    ("DELETE", "/api/v1/nodes/{name}", "forgets a node with all that it told; refused while something names it"),
+    (
+        "POST",
+        "/api/v1/nodes/{name}/config",
+        "wishes settings of a node: `{\"settings\": {\"sync.enabled\": true, \"proxy.url\": null}, \"fingerprint\": \"..\"}`; null takes a wish back",
+    ),
+    (
+        "POST",
+        "/api/v1/nodes/{name}/orders",
+        "orders something: `{\"verb\": \"sync-start\"}` (or `sync-stop`, `prefetch`, `verify`; `reparent` with `token`)",
+    ),
+    ("GET", "/api/v1/nodes/{name}/endpoints", "endpoints of a node below, by page: `after`, `limit` (at most 1,000)"),
+    ("GET", "/api/v1/compliance/nodes", "what the endpoints of each node below come to, and of all together"),
     ("POST", "/api/v1/nodes/{name}/approve", "lets a node in whose fingerprint somebody compared"),
     ("POST", "/api/v1/nodes/{name}/revoke", "turns a node away, at once"),
     (
@@ -321,6 +337,12 @@ pub fn router(handles: Handles, access: Access) -> Router {
         .route("/nodes/invite", post(nodes::invite))
         .route("/nodes/join", post(nodes::join))
         .route("/nodes/rootkey", post(nodes::rootkey))
+        .route("/nodes/leave", post(subtree::leave))
+        .route("/nodes/{name}", get(subtree::show).merge(delete(subtree::remove)))
+        .route("/nodes/{name}/config", post(subtree::config))
+        .route("/nodes/{name}/orders", post(subtree::order))
+        .route("/nodes/{name}/endpoints", get(subtree::endpoints))
+        .route("/compliance/nodes", get(subtree::compliance))
         .route("/nodes/{name}/approve", post(nodes::approve))
         .route("/nodes/{name}/revoke", post(nodes::revoke))
         .route("/groups", get(groups::list).merge(post(groups::add)))

@@ -32,6 +32,7 @@ use crate::app::bandwidth::Changer;
 use crate::app::build::catalog::{lazy, runner, selection};
 use crate::app::config::keys::Typed;
 use crate::app::config::rooms;
+use crate::app::host::Own;
 use crate::app::machine::{self, FileSystem};
 use crate::app::nodes::{self, Nodes};
 use crate::app::run_time::RunTime;
@@ -334,6 +335,7 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
     let changer = Changer { settings: Arc::clone(&run_time), governor: governor.clone() };
     let chain = nodes::open(&typed, &store, &clock).await;
     let for_nodes = Arc::clone(&run_time);
+    let for_host = Changer { settings: Arc::clone(&run_time), governor: governor.clone() };
     let handles = Handles {
         chain: chain.clone(),
         store: store.clone(),
@@ -358,7 +360,10 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
     jobs.keep_house();
     let for_peers = rooms::net(&typed, &pace.governor);
     let peers = typed.listen.peer.0.clone();
-    let nodes = chain.map(|chain| nodes::start(chain, peers, for_peers, for_nodes));
+    let nodes = chain.map(|chain| {
+        let host = Own::new(handles.clone(), Arc::clone(&for_nodes), for_host, rooms::node_name(&typed));
+        nodes::start(chain, peers, for_peers, for_nodes, Arc::new(host))
+    });
     let (control_server, socket) = {
         let _control = control.enter();
         let server = match control_bound {

@@ -18,6 +18,7 @@ pub(crate) mod build;
 pub(crate) mod config;
 pub(crate) mod error;
 pub(crate) mod filters;
+pub(crate) mod host;
 pub(crate) mod logs;
 pub(crate) mod machine;
 pub(crate) mod nodes;

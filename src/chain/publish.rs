@@ -9,6 +9,8 @@
 //! Publishing behind the catalog's own transaction, and not in it, keeps signing and packing off the one thread that writes. What is said
 //! is never wrong, since each record is made of what is there when it is made, and what changes later comes with its own change.
 
+mod queue;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -140,6 +142,7 @@ impl Publisher {
     /// Publishes all that changed since the last time; a timestamp where none was made for a while.
     pub async fn publish(&mut self) -> Result<(), Error> {
         while self.step().await? {}
+        self.queued().await?;
         if self.clock.now().since(self.stamped) >= STAMP_EVERY {
             self.commit(Publication::default()).await?;
         }

@@ -337,7 +337,7 @@ Examples:
     )]
     Groups(GroupsVerb),
 
-    /// Invite nodes below this one, let them in, turn them away, and see how this one stands in its chain
+    /// Invite nodes below this one, let them in, see how all stand, and tell them what to do
     #[command(
         subcommand,
         after_help = "\
@@ -363,6 +363,15 @@ parent, from its next start on.")]
         #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         token_file: PathBuf,
     },
+
+    /// Leave the parent node, or give up a join that waits
+    #[command(after_help = "\
+Examples:
+  waystation leave
+
+The parent is told, and shows this node as uninstalled. What is held stays. The
+upstream is then what it was before, from the next start on.")]
+    Leave,
 
     /// Approve updates for groups and single endpoints, review them, accept their licences
     #[command(

@@ -27,7 +27,7 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: ComplianceVerb, out: Out) -> Re
         | ComplianceVerb::Updates(Patches { printed, .. })
         | ComplianceVerb::Missing(Patches { printed, .. }) => printed.csv,
         ComplianceVerb::Summary { csv, .. } | ComplianceVerb::Show { csv, .. } => *csv,
-        ComplianceVerb::Policy(_) => false,
+        ComplianceVerb::Policy(_) | ComplianceVerb::Nodes { .. } => false,
     };
     if csv && out.is_json() {
         return Err(Fail::usage("--csv and --json cannot both be printed", "leave one of them out"));
@@ -52,6 +52,9 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: ComplianceVerb, out: Out) -> Re
         ComplianceVerb::Show { endpoint, .. } => {
             let whole: Whole = node.get(&format!("/api/v1/compliance/endpoints/{}", segment(&endpoint))).await?;
             if csv { out.raw(show::states_csv(&whole)) } else { out.both(&whole, show::one) }
+        }
+        ComplianceVerb::Nodes { name, after, limit } => {
+            crate::cli::subtree::compliance(node, name.as_deref(), after, limit, out).await
         }
         ComplianceVerb::Policy(verb) => policy::run(node, verb, out).await,
     })

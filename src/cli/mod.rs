@@ -37,6 +37,7 @@ mod shown;
 pub mod size;
 pub mod status;
 pub mod store;
+mod subtree;
 pub mod sync;
 pub mod tls;
 pub mod updates;
@@ -107,6 +108,7 @@ fn dispatch(cli: Cli, out: Out) -> Result<(), Fail> {
         Verb::Endpoints(verb) => endpoints::run(&reach(&flags, out)?, verb, out),
         Verb::Updates(verb) => updates::run(&reach(&flags, out)?, verb, out),
         Verb::Nodes(verb) => nodes::run(&reach(&flags, out)?, verb, out),
+        Verb::Leave => subtree::leave(&reach(&flags, out)?, out),
         Verb::Join { token_file } => nodes::join(&reach(&flags, out)?, &token_file, out),
         Verb::Groups(verb) => groups::run(&reach(&flags, out)?, verb, out),
         Verb::Approvals(verb) => approvals::run(&reach(&flags, out)?, verb, out),

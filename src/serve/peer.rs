@@ -5,6 +5,8 @@
 //! 2. The question is read with limits; nothing in it says who asks.
 //! 3. The chain answers; frames go out as they are.
 
+mod report;
+
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -17,6 +19,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use serde::Deserialize;
+use tokio::sync::Semaphore;
 
 use crate::base::hex;
 use crate::chain::answer::{Answer, Question};
@@ -43,6 +46,8 @@ const BODY_TIME: Duration = Duration::from_secs(30);
 /// Answers nodes below.
 pub struct PeerFace {
     chain: Chain,
+    /// Turns at reading reports.
+    reading: Semaphore,
 }
 
 impl fmt::Debug for PeerFace {
@@ -90,7 +95,7 @@ fn json(status: StatusCode, value: &serde_json::Value) -> Response<Body> {
 impl PeerFace {
     /// For this node.
     pub fn new(chain: Chain) -> Self {
-        Self { chain }
+        Self { chain, reading: Semaphore::new(report::READING_MAX) }
     }
 
     async fn route(&self, peer: Peer, request: Request<Incoming>) -> Told {
@@ -160,6 +165,14 @@ impl PeerFace {
                 let chain = ChainId::new(*chain);
                 self.answer(&named, chain, Ask::Contents(keys), false, None, Duration::ZERO).await
             }
+            "/peer/v1/report" => {
+                post()?;
+                report::take(&self.chain, &self.reading, &named, body).await
+            }
+            "/peer/v1/goodbye" => {
+                post()?;
+                report::goodbye(&self.chain, &named, read(body).await?).await
+            }
             _ => Err(Problem(StatusCode::NOT_FOUND, "unknown", "this version does not know that address".into())),
         }
     }
@@ -193,7 +206,7 @@ impl PeerFace {
         shows: Option<Checkpoint>,
         wait: Duration,
     ) -> Told {
-        let audiences = self.chain.audiences(named.node);
+        let audiences = self.chain.audiences_of(named.node).await?;
         let question = Question { chain, ask, is_new, shows, wait, audiences };
         let feed = "application/vnd.waystation.feed";
         match self.chain.answer(named, question).await? {

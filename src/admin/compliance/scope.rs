@@ -16,9 +16,9 @@ use crate::model::policy::Group;
 use crate::store::approvals::Tree;
 
 /// See the head of this file.
-pub(super) struct Scope {
+pub(in crate::admin) struct Scope {
     /// What each is held against.
-    pub(super) policies: Arc<Policies>,
+    pub(in crate::admin) policies: Arc<Policies>,
     /// Whom it is about; `None` for all.
     pub(super) among: Option<Among>,
     /// What holds for who is asked about, but for what groups below say.
@@ -30,7 +30,7 @@ pub(super) struct Scope {
 
 impl Scope {
     /// Of a group with all below it, by its name; `None` for all endpoints.
-    pub(super) async fn new(handles: &Handles, group: Option<&str>) -> Result<Self, Problem> {
+    pub(in crate::admin) async fn new(handles: &Handles, group: Option<&str>) -> Result<Self, Problem> {
         let (all, approvals) = (handles.reported.policy(), handles.store.approvals());
         let tree = approvals.tree().await?;
         let own: BTreeMap<Group, Own> =

@@ -16,6 +16,7 @@ pub mod policy;
 mod requests;
 pub mod rules;
 mod status;
+pub mod subtree;
 mod sync;
 mod tls;
 pub mod updates;

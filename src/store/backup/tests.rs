@@ -15,10 +15,13 @@ use crate::store::shelves;
 use crate::store::tables::{META_ID, PayloadRow, QuarantineRow, encode};
 
 /// Tables that no backup has, and why not.
-const LEFT_OUT: [(&str, &str); 1] = [(
-    "fleet-keys.1",
-    "keys of cookies: who finds a copy that lies about must not be able to open any, or to make some",
-)];
+const LEFT_OUT: [(&str, &str); 2] = [
+    (
+        "fleet-keys.1",
+        "keys of cookies: who finds a copy that lies about must not be able to open any, or to make some",
+    ),
+    ("access-sessions.1", "a sign-in of then: a restore must not bring back one that ended since"),
+];
 
 /// What a restore empties: it was under way when the backup was made.
 const OF_ANOTHER_TIME: [&str; 4] = ["intents.1", "doomed.1", "drafts.1", "pieces.1"];

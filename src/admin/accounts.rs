@@ -29,13 +29,25 @@ impl From<Refused> for Problem {
         let title = error.to_string();
         let with = |status, next: &str| Self::new(status, title.clone(), next);
         match error {
-            Refused::Wrong => with(StatusCode::UNAUTHORIZED, "try again; `waystation accounts password NAME` on the node's machine sets another one"),
-            Refused::TooMany(_) => with(StatusCode::TOO_MANY_REQUESTS, "`waystation accounts password NAME` on the node's machine ends the wait"),
+            Refused::Wrong => with(
+                StatusCode::UNAUTHORIZED,
+                "try again; `waystation accounts password NAME` on the node's machine sets another one",
+            ),
+            Refused::TooMany(_) => with(
+                StatusCode::TOO_MANY_REQUESTS,
+                "`waystation accounts password NAME` on the node's machine ends the wait",
+            ),
             Refused::Busy => with(StatusCode::SERVICE_UNAVAILABLE, "try again"),
-            Refused::Code => with(StatusCode::FORBIDDEN, "`waystation accounts setup-code` on the node's machine makes a new one, good for 15 minutes"),
+            Refused::Code => with(
+                StatusCode::FORBIDDEN,
+                "`waystation accounts setup-code` on the node's machine makes a new one, good for 15 minutes",
+            ),
             Refused::Invalid(_) => with(StatusCode::UNPROCESSABLE_ENTITY, "correct what was given, then try again"),
             Refused::Beyond(_) => with(StatusCode::FORBIDDEN, "ask an administrator"),
-            Refused::Absent => with(StatusCode::NOT_FOUND, "`waystation accounts list` and `waystation tokens list` show what there is"),
+            Refused::Absent => with(
+                StatusCode::NOT_FOUND,
+                "`waystation accounts list` and `waystation tokens list` show what there is",
+            ),
             Refused::System(_) => with(StatusCode::INTERNAL_SERVER_ERROR, "look into the log"),
             Refused::Store(error) => error.into(),
         }

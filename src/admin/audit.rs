@@ -48,10 +48,7 @@ fn row(numbered: Numbered) -> view::AuditRow {
 }
 
 /// `GET /api/v1/audit`.
-pub async fn list(
-    State(handles): State<Arc<Handles>>,
-    Asked(asked): Asked<Ask>,
-) -> Result<Json<view::Audit>, Problem> {
+pub async fn list(State(handles): State<Arc<Handles>>, Asked(asked): Asked<Ask>) -> Result<Json<view::Audit>, Problem> {
     let limit = asked.limit.unwrap_or(ROWS).clamp(1, PAGE_MAX);
     let found = handles.door.accounts().entries(asked.before, limit).await?;
     let next = found.last().filter(|last| found.len() == limit && last.number > 1).map(|last| last.number);

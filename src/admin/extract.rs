@@ -6,8 +6,8 @@ use http::StatusCode;
 use http::request::Parts;
 use serde::de::DeserializeOwned;
 
-use crate::admin::error::Problem;
 use crate::admin::door::Identity;
+use crate::admin::error::Problem;
 use crate::admin::{Access, BODY_BYTES_MAX, Caller};
 
 /// The JSON body of a request; an empty one stands for an object without fields.

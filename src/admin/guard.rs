@@ -424,7 +424,16 @@ mod tests {
             headers.insert(header::HOST, host.parse().unwrap());
             is_own_host(&headers, &"/x".parse().unwrap(), local.parse().ok(), &["patches.example".to_owned()])
         };
-        for host in ["patches.example", "Patches.Example:6202", "localhost", "LOCALHOST:6202", "127.0.0.1:6202", "127.8.8.8", "[::1]:6202", "[::ffff:127.0.0.1]"] {
+        for host in [
+            "patches.example",
+            "Patches.Example:6202",
+            "localhost",
+            "LOCALHOST:6202",
+            "127.0.0.1:6202",
+            "127.8.8.8",
+            "[::1]:6202",
+            "[::ffff:127.0.0.1]",
+        ] {
             assert!(own(host, ""), "{host}");
         }
         for host in ["rebound.example.org", "localhost.example.org:6202", "10.0.0.1", "", "[::2]", "127.0.0.1.nip.io"] {

@@ -111,8 +111,12 @@ impl Change {
             // A store that takes nothing took no change either, but for those of files and other nodes.
             if status.is_success() && !matches!(error, crate::store::Error::Unavailable { .. }) {
                 let title = format!("done, and not in the audit log: {error}");
-                return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, title, "look at the disk of the data directory")
-                    .into_response();
+                return Problem::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    title,
+                    "look at the disk of the data directory",
+                )
+                .into_response();
             }
         }
         response
@@ -122,7 +126,9 @@ impl Change {
     async fn look(&self) -> String {
         let mut found = Vec::new();
         for address in &self.looks {
-            let Ok(mut request) = Request::builder().method(Method::GET).uri(address).body(Body::empty()) else { continue };
+            let Ok(mut request) = Request::builder().method(Method::GET).uri(address).body(Body::empty()) else {
+                continue;
+            };
             let extensions = request.extensions_mut();
             extensions.insert(Access::ReadOnly);
             extensions.insert(Caller(self.identity.name.clone()));
@@ -191,7 +197,11 @@ fn looks(right: &Right, request: &Request<Body>, asked: &Value) -> Vec<String> {
                 _ => Vec::new(),
             };
             let escaped = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-            named.into_iter().take(LOOKS_MAX).map(|text| format!("{address}{}", escaped(text).replace('+', "%20"))).collect()
+            named
+                .into_iter()
+                .take(LOOKS_MAX)
+                .map(|text| format!("{address}{}", escaped(text).replace('+', "%20")))
+                .collect()
         }
     }
 }

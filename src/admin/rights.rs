@@ -129,7 +129,8 @@ fn many(asked: &Value) -> bool {
 }
 
 fn many_or_uninstall(asked: &Value) -> bool {
-    let is = |name: &str, wanted: &str| asked.get(name).and_then(Value::as_str).is_some_and(|text| text.trim() == wanted);
+    let is =
+        |name: &str, wanted: &str| asked.get(name).and_then(Value::as_str).is_some_and(|text| text.trim() == wanted);
     many(asked) || is("action", "uninstall")
 }
 

@@ -11,8 +11,9 @@ use http::{HeaderMap, Method, StatusCode, Uri, header};
 
 use crate::admin::error::Problem;
 use crate::admin::{
-    Access, BODY_BYTES_MAX, Handles, accounts, approvals, ask, audit, bandwidth, bind, compliance, content, drawn, endpoints, filters,
-    groups, guard, health, metrics, nodes, pages, plan, quarantine, rules, status, sync, tls, updates, upstream, work,
+    Access, BODY_BYTES_MAX, Handles, accounts, approvals, ask, audit, bandwidth, bind, compliance, content, drawn,
+    endpoints, filters, groups, guard, health, metrics, nodes, pages, plan, quarantine, rules, status, sync, tls,
+    updates, upstream, work,
 };
 
 /// Every address: method, path, and what it answers; for the reference.
@@ -270,20 +271,48 @@ pub const ADDRESSES: &[(&str, &str, &str)] = &[
     ("GET", "/api/v1/bandwidth", "which bandwidth rules hold, until when, and what waits"),
     ("POST", "/api/v1/bandwidth/{key}", "sets a key of [bandwidth] at run time: `{\"rules\": [\"20 Mbit/s\"]}`"),
     ("DELETE", "/api/v1/bandwidth/{key}", "takes back what was set at run time"),
-    ("POST", "/api/v1/setup", "the first account, for who has the code: `{\"code\": \"..\", \"name\": \"anna\", \"password\": \"..\"}`"),
-    ("POST", "/api/v1/setup-code", "a new code in `<data>/setup-code`, good for 15 minutes, where there is no account yet"),
+    (
+        "POST",
+        "/api/v1/setup",
+        "the first account, for who has the code: `{\"code\": \"..\", \"name\": \"anna\", \"password\": \"..\"}`",
+    ),
+    (
+        "POST",
+        "/api/v1/setup-code",
+        "a new code in `<data>/setup-code`, good for 15 minutes, where there is no account yet",
+    ),
     ("POST", "/api/v1/session", "signs in: `{\"name\": \"anna\", \"password\": \"..\"}`; the answer sets a cookie"),
-    ("GET", "/api/v1/session", "who asks, as what; with `csrf`, which changes of a session carry in the field `X-CSRF-Token`"),
+    (
+        "GET",
+        "/api/v1/session",
+        "who asks, as what; with `csrf`, which changes of a session carry in the field `X-CSRF-Token`",
+    ),
     ("DELETE", "/api/v1/session", "signs out"),
-    ("POST", "/api/v1/session/confirm", "gives the password once more, for what needs that within the next ten minutes: `{\"password\": \"..\"}`"),
-    ("POST", "/api/v1/session/password", "another password for whoever is signed in: `{\"old\": \"..\", \"new\": \"..\"}`; all their sessions end"),
+    (
+        "POST",
+        "/api/v1/session/confirm",
+        "gives the password once more, for what needs that within the next ten minutes: `{\"password\": \"..\"}`",
+    ),
+    (
+        "POST",
+        "/api/v1/session/password",
+        "another password for whoever is signed in: `{\"old\": \"..\", \"new\": \"..\"}`; all their sessions end",
+    ),
     ("GET", "/api/v1/accounts", "the accounts"),
     ("GET", "/api/v1/accounts/{name}", "one of them"),
-    ("POST", "/api/v1/accounts", "a new account: `{\"name\": \"olga\", \"role\": \"operator\", \"groups\": [\"Contoso\"], \"password\": \"..\"}`; roles are `administrator`, `operator`, `auditor`"),
+    (
+        "POST",
+        "/api/v1/accounts",
+        "a new account: `{\"name\": \"olga\", \"role\": \"operator\", \"groups\": [\"Contoso\"], \"password\": \"..\"}`; roles are `administrator`, `operator`, `auditor`",
+    ),
     ("POST", "/api/v1/accounts/{name}", "changes what is given of the same; a new password ends its sessions"),
     ("DELETE", "/api/v1/accounts/{name}", "removes it with its sessions and tokens"),
     ("GET", "/api/v1/tokens", "the tokens of whoever asks; of everybody for an administrator"),
-    ("POST", "/api/v1/tokens", "a new token, told this once: `{\"name\": \"reports\", \"scopes\": [\"*:read\"], \"days\": 90, \"role\": \"auditor\", \"groups\": []}`; over the socket also `account`"),
+    (
+        "POST",
+        "/api/v1/tokens",
+        "a new token, told this once: `{\"name\": \"reports\", \"scopes\": [\"*:read\"], \"days\": 90, \"role\": \"auditor\", \"groups\": []}`; over the socket also `account`",
+    ),
     ("DELETE", "/api/v1/tokens/{id}", "revokes a token"),
     ("GET", "/api/v1/audit", "what was changed, by whom, the newest first, by page: `before`, `limit` (at most 500)"),
     ("GET", "/api/v1/audit/check", "whether the audit log is what was written, with the hash of its last entry"),

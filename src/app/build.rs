@@ -14,7 +14,7 @@ mod catalog;
 use std::fs::DirBuilder;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
@@ -100,6 +100,7 @@ pub(crate) struct Node {
     pub(crate) certificate: Option<Certificate>,
     pub(crate) pace: Pace,
     pub(crate) nodes: Option<Nodes>,
+    pub(crate) setup_code: Option<PathBuf>,
     pub(crate) http: Vec<SocketAddr>,
     pub(crate) https: Vec<SocketAddr>,
 }
@@ -274,8 +275,7 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
 
     // Passwords and tokens leave the machine over TLS alone.
     let away = typed.listen.control.0.is_some_and(|address| !address.ip().is_loopback());
-    let certificate =
-        if typed.listen.https.0.is_empty() && !away { None } else { certificate(&typed, &store).await? };
+    let certificate = if typed.listen.https.0.is_empty() && !away { None } else { certificate(&typed, &store).await? };
     let http = bind(&typed.listen.http.0)?;
     let https = if certificate.is_some() { bind(&typed.listen.https.0)? } else { Vec::new() };
     let control_bound = match (typed.listen.control.0, &certificate) {
@@ -362,13 +362,17 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
         endpoints: Roster::new(endpoints, typed.scan.site_networks.0.clone()),
     };
 
-    match door.renew_code().await {
-        Ok(Some((file, until))) if control_address.is_some() => {
+    let setup_code = match door.renew_code().await {
+        Ok(Some((file, until))) => {
             tracing::info!(file = %file.display(), %until, "nobody can sign in yet: a set-up code was written");
+            Some(file)
         }
-        Ok(_) => {}
-        Err(error) => tracing::warn!(%error, "nobody can sign in yet, and no set-up code could be written"),
-    }
+        Ok(None) => None,
+        Err(error) => {
+            tracing::warn!(%error, "nobody can sign in yet, and no set-up code could be written");
+            None
+        }
+    };
     let stop = CancellationToken::new();
     let pace = Pace { governing: tokio::spawn(governor.clone().run(stop.clone())), governor, stop };
     // Set once, here.
@@ -414,6 +418,7 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
         certificate,
         pace,
         nodes,
+        setup_code,
         http: http_addresses,
         https: https_addresses,
     })

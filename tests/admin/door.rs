@@ -78,7 +78,8 @@ impl Client {
 
     /// Signs in, and keeps what a browser keeps.
     pub(super) async fn sign_in(plane: &Plane, name: &str, password: &str) -> Self {
-        let answer = Self::default().post(plane, "/api/v1/session", json!({ "name": name, "password": password })).await;
+        let answer =
+            Self::default().post(plane, "/api/v1/session", json!({ "name": name, "password": password })).await;
         assert_eq!(answer.status, 200, "{}", answer.body);
         Self::of(&answer)
     }
@@ -105,7 +106,10 @@ async fn the_first_account_needs_the_code_and_takes_it_away() {
     let plane = Plane::new();
     let (door, file) = (plane.handles.door.clone(), plane.data.path().join("setup-code"));
     let (path, _) = door.renew_code().await.unwrap().unwrap();
-    assert_eq!((path.as_path(), std::fs::metadata(&file).unwrap().permissions().mode() & 0o777), (file.as_path(), 0o600));
+    assert_eq!(
+        (path.as_path(), std::fs::metadata(&file).unwrap().permissions().mode() & 0o777),
+        (file.as_path(), 0o600)
+    );
     let first = std::fs::read_to_string(&file).unwrap();
     let set_up_with = async |code: &str, password: &str| {
         let asked = json!({ "code": code, "name": "anna", "password": password });
@@ -286,14 +290,23 @@ async fn a_token_does_what_it_was_made_for_and_no_more() {
     assert_eq!(answer.status, 200, "{}", answer.body);
     let (secret, id) = (answer.json()["secret"].as_str().unwrap().to_owned(), answer.json()["token"]["id"].clone());
     let reader = Client::token(&secret);
-    for (path, expected) in
-        [("/api/v1/content", 200), ("/api/v1/status", 200), ("/metrics", 200), ("/api/v1/endpoints", 403), ("/api/v1/audit", 403)]
-    {
+    for (path, expected) in [
+        ("/api/v1/content", 200),
+        ("/api/v1/status", 200),
+        ("/metrics", 200),
+        ("/api/v1/endpoints", 403),
+        ("/api/v1/audit", 403),
+    ] {
         assert_eq!(reader.get(&plane, path).await.status, expected, "{path}");
     }
     assert_eq!(reader.post(&plane, "/api/v1/fetch", json!({ "items": [] })).await.status, 403);
     assert_eq!(make(&reader, json!({ "name": "x", "scopes": ["*:write"] })).await.status, 403);
-    for wrong in [json!({ "name": "", "scopes": ["*:read"] }), json!({ "name": "x", "scopes": [] }), json!({ "name": "x", "scopes": ["all"] }), json!({ "name": "x", "scopes": ["*:read"], "days": 0 })] {
+    for wrong in [
+        json!({ "name": "", "scopes": ["*:read"] }),
+        json!({ "name": "x", "scopes": [] }),
+        json!({ "name": "x", "scopes": ["all"] }),
+        json!({ "name": "x", "scopes": ["*:read"], "days": 0 }),
+    ] {
         assert_eq!(make(&anna, wrong.clone()).await.status, 422, "{wrong}");
     }
     // What needs the password once more a token does only where it was made for it.

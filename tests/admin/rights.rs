@@ -15,10 +15,12 @@ fn routes(source: &str, prefix: &str) -> BTreeSet<(String, String)> {
         let path = format!("{prefix}{}", quoted.nth(1).unwrap());
         let handlers = part.split_once("\",").unwrap().1;
         let end = handlers.find("\n        .").unwrap_or(handlers.len());
-        for (method, word) in [("GET", "get("), ("POST", "post("), ("DELETE", "delete("), ("PUT", "put("), ("PATCH", "patch(")] {
-            let is_there = handlers[..end].match_indices(word).any(|(at, _)| {
-                !handlers[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':')
-            });
+        for (method, word) in
+            [("GET", "get("), ("POST", "post("), ("DELETE", "delete("), ("PUT", "put("), ("PATCH", "patch(")]
+        {
+            let is_there = handlers[..end]
+                .match_indices(word)
+                .any(|(at, _)| !handlers[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':'));
             if is_there {
                 found.insert((method.to_owned(), path.clone()));
             }
@@ -45,7 +47,10 @@ fn every_route_is_in_the_table_and_nothing_else() {
     }
     for (method, path) in &there {
         let is_page = !path.starts_with("/api/");
-        assert!(is_page || router::ADDRESSES.iter().any(|(m, p, _)| m == method && p == path), "not told of: {method} {path}");
+        assert!(
+            is_page || router::ADDRESSES.iter().any(|(m, p, _)| m == method && p == path),
+            "not told of: {method} {path}"
+        );
     }
 }
 
@@ -103,7 +108,9 @@ async fn the_whole_table_holds_by_role_bound_and_route() {
     }
     let mut looked = 0;
     for right in RIGHTS {
-        let path = ["{name}", "{id}", "{key}", "{group}"].iter().fold(right.path.to_owned(), |path, segment| path.replace(segment, "nothing"));
+        let path = ["{name}", "{id}", "{key}", "{group}"]
+            .iter()
+            .fold(right.path.to_owned(), |path, segment| path.replace(segment, "nothing"));
         for asker in &askers {
             // What is not allowed is refused before anything else is looked at; what is allowed may fail in any other way, and must
             // not do much: nothing is named that is there.
@@ -115,10 +122,10 @@ async fn the_whole_table_holds_by_role_bound_and_route() {
                 None => {
                     let is_refused = [401, 403].contains(&answer.status)
                         && (answer.body.contains("needs the role")
-                        || answer.body.contains("bound to groups")
-                        || answer.body.contains("password once more")
-                        || answer.body.contains("has no scope")
-                        || answer.body.contains("nobody is signed in"));
+                            || answer.body.contains("bound to groups")
+                            || answer.body.contains("password once more")
+                            || answer.body.contains("has no scope")
+                            || answer.body.contains("nobody is signed in"));
                     assert!(!is_refused, "{} {path} {who:?}: {} {}", right.method, answer.status, answer.body);
                 }
             }
@@ -127,7 +134,9 @@ async fn the_whole_table_holds_by_role_bound_and_route() {
     }
     assert_eq!(looked, RIGHTS.len() * askers.len());
     // A method that a route does not have, and a route that is not there, run nothing.
-    for (method, path, status) in [("PUT", "/api/v1/status", 405), ("DELETE", "/metrics", 405), ("GET", "/api/v1/nothing", 404)] {
+    for (method, path, status) in
+        [("PUT", "/api/v1/status", 405), ("DELETE", "/metrics", 405), ("GET", "/api/v1/nothing", 404)]
+    {
         assert_eq!(anna.ask(&plane, method.parse().unwrap(), path, "").await.status, status, "{method} {path}");
     }
     plane.close().await;

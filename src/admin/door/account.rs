@@ -68,7 +68,10 @@ impl Door {
         self.inner.accounts.put(account.clone()).await?;
         self.pardon(&account.name);
         for token in self.inner.accounts.tokens().await? {
-            if token.account == account.name && !token.reach.is_everywhere() && !account.reach.covers(&token.reach, tree) {
+            if token.account == account.name
+                && !token.reach.is_everywhere()
+                && !account.reach.covers(&token.reach, tree)
+            {
                 self.inner.accounts.revoke(&token.id).await?;
             }
         }

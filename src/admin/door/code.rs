@@ -126,11 +126,7 @@ mod tests {
     fn a_code_is_read_as_people_type_it_and_only_for_a_while() {
         let text = fresh().unwrap();
         assert_eq!((text.len(), text.matches('-').count()), (23, 3));
-        let code = |left| Code {
-            hash: blake3::hash(plain(&text).as_bytes()),
-            until: Timestamp::from_ms(100),
-            left,
-        };
+        let code = |left| Code { hash: blake3::hash(plain(&text).as_bytes()), until: Timestamp::from_ms(100), left };
         let at = Timestamp::from_ms(99);
         assert!(code(1).is(&text, at) && code(1).is(&text.to_lowercase().replace('-', " "), at));
         assert!(!code(1).is(&text, Timestamp::from_ms(100)), "too late");

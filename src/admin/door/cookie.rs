@@ -24,8 +24,10 @@ pub fn is_secure(peer: Option<&Peer>) -> bool {
 pub fn read(request: &Request) -> Option<String> {
     let wanted = name(is_secure(request.extensions().get::<Peer>()));
     let lines = request.headers().get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
-    let mut found =
-        lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('=')).filter(|(name, _)| *name == wanted);
+    let mut found = lines
+        .flat_map(|line| line.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .filter(|(name, _)| *name == wanted);
     let (_, id) = found.next()?;
     found.next().is_none().then(|| id.to_owned())
 }

@@ -57,7 +57,9 @@ fn hash(text: &[u8], salt: &[u8; 16], cost: (u32, u32, u32)) -> Result<[u8; 32],
     }
     let params = Params::new(cost.0, cost.1, cost.2, Some(32)).map_err(broken)?;
     let mut out = [0; 32];
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params).hash_password_into(text, salt, &mut out).map_err(broken)?;
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+        .hash_password_into(text, salt, &mut out)
+        .map_err(broken)?;
     Ok(out)
 }
 

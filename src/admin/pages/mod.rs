@@ -123,7 +123,10 @@ pub fn shown(is_page: bool, problem: Problem) -> Response {
 
 /// Whether a person's browser asks.
 pub fn wants(headers: &HeaderMap) -> bool {
-    headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).is_some_and(|accept| accept.contains("text/html"))
+    headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|accept| accept.contains("text/html"))
 }
 
 /// Leads a browser to another page of the console.

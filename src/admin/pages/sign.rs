@@ -9,12 +9,12 @@ use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 use serde::Deserialize;
 
+use crate::admin::Handles;
 use crate::admin::accounts::{from, signed};
 use crate::admin::door::{Identity, SignedIn, cookie};
 use crate::admin::error::Problem;
 use crate::admin::extract::Asked;
 use crate::admin::pages::{Frame, SIGN_IN, html, see_other, shown, within};
-use crate::admin::Handles;
 use crate::base::secret::Secret;
 use crate::net::Peer;
 

@@ -16,10 +16,7 @@ use crate::store::tables::{META_ID, PayloadRow, QuarantineRow, encode};
 
 /// Tables that no backup has, and why not.
 const LEFT_OUT: [(&str, &str); 2] = [
-    (
-        "fleet-keys.1",
-        "keys of cookies: who finds a copy that lies about must not be able to open any, or to make some",
-    ),
+    ("fleet-keys.1", "keys of cookies: who finds a copy that lies about must not be able to open any, or to make some"),
     ("access-sessions.1", "a sign-in of then: a restore must not bring back one that ended since"),
 ];
 

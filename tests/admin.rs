@@ -42,6 +42,8 @@ mod endpoints;
 mod evidence;
 #[path = "support/made_catalog.rs"]
 mod made_catalog;
+#[path = "admin/pages.rs"]
+mod pages;
 #[path = "admin/rights.rs"]
 mod rights;
 #[path = "admin/rules.rs"]

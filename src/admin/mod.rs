@@ -51,6 +51,7 @@ pub mod tls;
 pub mod updates;
 pub mod upstream;
 pub mod view;
+mod within;
 pub mod work;
 
 use std::fmt;

@@ -107,6 +107,11 @@ const fn read_all(path: &'static str, area: Area) -> Right {
     read(path, area).bound(Bound::None)
 }
 
+/// Of what is within the groups of whoever asks.
+const fn read_within(path: &'static str, area: Area) -> Right {
+    read(path, area).bound(Bound::Within)
+}
+
 /// Daily work.
 const fn work(path: &'static str, area: Area) -> Right {
     Right::new("POST", path, Need::Role(Role::Operator), area)
@@ -168,6 +173,15 @@ pub const RIGHTS: &[Right] = &[
     read_all("/confirm", Area::Status),
     Right::new("POST", "/confirm", Need::Role(Role::Auditor), Area::Accounts).bound(Bound::None),
     Right::new("POST", "/sign-out", Need::Role(Role::Auditor), Area::Accounts).bound(Bound::None),
+    read_within("/dashboard", Area::Endpoints),
+    read_within("/missing", Area::Endpoints),
+    read_within("/updates/{name}", Area::Endpoints),
+    work("/updates/{name}/approve", Area::Approvals)
+        .bound(Bound::Within)
+        .prove(Prove::Where(many_or_uninstall))
+        .look(Look::At("/api/v1/approvals?limit=50&update={name}")),
+    read_within("/endpoints", Area::Endpoints),
+    read_within("/endpoints/{name}", Area::Endpoints),
     // Accounts, tokens, the log.
     rule("GET", "/api/v1/accounts", Area::Accounts),
     rule("GET", "/api/v1/accounts/{name}", Area::Accounts),
@@ -233,8 +247,8 @@ pub const RIGHTS: &[Right] = &[
     work("/api/v1/updates/decline", Area::Approvals).prove(Prove::Where(many)).look(EACH),
     work("/api/v1/updates/reset", Area::Approvals).prove(Prove::Where(many)).look(EACH),
     read("/api/v1/approvals", Area::Approvals),
-    work("/api/v1/approvals", Area::Approvals).prove(Prove::Where(many_or_uninstall)).look(EACH),
-    work("/api/v1/approvals/withdraw", Area::Approvals).look(EACH),
+    work("/api/v1/approvals", Area::Approvals).bound(Bound::Within).prove(Prove::Where(many_or_uninstall)).look(EACH),
+    work("/api/v1/approvals/withdraw", Area::Approvals).bound(Bound::Within).look(EACH),
     work("/api/v1/approvals/review", Area::Approvals).look(EACH),
     read("/api/v1/licences", Area::Approvals),
     work("/api/v1/licences/accept", Area::Approvals),
@@ -249,21 +263,21 @@ pub const RIGHTS: &[Right] = &[
     read("/api/v1/rule-history", Area::Approvals),
     read_all("/api/v1/rule-ready-made", Area::Approvals),
     // Endpoints and their groups.
-    read("/api/v1/endpoints", Area::Endpoints),
-    read("/api/v1/endpoints/{name}", Area::Endpoints),
+    read_within("/api/v1/endpoints", Area::Endpoints),
+    read_within("/api/v1/endpoints/{name}", Area::Endpoints),
     work("/api/v1/endpoints/admit", Area::Endpoints).look(ENDPOINTS),
     work("/api/v1/endpoints/bind", Area::Endpoints),
     work("/api/v1/endpoints/forget", Area::Endpoints).look(ENDPOINTS),
-    read("/api/v1/groups", Area::Endpoints),
-    work("/api/v1/groups", Area::Endpoints),
-    work("/api/v1/groups/place", Area::Endpoints).look(ENDPOINTS),
+    read_within("/api/v1/groups", Area::Endpoints),
+    work("/api/v1/groups", Area::Endpoints).bound(Bound::Within),
+    work("/api/v1/groups/place", Area::Endpoints).bound(Bound::Within).look(ENDPOINTS),
     work("/api/v1/groups/{name}", Area::Endpoints).look(GROUPS),
     unwork("/api/v1/groups/{name}", Area::Endpoints).look(GROUPS),
-    read("/api/v1/compliance", Area::Endpoints),
-    read("/api/v1/compliance/endpoints", Area::Endpoints),
-    read("/api/v1/compliance/endpoints/{name}", Area::Endpoints),
-    read("/api/v1/compliance/updates", Area::Endpoints),
-    read("/api/v1/compliance/missing", Area::Endpoints),
+    read_within("/api/v1/compliance", Area::Endpoints),
+    read_within("/api/v1/compliance/endpoints", Area::Endpoints),
+    read_within("/api/v1/compliance/endpoints/{name}", Area::Endpoints),
+    read_within("/api/v1/compliance/updates", Area::Endpoints),
+    read_within("/api/v1/compliance/missing", Area::Endpoints),
     read("/api/v1/compliance/policies", Area::Endpoints),
     read("/api/v1/compliance/policies/{group}", Area::Endpoints),
     work("/api/v1/compliance/policies/{group}", Area::Endpoints).look(POLICY),

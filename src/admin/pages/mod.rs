@@ -7,7 +7,13 @@
 //! A page works without script; what the script adds is convenience.
 
 pub mod assets;
+pub mod dashboard;
+mod draw;
+pub mod endpoints;
+mod fields;
+pub mod missing;
 pub mod sign;
+pub mod update;
 
 use std::sync::Arc;
 
@@ -37,6 +43,12 @@ pub fn router() -> Router<Arc<Handles>> {
         .route("/confirm", get(sign::confirm_page).merge(post(sign::confirm)))
         .route("/sign-out", post(sign::sign_out))
         .route("/assets/{name}", get(assets::asset))
+        .route("/dashboard", get(dashboard::page))
+        .route("/missing", get(missing::page))
+        .route("/updates/{name}", get(update::page))
+        .route("/updates/{name}/approve", post(update::approve))
+        .route("/endpoints", get(endpoints::list))
+        .route("/endpoints/{name}", get(endpoints::one))
 }
 
 /// What stands around every page.
@@ -76,20 +88,11 @@ impl Frame {
     pub fn outside(title: impl Into<String>) -> Self {
         Self { title: title.into(), ..Self::default() }
     }
-
-    /// The entries of the menu.
-    fn menu(&self) -> &'static [(&'static str, &'static str)] {
-        &[("Dashboard", "/dashboard")]
-    }
-
-    fn style(&self) -> &'static str {
-        assets::style()
-    }
-
-    fn script(&self) -> &'static str {
-        assets::script()
-    }
 }
+
+/// The entries of the menu.
+pub const MENU: &[(&str, &str)] =
+    &[("Dashboard", "/dashboard"), ("Missing patches", "/missing"), ("Endpoints", "/endpoints")];
 
 /// A problem as a page.
 #[derive(Template)]

@@ -15,7 +15,7 @@ use crate::cli::fail::Fail;
 use crate::cli::node::{Node, segment};
 use crate::cli::print::{Grid, Out, add};
 use crate::cli::size;
-use crate::cli::updates::{PAGE, SHORT, said};
+use crate::cli::updates::{PAGE, SHORT, doubt, marked, said};
 use crate::cli::verbs::compliance::{ComplianceVerb, Machines, Patches, Printed};
 
 const NOBODY: &str = "no endpoint has reported yet: point WUServer and WUStatusServer of some at this node, see \
@@ -395,9 +395,10 @@ fn patched(all: &Updates, missing: bool, is_sifted: bool) -> String {
             .to_vec()
         };
         let title = row.title.clone().unwrap_or_else(|| format!("{} (in the catalog no more)", row.id));
-        grid.row(begin.into_iter().chain(rest).chain([title]));
+        grid.row(begin.into_iter().chain(rest).chain([marked(title, row.unauthenticated)]));
     }
     let mut text = grid.text();
+    doubt(&mut text, all.rows.iter().any(|row| row.unauthenticated));
     more(&mut text, all.rows.len(), all.total, all.next.as_deref());
     text
 }
@@ -425,6 +426,7 @@ fn updates_csv(rows: &[Update]) -> String {
         "pending_restart",
         "not_applicable",
         "unknown",
+        "unauthenticated",
     ];
     csv::row(&mut text, heads);
     for row in rows {
@@ -452,7 +454,8 @@ fn updates_csv(rows: &[Update]) -> String {
             row.not_applicable,
             row.unknown,
         ];
-        csv::row(&mut text, begin.into_iter().chain(counts.map(|many| many.to_string())));
+        let end = row.unauthenticated.to_string();
+        csv::row(&mut text, begin.into_iter().chain(counts.map(|many| many.to_string())).chain([end]));
     }
     text
 }

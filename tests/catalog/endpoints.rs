@@ -703,6 +703,27 @@ async fn what_answers_take_together_is_bounded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_asks_in_a_circle_is_told_to_wait_and_nobody_else_is() {
+    let sim = sim(40);
+    let node = Node::below(&sim).await;
+    let server = node.listen(|config| config.rounds = 30).await;
+    let mut agent = Agent::new(server.addresses()[0], 1).await;
+    agent.handshake().await;
+    agent.scan().await;
+    let mut rounds = 0;
+    while rounds < 40 && agent.round().await.is_ok() {
+        rounds += 1;
+    }
+    assert!((1..30).contains(&rounds), "{rounds} more, of 30 in all");
+    assert_eq!(agent.round().await.unwrap_err(), "ServerBusy");
+    let mut other = Agent::new(server.addresses()[0], 2).await;
+    other.handshake().await;
+    other.scan().await;
+    server.drain(SOON).await;
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whoever_may_not_ask_is_told_what_to_do() {
     let sim = sim(60);
     let node = Node::below(&sim).await;

@@ -171,6 +171,7 @@ async fn told(
     let row = |(one, waits): (&Known, Vec<&str>)| view::SaidOf {
         id: one.short.identity.id.to_string(),
         title: one.short.title.clone(),
+        unauthenticated: one.short.unauthenticated,
         waits: waits.into_iter().map(str::to_owned).collect(),
     };
     let rows = known.iter().zip(waits).map(row).collect();
@@ -321,7 +322,12 @@ pub async fn review(
     if state != Review::Held {
         notes.extend(deadlines::notes(&handles, &tree, ids).await?);
     }
-    let row = |short: Summary| view::SaidOf { id: short.identity.id.to_string(), title: short.title, waits: vec![] };
+    let row = |short: Summary| view::SaidOf {
+        id: short.identity.id.to_string(),
+        title: short.title,
+        unauthenticated: short.unauthenticated,
+        waits: vec![],
+    };
     let rows = shorts.into_iter().map(row).collect();
     Ok(Json(view::Said { changed, rows, effect: EFFECT.to_owned(), notes }))
 }

@@ -17,6 +17,10 @@ const CHANGED: Timestamp = Timestamp::from_ms(1_795_305_600_000);
 /// How long a cookie may be used, whatever is done with it: as on a WSUS server.
 const COOKIE_LIFE: Duration = Duration::from_hours(1);
 
+/// Rounds of scans that one endpoint has in an hour. An agent gives a scan up after 200; here the first one of a machine takes some twenty
+/// and a later one four, so that who asks more often goes in a circle.
+const ROUNDS_MAX: u32 = 2_000;
+
 /// The settings of the scan face.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -36,6 +40,8 @@ pub struct Config {
     pub cookie_life: Duration,
     /// Bytes that all answers may take that are being made or sent.
     pub answers: usize,
+    /// How often one endpoint may ask `SyncUpdates` in an hour.
+    pub rounds: u32,
     /// Networks whose addresses stand for many agents, or that are trusted: a client there has no share of its own.
     pub exempt: Vec<IpNet>,
 }
@@ -51,6 +57,7 @@ impl Default for Config {
             changed: CHANGED,
             cookie_life: COOKIE_LIFE,
             answers: ANSWERS_MAX,
+            rounds: ROUNDS_MAX,
             exempt: net::Config::default().exempt,
         }
     }

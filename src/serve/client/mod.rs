@@ -46,6 +46,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::base::time::Clock;
 use crate::fleet::compliance::Compliance;
+use crate::fleet::often::Often;
 use crate::fleet::registry::Registry;
 use crate::fleet::scan::Newcomer;
 use crate::serve::client::error::Error;
@@ -82,6 +83,8 @@ pub struct Scans {
     catalogs: Arc<Catalogs>,
     texts: Arc<Texts>,
     lately: Lately,
+    /// Rounds of each endpoint.
+    rounds_of: Often,
     compliance: Compliance,
     /// Requests between their head and their answer.
     places: Arc<Pool>,
@@ -115,6 +118,7 @@ impl Scans {
             counters: Counters::default(),
             members: Members::default(),
             lately: Lately::default(),
+            rounds_of: Often::new(config.rounds),
             compliance: Compliance::new(store),
             places: Pool::new(WAITING_MAX, &config.exempt),
             bodies: Pool::new(intake::BODIES_KIB, &config.exempt),

@@ -172,9 +172,9 @@ mod tests {
         let all = rooms(1 << 20);
         let mut first = room(&all, 1);
         first.take(900 << 10).unwrap();
-        let sent = first.kept_by(vec![1; 300 << 10]);
+        let sent = first.kept_by(vec![1; 600 << 10]);
         assert!(matches!(room(&all, 1).take(1), Err(Error::Busy)), "its share is gone");
-        room(&all, 2).take(700 << 10).unwrap();
+        room(&all, 2).take(400 << 10).unwrap();
         drop(sent);
         room(&all, 1).take(1).unwrap();
     }

@@ -117,6 +117,11 @@ impl Scans {
         asked: &mut Asked,
     ) -> Result<Said, Error> {
         let mut ticket = self.admit(request.cookie.as_ref(), Need::Registered, asked)?;
+        let whoever = Endpoint(ticket.client());
+        if !self.rounds_of.may(whoever, self.now()) {
+            self.counters.looped();
+            return Err(Error::refused(FaultCode::ServerBusy, "this endpoint asks again and again: it may in an hour"));
+        }
         if request.skip_software {
             let answer = scan::drivers(&scan::Request { mark: ticket.mark, ..scan::Request::default() });
             return self.say(version, &ticket, &answer, &[], false, asked).await;
@@ -124,7 +129,6 @@ impl Scans {
         if !request.devices.is_empty() {
             return Err(Error::parameter("parameters.SystemSpec", "devices belong to the question about drivers"));
         }
-        let whoever = Endpoint(ticket.client());
         let (known, whose) = self.catalogs.current_of(&self.texts, whoever).await?;
         if ticket.mark > known.clock() {
             // Nobody but this server makes marks: it was set back.

@@ -1,4 +1,5 @@
-//! A pool of something that all clients share, of which one client has a share at most: places, or memory in KiB.
+//! A pool of something that all clients share, of which one client has a share at most where less than half is free: places, or memory in
+//! KiB.
 //!
 //! A client is an address, or a /64; addresses that stand for many machines are exempt ([`crate::serve::client::Config::exempt`]). What a
 //! client takes first it gets whatever it is, so that there is nothing that only a client with a larger share could ask.
@@ -20,6 +21,7 @@ const SHARES: usize = 4;
 pub(super) struct Pool {
     all: Arc<Semaphore>,
     share: u32,
+    half: usize,
     exempt: Vec<IpNet>,
     /// What each client holds or waits for: no more entries than what is held.
     by: Mutex<HashMap<IpAddr, u32>>,
@@ -32,6 +34,7 @@ impl Pool {
         Arc::new(Self {
             all: Arc::new(Semaphore::new(units)),
             share: u32::try_from(units.div_ceil(SHARES)).unwrap_or(u32::MAX),
+            half: units.div_ceil(2),
             exempt: exempt.to_vec(),
             by: Mutex::default(),
         })
@@ -43,6 +46,12 @@ impl Pool {
         let is_exempt = self.exempt.iter().any(|network| network.contains(&address));
         let client = (!is_exempt).then(|| one_client(address));
         Part { pool: Arc::clone(self), client, counted: 0, held: None }
+    }
+
+    /// Whether half of all is free when so many units more are taken: nobody needs to have less, and behind one address may be a whole site.
+    fn has_plenty(&self, units: u32) -> bool {
+        let units = usize::try_from(units).unwrap_or(usize::MAX);
+        self.all.available_permits().saturating_sub(units) >= self.half
     }
 
     /// Units that nobody holds.
@@ -72,7 +81,7 @@ impl Part {
         let mut by = self.pool.by.lock().unwrap_or_else(PoisonError::into_inner);
         let others = by.get(&client).copied().unwrap_or_default().saturating_sub(self.counted);
         let own = self.counted.saturating_add(units);
-        if others > 0 && others.saturating_add(own) > self.pool.share {
+        if others > 0 && others.saturating_add(own) > self.pool.share && !self.pool.has_plenty(units) {
             return false;
         }
         self.counted = own;
@@ -160,7 +169,9 @@ mod tests {
         let mut other = pool.of(ip("10.0.0.2"));
         assert!(other.take(5));
         first.give_back(40);
-        assert!(next.take(5) && !next.take(1));
+        assert!(next.take(5) && !next.take(26), "half is left for others");
+        assert!(next.take(20) && !next.take(1), "more than a share, since nobody else needs it");
+        next.give_back(20);
         let mut gateways = [pool.of(ip("192.0.2.1")), pool.of(ip("192.0.2.1"))];
         assert!(gateways.iter_mut().all(|one| one.take(30)), "many machines");
         assert_eq!((pool.left(), first.units()), (10, 20));

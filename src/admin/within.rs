@@ -16,7 +16,11 @@ use crate::store::fleet::Record;
 
 fn outside(what: &str) -> Problem {
     let title = format!("{what} is not among the groups that the account is bound to");
-    Problem::new(StatusCode::FORBIDDEN, title, "`waystation groups list` shows those; an administrator can bind it to others")
+    Problem::new(
+        StatusCode::FORBIDDEN,
+        title,
+        "`waystation groups list` shows those; an administrator can bind it to others",
+    )
 }
 
 /// That a group is within reach.

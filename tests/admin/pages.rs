@@ -17,7 +17,10 @@ async fn page(plane: &Plane, client: &Client, path: &str) -> Answer {
     for wrong in ["<style", " style=", " onclick=", "javascript:", "<script>", "http://cdn", "https://cdn"] {
         assert!(!answer.body.contains(wrong), "{path} has {wrong}");
     }
-    assert!(answer.body.contains("<h1>") && answer.body.contains("<title>") && answer.body.contains("lang=\"en\""), "{path}");
+    assert!(
+        answer.body.contains("<h1>") && answer.body.contains("<title>") && answer.body.contains("lang=\"en\""),
+        "{path}"
+    );
     answer
 }
 
@@ -55,13 +58,21 @@ async fn a_browser_is_led_from_set_up_to_the_dashboard() {
     let out = led("/missing?severity=critical").await;
     assert_eq!((out.status, out.header("location")), (303, "/sign-in?next=%2Fmissing%3Fseverity%3Dcritical"));
     let wrong = send(&plane, &nobody, "/sign-in", &[("name", "anna"), ("password", "no"), ("next", "/missing")]).await;
-    assert!(wrong.status == 401 && wrong.body.contains("the name or the password is wrong") && wrong.body.contains("value=\"/missing\""));
-    for (next, place) in [("/missing", "/missing"), ("//evil.example", "/dashboard"), ("https://evil.example", "/dashboard")] {
+    assert!(
+        wrong.status == 401
+            && wrong.body.contains("the name or the password is wrong")
+            && wrong.body.contains("value=\"/missing\"")
+    );
+    for (next, place) in
+        [("/missing", "/missing"), ("//evil.example", "/dashboard"), ("https://evil.example", "/dashboard")]
+    {
         let signed = send(&plane, &nobody, "/sign-in", &[("name", "anna"), ("password", WORD), ("next", next)]).await;
         assert_eq!((signed.status, signed.header("location")), (303, place));
     }
     // Forms carry the token of their page.
-    let csrf = Client::of(&Client::default().post(&plane, "/api/v1/session", json!({ "name": "anna", "password": WORD })).await);
+    let csrf = Client::of(
+        &Client::default().post(&plane, "/api/v1/session", json!({ "name": "anna", "password": WORD })).await,
+    );
     let signed = Client { csrf: String::new(), ..csrf.clone() };
     assert_eq!(send(&plane, &signed, "/sign-out", &[]).await.status, 403);
     assert_eq!(send(&plane, &signed, "/sign-out", &[("csrf", &csrf.csrf)]).await.header("location"), "/sign-in");
@@ -88,7 +99,10 @@ async fn pages_show_what_is_missing_and_approve_it() {
     let list = page(plane, &anna, "/missing").await.body;
     let id = list.split("href=\"/updates/").nth(1).unwrap().split('"').next().unwrap().to_owned();
     let only = page(plane, &anna, "/missing?severity=critical&classification=&group=&age=").await.body;
-    assert!(only.contains("<option selected>critical</option>") && only.matches("href=\"/updates/").count() < list.matches("href=\"/updates/").count());
+    assert!(
+        only.contains("<option selected>critical</option>")
+            && only.matches("href=\"/updates/").count() < list.matches("href=\"/updates/").count()
+    );
     let wrong = anna.with("accept", "text/html").get(plane, "/missing?severity=%3Cb%3E").await;
     assert!(wrong.status == 400 && !wrong.body.contains("<b>"), "{}", wrong.body);
 
@@ -99,13 +113,25 @@ async fn pages_show_what_is_missing_and_approve_it() {
     let one = page(plane, &anna, &format!("/updates/{id}")).await.body;
     assert!(one.contains("Approve") && one.contains("Missing on"), "{one}");
     let path = format!("/updates/{id}/approve");
-    let fields = [("csrf", anna.csrf.as_str()), ("group", "Contoso"), ("action", "install"), ("deadline", ""), ("why", "a test")];
+    let fields = [
+        ("csrf", anna.csrf.as_str()),
+        ("group", "Contoso"),
+        ("action", "install"),
+        ("deadline", ""),
+        ("why", "a test"),
+    ];
     let done = send(plane, &Client { csrf: String::new(), ..anna.clone() }, &path, &fields).await;
     assert_eq!((done.status, done.header("location")), (303, &*format!("/updates/{id}?said=1")), "{}", done.body);
     assert_eq!(plane.get(&format!("/api/v1/approvals?update={id}")).await["rows"][0]["why"], "a test");
     let log = anna.get(plane, "/api/v1/audit").await.json();
-    assert_eq!((&log["rows"][0]["what"], &log["rows"][0]["who"]), (&json!("POST /updates/{name}/approve"), &json!("anna")));
-    assert!(log["rows"][0]["after"].as_str().unwrap().contains("a test") && !log["rows"][0]["before"].as_str().unwrap().contains("a test"));
+    assert_eq!(
+        (&log["rows"][0]["what"], &log["rows"][0]["who"]),
+        (&json!("POST /updates/{name}/approve"), &json!("anna"))
+    );
+    assert!(
+        log["rows"][0]["after"].as_str().unwrap().contains("a test")
+            && !log["rows"][0]["before"].as_str().unwrap().contains("a test")
+    );
     assert!(!log.to_string().contains(&anna.csrf), "the token of a page is not written down");
 
     // Who only looks has no form, and what is not their business is not shown.
@@ -130,7 +156,12 @@ async fn who_is_bound_to_groups_sees_and_changes_those_alone() {
         let rows = json["rows"].as_array().unwrap().iter();
         rows.map(|row| row["name"].as_str().unwrap_or_default().split('.').next().unwrap().to_owned()).collect()
     };
-    for path in ["/api/v1/endpoints", "/api/v1/compliance/endpoints", "/api/v1/endpoints?group=Contoso", "/api/v1/compliance/endpoints?group=all"] {
+    for path in [
+        "/api/v1/endpoints",
+        "/api/v1/compliance/endpoints",
+        "/api/v1/endpoints?group=Contoso",
+        "/api/v1/compliance/endpoints?group=all",
+    ] {
         let mut seen = names(&olga.get(plane, path).await);
         seen.sort();
         assert_eq!(seen, ["pc1", "pc2"], "{path}");
@@ -164,7 +195,12 @@ async fn who_is_bound_to_groups_sees_and_changes_those_alone() {
     };
     assert_eq!(approve(json!({ "groups": ["Berlin"] })).await, 200);
     assert_eq!(approve(json!({ "endpoints": ["pc1"] })).await, 200);
-    for outside in [json!({ "groups": ["Contoso"] }), json!({ "groups": ["all"] }), json!({ "groups": ["Berlin", "unassigned"] }), json!({ "endpoints": ["pc3"] })] {
+    for outside in [
+        json!({ "groups": ["Contoso"] }),
+        json!({ "groups": ["all"] }),
+        json!({ "groups": ["Berlin", "unassigned"] }),
+        json!({ "endpoints": ["pc3"] }),
+    ] {
         assert_eq!(approve(outside.clone()).await, 403, "{outside}");
     }
     let withdraw = async |body: Value| olga.post(plane, "/api/v1/approvals/withdraw", body).await.status;
@@ -179,7 +215,11 @@ async fn who_is_bound_to_groups_sees_and_changes_those_alone() {
     let below = olga.post(plane, "/api/v1/groups", json!({ "name": "Mitte", "below": "Berlin" })).await;
     assert_eq!(below.status, 200, "{}", below.body);
     assert_eq!(place(json!(["pc1"]), json!(["Mitte"])).await, 200);
-    for outside in [json!({ "name": "x" }), json!({ "name": "x", "below": "Contoso" }), json!({ "name": "x", "below": "Berlin", "rules": ["subnet 10.0.0.0/8"] })] {
+    for outside in [
+        json!({ "name": "x" }),
+        json!({ "name": "x", "below": "Contoso" }),
+        json!({ "name": "x", "below": "Berlin", "rules": ["subnet 10.0.0.0/8"] }),
+    ] {
         assert_eq!(olga.post(plane, "/api/v1/groups", outside.clone()).await.status, 403, "{outside}");
     }
     for path in ["/api/v1/approvals", "/api/v1/rules", "/api/v1/nodes", "/api/v1/settings", "/api/v1/audit"] {

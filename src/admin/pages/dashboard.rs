@@ -9,11 +9,11 @@ use http::{StatusCode, Uri};
 
 use crate::admin::door::Identity;
 use crate::admin::error::Problem;
+use crate::admin::extract::Asked;
 use crate::admin::pages::draw::{self, Bar, Hour, LEFT, LINE, TALL, WIDTH};
 use crate::admin::pages::fields::Fields;
 use crate::admin::pages::{Frame, html, shown};
 use crate::admin::view::{self, Status, Sync, compliance::Summary};
-use crate::admin::extract::Asked;
 use crate::admin::{Access, Handles, compliance, status, sync};
 use crate::base::size;
 
@@ -62,11 +62,23 @@ fn notices(status: &Status, summary: &Summary, sync: Option<&Sync>, used: u64) -
     add(status.health.state != "ready", format!("The node is {}: {}", status.health.state, status.health.why), "");
     add(summary.failed > 0, format!("{} endpoints have a patch that failed to install", summary.failed), "/missing");
     add(summary.restart_pending > 0, format!("{} endpoints wait for a restart", summary.restart_pending), "/endpoints");
-    add(summary.not_scanned > 0, format!("{} endpoints have never told what a scan found", summary.not_scanned), "/endpoints");
+    add(
+        summary.not_scanned > 0,
+        format!("{} endpoints have never told what a scan found", summary.not_scanned),
+        "/endpoints",
+    );
     add(used >= FULL, format!("The store uses {used} % of what it may"), "");
-    add(status.store.quarantine > 0, "Something lies in quarantine: its bytes were not what was published".to_owned(), "");
+    add(
+        status.store.quarantine > 0,
+        "Something lies in quarantine: its bytes were not what was published".to_owned(),
+        "",
+    );
     for host in status.upstream.iter().filter(|host| host.state == "failing") {
-        add(true, format!("{} does not answer well: {}", host.host, host.last_error.as_deref().unwrap_or_default()), "");
+        add(
+            true,
+            format!("{} does not answer well: {}", host.host, host.last_error.as_deref().unwrap_or_default()),
+            "",
+        );
     }
     if let Some(sync) = sync {
         let failed = sync.last.as_ref().filter(|run| !["successful", "running"].contains(&run.outcome.as_str()));

@@ -84,7 +84,12 @@ pub fn hours(rows: &[view::Hour]) -> Vec<Hour> {
         left: at as u64 * step,
         sent: of(row.traffic.sent),
         fetched: of(row.traffic.fetched),
-        told: format!("{}: sent {}, fetched {}", row.at, size::bytes(row.traffic.sent), size::bytes(row.traffic.fetched)),
+        told: format!(
+            "{}: sent {}, fetched {}",
+            row.at,
+            size::bytes(row.traffic.sent),
+            size::bytes(row.traffic.fetched)
+        ),
     };
     rows.iter().enumerate().map(draw).collect()
 }

@@ -8,9 +8,9 @@
 
 pub mod assets;
 pub mod dashboard;
-mod draw;
+pub mod draw;
 pub mod endpoints;
-mod fields;
+pub mod fields;
 pub mod missing;
 pub mod sign;
 pub mod update;

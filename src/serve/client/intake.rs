@@ -139,7 +139,11 @@ mod tests {
         for part in &mut parts {
             came.push(read(body(1, 10), 1 << 20, part).await.is_ok());
         }
-        assert_eq!(came, [true, true, true, true, true, true, true, true, false], "half of it while nobody else has any");
+        assert_eq!(
+            came,
+            [true, true, true, true, true, true, true, true, false],
+            "half of it while nobody else has any"
+        );
         assert!(read(body(1, 10), 1 << 20, &mut pool.of(client(2))).await.is_ok());
         drop(parts);
         assert_eq!(read(body(2, 600 << 10), 1 << 20, &mut pool.of(client(3))).await, Err(Unread::Long));

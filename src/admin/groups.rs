@@ -316,8 +316,8 @@ pub async fn place(
 ) -> Result<Json<view::Placed>, Problem> {
     let approvals = handles.store.approvals();
     let tree = approvals.tree().await?;
-    let groups = who::groups(&tree, &asked.groups)?;
-    let records = who::endpoints(&handles, &asked.endpoints).await?;
+    let groups = within::hide(&identity.reach, who::groups(&tree, &asked.groups))?;
+    let records = within::hide(&identity.reach, who::endpoints(&handles, &asked.endpoints).await)?;
     if records.is_empty() {
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no endpoint is named", who::FIND));
     }

@@ -198,8 +198,8 @@ pub(in crate::admin) fn unproved(identity: &Identity) -> Problem {
 struct Claims {
     /// What the connection says.
     name: String,
-    /// The token; within, `None` where the field is not one.
-    token: Option<Option<String>>,
+    /// The token; empty where the field is none, which fits nothing.
+    token: Option<String>,
     /// The id of a session.
     session: Option<String>,
     /// Somebody of this machine.
@@ -210,8 +210,9 @@ fn claims(request: &Request) -> Claims {
     let caller = request.extensions().get::<Caller>().cloned();
     let mut tokens = request.headers().get_all(header::AUTHORIZATION).iter();
     let token = tokens.next().map(|token| {
-        let (scheme, token) = token.to_str().ok()?.split_once(' ')?;
-        (scheme.eq_ignore_ascii_case("bearer") && tokens.next().is_none()).then(|| token.trim().to_owned())
+        let (scheme, token) = token.to_str().ok().and_then(|text| text.split_once(' ')).unwrap_or_default();
+        let is_one = scheme.eq_ignore_ascii_case("bearer") && tokens.next().is_none();
+        if is_one { token.trim().to_owned() } else { String::new() }
     });
     Claims {
         name: caller.map_or_else(|| "somebody".to_owned(), |Caller(name)| name),
@@ -228,11 +229,7 @@ async fn identity(keeper: &Keeper, claims: Claims) -> Result<Identity, Problem> 
         return Ok(Identity::socket(name));
     }
     if let Some(token) = token {
-        let found = match token {
-            Some(token) => keeper.door.token(&token).await?,
-            None => None,
-        };
-        return found.ok_or_else(|| sign_in("the token is wrong, revoked, or past its end"));
+        return keeper.door.token(&token).await?.ok_or_else(|| sign_in("the token is wrong, revoked, or past its end"));
     }
     if let Some(id) = session
         && let Some(identity) = keeper.door.session(&id).await?

@@ -63,6 +63,22 @@ pub(in crate::admin) async fn record(
     Err(Problem::new(StatusCode::NOT_FOUND, title, "give its id"))
 }
 
+/// What was found by the names that somebody gave. What does not go well says no more to who is bound than that it is not there: a text that
+/// can mean several is told with all of them, those of others too.
+pub(in crate::admin) fn hide<T>(reach: &Reach, found: Result<T, Problem>) -> Result<T, Problem> {
+    if reach.is_everywhere() {
+        return found;
+    }
+    found.map_err(|_| {
+        let title = "one of the names means nothing in the groups that the account is bound to, or several things";
+        Problem::new(
+            StatusCode::FORBIDDEN,
+            title,
+            "give ids, as `waystation groups list` and `endpoints list` show them",
+        )
+    })
+}
+
 /// That all of these are.
 pub(in crate::admin) async fn targets(
     handles: &Handles,

@@ -132,7 +132,8 @@ pub async fn set(
     }
     let approvals = handles.store.approvals();
     let tree = approvals.tree().await?;
-    let targets = targets(&handles, &tree, &asked.groups, &asked.endpoints).await?;
+    let targets = targets(&handles, &tree, &asked.groups, &asked.endpoints).await;
+    let targets = within::hide(&identity.reach, targets)?;
     if targets.is_empty() {
         let next = "name groups (`all` for all endpoints) or endpoints; `waystation groups list` shows the groups";
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "it is not said for whom", next));
@@ -250,7 +251,8 @@ pub async fn withdraw(
 ) -> Result<Json<view::Said>, Problem> {
     let approvals = handles.store.approvals();
     let tree = approvals.tree().await?;
-    let named = targets(&handles, &tree, &asked.groups, &asked.endpoints).await?;
+    let named = targets(&handles, &tree, &asked.groups, &asked.endpoints).await;
+    let named = within::hide(&identity.reach, named)?;
     within::targets(&handles, &identity, &tree, &named).await?;
     if asked.everywhere {
         within::group(&identity, &tree, Group::ALL_ENDPOINTS)?;

@@ -37,7 +37,8 @@ impl Scope {
         let tree = approvals.tree().await?;
         let own: BTreeMap<Group, Own> =
             approvals.policies().await?.into_iter().map(|(group, said)| (group, said.own)).collect();
-        let group = group.map(|name| who::group(&tree, name)).transpose()?.unwrap_or(Group::ALL_ENDPOINTS);
+        let group = within::hide(reach, group.map(|name| who::group(&tree, name)).transpose())?;
+        let group = group.unwrap_or(Group::ALL_ENDPOINTS);
         let below = within::groups(reach, &tree, group);
         let (policies, among) = walked(handles, &tree, all, &own, below.as_ref()).await?;
         let in_force = in_force(all, &own, &tree.groups, group);

@@ -29,11 +29,10 @@ impl Door {
         }
         self.succeeded(&held);
         let account = self.account(name, Role::Administrator, Reach::Everywhere, word, "the set-up code").await?;
-        let name = account.name.clone();
-        self.inner.accounts.add(account, true).await?;
+        self.inner.accounts.add(account.clone(), true).await?;
         self.void_code().await;
-        tracing::warn!(%from, account = name, "the first account was made");
-        self.begin(name, from).await
+        tracing::warn!(%from, account = account.name, "the first account was made");
+        self.begin(&account, from).await
     }
 
     async fn account(&self, name: &str, role: Role, reach: Reach, word: &Secret, by: &str) -> Result<Account, Refused> {
@@ -98,7 +97,7 @@ impl Door {
         password::check(new, name)?;
         account.password = self.inner.passwords.make(new).await?;
         account.password_at = self.now();
-        self.inner.accounts.put(account).await?;
-        self.begin(name.to_owned(), from).await
+        self.inner.accounts.put(account.clone()).await?;
+        self.begin(&account, from).await
     }
 }

@@ -43,7 +43,7 @@ pub fn check(password: &Secret, name: &str) -> Result<(), Refused> {
     if text.len() > BYTES_MAX {
         return wrong(format!("a password has {BYTES_MAX} bytes at most"));
     }
-    let is_one = text.chars().all(|c| Some(c) == text.chars().next());
+    let is_one = text.chars().all(|c| text.starts_with(c));
     if is_one || text.eq_ignore_ascii_case(name) {
         return wrong("this password is the first that somebody tries".into());
     }

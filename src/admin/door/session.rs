@@ -9,7 +9,7 @@ use crate::admin::door::{Door, Identity, PROVED, Refused, Via, random};
 use crate::base::secret::Secret;
 use crate::base::time::Timestamp;
 use crate::model::{access, shown};
-use crate::store::accounts::{Handle, Session};
+use crate::store::accounts::{Account, Handle, Session};
 
 /// How far apart two uses are that are written down: each is a commit.
 const USED_EVERY: std::time::Duration = std::time::Duration::from_mins(1);
@@ -51,20 +51,21 @@ impl Door {
             return Err(Refused::Wrong);
         };
         self.succeeded(&held);
-        let made = self.begin(account.name.clone(), from).await?;
+        let made = self.begin(&account, from).await?;
         tracing::info!(%from, account = account.name, "somebody signed in");
         Ok(made)
     }
 
     /// A new session of an account whose password was just given.
-    pub(super) async fn begin(&self, account: String, from: IpAddr) -> Result<SignedIn, Refused> {
+    pub(super) async fn begin(&self, account: &Account, from: IpAddr) -> Result<SignedIn, Refused> {
         let id = URL_SAFE_NO_PAD.encode(random::<32>()?);
         let handle = handle(&id).ok_or_else(|| Refused::System("an id of a session cannot be made".into()))?;
         let now = self.now();
         let config = &self.inner.config;
         let since = |time: std::time::Duration| Timestamp::from_ms(now.ms().saturating_sub(time.as_millis() as u64));
+        let (hash, account) = (account.password.hash, account.name.clone());
         let session = Session { account, made_at: now, used_at: now, proved_at: now, from: from.to_string() };
-        self.inner.accounts.begin(handle, session, since(config.longest), since(config.idle)).await?;
+        self.inner.accounts.begin(handle, session, hash, since(config.longest), since(config.idle)).await?;
         let identity = self.session(&id).await?.ok_or(Refused::Absent)?;
         Ok(SignedIn { id: Secret::new(id), identity, until: now.after(config.longest) })
     }

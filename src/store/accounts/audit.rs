@@ -186,20 +186,19 @@ impl Accounts {
     }
 }
 
-fn state(tx: &redb::ReadTransaction, name: &str) -> Result<Option<(u64, [u8; 32])>, Error> {
+fn state(tx: &redb::ReadTransaction, name: &str) -> Result<Option<Place>, Error> {
     let Some(table) = read(tx, AUDIT_STATE)? else { return Ok(None) };
     Ok(table.get(name)?.map(|row| of_mark(row.value())))
 }
 
-/// A row that fits, by its number and hash, or what is wrong with it.
-type Looked = Result<(u64, [u8; 32]), String>;
+/// A number and the chained hash there.
+type Place = (u64, [u8; 32]);
+
+/// A row that fits, by its place, or what is wrong with it.
+type Looked = Result<Place, String>;
 
 /// The rows behind `from`, and the head of the same snapshot.
-fn step(
-    tx: &redb::ReadTransaction,
-    from: u64,
-    mut before: [u8; 32],
-) -> Result<(Vec<Looked>, Option<(u64, [u8; 32])>), Error> {
+fn step(tx: &redb::ReadTransaction, from: u64, mut before: [u8; 32]) -> Result<(Vec<Looked>, Option<Place>), Error> {
     let (mut rows, mut last) = (Vec::new(), from);
     if let Some(log) = read(tx, AUDIT)? {
         for row in log.range(from.saturating_add(1)..)?.take(STEP) {

@@ -128,18 +128,20 @@ impl Accounts {
         self.core.writer.change(Room::Frees, remove).await
     }
 
-    /// Begins a session, and notes with the account that it signed in. Those that began before `ended` or were not used since `idle` go.
+    /// Begins a session, and notes with the account that it signed in; `Gone` where its password is not `hash` any more. Those that began before `ended` or were not used since `idle` go.
     pub async fn begin(
         &self,
         handle: Handle,
         session: Session,
+        hash: [u8; 32],
         ended: Timestamp,
         idle: Timestamp,
     ) -> Result<(), Error> {
         let begin = move |tx: &WriteTransaction| {
             let mut accounts = tx.open_table(ACCOUNTS)?;
             let row = accounts.get(session.account.as_str())?.map(|row| decode("access-accounts.1", row.value()));
-            let mut row: AccountRow = row.transpose()?.ok_or(Error::Gone)?;
+            let row: Option<AccountRow> = row.transpose()?;
+            let mut row = row.filter(|row| row.hash == hash).ok_or(Error::Gone)?;
             row.seen_at = Some(session.made_at.ms());
             accounts.insert(session.account.as_str(), encode(&row)?.as_slice())?;
             let mut table = tx.open_table(SESSIONS)?;

@@ -76,9 +76,11 @@ async fn what_hangs_on_an_account_goes_with_it() {
     let zero = Timestamp::from_ms(0);
     accounts.add(account("anna", Role::Administrator), true).await.unwrap();
     accounts.add(account("olga", Role::Operator), false).await.unwrap();
-    accounts.begin([1; 32], session("anna", 5), zero, zero).await.unwrap();
-    accounts.begin([2; 32], session("olga", 6), zero, zero).await.unwrap();
-    assert!(accounts.begin([3; 32], session("nobody", 6), zero, zero).await.is_err());
+    accounts.begin([1; 32], session("anna", 5), [2; 32], zero, zero).await.unwrap();
+    accounts.begin([2; 32], session("olga", 6), [2; 32], zero, zero).await.unwrap();
+    assert!(accounts.begin([3; 32], session("nobody", 6), [2; 32], zero, zero).await.is_err());
+    let late = accounts.begin([3; 32], session("olga", 6), [7; 32], zero, zero).await;
+    assert!(matches!(late, Err(Error::Gone)), "the password changed while it was checked");
     assert_eq!(accounts.one("olga").await.unwrap().unwrap().seen_at, Some(Timestamp::from_ms(6)));
     accounts.put_token([4; 32], token("olga")).await.unwrap();
     assert!(matches!(accounts.put_token([5; 32], token("nobody")).await, Err(Error::Gone)));
@@ -109,13 +111,13 @@ async fn one_account_has_so_many_sessions_and_old_ones_go() {
     let zero = Timestamp::from_ms(0);
     for number in 0..25_u8 {
         let at = u64::from(number) + 10;
-        accounts.begin([number; 32], session("anna", at), zero, zero).await.unwrap();
+        accounts.begin([number; 32], session("anna", at), [2; 32], zero, zero).await.unwrap();
     }
     for number in 0..25_u8 {
         let is_there = accounts.session([number; 32]).await.unwrap().is_some();
         assert_eq!(is_there, number >= 5, "{number}");
     }
-    accounts.begin([99; 32], session("anna", 99), Timestamp::from_ms(30), zero).await.unwrap();
+    accounts.begin([99; 32], session("anna", 99), [2; 32], Timestamp::from_ms(30), zero).await.unwrap();
     assert!(accounts.session([19; 32]).await.unwrap().is_none() && accounts.session([20; 32]).await.unwrap().is_some());
     accounts.end([20; 32]).await.unwrap();
     assert!(accounts.session([20; 32]).await.unwrap().is_none());

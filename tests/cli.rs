@@ -16,6 +16,8 @@ use waystation::cli::args::Cli;
 use crate::node_process::{NodeProcess, program, verb as run};
 use crate::origin::{Fault, Object, Origin};
 
+#[path = "cli/access.rs"]
+mod access;
 #[path = "cli/approvals.rs"]
 mod approvals;
 #[path = "support/authority.rs"]

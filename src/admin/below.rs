@@ -11,6 +11,7 @@ use crate::fleet::compliance::ask::{seen, stands};
 use crate::fleet::compliance::board::Board;
 use crate::fleet::compliance::policies::Policies;
 use crate::fleet::roster;
+use crate::model::access::Reach;
 use crate::model::chain::below::{Actual, Heartbeat, NAME_BYTES_MAX, STANDS_MAX, Stand, Told};
 use crate::model::deployment::Endpoint;
 use crate::store::catalog::Outcome;
@@ -32,7 +33,7 @@ fn short(text: &str) -> String {
 
 /// What endpoints are held against now; made out for all of them at once.
 pub async fn policies(handles: &Handles) -> Result<Arc<Policies>, String> {
-    Ok(Scope::new(handles, None).await.map_err(|problem| words(&problem))?.policies)
+    Ok(Scope::new(handles, &Reach::Everywhere, None).await.map_err(|problem| words(&problem))?.policies)
 }
 
 fn words(problem: &Problem) -> String {

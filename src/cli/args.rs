@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
 use crate::cli::global::Global;
+use crate::cli::verbs::access::{AccountsVerb, AuditVerb, TokensVerb};
 use crate::cli::verbs::approvals::{ApprovalsVerb, GroupsVerb};
 use crate::cli::verbs::catalog::{FiltersVerb, PlanArgs, PrefetchVerb, UpdatesVerb};
 use crate::cli::verbs::compliance::ComplianceVerb;
@@ -347,6 +348,37 @@ Examples:
   waystation nodes list"
     )]
     Nodes(NodesVerb),
+
+    /// Who may sign in: list, add, change, remove; set a password that was lost
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  waystation accounts setup-code
+  waystation accounts add olga --role operator --group Contoso
+  waystation accounts password anna"
+    )]
+    Accounts(AccountsVerb),
+
+    /// Tokens with which scripts come in
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  waystation tokens make reports --account anna --scope '*:read' > reports.token
+  waystation tokens list"
+    )]
+    Tokens(TokensVerb),
+
+    /// What was changed, by whom, and whether that log is whole
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  waystation audit list
+  waystation audit check"
+    )]
+    Audit(AuditVerb),
 
     /// Join a parent node with the token that it gave
     #[command(after_help = "\

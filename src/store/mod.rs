@@ -30,6 +30,7 @@
 //!
 //! Every byte on the disk is described in `docs/store-format.md`.
 
+pub mod accounts;
 pub mod approvals;
 mod backup;
 pub mod below;
@@ -406,6 +407,11 @@ impl Store {
     /// What is approved for groups and endpoints, and the groups.
     pub fn approvals(&self) -> approvals::Approvals {
         approvals::Approvals::new(Arc::clone(&self.core))
+    }
+
+    /// Who may come in on the control plane, and the audit log.
+    pub fn accounts(&self) -> accounts::Accounts {
+        accounts::Accounts::new(Arc::clone(&self.core))
     }
 
     /// The rules that approve by themselves.

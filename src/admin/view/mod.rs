@@ -3,6 +3,7 @@
 //!
 //! Times are RFC 3339 in UTC, sizes are bytes, digests are lower-case hex.
 
+pub mod accounts;
 pub mod approvals;
 pub mod bandwidth;
 pub mod compliance;

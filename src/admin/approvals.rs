@@ -196,6 +196,7 @@ async fn rows(handles: &Handles, tree: &Tree, found: Vec<Kept>) -> Result<Vec<vi
         view::Approval {
             update: approval.update.to_string(),
             title: short.map(|short| short.title.clone()),
+            unauthenticated: short.is_some_and(|short| short.unauthenticated),
             kbs: short.map(|short| short.kbs.clone()).unwrap_or_default(),
             target: target.to_owned(),
             target_id: target_id.to_string(),

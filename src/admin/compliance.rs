@@ -18,17 +18,19 @@ use axum::extract::State as Shared;
 use http::StatusCode;
 use serde::Deserialize;
 
+use crate::admin::door::Identity;
 use crate::admin::endpoints::meant;
 use crate::admin::error::Problem;
 use crate::admin::extract::{Asked, Named};
 use crate::admin::updates::{ask as updates_ask, find};
 use crate::admin::view::compliance as view;
-use crate::admin::{Handles, compliance::scope::Scope, compliance::words as told};
+use crate::admin::{Handles, compliance::scope::Scope, compliance::words as told, within};
 use crate::base::time::Timestamp;
 use crate::fleet::compliance::ask::{self, Wanted, Which};
 use crate::fleet::compliance::{Compliance, board::Board};
 use crate::fleet::error::Error;
 use crate::fleet::scan::Newcomer;
+use crate::model::access::Reach;
 use crate::model::compliance::Policy;
 use crate::model::deployment::Endpoint;
 use crate::model::relations::Target;
@@ -94,7 +96,10 @@ impl Reported {
         self.compliance.check().await
     }
 
-    async fn look<T: Send + 'static>(&self, ask: impl FnOnce(&Board) -> T + Send + 'static) -> Result<T, Problem> {
+    pub(super) async fn look<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&Board) -> T + Send + 'static,
+    ) -> Result<T, Problem> {
         Ok(self.compliance.look_now(ask).await?)
     }
 
@@ -126,7 +131,7 @@ impl From<Error> for Problem {
 }
 
 /// What the overview can be asked.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AskSummary {
     /// Only endpoints of this group and of those below it: name, path or id.
@@ -136,9 +141,10 @@ pub struct AskSummary {
 /// `GET /api/v1/compliance`.
 pub async fn summary(
     Shared(handles): Shared<Arc<Handles>>,
+    identity: Identity,
     Asked(asked): Asked<AskSummary>,
 ) -> Result<Json<view::Summary>, Problem> {
-    let (scope, now) = (Scope::new(&handles, asked.group.as_deref()).await?, handles.clock.now());
+    let (scope, now) = (Scope::new(&handles, &identity.reach, asked.group.as_deref()).await?, handles.clock.now());
     let (policies, among) = (Arc::clone(&scope.policies), scope.among.clone());
     let ask = move |board: &Board| ask::summary_of(board, &policies, among.as_ref(), now);
     let summary = handles.reported.look(ask).await?;
@@ -159,7 +165,7 @@ fn id_of(key: &str, text: &str) -> Result<UpdateId, Problem> {
 }
 
 /// What `endpoints` can be asked; what is not given is not asked.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AskEndpoints {
     /// `not-scanned`, `missing` or `up-to-date`.
@@ -183,6 +189,7 @@ pub struct AskEndpoints {
 /// `GET /api/v1/compliance/endpoints`.
 pub async fn endpoints(
     Shared(handles): Shared<Arc<Handles>>,
+    identity: Identity,
     Asked(asked): Asked<AskEndpoints>,
 ) -> Result<Json<view::Endpoints>, Problem> {
     let limit = rows(asked.limit)?;
@@ -192,7 +199,7 @@ pub async fn endpoints(
         Some(name) => Some(find::id(&catalog, name).await?),
         None => None,
     };
-    let scope = Scope::new(&handles, asked.group.as_deref()).await?;
+    let scope = Scope::new(&handles, &identity.reach, asked.group.as_deref()).await?;
     let which = Which {
         class: asked.verdict.as_deref().map(told::class_of).transpose()?,
         compliant: asked.compliant,
@@ -227,11 +234,12 @@ fn absent(text: &str) -> Problem {
 /// `GET /api/v1/compliance/endpoints/{client id or name}`.
 pub async fn endpoint(
     Shared(handles): Shared<Arc<Handles>>,
+    identity: Identity,
     Named(text): Named<String>,
 ) -> Result<Json<view::Whole>, Problem> {
-    let record = meant::record(&handles, &text).await?;
+    let record = within::record(&handles, &identity, meant::record(&handles, &text).await).await?;
     let (endpoint, name) = (record.registration.endpoint, Some(record.registration.name));
-    let (scope, now) = (Scope::new(&handles, None).await?, handles.clock.now());
+    let (scope, now) = (Scope::new(&handles, &Reach::Everywhere, None).await?, handles.clock.now());
     let policies = Arc::clone(&scope.policies);
     let history = handles.reported.compliance.history(endpoint).await?;
     let ask = move |board: &Board| {
@@ -266,7 +274,7 @@ async fn shorts(catalog: &Catalog, mut ids: Vec<UpdateId>) -> Result<HashMap<Upd
 }
 
 /// What `updates` and `missing` can be asked; what is not given is not asked.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AskUpdates {
     /// Only of this endpoint, by client id or name.
@@ -294,27 +302,37 @@ pub struct AskUpdates {
 /// `GET /api/v1/compliance/updates`: all that endpoints told of.
 pub async fn updates(
     Shared(handles): Shared<Arc<Handles>>,
+    identity: Identity,
     Asked(asked): Asked<AskUpdates>,
 ) -> Result<Json<view::Updates>, Problem> {
-    lines(&handles, asked, false).await.map(Json)
+    lines(&handles, &identity, asked, false).await.map(Json)
 }
 
 /// `GET /api/v1/compliance/missing`: those that count and that some endpoint misses.
 pub async fn missing(
     Shared(handles): Shared<Arc<Handles>>,
+    identity: Identity,
     Asked(asked): Asked<AskUpdates>,
 ) -> Result<Json<view::Updates>, Problem> {
-    lines(&handles, asked, true).await.map(Json)
+    lines(&handles, &identity, asked, true).await.map(Json)
 }
 
-async fn lines(handles: &Handles, asked: AskUpdates, missing: bool) -> Result<view::Updates, Problem> {
+async fn lines(
+    handles: &Handles,
+    identity: &Identity,
+    asked: AskUpdates,
+    missing: bool,
+) -> Result<view::Updates, Problem> {
     let limit = rows(asked.limit)?;
     let after = asked.after.as_deref().map(told::place_of).transpose()?;
     let restart = asked.restart.as_deref().map(told::restart_of).transpose()?;
     let (catalog, now) = (handles.store.catalog(), handles.clock.now());
     let tree = catalog.tree().await?;
     let endpoint = match &asked.endpoint {
-        Some(text) => Some(meant::record(handles, text).await?.registration.endpoint),
+        Some(text) => {
+            let found = meant::record(handles, text).await;
+            Some(within::record(handles, identity, found).await?.registration.endpoint)
+        }
         None => None,
     };
     let before = |days: u64| Timestamp::from_ms(now.ms().saturating_sub(days.saturating_mul(DAY_MS)).saturating_add(1));
@@ -326,10 +344,7 @@ async fn lines(handles: &Handles, asked: AskUpdates, missing: bool) -> Result<vi
         products: updates_ask::products(&tree, asked.product.as_deref())?,
         licence: asked.eula.as_deref().map(told::licence_of).transpose()?,
         made_before: asked.age.map(before),
-        among: match &asked.group {
-            Some(group) => scope::among(handles, group).await?,
-            None => None,
-        },
+        among: scope::among(handles, &identity.reach, asked.group.as_deref()).await?,
     };
     let mut found = handles.reported.look(move |board| ask::updates(board, &wanted)).await?;
     if let Some(wanted) = restart {

@@ -74,6 +74,7 @@ fn one(line: &Line) -> view::DetectedUpdate {
     view::DetectedUpdate {
         id: of.update.to_string(),
         title: of.title.clone(),
+        unauthenticated: of.unauthenticated,
         severity: level_word(of.severity).to_owned(),
         endpoints: of.endpoints,
         files: of.files,

@@ -18,10 +18,11 @@ use serde::Deserialize;
 
 use crate::admin::compliance::evidence;
 use crate::admin::compliance::scope::among;
+use crate::admin::door::Identity;
 use crate::admin::error::Problem;
 use crate::admin::extract::{Asked, Given, Named};
 use crate::admin::view::endpoints as view;
-use crate::admin::{Caller, Handles};
+use crate::admin::{Caller, Handles, within};
 use crate::base::time::Timestamp;
 use crate::fleet::roster::Sieve;
 use crate::model::deployment::Endpoint;
@@ -108,20 +109,20 @@ fn place(text: &str) -> Result<(String, Endpoint), Problem> {
 /// `GET /api/v1/endpoints`.
 pub async fn list(
     State(handles): State<Arc<Handles>>,
+    identity: Identity,
     Asked(ask): Asked<Ask>,
 ) -> Result<Json<view::Endpoints>, Problem> {
     let (mut sieve, limit) = (ask.sieve(handles.clock.now())?, ask.rows()?);
-    if let Some(group) = &ask.group {
-        sieve.among = among(&handles, group).await?;
-    }
+    sieve.among = among(&handles, &identity.reach, ask.group.as_deref()).await?;
     let after = ask.after.as_deref().map(place).transpose()?;
     // It is never closed.
     let _turn = handles.turns.listing.acquire().await;
     let found = handles.endpoints.list(sieve, after, limit).await?;
+    let known = if identity.reach.is_everywhere() { found.known } else { found.total };
     Ok(Json(view::Endpoints {
         rows: found.rows.iter().map(|row| words::short(&handles.endpoints, row)).collect(),
         total: found.total,
-        known: found.known,
+        known,
         next: found.next.as_ref().map(cursor),
     }))
 }
@@ -129,9 +130,20 @@ pub async fn list(
 /// `GET /api/v1/endpoints/{name, id, or the beginning of an id}`.
 pub async fn show(
     State(handles): State<Arc<Handles>>,
+    identity: Identity,
     Named(name): Named<String>,
 ) -> Result<Json<view::Whole>, Problem> {
-    let row = meant::one(&handles, &name).await?;
+    let found = meant::one(&handles, &name).await;
+    let row = match &found {
+        Ok(row) => {
+            within::record(&handles, &identity, Ok(row.record.clone())).await?;
+            found?
+        }
+        Err(problem) => {
+            within::record(&handles, &identity, Err(problem.clone())).await?;
+            found?
+        }
+    };
     let endpoint = row.record.registration.endpoint;
     let history = handles.endpoints.registry().fleet().history(endpoint).await?;
     let count = evidence::count(&handles, endpoint).await?;

@@ -16,6 +16,11 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// What is wrong, in a sentence.
+    pub(super) fn title(&self) -> &str {
+        &self.title
+    }
+
     /// `title` says what is wrong, `detail` what to do next.
     pub fn new(status: StatusCode, title: impl Into<String>, detail: impl Into<String>) -> Self {
         Self { status, title: title.into(), detail: detail.into() }
@@ -33,6 +38,11 @@ impl Problem {
         self
     }
 
+    /// Its status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
     /// What the problem says, as the API's own type.
     pub fn view(&self) -> view::Problem {
         view::Problem { status: self.status.as_u16(), title: self.title.clone(), detail: self.detail.clone() }
@@ -47,6 +57,13 @@ impl IntoResponse for Problem {
         // Strings and a number always serialise.
         let body = serde_json::to_vec(&self.view()).unwrap_or_default();
         let mut response = (self.status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response();
+        if self.status == StatusCode::UNAUTHORIZED {
+            let challenge = http::HeaderValue::from_static("Bearer realm=\"waystation\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        if self.status == StatusCode::TOO_MANY_REQUESTS {
+            response.headers_mut().insert(header::RETRY_AFTER, http::HeaderValue::from_static("60"));
+        }
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, http::HeaderValue::from_static("10"));
         }

@@ -20,7 +20,7 @@ pub struct Face {
 }
 
 impl Face {
-    /// Behind the TCP listener: reads only.
+    /// Behind the TCP listener: for who signs in.
     pub fn new(handles: Handles) -> Self {
         Self { router: router::router(handles, Access::ReadOnly) }
     }

@@ -12,12 +12,13 @@ use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
 
+use crate::admin::door::Identity;
 use crate::admin::error::Problem;
 use crate::admin::extract::{Given, Named};
 use crate::admin::view::{Time, groups as view};
-use crate::admin::{Caller, Handles};
+use crate::admin::{Caller, Handles, within};
 use crate::fleet::belong::{self, How};
-use crate::model::deployment::Endpoint;
+use crate::model::deployment::{Endpoint, Target};
 use crate::model::group::rule::Rule;
 use crate::model::group::{Level, Node, UNASSIGNED};
 use crate::model::policy::Group;
@@ -139,11 +140,12 @@ async fn each_member(
 }
 
 /// `GET /api/v1/groups`.
-pub async fn list(State(handles): State<Arc<Handles>>) -> Result<Json<view::Groups>, Problem> {
+pub async fn list(State(handles): State<Arc<Handles>>, identity: Identity) -> Result<Json<view::Groups>, Problem> {
     let tree = handles.store.approvals().tree().await?;
     let (mut own, mut below, mut endpoints) = (BTreeMap::<Group, u64>::new(), BTreeMap::<Group, u64>::new(), 0);
+    let is_within = |group: Group| identity.reach.has(group, &tree.groups);
     each_endpoint(&handles, &tree, |_, groups| {
-        endpoints += 1;
+        endpoints += u64::from(groups.iter().any(|group| is_within(*group)));
         let mut above: Vec<Group> = groups.iter().flat_map(|group| tree.groups.up(*group)).collect();
         above.sort_unstable();
         above.dedup();
@@ -168,6 +170,9 @@ pub async fn list(State(handles): State<Arc<Handles>>) -> Result<Json<view::Grou
         left.extend(children(node.id));
     }
     rows.push(fixed(UNASSIGNED, "unassigned", who::NOWHERE));
+    if !identity.reach.is_everywhere() {
+        rows.retain(|row| row.id.parse().is_ok_and(|id| is_within(Group(id))));
+    }
     for row in &mut rows {
         if let Ok(id) = row.id.parse::<UpdateId>() {
             let count = |of: &BTreeMap<Group, u64>| of.get(&Group(id)).copied().unwrap_or(0);
@@ -196,10 +201,17 @@ fn fresh() -> Result<Group, Problem> {
 pub async fn add(
     State(handles): State<Arc<Handles>>,
     Caller(by): Caller,
+    identity: Identity,
     Given(asked): Given<view::AddRequest>,
 ) -> Result<Json<view::Changed>, Problem> {
     let tree = handles.store.approvals().tree().await?;
     let below = asked.below.as_deref().map(|name| who::group(&tree, name)).transpose()?;
+    within::group(&identity, &tree, below.unwrap_or(Group::ALL_ENDPOINTS))?;
+    if !identity.reach.is_everywhere() && !asked.rules.is_empty() {
+        // A rule draws endpoints from anywhere into the group.
+        let title = "a group with rules takes endpoints from outside of the account's groups";
+        return Err(Problem::new(StatusCode::FORBIDDEN, title, "ask an administrator for the rules"));
+    }
     let node = Node {
         id: fresh()?,
         name: asked.name,
@@ -299,16 +311,24 @@ async fn changed(handles: &Handles, change: Change, group: Group, by: String) ->
 pub async fn place(
     State(handles): State<Arc<Handles>>,
     Caller(by): Caller,
+    identity: Identity,
     Given(asked): Given<view::PlaceRequest>,
 ) -> Result<Json<view::Placed>, Problem> {
     let approvals = handles.store.approvals();
     let tree = approvals.tree().await?;
-    let groups = who::groups(&tree, &asked.groups)?;
-    let records = who::endpoints(&handles, &asked.endpoints).await?;
+    let groups = within::hide(&identity.reach, who::groups(&tree, &asked.groups))?;
+    let records = within::hide(&identity.reach, who::endpoints(&handles, &asked.endpoints).await)?;
     if records.is_empty() {
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no endpoint is named", who::FIND));
     }
     let ids: Vec<Endpoint> = records.iter().map(|record| record.registration.endpoint).collect();
+    if groups.is_empty() && !identity.reach.is_everywhere() {
+        // By themselves they may be anywhere.
+        let title = "it is not said into which groups of the account's";
+        return Err(Problem::new(StatusCode::FORBIDDEN, title, "name groups that the account is bound to"));
+    }
+    let both = groups.iter().copied().map(Target::Group).chain(ids.iter().copied().map(Target::Endpoint));
+    within::targets(&handles, &identity, &tree, &both.collect::<Vec<_>>()).await?;
     let moved = approvals.place(ids.clone(), groups, by.clone()).await?;
     tracing::info!(
         by,

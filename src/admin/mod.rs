@@ -1,26 +1,31 @@
-//! Floor 6: the control plane. The HTTP API, health and metrics; on a loopback listener, where it answers reads only, and
-//! on `control.sock`, where it answers everything, since only root and the node's own user can open it.
+//! Floor 6: the control plane. The HTTP API, the console, health and metrics; on a listener, for who signs in or has a token, and on
+//! `control.sock`, where it answers everything, since only root and the node's own user can open it.
 //!
 //! A request goes this way:
 //!
 //! 1. it comes in over TCP ([`face`]) or the socket ([`socket`]), each with the [`Access`] that it grants;
-//! 2. [`guard`] refuses what the access does not allow, foreign hosts and cross-site calls, and bounds the time;
+//! 2. [`guard`] refuses foreign hosts and cross-site calls, has [`door`] say who it is and the table of [`rights`] whether they may, and
+//!    [`recorded`] bounds the time and writes what was changed into the audit log;
 //! 3. [`router`] finds the handler; each noun has a file: [`status`], [`content`], [`work`] (jobs), [`ask`] (explain,
 //!    doctor, settings), [`upstream`] (what stands above), [`bandwidth`], [`updates`] and [`filters`] (the catalog), [`endpoints`] (who scans),
 //!    [`groups`] and [`approvals`] (what is approved for whom), [`rules`] (what approves by itself), [`compliance`] (how updates stand on
 //!    endpoints), [`nodes`] (who is above and below), [`plan`] (which files of it
-//!    are brought ahead), [`health`], [`metrics`];
+//!    are brought ahead), [`accounts`] and [`audit`] (who may come in, and who did what), [`health`], [`metrics`]; the console's pages are in [`pages`];
 //! 4. the handler asks the store or `jobs`, and [`present`] turns their values into the words of [`view`];
 //! 5. whatever went wrong is a [`error::Problem`]: a status, what is wrong, and what to do next.
 //!
 //! The data plane is not reachable from here: this room never imports `serve`, has its own listener and its own runtime.
 
+pub mod accounts;
 pub mod approvals;
 pub mod ask;
+pub mod audit;
 pub mod bandwidth;
+pub mod below;
 pub mod bind;
 pub mod compliance;
 pub mod content;
+pub mod door;
 pub mod drawn;
 pub mod endpoints;
 pub mod error;
@@ -32,18 +37,23 @@ pub mod guard;
 pub mod health;
 pub mod metrics;
 pub mod nodes;
+pub mod pages;
 pub mod plan;
 pub mod present;
 pub mod quarantine;
+pub mod recorded;
+pub mod rights;
 pub mod router;
 pub mod rules;
 pub mod socket;
 pub mod status;
+pub mod subtree;
 pub mod sync;
 pub mod tls;
 pub mod updates;
 pub mod upstream;
 pub mod view;
+mod within;
 pub mod work;
 
 use std::fmt;
@@ -55,6 +65,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
 
 use crate::admin::bandwidth::{Bandwidth, Changing};
+use crate::admin::door::Door;
 use crate::admin::upstream::Above;
 use crate::base::time::{Clock, Timestamp};
 use crate::chain::node::Chain;
@@ -101,6 +112,8 @@ pub struct Handles {
     pub endpoints: Roster,
     /// The nodes above and below; without a node there are none.
     pub chain: Option<Chain>,
+    /// Who may come in.
+    pub door: Door,
 }
 
 /// Turns at questions that are dear, one asker at a time, whichever way they came in. Clones share them.
@@ -154,12 +167,12 @@ impl NodeFacts {
     }
 }
 
-/// What whoever comes in this way may do.
+/// What a way in grants by itself, and then what a handler may show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Look only: the TCP listener, until there is sign-in.
+    /// Nothing before somebody signs in: the listener. A handler shows no secret part of an address.
     ReadOnly,
-    /// Everything: the socket.
+    /// Everything: the socket. A handler shows all that it knows.
     Full,
 }
 

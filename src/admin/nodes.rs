@@ -14,7 +14,7 @@ use http::StatusCode;
 use crate::admin::error::Problem;
 use crate::admin::extract::{Given, Named};
 use crate::admin::view::{Time, nodes as view};
-use crate::admin::{Caller, Handles};
+use crate::admin::{Caller, Handles, subtree};
 use crate::base::hex;
 use crate::chain::alarm;
 use crate::chain::error::{Error, Fault};
@@ -41,20 +41,25 @@ impl From<Error> for Problem {
     }
 }
 
-fn chain(handles: &Handles) -> Result<&Chain, Problem> {
+pub(super) fn chain(handles: &Handles) -> Result<&Chain, Problem> {
     handles.chain.as_ref().ok_or_else(|| {
         let title = "only a running node is part of a chain";
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, title, "start it with `waystation serve`, then try again")
     })
 }
 
-fn row(member: Member) -> view::Node {
-    let standing = match member.standing {
+/// The word for people and scripts.
+pub(super) const fn standing_word(standing: Standing) -> &'static str {
+    match standing {
         Standing::Waiting => "waiting",
         Standing::Member => "member",
         Standing::Revoked => "revoked",
         Standing::Superseded => "superseded",
-    };
+    }
+}
+
+fn row(member: Member) -> view::Node {
+    let standing = standing_word(member.standing);
     view::Node {
         node: member.node,
         name: member.name,
@@ -62,6 +67,7 @@ fn row(member: Member) -> view::Node {
         fingerprint: member.fingerprint,
         version: member.version,
         since: Time(member.since),
+        ..view::Node::default()
     }
 }
 
@@ -90,8 +96,11 @@ async fn told(chain: &Chain) -> Result<view::Nodes, Problem> {
         path: seen.path.iter().map(ToString::to_string).collect(),
         alarms: alarms.into_iter().map(alarm).collect(),
         trouble: seen.trouble,
-        fingerprint: seen.fingerprint,
-        rows: chain.members().await?.into_iter().map(row).collect(),
+        fingerprint: match seen.fingerprint {
+            None => chain.fingerprint().await?,
+            waiting => waiting,
+        },
+        rows: subtree::rows(chain.nodes().await?.into_iter().filter(|one| !one.path.is_empty()).collect()),
     })
 }
 

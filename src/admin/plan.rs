@@ -189,7 +189,13 @@ fn remarks(plan: &Plan, syncing: Option<u64>) -> (Option<String>, Vec<String>) {
     let left_out = left_out.map(|wrong| format!("left out: {wrong}"));
     let is_short = plan.now.missing().files > 0 && !room(&plan.space, plan.now.wanted.bytes).fits;
     let short = || format!("the store has no room for all that is wanted: {}", more_room(&plan.space));
-    let notes = told.chain(left_out).chain(is_short.then(short)).collect();
+    let doubt = (plan.unauthenticated > 0).then(|| {
+        let (of, updates) = (plan.unauthenticated, plan.updates);
+        format!(
+            "{of} of {updates} updates of which files are wanted came over plain HTTP: nothing proves who said them"
+        )
+    });
+    let notes = told.chain(left_out).chain(is_short.then(short)).chain(doubt).collect();
     (first, notes)
 }
 
@@ -247,6 +253,7 @@ pub(super) fn state(handles: &Handles) -> view::ContentState {
         detected: handles.jobs.drawn().map(|standing| drawn::present(&standing, false)),
         stopped: prefetching.stopped.map(|stopped| view::Stopped { by: stopped.by, at: Time(stopped.at) }),
         mismatched: mismatched.len() as u64,
+        unauthenticated: plan.as_ref().map_or(0, |plan| plan.unauthenticated),
         mismatched_files: named.collect(),
     }
 }
@@ -357,6 +364,7 @@ fn present(handles: &Handles, plan: &Plan) -> view::Plan {
         counted_at: Time(plan.at),
         updates: plan.updates,
         incomplete: plan.incomplete,
+        unauthenticated: plan.unauthenticated,
         encrypted: plan.encrypted,
         by_all: sum(plan.by_all),
         wanted: sum(plan.all.wanted),

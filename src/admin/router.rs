@@ -7,17 +7,18 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
-use http::{Method, StatusCode, Uri, header};
+use http::{HeaderMap, Method, StatusCode, Uri, header};
 
 use crate::admin::error::Problem;
 use crate::admin::{
-    Access, BODY_BYTES_MAX, Handles, approvals, ask, bandwidth, bind, compliance, content, drawn, endpoints, filters,
-    groups, guard, health, metrics, nodes, plan, quarantine, rules, status, sync, tls, updates, upstream, work,
+    Access, BODY_BYTES_MAX, Handles, accounts, approvals, ask, audit, bandwidth, bind, compliance, content, drawn,
+    endpoints, filters, groups, guard, health, metrics, nodes, pages, plan, quarantine, rules, status, subtree, sync,
+    tls, updates, upstream, work,
 };
 
 /// Every address: method, path, and what it answers; for the reference.
 pub const ADDRESSES: &[(&str, &str, &str)] = &[
-    ("GET", "/", "this list"),
+    ("GET", "/", "this list; browsers are led to the console"),
     ("GET", "/healthz", "200 while the process answers at all"),
     ("GET", "/readyz", "200 while the node does its work, else 503"),
     ("GET", "/metrics", "metrics in the OpenMetrics text format"),
@@ -194,6 +195,21 @@ pub const ADDRESSES: &[(&str, &str, &str)] = &[
         "/api/v1/nodes/rootkey",
         "writes the root key to a new file, and forgets it: `{\"to\": \"/absolute/path\"}`",
     ),
+    ("POST", "/api/v1/nodes/leave", "gives up a join that waits, or leaves the parent and says so"),
+    ("GET", "/api/v1/nodes/{name}", "one node below: what it says of itself, its settings, what is wished of it"),
+    ("DELETE", "/api/v1/nodes/{name}", "forgets a node with all that it told; refused while something names it"),
+    (
+        "POST",
+        "/api/v1/nodes/{name}/config",
+        "wishes settings of a node: `{\"settings\": {\"sync.enabled\": true, \"proxy.url\": null}, \"fingerprint\": \"..\"}`; null takes a wish back",
+    ),
+    (
+        "POST",
+        "/api/v1/nodes/{name}/orders",
+        "orders something: `{\"verb\": \"sync-start\"}` (or `sync-stop`, `prefetch`, `verify`; `reparent` with `token`)",
+    ),
+    ("GET", "/api/v1/nodes/{name}/endpoints", "endpoints of a node below, by page: `after`, `limit` (at most 1,000)"),
+    ("GET", "/api/v1/compliance/nodes", "what the endpoints of each node below come to, and of all together"),
     ("POST", "/api/v1/nodes/{name}/approve", "lets a node in whose fingerprint somebody compared"),
     ("POST", "/api/v1/nodes/{name}/revoke", "turns a node away, at once"),
     (
@@ -271,6 +287,51 @@ pub const ADDRESSES: &[(&str, &str, &str)] = &[
     ("POST", "/api/v1/bandwidth/{key}", "sets a key of [bandwidth] at run time: `{\"rules\": [\"20 Mbit/s\"]}`"),
     ("DELETE", "/api/v1/bandwidth/{key}", "takes back what was set at run time"),
     (
+        "POST",
+        "/api/v1/setup",
+        "the first account, for who has the code: `{\"code\": \"..\", \"name\": \"anna\", \"password\": \"..\"}`",
+    ),
+    (
+        "POST",
+        "/api/v1/setup-code",
+        "a new code in `<data>/setup-code`, good for 15 minutes, where there is no account yet",
+    ),
+    ("POST", "/api/v1/session", "signs in: `{\"name\": \"anna\", \"password\": \"..\"}`; the answer sets a cookie"),
+    (
+        "GET",
+        "/api/v1/session",
+        "who asks, as what; with `csrf`, which changes of a session carry in the field `X-CSRF-Token`",
+    ),
+    ("DELETE", "/api/v1/session", "signs out"),
+    (
+        "POST",
+        "/api/v1/session/confirm",
+        "gives the password once more, for what needs that within the next ten minutes: `{\"password\": \"..\"}`",
+    ),
+    (
+        "POST",
+        "/api/v1/session/password",
+        "another password for whoever is signed in: `{\"old\": \"..\", \"new\": \"..\"}`; all their sessions end",
+    ),
+    ("GET", "/api/v1/accounts", "the accounts"),
+    ("GET", "/api/v1/accounts/{name}", "one of them"),
+    (
+        "POST",
+        "/api/v1/accounts",
+        "a new account: `{\"name\": \"olga\", \"role\": \"operator\", \"groups\": [\"Contoso\"], \"password\": \"..\"}`; roles are `administrator`, `operator`, `auditor`",
+    ),
+    ("POST", "/api/v1/accounts/{name}", "changes what is given of the same; a new password ends its sessions"),
+    ("DELETE", "/api/v1/accounts/{name}", "removes it with its sessions and tokens"),
+    ("GET", "/api/v1/tokens", "the tokens of whoever asks; of everybody for an administrator"),
+    (
+        "POST",
+        "/api/v1/tokens",
+        "a new token, told this once: `{\"name\": \"reports\", \"scopes\": [\"*:read\"], \"days\": 90, \"role\": \"auditor\", \"groups\": []}`; over the socket also `account`",
+    ),
+    ("DELETE", "/api/v1/tokens/{id}", "revokes a token"),
+    ("GET", "/api/v1/audit", "what was changed, by whom, the newest first, by page: `before`, `limit` (at most 500)"),
+    ("GET", "/api/v1/audit/check", "whether the audit log is what was written, with the hash of its last entry"),
+    (
         "GET",
         "/api/v1/settings",
         "every setting, its value, where that comes from, and the value that a reload or restart would take",
@@ -321,6 +382,12 @@ pub fn router(handles: Handles, access: Access) -> Router {
         .route("/nodes/invite", post(nodes::invite))
         .route("/nodes/join", post(nodes::join))
         .route("/nodes/rootkey", post(nodes::rootkey))
+        .route("/nodes/leave", post(subtree::leave))
+        .route("/nodes/{name}", get(subtree::show).merge(delete(subtree::remove)))
+        .route("/nodes/{name}/config", post(subtree::config))
+        .route("/nodes/{name}/orders", post(subtree::order))
+        .route("/nodes/{name}/endpoints", get(subtree::endpoints))
+        .route("/compliance/nodes", get(subtree::compliance))
         .route("/nodes/{name}/approve", post(nodes::approve))
         .route("/nodes/{name}/revoke", post(nodes::revoke))
         .route("/groups", get(groups::list).merge(post(groups::add)))
@@ -365,29 +432,51 @@ pub fn router(handles: Handles, access: Access) -> Router {
         .route("/explain", get(ask::explain))
         .route("/doctor", get(ask::doctor))
         .route("/settings", get(ask::settings))
+        .route("/setup", post(accounts::set_up))
+        .route("/setup-code", post(accounts::setup_code))
+        .route("/session", get(accounts::show_session).merge(post(accounts::sign_in)).merge(delete(accounts::sign_out)))
+        .route("/session/confirm", post(accounts::confirm))
+        .route("/session/password", post(accounts::change_own))
+        .route("/accounts", get(accounts::list).merge(post(accounts::add)))
+        .route("/accounts/{name}", get(accounts::show).merge(post(accounts::change)).merge(delete(accounts::remove)))
+        .route("/tokens", get(accounts::tokens).merge(post(accounts::make_token)))
+        .route("/tokens/{id}", delete(accounts::revoke))
+        .route("/audit", get(audit::list))
+        .route("/audit/check", get(audit::check))
         .layer(from_fn_with_state(Arc::clone(&handles), guard::known));
-    Router::new()
+    let door = handles.door.clone();
+    let inner = Router::new()
         .route("/", get(beginning))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::scrape))
+        .merge(pages::router())
         .nest("/api/v1", api)
         .fallback(absent)
         .method_not_allowed_fallback(wrong_method)
-        .layer(from_fn_with_state(access, guard::guard))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .with_state(handles)
+        .with_state(handles);
+    let keeper = Arc::new(guard::Keeper { access, door, inner: inner.clone() });
+    inner.layer(from_fn_with_state(keeper, guard::guard))
 }
 
 /// What is asked for by who has the address alone: where to begin.
-async fn beginning() -> Response {
+async fn beginning(headers: HeaderMap) -> Response {
+    if pages::wants(&headers) {
+        return pages::see_other(pages::HOME);
+    }
     let text = ADDRESSES.iter().fold(String::from("Waystation\n\n"), |text, (method, path, what)| {
         format!("{text}{method:<6} {path}: {what}\n")
     });
     ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
 }
 
-async fn absent(uri: Uri) -> Problem {
+async fn absent(uri: Uri, headers: HeaderMap) -> Response {
+    pages::shown(pages::wants(&headers) && !uri.path().starts_with("/api/"), nothing_at(&uri))
+}
+
+/// That there is nothing.
+pub(in crate::admin) fn nothing_at(uri: &Uri) -> Problem {
     Problem::new(
         StatusCode::NOT_FOUND,
         format!("there is nothing at {}", uri.path().chars().take(200).collect::<String>()),
@@ -396,6 +485,11 @@ async fn absent(uri: Uri) -> Problem {
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> Problem {
+    wrong(&method, &uri)
+}
+
+/// That there is something, and not for this method.
+pub(in crate::admin) fn wrong(method: &Method, uri: &Uri) -> Problem {
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
         format!("{method} means nothing at {}", uri.path().chars().take(200).collect::<String>()),

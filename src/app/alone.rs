@@ -15,6 +15,7 @@ use tower::ServiceExt;
 
 use crate::admin::bandwidth::Bandwidth;
 use crate::admin::compliance::Reported;
+use crate::admin::door::Door;
 use crate::admin::view::{self, Setting};
 use crate::admin::{Access, Caller, Handles, NodeFacts, Turns, router};
 use crate::app::config::rooms;
@@ -58,6 +59,7 @@ impl Alone {
         let compliance = Compliance::new(&store);
         jobs.judge_by(compliance.clone());
         let rows = settings(loaded);
+        let door = Door::new(rooms::door(&typed), &store, Arc::clone(&clock));
         let handles = Handles {
             store: store.clone(),
             jobs: jobs.clone(),
@@ -72,6 +74,7 @@ impl Alone {
             filters: None,
             above: None,
             chain: None,
+            door,
             endpoints: Roster::new(endpoints, typed.scan.site_networks.0.clone()),
         };
         let who = Caller(format!("the command line, uid {}", rustix::process::getuid().as_raw()));

@@ -23,6 +23,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) below_wsus: bool,
     /// Why nothing new is kept, if so.
     pub(crate) read_only: Option<&'a str>,
+    /// The one-time code for the first account, where there is none.
+    pub(crate) setup_code: Option<&'a Path>,
 }
 
 /// The policy key of Delivery Optimization.
@@ -67,7 +69,10 @@ pub(crate) fn text(facts: &Facts<'_>) -> String {
     };
     let content = [urls("http", facts.http), urls("https", facts.https)].join("  ");
     let control = match (facts.control, facts.socket) {
-        (Some(address), _) => format!("http://{address} (reads only; /metrics, /readyz)"),
+        (Some(address), _) => {
+            let scheme = if address.ip().is_loopback() { "http" } else { "https" };
+            format!("{scheme}://{address} (console, API, /metrics)")
+        }
         (None, Some(socket)) => socket.display().to_string(),
         (None, None) => "none".into(),
     };
@@ -82,6 +87,9 @@ pub(crate) fn text(facts: &Facts<'_>) -> String {
             writeln!(out, "  settings no configuration file; `waystation config template` prints one to begin with")
         }
     };
+    if let (Some(file), Some(_)) = (facts.setup_code, facts.control) {
+        let _ = writeln!(out, "  set up   open the console, with the code in {} (good for 15 minutes)", file.display());
+    }
     if let Some(why) = facts.read_only {
         let _ = writeln!(out, "  NOT READY: only what is held is served: {why}");
     }
@@ -122,6 +130,7 @@ mod tests {
             name: "cache.example",
             below_wsus: false,
             read_only: None,
+            setup_code: Some(Path::new("/d/setup-code")),
         };
         let told = text(&facts);
         assert!(told.contains("[listen] http = [\"0.0.0.0:80\", \"0.0.0.0:3698\"]"), "{told}");

@@ -14,7 +14,7 @@ mod catalog;
 use std::fs::DirBuilder;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::bandwidth::Bandwidth;
 use crate::admin::compliance::{AskNewcomer, Reported};
+use crate::admin::door::Door;
 use crate::admin::socket::Socket;
 use crate::admin::{self, Handles, NodeFacts, Turns, view};
 use crate::app::bandwidth::Changer;
@@ -33,6 +34,7 @@ use crate::app::build::catalog::{lazy, runner, selection};
 use crate::app::config::keys::Typed;
 use crate::app::config::kinds::word::UpstreamKind;
 use crate::app::config::rooms;
+use crate::app::host::Own;
 use crate::app::machine::{self, FileSystem};
 use crate::app::nodes::{self, Nodes};
 use crate::app::parent::parent;
@@ -103,6 +105,7 @@ pub(crate) struct Node {
     pub(crate) certificate: Option<Certificate>,
     pub(crate) pace: Pace,
     pub(crate) nodes: Option<Nodes>,
+    pub(crate) setup_code: Option<PathBuf>,
     pub(crate) http: Vec<SocketAddr>,
     pub(crate) https: Vec<SocketAddr>,
 }
@@ -287,12 +290,19 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
     filling.register("passed", "Responses passed through and not kept", flown.passed.clone());
     filling.register("revalidations", "Questions whether a stale object is still right", flown.revalidations.clone());
 
-    let certificate = if typed.listen.https.0.is_empty() { None } else { certificate(&typed, &store).await? };
+    // Passwords and tokens leave the machine over TLS alone.
+    let away = typed.listen.control.0.is_some_and(|address| !address.ip().is_loopback());
+    let certificate = if typed.listen.https.0.is_empty() && !away { None } else { certificate(&typed, &store).await? };
     let http = bind(&typed.listen.http.0)?;
     let https = if certificate.is_some() { bind(&typed.listen.https.0)? } else { Vec::new() };
-    let control_bound = match typed.listen.control.0 {
-        Some(address) => Some(Bound::tcp(address)?),
-        None => None,
+    let control_bound = match (typed.listen.control.0, &certificate) {
+        (Some(address), Some(tls)) if away => Some(Bound::tcp(address)?.with_tls(tls.server_config())),
+        (Some(address), None) if away => {
+            tracing::error!(%address, "the control listener is off the loopback, and there is no certificate: it is not listened on");
+            None
+        }
+        (Some(address), _) => Some(Bound::tcp(address)?),
+        (None, _) => None,
     };
     let http_addresses: Vec<_> = http.iter().map(Bound::address).collect();
     let https_addresses: Vec<_> = https.iter().map(Bound::address).collect();
@@ -351,8 +361,11 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
     let run_time = Arc::new(RunTime::new(store.clone(), Arc::clone(&settings), Arc::clone(&clock)));
     let changer = Changer { settings: Arc::clone(&run_time), governor: governor.clone() };
     let for_nodes = Arc::clone(&run_time);
+    let for_host = Changer { settings: Arc::clone(&run_time), governor: governor.clone() };
+    let door = Door::new(rooms::door(&typed), &store, Arc::clone(&clock));
     let handles = Handles {
         chain: chain.clone(),
+        door: door.clone(),
         store: store.clone(),
         jobs: jobs.clone(),
         settings: Arc::new(move || settings::in_force(&started, &seen.load(), load(&flags).ok().as_ref())),
@@ -368,6 +381,17 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
         endpoints: Roster::new(endpoints, typed.scan.site_networks.0.clone()),
     };
 
+    let setup_code = match door.renew_code().await {
+        Ok(Some((file, until))) => {
+            tracing::info!(file = %file.display(), %until, "nobody can sign in yet: a set-up code was written");
+            Some(file)
+        }
+        Ok(None) => None,
+        Err(error) => {
+            tracing::warn!(%error, "nobody can sign in yet, and no set-up code could be written");
+            None
+        }
+    };
     let stop = CancellationToken::new();
     let pace = Pace { governing: tokio::spawn(governor.clone().run(stop.clone())), governor, stop };
     // Set once, here.
@@ -375,7 +399,10 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
     jobs.keep_house();
     let for_peers = rooms::net(&typed, &pace.governor);
     let peers = typed.listen.peer.0.clone();
-    let nodes = chain.map(|chain| nodes::start(chain, peers, for_peers, for_nodes, (Arc::clone(&face), to_nodes)));
+    let nodes = chain.map(|chain| {
+        let host = Own::new(handles.clone(), Arc::clone(&for_nodes), for_host, rooms::node_name(&typed));
+        nodes::start(chain, peers, for_peers, for_nodes, Arc::new(host), (Arc::clone(&face), to_nodes))
+    });
     let (control_server, socket) = {
         let _control = control.enter();
         let server = match control_bound {
@@ -413,6 +440,7 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
         certificate,
         pace,
         nodes,
+        setup_code,
         http: http_addresses,
         https: https_addresses,
     })

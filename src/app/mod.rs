@@ -18,6 +18,7 @@ pub(crate) mod build;
 pub(crate) mod config;
 pub(crate) mod error;
 pub(crate) mod filters;
+pub(crate) mod host;
 pub(crate) mod logs;
 pub(crate) mod machine;
 pub(crate) mod nodes;
@@ -63,6 +64,19 @@ pub struct Flags {
     pub log: Option<String>,
     /// `log.format`
     pub log_format: Option<LogFormat>,
+    /// A node elsewhere, which verbs ask instead of the one here.
+    pub remote: Option<Remote>,
+}
+
+/// A node elsewhere.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    /// Its control listener: scheme, host and port.
+    pub url: String,
+    /// The file with the token.
+    pub token_file: Option<PathBuf>,
+    /// Certificates of those who may have signed the node's, in the place of the system's.
+    pub ca: Option<PathBuf>,
 }
 
 /// What the layers outside the node say together: read, checked, and not yet acted upon.
@@ -109,6 +123,11 @@ pub fn load_leniently_with(
 }
 
 impl Loaded {
+    /// The node elsewhere that is meant, if one is.
+    pub fn remote(&self) -> Option<&Remote> {
+        self.flags.remote.as_ref()
+    }
+
     /// The data directory, absolute. It may not exist yet.
     pub fn data_dir(&self) -> &Path {
         &self.layered.data

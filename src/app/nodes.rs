@@ -16,6 +16,8 @@ use crate::app::config::rooms;
 use crate::app::run_time::RunTime;
 use crate::base::disk::RealDisk;
 use crate::base::time::Clock;
+use crate::chain::below::EVERY;
+use crate::chain::below::host::Host;
 use crate::chain::node::{Chain, Config, Role};
 use crate::model::settings::Raw;
 use crate::net::tls::mutual::Mutual;
@@ -51,6 +53,7 @@ pub(crate) async fn open(typed: &Typed, store: &Store, clock: &Arc<dyn Clock>) -
         version: env!("CARGO_PKG_VERSION").to_owned(),
         catalog: typed.upstream.kind == UpstreamKind::Parent,
         replica: typed.upstream.replica.0,
+        report_every: EVERY,
     };
     match Chain::open(config, store.clone(), Arc::new(RealDisk), Arc::clone(clock)).await {
         Ok(chain) => Some(chain),
@@ -67,11 +70,14 @@ pub(crate) fn start(
     addresses: Vec<SocketAddr>,
     config: net::Config,
     settings: Arc<RunTime>,
+    host: Arc<dyn Host>,
     content: (Arc<Face>, Counters),
 ) -> Nodes {
     let stop = CancellationToken::new();
     let (running, stopping) = (chain.clone(), stop.clone());
     let mut tasks = vec![tokio::spawn(async move { running.run(stopping).await })];
+    let (telling, stopping) = (chain.clone(), stop.clone());
+    tasks.push(tokio::spawn(async move { telling.report(host, stopping).await }));
     let (below, stopping) = (chain.clone(), stop.clone());
     tasks.push(tokio::spawn(async move {
         let mut opened = below.opened();
@@ -142,8 +148,26 @@ async fn listen(
     server.drain(GRACE).await;
 }
 
-/// Once the first checkpoint of a parent was verified it is the upstream, from the next start on.
+/// Once the first checkpoint of a parent was verified it is the upstream, from the next start on; once the node left it, what was before.
 async fn switch(chain: Chain, settings: Arc<RunTime>) {
+    let mut roles = chain.roles();
+    loop {
+        follow(&chain, &settings).await;
+        if roles.wait_for(|role| *role == Role::None).await.is_err() {
+            return;
+        }
+        // Where a file says so it stays, and the node has no upstream until that is changed.
+        let kind = vec![("upstream.kind", None)];
+        if let Err(error) = settings.change_all(kind, "the chain", |_| async { Ok(()) }).await {
+            tracing::warn!(%error, "this node left its parent, and [upstream] kind stays as it is");
+        }
+        if roles.wait_for(|role| *role != Role::None).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn follow(chain: &Chain, settings: &RunTime) {
     let (mut roles, mut moved) = (chain.roles(), chain.moved());
     loop {
         if *roles.borrow_and_update() == Role::Child && chain.seen().position.is_some() {

@@ -296,6 +296,7 @@ fn announce(node: &Node, loaded: &Loaded, logs: &Logs) -> Result<String, AppErro
         name: &name,
         below_wsus: typed.upstream.kind == UpstreamKind::Wsus,
         read_only: read_only.as_deref(),
+        setup_code: node.setup_code.as_deref(),
     };
     let status = banner::status(&facts);
     if typed.log.format.is_json() {

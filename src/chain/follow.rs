@@ -7,6 +7,7 @@
 //!
 //! Where the store fails the machine is ahead of it, and is to be opened again.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::base::time::Clock;
@@ -14,7 +15,7 @@ use crate::chain::alarm::{Alarm, State};
 use crate::chain::child::{Ask, Child, Known, Step};
 use crate::chain::error::Error;
 use crate::model::chain::hash::ChainId;
-use crate::model::chain::ids::NodeId;
+use crate::model::chain::ids::{Audience, NodeId};
 use crate::model::chain::record::Entry;
 use crate::store::Store;
 use crate::store::feed::{Change, Feed, Show};
@@ -84,6 +85,11 @@ impl Follower {
     /// How it stands.
     pub fn state(&self) -> State {
         self.child.state(self.clock.now())
+    }
+
+    /// Records for these are held here too: nodes below ask for them.
+    pub fn hold_for(&mut self, others: &BTreeSet<Audience>) {
+        self.child.set_groups(others.iter().copied());
     }
 
     /// The machine, to be looked at.

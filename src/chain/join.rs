@@ -71,7 +71,8 @@ struct Turned {
     idle: bool,
 }
 
-async fn refused(reply: Reply) -> Error {
+/// Why it refuses, in its own words.
+pub(super) async fn refused(reply: Reply) -> Error {
     let status = reply.status;
     let said = reply.collect(SHORT_MAX).await.ok().and_then(|body| serde_json::from_slice::<Problem>(&body).ok());
     let said = said.unwrap_or(Problem { error: status.to_string(), message: "it gives no reason".into() });
@@ -180,7 +181,11 @@ impl Chain {
             tracing::info!(fingerprint = answered.fingerprint, "the parent waits for somebody to approve this node");
             return Ok(false);
         }
+        let former = self.former(&token).await;
         self.keep(&token, &answered.certificate, &answered.ca).await?;
+        if let Some(former) = former {
+            self.say_goodbye(&former, "enrolled", Some(token.chain)).await;
+        }
         Ok(true)
     }
 
@@ -209,7 +214,8 @@ impl Chain {
         blocking(move || keys.remove(TOKEN)).await
     }
 
-    async fn way(&self) -> Result<(Arc<Parent>, ChainId, i64), Error> {
+    /// The way to the parent, the chain, and when this node's certificate ends, in seconds.
+    pub(super) async fn way(&self) -> Result<(Parent, ChainId, i64), Error> {
         let (row, chain) = self.parent().await?;
         let pin = hex::decode(&row.pin).ok_or_else(|| Error::Kept("the parent's pin is damaged".into()))?;
         let keys = self.shared.keys.clone();
@@ -220,9 +226,14 @@ impl Chain {
         })
         .await?;
         let until = certs.first().map(|own| name::of_certificate(own, &pin)).transpose()?.map_or(0, |own| own.until);
-        let parent = Arc::new(Parent::new(pin, row.addresses, Some((certs, key)))?);
+        Ok((Parent::new(pin, row.addresses, Some((certs, key)))?, chain, until))
+    }
+
+    /// Content is asked of it from now on.
+    fn is_above(&self, parent: Parent) -> Arc<Parent> {
+        let parent = Arc::new(parent);
         self.shared.ways.send_replace(Some(Arc::clone(&parent)));
-        Ok((parent, chain, until))
+        parent
     }
 
     /// Step 3, until this node has another role.
@@ -239,17 +250,24 @@ impl Chain {
     }
 
     async fn follow_on(&self, again: &mut Duration) -> Result<std::convert::Infallible, Error> {
-        let (mut parent, chain, mut until) = self.way().await?;
+        let (parent, chain, mut until) = self.way().await?;
+        let mut parent = self.is_above(parent);
         let (store, clock) = (&self.shared.store, &self.shared.clock);
         let teller = Teller::new(store.clone(), chain, self.shared.config.replica);
         let mut follower = Follower::open(store, self.shared.me, chain, Arc::clone(clock)).await?;
         self.shared.path.send_replace(follower.child().path().to_vec());
         let (mut idle, mut untold) = (false, true);
+        let mut entitled = self.shared.entitled.subscribe();
+        entitled.mark_changed();
         loop {
+            if entitled.has_changed().unwrap_or(false) {
+                follower.hold_for(&entitled.borrow_and_update().clone());
+            }
             let left = until.saturating_sub((clock.now().ms() / 1000).cast_signed());
             if left < (LEAF_LIFE.as_secs() / 3).cast_signed() {
                 self.renew_own(&parent).await?;
-                (parent, _, until) = self.way().await?;
+                let (renewed, _, ends) = self.way().await?;
+                (parent, until) = (self.is_above(renewed), ends);
             }
             // What was told of a place that the node was cut off at is told again.
             if self.shared.config.catalog
@@ -353,15 +371,33 @@ fn split(pem: &[u8]) -> (String, String) {
     }
 }
 
+/// For TLS (SPKI), for secrets, and the fingerprint of both.
+pub(super) type PublicKeys = (Vec<u8>, [u8; 32], String);
+
+/// The public keys of this node as a child, for TLS (SPKI) and for secrets, with its fingerprint; nothing where it never joined.
+pub(super) fn public_keys(keys: &crate::chain::keyring::Keyring) -> Result<Option<PublicKeys>, Error> {
+    if keys.read(NODE_KEY)?.is_none() || keys.read(SEALING)?.is_none() {
+        return Ok(None);
+    }
+    let (fingerprint, sealing, csr) = own_fingerprint(keys)?;
+    Ok(Some((ca::key_of(&csr)?, sealing, hex::encode(&fingerprint))))
+}
+
+/// The key to which this node's secrets are sealed.
+pub(super) fn sealing(keys: &crate::chain::keyring::Keyring) -> Result<SealingKey, Error> {
+    let lost = || Error::Kept("this node's sealing key is missing from <data>/chain".into());
+    let both = keys.read(SEALING)?.ok_or_else(lost)?;
+    let public: [u8; 32] = *both.first_chunk().ok_or_else(lost)?;
+    let secret: [u8; 32] = *both.last_chunk().ok_or_else(lost)?;
+    Ok(SealingKey::new(Key::new(secret), public))
+}
+
 /// The fingerprint of this node, its public key for secrets, and a request for a certificate.
 fn own_fingerprint(keys: &crate::chain::keyring::Keyring) -> Result<([u8; 32], [u8; 32], String), Error> {
     let lost = || Error::Kept("this node's keys are missing from <data>/chain".into());
     let csr = ca::request_again(&keys.read(NODE_KEY)?.ok_or_else(lost)?)?;
-    let sealing = keys.read(SEALING)?.ok_or_else(lost)?;
-    let public: [u8; 32] = *sealing.first_chunk().ok_or_else(lost)?;
-    let secret: [u8; 32] = *sealing.last_chunk().ok_or_else(lost)?;
-    let sealing = SealingKey::new(Key::new(secret), public);
-    Ok((node_fingerprint(&ca::key_of(&csr)?, sealing.public()), public, csr))
+    let public = *sealing(keys)?.public();
+    Ok((node_fingerprint(&ca::key_of(&csr)?, &public), public, csr))
 }
 
 async fn question(parent: &Parent, ask: &Ask, chain: ChainId, wait: u64, follower: &Follower) -> Result<Reply, Error> {

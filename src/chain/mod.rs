@@ -17,6 +17,7 @@
 pub mod alarm;
 pub mod answer;
 pub mod authority;
+pub mod below;
 mod ca;
 pub mod child;
 mod document;
@@ -26,6 +27,7 @@ pub mod follow;
 pub mod join;
 mod keyring;
 pub mod keys;
+pub mod leave;
 pub mod node;
 pub mod publish;
 pub mod records;

@@ -6,7 +6,6 @@
 //! 3. As a child it joins ([`Chain::join`], in [`join`](crate::chain::join)), and follows its parent.
 //! 4. [`Chain::run`] does what its role asks for, for as long as the node lives.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -31,7 +30,7 @@ use crate::chain::keys::{FeedKey, RootKey, feed_public};
 use crate::chain::publish::Publisher;
 use crate::chain::roll::{JoinRequest, Joined, Member, Refusal, Roll};
 use crate::model::chain::hash::ChainId;
-use crate::model::chain::ids::{Audience, NodeId, Position};
+use crate::model::chain::ids::{NodeId, Position};
 use crate::store::Store;
 use crate::store::feed::Audiences;
 use crate::upstream::peer::Parent;
@@ -58,6 +57,8 @@ pub struct Config {
     pub catalog: bool,
     /// The authority's decisions hold here, too.
     pub replica: bool,
+    /// How often it reports to its parent, and gathers what it is: [`EVERY`](crate::chain::below::EVERY).
+    pub report_every: Duration,
 }
 
 /// What a node is in its chain.
@@ -167,6 +168,10 @@ pub(super) struct Shared {
     /// Up to where the catalog was told of the feed.
     pub(super) told: watch::Sender<Option<Position>>,
     pub(super) seen: Mutex<Seen>,
+    /// What goes on with nodes below and with what is wished of this one.
+    pub(super) below: crate::chain::below::Room,
+    /// Nodes below as the parent knows them by a report that it took: their records are held here, too.
+    pub(super) entitled: watch::Sender<Audiences>,
     /// Held while the role changes.
     pub(super) turn: tokio::sync::Mutex<()>,
 }
@@ -232,6 +237,8 @@ impl Chain {
             ways: watch::Sender::new(None),
             told: watch::Sender::new(None),
             seen: Mutex::default(),
+            below: crate::chain::below::Room::default(),
+            entitled: watch::Sender::default(),
             turn: tokio::sync::Mutex::new(()),
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -405,7 +412,10 @@ impl Chain {
 
     /// A person compared the fingerprint of a node that waits.
     pub async fn approve(&self, name: &str) -> Result<Member, Error> {
-        self.shared.roll.approve(name).await
+        let member = self.shared.roll.approve(name).await?;
+        // Whoever had its id before is turned away.
+        self.shared.revoked.send_modify(|times| *times += 1);
+        Ok(member)
     }
 
     /// A node is turned away, at once.
@@ -423,6 +433,7 @@ impl Chain {
             Joined::Waiting { fingerprint } => TakenIn::Waiting { fingerprint },
             Joined::Refused(refusal) => TakenIn::Refused(refusal),
             Joined::Member { certificate } => {
+                self.shared.revoked.send_modify(|times| *times += 1);
                 let vouch = match self.role() {
                     Role::Authority => hex::encode(&self.feed_key().await?.vouch().to_bytes()),
                     _ => String::new(),
@@ -443,11 +454,6 @@ impl Chain {
     /// Another certificate for a node.
     pub async fn renew(&self, named: &Named, csr: &str) -> Result<String, Error> {
         self.shared.roll.renew(self.ca().await?, named, csr, self.shared.clock.now()).await
-    }
-
-    /// For whom a node may read.
-    pub fn audiences(&self, node: NodeId) -> Audiences {
-        Arc::new(BTreeSet::from([Audience::EVERYBODY, Audience::node(node)]))
     }
 
     /// What the feed says to a question of a node below. Whoever is revoked while it waits gets nothing any more.

@@ -9,6 +9,8 @@
 //! Publishing behind the catalog's own transaction, and not in it, keeps signing and packing off the one thread that writes. What is said
 //! is never wrong, since each record is made of what is there when it is made, and what changes later comes with its own change.
 
+mod queue;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -144,6 +146,7 @@ impl Publisher {
     pub async fn publish(&mut self) -> Result<(), Error> {
         while self.step().await? {}
         while self.held_step().await? {}
+        self.queued().await?;
         if self.clock.now().since(self.stamped) >= STAMP_EVERY {
             self.commit(Publication::default()).await?;
         }

@@ -85,6 +85,9 @@ pub struct Member {
     pub since: Timestamp,
     /// Serial numbers of its certificates, the newest last.
     pub serials: Vec<String>,
+    /// Why it went, as it said: `uninstalled` or `enrolled`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gone: Option<String>,
 }
 
 /// What a node says when it joins.
@@ -296,9 +299,14 @@ impl Roll {
         if node == me {
             return Ok(Joined::Refused(Refusal::Refused));
         }
-        let place = format!("{MEMBERS}{node}");
-        let known: Option<Member> = self.store.document(&place).await?.map(|row| kept(&row)).transpose()?;
-        let same = known.clone().filter(|known| known.fingerprint == fingerprint);
+        let main = format!("{MEMBERS}{node}");
+        let known: Option<Member> = self.store.document(&main).await?.map(|row| kept(&row)).transpose()?;
+        let other = known.filter(|known| known.fingerprint != fingerprint && known.standing == Standing::Member);
+        let beside = place(&main, &fingerprint);
+        // Another key under the id of a member waits beside it, and takes its place once it is let in itself.
+        let here = if other.is_some() { &beside } else { &main };
+        let same: Option<Member> = self.store.document(here).await?.map(|row| kept(&row)).transpose()?;
+        let same = same.filter(|known| known.fingerprint == fingerprint);
         let standing = if row.at_once { Standing::Member } else { Standing::Waiting };
         let mut member = same.unwrap_or_else(|| Member {
             node: node.to_string(),
@@ -309,21 +317,22 @@ impl Roll {
             version: request.version.chars().take(NAME_MAX).collect(),
             since: now,
             serials: Vec::new(),
+            gone: None,
         });
-        if known.as_ref().is_some_and(|known| known.standing == Standing::Member && known.fingerprint != fingerprint) {
-            tracing::warn!(
-                node = member.node,
-                name = member.name,
-                "a node joins again with another key: the certificate that it had counts no more"
-            );
-        }
         let certificate = match member.standing {
             Standing::Revoked | Standing::Superseded => return Ok(Joined::Refused(Refusal::Refused)),
             Standing::Waiting => None,
-            Standing::Member => Some(issue(ca, &mut member, node, &request.csr, now)?),
+            Standing::Member => {
+                member.gone = None;
+                Some(issue(ca, &mut member, node, &request.csr, now)?)
+            }
         };
         row.taken = Some(fingerprint.clone());
-        let rows = vec![(key, Some(bytes(&row)?)), (place, Some(bytes(&member)?))];
+        let mut rows = vec![(key, Some(bytes(&row)?))];
+        match other {
+            Some(old) if member.standing == Standing::Member => rows.extend(supersede(&main, old, &member)?),
+            _ => rows.push((here.clone(), Some(bytes(&member)?))),
+        }
         self.store.set_documents(rows).await?;
         Ok(certificate.map_or(Joined::Waiting { fingerprint }, |certificate| Joined::Member { certificate }))
     }
@@ -357,7 +366,8 @@ impl Roll {
             [] => return Err(Error::Refused(format!("no node is called {name:?}"))),
             [one] => *one,
             several => {
-                let waiting: Vec<_> = several.iter().filter(|one| one.standing != Standing::Revoked).collect();
+                let counts = |one: &&&Member| !matches!(one.standing, Standing::Revoked | Standing::Superseded);
+                let waiting: Vec<_> = several.iter().filter(counts).collect();
                 match waiting.as_slice() {
                     [one] => **one,
                     _ => return Err(Error::Refused(format!("several nodes are called {name:?}: give the id"))),
@@ -366,7 +376,14 @@ impl Roll {
         };
         let mut member = member.clone();
         change(&mut member)?;
-        self.store.set_document(&format!("{MEMBERS}{}", member.node), Some(bytes(&member)?)).await?;
+        let main = format!("{MEMBERS}{}", member.node);
+        let holds: Option<Member> = self.store.document(&main).await?.map(|row| kept(&row)).transpose()?;
+        let rows = match holds.filter(|holds| holds.fingerprint != member.fingerprint) {
+            Some(old) if member.standing == Standing::Member => supersede(&main, old, &member)?,
+            Some(_) => vec![(place(&main, &member.fingerprint), Some(bytes(&member)?))],
+            None => vec![(main, Some(bytes(&member)?))],
+        };
+        self.store.set_documents(rows).await?;
         Ok(member)
     }
 
@@ -382,6 +399,34 @@ impl Roll {
         .await
     }
 
+    /// A member says that it goes: its certificates count no more.
+    pub(super) async fn gone(&self, node: NodeId, reason: &str) -> Result<Member, Error> {
+        let _turn = self.turn.lock().await;
+        let main = format!("{MEMBERS}{node}");
+        let row = self.store.document(&main).await?;
+        let row = row.ok_or_else(|| Error::Refused("this node is not on the roll".into()))?;
+        let mut member: Member = kept(&row)?;
+        member.gone = Some(reason.to_owned());
+        member.serials.clear();
+        self.store.set_document(&main, Some(bytes(&member)?)).await?;
+        Ok(member)
+    }
+
+    /// Forgets a node, and the invitations that its key took, so that it does not come back with one.
+    pub(super) async fn remove(&self, member: &Member) -> Result<(), Error> {
+        let _turn = self.turn.lock().await;
+        let main = format!("{MEMBERS}{}", member.node);
+        let holds: Option<Member> = self.store.document(&main).await?.map(|row| kept(&row)).transpose()?;
+        let is_main = holds.is_some_and(|holds| holds.fingerprint == member.fingerprint);
+        let mut rows = vec![(if is_main { main } else { place(&main, &member.fingerprint) }, None)];
+        for (key, row) in self.store.documents(INVITATIONS).await? {
+            if kept::<Invitation>(&row)?.taken.as_deref() == Some(&member.fingerprint) {
+                rows.push((key, None));
+            }
+        }
+        Ok(self.store.set_documents(rows).await?)
+    }
+
     /// From now on each of its requests is refused, and no certificate is renewed.
     pub(super) async fn revoke(&self, name: &str) -> Result<Member, Error> {
         self.change(name, |member| {
@@ -391,6 +436,32 @@ impl Roll {
         })
         .await
     }
+}
+
+/// Where one stands that does not hold its id here: it waits for that, or did.
+fn place(main: &str, fingerprint: &str) -> String {
+    format!("{main}.{}", fingerprint.get(..16).unwrap_or(fingerprint))
+}
+
+/// Documents, to be written in one go.
+type Rows = Vec<(String, Option<Vec<u8>>)>;
+
+/// A member takes the place of another one under the same id, whose certificates count no more.
+fn supersede(main: &str, mut old: Member, new: &Member) -> Result<Rows, Error> {
+    tracing::warn!(
+        node = new.node,
+        name = new.name,
+        "a node took the place of another one with its id: the certificate that that one had counts no more"
+    );
+    old.serials.clear();
+    if old.standing == Standing::Member {
+        old.standing = Standing::Superseded;
+    }
+    Ok(vec![
+        (place(main, &new.fingerprint), None),
+        (place(main, &old.fingerprint), Some(bytes(&old)?)),
+        (main.to_owned(), Some(bytes(new)?)),
+    ])
 }
 
 fn issue(ca: &NodeCa, member: &mut Member, node: NodeId, csr: &str, now: Timestamp) -> Result<String, Error> {

@@ -1,7 +1,8 @@
 //! `approvals list|set|withdraw|review|license`.
 
 use crate::admin::view::approvals::{
-    AcceptRequest, Accepted, Approval, Approvals, Licences, ReviewRequest, Said, SetRequest, WithdrawRequest,
+    AcceptRequest, Accepted, Approval, Approvals, LicencedUpdate, Licences, ReviewRequest, Said, SetRequest,
+    WithdrawRequest,
 };
 use crate::app::Loaded;
 use crate::cli::csv;
@@ -9,7 +10,7 @@ use crate::cli::fail::Fail;
 use crate::cli::node::{Node, segment};
 use crate::cli::print::{Grid, Out, add, printable};
 use crate::cli::size;
-use crate::cli::updates::{PAGE, SHORT};
+use crate::cli::updates::{PAGE, SHORT, doubt, marked};
 use crate::cli::verbs::approvals::{ApprovalsVerb, LicenseVerb};
 
 const APPROVALS: &str = "/api/v1/approvals";
@@ -115,10 +116,11 @@ fn people(all: &Approvals, is_sifted: bool) -> String {
             row.deadline.map_or_else(|| "-".to_owned(), |deadline| deadline.to_string()),
             row.review.clone().unwrap_or_else(|| "-".to_owned()),
             printable(&row.by),
-            title(row.title.as_ref(), &row.update),
+            marked(title(row.title.as_ref(), &row.update), row.unauthenticated),
         ]);
     }
     let mut text = grid.text();
+    doubt(&mut text, all.rows.iter().any(|row| row.unauthenticated));
     if let Some(next) = &all.next {
         let shown = size::count(all.rows.len() as u64);
         add(&mut text, format_args!("{shown} shown; the next ones with --after {next}, all with --limit 0\n"));
@@ -142,6 +144,7 @@ fn table(rows: &[Approval]) -> String {
         "by",
         "at",
         "why",
+        "unauthenticated",
     ];
     csv::row(&mut text, head);
     for row in rows {
@@ -161,6 +164,7 @@ fn table(rows: &[Approval]) -> String {
                 row.by.clone(),
                 row.at.to_string(),
                 row.why.clone(),
+                row.unauthenticated.to_string(),
             ],
         );
     }
@@ -171,9 +175,10 @@ fn told(said: &Said, what: &str) -> String {
     let mut grid = Grid::new(&["update", "waits for", "title"]);
     for row in &said.rows {
         let waits = if row.waits.is_empty() { "-".to_owned() } else { row.waits.join(", ") };
-        grid.row([row.id.chars().take(SHORT).collect(), waits, printable(&row.title)]);
+        grid.row([row.id.chars().take(SHORT).collect(), waits, marked(printable(&row.title), row.unauthenticated)]);
     }
     let mut text = grid.text();
+    doubt(&mut text, said.rows.iter().any(|row| row.unauthenticated));
     match said.changed {
         0 => add(&mut text, format_args!("nothing changed: it was {what} already\n")),
         many => add(&mut text, format_args!("{} changed\n", size::counted(many, "word"))),
@@ -197,10 +202,12 @@ fn licences_told(licences: &Licences) -> String {
             (Some(by), Some(at)) => format!("{at} by {}", printable(by)),
             _ => "no".to_owned(),
         };
-        let first = row.updates.first().map_or_else(|| "-".to_owned(), |update| title(Some(&update.title), &update.id));
+        let named = |update: &LicencedUpdate| marked(title(Some(&update.title), &update.id), update.unauthenticated);
+        let first = row.updates.first().map_or_else(|| "-".to_owned(), named);
         grid.row([row.id.clone(), accepted, size::count(row.updates.len() as u64), first]);
     }
     let mut text = grid.text();
+    doubt(&mut text, licences.rows.iter().filter_map(|row| row.updates.first()).any(|update| update.unauthenticated));
     if licences.rows.iter().any(|row| row.by.is_none()) {
         text.push_str("updates wait for a licence: they are detected and not offered until `waystation approvals license accept`\n");
     }
@@ -221,6 +228,7 @@ mod tests {
             id: "0fa1201d-4330-4fa8-8ae9-b877473b6441".to_owned(),
             title: "T".to_owned(),
             waits: waits.iter().map(|word| (*word).to_owned()).collect(),
+            unauthenticated: true,
         };
         let said = Said {
             changed: 1,
@@ -229,6 +237,7 @@ mod tests {
             notes: vec!["mind this".to_owned()],
         };
         let text = told(&said, "approved so");
+        assert!(text.contains("T *\n") && text.contains("\n* unauthenticated"), "{text}");
         assert!(text.contains("0fa1201d  licence") && text.contains("note: mind this"), "{text}");
         assert!(text.contains("1 word changed\n") && text.ends_with("at the next scan\n"), "{text}");
         let text = told(&Said { changed: 0, ..said }, "approved so");

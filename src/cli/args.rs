@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
 use crate::cli::global::Global;
+use crate::cli::verbs::access::{AccountsVerb, AuditVerb, TokensVerb};
 use crate::cli::verbs::approvals::{ApprovalsVerb, GroupsVerb};
 use crate::cli::verbs::catalog::{FiltersVerb, PlanArgs, PrefetchVerb, UpdatesVerb};
 use crate::cli::verbs::compliance::ComplianceVerb;
@@ -337,7 +338,7 @@ Examples:
     )]
     Groups(GroupsVerb),
 
-    /// Invite nodes below this one, let them in, turn them away, and see how this one stands in its chain
+    /// Invite nodes below this one, let them in, see how all stand, and tell them what to do
     #[command(
         subcommand,
         after_help = "\
@@ -347,6 +348,37 @@ Examples:
   waystation nodes list"
     )]
     Nodes(NodesVerb),
+
+    /// Who may sign in: list, add, change, remove; set a password that was lost
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  waystation accounts setup-code
+  waystation accounts add olga --role operator --group Contoso
+  waystation accounts password anna"
+    )]
+    Accounts(AccountsVerb),
+
+    /// Tokens with which scripts come in
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  waystation tokens make reports --account anna --scope '*:read' > reports.token
+  waystation tokens list"
+    )]
+    Tokens(TokensVerb),
+
+    /// What was changed, by whom, and whether that log is whole
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  waystation audit list
+  waystation audit check"
+    )]
+    Audit(AuditVerb),
 
     /// Join a parent node with the token that it gave
     #[command(after_help = "\
@@ -363,6 +395,15 @@ parent, from its next start on.")]
         #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         token_file: PathBuf,
     },
+
+    /// Leave the parent node, or give up a join that waits
+    #[command(after_help = "\
+Examples:
+  waystation leave
+
+The parent is told, and shows this node as uninstalled. What is held stays. The
+upstream is then what it was before, from the next start on.")]
+    Leave,
 
     /// Approve updates for groups and single endpoints, review them, accept their licences
     #[command(

@@ -15,7 +15,7 @@ use crate::cli::fail::Fail;
 use crate::cli::node::{Node, segment};
 use crate::cli::print::{Grid, Out, add};
 use crate::cli::size;
-use crate::cli::updates::{PAGE, SHORT, said};
+use crate::cli::updates::{PAGE, SHORT, doubt, marked, said};
 use crate::cli::verbs::compliance::{ComplianceVerb, Machines, Patches, Printed};
 
 const NOBODY: &str = "no endpoint has reported yet: point WUServer and WUStatusServer of some at this node, see \
@@ -27,7 +27,7 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: ComplianceVerb, out: Out) -> Re
         | ComplianceVerb::Updates(Patches { printed, .. })
         | ComplianceVerb::Missing(Patches { printed, .. }) => printed.csv,
         ComplianceVerb::Summary { csv, .. } | ComplianceVerb::Show { csv, .. } => *csv,
-        ComplianceVerb::Policy(_) => false,
+        ComplianceVerb::Policy(_) | ComplianceVerb::Nodes { .. } => false,
     };
     if csv && out.is_json() {
         return Err(Fail::usage("--csv and --json cannot both be printed", "leave one of them out"));
@@ -52,6 +52,9 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: ComplianceVerb, out: Out) -> Re
         ComplianceVerb::Show { endpoint, .. } => {
             let whole: Whole = node.get(&format!("/api/v1/compliance/endpoints/{}", segment(&endpoint))).await?;
             if csv { out.raw(show::states_csv(&whole)) } else { out.both(&whole, show::one) }
+        }
+        ComplianceVerb::Nodes { name, after, limit } => {
+            crate::cli::subtree::compliance(node, name.as_deref(), after, limit, out).await
         }
         ComplianceVerb::Policy(verb) => policy::run(node, verb, out).await,
     })
@@ -395,9 +398,10 @@ fn patched(all: &Updates, missing: bool, is_sifted: bool) -> String {
             .to_vec()
         };
         let title = row.title.clone().unwrap_or_else(|| format!("{} (in the catalog no more)", row.id));
-        grid.row(begin.into_iter().chain(rest).chain([title]));
+        grid.row(begin.into_iter().chain(rest).chain([marked(title, row.unauthenticated)]));
     }
     let mut text = grid.text();
+    doubt(&mut text, all.rows.iter().any(|row| row.unauthenticated));
     more(&mut text, all.rows.len(), all.total, all.next.as_deref());
     text
 }
@@ -425,6 +429,7 @@ fn updates_csv(rows: &[Update]) -> String {
         "pending_restart",
         "not_applicable",
         "unknown",
+        "unauthenticated",
     ];
     csv::row(&mut text, heads);
     for row in rows {
@@ -452,7 +457,8 @@ fn updates_csv(rows: &[Update]) -> String {
             row.not_applicable,
             row.unknown,
         ];
-        csv::row(&mut text, begin.into_iter().chain(counts.map(|many| many.to_string())));
+        let end = row.unauthenticated.to_string();
+        csv::row(&mut text, begin.into_iter().chain(counts.map(|many| many.to_string())).chain([end]));
     }
     text
 }

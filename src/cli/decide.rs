@@ -5,10 +5,8 @@ use crate::cli::fail::Fail;
 use crate::cli::node::Node;
 use crate::cli::print::{Grid, Out, add};
 use crate::cli::size;
+use crate::cli::updates::{SHORT, doubt, marked};
 use crate::cli::verbs::catalog::Deciding;
-
-/// Digits of an id that lists show.
-const SHORT: usize = 8;
 
 /// What is to be done: the last part of the address, and what it is called once it is done.
 pub(in crate::cli) async fn run(
@@ -35,10 +33,11 @@ fn people(verb: &str, decided: &Decided) -> String {
             row.id.chars().take(SHORT).collect(),
             row.decision.clone().unwrap_or_else(|| "-".to_owned()),
             files.to_owned(),
-            row.title.clone(),
+            marked(row.title.clone(), row.unauthenticated),
         ]);
     }
     let mut text = grid.text();
+    doubt(&mut text, decided.rows.iter().any(|row| row.unauthenticated));
     let same = (decided.rows.len() as u64).saturating_sub(decided.changed);
     if same > 0 {
         let (updates, was) = (size::counted(same, "update"), if same == 1 { "was" } else { "were" });
@@ -86,6 +85,7 @@ mod tests {
         let row = |id: &str, wants: &str, why: &str| DecidedUpdate {
             id: id.repeat(9),
             title: "T".to_owned(),
+            unauthenticated: wants == "everything",
             decision: Some("approved".to_owned()),
             less: wants == "everything",
             waits: Vec::new(),
@@ -101,6 +101,7 @@ mod tests {
         };
         let told = people("approve", &decided("takes effect at the next scan", "until its licence is accepted"));
         assert!(told.ends_with("until its licence is accepted\ntakes effect at the next scan\n"), "{told}");
+        assert_eq!((told.matches("T *\n").count(), told.matches("* unauthenticated: ").count()), (1, 1), "{told}");
         assert!(told.contains("aaaaaaaa  approved  wanted") && !told.contains(": x"), "{told}");
         assert_eq!(told.matches("files not wanted: the policy").count(), 1, "{told}");
         assert!(told.contains("1 update was approved already"), "{told}");

@@ -18,6 +18,15 @@ pub struct Global {
     /// Set one key above everything else, e.g. store.max_size="50 GiB"; may be given several times
     #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = pair, help_heading = "Everywhere")]
     pub set: Vec<(String, String)>,
+    /// Ask the node at this address instead of the one here, such as https://ws.example:6202
+    #[arg(long, global = true, value_name = "URL", value_hint = ValueHint::Url, help_heading = "Everywhere")]
+    pub node: Option<String>,
+    /// The file with the token for --node
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "node", help_heading = "Everywhere")]
+    pub node_token: Option<PathBuf>,
+    /// Believe only certificates that one in this PEM file signed, such as the node's site CA
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "node", help_heading = "Everywhere")]
+    pub node_ca: Option<PathBuf>,
     /// Print JSON for scripts instead of tables for people
     #[arg(long, global = true, help_heading = "Everywhere")]
     pub json: bool,

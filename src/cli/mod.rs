@@ -9,6 +9,7 @@
 //! 4. the verb asks, follows a job if it started one ([`follow`]), and hands values of `admin::view` to [`print`];
 //! 5. what went wrong is one line what, one line what to do next, and an exit code ([`fail`]).
 
+mod access;
 pub mod approvals;
 pub mod args;
 pub mod bandwidth;
@@ -32,11 +33,13 @@ pub mod plan;
 pub mod print;
 pub mod question;
 mod refused;
+mod remote;
 mod rules;
 mod shown;
 pub mod size;
 pub mod status;
 pub mod store;
+mod subtree;
 pub mod sync;
 pub mod tls;
 pub mod updates;
@@ -50,7 +53,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use crate::app::{self, Flags, Loaded};
+use crate::app::{self, Flags, Loaded, Remote};
 use crate::cli::args::{Cli, Verb};
 use crate::cli::fail::{FAILED, Fail, USAGE};
 use crate::cli::global::Global;
@@ -83,6 +86,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn dispatch(cli: Cli, out: Out) -> Result<(), Fail> {
     let flags = flags(&cli.global);
+    if flags.remote.is_some() && is_of_here(&cli.verb) {
+        let next = "leave --node out, and run it on the node's own machine";
+        return Err(Fail::usage("this is done on the machine itself, and not over --node", next));
+    }
     match cli.verb {
         Verb::Completions { shell } => completions(shell, out),
         Verb::Config(verb) => config::run(verb, &flags, out),
@@ -107,6 +114,7 @@ fn dispatch(cli: Cli, out: Out) -> Result<(), Fail> {
         Verb::Endpoints(verb) => endpoints::run(&reach(&flags, out)?, verb, out),
         Verb::Updates(verb) => updates::run(&reach(&flags, out)?, verb, out),
         Verb::Nodes(verb) => nodes::run(&reach(&flags, out)?, verb, out),
+        Verb::Leave => subtree::leave(&reach(&flags, out)?, out),
         Verb::Join { token_file } => nodes::join(&reach(&flags, out)?, &token_file, out),
         Verb::Groups(verb) => groups::run(&reach(&flags, out)?, verb, out),
         Verb::Approvals(verb) => approvals::run(&reach(&flags, out)?, verb, out),
@@ -116,8 +124,26 @@ fn dispatch(cli: Cli, out: Out) -> Result<(), Fail> {
         Verb::Upstream(verb) => upstream::run(&reach(&flags, out)?, verb, out),
         Verb::Filters(verb) => filters::run(&reach(&flags, out)?, verb, out),
         Verb::Compliance(verb) => compliance::run(&reach(&flags, out)?, verb, out),
+        Verb::Accounts(verb) => access::accounts(&reach(&flags, out)?, verb, out),
+        Verb::Tokens(verb) => access::tokens(&reach(&flags, out)?, verb, out),
+        Verb::Audit(verb) => access::audit(&reach(&flags, out)?, &verb, out),
         Verb::Jobs(verb) => jobs::run(&reach(&flags, out)?, &verb, out),
     }
+}
+
+/// Whether a verb works on files of this machine, or starts something on it.
+fn is_of_here(verb: &Verb) -> bool {
+    matches!(
+        verb,
+        Verb::Serve
+            | Verb::CheckConfig
+            | Verb::Config(_)
+            | Verb::Restore { .. }
+            | Verb::Store(StoreVerb::Rebuild { .. })
+            | Verb::Tls(_)
+            | Verb::Import(_)
+            | Verb::Backup { .. }
+    )
 }
 
 fn flags(global: &Global) -> Flags {
@@ -127,6 +153,11 @@ fn flags(global: &Global) -> Flags {
         set: global.set.clone(),
         log: global.log.clone(),
         log_format: global.log_format,
+        remote: global.node.clone().map(|url| Remote {
+            url,
+            token_file: global.node_token.clone(),
+            ca: global.node_ca.clone(),
+        }),
     }
 }
 

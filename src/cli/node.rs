@@ -1,5 +1,5 @@
 //! Who answers a verb: the running node over `control.sock` (or, where it has none, over its control
-//! listener, which only answers questions), or, where none runs, the same handlers over the data directory itself. All take the same requests and give the same answers.
+//! listener, which only answers questions), a node elsewhere over TLS with a token ([`crate::cli::remote`]), or, where none runs, the same handlers over the data directory itself. All take the same requests and give the same answers.
 //!
 //! Who it is is decided before there is a runtime: the data directory is worked on as its owner, and the switch to that
 //! user needs a process of one thread.
@@ -26,6 +26,7 @@ use crate::app::alone::Alone;
 use crate::cli::fail::Fail;
 use crate::cli::listener;
 use crate::cli::print::add;
+use crate::cli::remote::Elsewhere;
 
 /// The longest path that fits a socket's address, with its terminating zero.
 const ADDRESS_BYTES_MAX: usize = 107;
@@ -49,6 +50,8 @@ pub enum Node {
         /// Its control listener.
         control: SocketAddr,
     },
+    /// A node elsewhere.
+    Elsewhere(Box<Elsewhere>),
     /// Nobody: the data directory is worked on here.
     Directory(Box<Alone>),
 }
@@ -56,6 +59,9 @@ pub enum Node {
 impl Node {
     /// The running node, and nothing else. One that could make no socket answers questions all the same, over TCP.
     pub fn running(loaded: &Loaded) -> Result<Self, Fail> {
+        if let Some(remote) = loaded.remote() {
+            return Ok(Self::Elsewhere(Box::new(Elsewhere::new(remote)?)));
+        }
         let socket = loaded.control_socket();
         match probe(&socket) {
             Ok(()) => Ok(Self::Running { socket }),
@@ -68,6 +74,9 @@ impl Node {
 
     /// The running node, else the data directory. Where `create` is not set there must be a store in it.
     pub fn any(loaded: &Loaded, create: bool) -> Result<Self, Fail> {
+        if loaded.remote().is_some() {
+            return Self::running(loaded);
+        }
         let socket = loaded.control_socket();
         match probe(&socket) {
             Ok(()) => return Ok(Self::Running { socket }),
@@ -97,7 +106,7 @@ impl Node {
 
     /// Whether a node runs.
     pub fn is_running(&self) -> bool {
-        matches!(self, Self::Running { .. } | Self::Answering { .. })
+        !matches!(self, Self::Directory(_))
     }
 
     /// Asks and reads the answer.
@@ -151,6 +160,12 @@ impl Node {
             Self::Answering { control } => over_control(*control, request)
                 .await
                 .map_err(|why| Fail::new(format!("the node at {control} broke off: {why}"), "look into its log")),
+            Self::Elsewhere(node) => node.ask(request).await.map_err(|why| {
+                Fail::no_node(
+                    format!("the node at {} is not reached: {why}", node.place()),
+                    "see whether it runs, and whether its control listener is open to this machine",
+                )
+            }),
             Self::Directory(alone) => alone.ask(request).await.map_err(|why| Fail::new(why, "")),
         }
     }
@@ -158,7 +173,7 @@ impl Node {
     /// Ends the work on a data directory properly.
     pub async fn close(self) -> Result<(), Fail> {
         match self {
-            Self::Running { .. } | Self::Answering { .. } => Ok(()),
+            Self::Running { .. } | Self::Answering { .. } | Self::Elsewhere(_) => Ok(()),
             Self::Directory(alone) => Ok(alone.close().await?),
         }
     }
@@ -230,7 +245,8 @@ async fn over_control(control: SocketAddr, request: Request<Bytes>) -> Result<(u
     exchange(TcpStream::connect(control).await.map_err(|error| error.to_string())?, request).await
 }
 
-async fn exchange<S>(stream: S, request: Request<Bytes>) -> Result<(u16, Bytes), String>
+/// One request over a connection that is there.
+pub(super) async fn exchange<S>(stream: S, request: Request<Bytes>) -> Result<(u16, Bytes), String>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

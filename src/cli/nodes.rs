@@ -1,4 +1,4 @@
-//! `nodes list|invite|approve|revoke|rootkey` and `join`.
+//! `nodes list|invite|approve|revoke|rootkey` and `join`; what is about one node is in [`subtree`].
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use crate::app::Loaded;
 use crate::cli::fail::Fail;
 use crate::cli::node::segment;
 use crate::cli::print::{Grid, Out, add, printable};
+use crate::cli::subtree;
 use crate::cli::verbs::nodes::{NodesVerb, RootkeyVerb};
 
 const NODES: &str = "/api/v1/nodes";
@@ -46,6 +47,20 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: NodesVerb, out: Out) -> Result<
             let row: Row = node.post(&format!("{NODES}/{}/revoke", segment(&name)), &()).await?;
             out.both(&row, |row| format!("{} is turned away from now on\n", printable(&row.name)))
         }
+        NodesVerb::Show { name } => subtree::show(node, &name, out).await,
+        NodesVerb::Remove { name } => {
+            let row: Row = node.delete(&format!("{NODES}/{}", segment(&name))).await?;
+            out.both(&row, |row| format!("{} is forgotten, with all that it told\n", printable(&row.name)))
+        }
+        NodesVerb::Config { name, settings, unset, fingerprint } => {
+            subtree::config(node, &name, (settings, unset, fingerprint), out).await
+        }
+        NodesVerb::Sync { name, what } => subtree::order(node, &name, &format!("sync-{what}"), None, out).await,
+        NodesVerb::Content { name, what } => subtree::order(node, &name, &what, None, out).await,
+        NodesVerb::Reparent { name, token_file } => {
+            let token = token_of(&token_file)?;
+            subtree::order(node, &name, "reparent", Some(token), out).await
+        }
         NodesVerb::Rootkey(RootkeyVerb::Export { file }) => {
             let to = absolute(&file)?.display().to_string();
             let done: RootkeyRequest = node.post(&format!("{NODES}/rootkey"), &RootkeyRequest { to }).await?;
@@ -60,8 +75,7 @@ fn absolute(file: &Path) -> Result<PathBuf, Fail> {
     std::path::absolute(file).map_err(|error| Fail::new(format!("{}: {error}", file.display()), "name a file"))
 }
 
-/// `join --token-file`.
-pub(in crate::cli) fn join(loaded: &Loaded, file: &Path, out: Out) -> Result<(), Fail> {
+fn token_of(file: &Path) -> Result<String, Fail> {
     let fail =
         |error: std::io::Error| Fail::new(format!("{}: {error}", file.display()), "name the file with the token");
     let mut token = String::new();
@@ -71,7 +85,12 @@ pub(in crate::cli) fn join(loaded: &Loaded, file: &Path, out: Out) -> Result<(),
         let opened = std::fs::File::open(file).map_err(fail)?;
         opened.take(TOKEN_FILE_MAX).read_to_string(&mut token).map_err(fail)?;
     }
-    let token = token.trim().to_owned();
+    Ok(token.trim().to_owned())
+}
+
+/// `join --token-file`.
+pub(in crate::cli) fn join(loaded: &Loaded, file: &Path, out: Out) -> Result<(), Fail> {
+    let token = token_of(file)?;
     super::with(super::running(loaded)?, async |node| {
         let nodes: Nodes = node.post(&format!("{NODES}/join"), &JoinRequest { token }).await?;
         out.both(&nodes, |nodes| {
@@ -105,10 +124,14 @@ fn told(nodes: &Nodes) -> String {
         text.push_str("no node is below this one; `waystation nodes invite NAME` makes a token for one\n");
         return text;
     }
-    let mut grid = Grid::new(&["name", "standing", "version", "since", "fingerprint"]);
+    let mut grid =
+        Grid::new(&["name", "status", "standing", "version", "heard", "endpoints", "missing", "fingerprint"]);
     for row in &nodes.rows {
-        let (name, version) = (printable(&row.name), printable(&row.version));
-        grid.row([name, row.standing.clone(), version, row.since.to_string(), row.fingerprint.clone()]);
+        let (name, version) = (subtree::indented(row), printable(&row.version));
+        let heard = row.heard.map_or_else(|| "-".to_owned(), |at| at.to_string());
+        let (endpoints, missing) = (row.endpoints.endpoints.to_string(), row.endpoints.missing.to_string());
+        let (status, standing) = (row.status.clone(), row.standing.clone());
+        grid.row([name, status, standing, version, heard, endpoints, missing, row.fingerprint.clone()]);
     }
     text.push('\n');
     text.push_str(&grid.text());

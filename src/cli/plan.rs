@@ -207,6 +207,13 @@ fn people(plan: &Plan) -> String {
     if plan.incomplete > 0 {
         row("", format!("of {} not all parts are in the catalog", size::counted(plan.incomplete, "update")));
     }
+    if plan.unauthenticated > 0 {
+        let what = size::counted(plan.unauthenticated, "update");
+        row(
+            "",
+            format!("{what} came over plain HTTP: nothing proves who said that, and such digests prove no payload"),
+        );
+    }
     if plan.encrypted > 0 {
         let left_out = "left out: what lies at their addresses is not what their digests are of";
         row("", format!("{} encrypted, and {left_out}", size::counted(plan.encrypted, "file")));
@@ -352,6 +359,7 @@ mod tests {
             detected: None,
             stopped: None,
             mismatched: 0,
+            unauthenticated: 0,
             mismatched_files: vec![],
         };
         assert_eq!(rows(&state)[0].1, "policy all: nothing was counted yet; job 7 brings them");

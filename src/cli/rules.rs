@@ -12,7 +12,7 @@ use crate::cli::node::{Node, segment};
 use crate::cli::print::{Grid, Out, add, printable};
 use crate::cli::rules::tables::{lines_table, rules_table, updates_table};
 use crate::cli::size;
-use crate::cli::updates::SHORT;
+use crate::cli::updates::{SHORT, doubt, marked};
 use crate::cli::verbs::rules::{RuleLike, RulesVerb};
 
 const RULES: &str = "/api/v1/rules";
@@ -232,14 +232,16 @@ fn grid(rows: &[At], with_rule: bool) -> String {
             rings_of(row),
             size::count(u64::from(row.installed)),
             size::count(u64::from(row.failed)),
-            if row.title.is_empty() { row.update.clone() } else { printable(&row.title) },
+            marked(if row.title.is_empty() { row.update.clone() } else { printable(&row.title) }, row.unauthenticated),
         ];
         if with_rule {
             cells.insert(0, printable(&row.rule));
         }
         grid.row(cells);
     }
-    grid.text()
+    let mut text = grid.text();
+    doubt(&mut text, rows.iter().any(|row| row.unauthenticated));
+    text
 }
 
 /// Each ring with when it got an update, or gets it.

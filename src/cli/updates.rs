@@ -22,6 +22,18 @@ const EMPTY: &str = "the catalog is empty: begin with `waystation sync start`\n"
 
 const UNAUTHENTICATED: &str = "* unauthenticated: it came over plain HTTP, so that nothing proves who said it, and its digests prove no payload\n";
 
+/// A title with the star of what is unauthenticated.
+pub(in crate::cli) fn marked(title: String, unauthenticated: bool) -> String {
+    if unauthenticated { title + " *" } else { title }
+}
+
+/// What the star means, below a table that has one.
+pub(in crate::cli) fn doubt(text: &mut String, has_star: bool) {
+    if has_star {
+        text.push_str(UNAUTHENTICATED);
+    }
+}
+
 pub(in crate::cli) fn run(loaded: &Loaded, verb: UpdatesVerb, out: Out) -> Result<(), Fail> {
     let is_both = |sieve: &Sieve| sieve.csv && out.is_json();
     if let UpdatesVerb::List(sieve) | UpdatesVerb::Search { sieve, .. } = &verb
@@ -170,12 +182,10 @@ fn people(all: &Updates, is_sifted: bool) -> String {
         ]);
     }
     let mut text = grid.text();
+    doubt(&mut text, all.rows.iter().any(|row| row.unauthenticated));
     if let Some(next) = &all.next {
         let (shown, total) = (size::count(all.rows.len() as u64), size::count(all.total));
         add(&mut text, format_args!("{shown} of {total}; the next ones with --after {next}, all with --limit 0\n"));
-    }
-    if all.rows.iter().any(|row| row.unauthenticated) {
-        text.push_str(UNAUTHENTICATED);
     }
     changing(&mut text, &all.catalog);
     text

@@ -1,5 +1,6 @@
 //! The verbs that have verbs or much to say of their own.
 
+pub mod access;
 pub mod approvals;
 pub mod catalog;
 pub mod compliance;

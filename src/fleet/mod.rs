@@ -29,6 +29,7 @@ pub mod compliance;
 pub mod error;
 pub mod graph;
 pub mod load;
+pub mod often;
 pub mod order;
 pub mod refresh;
 pub mod registry;

@@ -7,7 +7,8 @@
 //!    one image.
 //! 3. A machine that is new is accepted, held or refused by the setting of the narrowest network that it is in. How many new ones one
 //!    network may bring is limited, since ids cost nothing.
-//! 4. What says nothing new costs no commit, and what does shares its commit with all that come at the same time (`gate`).
+//! 4. What says nothing new costs no commit, and what does shares its commit with all that come at the same time (`gate`);
+//!    one endpoint has so many in an hour.
 //! 5. Who is served is held in memory too ([`Seat`]); all that changes it goes through here, so that one registry stands over a store
 //!    that is in use.
 
@@ -23,6 +24,7 @@ use ipnet::IpNet;
 
 use crate::base::time::Timestamp;
 use crate::fleet::error::Error;
+use crate::fleet::often::Often;
 use crate::fleet::registry::gate::Gate;
 use crate::fleet::registry::judge::{bounded, judge};
 use crate::fleet::registry::seats::Seats;
@@ -37,6 +39,9 @@ pub use crate::fleet::registry::seats::{Called, Machine, Seat};
 const WINDOW: u64 = 3_600_000;
 /// New machines that one network may bring in that time: a rollout behind one address.
 pub const NEW_MAX: u32 = 1000;
+/// What one endpoint may have written in that time: whoever knows the id of a machine could say another thing of itself each time, have a
+/// commit for each, and push all else out of its history. One that is updated, restarts and moves between networks says four new things.
+const CHANGES_MAX: u32 = 12;
 /// Networks that are counted one by one; beyond that all others count as one.
 const NETWORKS_MAX: usize = 4096;
 
@@ -120,6 +125,8 @@ pub struct Registry {
     fresh: Arc<Mutex<HashMap<IpNet, Fresh>>>,
     seats: Arc<Seats>,
     gate: Arc<Gate>,
+    /// What each has written.
+    often: Arc<Often>,
 }
 
 /// What a site has of one provider: /24, or /56.
@@ -153,6 +160,7 @@ impl Registry {
             fresh: Arc::default(),
             seats: Arc::default(),
             gate: Arc::default(),
+            often: Arc::new(Often::new(CHANGES_MAX)),
         }
     }
 
@@ -191,8 +199,8 @@ impl Registry {
 
     /// The same, with what its cookies say from then on: the machine that the id is bound to, where it is this one.
     ///
-    /// A store that takes nothing, or a crowd that registers, stops nobody who is known: what a machine says anew of itself is then not kept,
-    /// and it says it again. Who is new must be kept, and waits until it can be.
+    /// A store that takes nothing, a crowd that registers, or a machine that says another thing each time, stops nobody who is known: what a
+    /// machine says anew of itself is then not kept, and it says it again. Who is new must be kept, and waits until it can be.
     pub async fn register(&self, told: Registration) -> Result<(Registered, Option<Machine>), Error> {
         let told = Arc::new(bounded(told));
         let (endpoint, address, at) = (told.endpoint, told.address, told.at);
@@ -204,7 +212,10 @@ impl Registry {
         }
         let ruling = judged(known.clone(), &told, admit);
         let is_written = ruling.put.is_some() || !ruling.events.is_empty();
-        let found = if is_written && !self.gate.pass().await {
+        let found = if is_written && known.is_some() && !self.often.may(endpoint, at) {
+            tracing::debug!(endpoint = %endpoint.0, "an endpoint says something new of itself too often: it is not kept");
+            ruling.answer
+        } else if is_written && !self.gate.pass().await {
             if known.is_none() {
                 self.gives_back(address);
                 return Ok((Registered::Busy, None));

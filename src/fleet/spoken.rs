@@ -16,7 +16,7 @@ use crate::fleet::graph::Graph;
 use crate::fleet::order::{self, Ordered, Terms};
 use crate::model::deployment::detection::Detection;
 use crate::model::deployment::inherit::{Asked, Words};
-use crate::model::deployment::{Endpoint, Target};
+use crate::model::deployment::{Action, Endpoint, Target};
 use crate::model::policy::Group;
 use crate::model::update::UpdateId;
 use crate::store::approvals::{Approvals, PAGE_MAX, Shared, Tree};
@@ -122,6 +122,8 @@ impl Spoken {
     fn differs(&self, group: Group) -> bool {
         self.targets.contains_key(&Target::Group(group))
             || self.tree.groups.get(group).is_some_and(|node| node.is_test || node.asks_review)
+            // When it ceased to ask for reviews is when what they held took effect there, and its deadlines begin.
+            || self.tree.groups.freed_itself(group).is_some()
     }
 
     /// Whom the view of an endpoint in these groups is for.
@@ -143,7 +145,7 @@ impl Spoken {
         moved.unwrap_or(0).max(self.shared.floor).max(self.floor).max(1)
     }
 
-    /// What is ordered. What was withdrawn by its publisher is not, whatever was said of it.
+    /// What is ordered. What was withdrawn by its publisher is installed nowhere any more, whatever was said of it; it may be removed.
     pub fn ordered(&self, graph: &Graph, whose: &Whose, detection: &Detection, now: Timestamp) -> Vec<Ordered> {
         let asked = Asked { endpoint: whose.own, groups: &whose.groups, tree: &self.tree.groups };
         let since = self.since(&whose.groups);
@@ -151,7 +153,7 @@ impl Spoken {
         let expired: HashSet<UpdateId> =
             graph.deployable().filter(|found| found.expired).map(|found| found.identity.id).collect();
         let mut ordered = order::ordered(graph, terms);
-        ordered.retain(|order| !expired.contains(&order.update));
+        ordered.retain(|order| order.action == Action::Uninstall || !expired.contains(&order.update));
         ordered
     }
 }
@@ -191,6 +193,11 @@ mod tests {
         let all = spoken.whose(me, &[UNASSIGNED]);
         assert_eq!(spoken.whose(you, &[site, pilot]), all);
         assert_ne!(spoken.whose(you, &[other]), all, "it is there for trying out");
+        let mut freed = spoken.tree.groups.clone();
+        freed.free(pilot, Timestamp::from_ms(7));
+        let tree = Tree { groups: freed, ..Tree::default() };
+        let asked_once = Spoken { tree: Arc::new(tree), ..Spoken::default() };
+        assert_ne!(asked_once.whose(you, &[pilot]), asked_once.whose(me, &[site]), "its deadlines begin later");
         spoken.put(id(40), words(&[Target::Group(site)]));
         let of_site = spoken.whose(me, &[site]);
         assert_eq!(spoken.whose(you, &[pilot]), of_site, "nothing was said for it");

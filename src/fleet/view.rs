@@ -27,6 +27,9 @@ use crate::fleet::view::numbers::Numbers;
 use crate::model::deployment::{Action, Day, Deployment};
 use crate::model::update::{Identity, UpdateId};
 
+/// Bytes of the longest Core fragment that is delivered: an answer with it is made in memory, and cumulative updates have 47 MB at most.
+const CORE_MAX: u32 = 60 << 20;
+
 /// One revision of a view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -152,6 +155,8 @@ impl View {
         let deciding = graph.deciding_parts(&reached);
         let mut found: Vec<_> =
             reached.iter().filter_map(|place| Some((graph.seen(place)?, (*met.get(place as usize)?)?))).collect();
+        // No answer has room for it, and who needs it needs the whole of it.
+        found.retain(|(seen, _)| seen.core <= CORE_MAX);
         found.sort_unstable_by_key(|(seen, _)| seen.number);
         let mut builder = Builder::default();
         let mut entries = Vec::with_capacity(found.len());

@@ -131,6 +131,8 @@ pub struct Plan {
     pub updates: u64,
     /// Of these, those of which the catalog misses a part, so that not all files are known.
     pub incomplete: u64,
+    /// Of these, those that came over plain HTTP: nothing proves who said them.
+    pub unauthenticated: u64,
     /// Files that are left out since they are encrypted: what lies at their addresses is not what their digests are of.
     pub encrypted: u64,
     /// Files that are wanted now, came whole, and did not match what is published: no prefetch that begins by itself fetches them again.
@@ -216,6 +218,7 @@ impl Planned {
 struct Count {
     updates: u64,
     incomplete: u64,
+    unauthenticated: u64,
     encrypted: u64,
     mismatched: Vec<Mismatched>,
     all: Tally,
@@ -237,6 +240,7 @@ impl Count {
         if update.verdict.wants == Wants::Everything || !update.files.is_empty() {
             self.updates += 1;
             self.incomplete += u64::from(update.missing > 0);
+            self.unauthenticated += u64::from(update.unauthenticated);
         }
         self.encrypted += update.encrypted;
         if matches!(update.verdict.why, Why::Parts | Why::ApprovedParts) {
@@ -354,6 +358,7 @@ impl Shared {
             at: self.clock.now(),
             updates: count.updates,
             incomplete: count.incomplete,
+            unauthenticated: count.unauthenticated,
             encrypted: count.encrypted,
             mismatched,
             all: count.all,

@@ -39,6 +39,8 @@ pub struct Candidate {
     pub update: UpdateId,
     /// Its title.
     pub title: String,
+    /// It came over plain HTTP: nothing proves who said it.
+    pub unauthenticated: bool,
     /// How bad what it mends is.
     pub severity: Severity,
     /// Established endpoints that miss it.
@@ -195,7 +197,15 @@ mod tests {
     }
 
     fn one(seed: u8, severity: Severity, endpoints: u64, bytes: u64) -> Candidate {
-        Candidate { update: id(seed), title: String::new(), severity, endpoints, files: 1, bytes }
+        Candidate {
+            update: id(seed),
+            title: String::new(),
+            unauthenticated: false,
+            severity,
+            endpoints,
+            files: 1,
+            bytes,
+        }
     }
 
     const TERMS: Terms = Terms { least: Some(Severity::Important), daily: 100, ask_above: 80 };

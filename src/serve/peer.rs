@@ -6,6 +6,7 @@
 //! 3. The chain answers; frames go out as they are. Payloads are the content face's to answer (`content`).
 
 mod content;
+mod report;
 
 use std::fmt;
 use std::future::Future;
@@ -19,6 +20,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use serde::Deserialize;
+use tokio::sync::Semaphore;
 
 use crate::base::hex;
 use crate::chain::answer::{Answer, Question};
@@ -50,6 +52,8 @@ const BODY_TIME: Duration = Duration::from_secs(30);
 pub struct PeerFace {
     chain: Chain,
     content: Option<Content>,
+    /// Turns at reading reports.
+    reading: Semaphore,
 }
 
 impl fmt::Debug for PeerFace {
@@ -105,7 +109,7 @@ fn unknown() -> Problem {
 impl PeerFace {
     /// For this node.
     pub fn new(chain: Chain) -> Self {
-        Self { chain, content: None }
+        Self { chain, content: None, reading: Semaphore::new(report::READING_MAX) }
     }
 
     /// The same, which answers for payloads, too: as `face` does.
@@ -181,6 +185,14 @@ impl PeerFace {
                 let chain = ChainId::new(*chain);
                 self.answer(&named, chain, Ask::Contents(keys), false, None, Duration::ZERO).await
             }
+            "/peer/v1/report" => {
+                post()?;
+                report::take(&self.chain, &self.reading, &named, body).await
+            }
+            "/peer/v1/goodbye" => {
+                post()?;
+                report::goodbye(&self.chain, &named, read(body).await?).await
+            }
             _ => {
                 let Some(content) = &self.content else { return Err(unknown()) };
                 if let Some(rest) = path.strip_prefix("/peer/v1/content/") {
@@ -231,7 +243,7 @@ impl PeerFace {
         shows: Option<Checkpoint>,
         wait: Duration,
     ) -> Told {
-        let audiences = self.chain.audiences(named.node);
+        let audiences = self.chain.audiences_of(named.node).await?;
         let question = Question { chain, ask, is_new, shows, wait, audiences };
         let feed = "application/vnd.waystation.feed";
         match self.chain.answer(named, question).await? {

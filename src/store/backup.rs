@@ -8,6 +8,7 @@ use std::path::Path;
 use redb::{Database, Key, ReadTransaction, ReadableTable, TableDefinition, TableError, Value};
 
 use crate::base::disk::Disk;
+use crate::store::accounts::tables as accounts;
 use crate::store::approvals::tables as approvals;
 use crate::store::catalog::tables as catalog;
 use crate::store::error::Error;
@@ -160,7 +161,12 @@ fn carried(visit: &mut impl Visit) -> Result<(), Error> {
     visit.table(feed::UNTOLD)?;
     visit.table(feed::CHECKPOINTS)?;
     visit.table(feed::NUMBERS)?;
-    visit.table(feed::STATE)
+    visit.table(feed::STATE)?;
+    // Sessions are in no copy: whoever restores one signs in anew.
+    visit.table(accounts::ACCOUNTS)?;
+    visit.table(accounts::TOKENS)?;
+    visit.table(accounts::AUDIT)?;
+    visit.table(accounts::AUDIT_STATE)
 }
 
 /// Copies table by table.

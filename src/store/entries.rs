@@ -296,5 +296,7 @@ pub(crate) fn create_tables(tx: &WriteTransaction) -> Result<(), Error> {
     tx.open_table(DOCUMENTS)?;
     crate::store::catalog::tables::create(tx)?;
     crate::store::fleet::tables::create(tx)?;
-    crate::store::feed::tables::create(tx)
+    crate::store::feed::tables::create(tx)?;
+    crate::store::below::tables::create(tx)?;
+    crate::store::accounts::tables::create(tx)
 }

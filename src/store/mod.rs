@@ -24,14 +24,17 @@
 //!    What the catalog has come to say of it is found out by going through it (`review`).
 //! 6. Which updates there are, and which files they are made of, is the business of `catalog`; which endpoints, that of `fleet`; what is
 //!    approved for which of them, and their groups, that of `approvals`; which rules approve by themselves, that of
-//!    `rules`. What nodes of a chain hand on to each other is kept by `feed`.
+//!    `rules`. What nodes of a chain hand on to each other is kept by `feed`, what those
+//!    below tell by `below`.
 //! 7. The index is copied while in use (`backup`), put back (`restore`), or made anew from the proofs (`rebuild`).
 //!
 //! Every byte on the disk is described in `docs/store-format.md`.
 
+pub mod accounts;
 pub mod approvals;
 mod arrived;
 mod backup;
+pub mod below;
 mod blob;
 mod book;
 mod cache;
@@ -410,6 +413,11 @@ impl Store {
         approvals::Approvals::new(Arc::clone(&self.core))
     }
 
+    /// Who may come in on the control plane, and the audit log.
+    pub fn accounts(&self) -> accounts::Accounts {
+        accounts::Accounts::new(Arc::clone(&self.core))
+    }
+
     /// The rules that approve by themselves.
     pub fn rules(&self) -> rules::Rules {
         rules::Rules::new(Arc::clone(&self.core))
@@ -418,6 +426,11 @@ impl Store {
     /// What is kept of endpoints.
     pub fn fleet(&self) -> fleet::Fleet {
         fleet::Fleet::new(Arc::clone(&self.core))
+    }
+
+    /// What nodes below tell.
+    pub fn below(&self) -> below::Below {
+        below::Below::new(Arc::clone(&self.core))
     }
 
     /// The feed of the chain of nodes that this one is in.

@@ -276,6 +276,11 @@ async fn what_came_over_plain_http_is_marked() {
         (&shown["unauthenticated"], &shown["bundles"]["rows"][0]["unauthenticated"]),
         (&json!(true), &json!(true))
     );
+    let asked = json!({ "updates": ["KB5031234"] });
+    let (status, decided) = plane.json(Method::POST, "/api/v1/updates/approve", asked).await;
+    assert_eq!((status.as_u16(), &decided["rows"][0]["unauthenticated"]), (200, &json!(true)), "{decided}");
+    let approvals = plane.get("/api/v1/approvals").await;
+    assert_eq!(approvals["rows"][0]["unauthenticated"], true, "{approvals}");
     assert_eq!(plane.get("/api/v1/filters").await["unauthenticated"], true);
     let available = plane.get("/api/v1/filters/available").await;
     let row = available.as_array().unwrap().iter().find(|row| row["name"] == "Contoso").unwrap();

@@ -20,14 +20,14 @@ fn ago(days: u64) -> u32 {
     u32::try_from(SystemClock.now().ms() / 1000 - days * 86_400).unwrap()
 }
 
-struct Site {
-    plane: Plane,
+pub(super) struct Site {
+    pub(super) plane: Plane,
     compliance: Compliance,
 }
 
 impl Site {
     /// Contoso has Berlin by subnet; the machines 1 and 2 are in Berlin, 3 in Contoso, 4 in no group and has told nothing.
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let mut plane = Plane::new();
         let compliance = Compliance::new(&plane.handles.store);
         plane.handles.reported = Reported::new(compliance.clone(), Arc::new(Policy::default));

@@ -97,6 +97,7 @@ async fn nobody_agrees_to_more_than_he_was_shown() {
     import(&node.store.catalog(), huge(200 << 30), true).await;
     let plan = node.plan().await;
     assert_eq!((plan.all.wanted.bytes, &plan.agreement), (200 << 30, &Agreement::Missing));
+    assert_eq!((plan.updates, plan.unauthenticated), (3, 3), "it came over plain HTTP");
     let agree = async |bytes: u64, terms: &str| {
         let shown = Shown { sum: Sum { files: 1, bytes }, terms: terms.to_owned() };
         node.jobs.confirm_plan("ada", &shown).await.unwrap()

@@ -574,7 +574,7 @@ async fn recorded_requests_are_answered_with_the_recorded_elements() {
             let mut done = parts.next().unwrap().to_owned();
             for part in parts {
                 let (_, rest) = part.split_once(&close).unwrap();
-                done += &format!("{open}{value}{close}{rest}");
+                done.extend([&open, value, &close, rest]);
             }
             done
         };

@@ -703,6 +703,51 @@ async fn what_answers_take_together_is_bounded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn metadata_of_47_megabytes_comes_to_all_that_ask_for_it_at_once() {
+    let options =
+        Options { character: Character::Wsus, seed: 5, updates: 40, huge: 1, eager: true, ..Options::default() };
+    let sim = Sim::start(Options { file_scale: 0.0005, ..options }).unwrap();
+    let node = Node::below(&sim).await;
+    let server = node.listen(|_| ()).await;
+    let mut scans = tokio::task::JoinSet::new();
+    for of in 1..=3 {
+        let address = server.addresses()[0];
+        scans.spawn(async move {
+            let mut agent = Agent::new(address, of).await;
+            agent.handshake().await;
+            agent.scan().await;
+            agent.held.values().map(|held| held.core.len()).max().unwrap()
+        });
+    }
+    let longest = scans.join_all().await;
+    assert!(longest.iter().all(|bytes| *bytes > 40_000_000), "{longest:?}");
+    server.drain(SOON).await;
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_asks_in_a_circle_is_told_to_wait_and_nobody_else_is() {
+    let sim = sim(40);
+    let node = Node::below(&sim).await;
+    let server = node.listen(|config| config.requests = 30).await;
+    let mut agent = Agent::new(server.addresses()[0], 1).await;
+    agent.handshake().await;
+    agent.scan().await;
+    let mut rounds = 0;
+    while rounds < 40 && agent.round().await.is_ok() {
+        rounds += 1;
+    }
+    assert!((1..30).contains(&rounds), "{rounds} more, of 30 in all");
+    assert_eq!(agent.round().await.unwrap_err(), "ServerBusy");
+    assert_eq!(agent.extended(&[1]).await.unwrap_err(), "ServerBusy", "whatever it asks");
+    let mut other = Agent::new(server.addresses()[0], 2).await;
+    other.handshake().await;
+    other.scan().await;
+    server.drain(SOON).await;
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whoever_may_not_ask_is_told_what_to_do() {
     let sim = sim(60);
     let node = Node::below(&sim).await;

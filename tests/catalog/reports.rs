@@ -66,6 +66,9 @@ impl Site {
             listening: vec![],
             draining: std::sync::atomic::AtomicBool::new(false),
         };
+        let mut door = waystation::admin::door::Config::new("/".into());
+        door.cost = (8, 1, 1);
+        let door = waystation::admin::door::Door::new(door, &node.store, clock.clone());
         let handles = Handles {
             jobs: Jobs::offline(jobs::Config::default(), node.store.clone(), clock.clone()),
             store: node.store.clone(),
@@ -80,6 +83,7 @@ impl Site {
             filters: None,
             above: None,
             chain: None,
+            door,
             endpoints: Roster::new(enrolled, vec![]),
         };
         let server = super::serve(Arc::new(face.with_scans(scans)));

@@ -102,7 +102,10 @@ fn the_other_order_of_the_same_records_is_not_applied() {
     authority.say(&[record(3, ALL, b"first"), record(3, ALL, b"second")], START);
     let (ask, mut answer) = answer(&child, &authority.view);
     let swapped = answer.frames.iter_mut().find_map(|frame| match frame {
-        Frame::Tail { entries, .. } => Some(entries.swap(0, 1)),
+        Frame::Tail { entries, .. } => {
+            entries.swap(0, 1);
+            Some(())
+        }
         _ => None,
     });
     assert!(swapped.is_some());
@@ -120,7 +123,9 @@ fn a_record_without_its_content_is_asked_for_and_else_withheld() {
     spoil(Evil::Strip, &mut stripped, &mut Chance(0));
     for frame in &mut stripped.frames {
         if let Frame::Tail { entries, .. } = frame {
-            entries.iter_mut().for_each(|entry| *entry = entry.stripped());
+            for entry in entries {
+                *entry = entry.stripped();
+            }
         }
     }
     let came = child.take(node(0), ask, &stripped, START);

@@ -16,7 +16,9 @@ use crate::world::{Authority, START, node, record};
 
 fn written(frames: &[Frame]) -> Bytes {
     let mut writer = Writer::new(FEED);
-    frames.iter().for_each(|frame| frame.write(&mut writer).unwrap());
+    for frame in frames {
+        frame.write(&mut writer).unwrap();
+    }
     writer.take()
 }
 

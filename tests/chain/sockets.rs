@@ -27,17 +27,17 @@ use crate::nodes::{held, runner};
 use crate::small_store;
 
 /// Longer than anything takes here on a busy machine.
-const SOON: Duration = Duration::from_mins(1);
+pub(crate) const SOON: Duration = Duration::from_mins(1);
 
 /// A node with its listener for nodes below.
-struct Node {
-    chain: Chain,
-    store: Store,
+pub(crate) struct Node {
+    pub(crate) chain: Chain,
+    pub(crate) store: Store,
     address: SocketAddr,
     dir: TempDir,
     server: Server,
     running: JoinHandle<()>,
-    stop: CancellationToken,
+    pub(crate) stop: CancellationToken,
 }
 
 fn config(data: &Path, address: SocketAddr) -> Config {
@@ -47,18 +47,19 @@ fn config(data: &Path, address: SocketAddr) -> Config {
         version: "test".into(),
         catalog: true,
         replica: true,
+        report_every: Duration::from_millis(200),
     }
 }
 
 impl Node {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = small_store::open(&dir.path().join("data"));
         let bound = Bound::tcp(([127, 0, 0, 1], 0).into()).unwrap();
         Self::with(dir, store, bound).await
     }
 
-    async fn with(dir: TempDir, store: Store, bound: Bound) -> Self {
+    pub(crate) async fn with(dir: TempDir, store: Store, bound: Bound) -> Self {
         let address = bound.address();
         let config = config(&dir.path().join("data"), address);
         let chain = Chain::open(config, store.clone(), Arc::new(RealDisk), Arc::new(SystemClock)).await.unwrap();
@@ -86,7 +87,7 @@ impl Node {
         Self::with(dir, store, Bound::tcp(([127, 0, 0, 1], 0).into()).unwrap()).await
     }
 
-    async fn is(&self, role: Role) {
+    pub(crate) async fn is(&self, role: Role) {
         let mut roles = self.chain.roles();
         timeout(SOON, roles.wait_for(|now| *now == role)).await.unwrap().unwrap();
     }
@@ -102,7 +103,7 @@ impl Node {
         timeout(SOON, same).await.expect("what is above arrives");
     }
 
-    async fn join(&self, parent: &Self, name: &str) {
+    pub(crate) async fn join(&self, parent: &Self, name: &str) {
         let invited = parent.chain.invite(name, SOON, None, true).await.unwrap();
         self.chain.join(&invited.token).await.unwrap();
         self.is(Role::Child).await;

@@ -42,7 +42,7 @@ impl View {
     }
 
     /// For everybody else the hash alone.
-    fn shown(&self, entry: &Entry, entitled: &BTreeSet<Audience>) -> Entry {
+    fn shown(entry: &Entry, entitled: &BTreeSet<Audience>) -> Entry {
         if entitled.contains(&entry.audience()) { entry.clone() } else { entry.stripped() }
     }
 
@@ -80,7 +80,7 @@ impl View {
                     let from = after.map_or(Bound::Unbounded, Bound::Excluded);
                     let mut rest = self.live.range((from, Bound::Unbounded)).map(|(_, entry)| entry);
                     let page = rest.by_ref().take(PORTION);
-                    let shown = |entry: &Entry| if *bare { entry.stripped() } else { self.shown(entry, entitled) };
+                    let shown = |entry: &Entry| if *bare { entry.stripped() } else { Self::shown(entry, entitled) };
                     frames.push(Frame::Page(page.map(shown).collect()));
                     if rest.next().is_some() { End::More } else { End::Last }
                 }
@@ -113,7 +113,7 @@ impl View {
             .filter_map(|sequence| self.log.get(&sequence).map(|(entry, _)| (sequence, entry)))
             .map(
                 |(sequence, entry)| {
-                    if replaced(sequence, entry) { entry.stripped() } else { self.shown(entry, entitled) }
+                    if replaced(sequence, entry) { entry.stripped() } else { Self::shown(entry, entitled) }
                 },
             )
             .collect();

@@ -108,13 +108,15 @@ impl Walk {
     /// A byte is another one, or the end does not come; and it comes in small portions.
     fn damaged(&mut self, link: usize, from: waystation::model::chain::ids::NodeId, ask: Ask, answer: &Answer) {
         let mut writer = Writer::new(FEED);
-        answer.frames.iter().for_each(|frame| frame.write(&mut writer).unwrap());
+        for frame in &answer.frames {
+            frame.write(&mut writer).unwrap();
+        }
         let mut bytes = writer.take().to_vec();
         let at = self.chance.below(bytes.len());
         if self.chance.below(2) == 0 {
-            bytes.truncate(at)
+            bytes.truncate(at);
         } else {
-            bytes[at] ^= 1 << self.chance.below(8)
+            bytes[at] ^= 1 << self.chance.below(8);
         }
         let portion = self.chance.below(40) + 1;
         self.nodes[link].take_bytes(from, ask, &bytes, self.now, portion);

@@ -373,7 +373,7 @@ impl Node {
             assert_eq!(entry.audience(), *audience);
             match entry.shown() {
                 Shown::Record(record) => {
-                    assert_eq!((record.kind(), &record.key()[..], &record.body()[..]), (*kind, &key[..], &body[..]))
+                    assert_eq!((record.kind(), &record.key()[..], &record.body()[..]), (*kind, &key[..], &body[..]));
                 }
                 Shown::Bare => assert!(!mine.contains(audience), "what is for the node is not there"),
                 Shown::Gone { .. } => panic!("a tombstone is live"),

@@ -177,6 +177,25 @@ async fn who_is_new_is_let_in_by_network_and_in_numbers() {
     assert!(kinds(&registry, 6).await.is_empty());
 }
 
+#[tokio::test]
+async fn who_says_another_thing_each_time_has_it_written_a_few_times_an_hour() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = Registry::new(open(dir.path()).fleet(), Admission::default());
+    let say = async |version: u32, hour: u64| {
+        let told = Registration { client_version: version.to_string(), ..machine(1, "pc1", "10.2.0.1", hour) };
+        assert_eq!(registry.registered(told).await.unwrap(), Registered::Accepted);
+        let known = registry.fleet().endpoint(endpoint(1)).await.unwrap().unwrap();
+        known.registration.client_version == version.to_string()
+    };
+    let mut kept = 0;
+    for version in 0..100 {
+        kept += u32::from(say(version, 0).await);
+    }
+    // Seen first, and then twelve changes.
+    assert_eq!((kept, kinds(&registry, 1).await.len()), (13, 13));
+    assert!(!say(100, 0).await && say(100, 1).await, "the next hour has its own");
+}
+
 /// Polls a future so often, and lets go of it; says whether it came to its end.
 async fn polled(times: usize, future: impl Future) -> bool {
     let mut future = Box::pin(future);
@@ -197,9 +216,14 @@ async fn who_leaves_while_it_is_written_is_seated_as_it_is_known() {
     let registry = Registry::new(open(dir.path()).fleet(), Admission::default());
     registry.fleet().listen();
     let mut cut_off = 0;
-    for of in 1..=6 {
-        let times = usize::try_from(of).unwrap();
-        let is_done = polled(times, registry.registered(machine(of, &format!("m{of}"), "10.2.0.1", 0))).await;
+    // Six moments to leave at, again where the writer was quicker than this thread.
+    for of in 1..=60 {
+        if of > 6 && cut_off > 0 {
+            break;
+        }
+        let times = usize::try_from(1 + (of - 1) % 6).unwrap();
+        let from = format!("10.2.{of}.1");
+        let is_done = polled(times, registry.registered(machine(of, &format!("m{of}"), &from, 0))).await;
         // What comes after it is written after it.
         assert!(!registry.forget(endpoint(1000)).await.unwrap());
         let known = registry.fleet().endpoint(endpoint(of)).await.unwrap();

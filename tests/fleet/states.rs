@@ -297,7 +297,9 @@ async fn what_is_decided_while_facts_are_learnt_is_followed() {
         let follows = compliance.look_now(|_| ());
         let report = compliance.report(endpoint(of), vec![snapshot(T, [(of, State::NotInstalled)])]);
         let (decided, followed, reported) = tokio::join!(decide, follows, report);
-        (decided.unwrap(), followed.unwrap(), reported.unwrap());
+        decided.unwrap();
+        followed.unwrap();
+        reported.unwrap();
     }
     assert_eq!(compliance.check().await.unwrap(), Vec::<String>::new());
     assert_eq!(summary(&compliance).await.totals.up_to_date, 300, "all that any of them lacks is declined");

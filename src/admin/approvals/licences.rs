@@ -53,7 +53,7 @@ pub async fn list(State(handles): State<Arc<Handles>>) -> Result<Json<view::Lice
         for eula in catalog.whole(short.identity).await?.eulas {
             let licence = licences.entry(eula).or_insert_with(|| row(eula));
             let (id, title) = (short.identity.id.to_string(), short.title.clone());
-            licence.updates.push(view::LicencedUpdate { id, title });
+            licence.updates.push(view::LicencedUpdate { id, title, unauthenticated: short.unauthenticated });
         }
     }
     let mut rows: Vec<view::Licence> = licences.into_values().collect();

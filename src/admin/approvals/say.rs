@@ -14,15 +14,17 @@ use http::StatusCode;
 
 use crate::admin::approvals::waits::{self, Known};
 use crate::admin::approvals::{ACTIONS, NOT_APPROVED, REVIEWS, deadlines};
+use crate::admin::door::Identity;
 use crate::admin::error::Problem;
 use crate::admin::extract::Given;
 use crate::admin::groups::{self, EFFECT, who};
 use crate::admin::updates::ask::moment;
 use crate::admin::updates::find;
 use crate::admin::view::approvals as view;
-use crate::admin::{Caller, Handles};
+use crate::admin::{Caller, Handles, within};
 use crate::base::time::Timestamp;
 use crate::model::deployment::{Action, Review, Said, Target};
+use crate::model::policy::Group;
 use crate::model::update::{Update, UpdateId};
 use crate::model::windows::Role;
 use crate::store::approvals::{Saying, Tree};
@@ -120,6 +122,7 @@ async fn check(handles: &Handles, shorts: Vec<Summary>, said: Said, now: Timesta
 pub async fn set(
     State(handles): State<Arc<Handles>>,
     Caller(by): Caller,
+    identity: Identity,
     Given(asked): Given<view::SetRequest>,
 ) -> Result<Json<view::Said>, Problem> {
     let said = said(&asked)?;
@@ -129,11 +132,13 @@ pub async fn set(
     }
     let approvals = handles.store.approvals();
     let tree = approvals.tree().await?;
-    let targets = targets(&handles, &tree, &asked.groups, &asked.endpoints).await?;
+    let targets = targets(&handles, &tree, &asked.groups, &asked.endpoints).await;
+    let targets = within::hide(&identity.reach, targets)?;
     if targets.is_empty() {
         let next = "name groups (`all` for all endpoints) or endpoints; `waystation groups list` shows the groups";
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "it is not said for whom", next));
     }
+    within::targets(&handles, &identity, &tree, &targets).await?;
     let shorts = updates(&handles, &asked.updates).await?;
     let known = check(&handles, shorts, said, handles.clock.now()).await?;
     let updates: Vec<UpdateId> = known.iter().map(|one| one.short.identity.id).collect();
@@ -167,6 +172,7 @@ async fn told(
     let row = |(one, waits): (&Known, Vec<&str>)| view::SaidOf {
         id: one.short.identity.id.to_string(),
         title: one.short.title.clone(),
+        unauthenticated: one.short.unauthenticated,
         waits: waits.into_iter().map(str::to_owned).collect(),
     };
     let rows = known.iter().zip(waits).map(row).collect();
@@ -240,11 +246,17 @@ async fn servers(handles: &Handles, tree: &Tree, targets: &[Target]) -> Result<S
 pub async fn withdraw(
     State(handles): State<Arc<Handles>>,
     Caller(by): Caller,
+    identity: Identity,
     Given(asked): Given<view::WithdrawRequest>,
 ) -> Result<Json<view::Said>, Problem> {
     let approvals = handles.store.approvals();
     let tree = approvals.tree().await?;
-    let named = targets(&handles, &tree, &asked.groups, &asked.endpoints).await?;
+    let named = targets(&handles, &tree, &asked.groups, &asked.endpoints).await;
+    let named = within::hide(&identity.reach, named)?;
+    within::targets(&handles, &identity, &tree, &named).await?;
+    if asked.everywhere {
+        within::group(&identity, &tree, Group::ALL_ENDPOINTS)?;
+    }
     if named.is_empty() != asked.everywhere {
         let next = "name groups or endpoints, or say `everywhere` for all of whom something was said";
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "it is not said from whom", next));
@@ -312,7 +324,12 @@ pub async fn review(
     if state != Review::Held {
         notes.extend(deadlines::notes(&handles, &tree, ids).await?);
     }
-    let row = |short: Summary| view::SaidOf { id: short.identity.id.to_string(), title: short.title, waits: vec![] };
+    let row = |short: Summary| view::SaidOf {
+        id: short.identity.id.to_string(),
+        title: short.title,
+        unauthenticated: short.unauthenticated,
+        waits: vec![],
+    };
     let rows = shorts.into_iter().map(row).collect();
     Ok(Json(view::Said { changed, rows, effect: EFFECT.to_owned(), notes }))
 }

@@ -9,16 +9,18 @@ use std::sync::Arc;
 use crate::admin::Handles;
 use crate::admin::error::Problem;
 use crate::admin::groups::{each_endpoint, path, who};
+use crate::admin::within;
 use crate::fleet::compliance::policies::{Among, Policies};
+use crate::model::access::Reach;
 use crate::model::compliance::Policy;
 use crate::model::compliance::inherit::{InForce, Own, in_force};
 use crate::model::policy::Group;
 use crate::store::approvals::Tree;
 
 /// See the head of this file.
-pub(super) struct Scope {
+pub(in crate::admin) struct Scope {
     /// What each is held against.
-    pub(super) policies: Arc<Policies>,
+    pub(in crate::admin) policies: Arc<Policies>,
     /// Whom it is about; `None` for all.
     pub(super) among: Option<Among>,
     /// What holds for who is asked about, but for what groups below say.
@@ -29,14 +31,15 @@ pub(super) struct Scope {
 }
 
 impl Scope {
-    /// Of a group with all below it, by its name; `None` for all endpoints.
-    pub(super) async fn new(handles: &Handles, group: Option<&str>) -> Result<Self, Problem> {
+    /// Of a group with all below it, by its name, or of all endpoints, as far as they are within reach.
+    pub(in crate::admin) async fn new(handles: &Handles, reach: &Reach, group: Option<&str>) -> Result<Self, Problem> {
         let (all, approvals) = (handles.reported.policy(), handles.store.approvals());
         let tree = approvals.tree().await?;
         let own: BTreeMap<Group, Own> =
             approvals.policies().await?.into_iter().map(|(group, said)| (group, said.own)).collect();
-        let group = group.map(|name| who::group(&tree, name)).transpose()?.unwrap_or(Group::ALL_ENDPOINTS);
-        let below = (group != Group::ALL_ENDPOINTS).then(|| tree.groups.below(group).into_iter().collect());
+        let group = within::hide(reach, group.map(|name| who::group(&tree, name)).transpose())?;
+        let group = group.unwrap_or(Group::ALL_ENDPOINTS);
+        let below = within::groups(reach, &tree, group);
         let (policies, among) = walked(handles, &tree, all, &own, below.as_ref()).await?;
         let in_force = in_force(all, &own, &tree.groups, group);
         Ok(Self { policies: Arc::new(policies), among, in_force, own: own.len(), tree })
@@ -77,7 +80,14 @@ async fn walked(
     Ok((Policies::new(all, own, &tree.groups, members), below.map(|_| Arc::new(among))))
 }
 
-/// The endpoints of a group and of all below it; `None` for all endpoints.
-pub(in crate::admin) async fn among(handles: &Handles, group: &str) -> Result<Option<Among>, Problem> {
-    Ok(Scope::new(handles, Some(group)).await?.among)
+/// The endpoints of a group and of all below it, or all, as far as they are within reach; `None` for all endpoints.
+pub(in crate::admin) async fn among(
+    handles: &Handles,
+    reach: &Reach,
+    group: Option<&str>,
+) -> Result<Option<Among>, Problem> {
+    if group.is_none() && reach.is_everywhere() {
+        return Ok(None);
+    }
+    Ok(Scope::new(handles, reach, group).await?.among)
 }

@@ -179,6 +179,7 @@ pub(super) fn stands(one: &Stands, short: Option<&Summary>, found: Option<&Evide
     view::Stands {
         update: one.update.to_string(),
         title: short.map(|short| short.title.clone()),
+        unauthenticated: short.is_some_and(|short| short.unauthenticated),
         kbs: short.map(|short| short.kbs.clone()).unwrap_or_default(),
         severity: severity(short.map_or(Severity::Unspecified, |short| short.severity)).to_owned(),
         state: one.state.word().to_owned(),
@@ -200,6 +201,7 @@ pub(super) fn change(id: UpdateId, one: &Change, short: Option<&Summary>) -> vie
         at: Time(one.at),
         update: id.to_string(),
         title: short.map(|short| short.title.clone()),
+        unauthenticated: short.is_some_and(|short| short.unauthenticated),
         from: one.from.word().to_owned(),
         to: one.to.word().to_owned(),
         error: (one.code != 0).then(|| code(one.code)),
@@ -224,6 +226,7 @@ pub(super) fn update(
     view::Update {
         id: line.update.to_string(),
         title: short.map(|short| short.title.clone()),
+        unauthenticated: short.is_some_and(|short| short.unauthenticated),
         kbs: short.map(|short| short.kbs.clone()).unwrap_or_default(),
         severity: severity(line.severity).to_owned(),
         classification: named(CategoryKind::Classification).into_iter().next(),

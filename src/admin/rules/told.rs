@@ -168,6 +168,7 @@ fn at(looked: &Looked, of: &Of, row: &Row) -> view::At {
         rule: rule.name.clone(),
         update: row.short.identity.id.to_string(),
         title: row.short.title.clone(),
+        unauthenticated: row.short.unauthenticated,
         kbs: row.short.kbs.clone(),
         step: word(&row.step).to_owned(),
         group,

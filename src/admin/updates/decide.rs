@@ -117,6 +117,7 @@ async fn decide(
             less,
             waits: waits.into_iter().map(str::to_owned).collect(),
             files: verdict.map(files),
+            unauthenticated: short.unauthenticated,
             title: short.title,
         });
     }

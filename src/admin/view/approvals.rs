@@ -20,6 +20,9 @@ pub struct Approval {
     pub update: String,
     /// Its title; absent where it is not held.
     pub title: Option<String>,
+    /// It came over plain HTTP: nothing proves who said it.
+    #[serde(default)]
+    pub unauthenticated: bool,
     /// Knowledge base articles, digits only.
     pub kbs: Vec<String>,
     /// `all`, `group` or `endpoint`.
@@ -120,6 +123,9 @@ pub struct SaidOf {
     pub id: String,
     /// Its title.
     pub title: String,
+    /// It came over plain HTTP: nothing proves who said it.
+    #[serde(default)]
+    pub unauthenticated: bool,
     /// `declined`, `expired`, `superseded`, `licence` or `review`: why it does not take effect yet, or nowhere.
     pub waits: Vec<String>,
 }
@@ -153,6 +159,9 @@ pub struct LicencedUpdate {
     pub id: String,
     /// Its title.
     pub title: String,
+    /// It came over plain HTTP: nothing proves who said it.
+    #[serde(default)]
+    pub unauthenticated: bool,
 }
 
 /// `POST /api/v1/licences/accept`.

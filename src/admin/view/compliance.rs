@@ -213,6 +213,9 @@ pub struct Stands {
     pub update: String,
     /// Its title; absent where the catalog does not have it any more.
     pub title: Option<String>,
+    /// It came over plain HTTP: nothing proves who said it.
+    #[serde(default)]
+    pub unauthenticated: bool,
     /// Knowledge base articles.
     pub kbs: Vec<String>,
     /// How bad what it mends is.
@@ -255,6 +258,9 @@ pub struct Change {
     pub update: String,
     /// Its title; absent where the catalog does not have it any more.
     pub title: Option<String>,
+    /// It came over plain HTTP: nothing proves who said it.
+    #[serde(default)]
+    pub unauthenticated: bool,
     /// What was before.
     pub from: String,
     /// What is since.
@@ -281,6 +287,9 @@ pub struct Update {
     pub id: String,
     /// Its title; absent where the catalog does not have it any more.
     pub title: Option<String>,
+    /// It came over plain HTTP: nothing proves who said it.
+    #[serde(default)]
+    pub unauthenticated: bool,
     /// Knowledge base articles.
     pub kbs: Vec<String>,
     /// How bad what it mends is.

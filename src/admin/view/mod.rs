@@ -3,6 +3,7 @@
 //!
 //! Times are RFC 3339 in UTC, sizes are bytes, digests are lower-case hex.
 
+pub mod accounts;
 pub mod approvals;
 pub mod bandwidth;
 pub mod compliance;
@@ -16,6 +17,7 @@ pub mod policy;
 mod requests;
 pub mod rules;
 mod status;
+pub mod subtree;
 mod sync;
 mod tls;
 pub mod updates;

@@ -25,9 +25,9 @@ pub struct Nodes {
     pub alarms: Vec<Alarm>,
     /// What it waits for, or what went wrong last.
     pub trouble: Option<String>,
-    /// While a join waits: what is to be compared.
+    /// What is to be compared, by whoever lets this node in, or seals a secret to it; of a node that joined.
     pub fingerprint: Option<String>,
-    /// The nodes below, by name.
+    /// The nodes below, by path and name.
     pub rows: Vec<Node>,
 }
 
@@ -51,14 +51,43 @@ pub struct Node {
     pub node: String,
     /// What it is called here.
     pub name: String,
-    /// `waiting`, `member`, `revoked` or `superseded`.
+    /// `waiting`, `member`, `revoked` or `superseded`; `below` of one that reports to another node.
     pub standing: String,
     /// What two people compare.
     pub fingerprint: String,
-    /// Its version when it joined.
+    /// Its version, as it said last.
     pub version: String,
     /// When it came.
     pub since: Time,
+    /// `online`, `offline`, `uninstalled`, `invalid` or `outside`.
+    #[serde(default)]
+    pub status: String,
+    /// Names of nodes from the one that reports here down to this one.
+    #[serde(default)]
+    pub path: Vec<String>,
+    /// When it was last heard of; absent before it told anything.
+    #[serde(default)]
+    pub heard: Option<Time>,
+    /// What its endpoints come to.
+    #[serde(default)]
+    pub endpoints: Tally,
+}
+
+/// What the endpoints of a node come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Endpoints.
+    pub endpoints: u32,
+    /// Of these, those that keep to the policies of their node.
+    pub compliant: u32,
+    /// Those that never told what a scan found.
+    pub unscanned: u32,
+    /// Those that miss an update that counts.
+    pub missing: u32,
+    /// Those on which an installation failed.
+    pub failed: u32,
+    /// Those that wait for a restart.
+    pub restart: u32,
 }
 
 /// `POST /api/v1/nodes/invite`.

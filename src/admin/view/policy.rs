@@ -50,6 +50,9 @@ pub struct Plan {
     pub updates: u64,
     /// Of these, those of which the catalog misses a part, so that not all files are known.
     pub incomplete: u64,
+    /// Of the updates, those that came over plain HTTP: nothing proves who said them.
+    #[serde(default)]
+    pub unauthenticated: u64,
     /// Files that are left out since they are encrypted: what lies at their addresses is not what their digests are of.
     #[serde(default)]
     pub encrypted: u64,
@@ -219,6 +222,9 @@ pub struct ContentState {
     /// Files that came whole and did not match what is published: none that begins by itself fetches them again.
     #[serde(default)]
     pub mismatched: u64,
+    /// Of the updates of which files are wanted, those that came over plain HTTP: nothing proves who said them.
+    #[serde(default)]
+    pub unauthenticated: u64,
     /// The first of them.
     #[serde(default)]
     pub mismatched_files: Vec<Mismatched>,
@@ -263,6 +269,9 @@ pub struct DetectedUpdate {
     pub id: String,
     /// Its title.
     pub title: String,
+    /// It came over plain HTTP: nothing proves who said it.
+    #[serde(default)]
+    pub unauthenticated: bool,
     /// How bad what it mends is.
     pub severity: String,
     /// Established endpoints that miss it.
@@ -353,6 +362,9 @@ pub struct DecidedUpdate {
     pub id: String,
     /// Its title.
     pub title: String,
+    /// It came over plain HTTP: nothing proves who said it.
+    #[serde(default)]
+    pub unauthenticated: bool,
     /// What holds for it now: `approved`, `declined`, `declined automatically`; absent where nothing was decided.
     pub decision: Option<String>,
     /// It was approved with all its files before, and is not any more.

@@ -102,6 +102,9 @@ pub struct At {
     pub update: String,
     /// Its title.
     pub title: String,
+    /// It came over plain HTTP: nothing proves who said it.
+    #[serde(default)]
+    pub unauthenticated: bool,
     /// Knowledge base articles, digits only.
     pub kbs: Vec<String>,
     /// `due` (a ring gets it at the next run), `waits` (for its day), `not-offered` (the ring that has it is not offered it yet), `held`

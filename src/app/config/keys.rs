@@ -167,8 +167,9 @@ table! {
         /// Addresses for HTTPS. A WSUS client derives the content port as this port minus one: it wants 8530 in `http`
         /// beside 8531 here. Delivery Optimization asks on 443 only.
         https: Addresses = list(&["0.0.0.0:6201"]), Restart;
-        /// The address of the control listener (metrics, health, API). It answers reads only; "" turns it off, and the
-        /// control socket in the data directory stays.
+        /// The address of the control listener (console, API, metrics, health). Off the loopback it speaks TLS with the node's
+        /// certificate. Whoever asks signs in or has a token; until there is an account, this machine may read. "" turns it off,
+        /// and the control socket in the data directory stays.
         control: Address = text("127.0.0.1:6202"), Restart;
         /// Addresses for other nodes, those below this one. They are opened by the first invitation (`waystation nodes invite`),
         /// never before.
@@ -184,6 +185,16 @@ table! {
         /// The base of file URLs handed to endpoints that scan; it may name another node. "" takes the host that was asked, and
         /// the HTTP port one below the HTTPS port asked where that is listened on, else the first HTTP port.
         content_url: UrlText = text(""), Restart;
+    }
+    /// The console and the API: who is let in over `listen.control`.
+    admin: Admin {
+        /// Names by which the control listener is called, beside those of `advertise.names`, its addresses and localhost: those of a
+        /// proxy before it. Any other Host is refused, so that no web page can have a browser ask here under a name of its own.
+        hosts: HostNames = list(&[]), Restart;
+        /// A session in which nothing was asked for so long ends.
+        session_idle: Time<{ 60 * SECOND }, { DAY }> = text("30 min"), Restart;
+        /// A session ends after so long, whatever happens in it.
+        session_max: Time<{ 600 * SECOND }, { 30 * DAY }> = text("12 h"), Restart;
     }
     /// The node's certificate. Without files the node makes one, signed by its own site CA. Files are watched and
     /// reloaded without dropping a connection.

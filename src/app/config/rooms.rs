@@ -25,7 +25,7 @@ use crate::net::tls::files::Pair;
 use crate::net::tls::names::SiteName;
 use crate::pace::Class;
 use crate::store::catalog;
-use crate::{fill, jobs, net, pace, serve, store, upstream};
+use crate::{admin, fill, jobs, net, pace, serve, store, upstream};
 
 /// Hops that a request may have made when it comes here: a chain of nodes has four or five, a loop has more.
 const HOPS_MAX: u32 = 8;
@@ -474,6 +474,15 @@ pub(crate) fn control() -> net::Config {
         connections_per_client_max: CONTROL_CONNECTIONS_MAX,
         ..net::Config::default()
     }
+}
+
+/// For who may come in on the control plane.
+pub(crate) fn door(typed: &Typed) -> admin::door::Config {
+    let mut config = admin::door::Config::new(typed.store.path.0.clone());
+    config.hosts = typed.admin.hosts.0.iter().chain(&typed.advertise.names.0).cloned().collect();
+    config.idle = typed.admin.session_idle.0;
+    config.longest = typed.admin.session_max.0;
+    config
 }
 
 /// For TLS.

@@ -52,7 +52,7 @@ const CONTROL: &str = "
 # The control plane
 
 `control.sock` in the data directory answers all of these to root and the node's own user; the listener of `listen.control`
-answers those that only read, without a job's start. Answers are JSON; an error is a problem document (RFC 9457) that says
+those for which somebody's role and scopes suffice, with a session or a token ([the console](CONSOLE.md)). Answers are JSON; an error is a problem document (RFC 9457) that says
 what is wrong and what to do. A job's start is answered with 202 and its number. The verbs of the command line are made of
 these, for example:
 

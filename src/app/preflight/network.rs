@@ -101,8 +101,8 @@ pub(super) fn ports(typed: &Typed, settings: &Settings, machine: &Machine, found
         found.warn(
             "control",
             "listen.control",
-            format!("{control} is reachable from other machines: it answers reads to everybody"),
-            "listen on 127.0.0.1, or let only the monitoring in by a firewall",
+            format!("{control} is reachable from other machines: over TLS, for who signs in or has a token"),
+            "let in by a firewall only those networks that administrators and the monitoring are in",
         );
     }
 }

@@ -5,7 +5,7 @@ use crate::cli::compliance::{day, whole as moment};
 use crate::cli::csv;
 use crate::cli::print::{Grid, add};
 use crate::cli::size;
-use crate::cli::updates::{SHORT, said};
+use crate::cli::updates::{SHORT, doubt, marked, said};
 
 /// What the words of evidence mean.
 const LEGEND: &str = "\
@@ -57,7 +57,7 @@ pub(super) fn one(whole: &Whole) -> String {
             row.eula.clone(),
             row.error.clone().unwrap_or_else(|| "-".to_owned()),
             evidence(row),
-            row.title.clone().unwrap_or_else(|| row.update.clone()),
+            marked(row.title.clone().unwrap_or_else(|| row.update.clone()), row.unauthenticated),
         ]);
     }
     if !grid.is_empty() {
@@ -74,12 +74,16 @@ pub(super) fn one(whole: &Whole) -> String {
             row.from.clone(),
             row.to.clone(),
             row.error.clone().unwrap_or_else(|| "-".to_owned()),
-            row.title.clone().unwrap_or_else(|| row.update.clone()),
+            marked(row.title.clone().unwrap_or_else(|| row.update.clone()), row.unauthenticated),
         ]);
     }
     if !grid.is_empty() {
         add(&mut text, format_args!("\n{}", grid.text()));
     }
+    doubt(
+        &mut text,
+        whole.states.iter().any(|row| row.unauthenticated) || whole.history.iter().any(|row| row.unauthenticated),
+    );
     text
 }
 
@@ -116,6 +120,7 @@ pub(super) fn states_csv(whole: &Whole) -> String {
         "sent_bytes",
         "sent_first",
         "sent_last",
+        "unauthenticated",
     ];
     csv::row(&mut text, heads);
     for row in &whole.states {
@@ -136,6 +141,7 @@ pub(super) fn states_csv(whole: &Whole) -> String {
             row.sent_bytes.to_string(),
             moment(row.sent_first),
             moment(row.sent_last),
+            row.unauthenticated.to_string(),
         ];
         csv::row(&mut text, cells);
     }
@@ -153,7 +159,7 @@ mod tests {
             serde_json::json!({
                 "update": update, "title": "T", "kbs": ["1"], "severity": "critical", "state": state,
                 "changed": "2026-11-21T10:00:00Z", "missing_since": null, "error": null, "eula": "none",
-                "evidence": evidence, "sent_files": u64::from(bytes > 0), "sent_bytes": bytes, "sent_first": at, "sent_last": at,
+                "evidence": evidence, "unauthenticated": true, "sent_files": u64::from(bytes > 0), "sent_bytes": bytes, "sent_first": at, "sent_last": at,
             })
         };
         let whole: Whole = serde_json::from_value(serde_json::json!({
@@ -172,13 +178,13 @@ mod tests {
         {
             assert!(told.contains(part), "{told}");
         }
-        assert!(told.contains(LEGEND));
+        assert!(told.contains(LEGEND) && told.contains("T *\n") && told.contains("\n* unauthenticated"), "{told}");
         let lines: Vec<String> = states_csv(&whole).lines().map(str::to_owned).collect();
         let (first, last) = (&lines[1], &lines[4]);
         assert!(
             first.starts_with("i,\"'=1\",a,1,T,critical,installed,") && first.contains(",corroborated,1,3145728,"),
             "{first}"
         );
-        assert!(last.ends_with(",none,,0,0,,"), "{last}");
+        assert!(last.ends_with(",none,,0,0,,,true"), "{last}");
     }
 }

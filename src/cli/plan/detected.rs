@@ -5,6 +5,7 @@ use crate::cli::fail::Fail;
 use crate::cli::node::Node;
 use crate::cli::print::{Grid, Out, add as write, printable};
 use crate::cli::size;
+use crate::cli::updates::{doubt, marked};
 
 /// Updates that are shown to people; the JSON has all.
 const SHOWN_MAX: usize = 20;
@@ -44,10 +45,11 @@ fn grid(updates: &[DetectedUpdate]) -> String {
             size::count(update.endpoints),
             size::bytes(update.bytes),
             printable(&format!("{}{by}", update.state)),
-            printable(&update.title),
+            marked(printable(&update.title), update.unauthenticated),
         ]);
     }
     let mut text = grid.text();
+    doubt(&mut text, updates.iter().take(SHOWN_MAX).any(|update| update.unauthenticated));
     if updates.len() > SHOWN_MAX {
         write(&mut text, format_args!("and {} more, of which --json tells\n", updates.len() - SHOWN_MAX));
     }

@@ -64,7 +64,20 @@ pub(super) fn rules_table(rows: &[Rule]) -> String {
 
 pub(super) fn updates_table(rows: &[At]) -> String {
     let mut text = String::new();
-    let head = ["rule", "update", "kb", "title", "step", "group", "rings", "installed", "failed", "waits", "why"];
+    let head = [
+        "rule",
+        "update",
+        "kb",
+        "title",
+        "step",
+        "group",
+        "rings",
+        "installed",
+        "failed",
+        "waits",
+        "why",
+        "unauthenticated",
+    ];
     csv::row(&mut text, head);
     for row in rows {
         csv::row(
@@ -81,6 +94,7 @@ pub(super) fn updates_table(rows: &[At]) -> String {
                 row.failed.to_string(),
                 row.waits.join(" "),
                 row.why.clone(),
+                row.unauthenticated.to_string(),
             ],
         );
     }

@@ -44,6 +44,23 @@ Examples:
   waystation compliance missing --group Contoso --severity important --csv
   waystation compliance missing --product 'Windows 11' --eula required --json")]
     Missing(Patches),
+    /// Show what the endpoints of the nodes below come to, or list those of one node
+    #[command(after_help = "\
+Examples:
+  waystation compliance nodes
+  waystation compliance nodes Berlin --limit 500
+  waystation compliance nodes --json | jq '.rows[] | {name, endpoints}'")]
+    Nodes {
+        /// Name or id of a node: its endpoints
+        #[arg(value_name = "NODE")]
+        name: Option<String>,
+        /// The endpoint behind which the page begins
+        #[arg(long, value_name = "ID", requires = "name")]
+        after: Option<String>,
+        /// Endpoints of a page
+        #[arg(long, value_name = "NUMBER", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+    },
     /// Show one endpoint: its verdict with the reasons, all its updates, what became of them
     #[command(after_help = "\
 Examples:

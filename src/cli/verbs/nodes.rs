@@ -56,6 +56,95 @@ Examples:
         #[arg(value_name = "NODE")]
         name: String,
     },
+    /// Show one node: how it does, its settings, what is wished of it, its endpoints in numbers
+    #[command(after_help = "\
+Examples:
+  waystation nodes show Berlin
+  waystation nodes show Berlin --json | jq .heartbeat.alarms")]
+    Show {
+        /// Name or id
+        #[arg(value_name = "NODE")]
+        name: String,
+    },
+    /// Forget a node with all that it told; refused while something names it
+    #[command(after_help = "\
+Examples:
+  waystation nodes remove Berlin
+
+A node that goes on reporting is turned away. Its invitation is of no use any
+more.")]
+    Remove {
+        /// Name or id
+        #[arg(value_name = "NODE")]
+        name: String,
+    },
+    /// Show a node's settings, or wish other ones of it
+    #[command(after_help = "\
+Examples:
+  waystation nodes config Berlin
+  waystation nodes config Berlin 'sync.schedule=daily 03:00' 'bandwidth.upstream=20 Mbit/s'
+  waystation nodes config Berlin proxy.password=hunter2
+  waystation nodes config Berlin --unset sync.schedule
+
+At the top of the chain alone. What a file or the environment fixes on the node
+stays, and is shown as locked; the node says what came of each wish. A secret
+is sealed to the node; where the node reports to another one its fingerprint,
+as `waystation nodes list` shows it on the node itself, is needed once.")]
+    Config {
+        /// Name or id
+        #[arg(value_name = "NODE")]
+        name: String,
+        /// section.key=value
+        #[arg(value_name = "KEY=VALUE")]
+        settings: Vec<String>,
+        /// Take a wish back: what stands beneath holds again
+        #[arg(long, value_name = "KEY")]
+        unset: Vec<String>,
+        /// The node's fingerprint, as it stands there
+        #[arg(long, value_name = "HEX")]
+        fingerprint: Option<String>,
+    },
+    /// Have a node synchronise now, or stop
+    #[command(after_help = "\
+Examples:
+  waystation nodes sync Berlin start
+  waystation nodes sync Berlin stop")]
+    Sync {
+        /// Name or id
+        #[arg(value_name = "NODE")]
+        name: String,
+        /// start or stop
+        #[arg(value_name = "WHAT", value_parser = ["start", "stop"])]
+        what: String,
+    },
+    /// Have a node bring the files of wanted updates now, or verify what it holds
+    #[command(after_help = "\
+Examples:
+  waystation nodes content Berlin prefetch
+  waystation nodes content Berlin verify")]
+    Content {
+        /// Name or id
+        #[arg(value_name = "NODE")]
+        name: String,
+        /// prefetch or verify
+        #[arg(value_name = "WHAT", value_parser = ["prefetch", "verify"])]
+        what: String,
+    },
+    /// Have a node join another parent of the chain
+    #[command(after_help = "\
+Examples:
+  ssh region waystation nodes invite Berlin --approve > berlin.token
+  waystation nodes reparent Berlin --token-file berlin.token
+
+The token is sealed to the node.")]
+    Reparent {
+        /// Name or id
+        #[arg(value_name = "NODE")]
+        name: String,
+        /// The file with the other parent's token; - is standard input
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        token_file: PathBuf,
+    },
     /// The root key of the chain, which belongs offline
     #[command(
         subcommand,

@@ -274,6 +274,7 @@ async fn weighed(shared: &Shared, missed: &[Missed]) -> Result<Vec<Candidate>, E
             found.push(Candidate {
                 update: one.update,
                 title: update.title,
+                unauthenticated: update.unauthenticated,
                 severity: one.severity,
                 endpoints: one.endpoints,
                 files,
@@ -307,6 +308,7 @@ mod tests {
         let candidate = |update| Candidate {
             update,
             title: String::new(),
+            unauthenticated: false,
             severity: Severity::Low,
             endpoints: 1,
             files: 1,

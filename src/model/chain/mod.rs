@@ -7,6 +7,7 @@
 //!
 //! `docs/CHAINING.md` has the meaning of each byte.
 
+pub mod below;
 pub mod hash;
 pub mod ids;
 pub mod live;

@@ -269,7 +269,7 @@ pub enum Error {
     },
     /// An age at which nothing is left.
     #[error(
-        "the rule {name:?} takes updates of the last {newest} days, and its first ring waits {after}: nothing would be left;          let it wait less, or take older ones"
+        "the rule {name:?} takes updates of the last {newest} days, and its first ring waits {after}: nothing would be left; let it wait less, or take older ones"
     )]
     Age {
         /// Which rule.

@@ -17,6 +17,10 @@ const CHANGED: Timestamp = Timestamp::from_ms(1_795_305_600_000);
 /// How long a cookie may be used, whatever is done with it: as on a WSUS server.
 const COOKIE_LIFE: Duration = Duration::from_hours(1);
 
+/// Requests that one endpoint has in an hour. An agent gives a scan up after 200 rounds; here the first one of a machine takes some twenty, a
+/// later one four, and what is new to it comes by fifties, so that who asks more often goes in a circle.
+const REQUESTS_MAX: u32 = 5_000;
+
 /// The settings of the scan face.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -36,6 +40,8 @@ pub struct Config {
     pub cookie_life: Duration,
     /// Bytes that all answers may take that are being made or sent.
     pub answers: usize,
+    /// How often one endpoint may ask with its cookie in an hour.
+    pub requests: u32,
     /// Networks whose addresses stand for many agents, or that are trusted: a client there has no share of its own.
     pub exempt: Vec<IpNet>,
 }
@@ -51,6 +57,7 @@ impl Default for Config {
             changed: CHANGED,
             cookie_life: COOKIE_LIFE,
             answers: ANSWERS_MAX,
+            requests: REQUESTS_MAX,
             exempt: net::Config::default().exempt,
         }
     }

@@ -21,6 +21,8 @@ pub struct Counters {
     sent: Counter,
     /// Requests turned away before they were read: over plain HTTP, too long, too slow, a wrong method.
     turned_away: Counter,
+    /// Requests refused to endpoints that ask again and again.
+    looped: Counter,
     /// Revisions sent with their metadata.
     revisions: Counter,
     /// Events that endpoints told, each once.
@@ -58,6 +60,7 @@ impl Default for Counters {
             events: Counter::default(),
             repeated: Counter::default(),
             unread: Counter::default(),
+            looped: Counter::default(),
             registrations: Family::default(),
             duration: Histogram::new(SECONDS),
             in_flight: Gauge::default(),
@@ -76,6 +79,7 @@ impl Counters {
         );
         registry.register_with_unit("sent", "Bytes of answers to agents", Unit::Bytes, self.sent.clone());
         registry.register("turned_away", "Requests of agents refused unread", self.turned_away.clone());
+        registry.register("looped", "Requests refused to endpoints that ask again and again", self.looped.clone());
         registry.register("revisions", "Revisions sent to agents with their metadata", self.revisions.clone());
         registry.register("events", "Events that agents reported, each once", self.events.clone());
         registry.register("events_repeated", "Events that agents reported again", self.repeated.clone());
@@ -110,6 +114,11 @@ impl Counters {
     /// A request was refused unread.
     pub(super) fn turned_away(&self) {
         self.turned_away.inc();
+    }
+
+    /// An endpoint asked too often.
+    pub(super) fn looped(&self) {
+        self.looped.inc();
     }
 
     /// So many revisions were sent.

@@ -194,6 +194,10 @@ impl Scans {
         if ticket.config < self.config.changed {
             return refused(FaultCode::ConfigChanged, "the cookie is older than the configuration");
         }
+        if !self.requests_of.may(Endpoint(ticket.client()), self.clock.now()) {
+            self.counters.looped();
+            return refused(FaultCode::ServerBusy, "this endpoint asks again and again: it may in an hour");
+        }
         ticket.machine = self.members.machine(&ticket);
         asked.seat = self.seat(&ticket);
         if need == Need::Registered && asked.seat.is_none() {

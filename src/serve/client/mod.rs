@@ -46,6 +46,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::base::time::Clock;
 use crate::fleet::compliance::Compliance;
+use crate::fleet::often::Often;
 use crate::fleet::registry::Registry;
 use crate::fleet::scan::Newcomer;
 use crate::serve::client::error::Error;
@@ -82,6 +83,8 @@ pub struct Scans {
     catalogs: Arc<Catalogs>,
     texts: Arc<Texts>,
     lately: Lately,
+    /// Requests of each endpoint.
+    requests_of: Often,
     compliance: Compliance,
     /// Requests between their head and their answer.
     places: Arc<Pool>,
@@ -89,6 +92,8 @@ pub struct Scans {
     bodies: Arc<Pool>,
     /// What answers take.
     answers: Arc<Pool>,
+    /// The turn of large answers.
+    large: Arc<Semaphore>,
     /// Those that are at work on a thread that may block.
     turns: Semaphore,
 }
@@ -115,10 +120,12 @@ impl Scans {
             counters: Counters::default(),
             members: Members::default(),
             lately: Lately::default(),
+            requests_of: Often::new(config.requests),
             compliance: Compliance::new(store),
             places: Pool::new(WAITING_MAX, &config.exempt),
             bodies: Pool::new(intake::BODIES_KIB, &config.exempt),
             answers: Pool::new(room::units(config.answers), &config.exempt),
+            large: Arc::new(Semaphore::new(1)),
             turns: Semaphore::new(cores),
             config,
         })

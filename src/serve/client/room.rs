@@ -5,9 +5,11 @@
 //! chooses which. A client has a share of the room (`share`). One agent that asks for the longest there are, or a crowd after a restart, must not decide how much memory the node has.
 //! Who finds no room is told `ServerBusy`, and asks again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::serve::client::error::Error;
 use crate::serve::client::share::Part;
@@ -27,6 +29,16 @@ const SMALL: usize = 32 << 10;
 /// How long an answer waits for room that holds none yet. Agents wait for minutes.
 const WAIT_MAX: Duration = Duration::from_secs(5);
 
+/// From so many bytes of texts on answers are made one after the other, and each waits for all that it will take before it begins: two
+/// of them that go half the way would refuse each other the rest.
+const LARGE: usize = 4 << 20;
+
+/// What an answer takes of its texts, escaped and written: with the text itself, which goes meanwhile, and what XML grows by.
+const GROWS: usize = 4;
+
+/// How long such an answer waits: for others like it to be made and sent.
+const LARGE_WAIT_MAX: Duration = Duration::from_secs(30);
+
 const KIB: usize = 1024;
 
 /// What one answer holds of the room for all, and of its client's share. What is dropped gives it back.
@@ -34,6 +46,10 @@ pub(super) struct Room {
     part: Part,
     /// Bytes of fragments so far.
     fragments: usize,
+    /// KiB that are held and not used yet.
+    reserved: u32,
+    /// The turn of a large one, until it is made.
+    turn: Option<OwnedSemaphorePermit>,
 }
 
 /// Units of a room for all answers of so many bytes.
@@ -48,17 +64,41 @@ fn kib(bytes: usize) -> u32 {
 impl Room {
     /// None yet.
     pub(super) fn new(part: Part) -> Self {
-        Self { part, fragments: 0 }
+        Self { part, fragments: 0, reserved: 0, turn: None }
     }
 
     /// Takes room for so many bytes more, at once or not at all: who holds some and waits for more would wait for others that do the same.
     pub(super) fn take(&mut self, bytes: usize) -> Result<(), Error> {
-        if self.part.take(kib(bytes)) { Ok(()) } else { Err(Error::Busy) }
+        let (units, reserved) = (kib(bytes), self.reserved);
+        self.reserved = reserved.saturating_sub(units);
+        let more = units.saturating_sub(reserved);
+        if more == 0 || self.part.take(more) { Ok(()) } else { Err(Error::Busy) }
+    }
+
+    /// An answer will have so many bytes of texts: where these are many, waits for its turn (`turns` has one) and for the room that it will
+    /// take. While it is made that room does not stand at its client, behind whose address may be a whole site.
+    pub(super) async fn expect(&mut self, bytes: usize, turns: &Arc<Semaphore>) -> Result<(), Error> {
+        if bytes < LARGE || self.part.units() > 0 {
+            return Ok(());
+        }
+        let turn = tokio::time::timeout(LARGE_WAIT_MAX, Arc::clone(turns).acquire_owned());
+        let Ok(Ok(turn)) = turn.await else { return Err(Error::Busy) };
+        let units = kib(bytes.saturating_mul(GROWS)).min(kib(ANSWERS_MAX));
+        if !self.part.wait_uncounted(units, LARGE_WAIT_MAX).await {
+            return Err(Error::Busy);
+        }
+        (self.reserved, self.turn) = (units, Some(turn));
+        Ok(())
     }
 
     /// Gives so much of it back.
     pub(super) fn give_back(&mut self, bytes: usize) {
-        self.part.give_back(kib(bytes));
+        if self.reserved > 0 {
+            // It is used again by what comes of it.
+            self.reserved = self.reserved.saturating_add(kib(bytes));
+        } else {
+            self.part.give_back(kib(bytes));
+        }
     }
 
     /// So many bytes of fragments come into the answer, of whatever kind; an answer with too many is refused.
@@ -86,6 +126,7 @@ impl Room {
     pub(super) fn kept_by(mut self, bytes: Vec<u8>) -> Bytes {
         // What is sent may lie in a larger allocation.
         self.part.give_back(self.part.units().saturating_sub(kib(bytes.capacity())));
+        self.part.counts_again();
         if bytes.len() < SMALL || self.part.units() == 0 {
             return bytes.into();
         }
@@ -172,9 +213,9 @@ mod tests {
         let all = rooms(1 << 20);
         let mut first = room(&all, 1);
         first.take(900 << 10).unwrap();
-        let sent = first.kept_by(vec![1; 300 << 10]);
+        let sent = first.kept_by(vec![1; 600 << 10]);
         assert!(matches!(room(&all, 1).take(1), Err(Error::Busy)), "its share is gone");
-        room(&all, 2).take(700 << 10).unwrap();
+        room(&all, 2).take(400 << 10).unwrap();
         drop(sent);
         room(&all, 1).take(1).unwrap();
     }

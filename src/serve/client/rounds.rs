@@ -173,6 +173,8 @@ impl Scans {
     ) -> Result<Said, Error> {
         let build = build(asked);
         let numbers: Vec<u32> = answer.new.iter().map(|entry| entry.number).collect();
+        let bytes: u64 = answer.new.iter().map(|entry| u64::from(entry.core)).sum();
+        asked.room.expect(usize::try_from(bytes).unwrap_or(usize::MAX), &self.large).await?;
         let cores = self.texts.cores(&numbers, &mut asked.room).await?;
         let mut offer = Offer::updates(version);
         let mut sent = 0;

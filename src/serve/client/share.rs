@@ -1,4 +1,5 @@
-//! A pool of something that all clients share, of which one client has a share at most: places, or memory in KiB.
+//! A pool of something that all clients share, of which no client has more than what it leaves to all others: places, or memory in KiB.
+//! One alone has half of it, and however many come, something is left for the next.
 //!
 //! A client is an address, or a /64; addresses that stand for many machines are exempt ([`crate::serve::client::Config::exempt`]). What a
 //! client takes first it gets whatever it is, so that there is nothing that only a client with a larger share could ask.
@@ -13,13 +14,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::net::census::one_client;
 
-/// A client has this part of a pool at most: three that do what they like leave a quarter to all others.
-const SHARES: usize = 4;
-
 /// What all share.
 pub(super) struct Pool {
     all: Arc<Semaphore>,
-    share: u32,
     exempt: Vec<IpNet>,
     /// What each client holds or waits for: no more entries than what is held.
     by: Mutex<HashMap<IpAddr, u32>>,
@@ -29,12 +26,7 @@ impl Pool {
     /// Of so many units; clients of these networks have no limit of their own.
     pub(super) fn new(units: usize, exempt: &[IpNet]) -> Arc<Self> {
         let units = units.min(Semaphore::MAX_PERMITS);
-        Arc::new(Self {
-            all: Arc::new(Semaphore::new(units)),
-            share: u32::try_from(units.div_ceil(SHARES)).unwrap_or(u32::MAX),
-            exempt: exempt.to_vec(),
-            by: Mutex::default(),
-        })
+        Arc::new(Self { all: Arc::new(Semaphore::new(units)), exempt: exempt.to_vec(), by: Mutex::default() })
     }
 
     /// What a client holds of it: nothing yet.
@@ -43,6 +35,12 @@ impl Pool {
         let is_exempt = self.exempt.iter().any(|network| network.contains(&address));
         let client = (!is_exempt).then(|| one_client(address));
         Part { pool: Arc::clone(self), client, counted: 0, held: None }
+    }
+
+    /// Units that are free when so many more are taken.
+    fn left_after(&self, units: u32) -> u32 {
+        let units = usize::try_from(units).unwrap_or(usize::MAX);
+        u32::try_from(self.all.available_permits().saturating_sub(units)).unwrap_or(u32::MAX)
     }
 
     /// Units that nobody holds.
@@ -72,7 +70,7 @@ impl Part {
         let mut by = self.pool.by.lock().unwrap_or_else(PoisonError::into_inner);
         let others = by.get(&client).copied().unwrap_or_default().saturating_sub(self.counted);
         let own = self.counted.saturating_add(units);
-        if others > 0 && others.saturating_add(own) > self.pool.share {
+        if others > 0 && others.saturating_add(own) > self.pool.left_after(units) {
             return false;
         }
         self.counted = own;
@@ -127,6 +125,27 @@ impl Part {
         false
     }
 
+    /// The same whatever its client holds, which is not counted either as long as [`Part::counts_again`] is not called: for what only few do
+    /// at a time.
+    pub(super) async fn wait_uncounted(&mut self, units: u32, max: Duration) -> bool {
+        let waiting = Arc::clone(&self.pool.all).acquire_many_owned(units);
+        let Ok(Ok(more)) = tokio::time::timeout(max, waiting).await else { return false };
+        self.add(more);
+        true
+    }
+
+    /// What it holds stands at its client from now on.
+    pub(super) fn counts_again(&mut self) {
+        let Some(client) = self.client else { return };
+        let more = self.units().saturating_sub(self.counted);
+        if more > 0 {
+            self.counted += more;
+            let mut by = self.pool.by.lock().unwrap_or_else(PoisonError::into_inner);
+            let all = by.entry(client).or_default();
+            *all = all.saturating_add(more);
+        }
+    }
+
     /// Gives so many back.
     pub(super) fn give_back(&mut self, units: u32) {
         let Some(held) = &mut self.held else { return };
@@ -160,7 +179,15 @@ mod tests {
         let mut other = pool.of(ip("10.0.0.2"));
         assert!(other.take(5));
         first.give_back(40);
-        assert!(next.take(5) && !next.take(1));
+        assert!(next.take(27) && !next.take(1), "as much as is left");
+        next.give_back(22);
+        let mut greedy: Vec<Part> = (3..6).map(|of| pool.of(ip(&format!("10.0.0.{of}")))).collect();
+        for one in &mut greedy {
+            assert!(one.take(1));
+            while one.take(1) {}
+        }
+        assert!(pool.of(ip("10.0.0.7")).take(1), "something is left for whoever comes next");
+        drop(greedy);
         let mut gateways = [pool.of(ip("192.0.2.1")), pool.of(ip("192.0.2.1"))];
         assert!(gateways.iter_mut().all(|one| one.take(30)), "many machines");
         assert_eq!((pool.left(), first.units()), (10, 20));

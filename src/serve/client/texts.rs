@@ -9,7 +9,7 @@ use quick_cache::sync::Cache;
 use tokio::sync::Semaphore;
 
 use crate::serve::client::error::Error;
-use crate::serve::client::room::Room;
+use crate::serve::client::room::{ANSWER_MAX, Room};
 use crate::store::catalog::{Catalog, Part, Text};
 use crate::wire::wusp::Fragment;
 
@@ -22,9 +22,12 @@ const KEPT_MANY: usize = 20_000;
 /// Texts that are asked for at a time: together they have to be held.
 const STEP: usize = 50;
 
-/// Bytes of one text: an answer is made in memory. The longest core fragment known has 1.4 MB, the longest extended one (a list of
-/// languages) less.
-const TEXT_BYTES_MAX: usize = 16 << 20;
+/// Bytes of one text: as many as an answer may have, which is made in memory. Most have some kilobytes; cumulative updates of a Windows
+/// version have core fragments of up to 47 MB.
+const TEXT_BYTES_MAX: usize = ANSWER_MAX;
+
+/// Longer ones are not kept: few machines ask for them, each once, and they would push out what all ask for.
+const KEPT_TEXT_MAX: usize = 2 << 20;
 
 /// Answers for which texts are read at once: what a step of them takes (up to 128 KiB each, longer ones come in pieces) is known, and
 /// counted, only once it was read.
@@ -81,7 +84,7 @@ impl Texts {
         let mut read = self.read(&missing, &Part::Core, room).await?.into_iter();
         for (slot, number) in found.iter_mut().zip(numbers).filter(|(slot, _)| slot.is_none()) {
             *slot = read.next().flatten();
-            if let Some(fragment) = slot {
+            if let Some(fragment) = slot.as_ref().filter(|fragment| fragment.escaped().len() <= KEPT_TEXT_MAX) {
                 self.cores.insert(*number, fragment.clone());
             }
         }

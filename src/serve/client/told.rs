@@ -108,7 +108,8 @@ struct Sifted {
 
 impl Scans {
     /// To `ReportEventBatch` and `ReportEventBatch2`. Always taken: an agent sends what is not taken again and again. What is told of
-    /// states is in memory by then and not on the disk: a crash can lose the last half minute of it, and the next scan tells it again.
+    /// states is in memory by then and not on the disk: a crash can lose the last half minute of it. The next scan tells of all updates again, and not
+    /// of a restart or a failure that came alone (docs/COMPLIANCE.md).
     pub(super) async fn events(
         self: &Arc<Self>,
         version: Version,

@@ -84,6 +84,8 @@ pub struct WantedUpdate {
     pub identity: Identity,
     /// Its title.
     pub title: String,
+    /// It came over plain HTTP: nothing proves who said it.
+    pub unauthenticated: bool,
     /// Its categories.
     pub categories: Vec<UpdateId>,
     /// What is wanted of it, and why.
@@ -307,6 +309,7 @@ fn wanted_update(
     Ok(Some(WantedUpdate {
         identity: Identity { id: UpdateId::new(row.id), revision: row.revision },
         title: row.title.to_owned(),
+        unauthenticated: row.unauthenticated,
         categories: row.categories.iter().copied().map(UpdateId::new).collect(),
         verdict,
         missing,

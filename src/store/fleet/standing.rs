@@ -143,7 +143,8 @@ fn moved(from: u32, by: u64) -> Option<u32> {
     u32::try_from(i64::from(from).checked_add(difference)?).ok()
 }
 
-fn packed(held: &[Held]) -> Vec<u8> {
+/// As bytes, in the order of their numbers.
+pub(in crate::store) fn packed(held: &[Held]) -> Vec<u8> {
     let mut out = Vec::with_capacity(held.len() * 3);
     let (mut next, mut changed) = (0, 0);
     for one in held {
@@ -159,7 +160,8 @@ fn packed(held: &[Held]) -> Vec<u8> {
     out
 }
 
-fn unpacked(mut bytes: &[u8], many: u32) -> Option<Box<[Held]>> {
+/// So many, from bytes; `None` where they are damaged.
+pub(in crate::store) fn unpacked(mut bytes: &[u8], many: u32) -> Option<Box<[Held]>> {
     let many = usize::try_from(many).ok().filter(|many| *many <= HELD_MAX)?;
     let mut held = Vec::with_capacity(many);
     let (mut next, mut changed) = (0_u32, 0);

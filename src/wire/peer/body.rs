@@ -45,10 +45,11 @@ pub struct Update {
     pub document: Option<Bytes>,
 }
 
-struct Fields(Vec<u8>);
+/// A body as it is written.
+pub(super) struct Fields(pub(super) Vec<u8>);
 
 impl Fields {
-    fn put(&mut self, tag: u8, bytes: &[u8]) {
+    pub(super) fn put(&mut self, tag: u8, bytes: &[u8]) {
         if !bytes.is_empty() {
             self.0.push(tag);
             self.0.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
@@ -56,13 +57,13 @@ impl Fields {
         }
     }
 
-    fn done(self) -> Bytes {
+    pub(super) fn done(self) -> Bytes {
         self.0.into()
     }
 }
 
 /// Each field, in order.
-fn fields(what: &'static str, bytes: &Bytes, mut each: impl FnMut(u8, Read) -> Result<()>) -> Result<()> {
+pub(super) fn fields(what: &'static str, bytes: &Bytes, mut each: impl FnMut(u8, Read) -> Result<()>) -> Result<()> {
     let mut from = Read::new(what, bytes.clone());
     let mut last = 0;
     while from.left() > 0 {
@@ -77,14 +78,14 @@ fn fields(what: &'static str, bytes: &Bytes, mut each: impl FnMut(u8, Read) -> R
     Ok(())
 }
 
-fn text(mut from: Read) -> Result<String> {
+pub(super) fn text(mut from: Read) -> Result<String> {
     let bytes = from.bytes(from.left())?;
     let text = std::str::from_utf8(&bytes).map_err(|_| from.fail("a text is not UTF-8"))?;
     Ok(text.to_owned())
 }
 
 /// The last thing in a field.
-fn only<T>(mut from: Read, read: impl FnOnce(&mut Read) -> Result<T>) -> Result<T> {
+pub(super) fn only<T>(mut from: Read, read: impl FnOnce(&mut Read) -> Result<T>) -> Result<T> {
     let value = read(&mut from)?;
     from.end()?;
     Ok(value)

@@ -264,6 +264,8 @@ fn lazy(stage: &Stage) -> io::Result<String> {
         updates: LAZY_UPDATES,
         seed: 2,
         file_scale: 0.05,
+        // Documents of 47 and 10 MB, which real cumulative updates have.
+        huge: 2,
         lazy: std::time::Duration::from_millis(300),
         ..Options::default()
     };

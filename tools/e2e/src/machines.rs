@@ -42,11 +42,17 @@ fn other(error: impl std::fmt::Display) -> io::Error {
     io::Error::other(error.to_string())
 }
 
+/// Why an update is not offered to all.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Gone {
+    Superseded,
+    Expired,
+}
+
 /// An update as the upstream has it.
 struct Update {
     id: Guid,
-    expired: bool,
-    superseded: bool,
+    gone: Option<Gone>,
     licence: bool,
     /// Which licence that is.
     eula: Option<Guid>,
@@ -68,12 +74,12 @@ fn software(sim: &Sim) -> io::Result<Vec<Update>> {
     updates
         .map(|update| {
             let id = update["id"].as_str().and_then(Guid::read).ok_or_else(|| other(update))?;
-            let (expired, superseded) = (is(update, "expired"), is(update, "superseded"));
+            let superseded = is(update, "superseded").then_some(Gone::Superseded);
+            let gone = if is(update, "expired") { Some(Gone::Expired) } else { superseded };
             let text = |key: &str| update[key].as_str().unwrap_or_default().to_owned();
             Ok(Update {
                 id,
-                expired,
-                superseded,
+                gone,
                 licence: is(update, "licence"),
                 eula: update["eula"].as_str().and_then(Guid::read),
                 severity: text("severity"),
@@ -106,7 +112,12 @@ impl Scene {
         let (mut scope, mut install) = (BTreeSet::new(), BTreeSet::new());
         for update in software(&self.sim)? {
             let is_approved = approved.contains(&update.id);
-            if update.expired || declined.contains(&update.id) || update.superseded && !is_approved {
+            let is_gone = match update.gone {
+                Some(Gone::Expired) => true,
+                Some(Gone::Superseded) => !is_approved,
+                None => false,
+            };
+            if is_gone || declined.contains(&update.id) {
                 continue;
             }
             scope.insert(update.id);
@@ -179,8 +190,7 @@ pub(crate) fn machines(stage: &Stage) -> io::Result<String> {
     let mut told = format!("     {MACHINES} machines, {first} revisions in {:.1} s;", start.elapsed().as_secs_f32());
 
     // Approved, declined, one approved and then not.
-    let open: Vec<Update> =
-        software(&scene.sim)?.into_iter().filter(|update| !update.expired && !update.superseded).collect();
+    let open: Vec<Update> = software(&scene.sim)?.into_iter().filter(|update| update.gone.is_none()).collect();
     check(open.iter().filter(|update| update.licence).count() > 0, || "no update has a licence".into())?;
     let ids: Vec<Guid> = open.iter().map(|update| update.id).collect();
     let (approved, rest) = ids.split_at(DECIDED.min(ids.len()));
@@ -212,7 +222,7 @@ pub(crate) fn machines(stage: &Stage) -> io::Result<String> {
     scene.node.verb(&["sync", "start"])?;
     let superseded: Vec<Guid> = software(&scene.sim)?
         .into_iter()
-        .filter(|update| update.superseded && !update.expired && scene.decided.approved.contains(&update.id))
+        .filter(|update| update.gone == Some(Gone::Superseded) && scene.decided.approved.contains(&update.id))
         .map(|update| update.id)
         .collect();
     if !superseded.is_empty() {

@@ -17,7 +17,7 @@ use upstream_sim::{Character, Options, Sim};
 
 use super::recount::Recount;
 use super::site::{Review, Site, Whom, Word, later};
-use super::{AT_ONCE, DAY_MS, SOON, Update, other, software};
+use super::{AT_ONCE, DAY_MS, Gone, SOON, Update, other, software};
 use crate::Stage;
 use crate::branch::check;
 use crate::node::Node;
@@ -135,8 +135,7 @@ impl Scene {
 
     /// What can be chosen from: offered, without a licence, by nobody's leave.
     fn open(&self) -> Vec<Guid> {
-        let is_open =
-            |update: &&Update| !(update.expired || update.superseded || update.asks_user) && update.eula.is_none();
+        let is_open = |update: &&Update| update.gone.is_none() && !update.asks_user && update.eula.is_none();
         self.updates.iter().filter(is_open).map(|update| update.id).collect()
     }
 
@@ -213,7 +212,8 @@ impl Scene {
         self.approve(&company[2 * FEW..2 * FEW + 2], "lone", Word::NotApproved)?;
         self.approve(&open[5 * FEW..6 * FEW], "unassigned", Word::Install(None))?;
         // Something newer is there: who it is approved for is offered it all the same.
-        let old = |update: &&Update| update.superseded && !update.expired && update.eula.is_none() && !update.asks_user;
+        let old =
+            |update: &&Update| update.gone == Some(Gone::Superseded) && update.eula.is_none() && !update.asks_user;
         let old: Vec<Guid> = self.updates.iter().filter(old).map(|update| update.id).take(FEW).collect();
         self.approve(&old, "Berlin", Word::Install(None))?;
         let past = ["approvals", "set", &open[6 * FEW].to_string(), "--group", "all", "--deadline", "2020-02-01"]
@@ -230,7 +230,7 @@ impl Scene {
         let ids = texts(&declined);
         self.node.verb(&words(&["updates", "decline"], &ids, &[]))?;
         self.site.declined.extend(declined);
-        let licensed = |update: &&Update| !(update.expired || update.superseded) && update.eula.is_some();
+        let licensed = |update: &&Update| update.gone.is_none() && update.eula.is_some();
         let licensed: Vec<Guid> = self.updates.iter().filter(licensed).map(|update| update.id).collect();
         check(!licensed.is_empty(), || "no update has a licence".into())?;
         self.approve(&licensed, "all", Word::Install(None))?;
@@ -266,8 +266,12 @@ impl Scene {
     fn ruled(&mut self) -> io::Result<(usize, i64)> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
         let today = now.div_euclid(DAY_MS);
-        let mut ages: Vec<i64> =
-            self.updates.iter().filter(|update| !update.superseded).map(|update| today - update.day).collect();
+        let mut ages: Vec<i64> = self
+            .updates
+            .iter()
+            .filter(|update| update.gone != Some(Gone::Superseded))
+            .map(|update| today - update.day)
+            .collect();
         ages.sort_unstable();
         let gaps = ages.windows(2).filter(|pair| pair[1] - pair[0] > 3).map(|pair| pair[0] + 2);
         let days = gaps.filter(|days| (0..=366).contains(days)).max().unwrap_or(366);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use endpoint_sim::Guid;
 
-use super::Update;
+use super::{Gone, Update};
 
 /// A group, or a machine by itself.
 pub(super) type Whom = &'static str;
@@ -85,11 +85,13 @@ impl Site {
     /// For machines with this way up.
     pub(super) fn should(&self, updates: &[Update], way: &[Whom]) -> Should {
         let mut should = Should::default();
-        for update in updates.iter().filter(|update| !update.expired && !self.declined.contains(&update.id)) {
+        for update in
+            updates.iter().filter(|update| update.gone != Some(Gone::Expired) && !self.declined.contains(&update.id))
+        {
             let id = update.id;
             let Some(Word::Install(deadline)) = self.word(id, way).filter(|_| self.lets(id, way)) else {
                 // It is looked for all the same.
-                if !update.superseded {
+                if update.gone != Some(Gone::Superseded) {
                     should.scope.insert(id);
                 }
                 continue;
@@ -106,7 +108,7 @@ impl Site {
     /// A rule without conditions approves all that is old enough for its first ring, where no person said anything for that.
     pub(super) fn rule(&mut self, updates: &[Update], day: i64, way: &[Whom]) -> usize {
         let Some(ring) = way.first().copied() else { return 0 };
-        let open = |update: &&Update| !update.expired && !update.superseded && !self.declined.contains(&update.id);
+        let open = |update: &&Update| update.gone.is_none() && !self.declined.contains(&update.id);
         let due = updates.iter().filter(open).filter(|update| update.day <= day && update.classification != "Upgrades");
         let due: Vec<Guid> = due.map(|update| update.id).filter(|id| self.word(*id, way).is_none()).collect();
         self.words.extend(due.iter().map(|id| ((*id, ring), Word::Install(None))));

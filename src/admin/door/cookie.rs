@@ -1,0 +1,51 @@
+//! The cookie that carries a session's id.
+
+use axum::extract::Request;
+use http::{HeaderValue, header};
+
+use crate::admin::door::SignedIn;
+use crate::net::Peer;
+
+/// Over TLS. The prefix has browsers refuse one that another host, a plain connection or a path set.
+const SECURE: &str = "__Host-waystation";
+/// Over plain HTTP, on this machine.
+const PLAIN: &str = "waystation";
+
+fn name(request_is_secure: bool) -> &'static str {
+    if request_is_secure { SECURE } else { PLAIN }
+}
+
+/// Whether the request came over TLS.
+pub fn is_secure(peer: Option<&Peer>) -> bool {
+    peer.is_some_and(|peer| peer.secure)
+}
+
+/// The id that a request carries; none where it carries two.
+pub fn read(request: &Request) -> Option<String> {
+    let wanted = name(is_secure(request.extensions().get::<Peer>()));
+    let lines = request.headers().get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
+    let mut found = lines
+        .flat_map(|line| line.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .filter(|(name, _)| *name == wanted);
+    let (_, id) = found.next()?;
+    found.next().is_none().then(|| id.to_owned())
+}
+
+fn header(value: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(value).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// The header that has a browser keep the id until it is closed.
+pub fn set(signed: &SignedIn, secure: bool) -> Option<HeaderValue> {
+    let tail = if secure { "; Secure" } else { "" };
+    header(&format!("{}={}; Path=/; HttpOnly; SameSite=Lax{tail}", name(secure), signed.id.expose()))
+}
+
+/// The header that has a browser forget it.
+pub fn clear(secure: bool) -> Option<HeaderValue> {
+    let tail = if secure { "; Secure" } else { "" };
+    header(&format!("{}=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0{tail}", name(secure)))
+}

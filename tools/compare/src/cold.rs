@@ -28,8 +28,12 @@ use crate::wire::Body;
 const MEMORY: &str = "/sys/fs/cgroup/memory/waystation-compare";
 const DISK: &str = "/sys/fs/cgroup/blkio/waystation-compare";
 
-/// Readers of cold content.
+/// Readers of cold content: 64 are wanted, and twice as many find no buffer of their own for what is not in memory.
 const READERS: usize = 64;
+const MANY: usize = 128;
+
+/// Bytes a second of a reader that is slow: what is on its way to it stays there long enough for its pages to go.
+const SLOW: u64 = 1 << 20;
 
 /// A group that bounds the page cache of what runs in it, and one that bounds its disk.
 struct Group {
@@ -146,7 +150,24 @@ impl Files {
             order: Order::Own,
             own_addresses: false,
             pause: Duration::ZERO,
+            rate: None,
         }
+    }
+}
+
+/// Who reads beside the probe.
+struct Beside {
+    readers: usize,
+    /// Bytes a second of each; none: as they come.
+    rate: Option<u64>,
+    /// Bytes a second of the disk; none: as it is.
+    disk: Option<u64>,
+    name: &'static str,
+}
+
+impl Beside {
+    fn load(&self, stage: &Stage, files: &Files, to: SocketAddr) -> Load {
+        Load { connections: self.readers, rate: self.rate, ..files.load(stage, to, files.large.len()) }
     }
 }
 
@@ -185,7 +206,7 @@ pub(crate) fn cold(stage: &mut Stage) -> io::Result<()> {
     let (total, memory): (u64, u64) = if stage.quick { (512 << 20, 256 << 20) } else { (4 << 30, 1 << 30) };
     let files = Files::make(stage, total)?;
     stage.data = format!(
-        "{} objects of {} MiB, {} MiB of memory, {READERS} readers, a probe of 4 KiB",
+        "{} objects of {} MiB, {} MiB of memory, {READERS} and {MANY} readers, a probe of 4 KiB",
         files.large.len(),
         files.size >> 20,
         memory >> 20
@@ -198,66 +219,63 @@ pub(crate) fn cold(stage: &mut Stage) -> io::Result<()> {
         let (folder, root) = (stage.folder.join("nginx"), files.folder.join("root"));
         Nginx::files(&folder, &root, stage.cores.server, true, (&cert, &key), before)
     };
-    own(stage, &files, memory, &nginx)?;
+    for beside in [
+        Beside { readers: READERS, rate: None, disk: None, name: "disk as it is" },
+        Beside { readers: READERS, rate: None, disk: Some(200_000_000), name: "disk of 200 MB/s" },
+        Beside { readers: MANY, rate: None, disk: None, name: "disk as it is" },
+        Beside { readers: READERS, rate: Some(SLOW), disk: None, name: "each at 1 MiB/s" },
+    ] {
+        own(stage, &files, memory, &nginx, &beside)?;
+    }
     throughput(stage, &files, memory, &nginx)?;
     unprivileged(stage, &files, memory)
 }
 
-/// The probe beside cold and beside hot readers, at the disk as it is and at a slow one.
-fn own(stage: &mut Stage, files: &Files, memory: u64, nginx: &Peer<'_>) -> io::Result<()> {
-    for (rate, name) in [(None, "disk as it is"), (Some(200_000_000), "disk of 200 MB/s")] {
-        let mut cold = Vec::new();
-        let mut hot = Vec::new();
-        let mut speed = Vec::new();
-        let (mut peer_cold, mut peer_speed) = (Vec::new(), Vec::new());
-        for _ in 0..stage.rounds {
-            let group = Group::make(memory, rate.map(|rate| (rate, files.folder.as_path())));
-            if group.is_none() && rate.is_some() {
-                stage.table.note("no block device control group can be made here: the disk is as it is");
-                return Ok(());
-            }
-            let before = group.as_ref().map(Group::before).unwrap_or_default();
-            forget(&files.folder)?;
-            let node = start(stage, &files.folder, &before)?;
-            let (readers, times) = probe(stage, files, node.http, files.load(stage, node.http, files.large.len()))?;
-            cold.push(percentile(&times, 0.99));
-            speed.push(readers.mib_per_s());
-            drop(node);
-            if tools::has("nginx") {
-                forget(&files.folder)?;
-                let nginx = nginx(stage, &before)?;
-                let (readers, times) =
-                    probe(stage, files, nginx.http, files.load(stage, nginx.http, files.large.len()))?;
-                peer_cold.push(percentile(&times, 0.99));
-                peer_speed.push(readers.mib_per_s());
-            }
-            drop(group);
-            let node = start(stage, &files.folder, &[])?;
-            hot.push(beside_hot(stage, files, &node, readers.mib_per_s())?);
+/// The probe beside cold and beside hot readers.
+fn own(stage: &mut Stage, files: &Files, memory: u64, nginx: &Peer<'_>, by: &Beside) -> io::Result<()> {
+    let mut cold = Vec::new();
+    let mut hot = Vec::new();
+    let mut speed = Vec::new();
+    let (mut peer_cold, mut peer_speed) = (Vec::new(), Vec::new());
+    for _ in 0..stage.rounds {
+        let group = Group::make(memory, by.disk.map(|rate| (rate, files.folder.as_path())));
+        if group.is_none() && by.disk.is_some() {
+            stage.table.note("no block device control group can be made here: the disk is as it is");
+            return Ok(());
         }
-        let scenario = format!("cold, 64 readers, {name}");
-        let from = stage.table.rows.len();
-        let beside = [("node, hot readers as fast", hot), ("nginx, aio threads, cold readers", peer_cold)];
-        stage.table.push(
-            &scenario,
-            "first byte of a hot 4 KiB, p99",
-            "ms",
-            cold,
-            beside,
-            Some(Wanted::RatioAtMost(3.0)),
-        );
-        stage.table.push(&scenario, "cold reads", "MiB/s", speed, [("nginx, aio threads", peer_speed)], None);
-        stage.show(from);
+        let before = group.as_ref().map(Group::before).unwrap_or_default();
+        forget(&files.folder)?;
+        let node = start(stage, &files.folder, &before)?;
+        let (readers, times) = probe(stage, files, node.http, by.load(stage, files, node.http))?;
+        cold.push(percentile(&times, 0.99));
+        speed.push(readers.mib_per_s());
+        drop(node);
+        if tools::has("nginx") {
+            forget(&files.folder)?;
+            let nginx = nginx(stage, &before)?;
+            let (readers, times) = probe(stage, files, nginx.http, by.load(stage, files, nginx.http))?;
+            peer_cold.push(percentile(&times, 0.99));
+            peer_speed.push(readers.mib_per_s());
+        }
+        drop(group);
+        let node = start(stage, &files.folder, &[])?;
+        hot.push(beside_hot(stage, files, &node, readers.mib_per_s(), by.readers)?);
     }
+    let scenario = format!("cold, {} readers, {}", by.readers, by.name);
+    let from = stage.table.rows.len();
+    let beside = [("node, hot readers as fast", hot), ("nginx, aio threads, cold readers", peer_cold)];
+    stage.table.push(&scenario, "first byte of a hot 4 KiB, p99", "ms", cold, beside, Some(Wanted::RatioAtMost(3.0)));
+    stage.table.push(&scenario, "cold reads", "MiB/s", speed, [("nginx, aio threads", peer_speed)], None);
+    stage.show(from);
     Ok(())
 }
 
 /// The probe beside readers of one hot file, who together read as many MiB a second as those of cold ones did: more would
 /// measure the load's own core. Milliseconds, p99.
-fn beside_hot(stage: &Stage, files: &Files, node: &Node, mib_per_s: f64) -> io::Result<f64> {
+fn beside_hot(stage: &Stage, files: &Files, node: &Node, mib_per_s: f64, count: usize) -> io::Result<f64> {
     files.load(stage, node.http, 1).run()?.clean("warming up")?;
-    let mut readers = files.load(stage, node.http, 1);
-    readers.pause = Duration::from_secs_f64(READERS as f64 / mib_per_s.max(1.0));
+    let mut readers = Load { connections: count, ..files.load(stage, node.http, 1) };
+    readers.pause = Duration::from_secs_f64(count as f64 / mib_per_s.max(1.0));
     Ok(percentile(&probe(stage, files, node.http, readers)?.1, 0.99))
 }
 
@@ -329,7 +347,7 @@ fn unprivileged(stage: &mut Stage, files: &Files, memory: u64) -> io::Result<()>
         drop(node);
         drop(group);
         let node = start(stage, &files.folder, &user)?;
-        hot.push(beside_hot(stage, files, &node, readers.mib_per_s())?);
+        hot.push(beside_hot(stage, files, &node, readers.mib_per_s(), READERS)?);
     }
     let scenario = "cold, 64 readers, files of another user";
     let from = stage.table.rows.len();

@@ -14,6 +14,9 @@ use crate::stage::Stage;
 use crate::table::Wanted;
 use crate::wire::{BUFFER, Body, Nothing, Wire};
 
+/// Bytes a second of a client that is slower than the link.
+const SLOW: u64 = 2 << 20;
+
 const MIB: f64 = 1_048_576.0;
 
 /// MiB that a node may take for itself and its index cache, and for each connection: what `check-config` reckons with
@@ -80,6 +83,7 @@ pub(crate) fn crowd(stage: &mut Stage) -> io::Result<()> {
         };
         smaller = Some([cold, active(stage, &node, hot, size, smaller.map(|most| most[1]))?]);
     }
+    slow(stage, smaller.map(|most| most[0]))?;
     // A node of its own again: what another crowd left with the allocator would count for less than nothing.
     let object = Object { path: "/c/msdownload/update/software/idle.cab".into(), size: 1 << 20, seed: stage.seed };
     let origin = Origin::start(vec![object.clone()], SHAPE)?;
@@ -104,6 +108,7 @@ fn load(stage: &Stage, node: &Node, origin: &Origin, object: &Object) -> Load {
         order: Order::Given,
         own_addresses: true,
         pause: Duration::ZERO,
+        rate: None,
     }
 }
 
@@ -157,6 +162,35 @@ fn cold(
     Ok(most)
 }
 
+/// As many, who read what nobody has more slowly than it comes: what waits for them must not pile up.
+fn slow(stage: &mut Stage, fast: Option<f64>) -> io::Result<()> {
+    let size: u64 = 64 << 20;
+    let object = Object { path: "/c/msdownload/update/software/slow.cab".into(), size, seed: stage.seed + 9 };
+    let origin = Origin::start(vec![object.clone()], SHAPE)?;
+    let node = node(stage, "slow", origin.address)?;
+    let load = Load { rate: Some(SLOW), ..load(stage, &node, &origin, &object) };
+    let count = load.clients;
+    let (outcome, most) = watched(&node.process, load)?;
+    let (bytes, _) = origin.take_log().bytes();
+    let scenario = format!("crowd, {count} clients at 2 MiB/s each on one cold object of {} MiB", size >> 20);
+    if let Some(error) = &outcome.first_error {
+        stage.table.note(format!("{scenario}: {error}"));
+    }
+    let from = stage.table.rows.len();
+    let table = &mut stage.table;
+    let fetched = bytes as f64 / size as f64;
+    table.push(&scenario, "bytes fetched over size", "×", vec![fetched], None, Some(Wanted::EachAtMost(1.0)));
+    table.push(&scenario, "errors", "", vec![outcome.errors as f64], None, Some(Wanted::EachAtMost(0.0)));
+    table.push(&scenario, "throughput", "MiB/s", vec![outcome.mib_per_s()], None, None);
+    memory(stage, &scenario, count, most, None);
+    if let Some(fast) = fast {
+        let over = vec![most.anonymous as f64 / MIB / fast];
+        stage.table.push(&scenario, "anonymous memory over that of fast ones", "×", over, None, None);
+    }
+    stage.show(from);
+    Ok(())
+}
+
 /// All of them busy with what is held.
 fn active(stage: &mut Stage, node: &Node, load: Load, size: u64, smaller: Option<f64>) -> io::Result<f64> {
     let count = load.clients;
@@ -196,7 +230,7 @@ fn idle(stage: &mut Stage, node: &Node, target: &str) -> io::Result<()> {
         let host = node.http.to_string();
         for number in 0..count {
             let own = SocketAddr::from(([127, 0, 9, (number / 200 + 1) as u8], 0));
-            let mut wire = Wire::open(node.http, Some(own), None).await?;
+            let mut wire = Wire::open(node.http, Some(own), None, None).await?;
             wire.ask(&host, target, Some((0, 4096))).await?;
             let head = wire.answer(Some((0, 4096)), Body::Drop, &bin, &mut Nothing).await?;
             if head.status != 206 {

@@ -136,6 +136,7 @@ fn load(stage: &Stage, to: SocketAddr, target: String, body: Body) -> Load {
         order: Order::Given,
         own_addresses: true,
         pause: Duration::ZERO,
+        rate: None,
     }
 }
 
@@ -284,6 +285,7 @@ fn judge(turn: &Turn, size: f64, link: f64, mut add: impl FnMut(&'static str, &'
     let never_more = |bound: f64| Some(Wanted::EachAtMost(bound));
     add("a client's first byte, p50", "ms", median(&seen.client_first_byte), most(150.0));
     add("first byte of all requests, p95", "ms", seen.first_byte_at(0.95), most(2000.0));
+    add("end of all requests, p95", "ms", seen.last_byte_at(0.95), most(2000.0));
     add("last client done over size/link", "×", done / (size / link), most(1.15));
     add("origin connections, most at once", "", turn.log.most_open as f64, never_more(8.0));
     add("origin connections, opened", "", turn.log.connections as f64, None);

@@ -122,6 +122,7 @@ impl Held {
             order: Order::Own,
             own_addresses: false,
             pause: Duration::ZERO,
+            rate: None,
         }
     }
 

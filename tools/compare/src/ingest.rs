@@ -71,6 +71,7 @@ pub(crate) fn ingest(stage: &mut Stage) -> io::Result<()> {
         order: Order::Given,
         own_addresses: false,
         pause: Duration::from_millis(2),
+        rate: None,
     };
     stage.data = format!("files of {} MiB", size >> 20);
     for (published, bound) in [(Known::Sha256, 1.5), (Known::Sha1, 3.0)] {

@@ -67,6 +67,8 @@ pub(crate) struct Load {
     pub(crate) own_addresses: bool,
     /// A pause of each connection between an answer and the next question.
     pub(crate) pause: Duration,
+    /// Bytes that a connection reads in a second; none: as they come.
+    pub(crate) rate: Option<u64>,
 }
 
 /// What came of it.
@@ -77,6 +79,8 @@ pub(crate) struct Outcome {
     pub(crate) seconds: f64,
     /// Milliseconds from each question to the first byte of the body.
     pub(crate) first_byte: Vec<f64>,
+    /// Milliseconds from each question to the last byte of the body.
+    pub(crate) last_byte: Vec<f64>,
     /// Milliseconds from the start to each client's first byte.
     pub(crate) client_first_byte: Vec<f64>,
     /// Seconds from the start to each client's last byte.
@@ -104,6 +108,10 @@ impl Outcome {
 
     pub(crate) fn first_byte_at(&self, share: f64) -> f64 {
         percentile(&self.first_byte, share)
+    }
+
+    pub(crate) fn last_byte_at(&self, share: f64) -> f64 {
+        percentile(&self.last_byte, share)
     }
 
     /// An error if anything went wrong.
@@ -233,7 +241,7 @@ impl Load {
                     open
                 } else {
                     fresh = true;
-                    wire.insert(Wire::open(self.to, from, self.tls.as_ref()).await?)
+                    wire.insert(Wire::open(self.to, from, self.tls.as_ref(), self.rate).await?)
                 };
                 let result = match open.ask(&host, target, range).await {
                     Ok(()) => open.answer(range, self.body, bin, &mut meter).await,
@@ -261,6 +269,7 @@ impl Load {
                 let mut outcome = outcome.borrow_mut();
                 outcome.requests += 1;
                 outcome.first_byte.push((first - meter.asked).as_secs_f64() * 1e3);
+                outcome.last_byte.push((now - meter.asked).as_secs_f64() * 1e3);
                 let mut client = client.borrow_mut();
                 client.first.get_or_insert(first);
                 client.done = Some(now);

@@ -13,6 +13,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWriteExt as _, Interest, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::{Duration, Instant, sleep_until};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -55,6 +56,9 @@ pub(crate) enum Body {
     Check(u64),
 }
 
+/// What a connection that reads slowly has in its kernel at most: more would take a range whole, whatever is read of it.
+const SLOW_BUFFER: u32 = 64 << 10;
+
 /// Where bodies go, one buffer for all connections of a thread.
 pub(crate) type Bin = RefCell<Vec<u8>>;
 
@@ -62,6 +66,8 @@ pub(crate) struct Wire {
     stream: Stream,
     request: Vec<u8>,
     head: Vec<u8>,
+    /// Bytes of a body that are read in a second; none: as they come.
+    rate: Option<u64>,
 }
 
 impl Body {
@@ -81,15 +87,20 @@ fn bad(text: impl Into<String>) -> io::Error {
 }
 
 impl Wire {
-    /// Connects from `from`, where that matters, and shakes hands where `tls` is given.
+    /// Connects from `from`, where that matters, and shakes hands where `tls` is given. With a `rate` bodies are read at so many
+    /// bytes a second, and the kernel takes little ahead.
     pub(crate) async fn open(
         to: SocketAddr,
         from: Option<SocketAddr>,
         tls: Option<&Arc<ClientConfig>>,
+        rate: Option<u64>,
     ) -> io::Result<Self> {
         let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         if let Some(from) = from {
             socket.bind(from)?;
+        }
+        if rate.is_some() {
+            socket.set_recv_buffer_size(SLOW_BUFFER)?;
         }
         let stream = socket.connect(to).await?;
         stream.set_nodelay(true)?;
@@ -100,7 +111,7 @@ impl Wire {
                 Stream::Tls(Box::new(TlsConnector::from(Arc::clone(config)).connect(name, stream).await?))
             }
         };
-        Ok(Self { stream, request: Vec::with_capacity(512), head: Vec::new() })
+        Ok(Self { stream, request: Vec::with_capacity(512), head: Vec::new(), rate })
     }
 
     /// Sends a GET in the words of Delivery Optimization; `range` is from and length.
@@ -215,8 +226,14 @@ impl Wire {
             left -= first as u64;
         }
         self.head = buf;
+        let (begin, whole) = (Instant::now(), left);
         while left > 0 {
-            let got = self.take(left, body, at, bin).await?;
+            let mut most = left;
+            if let Some(rate) = self.rate {
+                most = most.min(u64::from(SLOW_BUFFER));
+                sleep_until(begin + Duration::from_secs_f64((whole - left) as f64 / rate as f64)).await;
+            }
+            let got = self.take(most, body, at, bin).await?;
             if got == 0 {
                 return Err(bad(format!("the answer ended {left} bytes early")));
             }

@@ -74,32 +74,45 @@ pub(super) async fn unnamed(
     Ok(())
 }
 
+/// How far the look at all that is held is.
+#[derive(Clone, Copy, Debug, Default)]
+enum Look {
+    #[default]
+    Done,
+    Anew,
+    /// Behind this payload.
+    Behind(Blake3),
+}
+
 /// Where the look at what is held stands.
 #[derive(Debug, Default)]
 pub(super) struct Arriving {
-    /// Behind which payload the look at all of them goes on.
-    all: Option<Option<Blake3>>,
+    all: Look,
     these: Vec<Blake3>,
 }
 
 impl Arriving {
     /// Nobody knows what came before.
     pub(super) fn anew() -> Self {
-        Self { all: Some(None), these: Vec::new() }
+        Self { all: Look::Anew, these: Vec::new() }
     }
 
     /// The next payloads that may give files their BLAKE3; says whether there may be more.
     pub(super) async fn step(&mut self, store: &Store, made: &mut Made) -> Result<bool, Error> {
         let came = store.arrivals();
         if came.any {
-            self.all = Some(None);
+            self.all = Look::Anew;
         }
         self.these.extend(came.these);
         let (payloads, more) = if self.these.is_empty() {
-            let Some(after) = self.all else { return Ok(false) };
+            let after = match self.all {
+                Look::Done => return Ok(false),
+                Look::Anew => None,
+                Look::Behind(payload) => Some(payload),
+            };
             let listed = store.list(after, STEP).await?;
-            self.all = listed.last().map(|last| Some(last.payload.digests.blake3));
-            (listed.into_iter().map(|listed| listed.payload).collect(), self.all.is_some())
+            self.all = listed.last().map_or(Look::Done, |last| Look::Behind(last.payload.digests.blake3));
+            (listed.into_iter().map(|listed| listed.payload).collect(), !matches!(self.all, Look::Done))
         } else {
             let mut payloads: Vec<Payload> = Vec::new();
             let rest = self.these.len().saturating_sub(STEP);
@@ -107,7 +120,7 @@ impl Arriving {
                 let held = store.peek(&Name::Digest(Digest::Blake3(blake3))).await?;
                 payloads.extend(held.map(|(payload, _)| payload));
             }
-            (payloads, !self.these.is_empty() || self.all.is_some())
+            (payloads, !self.these.is_empty() || !matches!(self.all, Look::Done))
         };
         for payload in payloads {
             let sha1 = payload.digests.sha1;

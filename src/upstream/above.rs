@@ -191,19 +191,14 @@ pub(super) async fn block(
         let end = first.saturating_add(BLOCK).min(groups(slice.size()));
         slice.groups() == (first..end) && slice.root() == Some(blake3)
     };
-    match Slice::read(bytes).ok().filter(fits) {
-        Some(slice) => {
-            above.counters.proofs.inc();
-            let slice = Arc::new(slice);
-            above.slices.insert((blake3, first), Arc::clone(&slice));
-            Ok(Some(slice))
-        }
-        None => {
-            let why =
-                format!("the part of the hash tree that it gave is not of {blake3}: what it sends cannot be checked");
-            Err(failed(&host, Cause::Lied(why).at(LABEL)))
-        }
+    if let Some(slice) = Slice::read(bytes).ok().filter(fits) {
+        above.counters.proofs.inc();
+        let slice = Arc::new(slice);
+        above.slices.insert((blake3, first), Arc::clone(&slice));
+        return Ok(Some(slice));
     }
+    let why = format!("the part of the hash tree that it gave is not of {blake3}: what it sends cannot be checked");
+    Err(failed(&host, Cause::Lied(why).at(LABEL)))
 }
 
 /// One attempt; `None`: it has no proof.

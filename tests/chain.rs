@@ -21,6 +21,8 @@ mod nodes;
 mod plain_client;
 #[path = "support/small_store.rs"]
 mod small_store;
+#[path = "chain/renewal.rs"]
+mod renewal;
 #[path = "chain/sockets.rs"]
 mod sockets;
 #[path = "chain/subtree.rs"]

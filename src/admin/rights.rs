@@ -287,6 +287,8 @@ pub const RIGHTS: &[Right] = &[
     rule("POST", "/api/v1/nodes/invite", Area::Nodes).look(NODES),
     rule("POST", "/api/v1/nodes/join", Area::Nodes).prove(Prove::Always).look(NODES),
     rule("POST", "/api/v1/nodes/rootkey", Area::Nodes).prove(Prove::Always),
+    rule("POST", "/api/v1/nodes/epoch", Area::Nodes).prove(Prove::Always).look(NODES),
+    rule("POST", "/api/v1/nodes/feedkey", Area::Nodes).prove(Prove::Always).look(NODES),
     rule("POST", "/api/v1/nodes/leave", Area::Nodes).prove(Prove::Always).look(NODES),
     read("/api/v1/nodes/{name}", Area::Nodes),
     rule("DELETE", "/api/v1/nodes/{name}", Area::Nodes).look(NODES),

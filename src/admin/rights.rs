@@ -168,6 +168,8 @@ pub const RIGHTS: &[Right] = &[
     open("GET", "/assets/{name}"),
     open("GET", "/sign-in"),
     open("POST", "/sign-in"),
+    open("GET", "/sign-in/oidc"),
+    open("GET", "/sign-in/oidc/back"),
     open("GET", "/set-up"),
     open("POST", "/set-up"),
     read_all("/confirm", Area::Status),

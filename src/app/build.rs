@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::bandwidth::Bandwidth;
 use crate::admin::compliance::{AskNewcomer, Reported};
 use crate::admin::door::Door;
+use crate::admin::door::foreign::Foreign;
 use crate::admin::socket::Socket;
 use crate::admin::{self, Handles, NodeFacts, Turns, view};
 use crate::app::bandwidth::Changer;
@@ -34,6 +35,7 @@ use crate::app::build::catalog::{lazy, runner, selection};
 use crate::app::config::keys::Typed;
 use crate::app::config::kinds::word::UpstreamKind;
 use crate::app::config::rooms;
+use crate::app::elsewhere::Elsewhere;
 use crate::app::host::Own;
 use crate::app::machine::{self, FileSystem};
 use crate::app::nodes::{self, Nodes};
@@ -362,7 +364,7 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
     let changer = Changer { settings: Arc::clone(&run_time), governor: governor.clone() };
     let for_nodes = Arc::clone(&run_time);
     let for_host = Changer { settings: Arc::clone(&run_time), governor: governor.clone() };
-    let door = Door::new(rooms::door(&typed), &store, Arc::clone(&clock));
+    let door = Door::new(door(&typed, &facts.id).await?, &store, Arc::clone(&clock));
     let handles = Handles {
         chain: chain.clone(),
         door: door.clone(),
@@ -484,6 +486,19 @@ async fn tls(typed: &Typed) -> Result<Arc<Tls>, AppError> {
         source: std::io::Error::other(error.to_string()),
     })?;
     Ok(Arc::new(opened?))
+}
+
+/// For who comes in on the control plane. Reads files of authorities and of secrets.
+async fn door(typed: &Typed, id: &str) -> Result<admin::door::Config, AppError> {
+    let mut config = rooms::door(typed);
+    let (typed, id) = (typed.clone(), id.to_owned());
+    let opening = tokio::task::spawn_blocking(move || rooms::elsewhere(&typed, &id));
+    let opened = opening.await.map_err(|error| AppError::System {
+        what: "preparing the sign-in service",
+        source: std::io::Error::other(error.to_string()),
+    })??;
+    config.foreign = opened.map(|provider| Arc::new(Elsewhere(provider)) as Arc<dyn Foreign>);
+    Ok(config)
 }
 
 fn bind(addresses: &[SocketAddr]) -> Result<Vec<Bound>, net::Error> {

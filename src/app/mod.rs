@@ -16,6 +16,7 @@ pub(crate) mod bandwidth;
 pub(crate) mod banner;
 pub(crate) mod build;
 pub(crate) mod config;
+pub mod elsewhere;
 pub(crate) mod error;
 pub(crate) mod filters;
 pub(crate) mod host;

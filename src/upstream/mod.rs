@@ -17,6 +17,8 @@
 //! [`wsus`] is the conversation of a sync run with the one upstream that the configuration names; it shares the proxies, the
 //! resolver and the causes of failures, and has a client, a patience and errors of its own.
 //!
+//! [`oidc`] asks a sign-in service who somebody is, and [`hook`] tells somebody what happened; both share the clients.
+//!
 //! Invariants: no text (error, log line, health) carries a query string, for it may be signed; two versions of an object
 //! are never joined, unless a known digest judges them in the end; nothing is asked with a content coding.
 
@@ -27,6 +29,7 @@ mod error;
 mod head;
 mod health;
 pub mod hook;
+pub mod oidc;
 pub mod peer;
 mod probe;
 mod proxy;

@@ -195,6 +195,17 @@ table! {
         session_idle: Time<{ 60 * SECOND }, { DAY }> = text("30 min"), Restart;
         /// A session ends after so long, whatever happens in it.
         session_max: Time<{ 600 * SECOND }, { 30 * DAY }> = text("12 h"), Restart;
+        /// An OpenID Connect provider that says who somebody is, as it names itself, such as
+        /// "https://login.example.org/realms/site"; "" has people sign in with passwords alone. It is told to send browsers back to
+        /// https://NODE:PORT/sign-in/oidc/back. Who it vouches for comes in as the account of that name, which must be there.
+        oidc_issuer: UrlText = text(""), Restart;
+        /// As what the provider knows this node.
+        oidc_client: Text = text(""), Restart;
+        /// A file with the secret of that client and nothing else; not readable for others.
+        oidc_secret_file: FilePath = text(""), Restart;
+        /// Which of the provider's claims is the account's name: one that only the provider can set, and that is never given to
+        /// somebody else. "email" counts only where the provider says that it has verified the address.
+        oidc_claim: Text = text("preferred_username"), Restart;
     }
     /// The node's certificate. Without files the node makes one, signed by its own site CA. Files are watched and
     /// reloaded without dropping a connection.

@@ -19,7 +19,7 @@ use waystation::base::secret::Secret;
 use waystation::base::time::SystemClock;
 use waystation::model::update::{Identity, UpdateId};
 use waystation::pace::{Class, Config as Rules, Governor};
-use waystation::upstream::wsus::{Config, Document, Documents, Error, Listed, Names, Patience, Pick, Wanted, Wsus};
+use waystation::upstream::wsus::{Before, Config, Document, Documents, Error, Listed, Names, Patience, Pick, Wanted, Wsus};
 use waystation::upstream::{Blame, Proxy};
 use waystation::wire::cabinet;
 use waystation::wire::wsusss::Method;
@@ -87,7 +87,7 @@ impl Everything {
 
 async fn all(wsus: &Wsus, ids: &[Identity], at_once: u32) -> Result<Everything, Error> {
     let mut found = Everything::default();
-    let mut documents = wsus.documents(ids, at_once);
+    let mut documents = wsus.documents(ids, at_once, Before::Unknown);
     while let Some(batch) = timeout(SOON, documents.next()).await.expect("it goes on")? {
         found.batches += 1;
         for document in batch.documents {

@@ -581,6 +581,24 @@ async fn what_one_upstream_spoils_another_one_may_send() {
 }
 
 #[tokio::test]
+async fn what_was_vouched_for_and_then_refused_is_fetched_from_its_publisher() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let catalog = store.catalog();
+    catalog.begin_upstream(wsus()).await.unwrap();
+    import(&catalog, vec![small(update(1, 6)), small(update(2, 6))]).await;
+    let (doubtful, _) = catalog.doubtful(None).await.unwrap();
+    assert_eq!(catalog.vouch_for(doubtful).await.unwrap(), 2);
+    catalog.refuse(identity(1, 6), "it bundles 3, which is not what Microsoft publishes".into()).await.unwrap();
+    catalog.begin_upstream(microsoft()).await.unwrap();
+    assert_eq!(named(&catalog, "all", &[identity(1, 6), identity(2, 6)]).await, 1, "2/6 is as good as it can be");
+    import(&catalog, vec![small(update(1, 6))]).await;
+    let number = catalog.number(identity(1, 6)).await.unwrap().unwrap();
+    assert!(!catalog.revision(number).await.unwrap().unwrap().summary.refused);
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
 async fn what_a_comparison_refused_binds_whoever_is_not_the_publisher() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = open(dir.path());

@@ -90,7 +90,8 @@ impl Node {
         let store = store.unwrap().0;
         let bound = Bound::tcp(([127, 0, 0, 1], 0).into()).unwrap();
         let addresses = vec![bound.address().to_string()];
-        let config = Config { data, addresses, version: "bench".into(), catalog: true, replica: true };
+        let report_every = Duration::from_mins(1);
+        let config = Config { data, addresses, version: "bench".into(), catalog: true, replica: true, report_every };
         let chain = Chain::open(config, store.clone(), Arc::new(RealDisk), Arc::new(SystemClock)).await.unwrap();
         let running = chain.clone();
         tokio::spawn(async move { running.run(CancellationToken::new()).await });

@@ -36,14 +36,14 @@ mod compliance;
 mod door;
 #[path = "admin/drawn.rs"]
 mod drawn;
+#[path = "admin/elsewhere.rs"]
+mod elsewhere;
 #[path = "admin/endpoints.rs"]
 mod endpoints;
 #[path = "admin/evidence.rs"]
 mod evidence;
 #[path = "support/made_catalog.rs"]
 mod made_catalog;
-#[path = "admin/elsewhere.rs"]
-mod elsewhere;
 #[path = "admin/pages.rs"]
 mod pages;
 #[path = "admin/rights.rs"]

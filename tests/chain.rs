@@ -19,10 +19,10 @@ mod kept;
 mod nodes;
 #[path = "support/plain_client.rs"]
 mod plain_client;
-#[path = "support/small_store.rs"]
-mod small_store;
 #[path = "chain/renewal.rs"]
 mod renewal;
+#[path = "support/small_store.rs"]
+mod small_store;
 #[path = "chain/sockets.rs"]
 mod sockets;
 #[path = "chain/subtree.rs"]

@@ -190,11 +190,17 @@ async fn root_of(path: &str) -> Result<Key, Problem> {
         let mut text = Zeroizing::new(String::new());
         let of_file = |error: std::io::Error| format!("{}: {error}", path.display());
         File::open(&path).map_err(of_file)?.take(ROOT_MAX).read_to_string(&mut text).map_err(of_file)?;
-        hex::decode(text.trim()).map(Key::new).ok_or_else(|| format!("{} holds no root key: 64 hex digits", path.display()))
+        hex::decode(text.trim())
+            .map(Key::new)
+            .ok_or_else(|| format!("{} holds no root key: 64 hex digits", path.display()))
     });
     let read = read.await.unwrap_or_else(|error| Err(format!("reading the root key broke off: {error}")));
     read.map_err(|why| {
-        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why, "name the file that `waystation nodes rootkey export` wrote")
+        Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            why,
+            "name the file that `waystation nodes rootkey export` wrote",
+        )
     })
 }
 

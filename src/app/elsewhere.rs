@@ -29,7 +29,13 @@ impl Foreign for Elsewhere {
         })
     }
 
-    fn claims(&self, code: String, verifier: Secret, redirect: String, now: Timestamp) -> Answer<'_, Map<String, Value>> {
+    fn claims(
+        &self,
+        code: String,
+        verifier: Secret,
+        redirect: String,
+        now: Timestamp,
+    ) -> Answer<'_, Map<String, Value>> {
         Box::pin(async move {
             let claims = self.0.claims(&code, verifier.expose(), &redirect, now).await;
             claims.map_err(|error| error.to_string())

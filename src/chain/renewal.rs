@@ -70,7 +70,9 @@ impl Chain {
             return Err(halted);
         }
         let serial = known.serial.checked_add(1).ok_or_else(|| {
-            Error::Refused("this epoch has had all the feed keys it can have: `waystation nodes epoch` begins the next".into())
+            Error::Refused(
+                "this epoch has had all the feed keys it can have: `waystation nodes epoch` begins the next".into(),
+            )
         })?;
         self.replace(root, Some(&known), known.epoch, serial).await
     }

@@ -3,7 +3,9 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use crate::admin::view::nodes::{InviteRequest, Invited, JoinRequest, Node as Row, Nodes, RootkeyRequest, VouchRequest};
+use crate::admin::view::nodes::{
+    InviteRequest, Invited, JoinRequest, Node as Row, Nodes, RootkeyRequest, VouchRequest,
+};
 use crate::app::Loaded;
 use crate::cli::fail::Fail;
 use crate::cli::node::segment;
@@ -64,12 +66,16 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: NodesVerb, out: Out) -> Result<
         NodesVerb::Epoch { rootkey } => {
             let rootkey = absolute(&rootkey)?.display().to_string();
             let nodes: Nodes = node.post(&format!("{NODES}/epoch"), &VouchRequest { rootkey }).await?;
-            out.both(&nodes, |nodes| format!("a new epoch begins; nodes below take it with their next answer\n{}", told(nodes)))
+            out.both(&nodes, |nodes| {
+                format!("a new epoch begins; nodes below take it with their next answer\n{}", told(nodes))
+            })
         }
         NodesVerb::Feedkey(FeedkeyVerb::Rotate { rootkey }) => {
             let rootkey = absolute(&rootkey)?.display().to_string();
             let nodes: Nodes = node.post(&format!("{NODES}/feedkey"), &VouchRequest { rootkey }).await?;
-            out.both(&nodes, |_| "the feed is signed with a new key; nodes below take it with their next answer\n".to_owned())
+            out.both(&nodes, |_| {
+                "the feed is signed with a new key; nodes below take it with their next answer\n".to_owned()
+            })
         }
         NodesVerb::Rootkey(RootkeyVerb::Export { file }) => {
             let to = absolute(&file)?.display().to_string();

@@ -132,10 +132,13 @@ impl Provider {
     /// # Errors
     /// [`Error::Config`] names what cannot be used.
     pub fn new(config: Config) -> Result<Self, Error> {
-        let refuse = |why: &str| Error::Config { what: "the issuer of [admin] oidc_issuer".to_owned(), why: why.to_owned() };
+        let refuse =
+            |why: &str| Error::Config { what: "the issuer of [admin] oidc_issuer".to_owned(), why: why.to_owned() };
         let issuer = Url::parse(&config.issuer).map_err(|_| refuse("it is no URL"))?;
         if !is_safe(&issuer) {
-            return Err(refuse("it begins with anything but https://; who can read or change the way could sign in as anybody"));
+            return Err(refuse(
+                "it begins with anything but https://; who can read or change the way could sign in as anybody",
+            ));
         }
         if issuer.query().is_some() || issuer.fragment().is_some() || !issuer.username().is_empty() {
             return Err(refuse("an issuer has neither user nor query nor fragment"));
@@ -160,7 +163,8 @@ impl Provider {
     }
 
     async fn ask(&self, request: reqwest::RequestBuilder) -> Result<(u16, Vec<u8>), Trouble> {
-        let (inner, unreachable) = (&self.inner, |why: String| Trouble::Unreachable { host: self.inner.host.clone(), why });
+        let (inner, unreachable) =
+            (&self.inner, |why: String| Trouble::Unreachable { host: self.inner.host.clone(), why });
         let asked = async {
             let connect = inner.config.http.connect_timeout;
             let mut response = request
@@ -168,7 +172,9 @@ impl Provider {
                 .await
                 .map_err(|error| unreachable(cause_of(error, inner.proxy.as_deref(), connect).to_string()))?;
             let mut bytes = Vec::new();
-            while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(error.without_url().to_string()))? {
+            while let Some(chunk) =
+                response.chunk().await.map_err(|error| unreachable(error.without_url().to_string()))?
+            {
                 bytes.extend_from_slice(&chunk);
                 if bytes.len() > BYTES_MAX {
                     return Err(self.strange(format!("an answer of more than {BYTES_MAX} bytes")));
@@ -189,7 +195,8 @@ impl Provider {
             return Ok(document);
         }
         let base = self.inner.config.issuer.trim_end_matches('/');
-        let (status, bytes) = self.ask(self.inner.client.get(format!("{base}/.well-known/openid-configuration"))).await?;
+        let (status, bytes) =
+            self.ask(self.inner.client.get(format!("{base}/.well-known/openid-configuration"))).await?;
         if status != 200 {
             return Err(self.strange(format!("{status} for its openid-configuration")));
         }
@@ -226,15 +233,15 @@ impl Provider {
         Ok(url.into())
     }
 
-    /// Step 3.
-    pub async fn claims(
+    /// The request that trades a code (RFC 6749, 4.1.3).
+    fn trade(
         &self,
+        document: &Document,
         code: &str,
         verifier: &str,
         redirect: &str,
-        now: Timestamp,
-    ) -> Result<Map<String, Value>, Trouble> {
-        let (document, config) = (self.document().await?, &self.inner.config);
+    ) -> Result<reqwest::RequestBuilder, Trouble> {
+        let config = &self.inner.config;
         let mut form = url::form_urlencoded::Serializer::new(String::new());
         form.append_pair("grant_type", "authorization_code")
             .append_pair("code", code)
@@ -255,18 +262,30 @@ impl Provider {
         } else {
             form.append_pair("client_id", &config.client).append_pair("client_secret", config.secret.expose());
         }
-        let request = request
+        Ok(request
             .header(http::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(http::header::ACCEPT, "application/json")
-            .body(form.finish());
+            .body(form.finish()))
+    }
+
+    /// Step 3.
+    pub async fn claims(
+        &self,
+        code: &str,
+        verifier: &str,
+        redirect: &str,
+        now: Timestamp,
+    ) -> Result<Map<String, Value>, Trouble> {
+        let (document, config) = (self.document().await?, &self.inner.config);
+        let request = self.trade(&document, code, verifier, redirect)?;
         let (status, bytes) = self.ask(request).await?;
         if status != 200 {
             let said: Value = serde_json::from_slice(&bytes).unwrap_or_default();
             let word = said["error"].as_str().unwrap_or("no reason").chars().take(60).collect::<String>();
             return Err(self.strange(format!("{status} ({word:?}) for the code of this sign-in")));
         }
-        let token: Token =
-            serde_json::from_slice(&bytes).map_err(|error| self.strange(format!("its token cannot be read: {error}")))?;
+        let token: Token = serde_json::from_slice(&bytes)
+            .map_err(|error| self.strange(format!("its token cannot be read: {error}")))?;
         let claims = payload(&token.id_token).ok_or_else(|| self.strange("its ID token cannot be read"))?;
         judge(&claims, config, now).map_err(|why| self.strange(why))?;
         Ok(claims)
@@ -338,7 +357,11 @@ mod tests {
         let good = serde_json::json!({ "iss": "https://login.example.org/site", "aud": "ws", "exp": 1_000_100, "iat": 999_990 });
         let with = |name: &str, value: Value| {
             let mut claims = good.as_object().unwrap().clone();
-            if value.is_null() { claims.remove(name) } else { claims.insert(name.into(), value) };
+            if value.is_null() {
+                claims.remove(name)
+            } else {
+                claims.insert(name.into(), value)
+            };
             judge(&claims, &config(), now)
         };
         assert_eq!(with("sub", "x".into()), Ok(()));

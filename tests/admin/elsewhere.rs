@@ -154,7 +154,10 @@ async fn there(plane: &Plane, service: &Service, browser: &Client, query: &str) 
 }
 
 async fn back(plane: &Plane, browser: &Client, state: &str, code: &str) -> Answer {
-    let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("state", state).append_pair("code", code).finish();
+    let query = url::form_urlencoded::Serializer::new(String::new())
+        .append_pair("state", state)
+        .append_pair("code", code)
+        .finish();
     browser.with("accept", "text/html").get(plane, &format!("/sign-in/oidc/back?{query}")).await
 }
 
@@ -207,7 +210,12 @@ async fn what_does_not_fit_lets_nobody_in() {
         service.claim(name, value.clone());
         let (browser, state, code) = there(&plane, &service, &nobody, "").await;
         let answer = back(&plane, &browser, &state, &code).await;
-        assert!(answer.status == 502 && answer.body.contains(says), "{name} {value}: {} {}", answer.status, answer.body);
+        assert!(
+            answer.status == 502 && answer.body.contains(says),
+            "{name} {value}: {} {}",
+            answer.status,
+            answer.body
+        );
         assert!(!answer.body.contains("<b>anna"));
         service.will.lock().unwrap().claims.clear();
     }
@@ -230,7 +238,9 @@ async fn a_sign_in_anew_stands_for_the_password_once_more() {
     assert_eq!(Client::sign_in(&plane, "anna", WORD).await.get(&plane, "/api/v1/session").await.status, 200);
 
     // A provider that did not ask anew, or asked somebody else, proves nothing.
-    for (name, value) in [("auth_time", Value::Null), ("auth_time", json!(now() - 3600)), ("preferred_username", json!("olga"))] {
+    for (name, value) in
+        [("auth_time", Value::Null), ("auth_time", json!(now() - 3600)), ("preferred_username", json!("olga"))]
+    {
         service.claim("auth_time", json!(now()));
         service.claim(name, value);
         let (browser, state, code) = there(&plane, &service, &anna, "?anew=true").await;

@@ -86,6 +86,7 @@ impl Site {
             version: "test".into(),
             catalog: true,
             replica: true,
+            report_every: SOON,
         };
         let chain = Chain::open(config, store.clone(), Arc::new(RealDisk), Arc::new(SystemClock)).await.unwrap();
         let (stop, running) = (CancellationToken::new(), chain.clone());

@@ -59,7 +59,13 @@ pub trait Foreign: Debug + Send + Sync {
     /// Where a browser is sent.
     fn address(&self, way: Way) -> Answer<'_, String>;
     /// What it claims of who came back with this code. Issuer, client and end are looked at already.
-    fn claims(&self, code: String, verifier: Secret, redirect: String, now: Timestamp) -> Answer<'_, Map<String, Value>>;
+    fn claims(
+        &self,
+        code: String,
+        verifier: Secret,
+        redirect: String,
+        now: Timestamp,
+    ) -> Answer<'_, Map<String, Value>>;
 }
 
 /// A way that is open.
@@ -146,8 +152,10 @@ impl Door {
     ) -> Result<(SignedIn, String), Refused> {
         let service = self.inner.config.foreign.as_deref().ok_or(Refused::Absent)?;
         let (now, held) = (self.now(), self.attempt(from, None)?);
-        let stale = || Refused::Elsewhere("this sign-in was not begun in this browser, is over, or took too long".into());
-        let open = self.inner.ways.lock().unwrap_or_else(PoisonError::into_inner).remove(&hash(state)).ok_or_else(stale)?;
+        let stale =
+            || Refused::Elsewhere("this sign-in was not begun in this browser, is over, or took too long".into());
+        let open =
+            self.inner.ways.lock().unwrap_or_else(PoisonError::into_inner).remove(&hash(state)).ok_or_else(stale)?;
         // `blake3::Hash` compares in constant time.
         if open.until <= now || keeps.is_none_or(|word| blake3::hash(word.as_bytes()) != open.browser) {
             return Err(stale());
@@ -168,7 +176,10 @@ impl Door {
         }
         let account = self.inner.accounts.one(&name).await?.ok_or_else(|| {
             tracing::warn!(%from, account = name, "somebody signed in elsewhere who has no account here");
-            Refused::Beyond(format!("{} says that you are {name:?}, and there is no account of that name", service.host()))
+            Refused::Beyond(format!(
+                "{} says that you are {name:?}, and there is no account of that name",
+                service.host()
+            ))
         })?;
         self.succeeded(&held);
         let made = self.begin(&account, from).await?;

@@ -99,7 +99,10 @@ impl From<&Problem> for Trouble {
 fn elsewhere(handles: &Handles, next: &str, anew: bool) -> Option<Elsewhere> {
     let next: String = url::form_urlencoded::byte_serialize(next.as_bytes()).collect();
     let anew = if anew { "&anew=true" } else { "" };
-    handles.door.elsewhere().map(|host| Elsewhere { host: host.to_owned(), href: format!("/sign-in/oidc?next={next}{anew}") })
+    handles
+        .door
+        .elsewhere()
+        .map(|host| Elsewhere { host: host.to_owned(), href: format!("/sign-in/oidc?next={next}{anew}") })
 }
 
 fn begun(made: &SignedIn, peer: Option<&Extension<Peer>>, next: Option<&str>) -> Response {

@@ -497,7 +497,8 @@ pub(crate) fn door(typed: &Typed) -> admin::door::Config {
 pub(crate) fn elsewhere(typed: &Typed, store: &str) -> Result<Option<Provider>, ConfigError> {
     let admin = &typed.admin;
     let (Some(issuer), Some(file)) = (&admin.oidc_issuer.0, &admin.oidc_secret_file.0) else { return Ok(None) };
-    let secret = secret::read(&from_data(typed, file)).map_err(|what| ConfigError::one("admin.oidc_secret_file", what))?;
+    let secret =
+        secret::read(&from_data(typed, file)).map_err(|what| ConfigError::one("admin.oidc_secret_file", what))?;
     let (client, http) = (admin.oidc_client.0.clone(), upstream(typed, store)?);
     let config = upstream::oidc::Config { issuer: issuer.clone(), client, secret, http };
     Provider::new(config).map(Some).map_err(|error| ConfigError::one("admin.oidc_issuer", error.to_string()))

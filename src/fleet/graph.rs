@@ -11,7 +11,7 @@
 mod links;
 pub(crate) mod walk;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::fleet::bits::Bits;
 use crate::fleet::graph::links::Links;
@@ -345,6 +345,11 @@ impl Graph {
             }
         }
         found
+    }
+
+    /// Updates that something supersedes which counts and is offered, whoever looks for it: what the catalog takes for superseded.
+    pub fn superseded(&self) -> BTreeSet<UpdateId> {
+        self.covered(&Bits::new(self.updates.len())).iter().filter_map(|at| self.id(at)).collect()
     }
 
     /// What a row supersedes. As in the catalog: what proves nothing says nothing of what was proven, and of two that name each other

@@ -565,6 +565,7 @@ async fn what_one_upstream_spoils_another_one_may_send() {
     import(&catalog, vec![small(update(1, 6)), small(update(2, 6)), small(update(3, 1))]).await;
     catalog.refuse(identity(2, 7), "differs from Microsoft's".into()).await.unwrap();
     refuse(&catalog, identity(1, 7), "half a document").await;
+    refuse(&catalog, identity(9, 1), "what nobody else ever names").await;
     assert_eq!(named(&catalog, "all", &[identity(1, 7)]).await, 0);
     catalog.begin_upstream(microsoft()).await.unwrap();
     assert_eq!(named(&catalog, "all", &[identity(1, 7), identity(2, 7), identity(3, 1)]).await, 3);
@@ -577,6 +578,9 @@ async fn what_one_upstream_spoils_another_one_may_send() {
         let current = catalog.current(id(at)).await.unwrap();
         assert_eq!((current, current.is_some()), (catalog.number(identity(at, revision)).await.unwrap(), true), "{at}");
     }
+    let left: Vec<_> = catalog.refused(None, 10).await.unwrap().into_iter().map(|one| one.identity).collect();
+    assert_eq!(left, [identity(1, 7)], "what only the former upstream named is told no longer");
+    assert_eq!(catalog.standing().await.unwrap().refused, 1);
     store.close().await.unwrap();
 }
 

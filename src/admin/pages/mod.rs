@@ -41,7 +41,7 @@ pub fn router() -> Router<Arc<Handles>> {
     Router::new()
         .route("/sign-in", get(sign::sign_in_page).merge(post(sign::sign_in)))
         .route("/sign-in/oidc", get(elsewhere::there))
-        .route(elsewhere::BACK, get(elsewhere::back))
+        .route("/sign-in/oidc/back", get(elsewhere::back))
         .route("/set-up", get(sign::set_up_page).merge(post(sign::set_up)))
         .route("/confirm", get(sign::confirm_page).merge(post(sign::confirm)))
         .route("/sign-out", post(sign::sign_out))

@@ -92,8 +92,9 @@ fn a_closure_goes_through_bundles_and_prerequisites_and_ends_in_circles() {
 fn superseded_is_what_the_catalog_takes_for_it() {
     let superseding = |number, at, of: u8| Related { supersedes: vec![id(of)], ..software(number, at, 1) };
     let superseded = |graph: &Graph| {
-        let covered = graph.covered(&Bits::new(graph.updates()));
-        graph.deployable().filter(|found| covered.has(found.place)).map(|found| found.number).collect::<Vec<_>>()
+        let covered = graph.superseded();
+        let found = graph.deployable().filter(|found| covered.contains(&found.identity.id));
+        found.map(|found| found.number).collect::<Vec<_>>()
     };
     let mut graph = Graph::default();
     graph.insert(&software(1, 1, 1));

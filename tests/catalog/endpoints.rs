@@ -268,7 +268,7 @@ fn ints(numbers: impl IntoIterator<Item = i32>) -> String {
 
 /// A revision as an agent holds it.
 #[derive(Clone, Debug)]
-struct Held {
+pub(crate) struct Held {
     update: String,
     action: String,
     deadline: Option<String>,
@@ -290,7 +290,7 @@ pub(crate) struct Agent {
     authorization: String,
     pub(crate) cookie: String,
     last_change: String,
-    held: BTreeMap<i32, Held>,
+    pub(crate) held: BTreeMap<i32, Held>,
     pub(crate) rounds: usize,
 }
 

@@ -969,7 +969,7 @@ fn forgetting_a_certificate_waits_for_who_works_on_the_directory() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_says_which_settings_do_nothing() {
-    let site = Site::with(&["--set", "bandwidth.nodes=10 Mbit/s"]).await;
+    let site = Site::with(&["--set", "upstream.direct_hosts=dl.example"]).await;
     let line = site.node.logged("no effect");
-    assert!(line.contains("bandwidth.nodes") && line.contains("WARN"), "{line}");
+    assert!(line.contains("upstream.direct_hosts") && line.contains("WARN"), "{line}");
 }

@@ -342,7 +342,7 @@ pub async fn place(
     }
     let both = groups.iter().copied().map(Target::Group).chain(ids.iter().copied().map(Target::Endpoint));
     within::targets(&handles, &identity, &tree, &both.collect::<Vec<_>>()).await?;
-    let moved = approvals.place(ids.clone(), groups, by.clone()).await?;
+    let moved = approvals.place(ids.clone(), groups.clone(), by.clone()).await?;
     tracing::info!(
         by,
         endpoints = ids.len(),

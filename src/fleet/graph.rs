@@ -89,8 +89,6 @@ pub struct Graph {
 /// An update that can be approved by itself, as the graph has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// Where the update stands in the graph.
-    pub place: u32,
     /// The revision that counts.
     pub identity: Identity,
     /// Its number.
@@ -311,17 +309,24 @@ impl Graph {
 
     /// All updates that can be approved by themselves and of which a revision counts, with what rules ask of them.
     pub fn deployable(&self) -> impl Iterator<Item = Found> + '_ {
+        self.deployable_at().map(|(_, found)| found)
+    }
+
+    /// The same, each with the place of the update.
+    pub(crate) fn deployable_at(&self) -> impl Iterator<Item = (u32, Found)> + '_ {
         let rows = self.updates.iter().filter_map(|update| self.row(update.current));
-        rows.filter(|row| row.flags & DEPLOYABLE != 0).map(move |row| Found {
-            place: row.update,
-            identity: self.identity(row),
-            number: row.number,
-            kind: row.kind,
-            expired: row.flags & EXPIRED != 0,
-            refused: row.flags & REFUSED != 0,
-            created: (row.flags & DATED != 0).then_some(row.created),
-            changed: row.changed,
-            categories: row.links.categories().filter_map(|at| self.id(at)).collect(),
+        rows.filter(|row| row.flags & DEPLOYABLE != 0).map(move |row| {
+            let found = Found {
+                identity: self.identity(row),
+                number: row.number,
+                kind: row.kind,
+                expired: row.flags & EXPIRED != 0,
+                refused: row.flags & REFUSED != 0,
+                created: (row.flags & DATED != 0).then_some(row.created),
+                changed: row.changed,
+                categories: row.links.categories().filter_map(|at| self.id(at)).collect(),
+            };
+            (row.update, found)
         })
     }
 

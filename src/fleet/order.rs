@@ -54,15 +54,15 @@ pub fn ordered(graph: &Graph, terms: Terms<'_>) -> Vec<Ordered> {
     let mut found = Vec::new();
     // Undecided ones that the rules take, by place; and what could be looked for and is not.
     let (mut undecided, mut passed_over) = (Vec::new(), Bits::new(graph.updates()));
-    for update in graph.deployable().filter(|update| !update.refused && update.kind != Kind::Driver) {
+    for (place, update) in graph.deployable_at().filter(|(_, update)| !update.refused && update.kind != Kind::Driver) {
         let id = update.identity.id;
         let words = terms.words.get(&id).unwrap_or(&silent);
         let standing = words.standing(terms.asked);
         match standing {
-            Standing::Declined => drop(passed_over.add(update.place)),
+            Standing::Declined => drop(passed_over.add(place)),
             Standing::Ordered { action, deadline, changed } => {
                 if action == Action::Uninstall {
-                    passed_over.add(update.place);
+                    passed_over.add(place);
                 }
                 let licences = match action {
                     Action::Install | Action::OptionalInstall => graph.eulas(id),
@@ -102,9 +102,9 @@ pub fn ordered(graph: &Graph, terms: Terms<'_>) -> Vec<Ordered> {
                 if terms.detection.takes(&candidate, terms.now) {
                     let changed = changed.map_or(0, Timestamp::ms).max(terms.since);
                     let order = Ordered { update: id, action: Action::PreDeploymentCheck, deadline: None, changed };
-                    undecided.push((update.place, order));
+                    undecided.push((place, order));
                 } else {
-                    passed_over.add(update.place);
+                    passed_over.add(place);
                 }
             }
         }

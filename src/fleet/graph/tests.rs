@@ -124,11 +124,14 @@ fn what_is_passed_over_covers_nothing_by_itself() {
     }
     let covered = |over: &[u8]| {
         let mut passed_over = Bits::new(graph.updates());
-        for found in graph.deployable().filter(|found| over.iter().any(|at| found.identity.id == id(*at))) {
-            passed_over.add(found.place);
+        for (place, found) in graph.deployable_at() {
+            if over.iter().any(|at| found.identity.id == id(*at)) {
+                passed_over.add(place);
+            }
         }
         let covered = graph.covered(&passed_over);
-        graph.deployable().filter(|found| covered.has(found.place)).map(|found| found.number).collect::<Vec<_>>()
+        let found = graph.deployable_at().filter(|(place, _)| covered.has(*place));
+        found.map(|(_, found)| found.number).collect::<Vec<_>>()
     };
     assert_eq!(covered(&[]), [1, 2, 3]);
     assert_eq!(covered(&[4]), [1, 2], "the third is looked for in its place");

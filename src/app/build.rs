@@ -258,7 +258,7 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
         let now = asked.get().and_then(|settings| Typed::read(&settings.load()).ok());
         now.map_or(started_with, |typed| rooms::drawn(&typed))
     }));
-    let jobs = match runner(&typed, &id, &store, &governor, chosen, &clock).await? {
+    let jobs = match runner(&typed, &id, &store, &governor, chosen, &clock, below).await? {
         Some(sync) => Jobs::with_catalog(for_jobs, store.clone(), fill.clone(), sync, Arc::clone(&clock)),
         None => Jobs::new(for_jobs, store.clone(), fill.clone(), Arc::clone(&clock)),
     };

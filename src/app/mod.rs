@@ -11,6 +11,7 @@
 //! Without a node the command line works on the data directory itself, by [`alone`] over [`open_offline`]; certificates are
 //! kept in files that a running node watches, so that [`tls`] needs none.
 
+mod above;
 pub mod alone;
 pub(crate) mod bandwidth;
 pub(crate) mod banner;

@@ -79,6 +79,9 @@ pub enum Error {
     /// A task that reads documents broke off.
     #[error("{0}")]
     Broken(String),
+    /// Somebody stopped it.
+    #[error("stopped; what was told to the catalog stays, and the rest follows with the next run")]
+    Stopped,
 }
 
 impl Error {
@@ -95,7 +98,8 @@ impl Error {
             | Self::Seal(_)
             | Self::Kept(_)
             | Self::Store(_)
-            | Self::Broken(_) => Fault::Us,
+            | Self::Broken(_)
+            | Self::Stopped => Fault::Us,
         }
     }
 

@@ -243,8 +243,12 @@ impl Chain {
             let Err(error) = self.follow_on(&mut again).await;
             tracing::warn!(%error, "the parent is asked again in a moment");
             self.see(|seen| seen.trouble = Some(error.to_string()));
+            self.shared.turns.send_modify(|turns| *turns += 1);
             let jitter = getrandom::u32().map_or(1.0, |word| 0.5 + f64::from(word) / f64::from(u32::MAX));
-            tokio::time::sleep(again.mul_f64(jitter)).await;
+            tokio::select! {
+                () = tokio::time::sleep(again.mul_f64(jitter)) => {}
+                () = self.shared.hurry.notified() => {}
+            }
             again = (again * 2).min(AGAIN_MAX);
         }
     }
@@ -274,14 +278,14 @@ impl Chain {
                 && untold
                 && let Some(checkpoint) = follower.checkpoint()
             {
-                teller.tell(checkpoint.position).await?;
+                self.tell_quietly(&teller, checkpoint.position).await?;
                 untold = false;
-                self.shared.told.send_replace(Some(checkpoint.position));
             }
             let turned = self.turn(&parent, &mut follower, chain, if idle { POLL_SECONDS } else { 0 }).await?;
             (idle, untold) = (turned.idle, untold || turned.applied);
             *again = AGAIN_FIRST;
             self.show(&follower);
+            self.shared.turns.send_modify(|turns| *turns += 1);
             if turned.applied {
                 self.shared.moved.send_modify(|times| *times += 1);
             }

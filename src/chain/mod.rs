@@ -10,8 +10,9 @@
 //! 2. A child asks from its cursor and takes the answer frame by frame ([`child`]): staged first, applied when a checkpoint that covers it
 //!    verifies ([`verify`]).
 //! 3. What does not fit is an [`alarm`], and changes nothing.
-//! 4. What is secret travels sealed to one node ([`seal`]).
-//! 5. The feed key becomes another one, and an authority that was rolled back signs nothing more ([`renewal`]).
+//! 4. What people decided for groups and endpoints goes the same way, and a replica takes it ([`said`]).
+//! 5. What is secret travels sealed to one node ([`seal`]).
+//! 6. The feed key becomes another one, and an authority that was rolled back signs nothing more ([`renewal`]).
 //!
 //! Nothing here does I/O: frames, a clock's time and keys come in, decisions go out.
 
@@ -34,6 +35,8 @@ pub mod publish;
 pub mod records;
 pub mod renewal;
 pub mod roll;
+mod said;
 pub mod seal;
 pub mod tell;
+pub mod took;
 pub mod verify;

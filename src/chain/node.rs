@@ -167,6 +167,14 @@ pub(super) struct Shared {
     pub(super) ways: watch::Sender<Option<Arc<Parent>>>,
     /// Up to where the catalog was told of the feed.
     pub(super) told: watch::Sender<Option<Position>>,
+    /// Changes when something waits that the catalog takes in a run.
+    pub(super) due: watch::Sender<u64>,
+    /// Held while the catalog is told.
+    pub(super) telling: tokio::sync::Mutex<()>,
+    /// Pulled to have the parent asked at once, where it is to be asked later.
+    pub(super) hurry: tokio::sync::Notify,
+    /// Changes with each question that was answered, or failed.
+    pub(super) turns: watch::Sender<u64>,
     pub(super) seen: Mutex<Seen>,
     /// What goes on with nodes below and with what is wished of this one.
     pub(super) below: crate::chain::below::Room,
@@ -237,6 +245,10 @@ impl Chain {
             turned: watch::Sender::new(0),
             ways: watch::Sender::new(None),
             told: watch::Sender::new(None),
+            due: watch::Sender::new(0),
+            telling: tokio::sync::Mutex::new(()),
+            hurry: tokio::sync::Notify::new(),
+            turns: watch::Sender::new(0),
             seen: Mutex::default(),
             below: crate::chain::below::Room::default(),
             entitled: watch::Sender::default(),
@@ -278,6 +290,11 @@ impl Chain {
     /// Up to where of the parent's feed the catalog was told, whenever that changes.
     pub fn told(&self) -> watch::Receiver<Option<Position>> {
         self.shared.told.subscribe()
+    }
+
+    /// Changes when revisions of the parent's wait for a run of the catalog ([`Chain::tell_in`]).
+    pub fn due(&self) -> watch::Receiver<u64> {
+        self.shared.due.subscribe()
     }
 
     /// How it stands.

@@ -24,9 +24,12 @@ use crate::chain::error::Error;
 use crate::chain::files::Arriving;
 use crate::chain::keys::FeedKey;
 use crate::chain::records::{self, Made};
+use crate::chain::said::made::{self, Fleet};
 use crate::model::chain::hash::Link;
 use crate::model::chain::ids::Position;
 use crate::model::chain::live::LiveSet;
+use crate::model::chain::record::Entry;
+use crate::model::update::UpdateId;
 use crate::store::Store;
 use crate::store::feed::{Publication, Show};
 
@@ -71,6 +74,7 @@ pub struct Publisher {
     place: (u64, u32),
     /// Up to where what is held was looked at.
     arriving: Arriving,
+    fleet: Fleet,
     show: Show,
     stamped: Timestamp,
 }
@@ -88,7 +92,10 @@ impl Publisher {
         let row = feed.head().await?.map(|bytes| kept(&bytes)).transpose()?;
         let live: LiveSet = feed.live().await?.into_iter().collect();
         let (chain, epoch) = (key.vouch().chain(), key.vouch().epoch);
-        let place = row.as_ref().map_or((0, 0), |row| row.place);
+        let fleet = Fleet::open(&store).await?;
+        // What was decided for groups is told from the beginning where it never was.
+        let place = row.as_ref().filter(|_| fleet.is_some()).map_or((0, 0), |row| row.place);
+        let fleet = fleet.unwrap_or_default();
         let here = row.filter(|row| row.position.epoch == epoch);
         let begins = here.is_none();
         let head = match here {
@@ -96,7 +103,8 @@ impl Publisher {
             None => Head::begin(chain, epoch, live),
         };
         let (show, stamped) = (Show::default(), Timestamp::default());
-        let mut publisher = Self { store, key, clock, moved, head, place, arriving: Arriving::anew(), show, stamped };
+        let arriving = Arriving::anew();
+        let mut publisher = Self { store, key, clock, moved, head, place, arriving, fleet, show, stamped };
         let begins = begins.then(|| (publisher.head.position(), publisher.head.link()));
         publisher.commit(Publication { begins, ..Publication::default() }).await?;
         Ok(publisher)
@@ -144,6 +152,8 @@ impl Publisher {
 
     /// Publishes all that changed since the last time; a timestamp where none was made for a while.
     pub async fn publish(&mut self) -> Result<(), Error> {
+        // Groups stand before what is said for them.
+        self.fleet_step().await?;
         while self.step().await? {}
         while self.held_step().await? {}
         self.queued().await?;
@@ -177,10 +187,23 @@ impl Publisher {
                 self.say(std::mem::take(&mut made)).await?;
             }
         }
-        records::decisions(&self.store, page.decisions.iter().map(|line| line.id).collect(), &mut made).await?;
+        let decided: Vec<UpdateId> = page.decisions.iter().map(|line| line.id).collect();
+        records::decisions(&self.store, decided.clone(), &mut made).await?;
+        made::of_updates(&self.store, decided, &mut made).await?;
         self.place = page.next;
         self.say(made).await?;
         Ok(page.more)
+    }
+
+    /// Groups, licences, policies and placements.
+    async fn fleet_step(&mut self) -> Result<(), Error> {
+        let Some(step) = self.fleet.step(&self.store).await? else { return Ok(()) };
+        let (made, now, clock) = step.parts();
+        let added = self.append(made.entries);
+        if !added.is_empty() {
+            self.commit(Publication { entries: added, ..Publication::default() }).await?;
+        }
+        self.fleet.done(&self.store, now, clock).await
     }
 
     /// Files that this node came to hold.
@@ -195,13 +218,19 @@ impl Publisher {
 
     async fn say(&mut self, made: Made) -> Result<(), Error> {
         let Made { entries, numbers, .. } = made;
+        let entries = self.append(entries);
+        self.commit(Publication { entries, numbers, ..Publication::default() }).await
+    }
+
+    /// Puts entries at the end of the log, those that change something.
+    fn append(&mut self, entries: Vec<Entry>) -> Vec<(u64, Link, Entry)> {
         let mut added = Vec::new();
         for entry in entries {
             if let Some(sequence) = self.head.append(&entry) {
                 added.push((sequence, self.head.link(), entry));
             }
         }
-        self.commit(Publication { entries: added, numbers, ..Publication::default() }).await
+        added
     }
 
     /// Signs what there is, and writes it.

@@ -76,7 +76,7 @@ pub enum Error {
     NeedsNode,
     /// This node does not synchronise a catalog.
     #[error(
-        "this node synchronises no catalog: below a parent the parent does; set [upstream] kind to microsoft or wsus"
+        "this node synchronises no catalog: [upstream] kind is \"parent\", and it has joined none; `waystation join`, or set [upstream] kind to \"microsoft\" or \"wsus\""
     )]
     NoCatalog,
     /// A run of the catalog's synchronisation did not end well.

@@ -280,7 +280,10 @@ impl Jobs {
         if let Some(every) = self.shared.config.scrub_every {
             self.shared.spawn(clock::scrub(self.clone(), every, self.shared.cancel.child_token()));
         }
-        if self.shared.sync.is_some() {
+        let due = self.shared.sync.as_ref().and_then(Runner::due);
+        if let Some(due) = due {
+            self.shared.spawn(sync::by_the_parent(self.clone(), due, self.shared.cancel.child_token()));
+        } else if self.shared.sync.is_some() {
             for lane in sync::Lane::ALL {
                 if lane.schedule(&self.shared.config).enabled {
                     self.shared.spawn(sync::by_the_clock(self.clone(), lane, self.shared.cancel.child_token()));

@@ -6,10 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::base::time::Timestamp;
-use crate::jobs::board::{Line, Record, Step, Unit};
+use crate::jobs::board::{self, Line, Record, Step, Unit};
 use crate::jobs::due::{Due, Known};
 use crate::jobs::error::Error;
 use crate::jobs::work::{Kind, Work};
@@ -38,6 +39,8 @@ const LOOKED_THROUGH: usize = 1_100;
 
 /// Who starts what nobody asked for.
 const CLOCK: &str = "the schedule";
+/// Who starts runs below a parent.
+const PARENT: &str = "the parent";
 
 /// What the schedule runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -214,8 +217,19 @@ impl Jobs {
         self.shared.board.all().iter().find(running).map(|record| record.id())
     }
 
+    /// Waits for the end of a job; whether it is to be begun again. One that is forgotten is.
+    async fn is_to_be_repeated(&self, id: u64) -> bool {
+        let Some(record) = self.shared.board.get(id) else { return true };
+        record.ended().await;
+        record.state() == board::State::Failed
+    }
+
     /// When the schedule starts the next run of a lane, if these are its runs: `due` as it is, so that the clock need not ask again.
     fn next_run(&self, lane: Lane, runs: &[Run], is_running: bool) -> Result<Option<Due>, schedule::Error> {
+        // Below a parent runs begin when its feed brings something.
+        if self.shared.sync.as_ref().is_some_and(|sync| sync.due().is_some()) {
+            return Ok(None);
+        }
         let config = &self.shared.config;
         let now = self.shared.clock.now();
         let (schedule, seed, begun) = (lane.schedule(config), config.seed, self.shared.begun(now));
@@ -248,7 +262,7 @@ pub(in crate::jobs) async fn run(shared: &Shared, record: &Record, kind: RunKind
     let order = Order {
         kind,
         by: record.by().to_owned(),
-        attended: record.by() != CLOCK,
+        attended: record.by() != CLOCK && record.by() != PARENT,
         stopped_by: Arc::clone(record.stopped_by()),
     };
     let running = sync.run_named(order, record.cancel());
@@ -343,6 +357,51 @@ fn summary(counts: &Counts) -> String {
     let rare = [(refused, "refused"), (pruned, "pruned")].into_iter().filter(|(count, _)| *count > 0);
     let first = format!("{new} new, {changed} changed, {expired} expired, {superseded} superseded; {files} files");
     std::iter::once(first).chain(rare.map(|(count, word)| format!("{count} {word}"))).collect::<Vec<_>>().join("; ")
+}
+
+/// Starts a run whenever something of the parent's feed waits for one. Returns after `cancel`.
+pub(in crate::jobs) async fn by_the_parent(jobs: Jobs, mut due: watch::Receiver<u64>, cancel: CancellationToken) {
+    let mut rest = RETRY_AFTER;
+    loop {
+        match cancel.run_until_cancelled(due.changed()).await {
+            Some(Ok(())) => {}
+            Some(Err(_)) | None => return,
+        }
+        loop {
+            due.mark_unchanged();
+            let again = match jobs.start(Work::Sync, PARENT) {
+                Ok(id) => cancel.run_until_cancelled(jobs.is_to_be_repeated(id)).await,
+                // Another run may be past what waits.
+                Err(Error::Busy { id, .. }) => {
+                    cancel.run_until_cancelled(jobs.is_to_be_repeated(id)).await.map(|_| true)
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "what the parent's feed brought waits");
+                    Some(true)
+                }
+            };
+            match again {
+                None => return,
+                // Whoever stopped it meant it: the rest comes with what comes next.
+                Some(false) => {
+                    rest = RETRY_AFTER;
+                    break;
+                }
+                Some(true) => {
+                    let again = async {
+                        tokio::select! {
+                            () = tokio::time::sleep(rest) => {}
+                            _ = due.changed() => {}
+                        }
+                    };
+                    if cancel.run_until_cancelled(again).await.is_none() {
+                        return;
+                    }
+                    rest = (rest * 2).min(RETRY_AFTER_MAX);
+                }
+            }
+        }
+    }
 }
 
 /// Starts a run of a lane whenever its schedule says so. Returns after `cancel`.

@@ -46,7 +46,7 @@ impl Work<'_> {
         }
         let tree = self.catalog.tree().await?;
         let (filters, _) = self.chosen(&tree)?;
-        let config = self.until_stopped(self.shared.wsus.config(None)).await?;
+        let config = self.until_stopped(self.wsus.config(None)).await?;
         self.at_once = config.updates_max;
         let classifications = BTreeSet::from([known::DEFINITION_UPDATES]);
         let wanted = filter::Wanted { classifications, ..filters.wanted(&tree) };

@@ -1,7 +1,7 @@
 //! The path tests of `doctor` against the sync services that runs and comparisons ask.
 
 use crate::model::report::{Finding, Verdict};
-use crate::sync::Runner;
+use crate::sync::{Runner, Source};
 use crate::upstream::wsus::Wsus;
 
 impl Runner {
@@ -10,8 +10,10 @@ impl Runner {
     pub async fn doctor(&self, named: &[String]) -> Vec<Finding> {
         let is_meant = |wsus: &Wsus| named.is_empty() || named.iter().any(|address| wsus.is_meant(address));
         let mut found = Vec::new();
-        if is_meant(&self.shared.wsus) {
-            found = self.shared.wsus.probe().await;
+        match &self.shared.source {
+            Source::Service(wsus) if is_meant(wsus) => found = wsus.probe().await,
+            Source::Parent(above) if named.is_empty() => found = above.doctor().await,
+            Source::Service(_) | Source::Parent(_) => {}
         }
         let Some(microsoft) = self.compared_with().filter(|microsoft| is_meant(microsoft)) else { return found };
         for mut finding in microsoft.probe().await {
@@ -27,12 +29,16 @@ impl Runner {
 
     /// The same of the service alone that runs ask.
     pub async fn doctor_upstream(&self) -> Vec<Finding> {
-        self.shared.wsus.probe().await
+        match &self.shared.source {
+            Source::Service(wsus) => wsus.probe().await,
+            Source::Parent(above) => above.doctor().await,
+        }
     }
 
     /// Whether an address means one of these services.
     pub fn is_service(&self, address: &str) -> bool {
-        self.shared.wsus.is_meant(address) || self.compared_with().is_some_and(|microsoft| microsoft.is_meant(address))
+        let is_meant = |wsus: &Wsus| wsus.is_meant(address);
+        self.shared.service().is_some_and(is_meant) || self.compared_with().is_some_and(is_meant)
     }
 
     /// Microsoft's catalog, where there is something that nobody vouches for and that can be held against it.

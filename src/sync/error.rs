@@ -16,6 +16,12 @@ pub enum Error {
     /// The upstream, or the way to it.
     #[error(transparent)]
     Upstream(#[from] wsus::Error),
+    /// The parent, or the way to it.
+    #[error("the parent's feed cannot be taken: {why}; `waystation nodes show` has how it stands")]
+    Parent {
+        /// What is in the way.
+        why: String,
+    },
     /// The upstream forgets who it is again and again.
     #[error(
         "the upstream says again and again that it is another one than before ({why}); several servers behind one name look like this"
@@ -112,7 +118,11 @@ impl Error {
         match self {
             Self::Stopped | Self::Running | Self::Early | Self::NoComparison(_) => Fault::Caller,
             Self::Upstream(error) if error.fault() == Blame::Us => Fault::Us,
-            Self::Upstream(_) | Self::Unsteady { .. } | Self::Stuck { .. } | Self::Spoilt { .. } => Fault::Upstream,
+            Self::Upstream(_)
+            | Self::Parent { .. }
+            | Self::Unsteady { .. }
+            | Self::Stuck { .. }
+            | Self::Spoilt { .. } => Fault::Upstream,
             Self::Store(_) => Fault::Disk,
             Self::NotBegun(error) => error.fault(),
             Self::Broken(_) | Self::Filters { .. } | Self::Rendering { .. } => Fault::Us,
@@ -122,7 +132,12 @@ impl Error {
     /// Whether the same run, begun again later, can go well.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Stopped | Self::Running | Self::Stuck { .. } | Self::Unsteady { .. } | Self::Spoilt { .. } => true,
+            Self::Stopped
+            | Self::Running
+            | Self::Parent { .. }
+            | Self::Stuck { .. }
+            | Self::Unsteady { .. }
+            | Self::Spoilt { .. } => true,
             Self::Upstream(error) => error.is_retryable(),
             Self::NotBegun(error) => error.is_retryable(),
             Self::Store(error) => matches!(error, store::Error::Busy { .. } | store::Error::Full { .. }),

@@ -69,7 +69,7 @@ impl Work<'_> {
     /// Steps 1 to 3 for a page. Says how many revisions left the list.
     async fn page(&self, set: &str, step: Step, page: &[Identity], spoilt: &Spoilt) -> Result<u64, Error> {
         let before = if step == Step::FetchingAgain { Before::Refused } else { Before::Unknown };
-        let mut documents = self.shared.wsus.documents(page, self.at_once, before);
+        let mut documents = self.wsus.documents(page, self.at_once, before);
         let mut takers: JoinSet<Result<u64, Error>> = JoinSet::new();
         let (mut done, mut ended) = (0, Ok(()));
         let stopping = Stopping { cancel: self.cancel.clone(), by: Arc::default() };

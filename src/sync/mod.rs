@@ -19,10 +19,13 @@
 //!
 //! The turn itself, from the beginning of a run in the history to its end there, is in [`turn`]; refusals are taken back in [`pardon`].
 //!
+//! Below a parent a run tells the catalog what the parent's feed brought ([`above`]): nothing is listed, since the feed names what changed.
+//!
 //! What holds: a run that is stopped, fails or is killed keeps what it committed, and the next one goes on behind it without asking
 //! for any of that again. An upstream that says it is another one has its anchors forgotten and is listed anew. Nothing is deleted
 //! before a run has ended well.
 
+mod above;
 mod beyond;
 mod crosscheck;
 mod definitions;
@@ -57,6 +60,7 @@ use crate::sync::turn::Ended;
 use crate::upstream::hook::Answer;
 use crate::upstream::wsus::Wsus;
 
+pub use crate::sync::above::{Above, Awaited, Trouble};
 pub use crate::sync::pardon::{Pardon, Pardoned};
 pub use crate::sync::progress::{Progress, Step};
 pub use crate::sync::tell::{StoppedRule, Teller};
@@ -72,10 +76,18 @@ pub struct Runner {
     shared: Arc<Shared>,
 }
 
+/// Who is asked.
+enum Source {
+    /// A sync service.
+    Service(Box<Wsus>),
+    /// A parent, whose feed is followed.
+    Parent(Arc<dyn Above>),
+}
+
 struct Shared {
     upstream: Upstream,
     store: Store,
-    wsus: Wsus,
+    source: Source,
     chosen: Chosen,
     clock: Arc<dyn Clock>,
     /// Microsoft's catalog, to compare with.
@@ -104,6 +116,14 @@ impl Shared {
     fn board(&self) -> MutexGuard<'_, Option<Arc<Board>>> {
         // One assignment at a time, so that a panic elsewhere has broken nothing.
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The sync service that is asked; none below a parent.
+    fn service(&self) -> Option<&Wsus> {
+        match &self.source {
+            Source::Service(wsus) => Some(wsus),
+            Source::Parent(_) => None,
+        }
     }
 
     /// These filters, and what comes by the lane of definition updates where that is on: what a lane brings is wanted, whether
@@ -188,6 +208,30 @@ impl Runner {
         extras: Extras,
     ) -> Self {
         let upstream = Upstream { kind, address: address.to_owned(), unauthenticated: !wsus.is_authenticated() };
+        Self::of(upstream, Source::Service(Box::new(wsus)), store, chosen, clock, extras)
+    }
+
+    /// For a node that follows a parent, which the catalog knows by `address`.
+    pub fn below(
+        address: String,
+        above: Arc<dyn Above>,
+        store: Store,
+        chosen: Chosen,
+        clock: Arc<dyn Clock>,
+        teller: Option<Teller>,
+    ) -> Self {
+        let upstream = Upstream { kind: UpstreamKind::Parent, address, unauthenticated: false };
+        Self::of(upstream, Source::Parent(above), store, chosen, clock, Extras { teller, ..Extras::default() })
+    }
+
+    fn of(
+        upstream: Upstream,
+        source: Source,
+        store: Store,
+        chosen: Chosen,
+        clock: Arc<dyn Clock>,
+        extras: Extras,
+    ) -> Self {
         let Extras { microsoft, definitions, teller, prune_beyond, page } = extras;
         let page = page.map_or(crosscheck::PAGE, std::num::NonZeroUsize::get);
         let (turn, board) = (tokio::sync::Mutex::new(()), Mutex::new(None));
@@ -195,7 +239,7 @@ impl Runner {
         let shared = Shared {
             upstream,
             store,
-            wsus,
+            source,
             chosen,
             clock,
             microsoft,
@@ -302,22 +346,31 @@ impl Runner {
     /// Whether a whole run is under way that waits for the end of a pause, in which definition updates may flow.
     pub fn keeps_definitions_out(&self) -> bool {
         let is_whole = self.shared.board().as_ref().and_then(|board| board.look());
-        is_whole.is_some_and(|seen| seen.kind == RunKind::Catalog) && self.shared.wsus.is_paused_but_for_definitions()
+        is_whole.is_some_and(|seen| seen.kind == RunKind::Catalog)
+            && self.shared.service().is_some_and(Wsus::is_paused_but_for_definitions)
+    }
+
+    /// Changes when what a parent's feed brought waits for a run; `None` where runs begin by the clock.
+    pub fn due(&self) -> Option<tokio::sync::watch::Receiver<u64>> {
+        match &self.shared.source {
+            Source::Service(_) => None,
+            Source::Parent(above) => Some(above.due()),
+        }
     }
 
     /// Whether nothing may flow for a whole run now.
     pub fn is_paused(&self) -> bool {
-        self.shared.wsus.is_paused()
+        self.shared.service().is_some_and(Wsus::is_paused)
     }
 
     /// The run that is under way.
     pub fn progress(&self) -> Option<Progress> {
         let mut seen = self.shared.board().as_ref().and_then(|board| board.look())?;
         let asked = match seen.kind {
-            RunKind::Crosscheck => self.shared.microsoft.as_ref().unwrap_or(&self.shared.wsus),
-            RunKind::Catalog | RunKind::Definitions => &self.shared.wsus,
+            RunKind::Crosscheck => self.shared.microsoft.as_ref().or(self.shared.service()),
+            RunKind::Catalog | RunKind::Definitions => self.shared.service(),
         };
-        (seen.waiting, seen.silence) = (asked.waiting(), asked.silence());
+        (seen.waiting, seen.silence) = (asked.and_then(Wsus::waiting), asked.and_then(Wsus::silence));
         Some(seen)
     }
 

@@ -12,7 +12,7 @@ use crate::sync::error::Error;
 use crate::sync::plan::{self, BEYOND, CATEGORIES, DEFINITIONS, EVERYTHING};
 use crate::sync::progress::{Board, Step};
 use crate::sync::{Shared, beyond};
-use crate::upstream::wsus::{self, Wanted};
+use crate::upstream::wsus::{self, Wanted, Wsus};
 
 /// How often in one run an upstream may say that it is another one than before.
 const RESETS_MAX: u32 = 2;
@@ -38,6 +38,8 @@ fn told(wrong: &[filter::Error]) -> String {
 /// A run under way.
 pub(in crate::sync) struct Work<'a> {
     pub(in crate::sync) shared: &'a Shared,
+    /// Who is asked.
+    pub(in crate::sync) wsus: &'a Wsus,
     pub(in crate::sync) catalog: Catalog,
     pub(in crate::sync) board: Arc<Board>,
     pub(in crate::sync) cancel: CancellationToken,
@@ -48,9 +50,15 @@ pub(in crate::sync) struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
-    pub(in crate::sync) fn new(shared: &'a Shared, board: Arc<Board>, cancel: CancellationToken) -> Self {
+    pub(in crate::sync) fn new(
+        shared: &'a Shared,
+        wsus: &'a Wsus,
+        board: Arc<Board>,
+        cancel: CancellationToken,
+    ) -> Self {
         Self {
             shared,
+            wsus,
             catalog: shared.store.catalog(),
             board,
             cancel,
@@ -78,7 +86,7 @@ impl<'a> Work<'a> {
                 return Err(Error::Unsteady { why });
             }
             tracing::warn!(
-                upstream = self.shared.wsus.label(),
+                upstream = self.wsus.label(),
                 why,
                 "the upstream is not what it was: everything is listed anew"
             );
@@ -94,7 +102,7 @@ impl<'a> Work<'a> {
         }
         // Without the anchor of a former answer, which is optional (MS-WSUSSS 3.1.4.4): it spares the server nothing but languages that
         // did not change, of which nothing is kept here; limits come with every answer, and those of now are gone by.
-        let config = self.until_stopped(self.shared.wsus.config(None)).await?;
+        let config = self.until_stopped(self.wsus.config(None)).await?;
         self.at_once = config.updates_max;
         let mut found_by = None;
         self.again().await?;
@@ -241,16 +249,11 @@ impl<'a> Work<'a> {
         wanted: &Wanted,
     ) -> Result<(Vec<Identity>, Option<String>), Error> {
         self.board.step(step, 0);
-        let (named, listed) = self.until_stopped(self.shared.wsus.revisions(wanted, Vec::new())).await?;
+        let (named, listed) = self.until_stopped(self.wsus.revisions(wanted, Vec::new())).await?;
         if listed.bad > 0 {
             self.has_bad_items.store(true, Ordering::Relaxed);
             let first = listed.bad_told.first().map_or("", String::as_str);
-            tracing::warn!(
-                upstream = self.shared.wsus.label(),
-                items = listed.bad,
-                first,
-                "a list has items that are none"
-            );
+            tracing::warn!(upstream = self.wsus.label(), items = listed.bad, first, "a list has items that are none");
             self.count(Counts { errors: listed.bad, ..Counts::default() }).await?;
         }
         Ok((named, listed.anchor))
@@ -290,7 +293,7 @@ impl<'a> Work<'a> {
             return self.until_stopped(self.catalog.sweep()).await;
         }
         if self.catalog.settle_upstream().await? {
-            tracing::info!(upstream = self.shared.wsus.label(), "the catalog is this upstream's now");
+            tracing::info!(upstream = self.wsus.label(), "the catalog is this upstream's now");
         }
         let pruned = self.until_stopped(self.catalog.prune(Some(self.board.run()))).await?;
         // The catalog has counted them in the history.

@@ -6,11 +6,12 @@ use std::sync::{Arc, PoisonError};
 use tokio_util::sync::CancellationToken;
 
 use crate::base::time::Timestamp;
-use crate::store::catalog::{Counts, Outcome, RunKind, RunNote, Upstream, UpstreamKind};
+use crate::store::catalog::{Applied, Counts, Outcome, RunKind, RunNote, Upstream, UpstreamKind};
+use crate::sync::above::{Above, Trouble};
 use crate::sync::error::Error;
-use crate::sync::progress::Board;
+use crate::sync::progress::{Board, Step};
 use crate::sync::tell::Told;
-use crate::sync::{GAVE_WAY, Order, Runner, crosscheck, run, tell};
+use crate::sync::{GAVE_WAY, Order, Runner, Source, crosscheck, run, tell};
 use crate::upstream::wsus::Wsus;
 
 /// What becomes of a run that was stopped.
@@ -69,7 +70,7 @@ impl Runner {
             RunKind::Crosscheck => Some(self.comparable()?),
             RunKind::Catalog | RunKind::Definitions => None,
         };
-        let asked = compared_with.unwrap_or(&shared.wsus);
+        let asked = compared_with.or(shared.service());
         let upstream = match compared_with {
             Some(microsoft) => format!("{}, compared with {}", in_words(&shared.upstream), microsoft.label()),
             None => in_words(&shared.upstream),
@@ -93,15 +94,23 @@ impl Runner {
         *shared.board() = Some(Arc::clone(&board));
         let _seen = Seen(Arc::clone(&board));
         self.tell(id, started, &upstream, &note, Outcome::Running, "", &board);
-        let before = asked.troubles();
-        asked.flow_for_definitions(note.kind == RunKind::Definitions);
-        asked.begins(order.attended);
-        let mut work = run::Work::new(shared, Arc::clone(&board), cancel.clone());
-        let ended = match compared_with {
-            Some(microsoft) => crosscheck::compare(&mut work, microsoft).await,
-            None => work.finish(note.kind).await,
+        let troubles = || asked.map(Wsus::troubles).unwrap_or_default();
+        let before = troubles();
+        if let Some(asked) = asked {
+            asked.flow_for_definitions(note.kind == RunKind::Definitions);
+            asked.begins(order.attended);
+        }
+        let ended = match &shared.source {
+            Source::Parent(above) => take_in(&**above, &board, cancel).await,
+            Source::Service(wsus) => {
+                let mut work = run::Work::new(shared, wsus, Arc::clone(&board), cancel.clone());
+                match compared_with {
+                    Some(microsoft) => crosscheck::compare(&mut work, microsoft).await,
+                    None => work.finish(note.kind).await,
+                }
+            }
         };
-        note.troubles = since(&before, &asked.troubles());
+        note.troubles = since(&before, &troubles());
         note.compared = compared_with.map(|_| board.found());
         let errors = Counts { errors: note.troubles.values().sum(), ..Counts::default() };
         board.count(errors);
@@ -266,6 +275,28 @@ impl Runner {
     }
 }
 
+/// A run below a parent.
+async fn take_in(above: &dyn Above, board: &Board, cancel: &CancellationToken) -> Result<(), Error> {
+    board.step(Step::Asking, 0);
+    let asked = tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(Trouble::Stopped),
+        asked = above.ask() => asked,
+    };
+    asked.map_err(troubled)?;
+    board.step(Step::FetchingUpdates, 0);
+    let mut each = |applied: Applied| board.applied(&applied, applied.new + applied.changed);
+    above.take_in(board.run(), cancel, &mut each).await.map_err(troubled)
+}
+
+fn troubled(trouble: Trouble) -> Error {
+    match trouble {
+        Trouble::Stopped => Error::Stopped,
+        Trouble::Parent(why) => Error::Parent { why },
+        Trouble::Store(error) => Error::Store(error),
+    }
+}
+
 /// What was counted between two looks.
 fn since(before: &BTreeMap<&'static str, u64>, now: &BTreeMap<&'static str, u64>) -> BTreeMap<String, u64> {
     now.iter()
@@ -280,7 +311,7 @@ fn in_words(upstream: &Upstream) -> String {
     let kind = match upstream.kind {
         UpstreamKind::Microsoft => "Microsoft",
         UpstreamKind::Wsus => "WSUS",
-        UpstreamKind::Parent => "parent",
+        UpstreamKind::Parent => return format!("the parent ({})", upstream.address),
     };
     format!("{kind} at {}", upstream.address)
 }

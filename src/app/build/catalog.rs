@@ -4,9 +4,11 @@
 use std::sync::Arc;
 
 use crate::app::AppError;
+use crate::app::above::Parent;
 use crate::app::config::keys::Typed;
 use crate::app::config::rooms;
 use crate::base::time::Clock;
+use crate::chain::node::Chain;
 use crate::model::filter::Selection;
 use crate::model::settings::{Raw, Settings};
 use crate::pace::Governor;
@@ -17,7 +19,7 @@ use crate::upstream;
 use crate::upstream::hook::Hook;
 use crate::upstream::wsus::Wsus;
 
-/// The runs of the catalog; `None` below a parent.
+/// The runs of the catalog; `None` where the upstream is a parent, and this node has none.
 pub(super) async fn runner(
     typed: &Typed,
     id: &str,
@@ -25,12 +27,24 @@ pub(super) async fn runner(
     governor: &Governor,
     chosen: Chosen,
     clock: &Arc<dyn Clock>,
+    below: Option<&Chain>,
 ) -> Result<Option<Runner>, AppError> {
-    let Some((kind, config)) = rooms::sync(typed, id)? else { return Ok(None) };
-    let address = config.url.clone();
-    let wsus = conversation(kind, config, governor).await?;
-    let extras = extras(typed, id, kind, governor).await?;
-    let runner = Runner::with(kind, &address, wsus, store.clone(), chosen, Arc::clone(clock), extras);
+    let runner = match (rooms::sync(typed, id)?, below) {
+        (Some((kind, config)), _) => {
+            let address = config.url.clone();
+            let wsus = conversation(kind, config, governor).await?;
+            let extras = extras(typed, id, kind, governor).await?;
+            Runner::with(kind, &address, wsus, store.clone(), chosen, Arc::clone(clock), extras)
+        }
+        (None, Some(chain)) => {
+            let Ok(Some(id_of_chain)) = chain.chain().await else { return Ok(None) };
+            let address = format!("chain {id_of_chain}");
+            let teller = extras(typed, id, UpstreamKind::Parent, governor).await?.teller;
+            let above = Arc::new(Parent(chain.clone()));
+            Runner::below(address, above, store.clone(), chosen, Arc::clone(clock), teller)
+        }
+        (None, None) => return Ok(None),
+    };
     if let Err(error) = runner.begin().await {
         // A store that takes nothing new has no runs either.
         tracing::warn!(%error, "runs of the catalog that were cut off cannot be marked so");

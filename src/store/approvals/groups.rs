@@ -30,11 +30,11 @@ const LEVELS: [(Level, u8); 3] = [(Level::Company, 1), (Level::Site, 2), (Level:
 const SUBNET: u8 = 1;
 const NAME: u8 = 2;
 
-fn invalid(error: &crate::model::group::Error) -> Error {
+pub(super) fn invalid(error: &crate::model::group::Error) -> Error {
     Error::Invalid { what: error.to_string() }
 }
 
-fn row_of(node: &Node, moved: u64, freed: Option<u64>, by: String, at: u64) -> GroupRow {
+pub(super) fn row_of(node: &Node, moved: u64, freed: Option<u64>, by: String, at: u64) -> GroupRow {
     let rule = |rule: &Rule| match rule {
         Rule::Subnet(net) => (SUBNET, net.to_string()),
         Rule::Name(pattern) => (NAME, pattern.to_string()),
@@ -78,7 +78,7 @@ fn node_of(id: &Guid, row: &GroupRow) -> Result<Node, Error> {
 }
 
 /// The tree of a table.
-fn tree(table: &impl ReadableTable<&'static Guid, &'static [u8]>) -> Result<Tree, Error> {
+pub(super) fn tree(table: &impl ReadableTable<&'static Guid, &'static [u8]>) -> Result<Tree, Error> {
     let (mut nodes, mut moved, mut freed, mut by) = (Vec::new(), BTreeMap::new(), Vec::new(), BTreeMap::new());
     for row in table.iter()? {
         let (id, row) = row?;

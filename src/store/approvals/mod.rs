@@ -13,6 +13,7 @@
 //! 1. Words are written and read (`words`), groups and who was put into which (`groups`), reviews and licences (`acts`).
 //! 2. What a group asks of its endpoints is kept beside it (`policies`), and goes with it.
 //! 3. What is of no use any more goes in small transactions (`sweep`).
+//! 4. Below an authority that decides, its groups are taken as a whole (`taken`).
 //!
 //! Tables and rows are in `tables`, what goes in and comes out in `value`.
 
@@ -21,6 +22,7 @@ mod groups;
 mod policies;
 mod sweep;
 pub(crate) mod tables;
+mod taken;
 mod value;
 pub(crate) mod words;
 
@@ -30,6 +32,7 @@ use std::sync::Arc;
 use crate::model::compliance::inherit::Own;
 use crate::model::deployment::inherit::Words;
 use crate::model::deployment::{Acceptance, Endpoint, Review};
+use crate::model::group::Node;
 use crate::model::policy::Group;
 use crate::model::update::UpdateId;
 use crate::store::core::Core;
@@ -145,6 +148,18 @@ impl Approvals {
     /// own word or a rule has them. Says how many are elsewhere than before.
     pub async fn place(&self, endpoints: Vec<Endpoint>, groups: Vec<Group>, by: String) -> Result<u64, Error> {
         self.step(move |core| core.place(endpoints, groups, by)).await
+    }
+
+    /// All endpoints that somebody put into groups, with these.
+    pub async fn members(&self) -> Result<Vec<(Endpoint, Vec<Group>)>, Error> {
+        let core = Arc::clone(&self.core);
+        self.core.long.run(move || core.members()).await?
+    }
+
+    /// Takes groups as another node has them: these are as they are there, those are gone; all or none. A group of this node alone that stands
+    /// where one of these is to stand goes, with what is below it. `Invalid` where it is no tree.
+    pub async fn take_groups(&self, put: Vec<Node>, gone: Vec<Group>, by: String) -> Result<Tree, Error> {
+        self.step(move |core| core.take_groups(put, &gone, by)).await
     }
 
     /// What groups ask of their endpoints, those that say something.

@@ -16,7 +16,7 @@ use crate::store::feed::tables::{
     APPLYING, BODIES, BodyKey, CHECKPOINT, CHECKPOINTS, FLOOR, LIVE, LOG, STAGED, STAMP, STATE, UNTOLD, VOUCH,
     body_key, of_live, of_log, of_staged, read, todo_key,
 };
-use crate::store::feed::{Piece, Show, Told};
+use crate::store::feed::{LATE, Piece, Show, Told};
 use crate::store::writer::Room;
 
 /// Live records that one snapshot looks through for their kind.
@@ -64,6 +64,13 @@ fn begin(tx: &ReadTransaction) -> Result<Option<Piece>, Error> {
     let floor = floor.ok_or_else(|| Error::Row { what: "the beginning of the feed's log cannot be read".into() })?;
     let show = Show { vouch, checkpoint, stamp: of(STAMP)? };
     Ok(Some(Piece { show, floor, entries: Vec::new(), link: None, checkpoint: None, more: false }))
+}
+
+/// A row of what is to be told.
+fn told_of(row: &[u8]) -> Result<Told, Error> {
+    let broken = || Error::Row { what: "a row of what is to be told of the feed cannot be read".into() };
+    let ([turn, kind], key) = row.split_first_chunk().ok_or_else(broken)?;
+    Ok(Told { turn: *turn, kind: *kind, key: key.to_vec() })
 }
 
 impl Core {
@@ -234,13 +241,22 @@ impl Core {
     pub(super) fn feed_untold(&self, limit: usize) -> Result<Vec<Told>, Error> {
         self.index.read(|tx| {
             let Some(todo) = read(tx, UNTOLD)? else { return Ok(vec![]) };
-            let rows = todo.iter()?.take(limit).map(|row| {
-                let (row, ()) = row.map(|(row, _)| (row.value().to_vec(), ()))?;
-                let broken = || Error::Row { what: "a row of what is to be told of the feed cannot be read".into() };
-                let ([turn, kind], key) = row.split_first_chunk().ok_or_else(broken)?;
-                Ok(Told { turn: *turn, kind: *kind, key: key.to_vec() })
-            });
-            rows.collect()
+            todo.iter()?.take(limit).map(|row| told_of(row?.0.value())).collect()
+        })
+    }
+
+    /// All of a kind, in whichever turn they are.
+    pub(super) fn feed_untold_of(&self, kind: u8) -> Result<Vec<Told>, Error> {
+        self.index.read(|tx| {
+            let Some(todo) = read(tx, UNTOLD)? else { return Ok(vec![]) };
+            let mut found = Vec::new();
+            for turn in 0..=LATE + 1 {
+                let (from, to) = (todo_key(turn, kind, &[]), todo_key(turn, kind.saturating_add(1), &[]));
+                for row in todo.range(from.as_slice()..to.as_slice())? {
+                    found.push(told_of(row?.0.value())?);
+                }
+            }
+            Ok(found)
         })
     }
 

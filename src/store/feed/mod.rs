@@ -47,8 +47,12 @@ fn turn(kind: u8) -> Option<u8> {
     match Kind::of_number(kind)? {
         Kind::Refusal => Some(0),
         Kind::Update => Some(1),
-        Kind::Decision => Some(LATE + 1),
-        _ => None,
+        // Before what is said for them.
+        Kind::Group => Some(LATE),
+        Kind::Decision | Kind::Approval | Kind::Review | Kind::Licence | Kind::Policy | Kind::Placement => {
+            Some(LATE + 1)
+        }
+        Kind::Text | Kind::File | Kind::Rule | Kind::Node | Kind::Setting | Kind::Order => None,
     }
 }
 
@@ -216,6 +220,11 @@ impl Feed {
     /// Records that changed and that the rooms beside have not been told of, in their order.
     pub async fn untold(&self, limit: usize) -> Result<Vec<Told>, Error> {
         self.look(move |core| core.feed_untold(limit)).await
+    }
+
+    /// The same of one kind, all of them.
+    pub async fn untold_of(&self, kind: Kind) -> Result<Vec<Told>, Error> {
+        self.walk(move |core| core.feed_untold_of(kind.number())).await
     }
 
     /// These were told; those among `again` are to be told in a later turn.

@@ -3,6 +3,7 @@
 //! Tags ascend; a list is several fields of one tag; a field that is empty is left out, and one that is not known is passed over.
 
 pub mod file;
+pub mod fleet;
 
 use bytes::Bytes;
 

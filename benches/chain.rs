@@ -95,6 +95,15 @@ impl Node {
         let chain = Chain::open(config, store.clone(), Arc::new(RealDisk), Arc::new(SystemClock)).await.unwrap();
         let running = chain.clone();
         tokio::spawn(async move { running.run(CancellationToken::new()).await });
+        // As the jobs of a node do: what waits for a run is told in one.
+        let (telling, mut due) = (chain.clone(), chain.due());
+        tokio::spawn(async move {
+            while due.changed().await.is_ok() {
+                if let Err(error) = telling.tell().await {
+                    eprintln!("not told yet: {error}");
+                }
+            }
+        });
         let allow = Arc::new(AllowList::new(&[]).unwrap());
         let upstream = Arc::new(Upstream::paced(http(), Arc::clone(&allow), Governor::default()).unwrap());
         let clock = Arc::new(SystemClock);

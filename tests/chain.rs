@@ -11,6 +11,8 @@ mod below;
 mod bytes;
 #[path = "chain/content.rs"]
 mod content;
+#[path = "chain/decided.rs"]
+mod decided;
 #[path = "chain/evil.rs"]
 mod evil;
 #[path = "chain/kept.rs"]

@@ -71,7 +71,7 @@ struct Site {
     content: Server,
     dir: TempDir,
     stop: CancellationToken,
-    running: JoinHandle<()>,
+    running: [JoinHandle<()>; 2],
 }
 
 impl Site {
@@ -91,7 +91,8 @@ impl Site {
         let chain = Chain::open(config, store.clone(), Arc::new(RealDisk), Arc::new(SystemClock)).await.unwrap();
         let (stop, running) = (CancellationToken::new(), chain.clone());
         let stopping = stop.clone();
-        let running = tokio::spawn(async move { running.run(stopping).await });
+        let telling = crate::sockets::telling(&chain, &stop);
+        let running = [tokio::spawn(async move { running.run(stopping).await }), telling];
         if let Some(above) = above {
             let invited = above.chain.invite(name, SOON, None, true).await.unwrap();
             chain.join(&invited.token).await.unwrap();
@@ -195,7 +196,9 @@ impl Site {
 
     async fn close(self) {
         self.stop.cancel();
-        self.running.await.unwrap();
+        for task in self.running {
+            task.await.unwrap();
+        }
         self.peers.drain(Duration::ZERO).await;
         self.content.drain(Duration::ZERO).await;
         self.fill.close().await;

@@ -36,17 +36,29 @@ pub(crate) struct Node {
     address: SocketAddr,
     dir: TempDir,
     server: Server,
-    running: JoinHandle<()>,
+    running: [JoinHandle<()>; 2],
     pub(crate) stop: CancellationToken,
 }
 
-fn config(data: &Path, address: SocketAddr) -> Config {
+/// As the jobs of a node do: what waits for a run is told in one.
+pub(crate) fn telling(chain: &Chain, stop: &CancellationToken) -> JoinHandle<()> {
+    let (chain, stop, mut due) = (chain.clone(), stop.clone(), chain.due());
+    tokio::spawn(async move {
+        while let Some(Ok(())) = stop.run_until_cancelled(due.changed()).await {
+            if let Err(error) = chain.tell().await {
+                eprintln!("not told yet: {error}");
+            }
+        }
+    })
+}
+
+fn config(data: &Path, address: SocketAddr, replica: bool) -> Config {
     Config {
         data: data.to_owned(),
         addresses: vec![address.to_string()],
         version: "test".into(),
         catalog: true,
-        replica: true,
+        replica,
         report_every: Duration::from_millis(200),
     }
 }
@@ -59,9 +71,20 @@ impl Node {
         Self::with(dir, store, bound).await
     }
 
+    /// One that decides for itself, wherever it stands.
+    pub(crate) async fn autonomous() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = small_store::open(&dir.path().join("data"));
+        Self::as_one(dir, store, Bound::tcp(([127, 0, 0, 1], 0).into()).unwrap(), false).await
+    }
+
     pub(crate) async fn with(dir: TempDir, store: Store, bound: Bound) -> Self {
+        Self::as_one(dir, store, bound, true).await
+    }
+
+    async fn as_one(dir: TempDir, store: Store, bound: Bound, replica: bool) -> Self {
         let address = bound.address();
-        let config = config(&dir.path().join("data"), address);
+        let config = config(&dir.path().join("data"), address, replica);
         let chain = Chain::open(config, store.clone(), Arc::new(RealDisk), Arc::new(SystemClock)).await.unwrap();
         let (ca, (certs, key)) = chain.listener().await.unwrap();
         let tls = Mutual::new(ca, certs, key).unwrap();
@@ -70,8 +93,9 @@ impl Node {
         let net = waystation::net::Config::default();
         let server = Server::start(net, listeners, face, Counters::default()).unwrap();
         let stop = CancellationToken::new();
+        let telling = telling(&chain, &stop);
         let (running, stopping) = (chain.clone(), stop.clone());
-        let running = tokio::spawn(async move { running.run(stopping).await });
+        let running = [tokio::spawn(async move { running.run(stopping).await }), telling];
         Self { chain, store, address, dir, server, running, stop }
     }
 
@@ -79,7 +103,9 @@ impl Node {
     pub(crate) async fn stopped(self) -> (TempDir, SocketAddr) {
         let Self { store, dir, server, running, stop, address, .. } = self;
         stop.cancel();
-        running.await.unwrap();
+        for task in running {
+            task.await.unwrap();
+        }
         server.drain(Duration::ZERO).await;
         store.close().await.unwrap();
         (dir, address)

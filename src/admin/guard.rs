@@ -16,6 +16,7 @@ use crate::admin::door::{Door, Identity, Via, cookie};
 use crate::admin::error::Problem;
 use crate::admin::rights::{self, Bound, Need, Prove, Right};
 use crate::admin::{Access, BODY_BYTES_MAX, Caller, Handles, pages, recorded, router};
+use crate::chain::node::Chain;
 use crate::model::access::Role;
 use crate::net::Peer;
 
@@ -59,6 +60,8 @@ pub struct Keeper {
     pub door: Door,
     /// The handlers without a guard, for looking at what a change changes.
     pub inner: Router,
+    /// The chain, whose authority may be the one that decides.
+    pub chain: Option<Chain>,
 }
 
 /// Lets a request through, or answers it with what is wrong. Handlers find who asks, as what, in the request's extensions.
@@ -68,7 +71,8 @@ pub struct Keeper {
 /// 3. What the table says of the route: without a line there, nothing is let through.
 /// 4. A browser's change carries the token of its session.
 /// 5. What needs the password once more has it.
-/// 6. What is changed is recorded.
+/// 6. In a replica nobody decides what its authority does.
+/// 7. What is changed is recorded.
 pub async fn guard(State(keeper): State<Arc<Keeper>>, request: Request, next: Next) -> Response {
     let is_page = is_page(&request);
     let mut response = match admitted(&keeper, request).await {
@@ -170,6 +174,13 @@ async fn admitted(keeper: &Keeper, mut request: Request) -> Result<Admitted, Tur
     });
     if wants_proof && !identity.is_proved {
         return Err(unproved(&identity).into());
+    }
+    if right.is_some_and(Right::decides) && keeper.chain.as_ref().is_some_and(Chain::is_replica) {
+        let next = "decide it on the node at the top of the chain, from where it comes here within seconds; or set [upstream] replica = false, and \
+                    start this node anew, to decide here";
+        return Err(
+            Problem::new(StatusCode::CONFLICT, "this node is a replica: its authority decides this", next).into()
+        );
     }
     let access = match identity.via {
         Via::Socket => Access::Full,

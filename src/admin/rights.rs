@@ -90,6 +90,13 @@ impl Right {
     pub fn writes(&self) -> bool {
         self.method != "GET"
     }
+
+    /// Whether it decides what is done on endpoints, or in which groups they are: in a replica the authority does.
+    pub fn decides(&self) -> bool {
+        let is_of_groups =
+            ["/api/v1/groups", "/api/v1/compliance/policies"].iter().any(|path| self.path.starts_with(path));
+        self.writes() && (self.area == Area::Approvals || is_of_groups)
+    }
 }
 
 /// Anybody may ask.

@@ -452,7 +452,7 @@ pub fn router(handles: Handles, access: Access) -> Router {
         .route("/audit", get(audit::list))
         .route("/audit/check", get(audit::check))
         .layer(from_fn_with_state(Arc::clone(&handles), guard::known));
-    let door = handles.door.clone();
+    let (door, chain) = (handles.door.clone(), handles.chain.clone());
     let inner = Router::new()
         .route("/", get(beginning))
         .route("/healthz", get(health::alive))
@@ -464,7 +464,7 @@ pub fn router(handles: Handles, access: Access) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(handles);
-    let keeper = Arc::new(guard::Keeper { access, door, inner: inner.clone() });
+    let keeper = Arc::new(guard::Keeper { access, door, inner: inner.clone(), chain });
     inner.layer(from_fn_with_state(keeper, guard::guard))
 }
 

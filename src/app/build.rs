@@ -45,7 +45,7 @@ use crate::app::upstream::above;
 use crate::app::{AppError, Loaded, filters, load, preflight, settings};
 use crate::base::disk::RealDisk;
 use crate::base::time::{Clock, SystemClock};
-use crate::chain::node::Role;
+use crate::chain::node::{Chain, Role};
 use crate::fill::Fill;
 use crate::fleet::compliance::Compliance;
 use crate::fleet::registry::Registry as Enrolment;
@@ -242,6 +242,7 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
         (None, None) => Fill::new(for_fill, store.clone(), upstream, allowed, time),
     };
     let mut for_jobs = rooms::jobs(&typed, &id);
+    for_jobs.decides = !below.is_some_and(Chain::is_replica);
     // The settings in force are known further below; no run begins before that.
     let in_force: Arc<OnceLock<Arc<ArcSwap<Settings>>>> = Arc::default();
     let asked = Arc::clone(&in_force);
@@ -403,7 +404,8 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
     let peers = typed.listen.peer.0.clone();
     let nodes = chain.map(|chain| {
         let host = Own::new(handles.clone(), Arc::clone(&for_nodes), for_host, rooms::node_name(&typed));
-        nodes::start(chain, peers, for_peers, for_nodes, Arc::new(host), (Arc::clone(&face), to_nodes))
+        let below = (Arc::clone(&face), to_nodes);
+        nodes::start(chain, peers, for_peers, for_nodes, Arc::new(host), below, jobs.clone())
     });
     let (control_server, socket) = {
         let _control = control.enter();

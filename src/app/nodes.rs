@@ -19,6 +19,7 @@ use crate::base::time::Clock;
 use crate::chain::below::EVERY;
 use crate::chain::below::host::Host;
 use crate::chain::node::{Chain, Config, Role};
+use crate::jobs::Jobs;
 use crate::model::settings::Raw;
 use crate::net::tls::mutual::Mutual;
 use crate::net::{self, Bound, Server};
@@ -72,6 +73,7 @@ pub(crate) fn start(
     settings: Arc<RunTime>,
     host: Arc<dyn Host>,
     content: (Arc<Face>, Counters),
+    jobs: Jobs,
 ) -> Nodes {
     let stop = CancellationToken::new();
     let (running, stopping) = (chain.clone(), stop.clone());
@@ -84,6 +86,13 @@ pub(crate) fn start(
         let is_open = stopping.run_until_cancelled(opened.wait_for(|open| *open)).await;
         if is_open.is_some_and(|open| open.is_ok()) {
             listen(below.clone(), addresses, config, content, stopping).await;
+        }
+    }));
+    let (mut told, stopping) = (chain.told(), stop.clone());
+    tasks.push(tokio::spawn(async move {
+        // What was decided above may be wanted here now, and be another cause for what is fetched ahead.
+        while let Some(Ok(())) = stopping.run_until_cancelled(told.changed()).await {
+            jobs.decided_above();
         }
     }));
     let (above, stopping) = (chain, stop.clone());

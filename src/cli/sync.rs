@@ -114,6 +114,15 @@ async fn retry(node: &Node, ids: &[String], compared: bool, later: bool, out: Ou
     follow::started(node, started, false, out).await
 }
 
+/// What is said where no run is due at a time.
+fn without_time(state: &Sync) -> &'static str {
+    if state.upstream.kind == "parent" {
+        "whenever the parent's feed brings something"
+    } else {
+        "the schedule is off ([sync] enabled)"
+    }
+}
+
 fn pardoned(retried: &SyncRetried) -> String {
     let count = retried.retried.len() as u64;
     if count == 0 && retried.left > 0 {
@@ -166,8 +175,7 @@ fn people(state: &Sync) -> String {
     }
     row("run", state.running.as_ref().map_or_else(|| "none is under way".to_owned(), running));
     let again = if state.next_is_again { " (again, for the one that came to nothing)" } else { "" };
-    let next =
-        state.next_at.map_or_else(|| "the schedule is off ([sync] enabled)".to_owned(), |at| format!("{at}{again}"));
+    let next = state.next_at.map_or_else(|| without_time(state).to_owned(), |at| format!("{at}{again}"));
     row("next run", next);
     if let Some(job) = state.definitions_behind {
         row("definitions", format!("due, and kept out by job {job}: `waystation jobs stop {job}` lets them in"));

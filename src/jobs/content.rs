@@ -452,6 +452,11 @@ impl Jobs {
         self.shared.content_changed();
     }
 
+    /// Says that the authority of the chain may have changed what is wanted. What somebody stopped here stays stopped.
+    pub fn decided_above(&self) {
+        self.shared.content_changed();
+    }
+
     /// What the policy that is set makes of the revisions with these numbers, in their order; `None` where one cannot be approved by
     /// itself, and for all of them where this node has no catalog of its own.
     pub async fn verdicts(&self, numbers: &[u32]) -> Result<Vec<Option<Verdict>>, Error> {

@@ -97,6 +97,8 @@ pub struct Config {
     pub look_every: Duration,
     /// Bytes that are fetched ahead on a day since servers below want them.
     pub wishes_daily: u64,
+    /// Whether rules approve here; not where the authority of a chain decides.
+    pub decides: bool,
     /// A number that other nodes do not have: it spreads what they begin at one time of the clock.
     pub seed: u64,
 }
@@ -133,6 +135,7 @@ impl Default for Config {
             detection: detection::Written::default(),
             look_every: LOOK_EVERY,
             wishes_daily: WISHES_DAILY,
+            decides: true,
             seed: 0,
         }
     }
@@ -274,7 +277,9 @@ impl Jobs {
     /// Starts the housekeeping: eviction, holding what is held against the catalog, the scheduled scrub, the scheduled runs of
     /// the catalog, the prefetch, the rules. Once is enough.
     pub fn keep_house(&self) {
-        self.shared.spawn(rules::clock::by_itself(self.clone(), self.shared.cancel.child_token()));
+        if self.shared.config.decides {
+            self.shared.spawn(rules::clock::by_itself(self.clone(), self.shared.cancel.child_token()));
+        }
         self.shared.spawn(clock::evict(Arc::clone(&self.shared), self.shared.cancel.child_token()));
         self.shared.spawn(clock::review(Arc::clone(&self.shared), self.shared.cancel.child_token()));
         if let Some(every) = self.shared.config.scrub_every {

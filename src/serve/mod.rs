@@ -123,7 +123,7 @@ impl Face {
 
     /// Content alone; `to_nodes` counts what is sent where it goes to a node below.
     async fn content(self: Arc<Self>, peer: Peer, request: &Parts, to_nodes: Option<Counter>) -> Response<Body> {
-        let mut record = Record::begin(Arc::clone(&self), peer, request);
+        let mut record = Record::begin(Arc::clone(&self), peer, request, to_nodes.is_some());
         let response = match content::answer(&self, peer, request, &mut record).await {
             Ok(response) => response,
             Err(error) => {

@@ -52,11 +52,13 @@ pub(super) struct Record {
     first_byte: Option<Duration>,
     sent: u64,
     whole: bool,
+    /// A node below asked, and no endpoint: what endpoints there want that node makes out for itself.
+    is_node: bool,
 }
 
 impl Record {
-    /// Begins the record of a request. Copies nothing: header values and the target are shared.
-    pub(super) fn begin(face: Arc<Face>, peer: Peer, request: &Parts) -> Self {
+    /// Begins the record of a request, of a node below or an endpoint. Copies nothing: header values and the target are shared.
+    pub(super) fn begin(face: Arc<Face>, peer: Peer, request: &Parts, is_node: bool) -> Self {
         face.counters.began();
         let header = |name| request.headers.get(name).cloned();
         Self {
@@ -75,6 +77,7 @@ impl Record {
             first_byte: None,
             sent: 0,
             whole: false,
+            is_node,
             face,
         }
     }
@@ -204,6 +207,7 @@ impl Drop for Record {
             duration.as_secs_f64(),
         );
         if self.sent > 0
+            && !self.is_node
             && self.cache.outcome != Outcome::Refused
             && self.method == Method::GET
             && let Some(asked) = &self.asked
@@ -213,6 +217,7 @@ impl Drop for Record {
         }
         // What went wrong has a body too, and is none of the file.
         if self.sent > 0
+            && !self.is_node
             && matches!(self.status, 200 | 206)
             && self.cache.outcome != Outcome::Refused
             && let Some(mark) = self.asked.as_ref().and_then(|asked| asked.mark)

@@ -38,7 +38,7 @@ const INSTALL: Said = Said::Do { action: Action::Install, deadline: None };
 /// All that was decided in a store, as far as it is the same wherever it holds.
 #[derive(Debug, PartialEq, Eq)]
 struct Decided {
-    groups: Vec<Place>,
+    groups: Vec<(Place, String)>,
     words: BTreeSet<(UpdateId, Target, String, bool, String, String)>,
     reviews: BTreeMap<UpdateId, (Review, String, String)>,
     licences: BTreeSet<(UpdateId, String)>,
@@ -54,10 +54,11 @@ async fn decided(store: &Store) -> Decided {
         let (said, one) = (format!("{:?}", kept.approval.said), kept.approval);
         (one.update, one.target, said, kept.declined, one.by, kept.why)
     };
+    let tree = approvals.tree().await.unwrap();
     let reviews = approvals.reviews((0..=255).map(id).collect()).await.unwrap();
     let licences = approvals.licences().await.unwrap();
     Decided {
-        groups: approvals.tree().await.unwrap().groups.iter().cloned().collect(),
+        groups: tree.groups.iter().map(|node| (node.clone(), tree.by[&node.id].0.clone())).collect(),
         words: page.into_iter().map(word).collect(),
         reviews: reviews
             .into_iter()

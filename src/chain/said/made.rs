@@ -108,7 +108,8 @@ impl Fleet {
             let tree = approvals.tree().await?;
             for node in tree.groups.iter() {
                 now.insert((Kind::Group.number(), node.id.0));
-                made.set(Kind::Group, id_key(node.id.0), write_group(node))?;
+                let by = tree.by.get(&node.id).map_or("", |(by, _)| by.as_str());
+                made.set(Kind::Group, id_key(node.id.0), write_group(node, by))?;
             }
             for accepted in approvals.licences().await? {
                 made.set(Kind::Licence, id_key(accepted.eula), write_licence(&accepted.by))?;

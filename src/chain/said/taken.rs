@@ -59,7 +59,7 @@ impl<'a> Taker<'a> {
                 None => gone.push(Group(id)),
             }
         }
-        let taken = self.store.approvals().take_groups(put, gone, BY.into()).await;
+        let taken = self.store.approvals().take_groups(put, gone).await;
         heard("groups", taken.map(drop))
     }
 
@@ -169,6 +169,6 @@ impl<'a> Taker<'a> {
                 gone.push(node);
             }
         }
-        heard("groups", approvals.take_groups(vec![], gone, BY.into()).await.map(drop))
+        heard("groups", approvals.take_groups(vec![], gone).await.map(drop))
     }
 }

@@ -157,9 +157,9 @@ impl Approvals {
     }
 
     /// Takes groups as another node has them: these are as they are there, those are gone; all or none. A group of this node alone that stands
-    /// where one of these is to stand goes, with what is below it. `Invalid` where it is no tree.
-    pub async fn take_groups(&self, put: Vec<Node>, gone: Vec<Group>, by: String) -> Result<Tree, Error> {
-        self.step(move |core| core.take_groups(put, &gone, by)).await
+    /// where one of these is to stand goes, with what is below it. Each has who changed it last. `Invalid` where it is no tree.
+    pub async fn take_groups(&self, put: Vec<(Node, String)>, gone: Vec<Group>) -> Result<Tree, Error> {
+        self.step(move |core| core.take_groups(put, &gone)).await
     }
 
     /// What groups ask of their endpoints, those that say something.

@@ -46,9 +46,9 @@ impl Core {
         })
     }
 
-    pub(super) fn take_groups(&self, put: Vec<Node>, gone: &[Group], by: String) -> Result<Tree, Error> {
-        let by = cut(by, BY_MAX);
-        let put: BTreeMap<Group, Node> = put.into_iter().map(|node| (node.id, node)).collect();
+    pub(super) fn take_groups(&self, put: Vec<(Node, String)>, gone: &[Group]) -> Result<Tree, Error> {
+        let who: BTreeMap<Group, String> = put.iter().map(|(node, by)| (node.id, cut(by.clone(), BY_MAX))).collect();
+        let put: BTreeMap<Group, Node> = put.into_iter().map(|(node, _)| (node.id, node)).collect();
         let gone: BTreeSet<Group> = gone.iter().copied().collect();
         let room = if put.is_empty() { Room::Frees } else { Room::Adds };
         let (done, _) = self.catalog_write(room, move |t, w| {
@@ -76,9 +76,10 @@ impl Core {
                 let is_moved = known.groups.get(node.id).is_none_or(|before| place(before) != place(&node));
                 let moved = if is_moved { at } else { known.moved.get(&node.id).copied().unwrap_or(at) };
                 let freed = groups.freed_itself(node.id).map(Timestamp::ms);
+                let by = who.get(&node.id).cloned().unwrap_or_default();
                 t.groups.insert(node.id.0.bytes(), encode(&row_of(&node, moved, freed, by.clone(), at))?.as_slice())?;
                 known.moved.insert(node.id, moved);
-                known.by.insert(node.id, (by.clone(), Timestamp::from_ms(at)));
+                known.by.insert(node.id, (by, Timestamp::from_ms(at)));
             }
             if !went.is_empty() {
                 let mut members = Vec::new();

@@ -26,7 +26,7 @@ const WORKERS: usize = 4;
 /// Updates of the WSUS server.
 const LAZY_UPDATES: usize = 1_500;
 
-type Identities = BTreeSet<String>;
+pub(crate) type Identities = BTreeSet<String>;
 
 /// What a verb prints as JSON.
 pub(crate) fn ask(node: &Node, words: &[&str]) -> io::Result<Value> {
@@ -37,7 +37,7 @@ pub(crate) fn ask(node: &Node, words: &[&str]) -> io::Result<Value> {
 }
 
 /// Every update that the node holds, as `id/revision`.
-fn held(node: &Node) -> io::Result<Identities> {
+pub(crate) fn held(node: &Node) -> io::Result<Identities> {
     let words = ["updates", "list", "--hidden", "--kind", "software,driver,detectoid,category", "--limit", "0"];
     let page = ask(node, &words)?;
     let rows = page["rows"].as_array().ok_or_else(|| io::Error::other(format!("no rows in {page}")))?;
@@ -45,7 +45,7 @@ fn held(node: &Node) -> io::Result<Identities> {
 }
 
 /// Every update that it should hold.
-fn expected(sim: &Sim, filter: &Value) -> Identities {
+pub(crate) fn expected(sim: &Sim, filter: &Value) -> Identities {
     let all = sim.identities(filter);
     let name = |item: &Value| format!("{}/{}", item["id"].as_str().unwrap_or("?"), item["revision"]);
     all.as_array().map(|items| items.iter().map(name).collect()).unwrap_or_default()
@@ -62,7 +62,7 @@ pub(crate) fn questions(sim: &Sim) -> Vec<Vec<String>> {
     lines.iter().filter(|line| line["method"] == "GetUpdateData").map(ids).collect()
 }
 
-fn same(held: &Identities, expected: &Identities, when: &str) -> io::Result<()> {
+pub(crate) fn same(held: &Identities, expected: &Identities, when: &str) -> io::Result<()> {
     let missing: Vec<_> = expected.difference(held).take(3).collect();
     let surplus: Vec<_> = held.difference(expected).take(3).collect();
     check(missing.is_empty() && surplus.is_empty() && !held.is_empty(), || {
@@ -81,7 +81,7 @@ fn chosen(node: &Node) -> io::Result<Value> {
 }
 
 /// A run to its end, which must be a good one.
-fn run(node: &Node) -> io::Result<()> {
+pub(crate) fn run(node: &Node) -> io::Result<()> {
     let line = node.line();
     let out = line.run(&["sync", "start"])?;
     check(out.status.success(), || format!("sync start: {}", String::from_utf8_lossy(&out.stderr)))
@@ -173,7 +173,7 @@ fn brought_once(node: &Node, sim: &Sim) -> io::Result<()> {
 }
 
 /// SHA-256 and size of every file of the updates that are offered, critical, and not read in parts.
-fn critical(sim: &Sim, filter: &Value) -> BTreeMap<String, u64> {
+pub(crate) fn critical(sim: &Sim, filter: &Value) -> BTreeMap<String, u64> {
     let is = |update: &Value, key: &str| update[key].as_bool().unwrap_or(false);
     let mut files = BTreeMap::new();
     for update in sim.deployable(filter).as_array().into_iter().flatten() {
@@ -188,7 +188,7 @@ fn critical(sim: &Sim, filter: &Value) -> BTreeMap<String, u64> {
 }
 
 /// Fetches what the policy wants; afterwards the node holds `wanted`, proven.
-fn prefetched(node: &Node, wanted: &BTreeMap<String, u64>, alone: bool, when: &str) -> io::Result<()> {
+pub(crate) fn prefetched(node: &Node, wanted: &BTreeMap<String, u64>, alone: bool, when: &str) -> io::Result<()> {
     // It begins by itself after a run, and may have been through before that.
     crate::node::wait_for("the prefetch to begin or to be through", || {
         let plan = ask(node, &["plan"]);
@@ -217,7 +217,7 @@ fn prefetched(node: &Node, wanted: &BTreeMap<String, u64>, alone: bool, when: &s
     })
 }
 
-const POLICY: &str = "[content]\npolicy = \"severity\"\nseverity = \"critical\"\n";
+pub(crate) const POLICY: &str = "[content]\npolicy = \"severity\"\nseverity = \"critical\"\n";
 
 pub(crate) fn catalog(stage: &Stage) -> io::Result<String> {
     let options = Options { updates: UPDATES, file_scale: 0.05, ..Options::default() };

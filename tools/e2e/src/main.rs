@@ -14,6 +14,7 @@
 mod branch;
 mod bytes;
 mod catalog;
+mod chain;
 mod client;
 mod faults;
 mod hostile;
@@ -69,6 +70,11 @@ const SCENARIOS: &[Scenario] = &[
         "fleet",
         "1,000 agents in groups: approvals inherited and overridden, deadlines, licences, a review, a rule; counts recounted",
         machines::fleet,
+    ),
+    (
+        "chain",
+        "three nodes below each other and a WSUS server: catalog, decisions and files reach the lowest; each file sent once; revoked",
+        chain::chain,
     ),
     ("soap", "a client made of the specification's WSDL scans; another decoder reads what was packed", soap::soap),
     ("thin-demand", "3 % of 4 GiB: the link carries little more than that", thin::thin_demand),

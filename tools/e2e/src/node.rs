@@ -50,16 +50,31 @@ pub(crate) struct Node {
 impl Node {
     /// A node with its data in `folder/data`, allowed to ask `origins`; `more` is further configuration.
     pub(crate) fn start(program: &Path, folder: &Path, origins: &[SocketAddr], more: &str) -> io::Result<Self> {
+        let allow: Vec<String> = origins.iter().map(|origin| format!("\"{origin}\"")).collect();
+        Self::with(program, folder, "", &format!("[origins]\nallow = [{}]\n{more}", allow.join(", ")))
+    }
+
+    /// The same with a listener for nodes below.
+    pub(crate) fn start_listening(
+        program: &Path,
+        folder: &Path,
+        origins: &[SocketAddr],
+        more: &str,
+    ) -> io::Result<Self> {
+        let allow: Vec<String> = origins.iter().map(|origin| format!("\"{origin}\"")).collect();
+        let (peer, allow) = (format!("peer = [\"{}\"]\n", free_port()?), allow.join(", "));
+        let more = format!("[advertise]\nnames = [\"127.0.0.1\"]\n[origins]\nallow = [{allow}]\n{more}");
+        Self::with(program, folder, &peer, &more)
+    }
+
+    /// `listen` is more of that section, `more` are further ones.
+    fn with(program: &Path, folder: &Path, listen: &str, more: &str) -> io::Result<Self> {
         let (http, https, control) = (free_port()?, free_port()?, free_port()?);
         fs::create_dir_all(folder)?;
-        let allow: Vec<String> = origins.iter().map(|origin| format!("\"{origin}\"")).collect();
         let config = folder.join("waystation.toml");
         fs::write(
             &config,
-            format!(
-                "[listen]\nhttp = [\"{http}\"]\nhttps = [\"{https}\"]\ncontrol = \"{control}\"\n[origins]\nallow = [{}]\n{more}\n",
-                allow.join(", ")
-            ),
+            format!("[listen]\nhttp = [\"{http}\"]\nhttps = [\"{https}\"]\ncontrol = \"{control}\"\n{listen}{more}\n"),
         )?;
         let mut node =
             Self { http, https, control, program: program.into(), folder: folder.into(), config, child: None };

@@ -187,8 +187,8 @@ pub fn read_licence(bytes: &Bytes) -> Result<String> {
     Ok(by)
 }
 
-/// A group, as it stands in a record.
-pub fn write_group(node: &Node) -> Bytes {
+/// A group, and who changed it last, as it stands in a record.
+pub fn write_group(node: &Node, by: &str) -> Bytes {
     let mut out = Fields(Vec::new());
     out.put(1, node.name.as_bytes());
     out.put(2, &[code(&node.level, &LEVELS)]);
@@ -202,12 +202,14 @@ pub fn write_group(node: &Node) -> Bytes {
         };
         out.put(5, &[&[kind], said.as_bytes()].concat());
     }
+    out.put(6, by.as_bytes());
     out.done()
 }
 
-/// The group in a record.
-pub fn read_group(id: Group, bytes: &Bytes) -> Result<Node> {
+/// The group in a record, and who changed it last.
+pub fn read_group(id: Group, bytes: &Bytes) -> Result<(Node, String)> {
     let parent = Group::ALL_ENDPOINTS;
+    let mut by = String::new();
     let mut node = Node {
         id,
         name: String::new(),
@@ -236,11 +238,12 @@ pub fn read_group(id: Group, bytes: &Bytes) -> Result<Node> {
                     _ => return Err(bad),
                 });
             }
+            6 => by = text(from)?,
             _ => {}
         }
         Ok(())
     })?;
-    Ok(node)
+    Ok((node, by))
 }
 
 /// What a group asks of its endpoints, and who said so, as it stands in a record.
@@ -328,7 +331,7 @@ mod tests {
             asks_review: false,
             rules: vec![Rule::Subnet("10.0.0.0/8".parse().unwrap()), Rule::Name("pc-*".parse().unwrap())],
         };
-        assert_eq!(read_group(node.id, &write_group(&node)).unwrap(), node);
+        assert_eq!(read_group(node.id, &write_group(&node, "anna")).unwrap(), (node, "anna".into()));
         let own = Own { severity: Some(Severity::Unspecified), scan_days: Some(3), ..Own::default() };
         assert_eq!(read_policy(&write_policy(&own, "anna")).unwrap(), (own, "anna".into()));
         let groups = [Group(id(1)), Group(id(2))];

@@ -1,0 +1,144 @@
+//! Three nodes below each other, of which the topmost synchronises with a WSUS server: catalog, decisions and files reach the lowest, each file
+//! leaves the server once, and who is revoked gets nothing more.
+
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use upstream_sim::{Character, Options, Sim};
+
+use crate::Stage;
+use crate::branch::check;
+use crate::catalog::{self, POLICY, ask, critical, expected, held, prefetched, same};
+use crate::node::{Node, wait_for};
+
+/// Updates of the WSUS server.
+const UPDATES: usize = 1_000;
+
+/// What is decided at the top is to be there below within this, two nodes down.
+const SOON: Duration = Duration::from_secs(10);
+
+/// A node with a listener for nodes below.
+fn start(stage: &Stage, name: &str, sim: &Sim, more: &str) -> io::Result<Node> {
+    let more = format!("{POLICY}{more}");
+    Node::start_listening(&stage.program, &stage.folder.join(name), &[sim.address()], &more)
+}
+
+/// Joins `below` to `above` as a person does: a token on one side, its file on the other.
+fn join(above: &Node, below: &Node, name: &str, folder: &Path) -> io::Result<()> {
+    let invited = ask(above, &["nodes", "invite", name, "--approve"])?;
+    let token = invited["token"].as_str().ok_or_else(|| io::Error::other(format!("no token in {invited}")))?;
+    let file = folder.join(format!("{name}.token"));
+    std::fs::write(&file, token)?;
+    below.verb(&["join", "--token-file", &file.display().to_string()])?;
+    // Once the parent's feed is verified the parent is the upstream, from the next start on.
+    wait_for("the parent to be the upstream", || {
+        let told = below.verb(&["config", "show", "--json"]).unwrap_or_default();
+        let is_parent = |setting: &serde_json::Value| {
+            setting["key"] == "upstream.kind" && (setting["value"] == "parent" || setting["next"]["value"] == "parent")
+        };
+        let told: serde_json::Value = serde_json::from_str(&told).unwrap_or_default();
+        let rows = told["settings"].as_array().or_else(|| told["rows"].as_array()).or_else(|| told.as_array());
+        rows.is_some_and(|rows| rows.iter().any(is_parent))
+    })
+}
+
+/// Waits until what a node prints for a verb is the same on another one; how long that took.
+fn arrives(what: &str, above: &Node, below: &Node, words: &[&str]) -> io::Result<Duration> {
+    let (begun, wanted) = (Instant::now(), pruned(ask(above, words)?));
+    wait_for(what, || ask(below, words).is_ok_and(|told| pruned(told) == wanted))?;
+    Ok(begun.elapsed())
+}
+
+/// Without what is of each node alone: when it heard of something, and numbers of its own.
+fn pruned(mut told: serde_json::Value) -> serde_json::Value {
+    match &mut told {
+        serde_json::Value::Object(fields) => {
+            for own in ["at", "changed_at", "revision", "members", "endpoints", "next", "number"] {
+                fields.remove(own);
+            }
+            for (_, value) in fields.iter_mut() {
+                *value = pruned(value.take());
+            }
+        }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(|item| *item = pruned(item.take())),
+        _ => {}
+    }
+    told
+}
+
+pub(crate) fn chain(stage: &Stage) -> io::Result<String> {
+    let options =
+        Options { character: Character::Wsus, updates: UPDATES, seed: 5, file_scale: 0.05, ..Options::default() };
+    let sim = Sim::start(options)?;
+    let upstream = format!("[upstream]\nkind = \"wsus\"\nurl = [\"{}\"]\n", sim.url());
+    let mut top = start(stage, "top", &sim, &upstream)?;
+    let (mut middle, mut leaf) = (start(stage, "middle", &sim, "")?, start(stage, "leaf", &sim, "")?);
+    catalog::run(&top)?;
+    let wanted = critical(&sim, &json!({}));
+    prefetched(&top, &wanted, true, "at the top")?;
+
+    let begun = Instant::now();
+    join(&top, &middle, "middle", &stage.folder)?;
+    middle.stop()?;
+    middle.run()?;
+    join(&middle, &leaf, "leaf", &stage.folder)?;
+    leaf.stop()?;
+    leaf.run()?;
+    for (node, name) in [(&middle, "middle"), (&leaf, "leaf")] {
+        wait_for(&format!("the catalog at {name}"), || {
+            held(node).is_ok_and(|held| held.len() == expected(&sim, &json!({})).len())
+        })?;
+        same(&held(node)?, &expected(&sim, &json!({})), name)?;
+    }
+    let joined = begun.elapsed();
+    for (node, name) in [(&middle, "in the middle"), (&leaf, "at the leaf")] {
+        prefetched(node, &wanted, true, name)?;
+    }
+    let log = sim.log(0);
+    check(log["content"]["files_sent_more_than_once"] == 0, || format!("sent again: {}", log["content"]))?;
+
+    // What is decided at the top holds at the leaf, and nobody decides there.
+    top.verb(&["groups", "add", "Berlin"])?;
+    top.verb(&["groups", "add", "Pilot", "--below", "Berlin", "--test", "on"])?;
+    let kbs = ask(&top, &["updates", "list", "--limit", "3"])?;
+    let id = |at: usize| kbs["rows"][at]["id"].as_str().unwrap_or("?").to_owned();
+    top.verb(&["approvals", "set", &id(0), "--group", "Berlin", "--deadline", "2099-01-31"])?;
+    top.verb(&["updates", "decline", &id(1)])?;
+    top.verb(&["updates", "approve", &id(2)])?;
+    let mut slowest = Duration::ZERO;
+    for words in [["groups", "list"], ["approvals", "list"]] {
+        slowest = slowest.max(arrives(words[0], &top, &leaf, &words)?);
+    }
+    check(slowest < SOON, || format!("what was decided came after {slowest:?}"))?;
+    let refused = leaf.line().run(&["updates", "approve", &id(1)])?;
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    check(!refused.status.success() && why.contains("replica"), || format!("a replica decides: {why}"))?;
+
+    // A month: the leaf has it without being told to look.
+    sim.advance(1);
+    catalog::run(&top)?;
+    let month = expected(&sim, &json!({}));
+    for (node, name) in [(&middle, "middle"), (&leaf, "leaf")] {
+        wait_for(&format!("the month at {name}"), || held(node).is_ok_and(|held| held == month))?;
+    }
+    let runs = ask(&leaf, &["sync", "history"])?;
+    check(runs["runs"][0]["outcome"] == "successful" && runs["runs"][0]["by"] == "the parent", || format!("{runs}"))?;
+
+    // Who is revoked is cut off, and says so; what it holds it goes on serving.
+    top.verb(&["nodes", "revoke", "middle"])?;
+    wait_for("the middle to be turned away", || {
+        middle.verb(&["doctor"]).err().is_some_and(|told| told.to_string().contains("evoked"))
+            || middle.line().run(&["doctor"]).is_ok_and(|out| String::from_utf8_lossy(&out.stdout).contains("evoked"))
+    })?;
+    same(&held(&leaf)?, &month, "behind one that is revoked")?;
+    for node in [&mut leaf, &mut middle, &mut top] {
+        node.stop()?;
+    }
+    Ok(format!(
+        "     {} updates two nodes down {joined:.1?} after the first token; {} files from the server once; decided to seen {slowest:.1?}; a month followed; revoked",
+        month.len(),
+        wanted.len(),
+    ))
+}

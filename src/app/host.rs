@@ -24,6 +24,7 @@ const POLICIES_FOR: Duration = Duration::from_secs(30);
 /// Settings that name a file with a secret: the secret itself may be wished, and is kept in a file of this node's own.
 const SECRETS: &[(&str, &str)] = &[
     ("proxy.password", "proxy.password_file"),
+    ("upstream.proxy_password", "upstream.proxy_password_file"),
     ("sync.proxy_password", "sync.proxy_password_file"),
     ("sync.webhook_secret", "sync.webhook_secret_file"),
 ];

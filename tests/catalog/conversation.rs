@@ -465,6 +465,28 @@ async fn a_server_that_gives_a_few_of_many_alone_is_given_up_and_nothing_is_refu
     assert!(documents.finish().await.iter().all(|batch| batch.refused.is_empty()));
 }
 
+/// What was refused before may be refused as often as it is: that many in a row are proves nothing then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_refused_before_is_refused_again_however_many_there_are() {
+    let sim = Sim::start(Options { updates: 600, ..options(Character::Wsus) }).unwrap();
+    let (wsus, _folder) = client(&sim);
+    let ids = list(&wsus, false).await.0;
+    let gone = &ids[..230];
+    let named: Vec<String> = gone.iter().map(|identity| identity.id.to_string()).collect();
+    sim.fault(&json!({ "fault": "unknown-id", "ids": named, "count": 1_000_000 })).unwrap();
+    let asked: Vec<Identity> = gone.iter().chain(&ids[230..240]).copied().collect();
+    let mut documents = wsus.documents(&asked, 20, Before::Refused);
+    let (mut refused, mut came) = (BTreeSet::new(), 0);
+    while let Some(batch) = timeout(SOON, documents.next()).await.unwrap().unwrap() {
+        came += batch.documents.len();
+        refused.extend(batch.refused.iter().map(|one| one.identity));
+    }
+    for batch in documents.finish().await {
+        refused.extend(batch.refused.iter().map(|one| one.identity));
+    }
+    assert_eq!((refused.len(), came), (gone.len(), 10));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_moment_of_weakness_is_no_refusal() {
     let sim = sim(Character::Wsus);

@@ -274,6 +274,11 @@ table! {
         /// "global" asks through [proxy], "none" directly, a URL through that proxy, which is told the user and password of [proxy]
         /// only where it is the one that `proxy.url` names.
         proxy: ProxyChoice = text("global"), Restart;
+        /// The user at that proxy, where it is another one than `proxy.username`. A proxy that is named by its URL above is
+        /// told this one or none.
+        proxy_username: Text = text(""), Restart;
+        /// A file with the password of that user and nothing else; not readable for others.
+        proxy_password_file: FilePath = text(""), Restart;
         /// Files (PEM) with further certificate authorities that are trusted, beside the system's: what a proxy that
         /// opens TLS needs.
         extra_ca: FilePaths = list(&[]), Restart;

@@ -120,7 +120,12 @@ fn count(number: u64) -> usize {
 
 /// The proxy that origins are asked through, with its password.
 pub(crate) fn proxy(typed: &Typed) -> Result<upstream::Proxy, ConfigError> {
-    through(typed, &typed.upstream.proxy)
+    let (mut found, upstream) = (through(typed, &typed.upstream.proxy)?, &typed.upstream);
+    let password = password(typed, "upstream.proxy_password_file", upstream.proxy_password_file.0.as_deref())?;
+    if found.url.is_some() && !upstream.proxy_username.0.is_empty() {
+        (found.username, found.password) = (Some(upstream.proxy_username.0.clone()), password);
+    }
+    Ok(found)
 }
 
 /// The proxy of a choice. The user of `[proxy]` and the password go to that proxy alone: another one may be named while the node runs,
@@ -565,6 +570,10 @@ mod tests {
         // Whoever names another proxy does not get the password of this one.
         assert_eq!(with(&[("upstream.proxy", other)]), [way(other, ""), way(other, "")]);
         assert_eq!(with(&[("upstream.proxy", "HTTP://out:3128/")])[0].1, "kim");
+        let own = [("upstream.proxy", other), ("upstream.proxy_username", "own")];
+        assert_eq!(with(&own), [way(other, "own"), way(other, "own")]);
+        assert_eq!(with(&[&own[..], &[("sync.proxy", "global")]].concat()), [way(other, "own"), way(out, "kim")]);
+        assert_eq!(with(&[("upstream.proxy", "none"), ("upstream.proxy_username", "own")])[0], way("", ""));
         assert_eq!(
             with(&[("upstream.proxy", "none"), ("sync.proxy", "global"), ("sync.proxy_username", "sync")]),
             [way("", ""), way(out, "sync")]

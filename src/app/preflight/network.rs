@@ -159,6 +159,14 @@ pub(super) fn upstream(typed: &Typed, found: &mut Found) {
     if proxy.username.0.is_empty() != proxy.password_file.0.is_none() {
         found.warn("proxy", "proxy.username", "of username and password_file only one is set", "set both, or neither");
     }
+    if upstream.proxy_username.0.is_empty() != upstream.proxy_password_file.0.is_none() {
+        let seen = "of proxy_username and proxy_password_file only one is set";
+        found.warn("proxy", "upstream.proxy_username", seen, "set both, or neither");
+    }
+    if !upstream.proxy_username.0.is_empty() && rooms::proxy(typed).is_ok_and(|proxy| proxy.url.is_none()) {
+        let seen = "a user for the proxy is set, but origins are asked directly";
+        found.warn("proxy", "upstream.proxy", seen, "set upstream.proxy, or [proxy] url, or take the user out");
+    }
     let sync = &typed.sync;
     if sync.proxy_username.0.is_empty() != sync.proxy_password_file.0.is_none() {
         let seen = "of proxy_username and proxy_password_file only one is set";

@@ -1,20 +1,24 @@
-//! Three nodes below each other, of which the topmost synchronises with a WSUS server: catalog, decisions and files reach the lowest, each file
-//! leaves the server once, and who is revoked gets nothing more.
+//! Three nodes below each other, of which the topmost synchronises with a WSUS server: catalog, decisions, settings and files reach the lowest and
+//! the endpoints there, each file leaves the server once, a node in between may die at any time, and who is revoked gets nothing more.
 
 use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use endpoint_sim::{Common, Crowd, Plan, Server};
 use serde_json::json;
 use upstream_sim::{Character, Options, Sim};
 
 use crate::Stage;
 use crate::branch::check;
 use crate::catalog::{self, POLICY, ask, critical, expected, held, prefetched, same};
-use crate::node::{Node, wait_for};
+use crate::node::{Node, wait_for, wait_up_to};
 
 /// Updates of the WSUS server.
 const UPDATES: usize = 1_000;
+
+/// Machines below the leaf.
+const MACHINES: u64 = 20;
 
 /// What is decided at the top is to be there below within this, two nodes down.
 const SOON: Duration = Duration::from_secs(10);
@@ -34,14 +38,58 @@ fn join(above: &Node, below: &Node, name: &str, folder: &Path) -> io::Result<()>
     below.verb(&["join", "--token-file", &file.display().to_string()])?;
     // Once the parent's feed is verified the parent is the upstream, from the next start on.
     wait_for("the parent to be the upstream", || {
-        let told = below.verb(&["config", "show", "--json"]).unwrap_or_default();
-        let is_parent = |setting: &serde_json::Value| {
-            setting["key"] == "upstream.kind" && (setting["value"] == "parent" || setting["next"]["value"] == "parent")
+        let is_parent = |row: &serde_json::Value| {
+            row["key"] == "upstream.kind" && (row["value"] == "parent" || row["next"]["value"] == "parent")
         };
-        let told: serde_json::Value = serde_json::from_str(&told).unwrap_or_default();
-        let rows = told["settings"].as_array().or_else(|| told["rows"].as_array()).or_else(|| told.as_array());
-        rows.is_some_and(|rows| rows.iter().any(is_parent))
+        let told = ask(below, &["config", "show"]).unwrap_or_default();
+        told.as_array().is_some_and(|rows| rows.iter().any(is_parent))
     })
+}
+
+/// The value of a setting.
+fn setting(node: &Node, key: &str) -> Option<serde_json::Value> {
+    let rows = ask(node, &["config", "show"]).ok()?;
+    rows.as_array()?.iter().find(|row| row["key"] == key).map(|row| row["value"].clone())
+}
+
+/// Machines below the leaf find, fetch and install what is approved at the top, and the top knows of them. Says how many were installed.
+fn endpoints(stage: &Stage, sim: &Sim, top: &Node, leaf: &Node) -> io::Result<usize> {
+    let other = |error: &dyn std::fmt::Display| io::Error::other(error.to_string());
+    let all = sim.deployable(&json!({}));
+    let can = |update: &&serde_json::Value| {
+        !update["kb"].is_null()
+            && [&update["expired"], &update["superseded"], &update["licence"]].iter().all(|is| **is == false)
+    };
+    let ids: Vec<&str> =
+        all.as_array().into_iter().flatten().filter(can).filter_map(|one| one["id"].as_str()).take(40).collect();
+    let mut words = vec!["updates", "approve"];
+    words.extend(&ids);
+    top.verb(&words)?;
+    arrives("approvals", top, leaf, &["approvals", "list"])?;
+    let server = Server::find(&format!("http://{}", leaf.http), None).map_err(|error| other(&error))?;
+    let plan = Plan { machines: MACHINES, seed: stage.seed, at_once: 8, ..Plan::default() };
+    let mut crowd = Crowd::new(&server, &plan, &Common::default());
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let installed = runtime.block_on(async {
+        crowd.scan().await.map_err(|error| other(&error))?;
+        let done = crowd.install().await;
+        for (agent, done) in crowd.agents().iter().zip(&done) {
+            let ours = done.failed.iter().find(|(_, why)| !why.contains("this machine's seed"));
+            check(ours.is_none(), || format!("{}: {ours:?}", agent.machine().name))?;
+        }
+        crowd.agents().iter_mut().for_each(endpoint_sim::Agent::restart);
+        crowd.scan().await.map_err(|error| other(&error))?;
+        crowd.report().await.map_err(|error| other(&error))?;
+        Ok::<_, io::Error>(done.iter().map(|done| done.installed).sum::<usize>())
+    })?;
+    check(installed > 0, || "nothing was installed below the leaf".into())?;
+    // Each node reports once a minute.
+    wait_up_to(Duration::from_secs(150), "the top to know of the machines", || {
+        let told = ask(top, &["nodes", "list"]).unwrap_or_default();
+        let rows = told["rows"].as_array().cloned().unwrap_or_default();
+        rows.iter().any(|row| row["name"] == "leaf" && row["endpoints"]["endpoints"].as_u64() == Some(MACHINES))
+    })?;
+    Ok(installed)
 }
 
 /// Waits until what a node prints for a verb is the same on another one; how long that took.
@@ -116,6 +164,31 @@ pub(crate) fn chain(stage: &Stage) -> io::Result<String> {
     let why = String::from_utf8_lossy(&refused.stderr).into_owned();
     check(!refused.status.success() && why.contains("replica"), || format!("a replica decides: {why}"))?;
 
+    // A setting that is changed at the top is in force at the leaf, unless a file fixes it there: then the top is told.
+    top.verb(&["nodes", "config", "leaf", "content.detected_daily=3 GiB", "content.severity=important"])?;
+    wait_for("the setting at the leaf", || {
+        setting(&leaf, "content.detected_daily").is_some_and(|value| value == "3 GiB")
+    })?;
+    check(setting(&leaf, "content.severity").is_some_and(|value| value == "critical"), || {
+        "a locked setting changed".into()
+    })?;
+    // Each node reports once a minute.
+    wait_up_to(Duration::from_secs(150), "what came of the locked setting", || {
+        ask(&top, &["nodes", "config", "leaf"]).is_ok_and(|told| told.to_string().contains("is locked by"))
+    })?;
+
+    let installed = endpoints(stage, &sim, &top, &leaf)?;
+    let log = sim.log(0);
+    check(log["content"]["files_sent_more_than_once"] == 0, || format!("sent again: {}", log["content"]))?;
+
+    // The node in between dies in the middle of a month, and another month comes before it is back.
+    sim.advance(1);
+    catalog::run(&top)?;
+    middle.kill()?;
+    sim.advance(1);
+    catalog::run(&top)?;
+    middle.run()?;
+
     // A month: the leaf has it without being told to look.
     sim.advance(1);
     catalog::run(&top)?;
@@ -137,7 +210,7 @@ pub(crate) fn chain(stage: &Stage) -> io::Result<String> {
         node.stop()?;
     }
     Ok(format!(
-        "     {} updates two nodes down {joined:.1?} after the first token; {} files from the server once; decided to seen {slowest:.1?}; a month followed; revoked",
+        "     {} updates two nodes down {joined:.1?} after the first token; {} files from the server once; decided to seen {slowest:.1?}; {installed} installed on {MACHINES} machines; two months with a node killed; revoked",
         month.len(),
         wanted.len(),
     ))

@@ -26,11 +26,16 @@ pub(crate) fn free_port() -> io::Result<SocketAddr> {
 }
 
 /// Asks again every 20 ms until `ready` says yes; 30 s at most.
-pub(crate) fn wait_for(what: &str, mut ready: impl FnMut() -> bool) -> io::Result<()> {
-    let end = Instant::now() + Duration::from_secs(30);
+pub(crate) fn wait_for(what: &str, ready: impl FnMut() -> bool) -> io::Result<()> {
+    wait_up_to(Duration::from_secs(30), what, ready)
+}
+
+/// The same for what takes longer.
+pub(crate) fn wait_up_to(time: Duration, what: &str, mut ready: impl FnMut() -> bool) -> io::Result<()> {
+    let end = Instant::now() + time;
     while !ready() {
         if Instant::now() > end {
-            return Err(io::Error::other(format!("waited 30 s for {what}")));
+            return Err(io::Error::other(format!("waited {} s for {what}", time.as_secs())));
         }
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -63,7 +68,9 @@ impl Node {
     ) -> io::Result<Self> {
         let allow: Vec<String> = origins.iter().map(|origin| format!("\"{origin}\"")).collect();
         let (peer, allow) = (format!("peer = [\"{}\"]\n", free_port()?), allow.join(", "));
-        let more = format!("[advertise]\nnames = [\"127.0.0.1\"]\n[origins]\nallow = [{allow}]\n{more}");
+        let more = format!(
+            "[advertise]\nnames = [\"127.0.0.1\"]\nexternal = [\"127.0.0.1\"]\n[origins]\nallow = [{allow}]\n{more}"
+        );
         Self::with(program, folder, &peer, &more)
     }
 

@@ -12,7 +12,7 @@ use upstream_sim::{Character, Options, Sim};
 use crate::Stage;
 use crate::branch::check;
 use crate::catalog::{self, POLICY, ask, critical, expected, held, prefetched, same};
-use crate::node::{Node, wait_for, wait_up_to};
+use crate::node::{Node, wait_for};
 
 /// Updates of the WSUS server.
 const UPDATES: usize = 1_000;
@@ -46,13 +46,20 @@ fn join(above: &Node, below: &Node, name: &str, folder: &Path) -> io::Result<()>
     })
 }
 
+/// Whether a node knows of the machines below the leaf.
+fn knows(node: &Node) -> bool {
+    let told = ask(node, &["nodes", "list"]).unwrap_or_default();
+    let rows = told["rows"].as_array().cloned().unwrap_or_default();
+    rows.iter().any(|row| row["name"] == "leaf" && row["endpoints"]["endpoints"].as_u64() == Some(MACHINES))
+}
+
 /// The value of a setting.
 fn setting(node: &Node, key: &str) -> Option<serde_json::Value> {
     let rows = ask(node, &["config", "show"]).ok()?;
     rows.as_array()?.iter().find(|row| row["key"] == key).map(|row| row["value"].clone())
 }
 
-/// Machines below the leaf find, fetch and install what is approved at the top, and the top knows of them. Says how many were installed.
+/// Machines below the leaf find, fetch and install what is approved at the top. Says how many were installed.
 fn endpoints(stage: &Stage, sim: &Sim, top: &Node, leaf: &Node) -> io::Result<usize> {
     let other = |error: &dyn std::fmt::Display| io::Error::other(error.to_string());
     let all = sim.deployable(&json!({}));
@@ -83,12 +90,6 @@ fn endpoints(stage: &Stage, sim: &Sim, top: &Node, leaf: &Node) -> io::Result<us
         Ok::<_, io::Error>(done.iter().map(|done| done.installed).sum::<usize>())
     })?;
     check(installed > 0, || "nothing was installed below the leaf".into())?;
-    // Each node reports once a minute.
-    wait_up_to(Duration::from_secs(150), "the top to know of the machines", || {
-        let told = ask(top, &["nodes", "list"]).unwrap_or_default();
-        let rows = told["rows"].as_array().cloned().unwrap_or_default();
-        rows.iter().any(|row| row["name"] == "leaf" && row["endpoints"]["endpoints"].as_u64() == Some(MACHINES))
-    })?;
     Ok(installed)
 }
 
@@ -172,14 +173,14 @@ pub(crate) fn chain(stage: &Stage) -> io::Result<String> {
     check(setting(&leaf, "content.severity").is_some_and(|value| value == "critical"), || {
         "a locked setting changed".into()
     })?;
-    // Each node reports once a minute.
-    wait_up_to(Duration::from_secs(150), "what came of the locked setting", || {
-        ask(&top, &["nodes", "config", "leaf"]).is_ok_and(|told| told.to_string().contains("is locked by"))
-    })?;
-
     let installed = endpoints(stage, &sim, &top, &leaf)?;
     let log = sim.log(0);
     check(log["content"]["files_sent_more_than_once"] == 0, || format!("sent again: {}", log["content"]))?;
+
+    // A node reports when it starts, and once a minute.
+    leaf.stop()?;
+    leaf.run()?;
+    wait_for("the middle to know of the machines", || knows(&middle))?;
 
     // The node in between dies in the middle of a month, and another month comes before it is back.
     sim.advance(1);
@@ -188,6 +189,9 @@ pub(crate) fn chain(stage: &Stage) -> io::Result<String> {
     sim.advance(1);
     catalog::run(&top)?;
     middle.run()?;
+    wait_for("the top to know of the machines", || knows(&top))?;
+    let told = ask(&top, &["nodes", "config", "leaf"])?.to_string();
+    check(told.contains("is locked by"), || format!("what came of the locked setting: {told}"))?;
 
     // A month: the leaf has it without being told to look.
     sim.advance(1);

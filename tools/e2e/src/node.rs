@@ -26,16 +26,11 @@ pub(crate) fn free_port() -> io::Result<SocketAddr> {
 }
 
 /// Asks again every 20 ms until `ready` says yes; 30 s at most.
-pub(crate) fn wait_for(what: &str, ready: impl FnMut() -> bool) -> io::Result<()> {
-    wait_up_to(Duration::from_secs(30), what, ready)
-}
-
-/// The same for what takes longer.
-pub(crate) fn wait_up_to(time: Duration, what: &str, mut ready: impl FnMut() -> bool) -> io::Result<()> {
-    let end = Instant::now() + time;
+pub(crate) fn wait_for(what: &str, mut ready: impl FnMut() -> bool) -> io::Result<()> {
+    let end = Instant::now() + Duration::from_secs(30);
     while !ready() {
         if Instant::now() > end {
-            return Err(io::Error::other(format!("waited {} s for {what}", time.as_secs())));
+            return Err(io::Error::other(format!("waited 30 s for {what}")));
         }
         std::thread::sleep(Duration::from_millis(20));
     }

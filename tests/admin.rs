@@ -36,6 +36,8 @@ mod compliance;
 mod door;
 #[path = "admin/drawn.rs"]
 mod drawn;
+#[path = "admin/elsewhere.rs"]
+mod elsewhere;
 #[path = "admin/endpoints.rs"]
 mod endpoints;
 #[path = "admin/evidence.rs"]
@@ -100,6 +102,10 @@ impl Disk for Keeping {
 
 impl Plane {
     fn new() -> Self {
+        Self::with(None)
+    }
+
+    fn with(foreign: Option<Arc<dyn waystation::admin::door::foreign::Foreign>>) -> Self {
         let data = tempfile::tempdir().unwrap();
         let config = store::Config {
             path: data.path().to_owned(),
@@ -137,7 +143,7 @@ impl Plane {
         let compliance = waystation::fleet::compliance::Compliance::new(&store);
         let policy = Arc::new(waystation::model::compliance::Policy::default);
         let mut door = waystation::admin::door::Config::new(data.path().to_owned());
-        door.cost = (8, 1, 1);
+        (door.cost, door.foreign) = ((8, 1, 1), foreign);
         let door = waystation::admin::door::Door::new(door, &store, clock.clone());
         let handles = Handles {
             reported: waystation::admin::compliance::Reported::new(compliance, policy),

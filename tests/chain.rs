@@ -9,12 +9,18 @@ mod alarms;
 mod below;
 #[path = "chain/bytes.rs"]
 mod bytes;
+#[path = "chain/content.rs"]
+mod content;
 #[path = "chain/evil.rs"]
 mod evil;
 #[path = "chain/kept.rs"]
 mod kept;
 #[path = "chain/nodes.rs"]
 mod nodes;
+#[path = "support/plain_client.rs"]
+mod plain_client;
+#[path = "chain/renewal.rs"]
+mod renewal;
 #[path = "support/small_store.rs"]
 mod small_store;
 #[path = "chain/sockets.rs"]

@@ -43,6 +43,10 @@ impl From<Refused> for Problem {
                 "`waystation accounts setup-code` on the node's machine makes a new one, good for 15 minutes",
             ),
             Refused::Invalid(_) => with(StatusCode::UNPROCESSABLE_ENTITY, "correct what was given, then try again"),
+            Refused::Elsewhere(_) => with(
+                StatusCode::BAD_GATEWAY,
+                "begin the sign-in once more, or sign in with the password of your account; `[admin] oidc_...` are the settings",
+            ),
             Refused::Beyond(_) => with(StatusCode::FORBIDDEN, "ask an administrator"),
             Refused::Absent => with(
                 StatusCode::NOT_FOUND,

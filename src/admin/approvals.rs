@@ -6,7 +6,7 @@
 //! 3. The store writes it, and what it means for files is planned anew. What a review or a licence lets has its deadline told
 //!    ([`deadlines`]).
 
-mod deadlines;
+pub(in crate::admin) mod deadlines;
 pub mod licences;
 mod say;
 pub(in crate::admin) mod waits;

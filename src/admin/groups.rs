@@ -5,13 +5,14 @@
 
 pub(in crate::admin) mod who;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
 
+use crate::admin::approvals::deadlines;
 use crate::admin::door::Identity;
 use crate::admin::error::Problem;
 use crate::admin::extract::{Given, Named};
@@ -246,7 +247,16 @@ pub async fn change(
         rules: rules.unwrap_or(before.rules),
     };
     let revision = asked.revision.unwrap_or_else(|| tree.revision(node.id));
-    changed(&handles, Change::PutOver(node.clone(), revision), node.id, by).await
+    let ceases = !asked.review.unwrap_or(true) && tree.groups.asks_review(node.id);
+    let moves = node.parent != before.parent;
+    let mut answer = changed(&handles, Change::PutOver(node.clone(), revision), node.id, by).await?;
+    if ceases || moves {
+        // What a review held counts from now on, and so does what was said for those above.
+        let tree = handles.store.approvals().tree().await?;
+        let below = tree.groups.below(node.id).into_iter().collect();
+        answer.notes.extend(deadlines::of_groups(&handles, &tree, &below).await?);
+    }
+    Ok(answer)
 }
 
 /// `DELETE /api/v1/groups/{name}`.
@@ -296,6 +306,9 @@ pub async fn remove(
             notes.push(format!("the rule {name:?} does nothing any more, since it is a ring of it: `waystation rules set` gives it others"));
         }
     }
+    if !members.is_empty() {
+        notes.extend(deadlines::of_groups(&handles, &after, &BTreeSet::from([node.parent])).await?);
+    }
     Ok(Json(view::Changed { group: None, effect: EFFECT.to_owned(), notes }))
 }
 
@@ -329,7 +342,7 @@ pub async fn place(
     }
     let both = groups.iter().copied().map(Target::Group).chain(ids.iter().copied().map(Target::Endpoint));
     within::targets(&handles, &identity, &tree, &both.collect::<Vec<_>>()).await?;
-    let moved = approvals.place(ids.clone(), groups, by.clone()).await?;
+    let moved = approvals.place(ids.clone(), groups.clone(), by.clone()).await?;
     tracing::info!(
         by,
         endpoints = ids.len(),
@@ -347,7 +360,11 @@ pub async fn place(
             how: how.word().to_owned(),
         }
     });
-    Ok(Json(view::Placed { moved, rows: rows.collect(), effect: EFFECT.to_owned() }))
+    let rows = rows.collect();
+    // What was said for these groups, with a deadline of then, counts for who comes into them.
+    let now: BTreeSet<Group> = groups.into_iter().collect();
+    let notes = if moved > 0 { deadlines::of_groups(&handles, &tree, &now).await? } else { vec![] };
+    Ok(Json(view::Placed { moved, rows, effect: EFFECT.to_owned(), notes }))
 }
 
 #[cfg(test)]

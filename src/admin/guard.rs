@@ -381,7 +381,7 @@ fn given(is_form: bool, bytes: &[u8]) -> Value {
 }
 
 /// The authority that is asked for.
-fn host<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Option<&'a str> {
+pub(in crate::admin) fn host<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Option<&'a str> {
     let mut hosts = headers.get_all(header::HOST).iter();
     match (uri.authority(), hosts.next(), hosts.next()) {
         (Some(authority), _, _) => Some(authority.as_str()),

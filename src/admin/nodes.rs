@@ -1,7 +1,7 @@
 //! `/api/v1/nodes`: this node in its chain, and the nodes below it.
 
-use std::fs::OpenOptions;
-use std::io::Write as _;
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,12 +10,14 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
+use zeroize::Zeroizing;
 
 use crate::admin::error::Problem;
 use crate::admin::extract::{Given, Named};
 use crate::admin::view::{Time, nodes as view};
 use crate::admin::{Caller, Handles, subtree};
 use crate::base::hex;
+use crate::base::secret::Key;
 use crate::chain::alarm;
 use crate::chain::error::{Error, Fault};
 use crate::chain::node::Chain;
@@ -24,6 +26,9 @@ use crate::chain::roll::{Member, Standing};
 /// How long a token is good unless told otherwise, and at most: it is a secret that lies about.
 const TTL: Duration = Duration::from_hours(24);
 const TTL_MAX: Duration = Duration::from_hours(30 * 24);
+
+/// Bytes of a file with a root key that are read: it has 65.
+const ROOT_MAX: u64 = 1024;
 
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
@@ -173,6 +178,54 @@ pub async fn rootkey(
     chain(&handles)?.export_root(keep).await?;
     tracing::warn!(to = %to.display(), by, "the root key was exported, and is not on this node any more");
     Ok(Json(request))
+}
+
+/// The root key in the file at `path`, as [`rootkey`] wrote it.
+async fn root_of(path: &str) -> Result<Key, Problem> {
+    let path = PathBuf::from(path);
+    if !path.is_absolute() {
+        return Err(Problem::malformed("rootkey: an absolute path is needed"));
+    }
+    let read = tokio::task::spawn_blocking(move || {
+        let mut text = Zeroizing::new(String::new());
+        let of_file = |error: std::io::Error| format!("{}: {error}", path.display());
+        File::open(&path).map_err(of_file)?.take(ROOT_MAX).read_to_string(&mut text).map_err(of_file)?;
+        hex::decode(text.trim())
+            .map(Key::new)
+            .ok_or_else(|| format!("{} holds no root key: 64 hex digits", path.display()))
+    });
+    let read = read.await.unwrap_or_else(|error| Err(format!("reading the root key broke off: {error}")));
+    read.map_err(|why| {
+        Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            why,
+            "name the file that `waystation nodes rootkey export` wrote",
+        )
+    })
+}
+
+/// `POST /api/v1/nodes/epoch`.
+pub async fn epoch(
+    State(handles): State<Arc<Handles>>,
+    Caller(by): Caller,
+    Given(request): Given<view::VouchRequest>,
+) -> Result<Json<view::Nodes>, Problem> {
+    let chain = chain(&handles)?;
+    chain.begin_epoch(root_of(&request.rootkey).await?).await?;
+    tracing::warn!(by, "a new epoch of the feed for nodes below was begun");
+    Ok(Json(told(chain).await?))
+}
+
+/// `POST /api/v1/nodes/feedkey`.
+pub async fn feedkey(
+    State(handles): State<Arc<Handles>>,
+    Caller(by): Caller,
+    Given(request): Given<view::VouchRequest>,
+) -> Result<Json<view::Nodes>, Problem> {
+    let chain = chain(&handles)?;
+    chain.rotate(root_of(&request.rootkey).await?).await?;
+    tracing::warn!(by, "the feed key was replaced");
+    Ok(Json(told(chain).await?))
 }
 
 /// `POST /api/v1/nodes/{name}/approve`.

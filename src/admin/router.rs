@@ -195,6 +195,12 @@ pub const ADDRESSES: &[(&str, &str, &str)] = &[
         "/api/v1/nodes/rootkey",
         "writes the root key to a new file, and forgets it: `{\"to\": \"/absolute/path\"}`",
     ),
+    (
+        "POST",
+        "/api/v1/nodes/epoch",
+        "begins a new epoch with a new feed key, after a restore or where the feed key was stolen: `{\"rootkey\": \"/absolute/path\"}`",
+    ),
+    ("POST", "/api/v1/nodes/feedkey", "replaces the feed key: `{\"rootkey\": \"/absolute/path\"}`"),
     ("POST", "/api/v1/nodes/leave", "gives up a join that waits, or leaves the parent and says so"),
     ("GET", "/api/v1/nodes/{name}", "one node below: what it says of itself, its settings, what is wished of it"),
     ("DELETE", "/api/v1/nodes/{name}", "forgets a node with all that it told; refused while something names it"),
@@ -382,6 +388,8 @@ pub fn router(handles: Handles, access: Access) -> Router {
         .route("/nodes/invite", post(nodes::invite))
         .route("/nodes/join", post(nodes::join))
         .route("/nodes/rootkey", post(nodes::rootkey))
+        .route("/nodes/epoch", post(nodes::epoch))
+        .route("/nodes/feedkey", post(nodes::feedkey))
         .route("/nodes/leave", post(subtree::leave))
         .route("/nodes/{name}", get(subtree::show).merge(delete(subtree::remove)))
         .route("/nodes/{name}/config", post(subtree::config))

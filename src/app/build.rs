@@ -27,20 +27,25 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::bandwidth::Bandwidth;
 use crate::admin::compliance::{AskNewcomer, Reported};
 use crate::admin::door::Door;
+use crate::admin::door::foreign::Foreign;
 use crate::admin::socket::Socket;
 use crate::admin::{self, Handles, NodeFacts, Turns, view};
 use crate::app::bandwidth::Changer;
 use crate::app::build::catalog::{lazy, runner, selection};
 use crate::app::config::keys::Typed;
+use crate::app::config::kinds::word::UpstreamKind;
 use crate::app::config::rooms;
+use crate::app::elsewhere::Elsewhere;
 use crate::app::host::Own;
 use crate::app::machine::{self, FileSystem};
 use crate::app::nodes::{self, Nodes};
+use crate::app::parent::parent;
 use crate::app::run_time::RunTime;
 use crate::app::upstream::above;
 use crate::app::{AppError, Loaded, filters, load, preflight, settings};
 use crate::base::disk::RealDisk;
 use crate::base::time::{Clock, SystemClock};
+use crate::chain::node::Role;
 use crate::fill::Fill;
 use crate::fleet::compliance::Compliance;
 use crate::fleet::registry::Registry as Enrolment;
@@ -56,6 +61,7 @@ use crate::net::tls::Tls;
 use crate::net::{self, Bound, Server};
 use crate::pace::Governor;
 use crate::serve::downstream::{Downstream, Wish};
+use crate::serve::peer;
 use crate::serve::{self, client::Scans};
 use crate::store::{Health, Opened, Store};
 use crate::sync::Chosen;
@@ -215,12 +221,25 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
         .map_err(|error| crate::app::ConfigError::one("origins.allow", error.to_string()))?;
     let allow = Arc::new(allow);
     let governor = Governor::new(rooms::pace(&typed)?, Arc::clone(&clock));
-    let upstream = Upstream::paced(rooms::upstream(&typed, &id)?, Arc::clone(&allow), governor.clone())?;
+    let chain = nodes::open(&typed, &store, &clock).await;
+    // Another role, and another kind of upstream with it, is taken by a start.
+    let below =
+        chain.as_ref().filter(|chain| typed.upstream.kind == UpstreamKind::Parent && chain.role() == Role::Child);
+    let for_upstream = rooms::upstream(&typed, &id)?;
+    let upstream = match below {
+        Some(chain) => Upstream::below(for_upstream, Arc::clone(&allow), governor.clone(), chain.ways())?,
+        None => Upstream::paced(for_upstream, Arc::clone(&allow), governor.clone())?,
+    };
+    let mut registry = Registry::with_prefix("waystation");
+    if let Some(counters) = upstream.of_parent() {
+        counters.register(registry.sub_registry_with_prefix("parent"));
+    }
     let upstream: Arc<dyn Source> = Arc::new(upstream);
-    let for_fill = rooms::fill(&typed);
-    let fill = match lazy(&typed, &id, &governor).await? {
-        Some(wsus) => Fill::below(for_fill, store.clone(), upstream, Arc::clone(&allow), Arc::clone(&clock), wsus),
-        None => Fill::new(for_fill, store.clone(), upstream, Arc::clone(&allow), Arc::clone(&clock)),
+    let (for_fill, allowed, time) = (rooms::fill(&typed), Arc::clone(&allow), Arc::clone(&clock));
+    let fill = match (lazy(&typed, &id, &governor).await?, below) {
+        (Some(wsus), _) => Fill::below(for_fill, store.clone(), upstream, allowed, time, wsus),
+        (None, Some(_)) => Fill::under(for_fill, store.clone(), upstream, allowed, time, parent(&typed, &store)),
+        (None, None) => Fill::new(for_fill, store.clone(), upstream, allowed, time),
     };
     let mut for_jobs = rooms::jobs(&typed, &id);
     // The settings in force are known further below; no run begins before that.
@@ -258,7 +277,6 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
     let face =
         serve::Face::new(serve::Config::default(), fill.clone(), store.clone(), Arc::clone(&clock), Box::new(suspect));
 
-    let mut registry = Registry::with_prefix("waystation");
     face.counters().register(&mut registry);
     let counters = net::Counters::default();
     counters.register(registry.sub_registry_with_prefix("net"));
@@ -329,6 +347,8 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
     listening.extend(https_addresses.iter().map(|address| listened("https", address.to_string())));
     listening.extend(control_address.iter().map(|address| listened("control", address.to_string())));
     listening.extend(socket.iter().map(|socket| listened("socket", socket.path().display().to_string())));
+    let (face, to_nodes) = (Arc::new(face), peer::Counters::default());
+    to_nodes.register(registry.sub_registry_with_prefix("nodes"));
     let facts = Arc::new(NodeFacts {
         version: env!("CARGO_PKG_VERSION"),
         id,
@@ -342,10 +362,9 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
     let (seen, started, flags) = (Arc::clone(&settings), loaded.settings().clone(), loaded.flags.clone());
     let run_time = Arc::new(RunTime::new(store.clone(), Arc::clone(&settings), Arc::clone(&clock)));
     let changer = Changer { settings: Arc::clone(&run_time), governor: governor.clone() };
-    let chain = nodes::open(&typed, &store, &clock).await;
     let for_nodes = Arc::clone(&run_time);
     let for_host = Changer { settings: Arc::clone(&run_time), governor: governor.clone() };
-    let door = Door::new(rooms::door(&typed), &store, Arc::clone(&clock));
+    let door = Door::new(door(&typed, &facts.id).await?, &store, Arc::clone(&clock));
     let handles = Handles {
         chain: chain.clone(),
         door: door.clone(),
@@ -384,7 +403,7 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
     let peers = typed.listen.peer.0.clone();
     let nodes = chain.map(|chain| {
         let host = Own::new(handles.clone(), Arc::clone(&for_nodes), for_host, rooms::node_name(&typed));
-        nodes::start(chain, peers, for_peers, for_nodes, Arc::new(host))
+        nodes::start(chain, peers, for_peers, for_nodes, Arc::new(host), (Arc::clone(&face), to_nodes))
     });
     let (control_server, socket) = {
         let _control = control.enter();
@@ -408,7 +427,7 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
         let watching = tokio::spawn(Arc::clone(&tls).watch(stop.clone()));
         Certificate { tls, watching, stop }
     });
-    let content = Server::start(rooms::net(&typed, &pace.governor), listeners, Arc::new(face), counters)?;
+    let content = Server::start(rooms::net(&typed, &pace.governor), listeners, face, counters)?;
     Ok(Node {
         store,
         fill,
@@ -467,6 +486,19 @@ async fn tls(typed: &Typed) -> Result<Arc<Tls>, AppError> {
         source: std::io::Error::other(error.to_string()),
     })?;
     Ok(Arc::new(opened?))
+}
+
+/// For who comes in on the control plane. Reads files of authorities and of secrets.
+async fn door(typed: &Typed, id: &str) -> Result<admin::door::Config, AppError> {
+    let mut config = rooms::door(typed);
+    let (typed, id) = (typed.clone(), id.to_owned());
+    let opening = tokio::task::spawn_blocking(move || rooms::elsewhere(&typed, &id));
+    let opened = opening.await.map_err(|error| AppError::System {
+        what: "preparing the sign-in service",
+        source: std::io::Error::other(error.to_string()),
+    })??;
+    config.foreign = opened.map(|provider| Arc::new(Elsewhere(provider)) as Arc<dyn Foreign>);
+    Ok(config)
 }
 
 fn bind(addresses: &[SocketAddr]) -> Result<Vec<Bound>, net::Error> {

@@ -22,7 +22,8 @@ use crate::chain::node::{Chain, Config, Role};
 use crate::model::settings::Raw;
 use crate::net::tls::mutual::Mutual;
 use crate::net::{self, Bound, Server};
-use crate::serve::peer::PeerFace;
+use crate::serve::Face;
+use crate::serve::peer::{Counters, PeerFace};
 use crate::store::Store;
 
 /// How often the listener shows a new certificate: they are good for a week.
@@ -70,6 +71,7 @@ pub(crate) fn start(
     config: net::Config,
     settings: Arc<RunTime>,
     host: Arc<dyn Host>,
+    content: (Arc<Face>, Counters),
 ) -> Nodes {
     let stop = CancellationToken::new();
     let (running, stopping) = (chain.clone(), stop.clone());
@@ -81,7 +83,7 @@ pub(crate) fn start(
         let mut opened = below.opened();
         let is_open = stopping.run_until_cancelled(opened.wait_for(|open| *open)).await;
         if is_open.is_some_and(|open| open.is_ok()) {
-            listen(below.clone(), addresses, config, stopping).await;
+            listen(below.clone(), addresses, config, content, stopping).await;
         }
     }));
     let (above, stopping) = (chain, stop.clone());
@@ -101,20 +103,31 @@ impl Nodes {
     }
 }
 
-async fn serve(chain: &Chain, addresses: &[SocketAddr], config: &net::Config) -> Result<(Server, Mutual), String> {
+async fn serve(
+    chain: &Chain,
+    addresses: &[SocketAddr],
+    config: &net::Config,
+    (face, counters): &(Arc<Face>, Counters),
+) -> Result<(Server, Mutual), String> {
     let (ca, (certs, key)) = chain.listener().await.map_err(|error| error.to_string())?;
     let tls = Mutual::new(ca, certs, key).map_err(|error| error.to_string())?;
     let bound = addresses.iter().map(|address| Ok(Bound::tcp(*address)?.with_tls(tls.server_config())));
     let bound = bound.collect::<Result<Vec<Bound>, net::Error>>().map_err(|error| error.to_string())?;
-    let face = Arc::new(PeerFace::new(chain.clone()));
+    let face = Arc::new(PeerFace::new(chain.clone()).with_content(Arc::clone(face), counters.clone()));
     let server = Server::start(config.clone(), bound, face, net::Counters::default());
     Ok((server.map_err(|error| error.to_string())?, tls))
 }
 
-async fn listen(chain: Chain, addresses: Vec<SocketAddr>, config: net::Config, stop: CancellationToken) {
+async fn listen(
+    chain: Chain,
+    addresses: Vec<SocketAddr>,
+    config: net::Config,
+    content: (Arc<Face>, Counters),
+    stop: CancellationToken,
+) {
     let opened = async {
         loop {
-            match serve(&chain, &addresses, &config).await {
+            match serve(&chain, &addresses, &config, &content).await {
                 Ok(opened) => return opened,
                 Err(error) => {
                     tracing::error!(error, "nodes below cannot be listened to: look at [listen] peer");

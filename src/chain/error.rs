@@ -34,6 +34,15 @@ pub enum Error {
         /// The chain that it makes.
         made: String,
     },
+    /// This authority signed more than its store knows of.
+    #[error(
+        "a node below shows what this one signed at {signed}, and the store here knows nothing of it: it was restored, or its disk was \
+         rolled back. Nothing more is signed until `waystation nodes epoch --rootkey FILE` begins a new epoch"
+    )]
+    RolledBack {
+        /// Up to where it signed.
+        signed: String,
+    },
     /// A secret that cannot be opened.
     #[error(
         "a sealed setting cannot be opened: it was sealed for another node, another setting or another chain, or was changed"
@@ -82,6 +91,7 @@ impl Error {
             | Self::Refused(_)
             | Self::Key { .. }
             | Self::OtherRoot { .. }
+            | Self::RolledBack { .. }
             | Self::Seal(_)
             | Self::Kept(_)
             | Self::Store(_)

@@ -5,6 +5,7 @@
 //! 2. Pins, certificate and chain are written, and the token goes.
 //! 3. The feed is asked for, by long poll; what became visible is told to the catalog. A certificate is renewed in the last third of its life.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -228,6 +229,13 @@ impl Chain {
         Ok((Parent::new(pin, row.addresses, Some((certs, key)))?, chain, until))
     }
 
+    /// Content is asked of it from now on.
+    fn is_above(&self, parent: Parent) -> Arc<Parent> {
+        let parent = Arc::new(parent);
+        self.shared.ways.send_replace(Some(Arc::clone(&parent)));
+        parent
+    }
+
     /// Step 3, until this node has another role.
     pub(super) async fn follow(&self) {
         let mut again = AGAIN_FIRST;
@@ -242,10 +250,11 @@ impl Chain {
     }
 
     async fn follow_on(&self, again: &mut Duration) -> Result<std::convert::Infallible, Error> {
-        let (mut parent, chain, mut until) = self.way().await?;
+        let (parent, chain, mut until) = self.way().await?;
+        let mut parent = self.is_above(parent);
         let (store, clock) = (&self.shared.store, &self.shared.clock);
         let teller = Teller::new(store.clone(), chain, self.shared.config.replica);
-        let mut follower = Follower::open(store, self.shared.me, chain, std::sync::Arc::clone(clock)).await?;
+        let mut follower = Follower::open(store, self.shared.me, chain, Arc::clone(clock)).await?;
         self.shared.path.send_replace(follower.child().path().to_vec());
         let (mut idle, mut untold) = (false, true);
         let mut entitled = self.shared.entitled.subscribe();
@@ -257,7 +266,8 @@ impl Chain {
             let left = until.saturating_sub((clock.now().ms() / 1000).cast_signed());
             if left < (LEAF_LIFE.as_secs() / 3).cast_signed() {
                 self.renew_own(&parent).await?;
-                (parent, _, until) = self.way().await?;
+                let (renewed, _, ends) = self.way().await?;
+                (parent, until) = (self.is_above(renewed), ends);
             }
             // What was told of a place that the node was cut off at is told again.
             if self.shared.config.catalog

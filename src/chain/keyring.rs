@@ -17,6 +17,8 @@ const BYTES_MAX: u64 = 64 << 10;
 pub(super) const ROOT: &str = "root.key";
 /// The feed key's seed.
 pub(super) const FEED: &str = "feed.key";
+/// That of the feed key which comes next, until the vouch for it is there.
+pub(super) const FEED_NEXT: &str = "feed.next";
 /// What vouches for it.
 pub(super) const VOUCH: &str = "feed.vouch";
 /// The key of the authority that signs certificates of nodes below.

@@ -11,6 +11,7 @@
 //!    verifies ([`verify`]).
 //! 3. What does not fit is an [`alarm`], and changes nothing.
 //! 4. What is secret travels sealed to one node ([`seal`]).
+//! 5. The feed key becomes another one, and an authority that was rolled back signs nothing more ([`renewal`]).
 //!
 //! Nothing here does I/O: frames, a clock's time and keys come in, decisions go out.
 
@@ -22,6 +23,7 @@ mod ca;
 pub mod child;
 mod document;
 pub mod error;
+pub mod files;
 pub mod follow;
 pub mod join;
 mod keyring;
@@ -30,6 +32,7 @@ pub mod leave;
 pub mod node;
 pub mod publish;
 pub mod records;
+pub mod renewal;
 pub mod roll;
 pub mod seal;
 pub mod tell;

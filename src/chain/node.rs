@@ -26,15 +26,14 @@ use crate::chain::answer::{Answer, Answerer, Question};
 use crate::chain::ca::NodeCa;
 use crate::chain::error::Error;
 use crate::chain::keyring::{FEED, Keyring, ROOT, VOUCH, random};
-use crate::chain::keys::{FeedKey, RootKey, feed_public};
-use crate::chain::publish::Publisher;
+use crate::chain::keys::{RootKey, feed_public};
 use crate::chain::roll::{JoinRequest, Joined, Member, Refusal, Roll};
 use crate::model::chain::hash::ChainId;
 use crate::model::chain::ids::{NodeId, Position};
 use crate::store::Store;
 use crate::store::feed::Audiences;
+use crate::upstream::peer::Parent;
 use crate::wire::peer::name::{self, Named};
-use crate::wire::peer::signed::Vouch;
 use crate::wire::peer::token::Token;
 
 const ID: &str = "chain.node";
@@ -162,6 +161,10 @@ pub(super) struct Shared {
     pub(super) revoked: watch::Sender<u64>,
     pub(super) path: watch::Sender<Vec<NodeId>>,
     pub(super) moved: watch::Sender<u64>,
+    /// Changes when the feed key became another one, and when nothing may be signed any more.
+    pub(super) turned: watch::Sender<u64>,
+    /// The way to the parent.
+    pub(super) ways: watch::Sender<Option<Arc<Parent>>>,
     /// Up to where the catalog was told of the feed.
     pub(super) told: watch::Sender<Option<Position>>,
     pub(super) seen: Mutex<Seen>,
@@ -231,6 +234,8 @@ impl Chain {
             revoked: watch::Sender::new(0),
             path: watch::Sender::new(path),
             moved: watch::Sender::new(0),
+            turned: watch::Sender::new(0),
+            ways: watch::Sender::new(None),
             told: watch::Sender::new(None),
             seen: Mutex::default(),
             below: crate::chain::below::Room::default(),
@@ -263,6 +268,11 @@ impl Chain {
     /// Changes with each publication, and with each thing of the parent's that became visible.
     pub fn moved(&self) -> watch::Receiver<u64> {
         self.shared.moved.subscribe()
+    }
+
+    /// The way to the parent, whenever there is another one; `None` before it is known.
+    pub fn ways(&self) -> watch::Receiver<Option<Arc<Parent>>> {
+        self.shared.ways.subscribe()
     }
 
     /// Up to where of the parent's feed the catalog was told, whenever that changes.
@@ -318,16 +328,6 @@ impl Chain {
         let chain = hex::decode(&row.chain).map(ChainId::new);
         let chain = chain.ok_or_else(|| Error::Kept("the chain is damaged".into()))?;
         Ok((row, chain))
-    }
-
-    async fn feed_key(&self) -> Result<FeedKey, Error> {
-        let keys = self.shared.keys.clone();
-        blocking(move || {
-            let lost = || Error::Kept("the feed key or its vouch is missing from <data>/chain".into());
-            let (seed, vouch) = (keys.seed(FEED)?.ok_or_else(lost)?, keys.read(VOUCH)?.ok_or_else(lost)?);
-            FeedKey::new(&seed, Vouch::read(vouch.to_vec().into())?)
-        })
-        .await
     }
 
     /// Makes this node an authority, where it is none.
@@ -450,6 +450,9 @@ impl Chain {
     /// What the feed says to a question of a node below. Whoever is revoked while it waits gets nothing any more.
     pub async fn answer(&self, named: &Named, question: Question) -> Result<Answer, Error> {
         let Some(chain) = self.chain().await? else { return Ok(Answer::OtherChain) };
+        if let Some(shown) = &question.shows {
+            self.look_back(shown).await?;
+        }
         let (path, moved) = (self.shared.path.subscribe(), self.shared.moved.subscribe());
         let answerer = Answerer::new(self.shared.store.clone(), chain, path, moved);
         let mut revoked = self.shared.revoked.subscribe();
@@ -487,27 +490,6 @@ impl Chain {
                 () = work => {}
             }
             ended.cancel();
-        }
-    }
-
-    async fn sign(&self, stop: CancellationToken) {
-        loop {
-            let opened = async {
-                let key = Arc::new(self.feed_key().await?);
-                let (store, clock) = (self.shared.store.clone(), Arc::clone(&self.shared.clock));
-                Publisher::open(store, key, clock, self.shared.moved.clone()).await
-            };
-            match opened.await {
-                Ok(publisher) => {
-                    self.see(|seen| seen.trouble = None);
-                    return publisher.run(stop).await;
-                }
-                Err(error) => {
-                    tracing::error!(%error, "the feed for nodes below cannot be signed");
-                    self.see(|seen| seen.trouble = Some(error.to_string()));
-                    tokio::time::sleep(Duration::from_secs(30)).await;
-                }
-            }
         }
     }
 }

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::base::time::{Clock, Timestamp};
 use crate::chain::authority::{Head, STAMP_LIFE};
 use crate::chain::error::Error;
+use crate::chain::files::Arriving;
 use crate::chain::keys::FeedKey;
 use crate::chain::records::{self, Made};
 use crate::model::chain::hash::Link;
@@ -68,6 +69,8 @@ pub struct Publisher {
     head: Head,
     /// Up to where the change log is published.
     place: (u64, u32),
+    /// Up to where what is held was looked at.
+    arriving: Arriving,
     show: Show,
     stamped: Timestamp,
 }
@@ -93,7 +96,7 @@ impl Publisher {
             None => Head::begin(chain, epoch, live),
         };
         let (show, stamped) = (Show::default(), Timestamp::default());
-        let mut publisher = Self { store, key, clock, moved, head, place, show, stamped };
+        let mut publisher = Self { store, key, clock, moved, head, place, arriving: Arriving::anew(), show, stamped };
         let begins = begins.then(|| (publisher.head.position(), publisher.head.link()));
         publisher.commit(Publication { begins, ..Publication::default() }).await?;
         Ok(publisher)
@@ -142,6 +145,7 @@ impl Publisher {
     /// Publishes all that changed since the last time; a timestamp where none was made for a while.
     pub async fn publish(&mut self) -> Result<(), Error> {
         while self.step().await? {}
+        while self.held_step().await? {}
         self.queued().await?;
         if self.clock.now().since(self.stamped) >= STAMP_EVERY {
             self.commit(Publication::default()).await?;
@@ -177,6 +181,16 @@ impl Publisher {
         self.place = page.next;
         self.say(made).await?;
         Ok(page.more)
+    }
+
+    /// Files that this node came to hold.
+    async fn held_step(&mut self) -> Result<bool, Error> {
+        let mut made = Made::default();
+        let more = self.arriving.step(&self.store, &mut made).await?;
+        if !made.entries.is_empty() {
+            self.say(made).await?;
+        }
+        Ok(more)
     }
 
     async fn say(&mut self, made: Made) -> Result<(), Error> {

@@ -3,6 +3,7 @@
 use bytes::{Bytes, BytesMut};
 
 use crate::chain::error::Error;
+use crate::chain::files;
 use crate::model::chain::ids::Audience;
 use crate::model::chain::record::{Entry, Kind, Record};
 use crate::model::update::{File, Identity, Update, UpdateId};
@@ -29,7 +30,7 @@ pub struct Made {
 }
 
 impl Made {
-    fn set(&mut self, kind: Kind, key: Bytes, body: Bytes) -> Result<(), Error> {
+    pub(super) fn set(&mut self, kind: Kind, key: Bytes, body: Bytes) -> Result<(), Error> {
         self.bytes += body.len();
         let record = Record::new(kind.number(), Audience::EVERYBODY, [0; 16], key, body);
         let record = record.map_err(|error| Error::Broken(format!("a record of the feed cannot be made: {error}")))?;
@@ -37,14 +38,14 @@ impl Made {
         Ok(())
     }
 
-    fn gone(&mut self, kind: Kind, key: Bytes) {
+    pub(super) fn gone(&mut self, kind: Kind, key: Bytes) {
         // A key of a fixed length is always one.
         self.entries.extend(Entry::gone(kind.number(), Audience::EVERYBODY, key));
     }
 }
 
 /// Its files, those of its licence too.
-fn files(update: &Update) -> impl Iterator<Item = &File> {
+pub(super) fn files(update: &Update) -> impl Iterator<Item = &File> {
     update.files.iter().chain(update.eula.iter().flat_map(|eula| eula.files.iter().map(|text| &text.file)))
 }
 
@@ -70,6 +71,7 @@ pub async fn revision(store: &Store, number: u32, held: bool, made: &mut Made) -
     let mut room = URLS_BYTES_MAX;
     for file in files(&update) {
         for known in catalog.files(FileDigest::Sha1(file.sha1)).await? {
+            files::named(store, &known, made).await?;
             for url in known.urls.into_iter().take(URLS_MAX) {
                 if url.len() < room && !urls.contains(&(file.sha1, url.clone())) {
                     room -= url.len();
@@ -135,6 +137,7 @@ async fn went(store: &Store, number: u32, made: &mut Made) -> Result<(), Error> 
     made.gone(Kind::Update, key.clone());
     made.gone(Kind::Refusal, key);
     if let Some(old) = published(store, identity).await? {
+        files::unnamed(store, identity, &old, made).await?;
         gone_pieces(&old, made);
     }
     Ok(())

@@ -510,6 +510,17 @@ Examples:
         shell: Shell,
     },
 
+    /// Write man pages: that of the program to standard output, or one for each verb into a folder
+    #[command(after_help = "\
+Examples:
+  waystation man | man -l -
+  waystation man --to /usr/local/share/man/man1")]
+    Man {
+        /// A folder that is there; pages in it that have these names are replaced
+        #[arg(long, value_name = "FOLDER")]
+        to: Option<PathBuf>,
+    },
+
     /// Print the version of this program, and that of the running node where it is another one
     #[command(after_help = "\
 Examples:

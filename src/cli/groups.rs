@@ -124,6 +124,9 @@ fn placed_at(placed: &Placed) -> String {
         let was = if same == 1 { "was" } else { "were" };
         add(&mut text, format_args!("{} {was} put there already\n", size::counted(same, "endpoint")));
     }
+    for note in &placed.notes {
+        add(&mut text, format_args!("note: {}\n", printable(note)));
+    }
     add(&mut text, format_args!("{}\n", placed.effect));
     text
 }

@@ -49,6 +49,7 @@ pub mod verbs;
 use std::ffi::OsString;
 use std::future::Future;
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
@@ -92,6 +93,7 @@ fn dispatch(cli: Cli, out: Out) -> Result<(), Fail> {
     }
     match cli.verb {
         Verb::Completions { shell } => completions(shell, out),
+        Verb::Man { to } => man(to.as_deref(), out),
         Verb::Config(verb) => config::run(verb, &flags, out),
         Verb::CheckConfig => config::check(&flags, out),
         Verb::Serve => Ok(app::serve(load(&flags)?)?),
@@ -165,6 +167,24 @@ fn completions(shell: clap_complete::Shell, out: Out) -> Result<(), Fail> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "waystation", &mut script);
     out.raw(String::from_utf8_lossy(&script))
+}
+
+/// The same words as `--help`: what a verb does is written once.
+fn man(to: Option<&Path>, out: Out) -> Result<(), Fail> {
+    let mut command = Cli::command().name("waystation");
+    let Some(folder) = to else {
+        let mut page = Vec::new();
+        // Writing to memory does not fail.
+        let _ = clap_mangen::Man::new(command).render(&mut page);
+        return out.raw(String::from_utf8_lossy(&page));
+    };
+    command.build();
+    clap_mangen::generate_to(command, folder).map_err(|error| {
+        Fail::new(
+            format!("the pages cannot be written to {}: {error}", folder.display()),
+            "name a folder that is there and that you may write to",
+        )
+    })
 }
 
 /// Runs `verb` against `node`, and ends the work on a data directory properly whatever comes of it.

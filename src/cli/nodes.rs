@@ -3,13 +3,15 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use crate::admin::view::nodes::{InviteRequest, Invited, JoinRequest, Node as Row, Nodes, RootkeyRequest};
+use crate::admin::view::nodes::{
+    InviteRequest, Invited, JoinRequest, Node as Row, Nodes, RootkeyRequest, VouchRequest,
+};
 use crate::app::Loaded;
 use crate::cli::fail::Fail;
 use crate::cli::node::segment;
 use crate::cli::print::{Grid, Out, add, printable};
 use crate::cli::subtree;
-use crate::cli::verbs::nodes::{NodesVerb, RootkeyVerb};
+use crate::cli::verbs::nodes::{FeedkeyVerb, NodesVerb, RootkeyVerb};
 
 const NODES: &str = "/api/v1/nodes";
 /// A token has at most 4 KiB; a device is not read without end.
@@ -60,6 +62,20 @@ pub(in crate::cli) fn run(loaded: &Loaded, verb: NodesVerb, out: Out) -> Result<
         NodesVerb::Reparent { name, token_file } => {
             let token = token_of(&token_file)?;
             subtree::order(node, &name, "reparent", Some(token), out).await
+        }
+        NodesVerb::Epoch { rootkey } => {
+            let rootkey = absolute(&rootkey)?.display().to_string();
+            let nodes: Nodes = node.post(&format!("{NODES}/epoch"), &VouchRequest { rootkey }).await?;
+            out.both(&nodes, |nodes| {
+                format!("a new epoch begins; nodes below take it with their next answer\n{}", told(nodes))
+            })
+        }
+        NodesVerb::Feedkey(FeedkeyVerb::Rotate { rootkey }) => {
+            let rootkey = absolute(&rootkey)?.display().to_string();
+            let nodes: Nodes = node.post(&format!("{NODES}/feedkey"), &VouchRequest { rootkey }).await?;
+            out.both(&nodes, |_| {
+                "the feed is signed with a new key; nodes below take it with their next answer\n".to_owned()
+            })
         }
         NodesVerb::Rootkey(RootkeyVerb::Export { file }) => {
             let to = absolute(&file)?.display().to_string();

@@ -120,6 +120,11 @@ impl Inner {
             let extension = listed.names.iter().find_map(extension_of);
             locations.extend(all.iter().filter_map(|digest| locate::upstream_location(above, digest, extension)));
         }
+        if let Some(parent) = &self.parent {
+            let expected =
+                Published { blake3: None, sha1: None, sha256: Some(digests.sha256), authority: Authority::Address };
+            locations = parent.places(Some(expected), Some(digests.sha1), locations).await;
+        }
         if locations.is_empty() {
             return Err(Error::unavailable(format!("no place is known where {blake3} could be had")));
         }

@@ -77,6 +77,10 @@ impl Inner {
                 locations.push(location);
             }
         }
+        if let Some(parent) = &self.parent {
+            let listed = mentions.iter().find(|mention| expected.is_some_and(|expected| is_of(mention, &expected)));
+            locations = parent.places(expected, listed.map(|mention| mention.file.sha1), locations).await;
+        }
         let counts = |mention: &&Mention| {
             !mention.unauthenticated
                 && !mention.file.encrypted

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::base::limits::{OBJECT_BYTES_MAX, PIECE};
+use crate::base::limits::{GROUP, OBJECT_BYTES_MAX, PIECE};
 use crate::base::span::Span;
 use crate::base::time::Clock;
 use crate::fill::config::{CHANGES_MAX, Config, EXTENT_MIN, NAMES_MAX, SUBNET_BYTES_MIN, SUBNET_SHARE, TURN};
@@ -22,6 +22,7 @@ use crate::fill::lazy::Lazy;
 use crate::fill::learn::{self, First};
 use crate::fill::locate::{Keeping, Target};
 use crate::fill::memory::Memory;
+use crate::fill::parent::Parent;
 use crate::fill::pump::host_of;
 use crate::fill::renew::Verdict;
 use crate::fill::tasks::Tasks;
@@ -53,6 +54,8 @@ pub(super) struct Inner {
     pub(super) counters: Counters,
     /// The WSUS server above, where it can be told to fetch what it does not have.
     pub(super) lazy: Option<Lazy>,
+    /// The node above, where there is one.
+    pub(super) parent: Option<Parent>,
     pub(super) flights: Mutex<HashMap<Name, Arc<Shared>>>,
     pub(super) renewals: Mutex<HashMap<Name, watch::Sender<Option<Verdict>>>>,
     /// When a flight that failed for its origins was last told of in the log, and how many were not since.
@@ -72,6 +75,7 @@ impl Inner {
     ) -> Self {
         Self {
             lazy,
+            parent: None,
             told: Mutex::default(),
             gates: Arc::new(Gates::new(config.connections_per_host)),
             config,
@@ -324,7 +328,10 @@ fn first_of(want: Want, reach: u64) -> First {
         return First::Head;
     }
     let end = want.last.map_or(u64::MAX, |last| last.saturating_add(1));
-    First::Bytes(Span::new(want.first, end.min(want.first.saturating_add(reach))))
+    let limit = want.first.saturating_add(reach);
+    // As the planner ends extents: with a group.
+    let limit = Some(limit / GROUP * GROUP).filter(|whole| *whole > want.first).unwrap_or(limit);
+    First::Bytes(Span::new(want.first, end.min(limit)))
 }
 
 fn flying(

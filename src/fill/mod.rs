@@ -42,6 +42,7 @@ mod memory;
 mod meter;
 mod opening;
 mod owner;
+mod parent;
 mod pass;
 mod plan;
 mod pump;
@@ -69,6 +70,7 @@ pub use self::error::{Error, Fault};
 pub use self::explain::Explained;
 pub use self::flight::Flight;
 pub use self::locate::{Ask, Keeping, Refusal, Target};
+pub use self::parent::{Asking, BreaksOut, LookUp, Parent, Signed};
 pub use self::pass::{Passed, Through};
 pub use self::refresh::Refreshed;
 pub use self::tail::Tail;
@@ -164,6 +166,19 @@ impl Fill {
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self { inner: Arc::new(Inner::new(config, store, source, allow, clock, None)) }
+    }
+
+    /// The same below another node: `parent` says what comes from there.
+    pub fn under(
+        config: Config,
+        store: Store,
+        source: Arc<dyn Source>,
+        allow: Arc<AllowList>,
+        clock: Arc<dyn Clock>,
+        parent: Parent,
+    ) -> Self {
+        let inner = Inner { parent: Some(parent), ..Inner::new(config, store, source, allow, clock, None) };
+        Self { inner: Arc::new(inner) }
     }
 
     /// The same below a WSUS server that fetches files only when somebody asks for them: `wsus` is how it is told to.

@@ -14,7 +14,7 @@
 
 use std::time::Duration;
 
-use crate::base::limits::PIECE;
+use crate::base::limits::{GROUP, PIECE};
 use crate::base::span::{Span, SpanSet};
 use crate::fill::config::{
     BUSY, Complete, EXTENT_FIRST, EXTENT_FLOOR, EXTENT_MIN, FRONT_SHARE, LONE_MAX, LONE_PATIENCE, LONE_SHARE,
@@ -236,7 +236,9 @@ fn first_free(scene: &Scene<'_>, within: Span) -> Option<u64> {
 
 /// The extent that begins at the free byte `start`.
 fn grow(scene: &Scene<'_>, start: u64, whole: bool) -> Span {
-    let limit = start.saturating_add(extent_len(scene)).min(scene.size);
+    let limit = start.saturating_add(extent_len(scene));
+    // At the end of a group, where one is inside: what a parent proves it proves by groups, and half of one would come twice.
+    let limit = Some(limit / GROUP * GROUP).filter(|whole| *whole > start).unwrap_or(limit).min(scene.size);
     let ahead = scene.flying.iter().map(|flying| flying.at).filter(|at| *at > start).min().unwrap_or(limit);
     let free = scene.covered.gaps(Span::new(start, limit.min(ahead))).next().map_or(start, |gap| gap.end());
     if whole {

@@ -11,7 +11,7 @@
 mod links;
 pub(crate) mod walk;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::fleet::bits::Bits;
 use crate::fleet::graph::links::Links;
@@ -44,6 +44,13 @@ struct Row {
     kind: Kind,
     flags: u8,
     links: Links,
+}
+
+impl Row {
+    /// Whether it counts and is offered, so that what it says of others does.
+    fn speaks(&self) -> bool {
+        self.flags & (CURRENT | EXPIRED | REFUSED) == CURRENT
+    }
 }
 
 /// An update, held or only named.
@@ -92,8 +99,6 @@ pub struct Found {
     pub expired: bool,
     /// It must not be offered.
     pub refused: bool,
-    /// Something newer that is offered does the same.
-    pub superseded: bool,
     /// When it was made.
     pub created: Option<Day>,
     /// The logical clock of its last change.
@@ -304,42 +309,66 @@ impl Graph {
 
     /// All updates that can be approved by themselves and of which a revision counts, with what rules ask of them.
     pub fn deployable(&self) -> impl Iterator<Item = Found> + '_ {
-        let superseded = self.superseded();
+        self.deployable_at().map(|(_, found)| found)
+    }
+
+    /// The same, each with the place of the update.
+    pub(crate) fn deployable_at(&self) -> impl Iterator<Item = (u32, Found)> + '_ {
         let rows = self.updates.iter().filter_map(|update| self.row(update.current));
-        rows.filter(|row| row.flags & DEPLOYABLE != 0).map(move |row| Found {
-            identity: self.identity(row),
-            number: row.number,
-            kind: row.kind,
-            expired: row.flags & EXPIRED != 0,
-            refused: row.flags & REFUSED != 0,
-            superseded: superseded.has(row.update),
-            created: (row.flags & DATED != 0).then_some(row.created),
-            changed: row.changed,
-            categories: row.links.categories().filter_map(|at| self.id(at)).collect(),
+        rows.filter(|row| row.flags & DEPLOYABLE != 0).map(move |row| {
+            let found = Found {
+                identity: self.identity(row),
+                number: row.number,
+                kind: row.kind,
+                expired: row.flags & EXPIRED != 0,
+                refused: row.flags & REFUSED != 0,
+                created: (row.flags & DATED != 0).then_some(row.created),
+                changed: row.changed,
+                categories: row.links.categories().filter_map(|at| self.id(at)).collect(),
+            };
+            (row.update, found)
         })
     }
 
-    /// Places of updates that something which counts and is offered supersedes. As in the catalog: what proves nothing says nothing of
-    /// what was proven, and of two that name each other neither counts.
-    fn superseded(&self) -> Bits {
+    /// As many places as updates have, for sets of them.
+    pub(crate) fn updates(&self) -> usize {
+        self.updates.len()
+    }
+
+    /// Places of updates that something superseded which counts, is offered, and is not passed over; what supersedes such a one covers
+    /// it, through whatever lies between.
+    pub(crate) fn covered(&self, passed_over: &Bits) -> Bits {
         let mut found = Bits::new(self.updates.len());
-        let speaks = |row: &Row| row.flags & (CURRENT | EXPIRED | REFUSED) == CURRENT;
-        for row in self.rows.iter().filter(|row| speaks(row)) {
-            for of in row.links.supersedes().filter(|of| *of != row.update) {
-                let other = self.updates.get(of as usize).and_then(|update| self.row(update.current));
-                let is_heard = other.is_none_or(|other| {
-                    let is_weaker = |a: &Row, b: &Row| a.flags & UNPROVEN != 0 && b.flags & UNPROVEN == 0;
-                    let contradicts = speaks(other)
-                        && !is_weaker(other, row)
-                        && other.links.supersedes().any(|back| back == row.update);
-                    !is_weaker(row, other) && !contradicts
-                });
-                if is_heard {
-                    found.add(of);
+        let looked_for = |row: &&Row| row.speaks() && !passed_over.has(row.update);
+        let mut open: Vec<&Row> = self.rows.iter().filter(looked_for).collect();
+        while let Some(row) = open.pop() {
+            for of in self.superseded_by(row) {
+                if found.add(of) {
+                    let through = self.updates.get(of as usize).and_then(|update| self.row(update.current));
+                    open.extend(through.filter(|row| row.speaks() && passed_over.has(row.update)));
                 }
             }
         }
         found
+    }
+
+    /// Updates that something supersedes which counts and is offered, whoever looks for it: what the catalog takes for superseded.
+    pub fn superseded(&self) -> BTreeSet<UpdateId> {
+        self.covered(&Bits::new(self.updates.len())).iter().filter_map(|at| self.id(at)).collect()
+    }
+
+    /// What a row supersedes. As in the catalog: what proves nothing says nothing of what was proven, and of two that name each other
+    /// neither counts.
+    fn superseded_by<'a>(&'a self, row: &'a Row) -> impl Iterator<Item = u32> + 'a {
+        row.links.supersedes().filter(|of| *of != row.update).filter(move |of| {
+            let other = self.updates.get(*of as usize).and_then(|update| self.row(update.current));
+            other.is_none_or(|other| {
+                let is_weaker = |a: &Row, b: &Row| a.flags & UNPROVEN != 0 && b.flags & UNPROVEN == 0;
+                let contradicts =
+                    other.speaks() && !is_weaker(other, row) && other.links.supersedes().any(|back| back == row.update);
+                !is_weaker(row, other) && !contradicts
+            })
+        })
     }
 
     fn row(&self, place: u32) -> Option<&Row> {

@@ -3,11 +3,13 @@
 //! 1. What was declined, must not be offered, or is a driver is not delivered.
 //! 2. What was approved is delivered with what was approved. Where a licence is not accepted, of it or of a part of it, it is detected
 //!    instead of installed; one that was accepted later than it was approved moves the deadline by as much.
-//! 3. What is undecided is detected where the rules of detection take it ([`crate::model::deployment::detection`]).
+//! 3. What is undecided is detected where the rules of detection take it ([`crate::model::deployment::detection`]) and nothing that
+//!    supersedes it is looked for: where the newer one was declined or is out of scope, the older one is what there is.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::time::Timestamp;
+use crate::fleet::bits::Bits;
 use crate::fleet::graph::Graph;
 use crate::fleet::view::View;
 use crate::model::deployment::Action;
@@ -50,13 +52,18 @@ pub struct Terms<'a> {
 pub fn ordered(graph: &Graph, terms: Terms<'_>) -> Vec<Ordered> {
     let silent = Words::default();
     let mut found = Vec::new();
-    for update in graph.deployable().filter(|update| !update.refused && update.kind != Kind::Driver) {
+    // Undecided ones that the rules take, by place; and what could be looked for and is not.
+    let (mut undecided, mut passed_over) = (Vec::new(), Bits::new(graph.updates()));
+    for (place, update) in graph.deployable_at().filter(|(_, update)| !update.refused && update.kind != Kind::Driver) {
         let id = update.identity.id;
         let words = terms.words.get(&id).unwrap_or(&silent);
         let standing = words.standing(terms.asked);
         match standing {
-            Standing::Declined => {}
+            Standing::Declined => drop(passed_over.add(place)),
             Standing::Ordered { action, deadline, changed } => {
+                if action == Action::Uninstall {
+                    passed_over.add(place);
+                }
                 let licences = match action {
                     Action::Install | Action::OptionalInstall => graph.eulas(id),
                     _ => vec![],
@@ -89,21 +96,21 @@ pub fn ordered(graph: &Graph, terms: Terms<'_>) -> Vec<Ordered> {
                     deployable: true,
                     refused: update.refused,
                     expired: update.expired,
-                    superseded: update.superseded,
                     categories: &update.categories,
                     created: update.created,
                 };
                 if terms.detection.takes(&candidate, terms.now) {
-                    found.push(Ordered {
-                        update: id,
-                        action: Action::PreDeploymentCheck,
-                        deadline: None,
-                        changed: changed.map_or(0, Timestamp::ms).max(terms.since),
-                    });
+                    let changed = changed.map_or(0, Timestamp::ms).max(terms.since);
+                    let order = Ordered { update: id, action: Action::PreDeploymentCheck, deadline: None, changed };
+                    undecided.push((place, order));
+                } else {
+                    passed_over.add(place);
                 }
             }
         }
     }
+    let covered = graph.covered(&passed_over);
+    found.extend(undecided.into_iter().filter(|(place, _)| !covered.has(*place)).map(|(_, order)| order));
     found.sort_unstable_by_key(|order| order.update);
     found
 }

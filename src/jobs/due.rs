@@ -95,7 +95,7 @@ impl Known<'_> {
     fn again(&self, runs: &[&Run]) -> Result<Option<Timestamp>, Error> {
         let Some((last, older)) = runs.split_first().filter(|(last, _)| self.is_open(last)) else { return Ok(None) };
         let (mut tries, mut newer) = (0_usize, *last);
-        for run in older.iter().take(WAITS.len()) {
+        for run in older {
             let of_a_former_slot = || {
                 let next = self.schedule.next(self.reach(run), self.seed);
                 next.map(|next| next.is_some_and(|slot| slot <= newer.started))
@@ -103,7 +103,9 @@ impl Known<'_> {
             if !self.is_open(run) || of_a_former_slot()? {
                 break;
             }
-            (tries, newer) = (tries + 1, run);
+            // What gave way, and what brought something before it ended, goes on where it was: that is no try that failed.
+            let is_try = run.outcome != Outcome::Stopped && run.counts.new + run.counts.changed == 0;
+            (tries, newer) = (tries + usize::from(is_try), run);
         }
         let Some(wait) = WAITS.get(tries).copied() else { return Ok(None) };
         // What was cut off may be what cuts the node off: soon the first time only.
@@ -224,6 +226,33 @@ mod tests {
         let careless = Schedule { run_if_missed: false, ..monthly.clone() };
         let runs = [failed("2026-01-13T03:00:00Z", "2026-01-13T03:05:00Z")];
         assert_eq!(super::tests::due(&careless, &runs, begun, "2026-01-13T03:06:00Z"), next);
+    }
+
+    #[test]
+    fn what_gave_way_or_brought_something_is_no_try() {
+        let monthly = schedule("monthly second Tuesday 03:00");
+        let (begun, now) = ("2026-01-01T00:00:00Z", "2026-01-20T23:00:00Z");
+        let gave_way = |day: u32| {
+            let (started, ended) = (format!("2026-01-{day}T03:00:00Z"), format!("2026-01-{day}T06:00:00Z"));
+            run(&started, &ended, Outcome::Stopped, true)
+        };
+        let runs: Vec<Run> = (13..20).rev().map(gave_way).collect();
+        assert_eq!(
+            due(&monthly, &runs, begun, now),
+            "2026-01-19T06:02:00Z",
+            "the seventh night goes on like the first"
+        );
+        let brought =
+            |run: Run| Run { counts: Counts { new: 40, ..Counts::default() }, outcome: Outcome::Failed, ..run };
+        let runs: Vec<Run> = runs.into_iter().map(brought).collect();
+        assert_eq!(due(&monthly, &runs, begun, now), "2026-01-19T06:15:00Z");
+        let nothing = |run: Run| Run { counts: Counts::default(), ..run };
+        let runs: Vec<Run> = runs.into_iter().map(nothing).collect();
+        assert_eq!(
+            due(&monthly, &runs, begun, now),
+            "2026-02-10T03:00:00Z",
+            "what comes to nothing waits for its slot"
+        );
     }
 
     #[test]

@@ -347,7 +347,7 @@ fn summary(counts: &Counts) -> String {
 
 /// Starts a run of a lane whenever its schedule says so. Returns after `cancel`.
 pub(in crate::jobs) async fn by_the_clock(jobs: Jobs, lane: Lane, cancel: CancellationToken) {
-    let (mut is_told, mut rest, mut tried) = (false, RETRY_AFTER, None);
+    let (mut is_told, mut rest, mut tried, mut has_waited) = (false, RETRY_AFTER, None, false);
     loop {
         // Before the history: a run that ends in between stands there as ended.
         let is_running = jobs.sync_job().is_some();
@@ -367,7 +367,11 @@ pub(in crate::jobs) async fn by_the_clock(jobs: Jobs, lane: Lane, cancel: Cancel
             if !nap(rest, &cancel).await {
                 return;
             }
-        } else {
+            // Somebody may have started a run meanwhile, and it may have ended.
+            has_waited = true;
+            continue;
+        }
+        if !std::mem::take(&mut has_waited) {
             rest = RETRY_AFTER;
         }
         let due = match jobs.next_run(lane, &runs, is_running) {

@@ -23,7 +23,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use http::request::Parts;
 use http::{Method, Request, Response};
+use prometheus_client::metrics::counter::Counter;
 
 use crate::base::digest::Blake3;
 use crate::base::span::Span;
@@ -116,8 +118,13 @@ impl Face {
         }
         // The body is kept until the head is ready and never read: what a client sends with a GET means nothing.
         let _unread = unread;
-        let mut record = Record::begin(Arc::clone(&self), peer, &request);
-        let response = match content::answer(&self, peer, &request, &mut record).await {
+        self.content(peer, &request, None).await
+    }
+
+    /// Content alone; `to_nodes` counts what is sent where it goes to a node below.
+    async fn content(self: Arc<Self>, peer: Peer, request: &Parts, to_nodes: Option<Counter>) -> Response<Body> {
+        let mut record = Record::begin(Arc::clone(&self), peer, request);
+        let response = match content::answer(&self, peer, request, &mut record).await {
             Ok(response) => response,
             Err(error) => {
                 record.failed(&error);
@@ -127,7 +134,13 @@ impl Face {
             }
         };
         record.headed(response.status().as_u16());
-        response.map(|body| body.on_end(Box::new(move |sent, whole| record.ended(sent, whole))))
+        response.map(|body| match to_nodes {
+            None => body.on_end(Box::new(move |sent, whole| record.ended(sent, whole))),
+            Some(counter) => body.for_node().on_end(Box::new(move |sent, whole| {
+                counter.inc_by(sent);
+                record.ended(sent, whole);
+            })),
+        })
     }
 
     /// A window of a held payload could not be read: counts it, says so, and has the payload verified.

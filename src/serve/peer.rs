@@ -3,8 +3,9 @@
 //! 1. Who asks is what its certificate says, held against the roll with each request, so that a node that was revoked is turned away on an
 //!    open connection too.
 //! 2. The question is read with limits; nothing in it says who asks.
-//! 3. The chain answers; frames go out as they are.
+//! 3. The chain answers; frames go out as they are. Payloads are the content face's to answer (`content`).
 
+mod content;
 mod report;
 
 use std::fmt;
@@ -33,8 +34,12 @@ use crate::model::chain::ids::Position;
 use crate::net::body::collect;
 use crate::net::tls::mutual::ClientCertificate;
 use crate::net::{Body, Handler, Peer};
+use crate::serve::Face;
+use crate::serve::peer::content::Content;
 use crate::wire::peer::name::Named;
 use crate::wire::peer::signed::Checkpoint;
+
+pub use crate::serve::peer::content::Counters;
 
 /// Bodies of `join` and `renew`.
 const REQUEST_MAX: usize = 16 << 10;
@@ -46,6 +51,7 @@ const BODY_TIME: Duration = Duration::from_secs(30);
 /// Answers nodes below.
 pub struct PeerFace {
     chain: Chain,
+    content: Option<Content>,
     /// Turns at reading reports.
     reading: Semaphore,
 }
@@ -92,10 +98,24 @@ fn json(status: StatusCode, value: &serde_json::Value) -> Response<Body> {
     respond(status, "application/json", value.to_string().into())
 }
 
+fn octets(body: Bytes) -> Response<Body> {
+    respond(StatusCode::OK, "application/octet-stream", body).map(Body::for_node)
+}
+
+fn unknown() -> Problem {
+    Problem(StatusCode::NOT_FOUND, "unknown", "this version does not know that address".into())
+}
+
 impl PeerFace {
     /// For this node.
     pub fn new(chain: Chain) -> Self {
-        Self { chain, reading: Semaphore::new(report::READING_MAX) }
+        Self { chain, content: None, reading: Semaphore::new(report::READING_MAX) }
+    }
+
+    /// The same, which answers for payloads, too: as `face` does.
+    #[must_use]
+    pub fn with_content(self, face: Arc<Face>, counters: Counters) -> Self {
+        Self { content: Some(Content::new(face, counters)), ..self }
     }
 
     async fn route(&self, peer: Peer, request: Request<Incoming>) -> Told {
@@ -173,7 +193,24 @@ impl PeerFace {
                 post()?;
                 report::goodbye(&self.chain, &named, read(body).await?).await
             }
-            _ => Err(Problem(StatusCode::NOT_FOUND, "unknown", "this version does not know that address".into())),
+            _ => {
+                let Some(content) = &self.content else { return Err(unknown()) };
+                if let Some(rest) = path.strip_prefix("/peer/v1/content/") {
+                    let (rest, _unread) = (rest.to_owned(), body);
+                    return content.bytes(peer, head, &rest).await;
+                }
+                if let Some(rest) = path.strip_prefix("/peer/v1/proof/") {
+                    get()?;
+                    return Ok(octets(content.proof(rest, query).await?));
+                }
+                if path == "/peer/v1/held" {
+                    post()?;
+                    let body = collect(body, content::HELD_BYTES_MAX, content::HELD_TIME).await;
+                    let body = body.map_err(|error| malformed(error.to_string()))?;
+                    return Ok(octets(content.held(&body).await?));
+                }
+                Err(unknown())
+            }
         }
     }
 

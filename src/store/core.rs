@@ -73,6 +73,8 @@ pub(crate) struct Core {
     pub(crate) keys: Keys,
     pub(crate) shelved: Shelved,
     pub(crate) withheld: Withheld,
+    /// Payloads that came to be held, for other nodes.
+    pub(crate) arrived: crate::store::arrived::Arrived,
     pub(crate) ledger: Ledger,
     pub(crate) counters: Counters,
     pub(crate) catalog: crate::store::catalog::Shared,

@@ -32,6 +32,7 @@
 
 pub mod accounts;
 pub mod approvals;
+mod arrived;
 mod backup;
 pub mod below;
 mod blob;
@@ -62,6 +63,7 @@ mod judge;
 mod keeping;
 mod keys;
 mod layout;
+mod leaves;
 mod ledger;
 mod lent;
 mod lock;
@@ -112,6 +114,7 @@ use crate::store::core::Core;
 use crate::store::tables::{AliasRow, name_key};
 use crate::store::writer::Room;
 
+pub use crate::store::arrived::Arrivals;
 pub use crate::store::cache::{Found, Held};
 pub use crate::store::cold::Read;
 pub use crate::store::config::Config;
@@ -119,6 +122,7 @@ pub use crate::store::counters::Counters;
 pub use crate::store::drafts::{Draft, DraftSpec, Proved};
 pub use crate::store::error::{Error, Fault};
 pub use crate::store::index::Health;
+pub use crate::store::leaves::Leaves;
 pub use crate::store::ledger::{Ledger, Tally};
 pub use crate::store::medium::{Access, Medium};
 pub use crate::store::notes::Note;

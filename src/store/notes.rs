@@ -210,6 +210,7 @@ impl Core {
                     entries::put_payload(tx, &id, &row, 0)
                 })?;
                 self.cache.drop_payload(&blake3, None);
+                self.arrived.note(blake3);
                 tracing::info!(%blake3, name = name.shown(), "a payload was promoted: what was published for it matches");
                 Ok(None)
             }

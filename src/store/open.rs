@@ -183,6 +183,7 @@ fn start(
         keys: Keys::default(),
         shelved: Shelved::default(),
         withheld: Withheld::default(),
+        arrived: crate::store::arrived::Arrived::default(),
         ledger,
         counters: Counters::default(),
         catalog: crate::store::catalog::Shared::default(),

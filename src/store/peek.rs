@@ -29,6 +29,11 @@ impl Store {
 }
 
 impl Core {
+    /// Whether there is anything under `name`.
+    pub(super) fn is_there(&self, name: &Name) -> Result<bool, Error> {
+        Ok(self.peek(name)?.is_some())
+    }
+
     fn peek(&self, name: &Name) -> Result<Option<(Payload, Alias)>, Error> {
         let key = name_key(name);
         let Some((blake3, row, alias)) =

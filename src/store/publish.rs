@@ -131,6 +131,7 @@ impl Core {
                 Began::Held => {
                     self.cache.drop_payload(&blake3, None);
                     self.drop_names(&names);
+                    self.arrived.note(blake3);
                     self.unlink(finished.file.path())?;
                     return Ok(blake3);
                 }
@@ -148,6 +149,7 @@ impl Core {
             return Err(error);
         }
         self.drop_names(&names);
+        self.arrived.note(blake3);
         Ok(blake3)
     }
 

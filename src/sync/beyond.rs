@@ -6,20 +6,24 @@
 //! 2. Where there are new ones the list of everything is asked for, without filters; else, as long as something was ever found here,
 //!    what changed in it since the last time.
 //! 3. What is missing and what was found here before is taken out of the list, and fetched.
+//!    So is what the filters of before found and these do not, where something that is held needs it.
 //! 4. So it goes on with the prerequisites of what came, until nothing is missing but what the upstream does not have. That is
 //!    remembered, so that the long list is not asked for in vain at every run.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::filter::Wanted;
 use crate::model::update::UpdateId;
 use crate::store::Store;
+use crate::store::catalog::{PAGE_MAX, Query};
 use crate::sync::error::Error;
 use crate::sync::plan::{self, BEYOND};
 use crate::sync::progress::Step;
 use crate::sync::run::Work;
-use crate::upstream::wsus::Wanted;
+use crate::upstream::wsus;
 
 /// Where it is kept among the store's documents.
 const RECORD: &str = "sync.beyond";
@@ -70,10 +74,39 @@ async fn kept(store: &Store) -> Result<Record, Error> {
     Ok(record.unwrap_or_default())
 }
 
-/// Steps 1 to 4.
-pub(in crate::sync) async fn fetch(work: &Work<'_>) -> Result<(), Error> {
+/// Whether something is missing that nobody has asked for in vain yet.
+pub(in crate::sync) async fn is_new(work: &Work<'_>) -> Result<bool, Error> {
+    let missing = missing(work).await?;
+    Ok(!missing.is_empty() && !missing.is_subset(&kept(&work.shared.store).await?.absent))
+}
+
+/// What is held and needed, and these filters do not find: their lists will never name a later revision of it.
+async fn left_behind(work: &Work<'_>, filters: Wanted) -> Result<Vec<UpdateId>, Error> {
+    let mut query = Query { beyond: Some(Arc::new(filters)), limit: PAGE_MAX, ..Query::default() };
+    let mut found = Vec::new();
+    loop {
+        let page = work.until_stopped(work.catalog.search(query.clone())).await?;
+        for hit in page.hits {
+            let id = hit.summary.identity.id;
+            if !work.catalog.dependents(id, None, 1).await?.is_empty() {
+                found.push(id);
+            }
+        }
+        match page.next {
+            Some(next) => query.after = Some(next),
+            None => return Ok(found),
+        }
+    }
+}
+
+/// Steps 1 to 4. `others`: the filters of this run, where those of the run before were others.
+pub(in crate::sync) async fn fetch(work: &Work<'_>, others: Option<Wanted>) -> Result<(), Error> {
     let store = &work.shared.store;
     let mut record = kept(store).await?;
+    if let Some(filters) = others {
+        let room = REMEMBERED_MAX.saturating_sub(record.found.len());
+        record.found.extend(left_behind(work, filters).await?.into_iter().take(room));
+    }
     // What a former run left behind is asked for anew below, from its anchor.
     let anchor = work.set(BEYOND).await?.anchor.filter(|anchor| !anchor.is_empty());
     let mut missing = missing(work).await?;
@@ -116,7 +149,7 @@ async fn missing(work: &Work<'_>) -> Result<BTreeSet<UpdateId>, Error> {
 
 /// Step 2.
 async fn list(work: &Work<'_>, anchor: Option<String>) -> Result<(HashMap<UpdateId, u32>, Option<String>), Error> {
-    let (named, anchor) = work.ask(Step::Prerequisites, &Wanted { anchor, ..Wanted::default() }).await?;
+    let (named, anchor) = work.ask(Step::Prerequisites, &wsus::Wanted { anchor, ..wsus::Wanted::default() }).await?;
     Ok((plan::highest(named), anchor))
 }
 

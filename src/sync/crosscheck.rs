@@ -30,7 +30,7 @@ use crate::sync::ledger::{Ledger, Said};
 use crate::sync::plan;
 use crate::sync::progress::Step;
 use crate::sync::run::Work;
-use crate::upstream::wsus::{Wanted, Wsus};
+use crate::upstream::wsus::{Before, Wanted, Wsus};
 use crate::wire::fragments::Sense;
 
 /// Revisions that are asked for and committed together.
@@ -160,7 +160,7 @@ async fn documents(
     if ids.is_empty() {
         return Ok(());
     }
-    let mut coming = microsoft.documents(ids, at_once);
+    let mut coming = microsoft.documents(ids, at_once, Before::Unknown);
     loop {
         let batch = match work.until_stopped(coming.next()).await {
             Ok(Some(batch)) => batch,

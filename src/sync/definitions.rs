@@ -1,7 +1,8 @@
 //! The lane of definition updates: they come several times a day, and each makes the one before it superfluous.
 //!
 //! 1. Of Microsoft only they are listed, for the products of the filters, which are checked as in a whole run, with an anchor of their own; the other lists and anchors are
-//!    left alone. A WSUS gives everything as one list, so that a run of this lane is one like the others there.
+//!    left alone, but where a definition needs what is not held: then categories and detectoids are listed, and what else it needs
+//!    ([`beyond`]). A WSUS gives everything as one list, so that a run of this lane is one like the others there.
 //! 2. Of each product the newest are kept of those that nobody approved; what is withdrawn or superseded counts as older than what is not, and so does what is
 //!    dated more than a day ahead of the node's clock. The others go, unless something that stays needs them. What a
 //!    person approved stays beside them.
@@ -13,11 +14,11 @@ use crate::model::filter::{self, known};
 use crate::model::policy::Word;
 use crate::model::update::{CategoryKind, UpdateId};
 use crate::store::catalog::{Counts, PAGE_MAX, Query, Standing, State, Upstream, UpstreamKind};
-use crate::sync::Runner;
 use crate::sync::error::Error;
 use crate::sync::plan::{self, DEFINITIONS};
 use crate::sync::progress::Step;
 use crate::sync::run::Work;
+use crate::sync::{Runner, beyond};
 
 impl Runner {
     /// Whether a run of the lane would find no catalog that it could add to: of Microsoft it lists definition updates alone.
@@ -63,6 +64,13 @@ impl Work<'_> {
             if set.name != name && set.name.starts_with(DEFINITIONS) {
                 self.catalog.forget_set(set.name).await?;
             }
+        }
+        // A definition may need a product or a detectoid that is as new as itself: without it no agent would take it for its own.
+        if beyond::is_new(self).await? {
+            self.categories().await?;
+        }
+        if beyond::is_new(self).await? {
+            beyond::fetch(self, None).await?;
         }
         self.again().await?;
         self.let_go().await?;

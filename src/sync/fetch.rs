@@ -22,6 +22,7 @@ use crate::sync::progress::{Board, Step};
 use crate::sync::read::{self, Bad, Ready, Urls};
 use crate::sync::run::Work;
 use crate::upstream::wsus;
+use crate::upstream::wsus::Before;
 
 /// Revisions of the work list that are looked at together.
 const PAGE: usize = 10_000;
@@ -67,7 +68,8 @@ impl Work<'_> {
 
     /// Steps 1 to 3 for a page. Says how many revisions left the list.
     async fn page(&self, set: &str, step: Step, page: &[Identity], spoilt: &Spoilt) -> Result<u64, Error> {
-        let mut documents = self.shared.wsus.documents(page, self.at_once);
+        let before = if step == Step::FetchingAgain { Before::Refused } else { Before::Unknown };
+        let mut documents = self.shared.wsus.documents(page, self.at_once, before);
         let mut takers: JoinSet<Result<u64, Error>> = JoinSet::new();
         let (mut done, mut ended) = (0, Ok(()));
         let stopping = Stopping { cancel: self.cancel.clone(), by: Arc::default() };

@@ -9,7 +9,7 @@ use crate::model::filter::{self, Filters, Tree};
 use crate::model::update::Identity;
 use crate::store::catalog::{Catalog, Counts, RunKind, Set, UpstreamKind};
 use crate::sync::error::Error;
-use crate::sync::plan::{self, BEYOND, CATEGORIES, EVERYTHING};
+use crate::sync::plan::{self, BEYOND, CATEGORIES, DEFINITIONS, EVERYTHING};
 use crate::sync::progress::{Board, Step};
 use crate::sync::{Shared, beyond};
 use crate::upstream::wsus::{self, Wanted};
@@ -97,14 +97,15 @@ impl<'a> Work<'a> {
         let config = self.until_stopped(self.shared.wsus.config(None)).await?;
         self.at_once = config.updates_max;
         let mut found_by = None;
-        let categories = |anchor| Wanted { categories: true, anchor, ..Wanted::default() };
         self.again().await?;
-        self.list(CATEGORIES, Step::ListingCategories, Step::FetchingCategories, categories).await?;
+        self.categories().await?;
         if self.shared.upstream.kind == UpstreamKind::Microsoft {
             let tree = self.catalog.tree().await?;
             let (filters, is_whole) = self.chosen(&tree)?;
-            self.filtered(&filters.wanted(&tree)).await?;
-            beyond::fetch(self).await?;
+            let wanted = filters.wanted(&tree);
+            let is_other = self.filtered(&wanted).await?;
+            beyond::fetch(self, is_other.then_some(wanted)).await?;
+            self.forget_lane().await?;
             found_by = Some((filters, is_whole));
         } else {
             let everything = |anchor| Wanted { anchor, ..Wanted::default() };
@@ -138,9 +139,30 @@ impl<'a> Work<'a> {
         Ok((filters, left_out.is_empty()))
     }
 
-    /// Step 3 for filters.
-    async fn filtered(&self, wanted: &filter::Wanted) -> Result<(), Error> {
+    /// Step 3 for categories and detectoids.
+    pub(in crate::sync) async fn categories(&self) -> Result<(), Error> {
+        let categories = |anchor| Wanted { categories: true, anchor, ..Wanted::default() };
+        self.list(CATEGORIES, Step::ListingCategories, Step::FetchingCategories, categories).await
+    }
+
+    /// Without a lane nobody follows its list: what is left on it would be told as still to come, and a lane that begins again has to be
+    /// given what went meanwhile.
+    async fn forget_lane(&self) -> Result<(), Error> {
+        if self.shared.definitions.is_some() {
+            return Ok(());
+        }
+        for set in self.catalog.standing().await?.sets {
+            if set.name.starts_with(DEFINITIONS) {
+                self.catalog.forget_set(set.name).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Step 3 for filters. Says whether they are others than those of the run before.
+    async fn filtered(&self, wanted: &filter::Wanted) -> Result<bool, Error> {
         let name = plan::name_of(wanted);
+        let is_other = self.set(&name).await?.anchor.is_none();
         let former = self.former(&name, wanted).await?;
         let record = serde_json::to_vec(wanted).map_err(|error| Error::Broken(error.to_string()))?;
         self.shared.store.set_document(&format!("{FILTERS_OF}{name}"), Some(record)).await?;
@@ -150,7 +172,8 @@ impl<'a> Work<'a> {
             (None, None) => plan::asked(wanted, None, None),
         };
         self.list(&name, Step::ListingUpdates, Step::FetchingUpdates, ask).await?;
-        self.forget_others(&name).await
+        self.forget_others(&name).await?;
+        Ok(is_other)
     }
 
     /// Other filters, the list of which was committed to its end, and their anchor: what these have in common with them need not be

@@ -17,6 +17,7 @@ use crate::upstream::head::Head;
 use crate::upstream::health;
 use crate::upstream::retry::{Next, Trying};
 use crate::upstream::send::{Question, attempt};
+use crate::upstream::verified::Verified;
 use crate::upstream::{Core, failed};
 
 /// Whole answers in a row that end at the very byte where the one before ended: an origin that ignores Range and cuts all
@@ -42,6 +43,7 @@ enum From {
     Nothing,
     Fed(mpsc::Receiver<Result<Bytes, Error>>),
     Transfer(Box<Transfer>),
+    Verified(Box<Verified>),
 }
 
 /// A body that comes over HTTP.
@@ -88,6 +90,7 @@ impl fmt::Debug for Body {
         match &self.from {
             From::Nothing => f.write_str("Body(nothing)"),
             From::Fed(_) => f.write_str("Body(fed)"),
+            From::Verified(_) => f.write_str("Body(verified)"),
             From::Transfer(transfer) => write!(f, "Body({} of {:?})", transfer.at, transfer.end),
         }
     }
@@ -104,6 +107,11 @@ impl Body {
         Self { from: From::Fed(channel), flow: None, rest: Bytes::new() }
     }
 
+    /// One of which nothing is handed out that was not checked.
+    pub(super) fn verified(verified: Verified) -> Self {
+        Self { from: From::Verified(Box::new(verified)), flow: None, rest: Bytes::new() }
+    }
+
     pub(super) fn transfer(
         core: Arc<Core>,
         host: Arc<health::Host>,
@@ -113,7 +121,7 @@ impl Body {
     ) -> Self {
         let pinned = question.version.as_ref().and_then(|version| version.size);
         let told = (head.span.end() < u64::MAX).then_some(head.span.end());
-        let trying = Trying::new(core.config.patience);
+        let trying = Trying::at(&question.location.url, core.config.patience);
         let start = head.span.start();
         let limit = limit(head, &question);
         let transfer = Transfer {
@@ -137,6 +145,9 @@ impl Body {
 
     /// Keeps to `lane` from now on; before that somebody waits for it, as far as anyone knows.
     pub fn keep_to(&mut self, lane: &Lane) {
+        if let From::Verified(verified) = &mut self.from {
+            return verified.body().keep_to(lane);
+        }
         if self.flow.is_some() {
             self.flow = Some(lane.flow());
         }
@@ -153,6 +164,8 @@ impl Body {
                 From::Nothing => None,
                 From::Fed(channel) => channel.recv().await.transpose()?,
                 From::Transfer(transfer) => transfer.next().await?,
+                // Boxed: it has a body of its own inside.
+                From::Verified(verified) => Box::pin(verified.next()).await?,
             };
             match next {
                 Some(bytes) if self.flow.is_some() => self.rest = bytes,

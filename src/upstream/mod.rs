@@ -11,24 +11,32 @@
 //! 8. `body`: bytes are counted; a transfer that is cut or falls silent is resumed at its place, same version only; what
 //!    comes is read no faster than [`crate::pace`] allows.
 //!
+//! What lies at the node above ([`above`]) goes the same way, to whoever shows a certificate of the pinned authority ([`peer`]), and is
+//! held against what the authority signed before it is handed out (`verified`).
+//!
 //! [`wsus`] is the conversation of a sync run with the one upstream that the configuration names; it shares the proxies, the
 //! resolver and the causes of failures, and has a client, a patience and errors of its own.
+//!
+//! [`oidc`] asks a sign-in service who somebody is, and [`hook`] tells somebody what happened; both share the clients.
 //!
 //! Invariants: no text (error, log line, health) carries a query string, for it may be signed; two versions of an object
 //! are never joined, unless a known digest judges them in the end; nothing is asked with a content coding.
 
+pub mod above;
 mod body;
 mod client;
 mod error;
 mod head;
 mod health;
 pub mod hook;
+pub mod oidc;
 pub mod peer;
 mod probe;
 mod proxy;
 mod resolve;
 mod retry;
 mod send;
+mod verified;
 mod via;
 pub mod wsus;
 
@@ -195,6 +203,7 @@ struct Core {
     clients: Clients,
     book: health::Book,
     pace: Governor,
+    above: Option<Arc<above::Above>>,
 }
 
 impl Upstream {
@@ -208,6 +217,25 @@ impl Upstream {
 
     /// As [`Upstream::new`], with a bandwidth that `pace` governs.
     pub fn paced(config: Config, allow: Arc<AllowList>, pace: Governor) -> Result<Self, Error> {
+        Self::made(config, allow, pace, None)
+    }
+
+    /// The same, which asks a parent node, too ([`above::place`]).
+    pub fn below(config: Config, allow: Arc<AllowList>, pace: Governor, ways: above::Ways) -> Result<Self, Error> {
+        Self::made(config, allow, pace, Some(Arc::new(above::Above::new(ways))))
+    }
+
+    /// What is counted of content from the parent, where there may be one.
+    pub fn of_parent(&self) -> Option<&above::Counters> {
+        self.core.above.as_ref().map(|above| &*above.counters)
+    }
+
+    fn made(
+        config: Config,
+        allow: Arc<AllowList>,
+        pace: Governor,
+        above: Option<Arc<above::Above>>,
+    ) -> Result<Self, Error> {
         let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~:[]".contains(&byte);
         if config.node.is_empty() || !config.node.bytes().all(token) {
             let why = "Via takes a name of letters, digits, '-' and '.'".to_owned();
@@ -216,13 +244,18 @@ impl Upstream {
         let through = Through::new(&config.proxy)?;
         let roots = client::read_roots(&config.extra_ca)?;
         let clients = Clients::new(&config, through.as_ref(), &roots)?;
-        Ok(Self { core: Arc::new(Core { config, allow, through, clients, book: health::Book::default(), pace }) })
+        Ok(Self {
+            core: Arc::new(Core { config, allow, through, clients, book: health::Book::default(), pace, above }),
+        })
     }
 }
 
 impl Source for Upstream {
     fn ask(&self, ask: Ask) -> Asking<'_> {
-        Box::pin(put(&self.core, ask))
+        match self.core.above.as_ref().filter(|_| above::is_place(&ask.location.url)) {
+            Some(above) => Box::pin(above::ask(&self.core, above, ask)),
+            None => Box::pin(put(&self.core, ask)),
+        }
     }
 
     fn loops(&self, via: &str) -> bool {
@@ -286,7 +319,7 @@ async fn put(core: &Arc<Core>, ask: Ask) -> Result<Answer, Error> {
         via,
     };
     let secure = first.url.scheme() == "https";
-    let mut trying = Trying::new(core.config.patience);
+    let mut trying = Trying::at(&question.location.url, core.config.patience);
     let (head, response) = loop {
         let asked_at = Instant::now();
         let failure = match attempt(core, &question, trying.deadline()).await {

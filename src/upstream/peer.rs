@@ -145,6 +145,16 @@ impl Parent {
         &self.addresses
     }
 
+    /// What asks for content there.
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// One of the addresses, as it stands in a URL.
+    pub(super) fn authority(&self, at: usize) -> Option<String> {
+        self.addresses.get(at).map(|address| authority(address))
+    }
+
     /// Asks for what is at `path` (with its query).
     pub async fn get(&self, path: &str, fields: HeaderMap) -> Result<Reply, Error> {
         self.ask(path, |url| self.client.get(url).headers(fields.clone())).await

@@ -24,6 +24,9 @@ const PROGRESS_BYTES: u64 = 64 << 10;
 /// while its own way out comes up; not many, for who misspelt the name should learn it within a second.
 const NO_NAME_ATTEMPTS_MAX: u32 = 4;
 
+/// How long a parent is tried that cannot be connected to: clients wait, and there may be another place to ask.
+const NODE_AWAY: Duration = Duration::from_secs(3);
+
 /// The attempts of one question.
 #[derive(Debug)]
 pub(super) struct Trying {
@@ -34,6 +37,8 @@ pub(super) struct Trying {
     failures: u32,
     /// Bytes since the last failure.
     bytes: u64,
+    /// Who is asked is a node of this chain.
+    of_node: bool,
 }
 
 /// What to do after a failure.
@@ -47,7 +52,17 @@ pub(super) enum Next {
 
 impl Trying {
     pub(super) fn new(patience: Duration) -> Self {
-        Self { patience, since: Instant::now(), failures: 0, bytes: 0 }
+        Self { patience, since: Instant::now(), failures: 0, bytes: 0, of_node: false }
+    }
+
+    /// Of the node above.
+    pub(super) fn of_node(patience: Duration) -> Self {
+        Self { of_node: true, ..Self::new(patience) }
+    }
+
+    /// Of whoever is asked at this place.
+    pub(super) fn at(url: &str, patience: Duration) -> Self {
+        Self { of_node: crate::upstream::above::is_place(url), ..Self::new(patience) }
     }
 
     /// When the patience ends if nothing comes until then.
@@ -73,6 +88,9 @@ impl Trying {
         let back_off = BACK_OFF_FIRST.saturating_mul(1 << self.failures.min(16)).min(BACK_OFF_MAX);
         self.failures += 1;
         if matches!(failure.cause, Cause::NoName(_)) && self.failures >= NO_NAME_ATTEMPTS_MAX {
+            return Next::Enough;
+        }
+        if self.of_node && failure.cause.is_hosts() && self.since.elapsed() >= NODE_AWAY {
             return Next::Enough;
         }
         let wait = jitter(back_off).max(failure.cause.retry_after().unwrap_or_default());

@@ -1,6 +1,7 @@
 //! One attempt: the rules for every hop, the request, the redirects, the answer's head.
 
-use std::time::SystemTime;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use http::header::{self, HeaderMap, HeaderValue};
 use reqwest::Response;
@@ -10,13 +11,18 @@ use url::Url;
 use crate::base::span::Span;
 use crate::model::origin::{Host, is_public};
 use crate::model::payload::{Location, Standing, Validators};
+use crate::upstream::above::{Above, LABEL, is_place, resolved};
 use crate::upstream::client::{Clients, Way};
 use crate::upstream::error::{Cause, Failure, cause_of};
 use crate::upstream::head::{Expect, Head, Version, judge};
+use crate::upstream::peer::Parent;
 use crate::upstream::{Core, Method};
 
 /// Redirects that are followed: content networks use one or two.
 const REDIRECTS_MAX: usize = 5;
+
+/// How long a node may take to answer: clients of its own wait for 15 s, and so does another node.
+const NODE_ANSWERS: Duration = Duration::from_secs(25);
 
 /// A question as it is sent, again and again if need be.
 #[derive(Clone, Debug)]
@@ -41,6 +47,8 @@ pub(super) struct Hop {
     pub(super) label: String,
     /// A redirect from https may lead here by http.
     downgrade: bool,
+    /// The node above, where it is that.
+    node: Option<(Arc<Parent>, Arc<Above>)>,
 }
 
 impl Hop {
@@ -56,6 +64,9 @@ fn port_of(url: &Url) -> u16 {
 
 /// The rules: scheme, user info, allow-list, literal addresses. What a name leads to is the resolver's to check.
 pub(super) fn hop(core: &Core, url: &str, standing: Standing) -> Result<Hop, Failure> {
+    if let Some(above) = core.above.as_ref().filter(|_| is_place(url)) {
+        return hop_up(above, url);
+    }
     let refuse = |host: &str, why: &str| Err(Cause::NotAllowed(why.to_owned()).at(host));
     let Ok(mut url) = Url::parse(url) else { return refuse("the location", "it is no absolute URL") };
     let https = match url.scheme() {
@@ -96,7 +107,19 @@ pub(super) fn hop(core: &Core, url: &str, standing: Standing) -> Result<Hop, Fai
     }
     let proxied = core.through.as_ref().is_some_and(|through| through.takes(&host, port));
     let way = Way { proxied, private: standing == Standing::Upstream };
-    Ok(Hop { url, host, standing, way, label, downgrade })
+    Ok(Hop { url, host, standing, way, label, downgrade, node: None })
+}
+
+/// The way to a place at the parent: its own client, which talks to nobody but the node of the pinned authority.
+fn hop_up(above: &Arc<Above>, url: &str) -> Result<Hop, Failure> {
+    let refuse = |why: &str| Cause::NotAllowed(why.to_owned()).at(LABEL);
+    let (parent, authority) = above.way()?;
+    let url = resolved(url, &authority).ok_or_else(|| refuse("it is no place at the parent"))?;
+    let url = Url::parse(&url).map_err(|_| refuse("the parent's address is none"))?;
+    let host = Host::parse(url.host_str().unwrap_or_default()).map_err(|error| refuse(&error.why))?;
+    let way = Way { proxied: false, private: true };
+    let node = Some((parent, Arc::clone(above)));
+    Ok(Hop { url, host, standing: Standing::Upstream, way, label: LABEL.to_owned(), downgrade: false, node })
 }
 
 /// Sends a request and follows redirects, each hop under the same rules. Any status comes back as an answer, but for a
@@ -143,19 +166,32 @@ async fn once(
         Method::Get => http::Method::GET,
         Method::Head => http::Method::HEAD,
     };
-    let request = clients.of(hop.way).request(method, hop.url.clone()).headers(fields.clone());
-    let limit = core.config.connect_timeout + core.config.stall_timeout;
+    let client = hop.node.as_ref().map_or_else(|| clients.of(hop.way), |(parent, _)| parent.client());
+    let request = client.request(method, hop.url.clone()).headers(fields.clone());
+    let mut limit = core.config.connect_timeout + core.config.stall_timeout;
+    if hop.node.is_some() {
+        // It may itself have to ask, and says within 20 s that it has got nothing.
+        limit = limit.max(NODE_ANSWERS);
+    }
     let until = deadline.min(Instant::now() + limit);
     let proxy = core.through.as_ref().filter(|_| hop.way.proxied).map(|through| through.label.as_str());
     match timeout_at(until, request.send()).await {
         Ok(Ok(response)) => Ok(response),
-        Ok(Err(error)) => Err(cause_of(error, proxy, core.config.connect_timeout).at(&hop.label)),
+        Ok(Err(error)) => {
+            if let Some((_, above)) = &hop.node {
+                above.next_address();
+            }
+            Err(cause_of(error, proxy, core.config.connect_timeout).at(&hop.label))
+        }
         Err(_) if until == deadline => Err(Cause::Impatient(core.config.patience).at(&hop.label)),
         Err(_) => Err(Cause::Silent(limit).at(&hop.label)),
     }
 }
 
 fn follow(core: &Core, from: &Hop, response: &Response) -> Result<Hop, Failure> {
+    if from.node.is_some() {
+        return Err(Cause::Lied("it redirects, which no node does".to_owned()).at(&from.label));
+    }
     let target = response
         .headers()
         .get(header::LOCATION)

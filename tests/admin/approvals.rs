@@ -345,5 +345,29 @@ async fn licences_and_reviews_are_acts_of_their_own() {
     let (_, told) = review("held").await;
     assert_eq!(told["notes"].as_array().unwrap().len(), 1, "{told}");
     assert_eq!(review("perhaps").await.0, 400);
+    // Whatever else brings a deadline into force tells of it: a group that ceases to ask, a decline that is taken back, an endpoint
+    // that comes into the group, a word that is withdrawn below it.
+    let is_told = |told: &Value| {
+        let notes = told["notes"].as_array().unwrap();
+        notes
+            .iter()
+            .filter(|note| note.as_str().unwrap().starts_with("KB5031234 is to be done in Contoso by 2099"))
+            .count()
+    };
+    let post = async |path: &str, body: Value| ok(&plane, Method::POST, path, body).await;
+    assert_eq!(is_told(&post("/api/v1/groups/Contoso", json!({ "review": true })).await), 0, "it goes on asking");
+    assert_eq!(is_told(&post("/api/v1/groups/Contoso", json!({ "review": false })).await), 1);
+    let named = json!({ "updates": ["KB5031234"] });
+    assert_eq!(is_told(&post("/api/v1/updates/decline", named.clone()).await), 0);
+    assert_eq!(is_told(&post("/api/v1/updates/reset", named).await), 1);
+    machine(&plane, 9, "pc9.site.example", [10, 1, 0, 9], &[]).await;
+    let into = json!({ "endpoints": ["pc9"], "groups": ["Contoso"] });
+    assert_eq!(is_told(&post("/api/v1/groups/place", into.clone()).await), 1);
+    assert_eq!(is_told(&post("/api/v1/groups/place", into).await), 0, "it was there");
+    post("/api/v1/groups", json!({ "name": "Berlin", "below": "Contoso" })).await;
+    let berlin = json!({ "updates": ["KB5031234"], "groups": ["Contoso/Berlin"] });
+    let not = json!({ "updates": ["KB5031234"], "groups": ["Contoso/Berlin"], "action": "not-approved" });
+    post("/api/v1/approvals", not).await;
+    assert_eq!(is_told(&post("/api/v1/approvals/withdraw", berlin).await), 1);
     plane.close().await;
 }

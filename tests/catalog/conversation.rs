@@ -19,7 +19,9 @@ use waystation::base::secret::Secret;
 use waystation::base::time::SystemClock;
 use waystation::model::update::{Identity, UpdateId};
 use waystation::pace::{Class, Config as Rules, Governor};
-use waystation::upstream::wsus::{Config, Document, Documents, Error, Listed, Names, Patience, Pick, Wanted, Wsus};
+use waystation::upstream::wsus::{
+    Before, Config, Document, Documents, Error, Listed, Names, Patience, Pick, Wanted, Wsus,
+};
 use waystation::upstream::{Blame, Proxy};
 use waystation::wire::cabinet;
 use waystation::wire::wsusss::Method;
@@ -87,7 +89,7 @@ impl Everything {
 
 async fn all(wsus: &Wsus, ids: &[Identity], at_once: u32) -> Result<Everything, Error> {
     let mut found = Everything::default();
-    let mut documents = wsus.documents(ids, at_once);
+    let mut documents = wsus.documents(ids, at_once, Before::Unknown);
     while let Some(batch) = timeout(SOON, documents.next()).await.expect("it goes on")? {
         found.batches += 1;
         for document in batch.documents {
@@ -451,7 +453,7 @@ async fn a_server_that_gives_a_few_of_many_alone_is_given_up_and_nothing_is_refu
     let ids = list(&wsus, false).await.0;
     let named: Vec<String> = ids.iter().map(|identity| identity.id.to_string()).collect();
     sim.fault(&json!({ "fault": "unknown-id", "ids": named, "count": 1_000_000 })).unwrap();
-    let mut documents = wsus.documents(&ids, 20);
+    let mut documents = wsus.documents(&ids, 20, Before::Unknown);
     let error = loop {
         match timeout(SOON, documents.next()).await.unwrap() {
             Ok(Some(batch)) => assert!(batch.refused.is_empty(), "{:?}", batch.refused),
@@ -504,7 +506,7 @@ async fn nobody_asks_for_more_before_what_came_is_taken() {
     let sim = sim(Character::Wsus);
     let (wsus, _folder) = client_with(&sim, |config| config.parallel = 3);
     let ids = list(&wsus, false).await.0;
-    let mut documents = wsus.documents(&ids, 5);
+    let mut documents = wsus.documents(&ids, 5, Before::Unknown);
     let mut held = Vec::new();
     for _ in 0..3 {
         held.push(timeout(SOON, documents.next()).await.unwrap().unwrap().unwrap());
@@ -674,7 +676,7 @@ async fn who_gives_up_leaves_no_task_behind() {
     let slow = json!({ "fault": "slow", "method": "GetUpdateData", "count": 100_000, "bytes_per_second": 200 });
     sim.fault(&slow).unwrap();
     let begin = async || -> Documents {
-        let documents = wsus.documents(&ids, 20);
+        let documents = wsus.documents(&ids, 20, Before::Unknown);
         // Four workers, each with a decoder that waits for bytes.
         timeout(SOON, async {
             while wsus.tasks() < 8 {

@@ -268,7 +268,7 @@ fn ints(numbers: impl IntoIterator<Item = i32>) -> String {
 
 /// A revision as an agent holds it.
 #[derive(Clone, Debug)]
-struct Held {
+pub(crate) struct Held {
     update: String,
     action: String,
     deadline: Option<String>,
@@ -290,7 +290,7 @@ pub(crate) struct Agent {
     authorization: String,
     pub(crate) cookie: String,
     last_change: String,
-    held: BTreeMap<i32, Held>,
+    pub(crate) held: BTreeMap<i32, Held>,
     pub(crate) rounds: usize,
 }
 
@@ -766,16 +766,23 @@ async fn whoever_may_not_ask_is_told_what_to_do() {
     agent.register().await.unwrap();
     agent.round().await.unwrap();
 
-    // Who shows another server's cookie maps what it holds.
+    // Who shows another server's cookie maps what it holds before anything that it holds is taken for ours: its numbers are none of
+    // this server's, whatever they are.
+    let foreign = "<EncryptedData>QUJDRA==</EncryptedData>";
     let mut moved = Agent::new(address, 2).await;
+    moved.held.clone_from(&agent.held);
     moved.config().await;
     moved.authorize().await;
-    moved.take_cookie("<EncryptedData>QUJDRA==</EncryptedData>").await.unwrap();
+    moved.take_cookie(foreign).await.unwrap();
+    moved.register().await.unwrap();
     assert_eq!(moved.round().await.unwrap_err(), "ServerChanged");
+    assert_eq!(moved.extended(&[1]).await.unwrap_err(), "ServerChanged", "whatever it asks of them");
+    // That it was told so is no map: it shakes hands with the cookie that it got here.
     moved.authorize().await;
     let own = one(&moved.cookie, "EncryptedData").to_owned();
     moved.take_cookie(&format!("<EncryptedData>{own}</EncryptedData>")).await.unwrap();
     moved.register().await.unwrap();
+    assert_eq!(moved.round().await.unwrap_err(), "ServerChanged");
     let some = agent.held.iter().next().unwrap();
     let inside = format!(
         "<cookie>{}</cookie><globalIDs><UpdateIdentity><UpdateID>{}</UpdateID><RevisionNumber>{}</RevisionNumber>\
@@ -788,6 +795,22 @@ async fn whoever_may_not_ask_is_told_what_to_do() {
     let text = moved.ask("RefreshCache", &inside).await.unwrap();
     assert_eq!(one(&text, "RevisionID"), some.0.to_string(), "what is not offered is left out");
     moved.round().await.unwrap();
+    // The next cookie is that of one who mapped.
+    let own = one(&moved.cookie, "EncryptedData").to_owned();
+    moved.authorize().await;
+    moved.take_cookie(&format!("<EncryptedData>{own}</EncryptedData>")).await.unwrap();
+    moved.round().await.unwrap();
+    // One that holds nothing begins at once, and maps what it got meanwhile.
+    let mut empty = Agent::new(address, 6).await;
+    empty.config().await;
+    empty.authorize().await;
+    empty.take_cookie(foreign).await.unwrap();
+    empty.register().await.unwrap();
+    empty.round().await.unwrap();
+    assert_eq!(empty.round().await.unwrap_err(), "ServerChanged");
+    let inside = format!("<cookie>{}</cookie><globalIDs/>", empty.cookie);
+    empty.ask("RefreshCache", &inside).await.unwrap();
+    empty.scan().await;
 
     // A cookie outlives the process: its keys lie in the store.
     let again = node.listen(|_| ()).await;

@@ -316,7 +316,8 @@ async fn a_restored_store_knows_its_endpoints_and_not_their_cookies() {
     let mut agent = Agent::new(server.addresses()[0], 1).await;
     come(&mut agent).await.unwrap();
     agent.round().await.unwrap();
-    let (mut late, cookie) = (Agent::new(server.addresses()[0], 2).await, agent.cookie.clone());
+    let (mut late, cookie, had) =
+        (Agent::new(server.addresses()[0], 2).await, agent.cookie.clone(), agent.held.clone());
     let before = node.store.fleet().server(SystemClock.now()).await.unwrap();
     let node = node
         .restored(&sim, async |_| {
@@ -331,7 +332,7 @@ async fn a_restored_store_knows_its_endpoints_and_not_their_cookies() {
     let registry = node.registry(held()).await;
     let server = node.listen_to(&registry).await;
     let mut agent = Agent::new(server.addresses()[0], 1).await;
-    agent.cookie = cookie;
+    (agent.cookie, agent.held) = (cookie, had);
     assert_eq!(agent.round().await.unwrap_err(), "ServerChanged");
     assert_eq!(agent.register().await.unwrap_err(), "ServerChanged");
     // It shows the old cookie when it shakes hands, and maps what it holds first.
@@ -339,8 +340,10 @@ async fn a_restored_store_knows_its_endpoints_and_not_their_cookies() {
     agent.config().await;
     agent.authorize().await;
     agent.take_cookie(&format!("<EncryptedData>{old}</EncryptedData>")).await.unwrap();
+    agent.register().await.unwrap();
     assert_eq!(agent.round().await.unwrap_err(), "ServerChanged");
-    come(&mut agent).await.unwrap();
+    let inside = format!("<cookie>{}</cookie><globalIDs/>", agent.cookie);
+    agent.ask("RefreshCache", &inside).await.unwrap();
     agent.round().await.unwrap();
     // Who came after the backup is new.
     let mut late = Agent::new(server.addresses()[0], 2).await;

@@ -38,7 +38,7 @@ use crate::world::{feed_key, node, root_key};
 
 const TOP: NodeId = NodeId::new([1; 16]);
 
-fn config(url: &str, spool: PathBuf) -> Config {
+pub(crate) fn config(url: &str, spool: PathBuf) -> Config {
     let soon = Duration::from_mins(1);
     let http = waystation::upstream::Config {
         proxy: Proxy::default(),

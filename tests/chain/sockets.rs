@@ -75,16 +75,30 @@ impl Node {
         Self { chain, store, address, dir, server, running, stop }
     }
 
-    /// As a process that ends and comes back, on another port.
-    async fn restart(self) -> Self {
-        let Self { store, dir, server, running, stop, .. } = self;
+    /// As a process that ends.
+    pub(crate) async fn stopped(self) -> (TempDir, SocketAddr) {
+        let Self { store, dir, server, running, stop, address, .. } = self;
         stop.cancel();
         running.await.unwrap();
         server.drain(Duration::ZERO).await;
         store.close().await.unwrap();
-        drop(store);
+        (dir, address)
+    }
+
+    /// And comes back; port 0 is another port.
+    pub(crate) async fn started(dir: TempDir, address: SocketAddr) -> Self {
         let store = small_store::open(&dir.path().join("data"));
-        Self::with(dir, store, Bound::tcp(([127, 0, 0, 1], 0).into()).unwrap()).await
+        Self::with(dir, store, Bound::tcp(address).unwrap()).await
+    }
+
+    async fn restart(self) -> Self {
+        let (dir, _) = self.stopped().await;
+        Self::started(dir, ([127, 0, 0, 1], 0).into()).await
+    }
+
+    /// A folder for what a test needs beside the node.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     pub(crate) async fn is(&self, role: Role) {
@@ -93,7 +107,7 @@ impl Node {
     }
 
     /// The catalog here is that of the other one, as soon as it was told of all.
-    async fn is_like(&self, other: &Self) {
+    pub(crate) async fn is_like(&self, other: &Self) {
         let (wanted, mut told) = (held(&other.store).await, self.chain.told());
         let same = async {
             while held(&self.store).await != wanted {

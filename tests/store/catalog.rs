@@ -565,6 +565,7 @@ async fn what_one_upstream_spoils_another_one_may_send() {
     import(&catalog, vec![small(update(1, 6)), small(update(2, 6)), small(update(3, 1))]).await;
     catalog.refuse(identity(2, 7), "differs from Microsoft's".into()).await.unwrap();
     refuse(&catalog, identity(1, 7), "half a document").await;
+    refuse(&catalog, identity(9, 1), "what nobody else ever names").await;
     assert_eq!(named(&catalog, "all", &[identity(1, 7)]).await, 0);
     catalog.begin_upstream(microsoft()).await.unwrap();
     assert_eq!(named(&catalog, "all", &[identity(1, 7), identity(2, 7), identity(3, 1)]).await, 3);
@@ -577,6 +578,27 @@ async fn what_one_upstream_spoils_another_one_may_send() {
         let current = catalog.current(id(at)).await.unwrap();
         assert_eq!((current, current.is_some()), (catalog.number(identity(at, revision)).await.unwrap(), true), "{at}");
     }
+    let left: Vec<_> = catalog.refused(None, 10).await.unwrap().into_iter().map(|one| one.identity).collect();
+    assert_eq!(left, [identity(1, 7)], "what only the former upstream named is told no longer");
+    assert_eq!(catalog.standing().await.unwrap().refused, 1);
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_vouched_for_and_then_refused_is_fetched_from_its_publisher() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let catalog = store.catalog();
+    catalog.begin_upstream(wsus()).await.unwrap();
+    import(&catalog, vec![small(update(1, 6)), small(update(2, 6))]).await;
+    let (doubtful, _) = catalog.doubtful(None).await.unwrap();
+    assert_eq!(catalog.vouch_for(doubtful).await.unwrap(), 2);
+    catalog.refuse(identity(1, 6), "it bundles 3, which is not what Microsoft publishes".into()).await.unwrap();
+    catalog.begin_upstream(microsoft()).await.unwrap();
+    assert_eq!(named(&catalog, "all", &[identity(1, 6), identity(2, 6)]).await, 1, "2/6 is as good as it can be");
+    import(&catalog, vec![small(update(1, 6))]).await;
+    let number = catalog.number(identity(1, 6)).await.unwrap().unwrap();
+    assert!(!catalog.revision(number).await.unwrap().unwrap().summary.refused);
     store.close().await.unwrap();
 }
 

@@ -60,8 +60,32 @@ async fn places(
     }
 }
 
+/// Notes about all updates that are ordered by a time for groups whose endpoints are told of other orders from now on.
+pub(in crate::admin) async fn of_groups(
+    handles: &Handles,
+    tree: &Tree,
+    groups: &BTreeSet<Group>,
+) -> Result<Vec<String>, Problem> {
+    let dated = dated(handles).await?;
+    told(handles, tree, dated, Some(groups)).await
+}
+
 /// Notes about the updates of `ids` that are ordered by a time now: by which, and which servers are among those that it is for.
-pub(super) async fn notes(handles: &Handles, tree: &Tree, ids: Vec<UpdateId>) -> Result<Vec<String>, Problem> {
+pub(in crate::admin) async fn notes(
+    handles: &Handles,
+    tree: &Tree,
+    ids: Vec<UpdateId>,
+) -> Result<Vec<String>, Problem> {
+    told(handles, tree, ids, None).await
+}
+
+/// The notes, of some groups alone where these are given.
+async fn told(
+    handles: &Handles,
+    tree: &Tree,
+    ids: Vec<UpdateId>,
+    of_groups: Option<&BTreeSet<Group>>,
+) -> Result<Vec<String>, Problem> {
     let (catalog, approvals) = (handles.store.catalog(), handles.store.approvals());
     let mut dated: Vec<(UpdateId, Words)> = Vec::new();
     for step in ids.chunks(PAGE_MAX) {
@@ -74,7 +98,7 @@ pub(super) async fn notes(handles: &Handles, tree: &Tree, ids: Vec<UpdateId>) ->
         return Ok(vec![]);
     }
     let shorts = shorts(&catalog, dated.iter().map(|(id, _)| *id)).await?;
-    let accepted = approvals.licences().await?;
+    let (accepted, now) = (approvals.licences().await?, handles.clock.now());
     let (mut told, mut lines, mut more) = (BTreeSet::new(), Vec::new(), 0_u64);
     for (id, words) in &dated {
         let Some(short) = shorts.get(id) else { continue };
@@ -88,6 +112,9 @@ pub(super) async fn notes(handles: &Handles, tree: &Tree, ids: Vec<UpdateId>) ->
             let from = from.into_iter().max().filter(|_| is_install).unwrap_or_default();
             let mut seen = BTreeSet::new();
             for (name, endpoint, of) in places(handles, tree, words, *target).await? {
+                if of_groups.is_some_and(|groups| !of.iter().any(|group| groups.contains(group))) {
+                    continue;
+                }
                 let asked = Asked { endpoint, groups: &of, tree: &tree.groups };
                 let Standing::Ordered { deadline: Some(until), .. } = words.standing_from(asked, from) else {
                     continue;
@@ -106,7 +133,8 @@ pub(super) async fn notes(handles: &Handles, tree: &Tree, ids: Vec<UpdateId>) ->
                 } else {
                     format!("; {said} was said, and it is later by as long as a licence or a review held it")
                 };
-                lines.push(format!("{update} is to be done in {name} by {until}{why}"));
+                let past = if until <= now { ", which is past: who asks next does it at once" } else { "" };
+                lines.push(format!("{update} is to be done in {name} by {until}{why}{past}"));
             }
         }
     }

@@ -275,7 +275,7 @@ pub async fn withdraw(
         why: String::new(),
     };
     if asked.everywhere {
-        for id in ids {
+        for id in ids.iter().copied() {
             let said = approvals.of(vec![id]).await?;
             // A decline is taken back by `updates reset`.
             let said: Vec<Target> =
@@ -286,13 +286,16 @@ pub async fn withdraw(
             }
         }
     } else {
-        changed = approvals.say(saying(ids, named)).await?;
+        changed = approvals.say(saying(ids.clone(), named)).await?;
     }
     tracing::info!(by, updates = known.len(), targets = told_to.len(), changed, "approvals were withdrawn");
     handles.jobs.content_changed();
     handles.jobs.rules_changed();
     let targets: Vec<Target> = told_to.into_iter().collect();
-    Ok(Json(told(&handles, &tree, &known, &targets, Said::Inherit, changed).await?))
+    let mut answer = told(&handles, &tree, &known, &targets, Said::Inherit, changed).await?;
+    // What was said further up, with a deadline of then, counts for them again.
+    answer.notes.extend(deadlines::notes(&handles, &tree, ids).await?);
+    Ok(Json(answer))
 }
 
 /// `POST /api/v1/approvals/review`.

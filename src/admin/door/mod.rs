@@ -5,7 +5,8 @@
 //! 3. A sign-in makes a session with a new random id; what is kept of it is its hash. It ends when it was not used for a while, when it is
 //!    old, at sign-out, and when the password changes.
 //! 4. A token is the same for scripts, with what it may do written down with it; it never may more than its account.
-//! 5. Whoever comes in is an [`Identity`], which the table of [`crate::admin::rights`] is asked about.
+//! 5. Another service may say who somebody is ([`foreign`]); what that one may do is its account's.
+//! 6. Whoever comes in is an [`Identity`], which the table of [`crate::admin::rights`] is asked about.
 //!
 //! Secrets are compared by their BLAKE3, in constant time.
 
@@ -13,6 +14,7 @@ mod account;
 pub mod attempts;
 pub mod code;
 pub mod cookie;
+pub mod foreign;
 pub mod identity;
 pub mod password;
 mod session;
@@ -25,6 +27,7 @@ use std::time::Duration;
 
 use crate::admin::door::attempts::{Attempts, Held};
 use crate::admin::door::code::Code;
+use crate::admin::door::foreign::{Foreign, Ways};
 use crate::admin::door::password::Passwords;
 use crate::base::time::{Clock, Timestamp};
 use crate::store::Store;
@@ -48,6 +51,10 @@ pub struct Config {
     pub longest: Duration,
     /// KiB of memory, passes and lanes of a password's hash.
     pub cost: (u32, u32, u32),
+    /// A service that says who somebody is.
+    pub foreign: Option<Arc<dyn Foreign>>,
+    /// Which of its claims names the account.
+    pub claim: String,
 }
 
 impl Config {
@@ -59,6 +66,8 @@ impl Config {
             idle: Duration::from_mins(30),
             longest: Duration::from_hours(12),
             cost: password::COST,
+            foreign: None,
+            claim: "preferred_username".to_owned(),
         }
     }
 }
@@ -80,6 +89,7 @@ struct Inner {
     passwords: Passwords,
     attempts: Mutex<Attempts>,
     code: Mutex<Option<Code>>,
+    ways: Mutex<Ways>,
 }
 
 /// Why somebody does not come in.
@@ -103,6 +113,9 @@ pub enum Refused {
     /// What is asked for is more than whoever asks may do.
     #[error("{0}")]
     Beyond(String),
+    /// The sign-in service does not answer, or what it says is not believed.
+    #[error("{0}")]
+    Elsewhere(String),
     /// There is no such account or token.
     #[error("there is none of this name")]
     Absent,
@@ -134,6 +147,7 @@ impl Door {
             passwords,
             attempts: Mutex::default(),
             code: Mutex::default(),
+            ways: Mutex::default(),
             config,
         };
         Self { inner: Arc::new(inner) }

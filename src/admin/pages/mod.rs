@@ -1,6 +1,6 @@
 //! The console: pages that the node writes itself, over the same handlers that the API has.
 //!
-//! 1. [`sign`] has the way in: set-up, sign-in, the password once more, sign-out.
+//! 1. [`sign`] has the way in: set-up, sign-in, the password once more, sign-out; [`elsewhere`] that by another service.
 //! 2. Every other page asks the API's own handler and puts the answer into a template; all text is escaped there, whoever it comes from.
 //! 3. [`assets`] are style and script, embedded and named by their digest: there is no build step, and nothing comes from elsewhere.
 //!
@@ -9,6 +9,7 @@
 pub mod assets;
 pub mod dashboard;
 pub mod draw;
+pub mod elsewhere;
 pub mod endpoints;
 pub mod fields;
 pub mod missing;
@@ -39,6 +40,8 @@ const NEXT_MAX: usize = 1_000;
 pub fn router() -> Router<Arc<Handles>> {
     Router::new()
         .route("/sign-in", get(sign::sign_in_page).merge(post(sign::sign_in)))
+        .route("/sign-in/oidc", get(elsewhere::there))
+        .route("/sign-in/oidc/back", get(elsewhere::back))
         .route("/set-up", get(sign::set_up_page).merge(post(sign::set_up)))
         .route("/confirm", get(sign::confirm_page).merge(post(sign::confirm)))
         .route("/sign-out", post(sign::sign_out))

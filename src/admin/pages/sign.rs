@@ -52,6 +52,7 @@ pub struct ConfirmForm {
 #[template(path = "sign-in.html", config = "src/admin/askama.toml")]
 struct SignInPage {
     frame: Frame,
+    elsewhere: Option<Elsewhere>,
     name: String,
     next: String,
     trouble: Option<Trouble>,
@@ -70,9 +71,16 @@ struct SetUpPage {
 #[template(path = "confirm.html", config = "src/admin/askama.toml")]
 struct ConfirmPage {
     frame: Frame,
+    elsewhere: Option<Elsewhere>,
     next: String,
     csrf: String,
     trouble: Option<Trouble>,
+}
+
+/// The way to a service that says who somebody is.
+struct Elsewhere {
+    host: String,
+    href: String,
 }
 
 /// What went wrong, and what to do.
@@ -88,6 +96,15 @@ impl From<&Problem> for Trouble {
     }
 }
 
+fn elsewhere(handles: &Handles, next: &str, anew: bool) -> Option<Elsewhere> {
+    let next: String = url::form_urlencoded::byte_serialize(next.as_bytes()).collect();
+    let anew = if anew { "&anew=true" } else { "" };
+    handles
+        .door
+        .elsewhere()
+        .map(|host| Elsewhere { host: host.to_owned(), href: format!("/sign-in/oidc?next={next}{anew}") })
+}
+
 fn begun(made: &SignedIn, peer: Option<&Extension<Peer>>, next: Option<&str>) -> Response {
     signed(made, peer, see_other(within(next)))
 }
@@ -98,7 +115,8 @@ pub async fn sign_in_page(State(handles): State<Arc<Handles>>, Asked(asked): Ask
         Ok(true) => see_other("/set-up"),
         Ok(false) => {
             let next = within(asked.next.as_deref()).to_owned();
-            let page = SignInPage { frame: Frame::outside("Sign in"), name: String::new(), next, trouble: None };
+            let (frame, elsewhere) = (Frame::outside("Sign in"), elsewhere(&handles, &next, false));
+            let page = SignInPage { frame, elsewhere, name: String::new(), next, trouble: None };
             html(StatusCode::OK, &page)
         }
         Err(error) => shown(true, error.into()),
@@ -117,7 +135,8 @@ pub async fn sign_in(
         Err(error) => {
             let problem = Problem::from(error);
             let trouble = Some(Trouble::from(&problem));
-            html(problem.status(), &SignInPage { frame: Frame::outside("Sign in"), name: form.name, next, trouble })
+            let (frame, elsewhere) = (Frame::outside("Sign in"), elsewhere(&handles, &next, false));
+            html(problem.status(), &SignInPage { frame, elsewhere, name: form.name, next, trouble })
         }
     }
 }
@@ -162,10 +181,15 @@ pub async fn set_up(
 }
 
 /// `GET /confirm`.
-pub async fn confirm_page(identity: Identity, Asked(asked): Asked<Next>) -> Response {
+pub async fn confirm_page(
+    State(handles): State<Arc<Handles>>,
+    identity: Identity,
+    Asked(asked): Asked<Next>,
+) -> Response {
     let next = within(asked.next.as_deref()).to_owned();
     let csrf = identity.csrf.clone().unwrap_or_default();
-    html(StatusCode::OK, &ConfirmPage { frame: Frame::new("Your password", "", &identity), next, csrf, trouble: None })
+    let (frame, elsewhere) = (Frame::new("Your password", "", &identity), elsewhere(&handles, &next, true));
+    html(StatusCode::OK, &ConfirmPage { frame, elsewhere, next, csrf, trouble: None })
 }
 
 /// `POST /confirm`.
@@ -182,7 +206,8 @@ pub async fn confirm(
             let problem = Problem::from(error);
             let (csrf, trouble) = (identity.csrf.clone().unwrap_or_default(), Some(Trouble::from(&problem)));
             let frame = Frame::new("Your password", "", &identity);
-            html(problem.status(), &ConfirmPage { frame, next, csrf, trouble })
+            let elsewhere = elsewhere(&handles, &next, true);
+            html(problem.status(), &ConfirmPage { frame, elsewhere, next, csrf, trouble })
         }
     }
 }

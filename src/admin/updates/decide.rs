@@ -8,7 +8,7 @@ use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
 
-use crate::admin::approvals::waits;
+use crate::admin::approvals::{deadlines, waits};
 use crate::admin::error::Problem;
 use crate::admin::extract::Given;
 use crate::admin::groups::EFFECT;
@@ -101,10 +101,16 @@ async fn decide(
     let numbers: Vec<u32> = found.iter().map(|short| short.number).collect();
     let decisions = catalog.decisions(ids.clone()).await?;
     let for_some = handles.store.approvals().approved(ids.clone()).await?;
-    let superseded = catalog.are_superseded(ids).await?;
+    let superseded = catalog.are_superseded(ids.clone()).await?;
     let verdicts = handles.jobs.verdicts(&numbers).await?;
     let policy = handles.jobs.content_policy();
-    let (waits, notes) = in_the_way(handles, &found, deciding).await?;
+    let is_reset = matches!(deciding, Deciding::Reset);
+    let (waits, mut notes) = in_the_way(handles, &found, deciding).await?;
+    if is_reset {
+        // A deadline that passed while it was declined counts at once, as on a WSUS server: whoever lets it knows by this.
+        let tree = handles.store.approvals().tree().await?;
+        notes.extend(deadlines::notes(handles, &tree, ids).await?);
+    }
     let mut rows = Vec::with_capacity(found.len());
     let judged = found.into_iter().zip(decisions).zip(superseded).zip(for_some).zip(verdicts).zip(before).zip(waits);
     for ((((((short, said), superseded), for_some), verdict), before), waits) in judged {

@@ -125,6 +125,8 @@ pub struct Placed {
     pub rows: Vec<Endpoint>,
     /// When it takes effect.
     pub effect: String,
+    /// What to know: deadlines that they come under.
+    pub notes: Vec<String>,
 }
 
 /// An endpoint and where it is.

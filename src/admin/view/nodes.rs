@@ -135,3 +135,11 @@ pub struct RootkeyRequest {
     /// A file that is not there yet.
     pub to: String,
 }
+
+/// `POST /api/v1/nodes/epoch` and `POST /api/v1/nodes/feedkey`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VouchRequest {
+    /// The file with the root key, as it was exported.
+    pub rootkey: String,
+}

@@ -195,6 +195,17 @@ table! {
         session_idle: Time<{ 60 * SECOND }, { DAY }> = text("30 min"), Restart;
         /// A session ends after so long, whatever happens in it.
         session_max: Time<{ 600 * SECOND }, { 30 * DAY }> = text("12 h"), Restart;
+        /// An OpenID Connect provider that says who somebody is, as it names itself, such as
+        /// "https://login.example.org/realms/site"; "" has people sign in with passwords alone. It is told to send browsers back to
+        /// https://NODE:PORT/sign-in/oidc/back. Who it vouches for comes in as the account of that name, which must be there.
+        oidc_issuer: UrlText = text(""), Restart;
+        /// As what the provider knows this node.
+        oidc_client: Text = text(""), Restart;
+        /// A file with the secret of that client and nothing else; not readable for others.
+        oidc_secret_file: FilePath = text(""), Restart;
+        /// Which of the provider's claims is the account's name: one that only the provider can set, and that is never given to
+        /// somebody else. "email" counts only where the provider says that it has verified the address.
+        oidc_claim: Text = text("preferred_username"), Restart;
     }
     /// The node's certificate. Without files the node makes one, signed by its own site CA. Files are watched and
     /// reloaded without dropping a connection.
@@ -250,6 +261,16 @@ table! {
         url: Urls = list(&[]), Restart;
         /// Below a parent: what the authority decided for all endpoints holds here, too. Without it this node decides for itself.
         replica: Switch = Raw::Switch(true), Restart;
+        /// Below a parent that this node joined: what the parent cannot give (it is away, or sends wrong bytes) comes from where it is
+        /// published, and what comes from there by the three settings below comes from the parent when nobody answers there.
+        failover: Switch = Raw::Switch(true), Restart;
+        /// Below a parent that this node joined: files of updates with one of these classifications, by name or id, come from where they
+        /// are published. `["Definition Updates"]` spares the line to the parent what changes several times a day.
+        direct_classifications: Texts = list(&[]), Restart;
+        /// The same for companies, families and products, by name, path or id, as in `[filters]`.
+        direct_products: Texts = list(&[]), Restart;
+        /// The same for what is published at these hosts; "*.example.net" is all below it.
+        direct_hosts: Accounts = list(&[]), Restart;
         /// "global" asks through [proxy], "none" directly, a URL through that proxy, which is told the user and password of [proxy]
         /// only where it is the one that `proxy.url` names.
         proxy: ProxyChoice = text("global"), Restart;
@@ -315,7 +336,7 @@ table! {
         demand: SteadyRules = list(&[]), Live;
         /// Answers to endpoints. Windows avoids a node for 15 minutes that gives a connection less than 4 kB/s for 20 s.
         clients: SteadyRules = list(&[]), Live;
-        /// Answers to nodes below. Has no effect in this version.
+        /// Payloads for nodes below. What the feed tells them is not counted.
         nodes: SteadyRules = list(&[]), Live;
         /// Rules by the client's network, the longest prefix counts: "10.1.0.0/16: 50 Mbit/s" for the network as a whole,
         /// "10.0.0.0/8 each /24: 08:00-18:00 Mon-Fri: 5 Mbit/s" for each of its parts. The limit of `clients` counts besides.

@@ -25,6 +25,7 @@ use crate::net::tls::files::Pair;
 use crate::net::tls::names::SiteName;
 use crate::pace::Class;
 use crate::store::catalog;
+use crate::upstream::oidc::Provider;
 use crate::{admin, fill, jobs, net, pace, serve, store, upstream};
 
 /// Hops that a request may have made when it comes here: a chain of nodes has four or five, a loop has more.
@@ -74,6 +75,12 @@ pub(crate) fn consistent(typed: &Typed) -> Result<(), ConfigError> {
         typed.sync.webhook.0.is_some() && typed.sync.webhook_secret_file.0.is_none(),
         "sync.webhook",
         "what is told is signed: name a file with the secret in sync.webhook_secret_file",
+    );
+    refuse(
+        typed.admin.oidc_issuer.0.is_some()
+            && (typed.admin.oidc_client.0.is_empty() || typed.admin.oidc_secret_file.0.is_none()),
+        "admin.oidc_issuer",
+        "the provider knows this node as a client: name it in admin.oidc_client, and the file with its secret in admin.oidc_secret_file",
     );
     if problems.is_empty() { Ok(()) } else { Err(ConfigError { problems }) }
 }
@@ -482,7 +489,19 @@ pub(crate) fn door(typed: &Typed) -> admin::door::Config {
     config.hosts = typed.admin.hosts.0.iter().chain(&typed.advertise.names.0).cloned().collect();
     config.idle = typed.admin.session_idle.0;
     config.longest = typed.admin.session_max.0;
+    config.claim.clone_from(&typed.admin.oidc_claim.0);
     config
+}
+
+/// For who says who somebody is. Blocks for files.
+pub(crate) fn elsewhere(typed: &Typed, store: &str) -> Result<Option<Provider>, ConfigError> {
+    let admin = &typed.admin;
+    let (Some(issuer), Some(file)) = (&admin.oidc_issuer.0, &admin.oidc_secret_file.0) else { return Ok(None) };
+    let secret =
+        secret::read(&from_data(typed, file)).map_err(|what| ConfigError::one("admin.oidc_secret_file", what))?;
+    let (client, http) = (admin.oidc_client.0.clone(), upstream(typed, store)?);
+    let config = upstream::oidc::Config { issuer: issuer.clone(), client, secret, http };
+    Provider::new(config).map(Some).map_err(|error| ConfigError::one("admin.oidc_issuer", error.to_string()))
 }
 
 /// For TLS.

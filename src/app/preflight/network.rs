@@ -13,7 +13,6 @@ use crate::fleet::registry::Admit;
 use crate::model::origin::{AllowList, is_public};
 use crate::model::report::Verdict;
 use crate::model::settings::Settings;
-use crate::pace::Schedule;
 
 pub(super) fn ports(typed: &Typed, settings: &Settings, machine: &Machine, found: &mut Found) {
     let listen = &typed.listen;
@@ -174,11 +173,21 @@ pub(super) fn upstream(typed: &Typed, found: &mut Found) {
     }
 }
 
-/// Keys that are read and checked for the versions to come, and change nothing in this one.
+/// Keys that change nothing beside what else is set.
 pub(super) fn without_effect(typed: &Typed, found: &mut Found) {
-    if typed.bandwidth.nodes.0 != Schedule::default() {
-        let why = "it is set and has no effect: nodes below are not slowed down in this version";
-        found.warn("no-effect", "bandwidth.nodes", why, "take it out, or leave it for later");
+    let upstream = &typed.upstream;
+    if upstream.kind == UpstreamKind::Parent {
+        return;
+    }
+    for (key, is_set) in [
+        ("upstream.direct_classifications", !upstream.direct_classifications.0.is_empty()),
+        ("upstream.direct_products", !upstream.direct_products.0.is_empty()),
+        ("upstream.direct_hosts", !upstream.direct_hosts.0.is_empty()),
+    ] {
+        if is_set {
+            let seen = "it is set and has no effect: only below a parent something comes from elsewhere than where it is published";
+            found.warn("no-effect", key, seen, "take it out");
+        }
     }
 }
 

@@ -153,6 +153,44 @@ Examples:
   waystation nodes rootkey export /media/usb/root.key"
     )]
     Rootkey(RootkeyVerb),
+    /// Begin a new epoch of the feed, after a restore or where the feed key was stolen
+    #[command(after_help = "\
+Examples:
+  waystation nodes epoch --rootkey /media/usb/root.key
+
+At the top of the chain. Nodes below compare all they have with what is signed
+in the new epoch, and fetch what differs. A fresh node that was set up in the
+place of a lost authority becomes the authority of the same chain by this;
+nodes below reach it once it answers at the old address, or by a new token.")]
+    Epoch {
+        /// The file that `rootkey export` wrote; it is read, and not kept
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        rootkey: PathBuf,
+    },
+    /// The key that signs the feed
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  waystation nodes feedkey rotate --rootkey /media/usb/root.key"
+    )]
+    Feedkey(FeedkeyVerb),
+}
+
+/// `nodes feedkey ...`
+#[derive(Debug, Subcommand)]
+pub enum FeedkeyVerb {
+    /// Sign with a new feed key from now on; nodes below take it with their next answer
+    #[command(after_help = "\
+Examples:
+  waystation nodes feedkey rotate --rootkey /media/usb/root.key
+
+For one that was stolen, begin a new epoch instead: `waystation nodes epoch`.")]
+    Rotate {
+        /// The file that `rootkey export` wrote; it is read, and not kept
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        rootkey: PathBuf,
+    },
 }
 
 /// `nodes rootkey ...`

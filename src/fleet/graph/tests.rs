@@ -92,7 +92,8 @@ fn a_closure_goes_through_bundles_and_prerequisites_and_ends_in_circles() {
 fn superseded_is_what_the_catalog_takes_for_it() {
     let superseding = |number, at, of: u8| Related { supersedes: vec![id(of)], ..software(number, at, 1) };
     let superseded = |graph: &Graph| {
-        let found = graph.deployable().filter(|found| found.superseded);
+        let covered = graph.superseded();
+        let found = graph.deployable().filter(|found| covered.contains(&found.identity.id));
         found.map(|found| found.number).collect::<Vec<_>>()
     };
     let mut graph = Graph::default();
@@ -112,6 +113,31 @@ fn superseded_is_what_the_catalog_takes_for_it() {
     graph.insert(&superseding(2, 2, 1));
     graph.insert(&superseding(1, 1, 2));
     assert!(superseded(&graph).is_empty(), "of two that name each other neither counts");
+}
+
+#[test]
+fn what_is_passed_over_covers_nothing_by_itself() {
+    let mut graph = Graph::default();
+    graph.insert(&software(1, 1, 1));
+    for at in 2..=4_u8 {
+        graph.insert(&Related { supersedes: vec![id(at - 1)], ..software(u32::from(at), at, 1) });
+    }
+    let covered = |over: &[u8]| {
+        let mut passed_over = Bits::new(graph.updates());
+        for (place, found) in graph.deployable_at() {
+            if over.iter().any(|at| found.identity.id == id(*at)) {
+                passed_over.add(place);
+            }
+        }
+        let covered = graph.covered(&passed_over);
+        let found = graph.deployable_at().filter(|(place, _)| covered.has(*place));
+        found.map(|(_, found)| found.number).collect::<Vec<_>>()
+    };
+    assert_eq!(covered(&[]), [1, 2, 3]);
+    assert_eq!(covered(&[4]), [1, 2], "the third is looked for in its place");
+    assert_eq!(covered(&[3, 4]), [1]);
+    assert_eq!(covered(&[3]), [1, 2, 3], "the fourth covers the second through the third");
+    assert_eq!(covered(&[1, 2, 3, 4]), [0; 0]);
 }
 
 #[test]

@@ -215,7 +215,6 @@ fn on_board(
             deployable: facts.deployable,
             refused: facts.refused,
             expired: facts.expired,
-            superseded: facts.superseded,
             categories: &facts.categories,
             created: facts.created.map(Day::from),
         };
@@ -224,7 +223,7 @@ fn on_board(
             revision: facts.revision?,
             severity: facts.severity,
             endpoints,
-            is_detected: detection.takes(&candidate, now),
+            is_detected: !facts.superseded && detection.takes(&candidate, now),
         })
     };
     let mut found: Vec<Missed> = (0..).zip(many).filter_map(one).collect();

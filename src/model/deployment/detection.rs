@@ -71,8 +71,6 @@ pub struct Candidate<'a> {
     pub refused: bool,
     /// It was withdrawn.
     pub expired: bool,
-    /// Something newer that is offered does the same.
-    pub superseded: bool,
     /// Its products and classifications.
     pub categories: &'a [UpdateId],
     /// The day that it was made, as published.
@@ -80,7 +78,7 @@ pub struct Candidate<'a> {
 }
 
 impl Detection {
-    /// Whether an undecided update is detected, today. One that does not say when it was made is as young as can be.
+    /// Whether an undecided update is detected, today, where nothing that supersedes it is. One that does not say when it was made is as young as can be.
     pub fn takes(&self, update: &Candidate<'_>, now: Timestamp) -> bool {
         let of = |wanted: &BTreeSet<UpdateId>| {
             wanted.is_empty() || update.categories.iter().any(|category| wanted.contains(category))
@@ -88,7 +86,7 @@ impl Detection {
         let oldest = self.days.map(|days| Day::from(now).number().saturating_sub(days));
         update.kind == Kind::Software
             && update.deployable
-            && !(update.refused || update.expired || update.superseded)
+            && !(update.refused || update.expired)
             && of(&self.products)
             && of(&self.classifications)
             && update.created.is_none_or(|day| oldest.is_none_or(|oldest| day.number() >= oldest))
@@ -131,7 +129,6 @@ mod tests {
                 deployable: true,
                 refused: false,
                 expired: false,
-                superseded: false,
                 categories,
                 created: None,
             };

@@ -219,7 +219,6 @@ fn detection_is_by_product_classification_age_and_state() {
         deployable: true,
         refused: false,
         expired: false,
-        superseded: false,
         categories: &categories,
         created: Some(Day::from(at(990 * day))),
     };
@@ -231,7 +230,6 @@ fn detection_is_by_product_classification_age_and_state() {
         Candidate { deployable: false, ..good },
         Candidate { refused: true, ..good },
         Candidate { expired: true, ..good },
-        Candidate { superseded: true, ..good },
     ] {
         assert!(!all.takes(&bad, now), "{bad:?}");
     }

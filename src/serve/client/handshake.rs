@@ -29,11 +29,17 @@ const PLUG_IN: &str = "SimpleTargeting";
 /// What the server speaks: below 3.2 agents do not scan for categories.
 const PROTOCOL: &str = "3.2";
 
+/// Why an agent has to map what it holds: its numbers are another server's, or those of this one before it was put back.
+pub(super) const FOREIGN: &str =
+    "the agent comes from another server, and has not asked what stands for the updates that it holds";
+
 /// Whether an endpoint must have registered, and be served, for what it asks.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Need {
     /// It must.
     Registered,
+    /// It must, and may hold numbers that another server gave: it asks what stands for them here, or holds none.
+    Mapping,
     /// It is about to, or need not.
     Any,
 }
@@ -142,7 +148,8 @@ impl Scans {
                 }
             }
             Some(Err(_)) => ticket.foreign = true,
-            Some(Ok(_)) | None => {}
+            Some(Ok(old)) => ticket.foreign = old.foreign && !self.members.has_mapped(&old),
+            None => {}
         }
         asked.seat = self.seat(&ticket);
         Ok(Said::Whole(answer::cookie(version, &self.cookie(&ticket)?)))
@@ -185,8 +192,11 @@ impl Scans {
         if ticket.of != Use::Ask {
             return refused(FaultCode::InvalidCookie, "the cookie is one for GetCookie");
         }
-        if ticket.foreign {
-            return refused(FaultCode::ServerChanged, "the agent comes from another server");
+        if ticket.foreign && self.members.has_mapped(&ticket) {
+            ticket.foreign = false;
+        }
+        if ticket.foreign && need == Need::Registered {
+            return refused(FaultCode::ServerChanged, FOREIGN);
         }
         if ticket.until <= self.clock.now() {
             return refused(FaultCode::CookieExpired, "the cookie has ended");
@@ -200,7 +210,7 @@ impl Scans {
         }
         ticket.machine = self.members.machine(&ticket);
         asked.seat = self.seat(&ticket);
-        if need == Need::Registered && asked.seat.is_none() {
+        if need != Need::Any && asked.seat.is_none() {
             return refused(
                 FaultCode::RegistrationRequired,
                 "the endpoint has not registered, or is not let in, or its id belongs to another machine",

@@ -21,7 +21,7 @@ use crate::fleet::load;
 use crate::fleet::scan::{CATEGORIES_MAX, Newcomer};
 use crate::fleet::spoken::{Spoken, Whose};
 use crate::fleet::view::View;
-use crate::fleet::views::{Generation, Views};
+use crate::fleet::views::{Generation, VIEW_BYTES_MAX, Views};
 use crate::model::deployment::detection::{Detection, Written};
 use crate::model::deployment::{Day, Endpoint};
 use crate::model::group::UNASSIGNED;
@@ -97,7 +97,7 @@ impl Catalogs {
             turn: Arc::new(Semaphore::new(1)),
             rests_until: Mutex::default(),
             views: Views::default(),
-            parts: Views::new(PARTS_MAX),
+            parts: Views::new(PARTS_MAX, VIEW_BYTES_MAX),
         }
     }
 

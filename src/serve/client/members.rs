@@ -33,19 +33,26 @@ const SESSIONS: usize = 8;
 /// What machine a cookie is of, by the cookie's number, the oldest first; none where it told to be one to which the id is not bound.
 type Sessions = [(u64, Option<Machine>); SESSIONS];
 
+/// Cookies of agents from another server that are remembered to have mapped what they hold: whole sites come over at once, and who falls
+/// out maps once more.
+const MAPPED: usize = 50_000;
+
 /// The cookies of each endpoint that told what machine it is. None of them takes the place of another one's.
-pub(super) struct Members(Cache<UpdateId, Sessions>);
+pub(super) struct Members {
+    told: Cache<UpdateId, Sessions>,
+    mapped: Cache<u64, ()>,
+}
 
 impl Default for Members {
     fn default() -> Self {
-        Self(Cache::new(ENDPOINTS))
+        Self { told: Cache::new(ENDPOINTS), mapped: Cache::new(MAPPED) }
     }
 }
 
 impl Members {
     /// Whoever has this cookie told what machine it is: the one that the id is bound to, or another one.
     pub(super) fn told(&self, ticket: &Ticket, machine: Option<Machine>) {
-        let mut sessions = self.0.get(&ticket.client()).unwrap_or_default();
+        let mut sessions = self.told.get(&ticket.client()).unwrap_or_default();
         // What was told before with the same cookie goes; else the oldest does. No cookie has the number 0.
         let place = sessions.iter().position(|(session, _)| *session == ticket.session).unwrap_or(0);
         if let Some(behind) = sessions.get_mut(place..) {
@@ -54,12 +61,22 @@ impl Members {
         if let Some(last) = sessions.last_mut() {
             *last = (ticket.session, machine);
         }
-        self.0.insert(ticket.client(), sessions);
+        self.told.insert(ticket.client(), sessions);
+    }
+
+    /// Whoever has this cookie was told what stands here for the updates that it held from another server.
+    pub(super) fn mapped(&self, session: u64) {
+        self.mapped.insert(session, ());
+    }
+
+    /// Whether it was.
+    pub(super) fn has_mapped(&self, ticket: &Ticket) -> bool {
+        ticket.session != 0 && self.mapped.get(&ticket.session).is_some()
     }
 
     /// What machine a cookie is of. What was told last counts: a copy of a machine has its cookies too.
     pub(super) fn machine(&self, ticket: &Ticket) -> Option<Machine> {
-        let sessions = self.0.get(&ticket.client()).unwrap_or_default();
+        let sessions = self.told.get(&ticket.client()).unwrap_or_default();
         let told = sessions.iter().rev().find(|(session, _)| *session == ticket.session && *session != 0);
         told.map_or(ticket.machine, |(_, machine)| *machine)
     }

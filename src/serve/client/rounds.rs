@@ -12,7 +12,7 @@ use crate::model::update::UpdateId;
 use crate::serve::client::Scans;
 use crate::serve::client::cookie::Ticket;
 use crate::serve::client::error::Error;
-use crate::serve::client::handshake::Need;
+use crate::serve::client::handshake::{FOREIGN, Need};
 use crate::serve::client::route::{Asked, Said};
 use crate::wire::soap::Version;
 use crate::wire::wusp::deployment::{Action, Deployment};
@@ -116,7 +116,11 @@ impl Scans {
         request: SyncUpdates,
         asked: &mut Asked,
     ) -> Result<Said, Error> {
-        let mut ticket = self.admit(request.cookie.as_ref(), Need::Registered, asked)?;
+        let mut ticket = self.admit(request.cookie.as_ref(), Need::Mapping, asked)?;
+        // Who holds nothing has nothing to map; it stays foreign all the same, since a first question may leave out what is held.
+        if ticket.foreign && !(request.installed.is_empty() && request.cached.is_empty()) {
+            return Err(Error::refused(FaultCode::ServerChanged, FOREIGN));
+        }
         if request.skip_software {
             let answer = scan::drivers(&scan::Request { mark: ticket.mark, ..scan::Request::default() });
             return self.say(version, &ticket, &answer, &[], false, asked).await;
@@ -191,7 +195,8 @@ impl Scans {
         let rest = Rest {
             out_of_scope: signed(&answer.out_of_scope).chain(strangers.iter().copied()).collect(),
             changed: answer.changed.iter().filter_map(|entry| offered(entry, ticket, build)).collect(),
-            is_truncated: answer.truncated,
+            // Where nothing of it could be offered the next answer would be this one once more.
+            is_truncated: answer.truncated && (sent > 0 || answer.new.is_empty() || !answer.changed.is_empty()),
             cookie: self.cookie(ticket)?,
             deployed_out_of_scope: Some(signed(&answer.deployed_out_of_scope).collect::<Vec<_>>())
                 .filter(|list| two_groups && !list.is_empty()),
@@ -226,7 +231,8 @@ impl Scans {
         request: RefreshCache,
         asked: &mut Asked,
     ) -> Result<Said, Error> {
-        let ticket = self.admit(request.cookie.as_ref(), Need::Registered, asked)?;
+        let ticket = self.admit(request.cookie.as_ref(), Need::Mapping, asked)?;
+        let session = ticket.session;
         let (catalogs, now, build) = (Arc::clone(&self.catalogs), self.now(), build(asked));
         let (known, whose) = catalogs.current_of(&self.texts, Endpoint(ticket.client())).await?;
         let found = self
@@ -239,6 +245,7 @@ impl Scans {
                 Ok::<_, Error>(offer::refreshed(version, &refreshed.collect::<Vec<_>>()))
             })
             .await??;
+        self.members.mapped(session);
         Ok(Said::Whole(found))
     }
 }

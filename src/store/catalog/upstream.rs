@@ -11,12 +11,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use redb::ReadableTable;
 
-use crate::model::update::Kind;
+use crate::model::update::{Identity, Kind};
 use crate::store::catalog::facts::kind_of;
 use crate::store::catalog::tables::{
     ARRIVING, DEPENDENTS, GENERATION, Guid, IdKey, LongKey, NUMBERS, PARENTS, REFUSED, REFUSED_NAME, REVISIONS,
     RefusedRow, RevisionRow, RunRow, STATE, ShownRow, Tables, UPDATES, UPSTREAM, UpdateRow, UpstreamRow, id_key,
-    long_key, number, of_id_key, of_long_key, read,
+    identity_key, identity_of, long_key, number, of_id_key, of_long_key, read,
 };
 use crate::store::catalog::value::{Upstream, UpstreamKind};
 use crate::store::catalog::work::AGAIN;
@@ -180,7 +180,49 @@ impl Core {
             })?;
             pruned += went;
         }
+        self.forget_refusals(wanted)?;
         Ok(pruned)
+    }
+
+    /// What a former upstream spoilt and this one never named is told no longer; what a person or a comparison refused stays.
+    fn forget_refusals(&self, wanted: &dyn Fn() -> bool) -> Result<(), Error> {
+        let is_past = |row: &RefusedRow, generation: u64| !row.stays && row.generation < generation;
+        let past: Vec<Identity> = self.index.read(|tx| {
+            let (Some(refused), Some(numbers), Some(state)) =
+                (read(tx, REFUSED)?, read(tx, NUMBERS)?, read(tx, STATE)?)
+            else {
+                return Ok(Vec::new());
+            };
+            let (generation, mut past) = (number(&numbers, GENERATION)?, Vec::new());
+            if state.get(ARRIVING)?.is_some() {
+                return Ok(past);
+            }
+            for row in refused.iter()? {
+                let (key, row) = row?;
+                let row: RefusedRow = decode(REFUSED_NAME, row.value())?;
+                if is_past(&row, generation) {
+                    past.push(identity_of(key.value()));
+                }
+            }
+            Ok(past)
+        })?;
+        for step in past.chunks(PRUNE_STEP) {
+            if !wanted() {
+                break;
+            }
+            let step = step.to_vec();
+            self.catalog_write(Room::Frees, move |t, w| {
+                for identity in step {
+                    // It may have been named since.
+                    let is_past = t.refusal(identity)?.is_some_and(|row| is_past(&row, w.generation));
+                    if is_past && t.held(identity)?.is_none() {
+                        t.refused.remove(&identity_key(identity))?;
+                    }
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
     }
 
     fn to_prune(&self) -> Result<BTreeSet<Guid>, Error> {

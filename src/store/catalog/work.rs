@@ -156,7 +156,8 @@ impl Tables<'_> {
             let is_lower = !row.current && self.update(&row.id)?.is_some_and(|update| w.outranks(&update));
             if !is_lower {
                 self.mark(w, &row.id)?;
-                if !row.unauthenticated || w.unauthenticated {
+                // One that a comparison refused, and that this upstream can vouch for, is fetched anew: that takes the refusal off.
+                if (!row.unauthenticated || w.unauthenticated) && !row.refused {
                     return Ok(false);
                 }
             }
@@ -169,7 +170,7 @@ impl Tables<'_> {
         if self.refusal(identity)?.is_some_and(|refusal| refusal.holds(w)) {
             return Ok(false);
         }
-        if self.held(identity)?.is_some_and(|(_, row)| !row.unauthenticated || w.unauthenticated) {
+        if self.held(identity)?.is_some_and(|(_, row)| (!row.unauthenticated || w.unauthenticated) && !row.refused) {
             return Ok(false);
         }
         self.put(w, set, identity)

@@ -97,8 +97,8 @@ pub struct Documents {
 }
 
 impl Documents {
-    pub(super) fn begin(core: &Arc<Core>, ids: &[Identity], at_once: usize) -> Self {
-        let queue: Arc<Queue> = Arc::new(Queue::new(ids, at_once));
+    pub(super) fn begin(core: &Arc<Core>, ids: &[Identity], at_once: usize, before: Before) -> Self {
+        let queue: Arc<Queue> = Arc::new(Queue { before, ..Queue::new(ids, at_once) });
         let workers_max = core.config.parallel.clamp(1, crate::upstream::wsus::PARALLEL_MAX).min(queue.len().max(1));
         let turns = Arc::new(Semaphore::new(workers_max));
         // A batch of each worker, so that one that is stopped has given away what it had.
@@ -161,6 +161,15 @@ impl Documents {
     }
 }
 
+/// What is known of revisions that are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Before {
+    /// Nothing: where many in a row are refused, it is the server that is broken.
+    Unknown,
+    /// Each was refused before: that it is again proves nothing.
+    Refused,
+}
+
 /// What the workers share.
 #[derive(Debug)]
 struct Queue {
@@ -170,6 +179,8 @@ struct Queue {
     at_once: usize,
     /// Revisions that were refused since the last one came.
     refused_in_a_row: AtomicUsize,
+    /// Whether that says anything.
+    before: Before,
 }
 
 impl Queue {
@@ -179,7 +190,7 @@ impl Queue {
         let ids: Vec<Identity> = ids.iter().copied().filter(|id| seen.insert(*id)).collect();
         let at_once = at_once.max(1);
         let batches = ids.chunks(at_once).map(<[Identity]>::to_vec).collect();
-        Self { batches: Mutex::new(batches), at_once, refused_in_a_row: AtomicUsize::new(0) }
+        Self { batches: Mutex::new(batches), at_once, refused_in_a_row: AtomicUsize::new(0), before: Before::Unknown }
     }
 
     fn len(&self) -> usize {

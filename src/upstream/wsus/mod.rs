@@ -59,7 +59,7 @@ use crate::wire::wsusss::Method;
 use crate::wire::wsusss::config::{ConfigData, GetConfigData};
 use crate::wire::wsusss::method::SERVER_SYNC_PATH;
 
-pub use documents::{Batch, Document, Documents, Refused, Turn};
+pub use documents::{Batch, Before, Document, Documents, Refused, Turn};
 pub use error::Error;
 pub use list::{Listed, Names, Pick, Wanted};
 pub use patience::Patience;
@@ -253,10 +253,10 @@ impl Wsus {
 
     /// Their documents (3.1.4.6): `at_once` is `updates_max` of the configuration. Asks from now on; call
     /// [`Documents::next`]. Must be called inside of a runtime.
-    pub fn documents(&self, ids: &[Identity], at_once: u32) -> Documents {
+    pub fn documents(&self, ids: &[Identity], at_once: u32, before: Before) -> Documents {
         let told = usize::try_from(at_once).unwrap_or(BATCH_MAX);
         let told = if told == 0 { BATCH_UNTOLD } else { told };
-        Documents::begin(&self.core, ids, told.min(self.core.config.batch_max).clamp(1, BATCH_MAX))
+        Documents::begin(&self.core, ids, told.min(self.core.config.batch_max).clamp(1, BATCH_MAX), before)
     }
 
     /// Asks the server to fetch these files (3.1.4.11); it answers at once and fetches in its own time. Returns those that it

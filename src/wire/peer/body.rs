@@ -2,6 +2,8 @@
 //!
 //! Tags ascend; a list is several fields of one tag; a field that is empty is left out, and one that is not known is passed over.
 
+pub mod file;
+
 use bytes::Bytes;
 
 use crate::base::digest::{Blake3, Sha1};

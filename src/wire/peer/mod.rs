@@ -6,7 +6,8 @@
 //! 4. [`body`] is what records say; [`wish`] what those for one node do.
 //! 5. [`name`] is what a certificate calls a node.
 //! 6. [`report`] is what a node tells its parent of itself and of all below it.
-//! 7. [`token`] is what an invitation gives to the administrator of a child.
+//! 7. [`slice`] is part of the hash tree of a payload.
+//! 8. [`token`] is what an invitation gives to the administrator of a child.
 //!
 //! Hashes of what comes with content are made here, from the bytes that came, so that nobody can be told another one. Signatures are not
 //! checked here.
@@ -19,5 +20,6 @@ pub mod raw;
 mod read;
 pub mod report;
 pub mod signed;
+pub mod slice;
 pub mod token;
 pub mod wish;

@@ -11,7 +11,7 @@ use crate::upstream::wsus::Core;
 use crate::upstream::wsus::ask::{exchange, settle};
 use crate::upstream::wsus::documents::health::weakness;
 use crate::upstream::wsus::documents::size::Size;
-use crate::upstream::wsus::documents::{Batch, Document, Queue, Refused, Turn};
+use crate::upstream::wsus::documents::{Batch, Before, Document, Queue, Refused, Turn};
 use crate::upstream::wsus::error::{Error, Trouble};
 use crate::upstream::wsus::patience::{Step, Tries};
 use crate::upstream::wsus::pipe::Pipe;
@@ -110,12 +110,14 @@ pub(super) async fn work(
             let came = batch.documents.len();
             let in_a_row = queue.count(came, batch.refused.len());
             held_back.append(&mut batch.refused);
-            if in_a_row > REFUSED_IN_A_ROW_MAX {
+            if in_a_row > REFUSED_IN_A_ROW_MAX && queue.before == Before::Unknown {
                 let why = format!("{in_a_row} revisions in a row, each by itself; the last one: {why}");
                 return Err(Tries::new(core, Method::GetUpdateData).refused_as(true, why));
             }
             if came > 0 {
                 core.proof.keep(&batch);
+            }
+            if came > 0 || queue.before == Before::Refused {
                 batch.refused = std::mem::take(&mut held_back);
             }
             batch.turn = turn;

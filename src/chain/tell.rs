@@ -240,7 +240,7 @@ impl Teller {
             Some(kind @ (Kind::Approval | Kind::Review | Kind::Licence | Kind::Policy | Kind::Placement))
                 if self.replica =>
             {
-                step.decided.push((kind, told.key.clone()))
+                step.decided.push((kind, told.key.clone()));
             }
             _ => {}
         }

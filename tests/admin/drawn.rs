@@ -28,7 +28,7 @@ use waystation::upstream::{self, Upstream};
 const NOWHERE: &str = "http://127.0.0.1:9";
 
 /// Jobs that know a catalog and could ask its upstream, which none of these does.
-fn jobs(plane: &Plane, terms: Terms) -> Jobs {
+pub(crate) fn jobs(plane: &Plane, terms: Terms) -> Jobs {
     let store = plane.handles.store.clone();
     let http = upstream::Config {
         proxy: upstream::Proxy::default(),

@@ -227,3 +227,56 @@ async fn who_is_bound_to_groups_sees_and_changes_those_alone() {
     }
     site.plane.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn synchronisation_is_started_and_a_node_invited_from_pages() {
+    let mut plane = Plane::new();
+    let nowhere = waystation::model::drawn::Terms { least: None, daily: 0, ask_above: 0 };
+    plane.handles.jobs = super::drawn::jobs(&plane, nowhere);
+    let config = waystation::chain::node::Config {
+        data: plane.data.path().to_owned(),
+        addresses: vec!["hq.example:6203".into()],
+        version: "test".into(),
+        catalog: false,
+        replica: false,
+        report_every: Duration::from_mins(1),
+    };
+    let (store, disk) = (plane.handles.store.clone(), Arc::new(waystation::base::disk::RealDisk));
+    plane.handles.chain =
+        Some(waystation::chain::node::Chain::open(config, store, disk, Arc::new(SystemClock)).await.unwrap());
+    let anna = set_up(&plane).await;
+    let token = [("csrf", anna.csrf.as_str())];
+    let form = Client { csrf: String::new(), ..anna.clone() };
+    let seen = page(&plane, &anna, "/sync").await.body;
+    assert!(seen.contains("None is under way") && seen.contains("action=\"/sync/start\""), "{seen}");
+    assert_eq!(send(&plane, &form, "/sync/start", &[]).await.status, 403, "a form of another site");
+    let begun = send(&plane, &form, "/sync/start", &token).await;
+    assert_eq!((begun.status, begun.header("location")), (303, "/sync"), "{}", begun.body);
+    let stopped = send(&plane, &form, "/sync/stop", &token).await;
+    assert_eq!((stopped.status, stopped.header("location")), (303, "/sync"));
+    let wrong = [token[0], ("key", "products"), ("add", "<b>Nothing")];
+    let wrong = send(&plane, &form, "/sync/filters", &wrong).await;
+    assert!(wrong.status >= 400 && !wrong.body.contains("<b>Nothing"), "{}", wrong.body);
+
+    assert!(page(&plane, &anna, "/nodes").await.body.contains("None yet"));
+    let asked = [token[0], ("name", "Berlin"), ("hours", "2"), ("from", ""), ("approve", "on")];
+    let invited = send(&plane, &form, "/nodes/invite", &asked).await;
+    assert!(invited.status == 200 && invited.body.contains("waystation join --token-file"), "{}", invited.body);
+    let word = invited.body.split("readonly value=\"").nth(1).unwrap().split('"').next().unwrap();
+    assert!(word.len() > 40, "{word}");
+    let log = anna.get(&plane, "/api/v1/audit").await.body;
+    assert!(log.contains("POST /nodes/invite") && !log.contains(word), "the token is written down nowhere");
+    let bad = [token[0], ("name", "Bonn"), ("hours", "soon")];
+    assert_eq!(send(&plane, &form, "/nodes/invite", &bad).await.status, 400);
+    assert!(send(&plane, &form, "/nodes/nobody/revoke", &token).await.status >= 400);
+
+    anna.post(&plane, "/api/v1/accounts", json!({ "name": "ivo", "role": "auditor", "password": WORD })).await;
+    let ivo = Client::sign_in(&plane, "ivo", WORD).await;
+    for path in ["/sync", "/nodes"] {
+        assert!(!page(&plane, &ivo, path).await.body.contains("<button>"), "{path}");
+    }
+    for path in ["/sync/start", "/sync/stop", "/sync/test", "/nodes/invite"] {
+        assert_eq!(send(&plane, &ivo, path, &[("name", "x")]).await.status, 403, "{path}");
+    }
+    plane.close().await;
+}

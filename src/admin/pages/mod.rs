@@ -13,7 +13,9 @@ pub mod elsewhere;
 pub mod endpoints;
 pub mod fields;
 pub mod missing;
+pub mod nodes;
 pub mod sign;
+pub mod sync;
 pub mod update;
 
 use std::sync::Arc;
@@ -52,6 +54,17 @@ pub fn router() -> Router<Arc<Handles>> {
         .route("/updates/{name}/approve", post(update::approve))
         .route("/endpoints", get(endpoints::list))
         .route("/endpoints/{name}", get(endpoints::one))
+        .route("/sync", get(sync::page))
+        .route("/sync/start", post(sync::start))
+        .route("/sync/stop", post(sync::stop))
+        .route("/sync/test", post(sync::test))
+        .route("/sync/upstream", post(sync::set_upstream))
+        .route("/sync/filters", post(sync::set_filters))
+        .route("/sync/filters/reset", post(sync::reset_filters))
+        .route("/nodes", get(nodes::page))
+        .route("/nodes/invite", post(nodes::invite))
+        .route("/nodes/{name}/approve", post(nodes::approve))
+        .route("/nodes/{name}/revoke", post(nodes::revoke))
 }
 
 /// What stands around every page.
@@ -94,8 +107,13 @@ impl Frame {
 }
 
 /// The entries of the menu.
-pub const MENU: &[(&str, &str)] =
-    &[("Dashboard", "/dashboard"), ("Missing patches", "/missing"), ("Endpoints", "/endpoints")];
+pub const MENU: &[(&str, &str)] = &[
+    ("Dashboard", "/dashboard"),
+    ("Missing patches", "/missing"),
+    ("Endpoints", "/endpoints"),
+    ("Synchronisation", "/sync"),
+    ("Patch servers", "/nodes"),
+];
 
 /// A problem as a page.
 #[derive(Template)]

@@ -104,7 +104,9 @@ impl Fleet {
         }
         self.looked = Some(Instant::now());
         let (mut made, mut now) = (Made::default(), BTreeSet::new());
-        if self.clock != Some(clock) {
+        if self.clock == Some(clock) {
+            now.extend(self.told.iter().filter(|(kind, _)| *kind != Kind::Policy.number()));
+        } else {
             let tree = approvals.tree().await?;
             for node in tree.groups.iter() {
                 now.insert((Kind::Group.number(), node.id.0));
@@ -118,8 +120,6 @@ impl Fleet {
                 now.insert((Kind::Placement.number(), endpoint.0));
                 made.set(Kind::Placement, id_key(endpoint.0), write_placement(&groups))?;
             }
-        } else {
-            now.extend(self.told.iter().filter(|(kind, _)| *kind != Kind::Policy.number()));
         }
         for (group, policy) in approvals.policies().await? {
             now.insert((Kind::Policy.number(), group.0));

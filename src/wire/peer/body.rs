@@ -74,6 +74,9 @@ pub(super) fn fields(what: &'static str, bytes: &Bytes, mut each: impl FnMut(u8,
         }
         last = tag;
         let len = from.u32()? as usize;
+        if len == 0 {
+            return Err(from.fail("a field that is empty stands in it"));
+        }
         each(tag, Read::new(what, from.bytes(len)?))?;
     }
     Ok(())

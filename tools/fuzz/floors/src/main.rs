@@ -1,10 +1,11 @@
-//! One libFuzzer program with a target for each codec of what an upstream server and an endpoint send. `WAYSTATION_FUZZ` names
+//! One libFuzzer program with a target for each codec of what an upstream server, an endpoint and another node send. `WAYSTATION_FUZZ` names
 //! the target; `tools/fuzz/run` builds and runs them.
 #![no_main]
 
 mod endpoints;
 mod messages;
 mod metadata;
+mod peer;
 
 use std::sync::OnceLock;
 
@@ -16,6 +17,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("metadata", metadata::metadata),
     ("wusp", endpoints::wusp),
     ("xpress", endpoints::xpress),
+    ("peer", peer::peer),
 ];
 
 static CHOSEN: OnceLock<Target> = OnceLock::new();

@@ -210,10 +210,11 @@ impl Taker {
         if done == 0 {
             return Ok(0);
         }
-        // What was refused before proves nothing by being refused again.
-        if !self.again
+        // What was refused before proves nothing by being refused again. What comes well counts whether anything is refused beside
+        // it or not.
+        let too_many = if self.again { None } else { self.board.spoils(good, bad) };
+        if let Some((bad, asked)) = too_many
             && let Some((identity, why)) = refused.last()
-            && let Some((bad, asked)) = self.board.spoils(good, bad)
         {
             return Err(Error::Spoilt { bad, asked, last: *identity, why: why.clone() });
         }

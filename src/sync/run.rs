@@ -231,8 +231,9 @@ impl<'a> Work<'a> {
             self.fetch(set, fetching).await?;
         }
         let anchor = self.set(set).await?.anchor.filter(|anchor| !anchor.is_empty());
+        let is_news = anchor.is_some();
         let (named, anchor) = self.ask(listing, &wanted(anchor)).await?;
-        self.want(set, anchor, &plan::in_order(plan::highest(named))).await?;
+        self.put_in(set, anchor, &plan::in_order(plan::highest(named)), is_news).await?;
         self.fetch(set, fetching).await
     }
 
@@ -266,12 +267,27 @@ impl<'a> Work<'a> {
         anchor: Option<String>,
         identities: &[Identity],
     ) -> Result<(), Error> {
+        self.put_in(set, anchor, identities, false).await
+    }
+
+    async fn put_in(
+        &self,
+        set: &str,
+        anchor: Option<String>,
+        identities: &[Identity],
+        is_news: bool,
+    ) -> Result<(), Error> {
         self.catalog.open_list(set.to_owned(), anchor.unwrap_or_default()).await?;
         for step in identities.chunks(LIST_STEP) {
             if self.cancel.is_cancelled() {
                 return Err(Error::Stopped);
             }
-            self.catalog.list(set.to_owned(), step.to_vec()).await?;
+            let (set, step) = (set.to_owned(), step.to_vec());
+            if is_news {
+                self.catalog.list_news(set, step).await?
+            } else {
+                self.catalog.list(set, step).await?
+            };
         }
         if plan::is_of_updates(set) {
             // A work list that was given up, with other filters or an upstream that was reset, may have had them.

@@ -481,6 +481,90 @@ async fn what_microsoft_gives_out_no_more_is_held_against_its_newest() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_above_microsofts_newest_gives_its_place_to_that() {
+    let all = Between::new(61, 300, |from| {
+        from.advance(2);
+    })
+    .await;
+    let (ahead, newest) = (revisions(&all.from), revisions(&all.microsoft));
+    let above: BTreeMap<UpdateId, u32> = software(&all.microsoft)
+        .into_iter()
+        .filter_map(|id| newest.get(&id).filter(|newest| ahead[&id] > **newest).map(|newest| (id, *newest)))
+        .collect();
+    assert!(!above.is_empty());
+    let current = async |id: UpdateId| {
+        let number = all.store.catalog().current(id).await.unwrap().unwrap();
+        let summary = all.store.catalog().revision(number).await.unwrap().unwrap().summary;
+        (summary.identity.revision, summary.refused)
+    };
+    all.compare().await.unwrap();
+    let refused = all.refused().await;
+    for (id, newest) in &above {
+        let why = &refused[id];
+        assert!(why.contains(&format!("its newest revision there is {newest}")), "{why}");
+    }
+    // No list names them: they are asked for because they were missed.
+    timeout(SOON, all.runner.run(&CancellationToken::new())).await.unwrap().unwrap();
+    for (id, newest) in &above {
+        assert_eq!(current(*id).await, (*newest, false), "{id}");
+    }
+    all.close().await;
+}
+
+/// As where a WSUS was cleaned up while its lists go on naming what went.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lists_name_and_nobody_has_ends_no_later_run() {
+    let sim = sim(Character::Wsus, 62, 2_400);
+    let ids = software(&sim);
+    let gone: BTreeSet<UpdateId> = ids.iter().step_by(ids.len() / 205).copied().collect();
+    assert!(gone.len() > 204, "{}", gone.len());
+    let named: Vec<String> = gone.iter().map(ToString::to_string).collect();
+    sim.fault(&json!({ "fault": "unknown-id", "ids": named, "count": 1_000_000 })).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir, Arc::new(RealDisk));
+    let runner = runner(&store, &dir, UpstreamKind::Wsus, &sim.url(), Extras::default());
+    let first = timeout(SOON, runner.run(&CancellationToken::new())).await.unwrap().unwrap();
+    assert_eq!(
+        (first.refused, store.catalog().standing().await.unwrap().refused),
+        (gone.len() as u64, gone.len() as u64)
+    );
+    let before = store.catalog().standing().await.unwrap().updates;
+    sim.advance(1);
+    let second = timeout(SOON, runner.run(&CancellationToken::new())).await.unwrap().unwrap();
+    assert!(second.new > 0 && store.catalog().standing().await.unwrap().updates > before, "{second:?}");
+    store.close().await.unwrap();
+}
+
+/// Another upstream whose lists cannot all be read takes over only once they can.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_with_lists_that_cannot_be_read_takes_nothing_away() {
+    let (one, two) = (sim(Character::Wsus, 63, 150), sim(Character::Wsus, 64, 150));
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir, Arc::new(RealDisk));
+    let run = async |from: &Sim| {
+        let runner = runner(&store, &dir, UpstreamKind::Wsus, &from.url(), Extras::default());
+        timeout(SOON, runner.run(&CancellationToken::new())).await.unwrap().unwrap()
+    };
+    run(&one).await;
+    let ids = async || identities(&store).await.into_iter().map(|one| one.id).collect::<BTreeSet<_>>();
+    let former = ids().await;
+    two.fault(&json!({ "fault": "spoilt-identity", "method": "GetRevisionIdList", "count": 2 })).unwrap();
+    assert_eq!(run(&two).await.pruned, 0);
+    let standing = store.catalog().standing().await.unwrap();
+    assert!(standing.arriving.is_some(), "{standing:?}");
+    assert!(former.is_subset(&ids().await), "what the former one had is there");
+    two.clear_faults();
+    assert!(run(&two).await.pruned > 0);
+    let standing = store.catalog().standing().await.unwrap();
+    assert!(standing.arriving.is_none(), "{standing:?}");
+    // Families of products stay where products that are held lie in them.
+    let (left, theirs) = (ids().await, revisions(&two));
+    assert!(theirs.keys().all(|id| left.contains(id)));
+    assert!(software(&one).iter().all(|id| theirs.contains_key(id) || !left.contains(id)));
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_comparison_that_proves_nothing_is_refused() {
     let (from, microsoft) = (sim(Character::Wsus, 42, 40), sim(Character::Microsoft, 42, 40));
     let dir = tempfile::tempdir().unwrap();
@@ -1265,7 +1349,10 @@ async fn a_full_disk_ends_the_run_and_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let disk = FaultDisk::new(dir.path());
     let store = store(&dir, Arc::new(disk.clone()));
-    let runner = runner(&store, &dir, UpstreamKind::Wsus, &sim.url(), Extras::default());
+    let (url, mut heard) = listener(Vec::new()).await;
+    let extras = Extras { teller: Some(teller(&url, &dir)), ..Extras::default() };
+    let runner = runner(&store, &dir, UpstreamKind::Wsus, &sim.url(), extras);
+    runner.begin().await.unwrap();
     let (one, catalog) = (runner.clone(), store.catalog());
     let running = tokio::spawn(async move { one.run(&CancellationToken::new()).await });
     while catalog.standing().await.unwrap().updates < 80 {
@@ -1281,6 +1368,11 @@ async fn a_full_disk_ends_the_run_and_loses_nothing() {
     assert!(matches!(&early, Error::NotBegun(why) if why.to_string().starts_with("full: ")), "{early}");
     assert!(early.is_retryable());
     assert_eq!(runner.history(None, 10).await.unwrap().len(), 1, "it could not be written down");
+    // It is told all the same, by no number: it has none.
+    for (event, id) in [("sync-started", run.id), ("sync-failed", run.id), ("sync-failed", 0)] {
+        let (kind, _, told) = next(&mut heard).await;
+        assert_eq!((kind.as_str(), &told["run"]["id"]), (event, &json!(id)), "{told}");
+    }
     disk.set_faults(Faults::default());
     let held: BTreeSet<Identity> = identities(&store).await;
     assert!(held.len() >= 80);
@@ -1297,6 +1389,7 @@ async fn a_full_disk_ends_the_run_and_loses_nothing() {
         .filter(|text| held.iter().any(|identity| text == &Value::from(identity.to_string())))
         .count();
     assert_eq!(again, 0, "what was committed is not asked for again");
+    timeout(SOON, runner.close()).await.unwrap();
     store.close().await.unwrap();
 }
 

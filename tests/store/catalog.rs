@@ -9,8 +9,8 @@ use waystation::model::update::{
     Text as Words, Update, UpdateId,
 };
 use waystation::store::catalog::{
-    Applied, Batch, Body, Catalog, FileDigest, Incoming, Outcome, PAGE_MAX, Part, Query, State, Text, Upstream,
-    UpstreamKind,
+    Applied, Batch, Body, Catalog, FileDigest, Incoming, Outcome, PAGE_MAX, Part, Query, RunKind, RunNote, State, Text,
+    Upstream, UpstreamKind,
 };
 
 use super::*;
@@ -553,6 +553,82 @@ async fn what_was_refused_is_asked_for_again_ever_more_seldom() {
     catalog.refuse(identity(2, 1), "differs from Microsoft's".into()).await.unwrap();
     clock.forward(100 * DAY);
     assert_eq!(again().await, 0, "what a person or a comparison refused stays refused");
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_asked_for_in_vain_is_asked_for_once_it_is_news() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let catalog = store.catalog();
+    catalog.begin_upstream(wsus()).await.unwrap();
+    let news = async |identities: &[Identity]| {
+        catalog.open_list("all".into(), "next".into()).await.unwrap();
+        let wanted = catalog.list_news("all".into(), identities.to_vec()).await.unwrap();
+        catalog.close_list("all".into()).await.unwrap();
+        wanted
+    };
+    import(&catalog, vec![small(update(2, 1))]).await;
+    for _ in 0..3 {
+        refuse(&catalog, identity(1, 5), "it does not come").await;
+    }
+    assert_eq!(named(&catalog, "all", &[identity(1, 5)]).await, 0, "a list of all that there is names it still");
+    assert_eq!(news(&[identity(1, 5), identity(2, 1)]).await, 1, "who names it as news has it now");
+    let applied = import(&catalog, vec![small(update(1, 5))]).await;
+    assert_eq!((applied.new, catalog.standing().await.unwrap().refused), (1, 0));
+    assert_eq!(news(&[identity(1, 5)]).await, 0);
+    catalog.refuse(identity(1, 5), "somebody does not want it".into()).await.unwrap();
+    assert_eq!(news(&[identity(1, 5)]).await, 0, "what a person or a comparison refused stays refused");
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_held_no_more_is_fetched_once_it_is_pardoned() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let catalog = store.catalog();
+    catalog.begin_upstream(wsus()).await.unwrap();
+    import(&catalog, vec![small(update(1, 1)), small(update(2, 1))]).await;
+    catalog.refuse(identity(1, 1), "somebody does not want it".into()).await.unwrap();
+    let other = Upstream { address: "http://other.example".into(), ..wsus() };
+    catalog.begin_upstream(other).await.unwrap();
+    assert_eq!(named(&catalog, "all", &[identity(2, 1)]).await, 0);
+    assert!(catalog.settle_upstream().await.unwrap());
+    assert_eq!(catalog.prune(None).await.unwrap(), 1);
+    assert!(catalog.current(id(1)).await.unwrap().is_none(), "it is held no more");
+    assert!(catalog.pardon(identity(1, 1)).await.unwrap());
+    let (set, wanted) = catalog.list_again().await.unwrap();
+    assert_eq!((wanted, catalog.wanted(set, None, 10).await.unwrap()), (1, vec![identity(1, 1)]));
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_last_run_of_each_kind_outlives_a_thousand_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let catalog = store.catalog();
+    let as_kind = |kind| RunNote { kind, ..RunNote::default() };
+    let begun = async |kind, outcome| {
+        let run = catalog.start_run_as("here".into(), as_kind(kind)).await.unwrap();
+        catalog.end_run(run, outcome, String::new()).await.unwrap();
+        run
+    };
+    let first = begun(RunKind::Catalog, Outcome::Successful).await;
+    let good = begun(RunKind::Catalog, Outcome::Successful).await;
+    let failed = begun(RunKind::Catalog, Outcome::Failed).await;
+    let mut last = failed;
+    for _ in 0..1_005 {
+        last = begun(RunKind::Definitions, Outcome::Successful).await;
+    }
+    let (mut kept, mut before) = (Vec::new(), None);
+    loop {
+        let runs = catalog.runs(before, 500).await.unwrap();
+        let Some(oldest) = runs.last() else { break };
+        before = Some(oldest.id);
+        kept.extend(runs.iter().map(|run| run.id));
+    }
+    assert!(kept.contains(&good) && kept.contains(&failed) && !kept.contains(&first), "{:?}", &kept[kept.len() - 5..]);
+    assert!(kept.first() == Some(&last) && (1_000..=1_003).contains(&kept.len()), "{}", kept.len());
     store.close().await.unwrap();
 }
 

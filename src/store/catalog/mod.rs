@@ -194,7 +194,13 @@ impl Catalog {
     /// counts as named by the upstream; what is quarantined is not either, unless this is another upstream, or one that proves itself.
     /// `Invalid` where no list is open.
     pub async fn list(&self, set: String, identities: Vec<Identity>) -> Result<u64, Error> {
-        self.step(move |core| core.list_wanted(&set, identities)).await
+        self.step(move |core| core.list_wanted(&set, identities, false)).await
+    }
+
+    /// The same for a list of what changed since the set's anchor. Who names a revision there says that it has it now: what was
+    /// refused because it did not come, or came spoilt, is put in too, however often it was.
+    pub async fn list_news(&self, set: String, identities: Vec<Identity>) -> Result<u64, Error> {
+        self.step(move |core| core.list_wanted(&set, identities, true)).await
     }
 
     /// Puts members of bundles into the list that no list names: held bundles name them, and an earlier work list that they were

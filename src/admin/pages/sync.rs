@@ -72,8 +72,8 @@ impl Page {
         ]
     }
 
-    fn word(verdict: &Verdict) -> &'static str {
-        match verdict {
+    fn word(one: &Finding) -> &'static str {
+        match one.verdict {
             Verdict::Good => "good",
             Verdict::Note => "note",
             Verdict::Warning => "warning",
@@ -82,8 +82,8 @@ impl Page {
         }
     }
 
-    fn tag(verdict: &Verdict) -> &'static str {
-        match verdict {
+    fn tag(one: &Finding) -> &'static str {
+        match one.verdict {
             Verdict::Bad => "critical",
             Verdict::Warning => "important",
             _ => "good",

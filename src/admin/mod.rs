@@ -26,6 +26,7 @@ pub mod bind;
 pub mod compliance;
 pub mod content;
 pub mod door;
+pub mod downstream;
 pub mod drawn;
 pub mod endpoints;
 pub mod error;

@@ -323,6 +323,8 @@ pub const RIGHTS: &[Right] = &[
     rule("POST", "/api/v1/nodes/{name}/approve", Area::Nodes).look(NODES),
     rule("POST", "/api/v1/nodes/{name}/revoke", Area::Nodes).look(NODES),
     rule("POST", "/api/v1/tls/reload", Area::Settings),
+    read_all("/api/v1/downstream", Area::Nodes),
+    rule("DELETE", "/api/v1/downstream/{server}", Area::Nodes).look(Look::At("/api/v1/downstream")),
     read_all("/api/v1/upstream", Area::Settings),
     rule("POST", "/api/v1/upstream", Area::Settings).prove(Prove::Always).look(UPSTREAM),
     rule("DELETE", "/api/v1/upstream", Area::Settings).prove(Prove::Always).look(UPSTREAM),

@@ -11,9 +11,9 @@ use http::{HeaderMap, Method, StatusCode, Uri, header};
 
 use crate::admin::error::Problem;
 use crate::admin::{
-    Access, BODY_BYTES_MAX, Handles, accounts, approvals, ask, audit, bandwidth, bind, compliance, content, drawn,
-    endpoints, filters, groups, guard, health, metrics, nodes, pages, plan, quarantine, rules, status, subtree, sync,
-    tls, updates, upstream, work,
+    Access, BODY_BYTES_MAX, Handles, accounts, approvals, ask, audit, bandwidth, bind, compliance, content, downstream,
+    drawn, endpoints, filters, groups, guard, health, metrics, nodes, pages, plan, quarantine, rules, status, subtree,
+    sync, tls, updates, upstream, work,
 };
 
 /// Every address: method, path, and what it answers; for the reference.
@@ -289,6 +289,8 @@ pub const ADDRESSES: &[(&str, &str, &str)] = &[
         "/api/v1/upstream/test",
         "tests the way to the upstream alone: `{}`; with `{\"choice\": {\"kind\": \"wsus\", \"url\": \"..\"}}` to one that is none yet",
     ),
+    ("GET", "/api/v1/downstream", "WSUS servers below, as they told of themselves"),
+    ("DELETE", "/api/v1/downstream/{server}", "forgets one, by name or id"),
     ("GET", "/api/v1/bandwidth", "which bandwidth rules hold, until when, and what waits"),
     ("POST", "/api/v1/bandwidth/{key}", "sets a key of [bandwidth] at run time: `{\"rules\": [\"20 Mbit/s\"]}`"),
     ("DELETE", "/api/v1/bandwidth/{key}", "takes back what was set at run time"),
@@ -437,6 +439,8 @@ pub fn router(handles: Handles, access: Access) -> Router {
         .route("/filters/{key}", post(filters::set).merge(delete(filters::reset)))
         .route("/upstream", get(upstream::show).merge(post(upstream::set)).merge(delete(upstream::reset)))
         .route("/upstream/test", post(upstream::test))
+        .route("/downstream", get(downstream::list))
+        .route("/downstream/{server}", delete(downstream::forget))
         .route("/explain", get(ask::explain))
         .route("/doctor", get(ask::doctor))
         .route("/settings", get(ask::settings))

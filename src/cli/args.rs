@@ -11,6 +11,7 @@ use crate::cli::verbs::approvals::{ApprovalsVerb, GroupsVerb};
 use crate::cli::verbs::catalog::{FiltersVerb, PlanArgs, PrefetchVerb, UpdatesVerb};
 use crate::cli::verbs::compliance::ComplianceVerb;
 use crate::cli::verbs::content::ContentVerb;
+use crate::cli::verbs::downstream::DownstreamVerb;
 use crate::cli::verbs::endpoints::EndpointsVerb;
 use crate::cli::verbs::nodes::NodesVerb;
 use crate::cli::verbs::rules::RulesVerb;
@@ -337,6 +338,16 @@ Examples:
   waystation groups move-endpoint PC-0042 --to Pilot"
     )]
     Groups(GroupsVerb),
+
+    /// See the WSUS servers below this node, and how their computers stand
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  waystation downstream list
+  waystation downstream forget wsus.branch.example"
+    )]
+    Downstream(DownstreamVerb),
 
     /// Invite nodes below this one, let them in, see how all stand, and tell them what to do
     #[command(

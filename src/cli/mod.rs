@@ -18,7 +18,8 @@ pub mod config;
 pub mod content;
 mod csv;
 mod decide;
-pub mod endpoints;
+pub mod downstream;
+mod endpoints;
 pub mod fail;
 pub mod fetch;
 pub mod filters;
@@ -115,6 +116,7 @@ fn dispatch(cli: Cli, out: Out) -> Result<(), Fail> {
         Verb::Sync(verb) => sync::run(&reach(&flags, out)?, &verb, out),
         Verb::Endpoints(verb) => endpoints::run(&reach(&flags, out)?, verb, out),
         Verb::Updates(verb) => updates::run(&reach(&flags, out)?, verb, out),
+        Verb::Downstream(verb) => downstream::run(&reach(&flags, out)?, verb, out),
         Verb::Nodes(verb) => nodes::run(&reach(&flags, out)?, verb, out),
         Verb::Leave => subtree::leave(&reach(&flags, out)?, out),
         Verb::Join { token_file } => nodes::join(&reach(&flags, out)?, &token_file, out),

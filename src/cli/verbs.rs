@@ -5,6 +5,7 @@ pub mod approvals;
 pub mod catalog;
 pub mod compliance;
 pub mod content;
+pub mod downstream;
 pub mod endpoints;
 pub mod nodes;
 pub mod rules;

@@ -1,12 +1,13 @@
 //! Floor 1: the domain, pure. Payloads and how they are named, updates and how they hang together, what of them is wanted and
 //! when it is asked for, which of their files are brought ahead of time, groups of endpoints and what is approved for them, how updates
 //! stand on endpoints, what systems are called, origins and who may be asked, settings and their layers, the chain of nodes with its records
-//! and hashes, who may do what on the control plane, and the words for what became of a request. No I/O, no async, no HTTP types.
+//! and hashes, WSUS servers below, who may do what on the control plane, and the words for what became of a request. No I/O, no async, no HTTP types.
 
 pub mod access;
 pub mod chain;
 pub mod compliance;
 pub mod deployment;
+pub mod downstream;
 pub mod drawn;
 pub mod filter;
 pub mod group;

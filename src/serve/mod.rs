@@ -109,6 +109,9 @@ impl Face {
 
     async fn respond(self: Arc<Self>, peer: Peer, request: Request<hyper::body::Incoming>) -> Response<Body> {
         let (request, unread) = request.into_parts();
+        if let Some(face) = self.downstream.as_ref().filter(|_| downstream::is_rollup(&request)) {
+            return Box::pin(downstream::respond(face, peer, &request, unread)).await;
+        }
         if let (Some(scans), Some(service)) = (&self.scans, client::is_ours(request.uri.path())) {
             // Boxed: what asks for content, which is nearly all, does not pay for its room.
             return Box::pin(client::respond(scans, service, peer, &request, unread)).await;

@@ -44,6 +44,7 @@ mod config;
 mod core;
 mod counters;
 mod documents;
+mod downstream;
 mod draft;
 mod drafts;
 mod ended;

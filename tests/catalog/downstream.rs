@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use waystation::base::digest::Sha1;
-use waystation::base::time::{SystemClock, Timestamp};
+use waystation::base::time::{Clock as _, SystemClock, Timestamp};
 use waystation::model::deployment::{Action, Said, Target};
 use waystation::model::filter::Selection;
 use waystation::model::group::{Level, Node as GroupNode};
@@ -33,6 +34,7 @@ use crate::{conversation, plain_xpress, small_store};
 
 const SYNC: &str = "/ServerSyncWebService/ServerSyncWebService.asmx";
 const AUTH: &str = "/DssAuthWebService/DssAuthWebService.asmx";
+const REPORTS: &str = "/ReportingWebService/ReportingWebService.asmx";
 const OF_SYNC: &str = "http://www.microsoft.com/SoftwareDistribution";
 const OF_AUTH: &str = "http://www.microsoft.com/SoftwareDistribution/Server/DssAuthWebService";
 
@@ -434,6 +436,115 @@ async fn what_is_wrong_gets_the_fault_of_the_protocol() {
     assert_eq!(fault(&mut asking, "DownloadFiles", &none).await, refused("InvalidParameters", "fileDigestList"));
     server.drain(SOON).await;
     node.close().await;
+}
+
+/// A server as it tells of itself.
+fn told_of(id: u8, parent: u8, name: &str, at: &str, computers: &[(u32, u32)]) -> String {
+    let systems: String = computers
+        .iter()
+        .map(|(build, count)| format!("<DownstreamServerRollupClientSummary><OSMajorVersion>10</OSMajorVersion><OSMinorVersion>0</OSMinorVersion><OSBuildNumber>{build}</OSBuildNumber><OSServicePackMajorNumber>0</OSServicePackMajorNumber><OSServicePackMinorNumber>0</OSServicePackMinorNumber><OSLocale>en-US</OSLocale><SuiteMask>256</SuiteMask><OldProductType>1</OldProductType><NewProductType>48</NewProductType><SystemMetrics>0</SystemMetrics><ProcessorArchitecture>AMD64</ProcessorArchitecture><Count>{count}</Count><ActivitySummaries /></DownstreamServerRollupClientSummary>"))
+        .collect();
+    let sum: u32 = computers.iter().map(|(_, count)| count).sum();
+    let counts = [
+        "UpdateCount",
+        "DeclinedUpdateCount",
+        "ApprovedUpdateCount",
+        "NotApprovedUpdateCount",
+        "UpdatesWithStaleUpdateApprovalsCount",
+        "ExpiredUpdateCount",
+        "CriticalOrSecurityUpdatesNotApprovedForInstallCount",
+        "WsusInfrastructureUpdatesNotApprovedForInstallCount",
+        "UpdatesWithClientErrorsCount",
+        "UpdatesWithServerErrorsCount",
+        "UpdatesNeedingFilesCount",
+        "UpdatesNeededByComputersCount",
+        "UpdatesUpToDateCount",
+        "CustomComputerTargetGroupCount",
+    ];
+    let mut summary: String = counts.iter().enumerate().map(|(at, name)| format!("<{name}>{at}</{name}>")).collect();
+    for (name, count) in [
+        ("ComputerTargetCount", sum),
+        ("ComputerTargetsNeedingUpdatesCount", 2),
+        ("ComputerTargetsWithUpdateErrorsCount", 1),
+        ("ComputersUpToDateCount", 4),
+    ] {
+        summary.push_str(&format!("<{name}>{count}</{name}>"));
+    }
+    format!(
+        "<DownstreamServerRollupInfo><ServerId>{}</ServerId><FullDomainName>{name}</FullDomainName><LastSyncTime>1753-01-01T00:00:00</LastSyncTime><ParentServerId>{}</ParentServerId><Version>10.0.20348.2031</Version><IsReplica>true</IsReplica><LastRollupTime>{at}</LastRollupTime><ServerSummary>{summary}</ServerSummary><ClientSummaries>{systems}</ClientSummaries></DownstreamServerRollupInfo>",
+        UpdateId::new([id; 16]),
+        UpdateId::new([parent; 16])
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_below_tell_of_themselves_and_of_those_below_them() {
+    let sim = sim(60);
+    let node = Node::below(&sim).await;
+    let config = Config { accounts: vec!["*.site.example".into()], ..open_to_all() };
+    let (server, _) = listen(&node, config).await;
+    let mut asking = Below::new(&server).await;
+    let cookie = "<cookie><Expiration>9999-12-31T23:59:59.9999999</Expiration><EncryptedData /></cookie>";
+    let (status, told) = asking.ask(REPORTS, OF_SYNC, "GetRollupConfiguration", cookie).await;
+    assert_eq!(
+        (status, one(&told, "DoDetailedRollup"), one(&told, "RollupDownstreamServersMaxBatchSize")),
+        (200, "false", "5000")
+    );
+    let tell = async |asking: &mut Below, servers: &str| {
+        let inside = format!(
+            "{cookie}<clientTime>2026-11-23T10:00:00Z</clientTime><downstreamServers>{servers}</downstreamServers>"
+        );
+        asking.ask(REPORTS, OF_SYNC, "RollupDownstreamServers", &inside).await
+    };
+    // Through SOAP 1.2 too, which says its action elsewhere; in two parts; and of one below.
+    let at = "2026-11-23T09:59:58Z";
+    let first =
+        [told_of(1, 0, "a.site.example", at, &[(26100, 5)]), told_of(2, 1, "b.elsewhere.example", at, &[])].concat();
+    let (status, told) = tell(&mut asking, &first).await;
+    assert!(status == 200 && told.contains("RollupDownstreamServersResponse"), "{status} {told}");
+    let part = told_of(1, 0, "a.site.example", at, &[(26100, 1), (19045, 2), (19045, 1)]);
+    let body = format!(
+        r#"<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"><s:Body><RollupDownstreamServers xmlns="{OF_SYNC}">{cookie}<clientTime>2026-11-23T10:00:00Z</clientTime><downstreamServers>{part}</downstreamServers></RollupDownstreamServers></s:Body></s:Envelope>"#
+    );
+    let kind = format!("application/soap+xml; charset=utf-8; action=\"{OF_SYNC}/RollupDownstreamServers\"");
+    let (status, told) = asking.send(REPORTS, &kind, "\"\"", &body).await;
+    assert_eq!(status, 200, "{told}");
+    let known = node.store.downstream_servers().await.unwrap();
+    let names: Vec<(&str, bool)> = known.iter().map(|one| (one.name.as_str(), one.parent.is_some())).collect();
+    assert_eq!(names, [("a.site.example", false), ("b.elsewhere.example", true)]);
+    assert_eq!(known[0].systems, [("10.0.26100 AMD64".to_owned(), 6), ("10.0.19045 AMD64".to_owned(), 3)]);
+    let standing = known[0].standing.unwrap();
+    assert_eq!((standing.declined, standing.approved, standing.lacking_files), (1, 2, 9 + 10));
+    assert_eq!((standing.lacking, standing.failed, standing.up_to_date), (2, 1, 4));
+    assert!(known[0].last_sync.is_none() && known[0].is_replica && known[0].version == "10.0.20348.2031");
+    // By this node's clock: theirs stands in November 2026, whatever the time is here.
+    let apart = SystemClock.now().since(known[0].told);
+    assert!(apart < Duration::from_mins(5), "{apart:?}");
+    // Those that may not: another account, below nobody that is known, itself, and computers that nobody asked for.
+    for wrong in [
+        told_of(3, 0, "other.example", at, &[]),
+        told_of(4, 9, "c.site.example", at, &[]),
+        told_of(5, 5, "d.site.example", at, &[]),
+    ] {
+        let (status, told) = tell(&mut asking, &wrong).await;
+        assert_eq!(
+            (status, one(&told, "ErrorCode"), one(&told, "Message")),
+            (500, "InvalidParameters", "downstreamServers")
+        );
+    }
+    let inside = format!("{cookie}<parentServerId>{}</parentServerId><lastRollupNumbers />", UpdateId::new([1; 16]));
+    let (status, told) = asking.ask(REPORTS, OF_SYNC, "GetOutOfSyncComputers", &inside).await;
+    assert_eq!((status, one(&told, "ErrorCode")), (500, "InternalServerError"));
+    assert_eq!(node.store.downstream_servers().await.unwrap().len(), 2);
+    // A later telling takes the place of the former one; who is gone is forgotten.
+    let later = told_of(1, 0, "a.site.example", "2026-11-23T10:30:00Z", &[(26100, 4)]);
+    assert_eq!(tell(&mut asking, &later).await.0, 200);
+    let known = node.store.downstream_servers().await.unwrap();
+    assert_eq!(known[0].systems, [("10.0.26100 AMD64".to_owned(), 4)]);
+    assert!(node.store.forget_downstream_server(known[1].id).await.unwrap());
+    assert!(!node.store.forget_downstream_server(known[1].id).await.unwrap());
+    assert_eq!(node.store.downstream_servers().await.unwrap().len(), 1);
+    server.drain(SOON).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,6 +14,9 @@ use waystation::wire::wsusss::authorize::{Cookie, GetAuthConfig, GetAuthorizatio
 use waystation::wire::wsusss::config::GetConfigData;
 use waystation::wire::wsusss::deployments::GetDeployments;
 use waystation::wire::wsusss::revisions::{self, GetRevisionIdList, Listed, RevisionsWriter};
+use waystation::wire::wsusss::rollup::{
+    self, GetRollupConfiguration, RollupComputerStatus, RollupComputers, RollupConfiguration, RollupDownstreamServers,
+};
 use waystation::wire::wsusss::updates::{self, Form, GetUpdateData, Given, UpdatesWriter};
 use waystation::wire::wsusss::values::Time;
 use waystation::wire::wsusss::{
@@ -326,6 +329,14 @@ fn example() -> Option<Vec<(String, String)>> {
         ("</\n", "</"),
         ("<\n/", "</"),
         ("\n>", ">"),
+        ("MaxBat\nchSize", "MaxBatchSize"),
+        ("MaxBatchS\nize", "MaxBatchSize"),
+        ("Appro\nvals", "Approvals"),
+        ("CriticalOr\nSecurity", "CriticalOrSecurity"),
+        ("Infrastr\nucture", "Infrastructure"),
+        ("NeedingUpdates\nCount", "NeedingUpdatesCount"),
+        ("UpdateEr\nrors", "UpdateErrors"),
+        ("LastDete\nction", "LastDetection"),
     ] {
         text = text.replace(wrapped, whole);
     }
@@ -430,6 +441,8 @@ fn the_example_conversation_of_the_specification() {
     assert_eq!(second.id.to_string(), "10a2030d-0ac1-434a-9c37-732fc36f9838");
     assert_eq!((deployments.hidden.len(), deployments.dead.len(), deployments.accepted_eulas.len()), (2, 0, 0));
 
+    rolled_up(&message, &done::<GetRollupConfiguration>(message("GetRollupConfiguration response")));
+
     let Answer::Fault(fault) = decode_answer::<GetDeployments, _>(message("GetDeployments() Failure")).unwrap() else {
         panic!("no fault")
     };
@@ -440,4 +453,59 @@ fn the_example_conversation_of_the_specification() {
     assert_eq!(detail.id, "247dfffd-a6b4-4a57-b9d4-2e464b668cd3");
     assert_eq!(detail.method, format!("\"{}\"", Method::GetDeployments.action()));
     assert_eq!(reaction(Method::GetDeployments, &fault), Reaction::Reauthorize);
+}
+
+/// The messages about servers and their computers.
+fn rolled_up<'a>(message: &impl Fn(&str) -> &'a [u8], wanted: &RollupConfiguration) {
+    let request = |title: &str| decode_request(message(title)).unwrap().1;
+    let batches = [wanted.servers_max, wanted.computers_max, wanted.out_of_sync_max, wanted.states_max];
+    assert_eq!((wanted.is_detailed, batches), (true, [5000, 1500, 20_000, 500]));
+    assert_eq!(wanted.reset.to_string(), "3277f62c-fa08-468f-873f-2f9867bcf9e5");
+    let Request::RollupConfiguration(asked) = request("GetRollupConfiguration request") else { panic!("another one") };
+    assert_eq!(asked.cookie, Some(rollup::reserved()));
+
+    let Request::RollupServers(told) = request("RollupDownstreamServers request") else { panic!("another one") };
+    let servers = told.servers.unwrap();
+    let [server] = servers.as_slice() else { panic!("{servers:?}") };
+    assert_eq!((server.name.as_str(), server.version.as_str()), ("yasufs64.ntdev.corp.microsoft.com", "3.0.6000.354"));
+    assert_eq!((server.is_replica, server.last_sync.at().unwrap().ms()), (true, 0));
+    let summary = server.summary.as_ref().unwrap();
+    assert_eq!((summary.updates, summary.declined, summary.approved, summary.not_approved), (1002, 29, 2, 971));
+    assert_eq!((summary.critical_not_approved, summary.infrastructure_not_approved, summary.not_needed), (953, 3, 972));
+    assert_eq!((summary.computers, summary.computers_lacking, summary.computers_up_to_date), (1, 1, 0));
+    let [computers] = server.computers.as_slice() else { panic!("{server:?}") };
+    assert_eq!((computers.os_build, computers.suite, computers.old_product, computers.count), (3790, 272, 3, 1));
+    assert_eq!((computers.locale.as_str(), computers.architecture.as_str()), ("en-US", "AMD64"));
+    assert_eq!((computers.activity[0].revision, computers.activity[0].installed), (101, 1));
+    decode_answer::<RollupDownstreamServers, _>(message("RollupDownstreamServers response"))
+        .unwrap()
+        .into_result()
+        .unwrap();
+
+    let Request::RollupComputers(told) = request("RollupComputers request") else { panic!("another one") };
+    let computers = told.computers.unwrap();
+    assert_eq!(computers[0].id, "d07a4d51-7cb2-46d1-ad86-91195cb4325a");
+    assert_eq!((computers[0].last_sync_result, computers[0].last_reboot.at().unwrap().ms()), (1, 0));
+    let details = computers[0].details.as_ref().unwrap();
+    assert_eq!(
+        (details.address.as_str(), details.model.as_str()),
+        ("127.0.0.1", "HP Compaq dc7600 Convertible Minitower")
+    );
+    assert_eq!((details.bios_version.as_str(), details.agent.as_str()), ("786D1 v01.03", "7.0.6000.354"));
+    assert_eq!(
+        (details.groups.len(), details.asked_groups.as_slice()),
+        (1, &["Windows Server 2003".into(), "Servers".into()][..])
+    );
+    let changed =
+        decode_answer::<RollupComputers, _>(message("RollupComputers response")).unwrap().into_result().unwrap();
+    assert!(changed.is_empty());
+
+    let Request::OutOfSyncComputers(asked) = request("GetOutOfSyncComputers request") else { panic!("another one") };
+    assert_eq!((asked.server, asked.last.unwrap()[0].number), (server.id, 2));
+    let Request::RollupStates(told) = request("RollupComputerStatus request") else { panic!("another one") };
+    let states = &told.computers.unwrap()[0];
+    assert_eq!((states.number, states.is_full, states.states[1].state), (3, true, 5));
+    assert_eq!(states.detected.as_str(), "2007-03-06T01:47:46.42Z");
+    let taken = decode_answer::<RollupComputerStatus, _>(message("RollupComputerStatus response")).unwrap();
+    assert!(taken.into_result().unwrap());
 }

@@ -8,6 +8,7 @@ pub mod approvals;
 pub mod bandwidth;
 pub mod compliance;
 mod content;
+pub mod downstream;
 pub mod endpoints;
 pub mod filters;
 pub mod groups;

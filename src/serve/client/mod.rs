@@ -182,6 +182,11 @@ impl Scans {
         .ok()
     }
 
+    /// By which servers and endpoints know this node.
+    pub(super) fn server(&self) -> crate::model::update::UpdateId {
+        self.keys.server()
+    }
+
     /// A cookie of something that another face says, behind a word of its own; `None` where the system has no random numbers.
     pub(super) fn seal_as<T: serde::Serialize>(&self, word: [u8; 4], what: &T) -> Option<Vec<u8>> {
         self.keys.sealer().seal_as(word, what).ok()

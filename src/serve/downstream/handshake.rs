@@ -44,7 +44,7 @@ pub(super) struct Ticket {
 }
 
 /// Whether an account is one of these names, of which one that begins with `*.` stands for all that end so; none: any.
-fn is_among(account: &str, names: &[String]) -> bool {
+pub(super) fn is_among(account: &str, names: &[String]) -> bool {
     let account = account.to_ascii_lowercase();
     let fits = |name: &String| {
         let name = name.to_ascii_lowercase();

@@ -6,7 +6,7 @@
 //! 2. Its cookie is opened: which account asks (`handshake`). Accounts prove nothing: the protocol has no secret in them, so that it is the
 //!    network that lets in, and the account that may shut out.
 //! 3. It is answered: the handshake and the configuration (`handshake`), lists of revisions (`list`, with anchors of `anchor`), their documents
-//!    (`data`), files to be fetched (`wishes`), what replicas take over (`deployments`).
+//!    (`data`), files to be fetched (`wishes`), what replicas take over (`deployments`), what servers tell of themselves (`rollup`).
 //! 4. The answer goes out, in the SOAP of the request; what was said is logged and counted. (`route`, `counters`)
 //!
 //! Contract:
@@ -22,6 +22,7 @@ mod deployments;
 mod error;
 mod handshake;
 mod list;
+mod rollup;
 mod route;
 mod wishes;
 
@@ -43,7 +44,7 @@ use crate::wire::wsusss::FaultCode;
 
 pub use wishes::Wish;
 
-pub(super) use route::{is_ours, respond};
+pub(super) use route::{is_ours, is_rollup, respond};
 
 /// How long a cookie may be used: as long as a Windows server's (MS-WSUSSS 3.1.4.3, product behaviour).
 const COOKIE_LIFE: Duration = Duration::from_hours(4);
@@ -73,6 +74,7 @@ pub struct Downstream {
     clock: Arc<dyn Clock>,
     /// Has the keys of cookies.
     scans: Arc<Scans>,
+    store: Store,
     catalog: Catalog,
     approvals: Approvals,
     wish: Wish,
@@ -89,6 +91,7 @@ impl Downstream {
             config,
             clock,
             scans,
+            store: store.clone(),
             catalog: store.catalog(),
             approvals: store.approvals(),
             wish,

@@ -22,9 +22,10 @@ use crate::wire::wsusss::config::GetConfigData;
 use crate::wire::wsusss::deployments::GetDeployments;
 use crate::wire::wsusss::drivers::{DriverIdList, DriverSetData, GetDriverIdList, GetDriverSetData};
 use crate::wire::wsusss::files::{DownloadFiles, GetUpdateDecryptionData};
-use crate::wire::wsusss::method::{DSS_AUTH_PATH, SERVER_SYNC_PATH};
+use crate::wire::wsusss::method::{DSS_AUTH_PATH, REPORTING_PATH, SERVER_SYNC_PATH};
 use crate::wire::wsusss::other::{GetRelatedRevisionsForUpdates, MonitoredServices, Ping};
 use crate::wire::wsusss::revisions::RevisionsWriter;
+use crate::wire::wsusss::rollup::{GetRollupConfiguration, RollupDownstreamServers};
 use crate::wire::wsusss::{Call, FaultCode, Method, Request, decode_request, encode_answer};
 use crate::wire::xpress::Encoder;
 
@@ -43,6 +44,19 @@ const WHY_CHARS_MAX: usize = 300;
 /// Whether a path is that of one of these services, in any case.
 pub(in crate::serve) fn is_ours(path: &str) -> bool {
     [SERVER_SYNC_PATH, DSS_AUTH_PATH].iter().any(|ours| path.eq_ignore_ascii_case(ours))
+}
+
+/// Whether a request is one of a server at the reporting service, which endpoints ask too: its action says so, as the header of SOAP 1.1
+/// or in the content type of SOAP 1.2.
+pub(in crate::serve) fn is_rollup(head: &Head) -> bool {
+    let reports = [REPORTING_PATH, "/ReportingWebService/WebService.asmx"];
+    let path = head.uri.path();
+    let names = ["soapaction", "content-type"];
+    reports.iter().any(|ours| path.eq_ignore_ascii_case(ours))
+        && names.iter().filter_map(|name| head.headers.get(*name)?.to_str().ok()).any(|text| {
+            let mut methods = Method::ALL.iter().filter(|method| method.is_rollup());
+            methods.any(|method| text.split(['"', ';', '=', ' ']).any(|part| part == method.action()))
+        })
 }
 
 /// What is said to a request, and how that is logged.
@@ -67,7 +81,9 @@ impl Asked {
         let host = head.uri.authority().map(|authority| authority.as_str().to_owned());
         let host = host.or_else(|| head.headers.get(HOST)?.to_str().ok().map(str::to_owned));
         let scheme = if peer.secure { "https" } else { "http" };
-        let path = if head.uri.path().eq_ignore_ascii_case(DSS_AUTH_PATH) { DSS_AUTH_PATH } else { SERVER_SYNC_PATH };
+        let paths = [DSS_AUTH_PATH, REPORTING_PATH];
+        let path =
+            paths.into_iter().find(|path| head.uri.path().eq_ignore_ascii_case(path)).unwrap_or(SERVER_SYNC_PATH);
         let host = host.filter(|host| host.parse::<Authority>().is_ok());
         Self { peer, actor: host.map(|host| format!("{scheme}://{host}{path}")).unwrap_or_default() }
     }
@@ -181,6 +197,11 @@ fn method(request: &Request) -> Method {
         Request::DownloadFiles(_) => Method::DownloadFiles,
         Request::Ping(_) => Method::Ping,
         Request::DecryptionData(_) => Method::GetUpdateDecryptionData,
+        Request::RollupConfiguration(_) => Method::GetRollupConfiguration,
+        Request::RollupServers(_) => Method::RollupDownstreamServers,
+        Request::RollupComputers(_) => Method::RollupComputers,
+        Request::OutOfSyncComputers(_) => Method::GetOutOfSyncComputers,
+        Request::RollupStates(_) => Method::RollupComputerStatus,
     }
 }
 
@@ -254,6 +275,15 @@ impl Downstream {
             Request::RelatedRevisions(request) => {
                 admit(request.cookie.as_ref())?;
                 encoded::<GetRelatedRevisionsForUpdates>(&Vec::new(), version)
+            }
+            // The cookie of these is everybody's.
+            Request::RollupConfiguration(_) => encoded::<GetRollupConfiguration>(&self.rollup_configuration(), version),
+            Request::RollupServers(request) => {
+                *account = self.servers(request, peer.remote.ip().to_canonical()).await?;
+                encoded::<RollupDownstreamServers>(&(), version)
+            }
+            Request::RollupComputers(_) | Request::OutOfSyncComputers(_) | Request::RollupStates(_) => {
+                return Err(Self::not_detailed());
             }
         })
     }

@@ -7,6 +7,7 @@ mod numbers;
 
 use std::io::{BufRead, Write};
 
+use quick_xml::XmlVersion;
 use quick_xml::errors::SyntaxError;
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::name::{Namespace, ResolveResult};
@@ -63,6 +64,8 @@ pub struct Reader<R> {
     other: String,
     space: Space,
     name: String,
+    /// Attributes of the element that was entered last, but for namespaces.
+    attributes: Vec<(String, String)>,
     depth: usize,
     elements: u64,
     /// Whether the element that was entered last is an empty tag, so that no end tag follows.
@@ -91,6 +94,7 @@ pub fn open<R: BufRead>(input: R, limits: Limits) -> Result<Message<R>> {
         other: String::new(),
         space: Space::None,
         name: String::new(),
+        attributes: Vec::new(),
         depth: 0,
         elements: 0,
         empty: false,
@@ -146,6 +150,11 @@ impl<R: BufRead> Reader<R> {
             Step::End => Ok(false),
             Step::Eof => Err(self.truncated()),
         }
+    }
+
+    /// The value of an attribute of the element that was entered last, until another one is entered.
+    pub fn attribute(&self, name: &str) -> Option<&str> {
+        self.attributes.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     /// The text of the element that was entered last, which is left. At most [`VALUE_BYTES_MAX`] bytes.
@@ -384,14 +393,17 @@ impl<R: BufRead> Reader<R> {
         if self.elements > self.limits.elements {
             return Err(limit(self.limits.elements, "elements"));
         }
-        let mut attributes = 0;
-        for attribute in start.attributes().with_checks(false) {
-            attributes += 1;
-            if attributes > ATTRIBUTES_MAX {
+        self.attributes.clear();
+        for (count, attribute) in start.attributes().with_checks(false).enumerate() {
+            if count >= ATTRIBUTES_MAX {
                 return Err(limit(ATTRIBUTES_MAX as u64, "attributes in one tag"));
             }
-            if let Err(error) = attribute {
-                return Err(self.malformed(&error.to_string()));
+            let attribute = attribute.map_err(|error| self.malformed(&error.to_string()))?;
+            let name = attribute.key.as_ref();
+            if name != "xmlns" && !name.starts_with("xmlns:") {
+                let value = attribute.normalized_value(XmlVersion::Implicit1_0);
+                let value = value.map_err(|error| self.malformed(&error.to_string()))?.into_owned();
+                self.attributes.push((attribute.key.local_name().into_inner().to_owned(), value));
             }
         }
         let (resolved, local) = self.xml.resolver().resolve_element(start.name());

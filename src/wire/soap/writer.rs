@@ -80,6 +80,22 @@ impl<W: Write> Writer<W> {
         write!(self.out, "<{name} {attributes}>")
     }
 
+    /// A start tag with these attributes.
+    pub fn open_attributes(&mut self, name: &str, attributes: &[(&str, String)]) -> io::Result<()> {
+        write!(self.out, "<{name}")?;
+        for (attribute, value) in attributes {
+            write!(self.out, " {attribute}=\"")?;
+            for (count, piece) in value.split('"').enumerate() {
+                if count > 0 {
+                    self.out.write_all(b"&quot;")?;
+                }
+                escape(piece, &mut self.out)?;
+            }
+            self.out.write_all(b"\"")?;
+        }
+        self.out.write_all(b">")
+    }
+
     /// An end tag.
     pub fn close(&mut self, name: &str) -> io::Result<()> {
         write!(self.out, "</{name}>")

@@ -13,6 +13,9 @@ use crate::wire::wsusss::files::{DownloadFiles, GetUpdateDecryptionData};
 use crate::wire::wsusss::method::Method;
 use crate::wire::wsusss::other::{GetRelatedRevisionsForUpdates, Ping};
 use crate::wire::wsusss::revisions::GetRevisionIdList;
+use crate::wire::wsusss::rollup::{
+    GetOutOfSyncComputers, GetRollupConfiguration, RollupComputerStatus, RollupComputers, RollupDownstreamServers,
+};
 use crate::wire::wsusss::updates::GetUpdateData;
 
 /// A request, and the type of what answers it.
@@ -82,6 +85,16 @@ pub enum Request {
     Ping(Ping),
     /// See [`GetUpdateDecryptionData`].
     DecryptionData(GetUpdateDecryptionData),
+    /// See [`GetRollupConfiguration`].
+    RollupConfiguration(GetRollupConfiguration),
+    /// See [`RollupDownstreamServers`].
+    RollupServers(RollupDownstreamServers),
+    /// See [`RollupComputers`].
+    RollupComputers(RollupComputers),
+    /// See [`GetOutOfSyncComputers`].
+    OutOfSyncComputers(GetOutOfSyncComputers),
+    /// See [`RollupComputerStatus`].
+    RollupStates(RollupComputerStatus),
 }
 
 /// The request as it is sent.
@@ -165,6 +178,11 @@ pub fn decode_request<R: BufRead>(input: R) -> Result<(Version, Request)> {
         Method::DownloadFiles => Request::DownloadFiles(Field::read(&mut reader)?),
         Method::Ping => Request::Ping(Field::read(&mut reader)?),
         Method::GetUpdateDecryptionData => Request::DecryptionData(Field::read(&mut reader)?),
+        Method::GetRollupConfiguration => Request::RollupConfiguration(Field::read(&mut reader)?),
+        Method::RollupDownstreamServers => Request::RollupServers(Field::read(&mut reader)?),
+        Method::RollupComputers => Request::RollupComputers(Field::read(&mut reader)?),
+        Method::GetOutOfSyncComputers => Request::OutOfSyncComputers(Field::read(&mut reader)?),
+        Method::RollupComputerStatus => Request::RollupStates(Field::read(&mut reader)?),
     };
     reader.close()?;
     Ok((version, request))

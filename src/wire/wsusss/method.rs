@@ -17,6 +17,9 @@ pub const SERVER_SYNC_PATH: &str = "/ServerSyncWebService/ServerSyncWebService.a
 /// The path of the service that gives out authorization cookies. `GetAuthConfig` names it too, relative to the root.
 pub const DSS_AUTH_PATH: &str = "/DssAuthWebService/DssAuthWebService.asmx";
 
+/// The path of the reporting service, which endpoints ask too.
+pub const REPORTING_PATH: &str = "/ReportingWebService/ReportingWebService.asmx";
+
 /// An operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Method {
@@ -46,11 +49,21 @@ pub enum Method {
     Ping,
     /// Keys of encrypted files.
     GetUpdateDecryptionData,
+    /// What is to be told to the server above (3.1.4.13).
+    GetRollupConfiguration,
+    /// Tells of servers (3.1.4.14).
+    RollupDownstreamServers,
+    /// Tells of computers (3.1.4.15).
+    RollupComputers,
+    /// Whose states are to be sent whole (3.1.4.16).
+    GetOutOfSyncComputers,
+    /// Tells how updates stand on computers (3.1.4.17).
+    RollupComputerStatus,
 }
 
 impl Method {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 18] = [
         Self::GetAuthConfig,
         Self::GetAuthorizationCookie,
         Self::GetCookie,
@@ -64,6 +77,11 @@ impl Method {
         Self::DownloadFiles,
         Self::Ping,
         Self::GetUpdateDecryptionData,
+        Self::GetRollupConfiguration,
+        Self::RollupDownstreamServers,
+        Self::RollupComputers,
+        Self::GetOutOfSyncComputers,
+        Self::RollupComputerStatus,
     ];
 
     /// The element of its request.
@@ -82,6 +100,11 @@ impl Method {
             Self::DownloadFiles => "DownloadFiles",
             Self::Ping => "Ping",
             Self::GetUpdateDecryptionData => "GetUpdateDecryptionData",
+            Self::GetRollupConfiguration => "GetRollupConfiguration",
+            Self::RollupDownstreamServers => "RollupDownstreamServers",
+            Self::RollupComputers => "RollupComputers",
+            Self::GetOutOfSyncComputers => "GetOutOfSyncComputers",
+            Self::RollupComputerStatus => "RollupComputerStatus",
         }
     }
 
@@ -98,8 +121,21 @@ impl Method {
     pub const fn path(self) -> &'static str {
         match self {
             Self::GetAuthorizationCookie => DSS_AUTH_PATH,
+            _ if self.is_rollup() => REPORTING_PATH,
             _ => SERVER_SYNC_PATH,
         }
+    }
+
+    /// Whether it is one of the reporting service.
+    pub const fn is_rollup(self) -> bool {
+        matches!(
+            self,
+            Self::GetRollupConfiguration
+                | Self::RollupDownstreamServers
+                | Self::RollupComputers
+                | Self::GetOutOfSyncComputers
+                | Self::RollupComputerStatus
+        )
     }
 
     /// Its SOAPAction, without the quotation marks that the header wants around it.

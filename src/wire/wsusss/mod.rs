@@ -7,7 +7,7 @@
 //!
 //! 1. [`method`] names the operations, their addresses and actions.
 //! 2. [`values`] and [`field`] are the types of elements, and how records of them are read and written.
-//! 3. [`authorize`], [`config`], [`revisions`], [`updates`], [`files`], [`drivers`], [`deployments`], [`other`] are the messages.
+//! 3. [`authorize`], [`config`], [`revisions`], [`updates`], [`files`], [`drivers`], [`deployments`], [`rollup`], [`other`] are the messages.
 //! 4. [`call`] puts them into envelopes and takes them out again; [`revisions`] and [`updates`] also do it item by item, for
 //!    the answers that are too large to hold.
 //! 5. [`fault`] tells what to do about a refusal.
@@ -23,6 +23,7 @@ pub mod files;
 pub mod method;
 pub mod other;
 pub mod revisions;
+pub mod rollup;
 pub mod updates;
 pub mod values;
 

@@ -73,6 +73,12 @@ impl Time {
         Self(Self::NEVER.to_owned())
     }
 
+    /// The time that a text says.
+    pub fn parse(text: &str) -> Option<Self> {
+        let time = Self(text.trim().to_owned());
+        time.at().map(|_| time)
+    }
+
     /// The text, as it came.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -101,11 +107,9 @@ fn since_1970(time: jiff::Timestamp) -> Timestamp {
 
 impl Field for Time {
     fn read<R: BufRead>(reader: &mut Reader<R>) -> Result<Self> {
-        let time = Self(reader.text()?.trim().to_owned());
-        if time.at().is_none() {
-            return Err(Error::value(reader.name(), &time.0, "a time like 2026-10-04T20:33:26.65Z"));
-        }
-        Ok(time)
+        let text = reader.text()?;
+        Self::parse(&text)
+            .ok_or_else(|| Error::value(reader.name(), text.trim(), "a time like 2026-10-04T20:33:26.65Z"))
     }
 
     fn write<W: Write>(&self, out: &mut Writer<W>, name: &str) -> io::Result<()> {

@@ -226,11 +226,11 @@ async fn rules_bring_ring_after_ring_what_did_not_fail() {
     let registry = node.registry(Admission::default()).await;
     let listening = serve(node.face_by(Config::default(), registry, clock.clone()).await);
     let server = Server::find(&format!("http://{}", listening.addresses()[0]), None).unwrap();
-    let plan = Plan { machines: 80, seed: 31, at_once: 16, ..Plan::default() };
+    let plan = Plan { machines: 300, seed: 31, at_once: 16, ..Plan::default() };
     let mut common = Common::default();
     common.group = Some("Pilot".into());
     let mut pilot = Crowd::new(&server, &plan, &common);
-    let mut rest = Crowd::new(&server, &Plan { machines: 120, seed: 32, ..plan.clone() }, &Common::default());
+    let mut rest = Crowd::new(&server, &Plan { machines: 700, seed: 32, ..plan.clone() }, &Common::default());
     let (expected, _) = expected(&sim, &Decided::default());
     let none = BTreeSet::new();
     come_to(&mut pilot, &expected, &none).await;

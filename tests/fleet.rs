@@ -7,6 +7,8 @@
 mod agent;
 #[path = "fleet/answers.rs"]
 mod answers;
+#[path = "fleet/belonging.rs"]
+mod belonging;
 #[allow(dead_code, reason = "this binary needs a full disk alone")]
 #[path = "support/fault_disk.rs"]
 mod fault_disk;

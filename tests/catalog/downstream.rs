@@ -440,10 +440,12 @@ async fn what_is_wrong_gets_the_fault_of_the_protocol() {
 
 /// A server as it tells of itself.
 fn told_of(id: u8, parent: u8, name: &str, at: &str, computers: &[(u32, u32)]) -> String {
-    let systems: String = computers
-        .iter()
-        .map(|(build, count)| format!("<DownstreamServerRollupClientSummary><OSMajorVersion>10</OSMajorVersion><OSMinorVersion>0</OSMinorVersion><OSBuildNumber>{build}</OSBuildNumber><OSServicePackMajorNumber>0</OSServicePackMajorNumber><OSServicePackMinorNumber>0</OSServicePackMinorNumber><OSLocale>en-US</OSLocale><SuiteMask>256</SuiteMask><OldProductType>1</OldProductType><NewProductType>48</NewProductType><SystemMetrics>0</SystemMetrics><ProcessorArchitecture>AMD64</ProcessorArchitecture><Count>{count}</Count><ActivitySummaries /></DownstreamServerRollupClientSummary>"))
-        .collect();
+    let system = |(build, count): &(u32, u32)| {
+        format!(
+            "<DownstreamServerRollupClientSummary><OSMajorVersion>10</OSMajorVersion><OSMinorVersion>0</OSMinorVersion><OSBuildNumber>{build}</OSBuildNumber><OSServicePackMajorNumber>0</OSServicePackMajorNumber><OSServicePackMinorNumber>0</OSServicePackMinorNumber><OSLocale>en-US</OSLocale><SuiteMask>256</SuiteMask><OldProductType>1</OldProductType><NewProductType>48</NewProductType><SystemMetrics>0</SystemMetrics><ProcessorArchitecture>AMD64</ProcessorArchitecture><Count>{count}</Count><ActivitySummaries /></DownstreamServerRollupClientSummary>"
+        )
+    };
+    let systems = computers.iter().map(system).collect::<Vec<_>>().concat();
     let sum: u32 = computers.iter().map(|(_, count)| count).sum();
     let counts = [
         "UpdateCount",
@@ -461,15 +463,14 @@ fn told_of(id: u8, parent: u8, name: &str, at: &str, computers: &[(u32, u32)]) -
         "UpdatesUpToDateCount",
         "CustomComputerTargetGroupCount",
     ];
-    let mut summary: String = counts.iter().enumerate().map(|(at, name)| format!("<{name}>{at}</{name}>")).collect();
-    for (name, count) in [
-        ("ComputerTargetCount", sum),
+    let of_computers = [
+        ("ComputerTargetCount", sum as usize),
         ("ComputerTargetsNeedingUpdatesCount", 2),
         ("ComputerTargetsWithUpdateErrorsCount", 1),
         ("ComputersUpToDateCount", 4),
-    ] {
-        summary.push_str(&format!("<{name}>{count}</{name}>"));
-    }
+    ];
+    let counts = counts.iter().enumerate().map(|(at, name)| (*name, at)).chain(of_computers);
+    let summary = counts.map(|(name, count)| format!("<{name}>{count}</{name}>")).collect::<Vec<_>>().concat();
     format!(
         "<DownstreamServerRollupInfo><ServerId>{}</ServerId><FullDomainName>{name}</FullDomainName><LastSyncTime>1753-01-01T00:00:00</LastSyncTime><ParentServerId>{}</ParentServerId><Version>10.0.20348.2031</Version><IsReplica>true</IsReplica><LastRollupTime>{at}</LastRollupTime><ServerSummary>{summary}</ServerSummary><ClientSummaries>{systems}</ClientSummaries></DownstreamServerRollupInfo>",
         UpdateId::new([id; 16]),

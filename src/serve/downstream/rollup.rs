@@ -130,7 +130,7 @@ impl Downstream {
             if server.id == NOBODY || server.id == server.parent {
                 return Err(parameter("downstreamServers", format!("no server can have the id {}", server.id)));
             }
-            let part = part(server, &off, now, from);
+            let part = part(&server, &off, now, from);
             if part.parent.is_none() {
                 if !is_among(&part.name, &self.config.accounts) {
                     let why = format!("the server {:?} is not among [downstream] accounts", part.name);
@@ -151,7 +151,7 @@ impl Downstream {
     }
 }
 
-fn part(server: Server, off: &Off, now: Timestamp, from: IpAddr) -> downstream::Server {
+fn part(server: &Server, off: &Off, now: Timestamp, from: IpAddr) -> downstream::Server {
     // One system may have several locales.
     let mut systems = BTreeMap::<String, u32>::new();
     for some in &server.computers {

@@ -21,7 +21,7 @@ use crate::model::chain::hash::ChainId;
 use crate::model::chain::ids::Position;
 use crate::model::chain::record::Kind;
 use crate::model::policy::Word;
-use crate::model::update::{Identity, UpdateId};
+use crate::model::update::Identity;
 use crate::store::catalog::{Applied, Batch, Deciding, Outcome, RunNote, Upstream, UpstreamKind};
 use crate::store::feed::{LATE, Told};
 use crate::store::{self, Store};
@@ -55,7 +55,8 @@ struct Step {
     /// What came over a connection that proves something, and what did not.
     batches: [Batch; 2],
     updates: Vec<(Identity, Told)>,
-    gone: Vec<UpdateId>,
+    /// Revisions that are there no more. Whether one of them still counts is known once all of this is taken in.
+    gone: Vec<Identity>,
     again: Vec<Told>,
     /// What was decided for groups and endpoints.
     decided: Vec<(Kind, Vec<u8>)>,
@@ -227,14 +228,7 @@ impl Teller {
                     Some(record) => self.update(told, identity, body::Update::read(record.body())?, step).await?,
                     // In its place another revision may come.
                     None if told.turn < LATE => step.again.push(Told { turn: LATE, ..told.clone() }),
-                    None => {
-                        let current = catalog.current(identity.id).await?;
-                        let short = match current {
-                            Some(current) => catalog.summaries(vec![current]).await?.pop(),
-                            None => None,
-                        };
-                        step.gone.extend(short.filter(|short| short.identity == identity).map(|_| identity.id));
-                    }
+                    None => step.gone.push(identity),
                 }
             }
             Some(kind @ (Kind::Approval | Kind::Review | Kind::Licence | Kind::Policy | Kind::Placement))
@@ -291,8 +285,14 @@ impl Teller {
                 again.push(Told { turn: LATE, ..told });
             }
         }
-        if !gone.is_empty() {
-            catalog.let_go(gone, false, run).await?;
+        let mut lost = Vec::new();
+        for identity in gone {
+            if self.counts(identity).await? {
+                lost.push(identity.id);
+            }
+        }
+        if !lost.is_empty() {
+            catalog.let_go(lost, false, run).await?;
         }
         let mut taker = Taker::new(&self.store);
         for (kind, key) in decided {
@@ -300,6 +300,13 @@ impl Teller {
         }
         taker.say().await?;
         Ok(self.store.feed().told(done, again).await?)
+    }
+
+    /// Whether a revision is the one of its update that counts.
+    async fn counts(&self, identity: Identity) -> Result<bool, Error> {
+        let catalog = self.store.catalog();
+        let Some(current) = catalog.current(identity.id).await? else { return Ok(false) };
+        Ok(catalog.summaries(vec![current]).await?.iter().any(|short| short.identity == identity))
     }
 
     async fn is_held(&self, identity: Identity) -> Result<bool, Error> {

@@ -250,6 +250,37 @@ async fn what_the_authority_synchronised_arrives_at_the_bottom_as_it_was() {
     assert_eq!(again.position(), position);
 }
 
+/// A node that was away for months is told of thousands of records at once, in steps: wherever one ends, between a revision that went and the
+/// one that came in its place too, the update stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_of_which_another_revision_counts_now_stays_wherever_a_step_ends() {
+    let sim = Sim::start(Options {
+        character: Character::Wsus,
+        seed: 12,
+        updates: 1_200,
+        file_scale: 0.02,
+        ..Options::default()
+    })
+    .unwrap();
+    let mut top = Top::new(&sim).await;
+    top.sync().await;
+    let mut below = Below::new(node(2), top.chain).await;
+    below.follow(TOP, &top.answerer).await;
+    let mut revised = 0;
+    for _ in 0..4 {
+        let before = held(&top.store).await;
+        sim.advance(2);
+        top.sync().await;
+        let now = held(&top.store).await;
+        revised += before.keys().filter(|identity| !now.contains_key(identity)).count();
+        below.follow(TOP, &top.answerer).await;
+        let (told, known) = (held(&below.store).await, now);
+        let lost: Vec<_> = known.keys().filter(|identity| !told.contains_key(identity)).collect();
+        assert!(lost.is_empty() && told == known, "{lost:?}");
+    }
+    assert!(revised > 100, "{revised}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_question_that_nothing_answers_yet_waits_for_what_is_published_next() {
     let sim = Sim::start(Options { character: Character::Wsus, seed: 5, updates: 20, ..Options::default() }).unwrap();

@@ -30,6 +30,7 @@ use crate::admin::door::Door;
 use crate::admin::door::foreign::Foreign;
 use crate::admin::socket::Socket;
 use crate::admin::{self, Handles, NodeFacts, Turns, view};
+use crate::app::account::Standing;
 use crate::app::bandwidth::Changer;
 use crate::app::build::catalog::{lazy, runner, selection};
 use crate::app::config::keys::Typed;
@@ -259,7 +260,8 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
         let now = asked.get().and_then(|settings| Typed::read(&settings.load()).ok());
         now.map_or(started_with, |typed| rooms::drawn(&typed))
     }));
-    let jobs = match runner(&typed, &id, &store, &governor, chosen, &clock, below).await? {
+    let runner = runner(&typed, &id, &store, &governor, chosen, &clock, below).await?;
+    let jobs = match runner.clone() {
         Some(sync) => Jobs::with_catalog(for_jobs, store.clone(), fill.clone(), sync, Arc::clone(&clock)),
         None => Jobs::new(for_jobs, store.clone(), fill.clone(), Arc::clone(&clock)),
     };
@@ -318,6 +320,10 @@ pub(crate) async fn node(loaded: &Loaded, store: Store, opened: &Opened, control
     let compliance = scans.compliance().clone();
     compliance.counters().register(&mut registry);
     jobs.judge_by(compliance.clone());
+    if let (Some(runner), Some((name, account))) = (&runner, rooms::told_above(&typed, &id)) {
+        let (store, compliance, clock) = (store.clone(), compliance.clone(), Arc::clone(&clock));
+        runner.tell_above(Arc::new(Standing { id: account, name, store, compliance, clock }));
+    }
     let scans = Arc::new(scans);
     let newcomer = newcomer(&scans);
     let mut face = face.with_scans(Arc::clone(&scans));

@@ -12,6 +12,7 @@
 //! kept in files that a running node watches, so that [`tls`] needs none.
 
 mod above;
+mod account;
 pub mod alone;
 pub(crate) mod bandwidth;
 pub(crate) mod banner;

@@ -26,6 +26,7 @@
 //! before a run has ended well.
 
 mod above;
+mod account;
 mod beyond;
 mod crosscheck;
 mod definitions;
@@ -61,6 +62,7 @@ use crate::upstream::hook::Answer;
 use crate::upstream::wsus::Wsus;
 
 pub use crate::sync::above::{Above, Awaited, Trouble};
+pub use crate::sync::account::Account;
 pub use crate::sync::pardon::{Pardon, Pardoned};
 pub use crate::sync::progress::{Progress, Step};
 pub use crate::sync::tell::{StoppedRule, Teller};
@@ -102,6 +104,8 @@ struct Shared {
     turn: tokio::sync::Mutex<()>,
     /// The end of a run that could not be written, such as on a disk without a byte left: the next run writes it first.
     unwritten: Mutex<Option<Ended>>,
+    /// What a WSUS server above is told after a run, once that is known.
+    account: std::sync::OnceLock<Arc<dyn Account>>,
     /// Of the run that is under way, or else of the last one.
     board: Mutex<Option<Arc<Board>>>,
 }
@@ -249,9 +253,16 @@ impl Runner {
             page,
             turn,
             unwritten,
+            account: std::sync::OnceLock::new(),
             board,
         };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// From now on a WSUS server above is told this at the end of each whole run.
+    pub fn tell_above(&self, account: Arc<dyn Account>) {
+        // The first one stays.
+        let _ = self.shared.account.set(account);
     }
 
     /// From whom.

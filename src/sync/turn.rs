@@ -11,7 +11,7 @@ use crate::sync::above::{Above, Trouble};
 use crate::sync::error::Error;
 use crate::sync::progress::{Board, Step};
 use crate::sync::tell::Told;
-use crate::sync::{GAVE_WAY, Order, Runner, Source, crosscheck, run, tell};
+use crate::sync::{GAVE_WAY, Order, Runner, Source, account, crosscheck, run, tell};
 use crate::upstream::wsus::Wsus;
 
 /// What becomes of a run that was stopped.
@@ -110,6 +110,17 @@ impl Runner {
                 }
             }
         };
+        if ended.is_ok()
+            && note.kind == RunKind::Catalog
+            && shared.upstream.kind == UpstreamKind::Wsus
+            && let (Some(wsus), Some(account)) = (shared.service(), shared.account.get())
+        {
+            let telling = account::tell(wsus, &**account, shared.clock.now());
+            // The run is done: who stops it now stops this alone.
+            if let Some(Err(why)) = cancel.run_until_cancelled(telling).await {
+                board.note(format!("the server above was not told how this node stands: {why}"));
+            }
+        }
         note.troubles = since(&before, &troubles());
         note.compared = compared_with.map(|_| board.found());
         let errors = Counts { errors: note.troubles.values().sum(), ..Counts::default() };

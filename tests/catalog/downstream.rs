@@ -22,9 +22,11 @@ use waystation::pace::Governor;
 use waystation::serve::downstream::Config;
 use waystation::store::Store;
 use waystation::store::approvals::{Change, Saying};
-use waystation::store::catalog::{Catalog, Deciding, Summary, UpstreamKind};
+use waystation::store::catalog::{Catalog, Deciding, Outcome, Summary, UpstreamKind};
 use waystation::sync::Runner;
 use waystation::upstream::wsus::Wsus;
+use waystation::wire::wsusss::rollup;
+use waystation::wire::wsusss::values::Time;
 
 use crate::endpoints::{From, Node, SOON, one, serve, sim};
 use crate::plain_client::Client;
@@ -546,6 +548,85 @@ async fn servers_below_tell_of_themselves_and_of_those_below_them() {
     assert!(!node.store.forget_downstream_server(known[1].id).await.unwrap());
     assert_eq!(node.store.downstream_servers().await.unwrap().len(), 1);
     server.drain(SOON).await;
+}
+
+/// Two servers, of which the first has more systems than a request may have.
+struct TwoServers;
+
+impl waystation::sync::Account for TwoServers {
+    fn servers(&self, synchronised: Timestamp) -> waystation::sync::Awaited<'_, Result<Vec<rollup::Server>, String>> {
+        let computers = |build: i32| rollup::Computers {
+            os_major: 10,
+            os_minor: 0,
+            os_build: build,
+            service_pack_major: 0,
+            service_pack_minor: 0,
+            locale: String::new(),
+            suite: 0,
+            old_product: 1,
+            new_product: 0,
+            metrics: 0,
+            architecture: "AMD64".into(),
+            count: build % 10,
+            activity: vec![],
+        };
+        let server = |at: u8, parent: u8, builds: std::ops::Range<i32>| rollup::Server {
+            id: UpdateId::new([at; 16]),
+            name: format!("server-{at}.site.example"),
+            last_sync: Time::new(synchronised),
+            parent: UpdateId::new([parent; 16]),
+            version: "1.2.3.0".into(),
+            is_replica: false,
+            last_rollup: Time::new(synchronised),
+            summary: None,
+            computers: builds.map(computers).collect(),
+        };
+        let told = vec![server(1, 0, 26_101..26_108), server(2, 1, 19_045..19_046)];
+        Box::pin(std::future::ready(Ok(told)))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_above_is_told_how_this_node_stands_at_the_end_of_each_run() {
+    let sim = sim(60);
+    let dir = tempfile::tempdir().unwrap();
+    let store = small_store::open(&dir.path().join("data"));
+    let run = async |url: &str| {
+        let wsus = Wsus::new(conversation::config(url, dir.path().to_owned()), &Governor::default()).unwrap();
+        let chosen = Arc::new(Selection::default);
+        let runner = Runner::new(UpstreamKind::Wsus, url, wsus, store.clone(), chosen, Arc::new(SystemClock));
+        runner.tell_above(Arc::new(TwoServers));
+        timeout(SOON, runner.run(&CancellationToken::new())).await.unwrap().unwrap();
+        runner.history(None, 1).await.unwrap().remove(0)
+    };
+    let ended = run(&sim.url()).await;
+    assert_eq!((ended.outcome, ended.reason.as_str(), ended.counts.errors), (Outcome::Successful, "", 0));
+    let log = sim.log(2_000);
+    let told: Vec<&Value> =
+        log["lines"].as_array().unwrap().iter().filter(|line| line["method"] == "RollupDownstreamServers").collect();
+    let servers = told.iter().flat_map(|line| line["servers"].as_array().unwrap());
+    let names: Vec<(&str, usize)> =
+        servers.map(|one| (one["name"].as_str().unwrap(), one["computers"].as_array().unwrap().len())).collect();
+    let (first, second) = ("server-1.site.example", "server-2.site.example");
+    assert_eq!(names, [(first, 3), (first, 3), (first, 1), (second, 1)], "three at once are allowed");
+
+    // A node above keeps what comes in parts as one.
+    let node = Node::below(&sim).await;
+    let (server, _) = listen(&node, open_to_all()).await;
+    let above = format!("http://{}", server.addresses()[0]);
+    assert_eq!(run(&above).await.reason, "");
+    let known = node.store.downstream_servers().await.unwrap();
+    let systems: Vec<(&str, usize)> = known.iter().map(|one| (one.name.as_str(), one.systems.len())).collect();
+    assert_eq!(systems, [(first, 7), (second, 1)]);
+    assert_eq!(known[1].parent, Some(known[0].id));
+
+    // A server that does not want to hear it is no reason for a run to fail; the history tells.
+    sim.fault(&json!({ "fault": "internal-server-error", "method": "GetRollupConfiguration", "count": 9 })).unwrap();
+    let ended = run(&sim.url()).await;
+    assert_eq!(ended.outcome, Outcome::Successful);
+    assert!(ended.reason.contains("the server above was not told"), "{}", ended.reason);
+    server.drain(SOON).await;
+    node.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -261,6 +261,9 @@ table! {
         url: Urls = list(&[]), Restart;
         /// Below a parent: what the authority decided for all endpoints holds here, too. Without it this node decides for itself.
         replica: Switch = Raw::Switch(true), Restart;
+        /// Below a WSUS server: after each synchronisation it is told how this node and its endpoints stand, in counts, so that its
+        /// administrator sees this node as a downstream server.
+        rollup: Switch = Raw::Switch(true), Restart;
         /// Below a parent that this node joined: what the parent cannot give (it is away, or sends wrong bytes) comes from where it is
         /// published, and what comes from there by the three settings below comes from the parent when nobody answers there.
         failover: Switch = Raw::Switch(true), Restart;

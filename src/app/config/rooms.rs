@@ -289,6 +289,18 @@ fn seed(store: &str) -> u64 {
     u64::from_str_radix(store.get(..16).unwrap_or_default(), 16).unwrap_or_default()
 }
 
+/// By which name and id a WSUS server above knows this node; `None` where it is to be told nothing, or is none.
+pub(crate) fn told_above(typed: &Typed, store: &str) -> Option<(String, UpdateId)> {
+    let is_told = typed.upstream.kind == UpstreamKind::Wsus && typed.upstream.rollup.0;
+    is_told.then(|| (full_name(typed), account(store)))
+}
+
+/// This node's name as a WSUS takes it: only what looks like a full one.
+fn full_name(typed: &Typed) -> String {
+    let name = node_name(typed);
+    if name.contains('.') { name } else { format!("{name}.local") }
+}
+
 /// For the catalog: what stands above, and how it is spoken with. `None` below a parent, which does that for its children.
 pub(crate) fn sync(
     typed: &Typed,
@@ -300,10 +312,7 @@ pub(crate) fn sync(
         UpstreamKind::Microsoft => return Ok(Some((catalog::UpstreamKind::Microsoft, microsoft(typed, store)?))),
         UpstreamKind::Wsus => {
             let url = typed.upstream.url.0.first().cloned().unwrap_or_default();
-            let name = node_name(typed);
-            // A WSUS takes only what looks like a full name.
-            let name = if name.contains('.') { name } else { format!("{name}.local") };
-            (catalog::UpstreamKind::Wsus, url, name)
+            (catalog::UpstreamKind::Wsus, url, full_name(typed))
         }
     };
     Ok(Some((kind, conversation(typed, store, &url, &name, id)?)))

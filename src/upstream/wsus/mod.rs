@@ -29,6 +29,7 @@ mod list;
 mod patience;
 mod pipe;
 mod probe;
+mod rollup;
 mod session;
 mod spool;
 mod troubles;
@@ -57,7 +58,9 @@ use crate::upstream::wsus::session::{Pool, Visitor};
 use crate::upstream::wsus::troubles::{Silent, Troubles};
 use crate::wire::wsusss::Method;
 use crate::wire::wsusss::config::{ConfigData, GetConfigData};
-use crate::wire::wsusss::method::SERVER_SYNC_PATH;
+use crate::wire::wsusss::method::{REPORTING_PATH, SERVER_SYNC_PATH};
+use crate::wire::wsusss::rollup::{RollupConfiguration, Server};
+use crate::wire::wsusss::values::Time;
 
 pub use documents::{Batch, Before, Document, Documents, Refused, Turn};
 pub use error::Error;
@@ -145,6 +148,7 @@ struct Core {
     client: Client,
     root: Url,
     sync_url: Url,
+    reporting_url: Url,
     /// The host as messages name it: with its port unless 80 or 443.
     label: String,
     /// The proxy, where it is asked through one.
@@ -196,11 +200,15 @@ impl Wsus {
         let Ok(sync_url) = root.join(SERVER_SYNC_PATH) else {
             return refuse("the upstream's url", "the service's path cannot be joined to it");
         };
+        let Ok(reporting_url) = root.join(REPORTING_PATH) else {
+            return refuse("the upstream's url", "the service's path cannot be joined to it");
+        };
         let label = if matches!(port, 80 | 443) { host.to_string() } else { format!("{host}:{port}") };
         let core = Core {
             client,
             root,
             sync_url,
+            reporting_url,
             label,
             proxy: through,
             lane: governor.lane(config.class),
@@ -257,6 +265,15 @@ impl Wsus {
         let told = usize::try_from(at_once).unwrap_or(BATCH_MAX);
         let told = if told == 0 { BATCH_UNTOLD } else { told };
         Documents::begin(&self.core, ids, told.min(self.core.config.batch_max).clamp(1, BATCH_MAX), before)
+    }
+
+    /// Tells the server how this node stands, and servers below it, each behind the one above it (3.2.4.5); `now` is this node's clock. Returns
+    /// what the server wants to be told: computers are not, whatever that says.
+    ///
+    /// # Errors
+    /// Why it could not be told, or not all of it.
+    pub async fn roll_up(&self, now: Time, servers: Vec<Server>) -> Result<RollupConfiguration, Error> {
+        rollup::roll_up(&self.core, now, servers).await
     }
 
     /// Asks the server to fetch these files (3.1.4.11); it answers at once and fetches in its own time. Returns those that it

@@ -23,11 +23,6 @@ use crate::wire::wsusss::other::{GetRelatedRevisionsForUpdates, MonitoredService
 use crate::wire::wsusss::revisions::{
     self, Filter, GetRevisionIdList, IdAndDelta, LanguageAndDelta, Listed, RevisionIdList,
 };
-use crate::wire::wsusss::rollup::{
-    self, Activity, ChangedComputer, Computer, ComputerStates, Computers, Details, GetOutOfSyncComputers,
-    GetRollupConfiguration, LastRollup, RollupComputerStatus, RollupComputers, RollupConfiguration,
-    RollupDownstreamServers, Server, State, Summary,
-};
 use crate::wire::wsusss::updates::{self, Document, Documents, FileUrl, Form, GetUpdateData, Given};
 use crate::wire::wsusss::values::{Mark, Opaque, Time};
 use crate::wire::wsusss::{
@@ -35,7 +30,7 @@ use crate::wire::wsusss::{
     reaction,
 };
 
-fn id(byte: u8) -> UpdateId {
+pub(super) fn id(byte: u8) -> UpdateId {
     UpdateId::new([byte; 16])
 }
 
@@ -48,7 +43,7 @@ fn cookie() -> Cookie {
 }
 
 /// Both directions of a request, in both SOAPs.
-fn asked<C: Call + Clone + std::fmt::Debug>(call: &C, of: impl Fn(C) -> Request) {
+pub(super) fn asked<C: Call + Clone + std::fmt::Debug>(call: &C, of: impl Fn(C) -> Request) {
     for version in [Version::V11, Version::V12] {
         let bytes = encode_request(call, version);
         assert_eq!(decode_request(bytes.as_slice()).unwrap(), (version, of(call.clone())));
@@ -56,7 +51,7 @@ fn asked<C: Call + Clone + std::fmt::Debug>(call: &C, of: impl Fn(C) -> Request)
 }
 
 /// Both directions of an answer, in both SOAPs.
-fn answered<C: Call>(answer: &C::Answer)
+pub(super) fn answered<C: Call>(answer: &C::Answer)
 where
     C::Answer: PartialEq + std::fmt::Debug,
 {
@@ -113,135 +108,6 @@ fn every_request_is_read_as_it_was_written() {
     asked(&DownloadFiles { cookie: Some(cookie()), digests: vec![Sha1::new([7; 20])] }, Request::DownloadFiles);
     asked(&Ping { level: -1 }, Request::Ping);
     asked(&GetUpdateDecryptionData { cookie: Some(cookie()), updates: vec![identity(8)] }, Request::DecryptionData);
-}
-
-fn computers() -> Computers {
-    let activity = vec![Activity { update: id(1), revision: 3, installed: 2, failed: 1 }];
-    Computers {
-        os_major: 10,
-        os_minor: 0,
-        os_build: 26100,
-        service_pack_major: 0,
-        service_pack_minor: 0,
-        locale: "de-CH".into(),
-        suite: 256,
-        old_product: 1,
-        new_product: 48,
-        metrics: 0,
-        architecture: "AMD64".into(),
-        count: 7,
-        activity,
-    }
-}
-
-fn details() -> Details {
-    Details {
-        address: "10.0.0.1".into(),
-        name: "pc\"&<>1.example".into(),
-        os_major: 10,
-        os_minor: 0,
-        os_build: 26100,
-        service_pack_major: 0,
-        service_pack_minor: 0,
-        locale: "de-CH".into(),
-        family: String::new(),
-        description: "Windows 11 & more".into(),
-        make: "A".into(),
-        model: "B".into(),
-        bios_version: "1".into(),
-        bios_name: "C".into(),
-        bios_date: Time::new(Timestamp::from_ms(1_700_000_000_000)),
-        architecture: "AMD64".into(),
-        suite: 256,
-        old_product: 1,
-        new_product: 48,
-        metrics: 0,
-        agent: "10.0".into(),
-        groups: vec![id(5)],
-        asked_groups: vec!["Pilot".into()],
-    }
-}
-
-#[test]
-fn what_servers_tell_of_themselves_and_their_computers_is_read_as_it_was_written() {
-    let (cookie, time) = (Some(rollup::reserved()), Time::new(Timestamp::from_ms(1_791_146_006_650)));
-    asked(&GetRollupConfiguration { cookie: cookie.clone() }, Request::RollupConfiguration);
-    let number = std::cell::Cell::new(0);
-    let next = || {
-        number.set(number.get() + 1);
-        number.get()
-    };
-    let summary = Summary {
-        updates: next(),
-        declined: next(),
-        approved: next(),
-        not_approved: next(),
-        stale: next(),
-        expired: next(),
-        critical_not_approved: next(),
-        infrastructure_not_approved: next(),
-        failed: next(),
-        not_fetched: next(),
-        to_be_fetched: next(),
-        needed: next(),
-        not_needed: next(),
-        groups: next(),
-        computers: next(),
-        computers_lacking: next(),
-        computers_failed: next(),
-        computers_up_to_date: next(),
-    };
-    let server = Server {
-        id: id(1),
-        name: "wsus.example".into(),
-        last_sync: time.clone(),
-        parent: id(0),
-        version: "10.0.20348.1".into(),
-        is_replica: true,
-        last_rollup: time.clone(),
-        summary: Some(summary),
-        computers: vec![computers()],
-    };
-    let servers = Some(vec![server]);
-    asked(&RollupDownstreamServers { cookie: cookie.clone(), time: time.clone(), servers }, Request::RollupServers);
-    let computer = Computer {
-        id: "a".into(),
-        last_sync: time.clone(),
-        last_sync_result: 2,
-        last_reboot: time.clone(),
-        last_status: time.clone(),
-        last_inventory: time.clone(),
-        parent: id(1),
-        details: Some(details()),
-    };
-    let plain = Computer { details: None, ..computer.clone() };
-    let told = RollupComputers { cookie: cookie.clone(), time: time.clone(), computers: Some(vec![computer, plain]) };
-    asked(&told, Request::RollupComputers);
-    let last = Some(vec![LastRollup { id: "a".into(), number: 3 }]);
-    asked(&GetOutOfSyncComputers { cookie: cookie.clone(), server: id(1), last }, Request::OutOfSyncComputers);
-    let states = ComputerStates {
-        instance: id(9),
-        id: "a".into(),
-        detected: time.clone(),
-        number: 4,
-        is_full: false,
-        states: vec![State { update: id(1), state: 6, since: time.clone() }],
-    };
-    let told = RollupComputerStatus { cookie, time, server: id(1), computers: Some(vec![states]) };
-    asked(&told, Request::RollupStates);
-    answered::<GetRollupConfiguration>(&RollupConfiguration {
-        is_detailed: true,
-        reset: id(1),
-        server: id(2),
-        servers_max: 1,
-        computers_max: 2,
-        out_of_sync_max: 3,
-        states_max: 4,
-    });
-    answered::<RollupDownstreamServers>(&());
-    answered::<RollupComputers>(&vec![ChangedComputer { id: "a".into(), change: "NewParent".into() }]);
-    answered::<GetOutOfSyncComputers>(&vec!["a".into()]);
-    answered::<RollupComputerStatus>(&false);
 }
 
 #[test]

@@ -220,6 +220,7 @@ pub(crate) fn machines(stage: &Stage) -> io::Result<String> {
     let before: BTreeSet<Guid> = scene.expected()?.0.scope().clone();
     scene.sim.advance(1);
     scene.node.verb(&["sync", "start"])?;
+    told_above(&scene)?;
     let superseded: Vec<Guid> = software(&scene.sim)?
         .into_iter()
         .filter(|update| update.gone == Some(Gone::Superseded) && scene.decided.approved.contains(&update.id))
@@ -237,6 +238,24 @@ pub(crate) fn machines(stage: &Stage) -> io::Result<String> {
     told.push_str(&month);
     scene.node.stop()?;
     Ok(told)
+}
+
+/// The server above was told at the end of that run how many machines there are, by their systems too.
+fn told_above(scene: &Scene) -> io::Result<()> {
+    let here: Value = serde_json::from_str(&scene.node.verb(&["compliance", "summary", "--json"])?).map_err(other)?;
+    let log = scene.sim.log(2_000);
+    let lines = log["lines"].as_array().cloned().unwrap_or_default();
+    let told = lines.iter().filter(|line| line["method"] == "RollupDownstreamServers");
+    let servers: Vec<&Value> = told.flat_map(|line| line["servers"].as_array().into_iter().flatten()).collect();
+    let counts = servers.last().map(|server| server["counts"].clone()).unwrap_or_default();
+    // Of the run before there were no machines.
+    let systems = servers.iter().flat_map(|server| server["computers"].as_array().into_iter().flatten());
+    let machines: u64 = systems.filter_map(|system| system[1].as_u64()).sum();
+    let is_so = counts["ComputerTargetCount"] == here["endpoints"] && here["endpoints"] == machines;
+    let lacks = counts["ComputerTargetsNeedingUpdatesCount"].as_u64().is_some_and(|lacking| lacking > 0);
+    check(is_so && lacks, || {
+        format!("{} endpoints, {machines} by their systems, told above as {counts}", here["endpoints"])
+    })
 }
 
 /// Some machines, from the first handshake over TLS or plain, that download, install, restart, scan again and report.

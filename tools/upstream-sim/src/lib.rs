@@ -27,6 +27,7 @@ mod lzx;
 mod names;
 mod options;
 mod random;
+mod reports;
 mod request;
 mod rules;
 mod server;

@@ -63,6 +63,8 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> io::Result<R
         Some(Service::Sync)
     } else if path.eq_ignore_ascii_case("/DssAuthWebService/DssAuthWebService.asmx") {
         Some(Service::Auth)
+    } else if path.eq_ignore_ascii_case("/ReportingWebService/ReportingWebService.asmx") {
+        Some(Service::Reports)
     } else {
         None
     };

@@ -15,6 +15,7 @@ use crate::faults::{Order, hex};
 use crate::guid::{Guid, Identity};
 use crate::options::Blobs;
 use crate::random::join;
+use crate::reports;
 use crate::request::{self, Element, Request};
 use crate::shared::{COUNTER, Pass, Shared, lock, real_time};
 use crate::sick;
@@ -67,6 +68,7 @@ struct Note {
 pub(crate) enum Service {
     Sync,
     Auth,
+    Reports,
 }
 
 impl Shared {
@@ -94,6 +96,7 @@ impl Shared {
         let path = match service {
             Service::Sync => "ServerSyncWebService/ServerSyncWebService.asmx",
             Service::Auth => "DssAuthWebService/DssAuthWebService.asmx",
+            Service::Reports => "ReportingWebService/ReportingWebService.asmx",
         };
         let (status, body, code) = match outcome {
             Ok(inside) => (200, answers::envelope(request.soap12, &inside), None),
@@ -123,6 +126,7 @@ impl Shared {
             (Service::Sync, "GetAuthConfig") => return Ok(answers::auth_config(&iso(crate::clock::BASE))),
             (Service::Auth, "GetAuthorizationCookie") => return self.authorization_cookie(call, note),
             (Service::Sync, "GetCookie") => return self.get_cookie(call, faults, note),
+            (Service::Reports, method) => return self.report(method, call, note),
             _ => {}
         }
         let data = call.child("cookie").and_then(|cookie| cookie.text_of("EncryptedData"));
@@ -141,6 +145,23 @@ impl Shared {
                 name @ ("GetDeployments" | "GetDriverIdList" | "GetDriverSetData" | "GetUpdateDecryptionData"),
             ) => Ok(answers::empty(name, &anchor(COUNTER, self.tick()))),
             _ => fault("InvalidParameters", "method"),
+        }
+    }
+
+    fn report(&self, method: &str, call: &Element, note: &mut Note) -> Result<String, Fault> {
+        if !reports::has_cookie(call) {
+            return fault("InvalidParameters", "cookie");
+        }
+        match method {
+            "GetRollupConfiguration" => Ok(reports::configuration(Guid::made(join(&[self.options.seed, 0x5e_17])))),
+            "RollupDownstreamServers" => match reports::servers(call, &mut lock(&self.below)) {
+                Some(told) => {
+                    note.details = told;
+                    Ok(reports::taken())
+                }
+                None => fault("InvalidParameters", "downstreamServers"),
+            },
+            _ => fault("InternalServerError", ""),
         }
     }
 

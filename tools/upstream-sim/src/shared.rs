@@ -1,6 +1,6 @@
 //! What all requests share, and cookies.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -27,6 +27,8 @@ pub(crate) struct Shared {
     pub(crate) log: Mutex<Log>,
     /// What DownloadFiles named, and when it is there.
     pub(crate) named: Mutex<HashMap<[u8; 20], Instant>>,
+    /// The servers below that told of themselves.
+    pub(crate) below: Mutex<HashSet<String>>,
     /// Documents of many MB are written one at a time.
     pub(crate) large: Mutex<()>,
     /// The last time that was given away, in ms.
@@ -59,6 +61,7 @@ impl Shared {
             files: Files::default(),
             faults: Mutex::default(),
             named: Mutex::default(),
+            below: Mutex::default(),
             large: Mutex::default(),
             generation: AtomicU64::new(1),
             own: AtomicU64::new(1),

@@ -194,7 +194,7 @@ pub(in crate::cli) const NEAR_LIMIT: &str = "that is near the limit, with prereq
 /// What a new machine has to evaluate.
 pub(in crate::cli) fn evaluates(newcomer: &Newcomer) -> String {
     format!(
-        "evaluates {} ({}), in {} at most of the {} that an agent makes",
+        "evaluates {} ({}), in {} of the {} that an agent makes, and one more for each level of prerequisites",
         size::counted(newcomer.updates, "update"),
         size::bytes(newcomer.bytes),
         size::counted(newcomer.rounds, "round"),

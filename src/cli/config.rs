@@ -207,7 +207,7 @@ mod tests {
         assert!(scanned(None).is_none() && scanned(Some(&newcomer)).is_none());
         newcomer.near_limit = true;
         let found = scanned(Some(&newcomer)).unwrap();
-        assert!(found.seen.contains("90,000 updates (1.00 GiB), in 101 rounds at most of the 200"), "{}", found.seen);
+        assert!(found.seen.contains("90,000 updates (1.00 GiB), in 101 rounds of the 200 that"), "{}", found.seen);
         assert!(found.verdict == Verdict::Warning && found.advice.contains("scan.detect_days"), "{}", found.advice);
     }
 }

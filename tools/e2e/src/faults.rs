@@ -66,7 +66,8 @@ pub(crate) fn rot(stage: &Stage) -> io::Result<String> {
     let big = object(&root, "big.cab", 40 * MIB + 5, 21)?;
     let small = object(&root, "small.cab", 3 * MIB, 22)?;
     let mut nginx = Nginx::start(&stage.folder, &root)?;
-    let mut node = Node::start(&stage.program, &stage.folder, &[nginx.address], "")?;
+    // A repair waits for a dead source as long as that; what it does then is the same after five seconds.
+    let mut node = Node::start(&stage.program, &stage.folder, &[nginx.address], "[upstream]\npatience = \"5 s\"\n")?;
     pull(&node, &nginx, &big)?;
     pull(&node, &nginx, &small)?;
     held(&node, &nginx, &big)?;

@@ -64,8 +64,9 @@ pub(crate) async fn held(store: &Store) -> Held {
         let page = catalog.changes(after.0, after.1, 1_000).await.unwrap();
         let numbers = page.changes.iter().filter(|change| change.held).map(|change| change.number).collect();
         for short in catalog.summaries(numbers).await.unwrap() {
-            let update = catalog.revision(short.number).await.unwrap().unwrap().update;
-            let mut urls = BTreeSet::new();
+            // What went since it was listed is not held: who waits for something looks again.
+            let Some(revision) = catalog.revision(short.number).await.unwrap() else { continue };
+            let (update, mut urls) = (revision.update, BTreeSet::new());
             for file in &update.files {
                 let known = catalog.files(waystation::store::catalog::FileDigest::Sha1(file.sha1)).await.unwrap();
                 urls.extend(known.into_iter().flat_map(|known| known.urls));
